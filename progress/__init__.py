@@ -1,0 +1,1 @@
+"""Progress: records what learners do, and derives every number from the record."""

@@ -1,0 +1,149 @@
+"""Connections to PostgreSQL: `DATABASE_URL` parsed once, for pg8000 and for asyncpg."""
+
+import logging
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pg8000.exceptions
+import pg8000.native
+
+from progress.errors import SettingsError, Unavailable
+from progress.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Connection = pg8000.native.Connection
+Statement = pg8000.native.PreparedStatement
+
+# What the server says when it is going away, or when a wait was cut short: worth another try.
+_PASSING = ("08", "40", "53", "55P03", "57", "25P03")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a database is. `host` that begins with `/` is the folder of a Unix socket."""
+
+    user: str
+    password: str | None
+    host: str
+    port: int
+    database: str
+    sslmode: str
+
+    def __repr__(self) -> str:
+        return f"Address({self.user}@{self.host}:{self.port}/{self.database})"
+
+
+def address(url: str) -> Address:
+    """`postgresql://user:password@host:port/database?host=/dir&sslmode=require`, read.
+
+    Other parameters are dropped with a warning. SettingsError where the URL is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise SettingsError("DATABASE_URL: expected postgresql://user:password@host:port/database")
+    query = dict(parse_qsl(parts.query))
+    for unknown in query.keys() - {"host", "port", "user", "password", "sslmode"}:
+        log.warning("DATABASE_URL: the parameter %s is not used", unknown)
+    try:
+        port = int(query.get("port") or parts.port or 5432)
+    except ValueError:
+        raise SettingsError("DATABASE_URL: the port is no number") from None
+    password = query.get("password") or parts.password
+    return Address(
+        user=query.get("user") or unquote(parts.username or "postgres"),
+        password=unquote(password) if password else None,
+        host=query.get("host") or unquote(parts.hostname or "127.0.0.1"),
+        port=port,
+        database=unquote(parts.path.lstrip("/")) or "postgres",
+        sslmode=query.get("sslmode", "prefer"),
+    )
+
+
+def connect(where: Settings | str, *, name: str = "progress") -> Connection:
+    """One connection, in UTC; Unavailable if the server does not answer."""
+    if isinstance(where, str):
+        return _direct(address(where), name)
+    if where.database_url:
+        return _direct(address(where.database_url), name)
+    if where.instance_connection_name:
+        return _by_connector(where, name)
+    raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
+
+
+def _direct(at: Address, name: str) -> Connection:
+    try:
+        return _ready(
+            Connection(
+                at.user,
+                password=at.password,
+                database=at.database,
+                sock=_socket(at),
+                ssl_context=_tls(at),
+                application_name=name,
+            )
+        )
+    except (OSError, pg8000.exceptions.Error) as fault:
+        raise Unavailable(f"no connection to {at!r}: {fault}") from fault
+
+
+def _socket(at: Address) -> socket.socket:
+    if at.host.startswith("/"):
+        unix = socket.socket(socket.AF_UNIX)
+        unix.connect(f"{at.host}/.s.PGSQL.{at.port}")
+        return unix
+    tcp = socket.create_connection((at.host, at.port), timeout=10)
+    tcp.settimeout(None)
+    # pg8000 leaves it out: a message over 8 KB then waits 40 ms for an acknowledgement.
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return tcp
+
+
+def _tls(at: Address) -> ssl.SSLContext | None | bool:
+    if at.host.startswith("/") or at.sslmode == "disable":
+        return False
+    if at.sslmode in ("allow", "prefer"):
+        return None
+    context = ssl.create_default_context()
+    if at.sslmode == "require":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _by_connector(where: Settings, name: str) -> Connection:
+    from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
+
+    connector = Connector(refresh_strategy="lazy")
+    return _ready(
+        connector.connect(
+            where.instance_connection_name,
+            "pg8000",
+            user=where.db_iam_user,
+            db=where.db_name,
+            enable_iam_auth=True,
+            application_name=name,
+        )
+    )
+
+
+def _ready(connection: Connection) -> Connection:
+    connection.run("SET timezone = 'UTC'")
+    return connection
+
+
+def is_passing(fault: BaseException) -> bool:
+    """Whether another try, on another connection, may succeed."""
+    if isinstance(fault, pg8000.exceptions.DatabaseError):
+        return sqlstate(fault).startswith(_PASSING)
+    return isinstance(fault, (OSError, pg8000.exceptions.InterfaceError))
+
+
+def sqlstate(fault: pg8000.exceptions.DatabaseError) -> str:
+    """The five characters by which PostgreSQL names an error; empty where it gave none."""
+    details: Any = fault.args[0] if fault.args else None
+    return str(details.get("C", "")) if isinstance(details, dict) else ""

@@ -1,0 +1,65 @@
+"""Every setting, read in one place: the environment variables that the README's table lists.
+
+A variable that begins like one of ours and is none of ours stops the start and is named, so
+that a misspelt setting is never silently ignored.
+"""
+
+import functools
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from progress.errors import SettingsError
+
+Environment = Literal["development", "staging", "production"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment says; None where it says nothing."""
+
+    database_url: str | None = None
+    instance_connection_name: str | None = None
+    db_name: str | None = None
+    db_iam_user: str | None = None
+    redis_url: str | None = None
+    pubsub_project_id: str = "progress-local"
+    pubsub_emulator_host: str | None = None
+    auth_issuer: str | None = None
+    auth_audience: str | None = None
+    auth_jwks_url: str | None = None
+    cors_origins: str = ""
+    rate_limit_per_minute: int = 100
+    graphql_introspection: bool | None = None
+    environment: Environment = "production"
+    otel_exporter_otlp_endpoint: str | None = None
+    archive_bucket: str | None = None
+    progress_data_dir: str = ".progress"
+    cloud_run_task_index: int = 0
+    cloud_run_task_count: int = 1
+
+    def __repr__(self) -> str:
+        return f"Settings(environment={self.environment!r})"  # the rest may hold secrets
+
+
+_OURS = ("DATABASE_", "DB_", "AUTH_", "CORS_", "RATE_LIMIT", "GRAPHQL_", "PROGRESS_", "ARCHIVE_")
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """The settings in `environment`; SettingsError names a bad or unknown variable."""
+    known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    for name in environment:
+        if name.startswith(_OURS) and name not in known:
+            raise SettingsError(f"unknown setting {name}: is it misspelt?")
+    given = {n.lower(): environment[n] for n in known if environment.get(n)}
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as fault:
+        raise SettingsError(f"bad setting: {str(fault).replace('$.', '').upper()}") from None
+
+
+@functools.cache
+def current() -> Settings:
+    """The settings of this process, read once."""
+    return read(os.environ)

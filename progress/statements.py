@@ -1,0 +1,43 @@
+"""The named blocks of the files in `sql/`, by name.
+
+A block begins with a line `-- name --`. Values are written `:name`. pg8000 takes the block
+as it is; asyncpg takes it with `$1` for each name.
+"""
+
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+SQL = Path(__file__).resolve().parent.parent / "sql"
+
+_BLOCK = re.compile(r"^-- ([a-z][a-z0-9_ ]*) --\n", re.MULTILINE)
+_VALUE = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A statement for asyncpg, and the names of its values in their order."""
+
+    text: str
+    names: tuple[str, ...]
+
+
+@functools.cache
+def blocks(file: str) -> dict[str, str]:
+    """The blocks of `sql/{file}.sql` by name, in the order of the file."""
+    parts = _BLOCK.split((SQL / f"{file}.sql").read_text(encoding="utf-8"))
+    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+@functools.cache
+def numbered(file: str, name: str) -> Numbered:
+    """A block with `$1`, `$2` … in place of `:name`."""
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            names.append(match[1])
+        return f"${names.index(match[1]) + 1}"
+
+    return Numbered(_VALUE.sub(number, blocks(file)[name]), tuple(names))

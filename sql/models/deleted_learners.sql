@@ -1,0 +1,6 @@
+-- Learners who are deleted: no read model has a row of theirs, whatever arrives later.
+
+-- table --
+CREATE TABLE deleted_learners (
+    user_id text COLLATE "C" PRIMARY KEY
+);
