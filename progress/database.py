@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: `DATABASE_URL` parsed once, for pg8000 and for asyncpg."""
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -75,25 +76,31 @@ def connect(where: Settings | str, *, name: str = "progress") -> Connection:
 
 
 def _direct(at: Address, name: str) -> Connection:
-    try:
-        return _ready(
-            Connection(
+    with contextlib.ExitStack() as undone:
+        try:
+            wire = undone.enter_context(_socket(at))
+            made = Connection(
                 at.user,
                 password=at.password,
                 database=at.database,
-                sock=_socket(at),
+                sock=wire,
                 ssl_context=_tls(at),
                 application_name=name,
             )
-        )
-    except (OSError, pg8000.exceptions.Error) as fault:
-        raise Unavailable(f"no connection to {at!r}: {fault}") from fault
+            undone.pop_all()
+            return _ready(made)
+        except (OSError, pg8000.exceptions.Error) as fault:
+            raise Unavailable(f"no connection to {at!r}: {fault}") from fault
 
 
 def _socket(at: Address) -> socket.socket:
     if at.host.startswith("/"):
         unix = socket.socket(socket.AF_UNIX)
-        unix.connect(f"{at.host}/.s.PGSQL.{at.port}")
+        try:
+            unix.connect(f"{at.host}/.s.PGSQL.{at.port}")
+        except OSError:
+            unix.close()
+            raise
         return unix
     tcp = socket.create_connection((at.host, at.port), timeout=10)
     tcp.settimeout(None)

@@ -2,6 +2,7 @@
 
 ProgressError
 ├── SettingsError            the operator mends the environment
+├── StackError               the local stack cannot start: the developer frees what is taken
 ├── Unavailable              the database is away: the caller tries again
 ├── EventStoreError          the event log refused
 │   ├── SerializationError   the publisher mends the event
@@ -17,6 +18,10 @@ class ProgressError(Exception):
 
 class SettingsError(ProgressError):
     """A setting is missing, misspelt or bad; the operator mends it."""
+
+
+class StackError(ProgressError):
+    """The local stack cannot do what was asked; the message says why and what to do."""
 
 
 class Unavailable(ProgressError):

