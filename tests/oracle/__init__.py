@@ -1,0 +1,36 @@
+"""What every number should be, by the sentences of the specification and nothing cleverer.
+
+Plain loops over all events for each question: no state, no increments, no SQL.
+"""
+
+from oracle.catalogue import Description, catalogue, catalogue_items, descriptions
+from oracle.days import daily_stats, day_of
+from oracle.events import Event, World, see
+from oracle.items import item, item_stats
+from oracle.levels import domain_stats, level_stats
+from oracle.periods import monthly_stats, weekly_stats
+from oracle.standing import due_forecast, runs, streak, user_progress
+from oracle.storing import expected
+
+__all__ = [
+    "Description",
+    "Event",
+    "World",
+    "catalogue",
+    "catalogue_items",
+    "daily_stats",
+    "day_of",
+    "descriptions",
+    "domain_stats",
+    "due_forecast",
+    "expected",
+    "item",
+    "item_stats",
+    "level_stats",
+    "monthly_stats",
+    "runs",
+    "see",
+    "streak",
+    "user_progress",
+    "weekly_stats",
+]

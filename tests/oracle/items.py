@@ -1,0 +1,77 @@
+"""What a learner knows of each item."""
+
+import itertools
+from datetime import timedelta
+
+from oracle.catalogue import Description, descriptions
+from oracle.days import answer_sums
+from oracle.events import Event, Row, World, only
+
+
+def item_stats(world: World, user_id: str) -> dict[str, Row]:
+    """The learner's rows by item: one for each that was answered or reviewed."""
+    met = world.answers(user_id) + world.reviews(user_id)
+    return {
+        item_id: _row(world, user_id, item_id)
+        for item_id in {e.data["item_id"] for e in met}
+    }
+
+
+def item(world: World, user_id: str, item_id: str) -> Row | None:
+    """The item's row; UNLEARNED with zeros for one described only; None for one unheard of."""
+    row = item_stats(world, user_id).get(item_id)
+    if row is None and item_id in descriptions(world):
+        return _row(world, user_id, item_id)
+    return row
+
+
+def _row(world: World, user_id: str, item_id: str) -> Row:
+    answers = only(world.answers(user_id), item_id)
+    correct = only(world.correct(user_id), item_id)
+    reviews = only(world.reviews(user_id), item_id)
+    description = descriptions(world).get(item_id, Description())
+    return {
+        "item_id": item_id,
+        "headword": description.headword,
+        "level": description.level,
+        "domains": list(description.domains),
+        **answer_sums(answers),
+        "first_answered_at": answers[0].occurred_at if answers else None,
+        "last_answered_at": answers[-1].occurred_at if answers else None,
+        "first_correct_at": correct[0].occurred_at if correct else None,
+        **_review(reviews[-1] if reviews else None),
+        "lapses": _lapses(reviews),
+        "mastery": _mastery(answers, reviews),
+    }
+
+
+def _review(latest: Event | None) -> Row:
+    if latest is None:
+        return dict.fromkeys(
+            ("interval_days", "easiness_factor", "reviewed_at", "due_at")
+        )
+    days = latest.data["new_interval"]
+    return {
+        "interval_days": days,
+        "easiness_factor": float(latest.data["easiness_factor"]),
+        "reviewed_at": latest.occurred_at,
+        "due_at": latest.occurred_at + timedelta(hours=24 * days),
+    }
+
+
+def _lapses(reviews: list[Event]) -> int:
+    intervals = [e.data["new_interval"] for e in reviews]
+    return sum(
+        1
+        for preceding, interval in itertools.pairwise(intervals)
+        if interval < 7 and preceding >= 7
+    )
+
+
+def _mastery(answers: list[Event], reviews: list[Event]) -> str:
+    interval = reviews[-1].data["new_interval"] if reviews else 0
+    if interval >= 21:
+        return "LONG_TERM"
+    if interval >= 7:
+        return "SHORT_TERM"
+    return "LEARNING" if answers or reviews else "UNLEARNED"

@@ -1,0 +1,43 @@
+"""How far a learner has come in each domain and at each level."""
+
+from oracle.catalogue import catalogue, catalogue_items
+from oracle.events import Row, World, ratio
+from oracle.items import item_stats
+
+
+def domain_stats(world: World, user_id: str) -> dict[str, Row]:
+    """The learner's rows by domain: all that the catalogue has, or the learner studied."""
+    return _rows(world, user_id, "domain")
+
+
+def level_stats(world: World, user_id: str) -> dict[str, Row]:
+    """The learner's rows by level: all that the catalogue has, or the learner studied."""
+    return _rows(world, user_id, "level")
+
+
+def _rows(world: World, user_id: str, kind: str) -> dict[str, Row]:
+    studied: dict[str, list[Row]] = {name: [] for name in catalogue_items(world, kind)}
+    for row in item_stats(world, user_id).values():
+        for name in row["domains"] if kind == "domain" else [row["level"]]:
+            studied.setdefault(name, []).append(row)
+    return {name: _row(world, kind, name, items) for name, items in studied.items()}
+
+
+def _row(world: World, kind: str, name: str, items: list[Row]) -> Row:
+    answers = sum(i["answers"] for i in items)
+    correct = sum(i["correct_answers"] for i in items)
+    mastered = [i for i in items if i["mastery"] in ("SHORT_TERM", "LONG_TERM")]
+    still_there = [i for i in mastered if i["item_id"] in catalogue(world)]
+    total = None if name == "UNKNOWN" else catalogue_items(world, kind).get(name, 0)
+    return {
+        kind: name,
+        "items_studied": len(items),
+        "answers": answers,
+        "correct_answers": correct,
+        "accuracy_rate": ratio(correct, answers),
+        "learning": sum(1 for i in items if i["mastery"] == "LEARNING"),
+        "short_term_mastered": sum(1 for i in items if i["mastery"] == "SHORT_TERM"),
+        "long_term_mastered": sum(1 for i in items if i["mastery"] == "LONG_TERM"),
+        "catalogue_items": total,
+        "progress_rate": ratio(len(still_there), total) if total else None,
+    }

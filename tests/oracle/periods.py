@@ -1,0 +1,55 @@
+"""Weeks and months, made of whole days."""
+
+import calendar
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from oracle.days import day, days_with_rows, stats_of
+from oracle.events import Row, World
+
+Period = tuple[date, date]
+
+
+def week(day: date) -> Period:
+    """The ISO week's Monday and Sunday."""
+    monday = day - timedelta(days=day.isoweekday() - 1)
+    return monday, monday + timedelta(days=6)
+
+
+def month(day: date) -> Period:
+    """The calendar month's first and last day."""
+    return day.replace(day=1), day.replace(
+        day=calendar.monthrange(day.year, day.month)[1]
+    )
+
+
+def weekly_stats(world: World, user_id: str) -> dict[date, Row]:
+    """The learner's rows by Monday."""
+    return _periods(world, user_id, week)
+
+
+def monthly_stats(world: World, user_id: str) -> dict[date, Row]:
+    """The learner's rows by the first of the month."""
+    return _periods(world, user_id, month)
+
+
+def _periods(
+    world: World, user_id: str, period: Callable[[date], Period]
+) -> dict[date, Row]:
+    rows = days_with_rows(world, user_id)
+    return {
+        start: {
+            "start": start,
+            "end": end,
+            "active_days": len(
+                study_days(world, user_id) & {d for d in rows if period(d)[0] == start}
+            ),
+            **stats_of(world, user_id, {d for d in rows if period(d)[0] == start}),
+        }
+        for start, end in sorted({period(d) for d in rows})
+    }
+
+
+def study_days(world: World, user_id: str) -> set[date]:
+    """The days with at least one completed session."""
+    return {day(world, e) for e in world.completions(user_id)}

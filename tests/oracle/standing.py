@@ -1,0 +1,87 @@
+"""Where a learner stands: the streak, the summary, what falls due."""
+
+from datetime import date, timedelta
+
+from oracle.catalogue import archived, catalogue
+from oracle.days import answer_sums, completion_sums, day_of
+from oracle.events import LEARNERS, Row, World
+from oracle.items import item_stats
+from oracle.periods import study_days
+
+Run = tuple[date, date]
+DAY = timedelta(days=1)
+
+
+def runs(world: World, user_id: str) -> list[Run]:
+    """The learner's runs of consecutive study days, first and last day of each, oldest first."""
+    days = study_days(world, user_id)
+    starts = sorted(d for d in days if d - DAY not in days)
+    ends = sorted(d for d in days if d + DAY not in days)
+    return list(zip(starts, ends, strict=True))
+
+
+def length(run: Run) -> int:
+    """Its days."""
+    return (run[1] - run[0]).days + 1
+
+
+def streak(world: World, user_id: str) -> Row:
+    """The streak at the world's moment."""
+    today = day_of(world, user_id, world.now)
+    all_runs = runs(world, user_id)
+    # max() takes the first of equals: the earliest.
+    longest = max(all_runs, key=length, default=None)
+    alive = [run for run in all_runs if run[1] >= today - DAY]
+    current = length(alive[-1]) if alive else 0
+    active = bool(alive) and alive[-1][1] >= today
+    return {
+        "current": current,
+        "longest": length(longest) if longest else 0,
+        "longest_start": longest[0] if longest else None,
+        "longest_end": longest[1] if longest else None,
+        "last_study_date": all_runs[-1][1] if all_runs else None,
+        "active_today": active,
+        "at_risk": current > 0 and not active,
+    }
+
+
+def user_progress(world: World, user_id: str) -> Row | None:
+    """The learner's summary; None for one deleted or never heard of."""
+    known = world.of(user_id, *LEARNERS)
+    if not known:
+        return None
+    items = item_stats(world, user_id)
+    completed = completion_sums(world.completions(user_id))
+    return {
+        "user_id": user_id,
+        "total_items_learned": sum(
+            1 for i in items.values() if i["correct_answers"] > 0
+        ),
+        "total_sessions_completed": completed["sessions_completed"],
+        "total_study_time_minutes": completed["study_time_minutes"],
+        "current_streak": streak(world, user_id)["current"],
+        "accuracy_rate": answer_sums(world.answers(user_id))["accuracy_rate"],
+        "unlearned": len(catalogue(world) - items.keys()),
+        "learning": sum(1 for i in items.values() if i["mastery"] == "LEARNING"),
+        "short_term_mastered": sum(
+            1 for i in items.values() if i["mastery"] == "SHORT_TERM"
+        ),
+        "long_term_mastered": sum(
+            1 for i in items.values() if i["mastery"] == "LONG_TERM"
+        ),
+        "last_updated": max(e.created_at for e in known),
+    }
+
+
+def due_forecast(world: World, user_id: str, days: int) -> dict[date, int]:
+    """Items falling due on each of the next days, today first; what is overdue counts today."""
+    today = day_of(world, user_id, world.now)
+    forecast = {today + n * DAY: 0 for n in range(days)}
+    for item_id, row in item_stats(world, user_id).items():
+        if row["due_at"] is None or item_id in archived(world):
+            continue
+        overdue = row["due_at"] <= world.now
+        falls = today if overdue else max(today, day_of(world, user_id, row["due_at"]))
+        if falls in forecast:
+            forecast[falls] += 1
+    return forecast

@@ -1,0 +1,43 @@
+"""Which events of a log are stored, for logs whose set does not follow arrival.
+
+That is: no two contents under one id, no two learners starting one session.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from oracle.events import CATALOGUE, LEARNERS
+
+Envelope = Mapping[str, Any]
+
+
+def expected(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
+    """The stored ids with their learners, and the ids that are held as pending."""
+    log = list(log)
+    owners = {
+        e["data"]["session_id"]: own_learner(e)
+        for e in log
+        if e["event_type"] == "SessionStarted"
+    }
+    stored: dict[str, str | None] = {}
+    pending: set[str] = set()
+    for event in log:
+        known = event["event_type"] in (*LEARNERS, *CATALOGUE)
+        learner = own_learner(event)
+        if learner is None and event["event_type"] not in CATALOGUE and known:
+            learner = owners.get(event["data"].get("session_id"))
+        if known and learner is None and event["event_type"] not in CATALOGUE:
+            pending.add(event["event_id"])
+        else:
+            stored[event["event_id"]] = learner
+    return stored, pending
+
+
+def own_learner(event: Envelope) -> str | None:
+    """The learner that the event itself names."""
+    if event["event_type"] in CATALOGUE:
+        return None
+    named: str | None = event["data"].get("user_id") or (
+        event.get("metadata") or {}
+    ).get("user_id")
+    return named
