@@ -3,6 +3,7 @@
 ProgressError
 ├── SettingsError            the operator mends the environment
 ├── StackError               the local stack cannot start: the developer frees what is taken
+├── ReviewLogError           the caller mends the file to import
 ├── Unavailable              the database is away: the caller tries again
 ├── EventStoreError          the event log refused
 │   ├── SerializationError   the publisher mends the event
@@ -22,6 +23,10 @@ class SettingsError(ProgressError):
 
 class StackError(ProgressError):
     """The local stack cannot do what was asked; the message says why and what to do."""
+
+
+class ReviewLogError(ProgressError):
+    """A review log is not what its columns say; the message names the row and the column."""
 
 
 class Unavailable(ProgressError):
