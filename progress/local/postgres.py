@@ -7,6 +7,7 @@ a child that its supervisor sees die, starts again and takes along.
 import functools
 import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -53,8 +54,6 @@ def account() -> str | None:
     """The system user that the server runs as: PostgreSQL refuses root. None: our own."""
     if os.geteuid() != 0:
         return None
-    import pwd  # not on Windows
-
     try:
         pwd.getpwnam(_ACCOUNT)
     except KeyError:
@@ -76,8 +75,9 @@ def prepare(folder: Path) -> None:
     if (folder / "PG_VERSION").exists():
         return
     made = subprocess.run(
-        [programs() / "initdb", "-D", folder, "-U", SUPERUSER, "--auth=trust", "--no-sync"]
+        [str(programs() / "initdb"), "-D", str(folder), "-U", SUPERUSER, "--auth=trust", "--no-sync"]
         + ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions"],
+        check=False,
         user=user,
         group=user and _ids(user)[1],
         extra_groups=[] if user else None,
@@ -114,8 +114,6 @@ def socket_folder(folder: Path) -> Path:
 
 
 def _ids(user: str) -> tuple[int, int]:
-    import pwd  # not on Windows
-
     entry = pwd.getpwnam(user)
     return entry.pw_uid, entry.pw_gid
 

@@ -1,7 +1,10 @@
-"""Processes that end with the one that started them."""
+"""Processes that end with the one that started them, and how to know them again."""
 
+import contextlib
 import ctypes
 import functools
+import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -9,8 +12,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+import msgspec
+import psutil
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process on this machine: its number alone may be another's by now."""
+
+    pid: int
+    started: float  # as the system counts it
 
 
 def start(
@@ -34,17 +47,12 @@ def start(
         env=environment,
         cwd=folder,
         user=account,
-        group=account and _group(account),
+        group=account and pwd.getpwnam(account).pw_gid,
         extra_groups=[] if account else None,
         start_new_session=True,
-        preexec_fn=functools.partial(_die_with_parent, at_parent_death),
+        # Safe here: the starting processes have one thread.
+        preexec_fn=functools.partial(_die_with_parent, at_parent_death),  # noqa: PLW1509
     )
-
-
-def _group(account: str) -> int:
-    import pwd  # not on Windows
-
-    return pwd.getpwnam(account).pw_gid
 
 
 def _die_with_parent(with_signal: signal.Signals) -> None:
@@ -61,3 +69,43 @@ def end(process: subprocess.Popen[bytes], *, by: signal.Signals, seconds: float)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def known(pid: int) -> Process:
+    """The process that has this number now."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return Process(pid, psutil.Process(pid).create_time())
+    return Process(pid, 0.0)
+
+
+def is_alive(process: Process) -> bool:
+    """Whether this very process runs."""
+    try:
+        there = psutil.Process(process.pid)
+        alive: bool = there.create_time() == process.started
+        return alive and there.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def family(process: Process) -> list[int]:
+    """The numbers of this process and of all that it started; empty where it runs no more."""
+    if not is_alive(process):
+        return []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [
+            process.pid,
+            *(child.pid for child in psutil.Process(process.pid).children(recursive=True)),
+        ]
+    return []
+
+
+def kill_group(process: Process) -> None:
+    """Kill what is left of the session that this process began, though it is dead itself.
+
+    A number is not given anew as long as a group bears it: where another process has
+    the number, the group is gone.
+    """
+    if is_alive(process) or not psutil.pid_exists(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,122 @@
+"""The folder with a local stack's state: who has it, what runs, where its parts are."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from progress.errors import StackError
+from progress.local.processes import Process
+
+VERSION = 1  # of what is in the folder; a stack does not touch a folder of a newer one
+
+_NEEDED = 200 * 2**20  # bytes: a new database with its write-ahead log, and some room
+
+
+class State(msgspec.Struct, kw_only=True):
+    """What runs; the supervisor writes it, everyone else reads it."""
+
+    supervisor: Process
+    phase: Literal["starting", "ready"]
+    addresses: dict[str, str]
+    processes: dict[str, Process] = {}
+    answering: list[str] = []  # the parts that have answered, in their order
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """A local stack's folder, by its absolute path."""
+
+    path: Path
+
+    @property
+    def postgres(self) -> Path:
+        return self.path / "postgres"
+
+    @property
+    def key(self) -> Path:
+        return self.path / "development-key.pem"
+
+    def log(self, part: str) -> Path:
+        return self.path / "logs" / f"{part}.log"
+
+    def state(self) -> State | None:
+        """What was written last; None where nothing was."""
+        try:
+            return msgspec.json.decode((self.path / "stack.json").read_bytes(), type=State)
+        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+            return None
+
+    def write(self, state: State) -> None:
+        part = self.path / "stack.json.new"
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
+        part.replace(self.path / "stack.json")
+
+
+def at(path: str) -> DataFolder:
+    """The folder as `PROGRESS_DATA_DIR` names it."""
+    return DataFolder(Path(path).absolute())
+
+
+def make_usable(folder: DataFolder) -> None:
+    """Make the folder where it is missing; StackError where it cannot serve, and why."""
+    try:
+        (folder.path / "logs").mkdir(parents=True, exist_ok=True)
+        probe = folder.path / ".probe"
+        probe.write_bytes(bytes(4096))
+        probe.unlink()
+    except OSError as fault:
+        raise StackError(
+            f"cannot write to the data folder {folder.path}: {fault.strerror}; "
+            "make room or rights there, or set PROGRESS_DATA_DIR to another"
+        ) from None
+    free = shutil.disk_usage(folder.path).free
+    if free < _NEEDED:
+        raise StackError(
+            f"the disk of the data folder {folder.path} is full: {free >> 20} MB free, "
+            f"{_NEEDED >> 20} needed; make room or set PROGRESS_DATA_DIR to another disk"
+        )
+    _check_version(folder.path / "VERSION", VERSION, "data folder")
+
+
+def check_postgres(folder: DataFolder, served: int) -> None:
+    """StackError where another major version of PostgreSQL than `served` made the database."""
+    _check_version(folder.postgres / "PG_VERSION", served, "database")
+
+
+def _check_version(file: Path, ours: int, what: str) -> None:
+    found = file.read_text(encoding="ascii").strip() if file.exists() else ""
+    if not found and what == "data folder":
+        file.write_text(f"{ours}\n", encoding="ascii")
+    elif found and found != str(ours):
+        age = "newer" if not found.isdigit() or int(found) > ours else "older"
+        raise StackError(
+            f"the {what} in {file.parent} is of the {age} version {found}, this is {ours}: "
+            "use the version of Progress that made it, or set PROGRESS_DATA_DIR to another folder"
+        )
+
+
+@contextlib.contextmanager
+def held(folder: DataFolder) -> Iterator[bool]:
+    """Hold the folder until the block or the process ends; False where another process does."""
+    with (folder.path / "lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def is_held(folder: DataFolder) -> bool:
+    """Whether a stack runs on this folder."""
+    if not os.path.exists(folder.path / "lock"):
+        return False
+    with held(folder) as free:
+        return not free
