@@ -1,0 +1,235 @@
+"""Event logs that reach the corners, and ways in which their delivery may go wrong.
+
+Few learners, items, sessions and instants, so that they meet; the instants lie where days
+begin, clocks are moved and the date line was crossed.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+from oracle.days import zone
+from oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, PREFERENCES
+
+Envelope = dict[str, Any]
+Fields = dict[str, st.SearchStrategy[Any]]
+
+LEARNERS = ("ann", "bob", "cy")
+ITEMS = ("i1", "i2", "i3", "i4")
+SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
+HOURS = (0, 4, 12, 23)
+OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
+
+# Each zone with moments at which something happens to its clock, or to the calendar.
+_TURNS = {
+    "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
+    "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),
+    "Asia/Kathmandu": ("2024-01-31T18:15",),
+    "Australia/Lord_Howe": ("2024-04-06T15:00", "2024-10-05T15:30"),
+    "Pacific/Apia": ("2011-12-30T10:00",),
+    "Pacific/Kiritimati": ("2024-06-30T10:00",),
+    "Africa/Casablanca": ("2024-03-10T02:00", "2024-04-14T02:00"),
+    "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
+}
+# What lies ahead of the clock is held back.
+_LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
+_DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
+_HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
+_NUDGES = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
+
+KINDS = (
+    *(
+        "CorrectAnswerGiven",
+        "IncorrectAnswerGiven",
+        "SessionCompleted",
+        "ReviewProcessed",
+    )
+    * 3,
+    *("SessionStarted", "UserPreferencesChanged", "UserCreated") * 2,
+    *(
+        "ItemPublished",
+        "ItemUpdated",
+        "ItemArchived",
+        "SessionAbandoned",
+        "BadgeAwarded",
+    ),
+    "UserDeleted",
+)
+# A log of few kinds goes deep where one of all kinds goes wide.
+THEMES = (
+    KINDS,
+    (*ANSWERS, *ANSWERS, "SessionStarted", "UserPreferencesChanged"),
+    (*("SessionCompleted", "SessionStarted") * 3, "UserPreferencesChanged"),
+    ("ReviewProcessed", "ReviewProcessed", "ReviewProcessed", "UserCreated"),
+    ("ReviewProcessed", "SessionStarted", *ANSWERS, *CATALOGUE),
+    ("SessionStarted", *ANSWERS, *PREFERENCES, "UserDeleted"),
+)
+
+
+@dataclass(frozen=True)
+class Log:
+    """What was published, and the moment at which it is asked about."""
+
+    envelopes: tuple[Envelope, ...]
+    now: datetime
+
+
+@functools.cache
+def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
+    """Instants around the turn, and around midnights and other beginnings of days in the zones."""
+    at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
+    found: dict[datetime, None] = {}
+    for days in _DAYS:
+        day = at + timedelta(days=days)
+        walls = [day.astimezone(zone(name)) for name in zones]
+        begins = [w.replace(hour=h, minute=0).astimezone(UTC) for w in walls for h in HOURS]
+        near = [*(day + timedelta(hours=h) for h in _HOURS_OFF), *begins]
+        found.update(dict.fromkeys(moment + nudge for moment in near for nudge in _NUDGES))
+    return tuple(found)
+
+
+def _walk(start: datetime) -> list[datetime]:
+    """The same time on eight days."""
+    return [start + timedelta(days=n) for n in range(8)]
+
+
+def uuid(number: int) -> str:
+    """Ids in the order of their numbers, on both sides of every sign bit."""
+    return str(UUID(int=(number * 7 % 256) << 120 | number))
+
+
+def _either(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who and what a log speaks of; `owners`: who may start each session."""
+
+    people: tuple[str, ...]
+    items: tuple[str, ...]
+    zones: tuple[str, ...]
+    owners: Mapping[str, tuple[str, ...]]
+
+
+def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
+    """The data of one event."""
+    user = {"user_id": _either(*cast.people)}
+    item = {"item_id": _either(*cast.items)}
+    session = {"session_id": _either(*SESSIONS)}
+    answer = {**session, **item, "response_time_ms": _either(1000, 0, 86_400_000)}
+    fields = {
+        "CorrectAnswerGiven": answer,
+        "IncorrectAnswerGiven": answer,
+        "SessionCompleted": {
+            **session,
+            "score": _either(50, 0, 100),
+            "duration_seconds": _either(59, 1, 0, 86_400),
+        },
+        "SessionAbandoned": session,
+        "ReviewProcessed": {
+            **user,
+            **item,
+            "new_interval": _either(7, 6, 21, 20, 0, 36_500),
+            "easiness_factor": _either(2.5, 1.3, 10),
+        },
+        "ItemArchived": item,
+    }
+    if kind == "SessionStarted":
+        return _either(*SESSIONS).flatmap(lambda s: _start(s, cast.owners[s]))
+    if kind in DESCRIPTIONS:
+        domains = st.lists(_either("R", "W", "L", "S"), unique=True, max_size=4)
+        words = {"cefr_level": _either("A1", "B2"), "headword": _either("word", "verb")}
+        return _with({**item, "domains": domains}, **_or_null(words))
+    if kind in PREFERENCES:
+        said = {"timezone": _either(*cast.zones), "day_start_hour": _either(*HOURS)}
+        address = {"email": st.just("a@example.com")}
+        return _with({**user, **address}, **_or_null(said))
+    return st.fixed_dictionaries(fields.get(kind, user))
+
+
+def _start(session_id: str, owners: tuple[str, ...]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(
+        {"session_id": st.just(session_id), "user_id": _either(*owners), "item_count": st.just(3)}
+    )
+
+
+def _with(fixed: Fields, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(fixed, optional=optional)
+
+
+def _or_null(fields: Fields) -> Fields:
+    return {name: values | st.none() for name, values in fields.items()}
+
+
+@st.composite
+def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
+    """A log; `contested`: which of its events are stored follows their arrival."""
+    zones = tuple(draw(st.lists(_either(*_TURNS), min_size=1, max_size=2, unique=True)))
+    turns = [t for name in zones for t in _TURNS[name] if t < _LATEST]
+    places = moments(draw(_either(*(turns or _TURNS["UTC"]))), zones)
+    scattered = st.lists(_either(*places), min_size=1, max_size=8, unique=True)
+    pool = draw(scattered | _either(*places).map(_walk))
+    some = (("ann", "bob"),) if contested else (("ann",), ("ann",), ("bob",))
+    owners = {session: draw(_either(*some)) for session in SESSIONS}
+    people, items = draw(_either(LEARNERS[:1], LEARNERS)), draw(_either(ITEMS[:1], ITEMS))
+    cast = Cast(people, items, zones, owners)
+    fewest = draw(_either(1, size // 3, size // 2))
+    theme = draw(_either(*THEMES))
+    kinds = draw(st.lists(_either(*theme), min_size=fewest, max_size=size))
+    ids = draw(st.permutations(range(len(kinds))))
+    envelopes = [
+        {
+            "event_id": uuid(draw(_either(number, 0)) if contested else number),
+            "event_type": kind,
+            "occurred_at": draw(_either(*pool)).isoformat(),
+            "data": draw(_data(kind, cast)),
+            "metadata": draw(_metadata(kind)),
+        }
+        for number, kind in zip(ids, kinds, strict=True)
+    ]
+    return Log(tuple(envelopes), draw(_either(*pool, *places)))
+
+
+def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
+    """Now and then an event of a session names a learner by itself."""
+    if kind not in OF_A_SESSION:
+        return st.just({})
+    return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "cy"})
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """How a log is delivered and projected.
+
+    `order`: indexes into the log, some more than once. `sizes`: events in a delivery, in turn.
+    `every`: deliveries between two projections; None: one at the end. `limit`: events in a
+    window. `crashes`: for one projection each, the statement at which its connection dies.
+    """
+
+    order: tuple[int, ...]
+    sizes: tuple[int, ...]
+    every: int | None
+    limit: int
+    workers: int
+    tasks: int
+    crashes: tuple[int, ...]
+
+
+@st.composite
+def disturbances(draw: st.DrawFn, events: int) -> Disturbance:
+    """A way to deliver so many events, each at least once."""
+    again = draw(st.lists(st.integers(0, events - 1), max_size=4))
+    return Disturbance(
+        order=tuple(draw(st.permutations([*range(events), *again]))),
+        sizes=tuple(draw(st.lists(_either(1, 2, 5, 100), min_size=1, max_size=3))),
+        every=draw(_either(None, 1, 2, 3)),
+        limit=draw(_either(1000, 1, 2, 3, 7)),
+        workers=draw(_either(1, 1, 1, 2, 3)),
+        tasks=draw(_either(1, 1, 2, 3)),
+        crashes=tuple(draw(st.lists(st.integers(1, 30), max_size=2))),
+    )
