@@ -1,0 +1,65 @@
+"""Plain SQL files of `sql/migrations`, applied once each, in the order of their names."""
+
+import hashlib
+from pathlib import Path
+
+import pg8000.exceptions
+
+from progress.database import Connection
+from progress.errors import ProgressError
+from progress.statements import SQL, blocks
+
+FOLDER = SQL / "migrations"
+
+
+def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
+    """Apply what is missing; its names.
+
+    Two that start at once take turns. ProgressError where a file was changed after it was
+    applied, and where the database knows a migration that the code does not.
+    """
+    sql = blocks("migrations")
+    connection.run(sql["lock"])
+    try:
+        if connection.run(sql["is there"]) == [[False]]:
+            connection.run(sql["table"])
+        missing = _missing(folder, dict(connection.run(sql["applied"]) or []))
+        for file in missing:
+            _apply_one(connection, file)
+    finally:
+        connection.run(sql["unlock"])
+    return [file.name for file in missing]
+
+
+def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
+    files = sorted(folder.glob("[0-9]*.sql"))
+    unknown = applied.keys() - {file.name for file in files}
+    if unknown:
+        raise ProgressError(
+            f"the database is newer than this code: it has {max(unknown)}; deploy newer code"
+        )
+    for file in files:
+        if applied.get(file.name, _checksum(file)) != _checksum(file):
+            raise ProgressError(
+                f"{file.name} was changed after it was applied; put it back and add a new file"
+            )
+    missing = [file for file in files if file.name not in applied]
+    if missing and applied and missing[0].name < max(applied):
+        raise ProgressError(f"{missing[0].name} comes before {max(applied)}, which is applied")
+    return missing
+
+
+def _apply_one(connection: Connection, file: Path) -> None:
+    connection.run("BEGIN")
+    try:
+        # No values: the file goes through the simple protocol, which takes many statements.
+        connection.execute_simple(file.read_text(encoding="utf-8"))
+        connection.run(blocks("migrations")["record"], name=file.name, checksum=_checksum(file))
+    except pg8000.exceptions.DatabaseError as fault:
+        connection.run("ROLLBACK")
+        raise ProgressError(f"{file.name}: {fault}") from fault
+    connection.run("COMMIT")
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
