@@ -123,7 +123,7 @@ def _event(learner: Learner, kind: str, at: datetime, data: Event, session_id: s
     metadata = {"user_id": learner.user_id}
     if session_id:
         metadata["correlation_id"] = session_id
-    # An account or a session that is told otherwise (other preferences, a longer log) is another event.
+    # Told otherwise (other preferences, a longer log) it is another event.
     subject = data.get("item_id") or data
     return {
         "event_id": str(_id(learner, kind, at, subject)),

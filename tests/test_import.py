@@ -1,6 +1,7 @@
 """A review log becomes domain events: the same log, the same events, whatever the order of rows."""
 
 import csv
+import itertools
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -100,9 +101,9 @@ def test_sessions_end_where_the_learner_rested(log: list[Answer]) -> None:
     sessions = list(imports.sessions(log))
     assert [answer for session in sessions for answer in session] == log
     for session in sessions:
-        steps = zip(session, session[1:], strict=False)
+        steps = itertools.pairwise(session)
         assert all(after.at - before.at <= imports.REST for before, after in steps)
-    for before, after in zip(sessions, sessions[1:], strict=False):
+    for before, after in itertools.pairwise(sessions):
         assert after[0].at - before[-1].at > imports.REST
 
 

@@ -1,0 +1,1 @@
+"""What `make demo` shows: a real learner's record, through every part of the stack."""

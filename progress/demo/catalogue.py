@@ -1,0 +1,108 @@
+"""The CEFR word lists as a catalogue of items, and which headword each card is given.
+
+Neither the word lists nor the review log say what is on a card or which skill a word is for:
+both are given here, by rule, and whoever shows them says so.
+"""
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid5
+
+import msgspec
+
+from progress.imports import Message
+from progress.reviewlog import Answer
+
+DATA = Path(__file__).resolve().parent.parent.parent / "data"
+WORD_LISTS = ("cefrj-vocabulary-profile-1.5.csv", "octanove-vocabulary-profile-c1c2-1.0.csv")
+RULE = (
+    "Each card is given a headword, half as many from each higher level; each headword its domains "
+    "by its part of speech."
+)
+
+_LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
+_DOMAINS = {"noun": "RW", "verb": "LS", "adjective": "RL", "adverb": "WS"}
+_OTHER_WORDS = "RWLS"
+_PUBLISHED = datetime(2024, 1, 1, tzinfo=UTC)
+_ITEMS_IN_A_MESSAGE = 1_000
+_NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
+
+
+class Word(msgspec.Struct, frozen=True):
+    """A headword with its lowest level and the domains of all its parts of speech."""
+
+    headword: str
+    level: str
+    domains: str  # of RWLS, in that order
+
+
+def words(folder: Path = DATA) -> list[Word]:
+    """The headwords of all lists, once each, from the easiest level to the hardest."""
+    levels: dict[str, str] = {}
+    domains: dict[str, str] = {}
+    for row in _rows(folder):
+        headword, level = row["headword"].strip(), row["CEFR"]
+        levels[headword] = min(level, levels.get(headword, level))
+        domains[headword] = domains.get(headword, "") + _DOMAINS.get(row["pos"], _OTHER_WORDS)
+    return sorted(
+        (Word(word, levels[word], _in_order(domains[word])) for word in levels),
+        key=lambda word: (word.level, word.headword),
+    )
+
+
+def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
+    """An item id for every word: a card's id while there are cards, half as many at each level.
+
+    Within a level the words come in an order that has nothing to do with the alphabet.
+    """
+    turns = []
+    for level, group in itertools.groupby(words, key=lambda word: word.level):
+        step = 2 ** _LEVELS.index(level)
+        shuffled = sorted(group, key=lambda word: uuid5(_NAMESPACE, word.headword))
+        turns += [((turn + 1) * step, word) for turn, word in enumerate(shuffled)]
+    turns.sort(key=lambda turn: (turn[0], turn[1].level))
+    ids = itertools.chain(cards, itertools.repeat(None))
+    return {
+        card or f"word-{word.headword}": word for card, (_, word) in zip(ids, turns, strict=False)
+    }
+
+
+def cards(answers: Iterable[Answer]) -> list[str]:
+    """The cards in the order of their first answer; `answers` are oldest first."""
+    return list(dict.fromkeys(answer.card_id for answer in answers))
+
+
+def messages(items: dict[str, Word]) -> Iterator[Message]:
+    """The items as `ItemPublished`, a thousand in a message; the same items, the same events."""
+    events = iter(items.items())
+    while batch := list(itertools.islice(events, _ITEMS_IN_A_MESSAGE)):
+        yield Message("vocabulary-events", [_published(*item) for item in batch])
+
+
+def _published(item_id: str, word: Word) -> dict[str, object]:
+    return {
+        "event_id": str(
+            uuid5(_NAMESPACE, f"{item_id} {word.headword} {word.level} {word.domains}")
+        ),
+        "event_type": "ItemPublished",
+        "occurred_at": _PUBLISHED,
+        "data": {
+            "item_id": item_id,
+            "headword": word.headword,
+            "cefr_level": word.level,
+            "domains": list(word.domains),
+        },
+    }
+
+
+def _rows(folder: Path) -> Iterator[dict[str, str]]:
+    for name in WORD_LISTS:
+        with (folder / name).open(encoding="utf-8", newline="") as text:
+            yield from csv.DictReader(text)
+
+
+def _in_order(domains: str) -> str:
+    return "".join(domain for domain in _OTHER_WORDS if domain in domains)

@@ -1,0 +1,196 @@
+"""A learner's numbers as pictures for a terminal of 80 columns, with colour or without.
+
+A glyph alone tells each value; colour repeats it.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+from rich.text import Text
+
+from progress.demo.questions import Day, DueDay, Share, Standing, Streak, Weakest, Week
+
+_SHADES = "·░▒▓█"
+_GREENS = ("grey42", "green4", "green3", "chartreuse3", "chartreuse1")
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_BAR = 26
+_MASTERY = (
+    ("long term", "█", "green3"),
+    ("short term", "▓", "yellow3"),
+    ("learning", "▒", "orange3"),
+)
+_DOMAINS = {"R": "reading", "W": "writing", "L": "listening", "S": "speaking"}
+
+
+def streak(streak: Streak, standing: Standing) -> Text:
+    """The streak today, the longest one, and the sums of the record."""
+    text = Text("  ").append(_days(streak.current), "bold").append(" in a row today.\n")
+    if streak.last_study_date and not streak.current:
+        text.append(f"  The record ends on {_date(streak.last_study_date)}; what was learned ")
+        text.append("stays.\n")
+    if streak.longest_start and streak.longest_end:
+        text.append("  " + "■" * min(streak.longest, 70), "green3").append("\n")
+        text.append("  The longest run: ").append(_days(streak.longest), "bold green3")
+        text.append(f", {_date(streak.longest_start)} to {_date(streak.longest_end)}.\n")
+    hours, minutes = divmod(standing.total_study_time_minutes, 60)
+    text.append(f"  {standing.total_sessions_completed:,} sessions, {hours} h {minutes:02} min, ")
+    text.append(f"{_percent(standing.accuracy_rate)} of all answers right, ")
+    text.append(f"{standing.total_items_learned:,} items learned.")
+    return text
+
+
+def year(days: Iterable[Day], number: int) -> Text:
+    """A column for each week, a row for each weekday, a shade for each day's answers."""
+    answers = {day.date: day.answers for day in days}
+    active = sorted(count for count in answers.values() if count)
+    monday = date(number, 1, 1) - timedelta(date(number, 1, 1).weekday())
+    weeks = range((date(number, 12, 31) - monday).days // 7 + 1)
+    ends = [min(monday + timedelta(7 * week + 6), date(number, 12, 31)) for week in weeks]
+    text = Text("      " + _months(ends, 1) + "\n")
+    for weekday, name in enumerate(("Mon", "   ", "Wed", "   ", "Fri", "   ", "Sun")):
+        text.append(f"  {name} ", "dim")
+        for week in weeks:
+            day = monday + timedelta(7 * week + weekday)
+            shade = _shade(answers.get(day, 0), active)
+            text.append(*((_SHADES[shade], _GREENS[shade]) if day.year == number else (" ", "")))
+        text.append("\n")
+    text.append("      no answers ")
+    for glyph, colour in zip(_SHADES, _GREENS, strict=True):
+        text.append(glyph, colour)
+    text.append(f" {max(active, default=0):,} answers; {len(active)} days with answers.")
+    return text
+
+
+def weeks(weeks: Sequence[Week]) -> Text:
+    """Answers in each week as columns, and beneath them how many of ten were right."""
+    active = [at for at, week in enumerate(weeks) if week.answers]
+    shown = weeks[active[0] : active[-1] + 1] if active else []
+    wide = 2 if len(shown) <= 35 else 1
+    text = _columns([week.answers for week in shown], wide, 6)
+    text.append("        " + _months([week.start for week in shown], wide) + "\n")
+    text.append("  right ", "dim")
+    for week in shown:
+        text.append(_eighth(week.accuracy_rate or 0), "cyan")
+        text.append(" " * (wide - 1))
+    first, last = (week.accuracy_rate for week in (shown[0], shown[-1])) if shown else (None, None)
+    text.append(
+        f"\n        {_percent(first)} right in the first week, {_percent(last)} in the last."
+    )
+    return text
+
+
+def levels(shares: Iterable[Share]) -> Text:
+    """Of all the catalogue's items at a level: known, being learned, and not yet met."""
+    return _shares((f"{share.level:<9}", share) for share in shares)
+
+
+def domains(shares: Iterable[Share]) -> Text:
+    """As `levels`, for each skill; an item that is for two skills counts in both."""
+    named = ((_DOMAINS.get(share.domain, share.domain.lower()), share) for share in shares)
+    return _shares((f"{name:<9}", share) for name, share in named)
+
+
+def weakest(items: Weakest) -> Text:
+    """The items with the lowest accuracy, the share of right answers as a bar."""
+    text = Text()
+    for item in (edge.node for edge in items.edges):
+        right = round(20 * item.correct_answers / max(item.answers, 1))
+        text.append(f"  {_cut(item.headword or item.item_id, 18):<18} {item.level:<8}")
+        text.append("█" * right, "red3").append("·" * (20 - right), "grey42")
+        text.append(f" {item.correct_answers} of {item.answers} right")
+        text.append(f", lapsed {item.lapses} ×\n" if item.lapses else "\n")
+    text.append(f"  {items.total_count:,} items have 3 answers or more and under 60 % right.")
+    return text
+
+
+def due(forecast: Sequence[DueDay], last_study: date | None) -> Text:
+    """Items that fall due on each of the coming days; what is overdue is due today."""
+    text = _columns([day.items for day in forecast], 4, 4)
+    text.append("        " + "".join(f"{day.date.day:<4}" for day in forecast) + "\n", "dim")
+    today, later = (forecast[0].items if forecast else 0), sum(day.items for day in forecast[1:])
+    text.append(f"  {today:,} items due today, {later:,} in the {len(forecast) - 1} days after.")
+    if last_study and forecast and (forecast[0].date - last_study).days > 30:
+        text.append(f" Most have waited since {last_study:%Y}.")
+    return text
+
+
+def _shares(rows: Iterable[tuple[str, Share]]) -> Text:
+    text = Text("  ")
+    for name, glyph, colour in _MASTERY:
+        text.append(glyph, colour).append(f" {name}  ")
+    text.append("·", "grey42").append(" not met\n")
+    for name, share in rows:
+        known = share.long_term_mastered + share.short_term_mastered
+        counts = (share.long_term_mastered, share.short_term_mastered, share.learning)
+        text.append(f"  {name} ")
+        text.append(_stack(counts, share.catalogue_items or share.items_studied))
+        text.append(
+            f" {_of(known, share.catalogue_items)} known {_percent(share.progress_rate):>5}"
+        )
+        text.append(f", {_percent(share.accuracy_rate):>4} right\n")
+    text.right_crop(1)
+    return text
+
+
+def _stack(counts: Sequence[int], whole: int) -> Text:
+    """Each count as its part of the bar; whatever is not 0 is seen."""
+    cells = [max(round(_BAR * count / max(whole, 1)), int(count > 0)) for count in counts]
+    cells[cells.index(max(cells))] -= max(sum(cells) - _BAR, 0)
+    bar = Text()
+    for cell, (_, glyph, colour) in zip(cells, _MASTERY, strict=True):
+        bar.append(glyph * cell, colour)
+    return bar.append("·" * (_BAR - sum(cells)), "grey42")
+
+
+def _columns(values: Sequence[int], wide: int, high: int) -> Text:
+    """Columns over a line, the greatest value `high` rows high and named at the left."""
+    most = max(values, default=0)
+    text = Text()
+    for row in range(high, 0, -1):
+        text.append(f"{format(most, ',') if row == high else '':>7} ", "dim")
+        for value in values:
+            filled = _eighth(value / max(most, 1) * high - row + 1, least=value > 0 and row == 1)
+            text.append(filled * max(wide - 1, 1), "green3").append(" " * (wide > 1))
+        text.append("\n")
+    return text
+
+
+def _eighth(part: float, *, least: bool = False) -> str:
+    """A block that fills this part of its cell, from 0 to 1; `least`: never an empty one."""
+    return _EIGHTHS[min(max(round(part * 8), int(least)), 8)]
+
+
+def _shade(answers: int, active: Sequence[int]) -> int:
+    """0 without answers, else the quarter of the `active` days, in order, that it falls in."""
+    return 1 + 4 * bisect_left(active, answers) // len(active) if answers else 0
+
+
+def _months(days: Sequence[date], wide: int) -> str:
+    """The names of the months, each over the first of its `days`, `wide` columns a day."""
+    line = ""
+    for place, day in enumerate(days):
+        changed = place == 0 or days[place - 1].month != day.month
+        if changed and len(line) <= place * wide:
+            line = line.ljust(place * wide) + f"{day:%b} "
+    return line.rstrip()
+
+
+def _of(part: int, whole: int | None) -> str:
+    return f"{part:>5,} of {'?' if whole is None else format(whole, ','):>5}"
+
+
+def _percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.0f} %"
+
+
+def _days(number: int) -> str:
+    return f"{number:,} day" if number == 1 else f"{number:,} days"
+
+
+def _date(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
