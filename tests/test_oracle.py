@@ -13,12 +13,7 @@ import pytest
 from oracle.days import answer_sums, zone
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
-ANKI = (
-    Path(__file__).resolve().parent.parent.parent
-    / "shared"
-    / "data"
-    / "anki_reviews.csv"
-)
+ANKI = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "anki_reviews.csv"
 _numbers = itertools.count(1)
 
 
@@ -58,9 +53,7 @@ def done(
     )
 
 
-def review(
-    at: str, interval: int, item: str = "i1", n: int | None = None
-) -> oracle.Event:
+def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> oracle.Event:
     """A review of ann's."""
     return event(
         "ReviewProcessed",
@@ -96,10 +89,7 @@ def world(*events: oracle.Event, now: datetime = NOW) -> oracle.World:
 )
 def test_a_local_day(name: str, hour: int, at: str, expected: date) -> None:
     seen = world(event("UserCreated", "2000-01-01", timezone=name, day_start_hour=hour))
-    assert (
-        oracle.day_of(seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC))
-        == expected
-    )
+    assert oracle.day_of(seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC)) == expected
 
 
 def test_preferences_are_inherited_and_govern_their_own_instant() -> None:
@@ -115,9 +105,7 @@ def test_preferences_are_inherited_and_govern_their_own_instant() -> None:
     )
 
     def day(at: str) -> date:
-        return oracle.day_of(
-            seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC)
-        )
+        return oracle.day_of(seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC))
 
     assert day("2023-12-01T12:59:59") == date(2023, 11, 30)
     assert day("2024-01-05T11:59:59") == date(2024, 1, 4)
@@ -229,6 +217,7 @@ def test_ties_go_by_id_and_ids_compare_as_uuids() -> None:
     ],
 )
 def test_a_streak(
+    *,
     days: list[int],
     today: int,
     current: int,
@@ -237,9 +226,7 @@ def test_a_streak(
     longest: tuple[int, int] | None,
 ) -> None:
     events = [done(f"2024-01-0{d}T10:00", f"s{d}") for d in days]
-    row = oracle.streak(
-        world(*events, now=datetime(2024, 1, today, 9, tzinfo=UTC)), "ann"
-    )
+    row = oracle.streak(world(*events, now=datetime(2024, 1, today, 9, tzinfo=UTC)), "ann")
     assert (row["current"], row["active_today"], row["at_risk"]) == (
         current,
         active,
@@ -259,12 +246,8 @@ def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
 
 def test_the_catalogue_as_described_last() -> None:
     seen = world(
-        published(
-            "ItemPublished", "2024-01-01", "i1", domains=["W", "R"], cefr_level="A1"
-        ),
-        published(
-            "ItemUpdated", "2024-01-02", "i1", domains=["S", "L", "R"], headword="w"
-        ),
+        published("ItemPublished", "2024-01-01", "i1", domains=["W", "R"], cefr_level="A1"),
+        published("ItemUpdated", "2024-01-02", "i1", domains=["S", "L", "R"], headword="w"),
         published("ItemPublished", "2024-01-01", "i2", domains=["R"], cefr_level="B1"),
         published("ItemPublished", "2024-01-01", "i3", domains=[], cefr_level="B1"),
         published("ItemArchived", "2024-01-03", "i2"),
@@ -332,9 +315,7 @@ def test_as_of_and_known_at() -> None:
 def anki() -> Iterator[oracle.Event]:
     """The real review log, a completion where a rest of half an hour begins."""
     with ANKI.open(encoding="utf-8") as file:
-        rows = [
-            (datetime.fromisoformat(r["review_time"]), r) for r in csv.DictReader(file)
-        ]
+        rows = [(datetime.fromisoformat(r["review_time"]), r) for r in csv.DictReader(file)]
     rows.sort(key=lambda r: r[0])
     moments = [moment.replace(tzinfo=moment.tzinfo or UTC) for moment, _ in rows]
     for moment, following in itertools.zip_longest(moments, moments[1:]):
@@ -349,9 +330,7 @@ def anki() -> Iterator[oracle.Event]:
 
 
 def test_the_real_review_log() -> None:
-    zone_event = event(
-        "UserCreated", "2024-01-01", timezone="America/New_York", day_start_hour=4
-    )
+    zone_event = event("UserCreated", "2024-01-01", timezone="America/New_York", day_start_hour=4)
     log = list(anki())
     completions = [e for e in log if e.type == "SessionCompleted"]
     assert len(completions) == 64
@@ -361,9 +340,7 @@ def test_the_real_review_log() -> None:
     assert round(answer_sums(answers)["accuracy_rate"], 3) == 0.708
     local = zone("America/New_York")
     days = {
-        (
-            e.occurred_at.astimezone(local).replace(tzinfo=None) - timedelta(hours=4)
-        ).date()
+        (e.occurred_at.astimezone(local).replace(tzinfo=None) - timedelta(hours=4)).date()
         for e in answers
     }
     assert len(days) == 61

@@ -74,23 +74,15 @@ def completion_sums(completions: list[Event]) -> Row:
         "sessions_completed": len(completions),
         "study_seconds": seconds,
         "study_time_minutes": seconds // 60,
-        "average_score": ratio(
-            sum(e.data["score"] for e in completions), len(completions)
-        ),
+        "average_score": ratio(sum(e.data["score"] for e in completions), len(completions)),
     }
 
 
 def reviewed_later(world: World, user_id: str, answers: list[Event]) -> int:
     """How many items were answered among these on a day after the day of their first answer."""
-    first_days = {
-        e.data["item_id"]: day(world, e) for e in firsts(world.answers(user_id))
-    }
+    first_days = {e.data["item_id"]: day(world, e) for e in firsts(world.answers(user_id))}
     return len(
-        {
-            e.data["item_id"]
-            for e in answers
-            if first_days[e.data["item_id"]] < day(world, e)
-        }
+        {e.data["item_id"] for e in answers if first_days[e.data["item_id"]] < day(world, e)}
     )
 
 

@@ -93,9 +93,7 @@ def see(
             if (as_of is None or e.occurred_at <= as_of)
             and (known_at is None or e.created_at <= known_at)
         ),
-        deleted=frozenset(
-            e.user_id for e in everything if e.type == "UserDeleted" and e.user_id
-        ),
+        deleted=frozenset(e.user_id for e in everything if e.type == "UserDeleted" and e.user_id),
         now=as_of or known_at or now,
     )
 

@@ -11,10 +11,7 @@ from oracle.events import Event, Row, World, only
 def item_stats(world: World, user_id: str) -> dict[str, Row]:
     """The learner's rows by item: one for each that was answered or reviewed."""
     met = world.answers(user_id) + world.reviews(user_id)
-    return {
-        item_id: _row(world, user_id, item_id)
-        for item_id in {e.data["item_id"] for e in met}
-    }
+    return {item_id: _row(world, user_id, item_id) for item_id in {e.data["item_id"] for e in met}}
 
 
 def item(world: World, user_id: str, item_id: str) -> Row | None:
@@ -47,9 +44,7 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
 
 def _review(latest: Event | None) -> Row:
     if latest is None:
-        return dict.fromkeys(
-            ("interval_days", "easiness_factor", "reviewed_at", "due_at")
-        )
+        return dict.fromkeys(("interval_days", "easiness_factor", "reviewed_at", "due_at"))
     days = latest.data["new_interval"]
     return {
         "interval_days": days,

@@ -18,9 +18,7 @@ def week(day: date) -> Period:
 
 def month(day: date) -> Period:
     """The calendar month's first and last day."""
-    return day.replace(day=1), day.replace(
-        day=calendar.monthrange(day.year, day.month)[1]
-    )
+    return day.replace(day=1), day.replace(day=calendar.monthrange(day.year, day.month)[1])
 
 
 def weekly_stats(world: World, user_id: str) -> dict[date, Row]:
@@ -33,9 +31,7 @@ def monthly_stats(world: World, user_id: str) -> dict[date, Row]:
     return _periods(world, user_id, month)
 
 
-def _periods(
-    world: World, user_id: str, period: Callable[[date], Period]
-) -> dict[date, Row]:
+def _periods(world: World, user_id: str, period: Callable[[date], Period]) -> dict[date, Row]:
     rows = days_with_rows(world, user_id)
     return {
         start: {

@@ -54,21 +54,15 @@ def user_progress(world: World, user_id: str) -> Row | None:
     completed = completion_sums(world.completions(user_id))
     return {
         "user_id": user_id,
-        "total_items_learned": sum(
-            1 for i in items.values() if i["correct_answers"] > 0
-        ),
+        "total_items_learned": sum(1 for i in items.values() if i["correct_answers"] > 0),
         "total_sessions_completed": completed["sessions_completed"],
         "total_study_time_minutes": completed["study_time_minutes"],
         "current_streak": streak(world, user_id)["current"],
         "accuracy_rate": answer_sums(world.answers(user_id))["accuracy_rate"],
         "unlearned": len(catalogue(world) - items.keys()),
         "learning": sum(1 for i in items.values() if i["mastery"] == "LEARNING"),
-        "short_term_mastered": sum(
-            1 for i in items.values() if i["mastery"] == "SHORT_TERM"
-        ),
-        "long_term_mastered": sum(
-            1 for i in items.values() if i["mastery"] == "LONG_TERM"
-        ),
+        "short_term_mastered": sum(1 for i in items.values() if i["mastery"] == "SHORT_TERM"),
+        "long_term_mastered": sum(1 for i in items.values() if i["mastery"] == "LONG_TERM"),
         "last_updated": max(e.created_at for e in known),
     }
 

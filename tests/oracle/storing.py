@@ -15,9 +15,7 @@ def expected(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
     """The stored ids with their learners, and the ids that are held as pending."""
     log = list(log)
     owners = {
-        e["data"]["session_id"]: own_learner(e)
-        for e in log
-        if e["event_type"] == "SessionStarted"
+        e["data"]["session_id"]: own_learner(e) for e in log if e["event_type"] == "SessionStarted"
     }
     stored: dict[str, str | None] = {}
     pending: set[str] = set()
@@ -37,7 +35,5 @@ def own_learner(event: Envelope) -> str | None:
     """The learner that the event itself names."""
     if event["event_type"] in CATALOGUE:
         return None
-    named: str | None = event["data"].get("user_id") or (
-        event.get("metadata") or {}
-    ).get("user_id")
+    named: str | None = event["data"].get("user_id") or (event.get("metadata") or {}).get("user_id")
     return named
