@@ -9,15 +9,15 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pg8000.exceptions
-import pg8000.native
+from pg8000.native import Connection
+from pg8000.native import PreparedStatement as Statement
 
 from progress.errors import SettingsError, Unavailable
 from progress.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Connection = pg8000.native.Connection
-Statement = pg8000.native.PreparedStatement
+__all__ = ["Address", "Connection", "Statement", "address", "connect", "is_passing", "sqlstate"]
 
 # What the server says when it is going away, or when a wait was cut short: worth another try.
 _PASSING = ("08", "40", "53", "55P03", "57", "25P03")
@@ -146,8 +146,13 @@ def _ready(connection: Connection) -> Connection:
 def is_passing(fault: BaseException) -> bool:
     """Whether another try, on another connection, may succeed."""
     if isinstance(fault, pg8000.exceptions.DatabaseError):
-        return sqlstate(fault).startswith(_PASSING)
+        return is_passing_state(sqlstate(fault))
     return isinstance(fault, (OSError, pg8000.exceptions.InterfaceError))
+
+
+def is_passing_state(state: str) -> bool:
+    """The same, by the five characters of `sqlstate`."""
+    return state.startswith(_PASSING)
 
 
 def sqlstate(fault: pg8000.exceptions.DatabaseError) -> str:

@@ -5,6 +5,10 @@ ProgressError
 ├── StackError               the local stack cannot start: the developer frees what is taken
 ├── ReviewLogError           the caller mends the file to import
 ├── Unavailable              the database is away: the caller tries again
+├── Refused                  the query API refused: the caller mends the request
+│   ├── BadInput             an argument is none of those allowed
+│   ├── Unauthenticated      there is no token, or a bad one
+│   └── Forbidden            the token does not give the right
 ├── EventStoreError          the event log refused
 │   ├── SerializationError   the publisher mends the event
 │   └── ConsistencyError     the stream moved on: the caller reads it again
@@ -31,6 +35,28 @@ class ReviewLogError(ProgressError):
 
 class Unavailable(ProgressError):
     """The database cannot be reached or had to give up; the same call may succeed later."""
+
+
+class Refused(ProgressError):  # noqa: N818 - as Unavailable
+    """The query API refused a request: `code` says why to a program, the message to a person."""
+
+    code = "BAD_USER_INPUT"
+
+
+class BadInput(Refused):
+    """An argument is none of those allowed; the message says which, and what was expected."""
+
+
+class Unauthenticated(Refused):
+    """A request without a token, or with one that is not good; the caller signs in."""
+
+    code = "UNAUTHENTICATED"
+
+
+class Forbidden(Refused):
+    """The caller's role does not give the right; who may grant it is an administrator."""
+
+    code = "FORBIDDEN"
 
 
 class EventStoreError(ProgressError):

@@ -1,0 +1,168 @@
+"""Rows of the read models, as typed records: times in UTC, days the learner's own."""
+
+from datetime import date, datetime
+from typing import Literal
+
+import msgspec
+
+Mastery = Literal["UNLEARNED", "LEARNING", "SHORT_TERM", "LONG_TERM"]
+Domain = Literal["R", "W", "L", "S", "UNKNOWN"]
+CefrLevel = Literal["A1", "A2", "B1", "B2", "C1", "C2", "UNKNOWN"]
+ItemFilter = Literal["ALL", "LEARNING", "MASTERED", "STRUGGLING", "DUE"]
+ItemOrder = Literal["RECENT", "DUE", "ACCURACY"]
+
+
+class MasteryStats(msgspec.Struct, frozen=True):
+    """How many items stand where; `unlearned` are those of the catalogue that were never met."""
+
+    unlearned: int
+    learning: int
+    short_term_mastered: int
+    long_term_mastered: int
+
+
+class UserProgress(msgspec.Struct, frozen=True):
+    """How a learner stands."""
+
+    user_id: str
+    total_items_learned: int
+    total_sessions_completed: int
+    total_study_time_minutes: int
+    current_streak: int
+    accuracy_rate: float | None
+    mastery_stats: MasteryStats
+    last_updated: datetime
+
+
+class _Sums(msgspec.Struct, frozen=True, kw_only=True):
+    sessions_completed: int
+    study_seconds: int
+    study_time_minutes: int
+    answers: int
+    correct_answers: int
+    accuracy_rate: float | None
+    average_response_ms: float | None
+    items_learned: int
+    items_reviewed: int
+    new_mastery_count: int
+    average_score: float | None
+
+
+class DailyStats(_Sums, frozen=True, kw_only=True):
+    """A learner's local day."""
+
+    date: date
+
+
+class PeriodStats(_Sums, frozen=True, kw_only=True):
+    """A learner's week or month, both ends inclusive."""
+
+    start: date
+    end: date
+    active_days: int
+
+
+class ItemStats(msgspec.Struct, frozen=True):
+    """An item as a learner knows it."""
+
+    item_id: str
+    headword: str | None
+    level: CefrLevel
+    domains: list[Domain]
+    answers: int
+    correct_answers: int
+    accuracy_rate: float | None
+    average_response_ms: float | None
+    first_answered_at: datetime | None
+    first_correct_at: datetime | None
+    last_answered_at: datetime | None
+    interval_days: int | None
+    easiness_factor: float | None
+    reviewed_at: datetime | None
+    due_at: datetime | None
+    lapses: int
+    mastery: Mastery
+
+
+class ItemKey(msgspec.Struct, frozen=True):
+    """Where an item stands in a list in one order; `rank` ascends, None comes last."""
+
+    rank: float | None
+    item_id: str
+
+
+class ItemPage(msgspec.Struct, frozen=True):
+    """A part of a list of items, with the key of each, and how many the whole list has."""
+
+    items: list[tuple[ItemKey, ItemStats]]
+    has_next: bool
+    total_count: int
+
+
+class _Share(msgspec.Struct, frozen=True, kw_only=True):
+    items_studied: int
+    answers: int
+    correct_answers: int
+    accuracy_rate: float | None
+    learning: int
+    short_term_mastered: int
+    long_term_mastered: int
+    catalogue_items: int | None
+    progress_rate: float | None
+
+
+class DomainStats(_Share, frozen=True, kw_only=True):
+    """A learner's standing in one domain of the catalogue."""
+
+    domain: Domain
+
+
+class LevelStats(_Share, frozen=True, kw_only=True):
+    """A learner's standing in one CEFR level of the catalogue."""
+
+    level: CefrLevel
+
+
+class Streak(msgspec.Struct, frozen=True):
+    """A learner's runs of study days."""
+
+    current: int
+    longest: int
+    longest_start: date | None
+    longest_end: date | None
+    last_study_date: date | None
+    active_today: bool
+    at_risk: bool
+
+
+class DueDay(msgspec.Struct, frozen=True):
+    """How many items fall due on a learner's local day."""
+
+    date: date
+    items: int
+
+
+class ProjectionStatus(msgspec.Struct, frozen=True):
+    """How far a projection is behind the log."""
+
+    name: str
+    realtime: bool
+    events_behind: int
+    seconds_behind: float
+    status: Literal["NORMAL", "CRITICAL"]
+    updated_at: datetime | None
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """An event as it was recorded; `data` is JSON."""
+
+    event_id: str
+    stream_id: str
+    stream_version: int
+    global_position: int
+    event_type: str
+    data: str
+    correlation_id: str | None
+    causation_id: str | None
+    occurred_at: datetime
+    recorded_at: datetime

@@ -1,0 +1,21 @@
+-- A learner's record as it was recorded: what support reads.
+
+-- page --
+-- A learner's events, newest first, before a version of their stream.
+SELECT
+    event_id,
+    stream_id,
+    stream_version,
+    global_position,
+    event_type,
+    CAST(event_data AS text)         AS data,
+    metadata ->> 'correlation_id'    AS correlation_id,
+    metadata ->> 'causation_id'      AS causation_id,
+    occurred_at,
+    created_at                       AS recorded_at
+FROM events
+WHERE stream_id = 'learner-' || CAST(:user_id AS text)
+  AND stream_version < coalesce(CAST(:before AS bigint), 9223372036854775807)
+  AND (CAST(:types AS text[]) IS NULL OR event_type = ANY (:types))
+ORDER BY stream_version DESC
+LIMIT CAST(:first AS bigint);
