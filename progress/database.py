@@ -110,7 +110,7 @@ def _socket(at: Address) -> socket.socket:
     return tcp
 
 
-def _tls(at: Address) -> ssl.SSLContext | None | bool:
+def _tls(at: Address) -> ssl.SSLContext | bool | None:
     if at.host.startswith("/") or at.sslmode == "disable":
         return False
     if at.sslmode in ("allow", "prefer"):

@@ -63,3 +63,8 @@ def read(environment: Mapping[str, str]) -> Settings:
 def current() -> Settings:
     """The settings of this process, read once."""
     return read(os.environ)
+
+
+def inherited(**changed: str) -> dict[str, str]:
+    """The environment for a process that we start: ours, with some variables changed."""
+    return {**os.environ, **changed}

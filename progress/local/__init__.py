@@ -1,1 +1,1 @@
-"""The local stack: real PostgreSQL, Valkey and functions on one machine, for development and tests."""
+"""The local stack: real PostgreSQL, Valkey and functions, for development and tests."""

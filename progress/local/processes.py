@@ -109,3 +109,15 @@ def kill_group(process: Process) -> None:
     if is_alive(process) or not psutil.pid_exists(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def end_all(several: list[Process], *, seconds: float) -> None:
+    """End these processes and their groups: asked first, killed after `seconds`."""
+    alive = [psutil.Process(process.pid) for process in several if is_alive(process)]
+    for each in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # PostgreSQL takes SIGTERM for "when all have left".
+            each.send_signal(signal.SIGINT if each.name() == "postgres" else signal.SIGTERM)
+    psutil.wait_procs(alive, timeout=seconds)
+    for process in several:
+        kill_group(process)

@@ -1,0 +1,5 @@
+"""`python -m progress.cli`."""
+
+from progress.cli import main
+
+main()

@@ -1,0 +1,102 @@
+"""`progress up`, `down`, `env` and `token`: the local stack."""
+
+import contextlib
+import signal
+import subprocess
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from progress import settings
+from progress.local import datafolder, devkeys, processes
+from progress.local import stack as local
+from progress.local.datafolder import DataFolder
+
+_SHOWN = (
+    "graphql_url",
+    "ingest_url",
+    "pubsub_emulator_host",
+    "project_id",
+    "database_url",
+    "redis_url",
+    "jwks_url",
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give `app` these commands."""
+    for command in (up, down, env, token):
+        app.command()(command)
+
+
+def folder() -> DataFolder:
+    """The data folder that `PROGRESS_DATA_DIR` names."""
+    return datafolder.at(settings.current().progress_data_dir)
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", help="Return once all answer.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
+) -> None:
+    """Start the local stack: PostgreSQL, Valkey, Pub/Sub, the functions, the scheduler."""
+    console = Console()
+    with console.status("starting the local stack"):
+        started = local.up(
+            folder(),
+            port,
+            attached=not detach,
+            on_answer=lambda part: console.print(f"  {part} answers"),
+        )
+    url = local.running(folder()).addresses["graphql_url"]
+    if started is None:
+        console.print(f"The local stack runs already: {url}")
+        return
+    console.print(f"The local stack runs: {url}")
+    if not detach:
+        console.print("Ctrl-C stops it.")
+        _stay(started)
+
+
+def _stay(started: subprocess.Popen[bytes]) -> None:
+    """Until the stack ends, or is asked to by a signal to this process."""
+    signal.signal(signal.SIGTERM, lambda *_: processes.end(started, by=signal.SIGTERM, seconds=45))
+    with contextlib.suppress(KeyboardInterrupt):
+        started.wait()
+    processes.end(started, by=signal.SIGTERM, seconds=45)
+
+
+def down() -> None:
+    """Stop the local stack; its data stays."""
+    console = Console()
+    with console.status("stopping the local stack"):
+        ran = local.down(folder())
+    console.print("The local stack has stopped." if ran else "The local stack does not run.")
+
+
+def env(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Tell where the parts of the local stack are."""
+    state = local.running(folder())
+    where = {name: state.addresses[name] for name in _SHOWN}
+    pids = local.pids(state)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(where | {"pids": pids})))
+        return
+    for name, value in where.items():
+        typer.echo(f"{name}={value}")
+    for name, numbers in pids.items():
+        typer.echo(f"pid_{name}={' '.join(map(str, numbers))}")
+
+
+def token(
+    user: Annotated[str, typer.Option(help="The learner's id.")],
+    role: Annotated[list[str] | None, typer.Option(help="learner, support or admin.")] = None,
+) -> None:
+    """Make a token for the local query function, good for a day."""
+    at = folder()
+    datafolder.make_usable(at)
+    devkeys.ensure(at.key)
+    typer.echo(devkeys.token(at.key, user, role or ["learner"]))

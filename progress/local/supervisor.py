@@ -1,0 +1,247 @@
+"""The process that starts the stack's parts, starts again what dies, and stops all in order."""
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine
+
+from progress import settings
+from progress.errors import ProgressError, StackError
+from progress.local import datafolder, devkeys, plan, processes
+from progress.local.datafolder import DataFolder, State
+from progress.local.parts import Part
+from progress.local.ports import HOST
+
+log = logging.getLogger("progress.local")
+
+BATCH_EVERY = 300.0  # seconds, as Cloud Scheduler does
+
+_READY_WITHIN = 60.0
+_STOP_WITHIN = 10.0
+_LONGEST_PAUSE = 0.8  # a part that dies is back within a second, less its own start
+
+
+class Supervisor:
+    """Keeps parts running; everything happens in one thread, which the parts' lives hang on."""
+
+    def __init__(self, folder: DataFolder, addresses: dict[str, str]) -> None:
+        self._folder = folder
+        self._state = State(
+            supervisor=processes.known(os.getpid()), phase="starting", addresses=addresses
+        )
+        self._running: dict[str, tuple[Part, subprocess.Popen[bytes]]] = {}
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._a_child_died = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_died)
+        self._write()
+
+    async def keep(self, *parts: Part) -> None:
+        """Start the parts side by side, and return when all have answered.
+
+        From then on each is started again when it ends. StackError where one ends first.
+        """
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(self._started(part))
+        for part in parts:
+            self._keep_on(self._kept(part))
+
+    def ready(self) -> None:
+        """Let everyone know that all parts answer."""
+        self._state.phase = "ready"
+        self._write()
+
+    async def run(self, part: Part) -> None:
+        """Run a part to its end; StackError where it fails."""
+        if await self._ended(self._start(part)):
+            raise StackError(self._why_it_ended(part))
+
+    async def tried(self, part: Part) -> None:
+        """Run a part to its end; where it fails, the log says so."""
+        try:
+            await self.run(part)
+        except StackError as fault:
+            log.error("%s", fault)  # the part's own log has the rest
+
+    async def stop(self) -> None:
+        """End all parts, the last started first, PostgreSQL when nobody needs it any more."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        needed_last = ("pubsub", "valkey", "postgres")
+        early = [name for name in self._running if name not in needed_last]
+        for names in (early, *([name] for name in needed_last)):
+            await asyncio.gather(*(self._stopped(name) for name in names if name in self._running))
+
+    async def _started(self, part: Part) -> None:
+        process = self._start(part)
+        pause, deadline = 0.01, time.monotonic() + _READY_WITHIN
+        while not await part.answers():
+            if process.poll() is not None:
+                raise StackError(self._why_it_ended(part))
+            if time.monotonic() > deadline:
+                raise StackError(f"{part.name} does not answer; see {self._folder.log(part.name)}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+        if part.then:
+            await self.run(part.then)
+        self._state.answering.append(part.name)
+        self._write()
+        log.info("%s answers", part.name)
+
+    async def _kept(self, part: Part) -> None:
+        pause = 0.0
+        while True:
+            began = time.monotonic()
+            code = await self._ended(self._running[part.name][1])
+            processes.kill_group(self._state.processes[part.name])
+            log.warning("%s ended (%s): starting it again", part.name, code)
+            pause = 0.0 if time.monotonic() - began > 5 else min(2 * pause + 0.05, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+            self._start(part)
+            if part.then:
+                self._keep_on(self._set_up_again(part, part.then))
+
+    async def _set_up_again(self, part: Part, then: Part) -> None:
+        while not await part.answers():
+            await asyncio.sleep(0.05)
+        await self.tried(then)
+
+    def _keep_on(self, doing: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(doing)
+        self._keepers.add(task)
+        task.add_done_callback(self._keepers.discard)
+
+    def _start(self, part: Part) -> subprocess.Popen[bytes]:
+        with self._folder.log(part.name).open("ab") as output:
+            process = processes.start(
+                part.command,
+                output=output,
+                environment=settings.inherited(**part.environment),
+                folder=part.folder,
+                account=part.account,
+                at_parent_death=part.stop,
+            )
+        self._running[part.name] = (part, process)
+        self._state.processes[part.name] = processes.known(process.pid)
+        self._write()
+        return process
+
+    async def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        while (code := process.poll()) is None:
+            await self._a_child_died.wait()
+        return code
+
+    async def _stopped(self, name: str) -> None:
+        part, process = self._running.pop(name)
+        if process.poll() is None:
+            process.send_signal(part.stop)
+        try:
+            async with asyncio.timeout(_STOP_WITHIN):
+                await self._ended(process)
+        except TimeoutError:
+            log.warning("%s did not stop: killing it", name)
+        processes.kill_group(self._state.processes[name])
+        await self._ended(process)
+
+    def _child_died(self) -> None:
+        self._a_child_died.set()
+        self._a_child_died = asyncio.Event()
+
+    def _why_it_ended(self, part: Part) -> str:
+        lines = (
+            self._folder.log(part.name).read_text(encoding="utf-8", errors="replace").split("\n")
+        )
+        said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return f"{part.name} ended: {said.strip()} (all of it in {self._folder.log(part.name)})"
+
+    def _write(self) -> None:
+        self._folder.write(self._state)
+
+
+async def supervise(folder: DataFolder, port: int) -> None:
+    """Start the stack and keep it until SIGTERM or SIGINT."""
+    sweep(folder)
+    stack = plan.draw(folder, port, settings.current())
+    supervisor = Supervisor(folder, stack.addresses)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    devkeys.ensure(folder.key)
+    door = await asyncio.start_server(
+        functools.partial(_answer, devkeys.jwks(folder.key)), HOST, stack.jwks_port
+    )
+    run = asyncio.create_task(_run(supervisor, stack, folder))
+    until = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({run, until}, return_when=asyncio.FIRST_COMPLETED)
+        if run.done():
+            await run
+    finally:
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+        door.close()
+        await supervisor.stop()
+
+
+def sweep(folder: DataFolder) -> None:
+    """End what a supervisor that was killed has left behind."""
+    if left := folder.state():
+        processes.end_all([*left.processes.values()], seconds=_STOP_WITHIN)
+
+
+async def _run(supervisor: Supervisor, stack: plan.Plan, folder: DataFolder) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervisor.keep(*stack.beside))
+        if stack.server:
+            await supervisor.keep(stack.server)
+        plan.prepare(stack, folder)
+        group.create_task(supervisor.keep(*stack.above))
+    if not any(part.then for part in (*stack.beside, *stack.above)):
+        await supervisor.run(stack.topology)
+    supervisor.ready()
+    while True:
+        await supervisor.tried(stack.batch)
+        await asyncio.sleep(BATCH_EVERY)
+
+
+async def _answer(jwks: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The key set, whatever is asked."""
+    with contextlib.suppress(
+        ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
+    ):
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(jwks)}"
+        writer.write(head.encode() + b"\r\nConnection: close\r\n\r\n" + jwks)
+        await writer.drain()
+    writer.close()
+
+
+def main() -> None:
+    """Run the stack in this process; exit code 1 where it cannot, the last line says why."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--port", type=int, required=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    try:
+        folder = datafolder.at(settings.current().progress_data_dir)
+        with datafolder.held(folder) as free:
+            if free:
+                asyncio.run(supervise(folder, arguments.parse_args().port))
+    except* ProgressError as faults:
+        sys.exit(str(_first(faults)))
+
+
+def _first(fault: BaseException) -> BaseException:
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The topics and subscriptions of the local stack, made through Pub/Sub's own API.
+
+Each source topic is pushed to the ingest function, internal commands to the projections.
+Every push subscription has a dead-letter topic, and that one a subscription that keeps it.
+"""
+
+import contextlib
+import sys
+from datetime import timedelta
+
+from google.api_core.exceptions import AlreadyExists
+from google.cloud import pubsub_v1
+from google.pubsub_v1.types import (
+    DeadLetterPolicy,
+    PushConfig,
+    RetryPolicy,
+    Subscription,
+)
+
+from progress import settings
+
+SOURCES = ("learning-events", "algorithm-events", "vocabulary-events", "user-events")
+COMMANDS = "progress-commands"
+PROJECTION = "progress-projection-sub"
+
+_ATTEMPTS = 100
+_WEEK = timedelta(days=7)
+
+
+def lay(project: str, ingest_url: str, project_url: str) -> None:
+    """Make what is missing, and push to these addresses from now on."""
+    publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+    with subscriber:
+        wanted = [(topic, f"{topic}-ingest-sub", ingest_url) for topic in SOURCES]
+        for topic, name, url in [*wanted, (COMMANDS, PROJECTION, project_url)]:
+            _make_topic(publisher, project, topic)
+            _make_topic(publisher, project, f"{name}-dead-letter")
+            _push(subscriber, project, topic, name, url)
+            _keep(subscriber, project, f"{name}-dead-letter")
+    publisher.stop()
+
+
+def _make_topic(publisher: pubsub_v1.PublisherClient, project: str, topic: str) -> None:
+    with contextlib.suppress(AlreadyExists):
+        publisher.create_topic(name=f"projects/{project}/topics/{topic}")
+
+
+def _push(
+    subscriber: pubsub_v1.SubscriberClient, project: str, topic: str, name: str, url: str
+) -> None:
+    full = f"projects/{project}/subscriptions/{name}"
+    target = PushConfig(push_endpoint=url)
+    wanted = Subscription(
+        name=full,
+        topic=f"projects/{project}/topics/{topic}",
+        push_config=target,
+        ack_deadline_seconds=60,
+        message_retention_duration=_WEEK,
+        retry_policy=RetryPolicy(
+            minimum_backoff=timedelta(milliseconds=100), maximum_backoff=timedelta(seconds=10)
+        ),
+        dead_letter_policy=DeadLetterPolicy(
+            dead_letter_topic=f"projects/{project}/topics/{name}-dead-letter",
+            max_delivery_attempts=_ATTEMPTS,
+        ),
+    )
+    try:
+        subscriber.create_subscription(request=wanted)
+    except AlreadyExists:
+        subscriber.modify_push_config(subscription=full, push_config=target)
+
+
+def _keep(subscriber: pubsub_v1.SubscriberClient, project: str, topic: str) -> None:
+    with contextlib.suppress(AlreadyExists):
+        subscriber.create_subscription(
+            name=f"projects/{project}/subscriptions/{topic}-sub",
+            topic=f"projects/{project}/topics/{topic}",
+        )
+
+
+def main() -> None:
+    """`python -m progress.local.topology INGEST_URL PROJECT_URL`."""
+    lay(settings.current().pubsub_project_id, *sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
