@@ -7,3 +7,28 @@ CREATE TABLE catalogue_counts (
     items bigint NOT NULL,                 -- over 0
     PRIMARY KEY (kind, name)
 );
+
+-- fold --
+WITH counted AS MATERIALIZED (
+    SELECT 'level' AS kind, level AS name, count(*) AS items
+    FROM items
+    WHERE in_catalogue AND level IS NOT NULL
+    GROUP BY level
+    UNION ALL
+    SELECT 'domain', domain, count(*)
+    FROM items
+    CROSS JOIN LATERAL unnest(domains) AS domain
+    WHERE in_catalogue
+    GROUP BY domain
+), gone AS (
+    DELETE FROM catalogue_counts t
+    WHERE EXISTS (SELECT FROM batch_items)
+      AND NOT EXISTS (SELECT FROM counted c WHERE c.kind = t.kind AND c.name = t.name)
+)
+INSERT INTO catalogue_counts AS t
+SELECT kind, name, items
+FROM counted
+WHERE EXISTS (SELECT FROM batch_items)
+ORDER BY kind, name
+ON CONFLICT (kind, name) DO UPDATE SET items = excluded.items
+WHERE t.items <> excluded.items;

@@ -4,12 +4,54 @@
 CREATE TABLE checkpoints (
     shard      smallint PRIMARY KEY,
     position   bigint NOT NULL,            -- all events of the shard up to here are in the read models
-    updated_at timestamptz NOT NULL        -- of the newest event in them, or of the creation
+    updated_at timestamptz                 -- when the newest of them was recorded; null: none yet
 ) WITH (fillfactor = 50);
 
 CREATE TABLE batch_checkpoints (
     shard              smallint PRIMARY KEY,
     position           bigint NOT NULL,    -- all of the shard's learners up to here are in the batch's tables
     catalogue_position bigint NOT NULL,    -- and all of the catalogue up to here
-    updated_at         timestamptz NOT NULL
+    updated_at         timestamptz         -- of the run; null: none yet
 ) WITH (fillfactor = 50);
+
+INSERT INTO checkpoints       SELECT s, 0, NULL    FROM generate_series(0, 15) s;
+INSERT INTO batch_checkpoints SELECT s, 0, 0, NULL FROM generate_series(0, 15) s;
+
+-- status --
+-- How far each projection is behind the log. Realtime projections share the shards' checkpoints;
+-- the batch job has its own.
+WITH shards AS (
+    SELECT TRUE AS realtime, shard, position, updated_at FROM checkpoints
+    UNION ALL
+    SELECT FALSE, shard, position, updated_at FROM batch_checkpoints
+),
+behind AS (
+    SELECT
+        s.realtime,
+        max(s.updated_at)                   AS updated_at,
+        CAST(sum(waiting.events) AS bigint) AS events,
+        greatest(CAST(extract(epoch FROM CAST(:now AS timestamptz) - min(waiting.since))
+            AS double precision), 0)        AS seconds
+    FROM shards s
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS events, min(e.created_at) AS since
+        FROM events e
+        WHERE (e.shard, e.global_position) > (s.shard, s.position) AND e.shard = s.shard
+    ) AS waiting
+    GROUP BY s.realtime
+)
+SELECT
+    p.name,
+    p.realtime,
+    coalesce(b.events, 0)                   AS events_behind,
+    coalesce(b.seconds, 0)                  AS seconds_behind,
+    CASE WHEN p.realtime AND (b.events > 1000 OR b.seconds > 5) THEN 'CRITICAL'
+         WHEN b.seconds > 600 THEN 'CRITICAL'
+         ELSE 'NORMAL' END                  AS status,
+    b.updated_at
+FROM (VALUES
+    (1, 'daily_stats', TRUE), (2, 'item_stats', TRUE), (3, 'learning_streaks', TRUE),
+    (4, 'user_progress', TRUE), (5, 'weekly_stats', FALSE), (6, 'domain_stats', FALSE),
+    (7, 'level_stats', FALSE)) AS p (place, name, realtime)
+LEFT JOIN behind b USING (realtime)
+ORDER BY p.place;

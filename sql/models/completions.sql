@@ -6,8 +6,47 @@ CREATE TABLE completions (
     session_id       text COLLATE "C" NOT NULL,
     occurred_at      timestamptz NOT NULL,
     event_id         uuid   NOT NULL,
-    day              date   NOT NULL,      -- local, see segments
+    day              date   NOT NULL,      -- local, see facts.sql
     score            bigint NOT NULL,
     duration_seconds bigint NOT NULL,
     PRIMARY KEY (user_id, session_id)
-);
+) WITH (fillfactor = 90);
+
+-- window --
+-- What a day gains or, where an earlier completion came late, loses.
+CREATE TEMPORARY TABLE window_completions (
+    user_id text COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
+) ON COMMIT DELETE ROWS;
+
+-- fold --
+WITH first AS MATERIALIZED (
+    SELECT DISTINCT ON (user_id, session_id)
+        user_id, session_id, occurred_at, event_id, day, score, duration_seconds
+    FROM window_facts
+    WHERE kind = 'completion'
+    ORDER BY user_id, session_id, occurred_at, event_id
+), counting AS MATERIALIZED (
+    SELECT f.*, old.day AS old_day, old.score AS old_score, old.duration_seconds AS old_seconds
+    FROM first f
+    LEFT JOIN LATERAL (
+        SELECT * FROM completions c WHERE c.user_id = f.user_id AND c.session_id = f.session_id OFFSET 0
+    ) old ON true
+    WHERE old.user_id IS NULL OR (f.occurred_at, f.event_id) < (old.occurred_at, old.event_id)
+), kept AS (
+    INSERT INTO completions AS c
+    SELECT user_id, session_id, occurred_at, event_id, day, score, duration_seconds
+    FROM counting
+    ON CONFLICT (user_id, session_id) DO UPDATE SET
+        occurred_at      = excluded.occurred_at,
+        event_id         = excluded.event_id,
+        day              = excluded.day,
+        score            = excluded.score,
+        duration_seconds = excluded.duration_seconds
+)
+INSERT INTO window_completions
+SELECT user_id, day, 1, duration_seconds, score FROM counting
+UNION ALL
+SELECT user_id, old_day, -1, -old_seconds, -old_score FROM counting WHERE old_day IS NOT NULL;
+
+-- forget --
+DELETE FROM completions WHERE user_id = ANY (learners);

@@ -17,3 +17,149 @@ CREATE TABLE daily_stats (
     changed_position   bigint NOT NULL,    -- the end of the window that changed the row last
     PRIMARY KEY (user_id, day)
 ) WITH (fillfactor = 60);
+
+-- window --
+-- What the window adds to each day; a first that moves takes from one day and gives to another.
+CREATE TEMPORARY TABLE window_days (
+    user_id text COLLATE "C", day date, answers bigint, correct_answers bigint, response_ms bigint, reviews bigint,
+    sessions_completed bigint, study_seconds bigint, scores bigint,
+    items_learned bigint, items_reviewed bigint, new_mastery_count bigint,
+    had_sessions bigint
+) ON COMMIT DELETE ROWS;
+
+-- fold --
+INSERT INTO window_days
+SELECT w.*, coalesce(old.sessions_completed, 0)
+FROM (
+    SELECT user_id, day, sum(answers)::bigint, sum(correct_answers)::bigint, sum(response_ms)::bigint, sum(reviews)::bigint,
+        sum(sessions_completed)::bigint, sum(study_seconds)::bigint, sum(scores)::bigint,
+        sum(items_learned)::bigint, sum(items_reviewed)::bigint, sum(new_mastery_count)::bigint
+    FROM (
+        SELECT user_id, day,
+            count(*) FILTER (WHERE kind = 'answer') AS answers,
+            count(*) FILTER (WHERE correct) AS correct_answers,
+            coalesce(sum(response_ms) FILTER (WHERE kind = 'answer'), 0)::bigint AS response_ms,
+            count(*) FILTER (WHERE kind = 'review') AS reviews,
+            0 AS sessions_completed, 0 AS study_seconds, 0 AS scores,
+            0 AS items_learned, 0 AS items_reviewed, 0 AS new_mastery_count
+        FROM window_facts
+        WHERE kind IN ('answer', 'review')
+        GROUP BY user_id, day
+        UNION ALL
+        SELECT user_id, day, 0, 0, 0, 0, sessions_completed, study_seconds, scores, 0, 0, 0 FROM window_completions
+        UNION ALL
+        SELECT user_id, first_correct_on, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0 FROM window_items
+        WHERE first_correct_on IS DISTINCT FROM had_correct_on
+        UNION ALL
+        SELECT user_id, had_correct_on, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0 FROM window_items
+        WHERE had_correct_on <> first_correct_on
+        UNION ALL
+        SELECT user_id, day, 0, 0, 0, 0, 0, 0, 0, 0, items_reviewed, 0 FROM window_reviewed
+        UNION ALL
+        SELECT user_id, first_mastered_on, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 FROM window_items
+        WHERE first_mastered_on IS DISTINCT FROM had_mastered_on
+        UNION ALL
+        SELECT user_id, had_mastered_on, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1 FROM window_items
+        WHERE had_mastered_on <> first_mastered_on
+    ) changes
+    GROUP BY user_id, day
+) w
+LEFT JOIN LATERAL (
+    SELECT d.sessions_completed FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day OFFSET 0
+) old ON true;
+
+INSERT INTO daily_stats AS d
+SELECT user_id, day, answers, correct_answers, response_ms, reviews, sessions_completed, study_seconds, scores,
+    items_learned, items_reviewed, new_mastery_count, window_end
+FROM window_days
+ORDER BY user_id, day
+ON CONFLICT (user_id, day) DO UPDATE SET
+    answers            = d.answers            + excluded.answers,
+    correct_answers    = d.correct_answers    + excluded.correct_answers,
+    response_ms        = d.response_ms        + excluded.response_ms,
+    reviews            = d.reviews            + excluded.reviews,
+    sessions_completed = d.sessions_completed + excluded.sessions_completed,
+    study_seconds      = d.study_seconds      + excluded.study_seconds,
+    scores             = d.scores             + excluded.scores,
+    items_learned      = d.items_learned      + excluded.items_learned,
+    items_reviewed     = d.items_reviewed     + excluded.items_reviewed,
+    new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count,
+    changed_position   = excluded.changed_position;
+
+-- A completion that moved away may leave a day with nothing.
+DELETE FROM daily_stats d
+USING window_days w
+WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
+  AND d.answers = 0 AND d.reviews = 0 AND d.sessions_completed = 0;
+
+-- forget --
+DELETE FROM daily_stats WHERE user_id = ANY (learners);
+
+-- range --
+-- The days of a range, both ends inclusive; with zero_fill every day, of a learner who is known.
+SELECT
+    asked.day                                          AS date,
+    coalesce(d.sessions_completed, 0)                  AS sessions_completed,
+    coalesce(d.study_seconds, 0)                       AS study_seconds,
+    CAST(floor(coalesce(d.study_seconds, 0) / 60.0) AS bigint) AS study_time_minutes,
+    coalesce(d.answers, 0)                             AS answers,
+    coalesce(d.correct_answers, 0)                     AS correct_answers,
+    CAST(d.correct_answers AS double precision) / nullif(d.answers, 0) AS accuracy_rate,
+    CAST(d.response_ms AS double precision) / nullif(d.answers, 0)     AS average_response_ms,
+    coalesce(d.items_learned, 0)                       AS items_learned,
+    coalesce(d.items_reviewed, 0)                      AS items_reviewed,
+    coalesce(d.new_mastery_count, 0)                   AS new_mastery_count,
+    CAST(d.scores AS double precision) / nullif(d.sessions_completed, 0) AS average_score
+FROM (
+    SELECT CAST(:first_day AS date) + n AS day
+    FROM generate_series(0, CAST(:last_day AS date) - CAST(:first_day AS date)) AS n
+) AS asked
+LEFT JOIN daily_stats d ON d.user_id = :user_id AND d.day = asked.day
+WHERE d.day IS NOT NULL
+   OR (CAST(:zero_fill AS boolean)
+       AND EXISTS (SELECT 1 FROM user_progress p WHERE p.user_id = :user_id))
+ORDER BY asked.day;
+
+-- months --
+-- The whole calendar months whose first day lies in the range: a month ends within 30 days of it.
+WITH days AS (
+    SELECT d.*, d.day - CAST(extract(day FROM d.day) AS integer) + 1 AS month
+    FROM daily_stats d
+    WHERE d.user_id = :user_id
+      AND d.day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date) + 30
+),
+reviewed AS (
+    SELECT month, count(*) AS items
+    FROM (
+        SELECT DISTINCT
+            a.day - CAST(extract(day FROM a.day) AS integer) + 1 AS month, a.item_id
+        FROM item_days a
+        JOIN item_stats s ON s.user_id = a.user_id AND s.item_id = a.item_id
+        WHERE a.user_id = :user_id
+          AND a.day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date) + 30
+          AND a.day > s.first_answered_on
+    ) AS items
+    GROUP BY month
+)
+SELECT
+    month                                              AS start,
+    CAST(month + INTERVAL '1 month' AS date) - 1       AS "end",
+    count(*) FILTER (WHERE sessions_completed > 0)     AS active_days,
+    CAST(sum(sessions_completed) AS bigint)            AS sessions_completed,
+    CAST(sum(study_seconds) AS bigint)                 AS study_seconds,
+    CAST(floor(sum(study_seconds) / 60.0) AS bigint)   AS study_time_minutes,
+    CAST(sum(answers) AS bigint)                       AS answers,
+    CAST(sum(correct_answers) AS bigint)               AS correct_answers,
+    CAST(sum(correct_answers) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
+                                                       AS accuracy_rate,
+    CAST(sum(response_ms) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
+                                                       AS average_response_ms,
+    CAST(sum(items_learned) AS bigint)                 AS items_learned,
+    coalesce(min(reviewed.items), 0)                   AS items_reviewed,
+    CAST(sum(new_mastery_count) AS bigint)             AS new_mastery_count,
+    CAST(sum(scores) AS double precision) / nullif(CAST(sum(sessions_completed) AS bigint), 0)
+                                                       AS average_score
+FROM days LEFT JOIN reviewed USING (month)
+WHERE month BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+GROUP BY month
+ORDER BY month;

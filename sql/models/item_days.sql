@@ -7,3 +7,42 @@ CREATE TABLE item_days (
     day     date NOT NULL,
     PRIMARY KEY (user_id, item_id, day)
 );
+
+-- window --
+-- Items reviewed, by day: one more or one less than before.
+CREATE TEMPORARY TABLE window_reviewed (
+    user_id text COLLATE "C", day date, items_reviewed bigint
+) ON COMMIT DELETE ROWS;
+
+-- fold --
+-- An item that is answered on a day later than its first answer's is reviewed on that day. Where the
+-- first answer moves, the days that were there already are judged again: those between the two firsts.
+INSERT INTO window_reviewed
+SELECT i.user_id, d.day, CASE WHEN d.day > i.first_answered_on THEN 1 ELSE -1 END
+FROM window_items i
+CROSS JOIN LATERAL (
+    SELECT d.day
+    FROM item_days d
+    WHERE d.user_id = i.user_id AND d.item_id = i.item_id
+      AND d.day > least(i.had_answered_on, i.first_answered_on)
+      AND d.day <= greatest(i.had_answered_on, i.first_answered_on)
+    OFFSET 0
+) d
+WHERE i.had_answered_on <> i.first_answered_on;
+
+WITH arrived AS (
+    INSERT INTO item_days
+    SELECT DISTINCT user_id, item_id, day
+    FROM window_facts
+    WHERE kind = 'answer'
+    ON CONFLICT DO NOTHING
+    RETURNING user_id, item_id, day
+)
+INSERT INTO window_reviewed
+SELECT a.user_id, a.day, 1
+FROM arrived a
+JOIN window_items i ON i.user_id = a.user_id AND i.item_id = a.item_id
+WHERE a.day > i.first_answered_on;
+
+-- forget --
+DELETE FROM item_days WHERE user_id = ANY (learners);

@@ -8,7 +8,7 @@ CREATE TABLE item_stats (
     correct_answers   bigint NOT NULL,
     response_ms       bigint NOT NULL,     -- summed
     first_answered_at timestamptz,
-    first_answered_on date,                -- local, see segments
+    first_answered_on date,                -- local, see facts.sql
     last_answered_at  timestamptz,
     first_correct_at  timestamptz,
     first_correct_on  date,
@@ -21,3 +21,234 @@ CREATE TABLE item_stats (
     lapses            bigint NOT NULL,
     PRIMARY KEY (user_id, item_id)
 ) WITH (fillfactor = 70);
+
+-- A catalogue change reaches the learners of the item.
+CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
+
+-- window --
+-- The rows that the window touches, as they will be, and what of them others count.
+CREATE TEMPORARY TABLE window_items (
+    LIKE item_stats,
+    had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint
+) ON COMMIT DELETE ROWS;
+
+-- fold --
+INSERT INTO window_items
+SELECT w.user_id, w.item_id,
+    coalesce(old.answers, 0) + w.answers,
+    coalesce(old.correct_answers, 0) + w.correct_answers,
+    coalesce(old.response_ms, 0) + w.response_ms,
+    least(old.first_answered_at, w.first_answered_at),
+    CASE WHEN w.first_answered_at < old.first_answered_at OR old.first_answered_at IS NULL
+        THEN w.first_answered_on ELSE old.first_answered_on END,
+    greatest(old.last_answered_at, w.last_answered_at),
+    least(old.first_correct_at, w.first_correct_at),
+    CASE WHEN w.first_correct_at < old.first_correct_at OR old.first_correct_at IS NULL
+        THEN w.first_correct_on ELSE old.first_correct_on END,
+    least(old.first_mastered_at, w.first_mastered_at),
+    CASE WHEN w.first_mastered_at < old.first_mastered_at OR old.first_mastered_at IS NULL
+        THEN w.first_mastered_on ELSE old.first_mastered_on END,
+    CASE WHEN later.is_new THEN w.interval_days ELSE old.interval_days END,
+    CASE WHEN later.is_new THEN w.easiness_factor ELSE old.easiness_factor END,
+    CASE WHEN later.is_new THEN w.reviewed_at ELSE old.reviewed_at END,
+    CASE WHEN later.is_new THEN w.review_id ELSE old.review_id END,
+    coalesce(old.lapses, 0) + w.lapses,
+    old.user_id IS NOT NULL, old.first_answered_on, old.first_correct_on, old.first_mastered_on, old.interval_days
+FROM (
+    SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
+        coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,
+        coalesce(a.response_ms, 0) AS response_ms,
+        a.first_answered_at, a.first_answered_on, a.last_answered_at, a.first_correct_at, a.first_correct_on,
+        r.first_mastered_at, r.first_mastered_on, r.reviewed_at, r.review_id, r.interval_days, r.easiness_factor,
+        coalesce(r.lapses, 0) AS lapses
+    FROM (
+        SELECT user_id, item_id,
+            count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers, sum(response_ms)::bigint AS response_ms,
+            min(occurred_at) AS first_answered_at,
+            (array_agg(day ORDER BY occurred_at))[1] AS first_answered_on,
+            max(occurred_at) AS last_answered_at,
+            min(occurred_at) FILTER (WHERE correct) AS first_correct_at,
+            (array_agg(day ORDER BY occurred_at) FILTER (WHERE correct))[1] AS first_correct_on
+        FROM window_facts
+        WHERE kind = 'answer'
+        GROUP BY user_id, item_id
+    ) a
+    FULL JOIN window_reviews r ON r.user_id = a.user_id AND r.item_id = a.item_id
+) w
+LEFT JOIN LATERAL (
+    SELECT * FROM item_stats s WHERE s.user_id = w.user_id AND s.item_id = w.item_id OFFSET 0
+) old ON true
+CROSS JOIN LATERAL (
+    SELECT w.reviewed_at IS NOT NULL
+       AND (old.reviewed_at IS NULL OR (w.reviewed_at, w.review_id) > (old.reviewed_at, old.review_id)) AS is_new
+) later;
+
+INSERT INTO item_stats AS s
+SELECT user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
+    first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
+    interval_days, easiness_factor, reviewed_at, review_id, lapses
+FROM window_items
+ORDER BY user_id, item_id
+ON CONFLICT (user_id, item_id) DO UPDATE SET
+    answers           = excluded.answers,
+    correct_answers   = excluded.correct_answers,
+    response_ms       = excluded.response_ms,
+    first_answered_at = excluded.first_answered_at,
+    first_answered_on = excluded.first_answered_on,
+    last_answered_at  = excluded.last_answered_at,
+    first_correct_at  = excluded.first_correct_at,
+    first_correct_on  = excluded.first_correct_on,
+    first_mastered_at = excluded.first_mastered_at,
+    first_mastered_on = excluded.first_mastered_on,
+    interval_days     = excluded.interval_days,
+    easiness_factor   = excluded.easiness_factor,
+    reviewed_at       = excluded.reviewed_at,
+    review_id         = excluded.review_id,
+    lapses            = excluded.lapses;
+
+-- forget --
+DELETE FROM item_stats WHERE user_id = ANY (learners);
+
+-- list --
+-- One page of a learner's items, after a key; with the number of all that the filters let through.
+-- Every order is an ascending number, so that one key fits all: microseconds are exact to 2255.
+WITH listed AS (
+    SELECT
+        s.*,
+        i.headword,
+        i.level,
+        i.domains,
+        CASE CAST(:order_by AS text)
+            WHEN 'ACCURACY' THEN CAST(s.correct_answers AS double precision) / nullif(s.answers, 0)
+            WHEN 'DUE' THEN CAST(extract(epoch FROM
+                s.reviewed_at + s.interval_days * INTERVAL '24 hours') * 1000000 AS double precision)
+            ELSE - CAST(extract(epoch FROM greatest(
+                coalesce(s.last_answered_at, s.reviewed_at),
+                coalesce(s.reviewed_at, s.last_answered_at))) * 1000000 AS double precision)
+        END AS sort_key
+    FROM item_stats s
+    LEFT JOIN items i ON i.item_id = s.item_id
+    WHERE s.user_id = :user_id
+      AND CASE CAST(:filter AS text)
+            WHEN 'LEARNING' THEN coalesce(s.interval_days, 0) < 7
+            WHEN 'MASTERED' THEN s.interval_days >= 7
+            WHEN 'STRUGGLING' THEN s.answers >= 3 AND s.correct_answers * 5 < s.answers * 3
+            WHEN 'DUE' THEN s.reviewed_at + s.interval_days * INTERVAL '24 hours'
+                            <= CAST(:now AS timestamptz)
+            ELSE TRUE
+          END
+      AND (CAST(:level AS text) IS NULL OR coalesce(i.level, 'UNKNOWN') = :level)
+      AND CASE
+            WHEN CAST(:domain AS text) IS NULL THEN TRUE
+            WHEN :domain = 'UNKNOWN' THEN coalesce(cardinality(i.domains), 0) = 0
+            ELSE :domain = ANY (i.domains)
+          END
+),
+page AS (
+    SELECT * FROM listed
+    WHERE CASE
+            WHEN CAST(:after_item AS text) IS NULL THEN TRUE
+            WHEN CAST(:after_key AS double precision) IS NULL
+                THEN sort_key IS NULL AND item_id > :after_item
+            ELSE sort_key IS NULL OR sort_key > :after_key
+                 OR (sort_key = :after_key AND item_id > :after_item)
+          END
+    ORDER BY sort_key NULLS LAST, item_id
+    LIMIT CAST(:first AS bigint)
+)
+SELECT
+    total.items                                        AS total_count,
+    page.sort_key,
+    page.item_id,
+    page.headword,
+    coalesce(page.level, 'UNKNOWN')                    AS level,
+    CASE WHEN cardinality(page.domains) > 0 THEN page.domains
+         ELSE ARRAY['UNKNOWN'] END                     AS domains,
+    page.answers,
+    page.correct_answers,
+    CAST(page.correct_answers AS double precision) / nullif(page.answers, 0) AS accuracy_rate,
+    CAST(page.response_ms AS double precision) / nullif(page.answers, 0)     AS average_response_ms,
+    page.first_answered_at,
+    page.first_correct_at,
+    page.last_answered_at,
+    page.interval_days,
+    page.easiness_factor,
+    page.reviewed_at,
+    page.reviewed_at + page.interval_days * INTERVAL '24 hours' AS due_at,
+    page.lapses,
+    CASE WHEN page.interval_days >= 21 THEN 'LONG_TERM'
+         WHEN page.interval_days >= 7 THEN 'SHORT_TERM'
+         ELSE 'LEARNING' END                           AS mastery
+FROM (SELECT count(*) AS items FROM listed) AS total
+LEFT JOIN page ON TRUE
+ORDER BY page.sort_key NULLS LAST, page.item_id;
+
+-- item --
+-- One item as a learner knows it; no row for one that was neither described nor met.
+SELECT
+    asked.item_id,
+    i.headword,
+    coalesce(i.level, 'UNKNOWN')                       AS level,
+    CASE WHEN cardinality(i.domains) > 0 THEN i.domains
+         ELSE ARRAY['UNKNOWN'] END                     AS domains,
+    coalesce(s.answers, 0)                             AS answers,
+    coalesce(s.correct_answers, 0)                     AS correct_answers,
+    CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
+    CAST(s.response_ms AS double precision) / nullif(s.answers, 0)     AS average_response_ms,
+    s.first_answered_at,
+    s.first_correct_at,
+    s.last_answered_at,
+    s.interval_days,
+    s.easiness_factor,
+    s.reviewed_at,
+    s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS due_at,
+    coalesce(s.lapses, 0)                              AS lapses,
+    CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
+         WHEN s.interval_days >= 21 THEN 'LONG_TERM'
+         WHEN s.interval_days >= 7 THEN 'SHORT_TERM'
+         ELSE 'LEARNING' END                           AS mastery
+FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
+LEFT JOIN items i ON i.item_id = asked.item_id
+LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
+WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
+
+-- forecast --
+-- How many items fall due on each local day from today. What is overdue counts today; an archived
+-- item is not due. No day is longer than two, wherever the learner flies.
+WITH today AS (
+    SELECT CAST(CAST(:now AS timestamptz) + coalesce((
+        SELECT shift FROM segments
+        WHERE user_id = :user_id AND starts_at <= :now
+        ORDER BY starts_at DESC LIMIT 1), INTERVAL '0 hours') AS date) AS day
+),
+due AS (
+    SELECT s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS at
+    FROM item_stats s
+    WHERE s.user_id = :user_id
+      AND s.reviewed_at + s.interval_days * INTERVAL '24 hours'
+          < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 2) * INTERVAL '24 hours'
+      AND NOT EXISTS (
+          SELECT 1 FROM items i WHERE i.item_id = s.item_id AND NOT i.in_catalogue)
+),
+shifts AS (
+    SELECT * FROM (
+        SELECT starts_at, shift, lead(starts_at, 1, 'infinity') OVER (ORDER BY starts_at) AS ends_at
+        FROM segments
+        WHERE user_id = :user_id) AS all_of_them
+    WHERE ends_at > :now
+),
+falling AS (
+    SELECT CASE
+        WHEN due.at <= :now THEN today.day
+        ELSE greatest(today.day, CAST(due.at + coalesce(s.shift, INTERVAL '0 hours') AS date))
+        END AS day
+    FROM today
+    CROSS JOIN due
+    LEFT JOIN shifts s ON due.at >= s.starts_at AND due.at < s.ends_at
+)
+SELECT today.day + n AS date, count(falling.day) AS items
+FROM today
+CROSS JOIN generate_series(0, CAST(:days AS integer) - 1) AS n
+LEFT JOIN falling ON falling.day = today.day + n
+GROUP BY today.day + n
+ORDER BY today.day + n;

@@ -10,5 +10,50 @@ CREATE TABLE items (
     described_id uuid,
     decided_at   timestamptz NOT NULL,     -- of the latest of those and ItemArchived
     decided_id   uuid        NOT NULL,
-    in_catalogue boolean     NOT NULL      -- described, and the latest of the three is no ItemArchived
-);
+    in_catalogue boolean     NOT NULL      -- the latest of the three is no ItemArchived
+) WITH (fillfactor = 80);
+
+CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
+
+-- fold --
+WITH arrived AS MATERIALIZED (
+    SELECT item_id, occurred_at, event_id, described, headword, level, domains
+    FROM catalogue_facts
+    WHERE (shard, global_position) > (window_shard, window_start)
+      AND (shard, global_position) <= (window_shard, window_end)
+), decided AS (
+    SELECT DISTINCT ON (item_id) item_id, occurred_at, event_id, described
+    FROM arrived
+    ORDER BY item_id, occurred_at DESC, event_id DESC
+), described AS (
+    SELECT DISTINCT ON (item_id) item_id, occurred_at, event_id, headword, level,
+        array_remove(ARRAY[
+            CASE WHEN domains ? 'R' THEN 'R' END, CASE WHEN domains ? 'W' THEN 'W' END,
+            CASE WHEN domains ? 'L' THEN 'L' END, CASE WHEN domains ? 'S' THEN 'S' END], NULL) AS domains
+    FROM arrived
+    WHERE described
+    ORDER BY item_id, occurred_at DESC, event_id DESC
+)
+INSERT INTO items AS i
+SELECT c.item_id, d.headword, d.level, coalesce(d.domains, '{}'), d.occurred_at, d.event_id,
+    c.occurred_at, c.event_id, c.described
+FROM decided c
+LEFT JOIN described d ON d.item_id = c.item_id
+ORDER BY c.item_id
+ON CONFLICT (item_id) DO UPDATE SET
+    (headword, level, domains, described_at, described_id) = (
+        SELECT n.headword, n.level, n.domains, n.described_at, n.described_id
+        FROM (VALUES
+            (i.headword, i.level, i.domains, i.described_at, i.described_id),
+            (excluded.headword, excluded.level, excluded.domains, excluded.described_at, excluded.described_id)
+        ) AS n (headword, level, domains, described_at, described_id)
+        ORDER BY n.described_at DESC NULLS LAST, n.described_id DESC
+        LIMIT 1),
+    (decided_at, decided_id, in_catalogue) = (
+        SELECT n.decided_at, n.decided_id, n.in_catalogue
+        FROM (VALUES
+            (i.decided_at, i.decided_id, i.in_catalogue),
+            (excluded.decided_at, excluded.decided_id, excluded.in_catalogue)
+        ) AS n (decided_at, decided_id, in_catalogue)
+        ORDER BY n.decided_at DESC, n.decided_id DESC
+        LIMIT 1);

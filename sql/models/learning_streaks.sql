@@ -7,3 +7,91 @@ CREATE TABLE learning_streaks (
     ends    date NOT NULL,                 -- inclusive
     PRIMARY KEY (user_id, starts)
 ) WITH (fillfactor = 80);
+
+-- fold --
+-- Days that became study days join runs, days that ceased to be cut them. Only the runs
+-- that such a day lies in or next to are taken apart.
+WITH turned AS MATERIALIZED (
+    SELECT user_id, day, had_sessions = 0 AS studied
+    FROM window_days
+    WHERE (had_sessions = 0) <> (had_sessions + sessions_completed = 0)
+), near AS MATERIALIZED (
+    SELECT DISTINCT t.user_id, r.starts, r.ends
+    FROM turned t
+    CROSS JOIN LATERAL (
+        SELECT s.starts, s.ends
+        FROM learning_streaks s
+        WHERE s.user_id = t.user_id AND s.starts <= t.day + 1
+        ORDER BY s.starts DESC
+        LIMIT 2
+    ) r
+    WHERE r.ends >= t.day - 1
+), cuts AS (
+    SELECT user_id, starts AS run, starts - 1 AS day FROM near
+    UNION ALL
+    SELECT user_id, starts, ends + 1 FROM near
+    UNION ALL
+    SELECT n.user_id, n.starts, t.day
+    FROM near n
+    JOIN turned t ON t.user_id = n.user_id AND t.day BETWEEN n.starts AND n.ends
+    WHERE NOT t.studied
+), pieces AS (
+    SELECT user_id, day + 1 AS starts, lead(day) OVER (PARTITION BY user_id, run ORDER BY day) - 1 AS ends FROM cuts
+    UNION ALL
+    SELECT user_id, day, day FROM turned WHERE studied
+), placed AS (
+    SELECT *, starts > coalesce(lag(ends) OVER (PARTITION BY user_id ORDER BY starts) + 1, '-infinity') AS parted
+    FROM pieces
+    WHERE starts <= ends
+), joined AS MATERIALIZED (
+    SELECT user_id, min(starts) AS starts, max(ends) AS ends
+    FROM (
+        SELECT *, count(*) FILTER (WHERE parted) OVER (PARTITION BY user_id ORDER BY starts) AS island
+        FROM placed
+    ) numbered
+    GROUP BY user_id, island
+), gone AS (
+    DELETE FROM learning_streaks s
+    USING near n
+    WHERE s.user_id = n.user_id AND s.starts = n.starts
+      AND NOT EXISTS (SELECT FROM joined j WHERE j.user_id = n.user_id AND j.starts = n.starts)
+)
+INSERT INTO learning_streaks
+SELECT user_id, starts, ends
+FROM joined
+ORDER BY user_id, starts
+ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends;
+
+-- forget --
+DELETE FROM learning_streaks WHERE user_id = ANY (learners);
+
+-- streak --
+-- A run that reaches past today is of a clock ahead or a flight west: it counts, and today with it.
+WITH today AS (
+    SELECT CAST(CAST(:now AS timestamptz) + coalesce((
+        SELECT shift FROM segments
+        WHERE user_id = :user_id AND starts_at <= :now
+        ORDER BY starts_at DESC LIMIT 1), INTERVAL '0 hours') AS date) AS day
+),
+latest AS (
+    SELECT starts, ends FROM learning_streaks
+    WHERE user_id = :user_id
+    ORDER BY starts DESC LIMIT 1
+),
+longest AS (
+    SELECT starts, ends FROM learning_streaks
+    WHERE user_id = :user_id
+    ORDER BY ends - starts DESC, starts LIMIT 1
+)
+SELECT
+    CASE WHEN latest.ends >= today.day - 1
+         THEN latest.ends - latest.starts + 1 ELSE 0 END       AS current,
+    coalesce(longest.ends - longest.starts + 1, 0)             AS longest,
+    longest.starts                                             AS longest_start,
+    longest.ends                                               AS longest_end,
+    latest.ends                                                AS last_study_date,
+    coalesce(latest.ends >= today.day, FALSE)                  AS active_today,
+    coalesce(latest.ends = today.day - 1, FALSE)               AS at_risk
+FROM today
+LEFT JOIN latest ON TRUE
+LEFT JOIN longest ON TRUE;

@@ -1,19 +1,86 @@
--- A learner's preference events, and the segments of constant shift that they cut time into.
--- local day of t = date(t + shift), with the shift of the last segment that starts at or before t.
+-- A learner's preference events, and the zone and the hour that were in force when.
+-- local day of t = date(t + the zone's offset at t - day_start), see facts.sql.
 
 -- table --
 CREATE TABLE preferences (
-    user_id        text COLLATE "C" NOT NULL,
-    occurred_at    timestamptz NOT NULL,
-    event_id       uuid        NOT NULL,
-    timezone       text COLLATE "C",       -- null: as the preference event before
-    day_start_hour smallint,               -- null: as the preference event before
+    user_id     text COLLATE "C" NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    event_id    uuid        NOT NULL,
+    timezone    text COLLATE "C",          -- null: as the preference event before
+    day_start   interval,                  -- null: as the preference event before
     PRIMARY KEY (user_id, occurred_at, event_id)
 );
 
-CREATE TABLE segments (
+CREATE TABLE zones_in_force (
     user_id   text COLLATE "C" NOT NULL,
-    starts_at timestamptz NOT NULL,        -- -infinity for a learner's first
-    shift     interval    NOT NULL,        -- zone's offset minus day_start_hour; no row at all: zero
+    starts_at timestamptz NOT NULL,        -- -infinity for a learner's first; no row at all: UTC and 0
+    timezone  text COLLATE "C" NOT NULL,
+    day_start interval NOT NULL,           -- after midnight, on the wall clock
     PRIMARY KEY (user_id, starts_at)
 );
+
+-- What follows from the preference events. The first of all governs what came before it; of two
+-- at one instant the later id governs; what an event leaves out keeps its value.
+CREATE VIEW governing_zones AS
+WITH counted AS (
+    SELECT *,
+        count(timezone)  OVER earlier AS zones_so_far,
+        count(day_start) OVER earlier AS starts_so_far,
+        row_number()     OVER earlier AS place,
+        lead(occurred_at) OVER earlier AS next_at
+    FROM preferences
+    WINDOW earlier AS (PARTITION BY user_id ORDER BY occurred_at, event_id)
+), resolved AS NOT MATERIALIZED (
+    SELECT user_id, occurred_at, place, next_at,
+        coalesce(max(timezone)  OVER (PARTITION BY user_id, zones_so_far), 'UTC') AS timezone,
+        coalesce(max(day_start) OVER (PARTITION BY user_id, starts_so_far), '0')  AS day_start
+    FROM counted
+), timeline AS (
+    SELECT user_id, '-infinity'::timestamptz AS starts_at, timezone, day_start
+    FROM resolved
+    WHERE place = 1
+    UNION ALL
+    SELECT user_id, occurred_at, timezone, day_start
+    FROM resolved
+    WHERE next_at IS DISTINCT FROM occurred_at
+), compared AS (
+    SELECT *, lag((timezone, day_start)) OVER (PARTITION BY user_id ORDER BY starts_at) AS before
+    FROM timeline
+)
+SELECT user_id, starts_at, timezone, day_start
+FROM compared
+WHERE before IS DISTINCT FROM (timezone, day_start);
+
+-- The segments of constant shift: local day of t = date(t + the shift of the last that starts by t).
+CREATE VIEW segments AS
+SELECT z.user_id, greatest(z.starts_at, r.starts_at) AS starts_at, r.utc_offset - z.day_start AS shift
+FROM (
+    SELECT *, lead(starts_at, 1, 'infinity') OVER (PARTITION BY user_id ORDER BY starts_at) AS ends_at
+    FROM zones_in_force
+) z
+JOIN LATERAL (
+    SELECT r.*, lead(r.starts_at, 1, 'infinity') OVER (ORDER BY r.starts_at) AS ends_at
+    FROM zone_rules r
+    WHERE r.zone = z.timezone
+) r ON r.starts_at < z.ends_at AND r.ends_at > z.starts_at;
+
+-- The moment from which other zones are in force than before the newest preference events; null: the same.
+CREATE FUNCTION zones_differ_from(learner text) RETURNS timestamptz LANGUAGE sql STABLE AS $differ$
+WITH before AS (
+    SELECT starts_at, timezone, day_start FROM zones_in_force WHERE user_id = learner
+    UNION ALL
+    SELECT '-infinity', 'UTC', '0' WHERE NOT EXISTS (SELECT FROM zones_in_force WHERE user_id = learner)
+), now AS (
+    SELECT starts_at, timezone, day_start FROM governing_zones WHERE user_id = learner
+)
+SELECT min(starts_at)
+FROM (
+    (SELECT * FROM before EXCEPT SELECT * FROM now)
+    UNION ALL
+    (SELECT * FROM now EXCEPT SELECT * FROM before)
+) differing
+$differ$;
+
+-- erase --
+DELETE FROM preferences WHERE user_id = ANY (learners);
+DELETE FROM zones_in_force WHERE user_id = ANY (learners);

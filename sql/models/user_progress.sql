@@ -15,3 +15,84 @@ CREATE TABLE user_progress (
     last_fact_at       timestamptz,        -- the newest answer, completion or review
     changed_position   bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+-- fold --
+WITH seen AS (
+    SELECT user_id,
+        count(*) FILTER (WHERE kind = 'answer') AS answers,
+        count(*) FILTER (WHERE correct) AS correct_answers,
+        max(created_at) AS last_updated,
+        max(occurred_at) FILTER (WHERE kind <> 'other') AS last_fact_at
+    FROM window_facts
+    GROUP BY user_id
+), studied AS (
+    SELECT user_id, sum(sessions_completed)::bigint AS sessions_completed, sum(study_seconds)::bigint AS study_seconds
+    FROM window_completions
+    GROUP BY user_id
+), moved AS (
+    SELECT user_id,
+        count(*) FILTER (WHERE first_correct_on IS NOT NULL AND had_correct_on IS NULL) AS items_learned,
+        count(*) FILTER (WHERE now.mastery = 0) - count(*) FILTER (WHERE had.mastery = 0) AS learning,
+        count(*) FILTER (WHERE now.mastery = 1) - count(*) FILTER (WHERE had.mastery = 1) AS short_term,
+        count(*) FILTER (WHERE now.mastery = 2) - count(*) FILTER (WHERE had.mastery = 2) AS long_term
+    FROM window_items
+    CROSS JOIN LATERAL (SELECT CASE WHEN interval_days >= 21 THEN 2 WHEN interval_days >= 7 THEN 1 ELSE 0 END) now (mastery)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN had_interval_days >= 21 THEN 2 WHEN had_interval_days >= 7 THEN 1 WHEN had_row THEN 0 END
+    ) had (mastery)
+    GROUP BY user_id
+)
+INSERT INTO user_progress AS p
+SELECT s.user_id, coalesce(m.items_learned, 0), coalesce(c.sessions_completed, 0), coalesce(c.study_seconds, 0),
+    s.answers, s.correct_answers, coalesce(m.learning, 0), coalesce(m.short_term, 0), coalesce(m.long_term, 0),
+    s.last_updated, s.last_fact_at, window_end
+FROM seen s
+LEFT JOIN studied c ON c.user_id = s.user_id
+LEFT JOIN moved m ON m.user_id = s.user_id
+ORDER BY s.user_id
+ON CONFLICT (user_id) DO UPDATE SET
+    items_learned      = p.items_learned      + excluded.items_learned,
+    sessions_completed = p.sessions_completed + excluded.sessions_completed,
+    study_seconds      = p.study_seconds      + excluded.study_seconds,
+    answers            = p.answers            + excluded.answers,
+    correct_answers    = p.correct_answers    + excluded.correct_answers,
+    learning           = p.learning           + excluded.learning,
+    short_term         = p.short_term         + excluded.short_term,
+    long_term          = p.long_term          + excluded.long_term,
+    last_updated       = greatest(p.last_updated, excluded.last_updated),
+    last_fact_at       = greatest(p.last_fact_at, excluded.last_fact_at),
+    changed_position   = excluded.changed_position;
+
+-- forget --
+DELETE FROM user_progress WHERE user_id = ANY (learners);
+
+-- current --
+-- How one learner stands at a moment. The streak and what is unlearned depend on the day and on
+-- the catalogue, so they are found when asked.
+WITH today AS (
+    SELECT CAST(CAST(:now AS timestamptz) + coalesce((
+        SELECT shift FROM segments
+        WHERE user_id = :user_id AND starts_at <= :now
+        ORDER BY starts_at DESC LIMIT 1), INTERVAL '0 hours') AS date) AS day
+)
+SELECT
+    p.user_id,
+    p.items_learned                                    AS total_items_learned,
+    p.sessions_completed                               AS total_sessions_completed,
+    CAST(floor(p.study_seconds / 60.0) AS bigint)      AS total_study_time_minutes,
+    coalesce((
+        SELECT CASE WHEN ends >= today.day - 1 THEN ends - starts + 1 END
+        FROM learning_streaks WHERE user_id = :user_id
+        ORDER BY starts DESC LIMIT 1), 0)              AS current_streak,
+    CAST(p.correct_answers AS double precision)
+        / nullif(p.answers, 0)                         AS accuracy_rate,
+    (SELECT count(*) FROM items i
+     WHERE i.in_catalogue AND NOT EXISTS (
+        SELECT 1 FROM item_stats s
+        WHERE s.user_id = :user_id AND s.item_id = i.item_id)) AS unlearned,
+    p.learning,
+    p.short_term                                       AS short_term_mastered,
+    p.long_term                                        AS long_term_mastered,
+    p.last_updated
+FROM user_progress p CROSS JOIN today
+WHERE p.user_id = :user_id;

@@ -16,3 +16,80 @@ CREATE TABLE weekly_stats (
     new_mastery_count  bigint NOT NULL,
     PRIMARY KEY (user_id, monday)
 );
+
+-- fold --
+-- The sums of the changed learners' days; distinct items are counted again only in weeks with a changed day.
+DELETE FROM weekly_stats w
+USING batch_learners b
+WHERE w.user_id = b.user_id
+  AND NOT EXISTS (SELECT FROM daily_stats d WHERE d.user_id = w.user_id AND d.day BETWEEN w.monday AND w.monday + 6);
+
+WITH weeks AS MATERIALIZED (
+    SELECT d.user_id, d.day - (d.day - date '1990-01-01') % 7 AS monday,
+        count(*) FILTER (WHERE d.sessions_completed > 0) AS active_days,
+        sum(d.answers)::bigint AS answers, sum(d.correct_answers)::bigint AS correct_answers,
+        sum(d.response_ms)::bigint AS response_ms, sum(d.sessions_completed)::bigint AS sessions_completed,
+        sum(d.study_seconds)::bigint AS study_seconds, sum(d.scores)::bigint AS scores,
+        sum(d.items_learned)::bigint AS items_learned, sum(d.new_mastery_count)::bigint AS new_mastery_count,
+        bool_or(d.changed_position > b.since) AS changed
+    FROM batch_learners b
+    JOIN daily_stats d ON d.user_id = b.user_id
+    GROUP BY d.user_id, monday
+), reviewed AS MATERIALIZED (
+    SELECT w.user_id, w.monday, count(DISTINCT d.item_id) AS items_reviewed
+    FROM weeks w
+    JOIN item_days d ON d.user_id = w.user_id AND d.day - (d.day - date '1990-01-01') % 7 = w.monday
+    JOIN item_stats s ON s.user_id = d.user_id AND s.item_id = d.item_id AND d.day > s.first_answered_on
+    WHERE w.changed
+    GROUP BY w.user_id, w.monday
+)
+INSERT INTO weekly_stats AS s
+SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.response_ms, w.sessions_completed,
+    w.study_seconds, w.scores, w.items_learned, coalesce(r.items_reviewed, 0), w.new_mastery_count
+FROM weeks w
+LEFT JOIN reviewed r ON r.user_id = w.user_id AND r.monday = w.monday
+WHERE w.changed
+ORDER BY w.user_id, w.monday
+ON CONFLICT (user_id, monday) DO UPDATE SET
+    active_days        = excluded.active_days,
+    answers            = excluded.answers,
+    correct_answers    = excluded.correct_answers,
+    response_ms        = excluded.response_ms,
+    sessions_completed = excluded.sessions_completed,
+    study_seconds      = excluded.study_seconds,
+    scores             = excluded.scores,
+    items_learned      = excluded.items_learned,
+    items_reviewed     = excluded.items_reviewed,
+    new_mastery_count  = excluded.new_mastery_count
+WHERE s IS DISTINCT FROM excluded;
+
+-- erase --
+DELETE FROM weekly_stats WHERE user_id = ANY (learners);
+
+-- range --
+-- The whole weeks whose Monday lies in the range; with zero_fill every one, of a learner who is known.
+SELECT
+    asked.day                                          AS start,
+    asked.day + 6                                      AS "end",
+    coalesce(w.active_days, 0)                         AS active_days,
+    coalesce(w.sessions_completed, 0)                  AS sessions_completed,
+    coalesce(w.study_seconds, 0)                       AS study_seconds,
+    CAST(floor(coalesce(w.study_seconds, 0) / 60.0) AS bigint) AS study_time_minutes,
+    coalesce(w.answers, 0)                             AS answers,
+    coalesce(w.correct_answers, 0)                     AS correct_answers,
+    CAST(w.correct_answers AS double precision) / nullif(w.answers, 0) AS accuracy_rate,
+    CAST(w.response_ms AS double precision) / nullif(w.answers, 0)     AS average_response_ms,
+    coalesce(w.items_learned, 0)                       AS items_learned,
+    coalesce(w.items_reviewed, 0)                      AS items_reviewed,
+    coalesce(w.new_mastery_count, 0)                   AS new_mastery_count,
+    CAST(w.scores AS double precision) / nullif(w.sessions_completed, 0) AS average_score
+FROM (
+    SELECT CAST(:first_day AS date) + n AS day
+    FROM generate_series(0, CAST(:last_day AS date) - CAST(:first_day AS date)) AS n
+    WHERE (CAST(:first_day AS date) + n - DATE '2001-01-01') % 7 = 0   -- that was a Monday
+) AS asked
+LEFT JOIN weekly_stats w ON w.user_id = :user_id AND w.monday = asked.day
+WHERE w.monday IS NOT NULL
+   OR (CAST(:zero_fill AS boolean)
+       AND EXISTS (SELECT 1 FROM user_progress p WHERE p.user_id = :user_id))
+ORDER BY asked.day;

@@ -1,0 +1,119 @@
+"""The read models' schema: made from the files in `sql/models`, and named after their fingerprint.
+
+To add a read model: write its file (its table, what it forgets, its fold), and give it its place below.
+"""
+
+import functools
+import hashlib
+
+import msgspec
+from pg8000.native import identifier
+
+from progress import statements, zones
+from progress.database import Connection
+
+# In the order of their folds: a fold may use what the ones before it left in the window's tables.
+REALTIME = (
+    "zone_rules",
+    "preferences",
+    "deleted_learners",
+    "facts",
+    "items",
+    "reviews",
+    "item_stats",
+    "item_days",
+    "completions",
+    "daily_stats",
+    "learning_streaks",
+    "user_progress",
+)
+BATCH = ("catalogue_counts", "weekly_stats", "domain_stats", "level_stats")
+DRIVERS = ("checkpoints", "fold", "batch")
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Twelve hexadecimal digits that change with any fold and with the rules of the zones."""
+    digest = hashlib.sha256(zones.VERSION.encode())
+    for name in (*REALTIME, *BATCH, *DRIVERS):
+        for block in ("table", "window", "fold", "forget", "erase", "functions"):
+            digest.update(_block(name, block).encode())
+    return digest.hexdigest()[:12]
+
+
+def schema_name() -> str:
+    """The schema that holds the read models of this code."""
+    return f"progress_{fingerprint()}"
+
+
+def exists(connection: Connection, schema: str) -> bool:
+    """Whether the database has the schema."""
+    return bool(connection.run("SELECT FROM pg_namespace WHERE nspname = :schema", schema=schema))
+
+
+def create(connection: Connection, schema: str | None = None) -> bool:
+    """Make the schema with empty read models, in one transaction; False where it is there already."""
+    schema = schema or schema_name()
+    if exists(connection, schema):
+        return False
+    connection.run("BEGIN")
+    try:
+        connection.run("SET LOCAL ROLE progress_project")
+        connection.run(f"CREATE SCHEMA {identifier(schema)}")
+        search(connection, schema)
+        for statement in _definitions():
+            connection.run(statement)
+        _fill(connection)
+        connection.run("COMMIT")
+    except BaseException:
+        connection.run("ROLLBACK")
+        raise
+    return True
+
+
+def search(connection: Connection, schema: str | None = None) -> None:
+    """From now on this connection finds the read models of the schema, and the event store."""
+    path = f"{identifier(schema or schema_name())}, event_store"
+    connection.run("SELECT set_config('search_path', :path, false)", path=path)
+
+
+def prepare_window(connection: Connection) -> None:
+    """Give the connection the temporary tables that a fold works on; once for a connection."""
+    for name in (*REALTIME, *BATCH, *DRIVERS):
+        for statement in _statements(_block(name, "window")):
+            connection.run(statement)
+
+
+def drop(connection: Connection, schema: str) -> None:
+    """Remove a schema of read models that nobody reads any more."""
+    connection.run(f"DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE")
+
+
+def _definitions() -> list[str]:
+    tables = [_block(name, "table") for name in (*REALTIME, *BATCH, "checkpoints")]
+    return [*tables, _filled("fold"), _filled("batch")]
+
+
+def _filled(driver: str) -> str:
+    text = _block(driver, "functions")
+    fold = REALTIME if driver == "fold" else BATCH
+    text = text.replace("{fold}", _joined(fold, "fold"))
+    text = text.replace("{forget}", _joined(REALTIME, "forget"))
+    return text.replace("{erase}", _joined((*REALTIME, *BATCH), "erase"))
+
+
+def _joined(models: tuple[str, ...], block: str) -> str:
+    return "\n\n".join(filter(None, (_block(name, block) for name in models)))
+
+
+def _block(model: str, block: str) -> str:
+    return statements.blocks(f"models/{model}").get(block, "")
+
+
+def _statements(text: str) -> list[str]:
+    return [s for s in (part.strip() for part in text.split(";\n")) if s]
+
+
+def _fill(connection: Connection) -> None:
+    rules = msgspec.json.encode(list(zones.rules())).decode()
+    connection.run(_block("zone_rules", "fill"), rules=rules)

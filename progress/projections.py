@@ -1,0 +1,90 @@
+"""The realtime projections: each shard of the log, folded window by window into the read models.
+
+A window commits with its checkpoint, so that a crash repeats a window and never skips one. A shard
+has one worker at a time. A wake-up that finds its shard busy has nothing to do: the worker
+looks once more after it has let go.
+"""
+
+import logging
+
+import pg8000.exceptions
+
+from progress import database, models, statements
+from progress.database import Connection
+from progress.errors import CheckpointError, ProjectionError, Unavailable
+
+log = logging.getLogger(__name__)
+
+SHARDS = range(16)
+WINDOW = 1_000
+
+_CHECKPOINT_AHEAD = "PR101"
+
+
+class Projector:
+    """One connection that folds: the read models' schema in its path, the window's tables made."""
+
+    def __init__(self, connection: Connection, schema: str | None = None) -> None:
+        self.connection = connection
+        models.search(connection, schema)
+        models.prepare_window(connection)
+        folds = statements.blocks("models/fold")
+        self._one = connection.prepare(folds["one"])
+        self._waiting = connection.prepare(folds["waiting"])
+
+    def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
+        """Fold what this shard has not seen; the number of events folded.
+
+        0 too where another worker has the shard. Raises Unavailable, CheckpointError, ProjectionError.
+        """
+        total = 0
+        while folded := self._fold(shard, limit):
+            total += folded
+        return total
+
+    def waiting(self) -> list[int]:
+        """The shards with events that are not folded yet."""
+        return [shard for (shard,) in self._run(self._waiting)]
+
+    def catch_up_all(self, *, limit: int = WINDOW) -> int:
+        """Fold every shard up to the head of the log; the number of events folded."""
+        return sum(self.catch_up(shard, limit=limit) for shard in self.waiting())
+
+    def _fold(self, shard: int, at_most: int) -> int:
+        """One window, halved until it passes or only one event is left, which is set aside."""
+        while True:
+            try:
+                return self._window(shard, at_most)
+            except ProjectionError as fault:
+                if isinstance(fault, CheckpointError):
+                    raise
+                log.warning("shard %d: a window of %d failed: %s", shard, at_most, fault)
+                if at_most == 1:
+                    self._set_aside(shard, str(fault))
+                at_most = max(1, at_most // 2)
+
+    def _window(self, shard: int, at_most: int) -> int:
+        folded = self._run(self._one, shard=shard, at_most=at_most)[0][0]
+        return folded or 0
+
+    def _set_aside(self, shard: int, error: str) -> None:
+        block = statements.blocks("models/fold")["set_aside"]
+        self.connection.run(block, shard=shard, error=error)
+        log.error("shard %d: an event was set aside as poisoned: %s", shard, error)
+
+    def _run(self, statement: database.Statement, **values: object) -> list[list[int]]:
+        try:
+            rows: list[list[int]] = statement.run(**values)
+        except (OSError, pg8000.exceptions.Error) as fault:
+            raise _translated(fault) from fault
+        return rows
+
+
+def _translated(fault: Exception) -> Exception:
+    if database.is_passing(fault):
+        return Unavailable(f"the database did not answer: {fault}")
+    if isinstance(fault, pg8000.exceptions.DatabaseError):
+        if database.sqlstate(fault) == _CHECKPOINT_AHEAD:
+            return CheckpointError(f"{fault}: rebuild the projections")
+        return ProjectionError(str(fault))
+    return fault

@@ -1,0 +1,92 @@
+"""The rules of every zone, as data: from the pinned tzdata package, never from a server's own table."""
+
+import functools
+import io
+import struct
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from zoneinfo import ZoneInfo
+
+import msgspec
+import tzdata
+
+VERSION: str = tzdata.IANA_VERSION
+
+_FIRST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
+_LAST = int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())
+_FORTNIGHT = 14 * 86_400  # yearly rules change months apart
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """From `starts_at` on (seconds since 1970; None: since ever) `zone` is `utc_offset` seconds ahead."""
+
+    zone: str
+    starts_at: int | None
+    utc_offset: int
+
+
+@functools.cache
+def names() -> frozenset[str]:
+    """The names of all zones of the package."""
+    listed = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8")
+    return frozenset(listed.split())
+
+
+def rules() -> Iterator[Rule]:
+    """The rules of all zones from 2000 to 2060, each zone's in the order of time."""
+    for name in sorted(names()):
+        yield Rule(name, None, _offsets(name)[0][1])
+        yield from (Rule(name, start, offset) for start, offset in _offsets(name)[1:])
+
+
+def _offsets(name: str) -> tuple[tuple[int, int], ...]:
+    path = resources.files("tzdata.zoneinfo").joinpath(*name.split("/"))
+    return _changes(path.read_bytes())
+
+
+@functools.cache
+def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
+    """Where the offset changes, and to what, of one TZif file (RFC 9636); many names share a file."""
+    zone = ZoneInfo.from_file(io.BytesIO(file))
+    found = [(_FIRST, _offset(zone, _FIRST))]
+    for instant in _candidates(file, zone):
+        if (offset := _offset(zone, instant)) != found[-1][1]:
+            found.append((instant, offset))
+    return tuple(found)
+
+
+def _candidates(file: bytes, zone: ZoneInfo) -> Iterator[int]:
+    listed = [t for t in _listed(file) if _FIRST < t < _LAST]
+    yield from listed
+    if b"," in file[file.rstrip(b"\n").rfind(b"\n") :]:  # a yearly rule goes on after the list
+        yield from _by_rule(zone, max([_FIRST, *listed]))
+
+
+def _listed(file: bytes) -> tuple[int, ...]:
+    """The instants of the file's second, 64-bit block."""
+    first = struct.unpack(">6l", file[20:44])
+    isutc, isstd, leap, times, types, chars = first
+    start = 44 + times * 5 + types * 6 + chars + leap * 8 + isstd + isutc
+    count = struct.unpack(">6l", file[start + 20 : start + 44])[3]
+    return struct.unpack(f">{count}q", file[start + 44 : start + 44 + count * 8])
+
+
+def _by_rule(zone: ZoneInfo, start: int) -> Iterator[int]:
+    for low in range(start, _LAST, _FORTNIGHT):
+        high = low + _FORTNIGHT
+        if _offset(zone, low) != _offset(zone, high):
+            yield _bisected(zone, low, high)
+
+
+def _bisected(zone: ZoneInfo, low: int, high: int) -> int:
+    before = _offset(zone, low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)
+    return high
+
+
+def _offset(zone: ZoneInfo, instant: int) -> int:
+    offset = datetime.fromtimestamp(instant, zone).utcoffset() or timedelta()
+    return int(offset.total_seconds())

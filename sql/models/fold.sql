@@ -1,0 +1,201 @@
+-- One window of one shard, folded: the driver of all realtime folds. The models' own blocks stand in
+-- the places in braces. A window is one call: one round trip, one transaction.
+
+-- functions --
+CREATE FUNCTION forget(learners text[]) RETURNS void LANGUAGE plpgsql AS $forget$
+BEGIN
+{forget}
+END
+$forget$;
+
+CREATE FUNCTION erase(learners text[]) RETURNS void LANGUAGE plpgsql AS $erase$
+BEGIN
+PERFORM forget(learners);
+{erase}
+END
+$erase$;
+
+-- Adds what is in the window's temporary tables, and the catalogue events of the window.
+CREATE FUNCTION fold_facts(window_shard smallint, window_start bigint, window_end bigint) RETURNS void
+LANGUAGE plpgsql AS $fold$
+BEGIN
+{fold}
+END
+$fold$;
+
+-- Removes the learners whom the window's events delete.
+CREATE FUNCTION fold_deletions(window_shard smallint, window_start bigint, window_end bigint) RETURNS void
+LANGUAGE plpgsql AS $fold$
+DECLARE
+    learners text[];
+BEGIN
+    WITH gone AS (
+        INSERT INTO deleted_learners
+        SELECT DISTINCT user_id
+        FROM deletion_facts
+        WHERE (shard, global_position) > (window_shard, window_start)
+          AND (shard, global_position) <= (window_shard, window_end)
+        ON CONFLICT DO NOTHING
+        RETURNING user_id
+    )
+    SELECT array_agg(user_id) INTO learners FROM gone;
+    IF learners IS NOT NULL THEN
+        PERFORM erase(learners);
+    END IF;
+END
+$fold$;
+
+-- Records the window's preference events and makes their learners' zones anew. Where one of them moves days
+-- of facts already folded, it returns the first one's position and, unless it is the whole window, does nothing.
+CREATE FUNCTION fold_preferences(window_shard smallint, window_start bigint, window_end bigint, is_alone boolean)
+RETURNS bigint LANGUAGE plpgsql AS $fold$
+DECLARE
+    learners text[];
+    moves_at bigint;
+BEGIN
+    INSERT INTO preferences
+    SELECT user_id, occurred_at, event_id, timezone, day_start
+    FROM preference_facts
+    WHERE (shard, global_position) > (window_shard, window_start)
+      AND (shard, global_position) <= (window_shard, window_end)
+    ON CONFLICT DO NOTHING;
+
+    SELECT array_agg(DISTINCT f.user_id),
+        min(f.global_position) FILTER (WHERE p.last_fact_at >= zones_differ_from(f.user_id))
+    INTO learners, moves_at
+    FROM preference_facts f
+    LEFT JOIN user_progress p ON p.user_id = f.user_id
+    WHERE (f.shard, f.global_position) > (window_shard, window_start)
+      AND (f.shard, f.global_position) <= (window_shard, window_end);
+
+    IF moves_at IS NULL OR is_alone THEN
+        DELETE FROM zones_in_force WHERE user_id = ANY (learners);
+        INSERT INTO zones_in_force SELECT * FROM governing_zones WHERE user_id = ANY (learners);
+    ELSE
+        DELETE FROM preferences p
+        USING preference_facts f
+        WHERE (f.shard, f.global_position) > (window_shard, window_start)
+          AND (f.shard, f.global_position) <= (window_shard, window_end)
+          AND p.user_id = f.user_id AND p.occurred_at = f.occurred_at AND p.event_id = f.event_id;
+    END IF;
+    RETURN moves_at;
+END
+$fold$;
+
+-- Folds the next window of at most `at_most` events. Returns how many they were; null where another worker
+-- has the shard.
+CREATE FUNCTION fold_window(window_shard smallint, at_most int) RETURNS int LANGUAGE plpgsql
+    -- A plan made on empty tables lives on, so it must be one that is right for full ones.
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET random_page_cost = 0   -- the end of the log is in memory, and read by its shard's index
+    SET jit = off
+AS $fold$
+DECLARE
+    window_start bigint;
+    window_first bigint;
+    window_end   bigint;
+    recorded_at  timestamptz;
+    window_count int;
+    is_rare      boolean;
+    moves_at     bigint;
+    refolded     text;
+BEGIN
+    -- A statement of its own: what follows must see all that the last holder has committed.
+    IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
+        RETURN NULL;
+    END IF;
+    SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
+
+    SELECT min(w.global_position), max(w.global_position), count(*), max(w.created_at),
+        bool_or(w.event_type IN ('UserCreated', 'UserPreferencesChanged', 'UserDeleted'))
+    INTO window_first, window_end, window_count, recorded_at, is_rare
+    FROM (
+        SELECT e.global_position, e.event_type, e.created_at
+        FROM event_store.events e
+        WHERE (e.shard, e.global_position) > (window_shard, window_start)
+          AND (e.shard, e.global_position) < (window_shard + 1, 0)
+        ORDER BY e.shard, e.global_position
+        LIMIT at_most
+    ) w;
+    IF window_count = 0 THEN
+        PERFORM check_checkpoint(window_start);
+        RETURN 0;
+    END IF;
+
+    IF is_rare THEN
+        PERFORM fold_deletions(window_shard, window_start, window_end);
+        LOOP
+            moves_at := fold_preferences(window_shard, window_start, window_end, window_end = window_first);
+            EXIT WHEN moves_at IS NULL OR window_end = window_first;
+            -- A refold has a window of its own.
+            window_end := CASE WHEN moves_at = window_first THEN moves_at ELSE moves_at - 1 END;
+        END LOOP;
+        SELECT count(*), max(e.created_at), max(e.global_position)
+        INTO window_count, recorded_at, window_end
+        FROM event_store.events e
+        WHERE (e.shard, e.global_position) > (window_shard, window_start)
+          AND (e.shard, e.global_position) <= (window_shard, window_end);
+    END IF;
+
+    IF moves_at IS NULL THEN
+        INSERT INTO window_facts
+        SELECT kind, user_id, occurred_at, event_id, created_at, day, correct, item_id, session_id, response_ms,
+            interval_days, easiness_factor, score, duration_seconds
+        FROM facts
+        WHERE (shard, global_position) > (window_shard, window_start)
+          AND (shard, global_position) <= (window_shard, window_end);
+    ELSE
+        SELECT user_id INTO STRICT refolded
+        FROM preference_facts
+        WHERE (shard, global_position) >= (window_shard, moves_at) AND (shard, global_position) <= (window_shard, moves_at);
+        PERFORM forget(ARRAY[refolded]);
+        INSERT INTO window_facts
+        SELECT kind, user_id, occurred_at, event_id, created_at, day, correct, item_id, session_id, response_ms,
+            interval_days, easiness_factor, score, duration_seconds
+        FROM facts
+        WHERE stream_id = 'learner-' || refolded AND global_position <= window_end;
+    END IF;
+
+    PERFORM fold_facts(window_shard, window_start, window_end);
+    UPDATE checkpoints SET position = window_end, updated_at = recorded_at WHERE shard = window_shard;
+    RETURN window_count;
+END
+$fold$;
+
+-- A checkpoint past the log's end means that the log was restored from an older backup.
+CREATE FUNCTION check_checkpoint(at bigint) RETURNS void LANGUAGE plpgsql AS $check$
+DECLARE
+    head bigint := (SELECT coalesce(max(e.global_position), 0) FROM event_store.events e);
+BEGIN
+    IF at > head THEN
+        RAISE EXCEPTION 'the checkpoint is at %, the log ends at %', at, head USING ERRCODE = 'PR101';
+    END IF;
+END
+$check$;
+
+-- one --
+SELECT fold_window(:shard, :at_most);
+
+-- waiting --
+-- Shards with events that are not folded yet.
+SELECT c.shard
+FROM checkpoints c
+WHERE EXISTS (
+    SELECT FROM event_store.events e
+    WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0))
+ORDER BY c.shard;
+
+-- set_aside --
+-- The next event of the shard: its window of one has failed.
+SELECT event_store.set_aside(e.global_position, :error)
+FROM checkpoints c
+CROSS JOIN LATERAL (
+    SELECT e.global_position
+    FROM event_store.events e
+    WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)
+    ORDER BY e.shard, e.global_position
+    LIMIT 1
+) e
+WHERE c.shard = :shard;
