@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from progress import sm2
+from progress.publishing import Message
 from progress.reviewlog import EARLIEST, Answer
 
 REST = timedelta(minutes=30)  # a longer pause ends a session
@@ -33,13 +34,6 @@ class Learner(msgspec.Struct, frozen=True):
     user_id: str
     timezone: str | None = None
     day_start_hour: int | None = None
-
-
-class Message(msgspec.Struct, frozen=True):
-    """What goes out at once: the events of one session, or the learner's account."""
-
-    topic: str
-    events: list[Event]
 
 
 def messages(learner: Learner, answers: list[Answer]) -> Iterator[Message]:

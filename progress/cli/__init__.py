@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from progress.cli import stack
+from progress.cli import imports, stack
 from progress.errors import ProgressError
 
 app = typer.Typer(
@@ -14,6 +14,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stack.add_to(app)
+imports.add_to(app)
 
 
 def main() -> None:

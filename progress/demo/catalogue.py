@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from progress.imports import Message
+from progress.publishing import Message
 from progress.reviewlog import Answer
 
 DATA = Path(__file__).resolve().parent.parent.parent / "data"

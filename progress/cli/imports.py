@@ -1,0 +1,75 @@
+"""`progress import anki`: a learner's review log, published as domain events."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from progress import bars, imports, publishing, reviewlog, settings, zones
+from progress.cli import stack
+from progress.local import stack as local
+
+_anki = typer.Typer(help="Publish what another program recorded as domain events.")
+
+
+def _user(value: str) -> str:
+    surrogates = any("\ud800" <= character <= "\udfff" for character in value)
+    if not 1 <= len(value) <= 200 or surrogates:
+        raise typer.BadParameter("expected 1 to 200 characters of UTF-8")
+    return value
+
+
+def _zone(value: str | None) -> str | None:
+    if value is not None and value not in zones.names():
+        raise typer.BadParameter(f"{value} is no zone that the IANA database names")
+    return value
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give `app` these commands."""
+    app.add_typer(_anki, name="import")
+
+
+@_anki.callback()
+def _group() -> None:
+    """Keeps `anki` a command of its own, though it is the only one."""
+
+
+@_anki.command()
+def anki(
+    file: Annotated[
+        Path, typer.Argument(help="csv: card_id, review_rating, review_time, review_duration (ms).")
+    ],
+    user: Annotated[str, typer.Option(help="The learner's id.", callback=_user)],
+    zone: Annotated[
+        str | None, typer.Option(help="The learner's IANA zone.", callback=_zone)
+    ] = None,
+    day_start: Annotated[
+        int | None, typer.Option(min=0, max=23, help="The hour at which days begin.")
+    ] = None,
+) -> None:
+    """Publish a review log, one message for each session; again, it adds nothing."""
+    answers = reviewlog.read(file)
+    learner = imports.Learner(user, zone, day_start)
+    messages = list(imports.messages(learner, answers))
+    project, emulator = _pubsub()
+    console = Console()
+    with bars.counting(console, "publishing", sum(len(m.events) for m in messages)) as reached:
+        count = publishing.publish(
+            messages, project=project, emulator=emulator, on_published=reached
+        )
+    cards = len({answer.card_id for answer in answers})
+    console.print(
+        f"{count:,} events published: {len(answers):,} answers to {cards:,} cards "
+        f"in {max(len(messages) - 1, 0):,} sessions."
+    )
+
+
+def _pubsub() -> tuple[str, str]:
+    """The project and the emulator's address: as the environment says, else the local stack's."""
+    given = settings.current()
+    if given.pubsub_emulator_host:
+        return given.pubsub_project_id, given.pubsub_emulator_host
+    where = local.running(stack.folder()).addresses
+    return where["project_id"], where["pubsub_emulator_host"]
