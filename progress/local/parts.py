@@ -74,7 +74,8 @@ def standin(port: int, environment: dict[str, str], topology: Part) -> Part:
 
 def emulator(found: Emulator, port: int, topology: Part) -> Part:
     """Google's emulator of Pub/Sub; it forgets everything when it ends."""
-    command: Command = [found.java, "-jar", found.jar, f"--host={HOST}", f"--port={port}"]
+    options = [f"--host={HOST}", f"--port={port}"]
+    command: Command = [found.java, "-jar", found.jar, *options]
     return Part("pubsub", command, lambda: _says(port, "/", 200), then=topology)
 
 
@@ -86,7 +87,7 @@ def topology(ingest_url: str, project_url: str, environment: dict[str, str]) -> 
 
 def batch(environment: dict[str, str]) -> Part:
     """One run of the batch job."""
-    command = [sys.executable, ROOT / "jobs" / "batch_aggregates" / "main.py"]
+    command = [sys.executable, str(ROOT / "jobs" / "batch_aggregates" / "main.py")]
     return Part("batch", command, _at_once, environment | _PATH)
 
 

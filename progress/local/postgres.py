@@ -90,16 +90,7 @@ def prepare(folder: Path) -> None:
     if (folder / "PG_VERSION").exists():
         return
     made = subprocess.run(
-        [
-            str(programs() / "initdb"),
-            "-D",
-            str(folder),
-            "-U",
-            SUPERUSER,
-            "--auth=trust",
-            "--no-sync",
-        ]
-        + ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions"],
+        [programs() / "initdb", "-D", folder, *_INITIAL],
         check=False,
         user=user,
         group=user and _ids(user)[1],

@@ -27,7 +27,7 @@ def up(
     """
     datafolder.make_usable(folder)
     if datafolder.is_held(folder):
-        _wait(folder, lambda: True, on_answer)
+        _wait(folder, lambda: True, _nobody)
         return None
     log = folder.log("supervisor")
     with log.open("wb") as output:
@@ -36,9 +36,13 @@ def up(
     if process.poll() is None:
         return process
     if datafolder.is_held(folder):  # another `up` was faster
-        _wait(folder, lambda: True, on_answer)
+        _wait(folder, lambda: True, _nobody)
         return None
     raise StackError(_last_line(log))
+
+
+def _nobody(_part: str) -> None:
+    """Hears that a part answers."""
 
 
 def _supervisor(
@@ -108,8 +112,8 @@ def running(folder: DataFolder) -> State:
 
 def pids(state: State) -> dict[str, list[int]]:
     """The numbers of the processes that run now, by the names of the parts."""
-    named = {"supervisor": state.supervisor} | state.processes
-    return {name: processes.family(process) for name, process in named.items()}
+    present = {name: processes.family(process) for name, process in state.processes.items()}
+    return present | {"supervisor": [state.supervisor.pid]}
 
 
 def _last_line(log: Path) -> str:

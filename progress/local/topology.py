@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 
 from google.api_core.exceptions import AlreadyExists
-from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.types import (
     DeadLetterPolicy,
     PushConfig,
@@ -29,7 +29,7 @@ _WEEK = timedelta(days=7)
 
 def lay(project: str, ingest_url: str, project_url: str) -> None:
     """Make what is missing, and push to these addresses from now on."""
-    publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+    publisher, subscriber = PublisherClient(), SubscriberClient()
     with subscriber:
         wanted = [(topic, f"{topic}-ingest-sub", ingest_url) for topic in SOURCES]
         for topic, name, url in [*wanted, (COMMANDS, PROJECTION, project_url)]:
@@ -40,14 +40,12 @@ def lay(project: str, ingest_url: str, project_url: str) -> None:
     publisher.stop()
 
 
-def _make_topic(publisher: pubsub_v1.PublisherClient, project: str, topic: str) -> None:
+def _make_topic(publisher: PublisherClient, project: str, topic: str) -> None:
     with contextlib.suppress(AlreadyExists):
         publisher.create_topic(name=f"projects/{project}/topics/{topic}")
 
 
-def _push(
-    subscriber: pubsub_v1.SubscriberClient, project: str, topic: str, name: str, url: str
-) -> None:
+def _push(subscriber: SubscriberClient, project: str, topic: str, name: str, url: str) -> None:
     full = f"projects/{project}/subscriptions/{name}"
     target = PushConfig(push_endpoint=url)
     wanted = Subscription(
@@ -70,7 +68,7 @@ def _push(
         subscriber.modify_push_config(subscription=full, push_config=target)
 
 
-def _keep(subscriber: pubsub_v1.SubscriberClient, project: str, topic: str) -> None:
+def _keep(subscriber: SubscriberClient, project: str, topic: str) -> None:
     with contextlib.suppress(AlreadyExists):
         subscriber.create_subscription(
             name=f"projects/{project}/subscriptions/{topic}-sub",
