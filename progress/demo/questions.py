@@ -12,6 +12,8 @@ from progress.errors import Unavailable
 
 _DOCUMENT = Path(__file__).with_suffix(".graphql").read_text(encoding="utf-8")
 
+_REALTIME = ("daily_stats", "item_stats", "learning_streaks", "user_progress")
+
 
 class _Answer(msgspec.Struct, frozen=True, rename="camel"):
     pass
@@ -108,7 +110,18 @@ class History(_Answer, frozen=True):
     weekly_stats: list[Week]
 
 
-_A = TypeVar("_A", Overview, History)
+class Projection(_Answer, frozen=True):
+    name: str
+    events_behind: int
+
+
+class Freshness(_Answer, frozen=True):
+    """The answer to `Freshness`."""
+
+    projection_status: list[Projection]
+
+
+_A = TypeVar("_A", Overview, History, Freshness)
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -124,6 +137,11 @@ class Asker(msgspec.Struct, frozen=True):
     def history(self, start: date, end: date) -> History:
         """The days and weeks from `start` to `end`, at most 731 days."""
         return self._ask("History", {"from": start, "to": end}, History)
+
+    def events_behind(self) -> int:
+        """How many recorded events the realtime read models have still to take in."""
+        rows = self._ask("Freshness", {}, Freshness).projection_status
+        return max((row.events_behind for row in rows if row.name in _REALTIME), default=0)
 
     def _ask(self, operation: str, variables: dict[str, Any], answer: type[_A]) -> _A:
         body = {"query": _DOCUMENT, "operationName": operation, "variables": variables}

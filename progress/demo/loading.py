@@ -1,0 +1,76 @@
+"""The demo's events on their way: published, recorded, folded."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from progress import bars, database, imports, publishing, reviewlog
+from progress.demo import catalogue
+from progress.demo.questions import Asker
+from progress.errors import StackError
+from progress.publishing import Message
+from progress.statements import blocks
+
+LEARNER = imports.Learner("demo-learner", "America/New_York", 4)
+
+_LOG = catalogue.DATA / "anki_reviews.csv"
+_PAUSE = 0.1  # seconds
+_PATIENCE = 60.0  # seconds in which nothing moves
+
+
+def messages() -> list[Message]:
+    """The catalogue, the learner's account, and one message for each of their sessions."""
+    answers = reviewlog.read(_LOG)
+    items = catalogue.deal(catalogue.words(), catalogue.cards(answers))
+    return [*catalogue.messages(items), *imports.messages(LEARNER, answers)]
+
+
+def load(console: Console, messages: Sequence[Message], where: dict[str, str]) -> int:
+    """Publish all, and return once all is recorded; how many events were new."""
+    connection = database.connect(where["database_url"], name="demo")
+    events = [str(event["event_id"]) for message in messages for event in message.events]
+    new = missing = _missing(connection, events)
+    with bars.counting(console, "published", len(events)) as reached:
+        publishing.publish(
+            messages,
+            project=where["project_id"],
+            emulator=where["pubsub_emulator_host"],
+            on_published=reached,
+        )
+
+    def left() -> int:
+        nonlocal missing
+        missing = _missing(connection, missing)
+        return len(missing)
+
+    _follow(console, "recorded", len(events), left)
+    connection.close()
+    return len(new)
+
+
+def _missing(connection: database.Connection, events: list[str]) -> list[str]:
+    rows = connection.run(blocks("demo")["missing"], event_ids=events)
+    return [event for (event,) in rows]
+
+
+def await_projection(console: Console, total: int, asker: Asker) -> None:
+    """Return once every recorded event is in the realtime read models."""
+    _follow(console, "projected", total, asker.events_behind)
+
+
+def _follow(console: Console, what: str, total: int, left: Callable[[], int]) -> None:
+    """A bar that is full when nothing is `left`; StackError where nothing moves any more."""
+    with bars.counting(console, what, total) as reached:
+        last, moved = None, time.monotonic()
+        while behind := left():
+            if behind != last:
+                last, moved = behind, time.monotonic()
+            elif time.monotonic() - moved > _PATIENCE:
+                raise StackError(
+                    f"{behind:,} events are not {what}, and nothing moves: "
+                    "`progress status` and `progress dead-letters list` tell more"
+                )
+            reached(max(total - behind, 0))
+            time.sleep(_PAUSE)
+        reached(total)

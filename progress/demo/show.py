@@ -1,0 +1,66 @@
+"""The demo from the first step to the last picture."""
+
+from datetime import date, timedelta
+
+from rich.console import Console
+from rich.text import Text
+
+from progress.demo import catalogue, charts
+from progress.demo.questions import Asker, History, Overview
+
+
+def introduce(console: Console) -> None:
+    """What is about to be shown, and what of it is made up."""
+    console.print(
+        "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 "
+        "(Anki review log, Open Spaced Repetition). Catalogue: the CEFR-J and Octanove word lists. "
+        f"Made up: {catalogue.RULE} Intervals are SM-2's. See data/README.md.",
+        style="dim",
+    )
+
+
+def tell_news(console: Console, new: int, total: int) -> None:
+    """How much of what was published had not been there before."""
+    if new:
+        console.print(f"  New: {new:,} of {total:,} events.")
+    else:
+        console.print(
+            f"  New: nothing. All {total:,} events were on record, and none counts twice."
+        )
+
+
+def picture(console: Console, asker: Asker) -> None:
+    """Ask GraphQL, and show what it answers."""
+    overview = asker.overview()
+    last = overview.streak.last_study_date or overview.due_forecast[0].date
+    history = asker.history(date(last.year, 1, 1) - timedelta(6), date(last.year, 12, 31))
+    for title, shown in _pictures(overview, history, last):
+        console.print()
+        console.rule(f"[bold]{title}", align="left", style="dim")
+        console.print(shown)
+
+
+def _pictures(overview: Overview, history: History, last: date) -> list[tuple[str, Text]]:
+    pictures = [
+        (f"The year {last.year}", charts.year(history.daily_stats, last.year)),
+        ("Answers by week", charts.weeks(history.weekly_stats)),
+        ("Levels", charts.levels(overview.level_stats)),
+        ("Skills", charts.domains(overview.domain_stats)),
+        ("Weakest items", charts.weakest(overview.weakest)),
+        ("Falling due", charts.due(overview.due_forecast, overview.streak.last_study_date)),
+    ]
+    if overview.user_progress:
+        pictures.insert(0, ("Streak", charts.streak(overview.streak, overview.user_progress)))
+    return pictures
+
+
+def part(console: Console, url: str, token: str) -> None:
+    """Where to go from here."""
+    console.print()
+    console.rule("[bold]Next", align="left", style="dim")
+    console.print(f"  GraphiQL: {url}", highlight=False)
+    console.print("  Its headers, with a token that is good for a day:")
+    console.print(f'{{"Authorization": "Bearer {token}"}}', soft_wrap=True, highlight=False)
+    console.print(
+        "  The stack runs on; .venv/bin/progress down stops it, make demo shows this again."
+    )
