@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from progress import sm2
+from progress import events, sm2
 from progress.publishing import Message
 from progress.reviewlog import EARLIEST, Answer
 
@@ -25,7 +25,7 @@ _NAMESPACE = UUID("5d1b6d1c-6a4e-5b0e-9d1f-0c2f7f1f3a57")
 # SM-2's grades for Anki's buttons: again, hard, good, easy.
 _QUALITY = {1: 2, 2: 3, 3: 4, 4: 5}
 
-Event = dict[str, Any]
+Envelope = dict[str, Any]
 
 
 class Learner(msgspec.Struct, frozen=True):
@@ -60,60 +60,65 @@ def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
 
 def _session_events(
     learner: Learner, session: list[Answer], memories: dict[str, sm2.Memory]
-) -> Iterator[Event]:
+) -> Iterator[Envelope]:
     begin, end = _begin(session[0]), session[-1].at
-    user, key = learner.user_id, str(_id(learner, "session", session[0].at))
+    key = str(_id(learner, "session", session[0].at))
     items = len({answer.card_id for answer in session})
-    start = {"session_id": key, "user_id": user, "item_count": items}
-    yield _event(learner, "SessionStarted", begin, start, key)
+    start = events.SessionStarted(session_id=key, user_id=learner.user_id, item_count=items)
+    yield _envelope(learner, start, begin, key)
     for answer in session:
         memory = sm2.repeated(memories.get(answer.card_id), answer.at, _QUALITY[answer.rating])
         memories[answer.card_id] = memory
         yield from _answer_events(learner, key, answer, memory)
-    completion = {
-        "session_id": key,
-        "score": round(100 * sum(answer.correct for answer in session) / len(session)),
-        "duration_seconds": min(round((end - begin).total_seconds()), 86_400),
-    }
-    yield _event(learner, "SessionCompleted", end, completion, key)
+    completion = events.SessionCompleted(
+        session_id=key,
+        score=round(100 * sum(answer.correct for answer in session) / len(session)),
+        duration_seconds=min(round((end - begin).total_seconds()), 86_400),
+    )
+    yield _envelope(learner, completion, end, key)
 
 
 def _answer_events(
     learner: Learner, session_id: str, answer: Answer, memory: sm2.Memory
-) -> Iterator[Event]:
-    kind = "CorrectAnswerGiven" if answer.correct else "IncorrectAnswerGiven"
-    given = _event(
+) -> Iterator[Envelope]:
+    kind = events.CorrectAnswerGiven if answer.correct else events.IncorrectAnswerGiven
+    given = _envelope(
         learner,
-        kind,
+        kind(
+            session_id=session_id,
+            item_id=answer.card_id,
+            response_time_ms=answer.response_time_ms,
+        ),
         answer.at,
-        {
-            "session_id": session_id,
-            "item_id": answer.card_id,
-            "response_time_ms": answer.response_time_ms,
-        },
         session_id,
     )
     yield given
-    review = {
-        "user_id": learner.user_id,
-        "item_id": answer.card_id,
-        "new_interval": memory.interval_days,
-        "easiness_factor": memory.easiness,
-    }
-    reviewed = _event(learner, "ReviewProcessed", answer.at, review, session_id)
+    review = events.ReviewProcessed(
+        user_id=learner.user_id,
+        item_id=answer.card_id,
+        new_interval=memory.interval_days,
+        easiness_factor=memory.easiness,
+    )
+    reviewed = _envelope(learner, review, answer.at, session_id)
     reviewed["metadata"]["causation_id"] = given["event_id"]
     yield reviewed
 
 
-def _account(learner: Learner, at: datetime) -> Event:
-    preferences = {"timezone": learner.timezone, "day_start_hour": learner.day_start_hour}
-    given = {name: value for name, value in preferences.items() if value is not None}
-    # A review log tells no address; the event needs one.
-    account = {"user_id": learner.user_id, "email": "learner@example.com", **given}
-    return _event(learner, "UserCreated", at, account, None)
+def _account(learner: Learner, at: datetime) -> Envelope:
+    account = events.UserCreated(
+        user_id=learner.user_id,
+        email="learner@example.com",  # a review log tells none, the event needs one
+        timezone=learner.timezone,
+        day_start_hour=learner.day_start_hour,
+    )
+    return _envelope(learner, account, at, None)
 
 
-def _event(learner: Learner, kind: str, at: datetime, data: Event, session_id: str | None) -> Event:
+def _envelope(
+    learner: Learner, event: events.Event, at: datetime, session_id: str | None
+) -> Envelope:
+    kind = type(event).__name__
+    data = {name: v for name, v in msgspec.structs.asdict(event).items() if v is not None}
     metadata = {"user_id": learner.user_id}
     if session_id:
         metadata["correlation_id"] = session_id

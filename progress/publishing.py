@@ -39,7 +39,7 @@ def publish(
     publisher = _publisher(emulator)
     patience = Retry(timeout=_SECONDS)
     sent = [
-        (message, publisher.publish(_topic(project, message), _body(message), retry=patience))
+        (message, publisher.publish(_topic(project, message), body(message), retry=patience))
         for message in messages
     ]
     count = 0
@@ -55,6 +55,11 @@ def publish(
     return count
 
 
+def body(message: Message) -> bytes:
+    """What is published: a JSON array of the message's events."""
+    return msgspec.json.encode(message.events)
+
+
 def _publisher(emulator: str) -> "PublisherClient":
     import grpc
     from google.cloud.pubsub_v1 import PublisherClient
@@ -67,7 +72,3 @@ def _publisher(emulator: str) -> "PublisherClient":
 
 def _topic(project: str, message: Message) -> str:
     return f"projects/{project}/topics/{message.topic}"
-
-
-def _body(message: Message) -> bytes:
-    return msgspec.json.encode(message.events)

@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress import imports, reviewlog, sm2
+from progress import envelope, imports, publishing, reviewlog, sm2
 from progress.errors import ReviewLogError
 from progress.reviewlog import Answer
 
@@ -32,11 +33,11 @@ def record() -> list[Answer]:
     return reviewlog.read(LOG)
 
 
-def events(log: list[Answer], learner: imports.Learner = LEARNER) -> list[imports.Event]:
+def events(log: list[Answer], learner: imports.Learner = LEARNER) -> list[imports.Envelope]:
     return [event for message in imports.messages(learner, log) for event in message.events]
 
 
-def of(kind: str, log: list[Answer]) -> list[imports.Event]:
+def of(kind: str, log: list[Answer]) -> list[imports.Envelope]:
     return [event for event in events(log) if event["event_type"] == kind]
 
 
@@ -76,6 +77,15 @@ def test_a_second_import_is_nothing_new(log: list[Answer]) -> None:
     assert events(log) == events(list(log))
     ids = [event["event_id"] for event in events(log)]
     assert len(set(ids)) == len(ids)
+
+
+@given(logs)
+def test_ingest_takes_every_event(log: list[Answer]) -> None:
+    for message in imports.messages(LEARNER, log):
+        read = envelope.decode(publishing.body(message), envelope.Message())
+        assert all(isinstance(entry, envelope.Arrival) for entry in read)
+        assert [entry.event_id for entry in read] == [e["event_id"] for e in message.events]
+        assert b"learner@example.com" not in msgspec.json.encode(read)
 
 
 @given(logs)

@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from progress import events
 from progress.publishing import Message
 from progress.reviewlog import Answer
 
@@ -25,7 +26,7 @@ RULE = (
 
 _LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 _DOMAINS = {"noun": "RW", "verb": "LS", "adjective": "RL", "adverb": "WS"}
-_OTHER_WORDS = "RWLS"
+_ALL_DOMAINS = "RWLS"
 _PUBLISHED = datetime(2024, 1, 1, tzinfo=UTC)
 _ITEMS_IN_A_MESSAGE = 1_000
 _NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
@@ -35,21 +36,24 @@ class Word(msgspec.Struct, frozen=True):
     """A headword with its lowest level and the domains of all its parts of speech."""
 
     headword: str
-    level: str
-    domains: str  # of RWLS, in that order
+    level: events.Level
+    domains: list[events.Domain]  # in the order R W L S
 
 
 def words(folder: Path = DATA) -> list[Word]:
     """The headwords of all lists, once each, from the easiest level to the hardest."""
     levels: dict[str, str] = {}
-    domains: dict[str, str] = {}
+    domains: dict[str, set[str]] = {}
     for row in _rows(folder):
         headword, level = row["headword"].strip(), row["CEFR"]
         levels[headword] = min(level, levels.get(headword, level))
-        domains[headword] = domains.get(headword, "") + _DOMAINS.get(row["pos"], _OTHER_WORDS)
+        domains.setdefault(headword, set()).update(_DOMAINS.get(row["pos"], _ALL_DOMAINS))
+    found = (
+        {"headword": word, "level": levels[word], "domains": _in_order(domains[word])}
+        for word in levels
+    )
     return sorted(
-        (Word(word, levels[word], _in_order(domains[word])) for word in levels),
-        key=lambda word: (word.level, word.headword),
+        msgspec.convert(list(found), list[Word]), key=lambda word: (word.level, word.headword)
     )
 
 
@@ -77,24 +81,23 @@ def cards(answers: Iterable[Answer]) -> list[str]:
 
 def messages(items: dict[str, Word]) -> Iterator[Message]:
     """The items as `ItemPublished`, a thousand in a message; the same items, the same events."""
-    events = iter(items.items())
-    while batch := list(itertools.islice(events, _ITEMS_IN_A_MESSAGE)):
+    left = iter(items.items())
+    while batch := list(itertools.islice(left, _ITEMS_IN_A_MESSAGE)):
         yield Message("vocabulary-events", [_published(*item) for item in batch])
 
 
 def _published(item_id: str, word: Word) -> dict[str, object]:
+    item = events.ItemPublished(
+        item_id=item_id,
+        domains=word.domains,
+        cefr_level=word.level,
+        headword=word.headword,
+    )
     return {
-        "event_id": str(
-            uuid5(_NAMESPACE, f"{item_id} {word.headword} {word.level} {word.domains}")
-        ),
+        "event_id": str(uuid5(_NAMESPACE, msgspec.json.encode(item).decode())),
         "event_type": "ItemPublished",
         "occurred_at": _PUBLISHED,
-        "data": {
-            "item_id": item_id,
-            "headword": word.headword,
-            "cefr_level": word.level,
-            "domains": list(word.domains),
-        },
+        "data": item,
     }
 
 
@@ -104,5 +107,5 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
             yield from csv.DictReader(text)
 
 
-def _in_order(domains: str) -> str:
-    return "".join(domain for domain in _OTHER_WORDS if domain in domains)
+def _in_order(domains: set[str]) -> list[str]:
+    return [domain for domain in _ALL_DOMAINS if domain in domains]
