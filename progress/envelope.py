@@ -1,0 +1,244 @@
+"""The bytes of one message, read: events to append, and letters about what is none.
+
+A well-formed event takes one decoding by msgspec; what looks unusual (an escape, a long run of
+digits, many brackets, whatever the decoder refuses) is read again by `jsontext`, with care.
+"""
+
+import re
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import msgspec
+
+from progress import events, jsontext, masking, moments
+from progress.errors import SerializationError
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_MOST_BYTES = 1_048_576
+
+# In the metadata of an event whose time is its message's publish time: another delivery of the
+# event may carry another, so that it is not compared.
+TIME_SOURCE = "occurred_at_source"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events came from. `''` for a subscription or topic that the transport does not tell."""
+
+    subscription: str = ""
+    topic: str = ""
+    message_id: str = ""
+    published_at: datetime | None = None
+    attributes: dict[str, str] = {}
+    is_replay: bool = False  # the events are ours: their metadata keeps our own marks
+
+
+class Arrival(msgspec.Struct, kw_only=True):
+    """A valid event, as `event_store.arrival` has it."""
+
+    index: int
+    event_id: str
+    event_type: str
+    occurred_at: str
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    learner: str | None
+    session_id: str | None
+    stream_id: str | None
+    message: int = 0
+    n: int = 0
+
+
+class Letter(msgspec.Struct, kw_only=True):
+    """What is no event: the rule that it breaks, and itself with its addresses masked.
+
+    `arrival` is there where the event could be read, to tell whether it is stored already.
+    """
+
+    index: int
+    kind: str
+    reason: str
+    payload: str
+    event_id: str | None = None
+    event_type: str | None = None
+    arrival: Arrival | None = None
+
+
+def decode(payload: bytes, message: Message) -> list[Arrival | Letter]:
+    """One entry for each event of the message, in its order; none for an empty array."""
+    try:
+        parts = jsontext.elements(payload)
+    except jsontext.NotJson as fault:
+        return [_malformed(payload, 0, str(fault))]
+    single = parts is None
+    return [
+        _entry(part, index, message, single=single)
+        for index, part in enumerate([payload] if parts is None else parts)
+    ]
+
+
+def _malformed(payload: bytes, index: int, reason: str) -> Letter:
+    return Letter(index=index, kind="malformed", reason=reason, payload=_text(payload))
+
+
+def _text(payload: bytes) -> str:
+    readable = payload.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+    return masking.mask_shapes(readable)
+
+
+def _entry(part: bytes, index: int, message: Message, *, single: bool) -> Arrival | Letter:
+    if len(part) > _MOST_BYTES:
+        return _malformed(part, index, f"expected at most {_MOST_BYTES} bytes - at $")
+    try:
+        body, strange = jsontext.decode(part)
+    except jsontext.NotJson as fault:
+        return _malformed(part, index, str(fault))
+    if type(body) is not dict:
+        return _malformed(part, index, "expected an object - at $")
+    reading = _Reading(body, message, single=single)
+    missing = reading.missing()
+    if missing:
+        return _malformed(part, index, f"expected {missing}, found none - at $.{missing}")
+    try:
+        if strange:
+            raise SerializationError(strange)
+        return reading.arrival(index, may_hold_email=b"email" in part or b"\\u00" in part)
+    except SerializationError as fault:
+        return Letter(
+            index=index,
+            kind="invalid",
+            reason=str(fault),
+            payload=_text(part),
+            event_id=jsontext.printable(reading.event_id),
+            event_type=jsontext.printable(reading.event_type),
+            arrival=reading.read,
+        )
+
+
+class _Reading:
+    """One object on its way to be an arrival."""
+
+    __slots__ = ("attributes", "body", "data", "event_id", "event_type", "message", "read")
+
+    def __init__(self, body: dict[str, Any], message: Message, *, single: bool) -> None:
+        self.body = body
+        self.message = message
+        self.attributes = message.attributes
+        self.data = body.get("data")
+        self.event_id = body.get("event_id")
+        if self.event_id is None and single:
+            self.event_id = self.attributes.get("event_id")
+        self.event_type = body.get("event_type")
+        if self.event_type is None and type(self.data) is dict:
+            self.event_type = self.data.get("type")
+        if self.event_type is None:
+            self.event_type = self.attributes.get("event_type")
+        self.read: Arrival | None = None
+
+    def missing(self) -> str | None:
+        """What it is malformed without."""
+        if self.event_id is None:
+            return "event_id"
+        return "event_type" if self.event_type is None else None
+
+    def arrival(self, index: int, *, may_hold_email: bool) -> Arrival:
+        """The event; SerializationError where it is invalid."""
+        event_type = _bounded(self.event_type, "$.event_type")
+        data = _object(self.data, "$.data")
+        metadata = self._metadata(data)
+        event_id = _bounded(self.event_id, "$.event_id")
+        if not _UUID.fullmatch(event_id):
+            metadata["source_id"] = event_id
+            event_id = str(uuid5(NAMESPACE_OID, event_id))
+        moment = self._moment(metadata)
+        for name in ("user_id", "session_id", "item_id"):
+            if data.get(name) is not None:
+                _bounded(data[name], f"$.data.{name}")
+        if metadata.get("user_id") is not None:
+            _bounded(metadata["user_id"], "$.metadata.user_id")
+        if may_hold_email:
+            masked = masking.mask_emails({"data": data, "metadata": metadata})
+            data, metadata = masked["data"], masked["metadata"]
+        arrival = self._placed(event_id, event_type, data, metadata)
+        arrival.index = index
+        arrival.occurred_at = moments.written(moment)
+        self._check(arrival, moment)
+        return arrival
+
+    def _metadata(self, data: dict[str, Any]) -> dict[str, Any]:
+        metadata = _object(self.body.get("metadata"), "$.metadata")
+        if not self.message.is_replay:
+            metadata.pop(TIME_SOURCE, None)
+        if self.attributes:
+            for name in ("user_id", "correlation_id", "causation_id"):
+                given = self.attributes.get(name)
+                if given is not None and metadata.get(name) is None:
+                    if name != "user_id" or data.get(name) is None:
+                        metadata[name] = given
+        return metadata
+
+    def _moment(self, metadata: dict[str, Any]) -> datetime:
+        """When it happened: the first that is given of its four sources."""
+        for given, where in (
+            (self.body.get("occurred_at"), "$.occurred_at"),
+            (metadata.get("timestamp"), "$.metadata.timestamp"),
+            (self.attributes.get("occurred_at"), "attributes.occurred_at"),
+        ):
+            if given is not None:
+                return moments.read(given, where)
+        if self.message.published_at is None:
+            raise SerializationError(f"expected {moments.RULE}, found none - at $.occurred_at")
+        metadata[TIME_SOURCE] = "publish_time"
+        return self.message.published_at
+
+    def _placed(
+        self, event_id: str, event_type: str, data: dict[str, Any], metadata: dict[str, Any]
+    ) -> Arrival:
+        """The event with its stream, or with the session through which that will be found."""
+        declared = events.CATALOGUE.get(event_type)
+        learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
+        if learner is None:
+            learner = metadata.get("user_id")
+        if declared is None:
+            stream_id = f"other-{event_type}"
+        elif issubclass(declared, events.ItemEvent):
+            learner = session_id = None
+            stream_id = f"item-{data.get('item_id')}"
+        return Arrival(
+            index=0,
+            event_id=event_id,
+            event_type=event_type,
+            occurred_at="",
+            data=data,
+            metadata=metadata,
+            learner=learner,
+            session_id=session_id,
+            stream_id=stream_id,
+        )
+
+    def _check(self, arrival: Arrival, moment: datetime) -> None:
+        """The rules that may be others one day: an event that breaks them may be stored."""
+        self.read = arrival
+        if moment < moments.EARLIEST:
+            raise SerializationError("expected a time from 2000-01-01 on - at $.occurred_at")
+        declared = events.CATALOGUE.get(arrival.event_type)
+        if declared is None:
+            return
+        data = arrival.data
+        if arrival.learner is not None and data.get("user_id") is None:
+            data = {**data, "user_id": arrival.learner}
+        events.check(declared, data)
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise SerializationError(f"expected an object - at {where}")
+    return value
+
+
+def _bounded(value: Any, where: str) -> str:
+    if type(value) is not str or not 1 <= len(value) <= 200:
+        raise SerializationError(f"expected a text of 1 to 200 characters - at {where}")
+    return value
