@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 from progress import database, models, statements
 from progress.errors import SettingsError, Unavailable

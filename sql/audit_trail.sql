@@ -6,7 +6,7 @@ SELECT
     event_id,
     stream_id,
     stream_version,
-    global_position,
+    CAST(global_position AS text)    AS global_position,
     event_type,
     CAST(event_data AS text)         AS data,
     metadata ->> 'correlation_id'    AS correlation_id,

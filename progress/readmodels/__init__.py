@@ -7,6 +7,8 @@ raise Unavailable if the database does not answer.
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
+from msgspec import convert
+
 from progress import reading
 from progress.readmodels.rows import (
     CefrLevel,
@@ -91,8 +93,8 @@ async def get_item_stats(
     user_id: str,
     *,
     first: int,
-    filter: ItemFilter = "ALL",  # noqa: A002 - the contract's word
-    order_by: ItemOrder = "RECENT",
+    filter: ItemFilter = ItemFilter.ALL,  # noqa: A002 - the contract's word
+    order_by: ItemOrder = ItemOrder.RECENT,
     level: CefrLevel | None = None,
     domain: Domain | None = None,
     after: ItemKey | None = None,
@@ -120,26 +122,26 @@ async def get_item_stats(
 def _listed(row: dict[str, object]) -> tuple[ItemKey, ItemStats]:
     del row["total_count"]
     key = ItemKey(row.pop("sort_key"), row["item_id"])  # type: ignore[arg-type] # as the block says
-    return key, ItemStats(**row)  # type: ignore[arg-type]
+    return key, convert(row, ItemStats)
 
 
 async def get_item(user_id: str, item_id: str) -> ItemStats | None:
     """One item; None if it was neither described nor met."""
     for row in await reading.rows("models/item_stats", "item", user_id=user_id, item_id=item_id):
-        return ItemStats(**row)
+        return convert(dict(row), ItemStats)
     return None
 
 
 async def get_domain_stats(user_id: str) -> list[DomainStats]:
     """Every domain that the catalogue has or the learner studied, in the order R W L S UNKNOWN."""
     found = await reading.rows("models/domain_stats", "by domain", user_id=user_id)
-    return [DomainStats(**row) for row in found]
+    return [convert(dict(row), DomainStats) for row in found]
 
 
 async def get_level_stats(user_id: str) -> list[LevelStats]:
     """Every level that the catalogue has or the learner studied, easiest first, UNKNOWN last."""
     found = await reading.rows("models/level_stats", "by level", user_id=user_id)
-    return [LevelStats(**row) for row in found]
+    return [convert(dict(row), LevelStats) for row in found]
 
 
 async def get_streak(user_id: str, *, at: datetime | None = None) -> Streak:
@@ -161,7 +163,7 @@ async def get_due_forecast(user_id: str, days: int, *, at: datetime | None = Non
 async def get_projection_status(*, at: datetime | None = None) -> list[ProjectionStatus]:
     """How far each projection is behind the log."""
     found = await reading.rows("models/checkpoints", "status", now=_moment(at))
-    return [ProjectionStatus(**row) for row in found]
+    return [convert(dict(row), ProjectionStatus) for row in found]
 
 
 async def get_recorded_events(

@@ -1,15 +1,65 @@
 """Rows of the read models, as typed records: times in UTC, days the learner's own."""
 
 from datetime import date, datetime
-from typing import Literal
+from enum import StrEnum
 
 import msgspec
 
-Mastery = Literal["UNLEARNED", "LEARNING", "SHORT_TERM", "LONG_TERM"]
-Domain = Literal["R", "W", "L", "S", "UNKNOWN"]
-CefrLevel = Literal["A1", "A2", "B1", "B2", "C1", "C2", "UNKNOWN"]
-ItemFilter = Literal["ALL", "LEARNING", "MASTERED", "STRUGGLING", "DUE"]
-ItemOrder = Literal["RECENT", "DUE", "ACCURACY"]
+
+class Mastery(StrEnum):
+    """How well an item is known, by the interval of its latest review."""
+
+    UNLEARNED = "UNLEARNED"
+    LEARNING = "LEARNING"
+    SHORT_TERM = "SHORT_TERM"
+    LONG_TERM = "LONG_TERM"
+
+
+class Domain(StrEnum):
+    """Reading, writing, listening, speaking."""
+
+    R = "R"
+    W = "W"
+    L = "L"
+    S = "S"
+    UNKNOWN = "UNKNOWN"
+
+
+class CefrLevel(StrEnum):
+    """A level of the Common European Framework."""
+
+    A1 = "A1"
+    A2 = "A2"
+    B1 = "B1"
+    B2 = "B2"
+    C1 = "C1"
+    C2 = "C2"
+    UNKNOWN = "UNKNOWN"
+
+
+class ItemFilter(StrEnum):
+    """Which of a learner's items to list."""
+
+    ALL = "ALL"
+    LEARNING = "LEARNING"
+    MASTERED = "MASTERED"
+    STRUGGLING = "STRUGGLING"
+    DUE = "DUE"
+
+
+class ItemOrder(StrEnum):
+    """In which order to list items."""
+
+    RECENT = "RECENT"
+    DUE = "DUE"
+    ACCURACY = "ACCURACY"
+
+
+class LagStatus(StrEnum):
+    """Whether a projection keeps up."""
+
+    NORMAL = "NORMAL"
+    CRITICAL = "CRITICAL"
 
 
 class MasteryStats(msgspec.Struct, frozen=True):
@@ -149,7 +199,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     realtime: bool
     events_behind: int
     seconds_behind: float
-    status: Literal["NORMAL", "CRITICAL"]
+    status: LagStatus
     updated_at: datetime | None
 
 
@@ -159,7 +209,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     event_id: str
     stream_id: str
     stream_version: int
-    global_position: int
+    global_position: str  # 64 bits: more than JSON's readers keep of a number
     event_type: str
     data: str
     correlation_id: str | None

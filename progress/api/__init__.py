@@ -1,0 +1,1 @@
+"""The query API: GraphQL over HTTP, over the read models."""

@@ -1,0 +1,52 @@
+"""What arguments may be; BadInput says which one is not, and what was expected."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from progress import auth
+from progress.errors import BadInput
+
+_LONGEST = 731  # days of a range
+_LARGEST = 200  # entries of a page
+_FARTHEST = 366  # days of a forecast
+
+
+def check_range(first_day: date, last_day: date) -> None:
+    """From and to: in this order, not too far from each other, and no week may pass year 9999."""
+    if first_day > last_day:
+        raise BadInput(f"from: expected a day that is not after to - found {first_day}, {last_day}")
+    days = (last_day - first_day).days + 1
+    if days > _LONGEST:
+        raise BadInput(f"from, to: expected at most {_LONGEST} days - found {days}")
+    if last_day.year == date.max.year:
+        raise BadInput(f"to: expected a day before {date.max.year} - found {last_day}")
+
+
+def page_size(first: int | None, *, default: int = 50) -> int:
+    """How many entries of a list to answer."""
+    if first is None:
+        return default
+    if not 1 <= first <= _LARGEST:
+        raise BadInput(f"first: expected an integer from 1 to {_LARGEST} - found {first}")
+    return first
+
+
+def forecast_days(days: int | None, *, default: int = 14) -> int:
+    """How many days to look ahead."""
+    if days is None:
+        return default
+    if not 1 <= days <= _FARTHEST:
+        raise BadInput(f"days: expected an integer from 1 to {_FARTHEST} - found {days}")
+    return days
+
+
+def identity(name: str, text: str) -> str:
+    """The id of a learner or an item."""
+    if not auth.is_id(text):
+        raise BadInput(f"{name}: expected 1 to 200 characters, none of them U+0000")
+    return text
+
+
+def event_types(types: Sequence[str] | None) -> list[str] | None:
+    """The types of events to list; None: all."""
+    return None if types is None else [identity("types", each) for each in types]

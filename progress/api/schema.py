@@ -1,0 +1,193 @@
+"""The questions of the query API: each finds its learner, checks its arguments, reads its rows."""
+
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import msgspec
+import strawberry
+from strawberry import ID, UNSET
+from strawberry.schema.config import StrawberryConfig
+
+from progress import readmodels
+from progress.api import arguments, pages, types
+from progress.auth import Caller
+from progress.readmodels import rows
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Who asks, and when: one moment for all that a request asks."""
+
+    caller: Caller
+    at: datetime
+
+    def learner(self, asked: str | None) -> str:
+        """The learner to answer about; Forbidden where the caller may not."""
+        return self.caller.learner(
+            arguments.identity("userId", asked) if isinstance(asked, str) else None
+        )
+
+
+Info = strawberry.Info[Context, None]
+From = Annotated[date, strawberry.argument(name="from")]
+
+
+def _answers(shape: object, description: str | None = None) -> Callable[[Any], Any]:
+    """A field of that type; what its method returns has the type's fields, and is of another."""
+    field: Callable[[Any], Any] = strawberry.field(
+        graphql_type=shape,
+        description=description,
+    )
+    return field
+
+
+@strawberry.type
+class Query:
+    @_answers(
+        types.UserProgress | None,
+        "The learner's standing. userId defaults to the caller; "
+        "another learner's needs a role that may read it.",
+    )
+    async def user_progress(
+        self, info: Info, user_id: ID | None = UNSET
+    ) -> rows.UserProgress | None:
+        learner = info.context.learner(user_id)
+        return await readmodels.get_current_progress(learner, at=info.context.at)
+
+    @_answers(
+        list[types.DailyStats],
+        "The rows that exist in the range, oldest first; "
+        "with zeroFill, one for every day. At most 731 days.",
+    )
+    async def daily_stats(
+        self,
+        info: Info,
+        *,
+        user_id: ID | None = UNSET,
+        from_: From,
+        to: date,
+        zero_fill: bool | None = False,
+    ) -> list[rows.DailyStats]:
+        learner = info.context.learner(user_id)
+        arguments.check_range(from_, to)
+        return await readmodels.get_stats_range(learner, from_, to, zero_fill=bool(zero_fill))
+
+    @_answers(
+        list[types.PeriodStats],
+        "ISO weeks by their Monday, oldest first.",
+    )
+    async def weekly_stats(
+        self,
+        info: Info,
+        *,
+        user_id: ID | None = UNSET,
+        from_: From,
+        to: date,
+        zero_fill: bool | None = False,
+    ) -> list[rows.PeriodStats]:
+        learner = info.context.learner(user_id)
+        arguments.check_range(from_, to)
+        return await readmodels.get_weekly_stats(learner, from_, to, zero_fill=bool(zero_fill))
+
+    @_answers(list[types.PeriodStats], "Computed when asked.")
+    async def monthly_stats(
+        self, info: Info, *, user_id: ID | None = UNSET, from_: From, to: date
+    ) -> list[rows.PeriodStats]:
+        learner = info.context.learner(user_id)
+        arguments.check_range(from_, to)
+        return await readmodels.get_monthly_stats(learner, from_, to)
+
+    @_answers(types.ItemStatsConnection)
+    async def item_stats(
+        self,
+        info: Info,
+        *,
+        user_id: ID | None = UNSET,
+        filter: rows.ItemFilter | None = rows.ItemFilter.ALL,  # noqa: A002 - the contract's word
+        order_by: rows.ItemOrder | None = rows.ItemOrder.RECENT,
+        level: rows.CefrLevel | None = UNSET,
+        domain: rows.Domain | None = UNSET,
+        first: int | None = 50,
+        after: str | None = UNSET,
+    ) -> pages.Page:
+        learner = info.context.learner(user_id)
+        order = order_by or rows.ItemOrder.RECENT
+        found = await readmodels.get_item_stats(
+            learner,
+            filter=filter or rows.ItemFilter.ALL,
+            order_by=order,
+            level=level or None,
+            domain=domain or None,
+            first=arguments.page_size(first),
+            after=pages.item_key(_given(after), order),
+            at=info.context.at,
+        )
+        entries = ((pages.item_cursor(order, key), item) for key, item in found.items)
+        return pages.page(entries, has_next=found.has_next, total=found.total_count)
+
+    @_answers(types.ItemStats | None)
+    async def item(
+        self, info: Info, *, user_id: ID | None = UNSET, item_id: ID
+    ) -> rows.ItemStats | None:
+        learner = info.context.learner(user_id)
+        return await readmodels.get_item(learner, arguments.identity("itemId", item_id))
+
+    @_answers(list[types.DomainStats])
+    async def domain_stats(self, info: Info, user_id: ID | None = UNSET) -> list[rows.DomainStats]:
+        return await readmodels.get_domain_stats(info.context.learner(user_id))
+
+    @_answers(list[types.LevelStats])
+    async def level_stats(self, info: Info, user_id: ID | None = UNSET) -> list[rows.LevelStats]:
+        return await readmodels.get_level_stats(info.context.learner(user_id))
+
+    @_answers(types.Streak)
+    async def streak(self, info: Info, user_id: ID | None = UNSET) -> rows.Streak:
+        return await readmodels.get_streak(info.context.learner(user_id), at=info.context.at)
+
+    @_answers(
+        list[types.DueDay],
+        "Items falling due on each local day from today; "
+        "what is overdue counts today. At most 366 days.",
+    )
+    async def due_forecast(
+        self, info: Info, user_id: ID | None = UNSET, days: int | None = 14
+    ) -> list[rows.DueDay]:
+        learner = info.context.learner(user_id)
+        ahead = arguments.forecast_days(days)
+        return await readmodels.get_due_forecast(learner, ahead, at=info.context.at)
+
+    @_answers(
+        types.EventConnection,
+        "The audit trail: a learner's recorded events, newest first.",
+    )
+    async def events(
+        self,
+        info: Info,
+        user_id: ID | None = UNSET,
+        types: list[str] | None = UNSET,
+        first: int | None = 50,
+        after: str | None = UNSET,
+    ) -> pages.Page:
+        learner = info.context.learner(user_id)
+        size = arguments.page_size(first)
+        found = await readmodels.get_recorded_events(
+            learner,
+            first=size + 1,
+            types=arguments.event_types(types if isinstance(types, list) else None),
+            before_version=pages.version(_given(after)),
+        )
+        entries = ((pages.version_cursor(event.stream_version), event) for event in found[:size])
+        return pages.page(entries, has_next=len(found) > size)
+
+    @_answers(list[types.ProjectionStatus])
+    async def projection_status(self, info: Info) -> list[rows.ProjectionStatus]:
+        return await readmodels.get_projection_status(at=info.context.at)
+
+
+def _given(text: Any) -> str | None:
+    return text if isinstance(text, str) else None
+
+
+SCHEMA = strawberry.Schema(
+    Query, config=StrawberryConfig(scalar_map=types.SCALARS, default_resolver=types.read)
+)
