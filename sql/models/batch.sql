@@ -9,44 +9,30 @@ CREATE TEMPORARY TABLE batch_learners (
 ) ON COMMIT DELETE ROWS;
 
 -- functions --
--- Folds what changed for the learners of these shards; how many learners they were. Null where another run has one.
-CREATE FUNCTION fold_batch(shards smallint[]) RETURNS int LANGUAGE plpgsql
-    SET plan_cache_mode = force_custom_plan
+-- Notes what changed since the last run: the items described anew, the learners of these shards with new
+-- events, and the learners of those items.
+CREATE FUNCTION find_changes(shards smallint[], catalogue_end bigint) RETURNS void LANGUAGE plpgsql
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET random_page_cost = 0   -- what changed is little and new: by index, however large the log
     SET jit = off
-AS $fold$
-DECLARE
-    ends        record;
-    how_many    int;
+AS $find$
 BEGIN
-    IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s) THEN
-        RETURN NULL;
-    END IF;
-
-    -- Up to where the realtime folds have come: each shard, and the log as a whole.
-    SELECT jsonb_object_agg(c.shard, c.position) AS positions,
-        min(CASE WHEN EXISTS (
-                SELECT FROM event_store.events e
-                WHERE (e.shard, e.global_position) > (c.shard, c.position)
-                  AND (e.shard, e.global_position) < (c.shard + 1, 0))
-            THEN c.position ELSE greatest(c.position, h.head) END) AS catalogue
-    INTO ends
-    FROM checkpoints c
-    CROSS JOIN (SELECT coalesce(max(e.global_position), 0) AS head FROM event_store.events e) h;
-
     INSERT INTO batch_items
     SELECT DISTINCT f.item_id
     FROM catalogue_facts f
     WHERE f.global_position > (SELECT min(b.catalogue_position) FROM batch_checkpoints b WHERE b.shard = ANY (shards))
-      AND f.global_position <= ends.catalogue;
+      AND f.global_position <= catalogue_end;
 
     INSERT INTO batch_learners
     SELECT DISTINCT substr(e.stream_id, 9), b.position
     FROM batch_checkpoints b
+    JOIN checkpoints c ON c.shard = b.shard
     CROSS JOIN LATERAL (
         SELECT e.stream_id
         FROM event_store.events e
         WHERE (e.shard, e.global_position) > (b.shard, b.position)
-          AND (e.shard, e.global_position) <= (b.shard, (ends.positions ->> b.shard::text)::bigint)
+          AND (e.shard, e.global_position) <= (c.shard, c.position)
         OFFSET 0
     ) e
     WHERE b.shard = ANY (shards) AND e.stream_id LIKE 'learner-%';
@@ -58,19 +44,45 @@ BEGIN
     JOIN batch_checkpoints b ON b.shard = event_store.shard_of('learner-' || s.user_id)
     WHERE b.shard = ANY (shards)
     ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS how_many = ROW_COUNT;
+END
+$find$;
 
-    IF EXISTS (SELECT FROM batch_learners) OR EXISTS (SELECT FROM batch_items) THEN
+-- Folds what changed for the learners of these shards; how many learners they were. Null where another run
+-- has one of the shards.
+CREATE FUNCTION fold_batch(shards smallint[]) RETURNS int LANGUAGE plpgsql
+    SET plan_cache_mode = force_custom_plan
+    SET jit = off
+AS $fold$
+DECLARE
+    reached       jsonb;    -- shard: how far its learners are folded
+    catalogue_end bigint;   -- up to here the whole log is folded, so the whole catalogue
+    how_many      int;
+BEGIN
+    IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s) THEN
+        RETURN NULL;
+    END IF;
+
+    SELECT jsonb_object_agg(c.shard, c.position), coalesce(min(c.position) FILTER (WHERE n.shard IS NOT NULL), max(h.head))
+    INTO reached, catalogue_end
+    FROM checkpoints c
+    LEFT JOIN shards_behind n ON n.shard = c.shard
+    CROSS JOIN (SELECT coalesce(max(e.global_position), 0) AS head FROM event_store.events e) h;
+
+    PERFORM find_changes(shards, catalogue_end);
+    SELECT count(*) INTO how_many FROM batch_learners;
+    IF how_many > 0 OR EXISTS (SELECT FROM batch_items) THEN
         ANALYZE batch_learners;
+        ANALYZE batch_items;
 {fold}
     END IF;
 
+    -- What is folded after `reached` was read is in already, and is found again by the next run.
     UPDATE batch_checkpoints b
-    SET position = (ends.positions ->> b.shard::text)::bigint, catalogue_position = ends.catalogue, updated_at = clock_timestamp()
+    SET position = (reached ->> b.shard::text)::bigint, catalogue_position = catalogue_end, updated_at = clock_timestamp()
     WHERE b.shard = ANY (shards);
-    RETURN (SELECT count(*) FROM batch_learners);
+    RETURN how_many;
 END
 $fold$;
 
 -- one --
-SELECT fold_batch(:shards);
+SELECT fold_batch(CAST(:shards AS smallint[]));

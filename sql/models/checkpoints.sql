@@ -14,6 +14,17 @@ CREATE TABLE batch_checkpoints (
     updated_at         timestamptz         -- of the run; null: none yet
 ) WITH (fillfactor = 50);
 
+CREATE VIEW shards_behind AS
+SELECT c.shard, c.position, n.global_position AS next_position, n.created_at AS next_recorded_at
+FROM checkpoints c
+CROSS JOIN LATERAL (
+    SELECT e.global_position, e.created_at
+    FROM event_store.events e
+    WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)
+    ORDER BY e.shard, e.global_position
+    LIMIT 1
+) n;
+
 INSERT INTO checkpoints       SELECT s, 0, NULL    FROM generate_series(0, 15) s;
 INSERT INTO batch_checkpoints SELECT s, 0, 0, NULL FROM generate_series(0, 15) s;
 
@@ -55,3 +66,6 @@ FROM (VALUES
     (7, 'level_stats', FALSE)) AS p (place, name, realtime)
 LEFT JOIN behind b USING (realtime)
 ORDER BY p.place;
+
+-- ready --
+SELECT count(*) = 16 AS ready FROM checkpoints;

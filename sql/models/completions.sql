@@ -18,6 +18,9 @@ CREATE TEMPORARY TABLE window_completions (
     user_id text COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
 ) ON COMMIT DELETE ROWS;
 
+-- clear --
+DELETE FROM window_completions;
+
 -- fold --
 WITH first AS MATERIALIZED (
     SELECT DISTINCT ON (user_id, session_id)

@@ -27,6 +27,9 @@ CREATE TEMPORARY TABLE window_days (
     had_sessions bigint
 ) ON COMMIT DELETE ROWS;
 
+-- clear --
+DELETE FROM window_days;
+
 -- fold --
 INSERT INTO window_days
 SELECT w.*, coalesce(old.sessions_completed, 0)

@@ -15,6 +15,13 @@ PERFORM forget(learners);
 END
 $erase$;
 
+-- The window of an earlier call in the same transaction.
+CREATE FUNCTION clear_window() RETURNS void LANGUAGE plpgsql AS $clear$
+BEGIN
+{clear}
+END
+$clear$;
+
 -- Adds what is in the window's temporary tables, and the catalogue events of the window.
 CREATE FUNCTION fold_facts(window_shard smallint, window_start bigint, window_end bigint) RETURNS void
 LANGUAGE plpgsql AS $fold$
@@ -61,7 +68,8 @@ BEGIN
     ON CONFLICT DO NOTHING;
 
     SELECT array_agg(DISTINCT f.user_id),
-        min(f.global_position) FILTER (WHERE p.last_fact_at >= zones_differ_from(f.user_id))
+        min(f.global_position) FILTER (WHERE CASE WHEN p.last_fact_at IS NULL THEN false
+            ELSE p.last_fact_at >= zones_differ_from(f.user_id) END)
     INTO learners, moves_at
     FROM preference_facts f
     LEFT JOIN user_progress p ON p.user_id = f.user_id
@@ -79,6 +87,14 @@ BEGIN
           AND p.user_id = f.user_id AND p.occurred_at = f.occurred_at AND p.event_id = f.event_id;
     END IF;
     RETURN moves_at;
+END
+$fold$;
+
+-- Before a rebuild: all deletions and preferences up to a position, so that no window moves days of another.
+CREATE FUNCTION fold_ahead(window_shard smallint, window_end bigint) RETURNS void LANGUAGE plpgsql AS $fold$
+BEGIN
+    PERFORM fold_deletions(window_shard, 0, window_end);
+    PERFORM fold_preferences(window_shard, 0, window_end, true);
 END
 $fold$;
 
@@ -106,6 +122,7 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
         RETURN NULL;
     END IF;
+    PERFORM clear_window();
     SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
 
     SELECT min(w.global_position), max(w.global_position), count(*), max(w.created_at),
@@ -140,8 +157,8 @@ BEGIN
     END IF;
 
     IF moves_at IS NULL THEN
-        INSERT INTO window_facts
-        SELECT kind, user_id, occurred_at, event_id, created_at, day, correct, item_id, session_id, response_ms,
+        INSERT INTO window_events
+        SELECT kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, response_ms,
             interval_days, easiness_factor, score, duration_seconds
         FROM facts
         WHERE (shard, global_position) > (window_shard, window_start)
@@ -151,8 +168,8 @@ BEGIN
         FROM preference_facts
         WHERE (shard, global_position) >= (window_shard, moves_at) AND (shard, global_position) <= (window_shard, moves_at);
         PERFORM forget(ARRAY[refolded]);
-        INSERT INTO window_facts
-        SELECT kind, user_id, occurred_at, event_id, created_at, day, correct, item_id, session_id, response_ms,
+        INSERT INTO window_events
+        SELECT kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, response_ms,
             interval_days, easiness_factor, score, duration_seconds
         FROM facts
         WHERE stream_id = 'learner-' || refolded AND global_position <= window_end;
@@ -178,24 +195,13 @@ $check$;
 -- one --
 SELECT fold_window(:shard, :at_most);
 
+-- ahead --
+SELECT fold_ahead(:shard, :head);
+
 -- waiting --
 -- Shards with events that are not folded yet.
-SELECT c.shard
-FROM checkpoints c
-WHERE EXISTS (
-    SELECT FROM event_store.events e
-    WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0))
-ORDER BY c.shard;
+SELECT shard FROM shards_behind ORDER BY shard;
 
 -- set_aside --
 -- The next event of the shard: its window of one has failed.
-SELECT event_store.set_aside(e.global_position, :error)
-FROM checkpoints c
-CROSS JOIN LATERAL (
-    SELECT e.global_position
-    FROM event_store.events e
-    WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)
-    ORDER BY e.shard, e.global_position
-    LIMIT 1
-) e
-WHERE c.shard = :shard;
+SELECT event_store.set_aside(next_position, :error) FROM shards_behind WHERE shard = :shard;

@@ -14,6 +14,9 @@ CREATE TEMPORARY TABLE window_reviewed (
     user_id text COLLATE "C", day date, items_reviewed bigint
 ) ON COMMIT DELETE ROWS;
 
+-- clear --
+DELETE FROM window_reviewed;
+
 -- fold --
 -- An item that is answered on a day later than its first answer's is reviewed on that day. Where the
 -- first answer moves, the days that were there already are judged again: those between the two firsts.

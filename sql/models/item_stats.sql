@@ -32,6 +32,9 @@ CREATE TEMPORARY TABLE window_items (
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint
 ) ON COMMIT DELETE ROWS;
 
+-- clear --
+DELETE FROM window_items;
+
 -- fold --
 INSERT INTO window_items
 SELECT w.user_id, w.item_id,

@@ -14,6 +14,7 @@ CREATE TABLE preferences (
 CREATE TABLE zones_in_force (
     user_id   text COLLATE "C" NOT NULL,
     starts_at timestamptz NOT NULL,        -- -infinity for a learner's first; no row at all: UTC and 0
+    ends_at   timestamptz NOT NULL,        -- exclusive; infinity for the last
     timezone  text COLLATE "C" NOT NULL,
     day_start interval NOT NULL,           -- after midnight, on the wall clock
     PRIMARY KEY (user_id, starts_at)
@@ -47,22 +48,16 @@ WITH counted AS (
     SELECT *, lag((timezone, day_start)) OVER (PARTITION BY user_id ORDER BY starts_at) AS before
     FROM timeline
 )
-SELECT user_id, starts_at, timezone, day_start
+SELECT user_id, starts_at, lead(starts_at, 1, 'infinity') OVER (PARTITION BY user_id ORDER BY starts_at) AS ends_at,
+    timezone, day_start
 FROM compared
 WHERE before IS DISTINCT FROM (timezone, day_start);
 
 -- The segments of constant shift: local day of t = date(t + the shift of the last that starts by t).
 CREATE VIEW segments AS
 SELECT z.user_id, greatest(z.starts_at, r.starts_at) AS starts_at, r.utc_offset - z.day_start AS shift
-FROM (
-    SELECT *, lead(starts_at, 1, 'infinity') OVER (PARTITION BY user_id ORDER BY starts_at) AS ends_at
-    FROM zones_in_force
-) z
-JOIN LATERAL (
-    SELECT r.*, lead(r.starts_at, 1, 'infinity') OVER (ORDER BY r.starts_at) AS ends_at
-    FROM zone_rules r
-    WHERE r.zone = z.timezone
-) r ON r.starts_at < z.ends_at AND r.ends_at > z.starts_at;
+FROM zones_in_force z
+JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at < z.ends_at AND r.ends_at > z.starts_at;
 
 -- The moment from which other zones are in force than before the newest preference events; null: the same.
 CREATE FUNCTION zones_differ_from(learner text) RETURNS timestamptz LANGUAGE sql STABLE AS $differ$

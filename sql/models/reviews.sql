@@ -17,6 +17,9 @@ CREATE TEMPORARY TABLE window_reviews (
     lapses bigint                          -- how many more than before; may be negative
 ) ON COMMIT DELETE ROWS;
 
+-- clear --
+DELETE FROM window_reviews;
+
 -- fold --
 -- A new review makes pairs with its neighbours, and parts those that were a pair: only these are counted.
 INSERT INTO window_reviews
