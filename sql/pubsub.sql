@@ -1,0 +1,57 @@
+-- The queue of the stand-in for Pub/Sub: what was published and is not yet acknowledged.
+
+-- schema --
+CREATE SCHEMA IF NOT EXISTS pubsub_standin;
+CREATE SEQUENCE IF NOT EXISTS pubsub_standin.runs;
+CREATE TABLE IF NOT EXISTS pubsub_standin.topics (
+    name text COLLATE "C" PRIMARY KEY
+);
+CREATE TABLE IF NOT EXISTS pubsub_standin.subscriptions (
+    name       text COLLATE "C" PRIMARY KEY,
+    definition bytea NOT NULL   -- a google.pubsub.v1.Subscription
+);
+CREATE TABLE IF NOT EXISTS pubsub_standin.queue (
+    subscription text COLLATE "C" NOT NULL,
+    message_id   bigint           NOT NULL,
+    message      bytea            NOT NULL,   -- a google.pubsub.v1.PubsubMessage
+    attempts     integer          NOT NULL DEFAULT 0,
+    PRIMARY KEY (subscription, message_id)
+);
+
+-- run --
+-- A number that no earlier run had: message ids are never given twice.
+SELECT nextval('pubsub_standin.runs');
+
+-- topics --
+SELECT name FROM pubsub_standin.topics;
+
+-- add topic --
+INSERT INTO pubsub_standin.topics VALUES (:name) ON CONFLICT DO NOTHING;
+
+-- remove topic --
+DELETE FROM pubsub_standin.topics WHERE name = :name;
+
+-- subscriptions --
+SELECT definition FROM pubsub_standin.subscriptions;
+
+-- keep subscription --
+INSERT INTO pubsub_standin.subscriptions VALUES (:name, :definition)
+ON CONFLICT (name) DO UPDATE SET definition = excluded.definition;
+
+-- remove subscription --
+WITH emptied AS (DELETE FROM pubsub_standin.queue WHERE subscription = :name)
+DELETE FROM pubsub_standin.subscriptions WHERE name = :name;
+
+-- queue --
+SELECT subscription, message, attempts FROM pubsub_standin.queue ORDER BY message_id;
+
+-- acknowledge --
+DELETE FROM pubsub_standin.queue q
+USING unnest(:subscriptions::text[], :ids::bigint[]) AS a (subscription, message_id)
+WHERE q.subscription = a.subscription AND q.message_id = a.message_id;
+
+-- count attempts --
+UPDATE pubsub_standin.queue q SET attempts = a.attempts
+FROM unnest(:subscriptions::text[], :ids::bigint[], :attempts::integer[])
+    AS a (subscription, message_id, attempts)
+WHERE q.subscription = a.subscription AND q.message_id = a.message_id;
