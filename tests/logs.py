@@ -71,11 +71,30 @@ THEMES = (
 
 
 @dataclass(frozen=True)
+class Published:
+    """An event, and its turns in the delivery: more than one if it is delivered again."""
+
+    envelope: Envelope
+    turns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Log:
     """What was published, and the moment at which it is asked about."""
 
-    envelopes: tuple[Envelope, ...]
+    published: tuple[Published, ...]
     now: datetime
+
+    @property
+    def envelopes(self) -> list[Envelope]:
+        """Each event once."""
+        return [p.envelope for p in self.published]
+
+    @property
+    def delivered(self) -> list[Envelope]:
+        """The events as they arrive, turn by turn."""
+        turns = [(t, n) for n, p in enumerate(self.published) for t in p.turns]
+        return [self.published[n].envelope for _, n in sorted(turns)]
 
 
 @functools.cache
@@ -97,9 +116,9 @@ def _walk(start: datetime) -> list[datetime]:
     return [start + timedelta(days=n) for n in range(8)]
 
 
-def uuid(number: int) -> str:
-    """Ids in the order of their numbers, on both sides of every sign bit."""
-    return str(UUID(int=(number * 7 % 256) << 120 | number))
+def _id(first: int, number: int) -> str:
+    """The first byte tells the order of ids: on both sides of every sign bit."""
+    return str(UUID(int=first << 120 | number))
 
 
 def _either(*values: Any) -> st.SearchStrategy[Any]:
@@ -178,21 +197,33 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
     owners = {session: draw(_either(*some)) for session in SESSIONS}
     people, items = draw(_either(LEARNERS[:1], LEARNERS)), draw(_either(ITEMS[:1], ITEMS))
     cast = Cast(people, items, zones, owners)
-    fewest = draw(_either(1, size // 3, size // 2))
-    theme = draw(_either(*THEMES))
-    kinds = draw(st.lists(_either(*theme), min_size=fewest, max_size=size))
-    ids = draw(st.permutations(range(len(kinds))))
-    envelopes = [
-        {
-            "event_id": uuid(draw(_either(number, 0)) if contested else number),
-            "event_type": kind,
-            "occurred_at": draw(_either(*pool)).isoformat(),
-            "data": draw(_data(kind, cast)),
-            "metadata": draw(_metadata(kind)),
-        }
-        for number, kind in zip(ids, kinds, strict=True)
-    ]
-    return Log(tuple(envelopes), draw(_either(*pool, *places)))
+    kinds, fewest = draw(_either(*THEMES)), draw(_either(1, size // 3, size // 2))
+    events = draw(st.lists(_event(kinds, pool, cast), min_size=fewest, max_size=size))
+    return Log(
+        tuple(
+            Published({**event, "event_id": _id(first, n % 4 if contested else n)}, tuple(turns))
+            for n, (event, first, turns) in enumerate(events)
+        ),
+        draw(_either(*pool, *places)),
+    )
+
+
+def _event(
+    kinds: tuple[str, ...], pool: list[datetime], cast: Cast
+) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
+    """An event with the first byte of its id and its turns."""
+    envelope = st.sampled_from(kinds).flatmap(
+        lambda kind: st.fixed_dictionaries(
+            {
+                "event_type": st.just(kind),
+                "occurred_at": _either(*pool).map(datetime.isoformat),
+                "data": _data(kind, cast),
+                "metadata": _metadata(kind),
+            }
+        )
+    )
+    turns = st.lists(st.integers(0, 31), min_size=1, max_size=2)
+    return st.tuples(envelope, _either(0, 1, 64, 127, 128, 255), turns)
 
 
 def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
@@ -202,34 +233,48 @@ def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
     return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "cy"})
 
 
+TABLES = (
+    "checkpoints",
+    "user_progress",
+    "daily_stats",
+    "item_stats",
+    "item_days",
+    "completions",
+    "reviews",
+    "learning_streaks",
+    "preferences",
+    "items",
+    "weekly_stats",
+    "domain_stats",
+    "batch_checkpoints",
+)
+
+
 @dataclass(frozen=True)
 class Disturbance:
-    """How a log is delivered and projected.
+    """How a log is delivered and projected, beside the turns of its events.
 
-    `order`: indexes into the log, some more than once. `sizes`: events in a delivery, in turn.
-    `every`: deliveries between two projections; None: one at the end. `limit`: events in a
-    window. `crashes`: for one projection each, the statement at which its connection dies.
+    `sizes`: events in a delivery, one after the other. `every`: deliveries between two
+    projections; None: one at the end. `limit`: events in a window. `tasks`: of the batch job.
+    `crashes`: for one projection each, the table before whose change its connection dies.
     """
 
-    order: tuple[int, ...]
     sizes: tuple[int, ...]
     every: int | None
     limit: int
     workers: int
     tasks: int
-    crashes: tuple[int, ...]
+    crashes: tuple[str, ...]
 
 
-@st.composite
-def disturbances(draw: st.DrawFn, events: int) -> Disturbance:
-    """A way to deliver so many events, each at least once."""
-    again = draw(st.lists(st.integers(0, events - 1), max_size=4))
-    return Disturbance(
-        order=tuple(draw(st.permutations([*range(events), *again]))),
-        sizes=tuple(draw(st.lists(_either(1, 2, 5, 100), min_size=1, max_size=3))),
-        every=draw(_either(None, 1, 2, 3)),
-        limit=draw(_either(1000, 1, 2, 3, 7)),
-        workers=draw(_either(1, 1, 1, 2, 3)),
-        tasks=draw(_either(1, 1, 2, 3)),
-        crashes=tuple(draw(st.lists(st.integers(1, 30), max_size=2))),
+def disturbances() -> st.SearchStrategy[Disturbance]:
+    """What happens on the way."""
+    return st.builds(
+        Disturbance,
+        sizes=st.lists(_either(100, 1, 2, 5), min_size=1, max_size=3).map(tuple),
+        every=_either(None, 1, 2, 3),
+        limit=_either(1000, 1, 2, 3, 7),
+        workers=_either(1, 1, 1, 2, 3),
+        tasks=_either(1, 1, 2, 3),
+        crashes=st.lists(_either(*TABLES), max_size=2).map(tuple),
     )

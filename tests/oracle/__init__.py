@@ -5,7 +5,7 @@ Plain loops over all events for each question: no state, no increments, no SQL.
 
 from oracle.catalogue import Description, catalogue, catalogue_items, descriptions
 from oracle.days import daily_stats, day_of
-from oracle.events import Event, World, see
+from oracle.events import Event, Row, World, see
 from oracle.items import item, item_stats
 from oracle.levels import domain_stats, level_stats
 from oracle.periods import monthly_stats, weekly_stats
@@ -15,6 +15,7 @@ from oracle.storing import expected
 __all__ = [
     "Description",
     "Event",
+    "Row",
     "World",
     "catalogue",
     "catalogue_items",

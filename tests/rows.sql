@@ -1,0 +1,82 @@
+-- What stands in the tables of the read models, in the specification's own names.
+
+-- daily_stats --
+SELECT user_id, day, answers, correct_answers, sessions_completed, study_seconds,
+    study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, new_mastery_count,
+    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    response_ms::float8 / nullif(answers, 0) AS average_response_ms,
+    scores::float8 / nullif(sessions_completed, 0) AS average_score
+FROM daily_stats;
+
+-- weekly_stats --
+SELECT user_id, monday, active_days, answers, correct_answers, sessions_completed, study_seconds,
+    study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, new_mastery_count,
+    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    response_ms::float8 / nullif(answers, 0) AS average_response_ms,
+    scores::float8 / nullif(sessions_completed, 0) AS average_score
+FROM weekly_stats;
+
+-- item_stats --
+SELECT user_id, item_id, answers, correct_answers,
+    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    response_ms::float8 / nullif(answers, 0) AS average_response_ms,
+    first_answered_at, last_answered_at, first_correct_at,
+    interval_days, easiness_factor, reviewed_at, lapses
+FROM item_stats;
+
+-- runs --
+SELECT user_id, starts, ends FROM learning_streaks;
+
+-- user_progress --
+SELECT user_id, '' AS one, items_learned AS total_items_learned,
+    sessions_completed AS total_sessions_completed, study_seconds / 60 AS total_study_time_minutes,
+    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    (SELECT count(*) FROM items i WHERE i.in_catalogue AND NOT EXISTS (
+        SELECT FROM item_stats s WHERE s.user_id = p.user_id AND s.item_id = i.item_id)) AS unlearned,
+    learning, short_term AS short_term_mastered, long_term AS long_term_mastered, last_updated
+FROM user_progress p;
+
+-- domain_stats --
+SELECT user_id, domain, items_studied, answers, correct_answers,
+    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    learning, short_term AS short_term_mastered, long_term AS long_term_mastered,
+    CASE WHEN domain <> 'UNKNOWN' THEN coalesce(items, 0) END AS catalogue_items,
+    CASE WHEN domain <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
+FROM domain_stats s LEFT JOIN catalogue_counts c ON c.kind = 'domain' AND c.name = s.domain;
+
+-- level_stats --
+SELECT user_id, level, items_studied, answers, correct_answers,
+    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    learning, short_term AS short_term_mastered, long_term AS long_term_mastered,
+    CASE WHEN level <> 'UNKNOWN' THEN coalesce(items, 0) END AS catalogue_items,
+    CASE WHEN level <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
+FROM level_stats s LEFT JOIN catalogue_counts c ON c.kind = 'level' AND c.name = s.level;
+
+-- catalogue --
+SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,
+    CASE WHEN domains = '{}' THEN '{UNKNOWN}' ELSE domains END AS domains, in_catalogue
+FROM items WHERE described_at IS NOT NULL;
+
+-- catalogue_counts --
+SELECT kind, name, items FROM catalogue_counts;
+
+-- stored --
+SELECT event_id, event_type, event_data, occurred_at, created_at,
+    CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id
+FROM event_store.events
+WHERE global_position NOT IN (SELECT global_position FROM event_store.poisoned);
+
+-- left_over --
+SELECT (SELECT count(*) FROM event_store.poisoned) AS poisoned,
+    (SELECT count(*) FROM event_store.dead_letters) AS dead_letters;
+
+-- tables --
+SELECT tablename, format('%I.%I', schemaname, tablename) AS name
+FROM pg_tables
+WHERE schemaname = 'event_store' OR schemaname = current_schema();
+
+-- terminate --
+SELECT pg_terminate_backend(:pid, 5000);
+
+-- waits --
+SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = :pid;

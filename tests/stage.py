@@ -1,0 +1,141 @@
+"""A database on which logs are delivered, one after the other, and what can go wrong there."""
+
+import base64
+import itertools
+import json
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+
+import pg8000.exceptions
+
+import rows
+from logs import Disturbance, Envelope, Log
+from progress import batch, database, eventlog, models, push
+from progress.errors import ProgressError
+from progress.projections import SHARDS, Projector
+
+_KEPT = ("zone_rules",)  # no event changes them
+
+
+class Worker:
+    """A connection that folds, as the projecting function and the batch job do."""
+
+    def __init__(self, url: str):
+        self.connection = connect(url)
+        self.pid: int = self.connection.run("SELECT pg_backend_pid()")[0][0]
+        self._projector = Projector(self.connection)
+
+    def run(self, first: int, how: Disturbance) -> None:
+        """Every shard up to the head, from the first on; then the batch, task by task."""
+        for shard in sorted(self._projector.waiting(), key=lambda s: (s - first) % len(SHARDS)):
+            self._projector.catch_up(shard, limit=how.limit)
+        for task in range(how.tasks):
+            batch.fold(self.connection, list(SHARDS)[task :: how.tasks])
+
+
+class Stage:
+    """A database that is swept between two logs, with the connections that work on it."""
+
+    def __init__(self, url: str):
+        self._url = url
+        self.admin = connect(url)
+        # Only here: what has been recorded goes when the next log comes.
+        self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+        self._sweep = "\n".join(self._sweeping())
+        self._workers: dict[int, Worker] = {}
+        self._pool = ThreadPoolExecutor()
+
+    def close(self) -> None:
+        """End the connections."""
+        self._pool.shutdown()
+        for connection in (self.admin, *(w.connection for w in self._workers.values())):
+            connection.close()
+
+    def _sweeping(self) -> Iterator[str]:
+        """What puts every table back to what it holds now."""
+        for table in rows.read(self.admin, "tables"):
+            name, saved = table["name"], f"pg_temp.saved_{table['tablename']}"
+            if table["tablename"] not in _KEPT:
+                self.admin.run(f"CREATE TEMPORARY TABLE {saved} AS TABLE {name}")
+                yield f"DELETE FROM {name};"
+                if self.admin.run(f"SELECT FROM {saved} LIMIT 1"):
+                    yield f"INSERT INTO {name} TABLE {saved};"
+
+    def sweep(self) -> None:
+        """As if no event had ever come."""
+        self.admin.run(self._sweep)
+
+    def deliver(self, log: Log, how: Disturbance) -> None:
+        """Everything of the log, as disturbed as that; at the end all is in the read models."""
+        crashes = deque(how.crashes)
+        for number, chunk in enumerate(chunks(log, how), start=1):
+            append(self.admin, chunk)
+            if how.every and number % how.every == 0:
+                self._project(how, crashes)
+        self._project(how, crashes)
+        self._worker(0).run(0, how)
+
+    def _worker(self, number: int) -> Worker:
+        if number not in self._workers:
+            self._workers[number] = Worker(self._url)
+        return self._workers[number]
+
+    def _project(self, how: Disturbance, crashes: deque[str]) -> None:
+        workers = [self._worker(n) for n in range(how.workers)]
+        if crashes:
+            self._crash(crashes.popleft(), how)
+        else:
+            running = [self._pool.submit(w.run, 5 * n, how) for n, w in enumerate(workers)]
+            for future in running:
+                future.result()
+
+    def _crash(self, table: str, how: Disturbance) -> None:
+        """Kill a worker where it is about to write to the table, if it does."""
+        worker = self._workers.pop(0)
+        self.admin.run("BEGIN")
+        self.admin.run(f"LOCK TABLE {table} IN SHARE MODE")
+        running = self._pool.submit(worker.run, 0, how)
+        self._wait(running, worker.pid)
+        self.admin.run(rows.questions()["terminate"], pid=worker.pid)
+        with suppress(ProgressError, pg8000.exceptions.Error, OSError):
+            running.result()
+        with suppress(pg8000.exceptions.Error, OSError):
+            worker.connection.close()
+        self.admin.run("ROLLBACK")
+
+    def _wait(self, running: Future[None], pid: int) -> None:
+        """Until the work is done, or waits for a lock."""
+        while not running.done():
+            if self.admin.run(rows.questions()["waits"], pid=pid)[0][0]:
+                return
+
+
+def connect(url: str) -> database.Connection:
+    """A connection to the live read models."""
+    connection = database.connect(url, name="stage")
+    connection.run("SET synchronous_commit = off")
+    models.search(connection)
+    return connection
+
+
+def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
+    """The log's events as they are delivered together."""
+    waiting = deque(log.delivered)
+    for size in itertools.cycle(how.sizes):
+        if not waiting:
+            return
+        yield [waiting.popleft() for _ in range(min(size, len(waiting)))]
+
+
+def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
+    """One message with these events, pushed."""
+    message = {
+        "messageId": str(uuid.uuid4()),
+        "publishTime": "2024-01-01T00:00:00Z",
+        "data": base64.b64encode(json.dumps(envelopes).encode()).decode(),
+    }
+    body = json.dumps({"subscription": "stage", "message": message}).encode()
+    eventlog.append(connection, [push.open_push(body, {})])
