@@ -102,7 +102,7 @@ class Keys:
 
     async def get(self, key_id: str) -> jwt.PyJWK | None:
         """The key, or None; Unavailable where the issuer never told any key."""
-        if self._wanted(key_id):
+        if key_id not in self._keys or self._aged():
             async with self._asking:
                 if self._wanted(key_id):
                     await self._ask()
@@ -112,11 +112,16 @@ class Keys:
             raise Unavailable("the issuer of the tokens does not tell its keys")
         return self._keys.get(key_id)
 
+    def _aged(self) -> bool:
+        """Whether to ask again; not while somebody does: the old keys are good meanwhile."""
+        now = self._clock()
+        return now - self._fetched_at > _KEYS_LIVE and now - self._tried_at > _ASK_AGAIN
+
     def _wanted(self, key_id: str) -> bool:
         now = self._clock()
-        if not self._keys or now - self._fetched_at > _KEYS_LIVE:
+        if not self._keys:
             return now - self._tried_at > _TRY_AGAIN
-        return key_id not in self._keys and now - self._missed_at > _ASK_AGAIN
+        return self._aged() or (key_id not in self._keys and now - self._missed_at > _ASK_AGAIN)
 
     async def _ask(self) -> None:
         self._tried_at = self._clock()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -157,15 +157,24 @@ def _of_this_process() -> Reader:
     return Reader(current())
 
 
-@contextlib.asynccontextmanager
-async def opened(where: Settings | str) -> AsyncIterator[Reader]:
-    """A reader of the database at `where`: what is asked inside the block is asked of it."""
-    reader = Reader(where)
+@contextlib.contextmanager
+def using(reader: Reader) -> Iterator[None]:
+    """What is asked inside the block is asked of that reader."""
     before = _chosen.set(reader)
     try:
-        yield reader
+        yield
     finally:
         _chosen.reset(before)
+
+
+@contextlib.asynccontextmanager
+async def opened(where: Settings | str) -> AsyncIterator[Reader]:
+    """A reader of the database at `where`, for what is asked inside the block."""
+    reader = Reader(where)
+    try:
+        with using(reader):
+            yield reader
+    finally:
         await reader.close()
 
 

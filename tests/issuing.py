@@ -1,0 +1,86 @@
+"""An issuer of tokens: keys that come and go, and the server that tells the public halves."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+NAME = "https://issuer.test"
+AUDIENCE = "progress-test"
+
+
+@cache
+def rsa_key(name: str) -> rsa.RSAPrivateKey:
+    """A key for each name."""
+    del name
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@cache
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    """A key for ES256."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def public(key: Any, key_id: str) -> dict[str, Any]:
+    """The public half as a JSON Web Key."""
+    to_jwk = RSAAlgorithm.to_jwk if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm.to_jwk
+    return {**to_jwk(key.public_key(), as_dict=True), "kid": key_id, "use": "sig"}
+
+
+def claims(user: str = "ann", **changed: Any) -> dict[str, Any]:
+    """Good claims, but for what is changed; None leaves one out."""
+    now = int(time.time())
+    good = {"iss": NAME, "aud": AUDIENCE, "sub": user, "iat": now, "exp": now + 600}
+    return {name: value for name, value in {**good, **changed}.items() if value is not None}
+
+
+def token(user: str = "ann", *, key_id: str = "first", **changed: Any) -> str:
+    """A token signed by the key of that id."""
+    return jwt.encode(
+        claims(user, **changed), rsa_key(key_id), algorithm="RS256", headers={"kid": key_id}
+    )
+
+
+class Issuer:
+    """What the server tells, and how often it was asked."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self.asked = 0
+        self.fails = False
+        self.keys: list[dict[str, Any]] = [public(rsa_key("first"), "first")]
+
+
+@contextmanager
+def serving() -> Iterator[Issuer]:
+    """An issuer whose keys are served as long as the block lasts."""
+
+    class Door(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            issuer.asked += 1
+            self.send_response(500 if issuer.fails else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"keys": issuer.keys}).encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    issuer = Issuer(f"http://127.0.0.1:{server.server_address[1]}/jwks.json")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield issuer
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
