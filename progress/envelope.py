@@ -15,6 +15,9 @@ from progress import events, jsontext, masking, moments
 from progress.errors import SerializationError
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ATTRIBUTES = frozenset(
+    {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
+)
 _MOST_BYTES = 1_048_576
 
 # In the metadata of an event whose time is its message's publish time: another delivery of the
@@ -39,7 +42,7 @@ class Arrival(msgspec.Struct, kw_only=True):
     index: int
     event_id: str
     event_type: str
-    occurred_at: str
+    occurred_at: datetime
     data: dict[str, Any]
     metadata: dict[str, Any]
     learner: str | None
@@ -61,6 +64,7 @@ class Letter(msgspec.Struct, kw_only=True):
     payload: str
     event_id: str | None = None
     event_type: str | None = None
+    attributes: dict[str, str] = {}
     arrival: Arrival | None = None
 
 
@@ -69,7 +73,7 @@ def decode(payload: bytes, message: Message) -> list[Arrival | Letter]:
     try:
         parts = jsontext.elements(payload)
     except jsontext.NotJson as fault:
-        return [_malformed(payload, 0, str(fault))]
+        return [malformed(payload, 0, str(fault))]
     single = parts is None
     return [
         _entry(part, index, message, single=single)
@@ -77,7 +81,8 @@ def decode(payload: bytes, message: Message) -> list[Arrival | Letter]:
     ]
 
 
-def _malformed(payload: bytes, index: int, reason: str) -> Letter:
+def malformed(payload: bytes, index: int, reason: str) -> Letter:
+    """A letter about what is no event at all, as it was received."""
     return Letter(index=index, kind="malformed", reason=reason, payload=_text(payload))
 
 
@@ -88,17 +93,17 @@ def _text(payload: bytes) -> str:
 
 def _entry(part: bytes, index: int, message: Message, *, single: bool) -> Arrival | Letter:
     if len(part) > _MOST_BYTES:
-        return _malformed(part, index, f"expected at most {_MOST_BYTES} bytes - at $")
+        return malformed(part, index, f"expected at most {_MOST_BYTES} bytes - at $")
     try:
         body, strange = jsontext.decode(part)
     except jsontext.NotJson as fault:
-        return _malformed(part, index, str(fault))
+        return malformed(part, index, str(fault))
     if type(body) is not dict:
-        return _malformed(part, index, "expected an object - at $")
+        return malformed(part, index, "expected an object - at $")
     reading = _Reading(body, message, single=single)
     missing = reading.missing()
     if missing:
-        return _malformed(part, index, f"expected {missing}, found none - at $.{missing}")
+        return malformed(part, index, f"expected {missing}, found none - at $.{missing}")
     try:
         if strange:
             raise SerializationError(strange)
@@ -109,6 +114,7 @@ def _entry(part: bytes, index: int, message: Message, *, single: bool) -> Arriva
             kind="invalid",
             reason=str(fault),
             payload=_text(part),
+            attributes=reading.used_attributes(),
             event_id=jsontext.printable(reading.event_id),
             event_type=jsontext.printable(reading.event_type),
             arrival=reading.read,
@@ -124,9 +130,11 @@ class _Reading:
         self.body = body
         self.message = message
         self.attributes = message.attributes
+        if self.attributes and not single:
+            self.attributes = _without_id(self.attributes)
         self.data = body.get("data")
         self.event_id = body.get("event_id")
-        if self.event_id is None and single:
+        if self.event_id is None:
             self.event_id = self.attributes.get("event_id")
         self.event_type = body.get("event_type")
         if self.event_type is None and type(self.data) is dict:
@@ -140,6 +148,14 @@ class _Reading:
         if self.event_id is None:
             return "event_id"
         return "event_type" if self.event_type is None else None
+
+    def used_attributes(self) -> dict[str, str]:
+        """Those that fill in for the body, as a letter keeps them for its replay."""
+        return {
+            name: masking.mask_shapes(value)
+            for name, value in self.attributes.items()
+            if name in _ATTRIBUTES
+        }
 
     def arrival(self, index: int, *, may_hold_email: bool) -> Arrival:
         """The event; SerializationError where it is invalid."""
@@ -159,10 +175,9 @@ class _Reading:
         if may_hold_email:
             masked = masking.mask_emails({"data": data, "metadata": metadata})
             data, metadata = masked["data"], masked["metadata"]
-        arrival = self._placed(event_id, event_type, data, metadata)
+        arrival = self._placed(event_id, event_type, moment, data, metadata)
         arrival.index = index
-        arrival.occurred_at = moments.written(moment)
-        self._check(arrival, moment)
+        self._check(arrival)
         return arrival
 
     def _metadata(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -172,9 +187,9 @@ class _Reading:
         if self.attributes:
             for name in ("user_id", "correlation_id", "causation_id"):
                 given = self.attributes.get(name)
-                if given is not None and metadata.get(name) is None:
-                    if name != "user_id" or data.get(name) is None:
-                        metadata[name] = given
+                held = data.get(name) if name == "user_id" else None
+                if given is not None and metadata.get(name) is None and held is None:
+                    metadata[name] = given
         return metadata
 
     def _moment(self, metadata: dict[str, Any]) -> datetime:
@@ -191,8 +206,13 @@ class _Reading:
         metadata[TIME_SOURCE] = "publish_time"
         return self.message.published_at
 
+    @staticmethod
     def _placed(
-        self, event_id: str, event_type: str, data: dict[str, Any], metadata: dict[str, Any]
+        event_id: str,
+        event_type: str,
+        moment: datetime,
+        data: dict[str, Any],
+        metadata: dict[str, Any],
     ) -> Arrival:
         """The event with its stream, or with the session through which that will be found."""
         declared = events.CATALOGUE.get(event_type)
@@ -208,7 +228,7 @@ class _Reading:
             index=0,
             event_id=event_id,
             event_type=event_type,
-            occurred_at="",
+            occurred_at=moment,
             data=data,
             metadata=metadata,
             learner=learner,
@@ -216,10 +236,10 @@ class _Reading:
             stream_id=stream_id,
         )
 
-    def _check(self, arrival: Arrival, moment: datetime) -> None:
+    def _check(self, arrival: Arrival) -> None:
         """The rules that may be others one day: an event that breaks them may be stored."""
         self.read = arrival
-        if moment < moments.EARLIEST:
+        if arrival.occurred_at < moments.EARLIEST:
             raise SerializationError("expected a time from 2000-01-01 on - at $.occurred_at")
         declared = events.CATALOGUE.get(arrival.event_type)
         if declared is None:
@@ -228,6 +248,11 @@ class _Reading:
         if arrival.learner is not None and data.get("user_id") is None:
             data = {**data, "user_id": arrival.learner}
         events.check(declared, data)
+
+
+def _without_id(attributes: dict[str, str]) -> dict[str, str]:
+    """An id in the attributes is one event's, not an array's."""
+    return {name: value for name, value in attributes.items() if name != "event_id"}
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:

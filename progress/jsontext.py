@@ -1,4 +1,4 @@
-"""JSON text from outside, read without trust: whatever it holds, the answer is a value or a reason."""
+"""JSON text from outside, read without trust: a value or a reason, whatever it holds."""
 
 import json
 import math
@@ -162,6 +162,4 @@ def _elements_with_care(payload: bytes) -> list[bytes]:
         raise NotJson("expected JSON, found brackets that do not match")
     for part in inner:
         decode(part)
-    return [
-        inner[held[0]] if type(held) is list else json.dumps(held).encode() for held in outer
-    ]
+    return [inner[held[0]] if type(held) is list else json.dumps(held).encode() for held in outer]

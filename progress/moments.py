@@ -9,6 +9,9 @@ from progress.errors import SerializationError
 RULE = "an RFC 3339 time with an offset"
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)"
     r"(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
@@ -30,20 +33,12 @@ def read(value: Any, where: str) -> datetime:
     digits = f".{fraction[:6]:0<6}" if fraction else ""
     zone = "+00:00" if offset in "Zz" else offset
     if date.startswith("0000"):
-        return datetime.min.replace(tzinfo=UTC)
+        return _FIRST
     try:
-        moment = datetime.fromisoformat(
-            f"{date}T{minute}:{'59' if leap else second}{digits}{zone}"
-        )
+        moment = datetime.fromisoformat(f"{date}T{minute}:{'59' if leap else second}{digits}{zone}")
     except ValueError:
         raise SerializationError(f"expected {RULE} - at {where}") from None
     try:
         return moment.astimezone(UTC) + timedelta(seconds=leap)
     except OverflowError:
-        edge = datetime.min if moment.year == 1 else datetime.max
-        return edge.replace(tzinfo=UTC)
-
-
-def written(moment: datetime) -> str:
-    """`2024-03-29T20:32:32.250000+00:00`."""
-    return moment.isoformat(timespec="microseconds")
+        return _FIRST if moment.year == 1 else _LAST

@@ -16,13 +16,34 @@ CREATE TABLE event_store.events (
     UNIQUE (stream_id, stream_version)
 );
 CREATE UNIQUE INDEX events_by_shard ON event_store.events (shard, global_position);
-CREATE INDEX events_by_created_at ON event_store.events USING brin (created_at)
-    WITH (pages_per_range = 32, autosummarize = on);
 
 -- 0 to 15: the unit of parallel projection.
 CREATE FUNCTION event_store.shard_of(stream_id text) RETURNS smallint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (hashtextextended(stream_id COLLATE "C", 0) & 15)::smallint;
+
+-- The first position recorded at `moment` or later; null where all are earlier. Recorded times
+-- never fall along the positions, so that a search by halves needs no index of its own.
+CREATE FUNCTION event_store.position_at(moment timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    low    bigint := 1;
+    high   bigint;      -- the answer is in low … high
+    middle event_store.events;
+BEGIN
+    SELECT e.global_position + 1 INTO high
+    FROM event_store.events e ORDER BY e.global_position DESC LIMIT 1;
+    WHILE low < high LOOP
+        SELECT * INTO middle FROM event_store.events e
+        WHERE e.global_position >= (low + high) / 2 ORDER BY e.global_position LIMIT 1;
+        IF middle.created_at < moment THEN
+            low := middle.global_position + 1;
+        ELSE
+            high := (low + high) / 2;
+        END IF;
+    END LOOP;
+    RETURN (SELECT min(e.global_position) FROM event_store.events e WHERE e.global_position >= low);
+END $$;
 
 -- The learner that the first SessionStarted to arrive told.
 CREATE TABLE event_store.sessions (
@@ -55,6 +76,7 @@ CREATE TABLE event_store.dead_letters (
     event_type       text,
     reason           text        NOT NULL,           -- the rule, and where: no value of the event
     payload          text        NOT NULL,           -- addresses masked, what is no text as \xNN
+    attributes       jsonb       NOT NULL DEFAULT '{}',  -- that fill in what the payload leaves out
     published_at     timestamptz,
     received_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     due_at           timestamptz,                    -- of a `future` letter

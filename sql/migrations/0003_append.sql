@@ -37,7 +37,8 @@ CREATE FUNCTION event_store.write_letter(
 LANGUAGE plpgsql AS $$
 BEGIN
     IF message IS NULL THEN
-        RAISE EXCEPTION '%', reason USING ERRCODE = 'PR001', DETAIL = kind;
+        RAISE EXCEPTION '%', reason
+            USING ERRCODE = 'PR001', DETAIL = kind;
     END IF;
     INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
         index_in_message, event_id, event_type, reason, payload, published_at, due_at)
@@ -175,7 +176,7 @@ BEGIN
             coalesce('learner-' || coalesce(a.learner, known.user_id, told.learner),
                      a.stream_id) AS stream,
             -- Its turn comes with the start that tells its learner, if that is later.
-            CASE WHEN coalesce(a.learner, known.user_id) IS NULL
+            CASE WHEN coalesce(a.learner, known.user_id, a.stream_id) IS NULL
                  THEN greatest(a.n, told.n) ELSE a.n END AS turn,
             stored.event_id IS NOT NULL AS is_stored,
             event_store.same_content(a.event_type, a.data, a.occurred_at, a.metadata,
@@ -276,12 +277,13 @@ BEGIN
     WITH arrived AS MATERIALIZED (
         SELECT l.*, messages -> l.message AS sender, stored.event_id IS NOT NULL AS is_stored
         FROM jsonb_to_recordset(letters) AS l(n int, message int, index int, kind text,
-            event_id text, event_type text, reason text, payload text,
-            id uuid, occurred_at timestamptz, data jsonb, metadata jsonb, learner text)
+            event_id text, event_type text, reason text, payload text, attributes jsonb,
+            id uuid, stored_type text, occurred_at timestamptz, data jsonb, metadata jsonb,
+            learner text)
         LEFT JOIN LATERAL (
             SELECT s.event_id FROM event_store.events s
             WHERE s.event_id = l.id
-              AND event_store.same_content(l.event_type, l.data, l.occurred_at, l.metadata,
+              AND event_store.same_content(l.stored_type, l.data, l.occurred_at, l.metadata,
                     s.event_type, s.event_data, s.occurred_at, s.metadata)
               AND (l.learner IS NULL OR s.stream_id NOT LIKE 'learner-%'
                     OR s.stream_id = 'learner-' || l.learner)
@@ -289,10 +291,10 @@ BEGIN
         ) stored ON true
     ), written AS (
         INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
-            index_in_message, event_id, event_type, reason, payload, published_at)
+            index_in_message, event_id, event_type, reason, payload, attributes, published_at)
         SELECT a.kind, a.sender ->> 'topic', a.sender ->> 'subscription',
             a.sender ->> 'message_id', a.index, a.event_id, a.event_type, a.reason, a.payload,
-            (a.sender ->> 'published_at')::timestamptz
+            a.attributes, (a.sender ->> 'published_at')::timestamptz
         FROM arrived a WHERE NOT a.is_stored
         ORDER BY a.n
         ON CONFLICT DO NOTHING

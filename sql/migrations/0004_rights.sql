@@ -19,15 +19,18 @@ BEGIN
         replayed_at = NULL, discarded_at = NULL, discard_reason = NULL;
 END $$;
 
--- The opposite: the event counts again from the next refold on.
-CREATE FUNCTION event_store.take_back(global_position bigint) RETURNS boolean
+-- The opposite, for a `poisoned` letter: the event counts again from the next refold of its
+-- learner on. Its position; null if it was not set aside.
+CREATE FUNCTION event_store.take_back(letter_id bigint) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH taken AS (
-        DELETE FROM event_store.poisoned p WHERE p.global_position = take_back.global_position
-        RETURNING 1
+        DELETE FROM event_store.poisoned p USING event_store.dead_letters l
+        WHERE l.letter_id = take_back.letter_id AND l.kind = 'poisoned'
+          AND l.message_id = 'position-' || p.global_position
+        RETURNING p.global_position
     )
-    SELECT EXISTS (SELECT FROM taken);
+    SELECT t.global_position FROM taken t;
 END;
 
 CREATE FUNCTION event_store.mark_replayed(letter_id bigint) RETURNS void
@@ -38,13 +41,10 @@ BEGIN ATOMIC
 END;
 
 -- What a replay found this time, kept on the letter.
-CREATE FUNCTION event_store.mark_failed(
-    letter_id bigint, kind text, reason text, due_at timestamptz
-) RETURNS void
+CREATE FUNCTION event_store.mark_failed(letter_id bigint, kind text, reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    UPDATE event_store.dead_letters l
-    SET kind = mark_failed.kind, reason = mark_failed.reason, due_at = mark_failed.due_at
+    UPDATE event_store.dead_letters l SET kind = mark_failed.kind, reason = mark_failed.reason
     WHERE l.letter_id = mark_failed.letter_id;
 END;
 
@@ -67,7 +67,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA event_store REVOKE EXECUTE ON FUNCTIONS FROM 
 GRANT USAGE ON SCHEMA event_store
     TO progress_ingest, progress_project, progress_batch, progress_query, progress_erasure;
 GRANT EXECUTE ON FUNCTION event_store.append TO progress_ingest, progress_batch;
-GRANT EXECUTE ON FUNCTION event_store.shard_of
+GRANT EXECUTE ON FUNCTION event_store.shard_of, event_store.position_at
     TO progress_project, progress_batch, progress_query, progress_erasure;
 
 GRANT SELECT ON event_store.events, event_store.poisoned TO progress_project;

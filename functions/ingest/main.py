@@ -1,0 +1,28 @@
+"""The door for domain events: Pub/Sub pushes them here."""
+
+import functions_framework
+from flask import Request
+from flask.typing import ResponseReturnValue
+
+from progress import database, logs, push, settings, wakeups
+from progress.errors import Unavailable
+from progress.groupcommit import GroupCommit
+
+group = GroupCommit(lambda: database.connect(settings.current(), name="ingest"))
+
+
+@functions_framework.http
+def ingest(request: Request) -> ResponseReturnValue:
+    """One Pub/Sub push; 204 once all of it is on disk, 503 to have it delivered again."""
+    if request.method == "GET":
+        return "", 200
+    delivery = push.open_push(request.get_data(), request.headers.get("ce-source", ""))
+    trace = push.trace_parent(delivery)
+    try:
+        shards = group.take(delivery)
+    except Unavailable as fault:
+        logs.write("ERROR", f"not recorded: {fault}", trace_parent=trace)
+        return "", 503
+    logs.write("INFO", "recorded", trace_parent=trace, event_delay_ms=push.age_ms(delivery))
+    wakeups.send(shards, trace)
+    return "", 204

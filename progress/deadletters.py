@@ -1,0 +1,116 @@
+"""Dead letters: listed, replayed after a fix, discarded by an administrator."""
+
+from datetime import datetime
+
+import msgspec
+
+from progress import envelope, eventlog
+from progress.database import Connection
+from progress.envelope import Letter, Message
+from progress.errors import EventStoreError
+from progress.statements import blocks
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A row of `event_store.dead_letters`; `payload` has its addresses masked."""
+
+    letter_id: int
+    kind: str
+    topic: str | None
+    subscription: str
+    message_id: str
+    index_in_message: int
+    event_id: str | None
+    event_type: str | None
+    reason: str
+    payload: str
+    attributes: dict[str, str]
+    published_at: datetime | None
+    received_at: datetime
+    due_at: datetime | None
+    replayed_at: datetime | None
+    discarded_at: datetime | None
+    discard_reason: str | None
+
+
+def list_letters(
+    connection: Connection, *, include_closed: bool = False, after: int = 0, limit: int = 1_000
+) -> list[DeadLetter]:
+    """Letters with an id over `after`, oldest first; closed: replayed or discarded."""
+    rows = connection.run(
+        blocks("deadletters")["list"], after=after, all=include_closed, limit=limit
+    )
+    return [DeadLetter(*row) for row in rows or []]
+
+
+def show(connection: Connection, letter_id: int) -> DeadLetter:
+    """One letter; EventStoreError if there is none."""
+    rows = connection.run(blocks("deadletters")["one"], letter_id=letter_id)
+    if not rows:
+        raise EventStoreError(f"there is no dead letter {letter_id}")
+    return DeadLetter(*rows[0])
+
+
+def replay(connection: Connection, letter_id: int) -> str | None:
+    """Read the letter by today's rules and append what it holds; None, or why that failed.
+
+    As idempotent as delivery. A letter that fails again stays, with its new reason. Of a
+    `poisoned` one the event is in the log already: see `take_back`.
+    """
+    letter = show(connection, letter_id)
+    if letter.kind == "poisoned":
+        raise EventStoreError("a poisoned event is taken back and its learner folded again")
+    return _replay(connection, letter)
+
+
+def replay_due(connection: Connection, limit: int = 10_000) -> int:
+    """Replay the `future` letters whose time has come; how many were appended."""
+    rows = connection.run(blocks("deadletters")["due"], limit=limit)
+    return sum(_replay(connection, DeadLetter(*row)) is None for row in rows or [])
+
+
+def take_back(connection: Connection, letter_id: int) -> int | None:
+    """Let the event of a `poisoned` letter count again; its position, for the caller to refold.
+
+    None if the letter is no such one, or its event was taken back before.
+    """
+    position: int | None = connection.run(blocks("deadletters")["take back"], letter_id=letter_id)[
+        0
+    ][0]
+    if position is not None:
+        connection.run(blocks("deadletters")["mark replayed"], letter_id=letter_id)
+    return position
+
+
+def discard(connection: Connection, letter_id: int, reason: str) -> None:
+    """Close a letter for good; EventStoreError if it is closed already or there is none."""
+    rows = connection.run(blocks("deadletters")["discard"], letter_id=letter_id, reason=reason)
+    if rows != [[True]]:
+        raise EventStoreError(f"there is no open dead letter {letter_id}")
+
+
+def _replay(connection: Connection, letter: DeadLetter) -> str | None:
+    message = Message(
+        subscription=letter.subscription,
+        message_id=letter.message_id,
+        published_at=letter.published_at,
+        attributes=letter.attributes,
+        is_replay=True,
+    )
+    entries = envelope.decode(letter.payload.encode(), message)
+    arrivals = [entry for entry in entries if not isinstance(entry, Letter)]
+    for bad in (entry for entry in entries if isinstance(entry, Letter)):
+        return _failed(connection, letter, bad.kind, bad.reason)
+    try:
+        eventlog.append_again(connection, arrivals)
+    except eventlog.Refused as fault:
+        return _failed(connection, letter, fault.kind, str(fault))
+    connection.run(blocks("deadletters")["mark replayed"], letter_id=letter.letter_id)
+    return None
+
+
+def _failed(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
+    connection.run(
+        blocks("deadletters")["mark failed"], letter_id=letter.letter_id, kind=kind, reason=reason
+    )
+    return reason

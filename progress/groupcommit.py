@@ -1,0 +1,127 @@
+"""Concurrent requests of one process share transactions: a leader commits for its followers.
+
+Nobody lingers: whoever finds no commit under way leads at once, and takes along all that
+has queued up meanwhile.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+import pg8000.exceptions
+
+from progress import eventlog
+from progress.database import Connection
+from progress.errors import EventStoreError, ProgressError, Unavailable
+from progress.eventlog import Appended, Delivery
+
+_MOST_EVENTS = 1_000  # of one transaction, if more than one request waits
+
+
+class _Ticket:
+    """A request that waits: for its outcome, or to lead."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.turn = threading.Event()
+        self.outcome: Appended | ProgressError | None = None
+
+
+class GroupCommit:
+    """One connection, opened at first use and again after it broke, for all threads."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._mutex = threading.Lock()
+        self._queue: list[_Ticket] = []
+        self._is_led = False
+
+    def take(self, delivery: Delivery) -> list[int]:
+        """Return once all of it is on disk: the shards to wake, for the leader; nothing for others.
+
+        Unavailable if the database is away, EventStoreError if it refused.
+        """
+        ticket = _Ticket(delivery)
+        with self._mutex:
+            self._queue.append(ticket)
+            leads, self._is_led = not self._is_led, True
+        if not leads:
+            ticket.turn.wait()
+        shards = self._lead() if ticket.outcome is None else []
+        if isinstance(ticket.outcome, ProgressError):
+            raise ticket.outcome
+        return shards
+
+    def _lead(self) -> list[int]:
+        """Commit for the first in the queue, then give the lead away; the shards that grew."""
+        with self._mutex:
+            group = self._cut()
+        try:
+            self._commit(group)
+        finally:
+            self._give_up(group)
+            with self._mutex:
+                successor = self._queue[0] if self._queue else None
+                self._is_led = successor is not None
+            for ticket in group if successor is None else [successor, *group]:
+                ticket.turn.set()
+        grown = (t.outcome.shards for t in group if isinstance(t.outcome, Appended))
+        return sorted({shard for shards in grown for shard in shards})
+
+    def _cut(self) -> list[_Ticket]:
+        size, events = 0, 0
+        for ticket in self._queue:
+            events += len(ticket.delivery.entries)
+            if size and events > _MOST_EVENTS:
+                break
+            size += 1
+        group, self._queue = self._queue[:size], self._queue[size:]
+        return group
+
+    def _give_up(self, group: list[_Ticket]) -> None:
+        """What has no outcome by now met an exception that nobody foresaw."""
+        for ticket in group:
+            if ticket.outcome is None:
+                ticket.outcome = Unavailable("the thread that committed was ended")
+                self._close()
+
+    def _commit(self, group: list[_Ticket]) -> None:
+        """Together; if that is refused, each alone, so that none fails for another."""
+        outcome: Appended | ProgressError
+        try:
+            outcome = self._append(group)
+        except EventStoreError as refusal:
+            if len(group) > 1:
+                for ticket in group:
+                    self._commit([ticket])
+                return
+            outcome = refusal
+        except Unavailable as fault:
+            outcome = fault
+        for ticket in group:
+            ticket.outcome = outcome
+
+    def _append(self, group: list[_Ticket]) -> Appended:
+        """Once more on a new connection if this one broke: nothing is appended twice."""
+        deliveries = [ticket.delivery for ticket in group]
+        try:
+            return eventlog.append(self._opened(), deliveries)
+        except Unavailable:
+            self._close()
+        try:
+            return eventlog.append(self._opened(), deliveries)
+        except Unavailable:
+            self._close()
+            raise
+
+    def _opened(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _close(self) -> None:
+        broken, self._connection = self._connection, None
+        if broken is not None:
+            with contextlib.suppress(OSError, pg8000.exceptions.Error):  # it may be gone already
+                broken.close()
