@@ -71,7 +71,7 @@ def connect(where: Settings | str, *, name: str = "progress") -> Connection:
     if where.database_url:
         return _direct(address(where.database_url), name)
     if where.instance_connection_name:
-        return _by_connector(where, name)
+        return _by_connector(where, where.instance_connection_name, name)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
@@ -122,13 +122,13 @@ def _tls(at: Address) -> ssl.SSLContext | bool | None:
     return context
 
 
-def _by_connector(where: Settings, name: str) -> Connection:
+def _by_connector(where: Settings, instance: str, name: str) -> Connection:
     from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
 
     connector = Connector(refresh_strategy="lazy")
     return _ready(
         connector.connect(
-            where.instance_connection_name,
+            instance,
             "pg8000",
             user=where.db_iam_user,
             db=where.db_name,

@@ -1,6 +1,6 @@
 """Messages to Pub/Sub, as the local stack has it: an emulator, or the stand-in."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,6 +9,23 @@ from progress.errors import Unavailable
 
 if TYPE_CHECKING:
     from google.cloud.pubsub_v1 import PublisherClient
+
+LEARNING = "learning-events"
+
+TOPICS = {
+    "SessionStarted": LEARNING,
+    "CorrectAnswerGiven": LEARNING,
+    "IncorrectAnswerGiven": LEARNING,
+    "SessionCompleted": LEARNING,
+    "SessionAbandoned": LEARNING,
+    "ReviewProcessed": "algorithm-events",
+    "ItemPublished": "vocabulary-events",
+    "ItemUpdated": "vocabulary-events",
+    "ItemArchived": "vocabulary-events",
+    "UserCreated": "user-events",
+    "UserPreferencesChanged": "user-events",
+    "UserDeleted": "user-events",
+}
 
 _SECONDS = 60.0  # until a message counts as refused
 
@@ -20,17 +37,38 @@ class Message(msgspec.Struct, frozen=True):
     events: list[dict[str, Any]]
 
 
+class Line(msgspec.Struct, frozen=True):
+    """An envelope, or an array of them, as somebody wrote it: it may be none at all."""
+
+    data: bytes
+
+    @property
+    def topic(self) -> str:
+        """The topic of its type, of the first where there are several."""
+        try:
+            read = msgspec.json.decode(self.data, type=_Typed | list[_Typed])
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return LEARNING
+        first = read if isinstance(read, _Typed) else next(iter(read), _Typed())
+        tagged = first.data.get("type") if isinstance(first.data, dict) else None
+        return TOPICS.get(str(first.event_type or tagged), LEARNING)
+
+
+class _Typed(msgspec.Struct, frozen=True):
+    event_type: Any = None
+    data: Any = None
+
+
 def publish(
-    messages: Iterable[Message],
+    messages: Sequence[Message | Line],
     *,
     project: str,
     emulator: str,
     on_published: Callable[[int], None],
 ) -> int:
-    """Publish each message as the JSON of its events; how many events that were.
+    """Publish each message as the JSON of its events; how many events (or lines) that were.
 
-    Returns once Pub/Sub holds all of them; `on_published` is told how many events it
-    holds so far.
+    Returns once Pub/Sub holds all of them; `on_published` is told how many it holds so far.
     Unavailable if Pub/Sub does not take one.
     """
     from google.api_core.exceptions import GoogleAPIError  # 400 ms: only where it is used
@@ -46,7 +84,7 @@ def publish(
     try:
         for message, published in sent:
             published.result(timeout=_SECONDS)
-            count += len(message.events)
+            count += len(message.events) if isinstance(message, Message) else 1
             on_published(count)
     except (GoogleAPIError, TimeoutError) as fault:
         raise Unavailable(f"Pub/Sub at {emulator} does not take messages: {fault}") from None
@@ -55,9 +93,9 @@ def publish(
     return count
 
 
-def body(message: Message) -> bytes:
-    """What is published: a JSON array of the message's events."""
-    return msgspec.json.encode(message.events)
+def body(message: Message | Line) -> bytes:
+    """What is published: a JSON array of the message's events, or the line as it is."""
+    return message.data if isinstance(message, Line) else msgspec.json.encode(message.events)
 
 
 def _publisher(emulator: str) -> "PublisherClient":
@@ -70,5 +108,5 @@ def _publisher(emulator: str) -> "PublisherClient":
     )
 
 
-def _topic(project: str, message: Message) -> str:
+def _topic(project: str, message: Message | Line) -> str:
     return f"projects/{project}/topics/{message.topic}"

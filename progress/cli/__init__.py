@@ -2,19 +2,21 @@
 
 import sys
 
+import pg8000.exceptions
 import typer
 
-from progress.cli import imports, stack
+from progress.cli import demo, imports, letters, publish, stack, store
 from progress.errors import ProgressError
 
 app = typer.Typer(
     help="What learners do, recorded; how they stand, derived.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-stack.add_to(app)
-imports.add_to(app)
+for commands in (stack, publish, imports, store, letters, demo):
+    commands.add_to(app)
 
 
 def main() -> None:
@@ -22,5 +24,13 @@ def main() -> None:
     try:
         app()
     except ProgressError as fault:
-        sys.stderr.write(f"progress: {' '.join(str(fault).split())}\n")
-        sys.exit(1)
+        _fail(str(fault))
+    except pg8000.exceptions.DatabaseError as fault:
+        _fail(f"the database refused: {fault.args[0]['M']}; `progress migrate` may help")
+    except (pg8000.exceptions.InterfaceError, ConnectionError) as fault:
+        _fail(f"the database went away ({fault}); try again")
+
+
+def _fail(why: str) -> None:
+    sys.stderr.write(f"progress: {' '.join(why.split())}\n")
+    sys.exit(1)

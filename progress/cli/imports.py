@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from progress import bars, imports, publishing, reviewlog, settings, zones
-from progress.cli import stack
-from progress.local import stack as local
+from progress import bars, imports, publishing, reviewlog, zones
+from progress.cli import places
 
 _anki = typer.Typer(help="Publish what another program recorded as domain events.")
 
@@ -53,7 +52,7 @@ def anki(
     answers = reviewlog.read(file)
     learner = imports.Learner(user, zone, day_start)
     messages = list(imports.messages(learner, answers))
-    project, emulator = _pubsub()
+    project, emulator = places.pubsub()
     console = Console()
     with bars.counting(console, "publishing", sum(len(m.events) for m in messages)) as reached:
         count = publishing.publish(
@@ -64,12 +63,3 @@ def anki(
         f"{count:,} events published: {len(answers):,} answers to {cards:,} cards "
         f"in {max(len(messages) - 1, 0):,} sessions."
     )
-
-
-def _pubsub() -> tuple[str, str]:
-    """The project and the emulator's address: as the environment says, else the local stack's."""
-    given = settings.current()
-    if given.pubsub_emulator_host:
-        return given.pubsub_project_id, given.pubsub_emulator_host
-    where = local.running(stack.folder()).addresses
-    return where["project_id"], where["pubsub_emulator_host"]

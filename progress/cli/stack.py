@@ -9,10 +9,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from progress import settings
+from progress.cli.places import folder
 from progress.local import datafolder, devkeys, processes
 from progress.local import stack as local
-from progress.local.datafolder import DataFolder
 
 _SHOWN = (
     "graphql_url",
@@ -29,11 +28,6 @@ def add_to(app: typer.Typer) -> None:
     """Give `app` these commands."""
     for command in (up, down, env, token):
         app.command()(command)
-
-
-def folder() -> DataFolder:
-    """The data folder that `PROGRESS_DATA_DIR` names."""
-    return datafolder.at(settings.current().progress_data_dir)
 
 
 def up(

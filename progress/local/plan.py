@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from progress import database, migrations, models
+from progress import database, migrations, rebuild
 from progress.local import datafolder, devkeys, emulator, parts, ports, postgres
 from progress.local.datafolder import DataFolder
 from progress.local.parts import Part
@@ -69,10 +69,10 @@ def prepare(stack: Plan, folder: DataFolder) -> None:
         connection.close()
     connection = database.connect(stack.addresses["database_url"])
     migrations.apply(connection)
-    models.create(connection)
     if stack.server:
         connection.run(blocks("local")["users"])
     connection.close()
+    rebuild.ensure(lambda: database.connect(stack.addresses["database_url"]))
 
 
 def _server(folder: DataFolder) -> Part:

@@ -1,0 +1,40 @@
+"""Where the commands work: as the environment says, else the local stack of the data folder."""
+
+from progress import database, settings
+from progress.database import Connection
+from progress.errors import SettingsError, StackError
+from progress.local import datafolder
+from progress.local import stack as local
+from progress.local.datafolder import DataFolder
+from progress.settings import Settings
+
+
+def folder() -> DataFolder:
+    """The data folder that `PROGRESS_DATA_DIR` names."""
+    return datafolder.at(settings.current().progress_data_dir)
+
+
+def given_database() -> Settings | None:
+    """The settings, if they name a database."""
+    given = settings.current()
+    return given if given.database_url or given.instance_connection_name else None
+
+
+def connect() -> Connection:
+    """A connection to the database, as its owner."""
+    if given := given_database():
+        return database.connect(given, name="progress-cli")
+    try:
+        url = local.running(folder()).addresses["database_url"]
+    except StackError as fault:
+        raise SettingsError(f"{fault}, or set DATABASE_URL") from None
+    return database.connect(url, name="progress-cli")
+
+
+def pubsub() -> tuple[str, str]:
+    """The project, and the emulator's address."""
+    given = settings.current()
+    if given.pubsub_emulator_host:
+        return given.pubsub_project_id, given.pubsub_emulator_host
+    where = local.running(folder()).addresses
+    return where["project_id"], where["pubsub_emulator_host"]

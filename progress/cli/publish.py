@@ -1,0 +1,40 @@
+"""`progress publish`: envelopes from a file to their topics."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from progress import bars, publishing
+from progress.cli import places
+from progress.errors import ProgressError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give `app` this command."""
+    app.command()(publish)
+
+
+def publish(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="One envelope, as JSON, a line.")],
+) -> None:
+    """Publish envelopes through Pub/Sub, each to the topic of its type, and print how many."""
+    lines = list(_lines(file))
+    project, emulator = places.pubsub()
+    console = Console(stderr=True)
+    with bars.counting(console, "publishing", total=len(lines)) as reached:
+        count = publishing.publish(lines, project=project, emulator=emulator, on_published=reached)
+    typer.echo(f"{count} published")
+
+
+def _lines(file: str) -> Iterator[publishing.Line]:
+    try:
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as source:
+            for line in source:
+                if data := line.strip():
+                    yield publishing.Line(data)
+    except OSError as fault:
+        raise ProgressError(f"cannot read {file}: {fault.strerror}") from None

@@ -1,0 +1,130 @@
+"""`progress migrate`, `status`, `events`, `batch`, `rebuild`: the event store and what it feeds."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from progress import bars, batch, eventlog, migrations, models, rebuild
+from progress.cli import places
+from progress.database import Connection
+from progress.eventlog import StoredEvent
+from progress.local import readiness
+from progress.statements import blocks
+
+_PAGE = 1_000
+_BATCH_WITHIN = 600.0
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give `app` these commands."""
+    for command in (migrate, status, events):
+        app.command()(command)
+    app.command("batch")(batch_command)
+    app.command("rebuild")(rebuild_command)
+
+
+def migrate() -> None:
+    """Bring the database to the present schemas: migrations in order, then the read models."""
+    connection = places.connect()
+    applied = migrations.apply(connection)
+    connection.close()
+    made = rebuild.ensure(places.connect)
+    for name in applied:
+        typer.echo(f"applied {name}")
+    typer.echo("The read models are made." if made else "The read models are there.")
+
+
+def batch_command() -> None:
+    """Run the batch job now, after a scheduled run that is at it."""
+    report = run_batch()
+    typer.echo(
+        f"{report.learners} learners folded, {report.swept} events swept up, "
+        f"{report.replayed} dead letters replayed"
+    )
+
+
+def run_batch() -> batch.Report:
+    """What a whole run of the batch job did; it waits for another run to end."""
+    connection = places.connect()
+    reports: list[batch.Report] = []
+
+    def had_the_lock() -> bool:
+        reports.append(batch.run(connection))
+        return reports[-1].learners is not None
+
+    try:
+        readiness.wait(had_the_lock, "the scheduled run", seconds=_BATCH_WITHIN)
+    finally:
+        connection.close()
+    return reports[-1]
+
+
+def rebuild_command() -> None:
+    """Fold every projection anew beside the live ones, then swap."""
+    console = Console()
+    with bars.counting(console, "rebuilding", total=0) as reached:
+        folded = rebuild.run(places.connect, on_progress=reached)
+    console.print(f"{folded:,} events folded, and swapped in.")
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Count what is stored, and tell how far the projections are behind."""
+    connection = places.connect()
+    counts = _rows(connection, "status", "counts")[0]
+    models.search(connection)
+    projections = _rows(connection, "models/checkpoints", "status", now=datetime.now(UTC))
+    connection.close()
+    for projection in projections:
+        del projection["updated_at"]
+    if as_json:
+        typer.echo(msgspec.json.encode(counts | {"projections": projections}).decode())
+        return
+    _show(counts, projections)
+
+
+def _show(counts: dict[str, object], projections: list[dict[str, object]]) -> None:
+    console = Console()
+    console.print("  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items()))
+    table = Table("projection", "", "events behind", "seconds behind", "status", box=None)
+    for each in projections:
+        kind = "realtime" if each["realtime"] else "batch"
+        behind = (f"{each['events_behind']:,}", f"{each['seconds_behind']:.1f}")
+        table.add_row(str(each["name"]), kind, *behind, str(each["status"]))
+    console.print(table)
+
+
+def events(
+    user: Annotated[str | None, typer.Option(help="This learner's alone.")] = None,
+) -> None:
+    """Print the audit trail: every event as it was recorded, one JSON object a line."""
+    connection = places.connect()
+    if user is None:
+        position = 1
+        while page := eventlog.read_all_events(connection, position, _PAGE):
+            _print(page)
+            position = page[-1].global_position + 1
+    else:
+        version, stream = 1, f"learner-{user}"
+        while page := eventlog.read_events(connection, stream, version, version + _PAGE - 1):
+            _print(page)
+            version = page[-1].stream_version + 1
+    connection.close()
+
+
+def _print(page: list[StoredEvent]) -> None:
+    for event in page:
+        typer.echo(msgspec.json.encode(event).decode())
+
+
+def _rows(
+    connection: Connection, file: str, block: str, **values: object
+) -> list[dict[str, object]]:
+    rows = connection.run(blocks(file)[block], **values)
+    names = [column["name"] for column in connection.columns]
+    return [dict(zip(names, row, strict=True)) for row in rows]
