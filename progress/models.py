@@ -36,7 +36,7 @@ def fingerprint() -> str:
     """Twelve hexadecimal digits that change with any fold and with the rules of the zones."""
     digest = hashlib.sha256(zones.VERSION.encode())
     for name in (*REALTIME, *BATCH, *DRIVERS):
-        for block in ("table", "window", "fold", "forget", "erase", "functions"):
+        for block in ("table", "window", "clear", "fold", "forget", "erase", "functions"):
             digest.update(_block(name, block).encode())
     return digest.hexdigest()[:12]
 
@@ -98,6 +98,7 @@ def _filled(driver: str) -> str:
     text = _block(driver, "functions")
     fold = REALTIME if driver == "fold" else BATCH
     text = text.replace("{fold}", _joined(fold, "fold"))
+    text = text.replace("{clear}", _joined(REALTIME, "clear"))
     text = text.replace("{forget}", _joined(REALTIME, "forget"))
     return text.replace("{erase}", _joined((*REALTIME, *BATCH), "erase"))
 

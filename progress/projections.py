@@ -6,6 +6,7 @@ looks once more after it has let go.
 """
 
 import logging
+from collections.abc import Iterator
 
 import pg8000.exceptions
 
@@ -37,10 +38,12 @@ class Projector:
 
         0 too where another worker has the shard. Raises Unavailable, CheckpointError, ProjectionError.
         """
-        total = 0
+        return sum(self.windows(shard, limit=limit))
+
+    def windows(self, shard: int, *, limit: int = WINDOW) -> Iterator[int]:
+        """Fold what this shard has not seen, and tell of each window how many events it had."""
         while folded := self._fold(shard, limit):
-            total += folded
-        return total
+            yield folded
 
     def waiting(self) -> list[int]:
         """The shards with events that are not folded yet."""
@@ -54,7 +57,7 @@ class Projector:
         """One window, halved until it passes or only one event is left, which is set aside."""
         while True:
             try:
-                return self._window(shard, at_most)
+                return self.window(shard, at_most)
             except ProjectionError as fault:
                 if isinstance(fault, CheckpointError):
                     raise
@@ -63,7 +66,8 @@ class Projector:
                     self._set_aside(shard, str(fault))
                 at_most = max(1, at_most // 2)
 
-    def _window(self, shard: int, at_most: int) -> int:
+    def window(self, shard: int, at_most: int) -> int:
+        """Fold the next window of the shard, as it is; the number of events folded."""
         folded = self._run(self._one, shard=shard, at_most=at_most)[0][0]
         return folded or 0
 

@@ -32,7 +32,7 @@ WITH first AS MATERIALIZED (
     SELECT f.*, old.day AS old_day, old.score AS old_score, old.duration_seconds AS old_seconds
     FROM first f
     LEFT JOIN LATERAL (
-        SELECT * FROM completions c WHERE c.user_id = f.user_id AND c.session_id = f.session_id OFFSET 0
+        SELECT * FROM completions c WHERE c.user_id = f.user_id AND c.session_id = f.session_id AND has_past OFFSET 0
     ) old ON true
     WHERE old.user_id IS NULL OR (f.occurred_at, f.event_id) < (old.occurred_at, old.event_id)
 ), kept AS (

@@ -68,7 +68,7 @@ FROM (
     GROUP BY user_id, day
 ) w
 LEFT JOIN LATERAL (
-    SELECT d.sessions_completed FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day OFFSET 0
+    SELECT d.sessions_completed FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day AND has_past OFFSET 0
 ) old ON true;
 
 INSERT INTO daily_stats AS d

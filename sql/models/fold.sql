@@ -22,26 +22,24 @@ BEGIN
 END
 $clear$;
 
--- Adds what is in the window's temporary tables, and the catalogue events of the window.
-CREATE FUNCTION fold_facts(window_shard smallint, window_start bigint, window_end bigint) RETURNS void
-LANGUAGE plpgsql AS $fold$
+-- Adds what is in window_events, and the catalogue events of the window where it has some. Learners without a
+-- past have no rows yet: nothing is looked up, and the tables need no keys.
+CREATE FUNCTION fold_facts(
+    window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean
+) RETURNS void LANGUAGE plpgsql AS $fold$
 BEGIN
 {fold}
 END
 $fold$;
 
--- Removes the learners whom the window's events delete.
-CREATE FUNCTION fold_deletions(window_shard smallint, window_start bigint, window_end bigint) RETURNS void
-LANGUAGE plpgsql AS $fold$
+-- Removes the learners whom these events delete.
+CREATE FUNCTION fold_deletions(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
 BEGIN
     WITH gone AS (
         INSERT INTO deleted_learners
-        SELECT DISTINCT user_id
-        FROM deletion_facts
-        WHERE (shard, global_position) > (window_shard, window_start)
-          AND (shard, global_position) <= (window_shard, window_end)
+        SELECT DISTINCT user_id FROM deletion_facts WHERE global_position = ANY (positions)
         ON CONFLICT DO NOTHING
         RETURNING user_id
     )
@@ -52,10 +50,9 @@ BEGIN
 END
 $fold$;
 
--- Records the window's preference events and makes their learners' zones anew. Where one of them moves days
--- of facts already folded, it returns the first one's position and, unless it is the whole window, does nothing.
-CREATE FUNCTION fold_preferences(window_shard smallint, window_start bigint, window_end bigint, is_alone boolean)
-RETURNS bigint LANGUAGE plpgsql AS $fold$
+-- Records these preference events and makes their learners' zones anew. Where one of them moves days of facts
+-- already folded, it returns the first one's position and, unless `is_alone`, does nothing.
+CREATE FUNCTION fold_preferences(positions bigint[], is_alone boolean) RETURNS bigint LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
     moves_at bigint;
@@ -63,8 +60,7 @@ BEGIN
     INSERT INTO preferences
     SELECT user_id, occurred_at, event_id, timezone, day_start
     FROM preference_facts
-    WHERE (shard, global_position) > (window_shard, window_start)
-      AND (shard, global_position) <= (window_shard, window_end)
+    WHERE global_position = ANY (positions)
     ON CONFLICT DO NOTHING;
 
     SELECT array_agg(DISTINCT f.user_id),
@@ -73,8 +69,7 @@ BEGIN
     INTO learners, moves_at
     FROM preference_facts f
     LEFT JOIN user_progress p ON p.user_id = f.user_id
-    WHERE (f.shard, f.global_position) > (window_shard, window_start)
-      AND (f.shard, f.global_position) <= (window_shard, window_end);
+    WHERE f.global_position = ANY (positions);
 
     IF moves_at IS NULL OR is_alone THEN
         DELETE FROM zones_in_force WHERE user_id = ANY (learners);
@@ -82,19 +77,10 @@ BEGIN
     ELSE
         DELETE FROM preferences p
         USING preference_facts f
-        WHERE (f.shard, f.global_position) > (window_shard, window_start)
-          AND (f.shard, f.global_position) <= (window_shard, window_end)
+        WHERE f.global_position = ANY (positions)
           AND p.user_id = f.user_id AND p.occurred_at = f.occurred_at AND p.event_id = f.event_id;
     END IF;
     RETURN moves_at;
-END
-$fold$;
-
--- Before a rebuild: all deletions and preferences up to a position, so that no window moves days of another.
-CREATE FUNCTION fold_ahead(window_shard smallint, window_end bigint) RETURNS void LANGUAGE plpgsql AS $fold$
-BEGIN
-    PERFORM fold_deletions(window_shard, 0, window_end);
-    PERFORM fold_preferences(window_shard, 0, window_end, true);
 END
 $fold$;
 
@@ -109,14 +95,14 @@ CREATE FUNCTION fold_window(window_shard smallint, at_most int) RETURNS int LANG
     SET jit = off
 AS $fold$
 DECLARE
-    window_start bigint;
-    window_first bigint;
-    window_end   bigint;
-    recorded_at  timestamptz;
-    window_count int;
-    is_rare      boolean;
-    moves_at     bigint;
-    refolded     text;
+    window_start  bigint;
+    window_end    bigint;
+    window_count  int;
+    recorded_at   timestamptz;
+    rare          bigint[];    -- positions of events that may change more than their own moment
+    has_catalogue boolean;
+    moves_at      bigint;
+    refolded      text;
 BEGIN
     -- A statement of its own: what follows must see all that the last holder has committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
@@ -125,9 +111,10 @@ BEGIN
     PERFORM clear_window();
     SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
 
-    SELECT min(w.global_position), max(w.global_position), count(*), max(w.created_at),
-        bool_or(w.event_type IN ('UserCreated', 'UserPreferencesChanged', 'UserDeleted'))
-    INTO window_first, window_end, window_count, recorded_at, is_rare
+    SELECT max(w.global_position), count(*), max(w.created_at),
+        array_agg(w.global_position) FILTER (WHERE w.event_type IN ('UserCreated', 'UserPreferencesChanged', 'UserDeleted')),
+        bool_or(w.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived'))
+    INTO window_end, window_count, recorded_at, rare, has_catalogue
     FROM (
         SELECT e.global_position, e.event_type, e.created_at
         FROM event_store.events e
@@ -141,19 +128,17 @@ BEGIN
         RETURN 0;
     END IF;
 
-    IF is_rare THEN
-        PERFORM fold_deletions(window_shard, window_start, window_end);
-        LOOP
-            moves_at := fold_preferences(window_shard, window_start, window_end, window_end = window_first);
-            EXIT WHEN moves_at IS NULL OR window_end = window_first;
-            -- A refold has a window of its own.
-            window_end := CASE WHEN moves_at = window_first THEN moves_at ELSE moves_at - 1 END;
-        END LOOP;
-        SELECT count(*), max(e.created_at), max(e.global_position)
-        INTO window_count, recorded_at, window_end
-        FROM event_store.events e
-        WHERE (e.shard, e.global_position) > (window_shard, window_start)
-          AND (e.shard, e.global_position) <= (window_shard, window_end);
+    IF rare IS NOT NULL THEN
+        PERFORM fold_deletions(rare);
+        moves_at := fold_preferences(rare, window_count = 1);
+        IF moves_at IS NOT NULL AND window_count > 1 THEN
+            -- A refold has a window of its own: this one ends before it.
+            RETURN fold_window(window_shard, greatest(1, (
+                SELECT count(*)::int
+                FROM event_store.events e
+                WHERE (e.shard, e.global_position) > (window_shard, window_start)
+                  AND (e.shard, e.global_position) < (window_shard, moves_at))));
+        END IF;
     END IF;
 
     IF moves_at IS NULL THEN
@@ -163,19 +148,18 @@ BEGIN
         FROM facts
         WHERE (shard, global_position) > (window_shard, window_start)
           AND (shard, global_position) <= (window_shard, window_end);
+        PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, has_catalogue);
     ELSE
-        SELECT user_id INTO STRICT refolded
-        FROM preference_facts
-        WHERE (shard, global_position) >= (window_shard, moves_at) AND (shard, global_position) <= (window_shard, moves_at);
+        SELECT user_id INTO STRICT refolded FROM preference_facts WHERE global_position = moves_at;
         PERFORM forget(ARRAY[refolded]);
         INSERT INTO window_events
         SELECT kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, response_ms,
             interval_days, easiness_factor, score, duration_seconds
         FROM facts
         WHERE stream_id = 'learner-' || refolded AND global_position <= window_end;
+        PERFORM fold_facts(window_shard, window_start, window_end, false, false);
     END IF;
 
-    PERFORM fold_facts(window_shard, window_start, window_end);
     UPDATE checkpoints SET position = window_end, updated_at = recorded_at WHERE shard = window_shard;
     RETURN window_count;
 END
@@ -194,9 +178,6 @@ $check$;
 
 -- one --
 SELECT fold_window(:shard, :at_most);
-
--- ahead --
-SELECT fold_ahead(:shard, :head);
 
 -- waiting --
 -- Shards with events that are not folded yet.

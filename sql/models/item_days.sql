@@ -31,14 +31,19 @@ CROSS JOIN LATERAL (
       AND d.day <= greatest(i.had_answered_on, i.first_answered_on)
     OFFSET 0
 ) d
-WHERE i.had_answered_on <> i.first_answered_on;
+WHERE has_past AND i.had_answered_on <> i.first_answered_on;
 
 WITH arrived AS (
     INSERT INTO item_days
-    SELECT DISTINCT user_id, item_id, day
-    FROM window_facts
-    WHERE kind = 'answer'
-    ON CONFLICT DO NOTHING
+    SELECT f.user_id, f.item_id, f.day
+    FROM (SELECT DISTINCT user_id, item_id, day FROM window_facts WHERE kind = 'answer') f
+    LEFT JOIN LATERAL (
+        SELECT d.day
+        FROM item_days d
+        WHERE d.user_id = f.user_id AND d.item_id = f.item_id AND d.day = f.day AND has_past
+        OFFSET 0
+    ) old ON true
+    WHERE old.day IS NULL
     RETURNING user_id, item_id, day
 )
 INSERT INTO window_reviewed

@@ -79,35 +79,46 @@ FROM (
     FULL JOIN window_reviews r ON r.user_id = a.user_id AND r.item_id = a.item_id
 ) w
 LEFT JOIN LATERAL (
-    SELECT * FROM item_stats s WHERE s.user_id = w.user_id AND s.item_id = w.item_id OFFSET 0
+    SELECT * FROM item_stats s WHERE s.user_id = w.user_id AND s.item_id = w.item_id AND has_past OFFSET 0
 ) old ON true
 CROSS JOIN LATERAL (
     SELECT w.reviewed_at IS NOT NULL
        AND (old.reviewed_at IS NULL OR (w.reviewed_at, w.review_id) > (old.reviewed_at, old.review_id)) AS is_new
 ) later;
 
-INSERT INTO item_stats AS s
+IF has_past THEN  -- without one there is no key yet that could conflict
+    INSERT INTO item_stats
+    SELECT user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
+        first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
+        interval_days, easiness_factor, reviewed_at, review_id, lapses
+    FROM window_items
+    WHERE had_row
+    ORDER BY user_id, item_id
+    ON CONFLICT (user_id, item_id) DO UPDATE SET
+        answers           = excluded.answers,
+        correct_answers   = excluded.correct_answers,
+        response_ms       = excluded.response_ms,
+        first_answered_at = excluded.first_answered_at,
+        first_answered_on = excluded.first_answered_on,
+        last_answered_at  = excluded.last_answered_at,
+        first_correct_at  = excluded.first_correct_at,
+        first_correct_on  = excluded.first_correct_on,
+        first_mastered_at = excluded.first_mastered_at,
+        first_mastered_on = excluded.first_mastered_on,
+        interval_days     = excluded.interval_days,
+        easiness_factor   = excluded.easiness_factor,
+        reviewed_at       = excluded.reviewed_at,
+        review_id         = excluded.review_id,
+        lapses            = excluded.lapses;
+END IF;
+
+INSERT INTO item_stats
 SELECT user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
     first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
     interval_days, easiness_factor, reviewed_at, review_id, lapses
 FROM window_items
-ORDER BY user_id, item_id
-ON CONFLICT (user_id, item_id) DO UPDATE SET
-    answers           = excluded.answers,
-    correct_answers   = excluded.correct_answers,
-    response_ms       = excluded.response_ms,
-    first_answered_at = excluded.first_answered_at,
-    first_answered_on = excluded.first_answered_on,
-    last_answered_at  = excluded.last_answered_at,
-    first_correct_at  = excluded.first_correct_at,
-    first_correct_on  = excluded.first_correct_on,
-    first_mastered_at = excluded.first_mastered_at,
-    first_mastered_on = excluded.first_mastered_on,
-    interval_days     = excluded.interval_days,
-    easiness_factor   = excluded.easiness_factor,
-    reviewed_at       = excluded.reviewed_at,
-    review_id         = excluded.review_id,
-    lapses            = excluded.lapses;
+WHERE NOT had_row
+ORDER BY user_id, item_id;
 
 -- forget --
 DELETE FROM item_stats WHERE user_id = ANY (learners);

@@ -19,7 +19,8 @@ CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
 WITH arrived AS MATERIALIZED (
     SELECT item_id, occurred_at, event_id, described, headword, level, domains
     FROM catalogue_facts
-    WHERE (shard, global_position) > (window_shard, window_start)
+    WHERE has_catalogue
+      AND (shard, global_position) > (window_shard, window_start)
       AND (shard, global_position) <= (window_shard, window_end)
 ), decided AS (
     SELECT DISTINCT ON (item_id) item_id, occurred_at, event_id, described

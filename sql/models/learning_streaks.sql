@@ -21,7 +21,7 @@ WITH turned AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT s.starts, s.ends
         FROM learning_streaks s
-        WHERE s.user_id = t.user_id AND s.starts <= t.day + 1
+        WHERE s.user_id = t.user_id AND s.starts <= t.day + 1 AND has_past
         ORDER BY s.starts DESC
         LIMIT 2
     ) r

@@ -1,0 +1,49 @@
+"""The batch job: what the realtime folds leave to a run every five minutes.
+
+A run replays the dead letters whose time has come, folds the shards whose wake-up was lost, and
+brings weekly_stats, domain_stats and level_stats up to what changed since the last run.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import pg8000.exceptions
+
+from progress import database, deadletters, projections, statements
+from progress.database import Connection
+from progress.errors import ProjectionError, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run did. `learners` is None where another run had the lock."""
+
+    replayed: int
+    swept: int
+    learners: int | None
+
+
+def run(connection: Connection, task_index: int = 0, task_count: int = 1, schema: str | None = None) -> Report:
+    """One task's share of a run: the learners of every `task_count`th shard.
+
+    Raises Unavailable or ProjectionError; what was done before stays done.
+    """
+    projector = projections.Projector(connection, schema)
+    shards = [shard for shard in projections.SHARDS if shard % task_count == task_index]
+    try:
+        replayed = deadletters.replay_due(connection) if task_index == 0 else 0
+        swept = sum(projector.catch_up(s) for s in projector.waiting() if s in shards)
+        return Report(replayed, swept, fold(connection, shards))
+    except (OSError, pg8000.exceptions.Error) as fault:
+        if database.is_passing(fault):
+            raise Unavailable(f"the database did not answer: {fault}") from fault
+        raise ProjectionError(f"the batch folds failed: {fault}") from fault
+
+
+def fold(connection: Connection, shards: list[int]) -> int | None:
+    """Fold the batch models of these shards' learners; how many had changed, None if another run folds."""
+    rows = connection.run(statements.blocks("models/batch")["one"], shards=shards)
+    changed: int | None = rows[0][0]
+    return changed

@@ -1,0 +1,192 @@
+"""A rebuild: every projection folded anew beside the live ones, then swapped in one transaction.
+
+Events keep arriving and readers keep reading meanwhile: they see the old rows, then the new ones.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import pg8000.exceptions
+from pg8000.native import identifier
+
+from progress import batch, database, models, projections, statements
+from progress.database import Connection
+from progress.errors import ProjectionError
+from progress.projections import Projector
+
+log = logging.getLogger(__name__)
+
+Connect = Callable[[], Connection]
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+
+_WHOLE_SHARD = 2**31 - 1
+_DROP_TRIES = 60
+
+
+def run(connect: Connect, *, workers: int = 2, on_progress: Progress | None = None) -> int:
+    """Rebuild every projection and swap; the number of events folded.
+
+    `on_progress(folded, all)` is called from the workers. Interrupted or failed, it leaves nothing
+    behind. Raises ProjectionError where another rebuild runs.
+    """
+    connection = connect()
+    building = f"{models.schema_name()}_building"
+    try:
+        if not connection.run(_block("lock"))[0][0]:
+            raise ProjectionError("another rebuild is running: wait for its end")
+        try:
+            _drop(connection, building)  # of one that was killed
+            models.create(connection, building)
+            folded = _fold(connect, building, workers, on_progress)
+            folded += _swap(connection, building)
+            _drop(connection, _retired())
+        finally:
+            _drop(connection, building)
+    finally:
+        connection.close()
+    return folded
+
+
+def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
+    """Make the live schema where it is missing, folded up to the log; whether it was missing."""
+    connection = connect()
+    try:
+        if models.exists(connection, models.schema_name()):
+            return False
+        _, events = connection.run(_block("head"))[0]
+        if not events:
+            return models.create(connection)
+    finally:
+        connection.close()
+    run(connect, on_progress=on_progress)
+    return True
+
+
+def _fold(connect: Connect, building: str, workers: int, on_progress: Progress | None) -> int:
+    """The whole log into the new schema, by several connections side by side.
+
+    A shard without a past is folded in one window, into tables without keys.
+    """
+    projectors = [_projector(connect, building) for _ in range(workers)]
+    first = projectors[0].connection
+    _, total = first.run(_block("head"))[0]
+    count = _Count(total, on_progress)
+    try:
+        first.run(_block("loosen"))
+        _side_by_side(projectors, projections.SHARDS, lambda p, shard: count.add(_past(p, shard)))
+        _side_by_side(projectors, projectors, lambda p, _: _make_keys(p.connection))
+        _side_by_side(
+            projectors, projections.SHARDS, lambda p, shard: count.add(p.catch_up(shard))
+        )
+        _side_by_side(
+            projectors, projections.SHARDS, lambda p, shard: batch.fold(p.connection, [shard])
+        )
+    finally:
+        for projector in projectors:
+            projector.connection.close()
+    return count.folded
+
+
+def _projector(connect: Connect, building: str) -> Projector:
+    connection = connect()
+    connection.run(_block("speed"))
+    return Projector(connection, building)
+
+
+def _past(projector: Projector, shard: int) -> int:
+    try:
+        return projector.window(shard, _WHOLE_SHARD)
+    except ProjectionError as fault:
+        log.warning("shard %d is folded in small windows: %s", shard, fault)
+        return 0
+
+
+def _make_keys(connection: Connection) -> None:
+    while keys := connection.run(_block("next key")):
+        connection.run(keys[0][0])
+
+
+def _side_by_side(
+    projectors: list[Projector], tasks: Iterable[T], do: Callable[[Projector, T], object]
+) -> None:
+    """Every task once, by whichever projector is free; the first failure ends all."""
+    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
+    stop = threading.Event()
+
+    def work(projector: Projector) -> None:
+        while not stop.is_set():
+            try:
+                task = waiting.get_nowait()
+            except queue.Empty:
+                return
+            do(projector, task)
+
+    with ThreadPoolExecutor(len(projectors)) as pool:
+        running = [pool.submit(work, projector) for projector in projectors]
+        try:
+            for worker in running:
+                worker.result()
+        finally:
+            stop.set()
+
+
+class _Count:
+    """How many events are folded; the workers share it."""
+
+    def __init__(self, total: int, on_progress: Progress | None) -> None:
+        self.folded, self._total = 0, total
+        self._lock, self._on_progress = threading.Lock(), on_progress
+        self.add(0)
+
+    def add(self, folded: int) -> None:
+        with self._lock:
+            self.folded += folded
+            if self._on_progress:
+                self._on_progress(self.folded, max(self._total, self.folded))
+
+
+def _swap(connection: Connection, building: str) -> int:
+    """Put the new schema in the live one's place, caught up; how many events that were."""
+    live = models.schema_name()
+    projector = Projector(connection, building)
+    folded = projector.catch_up_all()
+    connection.run("BEGIN")
+    try:
+        connection.run(_block("hold"), schema=live)
+        folded += projector.catch_up_all()
+        if models.exists(connection, live):
+            connection.run(f"ALTER SCHEMA {identifier(live)} RENAME TO {identifier(_retired())}")
+        connection.run(f"ALTER SCHEMA {identifier(building)} RENAME TO {identifier(live)}")
+        connection.run("COMMIT")
+    except BaseException:
+        connection.run("ROLLBACK")
+        raise
+    return folded
+
+
+def _retired() -> str:
+    return f"{models.schema_name()}_retired"
+
+
+def _drop(connection: Connection, schema: str) -> None:
+    """Drop a schema that a reader may still be looking at: wait for it a second at a time."""
+    connection.run("SET lock_timeout = '1s'")
+    for left in reversed(range(_DROP_TRIES)):
+        try:
+            models.drop(connection, schema)
+            break
+        except pg8000.exceptions.DatabaseError as fault:
+            if database.sqlstate(fault) != "55P03" or not left:
+                raise
+    connection.run("RESET lock_timeout")
+
+
+def _block(name: str) -> str:
+    return statements.blocks("rebuild")[name]

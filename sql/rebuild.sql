@@ -1,0 +1,52 @@
+-- A rebuild: the read models folded anew in a schema of their own, then put in the place of the live one.
+
+-- lock --
+-- One rebuild at a time; held by the connection.
+SELECT pg_try_advisory_lock(hashtext('rebuild'), 0);
+
+-- unlock --
+SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
+
+-- head --
+SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
+
+-- hold --
+-- Every shard and the batch job of a schema, for this transaction: who folds it now must end first.
+SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), CAST(shard AS int))
+FROM (VALUES (''), ('batch ')) AS k (kind), generate_series(0, 15) AS shard;
+
+-- speed --
+-- A shard's whole past is one window.
+SELECT set_config('work_mem', '128MB', false), set_config('maintenance_work_mem', '256MB', false),
+    set_config('temp_buffers', '128MB', false);
+
+-- loosen --
+-- The large tables without their keys: these are made at the end, at once. Their definitions are kept.
+DO $loosen$
+DECLARE
+    key record;
+BEGIN
+    CREATE TABLE keys_to_come (definition text NOT NULL);
+    FOR key IN
+        SELECT i.indexrelid::regclass AS index, i.indrelid::regclass AS of_table, c.conname, pg_get_indexdef(i.indexrelid) AS made,
+            'ALTER TABLE ' || i.indrelid::regclass || ' ADD ' || pg_get_constraintdef(c.oid) AS added
+        FROM pg_index i
+        LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid
+        WHERE i.indrelid IN ('item_stats'::regclass, 'item_days'::regclass, 'reviews'::regclass)
+    LOOP
+        IF key.conname IS NULL THEN
+            INSERT INTO keys_to_come VALUES (key.made);
+            EXECUTE format('DROP INDEX %s', key.index);
+        ELSE
+            INSERT INTO keys_to_come VALUES (key.added);
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', key.of_table, key.conname);
+        END IF;
+    END LOOP;
+END
+$loosen$;
+
+-- next key --
+-- The definition of a key that is still to come; another worker gets another.
+DELETE FROM keys_to_come
+WHERE ctid = (SELECT ctid FROM keys_to_come LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING definition;
