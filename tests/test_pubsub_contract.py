@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from conftest import missing
 from google.api_core.exceptions import AlreadyExists, NotFound
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
@@ -88,7 +89,7 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     environment = settings.inherited()
     if request.param == "emulator":
         if not (found := emulator.find()):
-            pytest.skip("needs Google's Pub/Sub emulator and Java")
+            missing(request, "pubsub-emulator")
         command = [str(found.java), "-jar", str(found.jar), f"--port={port}", "--host=127.0.0.1"]
     else:
         url = request.getfixturevalue("postgres")

@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -32,10 +33,10 @@ _INITIAL = (
     "--auth=trust",
     "--no-sync",
     "--encoding=UTF8",
-    "--locale-provider=builtin",
     "--locale=C.UTF-8",
     "--no-instructions",
 )
+_BUILTIN = ("--locale-provider=builtin",)  # from 17 on: the same order of texts everywhere
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -58,10 +59,10 @@ def programs() -> Path:
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
-def major() -> int:
+def major(at: Path | None = None) -> int:
     """The major version of the server."""
-    said = subprocess.check_output([programs() / "postgres", "--version"], text=True)
-    return int(said.split()[-1].split(".")[0])
+    said = subprocess.check_output([(at or programs()) / "postgres", "--version"], text=True)
+    return int(re.findall(r"\d+", said)[0])
 
 
 @functools.cache
@@ -80,17 +81,21 @@ def account() -> str | None:
     return _ACCOUNT
 
 
-def prepare(folder: Path) -> None:
-    """Make the server's files in `folder`, which is made too, unless they are there."""
+def prepare(folder: Path, at: Path | None = None) -> None:
+    """Make the server's files in `folder`, which is made too, unless they are there.
+
+    `at` is the folder of another server's programs.
+    """
+    at = at or programs()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user := account():
         _let_pass(folder.parent)
-        _let_pass(programs())
+        _let_pass(at)
         os.chown(folder, *_ids(user))
     if (folder / "PG_VERSION").exists():
         return
     made = subprocess.run(
-        [programs() / "initdb", "-D", folder, *_INITIAL],
+        [at / "initdb", "-D", folder, *_INITIAL, *(_BUILTIN if major(at) > 16 else ())],
         check=False,
         user=user,
         group=user and _ids(user)[1],
@@ -103,11 +108,11 @@ def prepare(folder: Path) -> None:
         raise StackError(f"PostgreSQL's files cannot be made in {folder}: {made.stderr}")
 
 
-def command(folder: Path) -> list[str | Path]:
+def command(folder: Path, at: Path | None = None) -> list[str | Path]:
     """The server as a command in the foreground."""
     settings = _SETTINGS | {"unix_socket_directories": str(socket_folder(folder))}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    return [programs() / "postgres", "-D", folder, *options]
+    return [(at or programs()) / "postgres", "-D", folder, *options]
 
 
 def url(folder: Path, *, user: str = SUPERUSER, database: str = "postgres") -> str:

@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer and make; everything else comes as wheels.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3 python))
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: setup demo test check bench
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo 'make demo    set up, start the local stack, load a real learner, show the result'
+	@echo 'make test    set up, run the whole test suite (ARGS="-k ..." goes to pytest)'
+	@echo 'make check   set up, lint, types, layers'
+	@echo 'make bench   set up, run the benchmarks'
+	@echo 'make setup   the environment in .venv, nothing else'
+
+setup: .venv/.project
+
+demo: setup
+	@$(BIN)/progress demo
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	@$(BIN)/python -m bench $(ARGS)
+
+# The packages that the lock names, each checked against its hash.
+.venv/.packages: requirements-dev.txt
+	@test -n '$(PYTHON)' || { echo 'No Python found: install Python 3.11 or newer.' >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "$$('$(PYTHON)' --version) is too old: install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || '$(PYTHON)' -m venv --clear .venv || { \
+	    echo 'No environment could be made in .venv; on Debian: apt install python3-venv.' >&2; exit 1; }
+	@echo 'Installing packages into .venv; the first time takes a minute or two.'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on \
+	    --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# The project itself, in place.
+.venv/.project: .venv/.packages pyproject.toml
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	    --no-deps --no-build-isolation -e .
+	@touch $@
