@@ -25,12 +25,12 @@ class Report:
     learners: int | None
 
 
-def run(connection: Connection, task_index: int = 0, task_count: int = 1, schema: str | None = None) -> Report:
+def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Report:
     """One task's share of a run: the learners of every `task_count`th shard.
 
     Raises Unavailable or ProjectionError; what was done before stays done.
     """
-    projector = projections.Projector(connection, schema)
+    projector = projections.Projector(connection)
     shards = [shard for shard in projections.SHARDS if shard % task_count == task_index]
     try:
         replayed = deadletters.replay_due(connection) if task_index == 0 else 0
@@ -43,7 +43,7 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1, schema
 
 
 def fold(connection: Connection, shards: list[int]) -> int | None:
-    """Fold the batch models of these shards' learners; how many had changed, None if another run folds."""
+    """Fold the batch models of these shards' learners: how many changed, None if another folds."""
     rows = connection.run(statements.blocks("models/batch")["one"], shards=shards)
     changed: int | None = rows[0][0]
     return changed

@@ -1,6 +1,6 @@
-"""The read models' schema: made from the files in `sql/models`, and named after their fingerprint.
+"""The read models' schema: made from the files in `sql/models`, named after their fingerprint.
 
-To add a read model: write its file (its table, what it forgets, its fold), and give it its place below.
+To add a read model: write its file (table, fold, what it forgets), and give it its place below.
 """
 
 import functools
@@ -52,7 +52,7 @@ def exists(connection: Connection, schema: str) -> bool:
 
 
 def create(connection: Connection, schema: str | None = None) -> bool:
-    """Make the schema with empty read models, in one transaction; False where it is there already."""
+    """Make the schema with empty read models, in one transaction; False where it is there."""
     schema = schema or schema_name()
     if exists(connection, schema):
         return False

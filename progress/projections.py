@@ -5,8 +5,9 @@ has one worker at a time. A wake-up that finds its shard busy has nothing to do:
 looks once more after it has let go.
 """
 
+import contextlib
 import logging
-from collections.abc import Iterator
+from typing import Any
 
 import pg8000.exceptions
 
@@ -36,14 +37,22 @@ class Projector:
     def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
         """Fold what this shard has not seen; the number of events folded.
 
-        0 too where another worker has the shard. Raises Unavailable, CheckpointError, ProjectionError.
+        0 too where another worker has the shard. Raises Unavailable, ProjectionError.
         """
-        return sum(self.windows(shard, limit=limit))
+        total = 0
+        while True:
+            folded = self._fold(shard, limit)
+            if folded is None:
+                return total  # its holder will look once more
+            total += folded
+            # A wake-up that came while this worker held the shard has gone away again.
+            if folded < limit and shard not in self.waiting():
+                return total
 
-    def windows(self, shard: int, *, limit: int = WINDOW) -> Iterator[int]:
-        """Fold what this shard has not seen, and tell of each window how many events it had."""
-        while folded := self._fold(shard, limit):
-            yield folded
+    def close(self) -> None:
+        """Give the connection up; it may be broken already."""
+        with contextlib.suppress(OSError, pg8000.exceptions.Error):
+            self.connection.close()
 
     def waiting(self) -> list[int]:
         """The shards with events that are not folded yet."""
@@ -53,7 +62,7 @@ class Projector:
         """Fold every shard up to the head of the log; the number of events folded."""
         return sum(self.catch_up(shard, limit=limit) for shard in self.waiting())
 
-    def _fold(self, shard: int, at_most: int) -> int:
+    def _fold(self, shard: int, at_most: int) -> int | None:
         """One window, halved until it passes or only one event is left, which is set aside."""
         while True:
             try:
@@ -66,19 +75,19 @@ class Projector:
                     self._set_aside(shard, str(fault))
                 at_most = max(1, at_most // 2)
 
-    def window(self, shard: int, at_most: int) -> int:
-        """Fold the next window of the shard, as it is; the number of events folded."""
-        folded = self._run(self._one, shard=shard, at_most=at_most)[0][0]
-        return folded or 0
+    def window(self, shard: int, at_most: int) -> int | None:
+        """Fold the next window as it is; the number of its events, None where another folds."""
+        folded: int | None = self._run(self._one, shard=shard, at_most=at_most)[0][0]
+        return folded
 
     def _set_aside(self, shard: int, error: str) -> None:
         block = statements.blocks("models/fold")["set_aside"]
         self.connection.run(block, shard=shard, error=error)
         log.error("shard %d: an event was set aside as poisoned: %s", shard, error)
 
-    def _run(self, statement: database.Statement, **values: object) -> list[list[int]]:
+    def _run(self, statement: database.Statement, **values: object) -> list[list[Any]]:
         try:
-            rows: list[list[int]] = statement.run(**values)
+            rows: list[list[Any]] = statement.run(**values)
         except (OSError, pg8000.exceptions.Error) as fault:
             raise _translated(fault) from fault
         return rows

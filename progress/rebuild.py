@@ -80,9 +80,7 @@ def _fold(connect: Connect, building: str, workers: int, on_progress: Progress |
         first.run(_block("loosen"))
         _side_by_side(projectors, projections.SHARDS, lambda p, shard: count.add(_past(p, shard)))
         _side_by_side(projectors, projectors, lambda p, _: _make_keys(p.connection))
-        _side_by_side(
-            projectors, projections.SHARDS, lambda p, shard: count.add(p.catch_up(shard))
-        )
+        _side_by_side(projectors, projections.SHARDS, lambda p, shard: count.add(p.catch_up(shard)))
         _side_by_side(
             projectors, projections.SHARDS, lambda p, shard: batch.fold(p.connection, [shard])
         )
@@ -100,7 +98,7 @@ def _projector(connect: Connect, building: str) -> Projector:
 
 def _past(projector: Projector, shard: int) -> int:
     try:
-        return projector.window(shard, _WHOLE_SHARD)
+        return projector.window(shard, _WHOLE_SHARD) or 0
     except ProjectionError as fault:
         log.warning("shard %d is folded in small windows: %s", shard, fault)
         return 0

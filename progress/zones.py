@@ -1,4 +1,4 @@
-"""The rules of every zone, as data: from the pinned tzdata package, never from a server's own table."""
+"""The rules of every zone, as data of the pinned tzdata package, never a server's own table."""
 
 import functools
 import io
@@ -19,7 +19,7 @@ _FORTNIGHT = 14 * 86_400  # yearly rules change months apart
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """From `starts_at` on (seconds since 1970; None: since ever) `zone` is `utc_offset` seconds ahead."""
+    """From `starts_at` (Unix time; None: ever) on, `zone` is `utc_offset` seconds ahead of UTC."""
 
     zone: str
     starts_at: int | None
@@ -47,7 +47,7 @@ def _offsets(name: str) -> tuple[tuple[int, int], ...]:
 
 @functools.cache
 def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
-    """Where the offset changes, and to what, of one TZif file (RFC 9636); many names share a file."""
+    """Where the offset changes, and to what, in a TZif file (RFC 9636); names share files."""
     zone = ZoneInfo.from_file(io.BytesIO(file))
     found = [(_FIRST, _offset(zone, _FIRST))]
     for instant in _candidates(file, zone):

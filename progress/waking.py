@@ -1,0 +1,38 @@
+"""Wake-ups: what Pub/Sub pushes from `progress-commands`, and the connections that carry it out."""
+
+import base64
+import json
+import queue
+
+from progress import database, logs, settings
+from progress.errors import ProgressError
+from progress.projections import SHARDS, Projector
+
+_idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
+
+
+def open_push(body: bytes) -> int | None:
+    """The shard that the pushed command wakes; None for anything else."""
+    try:
+        data = base64.b64decode(json.loads(body)["message"]["data"])
+        command = json.loads(data)
+        shard = command["shard"] if command["command"] == "wake" else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return shard if type(shard) is int and shard in SHARDS else None
+
+
+def wake(shard: int) -> int:
+    """Fold what the shard has not seen: how many events. Unavailable, ProjectionError."""
+    try:
+        projector = _idle.get_nowait()
+    except queue.Empty:
+        projector = Projector(database.connect(settings.current(), name="project"))
+    try:
+        folded = projector.catch_up(shard)
+    except ProgressError:
+        projector.close()
+        raise
+    _idle.put(projector)
+    logs.write("INFO", "projected", operation="wake", shard=shard, projection_lag=folded)
+    return folded
