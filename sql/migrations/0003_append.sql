@@ -176,14 +176,14 @@ BEGIN
             coalesce('learner-' || coalesce(a.learner, known.user_id, told.learner),
                      a.stream_id) AS stream,
             -- Its turn comes with the start that tells its learner, if that is later.
-            CASE WHEN coalesce(a.learner, known.user_id, a.stream_id) IS NULL
+            CASE WHEN coalesce(a.learner, known.user_id) IS NULL
                  THEN greatest(a.n, told.n) ELSE a.n END AS turn,
             stored.event_id IS NOT NULL AS is_stored,
             event_store.same_content(a.event_type, a.data, a.occurred_at, a.metadata,
                 stored.event_type, stored.event_data, stored.occurred_at, stored.metadata)
-            AND (coalesce(a.learner, known.user_id) IS NULL
-                OR stored.stream_id NOT LIKE 'learner-%'
-                OR stored.stream_id = 'learner-' || coalesce(a.learner, known.user_id)) AS is_same,
+            AND coalesce(stored.stream_id NOT LIKE 'learner-%'
+                OR stored.stream_id = 'learner-' || coalesce(a.learner, known.user_id,
+                    CASE WHEN told.n < a.n THEN told.learner END), true) AS is_same,
             held.event_id IS NOT NULL AS is_held
         FROM arrived a
         -- OFFSET 0: looked up by key for each event, however small the table was when the
@@ -198,6 +198,7 @@ BEGIN
             SELECT s.user_id FROM event_store.sessions s WHERE s.session_id = a.session_id OFFSET 0
         ) known ON true
         LEFT JOIN told ON told.session_id = a.session_id
+            AND (told.n <= a.n OR a.stream_id IS NULL)    -- only these wait for a later start
     ), verdict AS MATERIALIZED (
         SELECT count(DISTINCT j.event_id) < count(*)
             OR bool_or(j.is_held)
