@@ -12,14 +12,14 @@ _FARTHEST = 366  # days of a forecast
 
 
 def check_range(first_day: date, last_day: date) -> None:
-    """From and to: in this order, not too far from each other, and no week may pass year 9999."""
+    """From and to: in this order, not too far apart, and away from the ends of the calendar."""
     if first_day > last_day:
         raise BadInput(f"from: expected a day that is not after to - found {first_day}, {last_day}")
     days = (last_day - first_day).days + 1
     if days > _LONGEST:
         raise BadInput(f"from, to: expected at most {_LONGEST} days - found {days}")
-    if last_day.year == date.max.year:
-        raise BadInput(f"to: expected a day before {date.max.year} - found {last_day}")
+    if first_day.year == date.min.year or last_day.year == date.max.year:
+        raise BadInput(f"from, to: expected the years 2 to 9998 - found {first_day}, {last_day}")
 
 
 def page_size(first: int | None, *, default: int = 50) -> int:

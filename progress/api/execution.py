@@ -1,7 +1,7 @@
 """From a GraphQL request to its response: documents read once, errors told in the API's codes."""
 
 import functools
-import logging
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,10 +19,9 @@ from graphql import (
     validate,
 )
 
+from progress import logs
 from progress.api.schema import SCHEMA, Context
 from progress.errors import Forbidden, Refused, Unavailable
-
-log = logging.getLogger(__name__)
 
 _SCHEMA = SCHEMA._schema  # noqa: SLF001 - Strawberry's own execute() reads a document each time
 
@@ -53,7 +52,10 @@ def is_query(asked: Asked) -> bool:
 
 
 async def answered(asked: Asked, context: Context, *, introspection: bool, trace: str) -> Answer:
-    """The response; each error has a code, and one of ours is masked, and logged under `trace`."""
+    """The response; each error has a code, and one of ours is masked and logged.
+
+    `trace` is a W3C traceparent.
+    """
     try:
         document, faults = _read(asked.query, introspection=introspection)
     except GraphQLError as fault:
@@ -106,12 +108,14 @@ def _error(fault: GraphQLError, trace: str) -> dict[str, Any]:
     if isinstance(cause, Refused):
         return _coded(fault, cause.code)
     if isinstance(cause, Unavailable):
-        log.warning("not answered: %s", cause, extra={"trace": trace})
+        logs.write("WARNING", f"not answered: {cause}", trace_parent=trace)
         return _coded(fault, "UNAVAILABLE", "the database does not answer: try again")
     if cause is None or isinstance(cause, GraphQLError):
         return _coded(fault, "BAD_USER_INPUT")
-    log.error("at %s: %s", fault.path, cause, exc_info=cause, extra={"trace": trace})
-    return _coded(fault, "INTERNAL", f"an error of ours, logged as {trace}", trace=trace)
+    stack = "".join(traceback.format_exception(cause))
+    logs.write("ERROR", f"not answered: {cause}", trace_parent=trace, stack_trace=stack)
+    trace_id = trace.split("-")[1]
+    return _coded(fault, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id)
 
 
 def _coded(

@@ -1,7 +1,7 @@
 """The query API over HTTP: routes, callers, media types and statuses of GraphQL over HTTP."""
 
 import re
-import uuid
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -133,11 +133,11 @@ def _graphiql() -> Response:
 
 
 def _trace(request: Request) -> str:
-    """The trace that the request belongs to, or one that begins here."""
+    """The W3C traceparent of the request; of a trace that begins here if it has none."""
     for header in ("traceparent", "x-cloud-trace-context"):
         if found := _TRACE.match(request.headers.get(header, "")):
-            return found[1]
-    return uuid.uuid4().hex
+            return f"00-{found[1]}-{secrets.token_hex(8)}-01"
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def _unauthenticated(fault: Unauthenticated, request: Request) -> Response:

@@ -1,0 +1,51 @@
+-- Rows put into the read models by hand, where a test wants what no log gives in a few events.
+
+-- item_stats --
+INSERT INTO item_stats SELECT * FROM jsonb_populate_recordset(NULL::item_stats, CAST(:rows AS jsonb));
+
+-- items --
+INSERT INTO items SELECT * FROM jsonb_populate_recordset(NULL::items, CAST(:rows AS jsonb));
+
+-- daily_stats --
+INSERT INTO daily_stats SELECT * FROM jsonb_populate_recordset(NULL::daily_stats, CAST(:rows AS jsonb));
+
+-- weekly_stats --
+INSERT INTO weekly_stats SELECT * FROM jsonb_populate_recordset(NULL::weekly_stats, CAST(:rows AS jsonb));
+
+-- user_progress --
+INSERT INTO user_progress SELECT * FROM jsonb_populate_recordset(NULL::user_progress, CAST(:rows AS jsonb));
+
+-- learning_streaks --
+INSERT INTO learning_streaks SELECT * FROM jsonb_populate_recordset(NULL::learning_streaks, CAST(:rows AS jsonb));
+
+-- domain_stats --
+INSERT INTO domain_stats SELECT * FROM jsonb_populate_recordset(NULL::domain_stats, CAST(:rows AS jsonb));
+
+-- catalogue_counts --
+INSERT INTO catalogue_counts SELECT * FROM jsonb_populate_recordset(NULL::catalogue_counts, CAST(:rows AS jsonb));
+
+-- break --
+ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;
+
+-- events --
+INSERT INTO events (global_position, event_id, stream_id, stream_version, event_type, event_data,
+    metadata, occurred_at, created_at, shard)
+SELECT n, gen_random_uuid(), 'learner-' || :user_id, n,
+    CASE WHEN n % 3 = 0 THEN 'CorrectAnswerGiven' ELSE 'ReviewProcessed' END,
+    jsonb_build_object('number', n), jsonb_build_object('correlation_id', 'c' || n),
+    timestamptz '2024-03-01 00:00:00.123456Z' - n * interval '1 hour',
+    timestamptz '2024-03-01 00:00:00Z' + n * interval '1 second',
+    event_store.shard_of('learner-' || :user_id)
+FROM generate_series(1, CAST(:events AS bigint)) AS n;
+
+-- columns --
+SELECT * FROM {table} LIMIT 0;
+
+-- empty --
+DELETE FROM item_stats;
+DELETE FROM items;
+ALTER TABLE events DISABLE TRIGGER USER;
+DELETE FROM events;
+
+-- drop --
+DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$;

@@ -1,0 +1,174 @@
+"""GraphQL over HTTP: media types, statuses, and requests that are none."""
+
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import api
+import msgspec
+import pytest
+from api import Api
+from starlette.responses import Response
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+JSON = "application/json; charset=utf-8"
+GRAPHQL = "application/graphql-response+json; charset=utf-8"
+TYPE = '{"query": "{ __typename }"}'
+
+
+@pytest.fixture(scope="module")
+def aloof() -> Iterator[Api]:
+    """An API without a database: none of this asks for one."""
+    with api.served(NOWHERE) as made:
+        yield made
+
+
+def sent(served: Api, body: str | bytes, **headers: str) -> Response:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    text = body.encode() if isinstance(body, str) else body
+    return served.request("POST", "/graphql", text, api.headers(**given))
+
+
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        ("application/json", JSON),
+        ("application/graphql-response+json", GRAPHQL),
+        ("*/*", JSON),
+        ("application/*", JSON),
+        ("text/html, application/json;q=0.5, */*;q=0.1", JSON),
+        ("application/json;q=0.5, application/graphql-response+json", GRAPHQL),
+        ("application/graphql-response+json; charset=utf-8, application/json", GRAPHQL),
+        ("APPLICATION/JSON", JSON),
+    ],
+)
+def test_the_answer_is_of_the_type_that_is_liked_best(
+    aloof: Api, accept: str, answered: str
+) -> None:
+    response = sent(aloof, TYPE, accept=accept)
+    assert (response.status_code, response.headers["content-type"]) == (200, answered)
+    assert api.read(response) == {"data": {"__typename": "Query"}}
+
+
+def test_without_accept_it_is_json(aloof: Api) -> None:
+    assert sent(aloof, TYPE).headers["content-type"] == JSON
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "application/json;q=0", "x"])
+def test_another_type_cannot_be_had(aloof: Api, accept: str) -> None:
+    assert sent(aloof, TYPE, accept=accept).status_code == 406
+
+
+@pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { __typename }"])
+def test_a_request_that_was_not_executed_has_no_data(aloof: Api, query: str) -> None:
+    body = msgspec.json.encode({"query": query})
+    strict = sent(aloof, body, accept="application/graphql-response+json")
+    assert strict.status_code == 400
+    assert "data" not in api.read(strict)
+    lax = sent(aloof, body, accept="application/json")
+    assert lax.status_code == 200
+    assert "data" not in api.read(lax)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "7",
+        "{}",
+        f"[{TYPE}]",
+        '{"query": 7}',
+        '{"query": null}',
+        '{"query": "{ __typename }", "variables": []}',
+        '{"query": "{ __typename }", "variables": "{}"}',
+        '{"query": "{ __typename }", "operationName": {}}',
+        '{"query": "{ __typename }", "extensions": 7}',
+        '{"query": "\\ud800"}',
+        b'{"query": "\xff"}',
+        '{"query": "{ __typename }", "variables": {"a": ' + "[" * 5_000 + "}",
+    ],
+)
+def test_what_is_no_request_is_told_so(aloof: Api, body: str | bytes) -> None:
+    response = sent(aloof, body)
+    assert response.status_code == 400
+    (fault,) = api.read(response)["errors"]
+    assert fault["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+def test_nulls_and_unknown_members_are_passed_over(aloof: Api) -> None:
+    body = '{"query": "{ __typename }", "variables": null, "operationName": null, "more": 1}'
+    assert sent(aloof, body).status_code == 200
+
+
+@pytest.mark.parametrize("sent_as", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_post_that_a_form_could_send_is_refused(aloof: Api, sent_as: str) -> None:
+    headers = {**api.headers(), "content-type": sent_as}
+    assert aloof.request("POST", "/graphql", TYPE.encode(), headers).status_code == 415
+
+
+def test_a_query_may_be_in_the_address(aloof: Api) -> None:
+    assert api.read(aloof.get("{ __typename }")) == {"data": {"__typename": "Query"}}
+    asked = urlencode(
+        {
+            "query": "query A($yes: Boolean!) { __typename @include(if: $yes) } query B { a }",
+            "variables": '{"yes": false}',
+            "operationName": "A",
+        }
+    )
+    response = aloof.request("GET", f"/graphql?{asked}", b"", api.headers())
+    assert "errors" in api.read(response)  # B is no query of ours, and is read too
+    bad = aloof.request("GET", "/graphql?query=x&variables=[", b"", api.headers())
+    assert bad.status_code == 400
+    assert aloof.request("GET", "/graphql", b"", api.headers()).status_code == 400
+
+
+def test_only_queries_are_taken_from_an_address(aloof: Api) -> None:
+    response = aloof.get("mutation { anything }")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
+def test_other_methods_are_refused(aloof: Api, method: str) -> None:
+    response = aloof.request(method, "/graphql", b"", api.headers())
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "challenge"),
+    [
+        (None, 'Bearer realm="progress"'),
+        ("Bearer x", 'Bearer realm="progress", error="invalid_token"'),
+    ],
+)
+def test_who_has_no_good_token_is_asked_for_one(
+    aloof: Api, authorization: str | None, challenge: str
+) -> None:
+    headers = {"content-type": "application/json"}
+    if authorization:
+        headers["authorization"] = authorization
+    response = aloof.request("POST", "/graphql", TYPE.encode(), headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == challenge
+    assert api.read(response)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+def test_elsewhere_there_is_nothing(aloof: Api) -> None:
+    assert aloof.request("GET", "/graphql/x").status_code == 404
+    assert aloof.request("GET", "/health").status_code == 200
+
+
+SCHEMA = '{"query": "{ __schema { queryType { name } } }"}'
+
+
+def test_introspection_and_graphiql_are_for_development(aloof: Api) -> None:
+    assert "errors" not in api.read(sent(aloof, SCHEMA))
+    page = aloof.request("GET", "/graphql", b"", {"accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert b"graphiql" in page.body.lower()
+    with api.served(NOWHERE, graphql_introspection=False) as closed:
+        (fault, *_) = api.read(sent(closed, SCHEMA))["errors"]
+        assert fault["extensions"]["code"] == "BAD_USER_INPUT"
+        assert closed.request("GET", "/graphql", b"", {"accept": "text/html"}).status_code == 406
+        assert "errors" not in api.read(sent(closed, TYPE))

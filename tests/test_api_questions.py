@@ -1,0 +1,325 @@
+"""The questions of the contract, who may ask them, and what is said to a bad one."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import api
+import filling
+import pytest
+from api import Api
+from conftest import Store
+from graphql import GraphQLField, build_schema, print_type
+from graphql.utilities.print_schema import print_args
+
+from progress import database
+from progress.api.schema import SCHEMA
+
+NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"
+DAYS = """query ($user: ID, $from: Date!, $to: Date!, $fill: Boolean) {
+  dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date answers accuracyRate }
+}"""
+EVERY_QUESTION = {
+    "userProgress": "{ userId }",
+    'dailyStats(from: "2024-03-01", to: "2024-03-02"': "{ date }",
+    'weeklyStats(from: "2024-03-01", to: "2024-03-02"': "{ start }",
+    'monthlyStats(from: "2024-03-01", to: "2024-03-02"': "{ start }",
+    "itemStats": "{ totalCount }",
+    'item(itemId: "i"': "{ itemId }",
+    "domainStats": "{ domain }",
+    "levelStats": "{ level }",
+    "streak": "{ current }",
+    "dueForecast": "{ date }",
+    "events": "{ edges { cursor } }",
+}
+
+
+@pytest.fixture
+def served(store: Store) -> Iterator[Api]:
+    with api.served(store.url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def aloof() -> Iterator[Api]:
+    """An API without a database: what it refuses never came so far."""
+    with api.served(NOWHERE) as made:
+        yield made
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[database.Connection]:
+    made = filling.connect(store.url)
+    yield made
+    made.close()
+
+
+def test_every_type_and_question_is_as_the_contract_has_it() -> None:
+    contract = build_schema(Path(__file__).with_name("api.graphql").read_text(encoding="utf-8"))
+    ours = SCHEMA._schema
+    for name, made in ours.type_map.items():
+        if name != "Query" and not name.startswith("__"):
+            assert print_type(made) == print_type(contract.type_map[name])
+    assert ours.query_type
+    assert contract.query_type
+    for name, field in ours.query_type.fields.items():
+        agreed = contract.query_type.fields[name]
+        for later in ("asOf", "knownAt"):
+            agreed.args.pop(later, None)
+        assert signature(field) == signature(agreed)
+
+
+def signature(field: GraphQLField) -> tuple[str, str | None]:
+    return f"{print_args(field.args)}: {field.type}", field.description
+
+
+def question(name: str, user: str | None = None) -> str:
+    """The text of one of EVERY_QUESTION, about a learner."""
+    opened = name if "(" in name else f"{name}("
+    whose = "" if user is None else f' userId: "{user}"'
+    call = f"{opened}{whose})"
+    return f"{{ {call.replace('()', '')} {EVERY_QUESTION[name]} }}"
+
+
+def test_a_learner_asks_about_themselves_only(served: Api, connection: database.Connection) -> None:
+    filling.fill(connection, "user_progress", {"user_id": "bob"})
+    for name in EVERY_QUESTION:
+        assert "errors" not in served.post(question(name))
+        assert "errors" not in served.post(question(name, "ann"))
+        real, invented = (served.post(question(name, user)) for user in ("bob", "nobody"))
+        assert real == invented
+        assert real["data"] is None
+        assert [fault["extensions"]["code"] for fault in real["errors"]] == ["FORBIDDEN"]
+        for role in ("support", "admin"):
+            assert "errors" not in served.post(question(name, "bob"), roles=[role])
+
+
+def test_a_refusal_leaves_no_data_beside_it(served: Api) -> None:
+    answer = served.post('{ streak { current } userProgress(userId: "bob") { userId } }')
+    assert answer["data"] is None
+
+
+def test_a_learner_without_events_gets_nothing_and_zeros(
+    served: Api, connection: database.Connection
+) -> None:
+    filling.fill(connection, "catalogue_counts", {"kind": "domain", "name": "R", "items": 3})
+    data = served.data(
+        """{
+          userProgress { userId }
+          dailyStats(from: "2024-03-01", to: "2024-03-02", zeroFill: true) { date }
+          weeklyStats(from: "2024-03-01", to: "2024-03-09", zeroFill: true) { start }
+          monthlyStats(from: "2024-03-01", to: "2024-03-02") { start }
+          itemStats { edges { cursor } pageInfo { hasNextPage endCursor } totalCount }
+          domainStats { domain itemsStudied accuracyRate catalogueItems progressRate }
+          levelStats { level }
+          streak { current longest longestStart longestEnd lastStudyDate activeToday atRisk }
+          dueForecast(days: 2) { items }
+          item(itemId: "i") { itemId }
+          events { edges { cursor } }
+        }"""
+    )
+    assert data == {
+        "dailyStats": [],
+        "weeklyStats": [],
+        "monthlyStats": [],
+        "userProgress": None,
+        "itemStats": {
+            "edges": [],
+            "pageInfo": {"hasNextPage": False, "endCursor": None},
+            "totalCount": 0,
+        },
+        "domainStats": [
+            {
+                "domain": "R",
+                "itemsStudied": 0,
+                "accuracyRate": None,
+                "catalogueItems": 3,
+                "progressRate": 0.0,
+            }
+        ],
+        "levelStats": [],
+        "streak": {
+            "current": 0,
+            "longest": 0,
+            "longestStart": None,
+            "longestEnd": None,
+            "lastStudyDate": None,
+            "activeToday": False,
+            "atRisk": False,
+        },
+        "dueForecast": [{"items": 0}, {"items": 0}],
+        "item": None,
+        "events": {"edges": []},
+    }
+
+
+def test_days_are_filled_with_zeros_where_that_is_asked_for(
+    served: Api, connection: database.Connection
+) -> None:
+    filling.fill(connection, "user_progress", {"user_id": "ann"})
+    row = {"user_id": "ann", "day": "2024-03-02", "answers": 3, "correct_answers": 1}
+    filling.fill(connection, "daily_stats", row)
+    asked = {"from": "2024-03-01", "to": "2024-03-03"}
+    met = {"date": "2024-03-02", "answers": 3, "accuracyRate": 1 / 3}
+    assert served.data(DAYS, **asked)["dailyStats"] == [met]
+    zeros: dict[str, Any] = {"answers": 0, "accuracyRate": None}
+    assert served.data(DAYS, **asked, fill=True)["dailyStats"] == [
+        {"date": "2024-03-01", **zeros},
+        met,
+        {"date": "2024-03-03", **zeros},
+    ]
+
+
+def test_weeks_are_filled_by_their_mondays(served: Api, connection: database.Connection) -> None:
+    filling.fill(connection, "user_progress", {"user_id": "ann"})
+    filling.fill(connection, "weekly_stats", {"user_id": "ann", "monday": "2024-03-04"})
+    weeks = "{ weeklyStats(from: %s, to: %s, zeroFill: true) { start end } }"
+    found = served.data(weeks % ('"1999-12-28"', '"2000-01-17"'))["weeklyStats"]
+    assert [week["start"] for week in found] == ["2000-01-03", "2000-01-10", "2000-01-17"]
+    assert found[-1]["end"] == "2000-01-23"
+    found = served.data(weeks % ('"2024-03-05"', '"2024-03-10"'))["weeklyStats"]
+    assert found == []
+
+
+def test_numbers_beyond_an_int_are_answered_as_the_largest(
+    served: Api, connection: database.Connection
+) -> None:
+    row = {"user_id": "ann", "day": "2024-03-02", "answers": 2**40, "correct_answers": 2**39}
+    filling.fill(connection, "daily_stats", row)
+    (day,) = served.data(DAYS, **{"from": "2024-03-02", "to": "2024-03-02"})["dailyStats"]
+    assert day == {"date": "2024-03-02", "answers": 2**31 - 1, "accuracyRate": 0.5}
+
+
+def test_times_are_utc_with_their_microseconds(
+    served: Api, connection: database.Connection
+) -> None:
+    at = datetime(2024, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    filling.fill(connection, "item_stats", {"user_id": "ann", "item_id": "i", "reviewed_at": at})
+    item = served.data('{ item(itemId: "i") { reviewedAt } }')["item"]
+    assert item == {"reviewedAt": "2024-03-01T12:00:00.123456Z"}
+
+
+def test_the_audit_trail_tells_what_was_recorded(
+    served: Api, connection: database.Connection
+) -> None:
+    connection.run(filling.blocks()["events"], user_id="ann", events=1)
+    (edge,) = served.data(
+        """{ events { edges { node {
+          streamId streamVersion globalPosition eventType data correlationId causationId
+          occurredAt recordedAt
+        } } } }"""
+    )["events"]["edges"]
+    assert edge["node"] == {
+        "streamId": "learner-ann",
+        "streamVersion": 1,
+        "globalPosition": "1",
+        "eventType": "ReviewProcessed",
+        "data": '{"number": 1}',
+        "correlationId": "c1",
+        "causationId": None,
+        "occurredAt": "2024-02-29T23:00:00.123456Z",
+        "recordedAt": "2024-03-01T00:00:01.000000Z",
+    }
+
+
+def test_every_projection_tells_how_far_behind_it_is(
+    served: Api, connection: database.Connection
+) -> None:
+    asked = "{ projectionStatus { name eventsBehind secondsBehind status } }"
+    fresh = served.data(asked)["projectionStatus"]
+    assert [p["name"] for p in fresh] == [
+        *("daily_stats", "item_stats", "learning_streaks", "user_progress"),
+        *("weekly_stats", "domain_stats", "level_stats"),
+    ]
+    assert {(p["eventsBehind"], p["secondsBehind"], p["status"]) for p in fresh} == {
+        (0, 0.0, "NORMAL")
+    }
+    connection.run(filling.blocks()["events"], user_id="ann", events=7)
+    for projection in served.data(asked)["projectionStatus"]:
+        assert projection["eventsBehind"] == 7
+        assert projection["secondsBehind"] > 600
+        assert projection["status"] == "CRITICAL"
+
+
+RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        (RANGE % ("2024-03-02", "2024-03-01"), "from: expected a day that is not after to"),
+        (RANGE % ("2022-03-01", "2024-03-02"), "at most 731 days - found 733"),
+        (RANGE % ("9999-12-20", "9999-12-31"), "expected the years 2 to 9998"),
+        (RANGE % ("0001-01-01", "0001-01-02"), "expected the years 2 to 9998"),
+        (RANGE % ("2024-02-30", "2024-03-01"), "expected a day as in 2024-03-29"),
+        (RANGE % ("20240301", "2024-03-01"), "expected a day as in 2024-03-29"),
+        ("{ itemStats(first: 0) { totalCount } }", "first: expected an integer from 1 to 200"),
+        ("{ itemStats(first: 201) { totalCount } }", "- found 201"),
+        ("{ events(first: -1) { edges { cursor } } }", "first: expected"),
+        ("{ dueForecast(days: 367) { items } }", "days: expected an integer from 1 to 366"),
+        ("{ dueForecast(days: 0) { items } }", "days: expected"),
+        ('{ itemStats(after: "x") { totalCount } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "größe") { totalCount } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "W10") { totalCount } }', "after: expected an endCursor"),
+        ('{ events(after: "WzBd") { edges { cursor } } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "WyJEVUUiLDEuNSwiaSJd") { totalCount } }', "ordered by RECENT"),
+        ('{ item(itemId: "") { itemId } }', "itemId: expected 1 to 200 characters"),
+        ('{ item(itemId: "a\\u0000") { itemId } }', "none of them U+0000"),
+        ('{ streak(userId: "") { current } }', "userId: expected"),
+        ('{ events(types: ["a\\u0000"]) { edges { cursor } } }', "types: expected"),
+        ("{ itemStats(filter: SOME) { totalCount } }", "SOME"),
+        ("{ nothing }", "Cannot query field"),
+        ("{ streak { current }", "Syntax Error"),
+        ("{a" * 5_000, "nested too deeply"),
+        ("query A { streak { current } } query B { streak { current } }", "operation name"),
+    ],
+)
+def test_a_bad_question_is_told_what_and_why(aloof: Api, query: str, says: str) -> None:
+    code, message = aloof.error(query)
+    assert code == "BAD_USER_INPUT"
+    assert says in message
+
+
+def test_the_longest_range_and_page_are_answered(
+    served: Api, connection: database.Connection
+) -> None:
+    served.data(RANGE % ("2022-03-01", "2024-02-29"))
+    served.data("{ itemStats(first: 200) { totalCount } dueForecast(days: 366) { items } }")
+    everything = '{ weeklyStats(from: "%s", to: "%s", zeroFill: true) { end } }'
+    filling.fill(connection, "user_progress", {"user_id": "ann"})
+    assert len(served.data(everything % ("9997-01-01", "9998-12-31"))["weeklyStats"]) == 104
+    assert len(served.data(everything % ("0002-01-01", "0003-12-31"))["weeklyStats"]) == 104
+
+
+def test_an_error_of_ours_is_masked_and_logged(
+    served: Api, connection: database.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection.run(filling.blocks()["break"])
+    headers = api.headers(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    query = b'{"query": "{ dailyStats(from: \\"2024-03-01\\", to: \\"2024-03-01\\") { date } }"}'
+    (fault,) = api.read(served.request("POST", "/graphql", query, headers))["errors"]
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    assert fault["message"] == f"an error of ours, logged as {trace}"
+    assert fault["extensions"] == {"code": "INTERNAL", "traceId": trace}
+    logged = capsys.readouterr().out
+    assert trace in logged
+    assert "items_learned" in logged
+
+
+def test_a_database_that_is_away_is_said_to_be() -> None:
+    with api.served(NOWHERE) as served:
+        code, message = served.error("{ streak { current } }")
+        assert code == "UNAVAILABLE"
+        assert "secret" not in message
+        assert served.request("GET", "/ready").status_code == 503
+        assert served.request("GET", "/health").status_code == 200
+
+
+def test_read_models_that_are_not_there_yet_are_a_passing_state(
+    served: Api, connection: database.Connection
+) -> None:
+    assert served.request("GET", "/ready").status_code == 200
+    connection.run(filling.blocks()["drop"])
+    assert served.error("{ streak { current } }")[0] == "UNAVAILABLE"
+    assert served.request("GET", "/ready").status_code == 503
