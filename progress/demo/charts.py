@@ -58,7 +58,7 @@ def year(days: Iterable[Day], number: int) -> Text:
     text.append("      no answers ")
     for glyph, colour in zip(_SHADES, _GREENS, strict=True):
         text.append(glyph, colour)
-    text.append(f" {max(active, default=0):,} answers; {len(active)} days with answers.")
+    text.append(f" {max(active, default=0):,} answers in a day; {len(active)} days with answers.")
     return text
 
 

@@ -150,7 +150,7 @@ class Asker(msgspec.Struct, frozen=True):
             reply = msgspec.json.decode(content, type=_Reply)
         except msgspec.DecodeError:
             raise Unavailable(f"{self.url}: HTTP {status} without an answer") from None
-        if reply.errors or reply.data is None:
+        if reply.errors:
             raise Unavailable(f"{self.url}: HTTP {status}: {reply.errors}")
         return msgspec.json.decode(reply.data, type=answer)
 
@@ -169,5 +169,5 @@ class Asker(msgspec.Struct, frozen=True):
 
 
 class _Reply(msgspec.Struct):
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
     errors: list[Any] | None = None

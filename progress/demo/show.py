@@ -61,6 +61,4 @@ def part(console: Console, url: str, token: str) -> None:
     console.print(f"  GraphiQL: {url}", highlight=False)
     console.print("  Its headers, with a token that is good for a day:")
     console.print(f'{{"Authorization": "Bearer {token}"}}', soft_wrap=True, highlight=False)
-    console.print(
-        "  The stack runs on; .venv/bin/progress down stops it, make demo shows this again."
-    )
+    console.print("  The stack runs on. Stop it: .venv/bin/progress down")

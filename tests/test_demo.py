@@ -1,0 +1,111 @@
+"""`make demo`'s command, on the real stack: everything is shown, and a second run adds nothing."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from progress.demo import loading
+from progress.local import ports
+
+TOTAL = sum(len(message.events) for message in loading.messages())
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A local stack of its own, driven by the commands alone."""
+
+    folder: Path
+    port: int
+
+    def progress(self, *command: str) -> str:
+        """What the command prints; it must succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "progress.cli", *command],
+            env=os.environ
+            | {"PROGRESS_DATA_DIR": str(self.folder), "NO_COLOR": "1", "COLUMNS": "80"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=110,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def demo(self) -> list[str]:
+        return self.progress("demo", "--port", str(self.port)).splitlines()
+
+    def counts(self) -> dict[str, int]:
+        status = json.loads(self.progress("status", "--json"))
+        return {name: status[name] for name in ("events", "pending", "dead_letters", "head")}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    # Not pytest's own folder: as root the server's user is let through to it.
+    folder = Path(tempfile.mkdtemp(prefix="progress-demo-"))
+    stack = Stack(folder, ports.free())
+    yield stack
+    stack.progress("down")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def first(stack: Stack) -> list[str]:
+    return stack.demo()
+
+
+@pytest.fixture(scope="module")
+def second(stack: Stack, first: list[str]) -> list[str]:
+    return stack.demo()
+
+
+def test_a_first_run_records_everything_once(stack: Stack, first: list[str]) -> None:
+    assert f"New: {TOTAL:,} of {TOTAL:,} events." in "\n".join(first)
+    everything = {"events": TOTAL, "pending": 0, "dead_letters": 0, "head": TOTAL}
+    assert stack.counts() == everything
+
+
+def test_it_shows_what_the_record_is_known_for(first: list[str]) -> None:
+    shown = "\n".join(first)
+    for fact in (
+        "0 days in a row today",
+        "The longest run: 24 days",
+        "The record ends on 6 October 2024",
+        "64 sessions",
+        "71 % of all answers right",
+        "61 days with answers",
+    ):
+        assert fact in shown
+    for level in ("A1", "A2", "B1", "B2", "C1", "C2"):
+        assert re.search(rf"^  {level} .* known", shown, re.MULTILINE)
+
+
+def test_without_a_terminal_it_is_plain_text_of_80_columns(first: list[str]) -> None:
+    assert not any("\x1b" in line for line in first)
+    wide = [line for line in first if len(line) > 80]
+    assert [line for line in wide if "Bearer" not in line] == []
+
+
+def test_it_ends_with_an_address_and_a_token(stack: Stack, first: list[str]) -> None:
+    end = "\n".join(first[-8:])
+    assert f"http://127.0.0.1:{stack.port}/graphql" in end
+    assert re.search(r"Bearer [\w-]+\.[\w-]+\.[\w-]+", end)
+    assert "progress down" in end
+
+
+def test_a_second_run_adds_nothing(stack: Stack, first: list[str], second: list[str]) -> None:
+    assert any("New: nothing" in line for line in second)
+    start = next(n for n, line in enumerate(second) if line.startswith("Streak"))
+    again = [line for line in second[start:] if "Bearer" not in line]
+    assert again == [line for line in first[-len(second[start:]) :] if "Bearer" not in line]
+    everything = {"events": TOTAL, "pending": 0, "dead_letters": 0, "head": TOTAL}
+    assert stack.counts() == everything
