@@ -33,6 +33,10 @@ def add_to(app: typer.Typer) -> None:
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return once all answer.")] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
+    standin: Annotated[
+        bool,
+        typer.Option("--standin", help="Our stand-in for Pub/Sub, though the emulator is there."),
+    ] = False,
 ) -> None:
     """Start the local stack: PostgreSQL, Valkey, Pub/Sub, the functions, the scheduler."""
     console = Console()
@@ -41,6 +45,7 @@ def up(
             folder(),
             port,
             attached=not detach,
+            standin=standin,
             on_answer=lambda part: console.print(f"  {part} answers"),
         )
     url = local.running(folder()).addresses["graphql_url"]

@@ -101,7 +101,8 @@ def function(
         name,
         [sys.executable, "-m", "functions_framework", *options],
         lambda: _says(port, ready, 200) if ready else _accepts(port),
-        environment | _PATH,
+        # gunicorn's control socket, otherwise one for all of them in the home folder.
+        environment | _PATH | {"XDG_RUNTIME_DIR": f"{environment['PROGRESS_DATA_DIR']}/run/{name}"},
     )
 
 

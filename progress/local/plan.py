@@ -26,8 +26,11 @@ class Plan:
     batch: Part  # runs to its end every five minutes
 
 
-def draw(folder: DataFolder, port: int, given: Settings) -> Plan:
-    """The stack on `folder` with the query function on `port`; StackError where it cannot be."""
+def draw(folder: DataFolder, port: int, given: Settings, *, standin: bool) -> Plan:
+    """The stack on `folder` with the query function on `port`; StackError where it cannot be.
+
+    With `standin`, our own Pub/Sub is used though Google's emulator is there.
+    """
     ports.claim(port)
     at = {part: ports.free() for part in ("ingest", "project", "valkey", "pubsub", "jwks")}
     where = _addresses(folder, port, at, given)
@@ -44,7 +47,8 @@ def draw(folder: DataFolder, port: int, given: Settings) -> Plan:
         parts.function("query", port, told["query"], ready="/health"),
     ]
     if not given.pubsub_emulator_host:
-        if found := emulator.find():
+        found = None if standin else emulator.find()
+        if found:
             beside.append(parts.emulator(found, at["pubsub"], topology))
         else:
             owner = common | {"DATABASE_URL": where["database_url"]}

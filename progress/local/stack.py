@@ -19,7 +19,12 @@ _STOP_WITHIN = 45.0
 
 
 def up(
-    folder: DataFolder, port: int, *, attached: bool, on_answer: Callable[[str], None]
+    folder: DataFolder,
+    port: int,
+    *,
+    attached: bool,
+    standin: bool = False,
+    on_answer: Callable[[str], None],
 ) -> subprocess.Popen[bytes] | None:
     """Start the stack, and return once all of it answers; None where it runs already.
 
@@ -31,7 +36,9 @@ def up(
         return None
     log = folder.log("supervisor")
     with log.open("wb") as output:
-        process = _supervisor(folder, port, output.fileno(), attached=attached)
+        command = [sys.executable, "-m", "progress.local.supervisor", "--port", str(port)]
+        command += ["--standin"] if standin else []
+        process = _supervisor(folder, command, output.fileno(), attached=attached)
     _wait(folder, lambda: process.poll() is None, on_answer)
     if process.poll() is None:
         return process
@@ -46,9 +53,8 @@ def _nobody(_part: str) -> None:
 
 
 def _supervisor(
-    folder: DataFolder, port: int, output: int, *, attached: bool
+    folder: DataFolder, command: list[str], output: int, *, attached: bool
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "progress.local.supervisor", "--port", str(port)]
     environment = settings.inherited(PROGRESS_DATA_DIR=str(folder.path))
     if attached:
         return processes.start(command, output=output, environment=environment, folder=ROOT)

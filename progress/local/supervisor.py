@@ -165,10 +165,10 @@ class Supervisor:
         self._folder.write(self._state)
 
 
-async def supervise(folder: DataFolder, port: int) -> None:
+async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
     """Start the stack and keep it until SIGTERM or SIGINT."""
     sweep(folder)
-    stack = plan.draw(folder, port, settings.current())
+    stack = plan.draw(folder, port, settings.current(), standin=standin)
     supervisor = Supervisor(folder, stack.addresses)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -227,12 +227,14 @@ def main() -> None:
     """Run the stack in this process; exit code 1 where it cannot, the last line says why."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--port", type=int, required=True)
+    arguments.add_argument("--standin", action="store_true")
+    asked = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     try:
         folder = datafolder.at(settings.current().progress_data_dir)
         with datafolder.held(folder) as free:
             if free:
-                asyncio.run(supervise(folder, arguments.parse_args().port))
+                asyncio.run(supervise(folder, asked.port, standin=asked.standin))
     except* ProgressError as faults:
         sys.exit(str(_first(faults)))
 
