@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress import envelope, imports, publishing, reviewlog, sm2
+from progress import cli, envelope, imports, publishing, reviewlog, sm2
 from progress.errors import ReviewLogError
 from progress.reviewlog import Answer
 
@@ -175,6 +175,19 @@ def test_a_bad_file_is_named_by_row_and_column(tmp_path: Path, text: str, fault:
     with pytest.raises(ReviewLogError, match=fault) as raised:
         reviewlog.read(file)
     assert "\n" not in str(raised.value)
+
+
+def test_the_command_says_so_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text(HEADER + GOOD + "8,5,2024-03-29T20:33:00+00:00,1\n", encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["progress", "import", "anki", str(file), "--user", "anna"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "row 3, column review_rating: expected 1, 2, 3 or 4, found '5'" in line
 
 
 def test_rows_in_any_order_are_the_same_log(tmp_path: Path, record: list[Answer]) -> None:

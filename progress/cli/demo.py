@@ -29,7 +29,7 @@ def demo(
 ) -> None:
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, show the result."""
     _allow_any_encoding()
-    console = Console()
+    console = Console(highlight=False)
     show.introduce(console)
     folder = places.folder()
     with console.status("starting the local stack"):

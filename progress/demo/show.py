@@ -12,9 +12,10 @@ from progress.demo.questions import Asker, History, Overview
 def introduce(console: Console) -> None:
     """What is about to be shown, and what of it is made up."""
     console.print(
-        "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 "
-        "(Anki review log, Open Spaced Repetition). Catalogue: the CEFR-J and Octanove word lists. "
-        f"Made up: {catalogue.RULE} Intervals are SM-2's. See data/README.md.",
+        "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 (an Anki "
+        "review log, from Open Spaced Repetition). The words are not theirs: each card is given "
+        f"a headword of the CEFR word lists, {catalogue.RULE}. Intervals are those of SM-2. "
+        "data/README.md tells more.",
         style="dim",
     )
 
