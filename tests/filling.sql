@@ -49,3 +49,13 @@ DELETE FROM events;
 
 -- drop --
 DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$;
+
+-- reader --
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'progress_test_query') THEN
+        CREATE ROLE progress_test_query LOGIN IN ROLE progress_query;
+    END IF;
+END $$;
+
+-- hang up --
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'progress_test_query';

@@ -1,0 +1,147 @@
+"""The query function as it is deployed: functions-framework, a database user that may only read."""
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import api
+import filling
+import issuing
+import pytest
+from api import Body
+from conftest import Store
+from test_api_questions import EVERY_QUESTION, question
+
+from progress import database, settings
+from progress.local import ports, processes, readiness
+
+ROOT = Path(__file__).parent.parent
+DOOR = ROOT / "functions" / "query" / "main.py"
+
+Post = Callable[..., tuple[int, Body]]
+
+
+@contextmanager
+def started(tmp_path: Path, port: int, **told: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The function's process, told this by its environment."""
+    environment = settings.inherited(**told, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
+    options = ["--target", "query", "--source", str(DOOR), "--port", str(port)]
+    with (tmp_path / "output").open("wb") as output:
+        process = processes.start(
+            [sys.executable, "-m", "functions_framework", *options, "--host", ports.HOST],
+            output=output,
+            environment=environment,
+        )
+    try:
+        yield process
+    finally:
+        processes.end(process, by=signal.SIGTERM, seconds=10)
+
+
+def asked(port: int, method: str, path: str, body: object = None, **more: str) -> tuple[int, Body]:
+    """Status and body of the answer to a request."""
+    connection = http.client.HTTPConnection(ports.HOST, port, timeout=20)
+    try:
+        connection.request(method, path, json.dumps(body), more)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[database.Connection]:
+    made = filling.connect(store.url)
+    made.run(filling.blocks()["reader"])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def post(store: Store, connection: database.Connection, tmp_path: Path) -> Iterator[Post]:
+    """Puts a learner's query to a running query function."""
+    del connection  # has made the user
+    parts = urlsplit(store.url)
+    host = parts.netloc.rpartition("@")[2]
+    url = parts._replace(netloc=f"progress_test_query@{host}").geturl()
+    port = ports.free()
+    with issuing.serving() as issuer:
+        told = {
+            "AUTH_ISSUER": issuing.NAME,
+            "AUTH_AUDIENCE": issuing.AUDIENCE,
+            "AUTH_JWKS_URL": issuer.url,
+            "DATABASE_URL": url,
+            "ENVIRONMENT": "development",
+        }
+        with started(tmp_path, port, **told):
+            readiness.wait(lambda: ports.is_listening(port), "the query function")
+            assert asked(port, "GET", "/ready") == (200, {"status": "ok"})
+            yield lambda query, user="ann", **more: asked(
+                port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
+            )
+
+
+def test_every_question_is_answered_over_http(post: Post, connection: database.Connection) -> None:
+    filling.fill(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
+    for name in EVERY_QUESTION:
+        status, answer = post(question(name))
+        assert (status, answer.get("errors")) == (200, None)
+    status, answer = post("{ userProgress { userId totalItemsLearned } }")
+    assert answer == {"data": {"userProgress": {"userId": "ann", "totalItemsLearned": 7}}}
+    status, answer = post("{ projectionStatus { name } }", roles=["admin"])
+    assert len(answer["data"]["projectionStatus"]) == 7
+    assert post("{ a: b }")[0] == 200
+    assert post("{ a: b }", accept="application/graphql-response+json")[0] == 400
+
+
+def test_questions_at_once_each_get_their_own_answer(
+    post: Post, connection: database.Connection
+) -> None:
+    learners = [f"learner {n}" for n in range(60)]
+    filling.fill(connection, "user_progress", *({"user_id": user} for user in learners))
+    with ThreadPoolExecutor(20) as pool:
+        for user, (status, answer) in zip(
+            learners,
+            pool.map(lambda user: post("{ userProgress { userId } }", user), learners),
+            strict=True,
+        ):
+            assert (status, answer) == (200, {"data": {"userProgress": {"userId": user}}})
+
+
+def test_a_connection_that_broke_in_the_pool_is_no_answers_fault(
+    post: Post, connection: database.Connection
+) -> None:
+    for _ in range(3):
+        status, answer = post("{ streak { current } }")
+        assert (status, answer) == (200, {"data": {"streak": {"current": 0}}})
+        assert connection.run(filling.blocks()["hang up"])[0][0] > 0
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"AUTH_AUDIENCE": ""}, "AUTH_AUDIENCE is missing"),
+        ({"ENVIRONMENT": "production"}, "is for development, and this is deployed"),
+        ({"AUTH_ISUER": "x"}, "unknown setting AUTH_ISUER"),
+    ],
+)
+def test_it_does_not_start_where_tokens_cannot_be_trusted(
+    tmp_path: Path, told: dict[str, str], says: str
+) -> None:
+    good: dict[str, Any] = {
+        "AUTH_ISSUER": issuing.NAME,
+        "AUTH_AUDIENCE": issuing.AUDIENCE,
+        "AUTH_JWKS_URL": "http://127.0.0.1:1/jwks.json",
+        "ENVIRONMENT": "development",
+    }
+    with started(tmp_path, ports.free(), **{**good, **told}) as process:
+        assert process.wait(30) != 0
+    assert says in (tmp_path / "output").read_text(encoding="utf-8")
