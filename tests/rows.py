@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import oracle
+
 from progress import database, statements
 
 Rows = dict[str, dict[tuple[Any, ...], oracle.Row]]
@@ -36,6 +37,12 @@ def read(connection: database.Connection, name: str) -> list[oracle.Row]:
     found = connection.run(questions()[name]) or []
     columns = [column["name"] for column in connection.columns or []]
     return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def ask(connection: database.Connection, name: str, **values: object) -> Any:
+    """The one value that a question of rows.sql finds, or None."""
+    found = connection.run(questions()[name], **values)
+    return found[0][0] if found else None
 
 
 def stored(connection: database.Connection) -> list[oracle.Event]:

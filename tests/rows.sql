@@ -71,12 +71,19 @@ SELECT (SELECT count(*) FROM event_store.poisoned) AS poisoned,
     (SELECT count(*) FROM event_store.dead_letters) AS dead_letters;
 
 -- tables --
-SELECT tablename, format('%I.%I', schemaname, tablename) AS name
+SELECT tablename,
+    format('CREATE TEMPORARY TABLE saved_%2$s AS TABLE %1$I.%2$I', schemaname, tablename) AS save,
+    format('SELECT FROM saved_%2$s LIMIT 1', schemaname, tablename) AS saved,
+    format('DELETE FROM %I.%I;', schemaname, tablename) AS emptied,
+    format('INSERT INTO %1$I.%2$I TABLE saved_%2$s;', schemaname, tablename) AS restored
 FROM pg_tables
 WHERE schemaname = 'event_store' OR schemaname = current_schema();
 
 -- terminate --
-SELECT pg_terminate_backend(:pid, 5000);
+SELECT pg_terminate_backend(:pid);
 
 -- waits --
 SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = :pid;
+
+-- lives --
+SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = :pid;

@@ -10,9 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 import pg8000.exceptions
-
 import rows
 from logs import Disturbance, Envelope, Log
+
 from progress import batch, database, eventlog, models, push
 from progress.errors import ProgressError
 from progress.projections import SHARDS, Projector
@@ -42,6 +42,8 @@ class Stage:
     def __init__(self, url: str):
         self._url = url
         self.admin = connect(url)
+        # Another than the one that watches: a transaction sees the same activity to its end.
+        self._locker = connect(url)
         # Only here: what has been recorded goes when the next log comes.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
         self._sweep = "\n".join(self._sweeping())
@@ -51,18 +53,21 @@ class Stage:
     def close(self) -> None:
         """End the connections."""
         self._pool.shutdown()
-        for connection in (self.admin, *(w.connection for w in self._workers.values())):
+        for connection in (
+            self.admin,
+            self._locker,
+            *(w.connection for w in self._workers.values()),
+        ):
             connection.close()
 
     def _sweeping(self) -> Iterator[str]:
         """What puts every table back to what it holds now."""
         for table in rows.read(self.admin, "tables"):
-            name, saved = table["name"], f"pg_temp.saved_{table['tablename']}"
             if table["tablename"] not in _KEPT:
-                self.admin.run(f"CREATE TEMPORARY TABLE {saved} AS TABLE {name}")
-                yield f"DELETE FROM {name};"
-                if self.admin.run(f"SELECT FROM {saved} LIMIT 1"):
-                    yield f"INSERT INTO {name} TABLE {saved};"
+                self.admin.run(table["save"])
+                yield table["emptied"]
+                if self.admin.run(table["saved"]):
+                    yield table["restored"]
 
     def sweep(self) -> None:
         """As if no event had ever come."""
@@ -95,21 +100,23 @@ class Stage:
     def _crash(self, table: str, how: Disturbance) -> None:
         """Kill a worker where it is about to write to the table, if it does."""
         worker = self._workers.pop(0)
-        self.admin.run("BEGIN")
-        self.admin.run(f"LOCK TABLE {table} IN SHARE MODE")
+        self._locker.run("BEGIN")
+        self._locker.run(f"LOCK TABLE {table} IN SHARE MODE")
         running = self._pool.submit(worker.run, 0, how)
         self._wait(running, worker.pid)
-        self.admin.run(rows.questions()["terminate"], pid=worker.pid)
+        rows.ask(self.admin, "terminate", pid=worker.pid)
+        while rows.ask(self.admin, "lives", pid=worker.pid):
+            pass  # its locks go with it
         with suppress(ProgressError, pg8000.exceptions.Error, OSError):
             running.result()
         with suppress(pg8000.exceptions.Error, OSError):
             worker.connection.close()
-        self.admin.run("ROLLBACK")
+        self._locker.run("ROLLBACK")
 
     def _wait(self, running: Future[None], pid: int) -> None:
         """Until the work is done, or waits for a lock."""
         while not running.done():
-            if self.admin.run(rows.questions()["waits"], pid=pid)[0][0]:
+            if rows.ask(self.admin, "waits", pid=pid):
                 return
 
 
@@ -138,4 +145,4 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
         "data": base64.b64encode(json.dumps(envelopes).encode()).decode(),
     }
     body = json.dumps({"subscription": "stage", "message": message}).encode()
-    eventlog.append(connection, [push.open_push(body, {})])
+    eventlog.append(connection, [push.open_push(body)])
