@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from progress.errors import StackError
+from progress.local import readiness
 from progress.local.processes import Process
 
 VERSION = 1  # of what is in the folder; a stack does not touch a folder of a newer one
@@ -102,12 +103,23 @@ def _check_version(file: Path, ours: int, what: str) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: DataFolder) -> Iterator[bool]:
-    """Hold the folder until the block or the process ends; False where another process does."""
+def held(folder: DataFolder, *, seconds: float = 0.0) -> Iterator[bool]:
+    """Hold the folder until the block or the process ends; False where another process does.
+
+    It is asked for again for so many `seconds`: `is_held` holds it for an instant.
+    """
     with (folder.path / "lock").open("wb") as file:
+
+        def free() -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            readiness.wait(free, "the data folder", seconds=seconds)
+        except StackError:
             yield False
             return
         yield True

@@ -1,12 +1,11 @@
 """The local stack from outside: start it, stop it, ask where it is."""
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import psutil
 
 from progress import settings
 from progress.errors import StackError
@@ -32,7 +31,7 @@ def up(
     """
     datafolder.make_usable(folder)
     if datafolder.is_held(folder):
-        _wait(folder, lambda: True, _nobody)
+        _wait(folder, lambda: datafolder.is_held(folder), _nobody)
         return None
     log = folder.log("supervisor")
     with log.open("wb") as output:
@@ -43,7 +42,7 @@ def up(
     if process.poll() is None:
         return process
     if datafolder.is_held(folder):  # another `up` was faster
-        _wait(folder, lambda: True, _nobody)
+        _wait(folder, lambda: datafolder.is_held(folder), _nobody)
         return None
     raise StackError(_last_line(log))
 
@@ -79,7 +78,7 @@ def _wait(
             return True
         state = folder.state()
         if state is None or not processes.is_alive(state.supervisor):
-            return not datafolder.is_held(folder) and not goes_on()
+            return False
         for part in state.answering:
             if part not in told:
                 told.add(part)
@@ -91,21 +90,26 @@ def _wait(
 
 def down(folder: DataFolder) -> bool:
     """Stop the stack and whatever a killed one has left; False where nothing ran."""
-    state = folder.state()
-    if state is None:
-        return False
     ran = datafolder.is_held(folder)
     if ran:
-        try:
-            psutil.Process(state.supervisor.pid).send_signal(signal.SIGTERM)
-            readiness.wait(
-                lambda: not datafolder.is_held(folder), "the supervisor", seconds=_STOP_WITHIN
-            )
-        except psutil.NoSuchProcess:
-            pass
+        # One that has just begun has not said yet who it is.
+        readiness.wait(lambda: not datafolder.is_held(folder) or _told(folder), "the supervisor")
+    state = folder.state()
+    if state is None:
+        return ran
+    if processes.is_alive(state.supervisor):
+        os.kill(state.supervisor.pid, signal.SIGTERM)
+        readiness.wait(
+            lambda: not processes.is_alive(state.supervisor), "the end", seconds=_STOP_WITHIN
+        )
     left = [process for process in state.processes.values() if processes.is_alive(process)]
     processes.end_all([*state.processes.values()], seconds=10)
     return ran or bool(left)
+
+
+def _told(folder: DataFolder) -> bool:
+    state = folder.state()
+    return state is not None and processes.is_alive(state.supervisor)
 
 
 def running(folder: DataFolder) -> State:

@@ -232,7 +232,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     try:
         folder = datafolder.at(settings.current().progress_data_dir)
-        with datafolder.held(folder) as free:
+        with datafolder.held(folder, seconds=1) as free:
             if free:
                 asyncio.run(supervise(folder, asked.port, standin=asked.standin))
     except* ProgressError as faults:

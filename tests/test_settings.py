@@ -1,0 +1,107 @@
+"""What the environment may say, and what stops the start."""
+
+import logging
+
+import pytest
+
+from progress import database, settings
+from progress.errors import SettingsError
+
+
+def test_nothing_said_is_production_without_a_database() -> None:
+    read = settings.read({})
+    assert (read.environment, read.database_url, read.redis_url) == ("production", None, None)
+    assert (read.rate_limit_per_minute, read.graphql_introspection) == (100, None)
+
+
+def test_values_are_read_as_their_types() -> None:
+    read = settings.read(
+        {
+            "RATE_LIMIT_PER_MINUTE": "7",
+            "GRAPHQL_INTROSPECTION": "false",
+            "ENVIRONMENT": "staging",
+            "CLOUD_RUN_TASK_INDEX": "2",
+        }
+    )
+    assert read.rate_limit_per_minute == 7
+    assert read.graphql_introspection is False
+    assert read.environment == "staging"
+    assert read.cloud_run_task_index == 2
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URI", "AUTH_ISUER", "PROGRESS_DATADIR", "DB_USER"])
+def test_a_misspelt_setting_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        settings.read({name: "x"})
+
+
+def test_what_is_not_ours_is_left_alone() -> None:
+    settings.read({"PATH": "/bin", "HOME": "/", "LANG": "C", "KUBERNETES_PORT": "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RATE_LIMIT_PER_MINUTE", "many"),
+        ("ENVIRONMENT", "produktion"),
+        ("GRAPHQL_INTROSPECTION", "perhaps"),
+        ("CLOUD_RUN_TASK_COUNT", "1.5"),
+    ],
+)
+def test_a_bad_value_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        settings.read({name: value})
+
+
+def test_an_empty_value_is_none() -> None:
+    assert settings.read({"DATABASE_URL": "", "RATE_LIMIT_PER_MINUTE": ""}) == settings.read({})
+
+
+def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
+    secret = "hunter2"  # noqa: S105 - one to look for
+    url = f"postgresql://progress:{secret}@db.example:5433/numbers"
+    assert secret not in repr(
+        settings.read({"DATABASE_URL": url, "REDIS_URL": f"redis://:{secret}@r"})
+    )
+    assert secret not in repr(database.address(url))
+    with pytest.raises(SettingsError) as fault:
+        settings.read({"DATABASE_URL": url, "ENVIRONMENT": "x"})
+    assert secret not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@h:5433/d", ("u", "p", "h", 5433, "d", "prefer")),
+        ("postgres://h/d", ("postgres", None, "h", 5432, "d", "prefer")),
+        ("postgresql://u@/d?host=/run/pg", ("u", None, "/run/pg", 5432, "d", "prefer")),
+        ("postgresql://u%40x:p%2Fq@h/d?sslmode=require", ("u@x", "p/q", "h", 5432, "d", "require")),
+        (
+            "postgresql://u:p@/d?host=/cloudsql/a:b:c&port=6543",
+            ("u", "p", "/cloudsql/a:b:c", 6543, "d", "prefer"),
+        ),
+        ("postgresql://", ("postgres", None, "127.0.0.1", 5432, "postgres", "prefer")),
+    ],
+)
+def test_a_database_url_is_read(url: str, expected: tuple[object, ...]) -> None:
+    at = database.address(url)
+    assert (at.user, at.password, at.host, at.port, at.database, at.sslmode) == expected
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "h:5432", "postgresql://h:port/d", "/var/run"])
+def test_what_is_no_database_url_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        database.address(url)
+
+
+def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        at = database.address("postgresql://u:secret@h/d?channel_binding=require")
+    assert at == database.address("postgresql://u:secret@h/d")
+    assert "channel_binding" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_no_database_at_all_is_named() -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        database.connect(settings.read({}))
