@@ -74,13 +74,11 @@ def publish(
     from google.api_core.exceptions import GoogleAPIError  # 400 ms: only where it is used
     from google.api_core.retry import Retry
 
-    publisher = _publisher(emulator)
-    patience = Retry(timeout=_SECONDS)
+    publisher, patience, count = _publisher(emulator), Retry(timeout=_SECONDS), 0
     sent = [
         (message, publisher.publish(_topic(project, message), body(message), retry=patience))
         for message in messages
     ]
-    count = 0
     try:
         for message, published in sent:
             published.result(timeout=_SECONDS)
