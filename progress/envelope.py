@@ -36,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     is_replay: bool = False  # the events are ours: their metadata keeps our own marks
 
 
-class Arrival(msgspec.Struct, kw_only=True):
+class Arrival(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A valid event, as `event_store.arrival` has it."""
 
     index: int
@@ -45,11 +45,11 @@ class Arrival(msgspec.Struct, kw_only=True):
     occurred_at: datetime
     data: dict[str, Any]
     metadata: dict[str, Any]
-    learner: str | None
-    session_id: str | None
-    stream_id: str | None
-    message: int = 0
-    n: int = 0
+    learner: str | None = None
+    session_id: str | None = None
+    stream_id: str | None = None
+    message: int = -1
+    n: int = -1
 
 
 class Letter(msgspec.Struct, kw_only=True):
