@@ -41,14 +41,23 @@ behind AS (
         s.realtime,
         max(s.updated_at)                   AS updated_at,
         CAST(sum(waiting.events) AS bigint) AS events,
-        greatest(CAST(extract(epoch FROM CAST(:now AS timestamptz) - min(waiting.since))
+        greatest(CAST(extract(epoch FROM CAST(:now AS timestamptz) - min(oldest.recorded_at))
             AS double precision), 0)        AS seconds
     FROM shards s
     CROSS JOIN LATERAL (
-        SELECT count(*) AS events, min(e.created_at) AS since
+        SELECT count(*) AS events
         FROM events e
-        WHERE (e.shard, e.global_position) > (s.shard, s.position) AND e.shard = s.shard
+        WHERE (e.shard, e.global_position) > (s.shard, s.position)
+          AND (e.shard, e.global_position) < (s.shard + 1, 0)
     ) AS waiting
+    LEFT JOIN LATERAL (
+        SELECT e.created_at AS recorded_at
+        FROM events e
+        WHERE (e.shard, e.global_position) > (s.shard, s.position)
+          AND (e.shard, e.global_position) < (s.shard + 1, 0)
+        ORDER BY e.shard, e.global_position
+        LIMIT 1
+    ) AS oldest ON TRUE
     GROUP BY s.realtime
 )
 SELECT

@@ -128,10 +128,7 @@ DELETE FROM item_stats WHERE user_id = ANY (learners);
 -- Every order is an ascending number, so that one key fits all: microseconds are exact to 2255.
 WITH listed AS (
     SELECT
-        s.*,
-        i.headword,
-        i.level,
-        i.domains,
+        s.item_id,
         CASE CAST(:order_by AS text)
             WHEN 'ACCURACY' THEN CAST(s.correct_answers AS double precision) / nullif(s.answers, 0)
             WHEN 'DUE' THEN CAST(extract(epoch FROM
@@ -141,7 +138,6 @@ WITH listed AS (
                 coalesce(s.reviewed_at, s.last_answered_at))) * 1000000 AS double precision)
         END AS sort_key
     FROM item_stats s
-    LEFT JOIN items i ON i.item_id = s.item_id
     WHERE s.user_id = :user_id
       AND CASE CAST(:filter AS text)
             WHEN 'LEARNING' THEN coalesce(s.interval_days, 0) < 7
@@ -151,11 +147,17 @@ WITH listed AS (
                             <= CAST(:now AS timestamptz)
             ELSE TRUE
           END
-      AND (CAST(:level AS text) IS NULL OR coalesce(i.level, 'UNKNOWN') = :level)
+      AND CASE
+            WHEN CAST(:level AS text) IS NULL THEN TRUE   -- the catalogue is not looked into
+            ELSE :level = coalesce(
+                (SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')
+          END
       AND CASE
             WHEN CAST(:domain AS text) IS NULL THEN TRUE
-            WHEN :domain = 'UNKNOWN' THEN coalesce(cardinality(i.domains), 0) = 0
-            ELSE :domain = ANY (i.domains)
+            WHEN :domain = 'UNKNOWN' THEN NOT EXISTS (
+                SELECT 1 FROM items i WHERE i.item_id = s.item_id AND cardinality(i.domains) > 0)
+            ELSE EXISTS (
+                SELECT 1 FROM items i WHERE i.item_id = s.item_id AND :domain = ANY (i.domains))
           END
 ),
 page AS (
@@ -174,27 +176,29 @@ SELECT
     total.items                                        AS total_count,
     page.sort_key,
     page.item_id,
-    page.headword,
-    coalesce(page.level, 'UNKNOWN')                    AS level,
-    CASE WHEN cardinality(page.domains) > 0 THEN page.domains
+    i.headword,
+    coalesce(i.level, 'UNKNOWN')                       AS level,
+    CASE WHEN cardinality(i.domains) > 0 THEN i.domains
          ELSE ARRAY['UNKNOWN'] END                     AS domains,
-    page.answers,
-    page.correct_answers,
-    CAST(page.correct_answers AS double precision) / nullif(page.answers, 0) AS accuracy_rate,
-    CAST(page.response_ms AS double precision) / nullif(page.answers, 0)     AS average_response_ms,
-    page.first_answered_at,
-    page.first_correct_at,
-    page.last_answered_at,
-    page.interval_days,
-    page.easiness_factor,
-    page.reviewed_at,
-    page.reviewed_at + page.interval_days * INTERVAL '24 hours' AS due_at,
-    page.lapses,
-    CASE WHEN page.interval_days >= 21 THEN 'LONG_TERM'
-         WHEN page.interval_days >= 7 THEN 'SHORT_TERM'
+    s.answers,
+    s.correct_answers,
+    CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
+    CAST(s.response_ms AS double precision) / nullif(s.answers, 0)     AS average_response_ms,
+    s.first_answered_at,
+    s.first_correct_at,
+    s.last_answered_at,
+    s.interval_days,
+    s.easiness_factor,
+    s.reviewed_at,
+    s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS due_at,
+    s.lapses,
+    CASE WHEN s.interval_days >= 21 THEN 'LONG_TERM'
+         WHEN s.interval_days >= 7 THEN 'SHORT_TERM'
          ELSE 'LEARNING' END                           AS mastery
 FROM (SELECT count(*) AS items FROM listed) AS total
 LEFT JOIN page ON TRUE
+LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = page.item_id
+LEFT JOIN items i ON i.item_id = page.item_id
 ORDER BY page.sort_key NULLS LAST, page.item_id;
 
 -- item --
@@ -228,28 +232,28 @@ WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
 
 -- forecast --
 -- How many items fall due on each local day from today. What is overdue counts today; an archived
--- item is not due. No day is longer than two, wherever the learner flies.
+-- item is not due. Wherever the learner flies, the calendar jumps by less than three days.
 WITH today AS (
     SELECT CAST(CAST(:now AS timestamptz) + coalesce((
         SELECT shift FROM segments
-        WHERE user_id = :user_id AND starts_at <= :now
-        ORDER BY starts_at DESC LIMIT 1), INTERVAL '0 hours') AS date) AS day
+        WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now
+    ), INTERVAL '0 hours') AS date) AS day
 ),
 due AS (
     SELECT s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS at
     FROM item_stats s
     WHERE s.user_id = :user_id
       AND s.reviewed_at + s.interval_days * INTERVAL '24 hours'
-          < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 2) * INTERVAL '24 hours'
+          < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
       AND NOT EXISTS (
           SELECT 1 FROM items i WHERE i.item_id = s.item_id AND NOT i.in_catalogue)
 ),
 shifts AS (
-    SELECT * FROM (
-        SELECT starts_at, shift, lead(starts_at, 1, 'infinity') OVER (ORDER BY starts_at) AS ends_at
-        FROM segments
-        WHERE user_id = :user_id) AS all_of_them
-    WHERE ends_at > :now
+    SELECT starts_at, ends_at, shift
+    FROM segments
+    WHERE user_id = :user_id
+      AND starts_at < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
+      AND ends_at > :now
 ),
 falling AS (
     SELECT CASE

@@ -53,9 +53,13 @@ SELECT user_id, starts_at, lead(starts_at, 1, 'infinity') OVER (PARTITION BY use
 FROM compared
 WHERE before IS DISTINCT FROM (timezone, day_start);
 
--- The segments of constant shift: local day of t = date(t + the shift of the last that starts by t).
+-- The segments of constant shift: local day of t = date(t + the shift of the one that t lies in).
 CREATE VIEW segments AS
-SELECT z.user_id, greatest(z.starts_at, r.starts_at) AS starts_at, r.utc_offset - z.day_start AS shift
+SELECT
+    z.user_id,
+    greatest(z.starts_at, r.starts_at) AS starts_at,
+    least(z.ends_at, r.ends_at)        AS ends_at,   -- exclusive
+    r.utc_offset - z.day_start         AS shift
 FROM zones_in_force z
 JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at < z.ends_at AND r.ends_at > z.starts_at;
 

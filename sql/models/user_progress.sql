@@ -72,8 +72,8 @@ DELETE FROM user_progress WHERE user_id = ANY (learners);
 WITH today AS (
     SELECT CAST(CAST(:now AS timestamptz) + coalesce((
         SELECT shift FROM segments
-        WHERE user_id = :user_id AND starts_at <= :now
-        ORDER BY starts_at DESC LIMIT 1), INTERVAL '0 hours') AS date) AS day
+        WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now
+    ), INTERVAL '0 hours') AS date) AS day
 )
 SELECT
     p.user_id,
