@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import issuing
@@ -106,7 +106,7 @@ def with_other_claims_under_the_signature() -> str:
     return f"{header}.{part(issuing.claims('bob'))}.{signature}"
 
 
-BAD = {
+BAD: dict[str, Callable[[], str]] = {
     "alg none": with_algorithm_none,
     "HS256 signed with the public key": signed_with_the_public_key,
     "another key": with_another_keys_signature,
@@ -249,7 +249,7 @@ def test_only_a_role_opens_anothers_data() -> None:
         Caller("ann", "learner").learner("bob")
 
 
-REAL = {"auth_issuer": "https://login.company.com", "auth_audience": "progress"}
+REAL: dict[str, Any] = {"auth_issuer": "https://login.company.com", "auth_audience": "progress"}
 KEYS = "https://login.company.com/jwks"
 
 
@@ -280,6 +280,7 @@ def test_firebase_is_the_default_and_any_other_issuer_says_where_its_keys_are() 
     assert firebase.jwks_url.startswith("https://www.googleapis.com/")
     other = auth.issuer(Settings(auth_jwks_url=KEYS, **REAL))
     assert (other.name, other.jwks_url) == (REAL["auth_issuer"], KEYS)
-    for given in ({}, REAL, {**REAL, "auth_jwks_url": "file:///keys"}):
+    nothing: dict[str, Any] = {}
+    for given in (nothing, REAL, {**REAL, "auth_jwks_url": "file:///keys"}):
         with pytest.raises(SettingsError):
             auth.issuer(Settings(**given))

@@ -166,7 +166,7 @@ def test_introspection_and_graphiql_are_for_development(aloof: Api) -> None:
     assert "errors" not in api.read(sent(aloof, SCHEMA))
     page = aloof.request("GET", "/graphql", b"", {"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
-    assert b"graphiql" in page.body.lower()
+    assert b"graphiql" in bytes(page.body).lower()
     with api.served(NOWHERE, graphql_introspection=False) as closed:
         (fault, *_) = api.read(sent(closed, SCHEMA))["errors"]
         assert fault["extensions"]["code"] == "BAD_USER_INPUT"
