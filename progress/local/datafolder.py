@@ -43,6 +43,10 @@ class DataFolder:
     def key(self) -> Path:
         return self.path / "development-key.pem"
 
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
     def log(self, part: str) -> Path:
         return self.path / "logs" / f"{part}.log"
 
@@ -108,7 +112,7 @@ def held(folder: DataFolder, *, seconds: float = 0.0) -> Iterator[bool]:
 
     It is asked for again for so many `seconds`: `is_held` holds it for an instant.
     """
-    with (folder.path / "lock").open("wb") as file:
+    with folder.lock.open("wb") as file:
 
         def free() -> bool:
             try:
@@ -127,7 +131,7 @@ def held(folder: DataFolder, *, seconds: float = 0.0) -> Iterator[bool]:
 
 def is_held(folder: DataFolder) -> bool:
     """Whether a stack runs on this folder."""
-    if not (folder.path / "lock").exists():
+    if not folder.lock.exists():
         return False
     with held(folder) as free:
         return not free

@@ -122,7 +122,9 @@ def running(folder: DataFolder) -> State:
 
 def pids(state: State) -> dict[str, list[int]]:
     """The numbers of the processes that run now, by the names of the parts."""
-    present = {name: processes.family(process) for name, process in state.processes.items()}
+    found = {name: processes.family(process) for name, process in state.processes.items()}
+    # What runs to an end, like the batch job, is named while it does.
+    present = {name: ids for name, ids in found.items() if ids or name in state.answering}
     return present | {"supervisor": [state.supervisor.pid]}
 
 

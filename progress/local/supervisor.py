@@ -179,8 +179,9 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
     )
     run = asyncio.create_task(_run(supervisor, stack, folder))
     until = asyncio.create_task(stopping.wait())
+    removed = asyncio.create_task(_removed(folder))
     try:
-        await asyncio.wait({run, until}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({run, until, removed}, return_when=asyncio.FIRST_COMPLETED)
         if run.done():
             await run
     finally:
@@ -188,6 +189,13 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
         await asyncio.gather(run, return_exceptions=True)
         door.close()
         await supervisor.stop()
+
+
+async def _removed(folder: DataFolder) -> None:
+    """Until somebody deletes the data folder: nobody could ask this stack to stop then."""
+    while folder.lock.exists():
+        await asyncio.sleep(1)
+    log.warning("the data folder is gone: stopping")
 
 
 def sweep(folder: DataFolder) -> None:
