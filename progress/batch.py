@@ -4,7 +4,6 @@ A run replays the dead letters whose time has come, folds the shards whose wake-
 brings weekly_stats, domain_stats and level_stats up to what changed since the last run.
 """
 
-import logging
 from dataclasses import dataclass
 
 import pg8000.exceptions
@@ -12,8 +11,6 @@ import pg8000.exceptions
 from progress import database, deadletters, projections, statements
 from progress.database import Connection
 from progress.errors import ProjectionError, Unavailable
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,13 +25,15 @@ class Report:
 def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Report:
     """One task's share of a run: the learners of every `task_count`th shard.
 
+    Lost wake-ups are anyone's: shards that another task folds at the moment are passed over.
+
     Raises Unavailable or ProjectionError; what was done before stays done.
     """
     projector = projections.Projector(connection)
     shards = [shard for shard in projections.SHARDS if shard % task_count == task_index]
     try:
         replayed = deadletters.replay_due(connection) if task_index == 0 else 0
-        swept = sum(projector.catch_up(s) for s in projector.waiting() if s in shards)
+        swept = projector.catch_up_all()
         return Report(replayed, swept, fold(connection, shards))
     except (OSError, pg8000.exceptions.Error) as fault:
         if database.is_passing(fault):

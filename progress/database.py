@@ -159,3 +159,9 @@ def sqlstate(fault: pg8000.exceptions.DatabaseError) -> str:
     """The five characters by which PostgreSQL names an error; empty where it gave none."""
     details: Any = fault.args[0] if fault.args else None
     return str(details.get("C", "")) if isinstance(details, dict) else ""
+
+
+def message(fault: pg8000.exceptions.DatabaseError) -> str:
+    """What PostgreSQL says of an error, in one sentence."""
+    details: Any = fault.args[0] if fault.args else None
+    return str(details.get("M", fault)) if isinstance(details, dict) else str(fault)

@@ -58,8 +58,8 @@ def create(connection: Connection, schema: str | None = None) -> bool:
         return False
     connection.run("BEGIN")
     try:
+        connection.run(f"CREATE SCHEMA {identifier(schema)} AUTHORIZATION progress_project")
         connection.run("SET LOCAL ROLE progress_project")
-        connection.run(f"CREATE SCHEMA {identifier(schema)}")
         search(connection, schema)
         for statement in _definitions():
             connection.run(statement)
@@ -78,7 +78,9 @@ def search(connection: Connection, schema: str | None = None) -> None:
 
 
 def prepare_window(connection: Connection) -> None:
-    """Give the connection the temporary tables that a fold works on; once for a connection."""
+    """Give the connection the temporary tables that a fold works on, unless it has them."""
+    if connection.run(statements.blocks("models/fold")["prepared"])[0][0]:
+        return
     for name in (*REALTIME, *BATCH, *DRIVERS):
         for statement in _statements(_block(name, "window")):
             connection.run(statement)

@@ -6,16 +6,13 @@ looks once more after it has let go.
 """
 
 import contextlib
-import logging
 from typing import Any
 
 import pg8000.exceptions
 
-from progress import database, models, statements
+from progress import database, logs, models, statements
 from progress.database import Connection
 from progress.errors import CheckpointError, ProjectionError, Unavailable
-
-log = logging.getLogger(__name__)
 
 SHARDS = range(16)
 WINDOW = 1_000
@@ -49,6 +46,10 @@ class Projector:
             if folded < limit and shard not in self.waiting():
                 return total
 
+    def fold_again(self, position: int) -> None:
+        """Fold an event that was set aside and counts again; within the caller's transaction."""
+        self.connection.run(statements.blocks("models/fold")["again"], position=position)
+
     def close(self) -> None:
         """Give the connection up; it may be broken already."""
         with contextlib.suppress(OSError, pg8000.exceptions.Error):
@@ -70,7 +71,7 @@ class Projector:
             except ProjectionError as fault:
                 if isinstance(fault, CheckpointError):
                     raise
-                log.warning("shard %d: a window of %d failed: %s", shard, at_most, fault)
+                logs.write("WARNING", f"shard {shard}: a window of {at_most} failed: {fault}")
                 if at_most == 1:
                     self._set_aside(shard, str(fault))
                 at_most = max(1, at_most // 2)
@@ -83,7 +84,7 @@ class Projector:
     def _set_aside(self, shard: int, error: str) -> None:
         block = statements.blocks("models/fold")["set_aside"]
         self.connection.run(block, shard=shard, error=error)
-        log.error("shard %d: an event was set aside as poisoned: %s", shard, error)
+        logs.write("ERROR", f"shard {shard}: an event was set aside as poisoned: {error}")
 
     def _run(self, statement: database.Statement, **values: object) -> list[list[Any]]:
         try:
@@ -98,6 +99,6 @@ def _translated(fault: Exception) -> Exception:
         return Unavailable(f"the database did not answer: {fault}")
     if isinstance(fault, pg8000.exceptions.DatabaseError):
         if database.sqlstate(fault) == _CHECKPOINT_AHEAD:
-            return CheckpointError(f"{fault}: rebuild the projections")
-        return ProjectionError(str(fault))
+            return CheckpointError(f"{database.message(fault)}: rebuild the projections")
+        return ProjectionError(database.message(fault))
     return fault

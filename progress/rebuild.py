@@ -3,7 +3,6 @@
 Events keep arriving and readers keep reading meanwhile: they see the old rows, then the new ones.
 """
 
-import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -13,12 +12,10 @@ from typing import TypeVar
 import pg8000.exceptions
 from pg8000.native import identifier
 
-from progress import batch, database, models, projections, statements
+from progress import batch, database, logs, models, projections, statements
 from progress.database import Connection
 from progress.errors import ProjectionError
 from progress.projections import Projector
-
-log = logging.getLogger(__name__)
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
@@ -47,6 +44,7 @@ def run(connect: Connect, *, workers: int = 2, on_progress: Progress | None = No
             _drop(connection, _retired())
         finally:
             _drop(connection, building)
+            connection.run(_block("unlock"))
     finally:
         connection.close()
     return folded
@@ -100,7 +98,7 @@ def _past(projector: Projector, shard: int) -> int:
     try:
         return projector.window(shard, _WHOLE_SHARD) or 0
     except ProjectionError as fault:
-        log.warning("shard %d is folded in small windows: %s", shard, fault)
+        logs.write("WARNING", f"shard {shard} is folded in small windows: {fault}")
         return 0
 
 

@@ -66,9 +66,8 @@ SELECT event_id, event_type, event_data, occurred_at, created_at,
 FROM event_store.events
 WHERE global_position NOT IN (SELECT global_position FROM event_store.poisoned);
 
--- left_over --
-SELECT (SELECT count(*) FROM event_store.poisoned) AS poisoned,
-    (SELECT count(*) FROM event_store.dead_letters) AS dead_letters;
+-- pending --
+SELECT count(*) FROM event_store.pending;
 
 -- tables --
 SELECT tablename,
@@ -87,3 +86,37 @@ SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = :pid;
 
 -- lives --
 SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = :pid;
+
+-- pid --
+SELECT pg_backend_pid();
+
+-- shard --
+SELECT event_store.shard_of('learner-' || CAST(:user AS text));
+
+-- poison --
+-- No valid event makes a fold fail, so one is spoilt behind the store's back.
+UPDATE event_store.events SET event_data = event_data || '{"response_time_ms": "soon"}'
+WHERE global_position = (
+    SELECT min(global_position) FROM event_store.events
+    WHERE stream_id = 'learner-' || CAST(:user AS text) AND event_type = 'CorrectAnswerGiven')
+RETURNING global_position;
+
+-- mend --
+UPDATE event_store.events SET event_data = event_data || '{"response_time_ms": 500}'
+WHERE event_data ->> 'response_time_ms' = 'soon'
+RETURNING global_position;
+
+-- poisoned --
+SELECT global_position FROM event_store.poisoned;
+
+-- head --
+SELECT coalesce(max(global_position), 0) FROM event_store.events;
+
+-- answered --
+SELECT sum(answers) FROM user_progress;
+
+-- schemas --
+SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%';
+
+-- keys --
+SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY indexdef;

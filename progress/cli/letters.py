@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from progress import deadletters, rebuild
+from progress import deadletters, replays
 from progress.cli import places
 from progress.errors import EventStoreError
 
@@ -56,24 +56,11 @@ def show(number: Number) -> None:
 def replay(number: Number) -> None:
     """Read the letter by today's rules, and append what it holds."""
     connection = places.connect()
-    try:
-        if deadletters.show(connection, number).kind == "poisoned":
-            _take_back(number)
-        elif reason := deadletters.replay(connection, number):
-            raise EventStoreError(f"dead letter {number} stays: {reason}")
-    finally:
-        connection.close()
-    typer.echo(f"Dead letter {number} is replayed.")
-
-
-def _take_back(number: int) -> None:
-    """Let a poisoned event count again: every fold is made anew with it."""
-    connection = places.connect()
-    taken = deadletters.take_back(connection, number)
+    reason = replays.replay(connection, number)
     connection.close()
-    if taken is None:
-        raise EventStoreError(f"the event of dead letter {number} was taken back before")
-    rebuild.run(places.connect)
+    if reason:
+        raise EventStoreError(f"dead letter {number} stays: {reason}")
+    typer.echo(f"Dead letter {number} is replayed.")
 
 
 @_letters.command()

@@ -84,6 +84,20 @@ BEGIN
 END
 $fold$;
 
+-- Folds all that a learner did, up to the end of the window, from nothing.
+CREATE FUNCTION refold(learner text, window_shard smallint, window_start bigint, window_end bigint) RETURNS void
+LANGUAGE plpgsql AS $fold$
+BEGIN
+    PERFORM forget(ARRAY[learner]);
+    INSERT INTO window_events
+    SELECT kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, response_ms,
+        interval_days, easiness_factor, score, duration_seconds
+    FROM facts
+    WHERE stream_id = 'learner-' || learner AND global_position <= window_end;
+    PERFORM fold_facts(window_shard, window_start, window_end, false, false);
+END
+$fold$;
+
 -- Folds the next window of at most `at_most` events. Returns how many they were; null where another worker
 -- has the shard.
 CREATE FUNCTION fold_window(window_shard smallint, at_most int) RETURNS int LANGUAGE plpgsql
@@ -102,7 +116,6 @@ DECLARE
     rare          bigint[];    -- positions of events that may change more than their own moment
     has_catalogue boolean;
     moves_at      bigint;
-    refolded      text;
 BEGIN
     -- A statement of its own: what follows must see all that the last holder has committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
@@ -150,18 +163,44 @@ BEGIN
           AND (shard, global_position) <= (window_shard, window_end);
         PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, has_catalogue);
     ELSE
-        SELECT user_id INTO STRICT refolded FROM preference_facts WHERE global_position = moves_at;
-        PERFORM forget(ARRAY[refolded]);
-        INSERT INTO window_events
-        SELECT kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, response_ms,
-            interval_days, easiness_factor, score, duration_seconds
-        FROM facts
-        WHERE stream_id = 'learner-' || refolded AND global_position <= window_end;
-        PERFORM fold_facts(window_shard, window_start, window_end, false, false);
+        PERFORM refold(user_id, window_shard, window_start, window_end)
+        FROM preference_facts
+        WHERE global_position = moves_at;
     END IF;
 
     UPDATE checkpoints SET position = window_end, updated_at = recorded_at WHERE shard = window_shard;
     RETURN window_count;
+END
+$fold$;
+
+-- Folds an event that was set aside and counts again now. The batch job goes back to it, too.
+CREATE FUNCTION fold_again(at bigint) RETURNS void LANGUAGE plpgsql
+    SET enable_seqscan = off
+    SET random_page_cost = 0
+    SET jit = off
+AS $fold$
+DECLARE
+    window_shard smallint;
+    stream       text;
+    reached      bigint;
+BEGIN
+    SELECT e.shard, e.stream_id INTO STRICT window_shard, stream
+    FROM event_store.events e
+    WHERE e.global_position = at;
+    PERFORM pg_advisory_xact_lock(hashtext(current_schema()), window_shard);
+    PERFORM clear_window();
+    SELECT position INTO STRICT reached FROM checkpoints WHERE shard = window_shard;
+    IF at > reached THEN
+        RETURN;
+    END IF;
+    IF stream LIKE 'learner-%' THEN
+        PERFORM fold_deletions(ARRAY[at]);
+        PERFORM fold_preferences(ARRAY[at], true);
+        PERFORM refold(substr(stream, 9), window_shard, reached, reached);
+    ELSE
+        PERFORM fold_facts(window_shard, at - 1, at, true, true);
+    END IF;
+    UPDATE batch_checkpoints SET position = least(position, at - 1), catalogue_position = least(catalogue_position, at - 1);
 END
 $fold$;
 
@@ -176,8 +215,14 @@ BEGIN
 END
 $check$;
 
+-- prepared --
+SELECT to_regclass('pg_temp.window_facts') IS NOT NULL;
+
 -- one --
 SELECT fold_window(:shard, :at_most);
+
+-- again --
+SELECT fold_again(:position);
 
 -- waiting --
 -- Shards with events that are not folded yet.

@@ -1,0 +1,30 @@
+"""A dead letter once more, after what was wrong with it has been mended."""
+
+import pg8000.exceptions
+
+from progress import database, deadletters
+from progress.database import Connection
+from progress.errors import Unavailable
+from progress.projections import Projector
+
+
+def replay(connection: Connection, letter_id: int) -> str | None:
+    """Append what the letter holds or, of a `poisoned` one, fold it; None, or why that failed.
+
+    As idempotent as delivery. Raises EventStoreError where there is no such letter.
+    """
+    if deadletters.show(connection, letter_id).kind != "poisoned":
+        return deadletters.replay(connection, letter_id)
+    projector = Projector(connection)
+    connection.run("BEGIN")
+    try:
+        position = deadletters.take_back(connection, letter_id)
+        if position is not None:
+            projector.fold_again(position)
+        connection.run("COMMIT")
+    except pg8000.exceptions.DatabaseError as fault:
+        if database.is_passing(fault):
+            raise Unavailable(f"the database did not answer: {fault}") from fault
+        connection.run("ROLLBACK")
+        return f"it fails still: {database.message(fault)}"
+    return None

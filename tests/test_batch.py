@@ -1,0 +1,105 @@
+"""The batch job: what wake-ups missed, what came due, and one run at a time."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import lessons
+import pytest
+import rows
+from conftest import Store
+from stage import append, connect
+
+from progress import batch, deadletters
+from progress.database import Connection
+from progress.projections import Projector
+
+JOB = Path(__file__).parent.parent / "jobs/batch_aggregates/main.py"
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = connect(store.url)
+    yield made
+    made.close()
+
+
+def test_a_run_folds_the_shards_whose_wake_up_was_lost(connection: Connection) -> None:
+    lessons.teach(connection, "ann", "ben", "cyd")
+    report = batch.run(connection)
+    assert report.learners == 3
+    assert report.swept == rows.ask(connection, "head")
+    assert not lessons.wrong(connection)
+
+
+def test_a_second_run_finds_nothing_new(connection: Connection) -> None:
+    lessons.teach(connection, "ann", "ben")
+    batch.run(connection)
+    assert batch.run(connection) == batch.Report(replayed=0, swept=0, learners=0)
+
+
+def test_tasks_share_the_learners(connection: Connection) -> None:
+    users = [f"u{n}" for n in range(20)]
+    lessons.teach(connection, *users, lessons=1)
+    shares = [batch.run(connection, task, 3).learners or 0 for task in range(3)]
+    assert sum(shares) == len(users)
+    assert all(shares)
+    assert not lessons.wrong(connection)
+
+
+def test_the_loser_of_two_runs_says_so_and_changes_nothing(
+    store: Store, connection: Connection
+) -> None:
+    lessons.teach(connection, "ann")
+    winner = connect(store.url)
+    winner.run("BEGIN")
+    Projector(winner)
+    batch.fold(winner, [3])
+    assert batch.run(connection).learners is None
+    winner.run("ROLLBACK")
+    winner.close()
+    assert batch.run(connection).learners == 1
+
+
+def test_an_item_on_another_level_moves_for_every_learner(connection: Connection) -> None:
+    users = [f"u{n}" for n in range(20)]
+    lessons.teach(connection, *users)
+    batch.run(connection)
+    append(connection, [lessons.word("i1", "C2", at=lessons.BEGIN + timedelta(days=1))])
+    assert batch.run(connection).learners == len(users)
+    assert not lessons.wrong(connection)
+
+
+def test_an_event_of_the_future_is_appended_once_it_is_due(connection: Connection) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
+    append(connection, [lessons.word("i1", at=soon)])
+    assert [letter.kind for letter in deadletters.list_letters(connection)] == ["future"]
+    while not batch.run(connection).replayed:
+        pass  # a second at most
+    assert not deadletters.list_letters(connection)
+    assert rows.ask(connection, "head") == 1
+    assert not lessons.wrong(connection)
+
+
+def test_the_job_as_cloud_run_starts_it(store: Store, connection: Connection) -> None:
+    lessons.teach(connection, "ann")
+    environment = {**os.environ, "DATABASE_URL": store.url, "ENVIRONMENT": "development"}
+    ran = subprocess.run(
+        [sys.executable, JOB], env=environment, capture_output=True, text=True, check=True
+    )
+    said = json.loads(ran.stdout)
+    assert (said["severity"], said["learners"]) == ("INFO", 1)
+    assert not lessons.wrong(connection)
+
+
+def test_the_job_without_its_database_says_what_is_wrong() -> None:
+    environment = {**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    ran = subprocess.run(
+        [sys.executable, JOB], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert "the batch run failed: no connection" in json.loads(ran.stdout)["message"]

@@ -1,0 +1,81 @@
+"""The realtime projections: no lost wake-up, one worker a shard, a poisoned event set aside."""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import lessons
+import pytest
+import rows
+from conftest import Store
+from stage import append, connect
+
+from progress import batch, deadletters, projections, replays
+from progress.database import Connection
+from progress.errors import CheckpointError
+from progress.projections import Projector
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = connect(store.url)
+    made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")  # to spoil an event
+    yield made
+    made.close()
+
+
+def test_a_wake_up_that_finds_its_shard_busy_answers_at_once_and_is_not_lost(
+    store: Store, connection: Connection
+) -> None:
+    lessons.teach(connection, "ann", lessons=1)
+    shard = rows.ask(connection, "shard", user="ann")
+    connections = [connect(store.url) for _ in range(3)]
+    holder, waker, locker = (Projector(c) for c in connections)
+    locker.connection.run("BEGIN")
+    locker.connection.run("LOCK TABLE daily_stats IN SHARE MODE")
+    pid = rows.ask(holder.connection, "pid")
+    with contextlib.ExitStack() as ending:
+        for opened in connections:
+            ending.callback(opened.close)
+        pool = ending.enter_context(ThreadPoolExecutor(1))
+        holding = pool.submit(holder.catch_up, shard)
+        while not rows.ask(connection, "waits", pid=pid):
+            pass  # the holder is in the middle of its window
+        append(connection, lessons.lesson("ann", 1))
+        assert waker.catch_up(shard) == 0
+        locker.connection.run("ROLLBACK")
+        assert holding.result() == len(lessons.lesson("ann", 0)) + len(lessons.lesson("ann", 1))
+    projections.Projector(connection).catch_up_all()
+    batch.fold(connection, list(projections.SHARDS))
+    assert not lessons.wrong(connection)
+
+
+def test_a_poisoned_event_is_set_aside_and_its_shard_goes_on(connection: Connection) -> None:
+    lessons.teach(connection, "ann", "ben")
+    poisoned = rows.ask(connection, "poison", user="ann")
+    projector = Projector(connection)
+    projector.catch_up_all()
+    batch.fold(connection, list(projections.SHARDS))
+    assert [letter.kind for letter in deadletters.list_letters(connection)] == ["poisoned"]
+    assert rows.ask(connection, "poisoned") == poisoned
+    assert not lessons.wrong(connection)
+
+
+def test_a_poisoned_event_counts_again_once_its_letter_is_replayed(connection: Connection) -> None:
+    lessons.teach(connection, "ann")
+    rows.ask(connection, "poison", user="ann")
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(projections.SHARDS))
+    letter = deadletters.list_letters(connection)[0].letter_id
+    assert "it fails still" in str(replays.replay(connection, letter))
+    rows.ask(connection, "mend")
+    assert replays.replay(connection, letter) is None
+    batch.fold(connection, list(projections.SHARDS))
+    assert not lessons.wrong(connection)
+    assert rows.ask(connection, "poisoned") is None
+
+
+def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection) -> None:
+    connection.run("UPDATE checkpoints SET position = 5 WHERE shard = 3")
+    with pytest.raises(CheckpointError, match="the log ends at 0: rebuild"):
+        Projector(connection).catch_up(3)

@@ -1,0 +1,128 @@
+"""A rebuild: beside the live rows, swapped at once, without a trace when it is interrupted."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import lessons
+import pytest
+import rows
+from conftest import Store
+from stage import append, connect
+
+from progress import batch, database, deadletters, models, rebuild
+from progress.database import Connection
+from progress.errors import ProjectionError
+from progress.projections import SHARDS, Projector
+
+USERS = [f"u{n}" for n in range(8)]
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = connect(store.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def taught(connection: Connection) -> Connection:
+    """A store with learners, folded."""
+    lessons.teach(connection, *USERS)
+    batch.run(connection)
+    return connection
+
+
+def test_readers_see_old_rows_or_new_ones_while_events_keep_arriving(
+    store: Store, taught: Connection
+) -> None:
+    before = rows.ask(taught, "answered")
+    done = threading.Event()
+
+    def write() -> None:
+        connection = connect(store.url)
+        projector = Projector(connection)
+        for number in range(4, 40):
+            append(connection, lessons.lesson(USERS[number % 8], number))
+            projector.catch_up_all()
+            if done.is_set():
+                break
+        connection.close()
+
+    def read() -> None:
+        reader, seen = connect(store.url), before
+        while not done.is_set():
+            now = rows.ask(reader, "answered")
+            assert now >= seen, "a reader saw older rows after newer ones"
+            seen = now
+        reader.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(write), pool.submit(read)]
+        try:
+            for _ in range(2):
+                rebuild.run(lambda: database.connect(store.url))
+        finally:
+            done.set()
+        for thread in running:
+            thread.result()
+    batch.run(taught)
+    assert rows.ask(taught, "answered") > before
+    assert not lessons.wrong(taught)
+
+
+def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
+    store: Store, taught: Connection
+) -> None:
+    def interrupt(folded: int, total: int) -> None:
+        if folded:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild.run(lambda: database.connect(store.url), on_progress=interrupt)
+    assert rows.ask(taught, "schemas") == 1
+    assert rebuild.run(lambda: database.connect(store.url)) == rows.ask(taught, "head")
+    assert rows.ask(taught, "schemas") == 1
+    assert not lessons.wrong(taught)
+
+
+def test_what_a_killed_rebuild_left_is_gone_after_the_next(
+    store: Store, taught: Connection
+) -> None:
+    models.create(taught, f"{models.schema_name()}_building")
+    models.search(taught)
+    rebuild.run(lambda: database.connect(store.url))
+    assert rows.ask(taught, "schemas") == 1
+    assert not lessons.wrong(taught)
+
+
+def test_only_one_rebuild_runs(store: Store, taught: Connection) -> None:
+    taught.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
+    with pytest.raises(ProjectionError, match="another rebuild is running"):
+        rebuild.run(lambda: database.connect(store.url))
+
+
+def test_a_rebuild_sets_aside_what_fails(store: Store, taught: Connection) -> None:
+    taught.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    rows.ask(taught, "poison", user="u1")
+    rebuild.run(lambda: database.connect(store.url))
+    assert [letter.kind for letter in deadletters.list_letters(taught)] == ["poisoned"]
+    batch.run(taught)
+    assert not lessons.wrong(taught)
+
+
+def test_a_missing_schema_is_built_from_the_log(store: Store, taught: Connection) -> None:
+    models.drop(taught, models.schema_name())
+    assert rebuild.ensure(lambda: database.connect(store.url))
+    assert not lessons.wrong(taught)
+    assert not rebuild.ensure(lambda: database.connect(store.url))
+
+
+def test_the_keys_are_those_of_a_schema_that_was_never_rebuilt(
+    store: Store, taught: Connection
+) -> None:
+    before = rows.read(taught, "keys")
+    rebuild.run(lambda: database.connect(store.url))
+    assert rows.read(taught, "keys") == before
+    Projector(taught).catch_up_all()
+    batch.fold(taught, list(SHARDS))
