@@ -157,9 +157,9 @@ def _elements_with_care(payload: bytes) -> list[bytes]:
                     skeleton += [payload[since:start], b"[%d]" % len(inner)]
                     since = token.end()
                     inner.append(payload[start:since])
-    outer = _parsed(b"".join([*skeleton, payload[since:]]))
-    if depth or type(outer) is not list:
+    if depth:
         raise NotJson("expected JSON, found brackets that do not match")
+    outer = _parsed(b"".join([*skeleton, payload[since:]]))
     for part in inner:
         decode(part)
     return [inner[held[0]] if type(held) is list else json.dumps(held).encode() for held in outer]
