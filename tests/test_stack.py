@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from progress import settings
-from progress.local import ports, readiness
+from progress.local import datafolder, ports, readiness
 
 PARTS = {"postgres", "valkey", "pubsub", "ingest", "project", "query", "supervisor"}
 
@@ -181,16 +181,25 @@ def test_a_stack_whose_supervisor_was_killed_starts_again(stack: Stack) -> None:
 
 
 def test_a_stack_in_the_foreground_ends_with_its_command(stack: Stack) -> None:
+    # In a folder deeper than the name of a socket may be long.
+    deep = Stack(stack.folder.joinpath(*["deep"] * 30), stack.port)
     command = subprocess.Popen(
-        [sys.executable, "-m", "progress.cli", "up", "--standin", "--port", str(stack.port)],
-        env=settings.inherited(PROGRESS_DATA_DIR=str(stack.folder)),
+        [sys.executable, "-m", "progress.cli", "up", "--standin", "--port", str(deep.port)],
+        env=settings.inherited(PROGRESS_DATA_DIR=str(deep.folder)),
         stdout=subprocess.DEVNULL,
     )
-    readiness.wait(lambda: stack.run("env").returncode == 0, "the stack")
-    pids = stack.env()["pids"]
-    command.send_signal(signal.SIGINT)
-    assert command.wait(30) == 0
-    assert gone(pids)
+    try:
+        folder = datafolder.DataFolder(deep.folder)
+        readiness.wait(lambda: (now := folder.state()) is not None and now.phase == "ready", "it")
+        pids = deep.env()["pids"]
+        assert deep.run("status").returncode == 0
+        command.send_signal(signal.SIGINT)
+        assert command.wait(30) == 0
+        assert gone(pids)
+    finally:
+        command.kill()
+        command.wait()
+        deep.run("down")
 
 
 def test_a_taken_port_is_named(stack: Stack) -> None:
@@ -236,16 +245,6 @@ def test_a_full_disk_is_named(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> 
         failed(stack.up(), str(stack.folder), "is full")
     finally:
         subprocess.run(["umount", stack.folder], check=True)
-
-
-def test_a_folder_deeper_than_a_socket_s_name_may_be_long(stack: Stack) -> None:
-    deep = Stack(stack.folder.joinpath(*["deep"] * 30), stack.port)
-    try:
-        started = deep.up()
-        assert started.returncode == 0, started.stderr
-        assert deep.run("status").returncode == 0
-    finally:
-        deep.run("down")
 
 
 def test_a_token_is_alone_on_the_output_and_good_for_its_user(stack: Stack) -> None:

@@ -16,6 +16,7 @@ from progress.local.processes import Process
 
 VERSION = 1  # of what is in the folder; a stack does not touch a folder of a newer one
 
+_LONGEST_LOG = 10 * 2**20  # bytes; a longer one is put aside when the stack starts
 _NEEDED = 200 * 2**20  # bytes: a new database with its write-ahead log, and some room
 
 
@@ -80,6 +81,9 @@ def make_usable(folder: DataFolder) -> None:
             f"cannot write to the data folder {folder.path}: {fault.strerror}; "
             "make room or rights there, or set PROGRESS_DATA_DIR to another"
         ) from None
+    for log in (folder.path / "logs").glob("*.log"):
+        if log.stat().st_size > _LONGEST_LOG:
+            log.replace(log.with_suffix(".log.old"))
     free = shutil.disk_usage(folder.path).free
     if free < _NEEDED:
         raise StackError(

@@ -46,22 +46,14 @@ def draw(folder: DataFolder, port: int, given: Settings, *, standin: bool) -> Pl
         parts.function("project", at["project"], told["project"]),
         parts.function("query", port, told["query"], ready="/health"),
     ]
-    if not given.pubsub_emulator_host:
-        found = None if standin else emulator.find()
-        if found:
-            beside.append(parts.emulator(found, at["pubsub"], topology))
-        else:
-            owner = common | {"DATABASE_URL": where["database_url"]}
-            above.append(parts.standin(at["pubsub"], owner, topology))
-    return Plan(
-        addresses=where,
-        jwks_port=at["jwks"],
-        server=None if given.database_url else _server(folder),
-        beside=beside,
-        above=above,
-        topology=topology,
-        batch=parts.batch(told["batch"]),
-    )
+    found = None if standin else emulator.find()
+    if found and not given.pubsub_emulator_host:
+        beside.append(parts.emulator(found, at["pubsub"], topology))
+    elif not given.pubsub_emulator_host:
+        owner = common | {"DATABASE_URL": where["database_url"]}
+        above.append(parts.standin(at["pubsub"], owner, topology))
+    server = None if given.database_url else _server(folder)
+    return Plan(where, at["jwks"], server, beside, above, topology, parts.batch(told["batch"]))
 
 
 def prepare(stack: Plan, folder: DataFolder) -> None:

@@ -104,7 +104,11 @@ class Supervisor:
             log.warning("%s ended (%s): starting it again", part.name, code)
             pause = 0.0 if time.monotonic() - began > 5 else min(2 * pause + 0.05, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
-            self._start(part)
+            try:
+                self._start(part)
+            except OSError as fault:  # a full disk, perhaps: it may have room again
+                log.error("%s cannot be started: %s", part.name, fault)
+                continue
             if part.then:
                 self._keep_on(self._set_up_again(part, part.then))
 
