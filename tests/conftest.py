@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import hypothesis
@@ -174,7 +175,7 @@ def served(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> 
     return servers(which)
 
 
-def missing(request: pytest.FixtureRequest, what: str) -> None:
+def missing(request: pytest.FixtureRequest, what: str) -> NoReturn:
     """Skip the test for want of something, or fail it where that was to be there."""
     if what in request.config.getoption("--require"):
         pytest.fail(f"{what} is missing")

@@ -1,0 +1,129 @@
+"""What our stand-in for Pub/Sub promises beyond the contract: nothing is lost when it dies."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import messaging
+import pytest
+from conftest import Server
+from google.pubsub_v1.types import DeadLetterPolicy
+from messaging import Inbox
+
+from progress import settings
+from progress.local import ports, processes, readiness
+
+
+class Standin:
+    """A stand-in on one port and one database, through all its lives."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        self.port = ports.free()
+        self._url, self._log = url, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = processes.start(
+                [sys.executable, "-m", "progress.local.pubsub", str(self.port)],
+                output=output,
+                environment=settings.inherited(DATABASE_URL=self._url),
+            )
+        readiness.wait(lambda: ports.is_listening(self.port), "the stand-in")
+
+    def kill(self) -> None:
+        assert self._process
+        processes.end(self._process, by=signal.SIGKILL, seconds=5)
+
+
+@pytest.fixture
+def standin(served: Server, tmp_path: Path) -> Iterator[Standin]:
+    name = served.store()
+    made = Standin(served.sibling(name), tmp_path / "log")
+    made.start()
+    yield made
+    made.kill()
+    served.drop(name)
+
+
+def ids(bodies: list[dict[str, Any]]) -> set[str]:
+    return {body["message"]["messageId"] for body in bodies}
+
+
+def test_what_was_published_outlives_a_kill(standin: Standin) -> None:
+    port = ports.free()
+    with messaging.clients(f"127.0.0.1:{standin.port}") as pubsub:
+        topic = pubsub.topic()
+        pubsub.subscribe(topic, f"http://127.0.0.1:{port}/")
+        sent = pubsub.publish(topic, *(b"%d" % n for n in range(200)))
+        standin.kill()
+        standin.start()
+        with messaging.inbox(port) as inbox:
+            assert ids(inbox.take(200)) == set(sent)
+            more = pubsub.publish(topic, *(b"%d" % n for n in range(100)))
+            assert ids(inbox.take(100)) == set(more)
+    assert not set(sent) & set(more)
+
+
+def test_a_kill_among_pushes_loses_nothing(standin: Standin) -> None:
+    seen: set[str] = set()
+
+    def enough(inbox: Inbox, sent: set[str]) -> bool:
+        while not inbox.bodies.empty():
+            seen.update(ids(inbox.take(1)))
+        return seen >= sent
+
+    with (
+        messaging.inbox() as inbox,
+        messaging.clients(f"127.0.0.1:{standin.port}") as pubsub,
+    ):
+        topic = pubsub.topic()
+        pubsub.subscribe(topic, inbox.url)
+        sent = set(pubsub.publish(topic, *(b"%d" % n for n in range(500))))
+        for _ in range(2):
+            seen.update(ids(inbox.take(20)))
+            standin.kill()
+            standin.start()
+        readiness.wait(lambda: enough(inbox, sent), "the messages")
+
+
+def test_a_refused_connection_is_no_attempt(standin: Standin) -> None:
+    port = ports.free()
+    with messaging.clients(f"127.0.0.1:{standin.port}") as pubsub:
+        topic, letters = pubsub.topic(), pubsub.topic()
+        policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
+        pubsub.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
+        pubsub.publish(topic, b"patient")
+        # Another subscription of the same pace tells when more than five refusals have been.
+        with messaging.inbox() as pace:
+            pace.answer = lambda _body: 500
+            pubsub.subscribe(other := pubsub.topic(), pace.url)
+            pubsub.publish(other, b"pace")
+            pace.take(8)
+        with messaging.inbox(port) as inbox:
+            assert inbox.take(1)[0]["deliveryAttempt"] == 1
+
+
+def test_attempts_are_counted_through_a_kill(standin: Standin) -> None:
+    with (
+        messaging.inbox() as inbox,
+        messaging.clients(f"127.0.0.1:{standin.port}") as pubsub,
+    ):
+        inbox.answer = lambda _body: 500
+        topic, letters = pubsub.topic(), pubsub.topic()
+        kept = pubsub.subscribe(letters)
+        policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=8)
+        pubsub.subscribe(topic, inbox.url, dead_letter_policy=policy)
+        pubsub.publish(topic, b"bad")
+        before = [body["deliveryAttempt"] for body in inbox.take(4)]
+        standin.kill()
+        standin.start()
+        [letter] = pubsub.pulled(kept, 1)
+        after = [inbox.bodies.get()["deliveryAttempt"] for _ in range(inbox.bodies.qsize())]
+    assert before == [1, 2, 3, 4]
+    assert after[0] in (4, 5)
+    assert after[-1] == 8
+    assert letter.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "8"
