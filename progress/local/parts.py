@@ -91,16 +91,14 @@ def batch(environment: dict[str, str]) -> Part:
     return Part("batch", command, _at_once, environment | _PATH)
 
 
-def function(
-    name: str, port: int, environment: dict[str, str], *, ready: str | None = None
-) -> Part:
+def function(name: str, port: int, environment: dict[str, str], *, ready: str) -> Part:
     """A function in functions-framework; `ready` is the path that says that it is of use."""
     source = ROOT / "functions" / name / "main.py"
     options = ["--target", name, "--source", str(source), "--host", HOST, "--port", str(port)]
     return Part(
         name,
         [sys.executable, "-m", "functions_framework", *options],
-        lambda: _says(port, ready, 200) if ready else _accepts(port),
+        lambda: _says(port, ready, 200),
         # gunicorn's control socket, otherwise one for all of them in the home folder.
         environment | _PATH | {"XDG_RUNTIME_DIR": f"{environment['PROGRESS_DATA_DIR']}/run/{name}"},
     )

@@ -42,8 +42,8 @@ def draw(folder: DataFolder, port: int, given: Settings, *, standin: bool) -> Pl
     topology = parts.topology(where["ingest_url"], where["project_url"], common)
     beside = [] if given.redis_url else [parts.cache(folder, at["valkey"])]
     above = [
-        parts.function("ingest", at["ingest"], told["ingest"]),
-        parts.function("project", at["project"], told["project"]),
+        parts.function("ingest", at["ingest"], told["ingest"], ready="/"),
+        parts.function("project", at["project"], told["project"], ready="/"),
         parts.function("query", port, told["query"], ready="/health"),
     ]
     found = None if standin else emulator.find()
