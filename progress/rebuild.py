@@ -78,10 +78,10 @@ def _fold(connect: Connect, building: str, workers: int, on_progress: Progress |
         first.run(_block("loosen"))
         _side_by_side(projectors, projections.SHARDS, lambda p, shard: count.add(_past(p, shard)))
         _side_by_side(projectors, projectors, lambda p, _: _make_keys(p.connection))
-        _side_by_side(projectors, projections.SHARDS, lambda p, shard: count.add(p.catch_up(shard)))
-        _side_by_side(
-            projectors, projections.SHARDS, lambda p, shard: batch.fold(p.connection, [shard])
-        )
+        count.add(projectors[0].catch_up_all())
+        first.run(_block("measure"))
+        shares = [list(projections.SHARDS)[n::workers] for n in range(workers)]
+        _side_by_side(projectors, shares, lambda p, share: batch.fold(p.connection, share))
     finally:
         for projector in projectors:
             projector.connection.close()

@@ -50,3 +50,7 @@ $loosen$;
 DELETE FROM keys_to_come
 WHERE ctid = (SELECT ctid FROM keys_to_come LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING definition;
+
+-- measure --
+-- The batch folds join whole tables: their plans need to know how large these are.
+ANALYZE item_stats, item_days, daily_stats, items;

@@ -3,15 +3,12 @@
 
 -- window --
 CREATE TEMPORARY TABLE batch_items (item_id text COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE batch_learners (
-    user_id text COLLATE "C" PRIMARY KEY,
-    since   bigint NOT NULL                -- the position that the learner's rows were made at
-) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE batch_learners (user_id text COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
 
 -- functions --
 -- Notes what changed since the last run: the items described anew, the learners of these shards with new
 -- events, and the learners of those items.
-CREATE FUNCTION find_changes(shards smallint[], catalogue_end bigint) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION find_changes(shards smallint[], catalogue_start bigint, catalogue_end bigint) RETURNS void LANGUAGE plpgsql
     SET enable_seqscan = off
     SET enable_bitmapscan = off
     SET random_page_cost = 0   -- what changed is little and new: by index, however large the log
@@ -20,12 +17,17 @@ AS $find$
 BEGIN
     INSERT INTO batch_items
     SELECT DISTINCT f.item_id
-    FROM catalogue_facts f
-    WHERE f.global_position > (SELECT min(b.catalogue_position) FROM batch_checkpoints b WHERE b.shard = ANY (shards))
-      AND f.global_position <= catalogue_end;
+    FROM checkpoints c
+    CROSS JOIN LATERAL (
+        SELECT f.item_id
+        FROM catalogue_facts f
+        WHERE (f.shard, f.global_position) > (c.shard, catalogue_start)
+          AND (f.shard, f.global_position) <= (c.shard, catalogue_end)
+        OFFSET 0
+    ) f;
 
     INSERT INTO batch_learners
-    SELECT DISTINCT substr(e.stream_id, 9), b.position
+    SELECT DISTINCT substr(e.stream_id, 9)
     FROM batch_checkpoints b
     JOIN checkpoints c ON c.shard = b.shard
     CROSS JOIN LATERAL (
@@ -38,11 +40,11 @@ BEGIN
     WHERE b.shard = ANY (shards) AND e.stream_id LIKE 'learner-%';
 
     INSERT INTO batch_learners
-    SELECT DISTINCT s.user_id, b.position
+    SELECT DISTINCT s.user_id
     FROM batch_items i
-    JOIN item_stats s ON s.item_id = i.item_id
-    JOIN batch_checkpoints b ON b.shard = event_store.shard_of('learner-' || s.user_id)
-    WHERE b.shard = ANY (shards)
+    CROSS JOIN LATERAL (SELECT s.user_id FROM item_stats s WHERE s.item_id = i.item_id OFFSET 0) s
+    WHERE catalogue_start > 0              -- else all learners are new
+      AND event_store.shard_of('learner-' || s.user_id) = ANY (shards)
     ON CONFLICT DO NOTHING;
 END
 $find$;
@@ -54,9 +56,10 @@ CREATE FUNCTION fold_batch(shards smallint[]) RETURNS int LANGUAGE plpgsql
     SET jit = off
 AS $fold$
 DECLARE
-    reached       jsonb;    -- shard: how far its learners are folded
-    catalogue_end bigint;   -- up to here the whole log is folded, so the whole catalogue
-    how_many      int;
+    reached         jsonb;    -- shard: how far its learners are folded
+    catalogue_start bigint;
+    catalogue_end   bigint;   -- up to here the whole log is folded, so the whole catalogue
+    how_many        int;
 BEGIN
     IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s) THEN
         RETURN NULL;
@@ -68,7 +71,8 @@ BEGIN
     LEFT JOIN shards_behind n ON n.shard = c.shard
     CROSS JOIN (SELECT coalesce(max(e.global_position), 0) AS head FROM event_store.events e) h;
 
-    PERFORM find_changes(shards, catalogue_end);
+    SELECT min(b.catalogue_position) INTO catalogue_start FROM batch_checkpoints b WHERE b.shard = ANY (shards);
+    PERFORM find_changes(shards, catalogue_start, catalogue_end);
     SELECT count(*) INTO how_many FROM batch_learners;
     IF how_many > 0 OR EXISTS (SELECT FROM batch_items) THEN
         ANALYZE batch_learners;

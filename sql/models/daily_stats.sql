@@ -14,7 +14,6 @@ CREATE TABLE daily_stats (
     items_learned      bigint NOT NULL,
     items_reviewed     bigint NOT NULL,
     new_mastery_count  bigint NOT NULL,
-    changed_position   bigint NOT NULL,    -- the end of the window that changed the row last
     PRIMARY KEY (user_id, day)
 ) WITH (fillfactor = 60);
 
@@ -73,7 +72,7 @@ LEFT JOIN LATERAL (
 
 INSERT INTO daily_stats AS d
 SELECT user_id, day, answers, correct_answers, response_ms, reviews, sessions_completed, study_seconds, scores,
-    items_learned, items_reviewed, new_mastery_count, window_end
+    items_learned, items_reviewed, new_mastery_count
 FROM window_days
 ORDER BY user_id, day
 ON CONFLICT (user_id, day) DO UPDATE SET
@@ -86,8 +85,7 @@ ON CONFLICT (user_id, day) DO UPDATE SET
     scores             = d.scores             + excluded.scores,
     items_learned      = d.items_learned      + excluded.items_learned,
     items_reviewed     = d.items_reviewed     + excluded.items_reviewed,
-    new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count,
-    changed_position   = excluded.changed_position;
+    new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count;
 
 -- A completion that moved away may leave a day with nothing.
 DELETE FROM daily_stats d

@@ -18,7 +18,6 @@ CREATE TABLE weekly_stats (
 );
 
 -- fold --
--- The sums of the changed learners' days; distinct items are counted again only in weeks with a changed day.
 DELETE FROM weekly_stats w
 USING batch_learners b
 WHERE w.user_id = b.user_id
@@ -30,25 +29,26 @@ WITH weeks AS MATERIALIZED (
         sum(d.answers)::bigint AS answers, sum(d.correct_answers)::bigint AS correct_answers,
         sum(d.response_ms)::bigint AS response_ms, sum(d.sessions_completed)::bigint AS sessions_completed,
         sum(d.study_seconds)::bigint AS study_seconds, sum(d.scores)::bigint AS scores,
-        sum(d.items_learned)::bigint AS items_learned, sum(d.new_mastery_count)::bigint AS new_mastery_count,
-        bool_or(d.changed_position > b.since) AS changed
+        sum(d.items_learned)::bigint AS items_learned, sum(d.new_mastery_count)::bigint AS new_mastery_count
     FROM batch_learners b
     JOIN daily_stats d ON d.user_id = b.user_id
     GROUP BY d.user_id, monday
 ), reviewed AS MATERIALIZED (
-    SELECT w.user_id, w.monday, count(DISTINCT d.item_id) AS items_reviewed
-    FROM weeks w
-    JOIN item_days d ON d.user_id = w.user_id AND d.day - (d.day - date '1990-01-01') % 7 = w.monday
-    JOIN item_stats s ON s.user_id = d.user_id AND s.item_id = d.item_id AND d.day > s.first_answered_on
-    WHERE w.changed
-    GROUP BY w.user_id, w.monday
+    SELECT user_id, monday, count(*) AS items_reviewed
+    FROM (
+        SELECT DISTINCT d.user_id, d.item_id, d.day - (d.day - date '1990-01-01') % 7 AS monday
+        FROM batch_learners b
+        JOIN item_days d ON d.user_id = b.user_id
+        JOIN item_stats s ON s.user_id = d.user_id AND s.item_id = d.item_id
+        WHERE d.day > s.first_answered_on
+    ) again
+    GROUP BY user_id, monday
 )
 INSERT INTO weekly_stats AS s
 SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.response_ms, w.sessions_completed,
     w.study_seconds, w.scores, w.items_learned, coalesce(r.items_reviewed, 0), w.new_mastery_count
 FROM weeks w
 LEFT JOIN reviewed r ON r.user_id = w.user_id AND r.monday = w.monday
-WHERE w.changed
 ORDER BY w.user_id, w.monday
 ON CONFLICT (user_id, monday) DO UPDATE SET
     active_days        = excluded.active_days,
