@@ -29,7 +29,7 @@ def send(shards: Iterable[int], trace_parent: str | None = None) -> bool:
     topic = f"projects/{settings.current().pubsub_project_id}/topics/{_TOPIC}"
     request = _field(1, topic.encode()) + b"".join(messages)
     try:
-        _publisher()(request, timeout=_SECONDS, wait_for_ready=True)
+        publisher()(request, timeout=_SECONDS)
     except grpc.RpcError as fault:
         code = fault.code() if isinstance(fault, grpc.Call) else fault
         logs.write("WARNING", f"wake-up not sent: {code}", trace_parent=trace_parent)
@@ -38,7 +38,7 @@ def send(shards: Iterable[int], trace_parent: str | None = None) -> bool:
 
 
 @functools.cache
-def _publisher() -> "Callable[..., bytes]":
+def publisher() -> "Callable[..., bytes]":
     """Made at first use, so after any fork."""
     publish: Callable[..., bytes] = _channel().unary_unary(_METHOD)
     return publish

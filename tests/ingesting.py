@@ -1,0 +1,122 @@
+"""The ingest function as a process of its own, and a PostgreSQL that can be stopped."""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+
+import pytest
+
+from progress import database, migrations
+from progress.errors import Unavailable
+from progress.local import postgres, processes, readiness
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Door:
+    """functions-framework with the ingest function, on a free port."""
+
+    def __init__(self, database_url: str, emulator: str = "127.0.0.1:9") -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            self.port = free.getsockname()[1]
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": database_url,
+            "PUBSUB_EMULATOR_HOST": emulator,
+            "PYTHONPATH": str(ROOT),
+        }
+        self._process: Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = processes.start(
+            [
+                Path(sys.executable).with_name("functions-framework"),
+                *("--source", ROOT / "functions/ingest/main.py", "--target", "ingest"),
+                *("--host", "127.0.0.1", "--port", str(self.port)),
+            ],
+            output=DEVNULL,
+            environment=self._environment,
+        )
+        readiness.wait(lambda: self.post(b"", method="GET") == 200, "the ingest function")
+
+    def kill(self) -> None:
+        """As hard as can be, workers and all."""
+        if self._process is not None:
+            killed = processes.known(self._process.pid)
+            self._process.kill()
+            self._process.wait()
+            processes.kill_group(killed)
+            self._process = None
+
+    def post(self, body: bytes, *, method: str = "POST") -> int | None:
+        """The status; None where nobody answers."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            try:
+                connection.request(method, "/", body, {"Content-Type": "application/json"})
+                return connection.getresponse().status
+            except (OSError, HTTPException):
+                return None
+
+
+@contextmanager
+def door(database_url: str, emulator: str = "127.0.0.1:9") -> Iterator[Door]:
+    made = Door(database_url, emulator)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+class Server:
+    """A PostgreSQL of one test's own, with a migrated database."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "postgres"
+        self._log = folder / "log"
+        self._process: Popen[bytes] | None = None
+        self.url = postgres.url(self._data)
+        postgres.prepare(self._data)
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = processes.start(
+                postgres.command(self._data),
+                output=output,
+                folder=self._data,
+                account=postgres.account(),
+                at_parent_death=postgres.STOP,
+            )
+        readiness.wait(self._answers, "PostgreSQL")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            processes.end(self._process, by=postgres.STOP, seconds=20)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            database.connect(self.url).close()
+        except Unavailable:
+            return False
+        return True
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """Running, and its database migrated."""
+    folder = Path(tempfile.mkdtemp(prefix="progress-test-"))
+    server = Server(folder)
+    server.start()
+    with closing(database.connect(server.url)) as connection:
+        migrations.apply(connection)
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
