@@ -60,5 +60,5 @@ def teach(connection: database.Connection, *users: str, lessons: int = 4) -> Non
 
 def wrong(connection: database.Connection) -> list[str]:
     """Where the read models differ from the oracle's, a line each."""
-    world = oracle.see(rows.stored(connection), datetime(2024, 6, 1, tzinfo=UTC))
+    world = oracle.see(rows.stored(connection, "counted"), datetime(2024, 6, 1, tzinfo=UTC))
     return rows.differences(rows.standing(connection), rows.wanted(world))

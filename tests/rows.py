@@ -45,8 +45,8 @@ def ask(connection: database.Connection, name: str, **values: object) -> Any:
     return found[0][0] if found else None
 
 
-def stored(connection: database.Connection) -> list[oracle.Event]:
-    """Every event that the folds are to see."""
+def stored(connection: database.Connection, question: str = "stored") -> list[oracle.Event]:
+    """Every event of the log; with `counted`, without those that were set aside."""
     return [
         oracle.Event(
             event_id=row["event_id"],
@@ -56,7 +56,7 @@ def stored(connection: database.Connection) -> list[oracle.Event]:
             created_at=row["created_at"],
             user_id=row["user_id"],
         )
-        for row in read(connection, "stored")
+        for row in read(connection, question)
     ]
 
 

@@ -63,8 +63,7 @@ SELECT kind, name, items FROM catalogue_counts;
 -- stored --
 SELECT event_id, event_type, event_data, occurred_at, created_at,
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id
-FROM event_store.events
-WHERE global_position NOT IN (SELECT global_position FROM event_store.poisoned);
+FROM event_store.events;
 
 -- pending --
 SELECT count(*) FROM event_store.pending;
@@ -120,3 +119,9 @@ SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%';
 
 -- keys --
 SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY indexdef;
+
+-- counted --
+SELECT event_id, event_type, event_data, occurred_at, created_at,
+    CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id
+FROM event_store.events
+WHERE global_position NOT IN (SELECT global_position FROM event_store.poisoned);
