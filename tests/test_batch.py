@@ -16,7 +16,7 @@ from stage import append, connect
 
 from progress import batch, deadletters
 from progress.database import Connection
-from progress.projections import Projector
+from progress.projections import SHARDS, Projector
 
 JOB = Path(__file__).parent.parent / "jobs/batch_aggregates/main.py"
 
@@ -71,6 +71,31 @@ def test_an_item_on_another_level_moves_for_every_learner(connection: Connection
     batch.run(connection)
     append(connection, [lessons.word("i1", "C2", at=lessons.BEGIN + timedelta(days=1))])
     assert batch.run(connection).learners == len(users)
+    assert not lessons.wrong(connection)
+
+
+def test_words_folded_after_a_first_run_reach_the_learners_whom_it_saw(
+    connection: Connection,
+) -> None:
+    append(connection, [lessons.word(f"i{n}") for n in range(3)])
+    projector = Projector(connection)
+    of_words = projector.waiting()
+    lessons.teach(connection, *(f"u{n}" for n in range(20)))
+    for shard in set(SHARDS).difference(of_words):
+        projector.catch_up(shard)
+    batch.fold(connection, list(SHARDS))  # while another worker has the words' shards
+    batch.run(connection)
+    assert not lessons.wrong(connection)
+
+
+def test_a_shard_that_slept_and_is_behind_makes_no_old_word_new(connection: Connection) -> None:
+    users = [f"u{n}" for n in range(20)]
+    lessons.teach(connection, *users)
+    append(connection, [lessons.word("i1", "C2", at=lessons.BEGIN + timedelta(days=1))])
+    batch.run(connection)
+    append(connection, lessons.lesson("u0", 4))
+    batch.fold(connection, list(SHARDS))  # before the lesson is folded
+    assert batch.run(connection).learners == 1
     assert not lessons.wrong(connection)
 
 

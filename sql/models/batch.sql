@@ -43,7 +43,7 @@ BEGIN
     SELECT DISTINCT s.user_id
     FROM batch_items i
     CROSS JOIN LATERAL (SELECT s.user_id FROM item_stats s WHERE s.item_id = i.item_id OFFSET 0) s
-    WHERE catalogue_start > 0              -- else all learners are new
+    WHERE EXISTS (SELECT FROM batch_checkpoints b WHERE b.shard = ANY (shards) AND b.position > 0)   -- else all are new
       AND event_store.shard_of('learner-' || s.user_id) = ANY (shards)
     ON CONFLICT DO NOTHING;
 END
@@ -65,7 +65,7 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    SELECT jsonb_object_agg(c.shard, c.position), coalesce(min(c.position) FILTER (WHERE n.shard IS NOT NULL), max(h.head))
+    SELECT jsonb_object_agg(c.shard, c.position), coalesce(min(n.next_position) - 1, max(h.head))
     INTO reached, catalogue_end
     FROM checkpoints c
     LEFT JOIN shards_behind n ON n.shard = c.shard
