@@ -57,7 +57,7 @@ def _apply_one(connection: Connection, file: Path) -> None:
         connection.run(blocks("migrations")["record"], name=file.name, checksum=_checksum(file))
     except pg8000.exceptions.DatabaseError as fault:
         connection.run("ROLLBACK")
-        raise ProgressError(f"{file.name}: {fault}") from fault
+        raise ProgressError(f"{file.name}: {fault.args[0]['M']}") from fault
     connection.run("COMMIT")
 
 

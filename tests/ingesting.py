@@ -110,13 +110,19 @@ class Server:
 
 
 @pytest.fixture
-def own_server() -> Iterator[Server]:
-    """Running, and its database migrated."""
+def bare_server() -> Iterator[Server]:
+    """Running, and nothing done to it."""
     folder = Path(tempfile.mkdtemp(prefix="progress-test-"))
     server = Server(folder)
     server.start()
-    with closing(database.connect(server.url)) as connection:
-        migrations.apply(connection)
     yield server
     server.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def own_server(bare_server: Server) -> Server:
+    """Running, and its database migrated."""
+    with closing(database.connect(bare_server.url)) as connection:
+        migrations.apply(connection)
+    return bare_server

@@ -15,12 +15,12 @@ import pytest
 from conftest import Store
 from delivering import pushed
 from google.pubsub_v1.types import PublishRequest, PublishResponse
-from ingesting import ROOT, Server, door, own_server
+from ingesting import ROOT, Server, bare_server, door, own_server
 from werkzeug.test import Client
 
 from progress import database, settings, wakeups
 
-__all__ = ["own_server"]
+__all__ = ["bare_server", "own_server"]
 
 
 class Wakings:

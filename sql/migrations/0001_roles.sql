@@ -16,8 +16,9 @@ BEGIN
             END;
         END IF;
     END LOOP;
-    -- Whoever migrates gives that role's new tables their default rights, and needs to be in it.
-    IF NOT pg_has_role('progress_project', 'MEMBER') THEN
+    -- Whoever migrates gives that role's new tables their default rights, and needs its own.
+    -- From 16 on, having made it makes one a member without its rights.
+    IF NOT pg_has_role('progress_project', 'USAGE') THEN
         EXECUTE format('GRANT progress_project TO %I', current_user);
     END IF;
 END $$;

@@ -1,0 +1,86 @@
+"""Migrations: once each, in order, under a lock; and what is wrong is told before it is done."""
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import Store
+from ingesting import Server, bare_server
+
+from progress import database, migrations
+from progress.errors import ProgressError
+
+__all__ = ["bare_server"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the migrations, to change."""
+    return Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
+
+
+def test_a_second_time_there_is_nothing_to_do(store: Store) -> None:
+    with closing(store.connect()) as connection:
+        assert migrations.apply(connection) == []
+
+
+def test_two_at_once_take_turns(store: Store, folder: Path) -> None:
+    (folder / "9000_one.sql").write_text("CREATE TABLE one (); SELECT pg_sleep(0.05);")
+    (folder / "9001_two.sql").write_text("CREATE TABLE two ();")
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: migrate(store, folder), range(4)))
+    assert sorted(applied) == [[], [], [], ["9000_one.sql", "9001_two.sql"]]
+
+
+def migrate(store: Store, folder: Path) -> list[str]:
+    with closing(store.connect()) as connection:
+        return migrations.apply(connection, folder)
+
+
+def changed(folder: Path) -> None:
+    file = min(folder.iterdir())
+    file.write_text(file.read_text() + "-- changed")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed, "0001_roles.sql was changed after it was applied"),
+        (lambda folder: max(folder.iterdir()).unlink(), "the database is newer than this code"),
+        (lambda folder: (folder / "0000_x.sql").touch(), "0000_x.sql comes before"),
+        (
+            lambda folder: (folder / "9000_x.sql").write_text("CREATE TABLE x (); nonsense"),
+            "9000_x",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_done(
+    store: Store, folder: Path, change: Callable[[Path], object], message: str
+) -> None:
+    change(folder)
+    with closing(store.connect()) as connection:
+        with pytest.raises(ProgressError, match=message):
+            migrations.apply(connection, folder)
+        assert connection.run("SELECT to_regclass('x')") == [[None]]
+        assert migrations.apply(connection) == []
+
+
+def test_a_user_who_is_no_superuser_may_migrate(bare_server: Server) -> None:
+    with closing(database.connect(bare_server.url)) as admin:
+        admin.run("CREATE ROLE deployer LOGIN CREATEROLE")
+        admin.run("CREATE DATABASE production OWNER deployer")
+    url = bare_server.url.replace("postgres@/postgres", "deployer@/production")
+    with closing(database.connect(url)) as connection:
+        assert migrations.apply(connection)
+        connection.run("SET ROLE progress_project")
+        connection.run("CREATE SCHEMA models CREATE TABLE numbers (n int)")
+        connection.run("RESET ROLE")
+        assert connection.run(
+            "SELECT has_table_privilege('progress_query', 'models.numbers', 'SELECT'),"
+            " has_table_privilege('progress_batch', 'models.numbers', 'DELETE'),"
+            " has_table_privilege('progress_query', 'models.numbers', 'INSERT'),"
+            " has_schema_privilege('progress_ingest', 'models', 'USAGE')"
+        ) == [[True, True, False, False]]
