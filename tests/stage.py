@@ -101,17 +101,19 @@ class Stage:
         """Kill a worker where it is about to write to the table, if it does."""
         worker = self._workers.pop(0)
         self._locker.run("BEGIN")
-        self._locker.run(f"LOCK TABLE {table} IN SHARE MODE")
-        running = self._pool.submit(worker.run, 0, how)
-        self._wait(running, worker.pid)
-        rows.ask(self.admin, "terminate", pid=worker.pid)
-        while rows.ask(self.admin, "lives", pid=worker.pid):
-            pass  # its locks go with it
-        with suppress(ProgressError, pg8000.exceptions.Error, OSError):
-            running.result()
-        with suppress(pg8000.exceptions.Error, OSError):
-            worker.connection.close()
-        self._locker.run("ROLLBACK")
+        try:
+            self._locker.run(f"LOCK TABLE {table} IN SHARE MODE")
+            running = self._pool.submit(worker.run, 0, how)
+            self._wait(running, worker.pid)
+            rows.ask(self.admin, "terminate", pid=worker.pid)
+            while rows.ask(self.admin, "lives", pid=worker.pid):
+                pass  # its locks go with it
+            with suppress(ProgressError, pg8000.exceptions.Error, OSError):
+                running.result()
+        finally:
+            self._locker.run("ROLLBACK")
+            with suppress(pg8000.exceptions.Error, OSError):
+                worker.connection.close()
 
     def _wait(self, running: Future[None], pid: int) -> None:
         """Until the work is done, or waits for a lock."""

@@ -1,5 +1,6 @@
 """The invariant: however a log is delivered, the read models are those of the oracle."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import oracle
@@ -7,8 +8,14 @@ import pytest
 import rows
 from conftest import Store
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from logs import Disturbance, Log, disturbances, logs
 from stage import Stage
+
+from progress import rebuild
+
+# A failing example is made small before it is shown, and that takes its time.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -21,15 +28,13 @@ def stage(store: Store) -> Iterator[Stage]:
 
 def examples(times: int) -> settings:
     """So many times the profile's examples."""
-    return settings(max_examples=times * settings.default.max_examples)
+    return settings(max_examples=times * settings().max_examples)
 
 
-def check(stage: Stage, log: Log) -> None:
-    """The read models are what the oracle makes of the stored events."""
-    stored = rows.stored(stage.admin)
-    wanted = rows.wanted(oracle.see(stored, log.now))
-    wrong = rows.differences(rows.standing(stage.admin), wanted)
-    assert not wrong, "\n".join(wrong)
+def differences(stage: Stage, log: Log) -> list[str]:
+    """Where the read models are not what the oracle makes of the stored events."""
+    world = oracle.see(rows.stored(stage.admin), log.now)
+    return rows.differences(rows.standing(stage.admin), rows.wanted(world))
 
 
 @examples(4)
@@ -39,6 +44,33 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
 ) -> None:
     stage.sweep()
     stage.deliver(log, how)
-    expected, _ = oracle.expected(log.envelopes)
+    expected, pending = oracle.expected(log.envelopes)
     assert {str(e.event_id): e.user_id for e in rows.stored(stage.admin)} == expected
-    check(stage, log)
+    assert rows.ask(stage.admin, "pending") == len(pending)
+    assert differences(stage, log) == []
+
+
+@examples(2)
+@given(log=logs(contested=True), how=disturbances())
+def test_whatever_is_stored_of_a_contested_log_gives_the_rows_of_the_oracle(
+    stage: Stage, log: Log, how: Disturbance
+) -> None:
+    stage.sweep()
+    stage.deliver(log, how)
+    assert differences(stage, log) == []
+
+
+@settings(max_examples=max(5, settings().max_examples // 5))
+@given(log=logs(size=60), how=disturbances(), late=st.integers(0, 30))
+def test_a_rebuild_gives_the_same_rows(
+    stage: Stage, store: Store, log: Log, how: Disturbance, late: int
+) -> None:
+    stage.sweep()
+    early = tuple(p for n, p in enumerate(log.published) if n != late)
+    stage.deliver(dataclasses.replace(log, published=early), how)
+    before = rows.standing(stage.admin)
+    rebuild.run(store.connect, workers=how.workers)
+    assert rows.differences(rows.standing(stage.admin), before) == []
+    assert differences(stage, log) == []
+    stage.deliver(log, how)  # redelivered but for the late one, by connections from before the swap
+    assert differences(stage, log) == []
