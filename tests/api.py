@@ -60,7 +60,7 @@ class Api:
         return self._runner.run(answered())
 
     def post(
-        self, query: str, user: str = "ann", *, roles: Any = None, **variables: object
+        self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
     ) -> Body:
         """The body of the response to a learner's query."""
         body = msgspec.json.encode({"query": query, "variables": variables})
@@ -70,14 +70,14 @@ class Api:
         """The response to a query in the address."""
         return self.request("GET", "/graphql?" + urlencode({"query": query}), b"", headers(user))
 
-    def data(self, query: str, user: str = "ann", **variables: object) -> Body:
+    def data(self, query: str, user: str = "ann", /, **variables: object) -> Body:
         """The data of a query that is answered without an error."""
         answer = self.post(query, user, **variables)
         assert "errors" not in answer, answer["errors"]
         data: Body = answer["data"]
         return data
 
-    def error(self, query: str, user: str = "ann", **variables: object) -> tuple[str, str]:
+    def error(self, query: str, user: str = "ann", /, **variables: object) -> tuple[str, str]:
         """The code and the message of the one error of a query."""
         (fault,) = self.post(query, user, **variables)["errors"]
         return fault["extensions"]["code"], fault["message"]

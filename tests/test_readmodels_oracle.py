@@ -61,7 +61,7 @@ def inside(found: dict[date, Any], first: date, last: date) -> list[dict[str, An
     return [row for day, row in sorted(found.items()) if first <= day <= last]
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
 def test_a_learner_stands_as_the_oracle_says(stage: Stage, ask: Asking, log: Log) -> None:
     world = delivered(stage, log)
@@ -74,7 +74,7 @@ def test_a_learner_stands_as_the_oracle_says(stage: Stage, ask: Asking, log: Log
         assert {d.date: d.items for d in forecast} == oracle.due_forecast(world, user, 30)
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs(), data=st.data())
 def test_days_weeks_and_months_are_the_oracles(
     stage: Stage, ask: Asking, log: Log, data: st.DataObject
@@ -85,13 +85,14 @@ def test_days_weeks_and_months_are_the_oracles(
         first, last = around([*days], data)
         asked = (user, first, last)
         assert [*map(plain, ask(readmodels.get_stats_range(*asked)))] == inside(days, first, last)
+        assert plain(ask(readmodels.get_daily_stats(user, first))) == days.get(first)
         weeks = [*map(plain, ask(readmodels.get_weekly_stats(*asked)))]
         assert weeks == inside(oracle.weekly_stats(world, user), first, last)
         months = [*map(plain, ask(readmodels.get_monthly_stats(*asked)))]
         assert months == inside(oracle.monthly_stats(world, user), first, last)
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
 def test_items_domains_and_levels_are_the_oracles(stage: Stage, ask: Asking, log: Log) -> None:
     world = delivered(stage, log)
