@@ -19,6 +19,7 @@ from progress.settings import Settings
 _JSON = "application/json"
 _GRAPHQL = "application/graphql-response+json"
 _MEDIA_TYPES = {_GRAPHQL: _GRAPHQL, _JSON: _JSON, "application/*": _JSON, "*/*": _JSON}
+_WEIGHT = re.compile(r"[01](\.\d{0,3})?")
 _TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})[-/]")
 
 
@@ -112,13 +113,10 @@ def _media_type(request: Request) -> str:
     for part in request.headers.get("accept", _JSON).lower().split(","):
         name, *parameters = [piece.strip() for piece in part.split(";")]
         weights = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
-        weight = float(weights[0]) if weights and _NUMBER.fullmatch(weights[0]) else 1.0
+        weight = float(weights[0]) if weights and _WEIGHT.fullmatch(weights[0]) else 1.0
         if name in _MEDIA_TYPES and weight > liking:
             best, liking = _MEDIA_TYPES[name], weight
     return best
-
-
-_NUMBER = re.compile(r"[01](\.\d{0,3})?")
 
 
 def _is_browser(request: Request) -> bool:
