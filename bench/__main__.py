@@ -1,0 +1,43 @@
+"""`python -m bench [NAME …]`: all rows of the table, or the named ones."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+
+from bench import append, batching, history, live, rebuilding, report, server
+from bench.lines import Line
+from bench.server import Server
+
+Row = Callable[[Server], Iterator[Line]]
+
+ROWS: dict[str, Row] = {
+    "copy": append.against_copy,
+    "append": append.against_recorder,
+    "live": live.against_runner,
+    "history": history.against_short,
+    "rebuild": rebuilding.against_live,
+    "batch": batching.against_fewer,
+}
+
+
+def main(names: list[str]) -> int:
+    """0 when all was measured, whether the bars are met or not; 2 for a name of no row."""
+    console = Console()
+    unknown = set(names) - ROWS.keys()
+    if unknown:
+        console.print(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+        return 2
+    lines: list[Line] = []
+    with server.running() as postgres:
+        for name in names or ROWS:
+            with console.status(name):
+                for line in ROWS[name](postgres):
+                    lines.append(line)
+                    console.print(f"{name}: {line.what}: {line.measured} ({line.bound})")
+    report.show(console, lines)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,20 @@
+-- What the benchmark of the append asks.
+
+-- copied --
+CREATE TABLE public.copied (LIKE event_store.events INCLUDING ALL);
+
+-- not copied --
+-- The rows that the append made since, in the order that it made them.
+CREATE VIEW public.not_copied AS
+SELECT e.* FROM event_store.events e
+WHERE e.global_position > (SELECT coalesce(max(c.global_position), 0) FROM public.copied c)
+ORDER BY e.global_position;
+
+-- format --
+COPY (SELECT * FROM public.not_copied) TO STDOUT;
+
+-- copy --
+COPY public.copied FROM STDIN;
+
+-- append --
+SELECT event_store.append(:batch);

@@ -1,0 +1,80 @@
+"""The batch job: its cost follows what changed, not how many learners there are."""
+
+import functools
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+from bench import envelopes, logs
+from bench.lines import Line, Rounds
+from bench.server import Server, Store
+from bench.statements import blocks
+from progress import batch, database, eventlog, rebuild
+from progress.projections import Projector
+
+_ROUNDS = 9
+_MANY, _FEW = 20_000, 1_000
+
+
+def against_fewer(server: Server) -> Iterator[Line]:
+    """A run after one learner changed, at 20,000 learners and at 1,000; one after nothing did."""
+    many, few, rounds = _store(server, _MANY), _store(server, _FEW), Rounds()
+    learners = {store: logs.learners(store, events=1) for store in (many, few)}
+    for number in range(_ROUNDS + 1):
+        for name, store in (("many", many), ("few", few)):
+            seconds = _after_one(store, learners[store][number])
+            if number:
+                rounds.add(name, seconds)
+    buffers = _buffers(many)
+    for store in (many, few):
+        server.drop(store)
+    yield Line(
+        f"batch run after one learner changed, at {_MANY:,} learners",
+        f"{1_000 * rounds.median('many'):.1f} ms",
+        f"at {_FEW:,}: {1_000 * rounds.median('few'):.1f} ms",
+        rounds.ratio("many", "few"),
+        1.5,
+        at_most=True,
+    )
+    yield Line(
+        f"batch run when nothing changed, at {_MANY:,} learners",
+        f"{buffers:,} buffers read",
+        "",
+        buffers,
+        1_000,
+        "buffers",
+        at_most=True,
+    )
+
+
+def _store(server: Server, learners: int) -> Store:
+    """A session each, folded, by the batch job too."""
+    store = server.store()
+    logs.fill(store, learners=learners, sessions=1)
+    rebuild.run(functools.partial(database.connect, store.url))
+    with closing(store.connect()) as connection:
+        batch.run(connection)
+        connection.run("VACUUM ANALYZE")
+    return store
+
+
+def _after_one(store: Store, learner: str) -> float:
+    """Seconds of a run, on a connection of its own as the job has it."""
+    session = envelopes.session(learner, logs.SINCE + timedelta(days=1), random.Random(learner))
+    with closing(store.connect()) as connection:
+        eventlog.append(connection, [envelopes.delivery(list(session))])
+        Projector(connection).catch_up_all()
+    with closing(store.connect()) as connection:
+        begin = time.perf_counter()
+        batch.run(connection)
+        return time.perf_counter() - begin
+
+
+def _buffers(store: Store) -> int:
+    with closing(store.connect()) as connection:
+        Projector(connection)
+        plan = connection.run(blocks("batching")["buffers"])[0][0][0]["Plan"]
+        read: int = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        return read

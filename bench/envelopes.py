@@ -1,0 +1,66 @@
+"""Events as other contexts publish them: sessions of twenty answers, each with its review."""
+
+import itertools
+import random
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from progress import envelope
+from progress.envelope import Message
+from progress.eventlog import Delivery
+
+Envelope = dict[str, Any]
+
+_LEARNERS, _ANSWERS = 1_000, 20
+_ITEMS = [f"item-{number}" for number in range(5_000)]
+_BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def endless(seed: int = 1) -> Iterator[Envelope]:
+    """Session after session, of learner after learner."""
+    chance = random.Random(seed)
+    for number in itertools.count():
+        learner = f"learner-{seed}-{number % _LEARNERS}"
+        begin = _BEGIN + timedelta(minutes=number)
+        yield from session(learner, begin, chance)
+
+
+def session(
+    learner: str, begin: datetime, chance: random.Random, items: Sequence[str] = _ITEMS
+) -> Iterator[Envelope]:
+    """One session's 42 events."""
+    key = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    of = {"user_id": learner}
+    yield _event("SessionStarted", begin, of | {"session_id": key, "item_count": _ANSWERS}, chance)
+    at = begin
+    for _ in range(_ANSWERS):
+        at += timedelta(milliseconds=chance.randint(3_000, 20_000))
+        item = chance.choice(items)
+        took = chance.randint(800, 9_000)
+        kind = "CorrectAnswerGiven" if chance.random() < 0.85 else "IncorrectAnswerGiven"
+        answer = of | {"session_id": key, "item_id": item, "response_time_ms": took}
+        yield _event(kind, at, answer, chance)
+        review = {"item_id": item, "new_interval": chance.randint(1, 60), "easiness_factor": 2.5}
+        yield _event("ReviewProcessed", at, of | review, chance)
+    end = {"session_id": key, "score": 85, "duration_seconds": 240}
+    yield _event("SessionCompleted", at, of | end, chance)
+
+
+def _event(kind: str, at: datetime, data: dict[str, Any], chance: random.Random) -> Envelope:
+    return {
+        "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+        "event_type": kind,
+        "occurred_at": at.isoformat(),
+        "data": data,
+        "metadata": {},
+    }
+
+
+def delivery(batch: list[Envelope]) -> Delivery:
+    """A message with these events, decoded."""
+    message = Message(subscription="bench", message_id=str(uuid.uuid4()))
+    return Delivery(message, envelope.decode(msgspec.json.encode(batch), message))

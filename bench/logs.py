@@ -1,0 +1,32 @@
+"""Logs of many learners, made by the database itself."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+from bench.server import Store
+from bench.statements import blocks
+from progress import database
+
+SINCE = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def fill(
+    store: Store, *, learners: int, sessions: int, seed: str = "a", since: datetime = SINCE
+) -> int:
+    """Write a log; how many events the store holds now.
+
+    With fewer than nineteen sessions of a learner, an item is answered more than once in one.
+    """
+    with closing(database.connect(store.url)) as connection:
+        connection.run(
+            blocks("seed")["log"], learners=learners, sessions=sessions, seed=seed, since=since
+        )
+        connection.run(blocks("seed")["settle"])
+        count: int = connection.run("SELECT max(global_position) FROM event_store.events")[0][0]
+    return count
+
+
+def learners(store: Store, *, events: int) -> list[str]:
+    """The learners who have at least so many events."""
+    with closing(database.connect(store.url)) as connection:
+        return [row[0] for row in connection.run(blocks("seed")["learners"], events=events)]

@@ -1,0 +1,81 @@
+"""A rebuild of a whole log, against the live folds and against a bare aggregation."""
+
+import functools
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from bench import logs
+from bench.lines import Line, Rounds
+from bench.live import WINDOW
+from bench.server import Server, Store
+from bench.statements import blocks
+from progress import database, models, rebuild, statements
+from progress.projections import SHARDS, Projector
+
+_ROUNDS = 3
+_LEARNERS, _SESSIONS = 600, 20  # half a million events
+
+
+def against_live(server: Server) -> Iterator[Line]:
+    """Two connections, against two that fold live, and against INSERT … SELECT … GROUP BY."""
+    store, rounds = server.store(), Rounds()
+    events = logs.fill(store, learners=_LEARNERS, sessions=_SESSIONS)
+    with closing(database.connect(store.url)) as connection:
+        connection.run(blocks("rebuilding")["tables"])
+    for _ in range(_ROUNDS):
+        rounds.add("live", events / _live(store))
+        rounds.add("bare", events / _bare(store))
+        rounds.add("rebuild", events / _rebuilt(store))
+    server.drop(store)
+    for what, bar in (("live", 1.0), ("bare", 0.25)):
+        yield Line(
+            f"rebuild, two connections, {events:,} events",
+            rounds.rate("rebuild"),
+            {
+                "live": f"live, two connections: {rounds.rate('live')}",
+                "bare": f"bare INSERT … SELECT … GROUP BY: {rounds.rate('bare')}",
+            }[what],
+            rounds.ratio("rebuild", what),
+            bar,
+        )
+
+
+def _live(store: Store) -> float:
+    """Seconds to fold the log in windows, on two connections."""
+    with closing(database.connect(store.url)) as connection:
+        models.drop(connection, models.schema_name())
+        models.create(connection)
+    connections = [store.connect(), store.connect()]
+    projectors = [Projector(connection) for connection in connections]
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(_fold_half, projectors, (0, 1)))
+    taken = time.perf_counter() - begin
+    for connection in connections:
+        connection.close()
+    return taken
+
+
+def _fold_half(projector: Projector, half: int) -> None:
+    """Every other shard, a window of each in turn, as when events come to all of them."""
+    waiting = list(SHARDS)[half::2]
+    while waiting:
+        waiting = [shard for shard in waiting if projector.window(shard, WINDOW)]
+
+
+def _bare(store: Store) -> float:
+    with closing(database.connect(store.url)) as connection:
+        connection.run(statements.blocks("rebuild")["speed"])  # the same memory
+        connection.run(blocks("rebuilding")["empty"])
+        begin = time.perf_counter()
+        for name in ("daily", "items"):
+            connection.run(blocks("rebuilding")[name])
+        return time.perf_counter() - begin
+
+
+def _rebuilt(store: Store) -> float:
+    begin = time.perf_counter()
+    rebuild.run(functools.partial(database.connect, store.url))
+    return time.perf_counter() - begin

@@ -1,0 +1,35 @@
+"""The table: on the terminal, and as Markdown for the README."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.lines import Line
+
+FOOTER = (
+    "Medians of alternating rounds; a ratio is the median of the rounds' ratios. The machine is "
+    "shared: ratios carry over, absolutes do not."
+)
+_HEADS = ("what", "ours", "against", "measured", "bar", "met")
+
+
+def show(console: Console, lines: Sequence[Line]) -> None:
+    """The table, and the same as Markdown."""
+    table = Table(caption=FOOTER)
+    for head in _HEADS:
+        table.add_column(head, justify="right" if head in ("measured", "bar") else "left")
+    for line in lines:
+        table.add_row(*_cells(line), style=None if line.passes else "red")
+    console.print(table)
+    console.print(markdown(lines), soft_wrap=True, markup=False, highlight=False)
+
+
+def markdown(lines: Sequence[Line]) -> str:
+    """The table as Markdown."""
+    rows = [_HEADS, tuple("---" for _ in _HEADS), *(_cells(line) for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\n{FOOTER}\n"
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    return (line.what, line.ours, line.against, line.measured, line.bound, line.verdict)
