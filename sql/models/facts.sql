@@ -1,31 +1,43 @@
 -- What the events of learners say, typed and with their local day; and the window that a fold works on.
 
 -- table --
+-- Every event of the log; kind and data are null where no fold looks at it: a type that nobody
+-- declared, or an event that was set aside.
 CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
     e.occurred_at, e.created_at,
-    CASE e.event_type
+    CASE WHEN p.global_position IS NULL THEN CASE e.event_type
         WHEN 'CorrectAnswerGiven' THEN 'answer'
         WHEN 'IncorrectAnswerGiven' THEN 'answer'
         WHEN 'ReviewProcessed' THEN 'review'
         WHEN 'SessionCompleted' THEN 'completion'
-        ELSE 'other'
-    END AS kind,
+        WHEN 'SessionStarted' THEN 'other'
+        WHEN 'SessionAbandoned' THEN 'other'
+        WHEN 'UserCreated' THEN 'preference'
+        WHEN 'UserPreferencesChanged' THEN 'preference'
+        WHEN 'UserDeleted' THEN 'deletion'
+        WHEN 'ItemPublished' THEN 'catalogue'
+        WHEN 'ItemUpdated' THEN 'catalogue'
+        WHEN 'ItemArchived' THEN 'catalogue'
+    END END AS kind,
     e.event_type = 'CorrectAnswerGiven' AS correct,
-    e.event_data ->> 'item_id' AS item_id,
-    e.event_data ->> 'session_id' AS session_id,
-    (e.event_data ->> 'response_time_ms')::bigint AS response_ms,
-    (e.event_data ->> 'new_interval')::bigint AS interval_days,
-    (e.event_data ->> 'easiness_factor')::double precision AS easiness_factor,
-    (e.event_data ->> 'score')::bigint AS score,
-    (e.event_data ->> 'duration_seconds')::bigint AS duration_seconds
+    d.event_data ->> 'item_id' AS item_id,
+    d.event_data ->> 'session_id' AS session_id,
+    -- Cast only where the type declares the field: any other event may have it, as an extra of any kind.
+    CASE WHEN e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
+        THEN (d.event_data ->> 'response_time_ms')::bigint END AS response_ms,
+    CASE WHEN e.event_type = 'ReviewProcessed'
+        THEN (d.event_data ->> 'new_interval')::bigint END AS interval_days,
+    CASE WHEN e.event_type = 'ReviewProcessed'
+        THEN (d.event_data ->> 'easiness_factor')::double precision END AS easiness_factor,
+    CASE WHEN e.event_type = 'SessionCompleted'
+        THEN (d.event_data ->> 'score')::bigint END AS score,
+    CASE WHEN e.event_type = 'SessionCompleted'
+        THEN (d.event_data ->> 'duration_seconds')::bigint END AS duration_seconds
 FROM event_store.events e
-WHERE e.event_type IN (
-        'SessionStarted', 'CorrectAnswerGiven', 'IncorrectAnswerGiven', 'SessionCompleted',
-        'SessionAbandoned', 'ReviewProcessed', 'UserCreated', 'UserPreferencesChanged')
-  AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = substr(e.stream_id, 9))
-  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
+LEFT JOIN event_store.poisoned p ON p.global_position = e.global_position
+CROSS JOIN LATERAL (SELECT CASE WHEN p.global_position IS NULL THEN e.event_data END) d (event_data);
 
 CREATE VIEW preference_facts AS
 SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id, e.occurred_at, e.event_id,
@@ -55,12 +67,12 @@ WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
 -- window --
 -- Of each connection that folds; emptied at each commit.
 CREATE TEMPORARY TABLE window_events (
-    kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid, created_at timestamptz,
+    global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid, created_at timestamptz,
     correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", response_ms bigint,
     interval_days bigint, easiness_factor double precision, score bigint, duration_seconds bigint
 ) ON COMMIT DELETE ROWS;
 
--- The same, each with the learner's local day: what the folds read.
+-- What learners did, each with its local day: what the folds read.
 CREATE TEMPORARY TABLE window_facts (LIKE window_events, day date) ON COMMIT DELETE ROWS;
 
 -- clear --
@@ -73,6 +85,7 @@ DELETE FROM window_facts;
 WITH spans AS MATERIALIZED (
     SELECT user_id, min(occurred_at) AS first_at, max(occurred_at) AS last_at
     FROM window_events
+    WHERE kind IN ('answer', 'review', 'completion')
     GROUP BY user_id
 ), shifts AS MATERIALIZED (
     SELECT s.user_id, greatest(z.starts_at, r.starts_at) AS starts_at, least(z.ends_at, r.ends_at) AS ends_at,
@@ -104,4 +117,6 @@ WITH spans AS MATERIALIZED (
 INSERT INTO window_facts
 SELECT e.*, date(e.occurred_at + coalesce(s.shift, '0'))
 FROM window_events e
-LEFT JOIN shifts s ON s.user_id = e.user_id AND e.occurred_at >= s.starts_at AND e.occurred_at < s.ends_at;
+LEFT JOIN shifts s ON s.user_id = e.user_id AND e.occurred_at >= s.starts_at AND e.occurred_at < s.ends_at
+WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
+  AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = e.user_id);

@@ -89,9 +89,10 @@ CREATE FUNCTION refold(learner text, window_shard smallint, window_start bigint,
 LANGUAGE plpgsql AS $fold$
 BEGIN
     PERFORM forget(ARRAY[learner]);
+    PERFORM clear_window();
     INSERT INTO window_events
-    SELECT kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, response_ms,
-        interval_days, easiness_factor, score, duration_seconds
+    SELECT global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
+        response_ms, interval_days, easiness_factor, score, duration_seconds
     FROM facts
     WHERE stream_id = 'learner-' || learner AND global_position <= window_end;
     PERFORM fold_facts(window_shard, window_start, window_end, false, false);
@@ -124,18 +125,19 @@ BEGIN
     PERFORM clear_window();
     SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
 
-    SELECT max(w.global_position), count(*), max(w.created_at),
-        array_agg(w.global_position) FILTER (WHERE w.event_type IN ('UserCreated', 'UserPreferencesChanged', 'UserDeleted')),
-        bool_or(w.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived'))
+    INSERT INTO window_events
+    SELECT global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
+        response_ms, interval_days, easiness_factor, score, duration_seconds
+    FROM facts
+    WHERE (shard, global_position) > (window_shard, window_start)
+      AND (shard, global_position) < (window_shard + 1, 0)
+    ORDER BY shard, global_position
+    LIMIT at_most;
+
+    SELECT max(global_position), count(*), max(created_at),
+        array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion')), coalesce(bool_or(kind = 'catalogue'), false)
     INTO window_end, window_count, recorded_at, rare, has_catalogue
-    FROM (
-        SELECT e.global_position, e.event_type, e.created_at
-        FROM event_store.events e
-        WHERE (e.shard, e.global_position) > (window_shard, window_start)
-          AND (e.shard, e.global_position) < (window_shard + 1, 0)
-        ORDER BY e.shard, e.global_position
-        LIMIT at_most
-    ) w;
+    FROM window_events;
     IF window_count = 0 THEN
         PERFORM check_checkpoint(window_start);
         RETURN 0;
@@ -147,20 +149,11 @@ BEGIN
         IF moves_at IS NOT NULL AND window_count > 1 THEN
             -- A refold has a window of its own: this one ends before it.
             RETURN fold_window(window_shard, greatest(1, (
-                SELECT count(*)::int
-                FROM event_store.events e
-                WHERE (e.shard, e.global_position) > (window_shard, window_start)
-                  AND (e.shard, e.global_position) < (window_shard, moves_at))));
+                SELECT count(*)::int FROM window_events WHERE global_position < moves_at)));
         END IF;
     END IF;
 
     IF moves_at IS NULL THEN
-        INSERT INTO window_events
-        SELECT kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, response_ms,
-            interval_days, easiness_factor, score, duration_seconds
-        FROM facts
-        WHERE (shard, global_position) > (window_shard, window_start)
-          AND (shard, global_position) <= (window_shard, window_end);
         PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, has_catalogue);
     ELSE
         PERFORM refold(user_id, window_shard, window_start, window_end)

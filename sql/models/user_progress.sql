@@ -22,7 +22,7 @@ WITH seen AS (
         count(*) FILTER (WHERE kind = 'answer') AS answers,
         count(*) FILTER (WHERE correct) AS correct_answers,
         max(created_at) AS last_updated,
-        max(occurred_at) FILTER (WHERE kind <> 'other') AS last_fact_at
+        max(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion')) AS last_fact_at
     FROM window_facts
     GROUP BY user_id
 ), studied AS (
