@@ -45,6 +45,8 @@ class Reader:
         given = [values[each] for each in statement.names]
         try:
             return await self._asked(statement.text, given)
+        except TimeoutError as fault:  # an OSError too, and no reason to ask again
+            raise _told(fault) from fault
         except _BROKEN:
             pass
         except asyncpg.PostgresError as fault:
