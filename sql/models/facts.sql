@@ -1,0 +1,122 @@
+-- What the events of learners say, typed and with their local day; and the window that a fold works on.
+
+-- table --
+-- Every event of the log; kind and data are null where no fold looks at it: a type that nobody
+-- declared, or an event that was set aside.
+CREATE VIEW facts AS
+SELECT e.shard, e.global_position, e.stream_id, e.event_id,
+    substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
+    e.occurred_at, e.created_at,
+    CASE WHEN p.global_position IS NULL THEN CASE e.event_type
+        WHEN 'CorrectAnswerGiven' THEN 'answer'
+        WHEN 'IncorrectAnswerGiven' THEN 'answer'
+        WHEN 'ReviewProcessed' THEN 'review'
+        WHEN 'SessionCompleted' THEN 'completion'
+        WHEN 'SessionStarted' THEN 'other'
+        WHEN 'SessionAbandoned' THEN 'other'
+        WHEN 'UserCreated' THEN 'preference'
+        WHEN 'UserPreferencesChanged' THEN 'preference'
+        WHEN 'UserDeleted' THEN 'deletion'
+        WHEN 'ItemPublished' THEN 'catalogue'
+        WHEN 'ItemUpdated' THEN 'catalogue'
+        WHEN 'ItemArchived' THEN 'catalogue'
+    END END AS kind,
+    e.event_type = 'CorrectAnswerGiven' AS correct,
+    d.event_data ->> 'item_id' AS item_id,
+    d.event_data ->> 'session_id' AS session_id,
+    -- Cast only where the type declares the field: any other event may have it, as an extra of any kind.
+    CASE WHEN e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
+        THEN (d.event_data ->> 'response_time_ms')::bigint END AS response_ms,
+    CASE WHEN e.event_type = 'ReviewProcessed'
+        THEN (d.event_data ->> 'new_interval')::bigint END AS interval_days,
+    CASE WHEN e.event_type = 'ReviewProcessed'
+        THEN (d.event_data ->> 'easiness_factor')::double precision END AS easiness_factor,
+    CASE WHEN e.event_type = 'SessionCompleted'
+        THEN (d.event_data ->> 'score')::bigint END AS score,
+    CASE WHEN e.event_type = 'SessionCompleted'
+        THEN (d.event_data ->> 'duration_seconds')::bigint END AS duration_seconds
+FROM event_store.events e
+LEFT JOIN event_store.poisoned p ON p.global_position = e.global_position
+CROSS JOIN LATERAL (SELECT CASE WHEN p.global_position IS NULL THEN e.event_data END) d (event_data);
+
+CREATE VIEW preference_facts AS
+SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id, e.occurred_at, e.event_id,
+    e.event_data ->> 'timezone' AS timezone,
+    make_interval(hours => (e.event_data ->> 'day_start_hour')::int) AS day_start
+FROM event_store.events e
+WHERE e.event_type IN ('UserCreated', 'UserPreferencesChanged')
+  AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = substr(e.stream_id, 9))
+  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
+
+CREATE VIEW deletion_facts AS
+SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id
+FROM event_store.events e
+WHERE e.event_type = 'UserDeleted'
+  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
+
+CREATE VIEW catalogue_facts AS
+SELECT e.shard, e.global_position, e.event_data ->> 'item_id' AS item_id,
+    e.occurred_at, e.event_id, e.event_type <> 'ItemArchived' AS described,
+    e.event_data ->> 'headword' AS headword,
+    e.event_data ->> 'cefr_level' AS level,
+    e.event_data -> 'domains' AS domains
+FROM event_store.events e
+WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
+  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
+
+-- window --
+-- Of each connection that folds; emptied at each commit.
+CREATE TEMPORARY TABLE window_events (
+    global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid, created_at timestamptz,
+    correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", response_ms bigint,
+    interval_days bigint, easiness_factor double precision, score bigint, duration_seconds bigint
+) ON COMMIT DELETE ROWS;
+
+-- What learners did, each with its local day: what the folds read.
+CREATE TEMPORARY TABLE window_facts (LIKE window_events, day date) ON COMMIT DELETE ROWS;
+
+-- clear --
+DELETE FROM window_events;
+DELETE FROM window_facts;
+
+-- fold --
+-- local day of t = date(t + the zone's offset at t - day_start). Zones and offsets are looked up once for a
+-- learner, for the span of the learner's events, and not once for an event.
+WITH spans AS MATERIALIZED (
+    SELECT user_id, min(occurred_at) AS first_at, max(occurred_at) AS last_at
+    FROM window_events
+    WHERE kind IN ('answer', 'review', 'completion')
+    GROUP BY user_id
+), shifts AS MATERIALIZED (
+    SELECT s.user_id, greatest(z.starts_at, r.starts_at) AS starts_at, least(z.ends_at, r.ends_at) AS ends_at,
+        r.utc_offset - z.day_start AS shift
+    FROM spans s
+    CROSS JOIN LATERAL (
+        SELECT z.*
+        FROM zones_in_force z
+        WHERE z.user_id = s.user_id AND z.starts_at <= s.last_at AND z.starts_at >= (
+            SELECT f.starts_at
+            FROM zones_in_force f
+            WHERE f.user_id = s.user_id AND f.starts_at <= s.first_at
+            ORDER BY f.starts_at DESC
+            LIMIT 1)
+        OFFSET 0
+    ) z
+    CROSS JOIN LATERAL (
+        SELECT r.*
+        FROM zone_rules r
+        WHERE r.zone = z.timezone AND r.starts_at <= least(s.last_at, z.ends_at) AND r.starts_at >= (
+            SELECT f.starts_at
+            FROM zone_rules f
+            WHERE f.zone = z.timezone AND f.starts_at <= greatest(s.first_at, z.starts_at)
+            ORDER BY f.starts_at DESC
+            LIMIT 1)
+        OFFSET 0
+    ) r
+)
+INSERT INTO window_facts
+SELECT e.*, date(e.occurred_at + coalesce(s.shift, '0'))
+FROM window_events e
+LEFT JOIN shifts s ON s.user_id = e.user_id AND e.occurred_at >= s.starts_at AND e.occurred_at < s.ends_at
+WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
+  AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = e.user_id);
