@@ -24,6 +24,9 @@ import pytest
 from progress import settings
 from progress.local import datafolder, ports, readiness
 
+# On a busy machine a stack takes its time.
+pytestmark = pytest.mark.timeout(300)
+
 PARTS = {"postgres", "valkey", "pubsub", "ingest", "project", "query", "supervisor"}
 
 
@@ -123,7 +126,7 @@ def test_it_starts_serves_counts_and_leaves_nothing_behind(stack: Stack) -> None
         counts = [status[name] for name in ("events", "pending", "dead_letters", "head")]
         return counts == [4, 1, 1, 4] and set(behind) == {0}
 
-    readiness.wait(counted, "the counts", seconds=30)
+    readiness.wait(counted, "the counts", seconds=90)
     assert stack.run("batch").returncode == 0
     trail = [json.loads(line) for line in stack.run("events", "--user", "u").stdout.splitlines()]
     assert [each["event_type"] for each in trail] == ["SessionStarted", "CorrectAnswerGiven"]
@@ -159,13 +162,13 @@ def test_whatever_is_killed_comes_back(stack: Stack) -> None:
             now[name] and not set(now[name]) & set(before[name]) for name in PARTS - {"supervisor"}
         )
 
-    readiness.wait(back, "the killed parts", seconds=20)
+    readiness.wait(back, "the killed parts", seconds=60)
     line = json.dumps({"event_id": "after", "event_type": "Something", "data": {}})
     assert stack.run("publish", "-", text=line).returncode == 0
     readiness.wait(
         lambda: json.loads(stack.run("status", "--json").stdout or "{}").get("events") == 1,
         "the event",
-        seconds=30,
+        seconds=90,
     )
 
 
@@ -190,11 +193,13 @@ def test_a_stack_in_the_foreground_ends_with_its_command(stack: Stack) -> None:
     )
     try:
         folder = datafolder.DataFolder(deep.folder)
-        readiness.wait(lambda: (now := folder.state()) is not None and now.phase == "ready", "it")
+        readiness.wait(
+            lambda: (now := folder.state()) is not None and now.phase == "ready", "it", seconds=90
+        )
         pids = deep.env()["pids"]
         assert deep.run("status").returncode == 0
         command.send_signal(signal.SIGINT)
-        assert command.wait(30) == 0
+        assert command.wait(60) == 0
         assert gone(pids)
     finally:
         command.kill()

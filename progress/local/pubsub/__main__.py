@@ -4,7 +4,9 @@ import asyncio
 import functools
 import signal
 import sys
+from collections.abc import Callable
 
+import asyncpg
 import grpc.aio
 import uvloop
 
@@ -40,6 +42,15 @@ async def serve(port: int, url: str) -> None:
     if not well:
         sys.exit("the database went away")
     await ledger.close()
+
+
+async def _opened(url: str, on_loss: Callable[[], None]) -> Ledger:
+    """The ledger, once the database is there: it may be starting, as we are."""
+    while True:
+        try:
+            return await Ledger.open(url, on_loss)
+        except (OSError, asyncpg.CannotConnectNowError):
+            await asyncio.sleep(0.05)
 
 
 def main() -> None:
