@@ -171,7 +171,8 @@ BEGIN
         WHERE a.event_type = 'SessionStarted'
         ORDER BY a.session_id, a.n
     ), judged AS MATERIALIZED (
-        SELECT a.*,
+        SELECT a.n, a.event_id, a.event_type, a.occurred_at, a.data, a.metadata, a.learner,
+            a.session_id,
             coalesce(known.user_id, told.learner) AS owner,
             coalesce('learner-' || coalesce(a.learner, known.user_id, told.learner),
                      a.stream_id) AS stream,
@@ -210,7 +211,7 @@ BEGIN
             OR bool_or(j.occurred_at > clock_timestamp() + interval '10 minutes')
             OR bool_or(j.event_type = 'SessionStarted' AND j.owner <> j.learner) AS is_odd
         FROM judged j
-    ), fresh AS MATERIALIZED (         -- nothing, if the batch is odd
+    ), fresh AS NOT MATERIALIZED (     -- nothing, if the batch is odd
         SELECT * FROM judged j
         WHERE NOT j.is_stored AND NOT (SELECT v.is_odd FROM verdict v)
     ), started AS (
