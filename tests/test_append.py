@@ -16,6 +16,8 @@ from progress import eventlog, push
 from progress.database import Connection
 from progress.errors import ConsistencyError, SerializationError
 
+pytestmark = pytest.mark.every_postgres
+
 IDS = [str(uuid.UUID(int=n)) for n in range(1, 6)]
 TYPES = ["SessionStarted", "CorrectAnswerGiven", "CorrectAnswerGiven", "Weird", "ItemArchived"]
 

@@ -18,6 +18,8 @@ from progress import batch, deadletters
 from progress.database import Connection
 from progress.projections import SHARDS, Projector
 
+pytestmark = pytest.mark.every_postgres
+
 JOB = Path(__file__).parent.parent / "jobs/batch_aggregates/main.py"
 
 

@@ -15,7 +15,7 @@ from stage import Stage
 from progress import rebuild
 
 # A failing example is made small before it is shown, and that takes its time.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 
 @pytest.fixture

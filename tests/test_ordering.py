@@ -14,6 +14,8 @@ from progress import eventlog, push
 from progress.database import Connection
 from progress.eventlog import Appended, Delivery
 
+pytestmark = pytest.mark.every_postgres
+
 
 @pytest.fixture
 def connect(store: Store) -> Iterator[Callable[[], Connection]]:

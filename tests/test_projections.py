@@ -15,6 +15,8 @@ from progress.database import Connection
 from progress.errors import CheckpointError
 from progress.projections import Projector
 
+pytestmark = pytest.mark.every_postgres
+
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:

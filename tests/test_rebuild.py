@@ -15,6 +15,8 @@ from progress.database import Connection
 from progress.errors import ProjectionError
 from progress.projections import SHARDS, Projector
 
+pytestmark = pytest.mark.every_postgres
+
 USERS = [f"u{n}" for n in range(8)]
 
 
