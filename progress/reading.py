@@ -17,13 +17,8 @@ from progress.settings import Settings, current
 _CONNECTIONS = 10
 _SECONDS = 10  # that a connection or a question may take
 
-# What a connection says that was broken while it lay in the pool: another one may do.
-_BROKEN = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InvalidCachedStatementError,
-    OSError,
-)
+# What a connection says that is broken; the second, that it met its end while it lay in the pool.
+_BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 # Before the first deploy has made its read models.
 _NOT_MADE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
@@ -39,21 +34,20 @@ class Reader:
     async def rows(self, file: str, name: str, **values: object) -> list[asyncpg.Record]:
         """The rows of a block of `sql/{file}.sql`; Unavailable if the database does not answer.
 
-        A question that met a broken connection is asked once more: it only reads.
+        A question that met a passing fault is asked once more, on another connection: it only
+        reads. One that took too long is not.
         """
         statement = statements.numbered(file, name)
         given = [values[each] for each in statement.names]
         try:
             return await self._asked(statement.text, given)
-        except TimeoutError as fault:  # an OSError too, and no reason to ask again
-            raise _told(fault) from fault
-        except _BROKEN:
-            pass
-        except asyncpg.PostgresError as fault:
-            raise _told(fault) from fault
+        except (asyncpg.PostgresError, *_BROKEN) as fault:
+            told = _told(fault)
+            if isinstance(fault, TimeoutError) or not isinstance(told, Unavailable):
+                raise told from fault
         try:
             return await self._asked(statement.text, given)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
+        except (asyncpg.PostgresError, *_BROKEN) as fault:
             raise _told(fault) from fault
 
     async def close(self) -> None:
@@ -65,11 +59,14 @@ class Reader:
         pool = self._pool or await self._opened()
         try:
             connection = await pool.acquire(timeout=_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
+        except (asyncpg.PostgresError, *_BROKEN) as fault:
             raise Unavailable(f"no connection to the database: {fault}") from fault
         try:
             rows: list[asyncpg.Record] = await connection.fetch(text, *given)
             return rows
+        except _BROKEN:
+            connection.terminate()
+            raise
         finally:
             await pool.release(connection)
 
@@ -95,12 +92,17 @@ class Reader:
 
 def _told(fault: Exception) -> Exception:
     """Unavailable where another try may succeed; else the fault itself, which is our own."""
-    if isinstance(fault, asyncpg.PostgresError):
-        if isinstance(fault, _NOT_MADE):
-            return Unavailable("the read models are not there yet: deploy the project function")
-        if not database.is_passing_state(fault.sqlstate or ""):
-            return fault  # type: ignore[no-any-return] # asyncpg tells no types
-    return Unavailable(f"the database does not answer: {fault}")
+    if isinstance(fault, _NOT_MADE):
+        return Unavailable("the read models are not there yet: deploy the project function")
+    if not isinstance(fault, asyncpg.PostgresError) or _is_passing(fault):
+        return Unavailable(f"the database does not answer: {fault}")
+    return fault
+
+
+def _is_passing(fault: asyncpg.PostgresError) -> bool:
+    # A statement prepared before a deploy changed its types is prepared again.
+    prepared_anew = isinstance(fault, asyncpg.InvalidCachedStatementError)
+    return prepared_anew or database.is_passing_state(fault.sqlstate or "")
 
 
 async def _left_as_it_is(_: asyncpg.Connection) -> None:

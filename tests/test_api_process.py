@@ -119,7 +119,7 @@ def test_questions_at_once_each_get_their_own_answer(
 def test_a_connection_that_broke_in_the_pool_is_no_answers_fault(
     post: Post, connection: database.Connection
 ) -> None:
-    for _ in range(3):
+    for _ in range(30):  # told of its end, or not yet: both come to pass
         status, answer = post("{ streak { current } }")
         assert (status, answer) == (200, {"data": {"streak": {"current": 0}}})
         assert connection.run(filling.blocks()["hang up"])[0][0] > 0
