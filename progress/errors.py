@@ -37,7 +37,7 @@ class Unavailable(ProgressError):
     """The database cannot be reached or had to give up; the same call may succeed later."""
 
 
-class Refused(ProgressError):  # noqa: N818 - as Unavailable
+class Refused(ProgressError):
     """The query API refused a request: `code` says why to a program, the message to a person."""
 
     code = "BAD_USER_INPUT"

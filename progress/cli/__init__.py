@@ -5,6 +5,7 @@ import sys
 import pg8000.exceptions
 import typer
 
+from progress import database
 from progress.cli import demo, imports, letters, publish, stack, store
 from progress.errors import ProgressError
 
@@ -26,7 +27,7 @@ def main() -> None:
     except ProgressError as fault:
         _fail(str(fault))
     except pg8000.exceptions.DatabaseError as fault:
-        _fail(f"the database refused: {fault.args[0]['M']}; `progress migrate` may help")
+        _fail(f"the database refused: {database.message(fault)}; `progress migrate` may help")
     except (pg8000.exceptions.InterfaceError, ConnectionError) as fault:
         _fail(f"the database went away ({fault}); try again")
 
