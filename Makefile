@@ -1,6 +1,9 @@
 # Needs Python 3.11 or newer and make; everything else comes as wheels.
 
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3 python))
+# The first that is new enough; make PYTHON=... names another.
+SUITS := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+    $$each -c '$(SUITS)' 2>/dev/null && command -v $$each && break; done)
 BIN := .venv/bin
 ARGS ?=
 
@@ -34,13 +37,12 @@ bench: setup
 
 # The packages that the lock names, each checked against its hash.
 .venv/.packages: requirements-dev.txt
-	@test -n '$(PYTHON)' || { echo 'No Python found: install Python 3.11 or newer.' >&2; exit 1; }
-	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "$$('$(PYTHON)' --version) is too old: install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
+	@test -n '$(PYTHON)' && '$(PYTHON)' -c '$(SUITS)' || { \
+	    echo 'No Python 3.11 or newer was found: install one, or name it with make PYTHON=...' >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || '$(PYTHON)' -m venv --clear .venv || { \
 	    echo 'No environment could be made in .venv; on Debian: apt install python3-venv.' >&2; exit 1; }
 	@echo 'Installing packages into .venv; the first time takes a minute or two.'
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on \
+	@$(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
 	    --require-hashes -r requirements-dev.txt
 	@touch $@
 
