@@ -94,15 +94,17 @@ def _told(fault: Exception) -> Exception:
     """Unavailable where another try may succeed; else the fault itself, which is our own."""
     if isinstance(fault, _NOT_MADE):
         return Unavailable("the read models are not there yet: deploy the project function")
-    if not isinstance(fault, asyncpg.PostgresError) or _is_passing(fault):
+    if _is_passing(fault):
         return Unavailable(f"the database does not answer: {fault}")
     return fault
 
 
-def _is_passing(fault: asyncpg.PostgresError) -> bool:
-    # A statement prepared before a deploy changed its types is prepared again.
-    prepared_anew = isinstance(fault, asyncpg.InvalidCachedStatementError)
-    return prepared_anew or database.is_passing_state(fault.sqlstate or "")
+def _is_passing(fault: Exception) -> bool:
+    if not isinstance(fault, asyncpg.PostgresError):
+        return True
+    # A statement prepared before a deploy changed its types is prepared anew.
+    outlived = isinstance(fault, asyncpg.InvalidCachedStatementError)
+    return outlived or database.is_passing_state(fault.sqlstate or "")
 
 
 async def _left_as_it_is(_: asyncpg.Connection) -> None:
