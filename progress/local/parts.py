@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,6 +37,7 @@ class Part:
     folder: Path = ROOT
     account: str | None = None
     stop: signal.Signals = signal.SIGTERM
+    clear: Callable[[], None] | None = None  # ends what is left of it once it is dead
     then: "Part | None" = None  # runs to its end each time that this part answers anew
 
 
@@ -56,6 +58,7 @@ def database_server(folder: DataFolder) -> Part:
         folder=folder.postgres,
         account=postgres.account(),
         stop=postgres.STOP,
+        clear=functools.partial(postgres.kill_left, folder.postgres),
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from progress.errors import StackError
+from progress.local import processes
 
 SUPERUSER = "postgres"
 STOP = signal.SIGINT  # a fast shutdown: sessions are ended, a checkpoint is written
@@ -113,6 +114,14 @@ def command(folder: Path, at: Path | None = None) -> list[str | Path]:
     settings = _SETTINGS | {"unix_socket_directories": str(socket_folder(folder))}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return [(at or programs()) / "postgres", "-D", folder, *options]
+
+
+def kill_left(folder: Path) -> None:
+    """Kill the sessions that a killed server has left: no new one starts beside them.
+
+    Most end by themselves, but one that waits for a lock that died with another waits for ever.
+    """
+    processes.kill_within(folder.resolve(), "postgres")
 
 
 def url(folder: Path, *, user: str = SUPERUSER, database: str = "postgres") -> str:

@@ -111,6 +111,14 @@ def kill_group(process: Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def kill_within(folder: Path, name: str) -> None:
+    """Kill every process of that name that works in this folder."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name() == name and Path(process.cwd()) == folder:
+                process.kill()
+
+
 def end_all(several: list[Process], *, seconds: float) -> None:
     """End these processes and their groups: asked first, killed after `seconds`."""
     alive = [psutil.Process(process.pid) for process in several if is_alive(process)]

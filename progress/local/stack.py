@@ -9,7 +9,7 @@ from pathlib import Path
 
 from progress import settings
 from progress.errors import StackError
-from progress.local import datafolder, processes, readiness
+from progress.local import datafolder, postgres, processes, readiness
 from progress.local.datafolder import DataFolder, State
 from progress.local.parts import ROOT
 
@@ -104,6 +104,7 @@ def down(folder: DataFolder) -> bool:
         )
     left = [process for process in state.processes.values() if processes.is_alive(process)]
     processes.end_all([*state.processes.values()], seconds=10)
+    postgres.kill_left(folder.postgres)
     return ran or bool(left)
 
 

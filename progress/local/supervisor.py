@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 
 from progress import settings
 from progress.errors import ProgressError, StackError
-from progress.local import datafolder, devkeys, plan, processes
+from progress.local import datafolder, devkeys, plan, postgres, processes
 from progress.local.datafolder import DataFolder, State
 from progress.local.parts import Part
 from progress.local.ports import HOST
@@ -96,11 +96,13 @@ class Supervisor:
         log.info("%s answers", part.name)
 
     async def _kept(self, part: Part) -> None:
-        pause = 0.0
+        pause, setting_up = 0.0, None
         while True:
             began = time.monotonic()
             code = await self._ended(self._running[part.name][1])
-            processes.kill_group(self._state.processes[part.name])
+            self._clear(part)
+            if setting_up:
+                setting_up.cancel()
             log.warning("%s ended (%s): starting it again", part.name, code)
             pause = 0.0 if time.monotonic() - began > 5 else min(2 * pause + 0.05, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
@@ -110,17 +112,26 @@ class Supervisor:
                 log.error("%s cannot be started: %s", part.name, fault)
                 continue
             if part.then:
-                self._keep_on(self._set_up_again(part, part.then))
+                setting_up = self._keep_on(self._set_up_again(part, part.then))
 
     async def _set_up_again(self, part: Part, then: Part) -> None:
         while not await part.answers():
             await asyncio.sleep(0.05)
         await self.tried(then)
 
-    def _keep_on(self, doing: Coroutine[None, None, None]) -> None:
+    def _clear(self, part: Part) -> None:
+        """End what is left of a part that died, and what sets it up: that waits for it."""
+        processes.kill_group(self._state.processes[part.name])
+        if part.clear:
+            part.clear()
+        if part.then and part.then.name in self._running:
+            self._running[part.then.name][1].kill()
+
+    def _keep_on(self, doing: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(doing)
         self._keepers.add(task)
         task.add_done_callback(self._keepers.discard)
+        return task
 
     def _start(self, part: Part) -> subprocess.Popen[bytes]:
         with self._folder.log(part.name).open("ab") as output:
@@ -206,6 +217,7 @@ def sweep(folder: DataFolder) -> None:
     """End what a supervisor that was killed has left behind."""
     if left := folder.state():
         processes.end_all([*left.processes.values()], seconds=_STOP_WITHIN)
+        postgres.kill_left(folder.postgres)
 
 
 async def _run(supervisor: Supervisor, stack: plan.Plan, folder: DataFolder) -> None:
