@@ -59,7 +59,8 @@ DECLARE
     reached         jsonb;    -- shard: how far its learners are folded
     catalogue_start bigint;
     catalogue_end   bigint;   -- up to here the whole log is folded, so the whole catalogue
-    how_many        int;
+    is_behind       boolean;
+    how_many        int := 0;
 BEGIN
     IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s) THEN
         RETURN NULL;
@@ -71,10 +72,13 @@ BEGIN
     LEFT JOIN shards_behind n ON n.shard = c.shard
     CROSS JOIN (SELECT coalesce(max(e.global_position), 0) AS head FROM event_store.events e) h;
 
-    SELECT min(b.catalogue_position) INTO catalogue_start FROM batch_checkpoints b WHERE b.shard = ANY (shards);
-    PERFORM find_changes(shards, catalogue_start, catalogue_end);
-    SELECT count(*) INTO how_many FROM batch_learners;
-    IF how_many > 0 OR EXISTS (SELECT FROM batch_items) THEN
+    SELECT min(b.catalogue_position), bool_or(b.position < (reached ->> b.shard::text)::bigint)
+    INTO catalogue_start, is_behind
+    FROM batch_checkpoints b
+    WHERE b.shard = ANY (shards);
+    IF is_behind OR catalogue_start < catalogue_end THEN
+        PERFORM find_changes(shards, catalogue_start, catalogue_end);
+        SELECT count(*) INTO how_many FROM batch_learners;
         ANALYZE batch_learners;
         ANALYZE batch_items;
 {fold}
