@@ -22,6 +22,14 @@ LEARNERS = ("ann", "bob", "cy")
 ITEMS = ("i1", "i2", "i3", "i4")
 SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
 HOURS = (0, 4, 12, 23)
+ODD = (
+    "response_time_ms",
+    "new_interval",
+    "easiness_factor",
+    "score",
+    "duration_seconds",
+    "domains",
+)
 OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
 # Each zone with moments at which something happens to its clock, or to the calendar.
@@ -171,6 +179,14 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(fields.get(kind, user))
 
 
+def _extended(kind: str, data: Envelope) -> st.SearchStrategy[Envelope]:
+    """Now and then with fields that other types declare, and this one does not."""
+    extra: Envelope = {name: "odd" for name in ODD if name not in data}
+    if kind not in PREFERENCES:
+        extra |= {"timezone": 5, "day_start_hour": "odd"}
+    return _either(data, data, data, {**extra, **data})
+
+
 def _start(session_id: str, owners: tuple[str, ...]) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(
         {"session_id": st.just(session_id), "user_id": _either(*owners), "item_count": st.just(3)}
@@ -217,7 +233,7 @@ def _event(
             {
                 "event_type": st.just(kind),
                 "occurred_at": _either(*pool).map(datetime.isoformat),
-                "data": _data(kind, cast),
+                "data": _data(kind, cast).flatmap(lambda data: _extended(kind, data)),
                 "metadata": _metadata(kind),
             }
         )

@@ -8,7 +8,9 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 
+import oracle
 import pg8000.exceptions
 import rows
 from logs import Disturbance, Envelope, Log
@@ -82,6 +84,12 @@ class Stage:
                 self._project(how, crashes)
         self._project(how, crashes)
         self._worker(0).run(0, how)
+
+    def differences(self, now: datetime) -> list[str]:
+        """Where the rows are not what the oracle makes of the stored events, or a fold failed."""
+        failed = [f"{row['error']}" for row in rows.read(self.admin, "poisoned")]
+        world = oracle.see(rows.stored(self.admin), now)
+        return failed + rows.differences(rows.standing(self.admin), rows.wanted(world))
 
     def _worker(self, number: int) -> Worker:
         if number not in self._workers:

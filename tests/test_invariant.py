@@ -31,12 +31,6 @@ def examples(times: int) -> settings:
     return settings(max_examples=times * settings().max_examples)
 
 
-def differences(stage: Stage, log: Log) -> list[str]:
-    """Where the read models are not what the oracle makes of the stored events."""
-    world = oracle.see(rows.stored(stage.admin), log.now)
-    return rows.differences(rows.standing(stage.admin), rows.wanted(world))
-
-
 @examples(4)
 @given(log=logs(), how=disturbances())
 def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
@@ -47,7 +41,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     expected, pending = oracle.expected(log.envelopes)
     assert {str(e.event_id): e.user_id for e in rows.stored(stage.admin)} == expected
     assert rows.ask(stage.admin, "pending") == len(pending)
-    assert differences(stage, log) == []
+    assert stage.differences(log.now) == []
 
 
 @examples(2)
@@ -57,7 +51,7 @@ def test_whatever_is_stored_of_a_contested_log_gives_the_rows_of_the_oracle(
 ) -> None:
     stage.sweep()
     stage.deliver(log, how)
-    assert differences(stage, log) == []
+    assert stage.differences(log.now) == []
 
 
 @settings(max_examples=max(5, settings().max_examples // 5))
@@ -71,6 +65,6 @@ def test_a_rebuild_gives_the_same_rows(
     before = rows.standing(stage.admin)
     rebuild.run(store.connect, workers=how.workers)
     assert rows.differences(rows.standing(stage.admin), before) == []
-    assert differences(stage, log) == []
+    assert stage.differences(log.now) == []
     stage.deliver(log, how)  # redelivered but for the late one, by connections from before the swap
-    assert differences(stage, log) == []
+    assert stage.differences(log.now) == []
