@@ -57,103 +57,111 @@ CREATE FUNCTION event_store.place(
 ) RETURNS smallint
 LANGUAGE plpgsql AS $$
 DECLARE
-    head    bigint;
-    head_at timestamptz;
-    version bigint;
+    shard smallint := event_store.shard_of(stream);
 BEGIN
-    SELECT e.global_position, e.created_at INTO head, head_at
-    FROM event_store.events e ORDER BY e.global_position DESC LIMIT 1;
-    SELECT e.stream_version INTO version
-    FROM event_store.events e WHERE e.stream_id = stream ORDER BY e.stream_version DESC LIMIT 1;
     INSERT INTO event_store.events
-    VALUES (coalesce(head, 0) + 1, id, stream, coalesce(version, 0) + 1, type, data, metadata,
-        occurred_at, greatest(clock_timestamp(), head_at), event_store.shard_of(stream));
-    RETURN event_store.shard_of(stream);
+    SELECT coalesce(max(h.global_position), 0) + 1, id, stream,
+        coalesce((SELECT e.stream_version FROM event_store.events e WHERE e.stream_id = stream
+                  ORDER BY e.stream_version DESC LIMIT 1), 0) + 1,
+        type, data, metadata, occurred_at, greatest(clock_timestamp(), max(h.created_at)), shard
+    FROM (SELECT e.global_position, e.created_at FROM event_store.events e
+          ORDER BY e.global_position DESC LIMIT 1) h;
+    RETURN shard;
 END $$;
 
--- The table of outcomes, for one event.
-CREATE FUNCTION event_store.record_one(
-    e event_store.arrival, message jsonb, OUT outcome text, OUT shards smallint[]
-)
+CREATE TYPE event_store.recorded AS (outcome text, shards smallint[]);
+
+-- An event whose id is taken: a redelivery, a pending event that has a learner now, or a conflict.
+CREATE FUNCTION event_store.record_again(
+    e event_store.arrival, whose text, stream text, message jsonb
+) RETURNS event_store.recorded
 LANGUAGE plpgsql AS $$
 DECLARE
-    owner  text;    -- the session's learner
-    whose  text;    -- the event's
-    stream text;
     stored event_store.events;
     held   event_store.pending;
 BEGIN
-    shards := '{}';
-    IF e.session_id IS NOT NULL THEN
-        SELECT s.user_id INTO owner FROM event_store.sessions s WHERE s.session_id = e.session_id;
+    SELECT * INTO stored FROM event_store.events s WHERE s.event_id = e.event_id;
+    IF event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
+           stored.event_type, stored.event_data, stored.occurred_at, stored.metadata)
+       AND (whose IS NULL OR stored.stream_id = stream OR stored.stream_id NOT LIKE 'learner-%')
+    THEN
+        RETURN ('redelivered', '{}')::event_store.recorded;
     END IF;
-    whose := coalesce(e.learner, owner);
+    SELECT * INTO held FROM event_store.pending p WHERE p.event_id = e.event_id;
+    IF event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
+           held.event_type, held.event_data, held.occurred_at, held.metadata)
+    THEN
+        IF whose IS NULL THEN
+            RETURN ('redelivered', '{}')::event_store.recorded;
+        END IF;
+        DELETE FROM event_store.pending p WHERE p.event_id = e.event_id;
+        RETURN ('appended', ARRAY[event_store.place(stream, held.event_id, held.event_type,
+            held.event_data, held.metadata, held.occurred_at)])::event_store.recorded;
+    END IF;
+    PERFORM event_store.write_letter(message, e, 'conflict',
+        'expected the content of the first event of this event_id - at $.event_id');
+    RETURN ('conflict', '{}')::event_store.recorded;
+END $$;
+
+-- What waited for its session, right after the event that tells the session's learner.
+CREATE FUNCTION event_store.release(session text, whose text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    held event_store.pending;
+BEGIN
+    INSERT INTO event_store.sessions VALUES (session, whose);
+    FOR held IN SELECT * FROM event_store.pending p WHERE p.session_id = session ORDER BY p.arrival
+    LOOP
+        PERFORM event_store.place('learner-' || whose, held.event_id, held.event_type,
+            held.event_data, held.metadata, held.occurred_at);
+    END LOOP;
+    DELETE FROM event_store.pending p WHERE p.session_id = session;
+END $$;
+
+-- The table of outcomes, for one event.
+CREATE FUNCTION event_store.record_one(e event_store.arrival, message jsonb)
+RETURNS event_store.recorded
+LANGUAGE plpgsql AS $$
+DECLARE
+    owner  text;                 -- the session's learner
+    whose  text := e.learner;    -- the event's
+    stream text;
+    shard  smallint;
+BEGIN
+    IF e.session_id IS NOT NULL AND (whose IS NULL OR e.event_type = 'SessionStarted') THEN
+        SELECT s.user_id INTO owner FROM event_store.sessions s WHERE s.session_id = e.session_id;
+        whose := coalesce(whose, owner);
+    END IF;
     stream := coalesce('learner-' || whose, e.stream_id);
 
-    SELECT * INTO stored FROM event_store.events s WHERE s.event_id = e.event_id;
-    IF FOUND THEN
-        IF event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
-               stored.event_type, stored.event_data, stored.occurred_at, stored.metadata)
-           AND (whose IS NULL OR stored.stream_id = stream OR stored.stream_id NOT LIKE 'learner-%')
-        THEN
-            outcome := 'redelivered';
-            RETURN;
-        END IF;
-        outcome := 'conflict';
-    ELSE
-        SELECT * INTO held FROM event_store.pending p WHERE p.event_id = e.event_id;
-        IF FOUND THEN
-            IF event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
-                   held.event_type, held.event_data, held.occurred_at, held.metadata) THEN
-                IF whose IS NULL THEN
-                    outcome := 'redelivered';
-                    RETURN;
-                END IF;
-                DELETE FROM event_store.pending p WHERE p.event_id = e.event_id;
-                shards := ARRAY[event_store.place(stream, held.event_id, held.event_type,
-                    held.event_data, held.metadata, held.occurred_at)];
-                outcome := 'appended';
-                RETURN;
-            END IF;
-            outcome := 'conflict';
-        END IF;
+    IF EXISTS (SELECT FROM event_store.events s WHERE s.event_id = e.event_id)
+       OR EXISTS (SELECT FROM event_store.pending p WHERE p.event_id = e.event_id)
+    THEN
+        RETURN event_store.record_again(e, whose, stream, message);
     END IF;
-    IF outcome = 'conflict' THEN
-        PERFORM event_store.write_letter(message, e, outcome,
-            'expected the content of the first event of this event_id - at $.event_id');
-        RETURN;
-    END IF;
-
     IF e.occurred_at > clock_timestamp() + interval '10 minutes' THEN
-        outcome := 'future';
-        PERFORM event_store.write_letter(message, e, outcome,
+        PERFORM event_store.write_letter(message, e, 'future',
             'expected a time at most 10 minutes ahead of the clock - at $.occurred_at',
             e.occurred_at - interval '10 minutes');
-    ELSIF e.event_type = 'SessionStarted' AND owner <> whose THEN
-        outcome := 'session_owner';
-        PERFORM event_store.write_letter(message, e, outcome,
+        RETURN ('future', '{}')::event_store.recorded;
+    END IF;
+    IF e.event_type = 'SessionStarted' AND owner <> whose THEN
+        PERFORM event_store.write_letter(message, e, 'session_owner',
             'expected the learner of the session''s first SessionStarted - at $.data.user_id');
-    ELSIF stream IS NULL THEN
-        outcome := 'pending';
+        RETURN ('session_owner', '{}')::event_store.recorded;
+    END IF;
+    IF stream IS NULL THEN
         INSERT INTO event_store.pending
             (event_id, session_id, event_type, event_data, metadata, occurred_at)
         VALUES (e.event_id, e.session_id, e.event_type, e.data, e.metadata, e.occurred_at);
-    ELSE
-        outcome := 'appended';
-        shards := ARRAY[event_store.place(
-            stream, e.event_id, e.event_type, e.data, e.metadata, e.occurred_at)];
-        IF e.event_type = 'SessionStarted' AND owner IS NULL THEN
-            INSERT INTO event_store.sessions VALUES (e.session_id, whose);
-            FOR held IN
-                SELECT * FROM event_store.pending p
-                WHERE p.session_id = e.session_id ORDER BY p.arrival
-            LOOP
-                PERFORM event_store.place(stream, held.event_id, held.event_type,
-                    held.event_data, held.metadata, held.occurred_at);
-            END LOOP;
-            DELETE FROM event_store.pending p WHERE p.session_id = e.session_id;
-        END IF;
+        RETURN ('pending', '{}')::event_store.recorded;
     END IF;
+    shard := event_store.place(
+        stream, e.event_id, e.event_type, e.data, e.metadata, e.occurred_at);
+    IF e.event_type = 'SessionStarted' AND owner IS NULL THEN
+        PERFORM event_store.release(e.session_id, whose);
+    END IF;
+    RETURN ('appended', ARRAY[shard])::event_store.recorded;
 END $$;
 
 -- A whole batch in one statement; `odd` where it holds what only record_one can tell apart, and
@@ -336,8 +344,8 @@ SET jit = off
 AS $$
 DECLARE
     odd boolean := true;    -- to be recorded one at a time
-    one record;
     e   event_store.arrival;
+    one event_store.recorded;
 BEGIN
     -- A statement of its own: the next one's snapshot then holds all that was appended before.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
@@ -358,11 +366,11 @@ BEGIN
     IF odd THEN
         outcomes := '{}';
         shards := '{}';
-        FOR e IN SELECT * FROM jsonb_populate_recordset(NULL::event_store.arrival, batch -> 'events')
-        LOOP
-            SELECT * INTO one FROM event_store.record_one(e, batch -> 'messages' -> e.message);
-            outcomes := jsonb_set(outcomes, ARRAY[one.outcome],
-                to_jsonb(coalesce((outcomes ->> one.outcome)::int, 0) + 1));
+        FOR turn IN 0 .. jsonb_array_length(batch -> 'events') - 1 LOOP
+            e := jsonb_populate_record(NULL::event_store.arrival, batch -> 'events' -> turn);
+            one := event_store.record_one(e, batch -> 'messages' -> e.message);
+            outcomes := outcomes || jsonb_build_object(
+                one.outcome, coalesce((outcomes ->> one.outcome)::int, 0) + 1);
             shards := shards || one.shards;
         END LOOP;
     END IF;
