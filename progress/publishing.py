@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from progress.errors import Unavailable
+from progress.errors import SerializationError, Unavailable
 
 if TYPE_CHECKING:
     from google.cloud.pubsub_v1 import PublisherClient
@@ -69,23 +69,26 @@ def publish(
     """Publish each message as the JSON of its events; how many events (or lines) that were.
 
     Returns once Pub/Sub holds all of them; `on_published` is told how many it holds so far.
-    Unavailable if Pub/Sub does not take one.
+    Unavailable if Pub/Sub does not take one, SerializationError if it is too large for it.
     """
     from google.api_core.exceptions import GoogleAPIError  # 400 ms: only where it is used
     from google.api_core.retry import Retry
+    from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
 
     publisher, patience, count = _publisher(emulator), Retry(timeout=_SECONDS), 0
-    sent = [
-        (message, publisher.publish(_topic(project, message), body(message), retry=patience))
-        for message in messages
-    ]
     try:
+        sent = [
+            (message, publisher.publish(_topic(project, message), body(message), retry=patience))
+            for message in messages
+        ]
         for message, published in sent:
             published.result(timeout=_SECONDS)
             count += len(message.events) if isinstance(message, Message) else 1
             on_published(count)
     except (GoogleAPIError, TimeoutError) as fault:
         raise Unavailable(f"Pub/Sub at {emulator} does not take messages: {fault}") from None
+    except MessageTooLargeError as fault:
+        raise SerializationError(f"a message is over Pub/Sub's limit: {fault}") from None
     finally:
         publisher.stop()
     return count

@@ -5,7 +5,9 @@ Every push subscription has a dead-letter topic, and that one a subscription tha
 """
 
 import contextlib
+import re
 import sys
+import time
 from datetime import timedelta
 
 from google.api_core.exceptions import AlreadyExists
@@ -31,13 +33,29 @@ def lay(project: str, ingest_url: str, project_url: str) -> None:
     """Make what is missing, and push to these addresses from now on."""
     publisher, subscriber = PublisherClient(), SubscriberClient()
     with subscriber:
-        wanted = [(topic, f"{topic}-ingest-sub", ingest_url) for topic in SOURCES]
+        there = _subscriptions(subscriber, project)
+        wanted = [(topic, _ingest(topic, there), ingest_url) for topic in SOURCES]
         for topic, name, url in [*wanted, (COMMANDS, PROJECTION, project_url)]:
             _make_topic(publisher, project, topic)
             _make_topic(publisher, project, f"{name}-dead-letter")
             _push(subscriber, project, topic, name, url)
             _keep(subscriber, project, f"{name}-dead-letter")
     publisher.stop()
+
+
+def _subscriptions(subscriber: SubscriberClient, project: str) -> list[str]:
+    listed = subscriber.list_subscriptions(project=f"projects/{project}")
+    return [each.name.rpartition("/")[2] for each in listed]
+
+
+def _ingest(topic: str, there: list[str]) -> str:
+    """The name of the topic's subscription, new or as it is.
+
+    Google's emulator counts its messages from 1 each time it starts, and ingest knows a
+    redelivery by subscription and message id: a new life needs a new name.
+    """
+    pattern = re.compile(re.escape(topic) + r"-ingest-sub-\d+")
+    return next(filter(pattern.fullmatch, there), f"{topic}-ingest-sub-{time.time_ns()}")
 
 
 def _make_topic(publisher: PublisherClient, project: str, topic: str) -> None:
