@@ -1,6 +1,7 @@
 """Every number that can be asked for is the oracle's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -65,13 +66,16 @@ def inside(found: dict[date, Any], first: date, last: date) -> list[dict[str, An
 @given(log=logs())
 def test_a_learner_stands_as_the_oracle_says(stage: Stage, ask: Asking, log: Log) -> None:
     world = delivered(stage, log)
-    for user in EVERYONE:
-        standing = flat(ask(readmodels.get_current_progress(user, at=log.now)))
-        assert standing == oracle.user_progress(world, user)
-        streak = plain(ask(readmodels.get_streak(user, at=log.now)))
-        assert streak == oracle.streak(world, user)
-        forecast = ask(readmodels.get_due_forecast(user, 30, at=log.now))
-        assert {d.date: d.items for d in forecast} == oracle.due_forecast(world, user, 30)
+    last = max((event.occurred_at for event in world.events), default=log.now)
+    for at in (log.now, *(last + n * DAY for n in range(3))):
+        then = replace(world, now=at)
+        for user in EVERYONE:
+            standing = flat(ask(readmodels.get_current_progress(user, at=at)))
+            assert standing == oracle.user_progress(then, user)
+            streak = plain(ask(readmodels.get_streak(user, at=at)))
+            assert streak == oracle.streak(then, user)
+            forecast = ask(readmodels.get_due_forecast(user, 30, at=at))
+            assert {d.date: d.items for d in forecast} == oracle.due_forecast(then, user, 30)
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
