@@ -5,7 +5,18 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from bench import append, batching, history, live, rebuilding, report, server
+from bench import (
+    append,
+    batching,
+    history,
+    ingest,
+    live,
+    memory,
+    rebuilding,
+    report,
+    server,
+    starts,
+)
 from bench.lines import Line
 from bench.server import Server
 
@@ -18,6 +29,9 @@ ROWS: dict[str, Row] = {
     "history": history.against_short,
     "rebuild": rebuilding.against_live,
     "batch": batching.against_fewer,
+    "ingest": ingest.under_load,
+    "starts": starts.against_empty,
+    "memory": memory.under_load,
 }
 
 

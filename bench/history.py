@@ -69,7 +69,7 @@ def _append(connection: Connection, learner: str, days: Sequence[float]) -> None
     """A session on each of the days, all about items that the learner knows."""
     items = connection.run(blocks("seed")["items"], learner=learner, limit=_ITEMS)
     chance = random.Random(f"{learner} {days}")  # new ids each time
-    batch = []
+    batch: list[envelopes.Envelope] = []
     for day in days:
         begin = _SINCE + timedelta(days=day, hours=12)
         batch += envelopes.session(learner, begin, chance, [item for (item,) in items])

@@ -23,13 +23,22 @@ _PATIENCE = 60.0  # seconds
 class Learner(Aggregate):
     """Answers, an event each."""
 
+    class Answered(Aggregate.Event):
+        """One answer."""
+
+        session_id: str
+        item_id: str
+        response_time_ms: int
+
     def __init__(self) -> None:
         self.answers = 0
+        self.latest = ("", "", 0)
 
-    @event("Answered")
+    @event(Answered)
     def answer(self, session_id: str, item_id: str, response_time_ms: int) -> None:
         """One more."""
         self.answers += 1
+        self.latest = (session_id, item_id, response_time_ms)
 
 
 class Counters(PostgresTrackingRecorder):
@@ -37,7 +46,7 @@ class Counters(PostgresTrackingRecorder):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sql_create_statements.append(SQL(blocks("peer")["counters"]))
+        self.sql_create_statements.append(SQL(blocks("peer")["counters"]).format())
 
     def count(self, counter: str, tracking: Tracking) -> None:
         """One more, with its tracking record."""

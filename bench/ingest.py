@@ -1,0 +1,80 @@
+"""The ingest function under load, against an empty one and against the append itself."""
+
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+from bench import envelopes, functions, publisher
+from bench.functions import Function
+from bench.lines import Line, Rounds
+from bench.server import Server, Store
+from progress import eventlog
+from progress.local.parts import ROOT
+
+_ROUNDS = 7
+_AT_ONCE = 80
+_SINGLE = 2_000  # messages
+_HUNDRED = 100  # messages, and events in each
+
+_seeds = itertools.count(1)
+
+
+def under_load(server: Server) -> Iterator[Line]:
+    """One event in a message, then 100; and what the function's memory came to."""
+    store, single, hundred = server.store(), Rounds(), Rounds()
+    with ExitStack() as stack:
+        commands = stack.enter_context(publisher.running())
+        ours = stack.enter_context(functions.running("ingest", **_told(store, commands)))
+        empty = stack.enter_context(functions.running("empty"))
+        for number in range(_ROUNDS + 1):
+            took = push(ours, _SINGLE), push(empty, _SINGLE), push(ours, _HUNDRED, events=100)
+            if number:  # the first warms up
+                single.add("ingest", _SINGLE / took[0])
+                single.add("empty", _SINGLE / took[1])
+                hundred.add("ingest", 100 * _HUNDRED / took[2])
+                hundred.add("append", _appended(store))
+        memory = ours.memory()
+    server.drop(store)
+    yield Line(
+        "ingest, one event in a message, 80 at once",
+        single.rate("ingest", "requests"),
+        f"an empty function: {single.rate('empty', 'requests')}",
+        single.ratio("ingest", "empty"),
+        0.4,
+    )
+    yield Line(
+        "ingest, 100 events in a message, 80 at once",
+        hundred.rate("ingest"),
+        f"append called directly with 100: {hundred.rate('append')}",
+        hundred.ratio("ingest", "append"),
+        0.4,
+    )
+    yield Line(
+        "memory of ingest under load", f"{memory:.0f} MB", "", memory, 200, "MB", at_most=True
+    )
+
+
+def _told(store: Store, commands: str) -> dict[str, str]:
+    return {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands}
+
+
+def push(function: Function, messages: int, *, events: int = 1) -> float:
+    """Seconds until the function has taken all of these messages."""
+    values = (function.port, messages, _AT_ONCE, events, 1_000 + next(_seeds))
+    command = [sys.executable, "-m", "bench.load", *map(str, values)]
+    return float(subprocess.check_output(command, cwd=ROOT, text=True))
+
+
+def _appended(store: Store) -> float:
+    """Events a second, 100 in a call."""
+    source = envelopes.endless(1_000 + next(_seeds))
+    deliveries = [envelopes.delivery(list(itertools.islice(source, 100))) for _ in range(_HUNDRED)]
+    with closing(store.connect()) as connection:
+        eventlog.append(connection, deliveries[:1])
+        begin = time.perf_counter()
+        for delivery in deliveries[1:]:
+            eventlog.append(connection, [delivery])
+        return 100 * (_HUNDRED - 1) / (time.perf_counter() - begin)
