@@ -37,7 +37,8 @@ def run(connect: Connect, *, workers: int = 2, on_progress: Progress | None = No
         if not connection.run(_block("lock"))[0][0]:
             raise ProjectionError("another rebuild is running: wait for its end")
         try:
-            _drop(connection, building)  # of one that was killed
+            for left in (building, _retired()):  # by one that was killed
+                _drop(connection, left)
             models.create(connection, building)
             folded = _fold(connect, building, workers, on_progress)
             folded += _swap(connection, building)

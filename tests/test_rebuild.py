@@ -98,6 +98,16 @@ def test_what_a_killed_rebuild_left_is_gone_after_the_next(
     assert not lessons.wrong(taught)
 
 
+def test_what_a_rebuild_killed_after_its_swap_left_is_gone_after_the_next(
+    store: Store, taught: Connection
+) -> None:
+    models.create(taught, f"{models.schema_name()}_retired")
+    models.search(taught)
+    rebuild.run(lambda: database.connect(store.url))
+    assert rows.ask(taught, "schemas") == 1
+    assert not lessons.wrong(taught)
+
+
 def test_only_one_rebuild_runs(store: Store, taught: Connection) -> None:
     taught.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
     with pytest.raises(ProjectionError, match="another rebuild is running"):
