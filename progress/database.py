@@ -22,6 +22,8 @@ __all__ = ["Address", "Connection", "Statement", "address", "connect", "is_passi
 # What the server says when it is going away, or when a wait was cut short: worth another try.
 _PASSING = ("08", "40", "53", "55P03", "57", "25P03")
 
+_SECONDS = 10.0  # until a server that does not greet counts as away
+
 
 @dataclass(frozen=True)
 class Address:
@@ -64,18 +66,23 @@ def address(url: str) -> Address:
     )
 
 
-def connect(where: Settings | str, *, name: str = "progress") -> Connection:
-    """One connection, in UTC; Unavailable if the server does not answer."""
+def connect(
+    where: Settings | str, *, name: str = "progress", patience: float | None = None
+) -> Connection:
+    """One connection, in UTC; Unavailable if the server does not answer.
+
+    A statement that is not answered within `patience` seconds fails as if the server were away.
+    """
     if isinstance(where, str):
-        return _direct(address(where), name)
+        return _direct(address(where), name, patience)
     if where.database_url:
-        return _direct(address(where.database_url), name)
+        return _direct(address(where.database_url), name, patience)
     if where.instance_connection_name:
         return _by_connector(where, where.instance_connection_name, name)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
-def _direct(at: Address, name: str) -> Connection:
+def _direct(at: Address, name: str, patience: float | None) -> Connection:
     with contextlib.ExitStack() as undone:
         try:
             wire = undone.enter_context(_socket(at))
@@ -87,23 +94,25 @@ def _direct(at: Address, name: str) -> Connection:
                 ssl_context=_tls(at),
                 application_name=name,
             )
+            _ready(made)
+            made._usock.settimeout(patience)  # noqa: SLF001 - with TLS it is another than `wire`
             undone.pop_all()
-            return _ready(made)
         except (OSError, pg8000.exceptions.Error) as fault:
             raise Unavailable(f"no connection to {at!r}: {fault}") from fault
+    return made
 
 
 def _socket(at: Address) -> socket.socket:
     if at.host.startswith("/"):
         unix = socket.socket(socket.AF_UNIX)
+        unix.settimeout(_SECONDS)
         try:
             unix.connect(f"{at.host}/.s.PGSQL.{at.port}")
         except OSError:
             unix.close()
             raise
         return unix
-    tcp = socket.create_connection((at.host, at.port), timeout=10)
-    tcp.settimeout(None)
+    tcp = socket.create_connection((at.host, at.port), timeout=_SECONDS)
     # pg8000 leaves it out: a message over 8 KB then waits 40 ms for an acknowledgement.
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -8,7 +8,8 @@ from progress import database, logs, push, settings, wakeups
 from progress.errors import Unavailable
 from progress.groupcommit import GroupCommit
 
-group = GroupCommit(lambda: database.connect(settings.current(), name="ingest"))
+# The append itself waits at most 10 s for another's; a server that hangs must not hold us for ever.
+group = GroupCommit(lambda: database.connect(settings.current(), name="ingest", patience=15))
 
 
 @functions_framework.http

@@ -1,0 +1,42 @@
+"""A database that hangs: nobody waits for it for ever."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from progress import database
+from progress.errors import Unavailable
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server that takes connections and says nothing."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listening.listen()
+        yield f"postgresql://u@/d?host={tmp_path}"
+
+
+def test_a_server_that_does_not_greet_is_away(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_SECONDS", 0.1)
+    with pytest.raises(Unavailable):
+        database.connect(silent)
+
+
+def test_a_statement_that_is_not_answered_in_time_is_worth_another_try(postgres: str) -> None:
+    connection = database.connect(postgres, patience=0.1)
+    with pytest.raises(OSError, match="timed out") as fault:
+        connection.run("SELECT pg_sleep(60)")
+    assert database.is_passing(fault.value)
+    connection.close()
+
+
+def test_without_patience_a_statement_may_take_its_time(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_SECONDS", 0.1)
+    connection = database.connect(postgres)
+    assert connection.run("SELECT 1 FROM pg_sleep(0.3)") == [[1]]
+    connection.close()
