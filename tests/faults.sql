@@ -1,0 +1,61 @@
+-- What the fault tests ask a local stack's database, and the foreign transactions that hang in it.
+
+-- appended --
+SELECT count(*) FROM event_store.events;
+
+-- waiting --
+-- Messages that are not acknowledged, those given up among them.
+SELECT count(*) FROM pubsub_standin.queue;
+
+-- behind --
+SELECT count(*) FROM shards_behind;
+
+-- letters --
+SELECT kind, reason, payload, message_id, index_in_message FROM event_store.dead_letters ORDER BY letter_id;
+
+-- versions --
+-- Streams whose versions are not 1, 2, 3 …, and positions that are missing.
+SELECT (SELECT count(*) FROM (
+            SELECT FROM event_store.events GROUP BY stream_id
+            HAVING max(stream_version) <> count(*) OR min(stream_version) <> 1) s),
+       (SELECT coalesce(max(global_position), 0) - count(*) FROM event_store.events);
+
+-- at work --
+SELECT count(*) FROM pg_stat_activity WHERE application_name = :name;
+
+-- tables --
+-- How many rows of each table hold a text, whatever the column.
+SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(lower(t::text), :needle) > 0', schemaname, tablename)
+FROM pg_tables
+WHERE schemaname = 'event_store' OR schemaname LIKE 'progress%' OR schemaname = 'operations';
+
+-- foreign table --
+CREATE TABLE IF NOT EXISTS public.foreign_things (thing int);
+
+-- hang writing --
+BEGIN;
+
+INSERT INTO public.foreign_things VALUES (1);
+
+UPDATE public.foreign_things SET thing = thing + 1;
+
+-- hang reading --
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+
+SELECT count(*) FROM event_store.events;
+
+SELECT count(*) FROM user_progress;
+
+-- hang backing up --
+-- As pg_dump does: every table is held against a change of its definition.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+
+DO $$
+DECLARE
+    held record;
+BEGIN
+    FOR held IN SELECT schemaname, tablename FROM pg_tables
+                WHERE schemaname = 'event_store' OR schemaname = current_schema() LOOP
+        EXECUTE format('LOCK TABLE %I.%I IN ACCESS SHARE MODE', held.schemaname, held.tablename);
+    END LOOP;
+END $$;
