@@ -22,6 +22,7 @@ from logs import Disturbance, Log, Published, logs
 from stage import Stage
 
 from progress import database, migrations, models, statements
+from progress.errors import ProgressError
 
 HERE = Path(__file__).parent
 SHOWN = HERE / "mutants.jsonl"
@@ -120,9 +121,12 @@ def _staged(url: str) -> Iterator[Stage]:
 
 
 def shows(stage: Stage, log: Log, how: Disturbance) -> bool:
-    """Whether the rows after the delivery are others than the oracle's."""
+    """Whether the delivery fails, or the rows after it are others than the oracle's."""
     stage.sweep()
-    stage.deliver(log, how)
+    try:
+        stage.deliver(log, how)
+    except ProgressError:
+        return True
     return bool(stage.differences(log.now))
 
 

@@ -60,8 +60,8 @@ FROM items WHERE described_at IS NOT NULL;
 -- catalogue_counts --
 SELECT kind, name, items FROM catalogue_counts;
 
--- poisoned --
-SELECT global_position, error FROM event_store.poisoned;
+-- failures --
+SELECT error FROM event_store.poisoned;
 
 -- stored --
 SELECT event_id, event_type, event_data, occurred_at, created_at,

@@ -87,7 +87,7 @@ class Stage:
 
     def differences(self, now: datetime) -> list[str]:
         """Where the rows are not what the oracle makes of the stored events, or a fold failed."""
-        failed = [f"{row['error']}" for row in rows.read(self.admin, "poisoned")]
+        failed = [f"{row['error']}" for row in rows.read(self.admin, "failures")]
         world = oracle.see(rows.stored(self.admin), now)
         return failed + rows.differences(rows.standing(self.admin), rows.wanted(world))
 
