@@ -10,6 +10,7 @@ from bench import (
     batching,
     history,
     ingest,
+    latency,
     live,
     memory,
     rebuilding,
@@ -32,6 +33,7 @@ ROWS: dict[str, Row] = {
     "ingest": ingest.under_load,
     "starts": starts.against_empty,
     "memory": memory.under_load,
+    "latency": latency.published_to_answered,
 }
 
 
