@@ -154,6 +154,37 @@ def test_a_learner_without_events_gets_nothing_and_zeros(
     }
 
 
+def test_an_archived_item_is_neither_unlearned_nor_forecast(
+    served: Api, connection: database.Connection
+) -> None:
+    filling.fill(connection, "user_progress", {"user_id": "ann"})
+    filling.fill(
+        connection,
+        "items",
+        {"item_id": "unlearned"},
+        {"item_id": "met"},
+        {"item_id": "archived, unlearned", "in_catalogue": False},
+        {"item_id": "archived, met", "in_catalogue": False},
+    )
+    reviewed = {"user_id": "ann", "reviewed_at": datetime(2024, 3, 1, tzinfo=UTC)}
+    for item in ("met", "archived, met", "never described"):
+        filling.fill(connection, "item_stats", {**reviewed, "item_id": item, "interval_days": 1})
+    data = served.data(
+        """{
+          userProgress { masteryStats { unlearned } }
+          dueForecast(days: 2) { items }
+          itemStats(filter: DUE) { totalCount }
+          item(itemId: "archived, unlearned") { mastery }
+        }"""
+    )
+    assert data == {
+        "userProgress": {"masteryStats": {"unlearned": 1}},
+        "dueForecast": [{"items": 2}, {"items": 0}],
+        "itemStats": {"totalCount": 3},
+        "item": {"mastery": "UNLEARNED"},
+    }
+
+
 def test_days_are_filled_with_zeros_where_that_is_asked_for(
     served: Api, connection: database.Connection
 ) -> None:
