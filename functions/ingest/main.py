@@ -8,8 +8,9 @@ from progress import database, logs, push, settings, wakeups
 from progress.errors import Unavailable
 from progress.groupcommit import GroupCommit
 
+here = settings.current()  # a bad setting stops the start
 # The append itself waits at most 10 s for another's; a server that hangs must not hold us for ever.
-group = GroupCommit(lambda: database.connect(settings.current(), name="ingest", patience=15))
+group = GroupCommit(lambda: database.connect(here, name="ingest", patience=15))
 
 
 @functions_framework.http

@@ -4,8 +4,10 @@ import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
-from progress import logs, waking
+from progress import logs, settings, waking
 from progress.errors import ProgressError
+
+settings.current()  # a bad setting stops the start
 
 
 @functions_framework.http
