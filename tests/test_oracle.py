@@ -13,7 +13,7 @@ import pytest
 from oracle.days import answer_sums, zone
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
-ANKI = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "anki_reviews.csv"
+ANKI = Path(__file__).resolve().parent.parent / "data" / "anki_reviews.csv"
 _numbers = itertools.count(1)
 
 
