@@ -141,6 +141,12 @@ def socket_folder(folder: Path) -> Path:
     return short
 
 
+def tidy(folder: Path) -> None:
+    """Remove the socket's folder where it was made for that; the server must have stopped."""
+    if (short := socket_folder(folder)) != folder.resolve():
+        shutil.rmtree(short, ignore_errors=True)
+
+
 def _ids(user: str) -> tuple[int, int]:
     entry = pwd.getpwnam(user)
     return entry.pw_uid, entry.pw_gid

@@ -204,6 +204,7 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
         await asyncio.gather(run, return_exceptions=True)
         door.close()
         await supervisor.stop()
+        postgres.tidy(folder.postgres)
 
 
 async def _removed(folder: DataFolder) -> None:
