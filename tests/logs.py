@@ -43,6 +43,7 @@ _TURNS = {
     "Africa/Casablanca": ("2024-03-10T02:00", "2024-04-14T02:00"),
     "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
 }
+ZONES = tuple(_TURNS)
 # What lies ahead of the clock is held back.
 _LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
 _DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
-from logs import Disturbance, Log, Published, logs
+from logs import ZONES, Disturbance, Log, Published, logs
 from stage import Stage
 
-from progress import database, migrations, models, statements
+from progress import database, migrations, models, statements, zones
 from progress.errors import ProgressError
 
 HERE = Path(__file__).parent
@@ -81,28 +82,28 @@ def _line(each: Shown) -> str:
 @contextmanager
 def broken(url: str, mutant: Mutant) -> Iterator[Stage]:
     """A stage whose read models are the mutant's; LookupError if its text is not found."""
-    real = statements.SQL
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
-        shutil.copytree(real, copy)
+        shutil.copytree(statements.SQL, copy)
         path = copy / "models" / f"{mutant.file}.sql"
         before = path.read_text(encoding="utf-8")
         if mutant.text not in before:
             raise LookupError(f"{mutant.name}: its text is not in {mutant.file}.sql")
         path.write_text(before.replace(mutant.text, mutant.by), encoding="utf-8")
-        _use(copy)
+        patch.setattr(statements, "SQL", copy)
+        patch.setattr(zones, "names", lambda: frozenset(ZONES))  # all of them take a second
+        _forget()
         try:
             with _staged(url) as stage:
                 yield stage
         finally:
-            _use(real)
+            _forget()
 
 
-def _use(folder: Path) -> None:
-    statements.SQL = folder
-    statements.blocks.cache_clear()
-    statements.numbered.cache_clear()
-    models.fingerprint.cache_clear()
+def _forget() -> None:
+    """Nothing is kept of other folds."""
+    for kept in (statements.blocks, statements.numbered, models.fingerprint):
+        kept.cache_clear()
 
 
 @contextmanager

@@ -72,9 +72,8 @@ FROM event_store.events;
 SELECT count(*) FROM event_store.pending;
 
 -- tables --
-SELECT tablename,
+SELECT tablename, schemaname = current_schema() AS is_model,
     format('CREATE TEMPORARY TABLE saved_%2$s AS TABLE %1$I.%2$I', schemaname, tablename) AS save,
-    format('SELECT FROM saved_%2$s LIMIT 1', schemaname, tablename) AS saved,
     format('DELETE FROM %I.%I;', schemaname, tablename) AS emptied,
     format('INSERT INTO %1$I.%2$I TABLE saved_%2$s;', schemaname, tablename) AS restored
 FROM pg_tables
