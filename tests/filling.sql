@@ -59,3 +59,6 @@ END $$;
 
 -- hang up --
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'progress_test_query';
+
+-- zones_in_force --
+INSERT INTO zones_in_force SELECT * FROM jsonb_populate_recordset(NULL::zones_in_force, CAST(:rows AS jsonb));
