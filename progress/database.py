@@ -1,11 +1,12 @@
 """Connections to PostgreSQL: `DATABASE_URL` parsed once, for pg8000 and for asyncpg."""
 
 import contextlib
+import functools
 import logging
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pg8000.exceptions
@@ -78,7 +79,7 @@ def connect(
     if where.database_url:
         return _direct(address(where.database_url), name, patience)
     if where.instance_connection_name:
-        return _by_connector(where, where.instance_connection_name, name)
+        return _by_connector(where, where.instance_connection_name, name, patience)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
@@ -94,8 +95,7 @@ def _direct(at: Address, name: str, patience: float | None) -> Connection:
                 ssl_context=_tls(at),
                 application_name=name,
             )
-            _ready(made)
-            made._usock.settimeout(patience)  # noqa: SLF001 - with TLS it is another than `wire`
+            _ready(made, patience)
             undone.pop_all()
         except (OSError, pg8000.exceptions.Error) as fault:
             raise Unavailable(f"no connection to {at!r}: {fault}") from fault
@@ -131,12 +131,9 @@ def _tls(at: Address) -> ssl.SSLContext | bool | None:
     return context
 
 
-def _by_connector(where: Settings, instance: str, name: str) -> Connection:
-    from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
-
-    connector = Connector(refresh_strategy="lazy")
-    return _ready(
-        connector.connect(
+def _by_connector(where: Settings, instance: str, name: str, patience: float | None) -> Connection:
+    try:
+        made = _connector().connect(
             instance,
             "pg8000",
             user=where.db_iam_user,
@@ -144,12 +141,25 @@ def _by_connector(where: Settings, instance: str, name: str) -> Connection:
             enable_iam_auth=True,
             application_name=name,
         )
-    )
+        # It knows pg8000's DB-API alone: the same connection, without `run` and `prepare`.
+        made.__class__ = Connection
+        _ready(made, patience)
+    except (OSError, pg8000.exceptions.Error) as fault:
+        raise Unavailable(f"no connection to {instance}: {fault}") from fault
+    return cast("Connection", made)
 
 
-def _ready(connection: Connection) -> Connection:
+@functools.cache
+def _connector() -> Any:
+    """Made at first use, so after any fork."""
+    from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
+
+    return Connector(refresh_strategy="lazy")
+
+
+def _ready(connection: Connection, patience: float | None) -> None:
     connection.run("SET timezone = 'UTC'")
-    return connection
+    connection._usock.settimeout(patience)  # noqa: SLF001 - with TLS it is not the one we made
 
 
 def is_passing(fault: BaseException) -> bool:
