@@ -1,8 +1,9 @@
 """The append: against COPY, and against the recorder of `eventsourcing`."""
 
+import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import TypeVar
 
@@ -14,9 +15,9 @@ from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from bench.statements import blocks
 from progress import eventlog
-from progress.database import Connection
 
 T = TypeVar("T")
+U = TypeVar("U")
 Batch = list[Envelope]
 
 _ROUNDS = 15
@@ -30,13 +31,15 @@ def against_copy(server: Server) -> Iterator[Line]:
         ours.run(blocks("append")["copied"])
         ours.run(blocks("append")["not copied"])
         for number in range(_ROUNDS + 1):
-            batches = _batches(source, calls=10, size=1_000)
-            appended = _appending(ours, batches)
-            formatted = _formatted(copying)
-            copied = _per_second(batches, formatted, lambda rows: _copy(copying, rows))
+            deliveries = [[envelopes.delivery(b)] for b in _batches(source, calls=10, size=1_000)]
+            appended, copied = _alternating(
+                (deliveries, functools.partial(eventlog.append, ours)),
+                # Read off the log when their turn comes: no part of the time.
+                ((_formatted(copying) for _ in deliveries), functools.partial(_copy, copying)),
+            )
             if number:  # the first warms up
-                rounds.add("append", appended)
-                rounds.add("COPY", copied)
+                rounds.add("append", 10_000 / appended)
+                rounds.add("COPY", 10_000 / copied)
     server.drop(store)
     yield Line(
         "append, 1,000 in a call, of COPY of the same rows",
@@ -77,11 +80,14 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
             if earlier and redelivered:
                 _redeliver(batches, earlier, redelivered)
             earlier = [event for batch in batches for event in batch]
-            appended = _appending(ours, batches)
-            recorded = _per_second(batches, stored, recorder.insert_events)
+            deliveries = [[envelopes.delivery(batch)] for batch in batches]
+            appended, recorded = _alternating(
+                (deliveries, functools.partial(eventlog.append, ours)),
+                (stored, recorder.insert_events),
+            )
             if number:
-                rounds.add("append", appended)
-                rounds.add("recorder", recorded)
+                rounds.add("append", calls * size / appended)
+                rounds.add("recorder", calls * size / recorded)
     recorder.datastore.close()
     return rounds
 
@@ -98,24 +104,30 @@ def _batches(source: Iterator[Envelope], calls: int, size: int) -> list[Batch]:
     return [list(itertools.islice(source, size)) for _ in range(calls)]
 
 
-def _appending(connection: Connection, batches: list[Batch]) -> float:
-    deliveries = [[envelopes.delivery(batch)] for batch in batches]
-    return _per_second(batches, deliveries, lambda d: eventlog.append(connection, d))
+def _alternating(
+    ours: tuple[Iterable[T], Callable[[T], object]],
+    theirs: tuple[Iterable[U], Callable[[U], object]],
+) -> tuple[float, float]:
+    """Seconds of either's calls, one of ours and one of theirs in turn."""
+    appended = recorded = 0.0
+    (our_values, our_call), (their_values, their_call) = ours, theirs
+    their_next = iter(their_values)
+    for value in our_values:
+        appended += _seconds(our_call, value)
+        recorded += _seconds(their_call, next(their_next))
+    return appended, recorded
 
 
-def _per_second(batches: Sequence[Batch], calls: Sequence[T], call: Callable[[T], object]) -> float:
-    """Events a second, over all the calls."""
+def _seconds(call: Callable[[T], object], value: T) -> float:
     begin = time.perf_counter()
-    for each in calls:
-        call(each)
-    return sum(map(len, batches)) / (time.perf_counter() - begin)
+    call(value)
+    return time.perf_counter() - begin
 
 
-def _formatted(connection: psycopg.Connection) -> list[bytes]:
-    """The rows that were appended since, as COPY takes them, 1,000 to a piece."""
+def _formatted(connection: psycopg.Connection) -> bytes:
+    """The rows that were appended since, as COPY takes them."""
     with connection.cursor().copy(blocks("append")["format"]) as out:
-        rows = b"".join(bytes(part) for part in out).splitlines(keepends=True)
-    return [b"".join(rows[at : at + 1_000]) for at in range(0, len(rows), 1_000)]
+        return b"".join(bytes(part) for part in out)
 
 
 def _copy(connection: psycopg.Connection, rows: bytes) -> None:
