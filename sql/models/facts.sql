@@ -7,7 +7,7 @@ CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
     e.occurred_at, e.created_at,
-    CASE WHEN p.global_position IS NULL THEN CASE e.event_type
+    CASE WHEN d.event_data IS NOT NULL THEN CASE e.event_type
         WHEN 'CorrectAnswerGiven' THEN 'answer'
         WHEN 'IncorrectAnswerGiven' THEN 'answer'
         WHEN 'ReviewProcessed' THEN 'review'
@@ -36,8 +36,10 @@ SELECT e.shard, e.global_position, e.stream_id, e.event_id,
     CASE WHEN e.event_type = 'SessionCompleted'
         THEN (d.event_data ->> 'duration_seconds')::bigint END AS duration_seconds
 FROM event_store.events e
-LEFT JOIN event_store.poisoned p ON p.global_position = e.global_position
-CROSS JOIN LATERAL (SELECT CASE WHEN p.global_position IS NULL THEN e.event_data END) d (event_data);
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+        THEN e.event_data END
+) d (event_data);
 
 CREATE VIEW preference_facts AS
 SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id, e.occurred_at, e.event_id,

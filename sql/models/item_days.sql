@@ -36,7 +36,7 @@ WHERE has_past AND i.had_answered_on <> i.first_answered_on;
 WITH arrived AS (
     INSERT INTO item_days
     SELECT f.user_id, f.item_id, f.day
-    FROM (SELECT DISTINCT user_id, item_id, day FROM window_facts WHERE kind = 'answer') f
+    FROM (SELECT user_id, item_id, day FROM window_facts WHERE kind = 'answer' GROUP BY day, user_id, item_id) f
     LEFT JOIN LATERAL (
         SELECT d.day
         FROM item_days d
