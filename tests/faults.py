@@ -60,6 +60,7 @@ class Stack:
     def __init__(self, folder: Path):
         self.folder = datafolder.at(str(folder))
         self.envelopes: list[Envelope] = []
+        self.letters = 0  # that there should be
         self._port = ports.free()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -204,7 +205,8 @@ class Stack:
         assert ran.returncode == 0, ran.stderr
         status = json.loads(self.run("status", "--json").stdout)
         stored, pending = oracle.expected(self.envelopes)
-        assert (status["events"], status["pending"]) == (len(stored), len(pending))
+        counts = [status[name] for name in ("events", "pending", "dead_letters")]
+        assert counts == [len(stored), len(pending), self.letters]
         assert {each["events_behind"] for each in status["projections"]} == {0}
         with contextlib.closing(self.connect()) as connection:
             assert {str(e.event_id): e.user_id for e in rows.stored(connection)} == stored

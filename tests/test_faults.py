@@ -23,6 +23,8 @@ from progress.local import parts, postgres, readiness
 ROUNDS = 4
 USERS = [f"u{n}" for n in range(6)]
 
+COMPLETED = "{ userProgress { totalSessionsCompleted } }"
+
 _numbers = itertools.count()
 
 
@@ -90,6 +92,7 @@ VICTIMS: dict[str, Callable[[Stack], None]] = {
 }
 
 
+@pytest.mark.timeout(300)  # thirty restarts, on whatever machine
 def test_whatever_is_killed_in_the_middle_of_a_delivery(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
@@ -99,12 +102,15 @@ def test_whatever_is_killed_in_the_middle_of_a_delivery(
         victims = chance.sample(sorted(VICTIMS), len(VICTIMS))
         for victim in victims if number < ROUNDS - 1 else ["supervisor"]:
             before = stack.count("appended") or 0
-            publishing.append(pool.submit(stack.publish, *delivery(chance)))
+            messages = delivery(chance, learners=len(USERS))
+            publishing.append(pool.submit(stack.publish, *messages))
             readiness.wait(lambda: (stack.count("appended") or 0) > before, victim)  # noqa: B023
             (VICTIMS | {"supervisor": supervisor})[victim](stack)
     for published in publishing:
         published.result()
     stack.check()
+    for user in USERS:
+        assert stack.ask(user, COMPLETED)["userProgress"]["totalSessionsCompleted"] > ROUNDS
 
 
 def test_while_postgresql_is_away_ingest_promises_nothing(
@@ -146,15 +152,14 @@ def test_what_was_sent_while_postgresql_stood_still_is_answered_once_it_is_on_di
 
 
 def test_without_valkey_nothing_changes(stack: Stack) -> None:
-    query = "{ userProgress { totalSessionsCompleted } }"
-    stack.ask(USERS[0], query)  # the keys of tokens are told by the one who keeps the parts
+    stack.ask(USERS[0], COMPLETED)  # the keys of tokens are told by the one who keeps the parts
     with stack.unkept():
         stack.signal("valkey", signal.SIGKILL)
         stack.publish(*delivery(random.Random(10), learners=len(USERS)))
         stack.await_delivery()
         stack.await_projection()
         for user in USERS:
-            assert stack.ask(user, query)["userProgress"]
+            assert stack.ask(user, COMPLETED)["userProgress"]
     stack.check()
 
 
