@@ -86,14 +86,16 @@ def test_days_weeks_and_months_are_the_oracles(
     world = delivered(stage, log)
     for user in EVERYONE:
         days = {d: {"date": d, **row} for d, row in oracle.daily_stats(world, user).items()}
-        first, last = around([*days], data)
-        asked = (user, first, last)
-        assert [*map(plain, ask(readmodels.get_stats_range(*asked)))] == inside(days, first, last)
-        assert plain(ask(readmodels.get_daily_stats(user, first))) == days.get(first)
-        weeks = [*map(plain, ask(readmodels.get_weekly_stats(*asked)))]
-        assert weeks == inside(oracle.weekly_stats(world, user), first, last)
-        months = [*map(plain, ask(readmodels.get_monthly_stats(*asked)))]
-        assert months == inside(oracle.monthly_stats(world, user), first, last)
+        begins = min(days, default=date(2024, 3, 1)) - 32 * DAY
+        for first, last in (around([*days], data), (begins, begins + 730 * DAY)):
+            asked = (user, first, last)
+            found = [*map(plain, ask(readmodels.get_stats_range(*asked)))]
+            assert found == inside(days, first, last)
+            assert plain(ask(readmodels.get_daily_stats(user, first))) == days.get(first)
+            weeks = [*map(plain, ask(readmodels.get_weekly_stats(*asked)))]
+            assert weeks == inside(oracle.weekly_stats(world, user), first, last)
+            months = [*map(plain, ask(readmodels.get_monthly_stats(*asked)))]
+            assert months == inside(oracle.monthly_stats(world, user), first, last)
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
