@@ -18,8 +18,9 @@ from oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, PREFERENCES
 Envelope = dict[str, Any]
 Fields = dict[str, st.SearchStrategy[Any]]
 
-LEARNERS = ("ann", "bob", "cy")
-ITEMS = ("i1", "i2", "i3", "i4")
+# ann, una and i44 share a shard.
+LEARNERS = ("ann", "bob", "una")
+ITEMS = ("i1", "i2", "i3", "i44")
 SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
 HOURS = (0, 4, 12, 23)
 ODD = (
@@ -247,7 +248,7 @@ def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
     """Now and then an event of a session names a learner by itself."""
     if kind not in OF_A_SESSION:
         return st.just({})
-    return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "cy"})
+    return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
 
 
 TABLES = (

@@ -68,6 +68,9 @@ SELECT event_id, event_type, event_data, occurred_at, created_at,
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id
 FROM event_store.events;
 
+-- shard_of --
+SELECT event_store.shard_of(:stream_id);
+
 -- pending --
 SELECT count(*) FROM event_store.pending;
 

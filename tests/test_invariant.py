@@ -1,5 +1,6 @@
 """The invariant: however a log is delivered, the read models are those of the oracle."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ import rows
 from conftest import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from logs import Disturbance, Log, disturbances, logs
+from logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
 from stage import Stage
 
 from progress import rebuild
@@ -68,3 +69,11 @@ def test_a_rebuild_gives_the_same_rows(
     assert stage.differences(log.now) == []
     stage.deliver(log, how)  # redelivered but for the late one, by connections from before the swap
     assert stage.differences(log.now) == []
+
+
+def test_learners_and_items_meet_in_one_shard(store: Store) -> None:
+    with contextlib.closing(store.connect()) as connection:
+        streams = [f"learner-{u}" for u in LEARNERS] + [f"item-{i}" for i in ITEMS]
+        shards = [rows.ask(connection, "shard_of", stream_id=s) for s in streams]
+    assert shards.count(shards[0]) == 3
+    assert len(set(shards)) > 3
