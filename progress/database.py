@@ -5,6 +5,7 @@ import functools
 import logging
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -160,6 +161,21 @@ def _connector() -> Any:
 def _ready(connection: Connection, patience: float | None) -> None:
     connection.run("SET timezone = 'UTC'")
     connection._usock.settimeout(patience)  # noqa: SLF001 - with TLS it is not the one we made
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """All that is run inside, or nothing of it."""
+    connection.run("BEGIN")
+    committed = False
+    try:
+        yield
+        connection.run("COMMIT")
+        committed = True
+    finally:
+        if not committed:
+            with contextlib.suppress(OSError, pg8000.exceptions.Error):  # it may be broken
+                connection.run("ROLLBACK")
 
 
 def is_passing(fault: BaseException) -> bool:

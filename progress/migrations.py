@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pg8000.exceptions
 
+from progress import database
 from progress.database import Connection
 from progress.errors import ProgressError
 from progress.statements import SQL, blocks
@@ -50,15 +51,13 @@ def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
 
 
 def _apply_one(connection: Connection, file: Path) -> None:
-    connection.run("BEGIN")
     try:
-        # No values: the file goes through the simple protocol, which takes many statements.
-        connection.execute_simple(file.read_text(encoding="utf-8"))
-        connection.run(blocks("migrations")["record"], name=file.name, checksum=_checksum(file))
+        with database.transaction(connection):
+            # No values: the file goes through the simple protocol, which takes many statements.
+            connection.execute_simple(file.read_text(encoding="utf-8"))
+            connection.run(blocks("migrations")["record"], name=file.name, checksum=_checksum(file))
     except pg8000.exceptions.DatabaseError as fault:
-        connection.run("ROLLBACK")
-        raise ProgressError(f"{file.name}: {fault.args[0]['M']}") from fault
-    connection.run("COMMIT")
+        raise ProgressError(f"{file.name}: {database.message(fault)}") from fault
 
 
 def _checksum(file: Path) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import msgspec
 from pg8000.native import identifier
 
-from progress import statements, zones
+from progress import database, statements, zones
 from progress.database import Connection
 
 # In the order of their folds: a fold may use what the ones before it left in the window's tables.
@@ -56,18 +56,13 @@ def create(connection: Connection, schema: str | None = None) -> bool:
     schema = schema or schema_name()
     if exists(connection, schema):
         return False
-    connection.run("BEGIN")
-    try:
+    with database.transaction(connection):
         connection.run(f"CREATE SCHEMA {identifier(schema)} AUTHORIZATION progress_project")
         connection.run("SET LOCAL ROLE progress_project")
         search(connection, schema)
         for statement in _definitions():
             connection.run(statement)
         _fill(connection)
-        connection.run("COMMIT")
-    except BaseException:
-        connection.run("ROLLBACK")
-        raise
     return True
 
 

@@ -84,6 +84,7 @@ class Reader:
                         "search_path": f"{models.schema_name()}, event_store",
                         "timezone": "UTC",
                         "jit": "off",  # compiling costs more than these questions do
+                        "max_parallel_workers_per_gather": "0",  # so does starting a worker
                     },
                     **_target(self._where),
                 )

@@ -154,17 +154,12 @@ def _swap(connection: Connection, building: str) -> int:
     live = models.schema_name()
     projector = Projector(connection, building)
     folded = projector.catch_up_all()
-    connection.run("BEGIN")
-    try:
+    with database.transaction(connection):
         connection.run(_block("hold"), schema=live)
         folded += projector.catch_up_all()
         if models.exists(connection, live):
             connection.run(f"ALTER SCHEMA {identifier(live)} RENAME TO {identifier(_retired())}")
         connection.run(f"ALTER SCHEMA {identifier(building)} RENAME TO {identifier(live)}")
-        connection.run("COMMIT")
-    except BaseException:
-        connection.run("ROLLBACK")
-        raise
     return folded
 
 

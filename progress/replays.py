@@ -16,15 +16,13 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     if deadletters.show(connection, letter_id).kind != "poisoned":
         return deadletters.replay(connection, letter_id)
     projector = Projector(connection)
-    connection.run("BEGIN")
     try:
-        position = deadletters.take_back(connection, letter_id)
-        if position is not None:
-            projector.fold_again(position)
-        connection.run("COMMIT")
+        with database.transaction(connection):
+            position = deadletters.take_back(connection, letter_id)
+            if position is not None:
+                projector.fold_again(position)
     except pg8000.exceptions.DatabaseError as fault:
         if database.is_passing(fault):
             raise Unavailable(f"the database did not answer: {fault}") from fault
-        connection.run("ROLLBACK")
         return f"it fails still: {database.message(fault)}"
     return None

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from msgspec import convert
 
 from progress import reading
+from progress.errors import ProjectionError
 from progress.readmodels.rows import (
     CefrLevel,
     DailyStats,
@@ -164,6 +165,14 @@ async def get_projection_status(*, at: datetime | None = None) -> list[Projectio
     """How far each projection is behind the log."""
     found = await reading.rows("models/checkpoints", "status", now=_moment(at))
     return [convert(dict(row), ProjectionStatus) for row in found]
+
+
+async def check_lag(projection_name: str, *, at: datetime | None = None) -> ProjectionStatus:
+    """How far one projection is behind, NORMAL or CRITICAL; ProjectionError if there is none."""
+    for status in await get_projection_status(at=at):
+        if status.name == projection_name:
+            return status
+    raise ProjectionError(f"there is no projection {projection_name}")
 
 
 async def get_recorded_events(
