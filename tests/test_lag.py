@@ -14,7 +14,7 @@ from progress import batch, readmodels
 from progress.database import Connection
 from progress.errors import ProjectionError
 
-ALL = [
+ALL = (
     "daily_stats",
     "item_stats",
     "learning_streaks",
@@ -22,7 +22,7 @@ ALL = [
     "weekly_stats",
     "domain_stats",
     "level_stats",
-]
+)
 
 
 @pytest.fixture
