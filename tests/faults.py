@@ -194,9 +194,22 @@ class Stack:
         """Until all that was published is acknowledged, and nothing was given up."""
         readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
 
-    def await_projection(self) -> None:
+    def await_projection(self, *, seconds: float = 30) -> None:
         """Until the read models have all that is on record, without the batch job's help."""
-        readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=30)
+        readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
+
+    def await_wakes(self) -> None:
+        """Until wake-ups come through: some are lost for a while after Pub/Sub was away."""
+
+        def woken() -> bool:
+            self.publish([lessons.envelope("BadgeAwarded", {}, at=lessons.BEGIN)])
+            self.await_delivery()
+            with contextlib.suppress(StackError):
+                self.await_projection(seconds=1)
+                return True
+            return False
+
+        readiness.wait(woken, "wake-ups")
 
     def check(self) -> None:
         """Nothing that was published is missing or double, in the log and in what it feeds."""

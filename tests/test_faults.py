@@ -152,6 +152,7 @@ def test_what_was_sent_while_postgresql_stood_still_is_answered_once_it_is_on_di
 
 
 def test_without_valkey_nothing_changes(stack: Stack) -> None:
+    stack.await_wakes()
     stack.ask(USERS[0], COMPLETED)  # the keys of tokens are told by the one who keeps the parts
     with stack.unkept():
         stack.signal("valkey", signal.SIGKILL)
@@ -165,6 +166,7 @@ def test_without_valkey_nothing_changes(stack: Stack) -> None:
 
 def test_a_foreign_transaction_that_hangs_stalls_nobody(stack: Stack) -> None:
     chance = random.Random(11)
+    stack.await_wakes()
     with contextlib.ExitStack() as hanging:
         for how in ("foreign table", "hang writing", "hang reading", "hang backing up"):
             connection = hanging.enter_context(contextlib.closing(stack.connect()))
