@@ -14,9 +14,14 @@ CREATE FUNCTION find_changes(shards smallint[], catalogue_start bigint, catalogu
     SET random_page_cost = 0   -- what changed is little and new: by index, however large the log
     SET jit = off
 AS $find$
+DECLARE
+    is_first boolean := EXISTS (SELECT FROM batch_checkpoints b WHERE b.shard = ANY (shards) AND b.position = 0);
+    is_later boolean := EXISTS (SELECT FROM batch_checkpoints b WHERE b.shard = ANY (shards) AND b.position > 0);
 BEGIN
     INSERT INTO batch_items
-    SELECT DISTINCT f.item_id
+    SELECT item_id FROM items WHERE catalogue_start = 0  -- a first run: all, without the log
+    UNION
+    SELECT f.item_id
     FROM checkpoints c
     CROSS JOIN LATERAL (
         SELECT f.item_id
@@ -24,10 +29,16 @@ BEGIN
         WHERE (f.shard, f.global_position) > (c.shard, catalogue_start)
           AND (f.shard, f.global_position) <= (c.shard, catalogue_end)
         OFFSET 0
-    ) f;
+    ) f
+    WHERE catalogue_start > 0;
 
     INSERT INTO batch_learners
-    SELECT DISTINCT substr(e.stream_id, 9)
+    SELECT p.user_id
+    FROM user_progress p
+    JOIN batch_checkpoints b ON b.shard = event_store.shard_of('learner-' || p.user_id)
+    WHERE is_first AND b.shard = ANY (shards) AND b.position = 0
+    UNION
+    SELECT substr(e.stream_id, 9)
     FROM batch_checkpoints b
     JOIN checkpoints c ON c.shard = b.shard
     CROSS JOIN LATERAL (
@@ -37,13 +48,13 @@ BEGIN
           AND (e.shard, e.global_position) <= (c.shard, c.position)
         OFFSET 0
     ) e
-    WHERE b.shard = ANY (shards) AND e.stream_id LIKE 'learner-%';
+    WHERE b.shard = ANY (shards) AND b.position > 0 AND e.stream_id LIKE 'learner-%';
 
     INSERT INTO batch_learners
     SELECT DISTINCT s.user_id
     FROM batch_items i
     CROSS JOIN LATERAL (SELECT s.user_id FROM item_stats s WHERE s.item_id = i.item_id OFFSET 0) s
-    WHERE EXISTS (SELECT FROM batch_checkpoints b WHERE b.shard = ANY (shards) AND b.position > 0)   -- else all are new
+    WHERE is_later
       AND event_store.shard_of('learner-' || s.user_id) = ANY (shards)
     ON CONFLICT DO NOTHING;
 END
