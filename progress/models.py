@@ -76,9 +76,8 @@ def prepare_window(connection: Connection) -> None:
     """Give the connection the temporary tables that a fold works on, unless it has them."""
     if connection.run(statements.blocks("models/fold")["prepared"])[0][0]:
         return
-    for name in (*REALTIME, *BATCH, *DRIVERS):
-        for statement in _statements(_block(name, "window")):
-            connection.run(statement)
+    # At once: as transactions of their own they would wait for the disk, table by table.
+    connection.run(_joined((*REALTIME, *BATCH, *DRIVERS), "window"))
 
 
 def drop(connection: Connection, schema: str) -> None:
@@ -106,10 +105,6 @@ def _joined(models: tuple[str, ...], block: str) -> str:
 
 def _block(model: str, block: str) -> str:
     return statements.blocks(f"models/{model}").get(block, "")
-
-
-def _statements(text: str) -> list[str]:
-    return [s for s in (part.strip() for part in text.split(";\n")) if s]
 
 
 def _fill(connection: Connection) -> None:
