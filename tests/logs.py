@@ -149,9 +149,24 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
     """The data of one event."""
     user = {"user_id": _either(*cast.people)}
     item = {"item_id": _either(*cast.items)}
+    if kind == "SessionStarted":
+        return _either(*SESSIONS).flatmap(lambda s: _start(s, cast.owners[s]))
+    if kind in DESCRIPTIONS:
+        domains = st.lists(_either("R", "W", "L", "S"), unique=True, max_size=4)
+        words = {"cefr_level": _either("A1", "B2"), "headword": _either("word", "verb")}
+        return _with({**item, "domains": domains}, **_or_null(words))
+    if kind in PREFERENCES:
+        said = {"timezone": _either(*cast.zones), "day_start_hour": _either(*HOURS)}
+        address = {"email": st.just("a@example.com")}
+        return _with({**user, **address}, **_or_null(said))
+    return st.fixed_dictionaries(_fields(user, item).get(kind, user))
+
+
+def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
+    """What the data of most types consist of."""
     session = {"session_id": _either(*SESSIONS)}
     answer = {**session, **item, "response_time_ms": _either(1000, 0, 86_400_000)}
-    fields = {
+    return {
         "CorrectAnswerGiven": answer,
         "IncorrectAnswerGiven": answer,
         "SessionCompleted": {
@@ -168,17 +183,6 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
         },
         "ItemArchived": item,
     }
-    if kind == "SessionStarted":
-        return _either(*SESSIONS).flatmap(lambda s: _start(s, cast.owners[s]))
-    if kind in DESCRIPTIONS:
-        domains = st.lists(_either("R", "W", "L", "S"), unique=True, max_size=4)
-        words = {"cefr_level": _either("A1", "B2"), "headword": _either("word", "verb")}
-        return _with({**item, "domains": domains}, **_or_null(words))
-    if kind in PREFERENCES:
-        said = {"timezone": _either(*cast.zones), "day_start_hour": _either(*HOURS)}
-        address = {"email": st.just("a@example.com")}
-        return _with({**user, **address}, **_or_null(said))
-    return st.fixed_dictionaries(fields.get(kind, user))
 
 
 def _extended(kind: str, data: Envelope) -> st.SearchStrategy[Envelope]:
@@ -252,18 +256,8 @@ def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
 
 
 TABLES = (
-    "checkpoints",
-    "user_progress",
-    "daily_stats",
-    "item_stats",
-    "item_days",
-    "completions",
-    "reviews",
-    "learning_streaks",
-    "preferences",
-    "items",
-    "weekly_stats",
-    "domain_stats",
+    *("checkpoints", "user_progress", "daily_stats", "item_stats", "item_days", "completions"),
+    *("reviews", "learning_streaks", "preferences", "items", "weekly_stats", "domain_stats"),
     "batch_checkpoints",
 )
 

@@ -87,7 +87,17 @@ def wanted(world: oracle.World) -> Rows:
             by_learner["user_progress"] = {"": progress}
         for model, found in by_learner.items():
             rows[model] |= {(user, key): row for key, row in found.items()}
-    rows["catalogue"] = {
+    rows["catalogue"] = _described(world)
+    rows["catalogue_counts"] = {
+        (kind, name): {"items": count}
+        for kind in ("domain", "level")
+        for name, count in oracle.catalogue_items(world, kind).items()
+    }
+    return rows
+
+
+def _described(world: oracle.World) -> dict[tuple[Any, ...], oracle.Row]:
+    return {
         (item_id, word.headword): {
             "level": word.level,
             "domains": list(word.domains),
@@ -95,12 +105,6 @@ def wanted(world: oracle.World) -> Rows:
         }
         for item_id, word in oracle.descriptions(world).items()
     }
-    rows["catalogue_counts"] = {
-        (kind, name): {"items": count}
-        for kind in ("domain", "level")
-        for name, count in oracle.catalogue_items(world, kind).items()
-    }
-    return rows
 
 
 def _studied(found: dict[str, oracle.Row]) -> dict[str, oracle.Row]:

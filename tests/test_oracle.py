@@ -1,19 +1,14 @@
 """The oracle itself, against examples worked out by hand and facts that others published."""
 
-import csv
 import itertools
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import oracle
 import pytest
-from oracle.days import answer_sums, zone
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
-ANKI = Path(__file__).resolve().parent.parent / "data" / "anki_reviews.csv"
 _numbers = itertools.count(1)
 
 
@@ -244,8 +239,9 @@ def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
     return event(kind, at, None, item_id=item, **data)
 
 
-def test_the_catalogue_as_described_last() -> None:
-    seen = world(
+def a_catalogue() -> oracle.World:
+    """Described twice, archived, without a level, and what ann knows of it."""
+    return world(
         published("ItemPublished", "2024-01-01", "i1", domains=["W", "R"], cefr_level="A1"),
         published("ItemUpdated", "2024-01-02", "i1", domains=["S", "L", "R"], headword="w"),
         published("ItemPublished", "2024-01-01", "i2", domains=["R"], cefr_level="B1"),
@@ -256,6 +252,10 @@ def test_the_catalogue_as_described_last() -> None:
         review("2024-01-01", 7, "i2"),
         answer("2024-01-01", "i9", right=False),
     )
+
+
+def test_the_catalogue_as_described_last() -> None:
+    seen = a_catalogue()
     assert oracle.catalogue(seen) == {"i1", "i3"}
     domains = oracle.domain_stats(seen, "ann")
     assert domains.keys() == {"R", "L", "S", "UNKNOWN"}
@@ -288,59 +288,3 @@ def test_the_forecast() -> None:
         published("ItemArchived", "2024-01-01", "i4"),
     )
     assert list(oracle.due_forecast(seen, "ann", 3).values()) == [2, 1, 0]
-
-
-def test_nothing_is_left_of_a_deleted_learner() -> None:
-    seen = oracle.see(
-        [
-            answer("2024-01-01"),
-            event("UserDeleted", "2024-01-02"),
-            answer("2024-01-03"),
-        ],
-        NOW,
-        as_of=datetime(2024, 1, 1, tzinfo=UTC),
-    )
-    assert oracle.user_progress(seen, "ann") is None
-    assert not oracle.daily_stats(seen, "ann")
-    assert not oracle.item_stats(seen, "ann")
-
-
-def test_as_of_and_known_at() -> None:
-    early, late = answer("2024-01-01"), answer("2024-01-02")
-    assert len(oracle.see([late, early], NOW, as_of=early.occurred_at).events) == 1
-    seen = oracle.see([late, early], NOW, known_at=early.created_at)
-    assert (len(seen.events), seen.now) == (1, early.created_at)
-
-
-def anki() -> Iterator[oracle.Event]:
-    """The real review log, a completion where a rest of half an hour begins."""
-    with ANKI.open(encoding="utf-8") as file:
-        rows = [(datetime.fromisoformat(r["review_time"]), r) for r in csv.DictReader(file)]
-    rows.sort(key=lambda r: r[0])
-    moments = [moment.replace(tzinfo=moment.tzinfo or UTC) for moment, _ in rows]
-    for moment, following in itertools.zip_longest(moments, moments[1:]):
-        if following is None or following - moment > timedelta(minutes=30):
-            yield done(
-                moment.astimezone(UTC).replace(tzinfo=None).isoformat(),
-                moment.isoformat(),
-            )
-    for moment, (_, row) in zip(moments, rows, strict=True):
-        at = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
-        yield answer(at, row["card_id"], right=row["review_rating"] != "1")
-
-
-def test_the_real_review_log() -> None:
-    zone_event = event("UserCreated", "2024-01-01", timezone="America/New_York", day_start_hour=4)
-    log = list(anki())
-    completions = [e for e in log if e.type == "SessionCompleted"]
-    assert len(completions) == 64
-    seen = oracle.see([zone_event, *completions], NOW)
-    assert oracle.streak(seen, "ann")["longest"] == 24
-    answers = [e for e in log if e.type != "SessionCompleted"]
-    assert round(answer_sums(answers)["accuracy_rate"], 3) == 0.708
-    local = zone("America/New_York")
-    days = {
-        (e.occurred_at.astimezone(local).replace(tzinfo=None) - timedelta(hours=4)).date()
-        for e in answers
-    }
-    assert len(days) == 61
