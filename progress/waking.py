@@ -5,7 +5,7 @@ import json
 import queue
 
 from progress import database, logs, settings
-from progress.errors import ProgressError
+from progress.errors import ProgressError, Unavailable
 from progress.projections import SHARDS, Projector
 
 _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
@@ -25,14 +25,19 @@ def open_push(body: bytes) -> int | None:
 def wake(shard: int) -> int:
     """Fold what the shard has not seen: how many events. Unavailable, ProjectionError."""
     try:
-        projector = _idle.get_nowait()
-    except queue.Empty:
-        projector = Projector(database.connect(settings.current(), name="project"))
+        folded = _catch_up(_idle.get_nowait(), shard)
+    except (queue.Empty, Unavailable):  # it may have broken while it was idle
+        connection = database.connect(settings.current(), name="project")
+        folded = _catch_up(Projector(connection), shard)
+    logs.write("INFO", "projected", operation="wake", shard=shard, projection_lag=folded)
+    return folded
+
+
+def _catch_up(projector: Projector, shard: int) -> int:
     try:
         folded = projector.catch_up(shard)
     except ProgressError:
         projector.close()
         raise
     _idle.put(projector)
-    logs.write("INFO", "projected", operation="wake", shard=shard, projection_lag=folded)
     return folded
