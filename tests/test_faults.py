@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import os
 import random
 import signal
@@ -55,6 +54,11 @@ def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
             break
         messages.append([events.pop() for _ in range(min(size, len(events)))])
     return [*messages, *chance.sample(messages, 3)]
+
+
+def wake(shard: int) -> bytes:
+    """A wake-up as it is pushed."""
+    return pushed({"command": "wake", "shard": shard})
 
 
 def command(stack: Stack, name: str) -> None:
@@ -128,6 +132,7 @@ def test_while_postgresql_is_away_ingest_promises_nothing(
     stack.envelopes += [event for message in messages for event in message]
     for body in bodies:
         readiness.wait(lambda: stack.post("ingest", body) == 204, "ingest")  # noqa: B023
+    assert stack.post("project", wake(0)) == 204  # its idle connections broke meanwhile
     stack.check()
 
 
@@ -181,7 +186,7 @@ def test_a_foreign_transaction_that_hangs_stalls_nobody(stack: Stack) -> None:
 
 def test_two_of_everything_at_once(stack: Stack, pool: ThreadPoolExecutor) -> None:
     chance = random.Random(12)
-    wakes = [pushed(json.dumps({"command": "wake", "shard": n % 16}).encode()) for n in range(160)]
+    wakes = [wake(n % 16) for n in range(160)]
     jobs = [job(stack), job(stack), stack.start("rebuild"), stack.start("rebuild")]
     while any(each.poll() is None for each in jobs):
         messages = delivery(chance)
