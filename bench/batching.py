@@ -75,6 +75,7 @@ def _after_one(store: Store, learner: str) -> float:
 def _buffers(store: Store) -> int:
     with closing(store.connect()) as connection:
         Projector(connection)
+        models.prepare_batch(connection)
         plan = connection.run(blocks("batching")["buffers"])[0][0][0]["Plan"]
         read: int = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         return read

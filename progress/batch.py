@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pg8000.exceptions
 
-from progress import database, deadletters, projections, statements
+from progress import database, deadletters, models, projections, statements
 from progress.database import Connection
 from progress.errors import ProjectionError, Unavailable
 
@@ -43,6 +43,7 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
 
 def fold(connection: Connection, shards: list[int]) -> int | None:
     """Fold the batch models of these shards' learners: how many changed, None if another folds."""
+    models.prepare_batch(connection)
     rows = connection.run(statements.blocks("models/batch")["one"], shards=shards)
     changed: int | None = rows[0][0]
     return changed

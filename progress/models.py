@@ -74,10 +74,18 @@ def search(connection: Connection, schema: str | None = None) -> None:
 
 def prepare_window(connection: Connection) -> None:
     """Give the connection the temporary tables that a fold works on, unless it has them."""
-    if connection.run(statements.blocks("models/fold")["prepared"])[0][0]:
-        return
-    # At once: as transactions of their own they would wait for the disk, table by table.
-    connection.run(_joined((*REALTIME, *BATCH, *DRIVERS), "window"))
+    _prepare(connection, "fold", REALTIME)
+
+
+def prepare_batch(connection: Connection) -> None:
+    """Give the connection the temporary tables that the batch folds work on, unless it has them."""
+    _prepare(connection, "batch", ("batch",))
+
+
+def _prepare(connection: Connection, driver: str, models: tuple[str, ...]) -> None:
+    if not connection.run(_block(driver, "prepared"))[0][0]:
+        # At once: as transactions of their own they would wait for the disk, table by table.
+        connection.run(_joined(models, "window"))
 
 
 def drop(connection: Connection, schema: str) -> None:

@@ -2,8 +2,8 @@
 -- the place in braces.
 
 -- window --
-CREATE TEMPORARY TABLE batch_items (item_id text COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE batch_learners (user_id text COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE batch_items (item_id varchar(200) COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE batch_learners (user_id varchar(200) COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
 
 -- functions --
 -- Notes what changed since the last run: the items described anew, the learners of these shards with new
@@ -102,6 +102,9 @@ BEGIN
     RETURN how_many;
 END
 $fold$;
+
+-- prepared --
+SELECT to_regclass('pg_temp.batch_learners') IS NOT NULL;
 
 -- one --
 SELECT fold_batch(CAST(:shards AS smallint[]));

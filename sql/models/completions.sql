@@ -15,7 +15,7 @@ CREATE TABLE completions (
 -- window --
 -- What a day gains or, where an earlier completion came late, loses.
 CREATE TEMPORARY TABLE window_completions (
-    user_id text COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
+    user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
 ) ON COMMIT DELETE ROWS;
 
 -- clear --

@@ -20,7 +20,7 @@ CREATE TABLE daily_stats (
 -- window --
 -- What the window adds to each day; a first that moves takes from one day and gives to another.
 CREATE TEMPORARY TABLE window_days (
-    user_id text COLLATE "C", day date, answers bigint, correct_answers bigint, response_ms bigint, reviews bigint,
+    user_id varchar(200) COLLATE "C", day date, answers bigint, correct_answers bigint, response_ms bigint, reviews bigint,
     sessions_completed bigint, study_seconds bigint, scores bigint,
     items_learned bigint, items_reviewed bigint, new_mastery_count bigint,
     had_sessions bigint

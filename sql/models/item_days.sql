@@ -11,7 +11,7 @@ CREATE TABLE item_days (
 -- window --
 -- Items reviewed, by day: one more or one less than before.
 CREATE TEMPORARY TABLE window_reviewed (
-    user_id text COLLATE "C", day date, items_reviewed bigint
+    user_id varchar(200) COLLATE "C", day date, items_reviewed bigint
 ) ON COMMIT DELETE ROWS;
 
 -- clear --

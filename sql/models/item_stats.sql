@@ -22,13 +22,16 @@ CREATE TABLE item_stats (
     PRIMARY KEY (user_id, item_id)
 ) WITH (fillfactor = 70);
 
+-- For window_items, see window_shape.
+ALTER TABLE item_stats ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
+
 -- A catalogue change reaches the learners of the item.
 CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 
 -- window --
 -- The rows that the window touches, as they will be, and what of them others count.
 CREATE TEMPORARY TABLE window_items (
-    LIKE item_stats,
+    LIKE item_stats INCLUDING STORAGE,
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint
 ) ON COMMIT DELETE ROWS;
 

@@ -12,7 +12,7 @@ CREATE TABLE reviews (
 
 -- window --
 CREATE TEMPORARY TABLE window_reviews (
-    user_id text COLLATE "C", item_id text COLLATE "C", first_mastered_at timestamptz, first_mastered_on date,
+    user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C", first_mastered_at timestamptz, first_mastered_on date,
     reviewed_at timestamptz, review_id uuid, interval_days bigint, easiness_factor double precision,
     lapses bigint                          -- how many more than before; may be negative
 ) ON COMMIT DELETE ROWS;
