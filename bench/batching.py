@@ -11,7 +11,7 @@ from bench import envelopes, logs
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from bench.statements import blocks
-from progress import batch, database, eventlog, rebuild
+from progress import batch, database, eventlog, models, rebuild
 from progress.projections import Projector
 
 _ROUNDS = 9
