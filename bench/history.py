@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +16,7 @@ from progress.database import Connection
 from progress.projections import Projector
 
 _ROUNDS = 15
+_EVENTS_A_DAY = 42
 _SESSIONS = 23  # 966 events: all of a window is one learner's
 _ITEMS = 40  # of those that the learner has met
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
@@ -48,30 +49,33 @@ def _measured(store: Store) -> Rounds:
         projector = Projector(ours)
         projector.catch_up_all()
         for number in range(_ROUNDS + 2):
-            for how, learner, days in (
-                (
-                    "in order long",
-                    long,
-                    range(_LONG + _SESSIONS * number, _LONG + _SESSIONS * (number + 1)),
-                ),
-                ("in order short", short[2 * number], range(_SHORT, _SHORT + _SESSIONS)),
-                ("backdated long", long, chance.sample(range(_LONG), _SESSIONS)),
-                ("backdated short", short[2 * number + 1], range(_SESSIONS)),
+            middle = chance.randrange(_LONG - _SHORT)
+            for how, learner, known, first in (
+                ("in order long", long, _LONG - _SHORT, _LONG + _SESSIONS * number),
+                ("in order short", short[2 * number], 0, _SHORT),
+                ("backdated long", long, middle, middle),
+                ("backdated short", short[2 * number + 1], 0, 0),
             ):
-                _append(other, learner, [day + number / 100 for day in days])
+                _append(other, learner, known, first + number / 100)
                 seconds = _fold(projector)
                 if number > 1:
                     rounds.add(how, seconds)
     return rounds
 
 
-def _append(connection: Connection, learner: str, days: Sequence[float]) -> None:
-    """A session on each of the days, all about items that the learner knows."""
-    items = connection.run(blocks("seed")["items"], learner=learner, limit=_ITEMS)
-    chance = random.Random(f"{learner} {days}")  # new ids each time
+def _append(connection: Connection, learner: str, known: int, first: float) -> None:
+    """A session a day from the first on, about items that the learner met from day `known` on."""
+    items = connection.run(
+        blocks("seed")["items"],
+        learner=learner,
+        after=_EVENTS_A_DAY * known + 1,
+        until=_EVENTS_A_DAY * (known + _SHORT),
+        limit=_ITEMS,
+    )
+    chance = random.Random(f"{learner} {first}")  # new ids each time
     batch: list[envelopes.Envelope] = []
-    for day in days:
-        begin = _SINCE + timedelta(days=day, hours=12)
+    for day in range(_SESSIONS):
+        begin = _SINCE + timedelta(days=first + day, hours=12)
         batch += envelopes.session(learner, begin, chance, [item for (item,) in items])
     eventlog.append(connection, [envelopes.delivery(batch)])
 

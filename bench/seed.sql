@@ -65,5 +65,6 @@ ORDER BY count(*) DESC, stream_id;
 
 -- items --
 SELECT DISTINCT event_data ->> 'item_id' FROM event_store.events
-WHERE stream_id = 'learner-' || CAST(:learner AS text) AND stream_version BETWEEN 2 AND 400 AND event_data ? 'item_id'
+WHERE stream_id = 'learner-' || CAST(:learner AS text) AND stream_version > :after AND stream_version <= :until
+  AND event_data ? 'item_id'
 ORDER BY 1 LIMIT :limit;
