@@ -13,6 +13,7 @@ ProgressError
 │   ├── SerializationError   the publisher mends the event
 │   └── ConsistencyError     the stream moved on: the caller reads it again
 └── ProjectionError          a fold failed
+    ├── PoisonError          an event cannot be folded: it is set aside
     └── CheckpointError      a checkpoint and the log disagree: rebuild
 """
 
@@ -76,6 +77,10 @@ class ConsistencyError(EventStoreError):
 
 class ProjectionError(ProgressError):
     """A fold failed; an operator reads the log."""
+
+
+class PoisonError(ProjectionError):
+    """An event of the window cannot be folded; the projector finds it and sets it aside."""
 
 
 class CheckpointError(ProjectionError):

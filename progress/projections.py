@@ -12,12 +12,14 @@ import pg8000.exceptions
 
 from progress import database, logs, models, statements
 from progress.database import Connection
-from progress.errors import CheckpointError, ProjectionError, Unavailable
+from progress.errors import CheckpointError, PoisonError, ProjectionError, Unavailable
 
 SHARDS = range(16)
 WINDOW = 1_000
 
 _CHECKPOINT_AHEAD = "PR101"
+# What a value in an event can bring about. Anything else is a fault of ours, and no event's.
+_OF_VALUES = ("21", "22", "23", "54", "P0")
 
 
 class Projector:
@@ -68,9 +70,7 @@ class Projector:
         while True:
             try:
                 return self.window(shard, at_most)
-            except ProjectionError as fault:
-                if isinstance(fault, CheckpointError):
-                    raise
+            except PoisonError as fault:
                 logs.write("WARNING", f"shard {shard}: a window of {at_most} failed: {fault}")
                 if at_most == 1:
                     self._set_aside(shard, str(fault))
@@ -100,5 +100,6 @@ def _translated(fault: Exception) -> Exception:
     if isinstance(fault, pg8000.exceptions.DatabaseError):
         if database.sqlstate(fault) == _CHECKPOINT_AHEAD:
             return CheckpointError(f"{database.message(fault)}: rebuild the projections")
-        return ProjectionError(database.message(fault))
+        poisoned = database.sqlstate(fault).startswith(_OF_VALUES)
+        return (PoisonError if poisoned else ProjectionError)(database.message(fault))
     return fault

@@ -14,7 +14,7 @@ from pg8000.native import identifier
 
 from progress import batch, database, logs, models, projections, statements
 from progress.database import Connection
-from progress.errors import ProjectionError
+from progress.errors import PoisonError, ProjectionError
 from progress.projections import Projector
 
 Connect = Callable[[], Connection]
@@ -98,7 +98,7 @@ def _projector(connect: Connect, building: str) -> Projector:
 def _past(projector: Projector, shard: int) -> int:
     try:
         return projector.window(shard, _WHOLE_SHARD) or 0
-    except ProjectionError as fault:
+    except PoisonError as fault:
         logs.write("WARNING", f"shard {shard} is folded in small windows: {fault}")
         return 0
 

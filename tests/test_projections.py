@@ -12,7 +12,7 @@ from stage import append, connect
 
 from progress import batch, deadletters, projections, replays
 from progress.database import Connection
-from progress.errors import CheckpointError
+from progress.errors import CheckpointError, ProjectionError
 from progress.projections import Projector
 
 pytestmark = pytest.mark.every_postgres
@@ -81,3 +81,15 @@ def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection
     connection.run("UPDATE checkpoints SET position = 5 WHERE shard = 3")
     with pytest.raises(CheckpointError, match="the log ends at 0: rebuild"):
         Projector(connection).catch_up(3)
+
+
+def test_a_fault_of_ours_sets_no_event_aside(connection: Connection) -> None:
+    lessons.teach(connection, "ann")
+    connection.run("ALTER TABLE item_days RENAME TO item_days_gone")
+    with pytest.raises(ProjectionError, match="item_days"):
+        Projector(connection).catch_up_all()
+    assert rows.ask(connection, "poisoned") is None
+    connection.run("ALTER TABLE item_days_gone RENAME TO item_days")
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(projections.SHARDS))
+    assert not lessons.wrong(connection)
