@@ -20,7 +20,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 Batch = list[Envelope]
 
-_ROUNDS = 15
+_ROUNDS = 11
 
 
 def against_copy(server: Server) -> Iterator[Line]:
@@ -53,9 +53,9 @@ def against_copy(server: Server) -> Iterator[Line]:
 def against_recorder(server: Server) -> Iterator[Line]:
     """100 in a call, with and without redelivered ones, and single."""
     for what, calls, size, redelivered, bar in (
-        ("append, 100 in a call", 30, 100, 0, 1.3),
-        ("append, single", 150, 1, 0, 2.0),
-        ("append, 100 in a call, 1 % redelivered", 30, 100, 1, 0.9),
+        ("append, 100 in a call", 60, 100, 0, 1.3),
+        ("append, single", 500, 1, 0, 2.0),
+        ("append, 100 in a call, 1 % redelivered", 60, 100, 1, 0.9),
     ):
         store = server.store()
         rounds = _with_recorder(store, calls, size, redelivered)
@@ -84,7 +84,7 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
             appended, recorded = _alternating(
                 (deliveries, functools.partial(eventlog.append, ours)),
                 (stored, recorder.insert_events),
-                block=15,  # either runs warm, as it does at work
+                block=calls,  # either runs warm, as it does at work
             )
             if number:
                 rounds.add("append", calls * size / appended)

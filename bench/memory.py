@@ -14,7 +14,7 @@ _AT_ONCE = 80
 _QUESTIONS = (
     "{ userProgress { totalItemsLearned accuracyRate masteryStats { learning } } }",
     "{ itemStats(first: 100) { edges { node { itemId headword mastery } } } }",
-    '{ dailyStats(from: "2025-01-01", to: "2025-12-31", zeroFill: true) { date answersGiven } }',
+    '{ dailyStats(from: "2025-01-01", to: "2025-12-31", zeroFill: true) { date answers } }',
 )
 
 
