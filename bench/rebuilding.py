@@ -15,7 +15,7 @@ from progress import database, models, rebuild, statements
 from progress.projections import SHARDS, Projector
 
 _ROUNDS = 3
-_LEARNERS, _SESSIONS = 600, 20  # half a million events
+_LEARNERS, _SESSIONS = 1_200, 20  # a million events
 
 
 def against_live(server: Server) -> Iterator[Line]:

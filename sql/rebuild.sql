@@ -18,7 +18,8 @@ FROM (VALUES (''), ('batch ')) AS k (kind), generate_series(0, 15) AS shard;
 -- speed --
 -- A shard's whole past is one window. Only the swap has to be on disk when it is done, and all before it then is.
 SELECT set_config('work_mem', '128MB', false), set_config('maintenance_work_mem', '256MB', false),
-    set_config('temp_buffers', '128MB', false), set_config('synchronous_commit', 'off', false);
+    set_config('temp_buffers', '128MB', false), set_config('synchronous_commit', 'off', false),
+    set_config('default_statistics_target', '10', false);  -- sizes are all that the batch's plans need
 
 -- loosen --
 -- The large tables without their keys: these are made at the end, at once. Their definitions are kept.

@@ -35,7 +35,7 @@ WITH arrived AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT r.occurred_at, r.event_id, r.interval_days
         FROM reviews r
-        WHERE r.user_id = a.user_id AND r.item_id = a.item_id AND has_past
+        WHERE r.user_id = a.user_id AND r.item_id = a.item_id
           AND (r.occurred_at, r.event_id) < (a.occurred_at, a.event_id)
         ORDER BY r.occurred_at DESC, r.event_id DESC
         LIMIT 1
@@ -43,11 +43,12 @@ WITH arrived AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT r.occurred_at, r.event_id, r.interval_days
         FROM reviews r
-        WHERE r.user_id = a.user_id AND r.item_id = a.item_id AND has_past
+        WHERE r.user_id = a.user_id AND r.item_id = a.item_id
           AND (r.occurred_at, r.event_id) > (a.occurred_at, a.event_id)
         ORDER BY r.occurred_at, r.event_id
         LIMIT 1
     ) after ON true
+    WHERE has_past
 ), chain AS (
     SELECT user_id, item_id, occurred_at, event_id, interval_days, true AS is_new FROM arrived
     UNION ALL
