@@ -203,7 +203,9 @@ BEGIN
             SELECT * FROM event_store.events s WHERE s.event_id = a.event_id OFFSET 0
         ) stored ON true
         LEFT JOIN LATERAL (
-            SELECT p.event_id FROM event_store.pending p WHERE p.event_id = a.event_id OFFSET 0
+            SELECT p.event_id FROM event_store.pending p
+            WHERE p.event_id = a.event_id AND (SELECT EXISTS (SELECT FROM event_store.pending))
+            OFFSET 0
         ) held ON true
         LEFT JOIN LATERAL (
             SELECT s.user_id FROM event_store.sessions s
