@@ -39,7 +39,7 @@ class Address:
     sslmode: str
 
     def __repr__(self) -> str:
-        return f"Address({self.user}@{self.host}:{self.port}/{self.database})"
+        return f"{self.user}@{self.host}:{self.port}/{self.database}"
 
 
 def address(url: str) -> Address:

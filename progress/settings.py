@@ -1,13 +1,13 @@
 """Every setting, read in one place: the environment variables that the README's table lists.
 
-A variable that begins like one of ours and is none of ours stops the start and is named, so
-that a misspelt setting is never silently ignored.
+A variable that begins like one of ours, or is one letter away from one that is not set, stops the
+start and is named, so that a misspelt setting is never silently ignored.
 """
 
 import functools
 import os
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -43,20 +43,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings(environment={self.environment!r})"  # the rest may hold secrets
 
 
+_EXPECTED = {
+    "environment": ", ".join(get_args(Environment)),
+    "graphql_introspection": "true or false",
+}  # of what is neither text nor a number
+
 _OURS = ("DATABASE_", "DB_", "AUTH_", "CORS_", "RATE_LIMIT", "GRAPHQL_", "PROGRESS_", "ARCHIVE_")
 
 
 def read(environment: Mapping[str, str]) -> Settings:
     """The settings in `environment`; SettingsError names a bad or unknown variable."""
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    for name in environment:
-        if name.startswith(_OURS) and name not in known:
+    unset = known - environment.keys()
+    for name in environment.keys() - known:
+        if meant := next((each for each in sorted(unset) if _one_letter_away(name, each)), None):
+            raise SettingsError(f"unknown setting {name}: is {meant} meant?")
+        if name.startswith(_OURS):
             raise SettingsError(f"unknown setting {name}: is it misspelt?")
     given = {n.lower(): environment[n] for n in known if environment.get(n)}
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as fault:
-        raise SettingsError(f"bad setting: {str(fault).replace('$.', '').upper()}") from None
+        name = str(fault).rpartition("$.")[2].rstrip("`")
+        expected = _EXPECTED.get(name, "an integer")
+        raise SettingsError(f"{name.upper()}: expected {expected}; found {given[name]!r}") from None
+
+
+def _one_letter_away(one: str, other: str) -> bool:
+    """Whether a letter more, less or other, or two that changed places, makes one the other."""
+    if abs(len(one) - len(other)) > 1:
+        return False
+    pairs = enumerate(zip(one, other, strict=False))
+    same = next((n for n, (x, y) in pairs if x != y), min(len(one), len(other)))
+    a, b = one[same:], other[same:]
+    return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
 @functools.cache

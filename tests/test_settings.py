@@ -29,7 +29,20 @@ def test_values_are_read_as_their_types() -> None:
     assert read.cloud_run_task_index == 2
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URI", "AUTH_ISUER", "PROGRESS_DATADIR", "DB_USER"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("DATABASE_URI", "AUTH_ISUER", "PROGRESS_DATADIR", "DB_USER"),  # they begin like ours
+        *(
+            "DATABSE_URL",
+            "REDIS_ULR",
+            "ENVIROMENT",
+            "PUBSUB_PROJECTS_ID",
+            "RADIS_URL",
+            "ENVIRONMEN",
+        ),
+    ],
+)
 def test_a_misspelt_setting_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         settings.read({name: "x"})
@@ -37,6 +50,8 @@ def test_a_misspelt_setting_is_named(name: str) -> None:
 
 def test_what_is_not_ours_is_left_alone() -> None:
     settings.read({"PATH": "/bin", "HOME": "/", "LANG": "C", "KUBERNETES_PORT": "x"})
+    settings.read({"CLOUD_RUN_TASK_ATTEMPT": "0", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "x"})
+    settings.read({"REDIS_URL": "redis://r", "REDIS_URI": "redis://r"})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +64,7 @@ def test_what_is_not_ours_is_left_alone() -> None:
     ],
 )
 def test_a_bad_value_is_named(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=name):
+    with pytest.raises(SettingsError, match=f"^{name}: expected [a-z, ]+; found '{value}'$"):
         settings.read({name: value})
 
 

@@ -258,8 +258,27 @@ def test_a_token_is_alone_on_the_output_and_good_for_its_user(stack: Stack) -> N
     assert (claims["sub"], claims["roles"]) == ("learner-1", ["admin"])
 
 
+def test_what_cannot_be_reached_or_written_is_one_line(stack: Stack) -> None:
+    for away in ("postgresql://u:secret@127.0.0.1:1/d", "postgresql:///d?host=/nowhere"):
+        with pytest.MonkeyPatch.context() as set_to:
+            set_to.setenv("DATABASE_URL", away)
+            failed(stack.run("status"), "no connection to ", "see that it runs")
+    if Path("/dev/full").exists():
+        at = settings.inherited(PROGRESS_DATA_DIR=str(stack.folder))
+        full = [sys.executable, "-m", "progress.cli", "token", "--user", "u"]
+        with Path("/dev/full").open("w") as disk:
+            ran = subprocess.run(
+                full, env=at, stdout=disk, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
+
+
 @pytest.mark.parametrize(
-    "arguments", [("nothing",), ("publish",), ("up", "--port", "0"), ("token",), ("events", "--x")]
+    "arguments",
+    [
+        *[("nothing",), ("publish",), ("up", "--port", "0"), ("token",), ("events", "--x")],
+        *[("token", "--user", ""), ("token", "--user", "u", "--role", "king")],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(stack: Stack, arguments: tuple[str, ...]) -> None:
     assert stack.run(*arguments).returncode == 2

@@ -7,7 +7,7 @@ import typer
 
 from progress import database
 from progress.cli import demo, imports, letters, publish, stack, store
-from progress.errors import ProgressError
+from progress.errors import ProgressError, Unavailable
 
 app = typer.Typer(
     help="What learners do, recorded; how they stand, derived.",
@@ -24,12 +24,16 @@ def main() -> None:
     """Run the command: exit code 0 done, 1 failed, with one line on why, 2 wrong usage."""
     try:
         app()
+    except Unavailable as fault:
+        _fail(f"{fault}; see that it runs, and that the settings name it")
     except ProgressError as fault:
         _fail(str(fault))
     except pg8000.exceptions.DatabaseError as fault:
         _fail(f"the database refused: {database.message(fault)}; `progress migrate` may help")
     except (pg8000.exceptions.InterfaceError, ConnectionError) as fault:
         _fail(f"the database went away ({fault}); try again")
+    except OSError as fault:  # the output's: a full disk, a terminal that is gone
+        _fail(f"cannot go on: {fault}")
 
 
 def _fail(why: str) -> None:

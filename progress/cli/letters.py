@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from progress import deadletters, replays
 from progress.cli import places
@@ -28,14 +28,15 @@ def list_all(
 ) -> None:
     """List the letters that wait, oldest first."""
     connection = places.connect()
-    table = Table("number", "kind", "received", "event", "reason", box=None)
+    reasons = Column("reason", overflow="fold")
+    table = Table("number", "kind", "received", "event", reasons, box=None)
     after = 0
     while page := deadletters.list_letters(connection, include_closed=closed, after=after):
         for letter in page:
             if as_json:
                 typer.echo(msgspec.json.encode(letter).decode())
             received = f"{letter.received_at:%Y-%m-%d %H:%M:%S}"
-            what = letter.event_type or letter.message_id
+            what = letter.event_type or f"message {letter.message_id}"
             table.add_row(str(letter.letter_id), letter.kind, received, what, letter.reason)
         after = page[-1].letter_id
     connection.close()

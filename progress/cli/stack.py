@@ -3,12 +3,13 @@
 import contextlib
 import signal
 import subprocess
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 import typer
 from rich.console import Console
 
+from progress.auth import Role, is_id
 from progress.cli.places import folder
 from progress.local import datafolder, devkeys, processes
 from progress.local import stack as local
@@ -90,9 +91,24 @@ def env(
         typer.echo(f"pid_{name}={' '.join(map(str, numbers))}")
 
 
+def _user(value: str) -> str:
+    if not is_id(value):
+        raise typer.BadParameter("expected an id of 1 to 200 characters")
+    return value
+
+
+def _roles(value: list[str] | None) -> list[str] | None:
+    for role in value or ():
+        if role not in get_args(Role):
+            raise typer.BadParameter(f"{role} is none of {', '.join(get_args(Role))}")
+    return value
+
+
 def token(
-    user: Annotated[str, typer.Option(help="The learner's id.")],
-    role: Annotated[list[str] | None, typer.Option(help="learner, support or admin.")] = None,
+    user: Annotated[str, typer.Option(help="The learner's id.", callback=_user)],
+    role: Annotated[
+        list[str] | None, typer.Option(help="learner, support or admin.", callback=_roles)
+    ] = None,
 ) -> None:
     """Make a token for the local query function, good for a day."""
     at = folder()
