@@ -65,6 +65,7 @@ def run_batch() -> batch.Report:
 
 def rebuild_command() -> None:
     """Fold every projection anew beside the live ones, then swap."""
+    places.connect().close()  # no bar where there is no database
     console = Console()
     with bars.counting(console, "rebuilding", total=0) as reached:
         folded = rebuild.run(places.connect, on_progress=reached)
