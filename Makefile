@@ -12,7 +12,7 @@ ARGS ?=
 
 .PHONY: help
 help:
-	@echo 'make demo    set up, start the local stack, load a real learner, show the result'
+	@echo 'make demo    set up, start the stack, show a real learner (ARGS="--port 8081")'
 	@echo 'make test    set up, run the whole test suite (ARGS="-k ..." goes to pytest)'
 	@echo 'make check   set up, lint, types, layers'
 	@echo 'make bench   set up, run the benchmarks'
@@ -21,7 +21,7 @@ help:
 setup: .venv/.project
 
 demo: setup
-	@$(BIN)/progress demo
+	@$(BIN)/progress demo $(ARGS)
 
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
