@@ -130,3 +130,10 @@ SELECT event_id, event_type, event_data, occurred_at, created_at,
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id
 FROM event_store.events
 WHERE global_position NOT IN (SELECT global_position FROM event_store.poisoned);
+
+-- hold the queue --
+LOCK TABLE pubsub_standin.queue IN EXCLUSIVE MODE;
+
+-- end sessions --
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = :application;

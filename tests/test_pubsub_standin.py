@@ -1,5 +1,8 @@
 """What our stand-in for Pub/Sub promises beyond the contract: nothing is lost when it dies."""
 
+import asyncio
+import base64
+import contextlib
 import signal
 import subprocess
 import sys
@@ -9,12 +12,15 @@ from typing import Any
 
 import messaging
 import pytest
+import rows
 from conftest import Server
+from google.api_core.exceptions import DeadlineExceeded, RetryError
 from google.pubsub_v1.types import DeadLetterPolicy
 from messaging import Inbox
 
-from progress import settings
+from progress import database, settings
 from progress.local import ports, processes, readiness
+from progress.local.pubsub.background import Background
 
 
 class Standin:
@@ -22,7 +28,7 @@ class Standin:
 
     def __init__(self, url: str, log: Path) -> None:
         self.port = ports.free()
-        self._url, self._log = url, log
+        self.url, self._log = url, log
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -30,13 +36,27 @@ class Standin:
             self._process = processes.start(
                 [sys.executable, "-m", "progress.local.pubsub", str(self.port)],
                 output=output,
-                environment=settings.inherited(DATABASE_URL=self._url),
+                environment=settings.inherited(DATABASE_URL=self.url),
             )
         readiness.wait(lambda: ports.is_listening(self.port), "the stand-in")
 
     def kill(self) -> None:
         assert self._process
         processes.end(self._process, by=signal.SIGKILL, seconds=5)
+
+    def ended(self) -> int:
+        """Its exit code, when it has ended by itself."""
+        assert self._process
+        return self._process.wait(20)
+
+    @contextlib.contextmanager
+    def stuck(self) -> Iterator[None]:
+        """Nothing can be written to its queue as long as the block lasts."""
+        with contextlib.closing(database.connect(self.url)) as connection:
+            connection.run("BEGIN")
+            rows.ask(connection, "hold the queue")
+            yield
+            connection.run("ROLLBACK")
 
 
 @pytest.fixture
@@ -127,3 +147,49 @@ def test_attempts_are_counted_through_a_kill(standin: Standin) -> None:
     assert after[0] in (4, 5)
     assert after[-1] == 8
     assert letter.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "8"
+
+
+def test_who_gives_up_in_the_middle_of_a_write_stops_nobody_else(standin: Standin) -> None:
+    with (
+        messaging.inbox() as inbox,
+        messaging.clients(f"127.0.0.1:{standin.port}") as pubsub,
+    ):
+        topic = pubsub.topic()
+        pubsub.subscribe(topic, inbox.url)
+        with standin.stuck(), pytest.raises((DeadlineExceeded, RetryError)):
+            pubsub.publisher.publish(topic, b"impatient", retry=None, timeout=1).result(timeout=10)
+        pubsub.publish(topic, b"patient")
+        got = {body["message"]["data"] for body in inbox.take(2)}
+    assert got == {base64.b64encode(sent).decode() for sent in (b"impatient", b"patient")}
+
+
+def test_it_ends_when_its_database_goes_away_and_goes_on_with_it(standin: Standin) -> None:
+    with (
+        messaging.inbox() as inbox,
+        messaging.clients(f"127.0.0.1:{standin.port}") as pubsub,
+    ):
+        inbox.answer = lambda _body: 500
+        topic = pubsub.topic()
+        pubsub.subscribe(topic, inbox.url)
+        sent = pubsub.publish(topic, *(b"%d" % n for n in range(50)))
+        inbox.take(20)
+        with contextlib.closing(database.connect(standin.url)) as connection:
+            rows.ask(connection, "end sessions", application="pubsub-standin")
+        assert standin.ended() == 1
+        inbox.answer = lambda _body: 204
+        inbox.bodies.queue.clear()
+        standin.start()
+        assert ids(inbox.take(50)) == set(sent)
+
+
+def test_a_task_that_fails_unseen_is_a_fault() -> None:
+    faults: list[BaseException] = []
+
+    async def fail() -> None:
+        raise asyncio.InvalidStateError("done already")
+
+    async def main() -> None:
+        await asyncio.wait({Background(faults.append).start(fail())})
+
+    asyncio.run(main())
+    assert [str(fault) for fault in faults] == ["done already"]

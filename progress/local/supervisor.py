@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Coroutine
+from typing import Any
 
 from progress import settings
 from progress.errors import ProgressError, StackError
@@ -38,6 +39,7 @@ class Supervisor:
         )
         self._running: dict[str, tuple[Part, subprocess.Popen[bytes]]] = {}
         self._keepers: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._a_child_died = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_died)
         self._write()
@@ -63,12 +65,14 @@ class Supervisor:
         if await self._ended(self._start(part)):
             raise StackError(self._why_it_ended(part))
 
-    async def tried(self, part: Part) -> None:
-        """Run a part to its end; where it fails, the log says so."""
+    async def tried(self, part: Part) -> bool:
+        """Run a part to its end; False where it fails, and the log says so."""
         try:
             await self.run(part)
-        except StackError as fault:
+        except (StackError, OSError) as fault:
             log.error("%s", fault)  # the part's own log has the rest
+            return False
+        return True
 
     async def stop(self) -> None:
         """End all parts, the last started first, PostgreSQL when nobody needs it any more."""
@@ -117,7 +121,8 @@ class Supervisor:
     async def _set_up_again(self, part: Part, then: Part) -> None:
         while not await part.answers():
             await asyncio.sleep(0.05)
-        await self.tried(then)
+        while not await self.tried(then):
+            await asyncio.sleep(_LONGEST_PAUSE)
 
     def _clear(self, part: Part) -> None:
         """End what is left of a part that died, and what sets it up: that waits for it."""
@@ -130,8 +135,14 @@ class Supervisor:
     def _keep_on(self, doing: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(doing)
         self._keepers.add(task)
-        task.add_done_callback(self._keepers.discard)
+        task.add_done_callback(self._keeper_ended)
         return task
+
+    def _keeper_ended(self, keeper: asyncio.Task[None]) -> None:
+        """A part that nobody keeps any more is no stack: who waits for `failed` ends it."""
+        self._keepers.discard(keeper)
+        if not keeper.cancelled() and (fault := keeper.exception()) and not self.failed.done():
+            self.failed.set_exception(fault)
 
     def _start(self, part: Part) -> subprocess.Popen[bytes]:
         with self._folder.log(part.name).open("ab") as output:
@@ -196,9 +207,11 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
     until = asyncio.create_task(stopping.wait())
     removed = asyncio.create_task(_removed(folder))
     try:
-        await asyncio.wait({run, until, removed}, return_when=asyncio.FIRST_COMPLETED)
-        if run.done():
-            await run
+        ends: set[asyncio.Future[Any]] = {run, until, removed, supervisor.failed}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for failed in (run, supervisor.failed):
+            if failed.done():
+                await failed
     finally:
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)

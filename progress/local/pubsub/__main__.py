@@ -1,56 +1,52 @@
 """`python -m progress.local.pubsub PORT`, with the queue in `DATABASE_URL`."""
 
 import asyncio
-import functools
+import logging
+import os
 import signal
 import sys
-from collections.abc import Callable
 
-import asyncpg
 import grpc.aio
 import uvloop
 
 from progress import settings
 from progress.errors import SettingsError
 from progress.local.pubsub import door
+from progress.local.pubsub.background import Background
 from progress.local.pubsub.broker import Broker
 from progress.local.pubsub.ledger import Ledger
+
+log = logging.getLogger("progress.local.pubsub")
 
 _LARGEST = 16 * 2**20  # bytes in one call; Pub/Sub itself takes 10 MB
 
 
 async def serve(port: int, url: str) -> None:
-    """Serve until SIGTERM; end at once where the database goes away, to begin anew with it."""
-    over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-
-    def end(*, well: bool) -> None:
-        if not over.done():
-            over.set_result(well)
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, functools.partial(end, well=True))
-    ledger = await Ledger.open(url, functools.partial(end, well=False))
-    broker = Broker(ledger)
+    """Serve until SIGTERM."""
+    background = Background(_end)
+    ledger = await Ledger.open(url, background)
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    broker = Broker(ledger, background)
     await broker.load()
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", _LARGEST), ("grpc.so_reuseport", 0)]
     )
-    server.add_generic_rpc_handlers(door.services(broker))
+    server.add_generic_rpc_handlers(door.services(broker, background))
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    well = await over
-    await server.stop(grace=1 if well else None)
-    if not well:
-        sys.exit("the database went away")
+    await over.wait()
+    await server.stop(grace=1)
     await ledger.close()
 
 
-async def _opened(url: str, on_loss: Callable[[], None]) -> Ledger:
-    """The ledger, once the database is there: it may be starting, as we are."""
-    while True:
-        try:
-            return await Ledger.open(url, on_loss)
-        except (OSError, asyncpg.CannotConnectNowError):
-            await asyncio.sleep(0.05)
+def _end(why: BaseException) -> None:
+    """End at once, to begin anew with what is on disk: what is in memory may be less.
+
+    Nothing is closed: that might wait for the very thing that failed.
+    """
+    log.critical("the stand-in ends: %s", why, exc_info=why)
+    os._exit(1)
 
 
 def main() -> None:

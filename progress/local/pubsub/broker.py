@@ -1,10 +1,12 @@
 """Topics and subscriptions of the stand-in, in memory as they are on disk."""
 
+import asyncio
 from collections import defaultdict
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from progress.local.pubsub.background import Background
 from progress.local.pubsub.deliveries import Deliveries
 from progress.local.pubsub.ledger import Definition, Ledger
 
@@ -20,8 +22,10 @@ class AlreadyThere(LookupError):
 class Broker:
     """Takes what is published and hands it to the subscriptions, once it is on disk."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, background: Background) -> None:
         self._ledger = ledger
+        self._background = background
+        self._changing = asyncio.Lock()  # one subscription is made or changed at a time
         self._topics: set[str] = set()
         self._subscriptions: dict[str, Deliveries] = {}
         self._of_topic: defaultdict[str, list[Deliveries]] = defaultdict(list)
@@ -93,31 +97,34 @@ class Broker:
         ]
 
     async def create_subscription(self, definition: Any) -> None:
-        self.topic(definition.topic)
-        if definition.name in self._subscriptions:
-            raise AlreadyThere(f"subscription {definition.name} is there already")
-        await self._ledger.keep(definition)
-        self._attach(definition)
+        async with self._changing:
+            self.topic(definition.topic)
+            if definition.name in self._subscriptions:
+                raise AlreadyThere(f"subscription {definition.name} is there already")
+            await self._ledger.keep(definition)
+            self._attach(definition)
 
     async def modify_push(self, name: str, push_config: Any) -> None:
         """Push to another address from now on."""
-        deliveries = self.subscription(name)
-        changed = Definition()
-        changed.CopyFrom(deliveries.definition)
-        changed.push_config.CopyFrom(push_config)
-        await self._ledger.keep(changed)
-        deliveries.redefine(changed)
+        async with self._changing:
+            deliveries = self.subscription(name)
+            changed = Definition()
+            changed.CopyFrom(deliveries.definition)
+            changed.push_config.CopyFrom(push_config)
+            await self._ledger.keep(changed)
+            deliveries.redefine(changed)
 
     async def delete_subscription(self, name: str) -> None:
-        deliveries = self.subscription(name)
-        await self._ledger.remove(name)
-        deliveries.close()
-        del self._subscriptions[name]
-        if deliveries in self._of_topic[deliveries.definition.topic]:
-            self._of_topic[deliveries.definition.topic].remove(deliveries)
+        async with self._changing:
+            deliveries = self.subscription(name)
+            await self._ledger.remove(name)
+            deliveries.close()
+            del self._subscriptions[name]
+            if deliveries in self._of_topic[deliveries.definition.topic]:
+                self._of_topic[deliveries.definition.topic].remove(deliveries)
 
     def _attach(self, definition: Any) -> None:
-        made = Deliveries(definition, self._ledger, self._give_up)
+        made = Deliveries(definition, self._ledger, self._background, self._give_up)
         self._subscriptions[definition.name] = made
         if definition.topic in self._topics:
             self._of_topic[definition.topic].append(made)

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from progress.local.pubsub.background import Background
 from progress.local.pubsub.ledger import Ledger, Message
 from progress.local.pubsub.pushes import Endpoint, Refused
 
@@ -38,14 +39,16 @@ class Delivery:
 class Deliveries:
     """What waits in one subscription, and what is out."""
 
-    def __init__(self, definition: Any, ledger: Ledger, give_up: GiveUp) -> None:
+    def __init__(
+        self, definition: Any, ledger: Ledger, background: Background, give_up: GiveUp
+    ) -> None:
         self._ledger = ledger
+        self._background = background
         self._give_up = give_up
         self._ready: deque[Delivery] = deque()
         self._something = asyncio.Event()
         self._out: dict[str, tuple[Delivery, asyncio.TimerHandle]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._pushes: set[asyncio.Task[None]] = set()
         self._endpoint: Endpoint | None = None
         self._pusher: asyncio.Task[None] | None = None
         self.redefine(definition)
@@ -66,7 +69,7 @@ class Deliveries:
         self.close()
         if url := definition.push_config.push_endpoint:
             self._endpoint = Endpoint(url)
-            self._pusher = asyncio.create_task(self._push_all(self._endpoint))
+            self._pusher = self._background.start(self._push_all(self._endpoint))
 
     def close(self) -> None:
         """Push no more."""
@@ -122,14 +125,9 @@ class Deliveries:
             if not self._ready:
                 self._slots.release()
                 continue
-            push = asyncio.create_task(self._push(endpoint, self._ready.popleft()))
+            push = self._background.start(self._push(endpoint, self._ready.popleft()))
             self._note()
-            self._pushes.add(push)
-            push.add_done_callback(self._pushed)
-
-    def _pushed(self, push: asyncio.Task[None]) -> None:
-        self._pushes.discard(push)
-        self._slots.release()
+            push.add_done_callback(lambda _push: self._slots.release())
 
     async def _push(self, endpoint: Endpoint, delivery: Delivery) -> None:
         delivery.attempts += 1
@@ -165,9 +163,7 @@ class Deliveries:
 
     def _failed(self, delivery: Delivery) -> None:
         if self._most_attempts and delivery.attempts >= self._most_attempts:
-            task = asyncio.create_task(self._give(delivery))
-            self._pushes.add(task)
-            task.add_done_callback(self._pushes.discard)
+            self._background.start(self._give(delivery))
             return
         self._ledger.count(self.definition.name, delivery.id, delivery.attempts)
         self._later(delivery, delivery.attempts)

@@ -1,18 +1,18 @@
 """The gRPC services Publisher and Subscriber, as far as the client library needs them."""
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
-from progress.errors import Unavailable
+from progress.local.pubsub.background import Background
 from progress.local.pubsub.broker import AlreadyThere, Broker, NotThere
 from progress.local.pubsub.deliveries import Deliveries, Delivery
 
-Call = Callable[[Broker, Any], Awaitable[Any]]
+Call = Callable[[Broker, Any], Coroutine[Any, Any, Any]]
 
 _AT_ONCE = 1_000  # messages in one answer of a stream
 
@@ -139,10 +139,10 @@ _SUBSCRIBER: dict[str, tuple[Call, Any]] = {
 }
 
 
-def services(broker: Broker) -> tuple[grpc.GenericRpcHandler, ...]:
+def services(broker: Broker, background: Background) -> tuple[grpc.GenericRpcHandler, ...]:
     """The services, for a gRPC server."""
-    publisher = {name: _unary(broker, *of) for name, of in _PUBLISHER.items()}
-    subscriber = {name: _unary(broker, *of) for name, of in _SUBSCRIBER.items()}
+    publisher = {name: _unary(broker, background, *of) for name, of in _PUBLISHER.items()}
+    subscriber = {name: _unary(broker, background, *of) for name, of in _SUBSCRIBER.items()}
     subscriber["StreamingPull"] = grpc.stream_stream_rpc_method_handler(
         functools.partial(streaming_pull, broker),
         request_deserializer=types.StreamingPullRequest.pb().FromString,
@@ -154,18 +154,21 @@ def services(broker: Broker) -> tuple[grpc.GenericRpcHandler, ...]:
     )
 
 
-def _unary(broker: Broker, call: Call, request: Any) -> grpc.RpcMethodHandler:
+def _unary(
+    broker: Broker, background: Background, call: Call, request: Any
+) -> grpc.RpcMethodHandler:
     async def answered(request: Any, context: Any) -> Any:
         try:
-            return await call(broker, request)
+            # A caller that is gone takes no messages, but what it began to change is changed
+            # to the end: on disk and here.
+            answer = call(broker, request)
+            return await (answer if call is pull else background.finish(answer))
         except NotThere as fault:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(fault))
         except AlreadyThere as fault:
             await context.abort(grpc.StatusCode.ALREADY_EXISTS, str(fault))
         except ValueError as fault:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(fault))
-        except Unavailable as fault:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(fault))
 
     return grpc.unary_unary_rpc_method_handler(
         answered,

@@ -9,6 +9,7 @@ from google.pubsub_v1.types import PubsubMessage, Subscription
 
 from progress import database
 from progress.errors import Unavailable
+from progress.local.pubsub.background import Background
 from progress.statements import numbered
 
 T = TypeVar("T")
@@ -18,59 +19,62 @@ Row = tuple[str, int, bytes]  # subscription, message id, message
 Definition: Any = Subscription.pb()
 Message: Any = PubsubMessage.pb()
 
+_GREETING = 10.0  # seconds until a server that does not greet counts as away
+_PATIENCE = 15.0  # seconds until a statement that is not answered counts as lost
+_START = 30.0  # seconds for a server that is starting, as we are
+
 
 class Batched(Generic[T]):
     """Collects what comes while a write is under way, and writes that in one go."""
 
-    def __init__(self, write: Callable[[list[T]], Awaitable[None]]) -> None:
+    def __init__(self, write: Callable[[list[T]], Awaitable[None]], background: Background) -> None:
         self._write = write
+        self._background = background
         self._items: list[T] = []
         self._written: asyncio.Future[None] | None = None
         self._drain: asyncio.Task[None] | None = None
 
     def put(self, items: list[T]) -> asyncio.Future[None]:
-        """The future is done when these are written; Unavailable where the database is away."""
+        """The future is done when these are written. Others wait for it too: shield it."""
         self._items += items
         if self._written is None:
             self._written = asyncio.get_running_loop().create_future()
         if self._drain is None:
-            self._drain = asyncio.create_task(self._drained())
+            self._drain = self._background.start(self._drained())
         return self._written
 
     async def _drained(self) -> None:
         while written := self._written:
             items, self._items, self._written = self._items, [], None
-            try:
-                await self._write(items)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
-                written.set_exception(Unavailable(f"the queue is not on disk: {fault}"))
-            else:
-                written.set_result(None)
+            await self._write(items)
+            written.set_result(None)
         self._drain = None
 
 
 class Ledger:
     """Topics, subscriptions and the messages that wait in them."""
 
-    def __init__(self, writer: Any, sweeper: Any, run: int) -> None:
+    def __init__(self, writer: Any, sweeper: Any, run: int, background: Background) -> None:
         self._writer = writer  # publishes, and nothing else
         self._sweeper = sweeper
+        self._background = background
         self._sweeping = asyncio.Lock()
         self._last_id = run << 32
-        self._rows = Batched[Row](self._copy)
-        self._done = Batched[tuple[str, int]](self._acknowledge)
-        self._tried = Batched[tuple[str, int, int]](self._count)
+        self._rows = Batched[Row](self._copy, background)
+        self._done = Batched[tuple[str, int]](self._acknowledge, background)
+        self._tried = Batched[tuple[str, int, int]](self._count, background)
 
     @classmethod
-    async def open(cls, url: str, on_loss: Callable[[], None]) -> "Ledger":
-        """The ledger in this database, made where it is missing; `on_loss` when it goes away."""
-        writer, sweeper = await _connect(url), await _connect(url)
-        await writer.execute(numbered("pubsub", "schema").text)
+    async def open(cls, url: str, background: Background) -> "Ledger":
+        """The ledger in this database, made where it is missing; a fault when it goes away."""
+        lost = Unavailable("the database went away")
+        writer, sweeper = await _connected(url), await _connected(url)
+        await writer.execute(_text("schema"))
         # An acknowledgement that is lost with the machine is a message that comes twice.
         await sweeper.execute("SET synchronous_commit = off")
         for connection in (writer, sweeper):
-            connection.add_termination_listener(lambda _connection: on_loss())
-        return cls(writer, sweeper, await writer.fetchval(numbered("pubsub", "run").text))
+            connection.add_termination_listener(lambda _connection: background.on_fault(lost))
+        return cls(writer, sweeper, await writer.fetchval(_text("run")), background)
 
     async def topics(self) -> list[str]:
         return [row["name"] for row in await self._sweeper.fetch(_text("topics"))]
@@ -92,7 +96,7 @@ class Ledger:
 
     async def add(self, rows: list[Row]) -> None:
         """Return once these are on disk; those who add at the same time share a transaction."""
-        await self._rows.put(rows)
+        await asyncio.shield(self._rows.put(rows))
 
     def acknowledge(self, subscription: str, message_id: int) -> None:
         """Forget the message, soon."""
@@ -139,15 +143,26 @@ class Ledger:
 
     async def _sweep(self, block: str, *values: object) -> None:
         async with self._sweeping:
-            await self._sweeper.execute(_text(block), *values)
+            # Of one that is not answered nobody knows whether it is on disk.
+            with self._background.fatal(TimeoutError):
+                await self._sweeper.execute(_text(block), *values)
 
 
 def _text(block: str) -> str:
     return numbered("pubsub", block).text
 
 
-async def _connect(url: str) -> Any:
-    at = database.address(url)
+async def _connected(url: str) -> Any:
+    """A connection, once the server takes it."""
+    async with asyncio.timeout(_START):
+        while True:
+            try:
+                return await _connect(database.address(url))
+            except (OSError, asyncpg.CannotConnectNowError):
+                await asyncio.sleep(0.05)
+
+
+async def _connect(at: database.Address) -> Any:
     return await asyncpg.connect(
         host=at.host,
         port=at.port,
@@ -155,5 +170,7 @@ async def _connect(url: str) -> Any:
         password=at.password,
         database=at.database,
         ssl=False if at.host.startswith("/") else at.sslmode,
+        timeout=_GREETING,
+        command_timeout=_PATIENCE,
         server_settings={"application_name": "pubsub-standin", "timezone": "UTC"},
     )

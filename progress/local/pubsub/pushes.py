@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+_CONNECT = 2.0  # seconds: nobody takes connections who takes longer
+
 
 class Refused(OSError):
     """Nobody listens: no attempt was made."""
@@ -30,8 +32,8 @@ class Wire(asyncio.Protocol):
 
     async def send(self, request: bytes) -> int:
         """The status of the answer; Broken where the connection ends before it."""
-        if self._transport is None:
-            raise Broken("the connection was never made")
+        if self._transport is None or not self.is_open:
+            raise Broken("the connection ended before the request")
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
@@ -108,7 +110,8 @@ class Endpoint:
                 return wire
         loop = asyncio.get_running_loop()
         try:
-            _, wire = await loop.create_connection(Wire, self._host, self._port)
+            async with asyncio.timeout(_CONNECT):
+                _, wire = await loop.create_connection(Wire, self._host, self._port)
         except OSError as fault:
             raise Refused(str(fault)) from fault
         return wire
