@@ -42,7 +42,7 @@ bench: setup
 	@$(BIN)/python -c '' 2>/dev/null || '$(PYTHON)' -m venv --clear .venv || { \
 	    echo 'No environment could be made in .venv; on Debian: apt install python3-venv.' >&2; exit 1; }
 	@echo 'Installing packages into .venv; the first time takes a minute or two.'
-	@$(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	    --require-hashes -r requirements-dev.txt
 	@touch $@
 

@@ -60,6 +60,8 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     letter = show(connection, letter_id)
     if letter.kind == "poisoned":
         raise EventStoreError("a poisoned event is taken back and its learner folded again")
+    if letter.discarded_at is not None:
+        raise EventStoreError(f"dead letter {letter_id} was discarded: {letter.discard_reason}")
     return _replay(connection, letter)
 
 

@@ -11,11 +11,14 @@ from progress.projections import Projector
 def replay(connection: Connection, letter_id: int) -> str | None:
     """Append what the letter holds or, of a `poisoned` one, fold it; None, or why that failed.
 
-    As idempotent as delivery. Raises EventStoreError where there is no such letter.
+    As idempotent as delivery. Raises EventStoreError where there is no such open letter.
     """
-    if deadletters.show(connection, letter_id).kind != "poisoned":
-        return deadletters.replay(connection, letter_id)
+    letter = deadletters.show(connection, letter_id)
     projector = Projector(connection)
+    if letter.kind != "poisoned":
+        reason = deadletters.replay(connection, letter_id)
+        projector.catch_up_all()  # nobody else is woken
+        return reason
     try:
         with database.transaction(connection):
             position = deadletters.take_back(connection, letter_id)

@@ -48,6 +48,10 @@ _EXPECTED = {
     "graphql_introspection": "true or false",
 }  # of what is neither text nor a number
 
+_SCHEMES = {
+    "redis_url": ("redis://", "rediss://", "unix://"),
+    "otel_exporter_otlp_endpoint": ("http://", "https://"),
+}
 _OURS = ("DATABASE_", "DB_", "AUTH_", "CORS_", "RATE_LIMIT", "GRAPHQL_", "PROGRESS_", "ARCHIVE_")
 
 
@@ -61,6 +65,9 @@ def read(environment: Mapping[str, str]) -> Settings:
         if name.startswith(_OURS):
             raise SettingsError(f"unknown setting {name}: is it misspelt?")
     given = {n.lower(): environment[n] for n in known if environment.get(n)}
+    for name, schemes in _SCHEMES.items():
+        if not given.get(name, schemes[0]).startswith(schemes):
+            raise SettingsError(f"{name.upper()}: expected a URL that begins with {schemes[0]}")
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as fault:

@@ -14,7 +14,7 @@ import rows
 from conftest import Store
 from stage import append, connect
 
-from progress import batch, deadletters
+from progress import batch, deadletters, replays
 from progress.database import Connection
 from progress.projections import SHARDS, Projector
 
@@ -109,6 +109,16 @@ def test_an_event_of_the_future_is_appended_once_it_is_due(connection: Connectio
         pass  # a second at most
     assert not deadletters.list_letters(connection)
     assert rows.ask(connection, "head") == 1
+    assert not lessons.wrong(connection)
+
+
+def test_what_a_replay_appends_is_folded(connection: Connection) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
+    append(connection, [lessons.word("i1", at=soon)])
+    letter = deadletters.list_letters(connection)[0].letter_id
+    while replays.replay(connection, letter):
+        pass  # a second at most
+    batch.fold(connection, list(SHARDS))
     assert not lessons.wrong(connection)
 
 

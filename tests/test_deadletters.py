@@ -177,3 +177,11 @@ def test_no_plain_address_is_stored(log: Connection) -> None:
     )
     assert "plain" not in rows[0][0]
     assert rows[0][0].count("p***@") == 5
+
+
+def test_what_was_discarded_is_not_replayed(log: Connection) -> None:
+    deliver(log, pushed([event(data={})]))
+    letter = one(log)
+    deadletters.discard(log, letter.letter_id, "of no use")
+    with pytest.raises(EventStoreError, match="was discarded: of no use"):
+        deadletters.replay(log, letter.letter_id)

@@ -120,3 +120,9 @@ def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptur
 def test_no_database_at_all_is_named() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         database.connect(settings.read({}))
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"])
+def test_a_url_of_another_kind_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: expected a URL that begins with"):
+        settings.read({name: "zzz"})

@@ -70,6 +70,8 @@ def discard(
     reason: Annotated[str, typer.Option(help="Why; it is kept with the letter.")],
 ) -> None:
     """Close a letter for good."""
+    if not reason.strip():
+        raise typer.BadParameter("say why it is discarded", param_hint="--reason")
     connection = places.connect()
     deadletters.discard(connection, number, reason)
     connection.close()
