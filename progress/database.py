@@ -192,11 +192,15 @@ def is_passing_state(state: str) -> bool:
 
 def sqlstate(fault: pg8000.exceptions.DatabaseError) -> str:
     """The five characters by which PostgreSQL names an error; empty where it gave none."""
-    details: Any = fault.args[0] if fault.args else None
-    return str(details.get("C", "")) if isinstance(details, dict) else ""
+    return str(_told(fault).get("C", ""))
 
 
 def message(fault: pg8000.exceptions.DatabaseError) -> str:
     """What PostgreSQL says of an error, in one sentence."""
+    return str(_told(fault).get("M", fault))
+
+
+def _told(fault: pg8000.exceptions.DatabaseError) -> dict[str, str]:
+    """The fields of the server's error message; none where the fault is pg8000's own."""
     details: Any = fault.args[0] if fault.args else None
-    return str(details.get("M", fault)) if isinstance(details, dict) else str(fault)
+    return details if isinstance(details, dict) else {}

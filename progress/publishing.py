@@ -9,6 +9,7 @@ from progress.errors import SerializationError, Unavailable
 
 if TYPE_CHECKING:
     from google.cloud.pubsub_v1 import PublisherClient
+    from google.cloud.pubsub_v1.publisher.futures import Future
 
 LEARNING = "learning-events"
 
@@ -72,16 +73,11 @@ def publish(
     Unavailable if Pub/Sub does not take one, SerializationError if it is too large for it.
     """
     from google.api_core.exceptions import GoogleAPIError  # 400 ms: only where it is used
-    from google.api_core.retry import Retry
     from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
 
-    publisher, patience, count = _publisher(emulator), Retry(timeout=_SECONDS), 0
+    publisher, count = _publisher(emulator), 0
     try:
-        sent = [
-            (message, publisher.publish(_topic(project, message), body(message), retry=patience))
-            for message in messages
-        ]
-        for message, published in sent:
+        for message, published in _sent(publisher, project, messages):
             published.result(timeout=_SECONDS)
             count += len(message.events) if isinstance(message, Message) else 1
             on_published(count)
@@ -92,6 +88,19 @@ def publish(
     finally:
         publisher.stop()
     return count
+
+
+def _sent(
+    publisher: "PublisherClient", project: str, messages: Sequence[Message | Line]
+) -> "list[tuple[Message | Line, Future]]":
+    """Every message on its way, with what tells when Pub/Sub holds it."""
+    from google.api_core.retry import Retry
+
+    patience = Retry(timeout=_SECONDS)
+    return [
+        (message, publisher.publish(_topic(project, message), body(message), retry=patience))
+        for message in messages
+    ]
 
 
 def body(message: Message | Line) -> bytes:

@@ -25,7 +25,7 @@ class Numbered:
 
 @functools.cache
 def blocks(file: str) -> dict[str, str]:
-    """The blocks of `sql/{file}.sql` by name, in the order of the file."""
+    """The blocks of `sql/{file}.sql` by name, in the order of the file; an absolute path is one."""
     parts = _BLOCK.split((SQL / f"{file}.sql").read_text(encoding="utf-8"))
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 

@@ -1,7 +1,6 @@
 """A local stack for tests of what goes wrong: fed through Pub/Sub, its processes killed."""
 
 import contextlib
-import functools
 import json
 import os
 import shutil
@@ -35,12 +34,9 @@ Message = list[Envelope]
 _IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
 
 
-@functools.cache
 def blocks() -> dict[str, str]:
     """The blocks of faults.sql."""
-    text = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-    parts = statements._BLOCK.split(text)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def statements_of(block: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Rows put into the read models by hand; what is not said is zero, or nothing where it may be."""
 
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,9 @@ _LEFT_OUT: dict[str, dict[str, Any]] = {
 }
 
 
-@functools.cache
 def blocks() -> dict[str, str]:
     """The blocks of filling.sql."""
-    text = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-    parts = statements._BLOCK.split(text)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def connect(url: str) -> database.Connection:

@@ -1,6 +1,5 @@
 """The rows of every read model: as they stand in the tables, and as the oracle has them."""
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,9 @@ _MODELS = (
 )
 
 
-@functools.cache
 def questions() -> dict[str, str]:
     """The blocks of rows.sql."""
-    text = Path(__file__).with_name("rows.sql").read_text(encoding="utf-8")
-    parts = statements._BLOCK.split(text)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def read(connection: database.Connection, name: str) -> list[oracle.Row]:
