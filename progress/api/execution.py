@@ -1,29 +1,15 @@
-"""From a GraphQL request to its response: documents read once, errors told in the API's codes."""
+"""From a GraphQL request to its answer: the data as JSON, and the errors in the API's codes."""
 
-import functools
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    GraphQLError,
-    NoSchemaIntrospectionCustomRule,
-    OperationType,
-    execute,
-    get_operation_ast,
-    parse,
-    specified_rules,
-    validate,
-)
+import orjson
+from graphql import ExecutionResult, GraphQLError, execute
 
-from progress import logs
-from progress.api.schema import SCHEMA, Context
-from progress.errors import Forbidden, Refused, Unavailable
-
-_SCHEMA = SCHEMA._schema  # noqa: SLF001 - Strawberry's own execute() reads a document each time
+from progress.api import documents, faults
+from progress.api.schema import Context
+from progress.errors import Forbidden
 
 
 class Asked(msgspec.Struct, frozen=True, rename="camel"):
@@ -36,19 +22,21 @@ class Asked(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A GraphQL response. `executed` is false where the request was refused before execution."""
+    """A GraphQL response in its parts; `data` is JSON, None where there is to be no such entry.
 
-    body: dict[str, Any]
-    executed: bool
+    `executed` is false where the request was refused before execution.
+    """
+
+    data: bytes | None
+    errors: list[dict[str, Any]] = []
+    extensions: dict[str, Any] = {}
+    executed: bool = True
 
 
-def is_query(asked: Asked) -> bool:
+def is_query(asked: Asked, *, introspection: bool) -> bool:
     """Whether it only reads; true also for what is not understood, which the answer will say."""
-    try:
-        operation = get_operation_ast(parse(asked.query), asked.operation_name)
-    except (GraphQLError, RecursionError):
-        return True
-    return operation is None or operation.operation is OperationType.QUERY
+    document = documents.read(asked.query, introspection=introspection)
+    return document.is_query(asked.operation_name)
 
 
 async def answered(asked: Asked, context: Context, *, introspection: bool, trace: str) -> Answer:
@@ -56,17 +44,12 @@ async def answered(asked: Asked, context: Context, *, introspection: bool, trace
 
     `trace` is a W3C traceparent.
     """
-    try:
-        document, faults = _read(asked.query, introspection=introspection)
-    except GraphQLError as fault:
-        faults = (fault,)
-    except RecursionError:
-        faults = (GraphQLError("Syntax Error: the document is nested too deeply."),)
-    if faults:
-        return Answer(_refusal(faults), executed=False)
+    document = documents.read(asked.query, introspection=introspection)
+    if document.tree is None or document.faults:
+        return _refusal(document.faults)
     result = execute(
-        _SCHEMA,
-        document,
+        documents.GRAPHQL,
+        document.tree,
         context_value=context,
         variable_values=asked.variables,
         operation_name=asked.operation_name,
@@ -76,52 +59,17 @@ async def answered(asked: Asked, context: Context, *, introspection: bool, trace
     return _told(result, trace)
 
 
-@functools.lru_cache(maxsize=1_000)
-def _read(text: str, *, introspection: bool) -> tuple[DocumentNode, Sequence[GraphQLError]]:
-    rules = specified_rules
-    if not introspection:
-        rules = (*rules, NoSchemaIntrospectionCustomRule)
-    document = parse(text)
-    return document, validate(_SCHEMA, document, rules)
-
-
 def _told(result: ExecutionResult, trace: str) -> Answer:
     if not result.errors:
-        return Answer({"data": result.data}, executed=True)
+        return Answer(orjson.dumps(result.data))
     if all(fault.path is None for fault in result.errors):  # variables, the operation's name
-        return Answer(_refusal(result.errors), executed=False)
+        return _refusal(result.errors)
     data = result.data
     if any(isinstance(fault.original_error, Forbidden) for fault in result.errors):
         data = None
-    return Answer(
-        {"errors": [_error(f, trace) for f in result.errors], "data": data}, executed=True
-    )
+    return Answer(orjson.dumps(data), [faults.told(each, trace) for each in result.errors])
 
 
-def _refusal(faults: Sequence[GraphQLError]) -> dict[str, Any]:
-    """The response to a request that is none."""
-    return {"errors": [_coded(fault, "BAD_USER_INPUT") for fault in faults]}
-
-
-def _error(fault: GraphQLError, trace: str) -> dict[str, Any]:
-    cause = fault.original_error
-    if isinstance(cause, Refused):
-        return _coded(fault, cause.code)
-    if isinstance(cause, Unavailable):
-        logs.write("WARNING", f"not answered: {cause}", trace_parent=trace)
-        return _coded(fault, "UNAVAILABLE", "the database does not answer: try again")
-    if cause is None or isinstance(cause, GraphQLError):
-        return _coded(fault, "BAD_USER_INPUT")
-    stack = "".join(traceback.format_exception(cause))
-    logs.write("ERROR", f"not answered: {cause}", trace_parent=trace, stack_trace=stack)
-    trace_id = trace.split("-")[1]
-    return _coded(fault, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id)
-
-
-def _coded(
-    fault: GraphQLError, code: str, message: str | None = None, **more: str
-) -> dict[str, Any]:
-    told: dict[str, Any] = {**fault.formatted, "extensions": {"code": code, **more}}
-    if message is not None:
-        told["message"] = message
-    return told
+def _refusal(found: Sequence[GraphQLError]) -> Answer:
+    """The answer to a request that is none."""
+    return Answer(None, [faults.refused(each) for each in found], executed=False)

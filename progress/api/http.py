@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from progress import auth, reading
 from progress.api import execution
-from progress.api.execution import Asked
+from progress.api.execution import Answer, Asked
 from progress.api.schema import Context
 from progress.errors import BadInput, Unauthenticated, Unavailable
 from progress.settings import Settings
@@ -60,7 +61,7 @@ class QueryApi:
     async def _executed(self, request: Request) -> Response:
         caller = await self._tokens.caller(request.headers.get("authorization"))
         asked = await _asked(request)
-        if request.method == "GET" and not execution.is_query(asked):
+        if request.method == "GET" and not execution.is_query(asked, introspection=self._open):
             return _refused(405, "expected POST: it is no query", headers={"Allow": "POST"})
         answer = await execution.answered(
             asked,
@@ -70,7 +71,18 @@ class QueryApi:
         )
         media = _media_type(request)
         bad = media == _GRAPHQL and not answer.executed
-        return _response(answer.body, 400 if bad else 200, media=media)
+        return Response(_body(answer), 400 if bad else 200, media_type=f"{media}; charset=utf-8")
+
+
+def _body(answer: Answer) -> bytes:
+    entries = []
+    if answer.errors:
+        entries.append(b'"errors":' + orjson.dumps(answer.errors))
+    if answer.data is not None:
+        entries.append(b'"data":' + answer.data)
+    if answer.extensions:
+        entries.append(b'"extensions":' + orjson.dumps(answer.extensions))
+    return b"{" + b",".join(entries) + b"}"
 
 
 async def _ready() -> Response:

@@ -1,0 +1,38 @@
+"""Errors as the API tells them: each with its code; those of ours masked, and logged."""
+
+import traceback
+from typing import Any
+
+from graphql import GraphQLError
+
+from progress import logs
+from progress.errors import Refused, Unavailable
+
+
+def refused(fault: GraphQLError) -> dict[str, Any]:
+    """An error of a request that was not executed."""
+    cause = fault.original_error
+    return _coded(fault, cause.code if isinstance(cause, Refused) else "BAD_USER_INPUT")
+
+
+def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
+    """An error of an execution; `trace` is a W3C traceparent."""
+    cause = fault.original_error
+    if isinstance(cause, Unavailable):
+        logs.write("WARNING", f"not answered: {cause}", trace_parent=trace)
+        return _coded(fault, "UNAVAILABLE", "the database does not answer: try again")
+    if cause is None or isinstance(cause, (GraphQLError, Refused)):
+        return refused(fault)
+    stack = "".join(traceback.format_exception(cause))
+    logs.write("ERROR", f"not answered: {cause}", trace_parent=trace, stack_trace=stack)
+    trace_id = trace.split("-")[1]
+    return _coded(fault, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id)
+
+
+def _coded(
+    fault: GraphQLError, code: str, message: str | None = None, **more: str
+) -> dict[str, Any]:
+    coded: dict[str, Any] = {**fault.formatted, "extensions": {"code": code, **more}}
+    if message is not None:
+        coded["message"] = message
+    return coded
