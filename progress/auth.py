@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import ipaddress
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -45,6 +46,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     user_id: str
     role: Role
+    until: float = math.inf  # when the token expires, in seconds since 1970
 
     def learner(self, asked: str | None) -> str:
         """The learner to answer about, the caller if none is named; Forbidden for another's data.
@@ -161,7 +163,7 @@ class Tokens:
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted
         self._keys = keys or Keys(trusted.jwks_url)
-        self._known: dict[bytes, tuple[Caller, float]] = {}
+        self._known: dict[bytes, Caller] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
         """Whose token the header holds; Unauthenticated without a good one."""
@@ -173,17 +175,17 @@ class Tokens:
             raise Unauthenticated("expected Authorization: Bearer and a token")
         digest = hashlib.sha256(token.encode()).digest()
         known = self._known.get(digest)
-        if known is None or known[1] <= time.time():
+        if known is None or known.until <= time.time():
             known = await self._checked(token)
             self._remember(digest, known)
-        return known[0]
+        return known
 
-    def _remember(self, digest: bytes, known: tuple[Caller, float]) -> None:
+    def _remember(self, digest: bytes, known: Caller) -> None:
         if len(self._known) >= _REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[digest] = known
 
-    async def _checked(self, token: str) -> tuple[Caller, float]:
+    async def _checked(self, token: str) -> Caller:
         try:
             header = jwt.get_unverified_header(token)
             if header.get("alg") not in _ALGORITHMS.values():
@@ -201,14 +203,14 @@ class Tokens:
             )
         except (jwt.PyJWTError, RecursionError) as fault:
             raise Unauthenticated(f"bad token: {fault}") from None
-        return _caller(claims), float(claims["exp"])
+        return _caller(claims)
 
 
 def _caller(claims: dict[str, Any]) -> Caller:
-    user_id, roles = claims["sub"], claims.get("roles")
+    user_id, roles, until = claims["sub"], claims.get("roles"), float(claims["exp"])
     if not is_id(user_id):
         raise Unauthenticated("bad token: expected a sub of 1 to 200 characters")
     for role in ("admin", "support"):
         if roles == role or (isinstance(roles, list) and role in roles):
-            return Caller(user_id, role)
-    return Caller(user_id, "learner")
+            return Caller(user_id, role, until)
+    return Caller(user_id, "learner", until)
