@@ -70,7 +70,9 @@ def issuer(settings: Settings) -> Issuer:
     if urlsplit(keys).scheme not in ("https", "http"):
         raise SettingsError("AUTH_JWKS_URL: expected an address that begins with https://")
     if settings.environment != "development":
-        for setting, value in (("AUTH_ISSUER", name), ("AUTH_JWKS_URL", keys)):
+        sign_in = settings.auth_sign_in_url or keys
+        found = {"AUTH_ISSUER": name, "AUTH_JWKS_URL": keys, "AUTH_SIGN_IN_URL": sign_in}
+        for setting, value in found.items():
             if _is_development(value):
                 raise SettingsError(f"{setting}: {value} is for development, and this is deployed")
     return Issuer(name=name, audience=settings.auth_audience, jwks_url=keys)

@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_issuer: str | None = None
     auth_audience: str | None = None
     auth_jwks_url: str | None = None
+    auth_sign_in_url: str | None = None
     cors_origins: str = ""
     rate_limit_per_minute: int = 100
     graphql_introspection: bool | None = None
@@ -50,6 +51,7 @@ _EXPECTED = {
 
 _SCHEMES = {
     "redis_url": ("redis://", "rediss://", "unix://"),
+    "auth_sign_in_url": ("https://", "http://"),
     "otel_exporter_otlp_endpoint": ("http://", "https://"),
 }
 _OURS = ("DATABASE_", "DB_", "AUTH_", "CORS_", "RATE_LIMIT", "GRAPHQL_", "PROGRESS_", "ARCHIVE_")

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from progress import auth, reading
 from progress.api import execution
 from progress.api.execution import Answer, Asked
+from progress.api.page import Page, graphiql
 from progress.api.schema import Context
 from progress.errors import BadInput, Unauthenticated, Unavailable
 from progress.settings import Settings
@@ -32,6 +33,7 @@ class QueryApi:
         self._tokens = auth.Tokens(auth.issuer(settings))
         asked_for = settings.graphql_introspection
         self._open = settings.environment == "development" if asked_for is None else asked_for
+        self._page = Page(settings.auth_sign_in_url)
 
     async def answer(self, request: Request) -> Response:
         """The response to any request."""
@@ -42,11 +44,12 @@ class QueryApi:
                 return _response({"status": "ok"})
             case "/ready":
                 return await _ready()
-        return _response({"error": "there is nothing here: ask /graphql"}, 404)
+        found = self._page.answer(request)
+        return found or _response({"error": "there is nothing here: ask /graphql"}, 404)
 
     async def _graphql(self, request: Request) -> Response:
         if self._open and request.method == "GET" and _is_browser(request):
-            return _graphiql()
+            return graphiql()
         if refused := _not_taken(request):
             return refused
         try:
@@ -133,13 +136,6 @@ def _media_type(request: Request) -> str:
 
 def _is_browser(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.query_params
-
-
-def _graphiql() -> Response:
-    from strawberry.http.ides import get_graphql_ide_html
-
-    page = get_graphql_ide_html("graphiql").replace("{{ SUBSCRIPTION_ENABLED }}", "false")
-    return Response(page, media_type="text/html")
 
 
 def _trace(request: Request) -> str:

@@ -59,7 +59,9 @@ def part(console: Console, url: str, token: str) -> None:
     """Where to go from here."""
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
+    console.print("  The learner's page, signed in for a day:")
+    console.print(f"{url.removesuffix('graphql')}#token={token}", soft_wrap=True, highlight=False)
     console.print(f"  GraphiQL: {url}", highlight=False)
-    console.print("  Its headers, with a token that is good for a day:")
+    console.print("  Its headers, with the same token:")
     console.print(f'{{"Authorization": "Bearer {token}"}}', soft_wrap=True, highlight=False)
     console.print("  The stack runs on. Stop it: .venv/bin/progress down")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from progress import database, migrations, rebuild
-from progress.local import datafolder, devkeys, emulator, parts, ports, postgres
+from progress.local import datafolder, devkeys, emulator, issuer, parts, ports, postgres
 from progress.local.datafolder import DataFolder
 from progress.local.parts import Part
 from progress.local.ports import HOST
@@ -93,6 +93,7 @@ def _addresses(
         "database_url": given.database_url or _url(folder, postgres.SUPERUSER),
         "redis_url": given.redis_url or f"redis://{HOST}:{at['valkey']}/0",
         "jwks_url": given.auth_jwks_url or f"http://{HOST}:{at['jwks']}/jwks.json",
+        "sign_in_url": given.auth_sign_in_url or f"http://{HOST}:{at['jwks']}{issuer.SIGN_IN}",
     }
 
 
@@ -106,4 +107,5 @@ def _environment(folder: DataFolder, where: dict[str, str], given: Settings) -> 
         "AUTH_ISSUER": given.auth_issuer or devkeys.ISSUER,
         "AUTH_AUDIENCE": given.auth_audience or devkeys.AUDIENCE,
         "AUTH_JWKS_URL": where["jwks_url"],
+        "AUTH_SIGN_IN_URL": where["sign_in_url"],
     }

@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
-import functools
 import logging
 import os
 import signal
@@ -17,6 +15,7 @@ from progress import settings
 from progress.errors import ProgressError, StackError
 from progress.local import datafolder, devkeys, plan, postgres, processes
 from progress.local.datafolder import DataFolder, State
+from progress.local.issuer import Issuer
 from progress.local.parts import Part
 from progress.local.ports import HOST
 
@@ -201,7 +200,7 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     devkeys.ensure(folder.key)
     door = await asyncio.start_server(
-        functools.partial(_answer, devkeys.jwks(folder.key)), HOST, stack.jwks_port
+        Issuer(folder.key, port=stack.jwks_port, page_port=port).answer, HOST, stack.jwks_port
     )
     run = asyncio.create_task(_run(supervisor, stack, folder))
     until = asyncio.create_task(stopping.wait())
@@ -247,18 +246,6 @@ async def _run(supervisor: Supervisor, stack: plan.Plan, folder: DataFolder) -> 
     while True:
         await supervisor.tried(stack.batch)
         await asyncio.sleep(BATCH_EVERY)
-
-
-async def _answer(jwks: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """The key set, whatever is asked."""
-    with contextlib.suppress(
-        ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
-    ):
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(jwks)}"
-        writer.write(head.encode() + b"\r\nConnection: close\r\n\r\n" + jwks)
-        await writer.drain()
-    writer.close()
 
 
 def main() -> None:
