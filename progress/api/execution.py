@@ -8,7 +8,7 @@ import orjson
 from graphql import ExecutionResult, GraphQLError, execute
 
 from progress.api import documents, faults
-from progress.api.schema import Context
+from progress.api.context import Context
 from progress.errors import Forbidden
 
 

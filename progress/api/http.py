@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from progress import auth, reading
 from progress.api import execution
+from progress.api.context import Context
 from progress.api.execution import Answer, Asked
 from progress.api.page import Page, graphiql
-from progress.api.schema import Context
 from progress.errors import BadInput, Unauthenticated, Unavailable
 from progress.settings import Settings
 

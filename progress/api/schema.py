@@ -1,49 +1,23 @@
 """The questions of the query API: each finds its learner, checks its arguments, reads its rows."""
 
-from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Any
 
-import msgspec
 import strawberry
 from strawberry import ID, UNSET
 from strawberry.schema.config import StrawberryConfig
 
 from progress import readmodels
 from progress.api import arguments, pages, types
-from progress.auth import Caller
+from progress.api.context import Info, answers
 from progress.readmodels import rows
 
-
-class Context(msgspec.Struct, frozen=True):
-    """Who asks, and when: one moment for all that a request asks."""
-
-    caller: Caller
-    at: datetime
-
-    def learner(self, asked: str | None) -> str:
-        """The learner to answer about; Forbidden where the caller may not."""
-        return self.caller.learner(
-            arguments.identity("userId", asked) if isinstance(asked, str) else None
-        )
-
-
-Info = strawberry.Info[Context, None]
 From = Annotated[date, strawberry.argument(name="from")]
-
-
-def _answers(shape: object, description: str | None = None) -> Callable[[Any], Any]:
-    """A field of that type; what its method returns has the type's fields, and is of another."""
-    field: Callable[[Any], Any] = strawberry.field(
-        graphql_type=shape,
-        description=description,
-    )
-    return field
 
 
 @strawberry.type
 class Query:
-    @_answers(
+    @answers(
         types.UserProgress | None,
         "The learner's standing. userId defaults to the caller; "
         "another learner's needs a role that may read it.",
@@ -54,7 +28,7 @@ class Query:
         learner = info.context.learner(user_id)
         return await readmodels.get_current_progress(learner, at=info.context.at)
 
-    @_answers(
+    @answers(
         list[types.DailyStats],
         "The rows that exist in the range, oldest first; "
         "with zeroFill, one for every day. At most 731 days.",
@@ -72,7 +46,7 @@ class Query:
         arguments.check_range(from_, to)
         return await readmodels.get_stats_range(learner, from_, to, zero_fill=bool(zero_fill))
 
-    @_answers(
+    @answers(
         list[types.PeriodStats],
         "ISO weeks by their Monday, oldest first.",
     )
@@ -89,7 +63,7 @@ class Query:
         arguments.check_range(from_, to)
         return await readmodels.get_weekly_stats(learner, from_, to, zero_fill=bool(zero_fill))
 
-    @_answers(list[types.PeriodStats], "Computed when asked.")
+    @answers(list[types.PeriodStats], "Computed when asked.")
     async def monthly_stats(
         self, info: Info, *, user_id: ID | None = UNSET, from_: From, to: date
     ) -> list[rows.PeriodStats]:
@@ -97,7 +71,7 @@ class Query:
         arguments.check_range(from_, to)
         return await readmodels.get_monthly_stats(learner, from_, to)
 
-    @_answers(types.ItemStatsConnection)
+    @answers(types.ItemStatsConnection)
     async def item_stats(
         self,
         info: Info,
@@ -125,26 +99,26 @@ class Query:
         entries = ((pages.item_cursor(order, key), item) for key, item in found.items)
         return pages.page(entries, has_next=found.has_next, total=found.total_count)
 
-    @_answers(types.ItemStats | None)
+    @answers(types.ItemStats | None)
     async def item(
         self, info: Info, *, user_id: ID | None = UNSET, item_id: ID
     ) -> rows.ItemStats | None:
         learner = info.context.learner(user_id)
         return await readmodels.get_item(learner, arguments.identity("itemId", item_id))
 
-    @_answers(list[types.DomainStats])
+    @answers(list[types.DomainStats])
     async def domain_stats(self, info: Info, user_id: ID | None = UNSET) -> list[rows.DomainStats]:
         return await readmodels.get_domain_stats(info.context.learner(user_id))
 
-    @_answers(list[types.LevelStats])
+    @answers(list[types.LevelStats])
     async def level_stats(self, info: Info, user_id: ID | None = UNSET) -> list[rows.LevelStats]:
         return await readmodels.get_level_stats(info.context.learner(user_id))
 
-    @_answers(types.Streak)
+    @answers(types.Streak)
     async def streak(self, info: Info, user_id: ID | None = UNSET) -> rows.Streak:
         return await readmodels.get_streak(info.context.learner(user_id), at=info.context.at)
 
-    @_answers(
+    @answers(
         list[types.DueDay],
         "Items falling due on each local day from today; "
         "what is overdue counts today. At most 366 days.",
@@ -156,7 +130,7 @@ class Query:
         ahead = arguments.forecast_days(days)
         return await readmodels.get_due_forecast(learner, ahead, at=info.context.at)
 
-    @_answers(
+    @answers(
         types.EventConnection,
         "The audit trail: a learner's recorded events, newest first.",
     )
@@ -179,7 +153,7 @@ class Query:
         entries = ((pages.version_cursor(event.stream_version), event) for event in found[:size])
         return pages.page(entries, has_next=len(found) > size)
 
-    @_answers(list[types.ProjectionStatus])
+    @answers(list[types.ProjectionStatus])
     async def projection_status(self, info: Info) -> list[rows.ProjectionStatus]:
         return await readmodels.get_projection_status(at=info.context.at)
 

@@ -1,0 +1,36 @@
+"""Who asks, and when: what every field of a request is told."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import strawberry
+
+from progress.api import arguments
+from progress.auth import Caller
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Who asks, and when: one moment for all that a request asks."""
+
+    caller: Caller
+    at: datetime
+
+    def learner(self, asked: str | None) -> str:
+        """The learner to answer about; Forbidden where the caller may not."""
+        return self.caller.learner(
+            arguments.identity("userId", asked) if isinstance(asked, str) else None
+        )
+
+
+Info = strawberry.Info[Context, None]
+
+
+def answers(shape: object, description: str | None = None) -> Callable[[Any], Any]:
+    """A field of that type; what its method returns has the type's fields, and is of another."""
+    field: Callable[[Any], Any] = strawberry.field(
+        graphql_type=shape,
+        description=description,
+    )
+    return field
