@@ -7,6 +7,8 @@ ProgressError
 ├── Unavailable              the database is away: the caller tries again
 ├── Refused                  the query API refused: the caller mends the request
 │   ├── BadInput             an argument is none of those allowed
+│   │   └── TooLarge         the request is longer than it may be
+│   ├── PersistedQueryNotFound   the caller sends the document with its hash
 │   ├── Unauthenticated      there is no token, or a bad one
 │   └── Forbidden            the token does not give the right
 ├── EventStoreError          the event log refused
@@ -46,6 +48,19 @@ class Refused(ProgressError):
 
 class BadInput(Refused):
     """An argument is none of those allowed; the message says which, and what was expected."""
+
+
+class TooLarge(BadInput):
+    """A request is longer than it may be; the caller asks for less at a time."""
+
+
+class PersistedQueryNotFound(Refused):
+    """No document is kept under the hash; the caller sends the document with it, once."""
+
+    code = "PERSISTED_QUERY_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("PersistedQueryNotFound")  # clients look for this very word
 
 
 class Unauthenticated(Refused):

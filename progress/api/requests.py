@@ -1,0 +1,128 @@
+"""What was asked: GraphQL in the JSON of a POST or in an address, no longer than it may be."""
+
+import asyncio
+import functools
+import hashlib
+import random
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request
+
+from progress.api.execution import Asked
+from progress.errors import BadInput, TooLarge
+
+Headers = dict[bytes, bytes]
+
+_LONGEST = 100 * 1024  # bytes of a body
+_SECONDS = 10  # that the body may take to come
+_HEX = b"0123456789abcdef"
+
+
+class _PersistedQuery(msgspec.Struct, frozen=True, rename="camel"):
+    """A document by its hash, as Apollo Client and urql name it."""
+
+    version: Literal[1]
+    sha256_hash: str
+
+
+class _Extensions(msgspec.Struct, frozen=True, rename="camel"):
+    persisted_query: _PersistedQuery | None = None
+
+
+class _Sent(msgspec.Struct, frozen=True, rename="camel"):
+    """The members of a GraphQL request that mean something here."""
+
+    query: str | None = None
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+    extensions: _Extensions | None = None
+
+
+_decode = msgspec.json.Decoder(_Sent).decode
+
+
+def headers(request: Request) -> Headers:
+    """The request's headers; of those that come twice, the last."""
+    return dict(request.scope["headers"])
+
+
+async def read(request: Request, given: Headers) -> tuple[Asked, str | None]:
+    """The request, and the hash that its document is to be known by, or is already.
+
+    The document is empty where only its hash was sent. BadInput for what is no request, TooLarge
+    as soon as it is too long.
+    """
+    try:
+        if request.scope["method"] == "POST":
+            sent = _decode(await _body(request, given))
+        else:
+            sent = _in_address(request.scope["query_string"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:
+        raise BadInput(f"expected a GraphQL request in JSON: {fault}") from None
+    named = sent.extensions and sent.extensions.persisted_query
+    sha256 = named.sha256_hash if named else None
+    if sha256 is None and sent.query is None:
+        raise BadInput("expected a GraphQL request: its query is missing")
+    text = sent.query or ""
+    if sha256 is not None and text and _sha256(text) != sha256:
+        raise BadInput("persistedQuery: the query has another sha256Hash than the one sent with it")
+    return Asked(text, sent.variables, sent.operation_name), sha256
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _in_address(query_string: bytes) -> _Sent:
+    """The request that is in the parameters; an empty one counts as none."""
+    given: dict[str, Any] = dict(parse_qsl(query_string.decode("latin-1")))
+    for name in ("variables", "extensions"):
+        if name in given:
+            given[name] = msgspec.json.decode(given[name])
+    return msgspec.convert(given, _Sent)
+
+
+async def _body(request: Request, given: Headers) -> bytes:
+    if _is_long(given.get(b"content-length", b"")):
+        raise TooLarge(f"expected a body of at most {_LONGEST} bytes")
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await _received(request)
+    except TimeoutError:
+        raise BadInput(f"expected the whole body within {_SECONDS} seconds") from None
+
+
+def _is_long(length: bytes) -> bool:
+    return length.isdigit() and (len(length) > 9 or int(length) > _LONGEST)
+
+
+async def _received(request: Request) -> bytes:
+    parts, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BadInput("the request broke off")
+        part: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(part)
+        if size > _LONGEST:
+            raise TooLarge(f"expected a body of at most {_LONGEST} bytes")
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@functools.lru_cache(maxsize=256)
+def is_json(content_type: bytes) -> bool:
+    """Whether a header's value says so; a form can send none that does."""
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
+
+
+def trace(given: Headers) -> str:
+    """The W3C traceparent of the request; of a trace that begins here if it has none."""
+    sent = given.get(b"traceparent", b"")[3:35] or given.get(b"x-cloud-trace-context", b"")[:32]
+    known = len(sent) == 32 and not sent.strip(_HEX)
+    number = random.getrandbits(192)  # a name, not a secret
+    trace_id = sent.decode() if known else f"{number >> 64:032x}"
+    return f"00-{trace_id}-{number & (1 << 64) - 1:016x}-01"
