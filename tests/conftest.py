@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require",
         action="append",
         default=[],
-        help="fail, rather than skip, where this is missing: postgresql-15, pubsub-emulator",
+        help="fail, rather than skip, where this is missing: postgresql-15, pubsub-emulator, node",
     )
 
 
