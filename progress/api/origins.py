@@ -1,6 +1,6 @@
 """CORS: which other origins' pages may read the answers."""
 
-from urllib.parse import urlsplit
+import re
 
 from starlette.responses import Response
 
@@ -9,6 +9,10 @@ from progress.api.responses import Reply
 from progress.errors import SettingsError
 
 _ANY = "*"
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[1-9]\d{0,4}))?"
+)
+_USUAL = {"http": "80", "https": "443"}
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST")
 _EXPOSED = (b"access-control-expose-headers", b"ETag, Retry-After, WWW-Authenticate")
 _KEPT = (b"access-control-max-age", b"7200")
@@ -65,17 +69,6 @@ class Origins:
 
 
 def _is_origin(text: str) -> bool:
-    """Whether a browser could send it: scheme, host and port, in lower case and nothing else."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    authority = parts.hostname or ""
-    authority = f"[{authority}]" if ":" in authority else authority
-    authority += f":{port}" if port is not None else ""
-    usual = {"http": 80, "https": 443}
-    written = text == f"{parts.scheme}://{authority}" and text.isascii() and " " not in text
-    return (
-        bool(parts.hostname) and parts.scheme in usual and written and port != usual[parts.scheme]
-    )
+    """Whether a browser could send it: it leaves out the port that is usual."""
+    found = _ORIGIN.fullmatch(text)
+    return bool(found) and found["port"] != _USUAL[found["scheme"]]
