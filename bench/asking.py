@@ -8,10 +8,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.load import HOST, post
+from bench.load import HOST, length, post
 from progress.local import devkeys
 
 _PATIENCE = 30.0  # seconds
@@ -35,6 +35,26 @@ def first_answer(port: int, request: bytes) -> bytes:
     raise RuntimeError("the function did not answer")
 
 
+def answer(port: int, request: bytes) -> bytes:
+    """The body of a good answer."""
+    received = b""
+    with socket.create_connection((HOST, port), _PATIENCE) as wire:
+        wire.sendall(request)
+        head, end, body = received.partition(b"\r\n\r\n")
+        while not end or len(body) < length(head):
+            received += wire.recv(65_536)
+            head, end, body = received.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 2") or b'"errors"' in body:
+        raise RuntimeError(f"answered: {received!r}")
+    return body
+
+
+def question(query: str, variables: object = None, *headers: str) -> bytes:
+    """A GraphQL request."""
+    asked = {"query": query} if variables is None else {"query": query, "variables": variables}
+    return post(asked, "/graphql", *headers)
+
+
 def wake_up(shard: int) -> bytes:
     """The push of a command to project a shard."""
     data = base64.b64encode(b'{"command":"wake","shard":%d}' % shard).decode()
@@ -47,11 +67,14 @@ class Issuer:
 
     environment: dict[str, str]
     _key: Path
+    _tokens: dict[str, str] = field(default_factory=dict)
 
-    def question(self, query: str, user: str) -> bytes:
+    def question(self, query: str, user: str, variables: object = None, *headers: str) -> bytes:
         """A GraphQL request of this learner."""
-        token = devkeys.token(self._key, user, [])
-        return post({"query": query}, "/graphql", f"Authorization: Bearer {token}")
+        if user not in self._tokens:
+            self._tokens[user] = devkeys.token(self._key, user, [])
+        bearer = f"Authorization: Bearer {self._tokens[user]}"
+        return question(query, variables, bearer, *headers)
 
 
 @contextlib.contextmanager

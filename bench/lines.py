@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from statistics import median
 
 
+class LeftOut(Exception):
+    """A row cannot be measured here; the message says why."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One promise. `value` is a ratio where `unit` is ×."""

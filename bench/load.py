@@ -65,7 +65,7 @@ class _Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end or len(body) < _length(head):
+        if not end or len(body) < length(head):
             return
         if not head.startswith(b"HTTP/1.1 2") or b'"errors"' in body:
             self._fail(RuntimeError(f"answered: {self._received!r}"))
@@ -87,7 +87,8 @@ class _Client(asyncio.Protocol):
             self._done.set_exception(why)
 
 
-def _length(head: bytes) -> int:
+def length(head: bytes) -> int:
+    """Bytes of the body that the head of an answer announces."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(_LENGTH):
             return int(line[len(_LENGTH) :])

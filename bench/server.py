@@ -43,6 +43,7 @@ class Server:
     """The server: it makes databases."""
 
     folder: Path
+    pid: int
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def store(self) -> Store:
@@ -78,7 +79,7 @@ def running() -> Iterator[Server]:
         )
     try:
         readiness.wait(lambda: _answers(data), "PostgreSQL")
-        yield Server(data)
+        yield Server(data, process.pid)
     finally:
         processes.end(process, by=postgres.STOP, seconds=20)
         shutil.rmtree(folder)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from bench import asking, functions, load, logs, publisher
+from bench import asking, functions, load, logs, publisher, valkey
 from bench.asking import Issuer
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
@@ -20,7 +20,9 @@ def against_empty(server: Server) -> Iterator[Line]:
     with ExitStack() as stack:
         commands = stack.enter_context(publisher.running())
         issuer = stack.enter_context(asking.issuer())
-        told = {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands, **issuer.environment}
+        redis = stack.enter_context(valkey.running())
+        told = {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands, "REDIS_URL": redis}
+        told |= issuer.environment
         for number in range(_ROUNDS + 1):
             for name, request in _requests(store, issuer, number):
                 seconds = _start(name, request, told)

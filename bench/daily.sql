@@ -1,0 +1,5 @@
+-- What the benchmark of the misses asks.
+
+-- sessions --
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid();

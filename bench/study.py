@@ -1,0 +1,32 @@
+"""Learners who study every day, folded, as the query API meets them."""
+
+import functools
+from contextlib import closing
+from datetime import UTC, date, datetime, time, timedelta
+
+from bench import logs
+from bench.server import Store
+from bench.statements import blocks
+from progress import batch, database, rebuild
+
+_ITEMS = 5_000  # of the catalogue
+
+
+def last_day() -> date:
+    """The last day of study: yesterday."""
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def fill(store: Store, *, learners: int, days: int, answers: int, fresh: int) -> list[str]:
+    """The learners: each answers on every day so many items, `fresh` of them new ones."""
+    until = datetime.combine(last_day(), time(12), UTC)
+    size = {"learners": learners, "days": days, "answers": answers, "fresh": fresh}
+    with closing(database.connect(store.url)) as connection:
+        connection.run(blocks("study")["catalogue"], items=_ITEMS, until=until)
+        connection.run(blocks("study")["log"], until=until, **size)
+        connection.run(blocks("study")["settle"])
+    rebuild.run(functools.partial(database.connect, store.url))
+    with closing(store.connect()) as connection:
+        batch.run(connection)
+        connection.run(blocks("study")["settle"])
+    return logs.learners(store, events=1)

@@ -1,0 +1,12 @@
+-- What the peer asks: the read model's rows as they are to be answered.
+SELECT
+    day                AS "date",
+    sessions_completed AS "sessionsCompleted",
+    study_seconds / 60 AS "studyTimeMinutes",
+    answers,
+    correct_answers    AS "correctAnswers",
+    CAST(correct_answers AS double precision) / nullif(answers, 0) AS "accuracyRate",
+    CAST(response_ms AS double precision) / nullif(answers, 0)     AS "averageResponseMs"
+FROM daily_stats
+WHERE user_id = $1 AND day BETWEEN $2 AND $3
+ORDER BY day
