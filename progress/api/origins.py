@@ -71,4 +71,4 @@ class Origins:
 def _is_origin(text: str) -> bool:
     """Whether a browser could send it: it leaves out the port that is usual."""
     found = _ORIGIN.fullmatch(text)
-    return bool(found) and found["port"] != _USUAL[found["scheme"]]
+    return found is not None and found["port"] != _USUAL[found["scheme"]]
