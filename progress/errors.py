@@ -9,6 +9,7 @@ ProgressError
 │   ├── BadInput             an argument is none of those allowed
 │   │   └── TooLarge         the request is longer than it may be
 │   ├── PersistedQueryNotFound   the caller sends the document with its hash
+│   ├── RateLimited          the caller asked too often: later again
 │   ├── Unauthenticated      there is no token, or a bad one
 │   └── Forbidden            the token does not give the right
 ├── EventStoreError          the event log refused
@@ -61,6 +62,16 @@ class PersistedQueryNotFound(Refused):
 
     def __init__(self) -> None:
         super().__init__("PersistedQueryNotFound")  # clients look for this very word
+
+
+class RateLimited(Refused):
+    """The caller has asked as often as a minute allows; `seconds` from now they may ask again."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, why: str, seconds: int) -> None:
+        super().__init__(why)
+        self.seconds = seconds
 
 
 class Unauthenticated(Refused):

@@ -1,7 +1,7 @@
 """The query API in a test: requests as the framework hands them over, responses read."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +17,7 @@ from progress.api.http import QueryApi
 from progress.settings import Settings
 
 Body = dict[str, Any]
+END = b""  # as the last part of a body that comes in parts
 
 
 class Api:
@@ -37,9 +38,13 @@ class Api:
         )
 
     def request(
-        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] = b"",
+        headers: dict[str, str] | None = None,
     ) -> Response:
-        """The response to a request as bare as that."""
+        """The response to a request as bare as that; its body may come in parts."""
         path, _, query = path.partition("?")
         named = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
         scope = {
@@ -50,8 +55,14 @@ class Api:
             "headers": named,
         }
 
+        parts = iter([body] if isinstance(body, bytes) else body)
+        whole = isinstance(body, bytes)
+
         async def receive() -> Body:
-            return {"type": "http.request", "body": body, "more_body": False}
+            part = next(parts, None)
+            if part is None:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": part, "more_body": not whole and part != END}
 
         async def answered() -> Response:
             with reading.using(self._reader):

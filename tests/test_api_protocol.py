@@ -9,6 +9,8 @@ import pytest
 from api import Api
 from starlette.responses import Response
 
+from progress.api import execution
+
 NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 JSON = "application/json; charset=utf-8"
 GRAPHQL = "application/graphql-response+json; charset=utf-8"
@@ -157,7 +159,47 @@ def test_who_has_no_good_token_is_asked_for_one(
 
 def test_elsewhere_there_is_nothing(aloof: Api) -> None:
     assert aloof.request("GET", "/graphql/x").status_code == 404
-    assert aloof.request("GET", "/health").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_the_states_are_only_read(aloof: Api, path: str) -> None:
+    asked, headed = aloof.request("GET", path), aloof.request("HEAD", path)
+    assert asked.status_code == headed.status_code == (200 if path == "/health" else 503)
+    assert asked.headers["cache-control"] == "private, no-store"
+    assert aloof.request("OPTIONS", path).headers["allow"] == "GET, HEAD, OPTIONS"
+    posted = aloof.request("POST", path)
+    assert (posted.status_code, posted.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+def test_no_browser_guesses_what_json_is(aloof: Api) -> None:
+    for response in (
+        sent(aloof, TYPE),
+        sent(aloof, "x"),
+        aloof.get("{ __typename }"),
+        aloof.request("GET", "/health"),
+        aloof.request("GET", "/nothing"),
+        aloof.request("GET", "/graphql?query={a}"),
+    ):
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "json" in response.headers["content-type"]
+
+
+def test_what_nobody_foresaw_is_masked_and_logged(
+    aloof: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise LookupError("a secret of ann@example.com")
+
+    monkeypatch.setattr(execution, "answered", fails)
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    response = sent(aloof, TYPE, traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
+    assert response.status_code == 500
+    (fault,) = api.read(response)["errors"]
+    assert fault["extensions"] == {"code": "INTERNAL", "traceId": trace_id}
+    assert "secret" not in bytes(response.body).decode()
+    line = capsys.readouterr().out
+    assert "LookupError: a secret of a***@example.com" in line
+    assert f"/traces/{trace_id}" in line
 
 
 SCHEMA = '{"query": "{ __schema { queryType { name } } }"}'

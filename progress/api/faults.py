@@ -1,11 +1,11 @@
 """Errors as the API tells them: each with its code; those of ours masked, and logged."""
 
 import traceback
-from typing import Any
+from typing import Any, Self
 
 from graphql import GraphQLError
 
-from progress import logs
+from progress import logs, masking
 from progress.errors import Refused, Unavailable
 
 
@@ -23,10 +23,28 @@ def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
         return _coded(fault, "UNAVAILABLE", "the database does not answer: try again")
     if cause is None or isinstance(cause, (GraphQLError, Refused)):
         return refused(fault)
-    stack = "".join(traceback.format_exception(cause))
-    logs.write("ERROR", f"not answered: {cause}", trace_parent=trace, stack_trace=stack)
+    stack = masking.mask_shapes("".join(traceback.format_exception(cause)))
+    why = masking.mask_shapes(f"not answered: {cause}")
+    logs.write("ERROR", why, trace_parent=trace, stack_trace=stack)
     trace_id = trace.split("-")[1]
     return _coded(fault, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id)
+
+
+class Unforeseen:
+    """Ends whatever goes wrong inside the block; `told` is then the error that the API tells."""
+
+    def __init__(self, trace: str) -> None:
+        self._trace = trace
+        self.told: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, fault: BaseException | None, __: object) -> bool:
+        if not isinstance(fault, Exception):
+            return False
+        self.told = told(GraphQLError("", original_error=fault), self._trace)
+        return True
 
 
 def _coded(

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from progress import auth, reading
 from progress.api import execution, requests, responses
 from progress.api.context import Context
+from progress.api.faults import Unforeseen
 from progress.api.origins import Origins
 from progress.api.page import Page, graphiql
 from progress.api.persisted import Documents
@@ -15,7 +16,8 @@ from progress.api.requests import Headers
 from progress.errors import Refused, Unavailable
 from progress.settings import Settings
 
-_TAKEN = ("POST", "GET", "HEAD")
+_READING = ("GET", "HEAD")
+_TAKEN = ("POST", *_READING)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
 
 
@@ -36,6 +38,8 @@ class QueryApi:
         match request.scope["path"]:
             case "/graphql":
                 return await self._shared(request)
+            case "/health" | "/ready" if request.scope["method"] not in _READING:
+                return _only_read(request)
             case "/health":
                 return responses.json({"status": "ok"})
             case "/ready":
@@ -48,19 +52,26 @@ class QueryApi:
         given = requests.headers(request)
         if request.scope["method"] == "OPTIONS":
             return self._origins.preflight(given, _ALLOW)
-        response = await self._graphql(request, given)
+        response = await self._masked(request, given)
         self._origins.tell(given, response)
         return response
 
-    async def _graphql(self, request: Request, given: Headers) -> Response:
+    async def _masked(self, request: Request, given: Headers) -> Response:
+        """A response, whatever happens: what nobody foresaw is logged, and told by its trace."""
+        trace = requests.trace(given)
+        with Unforeseen(trace) as unforeseen:
+            return await self._graphql(request, given, trace)
+        return responses.faulty(500, unforeseen.told, given)
+
+    async def _graphql(self, request: Request, given: Headers, trace: str) -> Response:
         if self._open and request.method == "GET" and _is_browser(request):
             return graphiql()
         try:
-            return _not_taken(request, given) or await self._executed(request, given)
+            return _not_taken(request, given) or await self._executed(request, given, trace)
         except (Refused, Unavailable) as fault:
             return responses.refused(fault, given)
 
-    async def _executed(self, request: Request, given: Headers) -> Response:
+    async def _executed(self, request: Request, given: Headers, trace: str) -> Response:
         caller = await self._tokens.caller(given.get(b"authorization", b"").decode("latin-1"))
         asked, sha256 = await requests.read(request, given)
         if sha256 is not None and not asked.query:
@@ -73,7 +84,7 @@ class QueryApi:
             asked,
             Context(caller, datetime.now(UTC)),
             introspection=self._open,
-            trace=requests.trace(given),
+            trace=trace,
         )
         if sha256 is not None and answer.executed:
             await self._persisted.keep(sha256, asked.query)
@@ -90,6 +101,13 @@ async def _ready() -> Response:
         return responses.json({"status": "unavailable", "database": str(fault)}, 503)
     ready: bool = found[0]["ready"]
     return responses.json({"status": "ok" if ready else "unavailable"}, 200 if ready else 503)
+
+
+def _only_read(request: Request) -> Response:
+    allow = ((b"allow", b"GET, HEAD, OPTIONS"),)
+    if request.scope["method"] == "OPTIONS":
+        return responses.Reply(b"", 204, allow)
+    return responses.json({"error": "expected GET"}, 405, allow)
 
 
 def _not_taken(request: Request, given: Headers) -> Response | None:

@@ -3,13 +3,21 @@
 import functools
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 from starlette.responses import Response
 
 from progress.api.execution import Answer
 from progress.api.requests import Headers
-from progress.errors import PersistedQueryNotFound, Refused, TooLarge, Unauthenticated, Unavailable
+from progress.errors import (
+    PersistedQueryNotFound,
+    RateLimited,
+    Refused,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -31,7 +39,7 @@ _STATUSES: dict[type[Exception], int] = {
     PersistedQueryNotFound: 200,  # nothing went wrong: the client sends the document next
     TooLarge: 413,
     Unauthenticated: 401,
-    Unavailable: 503,
+    RateLimited: 429,
 }
 
 
@@ -91,26 +99,34 @@ def _body(answer: Answer) -> bytes:
 
 
 def refused(fault: Refused | Unavailable, given: Headers) -> Response:
-    """The response to what was refused before it was read as GraphQL."""
-    status = _STATUSES.get(type(fault), 400)
+    """The response to what was refused before it was executed."""
     lines: Lines = ()
-    if isinstance(fault, Unauthenticated):
-        challenge = b'Bearer realm="progress"'
-        if b"authorization" in given:
-            challenge += b', error="invalid_token"'
-        lines = ((b"www-authenticate", challenge),)
-    elif isinstance(fault, Unavailable):
-        return error(503, fault, given, "UNAVAILABLE", ((b"retry-after", b"5"),))
-    return error(status, fault, given, fault.code, lines)
+    match fault:
+        case Unauthenticated():
+            challenge = b'Bearer realm="progress"'
+            if b"authorization" in given:
+                challenge += b', error="invalid_token"'
+            lines = ((b"www-authenticate", challenge),)
+        case RateLimited():
+            lines = ((b"retry-after", b"%d" % fault.seconds),)
+        case Unavailable():
+            return error(503, fault, given, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
+    return error(_STATUSES.get(type(fault), 400), fault, given, code=fault.code, lines=lines)
 
 
 def error(
-    status: int, why: object, given: Headers, code: str = "BAD_USER_INPUT", lines: Lines = ()
+    status: int, why: object, given: Headers, *, code: str = "BAD_USER_INPUT", lines: Lines = ()
 ) -> Response:
-    """An error in GraphQL's shape, of the media type that is liked."""
-    told = {"errors": [{"message": str(why), "extensions": {"code": code}}]}
+    """An error of the request, in GraphQL's shape."""
+    told = {"message": str(why), "extensions": {"code": code}}
+    return faulty(status, told, given, lines)
+
+
+def faulty(status: int, told: dict[str, Any], given: Headers, lines: Lines = ()) -> Response:
+    """A response that is one error, of the media type that is liked."""
     media = media_type(given.get(b"accept", b"")) or JSON
-    return Reply(orjson.dumps(told), status, (*_HEADERS[media], *_NOT_KEPT, *lines))
+    lines = (*_HEADERS[media], *_NOT_KEPT, *lines)
+    return Reply(orjson.dumps({"errors": [told]}), status, lines)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,0 +1,83 @@
+"""Bodies: read as they come, and no further than they may go."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import api
+import pytest
+from api import Api
+from starlette.requests import Request
+
+from progress.api import requests
+from progress.errors import BadInput
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+TYPE = b'{"query": "{ __typename }"}'
+LONGEST = 100 * 1024
+
+
+@pytest.fixture(scope="module")
+def aloof() -> Iterator[Api]:
+    with api.served(NOWHERE) as made:
+        yield made
+
+
+def padded(size: int) -> bytes:
+    """A good request of that many bytes."""
+    return TYPE[:-1] + b" " * (size - len(TYPE)) + b"}"
+
+
+def test_a_body_comes_in_parts(aloof: Api) -> None:
+    parts = [TYPE[n : n + 1] for n in range(len(TYPE))]
+    for body in (parts, [TYPE], [TYPE[:5], TYPE[5:]]):
+        assert aloof.request("POST", "/graphql", [*body, api.END], api.headers()).status_code == 200
+
+
+@pytest.mark.parametrize("size", [LONGEST, LONGEST + 1])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_body_has_100_kib(aloof: Api, size: int, is_told: bool) -> None:
+    told = {"content-length": str(size)} if is_told else {}
+    body = padded(size)
+    parts = [body[:70_000], body[70_000:], api.END]
+    response = aloof.request("POST", "/graphql", parts, api.headers(**told))
+    assert response.status_code == (200 if size == LONGEST else 413)
+
+
+@pytest.mark.parametrize("told", [{}, {"content-length": "9" * 5_000}])
+def test_a_longer_one_is_not_read(aloof: Api, told: dict[str, str]) -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(1_000):
+            taken += 1
+            yield b" " * 65_536
+
+    response = aloof.request("POST", "/graphql", endless(), api.headers(**told))
+    assert response.status_code == 413
+    (fault,) = api.read(response)["errors"]
+    assert fault["extensions"]["code"] == "BAD_USER_INPUT"
+    assert taken <= 4
+
+
+def test_nothing_is_read_for_who_may_not_ask(aloof: Api) -> None:
+    parts = iter([TYPE, api.END])
+    headers = {"content-type": "application/json"}
+    assert aloof.request("POST", "/graphql", parts, headers).status_code == 401
+    assert next(parts) == TYPE
+
+
+def test_a_body_that_breaks_off_is_refused(aloof: Api) -> None:
+    assert aloof.request("POST", "/graphql", [TYPE], api.headers()).status_code == 400
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_SECONDS", 0.05)
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "POST", "headers": []}
+    with pytest.raises(BadInput, match="the whole body"):
+        asyncio.run(requests.read(Request(scope, receive), {}))
