@@ -72,7 +72,7 @@ class _Wire(asyncio.Protocol):
             self._whole = end + 4 + length(answer[:end])
         if len(answer) < self._whole:
             return
-        if not answer.startswith(b"HTTP/1.1 200") or self._telling not in answer:
+        if not answer.startswith(b"HTTP/1.1 2") or self._telling not in answer:
             self._failed(RuntimeError(f"expected {self._telling!r}, answered: {answer!r}"))
         self._received, self._whole = b"", 0
         self._answered(self)
