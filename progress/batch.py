@@ -4,11 +4,12 @@ A run replays the dead letters whose time has come, folds the shards whose wake-
 brings weekly_stats, domain_stats and level_stats up to what changed since the last run.
 """
 
+import time
 from dataclasses import dataclass
 
 import pg8000.exceptions
 
-from progress import database, deadletters, models, projections, statements
+from progress import database, deadletters, models, notices, projections, statements
 from progress.database import Connection
 from progress.errors import ProjectionError, Unavailable
 
@@ -34,11 +35,20 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
     try:
         replayed = deadletters.replay_due(connection) if task_index == 0 else 0
         swept = projector.catch_up_all()
-        return Report(replayed, swept, fold(connection, shards))
+        learners = fold(connection, shards)
+        if learners is not None and notices.are_heard():
+            _tell(connection)
+        return Report(replayed, swept, learners)
     except (OSError, pg8000.exceptions.Error) as fault:
         if database.is_passing(fault):
             raise Unavailable(f"the database did not answer: {fault}") from fault
         raise ProjectionError(f"the batch folds failed: {fault}") from fault
+
+
+def _tell(connection: Connection) -> None:
+    known_at = time.monotonic()
+    found = connection.run(statements.blocks("models/versions")["batch"])
+    notices.tell_batch([version for (version,) in found], known_at=known_at)
 
 
 def fold(connection: Connection, shards: list[int]) -> int | None:

@@ -28,7 +28,7 @@ REALTIME = (
     "user_progress",
 )
 BATCH = ("catalogue_counts", "weekly_stats", "domain_stats", "level_stats")
-DRIVERS = ("checkpoints", "fold", "batch")
+DRIVERS = ("checkpoints", "versions", "fold", "batch")
 
 
 @functools.cache
@@ -94,7 +94,7 @@ def drop(connection: Connection, schema: str) -> None:
 
 
 def _definitions() -> list[str]:
-    tables = [_block(name, "table") for name in (*REALTIME, *BATCH, "checkpoints")]
+    tables = [_block(name, "table") for name in (*REALTIME, *BATCH, "checkpoints", "versions")]
     return [*tables, _filled("fold"), _filled("batch")]
 
 

@@ -6,13 +6,15 @@ looks once more after it has let go.
 """
 
 import contextlib
-from typing import Any
+import time
+from typing import Any, cast
 
 import pg8000.exceptions
 
-from progress import database, logs, models, statements
+from progress import database, logs, models, notices, statements
 from progress.database import Connection
 from progress.errors import CheckpointError, PoisonError, ProjectionError, Unavailable
+from progress.notices import Change
 
 SHARDS = range(16)
 WINDOW = 1_000
@@ -23,7 +25,10 @@ _OF_VALUES = ("21", "22", "23", "54", "P0")
 
 
 class Projector:
-    """One connection that folds: the read models' schema in its path, the window's tables made."""
+    """One connection that folds: the read models' schema in its path, the window's tables made.
+
+    After each window of the live schema it tells of the change, where there is someone to hear.
+    """
 
     def __init__(self, connection: Connection, schema: str | None = None) -> None:
         self.connection = connection
@@ -32,6 +37,8 @@ class Projector:
         folds = statements.blocks("models/fold")
         self._one = connection.prepare(folds["one"])
         self._waiting = connection.prepare(folds["waiting"])
+        self._is_heard = schema is None and notices.are_heard()
+        self._catalogue = connection.prepare(statements.blocks("models/versions")["catalogue"])
 
     def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
         """Fold what this shard has not seen; the number of events folded.
@@ -48,9 +55,24 @@ class Projector:
             if folded < limit and shard not in self.waiting():
                 return total
 
-    def fold_again(self, position: int) -> None:
-        """Fold an event that was set aside and counts again; within the caller's transaction."""
-        self.connection.run(statements.blocks("models/fold")["again"], position=position)
+    def hold(self, event_id: str) -> None:
+        """Take an event's shard for the caller's transaction, which has written nothing yet."""
+        self.connection.run(statements.blocks("models/fold")["hold"], event_id=event_id)
+
+    def fold_again(self, position: int) -> Change:
+        """Fold an event that was set aside and counts again: what to `tell` of after the commit.
+
+        Within the caller's transaction, which holds the event's shard.
+        """
+        found = self.connection.run(statements.blocks("models/fold")["again"], position=position)
+        return Change(*found[0])
+
+    def tell(self, change: Change) -> None:
+        """Say that a change is committed."""
+        if self._is_heard and change.version is not None:
+            # The catalogue's version is over all shards: so it is read once the change stands.
+            catalogue = self._run(self._catalogue)[0][0] if change.catalogue else None
+            notices.tell(change, catalogue)
 
     def close(self) -> None:
         """Give the connection up; it may be broken already."""
@@ -78,8 +100,11 @@ class Projector:
 
     def window(self, shard: int, at_most: int) -> int | None:
         """Fold the next window as it is; the number of its events, None where another folds."""
-        folded: int | None = self._run(self._one, shard=shard, at_most=at_most)[0][0]
-        return folded
+        began = time.monotonic()
+        values = {"shard": shard, "at_most": at_most, "is_heard": self._is_heard}
+        folded, version, learners, catalogue = self._run(self._one, **values)[0]
+        self.tell(Change(version, learners, catalogue, began))
+        return cast("int | None", folded)
 
     def _set_aside(self, shard: int, error: str) -> None:
         block = statements.blocks("models/fold")["set_aside"]

@@ -5,6 +5,7 @@ Events keep arriving and readers keep reading meanwhile: they see the old rows, 
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -12,7 +13,7 @@ from typing import TypeVar
 import pg8000.exceptions
 from pg8000.native import identifier
 
-from progress import batch, database, logs, models, projections, statements
+from progress import batch, database, logs, models, notices, projections, statements
 from progress.database import Connection
 from progress.errors import PoisonError, ProjectionError
 from progress.projections import Projector
@@ -157,9 +158,11 @@ def _swap(connection: Connection, building: str) -> int:
     with database.transaction(connection):
         connection.run(_block("hold"), schema=live)
         folded += projector.catch_up_all()
+        version, known_at = connection.run(_block("put in"))[0][0], time.monotonic()
         if models.exists(connection, live):
             connection.run(f"ALTER SCHEMA {identifier(live)} RENAME TO {identifier(_retired())}")
         connection.run(f"ALTER SCHEMA {identifier(building)} RENAME TO {identifier(live)}")
+    notices.tell_swap(version, known_at=known_at)
     return folded
 
 

@@ -21,11 +21,13 @@ def replay(connection: Connection, letter_id: int) -> str | None:
         return reason
     try:
         with database.transaction(connection):
+            projector.hold(str(letter.event_id))
             position = deadletters.take_back(connection, letter_id)
-            if position is not None:
-                projector.fold_again(position)
+            change = None if position is None else projector.fold_again(position)
     except pg8000.exceptions.DatabaseError as fault:
         if database.is_passing(fault):
             raise Unavailable(f"the database did not answer: {fault}") from fault
         return f"it fails still: {database.message(fault)}"
+    if change:
+        projector.tell(change)
     return None

@@ -15,6 +15,10 @@ SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), CAST(shard AS int))
 FROM (VALUES (''), ('batch ')) AS k (kind), generate_series(0, 15) AS shard;
 
+-- put in --
+-- Whatever was computed from the schema before this one counts no more.
+UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
+
 -- speed --
 -- A shard's whole past is one window. Only the swap has to be on disk when it is done, and all before it then is.
 SELECT set_config('work_mem', '128MB', false), set_config('maintenance_work_mem', '256MB', false),

@@ -4,14 +4,18 @@
 CREATE TABLE checkpoints (
     shard      smallint PRIMARY KEY,
     position   bigint NOT NULL,            -- all events of the shard up to here are in the read models
-    updated_at timestamptz                 -- when the newest of them was recorded; null: none yet
+    updated_at timestamptz,                -- when the newest of them was recorded; null: none yet
+    catalogue_version bigint NOT NULL DEFAULT 0,  -- of the transaction that last changed the catalogue by this shard's events
+    swap_version      bigint NOT NULL DEFAULT 0   -- of the one that put this schema in another's place
 ) WITH (fillfactor = 50);
 
 CREATE TABLE batch_checkpoints (
     shard              smallint PRIMARY KEY,
     position           bigint NOT NULL,    -- all of the shard's learners up to here are in the batch's tables
     catalogue_position bigint NOT NULL,    -- and all of the catalogue up to here
-    updated_at         timestamptz         -- of the run; null: none yet
+    updated_at         timestamptz,        -- of the run; null: none yet
+    version            bigint NOT NULL DEFAULT 0,  -- of the last run that changed learners of the shard
+    counts_version     bigint NOT NULL DEFAULT 0   -- of the last run of the shard that counted the catalogue anew
 ) WITH (fillfactor = 50);
 
 CREATE VIEW shards_behind AS
@@ -25,8 +29,8 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) n;
 
-INSERT INTO checkpoints       SELECT s, 0, NULL    FROM generate_series(0, 15) s;
-INSERT INTO batch_checkpoints SELECT s, 0, 0, NULL FROM generate_series(0, 15) s;
+INSERT INTO checkpoints       (shard, position)                     SELECT s, 0    FROM generate_series(0, 15) s;
+INSERT INTO batch_checkpoints (shard, position, catalogue_position) SELECT s, 0, 0 FROM generate_series(0, 15) s;
 
 -- status --
 -- How far each projection is behind the log. Realtime projections share the shards' checkpoints;

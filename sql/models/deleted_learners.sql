@@ -2,5 +2,6 @@
 
 -- table --
 CREATE TABLE deleted_learners (
-    user_id text COLLATE "C" PRIMARY KEY
+    user_id text COLLATE "C" PRIMARY KEY,
+    version bigint NOT NULL                -- of the transaction that deleted the learner
 );

@@ -32,14 +32,14 @@ BEGIN
 END
 $fold$;
 
--- Removes the learners whom these events delete.
-CREATE FUNCTION fold_deletions(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $fold$
+-- Removes the learners whom these events delete; who they are.
+CREATE FUNCTION fold_deletions(positions bigint[]) RETURNS text[] LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
 BEGIN
     WITH gone AS (
         INSERT INTO deleted_learners
-        SELECT DISTINCT user_id FROM deletion_facts WHERE global_position = ANY (positions)
+        SELECT DISTINCT user_id, pg_current_xact_id()::text::bigint FROM deletion_facts WHERE global_position = ANY (positions)
         ON CONFLICT DO NOTHING
         RETURNING user_id
     )
@@ -47,6 +47,7 @@ BEGIN
     IF learners IS NOT NULL THEN
         PERFORM erase(learners);
     END IF;
+    RETURN learners;
 END
 $fold$;
 
@@ -99,9 +100,22 @@ BEGIN
 END
 $fold$;
 
--- Folds the next window of at most `at_most` events. Returns how many they were; null where another worker
--- has the shard.
-CREATE FUNCTION fold_window(window_shard smallint, at_most int) RETURNS int LANGUAGE plpgsql
+-- Whose rows the window has changed, as JSON: the learners in it, and those whom it deleted.
+CREATE FUNCTION window_learners(deleted text[]) RETURNS text LANGUAGE plpgsql AS $learners$
+BEGIN
+    RETURN (
+        SELECT json_agg(user_id)
+        FROM (SELECT user_id FROM window_facts UNION SELECT unnest(deleted)) changed);
+END
+$learners$;
+
+-- Folds the next window of at most `at_most` events. `folded` is how many they were; null where another worker
+-- has the shard. With `is_heard` it tells what changed: the learners (JSON), by which version, and whether
+-- the catalogue did.
+CREATE FUNCTION fold_window(
+    window_shard smallint, at_most int, is_heard boolean,
+    OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
+) LANGUAGE plpgsql
     -- A plan made on empty tables lives on, so it must be one that is right for full ones.
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off
@@ -112,15 +126,14 @@ AS $fold$
 DECLARE
     window_start  bigint;
     window_end    bigint;
-    window_count  int;
     recorded_at   timestamptz;
     rare          bigint[];    -- positions of events that may change more than their own moment
-    has_catalogue boolean;
+    deleted       text[];
     moves_at      bigint;
 BEGIN
     -- A statement of its own: what follows must see all that the last holder has committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
-        RETURN NULL;
+        RETURN;
     END IF;
     PERFORM clear_window();
     SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
@@ -136,38 +149,53 @@ BEGIN
 
     SELECT max(global_position), count(*), max(created_at),
         array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion')), coalesce(bool_or(kind = 'catalogue'), false)
-    INTO window_end, window_count, recorded_at, rare, has_catalogue
+    INTO window_end, folded, recorded_at, rare, changed_catalogue
     FROM window_events;
-    IF window_count = 0 THEN
+    IF folded = 0 THEN
         PERFORM check_checkpoint(window_start);
-        RETURN 0;
+        RETURN;
     END IF;
+    changed_version := pg_current_xact_id()::text::bigint;
 
     IF rare IS NOT NULL THEN
-        PERFORM fold_deletions(rare);
-        moves_at := fold_preferences(rare, window_count = 1);
-        IF moves_at IS NOT NULL AND window_count > 1 THEN
+        deleted := fold_deletions(rare);
+        moves_at := fold_preferences(rare, folded = 1);
+        IF moves_at IS NOT NULL AND folded > 1 THEN
             -- A refold has a window of its own: this one ends before it.
-            RETURN fold_window(window_shard, greatest(1, (
-                SELECT count(*)::int FROM window_events WHERE global_position < moves_at)));
+            SELECT w.folded, w.changed_version, w.changed_learners, w.changed_catalogue
+            INTO folded, changed_version, changed_learners, changed_catalogue
+            FROM fold_window(window_shard, greatest(1, (
+                SELECT count(*)::int FROM window_events WHERE global_position < moves_at)), is_heard) w;
+            IF is_heard THEN  -- who is deleted already is not found again
+                changed_learners := window_learners(deleted);
+            END IF;
+            RETURN;
         END IF;
     END IF;
 
     IF moves_at IS NULL THEN
-        PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, has_catalogue);
+        PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
     ELSE
         PERFORM refold(user_id, window_shard, window_start, window_end)
         FROM preference_facts
         WHERE global_position = moves_at;
     END IF;
 
-    UPDATE checkpoints SET position = window_end, updated_at = recorded_at WHERE shard = window_shard;
-    RETURN window_count;
+    UPDATE checkpoints
+    SET position = window_end, updated_at = recorded_at,
+        catalogue_version = CASE WHEN changed_catalogue THEN changed_version ELSE catalogue_version END
+    WHERE shard = window_shard;
+    IF is_heard THEN
+        changed_learners := window_learners(deleted);
+    END IF;
 END
 $fold$;
 
--- Folds an event that was set aside and counts again now. The batch job goes back to it, too.
-CREATE FUNCTION fold_again(at bigint) RETURNS void LANGUAGE plpgsql
+-- Folds an event that was set aside and counts again now; what changed, as fold_window tells it. The batch job
+-- goes back to it, too. Its caller holds the shard since before the transaction wrote anything: versions only grow.
+CREATE FUNCTION fold_again(
+    at bigint, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
+) LANGUAGE plpgsql
     SET enable_seqscan = off
     SET random_page_cost = 0
     SET jit = off
@@ -176,6 +204,7 @@ DECLARE
     window_shard smallint;
     stream       text;
     reached      bigint;
+    deleted      text[];
 BEGIN
     SELECT e.shard, e.stream_id INTO STRICT window_shard, stream
     FROM event_store.events e
@@ -186,13 +215,17 @@ BEGIN
     IF at > reached THEN
         RETURN;
     END IF;
-    IF stream LIKE 'learner-%' THEN
-        PERFORM fold_deletions(ARRAY[at]);
+    changed_version := pg_current_xact_id()::text::bigint;
+    changed_catalogue := stream NOT LIKE 'learner-%';
+    IF NOT changed_catalogue THEN
+        deleted := fold_deletions(ARRAY[at]);
         PERFORM fold_preferences(ARRAY[at], true);
         PERFORM refold(substr(stream, 9), window_shard, reached, reached);
     ELSE
         PERFORM fold_facts(window_shard, at - 1, at, true, true);
+        UPDATE checkpoints SET catalogue_version = changed_version WHERE shard = window_shard;
     END IF;
+    changed_learners := window_learners(deleted);
     UPDATE batch_checkpoints SET position = least(position, at - 1), catalogue_position = least(catalogue_position, at - 1);
 END
 $fold$;
@@ -212,10 +245,14 @@ $check$;
 SELECT to_regclass('pg_temp.window_facts') IS NOT NULL;
 
 -- one --
-SELECT fold_window(:shard, :at_most);
+SELECT * FROM fold_window(:shard, :at_most, :is_heard);
 
 -- again --
-SELECT fold_again(:position);
+SELECT changed_version, changed_learners, changed_catalogue FROM fold_again(:position);
+
+-- hold --
+-- The shard of an event, for this transaction.
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), shard) FROM event_store.events WHERE event_id = CAST(:event_id AS uuid);
 
 -- waiting --
 -- Shards with events that are not folded yet.

@@ -13,7 +13,7 @@ CREATE TABLE user_progress (
     long_term          bigint NOT NULL,
     last_updated       timestamptz NOT NULL,
     last_fact_at       timestamptz,        -- the newest answer, completion or review
-    changed_position   bigint NOT NULL
+    version            bigint NOT NULL     -- of the transaction that changed a row of the learner's last
 ) WITH (fillfactor = 50);
 
 -- fold --
@@ -45,7 +45,7 @@ WITH seen AS (
 INSERT INTO user_progress AS p
 SELECT s.user_id, coalesce(m.items_learned, 0), coalesce(c.sessions_completed, 0), coalesce(c.study_seconds, 0),
     s.answers, s.correct_answers, coalesce(m.learning, 0), coalesce(m.short_term, 0), coalesce(m.long_term, 0),
-    s.last_updated, s.last_fact_at, window_end
+    s.last_updated, s.last_fact_at, (SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint))
 FROM seen s
 LEFT JOIN studied c ON c.user_id = s.user_id
 LEFT JOIN moved m ON m.user_id = s.user_id
@@ -61,7 +61,7 @@ ON CONFLICT (user_id) DO UPDATE SET
     long_term          = p.long_term          + excluded.long_term,
     last_updated       = greatest(p.last_updated, excluded.last_updated),
     last_fact_at       = greatest(p.last_fact_at, excluded.last_fact_at),
-    changed_position   = excluded.changed_position;
+    version            = excluded.version;
 
 -- forget --
 DELETE FROM user_progress WHERE user_id = ANY (learners);

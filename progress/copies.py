@@ -1,0 +1,63 @@
+"""Copies in Redis of the versions in the database, so that a query can tell what still holds.
+
+A copy lives five seconds from the moment at which its version was known to be the newest, and
+never goes back: it is written where it is greater. So whoever writes late, or with an old answer of
+the database in hand, hides no change; and a change that nobody told of is seen when its copy ends.
+"""
+
+import time
+
+LIFE = 5.0  # seconds: how far behind an answer may be where a change was not told
+
+CATALOGUE = "version:catalogue"
+
+# KEYS: copies. ARGV: when they end, in ms of the wall clock; the version of each.
+# A server that stood still carries a command out late: so it says when, and not how long.
+KEEP = """
+local now = redis.call('TIME')
+local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
+for n, key in ipairs(KEYS) do
+    local held = tonumber(redis.call('GET', key) or '')
+    local version = ARGV[n + 1]
+    if not held or held <= tonumber(version) then
+        if left > 0 then redis.call('SET', key, version, 'PX', left) else redis.call('DEL', key) end
+    end
+end
+return left
+"""
+
+# ARGV: when the copies end; the version; the learners, as JSON.
+TELL = """
+local now = redis.call('TIME')
+local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
+local version = ARGV[2]
+for _, learner in ipairs(cjson.decode(ARGV[3])) do
+    local key = 'version:learner:' .. learner
+    local held = tonumber(redis.call('GET', key) or '')
+    if not held or held <= tonumber(version) then
+        if left > 0 then redis.call('SET', key, version, 'PX', left) else redis.call('DEL', key) end
+    end
+    redis.call('PUBLISH', 'changed:learner:' .. learner, version)
+end
+return left
+"""
+
+
+def of_learner(user_id: str) -> str:
+    """The key of a learner's version."""
+    return f"version:learner:{user_id}"
+
+
+def of_batch(shard: int) -> str:
+    """The key of the version of a shard's weekly, domain and level stats."""
+    return f"version:batch:{shard}"
+
+
+def of_schema(name: str) -> str:
+    """The key of the version of a schema of read models: of the swap that put it in its place."""
+    return f"version:schema:{name}"
+
+
+def end(known_at: float) -> int:
+    """When a copy of a version ends that was the newest at `known_at`, on the monotonic clock."""
+    return int((time.time() + LIFE - (time.monotonic() - known_at)) * 1000)

@@ -1,0 +1,110 @@
+"""Notices: after a change of the read models is committed, Redis is told.
+
+The copies of the versions become the new ones, so that no cached answer of before counts, and those
+who listen on the channel of a learner or an operation hear of it. A notice that is lost costs
+five seconds (see `progress.copies`), so none is waited for longer than 50 ms, and none
+fails what it tells of.
+"""
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from progress import copies, logs, models, settings
+
+_SECONDS = 0.025  # for a connection, and again for an answer
+_PAUSE = 1.0  # that a Redis which did not answer is left alone
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a fold changed: the version is None where that was nothing."""
+
+    version: int | None
+    learners: str | None  # as JSON
+    catalogue: bool | None
+    began: float = msgspec.field(default_factory=time.monotonic)  # before it was committed
+
+
+def are_heard() -> bool:
+    """Whether there is anyone to tell."""
+    return settings.current().redis_url is not None
+
+
+def tell(change: Change, catalogue: int | None = None) -> bool:
+    """A window's change, with the catalogue's version where that changed; False if it was lost."""
+    ends = copies.end(change.began)
+    commands: list[Sequence[Any]] = []
+    if change.learners:
+        commands.append(("EVAL", copies.TELL, 0, ends, change.version, change.learners))
+    if catalogue is not None:
+        commands.append(("EVAL", copies.KEEP, 1, copies.CATALOGUE, ends, catalogue))
+    return _send(commands)
+
+
+def tell_batch(versions: Sequence[int], *, known_at: float) -> bool:
+    """The versions of all shards' batch tables, in order; False if that was lost."""
+    keys = [copies.of_batch(shard) for shard in range(len(versions))]
+    ends = copies.end(known_at)
+    return _send([("EVAL", copies.KEEP, len(keys), *keys, ends, *versions)])
+
+
+def tell_swap(version: int, *, known_at: float) -> bool:
+    """That the read models are others now, by that version; False if that was lost."""
+    key = copies.of_schema(models.schema_name())
+    return _send([("EVAL", copies.KEEP, 1, key, copies.end(known_at), version)])
+
+
+def tell_operation(operation_id: str, version: int) -> bool:
+    """That an operation has come further; False if that was lost."""
+    return _send([("PUBLISH", f"changed:operation:{operation_id}", version)])
+
+
+def _send(commands: Sequence[Sequence[Any]]) -> bool:
+    url = settings.current().redis_url
+    if url is None or not commands:
+        return True
+    return _line(url).send(commands)
+
+
+@functools.cache
+def _line(url: str) -> "_Line":
+    return _Line(url)
+
+
+class _Line:
+    """The way to a Redis, which is left alone for a while when it does not answer."""
+
+    def __init__(self, url: str) -> None:
+        """Made at first use, so after any fork."""
+        import redis  # 65 ms: with the first notice, not with the start
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        self._fault = redis.exceptions.RedisError
+        self._client = redis.Redis.from_url(
+            url,
+            socket_timeout=_SECONDS,
+            socket_connect_timeout=_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            driver_info=None,
+        )
+        self._alone_until = 0.0
+
+    def send(self, commands: Sequence[Sequence[Any]]) -> bool:
+        """All of the commands in one round trip; False, and a line in the log, if that failed."""
+        if time.monotonic() < self._alone_until:
+            return False
+        try:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call] # theirs
+                pipeline.execute()
+        except (self._fault, OSError) as fault:
+            self._alone_until = time.monotonic() + _PAUSE
+            logs.write("WARNING", f"Redis was not told of a change: {fault}")
+            return False
+        return True
