@@ -14,6 +14,7 @@ from bench import (
     latency,
     live,
     memory,
+    page,
     rebuilding,
     report,
     server,
@@ -36,6 +37,7 @@ ROWS: dict[str, Row] = {
     "memory": memory.under_load,
     "miss": daily.missed,
     "hit": daily.hit,
+    "page": page.answered,
     "latency": latency.published_to_answered,
 }
 
