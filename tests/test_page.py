@@ -99,6 +99,21 @@ def test_nothing_from_elsewhere_may_run_in_it(served: api.Api) -> None:
     assert headers["permissions-policy"]
 
 
+def test_what_it_begins_with_is_named_in_advance(served: api.Api) -> None:
+    """A module is asked for when the page is read, not when another one has named it."""
+    index = text(served.request("GET", "/"))
+    named = set(re.findall(r'href="page/\w+/(\w+\.js)"', index)) | {"main.js"}
+    reached, ahead = set[str](), ["main.js"]
+    while ahead:
+        reached.add(name := ahead.pop())
+        module = (page.FOLDER / name).read_text(encoding="utf-8")
+        ahead += (
+            set(re.findall(r"^(?:import|export) .*from '\./(.+)';$", module, re.MULTILINE))
+            - reached
+        )
+    assert named == reached
+
+
 def test_it_says_where_to_sign_in(served: api.Api) -> None:
     assert 'content="https://login.company.com/?a=1&amp;b=2"' in text(served.request("GET", "/"))
 

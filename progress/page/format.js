@@ -1,0 +1,69 @@
+// Numbers, days and moments in the document's language.
+
+const language = document.documentElement.lang;
+const UTC = { timeZone: 'UTC' };
+
+const numbers = new Intl.NumberFormat(language);
+const percents = new Intl.NumberFormat(language, { style: 'percent' });
+const fine = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
+const plurals = new Intl.PluralRules(language);
+const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
+const duration = (unit) =>
+  new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'narrow' });
+const hours = duration('hour');
+const minute = duration('minute');
+
+const dayFormat = (options) => new Intl.DateTimeFormat(language, { ...UTC, ...options });
+const full = dayFormat({ weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
+const long = dayFormat({ day: 'numeric', month: 'long', year: 'numeric' });
+const short = dayFormat({ day: 'numeric', month: 'short' });
+const weekdays = {
+  narrow: dayFormat({ weekday: 'narrow' }),
+  short: dayFormat({ weekday: 'short' }),
+  long: dayFormat({ weekday: 'long' }),
+};
+const months = { short: dayFormat({ month: 'short' }), long: dayFormat({ month: 'long' }) };
+const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
+
+const NONE = '–';
+
+export const number = (value) => (value == null ? NONE : numbers.format(value));
+export const percent = (rate) => (rate == null ? NONE : percents.format(rate));
+export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? fine.format(rate) : percent(rate));
+
+/** A number with what it counts: 1 day, 2 days. */
+export function count(value, one, many) {
+  return `${number(value)} ${plurals.select(value) === 'one' ? one : many}`;
+}
+
+/** Study time in hours and minutes. */
+export function minutes(value) {
+  const whole = Math.floor(value / 60);
+  const rest = minute.format(value % 60);
+  return whole ? `${hours.format(whole)} ${rest}` : rest;
+}
+
+// A day is text as the API gives it, 2024-03-29: nobody's time zone has a say in it.
+
+export const instant = (day) => Date.parse(`${day}T00:00:00Z`);
+export const dayAfter = (day, days) => dayOf(instant(day) + days * 86_400_000);
+export const dayOf = (time) => new Date(time).toISOString().slice(0, 10);
+export const weekdayOf = (day) => (new Date(instant(day)).getUTCDay() + 6) % 7; // Monday is 0
+
+export const fullDay = (day) => full.format(instant(day));
+export const longDay = (day) => long.format(instant(day));
+export const dayOfMonth = (day) => String(Number(day.slice(8)));
+export const shortDay = (day) => short.format(instant(day));
+export const weekday = (day, how = 'short') => weekdays[how].format(instant(day));
+export const month = (day, how = 'short') => months[how].format(instant(day));
+export const days = (from, to) => long.formatRange(instant(from), instant(to));
+
+export const moment = (time) => moments.format(new Date(time));
+
+/** How far off a moment is, in the unit that says it shortest. */
+export function distance(time) {
+  const seconds = (Date.parse(time) - Date.now()) / 1000;
+  const units = [['year', 31_557_600], ['month', 2_629_800], ['day', 86_400], ['hour', 3_600], ['minute', 60]];
+  const [unit, size] = units.find(([, each]) => Math.abs(seconds) >= each) ?? ['second', 1];
+  return relative.format(Math.trunc(seconds / size), unit);
+}

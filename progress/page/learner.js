@@ -1,0 +1,294 @@
+// A learner's dashboard: one question for all of it, drawn, and drawn again when something changed.
+
+import { ask } from './api.js';
+import { show, h } from './dom.js';
+import { due } from './due.js';
+import { count, distance, moment, number } from './format.js';
+import { items } from './items.js';
+import { Retry, problemCard } from './problems.js';
+import { domains, levels } from './shares.js';
+import { Subscription } from './stream.js';
+import { today, totals } from './today.js';
+import { weeks } from './weeks.js';
+import { stepped, within, year } from './year.js';
+
+const DAY = 'date answers correctAnswers studyTimeMinutes sessionsCompleted itemsLearned';
+const WEEK = 'start end answers correctAnswers studyTimeMinutes activeDays';
+const SHARE = `itemsStudied accuracyRate learning shortTermMastered longTermMastered
+  catalogueItems progressRate`;
+
+const QUESTION = `query Page($user: ID, $from: Date!, $to: Date!, $from2: Date!, $to2: Date!) {
+  progress: userProgress(userId: $user) {
+    totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate lastUpdated
+    masteryStats { unlearned learning shortTermMastered longTermMastered }
+  }
+  streak(userId: $user) {
+    current longest longestStart longestEnd lastStudyDate activeToday atRisk
+  }
+  days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
+  daysBefore: dailyStats(userId: $user, from: $from2, to: $to2) { ${DAY} }
+  weeks: weeklyStats(userId: $user, from: $from, to: $to) { ${WEEK} }
+  weeksBefore: weeklyStats(userId: $user, from: $from2, to: $to2) { ${WEEK} }
+  levels: levelStats(userId: $user) { level ${SHARE} }
+  domains: domainStats(userId: $user) { domain ${SHARE} }
+  weakest: itemStats(userId: $user, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
+    totalCount
+    edges { node { itemId headword level answers correctAnswers accuracyRate dueAt } }
+  }
+  due: dueForecast(userId: $user, days: 14) { date items }
+  projections: projectionStatus { name eventsBehind status }
+}`;
+const EARLIER = `query Earlier($user: ID, $from: Date!, $to: Date!) {
+  days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
+}`;
+const LIVE = `subscription Live($user: ID) {
+  progressUpdated(userId: $user) { lastUpdated }
+}`;
+
+const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
+const OFTEN = 1_000; // milliseconds between two questions, however much happens
+const SELDOM = 300_000; // between two while nothing happens: a day ends, the batch job runs
+const SAY_AGAIN = 20_000;
+
+export class Learner {
+  /** `shell` shows the state of the line, says things, and hears that nobody is signed in. */
+  constructor(place, user, shell) {
+    Object.assign(this, { place, user, shell, data: null, problem: null, asked: 0, said: 0 });
+    this.view = { year: null, day: null, preview: null };
+    this.years = new Map();
+    this.closing = new AbortController();
+    this.retry = new Retry(() => this.refresh());
+    this.listen();
+    this.refresh();
+  }
+
+  close() {
+    this.closing.abort();
+    this.retry.stop();
+    this.line?.close();
+    clearTimeout(this.later);
+    clearInterval(this.clock);
+  }
+
+  /** Ask again; of many wishes within a moment, the first and the last are heard. */
+  refresh() {
+    if (this.asking) {
+      this.wanted = true;
+      return;
+    }
+    clearTimeout(this.later);
+    const wait = this.asked + OFTEN - performance.now();
+    if (this.data && wait > 0) this.later = setTimeout(() => this.refresh(), wait);
+    else this.load();
+  }
+
+  async load() {
+    this.asking = true;
+    this.wanted = false;
+    this.asked = performance.now();
+    try {
+      const answer = await ask(QUESTION, { user: this.user, ...ranges() });
+      if (this.closing.signal.aborted) return;
+      this.take(answer);
+      if (this.isElsewhere()) await this.loadYear();
+    } catch (problem) {
+      if (this.closing.signal.aborted) return;
+      this.fail(problem);
+    } finally {
+      this.asking = false;
+    }
+    if (this.wanted) this.refresh();
+  }
+
+  take({ data, extensions }) {
+    const before = this.data;
+    this.data = { ...joined(data), projectedTo: extensions?.projectedTo };
+    this.problem = null;
+    this.retry.succeeded();
+    this.choose();
+    this.draw();
+    if (before) this.say();
+    this.line ??= new Subscription(LIVE, { user: this.user }, {
+      data: (news) => this.hear(news.progressUpdated),
+      state: (state) => this.shell.live(state),
+    });
+    this.clock ??= setInterval(() => document.hidden || this.refresh(), SELDOM);
+  }
+
+  /** Each change is news; but the first message only tells what the page may know already. */
+  hear(news) {
+    const known = this.data?.progress?.lastUpdated ?? null;
+    if (this.heard || (news?.lastUpdated ?? null) !== known) this.refresh();
+    this.heard = true;
+  }
+
+  fail(problem) {
+    if (!problem.kind) throw problem;
+    if (problem.kind === 'signed-out') return this.shell.signedOut();
+    this.problem = problem;
+    this.retry.failed(problem);
+    this.draw();
+  }
+
+  /** Which year and day to open on, until the reader has chosen others. */
+  choose() {
+    const { day, streak, days } = this.data;
+    if (!this.view.year) {
+      const last = streak.lastStudyDate ?? [...days.keys()].at(-1) ?? day;
+      this.view.year = Number((last < day ? last : day).slice(0, 4));
+      this.view.day = within(String(this.view.year) === day.slice(0, 4) ? day : last, this.view.year, day);
+    }
+    const own = this.years.get(this.view.year);
+    if (own) for (const each of own) days.set(each.date, each);
+  }
+
+  isElsewhere() {
+    const first = Number(ranges().from2.slice(0, 4));
+    return this.view.year < first;
+  }
+
+  /** A year that is older than what the one question asks for. */
+  async loadYear() {
+    const asked = this.view.year;
+    this.view.loading = !this.years.has(asked);
+    this.draw();
+    try {
+      const { data } = await ask(EARLIER, { user: this.user, from: `${asked}-01-01`, to: `${asked}-12-31` });
+      this.years.set(asked, data.days);
+      for (const each of data.days) this.data.days.set(each.date, each);
+    } finally {
+      this.view.loading = false;
+    }
+    if (!this.closing.signal.aborted) this.draw();
+  }
+
+  draw() {
+    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
+    this.place.setAttribute('aria-busy', String(!this.data && !this.problem));
+    show(this.place, this.data ? sections(this.data, this.view, this.user) : [], problem);
+    if (this.drawn !== this.view.year && this.data?.progress) this.scrollToDay();
+  }
+
+  scrollToDay() {
+    const cell = this.cell();
+    if (!cell) return;
+    this.drawn = this.view.year;
+    const frame = cell.closest('.scroll');
+    frame.scrollLeft = cell.offsetLeft - frame.clientWidth + 4 * cell.offsetWidth;
+  }
+
+  cell() {
+    return this.place.querySelector(`[data-day="${this.view.day}"]`);
+  }
+
+  say() {
+    const now = this.data.days.get(this.data.day);
+    if (performance.now() < this.said + SAY_AGAIN) return;
+    const text = `Updated: ${count(now?.answers ?? 0, 'answer', 'answers')} today, a streak of ${count(this.data.streak.current, 'day', 'days')}.`;
+    if (this.shell.say(text)) this.said = performance.now();
+  }
+
+  listen() {
+    const on = (type, act) => this.place.addEventListener(type, act, { signal: this.closing.signal });
+    on('click', (event) => this.click(event));
+    on('keydown', (event) => this.key(event));
+    on('pointerover', (event) => event.pointerType === 'mouse' && this.preview(event.target.dataset?.day));
+    document.addEventListener('visibilitychange', () => this.wake(), { signal: this.closing.signal });
+  }
+
+  wake() {
+    if (!document.hidden && performance.now() > this.asked + 60_000) this.refresh();
+  }
+
+  click({ target }) {
+    const button = target.closest('[data-year], [data-step], [data-day]');
+    if (!button || button.getAttribute('aria-disabled') === 'true') return;
+    const { year: to, step, day } = button.dataset;
+    if (to) this.turn(Number(to));
+    if (step) this.go(stepped(this.view.day, Number(step) < 0 ? 'ArrowUp' : 'ArrowDown'));
+    if (day) this.go(day, true);
+  }
+
+  key(event) {
+    if (!event.target.dataset?.day || event.altKey || event.metaKey) return;
+    const to = stepped(this.view.day, event.key, event.ctrlKey);
+    if (!to) return;
+    event.preventDefault();
+    this.go(to, true);
+  }
+
+  go(day, focus = false) {
+    this.view.day = within(day, this.view.year, this.data.day);
+    this.view.preview = null;
+    this.draw();
+    if (focus) this.cell()?.focus();
+  }
+
+  preview(day = null) {
+    if (!this.data || this.view.preview === day) return;
+    this.view.preview = day;
+    this.draw();
+  }
+
+  turn(to) {
+    this.view.year = to;
+    const last = [...this.data.days.keys()].findLast((day) => day.startsWith(`${to}-`));
+    this.view.day = within(last ?? `${to}-12-31`, to, this.data.day);
+    this.draw();
+    if (this.isElsewhere()) this.loadYear().catch((problem) => this.fail(problem));
+  }
+}
+
+/** Four years in two ranges, none longer than the API allows, the same ones all year long. */
+function ranges() {
+  const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // where it is latest
+  const two = (year) => [`${year - 1}-01-01`, `${year}-12-31`];
+  const [from, to] = two(last);
+  const [from2, to2] = two(last - 2);
+  return { from, to, from2, to2 };
+}
+
+/** The answer with its days and weeks by their dates; the learner's own day comes with it. */
+function joined({ days, daysBefore, weeks: late, weeksBefore, ...rest }) {
+  return {
+    ...rest,
+    day: rest.due[0].date,
+    days: new Map([...daysBefore, ...days].map((each) => [each.date, each])),
+    weeks: new Map([...weeksBefore, ...late].map((each) => [each.start, each])),
+  };
+}
+
+function sections(data, view, user) {
+  const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' }, user ? `Progress of ${user}` : 'Your progress');
+  if (!data.progress) return [title, welcome(user), fresh(data)];
+  const stack = (key, ...parts) => h('div', { class: 'stack', 'data-key': key }, parts.map((part) => part(data)));
+  return [
+    title, today(data), year(data, view),
+    stack('left', weeks, items), stack('right', due, levels, domains),
+    totals(data), fresh(data),
+  ];
+}
+
+function welcome(user) {
+  return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
+    h('h2', null, user ? 'Nothing is recorded' : 'Welcome'),
+    h('p', null, user
+      ? 'There is no learner of this id, or they have not begun.'
+      : 'Your first answer begins it: your streak, your days and what you know will be here a second later.'),
+    h('p', { class: 'note' }, 'This page need not be loaded again. It follows by itself.'));
+}
+
+/** How fresh the numbers are. */
+function fresh({ projections, projectedTo, progress }) {
+  const prompt = projections.filter((each) => !BATCH.has(each.name));
+  const behind = Math.max(0, ...prompt.map((each) => each.eventsBehind));
+  const late = projections.some((each) => each.status === 'CRITICAL');
+  const parts = [behind
+    ? `${count(behind, 'recorded event is', 'recorded events are')} still being counted.`
+    : 'Everything recorded so far is counted.'];
+  if (late && !behind) parts.push('Weeks, levels and skills are late.');
+  if (progress) parts.push(`Your newest event was recorded ${distance(progress.lastUpdated)}.`);
+  parts.push('Weeks, levels and skills follow within five minutes.');
+  const title = projectedTo?.time ? `Counted up to event ${number(projectedTo.position)}, ${moment(projectedTo.time)}` : null;
+  return h('footer', { class: `fresh${late ? ' late' : ''}`, 'data-key': 'fresh', title }, parts.join(' '));
+}

@@ -1,0 +1,88 @@
+// The weekly trend: bars of right and wrong answers, and behind them the table that they are.
+
+import { h, s } from './dom.js';
+import { count, dayAfter, days, minutes, month, number, percent, shortDay, weekdayOf } from './format.js';
+
+const SHOWN = 26;
+
+/** The section; it ends with the present week, or with the last one that had answers. */
+export function weeks(data) {
+  const shown = ending(data);
+  const most = scale(Math.max(...shown.map((week) => week.answers)));
+  return h('section', { class: 'card', 'aria-labelledby': 'weeks', 'data-key': 'weeks' },
+    h('h2', { id: 'weeks' }, 'Answers by week'),
+    h('p', { class: 'note' }, summary(shown, data)),
+    h('div', { class: 'chart' },
+      h('span', { class: 'most', 'aria-hidden': 'true' }, number(most)),
+      s('svg', { class: 'bars', role: 'img', 'aria-label': `A bar for each of ${shown.length} weeks; the table below has the numbers.` },
+        s('line', { class: 'rule', x1: 0, x2: '100%', y1: 1, y2: 1 }),
+        shown.map((week, place) => column(week, place, shown.length, most))),
+      axis(shown)),
+    h('ul', { class: 'legend' },
+      ['right', 'wrong'].map((name) => h('li', null,
+        s('svg', { width: 12, height: 12, 'aria-hidden': 'true' }, s('rect', { class: name, width: 12, height: 12, rx: 3 })), name))),
+    h('details', null, h('summary', null, 'The weeks as a table'), table(shown)));
+}
+
+function ending({ day, weeks: known }) {
+  const last = [...known.values()].findLast((week) => week.answers)?.start;
+  const present = dayAfter(day, -weekdayOf(day));
+  const recent = last && dayAfter(last, 7 * 8) >= present;
+  const end = recent || !last ? present : last;
+  return Array.from({ length: SHOWN }, (_, place) => {
+    const start = dayAfter(end, 7 * (place - SHOWN + 1));
+    return known.get(start) ?? { start, end: dayAfter(start, 6), answers: 0, correctAnswers: 0, studyTimeMinutes: 0, activeDays: 0 };
+  });
+}
+
+function summary(shown, { day }) {
+  const answers = shown.reduce((sum, week) => sum + week.answers, 0);
+  const right = shown.reduce((sum, week) => sum + week.correctAnswers, 0);
+  if (!answers) return 'No answers yet in the weeks that have been added up; they are, every five minutes.';
+  const end = shown.at(-1);
+  const ended = end.end < dayAfter(day, -7) ? ` They end with the last week of study, ${days(end.start, end.end)}.` : '';
+  return `${number(answers)} answers in ${shown.length} weeks, ${percent(right / answers)} right.${ended}`;
+}
+
+/** The round number that the tallest bar stays under. */
+function scale(most) {
+  const size = 10 ** Math.floor(Math.log10(Math.max(most, 10)));
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * size).find((each) => each >= most);
+}
+
+function column(week, place, all, most) {
+  const x = `${(100 * (place + 0.14)) / all}%`;
+  const width = `${72 / all}%`;
+  const tall = (value) => (96 * value) / most;
+  const right = tall(week.correctAnswers);
+  const wrong = tall(week.answers - week.correctAnswers);
+  return s('g', null,
+    s('title', null, `${days(week.start, week.end)}: ${told(week)}`),
+    s('rect', { class: 'hit', x: `${(100 * place) / all}%`, width: `${100 / all}%`, y: 0, height: '100%' }),
+    s('rect', { class: 'wrong', x, width, y: `${100 - right - wrong}%`, height: `${wrong}%`, rx: 2 }),
+    s('rect', { class: 'right', x, width, y: `${100 - right}%`, height: `${right}%`, rx: 2 }));
+}
+
+const told = (week) =>
+  week.answers ? `${count(week.answers, 'answer', 'answers')}, ${percent(week.correctAnswers / week.answers)} right` : 'no answers';
+
+function axis(shown) {
+  const firsts = shown.map((week, place) => [week, place])
+    .filter(([week, place]) => place === 0 || shown[place - 1].start.slice(0, 7) !== week.start.slice(0, 7))
+    .filter(([, place], at, all) => at === all.length - 1 || all[at + 1][1] - place > 1);
+  return s('svg', { class: 'axis', 'aria-hidden': 'true' }, firsts.map(([week, place]) =>
+    s('text', { x: `${(100 * (place + 0.14)) / shown.length}%`, y: 14 }, month(week.start))));
+}
+
+function table(shown) {
+  return h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Weeks' },
+    h('table', { class: 'rows' },
+      h('thead', null, h('tr', null,
+        ['Week of', 'Answers', 'Right', 'Time', 'Study days'].map((name, place) =>
+          h('th', { scope: 'col', class: place ? 'end' : null }, name)))),
+      h('tbody', null, shown.toReversed().map((week) => h('tr', null,
+        h('th', { scope: 'row' }, shortDay(week.start)),
+        [number(week.answers), percent(week.answers ? week.correctAnswers / week.answers : null),
+          minutes(week.studyTimeMinutes), number(week.activeDays)].map((text) =>
+          h('td', { class: 'end' }, text)))))));
+}
