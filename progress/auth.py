@@ -30,6 +30,10 @@ _NO_REAL_HOST = ("localhost", "invalid", "test", "example", "local")
 _KEYS_LIVE = 3_600.0  # seconds until the keys are asked for again, so that a withdrawn one goes
 _ASK_AGAIN = 60.0  # seconds between two questions about a key that is not there
 _TRY_AGAIN = 5.0  # seconds between two tries while there is no key at all
+_PATIENCE = 5.0  # seconds that the keys may take
+_LEEWAY = 5.0  # seconds that the issuer's clock may be ahead of ours
+_FAR = 1e12  # seconds since 1970: beyond any token's end
+_LARGEST = 1 << 20  # bytes that the keys may have
 _REMEMBERED = 10_000
 
 
@@ -130,8 +134,9 @@ class Keys:
     async def _ask(self) -> None:
         self._tried_at = self._clock()
         try:
-            found = await asyncio.to_thread(_fetched, self._url)
-        except (OSError, ValueError, msgspec.DecodeError) as fault:
+            async with asyncio.timeout(_PATIENCE):
+                found = await asyncio.to_thread(_fetched, self._url)
+        except (OSError, ValueError, RecursionError, msgspec.DecodeError) as fault:
             log.warning("the keys at %s cannot be had: %s", self._url, fault)
             return
         if found:
@@ -143,12 +148,8 @@ class _KeySet(msgspec.Struct):
 
 
 def _fetched(url: str) -> dict[str, jwt.PyJWK]:
-    from urllib.request import urlopen  # 15 ms, once in an hour
-
-    with urlopen(url, timeout=5) as answer:  # noqa: S310 - issuer() has seen the scheme
-        told = msgspec.json.decode(answer.read(1 << 20), type=_KeySet).keys
     keys = {}
-    for key in told:
+    for key in msgspec.json.decode(_told(url), type=_KeySet).keys:
         algorithm = _ALGORITHMS.get(str(key.get("kty")))
         signs = key.get("use", "sig") == "sig" and key.get("alg", algorithm) == algorithm
         if algorithm and signs and isinstance(key.get("kid"), str):
@@ -159,13 +160,29 @@ def _fetched(url: str) -> dict[str, jwt.PyJWK]:
     return keys
 
 
+def _told(url: str) -> bytes:
+    from http.client import HTTPException  # 15 ms with the next one, once in an hour
+    from urllib.request import urlopen
+
+    end, text = time.monotonic() + _PATIENCE, b""
+    try:
+        with urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310 - issuer() has seen the scheme
+            while part := answer.read1(1 << 16):
+                text += part
+                if len(text) > _LARGEST or time.monotonic() > end:
+                    raise ValueError("expected them sooner, or fewer of them")
+    except HTTPException as fault:
+        raise ValueError(f"expected an answer in HTTP: {fault!r}") from None
+    return text
+
+
 class Tokens:
     """Tells callers by their tokens; a good token is checked once and remembered by its hash."""
 
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted
         self._keys = keys or Keys(trusted.jwks_url)
-        self._known: dict[bytes, Caller] = {}
+        self._known: dict[bytes, tuple[Caller, float]] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
         """Whose token the header holds; Unauthenticated without a good one."""
@@ -177,15 +194,19 @@ class Tokens:
             raise Unauthenticated("expected Authorization: Bearer and a token")
         digest = hashlib.sha256(token.encode()).digest()
         known = self._known.get(digest)
-        if known is None or known.until <= time.time():
-            known = await self._checked(token)
-            self._remember(digest, known)
-        return known
+        now = time.time()
+        if known is not None and now < known[1]:
+            return known[0]
+        self._known.pop(digest, None)
+        caller = await self._checked(token)
+        self._remember(digest, caller, now)
+        return caller
 
-    def _remember(self, digest: bytes, known: Caller) -> None:
+    def _remember(self, digest: bytes, caller: Caller, now: float) -> None:
+        """Until the token ends, but no longer than the key that signed it is trusted unasked."""
         if len(self._known) >= _REMEMBERED:
             del self._known[next(iter(self._known))]
-        self._known[digest] = known
+        self._known[digest] = caller, min(caller.until, now + _KEYS_LIVE)
 
     async def _checked(self, token: str) -> Caller:
         try:
@@ -201,6 +222,7 @@ class Tokens:
                 algorithms=[*_ALGORITHMS.values()],
                 audience=self._trusted.audience,
                 issuer=self._trusted.name,
+                leeway=_LEEWAY,
                 options={"require": ["exp", "sub"]},
             )
         except (jwt.PyJWTError, RecursionError) as fault:
@@ -209,7 +231,11 @@ class Tokens:
 
 
 def _caller(claims: dict[str, Any]) -> Caller:
-    user_id, roles, until = claims["sub"], claims.get("roles"), float(claims["exp"])
+    user_id, roles, end = claims["sub"], claims.get("roles"), claims["exp"]
+    # A clock that is ahead is let pass, a token that has ended is not.
+    if not isinstance(end, int | float) or end <= time.time():
+        raise Unauthenticated("bad token: it has expired")
+    until = float(min(end, _FAR))
     if not is_id(user_id):
         raise Unauthenticated("bad token: expected a sub of 1 to 200 characters")
     for role in ("admin", "support"):

@@ -1,5 +1,6 @@
 """An issuer of tokens: keys that come and go, and the server that tells the public halves."""
 
+import contextlib
 import json
 import threading
 import time
@@ -57,6 +58,10 @@ class Issuer:
         self.url = url
         self.asked = 0
         self.fails = False
+        self.body: bytes | None = None  # instead of the keys
+        self.speaks_http = True
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.keys: list[dict[str, Any]] = [public(rsa_key("first"), "first")]
 
 
@@ -67,9 +72,15 @@ def serving() -> Iterator[Issuer]:
     class Door(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.asked += 1
-            self.send_response(500 if issuer.fails else 200)
-            self.end_headers()
-            self.wfile.write(json.dumps({"keys": issuer.keys}).encode())
+            issuer.may_answer.wait(20)
+            if issuer.speaks_http:
+                self.send_response(500 if issuer.fails else 200)
+                self.end_headers()
+            told = (
+                json.dumps({"keys": issuer.keys}).encode() if issuer.body is None else issuer.body
+            )
+            with contextlib.suppress(ConnectionError):  # nobody waits any longer
+                self.wfile.write(told)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""
@@ -81,6 +92,7 @@ def serving() -> Iterator[Issuer]:
     try:
         yield issuer
     finally:
+        issuer.may_answer.set()
         server.shutdown()
         thread.join()
         server.server_close()
