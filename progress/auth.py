@@ -95,7 +95,12 @@ def _is_development(url: str) -> bool:
 
 def is_id(text: str) -> bool:
     """Whether it can be the id of a learner or an item: 1 to 200 characters that text can hold."""
-    return 1 <= len(text) <= 200 and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
+    return 1 <= len(text) <= 200 and is_text(text)
+
+
+def is_text(text: str) -> bool:
+    """Whether the database can hold it."""
+    return not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 class Keys:

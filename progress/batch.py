@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 import pg8000.exceptions
 
-from progress import database, deadletters, models, notices, projections, statements
+from progress import (
+    database,
+    deadletters,
+    models,
+    notices,
+    operations,
+    projections,
+    statements,
+    wakeups,
+)
 from progress.database import Connection
 from progress.errors import ProjectionError, Unavailable
 
@@ -43,6 +52,13 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
         if database.is_passing(fault):
             raise Unavailable(f"the database did not answer: {fault}") from fault
         raise ProjectionError(f"the batch folds failed: {fault}") from fault
+
+
+def call_workers(connection: Connection) -> int:
+    """Call a worker to each operation that nobody works on; how many there were."""
+    waiting = operations.unattended(connection)
+    wakeups.send_operations(waiting)
+    return len(waiting)
 
 
 def _tell(connection: Connection) -> None:

@@ -11,13 +11,16 @@ ProgressError
 │   ├── PersistedQueryNotFound   the caller sends the document with its hash
 │   ├── RateLimited          the caller asked too often: later again
 │   ├── Unauthenticated      there is no token, or a bad one
-│   └── Forbidden            the token does not give the right
+│   ├── Forbidden            the token does not give the right
+│   └── NotFound             what is named is not there
 ├── EventStoreError          the event log refused
 │   ├── SerializationError   the publisher mends the event
 │   └── ConsistencyError     the stream moved on: the caller reads it again
+├── OperationEnded           a step has no attempt or no time left: the operation ends
 └── ProjectionError          a fold failed
     ├── PoisonError          an event cannot be folded: it is set aside
-    └── CheckpointError      a checkpoint and the log disagree: rebuild
+    ├── CheckpointError      a checkpoint and the log disagree: rebuild
+    └── RebuildRunning       another rebuild runs: wait for its end
 """
 
 
@@ -86,6 +89,12 @@ class Forbidden(Refused):
     code = "FORBIDDEN"
 
 
+class NotFound(Refused):
+    """A request names something that is not there; the message says what."""
+
+    code = "NOT_FOUND"
+
+
 class EventStoreError(ProgressError):
     """The event log refused an operation."""
 
@@ -101,6 +110,14 @@ class ConsistencyError(EventStoreError):
     """A stream is not at the version that the caller expected; nothing was appended."""
 
 
+class OperationEnded(ProgressError):
+    """An operation ends without having succeeded; `state` says how, the message why."""
+
+    def __init__(self, state: str, why: str) -> None:
+        super().__init__(why)
+        self.state = state
+
+
 class ProjectionError(ProgressError):
     """A fold failed; an operator reads the log."""
 
@@ -111,3 +128,7 @@ class PoisonError(ProjectionError):
 
 class CheckpointError(ProjectionError):
     """A checkpoint is ahead of the log or missing; an operator rebuilds the projections."""
+
+
+class RebuildRunning(ProjectionError):
+    """Another rebuild is running; the caller waits for its end."""

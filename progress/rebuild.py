@@ -15,7 +15,7 @@ from pg8000.native import identifier
 
 from progress import batch, database, logs, models, notices, projections, statements
 from progress.database import Connection
-from progress.errors import PoisonError, ProjectionError
+from progress.errors import PoisonError, RebuildRunning
 from progress.projections import Projector
 
 Connect = Callable[[], Connection]
@@ -26,22 +26,30 @@ _WHOLE_SHARD = 2**31 - 1
 _DROP_TRIES = 60
 
 
-def run(connect: Connect, *, workers: int = 2, on_progress: Progress | None = None) -> int:
+def run(
+    connect: Connect,
+    *,
+    workers: int = 2,
+    on_progress: Progress | None = None,
+    on_folded: Callable[[], None] | None = None,
+) -> int:
     """Rebuild every projection and swap; the number of events folded.
 
-    `on_progress(folded, all)` is called from the workers. Interrupted or failed, it leaves nothing
-    behind. Raises ProjectionError where another rebuild runs.
+    `on_progress(folded, all)` is called from the workers, `on_folded()` before the swap.
+    Interrupted or failed, it leaves nothing behind. Raises RebuildRunning where another runs.
     """
     connection = connect()
     building = f"{models.schema_name()}_building"
     try:
         if not connection.run(_block("lock"))[0][0]:
-            raise ProjectionError("another rebuild is running: wait for its end")
+            raise RebuildRunning("another rebuild is running: wait for its end")
         try:
             for left in (building, _retired()):  # by one that was killed
                 _drop(connection, left)
             models.create(connection, building)
             folded = _fold(connect, building, workers, on_progress)
+            if on_folded:
+                on_folded()
             folded += _swap(connection, building)
             _drop(connection, _retired())
         finally:

@@ -1,15 +1,17 @@
-"""Wake-ups: one message on `progress-commands` for each shard that grew.
+"""Wake-ups: one message on `progress-commands` for each shard that grew, each operation to be done.
 
 Published by a bare gRPC call: the client library takes 200 ms to import and batches in the
 background, where an instance gets no CPU between requests. A wake-up that is lost costs latency
-alone: the scheduled sweep finds its shard.
+alone: the scheduled sweep finds its shard, or its operation.
 """
 
 import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from progress import logs, settings
+from progress.errors import Unavailable
 
 if TYPE_CHECKING:
     import grpc
@@ -21,7 +23,16 @@ _SECONDS = 2.0
 
 def send(shards: Iterable[int], trace_parent: str | None = None) -> bool:
     """Wake the projection of these shards; False, and a line in the log, if that failed."""
-    messages = [_message(b'{"command":"wake","shard":%d}' % s, trace_parent) for s in shards]
+    return _send([b'{"command":"wake","shard":%d}' % shard for shard in shards], trace_parent)
+
+
+def send_operations(operation_ids: Iterable[UUID]) -> bool:
+    """Call a worker to each of these operations; False, and a line in the log, if that failed."""
+    return _send([b'{"command":"operation","id":"%s"}' % str(i).encode() for i in operation_ids])
+
+
+def _send(commands: list[bytes], trace_parent: str | None = None) -> bool:
+    messages = [_message(command, trace_parent) for command in commands]
     if not messages:
         return True
     import grpc  # 40 ms: with the first wake-up, not with the start
@@ -30,7 +41,7 @@ def send(shards: Iterable[int], trace_parent: str | None = None) -> bool:
     request = _field(1, topic.encode()) + b"".join(messages)
     try:
         publisher()(request, timeout=_SECONDS)
-    except grpc.RpcError as fault:
+    except (grpc.RpcError, Unavailable) as fault:
         code = fault.code() if isinstance(fault, grpc.Call) else fault
         logs.write("WARNING", f"wake-up not sent: {code}", trace_parent=trace_parent)
         return False
@@ -54,7 +65,10 @@ def _channel() -> "grpc.Channel":
     import google.auth.transport.grpc
     import google.auth.transport.requests
 
-    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/pubsub"])
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/pubsub"])
+    except google.auth.exceptions.GoogleAuthError as fault:
+        raise Unavailable(f"no credentials for Pub/Sub: {fault}") from fault
     channel: grpc.Channel = google.auth.transport.grpc.secure_authorized_channel(  # type: ignore[no-untyped-call]  # it ships no types
         credentials, google.auth.transport.requests.Request(), "pubsub.googleapis.com:443"
     )

@@ -1,25 +1,36 @@
-"""Wake-ups: what Pub/Sub pushes from `progress-commands`, and the connections that carry it out."""
+"""Commands: what Pub/Sub pushes from `progress-commands`, and the connections that fold for it."""
 
 import base64
 import json
 import queue
+from uuid import UUID
 
-from progress import database, logs, settings
+from progress import database, logs, procedures, settings
 from progress.errors import ProgressError, Unavailable
 from progress.projections import SHARDS, Projector
 
 _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
 
 
-def open_push(body: bytes) -> int | None:
-    """The shard that the pushed command wakes; None for anything else."""
+def open_push(body: bytes) -> int | UUID | None:
+    """The shard to wake, or the operation to carry out; None for anything else."""
     try:
         data = base64.b64decode(json.loads(body)["message"]["data"])
         command = json.loads(data)
+        if command["command"] == "operation":
+            return UUID(command["id"])
         shard = command["shard"] if command["command"] == "wake" else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return shard if type(shard) is int and shard in SHARDS else None
+
+
+def obey(command: int | UUID) -> None:
+    """Carry the command out. Unavailable, ProjectionError: it is to be delivered again."""
+    if isinstance(command, UUID):
+        procedures.carry_out(command)
+    else:
+        wake(command)
 
 
 def wake(shard: int) -> int:

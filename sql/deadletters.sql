@@ -33,3 +33,44 @@ SELECT event_store.discard_letter(:letter_id, :reason);
 
 -- take back --
 SELECT event_store.take_back(:letter_id);
+
+-- discard all --
+SELECT event_store.discard_letters(CAST(:letter_ids AS bigint[]), :reason) AS discarded;
+
+-- unknown --
+-- Which of these ids no letter has.
+SELECT u.id FROM unnest(CAST(:letter_ids AS bigint[])) AS u (id)
+WHERE NOT EXISTS (SELECT FROM event_store.dead_letters l WHERE l.letter_id = u.id)
+ORDER BY u.id;
+
+-- page --
+-- Letters that were not discarded, after a key: those that wait, the newest first; then those replayed.
+-- Where there is none, one row of nulls tells how many there are.
+WITH listed AS NOT MATERIALIZED (
+    SELECT letter_id, kind, topic, event_id, event_type, reason, payload, received_at, replayed_at
+    FROM event_store.dead_letters
+    WHERE discarded_at IS NULL AND (CAST(:kind AS text) IS NULL OR kind = lower(:kind))
+)
+SELECT
+    t.total_count,
+    CAST(l.letter_id AS text) AS id,
+    upper(l.kind)             AS kind,
+    l.topic,
+    l.event_id,
+    l.event_type,
+    l.reason,
+    l.payload,
+    l.received_at,
+    l.replayed_at
+FROM (SELECT count(*) AS total_count FROM listed) t
+LEFT JOIN LATERAL (
+    SELECT *
+    FROM listed
+    WHERE CAST(:after_id AS bigint) IS NULL
+       OR (replayed_at IS NOT NULL) > CAST(:after_replayed AS boolean)
+       OR ((replayed_at IS NOT NULL) = CAST(:after_replayed AS boolean)
+           AND (received_at, letter_id) < (CAST(:after_at AS timestamptz), CAST(:after_id AS bigint)))
+    ORDER BY (replayed_at IS NOT NULL), received_at DESC, letter_id DESC
+    LIMIT CAST(:first AS bigint)
+) l ON TRUE
+ORDER BY (l.replayed_at IS NOT NULL), l.received_at DESC, l.letter_id DESC;

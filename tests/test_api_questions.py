@@ -68,6 +68,7 @@ def test_every_type_and_question_is_as_the_contract_has_it() -> None:
         for later in ("asOf", "knownAt"):
             agreed.args.pop(later, None)
         assert signature(field) == signature(agreed)
+    assert [*ours.query_type.fields] == [*contract.query_type.fields]
 
 
 def signature(field: GraphQLField) -> tuple[str, str | None]:

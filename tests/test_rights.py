@@ -8,7 +8,7 @@ import pytest
 from conftest import Store
 from delivering import pushed
 
-from progress import eventlog, push
+from progress import deadletters, eventlog, push
 from progress.database import Connection, sqlstate
 
 FUNCTIONS = ["progress_ingest", "progress_project", "progress_batch", "progress_query"]
@@ -83,11 +83,11 @@ def test_ingest_may_append_and_nothing_else(log: Connection) -> None:
 
 
 def test_who_may_append(log: Connection) -> None:
-    for role in ("progress_project", "progress_query"):
+    log.run("SET ROLE progress_query")
+    assert refused(log, "SELECT event_store.append('{}')")
+    for role in ("progress_project", "progress_batch"):  # what they replay
         log.run(f"SET ROLE {role}")
-        assert refused(log, "SELECT event_store.append('{}')")
-    log.run("SET ROLE progress_batch")
-    append(log)
+        append(log)
 
 
 def test_who_may_read_the_log(log: Connection) -> None:
@@ -100,8 +100,56 @@ def test_project_sets_aside(log: Connection) -> None:
     log.run("SET ROLE progress_project")
     log.run("SELECT event_store.set_aside(1, 'x')")
     assert log.run("SELECT global_position FROM event_store.poisoned") == [[1]]
-    assert refused(log, "SELECT FROM event_store.dead_letters")
-    assert refused(log, "SELECT event_store.take_back(1)")
+    log.run("RESET ROLE")
+    assert log.run("SELECT count(*) FROM event_store.dead_letters WHERE kind = 'poisoned'") == [[1]]
+
+
+def test_project_replays_letters_and_discards_none(log: Connection) -> None:
+    log.run("SELECT event_store.set_aside(1, 'x')")
+    ((letter,),) = log.run("SELECT max(letter_id) FROM event_store.dead_letters")
+    log.run("SET ROLE progress_project")
+    assert deadletters.take_back(log, letter) == 1
+    assert deadletters.show(log, letter).replayed_at
+    assert refused(log, f"SELECT event_store.discard_letter({letter}, 'x')")
+    assert refused(log, f"SELECT event_store.discard_letters('{{{letter}}}', 'x')")
+
+
+def test_query_discards_letters_and_replays_none(log: Connection) -> None:
+    log.run("SET ROLE progress_query")
+    assert log.run("SELECT event_store.discard_letters('{1}', 'x')") == [[1]]
+    for call in ("take_back(1)", "mark_replayed(1)", "mark_failed(1, 'x', 'x')"):
+        assert refused(log, f"SELECT event_store.{call}")
+
+
+CALLS = {  # of operations, and who may
+    "accept('RUN_BATCH', 'u', 'k', '{}', '{batch}')": "progress_query",
+    "take_up(NULL)": "progress_project",
+    "begin_step(NULL, 'batch', 1)": "progress_project",
+    "advance(NULL, 0)": "progress_project",
+    "set_back(NULL, 'x')": "progress_project",
+    "finish(NULL, 'FAILED', 'x', NULL)": "progress_project",
+    "unattended()": "progress_batch",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_who_starts_an_operation_carries_it_out_and_sweeps(log: Connection, call: str) -> None:
+    for role in FUNCTIONS:
+        log.run(f"SET ROLE {role}")
+        assert refused(log, f"SELECT operations.{call}") == (role != CALLS[call])
+
+
+@pytest.mark.parametrize("table", ["operations", "steps"])
+def test_operations_are_read_by_query_and_written_by_nobody(log: Connection, table: str) -> None:
+    for role in FUNCTIONS:
+        for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+            may = log.run(
+                "SELECT has_table_privilege(:role, :of, :right)",
+                role=role,
+                of=f"operations.{table}",
+                right=right,
+            )
+            assert may == [[(role, right) == ("progress_query", "SELECT")]]
 
 
 def test_the_append_is_not_led_astray_by_a_search_path(log: Connection) -> None:

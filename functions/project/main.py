@@ -1,4 +1,4 @@
-"""The door for wake-ups: Pub/Sub pushes what is on `progress-commands` here."""
+"""The door for commands: Pub/Sub pushes what is on `progress-commands` here."""
 
 import functions_framework
 from flask import Request
@@ -12,16 +12,16 @@ settings.current()  # a bad setting stops the start
 
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
-    """Folds the shard that the command names; 204 once it has caught up, 503 to be asked again."""
+    """Does what a command says; 204 once it is done or another is at it, 503 to be asked again."""
     if request.method == "GET":
         return "", 200
-    shard = waking.open_push(request.get_data())
-    if shard is None:
-        logs.write("WARNING", "expected a command to wake a shard from 0 to 15")
+    command = waking.open_push(request.get_data())
+    if command is None:
+        logs.write("WARNING", "expected a command: to wake a shard, or to carry out an operation")
         return "", 204
     try:
-        waking.wake(shard)
+        waking.obey(command)
     except ProgressError as fault:
-        logs.write("ERROR", f"shard {shard} not projected: {fault}")
+        logs.write("ERROR", f"{command} not done: {fault}")
         return "", 503
     return "", 204

@@ -11,6 +11,7 @@ def main() -> int:
     here = settings.current()
     try:
         connection = database.connect(here, name="batch")
+        called = batch.call_workers(connection)
         report = batch.run(connection, here.cloud_run_task_index, here.cloud_run_task_count)
     except ProgressError as fault:
         logs.write("ERROR", f"the batch run failed: {fault}", operation="batch")
@@ -18,7 +19,7 @@ def main() -> int:
     done = "another run has the lock" if report.learners is None else "done"
     logs.write(
         "INFO", f"batch run: {done}", operation="batch",
-        replayed=report.replayed, swept=report.swept, learners=report.learners or 0,
+        replayed=report.replayed, swept=report.swept, learners=report.learners or 0, called=called,
     )  # fmt: skip
     return 0
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import date
+from uuid import UUID
 
-from progress import auth
+from progress import auth, masking
 from progress.errors import BadInput
 
 _LONGEST = 731  # days of a range
 _LARGEST = 200  # entries of a page
 _FARTHEST = 366  # days of a forecast
+_MOST = 200  # letters of a mutation
+_WORDY = 1_000  # characters of a reason
 
 
 def check_range(first_day: date, last_day: date) -> None:
@@ -50,3 +53,33 @@ def identity(name: str, text: str) -> str:
 def event_types(types: Sequence[str] | None) -> list[str] | None:
     """The types of events to list; None: all."""
     return None if types is None else [identity("types", each) for each in types]
+
+
+def operation_id(text: str) -> UUID:
+    """The id of an operation."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        found = None
+    if found is None or str(found) != text.lower():
+        raise BadInput(f"id: expected the id of an operation, a UUID - found {text[:50]!r}")
+    return found
+
+
+def letter_ids(ids: Sequence[str]) -> list[int]:
+    """The numbers of dead letters, each once, in their order."""
+    if not 1 <= len(ids) <= _MOST:
+        raise BadInput(f"ids: expected 1 to {_MOST} ids - found {len(ids)}")
+    for each in ids:
+        if not (each.isascii() and each.isdigit() and len(each) < 20 and 1 <= int(each) < 2**63):
+            raise BadInput(f"ids: expected ids of dead letters, as 17 - found {each[:50]!r}")
+    return sorted({int(each) for each in ids})
+
+
+def reason(text: str) -> str:
+    """Why something is done, as it is kept: without an address."""
+    if not text.strip() or len(text) > _WORDY or not auth.is_text(text):
+        raise BadInput(
+            f"reason: expected 1 to {_WORDY} characters that say why, none of them U+0000"
+        )
+    return masking.mask_shapes(text.strip())

@@ -9,6 +9,7 @@ import strawberry
 
 from progress.api import arguments
 from progress.auth import Caller
+from progress.errors import Forbidden
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -22,6 +23,15 @@ class Context(msgspec.Struct, frozen=True):
         return self.caller.learner(
             arguments.identity("userId", asked) if isinstance(asked, str) else None
         )
+
+    def check_admin(self) -> None:
+        """Forbidden for whoever is no administrator."""
+        if not self.is_admin:
+            raise Forbidden("administrators only")
+
+    @property
+    def is_admin(self) -> bool:
+        return self.caller.role == "admin"
 
 
 Info = strawberry.Info[Context, None]

@@ -3,16 +3,19 @@
 import base64
 import binascii
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, TypeVar
 
 import msgspec
 
 from progress import auth
 from progress.errors import BadInput
+from progress.readmodels.letters import LetterKey
 from progress.readmodels.rows import ItemKey, ItemOrder
 
 _T = TypeVar("_T")
-_Version = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+_Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class PageInfo(msgspec.Struct, frozen=True):
@@ -56,14 +59,24 @@ def item_key(cursor: str | None, order: ItemOrder) -> ItemKey | None:
     return ItemKey(rank, item_id)
 
 
-def version_cursor(version: int) -> str:
-    """The place of an event in its stream."""
-    return _sealed([version])
+def letter_cursor(key: LetterKey) -> str:
+    """The place of a dead letter."""
+    return _sealed([key.is_replayed, key.received_at, key.letter_id])
 
 
-def version(cursor: str | None) -> int | None:
-    """The version that a cursor names."""
-    return None if cursor is None else _opened(cursor, tuple[_Version])[0]
+def letter_key(cursor: str | None) -> LetterKey | None:
+    """The place that a cursor names."""
+    return None if cursor is None else LetterKey(*_opened(cursor, tuple[bool, _Moment, _Number]))
+
+
+def number_cursor(number: int) -> str:
+    """The place of an event in its stream, of an operation among all."""
+    return _sealed([number])
+
+
+def number(cursor: str | None) -> int | None:
+    """The number that a cursor names."""
+    return None if cursor is None else _opened(cursor, tuple[_Number])[0]
 
 
 def _sealed(place: list[object]) -> str:

@@ -8,8 +8,9 @@ from strawberry import ID, UNSET
 from strawberry.schema.config import StrawberryConfig
 
 from progress import readmodels
-from progress.api import arguments, pages, types
+from progress.api import administration, arguments, pages, types
 from progress.api.context import Info, answers
+from progress.api.mutations import Mutation
 from progress.readmodels import rows
 
 From = Annotated[date, strawberry.argument(name="from")]
@@ -148,14 +149,24 @@ class Query:
             learner,
             first=size + 1,
             types=arguments.event_types(types if isinstance(types, list) else None),
-            before_version=pages.version(_given(after)),
+            before_version=pages.number(_given(after)),
         )
-        entries = ((pages.version_cursor(event.stream_version), event) for event in found[:size])
+        entries = ((pages.number_cursor(event.stream_version), event) for event in found[:size])
         return pages.page(entries, has_next=len(found) > size)
 
     @answers(list[types.ProjectionStatus])
     async def projection_status(self, info: Info) -> list[rows.ProjectionStatus]:
         return await readmodels.get_projection_status(at=info.context.at)
+
+    dead_letters = answers(types.DeadLetterConnection, "Administrators only.")(
+        administration.dead_letters
+    )
+    operation = answers(types.Operation | None, "Administrators, and the learner who started it.")(
+        administration.operation
+    )
+    operations = answers(types.OperationConnection, "Administrators only.")(
+        administration.all_operations
+    )
 
 
 def _given(text: Any) -> str | None:
@@ -163,5 +174,7 @@ def _given(text: Any) -> str | None:
 
 
 SCHEMA = strawberry.Schema(
-    Query, config=StrawberryConfig(scalar_map=types.SCALARS, default_resolver=types.read)
+    Query,
+    Mutation,
+    config=StrawberryConfig(scalar_map=types.SCALARS, default_resolver=types.read),
 )

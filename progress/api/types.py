@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
-from progress.readmodels import rows
+from progress.readmodels import letters, operations, rows
 
 _INT = 2**31 - 1
 
@@ -50,6 +50,9 @@ Mastery = strawberry.enum(rows.Mastery)
 Domain = strawberry.enum(rows.Domain)
 CefrLevel = strawberry.enum(rows.CefrLevel)
 LagStatus = strawberry.enum(rows.LagStatus)
+DeadLetterKind = strawberry.enum(letters.DeadLetterKind)
+OperationKind = strawberry.enum(operations.OperationKind)
+OperationState = strawberry.enum(operations.OperationState)
 ItemFilter = strawberry.enum(
     rows.ItemFilter,
     description="MASTERED: short or long term. "
@@ -233,4 +236,63 @@ class EventEdge:
 @strawberry.type
 class EventConnection:
     edges: list[EventEdge]
+    page_info: PageInfo
+
+
+@strawberry.type
+class DeadLetter:
+    id: strawberry.ID
+    kind: letters.DeadLetterKind
+    topic: str | None
+    event_id: strawberry.ID | None
+    event_type: str | None
+    reason: str = strawberry.field(description="What is wrong: the field and the rule.")
+    payload: str = strawberry.field(description="As received; addresses masked.")
+    received_at: datetime
+    replayed_at: datetime | None
+
+
+@strawberry.type
+class DeadLetterEdge:
+    cursor: str
+    node: DeadLetter
+
+
+@strawberry.type
+class DeadLetterConnection:
+    edges: list[DeadLetterEdge]
+    page_info: PageInfo
+    total_count: int
+
+
+@strawberry.type
+class OperationStep:
+    name: str
+    state: operations.OperationState
+    attempts: int
+    error: str | None
+
+
+@strawberry.type
+class Operation:
+    id: strawberry.ID
+    kind: operations.OperationKind
+    state: operations.OperationState
+    progress: float = strawberry.field(description="0 to 1.")
+    steps: list[OperationStep]
+    error: str | None
+    result: str | None = strawberry.field(description="JSON, as text, when it has succeeded.")
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@strawberry.type
+class OperationEdge:
+    cursor: str
+    node: Operation
+
+
+@strawberry.type
+class OperationConnection:
+    edges: list[OperationEdge]
     page_info: PageInfo

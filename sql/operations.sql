@@ -1,0 +1,86 @@
+-- Operations, as progress/operations.py carries them out and the query API starts and reads them.
+
+-- accept --
+SELECT operation_id, is_same, is_finished
+FROM operations.accept(:kind, :started_by, :key, CAST(:arguments AS jsonb), CAST(:steps AS text[]));
+
+-- lock --
+SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
+
+-- take up --
+SELECT kind, arguments, version FROM operations.take_up(CAST(:operation_id AS uuid));
+
+-- begin step --
+SELECT version, attempts FROM operations.begin_step(CAST(:operation_id AS uuid), :name, :most_attempts);
+
+-- advance --
+SELECT operations.advance(CAST(:operation_id AS uuid), :progress);
+
+-- set back --
+SELECT operations.set_back(CAST(:operation_id AS uuid), :error);
+
+-- finish --
+SELECT operations.finish(CAST(:operation_id AS uuid), :state, :error, CAST(:result AS jsonb));
+
+-- unattended --
+SELECT operations.unattended();
+
+-- bounds --
+-- For a connection that a step works by: nothing goes on for longer than the step may, nor long after its
+-- worker has died (where the server can tell).
+DO $$
+BEGIN
+    PERFORM set_config('client_connection_check_interval', '1s', false);
+EXCEPTION WHEN invalid_parameter_value THEN
+    NULL;
+END $$;
+
+-- within --
+SELECT set_config('statement_timeout', :milliseconds, false);
+
+-- one --
+SELECT
+    CAST(o.operation_id AS text) AS id,
+    o.number,
+    o.version,
+    o.kind,
+    o.state,
+    o.started_by,
+    o.progress,
+    o.error,
+    CAST(o.result AS text)       AS result,
+    o.started_at,
+    o.finished_at,
+    (SELECT CAST(coalesce(json_agg(json_build_object('name', s.name, 'state', s.state, 'attempts', s.attempts,
+            'error', s.error) ORDER BY s.place), '[]') AS text)
+     FROM operations.steps s WHERE s.operation_id = o.operation_id) AS steps
+FROM operations.operations o
+WHERE o.operation_id = CAST(:operation_id AS uuid);
+
+-- page --
+-- The newest of those accepted before a number.
+SELECT
+    CAST(o.operation_id AS text) AS id,
+    o.number,
+    o.version,
+    o.kind,
+    o.state,
+    o.started_by,
+    o.progress,
+    o.error,
+    CAST(o.result AS text)       AS result,
+    o.started_at,
+    o.finished_at,
+    (SELECT CAST(coalesce(json_agg(json_build_object('name', s.name, 'state', s.state, 'attempts', s.attempts,
+            'error', s.error) ORDER BY s.place), '[]') AS text)
+     FROM operations.steps s WHERE s.operation_id = o.operation_id) AS steps
+FROM operations.operations o
+WHERE o.number < coalesce(CAST(:before AS bigint), 9223372036854775807)
+ORDER BY o.number DESC
+LIMIT CAST(:first AS bigint);
+
+-- versions --
+-- For whoever waits for a change of one of these.
+SELECT CAST(o.operation_id AS text) AS id, o.version
+FROM operations.operations o
+WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));

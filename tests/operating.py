@@ -1,0 +1,96 @@
+"""Operations in a test: started over the API, their commands kept, carried out by hand."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import api
+import pytest
+from api import Api, Body
+from conftest import Store
+from stage import connect
+from wakings import Wakings, wakings
+
+from progress import procedures, settings, wakeups
+from progress.database import Connection
+
+__all__ = ["connection", "operator", "wakings"]
+
+FIELDS = """{ id kind state progress error result startedAt finishedAt
+  steps { name state attempts error } }"""
+ADMIN = "ada"
+
+_keys = itertools.count()
+
+
+class Operator:
+    """An administrator at the API, with the commands that it sends."""
+
+    def __init__(self, served: Api, sent: Wakings) -> None:
+        self.api, self._sent = served, sent
+
+    def ask(self, query: str, user: str = ADMIN, /, *, roles: object = "admin") -> Body:
+        """The body of the answer."""
+        return self.api.post(query, user, roles=roles)
+
+    def data(self, query: str) -> Body:
+        """The data of an answer without an error."""
+        answer = self.ask(query)
+        assert "errors" not in answer, answer["errors"]
+        data: Body = answer["data"]
+        return data
+
+    def error(
+        self, query: str, user: str = ADMIN, /, *, roles: object = "admin"
+    ) -> tuple[str, str]:
+        """The code and the message of the one error of an answer without data."""
+        answer = self.ask(query, user, roles=roles)
+        (fault,) = answer["errors"]
+        assert answer["data"] is None
+        return fault["extensions"]["code"], fault["message"]
+
+    def start(self, field: str, given: str = "", *, key: str | None = None) -> Body:
+        """The operation that a mutation starts."""
+        key = key or f"key-{next(_keys)}"
+        query = f'mutation {{ {field}({given} idempotencyKey: "{key}") {FIELDS} }}'
+        started: Body = self.data(query)[field]
+        return started
+
+    def look(self, operation_id: str) -> Body:
+        """The operation as it is now."""
+        found: Body = self.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
+        return found
+
+    def done(self, operation_id: str) -> Body:
+        """The operation, after a worker was called to it."""
+        procedures.carry_out(UUID(operation_id))
+        return self.look(operation_id)
+
+    def called(self) -> list[str]:
+        """The ids of the operations that workers were called to, so far."""
+        return [str(command["id"]) for command in self._sent.commands()]
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    """As the owner, with the live read models in its path."""
+    made = connect(store.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def operator(store: Store, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """Its API and its workers are in this process."""
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", wakings.address)
+    forget: list[Callable[[], None]] = [
+        settings.current.cache_clear,
+        wakeups.publisher.cache_clear,
+    ]
+    with contextlib.ExitStack() as stack:
+        for each in forget:
+            each()
+            stack.callback(each)
+        yield Operator(stack.enter_context(api.served(store.url)), wakings)

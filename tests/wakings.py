@@ -1,0 +1,49 @@
+"""A Pub/Sub that only takes: what was published on `progress-commands`, to be looked at."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+from google.pubsub_v1.types import PublishRequest, PublishResponse
+
+
+class Wakings:
+    """A gRPC server that takes what is published."""
+
+    def __init__(self) -> None:
+        self.requests: list[PublishRequest] = []
+        handler = grpc.unary_unary_rpc_method_handler(
+            self._publish,
+            request_deserializer=PublishRequest.deserialize,
+            response_serializer=PublishResponse.serialize,
+        )
+        service = grpc.method_handlers_generic_handler(
+            "google.pubsub.v1.Publisher", {"Publish": handler}
+        )
+        self._server = grpc.server(ThreadPoolExecutor(2))
+        self._server.add_generic_rpc_handlers((service,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def _publish(self, request: PublishRequest, _: Any) -> PublishResponse:
+        self.requests.append(request)
+        return PublishResponse(message_ids=["1"] * len(request.messages))
+
+    def close(self) -> None:
+        self._server.stop(None).wait()
+
+    def shards(self) -> list[int]:
+        return [command["shard"] for command in self.commands()]
+
+    def commands(self) -> list[dict[str, Any]]:
+        return [json.loads(m.data) for r in self.requests for m in r.messages]
+
+
+@pytest.fixture
+def wakings() -> Iterator[Wakings]:
+    server = Wakings()
+    yield server
+    server.close()
