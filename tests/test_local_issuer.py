@@ -1,0 +1,127 @@
+"""The local stack's sign-in: tokens for this stack's own page, and for nobody else."""
+
+import asyncio
+import json
+import urllib.parse
+from pathlib import Path
+
+import jwt
+import pytest
+
+from progress.local import devkeys
+from progress.local.issuer import SIGN_IN, Issuer
+
+PORT, PAGE = 4321, 8080
+OWN = f"127.0.0.1:{PORT}"
+HOME = f"http://127.0.0.1:{PAGE}/"
+
+
+class Door:
+    """The issuer, asked over a connection."""
+
+    def __init__(self, key: Path):
+        self.key = key
+        self._issuer = Issuer(key, port=PORT, page_port=PAGE)
+
+    def ask(
+        self, method: str, target: str, form: dict[str, str] | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], str]:
+        """Status, headers and body of the answer; status 0 if there was none."""
+        body = urllib.parse.urlencode(form or {}).encode()
+        sent = {"host": OWN, "content-length": str(len(body)), **headers}
+        lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in sent.items()), "", ""]
+        return asyncio.run(self._told("\r\n".join(lines).encode() + body))
+
+    async def _told(self, request: bytes) -> tuple[int, dict[str, str], str]:
+        server = await asyncio.start_server(self._issuer.answer, "127.0.0.1", 0)
+        async with server:
+            at = server.sockets[0].getsockname()
+            reader, writer = await asyncio.open_connection(*at)
+            writer.write(request)
+            writer.write_eof()
+            answer = (await reader.read()).decode()
+            writer.close()
+        head, _, body = answer.partition("\r\n\r\n")
+        first, *lines = head.split("\r\n")
+        headers = {n.lower(): v for n, _, v in (line.partition(": ") for line in lines)}
+        return int(first.split()[1]) if first else 0, headers, body
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    devkeys.ensure(tmp_path / "key")
+    return Door(tmp_path / "key")
+
+
+def test_anything_else_is_told_the_keys(door: Door) -> None:
+    status, headers, body = door.ask("GET", "/jwks.json")
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert json.loads(body)["keys"][0]["alg"] == "RS256"
+
+
+@pytest.mark.parametrize(
+    "page", ["", HOME, f"http://localhost:{PAGE}/", f"http://localhost:{PAGE}"]
+)
+def test_signed_in_one_comes_back_to_the_page(door: Door, page: str) -> None:
+    form = {"user": "ann", "role": "support", "return": page}
+    status, headers, _ = door.ask("POST", SIGN_IN, form, origin=f"http://{OWN}")
+    assert status == 303
+    back, _, token = headers["location"].partition("#token=")
+    assert back == (page or HOME).rstrip("/") + "/"
+    key = jwt.PyJWK(json.loads(devkeys.jwks(door.key))["keys"][0]).key
+    claims = jwt.decode(token, key, algorithms=["RS256"], audience=devkeys.AUDIENCE)
+    assert (claims["sub"], claims["roles"]) == ("ann", ["support"])
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["https://evil.example/", "//evil.example/", f"http://127.0.0.1:{PAGE}@evil.example/",
+     f"http://127.0.0.1:{PAGE + 1}/", f"http://127.0.0.1:{PAGE}/graphql", "javascript:alert(1)",
+     f"https://127.0.0.1:{PAGE}/", "http://[", f"http://127.0.0.1:{PAGE}.evil.example/"],
+)  # fmt: skip
+def test_nobody_else_is_sent_a_token(door: Door, page: str) -> None:
+    status, headers, _ = door.ask("POST", SIGN_IN, {"user": "a", "role": "admin", "return": page})
+    assert status in (0, 400)
+    assert "location" not in headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"host": "rebound.example:4321"}, {"host": f"127.0.0.1:{PORT + 1}"},
+     {"origin": "https://evil.example"}, {"origin": "null"}, {"host": ""}],
+)  # fmt: skip
+def test_another_sites_script_gets_nothing(door: Door, headers: dict[str, str]) -> None:
+    status, answered, _ = door.ask("POST", SIGN_IN, {"user": "a", "role": "admin"}, **headers)
+    assert (status, "location" in answered) == (403, False)
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"user": "a"}, {"user": "a", "role": "root"}, {"user": "a" * 201, "role": "admin"},
+             {"user": "\0", "role": "admin"}, {"user": " ", "role": "learner"}]
+)  # fmt: skip
+def test_a_form_that_names_nobody_is_shown_again(door: Door, form: dict[str, str]) -> None:
+    status, _, body = door.ask("POST", SIGN_IN, form)
+    assert status == 400
+    assert "Give an id" in body
+
+
+def test_the_form_runs_nothing_and_repeats_what_it_was_given_as_text(door: Door) -> None:
+    page = urllib.parse.quote('"><script>alert(1)</script>')
+    status, headers, body = door.ask("GET", f"{SIGN_IN}?return={page}")
+    assert status == 200
+    assert "<script>" not in body
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [b"", b"GET\r\n\r\n", b"\r\n\r\n", b"POST /sign-in HTTP/1.1\r\ncontent-length: x\r\n\r\n",
+     b"POST /sign-in HTTP/1.1\r\ncontent-length: -5\r\n\r\n", b"x" * 70_000],
+)  # fmt: skip
+def test_what_is_no_request_is_let_go(door: Door, request_: bytes) -> None:
+    status, headers, _ = asyncio.run(door._told(request_))
+    assert status in (0, 400, 403)
+    assert "location" not in headers
