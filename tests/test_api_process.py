@@ -30,10 +30,12 @@ Post = Callable[..., tuple[int, Body]]
 
 
 @contextmanager
-def started(tmp_path: Path, port: int, **told: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    tmp_path: Path, port: int, door: Path = DOOR, /, **told: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """The function's process, told this by its environment."""
     environment = settings.inherited(**told, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
-    options = ["--target", "query", "--source", str(DOOR), "--port", str(port)]
+    options = ["--target", "query", "--source", str(door), "--port", str(port)]
     with (tmp_path / "output").open("wb") as output:
         process = processes.start(
             [sys.executable, "-m", "functions_framework", *options, "--host", ports.HOST],

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import strawberry
 
 from progress.api import arguments
 from progress.auth import Caller
-from progress.errors import Forbidden
+from progress.changes import Changes, Watch
+from progress.errors import BadInput, Forbidden
+
+_T = TypeVar("_T")
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -17,6 +20,7 @@ class Context(msgspec.Struct, frozen=True):
 
     caller: Caller
     at: datetime
+    changes: Changes | None = None  # where there can be subscriptions
 
     def learner(self, asked: str | None) -> str:
         """The learner to answer about; Forbidden where the caller may not."""
@@ -32,6 +36,12 @@ class Context(msgspec.Struct, frozen=True):
     @property
     def is_admin(self) -> bool:
         return self.caller.role == "admin"
+
+    def watch(self, kind: str, name: str, picked: Callable[[Any], _T]) -> Watch[_T]:
+        """Tells what is picked of the state of something, now and after every change."""
+        if self.changes is None:
+            raise BadInput("subscriptions are for /graphql/stream")
+        return self.changes.watch(kind, name, picked)
 
 
 Info = strawberry.Info[Context, None]

@@ -32,6 +32,13 @@ class Document(msgspec.Struct, frozen=True):
         operation = self.tree and get_operation_ast(self.tree, operation_name)
         return not operation or operation.operation is OperationType.QUERY
 
+    def kind(self, operation_name: str | None) -> OperationType | None:
+        """What the operation is; None where there is none that could be executed."""
+        operation = None
+        if self.tree and not self.faults:
+            operation = get_operation_ast(self.tree, operation_name)
+        return operation.operation if operation else None
+
 
 @functools.lru_cache(maxsize=1_000)
 def read(text: str, *, introspection: bool) -> Document:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from graphql import ExecutionResult, GraphQLError, execute
+from graphql import ExecutionResult, GraphQLError, OperationType, execute
 
 from progress.api import documents, faults
 from progress.api.context import Context
@@ -47,6 +47,11 @@ async def answered(asked: Asked, context: Context, *, introspection: bool, trace
     document = documents.read(asked.query, introspection=introspection)
     if document.tree is None or document.faults:
         return _refusal(document.faults)
+    if (
+        context.changes is None
+        and document.kind(asked.operation_name) is OperationType.SUBSCRIPTION
+    ):
+        return _refusal([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
     result = execute(
         documents.GRAPHQL,
         document.tree,
@@ -56,10 +61,11 @@ async def answered(asked: Asked, context: Context, *, introspection: bool, trace
     )
     if not isinstance(result, ExecutionResult):
         result = await result
-    return _told(result, trace)
+    return told(result, trace)
 
 
-def _told(result: ExecutionResult, trace: str) -> Answer:
+def told(result: ExecutionResult, trace: str) -> Answer:
+    """The answer that a result comes to; `trace` is a W3C traceparent."""
     if not result.errors:
         return Answer(orjson.dumps(result.data))
     if all(fault.path is None for fault in result.errors):  # variables, the operation's name

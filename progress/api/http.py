@@ -1,34 +1,47 @@
 """The query API over HTTP: its routes, and the way of a GraphQL request through it."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 
 from progress import auth, reading
-from progress.api import execution, requests, responses
+from progress.api import documents, eventstream, execution, requests, responses, subscriptions
 from progress.api.context import Context
+from progress.api.execution import Asked
 from progress.api.faults import Unforeseen
 from progress.api.origins import Origins
 from progress.api.page import Page, graphiql
 from progress.api.persisted import Documents
 from progress.api.requests import Headers
+from progress.api.streams import Limits, Streams
+from progress.auth import Caller
+from progress.changes import Changes, Pace
 from progress.errors import Refused, Unavailable
 from progress.settings import Settings
 
+_Answering = Callable[[Request, Headers, str], Awaitable[Response]]
+
 _READING = ("GET", "HEAD")
 _TAKEN = ("POST", *_READING)
+_POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
 
 
 class QueryApi:
     """What `functions/query` answers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, limits: Limits | None = None, pace: Pace | None = None
+    ) -> None:
         """SettingsError where tokens could not be trusted, or an origin is none."""
         self._tokens = auth.Tokens(auth.issuer(settings))
         self._origins = Origins(settings.cors_origins)
         self._persisted = Documents()
+        self._streams = Streams(limits)
+        self._changes = Changes(subscriptions.sources(), settings.redis_url, pace)
         self._page = Page(settings.auth_sign_in_url)
         asked_for = settings.graphql_introspection
         self._open = settings.environment == "development" if asked_for is None else asked_for
@@ -37,7 +50,9 @@ class QueryApi:
         """The response to any request."""
         match request.scope["path"]:
             case "/graphql":
-                return await self._shared(request)
+                return await self._shared(request, self._executed)
+            case "/graphql/stream":
+                return await self._shared(request, self._streamed)
             case "/health" | "/ready" if request.scope["method"] not in _READING:
                 return _only_read(request)
             case "/health":
@@ -47,39 +62,35 @@ class QueryApi:
         nothing = {"error": "there is nothing here: ask /graphql"}
         return self._page.answer(request) or responses.json(nothing, 404)
 
-    async def _shared(self, request: Request) -> Response:
+    async def _shared(self, request: Request, answer: _Answering) -> Response:
         """A response that pages of other origins may read too."""
         given = requests.headers(request)
         if request.scope["method"] == "OPTIONS":
             return self._origins.preflight(given, _ALLOW)
-        response = await self._masked(request, given)
+        response = await self._masked(request, given, answer)
         self._origins.tell(given, response)
         return response
 
-    async def _masked(self, request: Request, given: Headers) -> Response:
+    async def _masked(self, request: Request, given: Headers, answer: _Answering) -> Response:
         """A response, whatever happens: what nobody foresaw is logged, and told by its trace."""
         trace = requests.trace(given)
         with Unforeseen(trace) as unforeseen:
-            return await self._graphql(request, given, trace)
+            try:
+                return await answer(request, given, trace)
+            except (Refused, Unavailable) as fault:
+                return responses.refused(fault, given)
         return responses.faulty(500, unforeseen.told, given)
 
-    async def _graphql(self, request: Request, given: Headers, trace: str) -> Response:
+    async def _executed(self, request: Request, given: Headers, trace: str) -> Response:
+        """One operation, answered at once."""
         if self._open and request.method == "GET" and _is_browser(request):
             return graphiql()
-        try:
-            return _not_taken(request, given) or await self._executed(request, given, trace)
-        except (Refused, Unavailable) as fault:
-            return responses.refused(fault, given)
-
-    async def _executed(self, request: Request, given: Headers, trace: str) -> Response:
-        caller = await self._tokens.caller(given.get(b"authorization", b"").decode("latin-1"))
-        asked, sha256 = await requests.read(request, given)
-        if sha256 is not None and not asked.query:
-            asked = await self._persisted.found(asked, sha256)
+        if not_taken := _not_taken(request, given):
+            return not_taken
+        caller, asked, sha256 = await self._read(request, given)
         posted = request.scope["method"] == "POST"
         if not posted and not execution.is_query(asked, introspection=self._open):
-            why = "expected POST: it is no query"
-            return responses.error(405, why, given, lines=((b"allow", b"POST"),))
+            return responses.error(405, "expected POST: it is no query", given, lines=_POST)
         answer = await execution.answered(
             asked,
             Context(caller, datetime.now(UTC)),
@@ -92,6 +103,31 @@ class QueryApi:
         if posted:
             return responses.answered(answer, media)
         return responses.got(answer, media, given.get(b"if-none-match", b""))
+
+    async def _streamed(self, request: Request, given: Headers, trace: str) -> Response:
+        """One operation, answered by events."""
+        if not_taken := _not_taken(request, given, events=True):
+            return not_taken
+        caller, asked, sha256 = await self._read(request, given)
+        document = documents.read(asked.query, introspection=self._open)
+        kind = document.kind(asked.operation_name)
+        if kind is OperationType.MUTATION and request.scope["method"] != "POST":
+            return responses.error(405, "expected POST: it is a mutation", given, lines=_POST)
+        if sha256 is not None and not document.faults:
+            await self._persisted.keep(sha256, asked.query)
+        context = Context(caller, datetime.now(UTC), self._changes)
+        if document.tree and kind is OperationType.SUBSCRIPTION:
+            return await self._streams.answer(asked, document.tree, context, trace)
+        answer = await execution.answered(asked, context, introspection=self._open, trace=trace)
+        return eventstream.single(responses.body(answer))
+
+    async def _read(self, request: Request, given: Headers) -> tuple[Caller, Asked, str | None]:
+        """Who asks, what, and the hash by which the document is to be known."""
+        caller = await self._tokens.caller(given.get(b"authorization", b"").decode("latin-1"))
+        asked, sha256 = await requests.read(request, given)
+        if sha256 is not None and not asked.query:
+            asked = await self._persisted.found(asked, sha256)
+        return caller, asked, sha256
 
 
 async def _ready() -> Response:
@@ -110,7 +146,7 @@ def _only_read(request: Request) -> Response:
     return responses.json({"error": "expected GET"}, 405, allow)
 
 
-def _not_taken(request: Request, given: Headers) -> Response | None:
+def _not_taken(request: Request, given: Headers, *, events: bool = False) -> Response | None:
     """The refusal of a request by its method and its media types alone."""
     method = request.scope["method"]
     if method not in _TAKEN:
@@ -118,7 +154,10 @@ def _not_taken(request: Request, given: Headers) -> Response | None:
         return responses.error(405, "expected GET or POST", given, lines=allow)
     if method == "POST" and not requests.is_json(given.get(b"content-type", b"")):
         return responses.error(415, f"expected Content-Type: {responses.JSON}", given)
-    if not responses.media_type(given.get(b"accept", b"")):
+    accept = given.get(b"accept", b"")
+    if events and not eventstream.is_liked(accept):
+        return responses.error(406, f"expected Accept: {eventstream.EVENTS}", given)
+    if not events and not responses.media_type(accept):
         expected = f"expected Accept: {responses.GRAPHQL} or {responses.JSON}"
         return responses.error(406, expected, given)
     return None

@@ -63,7 +63,7 @@ def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
 def answered(answer: Answer, media: str) -> Response:
     """The response to a POST."""
     bad = not answer.executed and media == GRAPHQL
-    return Reply(_body(answer), 400 if bad else 200, _HEADERS[media])
+    return Reply(body(answer), 400 if bad else 200, _HEADERS[media])
 
 
 def got(answer: Answer, media: str, known: bytes) -> Response:
@@ -87,7 +87,8 @@ def _is_among(tag: bytes, known: bytes) -> bool:
     return opaque in tags or tags == [b"*"]
 
 
-def _body(answer: Answer) -> bytes:
+def body(answer: Answer) -> bytes:
+    """A response as JSON."""
     entries = []
     if answer.errors:
         entries.append(b'"errors":' + orjson.dumps(answer.errors))

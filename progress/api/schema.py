@@ -11,6 +11,7 @@ from progress import readmodels
 from progress.api import administration, arguments, pages, types
 from progress.api.context import Info, answers
 from progress.api.mutations import Mutation
+from progress.api.subscriptions import Subscription
 from progress.readmodels import rows
 
 From = Annotated[date, strawberry.argument(name="from")]
@@ -176,5 +177,6 @@ def _given(text: Any) -> str | None:
 SCHEMA = strawberry.Schema(
     Query,
     Mutation,
+    subscription=Subscription,
     config=StrawberryConfig(scalar_map=types.SCALARS, default_resolver=types.read),
 )

@@ -1,0 +1,48 @@
+"""The subscriptions: each finds whom it is about, and watches them."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import strawberry
+from strawberry import ID, UNSET
+
+from progress.api import types
+from progress.api.context import Info
+from progress.changes import Source
+from progress.readmodels import rows
+from progress.readmodels.standings import Standings
+
+LEARNER = "learner"  # kinds of what is watched
+
+
+def sources() -> dict[str, Source]:
+    """Where what is watched is read, by its kind."""
+    return {LEARNER: Standings()}
+
+
+def _tells(shape: object, description: str | None = None) -> Callable[[Any], Any]:
+    """A subscription of that type; what its method tells has the type's fields."""
+    field: Callable[[Any], Any] = strawberry.subscription(
+        graphql_type=shape, description=description
+    )
+    return field
+
+
+@strawberry.type
+class Subscription:
+    @_tells(
+        types.UserProgress | None,
+        "The learner's standing, now and after every change of it.",
+    )
+    async def progress_updated(
+        self, info: Info, user_id: ID | None = UNSET
+    ) -> AsyncIterator[rows.UserProgress | None]:
+        learner = info.context.learner(user_id)
+        return info.context.watch(LEARNER, learner, lambda state: state.progress)
+
+    @_tells(types.Streak)
+    async def streak_updated(
+        self, info: Info, user_id: ID | None = UNSET
+    ) -> AsyncIterator[rows.Streak]:
+        learner = info.context.learner(user_id)
+        return info.context.watch(LEARNER, learner, lambda state: state.streak)
