@@ -85,6 +85,7 @@ class Reader:
                         "timezone": "UTC",
                         "jit": "off",  # compiling costs more than these questions do
                         "max_parallel_workers_per_gather": "0",  # so does starting a worker
+                        "plan_cache_mode": "force_generic_plan",  # so does planning each time
                     },
                     **_target(self._where),
                 )
