@@ -5,13 +5,25 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import filling
 import issuing
 import node
 import pytest
 from conftest import Store
 from test_api_process import started
 
+from progress import database
 from progress.local import ports, readiness
+
+NAMED, SENT = False, True  # a document: by its hash alone, or whole
+SENT_BY = {"urql": "GET", "apollo": "POST"}
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[database.Connection]:
+    made = filling.connect(store.url)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -31,8 +43,30 @@ def url(store: Store, tmp_path: Path) -> Iterator[str]:
             yield f"http://{ports.HOST}:{port}/graphql"
 
 
-def test_the_public_audits_pass(request: pytest.FixtureRequest, url: str) -> None:
-    audits = json.loads(node.run(request, "node", "audits.mjs", URL=url, TOKEN=issuing.token()))
+@pytest.fixture
+def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder in which the clients run."""
+    return node.workshop(request, tmp_path)
+
+
+def test_the_public_audits_pass(clients: Path, url: str) -> None:
+    audits = json.loads(node.run(clients, "node", "audits.mjs", URL=url, TOKEN=issuing.token()))
     assert [each for each in audits if each["status"] != "ok"] == []
     levels = Counter(each["name"].split()[0] for each in audits)
     assert levels == {"MUST": 13, "SHOULD": 23, "MAY": 25}
+
+
+def test_a_generated_client_asks_by_persisted_queries(
+    clients: Path, url: str, connection: database.Connection
+) -> None:
+    filling.fill(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
+    told = {"URL": url, "TOKEN": issuing.token("ann")}
+    node.run(clients, "graphql-codegen", "--config", "codegen.mjs", **told)
+    node.run(clients, "tsc")
+    found = json.loads(node.run(clients, "node", "made/client.js", **told))
+    for client in ("urql", "apollo"):
+        assert found[client]["learned"] == 7
+        assert found[client]["days"] == 3
+        sent = [(each["method"], each["document"]) for each in found[client]["sent"]]
+        assert sent == [("GET", NAMED), (SENT_BY[client], SENT), ("GET", NAMED)]
+        assert {each["status"] for each in found[client]["sent"]} == {200}

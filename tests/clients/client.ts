@@ -1,0 +1,104 @@
+// A frontend's questions, typed from the schema, by urql and by Apollo Client with persisted queries.
+import { createHash } from "node:crypto";
+
+import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";
+import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
+import { Client, fetchExchange } from "@urql/core";
+import { persistedExchange } from "@urql/exchange-persisted";
+
+import { graphql } from "./gql/index.js";
+
+const url = process.env.URL ?? "";
+const headers = { authorization: `Bearer ${process.env.TOKEN}` };
+
+const Standing = graphql(`
+  query Standing($from: Date!, $to: Date!) {
+    userProgress {
+      userId
+      totalItemsLearned
+      accuracyRate
+      masteryStats {
+        longTermMastered
+      }
+    }
+    dailyStats(from: $from, to: $to, zeroFill: true) {
+      date
+      answers
+    }
+    itemStats(filter: DUE, orderBy: DUE, first: 5) {
+      totalCount
+      edges {
+        node {
+          ...Item
+        }
+      }
+    }
+    streak {
+      current
+      atRisk
+    }
+  }
+
+  fragment Item on ItemStats {
+    itemId
+    mastery
+    dueAt
+  }
+`);
+
+/** What went over the wire, as a server sees it. */
+interface Sent {
+  method: string;
+  document: boolean; // or only its hash
+  status: number;
+}
+
+function recorded(sent: Sent[]): typeof fetch {
+  return async (address, init) => {
+    const method = init?.method ?? "GET";
+    const response = await fetch(address, init);
+    const document = method === "GET" ? hasQuery(`${address}`) : "query" in JSON.parse(`${init?.body}`);
+    sent.push({ method, document, status: response.status });
+    return response;
+  };
+}
+
+function hasQuery(address: string): boolean {
+  return new URL(address).searchParams.has("query");
+}
+
+const variables = { from: "2024-03-01", to: "2024-03-03" };
+
+async function byUrql(): Promise<object> {
+  const sent: Sent[] = [];
+  const client = new Client({
+    url,
+    exchanges: [persistedExchange({ preferGetForPersistedQueries: true }), fetchExchange],
+    fetch: recorded(sent),
+    fetchOptions: { headers },
+    requestPolicy: "network-only",
+  });
+  const first = await client.query(Standing, variables).toPromise();
+  const { data, error } = await client.query(Standing, variables).toPromise();
+  if (!data || !first.data) throw error ?? first.error ?? new Error("no data");
+  // @ts-expect-error The schema has no such field.
+  const none = data.streak.length;
+  // @ts-expect-error What may be null is known to be.
+  const rate: number = data.userProgress.accuracyRate;
+  return { sent, none, rate, learned: data.userProgress?.totalItemsLearned, days: data.dailyStats.length };
+}
+
+async function byApollo(): Promise<object> {
+  const sent: Sent[] = [];
+  const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+  const link = new PersistedQueryLink({ sha256, useGETForHashedQueries: true }).concat(
+    new HttpLink({ uri: url, headers, fetch: recorded(sent) }),
+  );
+  const client = new ApolloClient({ link, cache: new InMemoryCache() });
+  const ask = () => client.query({ query: Standing, variables, fetchPolicy: "network-only" });
+  await ask();
+  const { data } = await ask();
+  return { sent, learned: data?.userProgress?.totalItemsLearned, days: data?.dailyStats.length };
+}
+
+console.log(JSON.stringify({ urql: await byUrql(), apollo: await byApollo() }));
