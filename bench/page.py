@@ -1,23 +1,28 @@
 """The page's one request, at a steady rate, for learners with a history."""
 
+import functools
 import itertools
+import re
 import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 
 from bench import asking, cores, functions, study, valkey, volley
 from bench.asking import Issuer
 from bench.lines import Line
 from bench.server import Server
 from bench.volley import Volley
+from progress.local.parts import ROOT
 
 _LEARNERS = 20  # each has 1,200 items and 200 days of study
 _DAYS, _ANSWERS, _FRESH = 200, 20, 6
 _A_SECOND, _SECONDS = 20, 15
-_DOCUMENT = Path(__file__).with_suffix(".graphql").read_text(encoding="utf-8")
 _LIMIT = 60.0  # milliseconds
+
+_SCRIPT = ROOT / "progress" / "page" / "learner.js"
+_CONSTANT = re.compile(r"^const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)
+_INSERTED = re.compile(r"\$\{(\w+)\}")
 
 
 def answered(server: Server) -> Iterator[Line]:
@@ -51,9 +56,17 @@ def _steadily(port: int, requests: list[bytes]) -> list[float]:
 
 
 def _asked(issuer: Issuer, learner: str, *headers: str) -> bytes:
-    today = study.last_day() + timedelta(days=1)
-    ago = {"yearAgo": today - timedelta(days=364), "halfAgo": today - timedelta(weeks=26)}
-    return issuer.question(_DOCUMENT, learner, {**ago, "today": today}, *headers)
+    year = (study.last_day() + timedelta(days=1)).year
+    two_years = {"from": f"{year - 1}-01-01", "to": f"{year}-12-31"}
+    before = {"from2": f"{year - 3}-01-01", "to2": f"{year - 2}-12-31"}
+    return issuer.question(_document(), learner, two_years | before, *headers)
+
+
+@functools.cache
+def _document() -> str:
+    """The page's question, as its script has it."""
+    constants = {n: text for n, _, text in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8"))}
+    return _INSERTED.sub(lambda match: constants[match[1]], constants["QUESTION"])
 
 
 def _line(how: str, took: list[float]) -> Line:
