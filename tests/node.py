@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,11 +30,10 @@ def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 def run(folder: Path, *command: str, **told: str) -> str:
     """What a command prints that is told this by its environment; `tsc` and its like are found."""
-    programs = f"{folder / 'node_modules' / '.bin'}:{os.environ['PATH']}"
     done = subprocess.run(
         command,
         cwd=folder,
-        env=settings.inherited(**told, PATH=programs),
+        env=_environment(folder, told),
         capture_output=True,
         timeout=100,
         encoding="utf-8",
@@ -40,3 +41,27 @@ def run(folder: Path, *command: str, **told: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@contextmanager
+def lines(folder: Path, *command: str, **told: str) -> Iterator[Iterator[str]]:
+    """What a command prints, line by line while it runs; it ends with the block."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=_environment(folder, told),
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout
+    try:
+        yield iter(process.stdout)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _environment(folder: Path, told: dict[str, str]) -> dict[str, str]:
+    programs = f"{folder / 'node_modules' / '.bin'}:{os.environ['PATH']}"
+    return settings.inherited(**told, PATH=programs)

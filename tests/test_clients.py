@@ -9,7 +9,9 @@ import filling
 import issuing
 import node
 import pytest
+import streaming
 from conftest import Store
+from streaming import Learning
 from test_api_process import started
 
 from progress import database
@@ -70,3 +72,21 @@ def test_a_generated_client_asks_by_persisted_queries(
         sent = [(each["method"], each["document"]) for each in found[client]["sent"]]
         assert sent == [("GET", NAMED), (SENT_BY[client], SENT), ("GET", NAMED)]
         assert {each["status"] for each in found[client]["sent"]} == {200}
+
+
+def test_graphql_sse_hears_of_changes(clients: Path, store: Store, tmp_path: Path) -> None:
+    learning = Learning(store)
+    with streaming.function(store, tmp_path / "function") as port:
+        told = {"URL": f"http://{ports.HOST}:{port}/graphql/stream", "TOKEN": issuing.token()}
+        with node.lines(clients, "node", "stream.mjs", **told) as lines:
+            heard = map(json.loads, lines)
+            assert next(heard) == {"data": {"streak": {"current": 0}}}
+            assert next(heard) == "ended"
+            assert next(heard) == {"data": {"progressUpdated": None}}
+            for done in (1, 2):
+                learning.lesson()
+                assert next(heard) == {
+                    "data": {"progressUpdated": {"totalSessionsCompleted": done}}
+                }
+            assert [*heard] == [{"status": 401}]
+    learning.close()
