@@ -17,11 +17,11 @@ const WEEK = 'start end answers correctAnswers studyTimeMinutes activeDays';
 const SHARE = `itemsStudied accuracyRate learning shortTermMastered longTermMastered
   catalogueItems progressRate`;
 
+const STANDING = `totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate
+  lastUpdated masteryStats { unlearned learning shortTermMastered longTermMastered }`;
+
 const QUESTION = `query Page($user: ID, $from: Date!, $to: Date!, $from2: Date!, $to2: Date!) {
-  progress: userProgress(userId: $user) {
-    totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate lastUpdated
-    masteryStats { unlearned learning shortTermMastered longTermMastered }
-  }
+  progress: userProgress(userId: $user) { ${STANDING} }
   streak(userId: $user) {
     current longest longestStart longestEnd lastStudyDate activeToday atRisk
   }
@@ -42,7 +42,7 @@ const EARLIER = `query Earlier($user: ID, $from: Date!, $to: Date!) {
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
 }`;
 const LIVE = `subscription Live($user: ID) {
-  progressUpdated(userId: $user) { lastUpdated }
+  progress: progressUpdated(userId: $user) { ${STANDING} }
 }`;
 
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
@@ -109,17 +109,15 @@ export class Learner {
     this.draw();
     if (before) this.say();
     this.line ??= new Subscription(LIVE, { user: this.user }, {
-      data: (news) => this.hear(news.progressUpdated),
-      state: (state) => this.shell.live(state),
+      data: ({ progress }) => this.hear(progress),
+      state: (state) => (state.kind === 'signed-out' ? this.shell.signedOut() : this.shell.live(state)),
     });
     this.clock ??= setInterval(() => document.hidden || this.refresh(), SELDOM);
   }
 
-  /** Each change is news; but the first message only tells what the page may know already. */
-  hear(news) {
-    const known = this.data?.progress?.lastUpdated ?? null;
-    if (this.heard || (news?.lastUpdated ?? null) !== known) this.refresh();
-    this.heard = true;
+  /** The first message of each line only tells what the page may know already. */
+  hear(progress) {
+    if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.refresh();
   }
 
   fail(problem) {

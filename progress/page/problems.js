@@ -7,7 +7,7 @@ const SAID = {
   offline: ['You are offline', 'As soon as there is a connection, the page goes on by itself.'],
   away: ['The server does not answer', 'Your progress is safe. It is being tried again.'],
   busy: ['One moment, please', 'More was asked than is allowed in a minute.'],
-  forbidden: ['This is not yours to see', 'Your role allows you to read your own progress only.'],
+  forbidden: ['This is not yours to see', 'Your role does not allow it. Your own progress is always there.'],
   fault: ['Something went wrong', 'It is our fault, not yours. Try again; if it stays, report it.'],
   refused: ['The question was not understood', 'Load the page again: there may be a newer one.'],
 };
@@ -66,5 +66,5 @@ export function problemCard(problem, retry, beneath) {
       beneath && ' The numbers are those of before.'),
     problem.trace && h('p', { class: 'note' }, `Trace ${problem.trace}`),
     problem.kind === 'refused' && h('p', { class: 'note' }, problem.message),
-    problem.kind !== 'forbidden' && button);
+    problem.kind === 'forbidden' ? h('a', { class: 'button', href: '#/' }, 'To your own progress') : button);
 }

@@ -2,7 +2,7 @@
 
 import { Problem, post, problemOf } from './api.js';
 
-const SILENCE = 60_000; // without even a heart-beat: the line is dead
+const SILENCE = 40_000; // without even a heart-beat: the line is dead
 const LONGEST = 30_000; // between two tries
 
 /** Tells `data` of each event and `state` of the line: live, waiting or the Problem that ends it. */

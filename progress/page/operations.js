@@ -1,0 +1,61 @@
+// Operations: what is being done, step by step, and what became of it.
+
+import { h, s } from './dom.js';
+import { count, distance, percent } from './format.js';
+
+export const OPERATION = `id kind state progress error result startedAt finishedAt
+  steps { name state attempts error }`;
+
+const KINDS = {
+  REBUILD: 'Rebuild', RUN_BATCH: 'Batch run', REPLAY_DEAD_LETTERS: 'Replay of dead letters',
+  ARCHIVE: 'Archiving', ERASE_USER: 'Erasure', EXPORT_USER: 'Export',
+};
+const STATES = {
+  PENDING: ['', 'Waiting'], RUNNING: ['', 'Running'], SUCCEEDED: ['good', 'Done'],
+  COMPENSATING: ['bad', 'Taking back'], FAILED: ['bad', 'Failed'], TIMED_OUT: ['bad', 'Timed out'],
+};
+
+export const kindOf = ({ kind }) => KINDS[kind] ?? kind;
+export const isOver = ({ state }) => ['SUCCEEDED', 'FAILED', 'TIMED_OUT'].includes(state);
+
+export function operations(rows) {
+  return h('section', { class: 'card', 'aria-labelledby': 'operations', 'data-key': 'operations' },
+    h('h2', { id: 'operations' }, 'Operations'),
+    h('div', { class: 'tools' },
+      h('button', { type: 'button', class: 'button', 'data-do': 'batch' }, 'Run the batch job'),
+      h('button', { type: 'button', class: 'button quiet', 'data-do': 'rebuild' }, 'Rebuild projections …')),
+    rows.length === 0 && h('p', { class: 'note' }, 'None has been started yet.'),
+    h('ul', { class: 'operations' }, rows.map(operation)));
+}
+
+function operation(row) {
+  const ended = row.finishedAt ? `ended ${distance(row.finishedAt)}` : `started ${distance(row.startedAt)}`;
+  return h('li', { 'data-key': row.id },
+    h('div', { class: 'head' },
+      h('h3', null, kindOf(row), ' ', chip(row.state)),
+      h('span', { class: 'of' }, ended)),
+    !isOver(row) && progress(row),
+    row.error && h('p', { class: 'refusal' }, row.error),
+    h('details', null,
+      h('summary', null, count(row.steps.length, 'step', 'steps'), h('span', { class: 'unseen' }, ` of ${kindOf(row)}, ${ended}`)),
+      h('ol', { class: 'steps' }, row.steps.map(step)),
+      row.result && h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Result' }, row.result)));
+}
+
+function progress(row) {
+  const name = `Progress of ${kindOf(row)}`;
+  return h('div', { class: 'going', role: 'progressbar', 'aria-label': name, 'aria-valuenow': Math.round(100 * row.progress), 'aria-valuemin': 0, 'aria-valuemax': 100 },
+    s('svg', { class: 'bar' }, s('rect', { class: 'right', width: `${100 * row.progress}%`, height: '100%' })),
+    h('span', null, percent(row.progress)));
+}
+
+function step(row) {
+  return h('li', null, row.name, ' ', chip(row.state),
+    row.attempts > 1 && h('span', { class: 'of' }, count(row.attempts, 'attempt', 'attempts')),
+    row.error && h('span', { class: 'of' }, row.error));
+}
+
+function chip(state) {
+  const [look, name] = STATES[state];
+  return h('span', { class: `chip ${look}` }, name);
+}
