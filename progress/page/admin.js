@@ -3,7 +3,7 @@
 import { ask } from './api.js';
 import { h, show } from './dom.js';
 import { chosen, confirmed, letters } from './letters.js';
-import { distance, number } from './format.js';
+import { count, distance, number, seconds } from './format.js';
 import { OPERATION, isOver, kindOf, operations } from './operations.js';
 import { Retry, problemCard } from './problems.js';
 import { Subscription } from './stream.js';
@@ -223,18 +223,18 @@ function lag(rows) {
   return h('section', { class: 'card', 'aria-labelledby': 'lag', 'data-key': 'lag' },
     h('h2', { id: 'lag' }, 'Projections'),
     h('p', { class: 'note' }, late ? `${late} of ${rows.length} are too far behind.` : 'All of them keep up.'),
-    h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-labelledby': 'lag' }, h('table', { class: 'rows' },
-      h('thead', null, h('tr', null, ['Projection', 'State', 'Events behind', 'Seconds', 'Last moved'].map((name, at) =>
+    h('table', { class: 'rows' },
+      h('thead', null, h('tr', null, ['Projection', 'State', 'Behind'].map((name, at) =>
         h('th', { scope: 'col', class: at > 1 ? 'end' : null }, name)))),
-      h('tbody', null, rows.map(line)))));
+      h('tbody', null, rows.map(line))));
 }
 
 function line(row) {
   const critical = row.status === 'CRITICAL';
   return h('tr', null,
-    h('th', { scope: 'row' }, row.name.replaceAll('_', ' ')),
+    h('th', { scope: 'row' }, row.name.replaceAll('_', ' '),
+      h('span', { class: 'of' }, row.updatedAt ? `moved ${distance(row.updatedAt)}` : 'never moved')),
     h('td', null, h('span', { class: `chip ${critical ? 'bad' : 'good'}` }, critical ? 'Behind' : 'Normal')),
-    h('td', { class: 'end' }, number(row.eventsBehind)),
-    h('td', { class: 'end' }, number(Math.round(row.secondsBehind * 10) / 10)),
-    h('td', { class: 'end' }, row.updatedAt ? distance(row.updatedAt) : '–'));
+    h('td', { class: 'end' }, count(row.eventsBehind, 'event', 'events'),
+      h('span', { class: 'of' }, seconds(row.secondsBehind))));
 }

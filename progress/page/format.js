@@ -12,6 +12,7 @@ const duration = (unit) =>
   new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'narrow' });
 const hours = duration('hour');
 const minute = duration('minute');
+const second = duration('second');
 
 const dayFormat = (options) => new Intl.DateTimeFormat(language, { ...UTC, ...options });
 const full = dayFormat({ weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
@@ -42,6 +43,9 @@ export function minutes(value) {
   const rest = minute.format(value % 60);
   return whole ? `${hours.format(whole)} ${rest}` : rest;
 }
+
+/** Seconds with a tenth, where that says something. */
+export const seconds = (value) => second.format(value < 10 ? Math.round(10 * value) / 10 : Math.round(value));
 
 // A day is text as the API gives it, 2024-03-29: nobody's time zone has a say in it.
 

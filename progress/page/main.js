@@ -77,7 +77,7 @@ function navigate(current) {
   if (views.hidden) return;
   const link = (name, view, href) =>
     h('a', { href, 'aria-current': view === current ? 'page' : null }, name);
-  show(views, link('Progress', 'learner', '#/'),
+  show(views, link('My progress', 'learner', '#/'),
     role === 'admin' && link('Administration', 'administration', '#/administration'),
     finder());
 }
@@ -86,7 +86,7 @@ function finder() {
   return h('form', { class: 'finder', role: 'search' },
     h('label', { class: 'unseen', for: 'other' }, 'A learner’s id'),
     h('input', { id: 'other', name: 'other', placeholder: 'A learner’s id', maxlength: 200, autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' }),
-    h('button', { class: 'button' }, 'Show'));
+    h('button', { class: 'button quiet' }, 'Show'));
 }
 
 views.addEventListener('submit', (event) => {
