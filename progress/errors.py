@@ -8,6 +8,7 @@ ProgressError
 ├── Refused                  the query API refused: the caller mends the request
 │   ├── BadInput             an argument is none of those allowed
 │   │   └── TooLarge         the request is longer than it may be
+│   ├── TooComplex           the caller asks for less at a time
 │   ├── PersistedQueryNotFound   the caller sends the document with its hash
 │   ├── RateLimited          the caller asked too often: later again
 │   ├── Unauthenticated      there is no token, or a bad one
@@ -56,6 +57,12 @@ class BadInput(Refused):
 
 class TooLarge(BadInput):
     """A request is longer than it may be; the caller asks for less at a time."""
+
+
+class TooComplex(Refused):
+    """A document asks for more than it may; the message says of what, and how much was found."""
+
+    code = "QUERY_TOO_COMPLEX"
 
 
 class PersistedQueryNotFound(Refused):

@@ -4,15 +4,20 @@ import asyncio
 import contextlib
 import functools
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
 from progress import database, models, statements
 from progress.errors import SettingsError, Unavailable
+from progress.pool import Connect, Pool
 from progress.settings import Settings, current
+from progress.statements import Numbered
+
+_T = TypeVar("_T")
+Values = Mapping[str, object]
 
 _CONNECTIONS = 10
 _SECONDS = 10  # that a connection or a question may take
@@ -24,72 +29,75 @@ _NOT_MADE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
 class Reader:
-    """A pool of connections that see the live read models; it connects at its first question."""
+    """Connections that see the live read models; the first is made for the first question."""
 
     def __init__(self, where: Settings | str) -> None:
         self._where = where
-        self._pool: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
+        self._pool: Pool | None = None
+        self._types: dict[tuple[str, str], dict[str, str]] = {}
 
-    async def rows(self, file: str, name: str, **values: object) -> list[asyncpg.Record]:
-        """The rows of a block of `sql/{file}.sql`; Unavailable if the database does not answer.
+    async def answered(self, statement: Numbered, values: Values) -> list[asyncpg.Record]:
+        """The rows of a statement; Unavailable if the database does not answer.
 
         A question that met a passing fault is asked once more, on another connection: it only
         reads. One that took too long is not.
         """
-        statement = statements.numbered(file, name)
         given = [values[each] for each in statement.names]
+
+        async def ask(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+            rows: list[asyncpg.Record] = await connection.fetch(statement.text, *given)
+            return rows
+
+        return await self._twice(ask)
+
+    async def types(self, file: str, name: str) -> dict[str, str]:
+        """The columns of a block of `sql/{file}.sql`, with PostgreSQL's types; asked once each."""
+        found = self._types.get((file, name))
+        if found is None:
+            text = statements.numbered(file, name).text
+
+            async def ask(connection: asyncpg.Connection) -> dict[str, str]:
+                prepared = await connection.prepare(text)
+                return {each.name: each.type.name for each in prepared.get_attributes()}
+
+            found = self._types[file, name] = await self._twice(ask)
+        return found
+
+    async def close(self) -> None:
+        """End the connections at once."""
+        if self._pool is not None:
+            self._pool.close()
+
+    async def _twice(self, ask: Callable[[asyncpg.Connection], Awaitable[_T]]) -> _T:
         try:
-            return await self._asked(statement.text, given)
+            return await self._once(ask)
         except (asyncpg.PostgresError, *_BROKEN) as fault:
             told = _told(fault)
             if isinstance(fault, TimeoutError) or not isinstance(told, Unavailable):
                 raise told from fault
         try:
-            return await self._asked(statement.text, given)
+            return await self._once(ask)
         except (asyncpg.PostgresError, *_BROKEN) as fault:
             raise _told(fault) from fault
 
-    async def close(self) -> None:
-        """End the connections at once."""
-        if self._pool is not None:
-            self._pool.terminate()
-
-    async def _asked(self, text: str, given: list[object]) -> list[asyncpg.Record]:
-        pool = self._pool or await self._opened()
+    async def _once(self, ask: Callable[[asyncpg.Connection], Awaitable[_T]]) -> _T:
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = Pool(_connecting(self._where), _CONNECTIONS)
         try:
-            connection = await pool.acquire(timeout=_SECONDS)
+            connection = await pool.taken(seconds=_SECONDS)
         except (asyncpg.PostgresError, *_BROKEN) as fault:
             raise Unavailable(f"no connection to the database: {fault}") from fault
         try:
-            rows: list[asyncpg.Record] = await connection.fetch(text, *given)
-            return rows
-        except _BROKEN:
-            connection.terminate()
+            found = await ask(connection)
+        except asyncpg.PostgresError:
+            pool.give(connection)
             raise
-        finally:
-            await pool.release(connection)
-
-    async def _opened(self) -> asyncpg.Pool:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    min_size=0,
-                    max_size=_CONNECTIONS,
-                    reset=_left_as_it_is,
-                    command_timeout=_SECONDS,
-                    timeout=_SECONDS,
-                    server_settings={
-                        "application_name": "query",
-                        "search_path": f"{models.schema_name()}, event_store",
-                        "timezone": "UTC",
-                        "jit": "off",  # compiling costs more than these questions do
-                        "max_parallel_workers_per_gather": "0",  # so does starting a worker
-                        "plan_cache_mode": "force_generic_plan",  # so does planning each time
-                    },
-                    **_target(self._where),
-                )
-            return self._pool
+        except BaseException:
+            pool.end(connection)
+            raise
+        pool.give(connection)
+        return found
 
 
 def _told(fault: Exception) -> Exception:
@@ -109,16 +117,24 @@ def _is_passing(fault: Exception) -> bool:
     return outlived or database.is_passing_state(fault.sqlstate or "")
 
 
-async def _left_as_it_is(_: asyncpg.Connection) -> None:
-    """Questions leave nothing in their session, and asyncpg's own reset is a round trip."""
-
-
-def _target(where: Settings | str) -> dict[str, Any]:
+def _connecting(where: Settings | str) -> Connect:
+    options = {
+        "command_timeout": _SECONDS,
+        "timeout": _SECONDS,
+        "server_settings": {
+            "application_name": "query",
+            "search_path": f"{models.schema_name()}, event_store",
+            "timezone": "UTC",
+            "jit": "off",  # compiling costs more than these questions do
+            "max_parallel_workers_per_gather": "0",  # so does starting a worker
+            "plan_cache_mode": "force_generic_plan",  # so does planning each time
+        },
+    }
     url = where if isinstance(where, str) else where.database_url
     if url:
-        return _direct(database.address(url))
+        return functools.partial(asyncpg.connect, **_direct(database.address(url)), **options)
     if isinstance(where, Settings) and where.instance_connection_name:
-        return _by_connector(where)
+        return functools.partial(_by_connector(where), **options)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
@@ -139,7 +155,7 @@ def _tls(sslmode: str) -> ssl.SSLContext | str:
     return ssl.create_default_context() if verified else sslmode
 
 
-def _by_connector(where: Settings) -> dict[str, Any]:
+def _by_connector(where: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
     from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
 
     connector = Connector(loop=asyncio.get_running_loop(), refresh_strategy="lazy")
@@ -154,7 +170,7 @@ def _by_connector(where: Settings) -> dict[str, Any]:
             **wanted,
         )
 
-    return {"connect": connect}
+    return connect
 
 
 _chosen: ContextVar[Reader | None] = ContextVar("_chosen", default=None)
@@ -187,6 +203,22 @@ async def opened(where: Settings | str) -> AsyncIterator[Reader]:
 
 
 async def rows(file: str, name: str, **values: object) -> list[asyncpg.Record]:
-    """As `Reader.rows`, of the block's reader, or else of the database that the settings name."""
-    reader = _chosen.get() or _of_this_process()
-    return await reader.rows(file, name, **values)
+    """The rows of a block of `sql/{file}.sql`, of the block's reader or this process's.
+
+    Unavailable if the database does not answer.
+    """
+    return await _reader().answered(statements.numbered(file, name), values)
+
+
+async def narrowed(file: str, name: str, columns: str, **values: object) -> list[asyncpg.Record]:
+    """The same, of a question of which only these columns are asked."""
+    return await _reader().answered(statements.narrowed(file, name, columns), values)
+
+
+async def types(file: str, name: str) -> dict[str, str]:
+    """As `Reader.types`, of the same reader."""
+    return await _reader().types(file, name)
+
+
+def _reader() -> Reader:
+    return _chosen.get() or _of_this_process()

@@ -33,6 +33,17 @@ def blocks(file: str) -> dict[str, str]:
 @functools.cache
 def numbered(file: str, name: str) -> Numbered:
     """A block with `$1`, `$2` … in place of `:name`."""
+    return _numbered(blocks(file)[name])
+
+
+@functools.lru_cache(maxsize=1_000)
+def narrowed(file: str, name: str, columns: str) -> Numbered:
+    """The same, of a question of which only these columns are asked."""
+    text = blocks("answers")["narrowed"].replace("{columns}", columns)
+    return _numbered(text.replace("{question}", blocks(file)[name].rstrip(";")))
+
+
+def _numbered(text: str) -> Numbered:
     names: list[str] = []
 
     def number(match: re.Match[str]) -> str:
@@ -40,4 +51,4 @@ def numbered(file: str, name: str) -> Numbered:
             names.append(match[1])
         return f"${names.index(match[1]) + 1}"
 
-    return Numbered(_VALUE.sub(number, blocks(file)[name]), tuple(names))
+    return Numbered(_VALUE.sub(number, text), tuple(names))

@@ -251,7 +251,7 @@ def test_the_audit_trail_tells_what_was_recorded(
         "correlationId": "c1",
         "causationId": None,
         "occurredAt": "2024-02-29T23:00:00.123456Z",
-        "recordedAt": "2024-03-01T00:00:01.000000Z",
+        "recordedAt": "2024-03-01T00:00:01Z",
     }
 
 
@@ -303,7 +303,6 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
         ("{ itemStats(filter: SOME) { totalCount } }", "SOME"),
         ("{ nothing }", "Cannot query field"),
         ("{ streak { current }", "Syntax Error"),
-        ("{a" * 5_000, "nested too deeply"),
         ("query A { streak { current } } query B { streak { current } }", "operation name"),
     ],
 )

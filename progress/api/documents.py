@@ -1,55 +1,122 @@
-"""Documents of GraphQL, read once each: parsed, and validated against the schema."""
+"""Documents of GraphQL, read once each: limited, parsed, validated, planned; kept by their text.
 
-import functools
-from collections.abc import Sequence
+What was refused is kept as well, as the errors that are answered, so that a bomb costs once.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
+import orjson
 from graphql import (
     DocumentNode,
     GraphQLError,
-    GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
     OperationType,
-    get_operation_ast,
     parse,
     specified_rules,
     validate,
 )
 
-from progress.api.schema import SCHEMA
+from progress.api import faults, limits
+from progress.api.plans import Operation
+from progress.api.selections import GRAPHQL
+from progress.errors import Refused
 
-GRAPHQL: GraphQLSchema = SCHEMA._schema  # noqa: SLF001 - Strawberry's own execute() reads a document each time
+_LARGEST = 24 << 20  # bytes of all documents that are kept, and of all refusals a quarter of it
+_TOKEN = 1_500  # bytes that a token becomes in a tree with its plan, roughly
+_ERRORS = 20  # told of one document
+_SHORT = 4_096  # characters of a text that is its own key
+
+
+Kinds = Mapping[str | None, OperationType]
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A document that may be executed, unless it has faults."""
+    """A document that may be executed, unless it has errors."""
 
     tree: DocumentNode | None
-    faults: Sequence[GraphQLError] = ()
+    operations: tuple[Operation, ...]
+    errors: list[dict[str, Any]]
+    size: int  # in bytes
+    kinds: Kinds = {}  # by operation, also of one that has errors
+
+    def operation(self, name: str | None) -> Operation | None:
+        """The operation of that name, the only one where none is given; None if there is none."""
+        if name is None:
+            return self.operations[0] if len(self.operations) == 1 else None
+        return next((each for each in self.operations if each.name == name), None)
+
+    def kind(self, operation_name: str | None) -> OperationType | None:
+        """What the operation is, be it good or not; None where there is none."""
+        if operation_name is None and len(self.kinds) == 1:
+            return next(iter(self.kinds.values()))
+        return self.kinds.get(operation_name)
 
     def is_query(self, operation_name: str | None) -> bool:
         """Whether it only reads; true also for what is not understood: the answer will say."""
-        operation = self.tree and get_operation_ast(self.tree, operation_name)
-        return not operation or operation.operation is OperationType.QUERY
-
-    def kind(self, operation_name: str | None) -> OperationType | None:
-        """What the operation is; None where there is none that could be executed."""
-        operation = None
-        if self.tree and not self.faults:
-            operation = get_operation_ast(self.tree, operation_name)
-        return operation.operation if operation else None
+        return self.kind(operation_name) in (None, OperationType.QUERY)
 
 
-@functools.lru_cache(maxsize=1_000)
+class Shelf:
+    """The documents that were read last, up to a size."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._documents: OrderedDict[object, Document] = OrderedDict()
+        self._size = 0
+
+    def found(self, key: object) -> Document | None:
+        """The document, if it is kept; it stays for longer now."""
+        document = self._documents.get(key)
+        if document is not None:
+            self._documents.move_to_end(key)
+        return document
+
+    def keep(self, key: object, document: Document) -> None:
+        """Keep it, and let go of those that were not asked for since long."""
+        self._documents[key] = document
+        self._size += document.size
+        while self._size > self._largest:
+            self._size -= self._documents.popitem(last=False)[1].size
+
+
+_good, _refused = Shelf(_LARGEST), Shelf(_LARGEST // 4)
+
+
 def read(text: str, *, introspection: bool) -> Document:
     """The document of that text."""
-    rules = specified_rules
-    if not introspection:
-        rules = (*rules, NoSchemaIntrospectionCustomRule)
+    key = (text if len(text) < _SHORT else hashlib.sha256(text.encode()).digest(), introspection)
+    found = _good.found(key) or _refused.found(key)
+    if found is None:
+        found = _read(text, introspection=introspection)
+        (_refused if found.errors else _good).keep(key, found)
+    return found
+
+
+def _read(text: str, *, introspection: bool) -> Document:
     try:
+        tokens = limits.check_text(text)
         tree = parse(text)
+        limits.check_tree(tree, introspection=introspection)
     except GraphQLError as fault:
-        return Document(None, (fault,))
-    except RecursionError:
-        return Document(None, (GraphQLError("Syntax Error: the document is nested too deeply."),))
-    return Document(tree, validate(GRAPHQL, tree, rules))
+        return _refusal([fault], text)
+    except Refused as fault:
+        return _refusal([GraphQLError(str(fault), original_error=fault)], text)
+    found = [n for n in tree.definitions if isinstance(n, OperationDefinitionNode)]
+    kinds = {(each.name.value if each.name else None): each.operation for each in found}
+    rules = (*specified_rules, *(() if introspection else (NoSchemaIntrospectionCustomRule,)))
+    if wrong := validate(GRAPHQL, tree, rules, max_errors=_ERRORS):
+        return _refusal(wrong, text, kinds)
+    operations = tuple(Operation(each, tree) for each in found)
+    size = min(len(text), _SHORT) + tokens * _TOKEN
+    return Document(tree, operations, [], size, kinds)
+
+
+def _refusal(found: Sequence[GraphQLError], text: str, kinds: Kinds | None = None) -> Document:
+    errors = [faults.refused(each) for each in found]
+    size = min(len(text), _SHORT) + len(orjson.dumps(errors)) * 2 + 2_000
+    return Document(None, (), errors, size, kinds or {})

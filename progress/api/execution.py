@@ -1,24 +1,33 @@
-"""From a GraphQL request to its answer: the data as JSON, and the errors in the API's codes."""
+"""From a GraphQL request to its answer: the data as JSON, and the errors in the API's codes.
 
+Each root field of a query is answered by itself, compiled or by the executor, and the parts are
+joined. Whatever is unusual about the request, or goes wrong in a part: the executor answers the
+whole of it, so that what is said of an error is always the executor's.
+"""
+
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import orjson
-from graphql import ExecutionResult, GraphQLError, OperationType, execute
+from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType, execute
 
-from progress.api import documents, faults
+from progress.api import documents, faults, limits
 from progress.api.context import Context
-from progress.errors import Forbidden
+from progress.api.plans import Operation, Root
+from progress.api.selections import GRAPHQL, Unusual
+from progress.errors import Forbidden, TooComplex
+
+Values = dict[str, Any]
 
 
 class Asked(msgspec.Struct, frozen=True, rename="camel"):
     """A GraphQL request."""
 
     query: str
-    variables: dict[str, Any] | None = None
+    variables: Values | None = None
     operation_name: str | None = None
-    extensions: dict[str, Any] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -33,6 +42,13 @@ class Answer(msgspec.Struct, frozen=True):
     executed: bool = True
 
 
+class Part(msgspec.Struct, frozen=True):
+    """A root field that is to be answered by itself."""
+
+    root: Root
+    arguments: Values
+
+
 def is_query(asked: Asked, *, introspection: bool) -> bool:
     """Whether it only reads; true also for what is not understood, which the answer will say."""
     document = documents.read(asked.query, introspection=introspection)
@@ -45,23 +61,81 @@ async def answered(asked: Asked, context: Context, *, introspection: bool, trace
     `trace` is a W3C traceparent.
     """
     document = documents.read(asked.query, introspection=introspection)
-    if document.tree is None or document.faults:
-        return _refusal(document.faults)
+    if document.tree is None:
+        return Answer(None, document.errors, executed=False)
+    operation = document.operation(asked.operation_name)
     if (
         context.changes is None
-        and document.kind(asked.operation_name) is OperationType.SUBSCRIPTION
+        and operation is not None
+        and operation.kind is OperationType.SUBSCRIPTION
     ):
         return _refusal([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
+    try:
+        parts = _parts(operation, asked.variables)
+    except TooComplex as fault:
+        return _refusal([GraphQLError(str(fault), original_error=fault)])
+    if parts:
+        data = await _joined(parts, asked, context)
+        if data is not None:
+            return Answer(data)
+    return told(await _executed(document.tree, asked, context), trace)
+
+
+def _parts(operation: Operation | None, given: Values | None) -> list[Part]:
+    """The parts of a query; none where it is no query, or is unusual. TooComplex for too much."""
+    if operation is None or operation.kind is not OperationType.QUERY:
+        return []
+    try:
+        variables = operation.variables(given)
+        asked = [(each, each.arguments(variables)) for each in operation.roots(variables)]
+    except Unusual:
+        return []
+    limits.check_complexity(sum(root.complexity(arguments) for root, arguments in asked))
+    parts = [Part(root, arguments) for root, arguments in asked if arguments is not None]
+    return parts if len(parts) == len(asked) else []
+
+
+async def _joined(parts: Sequence[Part], asked: Asked, context: Context) -> bytes | None:
+    """The data of all parts; None where one of them has none."""
+    found: Sequence[bytes | BaseException]
+    if len(parts) == 1 and parts[0].root.compiled is None:
+        return None
+    found = await asyncio.gather(
+        *(_answered(part, asked, context) for part in parts), return_exceptions=True
+    )
+    entries = [
+        part.root.opening + data
+        for part, data in zip(parts, found, strict=True)
+        if isinstance(data, bytes)
+    ]
+    return b"{" + b",".join(entries) + b"}" if len(entries) == len(parts) else None
+
+
+async def _answered(part: Part, asked: Asked, context: Context) -> bytes:
+    root = part.root
+    if root.compiled is None:
+        return await _alone(root, asked, context)
+    learner = context.learner(part.arguments.get("userId"))
+    return await root.compiled.answered(learner, part.arguments, context.at)
+
+
+async def _alone(root: Root, asked: Asked, context: Context) -> bytes:
+    """The part as the executor answers it; Unusual where there are errors."""
+    result = await _executed(root.tree, asked, context)
+    if result.errors or result.data is None:
+        raise Unusual
+    return orjson.dumps(result.data[root.field.key])
+
+
+async def _executed(tree: DocumentNode, asked: Asked, context: Context) -> ExecutionResult:
     result = execute(
-        documents.GRAPHQL,
-        document.tree,
+        GRAPHQL,
+        tree,
         context_value=context,
         variable_values=asked.variables,
         operation_name=asked.operation_name,
     )
-    if not isinstance(result, ExecutionResult):
-        result = await result
-    return told(result, trace)
+    return result if isinstance(result, ExecutionResult) else await result
 
 
 def told(result: ExecutionResult, trace: str) -> Answer:

@@ -113,7 +113,7 @@ class QueryApi:
         kind = document.kind(asked.operation_name)
         if kind is OperationType.MUTATION and request.scope["method"] != "POST":
             return responses.error(405, "expected POST: it is a mutation", given, lines=_POST)
-        if sha256 is not None and not document.faults:
+        if sha256 is not None and not document.errors:
             await self._persisted.keep(sha256, asked.query)
         context = Context(caller, datetime.now(UTC), self._changes)
         if document.tree and kind is OperationType.SUBSCRIPTION:

@@ -15,10 +15,11 @@ from graphql import DocumentNode, ExecutionResult, Executor, create_source_event
 from graphql.execution import execute_subscription_event
 from starlette.responses import Response
 
-from progress.api import documents, eventstream, execution, responses
+from progress.api import eventstream, execution, responses
 from progress.api.context import Context
 from progress.api.eventstream import EventStream
 from progress.api.execution import Asked
+from progress.api.selections import GRAPHQL
 from progress.changes import Watch
 from progress.errors import RateLimited, Unavailable
 
@@ -51,7 +52,7 @@ class Streams:
         RateLimited, Unavailable where a stream cannot be opened.
         """
         executor = Executor.build(
-            documents.GRAPHQL,
+            GRAPHQL,
             tree,
             context_value=context,
             raw_variable_values=asked.variables,

@@ -38,7 +38,8 @@ def _moment(text: object) -> datetime:
 
 
 def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Microseconds where there are any, as orjson writes them."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 SCALARS: dict[object, ScalarDefinition] = {

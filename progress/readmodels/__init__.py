@@ -58,7 +58,7 @@ async def get_stats_range(
     """
     found = await reading.rows(
         "models/daily_stats",
-        "range",
+        "range" if zero_fill else "days",
         user_id=user_id,
         first_day=start_date,
         last_day=end_date,

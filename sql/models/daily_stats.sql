@@ -96,6 +96,25 @@ WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
 -- forget --
 DELETE FROM daily_stats WHERE user_id = ANY (learners);
 
+-- days --
+-- The days of a range that are there, both ends inclusive.
+SELECT
+    day                                                AS date,
+    sessions_completed,
+    study_seconds,
+    CAST(floor(study_seconds / 60.0) AS bigint)        AS study_time_minutes,
+    answers,
+    correct_answers,
+    CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
+    CAST(response_ms AS double precision) / nullif(answers, 0)     AS average_response_ms,
+    items_learned,
+    items_reviewed,
+    new_mastery_count,
+    CAST(scores AS double precision) / nullif(sessions_completed, 0) AS average_score
+FROM daily_stats
+WHERE user_id = :user_id AND day BETWEEN :first_day AND :last_day
+ORDER BY day;
+
 -- range --
 -- The days of a range, both ends inclusive; with zero_fill every day, of a learner who is known.
 SELECT

@@ -1,0 +1,93 @@
+"""Connections of asyncpg, each lent to one question at a time.
+
+asyncpg's own pool costs a question as much time in Python as the question itself does.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+_IDLE = 300.0  # seconds after which a connection that nobody needed is ended
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+class Pool:
+    """At most so many connections, made when they are needed."""
+
+    def __init__(self, connect: Connect, most: int) -> None:
+        self._connect = connect
+        self._left = most
+        self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
+        self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
+
+    async def taken(self, *, seconds: float) -> asyncpg.Connection:
+        """A connection, to be given back; TimeoutError if none becomes free."""
+        while self._idle:
+            connection = self._idle.pop()[0]
+            if not connection.is_closed():
+                return connection
+            self._left += 1
+        if self._left > 0:
+            return await self._made()
+        async with asyncio.timeout(seconds):
+            return await self._handed() or await self._made()
+
+    def give(self, connection: asyncpg.Connection) -> None:
+        """Take one back that is as it was."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        now = time.monotonic()
+        self._idle.append((connection, now))
+        while self._idle[0][1] < now - _IDLE:
+            self._idle.popleft()[0].terminate()
+            self._left += 1
+
+    def end(self, connection: asyncpg.Connection) -> None:
+        """Take one back that is broken, or in the middle of something."""
+        connection.terminate()
+        self._vacate()
+
+    def close(self) -> None:
+        """End those that are not lent."""
+        while self._idle:
+            self.end(self._idle.pop()[0])
+
+    async def _made(self) -> asyncpg.Connection:
+        self._left -= 1
+        try:
+            return await self._connect()
+        except BaseException:
+            self._vacate()
+            raise
+
+    async def _handed(self) -> asyncpg.Connection | None:
+        """The next that is given back; None where one may be made instead."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._pass_on(waiter.result())
+            raise
+
+    def _pass_on(self, connection: asyncpg.Connection | None) -> None:
+        if connection is None:
+            self._vacate()
+        else:
+            self.give(connection)
+
+    def _vacate(self) -> None:
+        self._left += 1
+        while self._waiting and self._left > 0:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
