@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+import msgspec
 from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +19,7 @@ from progress.api.persisted import Documents
 from progress.api.requests import Headers
 from progress.api.streams import Limits, Streams
 from progress.auth import Caller
+from progress.cache import Cache
 from progress.changes import Changes, Pace
 from progress.errors import Refused, Unavailable
 from progress.settings import Settings
@@ -39,7 +41,8 @@ class QueryApi:
         """SettingsError where tokens could not be trusted, or an origin is none."""
         self._tokens = auth.Tokens(auth.issuer(settings))
         self._origins = Origins(settings.cors_origins)
-        self._persisted = Documents()
+        self._cache = Cache(settings.redis_url, per_minute=settings.rate_limit_per_minute)
+        self._persisted = Documents(self._cache)
         self._streams = Streams(limits)
         self._changes = Changes(subscriptions.sources(), settings.redis_url, pace)
         self._page = Page(settings.auth_sign_in_url)
@@ -126,7 +129,8 @@ class QueryApi:
         caller = await self._tokens.caller(given.get(b"authorization", b"").decode("latin-1"))
         asked, sha256 = await requests.read(request, given)
         if sha256 is not None and not asked.query:
-            asked = await self._persisted.found(asked, sha256)
+            text = await self._persisted.found(sha256)
+            asked = msgspec.structs.replace(asked, query=text)
         return caller, asked, sha256
 
 

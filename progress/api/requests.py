@@ -62,16 +62,21 @@ async def read(request: Request, given: Headers) -> tuple[Asked, str | None]:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:
         raise BadInput(f"expected a GraphQL request in JSON: {fault}") from None
     named = sent.extensions and sent.extensions.persisted_query
-    sha256 = named.sha256_hash if named else None
-    if sha256 is None and sent.query is None:
+    if named is None and sent.query is None:
         raise BadInput("expected a GraphQL request: its query is missing")
     text = sent.query or ""
-    if sha256 is not None and text and _sha256(text) != sha256:
+    if named and text and sha256(text) != named.sha256_hash:
         raise BadInput("persistedQuery: the query has another sha256Hash than the one sent with it")
-    return Asked(text, sent.variables, sent.operation_name), sha256
+    return Asked(text, sent.variables, sent.operation_name), named.sha256_hash if named else None
 
 
-def _sha256(text: str) -> str:
+def is_sha256(text: str) -> bool:
+    """Whether it is written as one: a key that is none would be kept for nothing."""
+    return len(text) == 64 and text.isascii() and not text.strip(_HEX.decode())
+
+
+def sha256(text: str) -> str:
+    """The hash of a document, as clients write it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
