@@ -21,13 +21,13 @@ from graphql import (
     validate,
 )
 
-from progress.api import faults, limits
+from progress.api import faults, limits, plans
 from progress.api.plans import Operation
 from progress.api.selections import GRAPHQL
 from progress.errors import Refused
 
 _LARGEST = 24 << 20  # bytes of all documents that are kept, and of all refusals a quarter of it
-_TOKEN = 1_500  # bytes that a token becomes in a tree with its plan, roughly
+_TOKEN = 1_000  # bytes that a token becomes in a tree with its plan, roughly
 _ERRORS = 20  # told of one document
 _SHORT = 4_096  # characters of a text that is its own key
 
@@ -111,8 +111,9 @@ def _read(text: str, *, introspection: bool) -> Document:
     rules = (*specified_rules, *(() if introspection else (NoSchemaIntrospectionCustomRule,)))
     if wrong := validate(GRAPHQL, tree, rules, max_errors=_ERRORS):
         return _refusal(wrong, text, kinds)
-    operations = tuple(Operation(each, tree) for each in found)
-    size = min(len(text), _SHORT) + tokens * _TOKEN
+    switches = plans.switches(tree)
+    operations = tuple(Operation(each, tree, switches) for each in found)
+    size = 2 * len(text) + tokens * _TOKEN
     return Document(tree, operations, [], size, kinds)
 
 

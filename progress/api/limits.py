@@ -72,12 +72,7 @@ def check_tree(tree: DocumentNode, *, introspection: bool) -> None:
     BadInput where a fragment contains itself. Introspection that is on is counted apart.
     """
     counter = _Counter(tree, apart=_INTROSPECTED if introspection else ())
-    selections = [
-        each.selection_set
-        for each in tree.definitions
-        if isinstance(each, (OperationDefinitionNode, FragmentDefinitionNode))
-    ]
-    for each in selections:
+    for each in _selections(tree, ordinary=introspection):
         found = counter.measured(each)
         _check("depth", found.depth, _DEPTH)
         _check("aliases", found.aliases, _ALIASES)
@@ -85,8 +80,18 @@ def check_tree(tree: DocumentNode, *, introspection: bool) -> None:
     _check("depth of the introspection", counter.introspection.depth, _INTROSPECTION_DEPTH)
     _check("complexity of the introspection", counter.introspection.fields, _INTROSPECTION)
     merged = _Merged(counter.fragments)
-    for each in selections:
+    for each in _selections(tree):
         merged.walk([each])
+
+
+def _selections(tree: DocumentNode, *, ordinary: bool = False) -> Iterator[SelectionSetNode]:
+    """Those of the operations and fragments, with `ordinary` without fragments of introspection."""
+    for each in tree.definitions:
+        if isinstance(each, OperationDefinitionNode):
+            yield each.selection_set
+        elif isinstance(each, FragmentDefinitionNode):
+            if not (ordinary and each.type_condition.name.value.startswith("__")):
+                yield each.selection_set
 
 
 def weight(root: Field) -> tuple[int, int]:

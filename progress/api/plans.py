@@ -125,7 +125,9 @@ def _filled(name: str, argument: GraphQLArgument, value: VariableNode) -> Filled
 class Operation:
     """One of a document's operations."""
 
-    def __init__(self, definition: OperationDefinitionNode, tree: DocumentNode) -> None:
+    def __init__(
+        self, definition: OperationDefinitionNode, tree: DocumentNode, switches: set[str]
+    ) -> None:
         self.definition = definition
         self.kind = definition.operation
         self.name = definition.name.value if definition.name else None
@@ -133,7 +135,7 @@ class Operation:
         self._fragments = {each.name.value: each for each in fragments}
         self._variables = [_variable(each) for each in definition.variable_definitions or ()]
         names = {each.name for each in self._variables}
-        self._switches = sorted(names & set(_switches(tree)))
+        self._switches = sorted(names & switches)
         self._variants: dict[tuple[Any, ...], tuple[Root, ...]] = {}
 
     def variables(self, given: Values | None) -> dict[str, Any]:
@@ -187,14 +189,14 @@ def _variable(node: VariableDefinitionNode) -> Variable:
     )
 
 
-def _switches(tree: DocumentNode) -> list[str]:
+def switches(tree: DocumentNode) -> set[str]:
     """The variables of @skip and @include."""
-    found: list[str] = []
+    found: set[str] = set()
 
     class Finder(Visitor):
         def enter_directive(self, node: Any, *_: Any) -> None:
             values = [argument.value for argument in node.arguments or ()]
-            found.extend(each.name.value for each in values if isinstance(each, VariableNode))
+            found.update(each.name.value for each in values if isinstance(each, VariableNode))
 
     visit(tree, Finder())
     return found
