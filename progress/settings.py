@@ -7,7 +7,7 @@ start and is named, so that a misspelt setting is never silently ignored.
 import functools
 import os
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_jwks_url: str | None = None
     auth_sign_in_url: str | None = None
     cors_origins: str = ""
-    rate_limit_per_minute: int = 100
+    rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 100
     graphql_introspection: bool | None = None
     environment: Environment = "production"
     otel_exporter_otlp_endpoint: str | None = None
@@ -47,7 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 _EXPECTED = {
     "environment": ", ".join(get_args(Environment)),
     "graphql_introspection": "true or false",
-}  # of what is neither text nor a number
+    "rate_limit_per_minute": "a positive integer",
+}  # of what is neither text nor any number
 
 _SCHEMES = {
     "redis_url": ("redis://", "rediss://", "unix://"),

@@ -133,9 +133,10 @@ def test_a_connection_that_broke_in_the_pool_is_no_answers_fault(
         ({"AUTH_AUDIENCE": ""}, "AUTH_AUDIENCE is missing"),
         ({"ENVIRONMENT": "production"}, "is for development, and this is deployed"),
         ({"AUTH_ISUER": "x"}, "unknown setting AUTH_ISUER"),
+        ({"CORS_ORIGINS": "https://a.example/"}, "CORS_ORIGINS: expected origins such as"),
     ],
 )
-def test_it_does_not_start_where_tokens_cannot_be_trusted(
+def test_it_does_not_start_where_it_could_not_be_trusted(
     tmp_path: Path, told: dict[str, str], says: str
 ) -> None:
     good: dict[str, Any] = {

@@ -58,6 +58,8 @@ def test_what_is_not_ours_is_left_alone() -> None:
     ("name", "value"),
     [
         ("RATE_LIMIT_PER_MINUTE", "many"),
+        ("RATE_LIMIT_PER_MINUTE", "0"),
+        ("RATE_LIMIT_PER_MINUTE", "-1"),
         ("ENVIRONMENT", "produktion"),
         ("GRAPHQL_INTROSPECTION", "perhaps"),
         ("CLOUD_RUN_TASK_COUNT", "1.5"),
