@@ -64,7 +64,7 @@ def call_workers(connection: Connection) -> int:
 def _tell(connection: Connection) -> None:
     known_at = time.monotonic()
     found = connection.run(statements.blocks("models/versions")["batch"])
-    notices.tell_batch([version for (version,) in found], known_at=known_at)
+    notices.tell_batch(found[0][0], known_at=known_at)
 
 
 def fold(connection: Connection, shards: list[int]) -> int | None:

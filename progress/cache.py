@@ -1,89 +1,262 @@
-"""Answers kept in Redis, each with the versions of what it was made from."""
+"""Answers kept in Redis: an instance's cache, with its rate limit and its persisted queries.
 
-# ruff: noqa: ARG002
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import date, datetime
-from typing import Any
+Never an answer older than the projection. An entry's label names the versions that its data were
+made from, each seen before the data, so that the data may only be newer than their label says.
+It counts where those are the copies' in Redis (`progress.copies`) or, where there is no copy,
+the database's of now. A fold that has committed has changed the latter and then tells Redis, where
+a copy never goes back: so an entry that holds is as new as the last fold that was told of. One that
+was not (its process died, Redis was away) is hidden for as long as a copy lives: five seconds.
+What is remembered in the process labels new entries, where it may be old; it decides none.
+
+Who shares the computation of another has seen nothing newer than its label; one that began more
+than a second ago is shared no more.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Literal
 
 import msgspec
 
-Compute = Callable[[], Awaitable["Computed"]]
+from progress import copies, entries, labels, models
+from progress.entries import Question, question
+from progress.errors import CacheAway, Unavailable
+from progress.flights import Flights
+from progress.labels import Label, Seen
+from progress.ratelimit import Limit
+from progress.resp import Command, Reply
+from progress.versions import Learner, Versions
+from progress.wire import Client
 
+__all__ = ["Cache", "Computed", "Looked", "ProjectedTo", "Question", "question"]
 
-class Question(msgspec.Struct, frozen=True):
-    """A root field of a query, about a learner: its key in the cache."""
+_JOINED = 1.0  # seconds that a computation may have been under way to be joined
+_PATIENCE = 0.05  # seconds that a request waits to hear anew how far the projections have come
+_PERSISTED = 24 * 3600
+_REMEMBERED = 10_000  # learners, with their days
 
-    name: str
-    user_id: str
-    params: str  # a hash of the arguments and of the selection
-    last_day: date | None = None  # that the answer looks at; None: the present
+Result = Literal["hit", "miss", "error", "off"]
 
 
 class Computed(msgspec.Struct, frozen=True):
-    """An answer; if it `tells`, with the learner's version that its statement saw."""
+    """An answer; if it `tells`, with what its own statement saw of the learner."""
 
     data: bytes
-    learner: int | None = None
-    day_ends: datetime | None = None
+    learner: int | None = None  # the version
+    day_ends: datetime | None = None  # where the question depends on the clock
+
+
+Compute = Callable[[], Awaitable[Computed]]
 
 
 class Looked(msgspec.Struct):
     """What the cache held for a request: of each question its answer, None where there is none."""
 
     found: list[bytes | None]
-    fresh: bool = False
+    seen: Seen
+    fresh: bool
+    result: Result = "off"  # hit: all was found
 
 
 class ProjectedTo(msgspec.Struct, frozen=True):
-    """All events up to this position are in the read models; recorded at that time."""
+    """All events up to a position are in the read models; when that one was recorded."""
 
     position: str  # 64 bits, as text
     time: datetime | None
 
 
-def question(
-    name: str, user_id: str, arguments: Mapping[str, Any], selection: str
-) -> Question | None:
-    """The question that a root field with those (coerced) arguments asks; None: it is not kept.
-
-    `selection` is the field's selection with its response keys, written the same way each time.
-    """
-    said = msgspec.json.encode([name, sorted(arguments.items()), selection])
-    return Question(name, user_id, hashlib.blake2b(said, digest_size=16).hexdigest())
-
-
 class Cache:
-    """The cache of an instance, its rate limit, and what the instance knows of the projections."""
+    """Of one instance; the database it asks through `progress.reading`."""
 
     def __init__(self, url: str | None, *, per_minute: int) -> None:
-        self._url, self._per_minute = url, per_minute
+        self._redis = Client(url) if url else None
+        self._limit = Limit(per_minute)
+        self._versions = Versions()
+        self._answers: Flights[tuple[Label | None, bytes]] = Flights(_JOINED)
+        self._days: dict[str, Learner] = {}
+        self._schema = copies.of_schema(models.schema_name())
 
     async def ask(
-        self, caller: str, questions: Sequence[Question], *, fresh: bool = False
+        self, caller: str, questions: Sequence[Question], *, at: datetime, fresh: bool = False
     ) -> Looked:
         """Count the caller's request and look the questions up; RateLimited if it is one too many.
 
-        `fresh`: what is kept does not count, but what is computed is kept.
+        With `fresh` what is kept does not count, but what is computed is kept anew.
         """
-        return Looked([None] * len(questions), fresh)
+        users = list(dict.fromkeys(each.user_id for each in questions))
+        looked = Looked([None] * len(questions), Seen(at, dict.fromkeys(users)), fresh)
+        if self._redis is None:
+            self._limit.count(caller, at)
+            return looked
+        commands: list[Command] = [*self._limit.counting(caller, at)]
+        if questions:
+            keys = (self._schema, copies.BATCH, copies.CATALOGUE, *map(copies.of_learner, users))
+            commands.append(("MGET", *keys))
+        if not fresh:
+            commands += [entries.getting(entries.place(each, at)) for each in questions]
+        try:
+            count, _, *replies = await self._redis.run(*commands)
+        except CacheAway:
+            looked.result = "error"
+            self._limit.count(caller, at)
+            return looked
+        self._limit.check(count, caller, at)
+        if questions:
+            looked.result = "miss"
+            _note(replies[0], looked.seen)
+            await self._look(looked, questions, replies[1:])
+        return looked
 
     async def answer(
         self, looked: Looked, question: Question, compute: Compute, *, tells: bool = False
     ) -> bytes:
-        """The computed answer, kept for the next; of those who ask at once one computes.
+        """The answer, computed and kept; of those who ask at once one computes for all.
 
-        With `tells`, what is computed says which version of the learner it was made from.
+        With `tells`, what is computed says which version of the learner its statement saw.
         """
-        return (await compute()).data
+
+        async def computed() -> tuple[Label | None, bytes]:
+            return await self._computed(looked, question, compute, tells=tells)
+
+        passed = None
+        while not looked.fresh:
+            task = self._answers.under_way(question)
+            if task is None or task is passed:
+                break
+            label, data = await asyncio.shield(task)
+            if label is None or looked.seen.admits(label, question):
+                return data
+            passed = task
+        return (await asyncio.shield(self._answers.begun(question, computed)))[1]
 
     async def projected_to(self) -> ProjectedTo | None:
-        """How far the projections have come, at least; None if the database does not say."""
-        return None
+        """How far the projections have come, at least; None if the database does not say.
+
+        To be asked before the answers are: these may then only be newer.
+        """
+        last = self._versions.last
+        if last is None or not last.is_young:
+            reading = asyncio.create_task(self._versions.shared())
+            reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await asyncio.wait({reading}, timeout=_PATIENCE if last else None)
+            last = self._versions.last
+        return ProjectedTo(str(last.position), last.recorded_at) if last else None
 
     async def document(self, sha256: str) -> str | None:
-        """The persisted query with that hash."""
-        return None
+        """The persisted query with that hash, if Redis has it."""
+        try:
+            found = await self._redis.run(("GET", f"apq:{sha256}")) if self._redis else [None]
+        except CacheAway:
+            return None
+        return found[0].decode() if isinstance(found[0], bytes) else None
 
-    async def keep_document(self, sha256: str, text: str) -> None:
+    def keep_document(self, sha256: str, text: str) -> None:
         """Persist a query."""
+        if self._redis:
+            self._redis.send(("SET", f"apq:{sha256}", text, "EX", _PERSISTED))
+
+    async def close(self) -> None:
+        """End the connection to Redis."""
+        if self._redis:
+            await self._redis.close()
+
+    async def _look(
+        self, looked: Looked, questions: Sequence[Question], replies: Sequence[Reply]
+    ) -> None:
+        """Find among the replies the answers that count."""
+        kept = [
+            (number, questions[number], entry)
+            for number, reply in enumerate(replies)
+            if isinstance(reply, bytes) and (entry := labels.opened(reply))
+        ]
+        try:
+            for _, asked, _ in kept:
+                await self._complete(looked.seen, asked)
+        except Unavailable:
+            return
+        for number, asked, (label, data) in kept:
+            if looked.seen.holds(label, asked):
+                looked.found[number] = data
+        if None not in looked.found:
+            looked.result = "hit"
+
+    async def _complete(self, seen: Seen, asked: Question) -> None:
+        """Ask the database for those versions that the question depends on and Redis had not."""
+        if seen.lacks(asked.rule):
+            await self._share(seen)
+        if seen.learners[asked.user_id] is None:
+            seen.learners[asked.user_id] = (await self._learner(asked.user_id, seen.at)).version
+
+    async def _share(self, seen: Seen) -> None:
+        shared = await self._versions.shared()
+        seen.take(shared)
+        found = {
+            self._schema: shared.schema,
+            copies.BATCH: shared.batch,
+            copies.CATALOGUE: shared.catalogue,
+        }
+        self._copy(found, shared.known_at)
+
+    async def _learner(self, user_id: str, at: datetime) -> Learner:
+        learner = await self._versions.learner(user_id, at)
+        self._copy({copies.of_learner(user_id): learner.version}, learner.known_at)
+        self._days[user_id] = learner
+        if len(self._days) > _REMEMBERED:
+            del self._days[next(iter(self._days))]
+        return learner
+
+    def _copy(self, versions: dict[str, int], known_at: float) -> None:
+        """Let Redis know what the database has just said."""
+        if self._redis and time.monotonic() - known_at < 1:
+            ends = copies.end(known_at)
+            keys: Command = (*versions, ends, *versions.values())
+            self._redis.send(("EVAL", copies.KEEP, len(versions), *keys))
+
+    async def _computed(
+        self, looked: Looked, asked: Question, compute: Compute, *, tells: bool
+    ) -> tuple[Label | None, bytes]:
+        """The answer with its label, kept; without one where there is no cache to keep it in."""
+        if self._redis is None or looked.result == "error":
+            return None, (await compute()).data
+        seen, user = looked.seen, asked.user_id
+        if seen.lacks(asked.rule):
+            await self._share(seen)
+        learner, ends = seen.learners[user], None
+        if not tells and (learner is None or asked.rule.clock):
+            learner, ends = await self._today(seen, user)
+        began = time.monotonic()
+        computed = await compute()
+        if tells:
+            ends = computed.day_ends
+            if computed.learner != learner:
+                self._copy({copies.of_learner(user): computed.learner or 0}, began)
+            learner = computed.learner
+        label = seen.label(asked, learner or 0, ends)
+        self._keep(asked, seen.at, label, computed.data)
+        return label, computed.data
+
+    async def _today(self, seen: Seen, user_id: str) -> tuple[int, datetime]:
+        """The learner's version, no newer than what is computed next, and the end of their day."""
+        known = self._days.get(user_id)
+        is_known = known and known.is_of_the_day(seen.at)
+        if not known or not is_known or known.version != seen.learners[user_id]:
+            known = await self._learner(user_id, seen.at)
+        return known.version, known.day_ends
+
+    def _keep(self, asked: Question, at: datetime, label: Label, data: bytes) -> None:
+        left = None if label.ends is None else label.ends - at.timestamp()
+        command = entries.keeping(entries.place(asked, at), labels.sealed(label, data), left)
+        if self._redis and command:
+            self._redis.send(command)
+
+
+def _note(reply: Reply, seen: Seen) -> None:
+    """The copies that Redis had: of the schema, the batch, the catalogue, and each learner."""
+    if isinstance(reply, list) and len(reply) == 3 + len(seen.learners):
+        found = [
+            int(each) if isinstance(each, bytes) and each.isdigit() else None for each in reply
+        ]
+        seen.schema, seen.batch, seen.catalogue, *learners = found
+        seen.learners = dict(zip(seen.learners, learners, strict=True))

@@ -10,6 +10,7 @@ import time
 LIFE = 5.0  # seconds: how far behind an answer may be where a change was not told
 
 CATALOGUE = "version:catalogue"
+BATCH = "version:batch"  # of weekly, domain and level stats
 
 # KEYS: copies. ARGV: when they end, in ms of the wall clock; the version of each.
 # A server that stood still carries a command out late: so it says when, and not how long.
@@ -46,11 +47,6 @@ return left
 def of_learner(user_id: str) -> str:
     """The key of a learner's version."""
     return f"version:learner:{user_id}"
-
-
-def of_batch(shard: int) -> str:
-    """The key of the version of a shard's weekly, domain and level stats."""
-    return f"version:batch:{shard}"
 
 
 def of_schema(name: str) -> str:

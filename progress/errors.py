@@ -5,6 +5,7 @@ ProgressError
 ├── StackError               the local stack cannot start: the developer frees what is taken
 ├── ReviewLogError           the caller mends the file to import
 ├── Unavailable              the database is away: the caller tries again
+├── CacheAway                Redis is away: the caller goes on without it
 ├── Refused                  the query API refused: the caller mends the request
 │   ├── BadInput             an argument is none of those allowed
 │   │   └── TooLarge         the request is longer than it may be
@@ -43,6 +44,10 @@ class ReviewLogError(ProgressError):
 
 class Unavailable(ProgressError):
     """The database cannot be reached or had to give up; the same call may succeed later."""
+
+
+class CacheAway(ProgressError):
+    """Redis is away, or did not answer in time; nothing is lost but speed."""
 
 
 class Refused(ProgressError):

@@ -44,11 +44,9 @@ def tell(change: Change, catalogue: int | None = None) -> bool:
     return _send(commands)
 
 
-def tell_batch(versions: Sequence[int], *, known_at: float) -> bool:
-    """The versions of all shards' batch tables, in order; False if that was lost."""
-    keys = [copies.of_batch(shard) for shard in range(len(versions))]
-    ends = copies.end(known_at)
-    return _send([("EVAL", copies.KEEP, len(keys), *keys, ends, *versions)])
+def tell_batch(version: int, *, known_at: float) -> bool:
+    """The version of the batch's tables; False if that was lost."""
+    return _send([("EVAL", copies.KEEP, 1, copies.BATCH, copies.end(known_at), version)])
 
 
 def tell_swap(version: int, *, known_at: float) -> bool:

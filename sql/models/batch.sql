@@ -72,8 +72,7 @@ DECLARE
     catalogue_end   bigint;   -- up to here the whole log is folded, so the whole catalogue
     is_behind       boolean;
     how_many        int := 0;
-    changed         smallint[];  -- the shards of those learners
-    is_counted      boolean := false;
+    is_changed      boolean := false;
 BEGIN
     IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s) THEN
         RETURN NULL;
@@ -91,8 +90,8 @@ BEGIN
     WHERE b.shard = ANY (shards);
     IF is_behind OR catalogue_start < catalogue_end THEN
         PERFORM find_changes(shards, catalogue_start, catalogue_end);
-        SELECT count(*), array_agg(DISTINCT event_store.shard_of('learner-' || user_id)) INTO how_many, changed FROM batch_learners;
-        is_counted := EXISTS (SELECT FROM batch_items);
+        SELECT count(*) INTO how_many FROM batch_learners;
+        is_changed := how_many > 0 OR EXISTS (SELECT FROM batch_items);
         ANALYZE batch_learners;
         ANALYZE batch_items;
 {fold}
@@ -101,8 +100,7 @@ BEGIN
     -- What is folded after `reached` was read is in already, and is found again by the next run.
     UPDATE batch_checkpoints b
     SET position = (reached ->> b.shard::text)::bigint, catalogue_position = catalogue_end, updated_at = clock_timestamp(),
-        version = CASE WHEN b.shard = ANY (changed) THEN pg_current_xact_id()::text::bigint ELSE b.version END,
-        counts_version = CASE WHEN is_counted THEN pg_current_xact_id()::text::bigint ELSE b.counts_version END
+        version = CASE WHEN is_changed THEN pg_current_xact_id()::text::bigint ELSE b.version END
     WHERE b.shard = ANY (shards);
     RETURN how_many;
 END

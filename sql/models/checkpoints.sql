@@ -14,8 +14,7 @@ CREATE TABLE batch_checkpoints (
     position           bigint NOT NULL,    -- all of the shard's learners up to here are in the batch's tables
     catalogue_position bigint NOT NULL,    -- and all of the catalogue up to here
     updated_at         timestamptz,        -- of the run; null: none yet
-    version            bigint NOT NULL DEFAULT 0,  -- of the last run that changed learners of the shard
-    counts_version     bigint NOT NULL DEFAULT 0   -- of the last run of the shard that counted the catalogue anew
+    version            bigint NOT NULL DEFAULT 0   -- of the last run that changed anything
 ) WITH (fillfactor = 50);
 
 CREATE VIEW shards_behind AS

@@ -26,25 +26,21 @@ SELECT user_id, version FROM learner_versions WHERE user_id = ANY (CAST(:user_id
 SELECT CAST(sum(catalogue_version) AS bigint) FROM checkpoints;
 
 -- batch --
--- Of each shard, in order: its learners' part, and the denominators, which are everyone's.
-SELECT CAST(version + sum(counts_version) OVER () AS bigint) FROM batch_checkpoints ORDER BY shard;
-
--- swap --
-SELECT max(swap_version) FROM checkpoints;
+-- Of all shards' weekly, domain and level stats: the denominators are everyone's.
+SELECT CAST(sum(version) AS bigint) FROM batch_checkpoints;
 
 -- shared --
--- What all learners' answers have in common: the versions of the schema, of the catalogue, and of each shard's batch
--- tables; and the position that all shards are folded up to, with the moment at which that event was recorded.
+-- The versions that all learners have in common; and the position that all shards are folded up to, with the moment
+-- at which that event was recorded.
 WITH reached AS (
     SELECT coalesce(min(n.next_position) - 1, max(h.position), 0) AS position
     FROM (SELECT max(global_position) AS position FROM events) AS h
     LEFT JOIN shards_behind n ON TRUE
 )
-SELECT c.swap, c.catalogue, b.batch, r.position, e.created_at AS recorded_at
+SELECT c.schema, c.catalogue, b.batch, r.position, e.created_at AS recorded_at
 FROM reached r
-CROSS JOIN (SELECT max(swap_version) AS swap, CAST(sum(catalogue_version) AS bigint) AS catalogue FROM checkpoints) AS c
 CROSS JOIN (
-    SELECT array_agg(version ORDER BY shard) AS batch
-    FROM (SELECT shard, CAST(version + sum(counts_version) OVER () AS bigint) AS version FROM batch_checkpoints) AS counted
-) AS b
+    SELECT max(swap_version) AS schema, CAST(sum(catalogue_version) AS bigint) AS catalogue FROM checkpoints
+) AS c
+CROSS JOIN (SELECT CAST(sum(version) AS bigint) AS batch FROM batch_checkpoints) AS b
 LEFT JOIN events e ON e.global_position = r.position;

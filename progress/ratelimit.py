@@ -1,0 +1,47 @@
+"""How many requests a caller may make a minute: counted in Redis, or else in the instance."""
+
+from datetime import datetime
+
+from progress.errors import RateLimited
+from progress.resp import Command, Reply
+
+_MINUTE = 60
+
+
+class Limit:
+    """A number of requests in each minute of the clock."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._minute = 0  # that the instance counts in
+        self._counts: dict[str, int] = {}
+
+    def counting(self, caller: str, at: datetime) -> tuple[Command, Command]:
+        """The commands that count a request; `check` takes the reply to the first."""
+        key = f"rate:{caller}:{_minute(at)}"
+        return ("INCR", key), ("EXPIRE", key, 2 * _MINUTE)
+
+    def check(self, reply: Reply, caller: str, at: datetime) -> None:
+        """RateLimited if the request is one too many."""
+        if isinstance(reply, int):
+            self._check(reply, at)
+        else:
+            self.count(caller, at)
+
+    def count(self, caller: str, at: datetime) -> None:
+        """Count a request in the instance; RateLimited if it is one too many."""
+        if self._minute != _minute(at):
+            self._minute = _minute(at)
+            self._counts.clear()
+        self._counts[caller] = self._counts.get(caller, 0) + 1
+        self._check(self._counts[caller], at)
+
+    def _check(self, count: int, at: datetime) -> None:
+        if count > self._per_minute:
+            seconds = _MINUTE - int(at.timestamp()) % _MINUTE
+            why = f"expected at most {self._per_minute} requests a minute: wait {seconds} seconds"
+            raise RateLimited(why, seconds)
+
+
+def _minute(at: datetime) -> int:
+    return int(at.timestamp()) // _MINUTE

@@ -1,0 +1,72 @@
+"""The versions as the database has them; see `sql/models/versions.sql`."""
+
+import time
+from datetime import datetime
+
+import msgspec
+
+from progress import reading
+from progress.flights import Flights
+
+_YOUNG = 1.0  # seconds: a reading that is older is none
+
+
+class Learner(msgspec.Struct, frozen=True):
+    """A learner's version, and until when their local day is the present one."""
+
+    version: int
+    day_ends: datetime
+    at: datetime  # the moment on that day
+    known_at: float  # on the monotonic clock, before the database was asked
+
+    def is_of_the_day(self, at: datetime) -> bool:
+        """Whether that later moment lies on the same day."""
+        return self.at <= at < self.day_ends
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What all learners have in common, and how far the projections have come, at least."""
+
+    schema: int
+    catalogue: int
+    batch: int
+    position: int
+    recorded_at: datetime | None  # of the event at that position
+    known_at: float
+
+    @property
+    def is_young(self) -> bool:
+        return time.monotonic() - self.known_at < _YOUNG
+
+
+class Versions:
+    """Reads them for an instance: what is shared once a second at most."""
+
+    def __init__(self) -> None:
+        self.last: Shared | None = None
+        self._learners: Flights[Learner] = Flights(_YOUNG)
+        self._shared: Flights[Shared] = Flights(_YOUNG)
+
+    async def learner(self, user_id: str, at: datetime) -> Learner:
+        """The learner's, on the day that is theirs at that moment; Unavailable."""
+
+        async def read() -> Learner:
+            known_at = time.monotonic()
+            found = await reading.rows("models/versions", "learner", user_id=user_id, now=at)
+            return Learner(found[0]["learner"], found[0]["day_ends"], at, known_at)
+
+        learner = await self._learners.join(user_id, read)
+        return learner if learner.is_of_the_day(at) else await read()
+
+    async def shared(self) -> Shared:
+        """As the database had it within the last second; Unavailable."""
+        if self.last and self.last.is_young:
+            return self.last
+        self.last = await self._shared.join("", _shared)
+        return self.last
+
+
+async def _shared() -> Shared:
+    known_at = time.monotonic()
+    found = await reading.rows("models/versions", "shared")
+    return Shared(**found[0], known_at=known_at)

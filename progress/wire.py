@@ -1,0 +1,233 @@
+"""A Redis client for the query function: the commands of many requests share one connection.
+
+Nobody waits for a Redis that is away or hangs: a round trip has a deadline. One that misses it
+breaks the connection, and Redis is left alone for a second; then one attempt to connect is
+made in the background, and requests go on without it until that has succeeded.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from progress import resp
+from progress.errors import CacheAway, SettingsError
+from progress.resp import Command, ErrorReply, Reply
+
+_SECONDS = 0.02  # that a round trip may take, and that a first connection is waited for
+_LOOK = 0.005  # after which an overdue answer is looked for once more: this process may have slept
+_CONNECTING = 1.0  # seconds that connecting may take while nobody waits for it
+_PAUSE = 1.0  # seconds
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a Redis is; `path` is a Unix socket."""
+
+    host: str
+    port: int
+    path: str | None
+    is_encrypted: bool
+    greeting: tuple[Command, ...] = field(repr=False)  # it may hold a password
+
+
+def address(url: str) -> Address:
+    """`redis://user:password@host:port/db`, `rediss://` or `unix:///path?db=1`, read."""
+    parts = urlsplit(url)
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    is_unix = parts.scheme == "unix"
+    user = unquote(parts.username or query.get("username", ""))
+    password = unquote(parts.password or query.get("password", ""))
+    number = query.get("db") or ("" if is_unix else parts.path.strip("/"))
+    greeting: list[Command] = []
+    try:
+        port = parts.port
+    except ValueError:
+        raise SettingsError("REDIS_URL: the port is no number") from None
+    if password:
+        greeting.append(("AUTH", user, password) if user else ("AUTH", password))
+    if number and number != "0":
+        greeting.append(("SELECT", number))
+    return Address(
+        host=parts.hostname or "127.0.0.1",
+        port=port or 6379,
+        path=unquote(parts.path) if is_unix else None,
+        is_encrypted=parts.scheme == "rediss",
+        greeting=(*greeting, ("PING",)),
+    )
+
+
+class Client:
+    """A Redis, as the event loop that first asks it sees it."""
+
+    def __init__(self, url: str) -> None:
+        self._address = address(url)
+        self._wire: _Wire | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._is_trusted = True  # by those who wait for a connection
+        self._waited_until = 0.0
+        self._alone_until = 0.0
+
+    async def run(self, *commands: Command) -> list[Reply]:
+        """The replies to the commands, in order, in one round trip; CacheAway where there are none.
+
+        What a caller who has given up had sent is carried out all the same.
+        """
+        wire = self._wire
+        if wire is None or wire.is_lost:
+            wire = await self._reached()
+        try:
+            return await wire.ask(commands)
+        except CacheAway:
+            if wire is self._wire:
+                self._left_alone()
+            raise
+
+    def send(self, *commands: Command) -> None:
+        """The same for who does not wait: where there is no connection, nothing is sent."""
+        if self._wire and not self._wire.is_lost:
+            self._wire.send(commands)
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._connecting:
+            self._connecting.cancel()
+        if self._wire:
+            self._wire.end("it was closed")
+
+    async def _reached(self) -> "_Wire":
+        now = asyncio.get_running_loop().time()
+        if now < self._alone_until:
+            raise CacheAway("Redis is left alone for a while")
+        if self._connecting is None:
+            self._wire = None
+            self._waited_until = now + (_SECONDS if self._is_trusted else 0)
+            self._connecting = asyncio.create_task(self._connect())
+        if now < self._waited_until:
+            await asyncio.wait({self._connecting}, timeout=self._waited_until - now)
+        if self._wire is None or self._wire.is_lost:
+            raise CacheAway("there is no connection to Redis yet")
+        return self._wire
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(_CONNECTING):
+                wire = await self._opened()
+            try:
+                await self._greet(wire)
+                self._wire, self._is_trusted = wire, True
+            finally:
+                if wire is not self._wire:
+                    wire.end("it was not greeted")
+        except (OSError, CacheAway):
+            self._left_alone()
+        finally:
+            self._connecting = None
+
+    async def _greet(self, wire: "_Wire") -> None:
+        for reply in await wire.ask(self._address.greeting):
+            if isinstance(reply, ErrorReply):
+                raise CacheAway(f"Redis refuses: {reply.text}")
+
+    async def _opened(self) -> "_Wire":
+        loop, at = asyncio.get_running_loop(), self._address
+        if at.path is not None:
+            return (await loop.create_unix_connection(_Wire, at.path))[1]
+        context = ssl.create_default_context() if at.is_encrypted else None
+        return (await loop.create_connection(_Wire, at.host, at.port, ssl=context))[1]
+
+    def _left_alone(self) -> None:
+        self._wire, self._is_trusted = None, False
+        self._alone_until = asyncio.get_running_loop().time() + _PAUSE
+
+
+@dataclass
+class _Round:
+    """One request's commands, and what has been replied to them."""
+
+    count: int
+    deadline: float
+    done: asyncio.Future[list[Reply]] | None  # None where nobody waits
+    replies: list[Reply] = field(default_factory=list)
+
+
+class _Wire(asyncio.Protocol):
+    """One connection. Replies come in the order of the commands."""
+
+    def __init__(self) -> None:
+        self.is_lost = False
+        self._loop = asyncio.get_running_loop()
+        self._rounds: deque[_Round] = deque()
+        self._rest = b""
+        self._watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.end(f"the connection was closed: {exc}")
+
+    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        if self.is_lost:
+            raise CacheAway("the connection was closed")
+        done: asyncio.Future[list[Reply]] = self._loop.create_future()
+        self._write(commands, done)
+        return await done
+
+    def send(self, commands: Sequence[Command]) -> None:
+        self._write(commands, None)
+
+    def data_received(self, data: bytes) -> None:
+        data, at = self._rest + data, 0
+        try:
+            while at < len(data) and self._rounds:
+                reply, at = resp.read(data, at)
+                self._replied(reply)
+        except resp.Incomplete:
+            pass
+        except (ValueError, RecursionError) as fault:
+            self.end(f"it speaks another language: {fault}")
+        if at < len(data) and not self._rounds:
+            self.end("it speaks without being asked")
+        self._rest = data[at:]
+
+    def _write(self, commands: Sequence[Command], done: asyncio.Future[list[Reply]] | None) -> None:
+        deadline = self._loop.time() + _SECONDS
+        self._rounds.append(_Round(len(commands), deadline, done))
+        if self._watch is None:
+            self._watch = self._loop.call_at(deadline, self._look)
+        self._transport.write(resp.encoded(commands))
+
+    def end(self, why: str) -> None:
+        """Give the connection up; those who wait for a reply get none."""
+        self.is_lost = True
+        if self._watch:
+            self._watch.cancel()
+        self._transport.abort()
+        while self._rounds:
+            done = self._rounds.popleft().done
+            if done and not done.done():
+                done.set_exception(CacheAway(f"Redis does not answer: {why}"))
+
+    def _replied(self, reply: Reply) -> None:
+        asked = self._rounds[0]
+        asked.replies.append(reply)
+        if len(asked.replies) == asked.count:
+            self._rounds.popleft()
+            if asked.done and not asked.done.done():
+                asked.done.set_result(asked.replies)
+
+    def _look(self, overdue: _Round | None = None) -> None:
+        self._watch = None
+        if not self._rounds:
+            return
+        oldest = self._rounds[0]
+        if oldest is overdue:
+            self.end("it took too long")
+        elif oldest.deadline <= self._loop.time():
+            self._watch = self._loop.call_later(_LOOK, self._look, oldest)
+        else:
+            self._watch = self._loop.call_at(oldest.deadline, self._look)
