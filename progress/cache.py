@@ -13,6 +13,7 @@ than a second ago is shared no more.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -152,10 +153,11 @@ class Cache:
             return None
         return found[0].decode() if isinstance(found[0], bytes) else None
 
-    def keep_document(self, sha256: str, text: str) -> None:
-        """Persist a query."""
-        if self._redis:
-            self._redis.send(("SET", f"apq:{sha256}", text, "EX", _PERSISTED))
+    async def keep_document(self, sha256: str, text: str) -> None:
+        """Persist a query, where there is a Redis to do so."""
+        with contextlib.suppress(CacheAway):
+            if self._redis:
+                await self._redis.run(("SET", f"apq:{sha256}", text, "EX", _PERSISTED))
 
     async def close(self) -> None:
         """End the connection to Redis."""
