@@ -151,13 +151,23 @@ class Cache:
             found = await self._redis.run(("GET", f"apq:{sha256}")) if self._redis else [None]
         except CacheAway:
             return None
-        return found[0].decode() if isinstance(found[0], bytes) else None
+        return found[0].decode(errors="replace") if isinstance(found[0], bytes) else None
 
     async def keep_document(self, sha256: str, text: str) -> None:
         """Persist a query, where there is a Redis to do so."""
         with contextlib.suppress(CacheAway):
             if self._redis:
                 await self._redis.run(("SET", f"apq:{sha256}", text, "EX", _PERSISTED))
+
+    async def state(self) -> str:
+        """For people: whether Redis answers. Where it does not, answers cost more, no more."""
+        if self._redis is None:
+            return "off"
+        try:
+            await self._redis.run(("PING",))
+        except CacheAway:
+            return "away"
+        return "ok"
 
     async def close(self) -> None:
         """End the connection to Redis."""

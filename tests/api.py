@@ -95,6 +95,7 @@ class Api:
 
     def close(self) -> None:
         """End the connections and the loop."""
+        self._runner.run(self._api._cache.close())
         self._runner.run(self._reader.close())
         self._runner.close()
 

@@ -8,8 +8,11 @@ from urllib.parse import urlencode
 import api
 import msgspec
 import pytest
+import redis
 from api import Api, Body
 from starlette.responses import Response
+
+from progress.api import persisted
 
 NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 NOT_FOUND = {
@@ -106,3 +109,49 @@ def test_a_hash_is_asked_for_by_callers_only(aloof: Api) -> None:
     body = msgspec.json.encode({"extensions": named(sha256(QUERY))})
     headers = {"content-type": "application/json"}
     assert aloof.request("POST", "/graphql", body, headers).status_code == 401
+
+
+def test_what_one_instance_was_sent_all_know(valkey: str) -> None:
+    extensions = named(sha256(QUERY))
+    with (
+        api.served(NOWHERE, redis_url=valkey) as one,
+        api.served(NOWHERE, redis_url=valkey) as other,
+    ):
+        assert api.read(post(other, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
+        assert post(one, query=QUERY, extensions=extensions, **ASKED).status_code == 200
+        for _ in range(2):
+            assert api.read(get(other, extensions=extensions, **ASKED))["data"]
+
+
+@pytest.mark.parametrize("text", [b"{ streak { current } }", b"\xff", b""])
+def test_what_another_wrote_into_the_cache_is_not_executed(valkey: str, text: bytes) -> None:
+    with redis.Redis.from_url(valkey) as cache, api.served(NOWHERE, redis_url=valkey) as served:
+        cache.set(f"apq:{sha256('{ __typename }')}", text)
+        answer = api.read(post(served, extensions=named(sha256("{ __typename }"))))
+    assert answer == {"errors": [NOT_FOUND]}
+
+
+@pytest.mark.parametrize("sha", ["", "x", "../../etc/passwd", "a" * 65, "*", "\r\nFLUSHALL\r\n"])
+def test_a_hash_that_is_none_is_not_asked_for(valkey: str, sha: str) -> None:
+    with redis.Redis.from_url(valkey) as cache, api.served(NOWHERE, redis_url=valkey) as served:
+        cache.set(f"apq:{sha}", "{ __typename }")
+        assert api.read(post(served, extensions=named(sha)))["errors"] == [NOT_FOUND]
+
+
+def test_without_its_redis_an_instance_keeps_them_itself() -> None:
+    extensions = named(sha256(QUERY))
+    with api.served(NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
+        assert api.read(post(alone, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
+        assert post(alone, query=QUERY, extensions=extensions, **ASKED).status_code == 200
+        assert api.read(post(alone, extensions=extensions, **ASKED))["data"]
+
+
+def test_an_instance_keeps_no_more_than_it_has_room_for(
+    aloof: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persisted, "_LARGEST", 100)
+    texts = ["{ __typename } # " + str(number) * 30 for number in range(5)]
+    for text in [*texts, texts[-1]]:
+        assert post(aloof, query=text, extensions=named(sha256(text))).status_code == 200
+    found = ["data" in api.read(post(aloof, extensions=named(sha256(text)))) for text in texts]
+    assert found == [False, False, False, True, True]

@@ -85,7 +85,8 @@ def post(store: Store, connection: database.Connection, tmp_path: Path) -> Itera
         }
         with started(tmp_path, port, **told):
             readiness.wait(lambda: ports.is_listening(port), "the query function")
-            assert asked(port, "GET", "/ready") == (200, {"status": "ok"})
+            ready = {"status": "ok", "database": "ok", "cache": "off"}
+            assert asked(port, "GET", "/ready") == (200, ready)
             yield lambda query, user="ann", **more: asked(
                 port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
             )

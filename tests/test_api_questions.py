@@ -343,7 +343,6 @@ def test_a_database_that_is_away_is_said_to_be() -> None:
         code, message = served.error("{ streak { current } }")
         assert code == "UNAVAILABLE"
         assert "secret" not in message
-        assert served.request("GET", "/ready").status_code == 503
         assert served.request("GET", "/health").status_code == 200
 
 

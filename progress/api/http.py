@@ -8,7 +8,7 @@ from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress import auth, reading
+from progress import auth, logs, reading
 from progress.api import documents, eventstream, execution, requests, responses, subscriptions
 from progress.api.context import Context
 from progress.api.execution import Asked
@@ -61,9 +61,21 @@ class QueryApi:
             case "/health":
                 return responses.json({"status": "ok"})
             case "/ready":
-                return await _ready()
+                return await self._ready()
         nothing = {"error": "there is nothing here: ask /graphql"}
         return self._page.answer(request) or responses.json(nothing, 404)
+
+    async def _ready(self) -> Response:
+        """Whether the instance can answer; without the cache it can."""
+        try:
+            found = await reading.rows("models/checkpoints", "ready")
+            database = "ok" if found[0]["ready"] else "its read models are not there yet"
+        except Unavailable:
+            database = "away"
+        is_ready = database == "ok"
+        told = {"status": "ok" if is_ready else "unavailable", "database": database}
+        cache = await self._cache.state()
+        return responses.json({**told, "cache": cache}, 200 if is_ready else 503)
 
     async def _shared(self, request: Request, answer: _Answering) -> Response:
         """A response that pages of other origins may read too."""
@@ -80,8 +92,11 @@ class QueryApi:
         with Unforeseen(trace) as unforeseen:
             try:
                 return await answer(request, given, trace)
-            except (Refused, Unavailable) as fault:
+            except Refused as fault:
                 return responses.refused(fault, given)
+            except Unavailable as fault:
+                logs.write("WARNING", f"not answered: {fault}", trace_parent=trace)
+                return responses.unavailable(given)
         return responses.faulty(500, unforeseen.told, given)
 
     async def _executed(self, request: Request, given: Headers, trace: str) -> Response:
@@ -132,15 +147,6 @@ class QueryApi:
             text = await self._persisted.found(sha256)
             asked = msgspec.structs.replace(asked, query=text)
         return caller, asked, sha256
-
-
-async def _ready() -> Response:
-    try:
-        found = await reading.rows("models/checkpoints", "ready")
-    except Unavailable as fault:
-        return responses.json({"status": "unavailable", "database": str(fault)}, 503)
-    ready: bool = found[0]["ready"]
-    return responses.json({"status": "ok" if ready else "unavailable"}, 200 if ready else 503)
 
 
 def _only_read(request: Request) -> Response:

@@ -16,7 +16,6 @@ from progress.errors import (
     Refused,
     TooLarge,
     Unauthenticated,
-    Unavailable,
 )
 
 JSON = "application/json"
@@ -99,7 +98,7 @@ def body(answer: Answer) -> bytes:
     return b"{" + b",".join(entries) + b"}"
 
 
-def refused(fault: Refused | Unavailable, given: Headers) -> Response:
+def refused(fault: Refused, given: Headers) -> Response:
     """The response to what was refused before it was executed."""
     lines: Lines = ()
     match fault:
@@ -110,9 +109,13 @@ def refused(fault: Refused | Unavailable, given: Headers) -> Response:
             lines = ((b"www-authenticate", challenge),)
         case RateLimited():
             lines = ((b"retry-after", b"%d" % fault.seconds),)
-        case Unavailable():
-            return error(503, fault, given, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
     return error(_STATUSES.get(type(fault), 400), fault, given, code=fault.code, lines=lines)
+
+
+def unavailable(given: Headers) -> Response:
+    """The response where something that is needed does not answer."""
+    why = "unavailable for the moment: try again"
+    return error(503, why, given, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
 
 
 def error(
