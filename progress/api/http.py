@@ -117,7 +117,7 @@ class QueryApi:
         )
         if sha256 is not None and answer.executed:
             await self._persisted.keep(sha256, asked.query)
-        media = responses.media_type(given.get(b"accept", b""))
+        media = responses.media_type(requests.accepted(given))
         if posted:
             return responses.answered(answer, media)
         return responses.got(answer, media, given.get(b"if-none-match", b""))
@@ -162,9 +162,9 @@ def _not_taken(request: Request, given: Headers, *, events: bool = False) -> Res
     if method not in _TAKEN:
         allow = ((b"allow", _ALLOW),)
         return responses.error(405, "expected GET or POST", given, lines=allow)
-    if method == "POST" and not requests.is_json(given.get(b"content-type", b"")):
+    if method == "POST" and not requests.is_json(given):
         return responses.error(415, f"expected Content-Type: {responses.JSON}", given)
-    accept = given.get(b"accept", b"")
+    accept = requests.accepted(given)
     if events and not eventstream.is_liked(accept):
         return responses.error(406, f"expected Accept: {eventstream.EVENTS}", given)
     if not events and not responses.media_type(accept):

@@ -16,6 +16,7 @@ from progress.errors import BadInput, TooLarge
 Headers = dict[bytes, bytes]
 
 _LONGEST = 100 * 1024  # bytes of a body
+_LONGEST_VALUE = 500  # bytes of a header that are read
 _SECONDS = 10  # that the body may take to come
 _HEX = b"0123456789abcdef"
 
@@ -118,9 +119,18 @@ async def _received(request: Request) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def accepted(given: Headers) -> bytes:
+    """The media types that are liked; no more of them than are worth remembering."""
+    return given.get(b"accept", b"")[:_LONGEST_VALUE]
+
+
+def is_json(given: Headers) -> bool:
+    """Whether the body says that it is; a form can send none that does."""
+    return _is_json(given.get(b"content-type", b"")[:_LONGEST_VALUE])
+
+
 @functools.lru_cache(maxsize=256)
-def is_json(content_type: bytes) -> bool:
-    """Whether a header's value says so; a form can send none that does."""
+def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 

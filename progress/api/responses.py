@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from progress.api import requests
 from progress.api.execution import Answer
 from progress.api.requests import Headers
 from progress.errors import (
@@ -128,7 +129,7 @@ def error(
 
 def faulty(status: int, told: dict[str, Any], given: Headers, lines: Lines = ()) -> Response:
     """A response that is one error, of the media type that is liked."""
-    media = media_type(given.get(b"accept", b"")) or JSON
+    media = media_type(requests.accepted(given)) or JSON
     lines = (*_HEADERS[media], *_NOT_KEPT, *lines)
     return Reply(orjson.dumps({"errors": [told]}), status, lines)
 
