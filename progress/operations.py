@@ -6,7 +6,7 @@ can report nothing any more, and another takes over.
 
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
@@ -34,7 +34,10 @@ _LONGEST = 2_000  # characters of an error
 
 def unattended(connection: Connection) -> list[UUID]:
     """Operations that are to be done and that nobody works on, oldest first."""
-    return [row[0] for row in connection.run(blocks("operations")["unattended"])]
+    try:
+        return [row[0] for row in connection.run(blocks("operations")["unattended"])]
+    except (pg8000.exceptions.Error, OSError) as fault:
+        raise Unavailable(f"the operations cannot be read: {_told(fault)}") from fault
 
 
 def take_up(connection: Connection, operation_id: UUID) -> "Work | None":
@@ -105,7 +108,7 @@ class Work:
         """The end that was not."""
         self._finish(ended.state, _told(ended), None)
 
-    def fail(self, fault: Exception) -> None:
+    def fail(self, fault: Exception) -> NoReturn:
         """The end of an attempt: OperationEnded where it was the last one or took too long.
 
         Else Unavailable, so that there will be another.

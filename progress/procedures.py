@@ -23,7 +23,7 @@ def carry_out(operation_id: UUID) -> bool:
     False where another works on it, or it had ended before. Raises Unavailable where it is to be
     attempted once more.
     """
-    with contextlib.closing(_connect(patience=_PATIENCE)) as connection:
+    with _closing(_connect(patience=_PATIENCE)) as connection:
         work = operations.take_up(connection, operation_id)
         if work is None:
             return False
@@ -44,7 +44,6 @@ def _attempted(work: Work) -> object:
         if isinstance(fault, OperationEnded):
             raise
         work.fail(fault)
-        raise
 
 
 def _run_batch(work: Work) -> object:
@@ -114,8 +113,17 @@ _PROCEDURES: dict[str, Callable[[Work], object]] = {
 @contextlib.contextmanager
 def _at_work(work: Work) -> Iterator[Connection]:
     """A connection for the present step."""
-    with contextlib.closing(work.bound(_connect())) as connection:
+    with _closing(_connect()) as connection:
+        yield work.bound(connection)
+
+
+@contextlib.contextmanager
+def _closing(connection: Connection) -> Iterator[Connection]:
+    try:
         yield connection
+    finally:
+        with contextlib.suppress(OSError, pg8000.exceptions.Error):  # it may be broken
+            connection.close()
 
 
 def _connect(patience: float | None = None) -> Connection:

@@ -3,10 +3,11 @@
 Events keep arriving and readers keep reading meanwhile: they see the old rows, then the new ones.
 """
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -80,11 +81,11 @@ def _fold(connect: Connect, building: str, workers: int, on_progress: Progress |
 
     A shard without a past is folded in one window, into tables without keys.
     """
-    projectors = [_projector(connect, building) for _ in range(workers)]
-    first = projectors[0].connection
-    _, total = first.run(_block("head"))[0]
-    count = _Count(total, on_progress)
-    try:
+    with contextlib.ExitStack() as opened:
+        projectors = [opened.enter_context(_projector(connect, building)) for _ in range(workers)]
+        first = projectors[0].connection
+        _, total = first.run(_block("head"))[0]
+        count = _Count(total, on_progress)
         first.run(_block("loosen"))
         _side_by_side(projectors, projections.SHARDS, lambda p, shard: count.add(_past(p, shard)))
         _side_by_side(projectors, projectors, lambda p, _: _make_keys(p.connection))
@@ -92,16 +93,14 @@ def _fold(connect: Connect, building: str, workers: int, on_progress: Progress |
         first.run(_block("measure"))
         shares = [list(projections.SHARDS)[n::workers] for n in range(workers)]
         _side_by_side(projectors, shares, lambda p, share: batch.fold(p.connection, share))
-    finally:
-        for projector in projectors:
-            projector.connection.close()
     return count.folded
 
 
-def _projector(connect: Connect, building: str) -> Projector:
-    connection = connect()
-    connection.run(_block("speed"))
-    return Projector(connection, building)
+@contextlib.contextmanager
+def _projector(connect: Connect, building: str) -> Iterator[Projector]:
+    with contextlib.closing(connect()) as connection:
+        connection.run(_block("speed"))
+        yield Projector(connection, building)
 
 
 def _past(projector: Projector, shard: int) -> int:

@@ -174,9 +174,11 @@ class Stack:
         except OSError:
             return 0
 
-    def ask(self, user: str, query: str, **variables: object) -> dict[str, Any]:
+    def ask(
+        self, user: str, query: str, /, *, role: str = "learner", **variables: object
+    ) -> dict[str, Any]:
         """What the query function answers to the learner; there must be no error."""
-        token = devkeys.token(self.folder.key, user, ["learner"])
+        token = devkeys.token(self.folder.key, user, [role])
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         request = urllib.request.Request(self.addresses["graphql_url"], body, headers)  # noqa: S310

@@ -23,6 +23,12 @@ SELECT (SELECT count(*) FROM (
 -- at work --
 SELECT count(*) FROM pg_stat_activity WHERE application_name = :name;
 
+-- swaps held --
+SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND wait_event_type = 'Lock';
+
+-- building --
+SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%building';
+
 -- tables --
 -- How many rows of each table hold a text, whatever the column.
 SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(lower(t::text), :needle) > 0', schemaname, tablename)

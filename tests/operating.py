@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import UUID
 
 import api
@@ -12,7 +13,7 @@ from conftest import Store
 from stage import connect
 from wakings import Wakings, wakings
 
-from progress import procedures, settings, wakeups
+from progress import procedures, settings, statements, wakeups
 from progress.database import Connection
 
 __all__ = ["connection", "operator", "wakings"]
@@ -22,6 +23,11 @@ FIELDS = """{ id kind state progress error result startedAt finishedAt
 ADMIN = "ada"
 
 _keys = itertools.count()
+
+
+def blocks() -> dict[str, str]:
+    """The blocks of operations.sql."""
+    return statements.blocks(str(Path(__file__).with_name("operations")))
 
 
 class Operator:
@@ -82,8 +88,8 @@ def connection(store: Store) -> Iterator[Connection]:
 
 @pytest.fixture
 def operator(store: Store, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """Its API and its workers are in this process."""
-    monkeypatch.setenv("DATABASE_URL", store.url)
+    """Its API and its workers are in this process, each with the rights of its function."""
+    monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", wakings.address)
     forget: list[Callable[[], None]] = [
         settings.current.cache_clear,
@@ -93,4 +99,12 @@ def operator(store: Store, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) ->
         for each in forget:
             each()
             stack.callback(each)
-        yield Operator(stack.enter_context(api.served(store.url)), wakings)
+        yield Operator(stack.enter_context(api.served(url_of(store, "query"))), wakings)
+
+
+def url_of(store: Store, function: str) -> str:
+    """The store as the function sees it, with its rights and no others."""
+    with contextlib.closing(store.connect()) as owner:
+        owner.run(statements.blocks("local")["users"])
+        owner.run(blocks()["database rights"])
+    return store.url.replace("//postgres@", f"//local_{function}@")

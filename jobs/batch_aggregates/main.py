@@ -11,7 +11,7 @@ def main() -> int:
     here = settings.current()
     try:
         connection = database.connect(here, name="batch")
-        called = batch.call_workers(connection)
+        called = 0 if here.cloud_run_task_index else batch.call_workers(connection)
         report = batch.run(connection, here.cloud_run_task_index, here.cloud_run_task_count)
     except ProgressError as fault:
         logs.write("ERROR", f"the batch run failed: {fault}", operation="batch")
