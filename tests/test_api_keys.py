@@ -17,6 +17,7 @@ from test_api_auth import Clock, caller, part
 
 from progress import auth
 from progress.errors import Unauthenticated, Unavailable
+from progress.settings import Settings
 
 
 @pytest.fixture
@@ -247,3 +248,17 @@ def test_threads_do_not_pile_up_behind_an_issuer_that_hangs(
         with pytest.raises(Unavailable):
             caller(tokens, issuing.token())
     assert threading.active_count() <= before + 3
+
+
+def test_a_firebase_project_needs_no_more_than_its_name(issuer: Issuer) -> None:
+    trusted = auth.issuer(
+        Settings(auth_audience="p", auth_jwks_url=issuer.url, environment="development")
+    )
+    tokens = auth.Tokens(trusted)
+    for project, is_ours in (("p", True), ("another", False)):
+        token = issuing.token(iss=f"https://securetoken.google.com/{project}", aud=project)
+        if is_ours:
+            assert caller(tokens, token).user_id == "ann"
+        else:
+            with pytest.raises(Unauthenticated):
+                caller(tokens, token)

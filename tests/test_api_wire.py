@@ -2,8 +2,9 @@
 
 import socket
 from collections.abc import Iterator
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import api
 import issuing
@@ -166,3 +167,26 @@ def status(port: int, sent: bytes) -> int | None:
         except (ConnectionError, HTTPException):
             return None
         return answer.status
+
+
+def test_one_connection_carries_them_all(port: int) -> None:
+    connection = HTTPConnection(ports.HOST, port, timeout=SECONDS)
+
+    def told(method: str, path: str, body: Any = None, **more: str) -> tuple[int, bytes]:
+        connection.request(method, path, body, {**api.headers(), **more})
+        answer = connection.getresponse()
+        found.update(answer.headers)
+        return answer.status, answer.read()
+
+    found: dict[str, str] = {}
+    asked = "/graphql?query={__typename}"
+    for _ in range(2):
+        status, data = told("GET", asked)
+        assert (status, b'"__typename":"Query"' in data) == (200, True)
+        assert told("GET", asked, None, **{"if-none-match": found["etag"]}) == (304, b"")
+        assert told("HEAD", asked) == (200, b"")
+        assert told("OPTIONS", "/graphql") == (204, b"")
+        assert told("POST", "/graphql", b" " * (1 << 20))[0] == 413
+        assert told("POST", "/graphql", iter([TYPE] * 3))[0] == 400  # in parts
+        assert told("POST", "/graphql", TYPE)[0] == 200
+    connection.close()
