@@ -24,7 +24,7 @@ _MANY = 100  # that are read by one statement
 
 
 class State(Protocol):
-    """How something stands. `until`: when the clock alone changes it; None for never."""
+    """How something stands."""
 
     @property
     def version(self) -> str:
@@ -32,7 +32,11 @@ class State(Protocol):
 
     @property
     def until(self) -> datetime | None:
-        """Exclusive."""
+        """When the clock alone changes it; None for never."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it stays as it is."""
 
 
 class Source(Protocol):
@@ -59,8 +63,8 @@ class Pace(msgspec.Struct, frozen=True):
 class Watch(Generic[_T]):
     """Tells the state of one thing, then each newer one; of several not taken only the newest.
 
-    `picked` is what of the state is told. Ends when it is closed. Raises Unavailable where the
-    database does not answer and nothing was told yet.
+    `picked` is what of the state is told. Ends when it is closed, and after the last state. Raises
+    Unavailable where the database does not answer and nothing was told yet.
     """
 
     def __init__(self, picked: Callable[[Any], _T], closed: Callable[["Watch[_T]"], None]) -> None:
@@ -85,6 +89,8 @@ class Watch(Generic[_T]):
             raise self._fault
         if not self._open or self._state is None:
             raise StopAsyncIteration
+        if self._state.is_last:
+            self.close()
         return self._picked(self._state)
 
     def tell(self, state: State) -> None:

@@ -6,18 +6,20 @@ from typing import Any
 import strawberry
 from strawberry import ID, UNSET
 
-from progress.api import types
+from progress.api import administration, types
 from progress.api.context import Info
 from progress.changes import Source
+from progress.errors import NotFound
 from progress.readmodels import rows
-from progress.readmodels.standings import Standings
+from progress.readmodels.operations import Operation
+from progress.readmodels.watched import Operations, Standings
 
-LEARNER = "learner"  # kinds of what is watched
+LEARNER, OPERATION = "learner", "operation"  # kinds of what is watched
 
 
 def sources() -> dict[str, Source]:
     """Where what is watched is read, by its kind."""
-    return {LEARNER: Standings()}
+    return {LEARNER: Standings(), OPERATION: Operations()}
 
 
 def _tells(shape: object, description: str | None = None) -> Callable[[Any], Any]:
@@ -46,3 +48,10 @@ class Subscription:
     ) -> AsyncIterator[rows.Streak]:
         learner = info.context.learner(user_id)
         return info.context.watch(LEARNER, learner, lambda state: state.streak)
+
+    @_tells(types.Operation)
+    async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract's word
+        found = await administration.operation(info, id)
+        if found is None:
+            raise NotFound("there is no such operation that you may see")
+        return info.context.watch(OPERATION, found.id, lambda state: state.operation)

@@ -1,12 +1,14 @@
-"""How learners stand, many at once: for those who watch them."""
+"""How things stand that are watched, many at once, with the versions that say when they changed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
 import msgspec
 
 from progress import reading
+from progress.readmodels.operations import Operation, get_operation, get_operation_versions
 from progress.readmodels.rows import MasteryStats, Streak, UserProgress
 
 
@@ -21,6 +23,22 @@ class Standing(msgspec.Struct, frozen=True):
     until: datetime
     progress: UserProgress | None
     streak: Streak
+
+    is_last: ClassVar[bool] = False
+
+
+class OperationStanding(msgspec.Struct, frozen=True):
+    """How far an operation is. It stays as it is in the end."""
+
+    version: str
+    operation: Operation
+
+    until: ClassVar[None] = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the operation has ended."""
+        return self.operation.finished_at is not None
 
 
 class Standings:
@@ -40,6 +58,22 @@ class Standings:
         moment = at or datetime.now(UTC)
         found = await reading.rows("standings", "standings", learners=ids, now=moment)
         return {row["user_id"]: _standing(dict(row)) for row in found}
+
+
+class Operations:
+    """Where operations are read; both raise Unavailable if the database does not answer."""
+
+    channel = "changed:operation:"
+
+    async def versions(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """The version of each operation that there is."""
+        found = await get_operation_versions([UUID(each) for each in ids])
+        return {str(name): str(version) for name, version in found.items()}
+
+    async def states(self, ids: Sequence[str]) -> dict[str, OperationStanding]:
+        """How far each operation is that there is."""
+        found = [await get_operation(UUID(each)) for each in ids]
+        return {each.id: OperationStanding(str(each.version), each) for each in found if each}
 
 
 def _standing(row: dict[str, Any]) -> Standing:
