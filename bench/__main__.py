@@ -19,6 +19,7 @@ from bench import (
     report,
     server,
     starts,
+    streams,
 )
 from bench.lines import LeftOut, Line
 from bench.server import Server
@@ -38,6 +39,7 @@ ROWS: dict[str, Row] = {
     "miss": daily.missed,
     "hit": daily.hit,
     "page": page.answered,
+    "streams": streams.told,
     "latency": latency.published_to_answered,
 }
 

@@ -71,10 +71,14 @@ class Issuer:
 
     def question(self, query: str, user: str, variables: object = None, *headers: str) -> bytes:
         """A GraphQL request of this learner."""
-        if user not in self._tokens:
-            self._tokens[user] = devkeys.token(self._key, user, [])
-        bearer = f"Authorization: Bearer {self._tokens[user]}"
-        return question(query, variables, bearer, *headers)
+        return question(query, variables, self.bearer(user), *headers)
+
+    def bearer(self, user: str, *roles: str) -> str:
+        """The header that says who asks."""
+        who = " ".join((user, *roles))
+        if who not in self._tokens:
+            self._tokens[who] = devkeys.token(self._key, user, list(roles))
+        return f"Authorization: Bearer {self._tokens[who]}"
 
 
 @contextlib.contextmanager

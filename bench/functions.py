@@ -34,6 +34,12 @@ class Function:
         own = psutil.Process(self.process.pid)
         return sum(p.memory_info().rss for p in (own, *own.children(recursive=True))) / 1e6
 
+    def connections(self) -> int:
+        """How many are open to it."""
+        own = psutil.Process(self.process.pid)
+        several = (own, *own.children(recursive=True))
+        return sum(c.status == "ESTABLISHED" for p in several for c in p.net_connections("tcp"))
+
 
 @contextlib.contextmanager
 def started(name: str, **environment: str) -> Iterator[Function]:

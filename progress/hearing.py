@@ -13,8 +13,8 @@ from progress import logs
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
-_TURN = 0.2  # seconds: the longest that a new channel waits to be listened to
-_SILENCE = 0.4  # seconds without a word until Redis is asked for one, and until it counts as away
+_TURN = 0.2  # seconds without a word until it is asked for one, and new channels are followed
+_SILENCE = 0.5  # seconds until a Redis that was asked for a word counts as away
 _TRY_AGAIN = 1.0  # seconds between two tries to connect
 
 
@@ -47,8 +47,8 @@ class Ears:
                 decode_responses=True,
             )
             try:
-                async with asyncio.timeout(None) as patience, client.pubsub() as channels:
-                    await self._listen(channels, patience)
+                async with client.pubsub() as channels:
+                    await self._listen(channels)
             except faults as fault:
                 if self.hearing:
                     logs.write("WARNING", f"Redis is not heard, the database is asked: {fault!r}")
@@ -57,12 +57,10 @@ class Ears:
                 await _closed(client, faults)
             await asyncio.sleep(_TRY_AGAIN)
 
-    async def _listen(self, channels: "PubSub", patience: asyncio.Timeout) -> None:
-        """Hear until Redis is silent though it was asked."""
-        loop = asyncio.get_running_loop()
+    async def _listen(self, channels: "PubSub") -> None:
+        """Hear until Redis is silent though it was asked; whatever is sent has a timeout too."""
         asked = False
         while True:
-            patience.reschedule(loop.time() + 2 * _SILENCE)
             await self._follow(channels)
             message = await channels.get_message(timeout=_SILENCE if asked else _TURN)
             if message is not None:
