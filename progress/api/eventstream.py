@@ -4,6 +4,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -43,7 +44,8 @@ class EventStream(Response):
     """Results as they come, each that is another than the one before it.
 
     `following` gives the next and raises StopAsyncIteration after the last; it is asked when the
-    client has taken what came before, so nothing heaps up. `close` ends it, at once.
+    client has taken what came before, so nothing heaps up. `close` has it raise that at once.
+    `held` is let go of in the end.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class EventStream(Response):
         first: bytes,
         following: Callable[[], Awaitable[bytes]],
         close: Callable[[], None],
+        held: ExitStack,
         *,
         until: float,
         heartbeat: float,
@@ -58,7 +61,8 @@ class EventStream(Response):
         """`until` is in seconds since 1970; `heartbeat` in seconds."""
         self.status_code, self.background = 200, None
         self.raw_headers = [*_LINES]
-        self._first, self._following, self._close = first, following, close
+        self._first, self._following = first, following
+        self._close, self._held = close, held
         self._until, self._heartbeat = until, heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

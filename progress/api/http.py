@@ -135,6 +135,7 @@ class QueryApi:
             await self._persisted.keep(sha256, asked.query)
         context = Context(caller, datetime.now(UTC), self._changes)
         if document.tree and kind is OperationType.SUBSCRIPTION:
+            await self._cache.ask(caller.user_id, (), at=context.at)
             return await self._streams.answer(asked, document.tree, context, trace)
         answer = await execution.answered(asked, context, introspection=self._open, trace=trace)
         return eventstream.single(responses.body(answer))

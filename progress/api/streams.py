@@ -1,21 +1,20 @@
 """Subscriptions, opened: how many may be, what each tells, and when all of them end."""
 
 import asyncio
-import functools
 import inspect
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
 import msgspec
 from graphql import DocumentNode, ExecutionResult, Executor, create_source_event_stream
-from graphql.execution import execute_subscription_event
 from starlette.responses import Response
 
-from progress.api import eventstream, execution, responses
+from progress.api import eventstream, execution, renderings, responses
 from progress.api.context import Context
 from progress.api.eventstream import EventStream
 from progress.api.execution import Asked
@@ -60,61 +59,62 @@ class Streams:
         )
         if isinstance(executor, list):
             return _refused(ExecutionResult(None, executor), trace)
-        return await self._opened(executor, context, trace)
+        with ExitStack() as held:
+            held.enter_context(self._place(context.caller.user_id))
+            watch: Any = create_source_event_stream(executor)
+            if inspect.isawaitable(watch):
+                watch = await watch
+            if isinstance(watch, ExecutionResult):
+                return _refused(watch, trace)
+            held.enter_context(self._kept(watch))
+            rendered = renderings.rendering(tree, executor, trace)
 
-    async def _opened(self, executor: Executor[Any], context: Context, trace: str) -> Response:
-        caller = context.caller
-        self._check(caller.user_id)
-        watch: Any = create_source_event_stream(executor)
-        if inspect.isawaitable(watch):
-            watch = await watch
-        if isinstance(watch, ExecutionResult):
-            return _refused(watch, trace)
-        self._take(watch, caller.user_id)
-        close = functools.partial(self._free, watch, caller.user_id)
+            async def following() -> bytes:
+                return await rendered(await anext(watch))
 
-        async def following() -> bytes:
-            return await _rendered(executor, await anext(watch), trace)
-
-        try:
-            first = await following()
-        except BaseException:
-            close()
-            raise
-        return EventStream(
-            first, following, close, until=caller.until, heartbeat=self._limits.heartbeat
-        )
-
-    def _check(self, caller: str) -> None:
-        """That one more may be open."""
-        if self._is_ending:
-            raise Unavailable("this instance is about to end: open the stream again")
-        if self._callers[caller] >= self._limits.of_a_caller:
-            raise RateLimited(
-                f"{self._limits.of_a_caller} streams are open: close one of them", _TRY_AGAIN
+            return EventStream(
+                await following(),
+                following,
+                watch.close,
+                held.pop_all(),
+                until=context.caller.until,
+                heartbeat=self._limits.heartbeat,
             )
-        if len(self._open) >= self._limits.of_the_instance:
-            raise Unavailable("this instance has as many streams as it may: try again")
 
-    def _take(self, watch: Watch[Any], caller: str) -> None:
-        if not self._follows_signals:
-            self._follow_signals()
-            self._follows_signals = True
-        self._open.add(watch)
+    @contextmanager
+    def _place(self, caller: str) -> Iterator[None]:
+        """One of the places; RateLimited, Unavailable where there is none."""
+        limits = self._limits
+        if self._callers[caller] >= limits.of_a_caller:
+            why = f"{limits.of_a_caller} streams are open: close one of them"
+            raise RateLimited(why, _TRY_AGAIN)
+        if self._is_ending or self._callers.total() >= limits.of_the_instance:
+            raise Unavailable("this instance takes no more streams now: try again")
         self._callers[caller] += 1
-
-    def _free(self, watch: Watch[Any], caller: str) -> None:
-        watch.close()
-        if watch in self._open:
-            self._open.discard(watch)
+        try:
+            yield
+        finally:
             self._callers[caller] -= 1
             if not self._callers[caller]:
                 del self._callers[caller]
 
+    @contextmanager
+    def _kept(self, watch: Watch[Any]) -> Iterator[None]:
+        """Until the block ends, the end of all is its end too."""
+        if not self._follows_signals:
+            self._follow_signals()
+            self._follows_signals = True
+        self._open.add(watch)
+        try:
+            yield
+        finally:
+            self._open.discard(watch)
+            watch.close()
+
     def end(self) -> None:
         """Complete every stream: its client comes back, to another instance."""
         self._is_ending = True
-        for watch in self._open:
+        for watch in list(self._open):
             watch.close()
 
     def _follow_signals(self) -> None:
@@ -139,13 +139,6 @@ class Streams:
         """A second signal has the server wait no longer for clients that do not read."""
         if self._open:
             signal.raise_signal(signal.SIGINT)
-
-
-async def _rendered(executor: Executor[Any], state: object, trace: str) -> bytes:
-    result = execute_subscription_event(executor.build_per_event_executor(state))
-    if not isinstance(result, ExecutionResult):
-        result = await result
-    return responses.body(execution.told(result, trace))
 
 
 def _refused(result: ExecutionResult, trace: str) -> Response:
