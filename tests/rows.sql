@@ -137,3 +137,9 @@ LOCK TABLE pubsub_standin.queue IN EXCLUSIVE MODE;
 -- end sessions --
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = :application;
+
+-- version --
+SELECT version FROM learner_versions WHERE user_id = :user;
+
+-- hold the learner --
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:user AS text)));

@@ -1,15 +1,20 @@
-"""The cache: hits, and never an answer older than the projection."""
+"""The cache never answers with less than the projection has: data, catalogue, batch, rebuild."""
 
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import caching
 import lessons
 import pytest
 import redis
+import rows
+from caching import NOW, Instance
 from conftest import Store
-from stage import connect
+from stage import append, connect
 
-from progress import batch
+from progress import batch, copies, deadletters, notices, rebuild, replays
+from progress.cache import question
 from progress.database import Connection
 from progress.projections import SHARDS, Projector
 
@@ -17,27 +22,255 @@ from progress.projections import SHARDS, Projector
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
     made = connect(store.url)
+    made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")  # to spoil an event
+    lessons.teach(made, "ann", "ben")
+    Projector(made).catch_up_all()
+    batch.fold(made, list(SHARDS))
     yield made
     made.close()
 
 
 @pytest.fixture
-def empty(valkey: str) -> str:
-    """A Redis that holds nothing."""
-    redis.Redis.from_url(valkey).flushall()
-    return valkey
+def both(store: Store, connection: Connection, hot: str) -> Iterator[list[Instance]]:
+    """Two instances that have answered every question about ann."""
+    with caching.instances(store, hot) as made:
+        for each in made:
+            each.ask(*caching.questions("ann"))
+            each.computed = 0
+        yield made
+
+
+def changed(instances: list[Instance], before: list[bytes], user: str = "ann") -> set[str]:
+    """The fields whose answers differ; every instance answers as the database does."""
+    asked = caching.questions(user)
+    wanted = instances[0].uncached(*asked)
+    for each in instances:
+        assert each.ask(*asked) == wanted
+    return {one.name for one, old, new in zip(asked, before, wanted, strict=True) if old != new}
 
 
 def test_what_was_answered_once_is_answered_from_the_cache_by_every_instance(
-    store: Store, connection: Connection, empty: str
+    both: list[Instance],
 ) -> None:
-    lessons.teach(connection, "ann")
+    asked = caching.questions("ann")
+    wanted = both[0].uncached(*asked)
+    for each in both:
+        each.reader.asked.clear()
+        assert each.ask(*asked) == wanted
+        assert each.reader.asked == []
+
+
+def test_new_events_are_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
+    before = both[0].uncached(*caching.questions("ann"))
+    append(connection, lessons.lesson("ann", 4))
     Projector(connection).catch_up_all()
-    batch.fold(connection, list(SHARDS))
-    with caching.instances(store, empty) as (one, other):
-        asked = caching.questions("ann")
-        first = one.ask(*asked)
-        assert first == one.uncached(*asked)
-        assert one.computed == len(asked)
-        assert one.ask(*asked) == other.ask(*asked) == first
-        assert (one.computed, other.computed) == (len(asked), 0)
+    assert {"userProgress", "dailyStats", "itemStats", "streak"} <= changed(both, before)
+
+
+def test_of_another_learner_nothing_is_computed_again(
+    both: list[Instance], connection: Connection
+) -> None:
+    append(connection, lessons.lesson("ben", 4))
+    Projector(connection).catch_up_all()
+    both[0].ask(*caching.questions("ann"))
+    assert both[0].computed == 0
+
+
+def test_a_new_item_is_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
+    before = both[0].uncached(*caching.questions("ann"))
+    append(connection, [lessons.word("new"), lessons.word("i0", "B2", at=NOW)])
+    Projector(connection).catch_up_all()
+    assert changed(both, before) == {"userProgress", "itemStats", "item"}
+
+
+def test_a_batch_run_is_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
+    append(connection, [*lessons.lesson("ann", 4), lessons.word("i1", "C1", at=NOW)])
+    Projector(connection).catch_up_all()
+    for each in both:
+        each.ask(*caching.questions("ann"))
+    before = both[0].uncached(*caching.questions("ann"))
+    assert batch.run(connection).learners == 2
+    assert changed(both, before) == {"weeklyStats", "domainStats", "levelStats"}
+
+
+def test_a_batch_run_with_nothing_new_takes_nothing_from_the_cache(
+    both: list[Instance], connection: Connection
+) -> None:
+    batch.run(connection)
+    both[0].ask(*caching.questions("ann"))
+    assert both[0].computed == 0
+
+
+def test_a_deleted_learner_is_gone_at_once(both: list[Instance], connection: Connection) -> None:
+    gone = lessons.envelope("UserDeleted", {"user_id": "ann", "reason": "asked"}, at=NOW)
+    before = both[0].uncached(*caching.questions("ann"))
+    append(connection, [gone])
+    Projector(connection).catch_up_all()
+    assert len(changed(both, before)) == len(before)  # each field's answer
+
+
+def test_a_rebuild_is_in_the_next_answer(
+    both: list[Instance], connection: Connection, store: Store
+) -> None:
+    connection.run("UPDATE daily_stats SET answers = answers + 1")  # what a rebuild mends
+    for each in both:
+        each.ask(*caching.questions("ann"), fresh=True)
+    before = both[0].uncached(*caching.questions("ann"))
+    rebuild.run(store.connect)
+    assert changed(both, before) == {"dailyStats", "monthlyStats"}
+
+
+def test_an_event_that_counts_again_is_in_the_next_answer(
+    connection: Connection, store: Store, hot: str
+) -> None:
+    append(connection, [event for n in range(4) for event in lessons.lesson("cat", n)])
+    rows.ask(connection, "poison", user="cat")
+    Projector(connection).catch_up_all()
+    with caching.instances(store, hot) as both:
+        for each in both:
+            each.ask(*caching.questions("cat"))
+        before = both[0].uncached(*caching.questions("cat"))
+        rows.ask(connection, "mend")
+        (letter,) = deadletters.list_letters(connection)
+        assert replays.replay(connection, letter.letter_id) is None
+        assert {"userProgress", "dailyStats", "itemStats"} <= changed(both, before, "cat")
+
+
+def test_what_was_not_told_is_hidden_for_five_seconds_at_most(
+    both: list[Instance], connection: Connection, hot: str
+) -> None:
+    before = both[0].uncached(*caching.questions("ann"))
+    append(connection, lessons.lesson("ann", 4))
+    with caching.untold():
+        Projector(connection).catch_up_all()
+    server = redis.Redis.from_url(hot)
+    kept = list(server.scan_iter("version:*"))
+    assert len(kept) == 4
+    for key in kept:
+        assert 0 < server.pttl(key) <= 5_000
+    server.delete(*kept)  # their time is over
+    assert {"userProgress", "dailyStats", "itemStats"} <= changed(both, before)
+
+
+def test_a_version_never_goes_back_however_late_it_is_told(
+    both: list[Instance], connection: Connection, hot: str
+) -> None:
+    server = redis.Redis.from_url(hot)
+    newest = int(server.get(copies.of_learner("ann")) or 0)
+    notices.tell(notices.Change(newest - 1, '["ann"]', None))
+    assert server.get(copies.of_learner("ann")) == b"%d" % newest
+    now = time.monotonic()
+    notices.tell(notices.Change(newest + 1, '["ann"]', None, began=now - copies.LIFE))
+    assert server.get(copies.of_learner("ann")) is None  # older than a copy may be
+    notices.tell(notices.Change(newest, '["ann"]', None, began=now - 2))
+    assert server.pttl(copies.of_learner("ann")) <= 3_000
+
+
+def test_what_changes_while_it_is_computed_is_in_the_next_answer(
+    store: Store, connection: Connection, hot: str
+) -> None:
+    asked = caching.questions("ann")
+    lesson = iter(range(4, 100))
+
+    def more() -> None:
+        append(connection, lessons.lesson("ann", next(lesson)))
+        append(connection, [lessons.word(f"w{next(lesson)}")])
+        Projector(connection).catch_up_all()
+        batch.run(connection)
+
+    with caching.instances(store, hot) as both:
+        for how in ("before", "after"):
+            for one in asked:
+                both[0].ask(one, **{how: more}, fresh=True)
+                assert both[1].ask(one) == both[0].ask(one) == both[0].uncached(one)
+
+
+def test_a_day_ends_with_what_depends_on_it(store: Store, connection: Connection, hot: str) -> None:
+    zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
+    append(connection, [lessons.envelope("UserPreferencesChanged", zone, at=lessons.BEGIN)])
+    Projector(connection).catch_up_all()
+    last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)  # until 4 in the morning there
+    with caching.instances(store, hot, 1) as (one,):
+        for at in (last, last + timedelta(seconds=1), last + timedelta(days=1)):
+            asked = caching.questions("ann")
+            assert one.ask(*asked, at=at) == one.uncached(*asked, at=at)
+            one.computed = 0
+            assert one.ask(*asked, at=at) == one.uncached(*asked, at=at)
+            assert one.computed == 0
+        one.ask(*asked, at=last + timedelta(days=1, seconds=1))
+        assert one.computed == sum(each.rule.clock for each in asked)
+
+
+def test_no_cache_passes_by_and_keeps_anew(both: list[Instance], hot: str) -> None:
+    asked = caching.questions("ann")
+    server = redis.Redis.from_url(hot)
+    kept = {
+        key for key in server.scan_iter() if key.startswith((b"query:", b"stats:", b"summary:"))
+    }
+    server.delete(*kept)
+    both[0].ask(*asked)
+    both[0].computed = 0
+    both[0].ask(*asked, fresh=True)
+    assert both[0].computed == len(asked)
+    both[1].ask(*asked)
+    assert both[1].computed == 0
+    server.delete(*kept)
+    both[0].ask(*asked, fresh=True)
+    both[1].ask(*asked)
+    assert both[1].computed == 0
+
+
+def test_keys_and_lives(both: list[Instance], hot: str) -> None:
+    server = redis.Redis.from_url(hot)
+    lives = {}
+    for key in server.scan_iter():
+        name = key.decode().partition(":ann")[0]
+        lives[name] = round(server.ttl(key) / 60)
+    for name in ("version:catalogue", "version:batch", "version:learner"):
+        del lives[name]
+    expected = {
+        "summary": 10,
+        "query:streak": 5,
+        "query:dueForecast": 10,
+        "query:itemStats": 10,
+        "query:item": 30,
+        "query:domainStats": 60,
+        "query:levelStats": 60,
+        "query:dailyStats": 15,
+        "query:weeklyStats": 60,
+        "query:monthlyStats": 30,
+    }
+    assert {name: life for name, life in lives.items() if name in expected} == expected
+
+
+def test_what_has_ended_is_kept_for_a_day(store: Store, connection: Connection, hot: str) -> None:
+    with caching.instances(store, hot, 1) as (one,):
+        one.ask(*caching.questions("ann"), at=NOW + timedelta(days=90))
+    server = redis.Redis.from_url(hot)
+    for kind, day in (("daily", "2024-04-30"), ("weekly", "2024-05-06"), ("monthly", "2024-05-30")):
+        assert server.ttl(f"stats:{kind}:{day}:ann") > 24 * 3600 - 60
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("itemStats", {"filter": "DUE"}),
+        ("streak", {"asOf": NOW}),
+        ("userProgress", {"knownAt": NOW}),
+        ("events", {}),
+        ("projectionStatus", {}),
+        ("operations", {}),
+    ],
+)
+def test_what_is_not_kept(name: str, arguments: dict[str, object]) -> None:
+    assert question(name, "ann", arguments, "") is None
+
+
+def test_other_arguments_learners_and_selections_are_other_questions() -> None:
+    different = {
+        question("dueForecast", user, {"days": days}, selection)
+        for user in ("ann", "ben")
+        for days in (1, 2)
+        for selection in ("{ date }", "{ day: date }")
+    }
+    assert len(different) == 8

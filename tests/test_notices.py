@@ -1,0 +1,133 @@
+"""Notices: a change is told to Redis in one round trip, and whatever that does, the fold stands."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import caching
+import lessons
+import pytest
+import redis
+import rows
+from conftest import Store
+from stage import append, connect
+
+from progress import database, deadletters, notices, replays, settings
+from progress.database import Connection
+from progress.projections import Projector
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = connect(store.url)
+    yield made
+    made.close()
+
+
+def heard(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]]:
+    """So many messages: their channels and what they say."""
+    found: list[tuple[str, str]] = []
+    while len(found) < count:
+        message = listener.get_message(timeout=10)
+        assert message is not None
+        if message["type"] == "pmessage":
+            found.append((message["channel"].decode(), message["data"].decode()))
+    return found
+
+
+def folded(connection: Connection, *users: str) -> None:
+    lessons.teach(connection, *users)
+    Projector(connection).catch_up_all()
+
+
+def test_who_listens_hears_of_every_learner_whose_rows_changed(
+    connection: Connection, hot: str
+) -> None:
+    users = ["ann", "b:n", '\u00e7"\\\n']
+    with redis.Redis.from_url(hot).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
+        listener.psubscribe("changed:*")
+        folded(connection, *users)
+        told = dict(heard(listener, len(users)))
+    for user in users:
+        version = rows.ask(connection, "version", user=user)
+        assert told[f"changed:learner:{user}"] == str(version)
+
+
+def test_who_listens_hears_of_a_deletion_and_of_an_operation(
+    connection: Connection, hot: str
+) -> None:
+    folded(connection, "ann")
+    with redis.Redis.from_url(hot).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
+        listener.psubscribe("changed:*")
+        append(connection, [lessons.envelope("UserDeleted", {"user_id": "ann"}, at=lessons.BEGIN)])
+        Projector(connection).catch_up_all()
+        notices.tell_operation("o-1", 7)
+        channels = [channel for channel, _ in heard(listener, 2)]
+    assert channels == ["changed:learner:ann", "changed:operation:o-1"]
+
+
+def test_a_version_only_grows(connection: Connection) -> None:
+    seen = [0]
+    for number in range(3):
+        append(connection, lessons.lesson("ann", number))
+        Projector(connection).catch_up_all()
+        seen.append(rows.ask(connection, "version", user="ann"))
+    assert seen == sorted(set(seen))
+
+
+def test_a_replay_that_waited_for_a_fold_has_the_greater_version(
+    store: Store, connection: Connection
+) -> None:
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    lessons.teach(connection, "ann")
+    rows.ask(connection, "poison", user="ann")
+    Projector(connection).catch_up_all()
+    rows.ask(connection, "mend")
+    (letter,) = deadletters.list_letters(connection)
+    append(connection, lessons.lesson("ann", 4))
+    with closing(connect(store.url)) as replaying, ThreadPoolExecutor(1) as pool:
+        pid = rows.ask(replaying, "pid")
+        with database.transaction(connection):
+            rows.ask(connection, "hold the learner", user="ann")
+            replay = pool.submit(replays.replay, replaying, letter.letter_id)
+            while not rows.ask(connection, "waits", pid=pid):
+                connection.run("SELECT pg_stat_clear_snapshot()")
+            Projector(connection).catch_up_all()
+            folded = rows.ask(connection, "version", user="ann")
+        assert replay.result() is None
+    assert rows.ask(connection, "version", user="ann") > folded
+
+
+@pytest.fixture
+def own() -> Iterator[caching.Valkey]:
+    with caching.valkey_of_its_own() as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", made.url)
+        settings.current.cache_clear()
+        notices._line.cache_clear()
+        yield made
+    settings.current.cache_clear()
+    notices._line.cache_clear()
+
+
+def test_a_redis_that_hangs_costs_fifty_milliseconds_once_and_no_fold(own: caching.Valkey) -> None:
+    assert notices.tell_operation("warm", 1)
+    own.stop()
+    times = []
+    for number in range(20):
+        began = time.monotonic()
+        assert not notices.tell_operation("o", number)
+        times.append(time.monotonic() - began)
+    assert sum(times) < 0.05 + 0.1  # which a busy machine may add; ten would cost more
+
+
+def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
+    own: caching.Valkey, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.end()
+    folded(connection, "ann")
+    own.start()
+    monkeypatch.setattr(notices, "_PAUSE", 0)
+    notices._line(own.url)._alone_until = 0
+    assert notices.tell_operation("o", 1)
+    assert own.server().get("version:learner:ann") is not None
