@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from google.cloud.pubsub_v1.publisher.futures import Future
 
 LEARNING = "learning-events"
+COMMANDS = "progress-commands"
 
 TOPICS = {
     "SessionStarted": LEARNING,
@@ -55,13 +56,24 @@ class Line(msgspec.Struct, frozen=True):
         return TOPICS.get(str(first.event_type or tagged), LEARNING)
 
 
+class Command(msgspec.Struct, frozen=True):
+    """An internal command."""
+
+    data: bytes
+
+    @property
+    def topic(self) -> str:
+        """That of all commands."""
+        return COMMANDS
+
+
 class _Typed(msgspec.Struct, frozen=True):
     event_type: Any = None
     data: Any = None
 
 
 def publish(
-    messages: Sequence[Message | Line],
+    messages: Sequence[Message | Line | Command],
     *,
     project: str,
     emulator: str,
@@ -91,8 +103,8 @@ def publish(
 
 
 def _sent(
-    publisher: "PublisherClient", project: str, messages: Sequence[Message | Line]
-) -> "list[tuple[Message | Line, Future]]":
+    publisher: "PublisherClient", project: str, messages: Sequence[Message | Line | Command]
+) -> "list[tuple[Message | Line | Command, Future]]":
     """Every message on its way, with what tells when Pub/Sub holds it."""
     from google.api_core.retry import Retry
 
@@ -103,9 +115,11 @@ def _sent(
     ]
 
 
-def body(message: Message | Line) -> bytes:
+def body(message: Message | Line | Command) -> bytes:
     """What is published: a JSON array of the message's events, or the line as it is."""
-    return message.data if isinstance(message, Line) else msgspec.json.encode(message.events)
+    if isinstance(message, Message):
+        return msgspec.json.encode(message.events)
+    return message.data
 
 
 def _publisher(emulator: str) -> "PublisherClient":
@@ -118,5 +132,5 @@ def _publisher(emulator: str) -> "PublisherClient":
     )
 
 
-def _topic(project: str, message: Message | Line) -> str:
+def _topic(project: str, message: Message | Line | Command) -> str:
     return f"projects/{project}/topics/{message.topic}"

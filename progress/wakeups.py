@@ -28,7 +28,12 @@ def send(shards: Iterable[int], trace_parent: str | None = None) -> bool:
 
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Call a worker to each of these operations; False, and a line in the log, if that failed."""
-    return _send([b'{"command":"operation","id":"%s"}' % str(i).encode() for i in operation_ids])
+    return _send([command(each) for each in operation_ids])
+
+
+def command(operation_id: UUID) -> bytes:
+    """What calls a worker to the operation."""
+    return b'{"command":"operation","id":"%s"}' % str(operation_id).encode()
 
 
 def _send(commands: list[bytes], trace_parent: str | None = None) -> bool:

@@ -1,11 +1,12 @@
 """Operations on a local stack: a worker that is killed, a command that is lost."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import faults
@@ -89,13 +90,8 @@ def test_a_worker_that_is_killed_while_it_folds_is_followed_by_another(stack: St
     stack.check()
 
 
-def test_a_command_that_was_lost_is_sent_again_by_the_job(stack: Stack) -> None:
-    stack.ask("ada", "{ __typename }")  # who keeps the parts tells the keys of tokens, too
-    with stack.unkept():
-        stack.signal("pubsub", signal.SIGKILL)
-        lost = start(stack, "runBatch")
-    stack.await_wakes()
-    assert look(stack, lost)["state"] == "PENDING"
+def job(stack: Stack) -> None:
+    """A run of the batch job, as the scheduler starts it."""
     subprocess.run(
         [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
         env=settings.inherited(
@@ -106,5 +102,37 @@ def test_a_command_that_was_lost_is_sent_again_by_the_job(stack: Stack) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+
+
+def command(stack: Stack) -> None:
+    """The same by hand."""
+    ran = stack.run("batch")
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("sweep", [job, command])
+def test_a_command_that_was_lost_is_sent_again(
+    stack: Stack, sweep: Callable[[Stack], None]
+) -> None:
+    stack.ask("ada", "{ __typename }")  # who keeps the parts tells the keys of tokens, too
+    with stack.unkept():
+        stack.signal("pubsub", signal.SIGKILL)
+        lost = start(stack, "runBatch")
+    stack.await_wakes()
+    assert look(stack, lost)["state"] == "PENDING"
+    sweep(stack)
     assert await_end(stack, lost)["state"] == "SUCCEEDED"
     stack.check()
+
+
+def test_the_commands_show_what_was_started(stack: Stack) -> None:
+    started = start(stack, "runBatch")
+    done = await_end(stack, started)
+    newest = json.loads(stack.run("operations", "list", "--json").stdout.splitlines()[0])
+    shown = json.loads(stack.run("operations", "show", started).stdout)
+    assert newest == shown
+    assert (shown["id"], shown["state"]) == (started, done["state"])
+    assert started in stack.run("operations", "list").stdout
+    none = stack.run("operations", "show", "00000000-0000-0000-0000-000000000000")
+    assert (none.returncode, none.stdout) == (1, "")
+    assert none.stderr.startswith("progress: there is no operation 00000000")

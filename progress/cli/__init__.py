@@ -6,7 +6,7 @@ import pg8000.exceptions
 import typer
 
 from progress import database
-from progress.cli import demo, imports, letters, publish, stack, store
+from progress.cli import demo, imports, letters, operations, publish, stack, store
 from progress.errors import ProgressError, Unavailable
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (stack, publish, imports, store, letters, demo):
+for commands in (stack, publish, imports, store, letters, operations, demo):
     commands.add_to(app)
 
 

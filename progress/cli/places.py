@@ -20,15 +20,19 @@ def given_database() -> Settings | None:
     return given if given.database_url or given.instance_connection_name else None
 
 
-def connect() -> Connection:
-    """A connection to the database, as its owner."""
+def where() -> Settings | str:
+    """The database."""
     if given := given_database():
-        return database.connect(given, name="progress-cli")
+        return given
     try:
-        url = local.running(folder()).addresses["database_url"]
+        return local.running(folder()).addresses["database_url"]
     except StackError as fault:
         raise SettingsError(f"{fault}, or set DATABASE_URL") from None
-    return database.connect(url, name="progress-cli")
+
+
+def connect() -> Connection:
+    """A connection to the database, as its owner."""
+    return database.connect(where(), name="progress-cli")
 
 
 def pubsub() -> tuple[str, str]:

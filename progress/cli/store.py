@@ -1,16 +1,29 @@
 """`progress migrate`, `status`, `events`, `batch`, `rebuild`: the event store and what it feeds."""
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from progress import bars, batch, eventlog, migrations, models, rebuild
+from progress import (
+    bars,
+    batch,
+    eventlog,
+    migrations,
+    models,
+    operations,
+    publishing,
+    rebuild,
+    wakeups,
+)
 from progress.cli import places
 from progress.database import Connection
+from progress.errors import StackError
 from progress.eventlog import StoredEvent
 from progress.local import readiness
 from progress.statements import blocks
@@ -58,9 +71,21 @@ def run_batch() -> batch.Report:
 
     try:
         readiness.wait(had_the_lock, "the scheduled run", seconds=_BATCH_WITHIN)
+        _call_workers(operations.unattended(connection))
     finally:
         connection.close()
     return reports[-1]
+
+
+def _call_workers(operation_ids: list[UUID]) -> None:
+    """To operations that nobody works on; without a local Pub/Sub that is left to the job."""
+    commands = [publishing.Command(wakeups.command(each)) for each in operation_ids]
+    if commands:
+        with contextlib.suppress(StackError):
+            project, emulator = places.pubsub()
+            publishing.publish(
+                commands, project=project, emulator=emulator, on_published=lambda _: None
+            )
 
 
 def rebuild_command() -> None:
