@@ -1,7 +1,7 @@
 """The batch job: what the realtime folds leave to a run every five minutes.
 
 A run replays the dead letters whose time has come, folds the shards whose wake-up was lost, and
-brings weekly_stats, domain_stats and level_stats up to what changed since the last run.
+brings weekly_stats, domain_stats, level_stats and snapshots up to what changed since the last run.
 """
 
 import time
@@ -16,6 +16,7 @@ from progress import (
     notices,
     operations,
     projections,
+    snapshots,
     statements,
     wakeups,
 )
@@ -47,6 +48,8 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
         learners = fold(connection, shards)
         if learners is not None and notices.are_heard():
             _tell(connection)
+        if learners:
+            snapshots.take(connection)
         return Report(replayed, swept, learners)
     except (OSError, pg8000.exceptions.Error) as fault:
         if database.is_passing(fault):

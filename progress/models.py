@@ -27,8 +27,13 @@ REALTIME = (
     "learning_streaks",
     "user_progress",
 )
-BATCH = ("catalogue_counts", "weekly_stats", "domain_stats", "level_stats")
-DRIVERS = ("checkpoints", "versions", "fold", "batch")
+BATCH = ("catalogue_counts", "weekly_stats", "domain_stats", "level_stats", "snapshots")
+DRIVERS = ("checkpoints", "versions", "fold", "batch", "as_of")
+# Of a file, what decides how read models are made and what is in them.
+_FOLDED = (
+    *("table", "views", "functions", "window", "as of", "clear", "fold"),
+    *("forget", "erase"),
+)
 
 
 @functools.cache
@@ -36,7 +41,7 @@ def fingerprint() -> str:
     """Twelve hexadecimal digits that change with any fold and with the rules of the zones."""
     digest = hashlib.sha256(zones.VERSION.encode())
     for name in (*REALTIME, *BATCH, *DRIVERS):
-        for block in ("table", "window", "clear", "fold", "forget", "erase", "functions"):
+        for block in _FOLDED:
             digest.update(_block(name, block).encode())
     return digest.hexdigest()[:12]
 
@@ -79,7 +84,16 @@ def prepare_window(connection: Connection) -> None:
 
 def prepare_batch(connection: Connection) -> None:
     """Give the connection the temporary tables that the batch folds work on, unless it has them."""
-    _prepare(connection, "batch", ("batch",))
+    _prepare(connection, "batch", ("batch", "snapshots"))
+
+
+def as_of_tables() -> str:
+    """What a connection runs whose path is pg_temp and the schema: all that a fold writes, anew.
+
+    Views are made again by the same words: here their tables are the temporary ones.
+    """
+    named = ("as_of", *REALTIME)
+    return "\n\n".join(_joined(named, block) for block in ("as of", "views", "window"))
 
 
 def _prepare(connection: Connection, driver: str, models: tuple[str, ...]) -> None:
@@ -94,8 +108,12 @@ def drop(connection: Connection, schema: str) -> None:
 
 
 def _definitions() -> list[str]:
-    tables = [_block(name, "table") for name in (*REALTIME, *BATCH, "checkpoints", "versions")]
-    return [*tables, _filled("fold"), _filled("batch")]
+    made = [
+        _block(name, block)
+        for name in ("checkpoints", *REALTIME, *BATCH, "versions", "as_of")
+        for block in ("table", "views", "functions")
+    ]
+    return [*filter(None, made), _filled("fold"), _filled("batch")]
 
 
 def _filled(driver: str) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pg8000.exceptions
 from pg8000.native import identifier
 
-from progress import batch, database, logs, models, notices, projections, statements
+from progress import batch, database, logs, models, notices, projections, snapshots, statements
 from progress.database import Connection
 from progress.errors import PoisonError, RebuildRunning
 from progress.projections import Projector
@@ -53,6 +53,7 @@ def run(
                 on_folded()
             folded += _swap(connection, building)
             _drop(connection, _retired())
+            snapshots.drop_outlived(connection)
         finally:
             _drop(connection, building)
             connection.run(_block("unlock"))

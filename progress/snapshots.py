@@ -18,6 +18,8 @@ class Policy(msgspec.Struct, frozen=True):
 
 POLICY = Policy()
 
+_AT_ONCE = 50  # learners, whose deletion waits meanwhile
+
 
 class Snapshot(msgspec.Struct, frozen=True):
     """State after `stream_version` events; `fingerprint` is of the projections that made it."""
@@ -44,6 +46,26 @@ def save_snapshot(connection: Connection, snapshot: Snapshot, policy: Policy = P
     connection.run(
         sql["drop old snapshots"], stream_id=snapshot.stream_id, kept=policy.max_snapshots
     )
+
+
+def take(connection: Connection, policy: Policy = POLICY) -> int:
+    """Take those that are due of the learners whom the batch folds have noted; how many.
+
+    Each few are a transaction of their own.
+    """
+    sql = blocks("models/snapshots")
+    connection.run(sql["due"], event_interval=policy.event_interval)
+    taken = 0
+    while of_these := connection.run(sql["take"], at_most=_AT_ONCE, kept=policy.max_snapshots)[0][
+        0
+    ]:
+        taken += of_these
+    return taken
+
+
+def drop_outlived(connection: Connection) -> None:
+    """Remove those of read models that are gone."""
+    connection.run(blocks("models/snapshots")["outlived"])
 
 
 def get_latest_snapshot(

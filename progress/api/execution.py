@@ -48,6 +48,13 @@ class Part(msgspec.Struct, frozen=True):
     root: Root
     arguments: Values
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether one SELECT answers it; not where it is about the past."""
+        return self.root.compiled is not None and not (
+            self.arguments.get("asOf") or self.arguments.get("knownAt")
+        )
+
 
 def is_query(asked: Asked, *, introspection: bool) -> bool:
     """Whether it only reads; true also for what is not understood, which the answer will say."""
@@ -98,7 +105,7 @@ def _parts(operation: Operation | None, given: Values | None) -> list[Part]:
 async def _joined(parts: Sequence[Part], asked: Asked, context: Context) -> bytes | None:
     """The data of all parts; None where one of them has none."""
     found: Sequence[bytes | BaseException]
-    if len(parts) == 1 and parts[0].root.compiled is None:
+    if len(parts) == 1 and not parts[0].is_compiled:
         return None
     found = await asyncio.gather(
         *(_answered(part, asked, context) for part in parts), return_exceptions=True
@@ -113,7 +120,7 @@ async def _joined(parts: Sequence[Part], asked: Asked, context: Context) -> byte
 
 async def _answered(part: Part, asked: Asked, context: Context) -> bytes:
     root = part.root
-    if root.compiled is None:
+    if root.compiled is None or not part.is_compiled:
         return await _alone(root, asked, context)
     learner = context.learner(part.arguments.get("userId"))
     return await root.compiled.answered(learner, part.arguments, context.at)

@@ -1,6 +1,6 @@
 """The questions of the query API: each finds its learner, checks its arguments, reads its rows."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any
 
 import strawberry
@@ -25,10 +25,18 @@ class Query:
         "another learner's needs a role that may read it.",
     )
     async def user_progress(
-        self, info: Info, user_id: ID | None = UNSET
+        self,
+        info: Info,
+        user_id: ID | None = UNSET,
+        as_of: datetime | None = UNSET,
+        known_at: datetime | None = UNSET,
     ) -> rows.UserProgress | None:
-        learner = info.context.learner(user_id)
-        return await readmodels.get_current_progress(learner, at=info.context.at)
+        return await readmodels.get_current_progress(
+            info.context.learner(user_id),
+            at=info.context.at,
+            as_of=as_of or None,
+            known_at=known_at or None,
+        )
 
     @answers(
         list[types.DailyStats],
@@ -43,10 +51,19 @@ class Query:
         from_: From,
         to: date,
         zero_fill: bool | None = False,
+        as_of: datetime | None = UNSET,
+        known_at: datetime | None = UNSET,
     ) -> list[rows.DailyStats]:
         learner = info.context.learner(user_id)
         arguments.check_range(from_, to)
-        return await readmodels.get_stats_range(learner, from_, to, zero_fill=bool(zero_fill))
+        return await readmodels.get_stats_range(
+            learner,
+            from_,
+            to,
+            zero_fill=bool(zero_fill),
+            as_of=as_of or None,
+            known_at=known_at or None,
+        )
 
     @answers(
         list[types.PeriodStats],
@@ -117,8 +134,19 @@ class Query:
         return await readmodels.get_level_stats(info.context.learner(user_id))
 
     @answers(types.Streak)
-    async def streak(self, info: Info, user_id: ID | None = UNSET) -> rows.Streak:
-        return await readmodels.get_streak(info.context.learner(user_id), at=info.context.at)
+    async def streak(
+        self,
+        info: Info,
+        user_id: ID | None = UNSET,
+        as_of: datetime | None = UNSET,
+        known_at: datetime | None = UNSET,
+    ) -> rows.Streak:
+        return await readmodels.get_streak(
+            info.context.learner(user_id),
+            at=info.context.at,
+            as_of=as_of or None,
+            known_at=known_at or None,
+        )
 
     @answers(
         list[types.DueDay],

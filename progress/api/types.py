@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
+from progress import moments
+from progress.errors import SerializationError
 from progress.readmodels import letters, operations, rows
 
 _INT = 2**31 - 1
@@ -26,15 +28,10 @@ def _date(text: object) -> date:
 
 
 def _moment(text: object) -> datetime:
-    if isinstance(text, str):
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            pass
-        else:
-            if moment.tzinfo:
-                return moment.astimezone(UTC)
-    raise ValueError("expected a time as in 2024-03-29T20:32:32.250Z")
+    try:
+        return moments.read(text, "the value")
+    except SerializationError:
+        raise ValueError("expected a time as in 2024-03-29T20:32:32.250Z") from None
 
 
 def _written(moment: datetime) -> str:

@@ -1,11 +1,14 @@
 """The questions that the read models answer, as typed rows; None where there is no row.
 
-Each takes a learner; `at` is the moment that decides what today is, now if left out. All
-raise Unavailable if the database does not answer.
+Each takes a learner; `at` is the moment that decides what today is, now if left out. With
+`as_of` only what had happened by then counts, with `known_at` only what had been recorded, and
+today is that moment's (of both, as_of's). All raise Unavailable if the database does not answer.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 from msgspec import convert
 
@@ -32,9 +35,16 @@ from progress.readmodels.rows import (
 )
 
 
-async def get_current_progress(user_id: str, *, at: datetime | None = None) -> UserProgress | None:
+async def get_current_progress(
+    user_id: str,
+    *,
+    at: datetime | None = None,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> UserProgress | None:
     """How the learner stands; None for one without events, or deleted."""
-    found = await reading.rows("models/user_progress", "current", user_id=user_id, now=_moment(at))
+    ask = _asking(user_id, as_of or known_at or at, as_of=as_of, known_at=known_at)
+    found = await ask("models/user_progress", "current")
     for row in found:
         values = dict(row)
         counts = {name: values.pop(name) for name in MasteryStats.__struct_fields__}
@@ -50,16 +60,22 @@ async def get_daily_stats(user_id: str, date: date) -> DailyStats | None:
 
 
 async def get_stats_range(
-    user_id: str, start_date: date, end_date: date, *, zero_fill: bool = False
+    user_id: str,
+    start_date: date,
+    end_date: date,
+    *,
+    zero_fill: bool = False,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
 ) -> list[DailyStats]:
     """The local days of a range, both ends inclusive, oldest first.
 
     Those on which something happened; with `zero_fill` all, unless the learner has no events.
     """
-    found = await reading.rows(
+    ask = _asking(user_id, as_of or known_at, as_of=as_of, known_at=known_at)
+    found = await ask(
         "models/daily_stats",
         "range" if zero_fill else "days",
-        user_id=user_id,
         first_day=start_date,
         last_day=end_date,
         zero_fill=zero_fill,
@@ -145,11 +161,16 @@ async def get_level_stats(user_id: str) -> list[LevelStats]:
     return [convert(dict(row), LevelStats) for row in found]
 
 
-async def get_streak(user_id: str, *, at: datetime | None = None) -> Streak:
+async def get_streak(
+    user_id: str,
+    *,
+    at: datetime | None = None,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> Streak:
     """The learner's streak on their local day at the moment; zeros for one without events."""
-    found = await reading.rows(
-        "models/learning_streaks", "streak", user_id=user_id, now=_moment(at)
-    )
+    ask = _asking(user_id, as_of or known_at or at, as_of=as_of, known_at=known_at)
+    found = await ask("models/learning_streaks", "streak")
     return Streak(**found[0])
 
 
@@ -192,6 +213,17 @@ async def get_recorded_events(
         first=first,
     )
     return [RecordedEvent(**dict(row) | {"event_id": str(row["event_id"])}) for row in found]
+
+
+def _asking(
+    user_id: str, at: datetime | None, *, as_of: datetime | None, known_at: datetime | None
+) -> Callable[..., Awaitable[list[Any]]]:
+    """Asks about the learner, in the present or in the past."""
+    if as_of is None and known_at is None:
+        return functools.partial(reading.rows, user_id=user_id, now=_moment(at))
+    return functools.partial(
+        reading.rows_as_of, user_id=user_id, as_of=as_of, known_at=known_at, now=at
+    )
 
 
 def _moment(at: datetime | None) -> datetime:

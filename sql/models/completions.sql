@@ -12,6 +12,9 @@ CREATE TABLE completions (
     PRIMARY KEY (user_id, session_id)
 ) WITH (fillfactor = 90);
 
+-- as of --
+CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY KEY (user_id, session_id)) ON COMMIT DELETE ROWS;
+
 -- window --
 -- What a day gains or, where an earlier completion came late, loses.
 CREATE TEMPORARY TABLE window_completions (

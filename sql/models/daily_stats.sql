@@ -17,6 +17,9 @@ CREATE TABLE daily_stats (
     PRIMARY KEY (user_id, day)
 ) WITH (fillfactor = 60);
 
+-- as of --
+CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY KEY (user_id, day)) ON COMMIT DELETE ROWS;
+
 -- window --
 -- What the window adds to each day; a first that moves takes from one day and gives to another.
 CREATE TEMPORARY TABLE window_days (

@@ -4,7 +4,7 @@
 -- Every event of the log; kind and data are null where no fold looks at it: a type that nobody
 -- declared, or an event that was set aside.
 CREATE VIEW facts AS
-SELECT e.shard, e.global_position, e.stream_id, e.event_id,
+SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
     e.occurred_at, e.created_at,
     CASE WHEN d.event_data IS NOT NULL THEN CASE e.event_type

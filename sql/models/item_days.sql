@@ -8,6 +8,9 @@ CREATE TABLE item_days (
     PRIMARY KEY (user_id, item_id, day)
 );
 
+-- as of --
+CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, day)) ON COMMIT DELETE ROWS;
+
 -- window --
 -- Items reviewed, by day: one more or one less than before.
 CREATE TEMPORARY TABLE window_reviewed (

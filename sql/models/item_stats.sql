@@ -28,6 +28,9 @@ ALTER TABLE item_stats ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAG
 -- A catalogue change reaches the learners of the item.
 CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 
+-- as of --
+CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KEY (user_id, item_id)) ON COMMIT DELETE ROWS;
+
 -- window --
 -- The rows that the window touches, as they will be, and what of them others count.
 CREATE TEMPORARY TABLE window_items (

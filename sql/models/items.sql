@@ -15,12 +15,27 @@ CREATE TABLE items (
 
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
 
+-- as of --
+-- Only what was in, and found when asked: in the log's own index of these events, in its order.
+CREATE TEMPORARY VIEW items AS
+SELECT substr(d.stream_id, 6) AS item_id,  -- after 'item-'
+    d.event_type <> 'ItemArchived' AS in_catalogue
+FROM (
+    SELECT DISTINCT ON (e.stream_id) e.stream_id, e.event_type
+    FROM event_store.events e
+    WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
+      AND e.occurred_at <= (SELECT m.happened_by FROM moment_asked m)
+      AND e.created_at <= (SELECT m.recorded_by FROM moment_asked m)
+      AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+    ORDER BY e.stream_id, e.occurred_at DESC, e.event_id DESC
+) d;
+
 -- fold --
+IF has_catalogue THEN
 WITH arrived AS MATERIALIZED (
     SELECT item_id, occurred_at, event_id, described, headword, level, domains
     FROM catalogue_facts
-    WHERE has_catalogue
-      AND (shard, global_position) > (window_shard, window_start)
+    WHERE (shard, global_position) > (window_shard, window_start)
       AND (shard, global_position) <= (window_shard, window_end)
 ), decided AS (
     SELECT DISTINCT ON (item_id) item_id, occurred_at, event_id, described
@@ -58,3 +73,4 @@ ON CONFLICT (item_id) DO UPDATE SET
         ) AS n (decided_at, decided_id, in_catalogue)
         ORDER BY n.decided_at DESC, n.decided_id DESC
         LIMIT 1);
+END IF;

@@ -8,6 +8,9 @@ CREATE TABLE learning_streaks (
     PRIMARY KEY (user_id, starts)
 ) WITH (fillfactor = 80);
 
+-- as of --
+CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE, PRIMARY KEY (user_id, starts)) ON COMMIT DELETE ROWS;
+
 -- fold --
 -- Days that became study days join runs, days that ceased to be cut them. Only the runs
 -- that such a day lies in or next to are taken apart.

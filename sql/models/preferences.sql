@@ -20,6 +20,7 @@ CREATE TABLE zones_in_force (
     PRIMARY KEY (user_id, starts_at)
 );
 
+-- views --
 -- What follows from the preference events. The first of all governs what came before it; of two
 -- at one instant the later id governs; what an event leaves out keeps its value.
 CREATE VIEW governing_zones AS
@@ -63,6 +64,7 @@ SELECT
 FROM zones_in_force z
 JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at < z.ends_at AND r.ends_at > z.starts_at;
 
+-- functions --
 -- The moment from which other zones are in force than before the newest preference events; null: the same.
 CREATE FUNCTION zones_differ_from(learner text) RETURNS timestamptz LANGUAGE sql STABLE AS $differ$
 WITH before AS (
@@ -79,6 +81,12 @@ FROM (
     (SELECT * FROM now EXCEPT SELECT * FROM before)
 ) differing
 $differ$;
+
+-- as of --
+CREATE TEMPORARY TABLE preferences (LIKE preferences INCLUDING STORAGE, PRIMARY KEY (user_id, occurred_at, event_id))
+    ON COMMIT DELETE ROWS;
+
+CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PRIMARY KEY (user_id, starts_at)) ON COMMIT DELETE ROWS;
 
 -- erase --
 DELETE FROM preferences WHERE user_id = ANY (learners);

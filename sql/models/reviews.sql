@@ -10,6 +10,10 @@ CREATE TABLE reviews (
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
+-- as of --
+CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, occurred_at, event_id))
+    ON COMMIT DELETE ROWS;
+
 -- window --
 CREATE TEMPORARY TABLE window_reviews (
     user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C", first_mastered_at timestamptz, first_mastered_on date,

@@ -16,6 +16,9 @@ CREATE TABLE user_progress (
     version            bigint NOT NULL     -- of the transaction that changed a row of the learner's last
 ) WITH (fillfactor = 50);
 
+-- as of --
+CREATE TEMPORARY TABLE user_progress (LIKE user_progress INCLUDING STORAGE, PRIMARY KEY (user_id)) ON COMMIT DELETE ROWS;
+
 -- fold --
 WITH seen AS (
     SELECT user_id,

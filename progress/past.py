@@ -1,0 +1,59 @@
+"""Questions about the past: the learner's events folded anew, in tables of the session's own.
+
+They cost what the fold costs, so only a few are answered at once: the others wait.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import asyncpg
+
+from progress import models, sessions, statements
+from progress.sessions import Sessions
+from progress.settings import Settings
+from progress.statements import Numbered
+
+_SESSIONS = 3
+
+_SETTINGS = {
+    "search_path": f"pg_temp, {models.schema_name()}, event_store",
+    "temp_buffers": "32MB",  # 25,000 events without a file
+    "statement_timeout": f"{sessions.SECONDS}s",
+    "client_min_messages": "warning",
+}
+
+
+class Past:
+    """Sessions that each hold the read models of one learner, at one moment at a time."""
+
+    def __init__(self, where: Settings | str) -> None:
+        said = models.as_of_tables()
+        self._sessions = Sessions(where, name="past", size=_SESSIONS, said=said, **_SETTINGS)
+
+    async def answered(
+        self,
+        question: Numbered,
+        values: Mapping[str, object],
+        *,
+        as_of: datetime | None,
+        known_at: datetime | None,
+    ) -> list[asyncpg.Record]:
+        """The rows of a question about one learner, at one or both of the moments.
+
+        Unavailable if the database does not answer in time.
+        """
+        fold = statements.numbered("models/as_of", "one")
+        moments = {"user_id": values["user_id"], "as_of": as_of, "known_at": known_at}
+
+        async def ask(session: asyncpg.Connection) -> list[asyncpg.Record]:
+            async with session.transaction():  # at its end the tables are empty
+                await session.fetch(fold.text, *(moments[each] for each in fold.names))
+                given = (values[each] for each in question.names)
+                rows: list[asyncpg.Record] = await session.fetch(question.text, *given)
+            return rows
+
+        return await self._sessions.ask(ask)
+
+    def close(self) -> None:
+        """End the sessions in which nothing is asked."""
+        self._sessions.close()

@@ -1,0 +1,166 @@
+"""Sessions of asyncpg with the database that sees the live read models; what their faults mean."""
+
+import asyncio
+import functools
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import asyncpg
+
+from progress import database, models
+from progress.errors import SettingsError, Unavailable
+from progress.pool import Connect, Pool
+from progress.settings import Settings
+
+_T = TypeVar("_T")
+Ask = Callable[[asyncpg.Connection], Awaitable[_T]]
+
+SECONDS = 10  # that a connection or a question may take
+
+# What a connection says that is broken; the second, that it met its end while it lay in the pool.
+_BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+_TOO_LONG = (TimeoutError, asyncpg.QueryCanceledError)
+# Before the first deploy has made its read models.
+_NOT_MADE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+
+
+class Sessions:
+    """At most `size` sessions in UTC; the first is opened for the first question.
+
+    `said` is told to the server at the beginning of each, `given` are further settings of it.
+    """
+
+    def __init__(
+        self, where: Settings | str, *, name: str, size: int, said: str = "", **given: str
+    ) -> None:
+        self._where, self._size, self._said = where, size, said
+        self._settings = {
+            "application_name": name,
+            "search_path": f"{models.schema_name()}, event_store",
+            "timezone": "UTC",
+            "jit": "off",  # compiling costs more than these questions do
+            "max_parallel_workers_per_gather": "0",  # so does starting a worker
+            "plan_cache_mode": "force_generic_plan",  # so does planning each time
+            **given,
+        }
+        self._pool: Pool | None = None
+
+    async def ask(self, ask: Ask[_T]) -> _T:
+        """What a question finds; Unavailable if the database does not answer.
+
+        One that met a passing fault is asked once more, in another session: it only reads. One
+        that took too long is not.
+        """
+        try:
+            return await self._once(ask)
+        except (asyncpg.PostgresError, *_BROKEN) as fault:
+            told = _told(fault)
+            if isinstance(fault, _TOO_LONG) or not isinstance(told, Unavailable):
+                raise told from fault
+        try:
+            return await self._once(ask)
+        except (asyncpg.PostgresError, *_BROKEN) as fault:
+            raise _told(fault) from fault
+
+    def close(self) -> None:
+        """End those in which nothing is asked."""
+        if self._pool is not None:
+            self._pool.close()
+
+    async def _once(self, ask: Ask[_T]) -> _T:
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = Pool(self._connecting(), self._size)
+        try:
+            connection = await pool.taken(seconds=SECONDS)
+        except (asyncpg.PostgresError, *_BROKEN) as fault:
+            raise Unavailable(f"no connection to the database: {fault}") from fault
+        try:
+            found = await ask(connection)
+        except asyncpg.PostgresError:
+            pool.give(connection)
+            raise
+        except BaseException:
+            pool.end(connection)
+            raise
+        pool.give(connection)
+        return found
+
+    def _connecting(self) -> Connect:
+        connect = _connecting(self._where)
+
+        async def opened() -> asyncpg.Connection:
+            session = await connect(
+                command_timeout=SECONDS, timeout=SECONDS, server_settings=self._settings
+            )
+            try:
+                if self._said:
+                    await session.execute(self._said)
+            except BaseException:
+                session.terminate()
+                raise
+            return session
+
+        return opened
+
+
+def _told(fault: Exception) -> Exception:
+    """Unavailable where another try may succeed; else the fault itself, which is our own."""
+    if isinstance(fault, _NOT_MADE):
+        return Unavailable("the read models are not there yet: deploy the project function")
+    if _is_passing(fault):
+        return Unavailable(f"the database does not answer: {fault}")
+    return fault
+
+
+def _is_passing(fault: Exception) -> bool:
+    if not isinstance(fault, asyncpg.PostgresError):
+        return True
+    # A statement prepared before a deploy changed its types is prepared anew.
+    outlived = isinstance(fault, asyncpg.InvalidCachedStatementError)
+    return outlived or database.is_passing_state(fault.sqlstate or "")
+
+
+def _connecting(where: Settings | str) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    url = where if isinstance(where, str) else where.database_url
+    if url:
+        return functools.partial(asyncpg.connect, **_direct(database.address(url)))
+    if isinstance(where, Settings) and where.instance_connection_name:
+        return _by_connector(where)
+    raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
+
+
+def _direct(at: database.Address) -> dict[str, Any]:
+    return {
+        "host": at.host,
+        "port": at.port,
+        "user": at.user,
+        "password": at.password,
+        "database": at.database,
+        "ssl": False if at.host.startswith("/") else _tls(at.sslmode),
+    }
+
+
+def _tls(sslmode: str) -> ssl.SSLContext | str:
+    """As for pg8000: a mode that asks for a certificate means one that the system trusts."""
+    verified = sslmode in ("verify-ca", "verify-full")
+    return ssl.create_default_context() if verified else sslmode
+
+
+def _by_connector(where: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
+
+    connector = Connector(loop=asyncio.get_running_loop(), refresh_strategy="lazy")
+
+    async def connect(**wanted: Any) -> asyncpg.Connection:
+        return await connector.connect_async(
+            str(where.instance_connection_name),
+            "asyncpg",
+            user=where.db_iam_user,
+            db=where.db_name,
+            enable_iam_auth=True,
+            **wanted,
+        )
+
+    return connect

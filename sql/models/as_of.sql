@@ -1,0 +1,110 @@
+-- An as-of answer: the same folds, in temporary tables of the connection, of what a learner did by a moment.
+-- The connection's path is pg_temp, then the live schema: each table that a fold writes or a question reads is
+-- one of its own, by the models' `as of` blocks. They are empty at the end of the transaction.
+
+-- table --
+-- A temporary table has no TOAST table beside it where these cannot be moved out of line, see window_shape.
+ALTER TABLE preferences      ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
+ALTER TABLE zones_in_force   ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
+ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
+ALTER TABLE reviews          ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
+ALTER TABLE item_days        ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
+ALTER TABLE completions      ALTER user_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
+ALTER TABLE daily_stats      ALTER user_id SET STORAGE PLAIN;
+ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
+ALTER TABLE user_progress    ALTER user_id SET STORAGE PLAIN;
+
+-- as of --
+-- What is asked about: one row, of events that had happened and were recorded by then.
+CREATE TEMPORARY TABLE moment_asked (
+    happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL
+) ON COMMIT DELETE ROWS;
+
+-- functions --
+-- Folds what the learner did by a moment, as far as it was recorded by a moment, into the connection's own tables.
+-- A deleted learner did nothing, whenever the deletion happened or was recorded.
+CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz) RETURNS void
+LANGUAGE plpgsql
+    -- See fold_window: plans made on empty tables live on.
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET random_page_cost = 0
+    SET jit = off
+AS $fold$
+DECLARE
+    stream  text := 'learner-' || learner;
+    version bigint;     -- of the snapshot to start from; 0: from nothing
+    state   record;
+BEGIN
+    IF (SELECT c.relpersistence <> 't' FROM pg_class c WHERE c.oid = 'user_progress'::regclass) THEN
+        RAISE EXCEPTION 'the connection has no tables of its own for as-of answers';
+    END IF;
+    INSERT INTO moment_asked VALUES (happened_by, recorded_by);
+    IF EXISTS (
+        SELECT FROM event_store.events e
+        WHERE e.stream_id = stream AND e.event_type = 'UserDeleted'
+          AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+    ) THEN
+        RETURN;
+    END IF;
+
+    FOR version IN
+        SELECT v FROM (SELECT snapshots_until(stream, happened_by, recorded_by) UNION ALL SELECT 0) AS versions (v)
+        ORDER BY v DESC
+    LOOP
+        SELECT s.* INTO state
+        FROM event_store.snapshots x
+        CROSS JOIN LATERAL jsonb_to_record(x.state) AS s (
+            preferences text, user_progress text, learning_streaks text, daily_stats text, item_stats text,
+            completions jsonb, reviews jsonb, item_days jsonb)
+        WHERE x.stream_id = stream AND x.stream_version = version AND x.fingerprint = snapshot_fingerprint();
+
+        INSERT INTO preferences SELECT * FROM unnest(state.preferences::preferences[]);
+        INSERT INTO zones_in_force SELECT * FROM governing_zones;
+        INSERT INTO user_progress SELECT * FROM unnest(state.user_progress::user_progress[]);
+
+        INSERT INTO window_events
+        SELECT global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
+            response_ms, interval_days, easiness_factor, score, duration_seconds
+        FROM facts
+        WHERE stream_id = stream AND stream_version > version
+          AND occurred_at <= fold_as_of.happened_by AND created_at <= recorded_by;
+
+        -- Where a preference event moved days that the snapshot holds, an older one may do, or none.
+        EXIT WHEN fold_preferences(ARRAY(SELECT global_position FROM window_events WHERE kind = 'preference'), true) IS NULL
+               OR version = 0;
+        DELETE FROM preferences;
+        DELETE FROM zones_in_force;
+        DELETE FROM user_progress;
+        DELETE FROM window_events;
+    END LOOP;
+
+    IF version > 0 THEN
+        INSERT INTO learning_streaks SELECT * FROM unnest(state.learning_streaks::learning_streaks[]);
+        INSERT INTO daily_stats SELECT * FROM unnest(state.daily_stats::daily_stats[]);
+        INSERT INTO item_stats SELECT * FROM unnest(state.item_stats::item_stats[]);
+        -- Of these only what the window may touch.
+        INSERT INTO completions
+        SELECT c.*
+        FROM (SELECT DISTINCT session_id FROM window_events WHERE kind = 'completion') w
+        JOIN jsonb_each_text(state.completions) s (session_id, rows) ON s.session_id = w.session_id
+        CROSS JOIN LATERAL unnest(s.rows::completions[]) c;
+        INSERT INTO reviews
+        SELECT r.*
+        FROM (SELECT DISTINCT item_id FROM window_events WHERE kind = 'review') w
+        JOIN jsonb_each_text(state.reviews) s (item_id, rows) ON s.item_id = w.item_id
+        CROSS JOIN LATERAL unnest(s.rows::reviews[]) r;
+        INSERT INTO item_days
+        SELECT d.*
+        FROM (SELECT DISTINCT item_id FROM window_events WHERE kind = 'answer') w
+        JOIN jsonb_each_text(state.item_days) s (item_id, rows) ON s.item_id = w.item_id
+        CROSS JOIN LATERAL unnest(s.rows::item_days[]) d;
+    END IF;
+    PERFORM fold_facts(0::smallint, 0, 0, version > 0, false);
+END
+$fold$;
+
+-- one --
+SELECT fold_as_of(:user_id,
+    coalesce(CAST(:as_of AS timestamptz), 'infinity'), coalesce(CAST(:known_at AS timestamptz), 'infinity'));

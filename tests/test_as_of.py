@@ -1,0 +1,94 @@
+"""What a learner had done by a moment, and what was known of it: every moment is the oracle's."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import oracle
+import pytest
+import rows
+from asking import Asking, asking, plain
+from conftest import Store
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from logs import LEARNERS, Disturbance, Log, disturbances, logs
+from stage import Stage
+
+from progress import readmodels
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
+
+EVERYONE = (*LEARNERS, "nobody")
+NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
+# What lies within a day of the end of time has no local day in Python.
+FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def stage(store: Store) -> Iterator[Stage]:
+    """One database for all the examples of a test."""
+    made = Stage(store.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ask(store: Store) -> Iterator[Asking]:
+    with asking(store.url) as made:
+        yield made
+
+
+def moments(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:
+    """Now and then none; else at an event, just before or after one, or at an end of time."""
+    near = sorted({moment + nudge for moment in found for nudge in NEAR})
+    return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
+
+
+def answers(ask: Asking, user: str, days: list[date], **past: Any) -> dict[str, Any]:
+    """All that can be asked about a learner in the past."""
+    progress = plain(ask(readmodels.get_current_progress(user, **past)))
+    if progress:
+        progress |= plain(progress.pop("mastery_stats")) or {}
+    first = min(days, default=date(2024, 3, 1)) - DAY
+    asked = (user, first, first + 730 * DAY)
+    return {
+        "progress": progress,
+        "streak": plain(ask(readmodels.get_streak(user, **past))),
+        "days": [*map(plain, ask(readmodels.get_stats_range(*asked, **past)))],
+        "filled": len(ask(readmodels.get_stats_range(*asked, zero_fill=True, **past))),
+    }
+
+
+def wanted(world: oracle.World, user: str) -> dict[str, Any]:
+    """The same by the oracle."""
+    progress = oracle.user_progress(world, user)
+    return {
+        "progress": progress,
+        "streak": oracle.streak(world, user),
+        "days": [{"date": d, **row} for d, row in oracle.daily_stats(world, user).items()],
+        "filled": 731 if progress else 0,
+    }
+
+
+def check(ask: Asking, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
+    """Every learner's answers at the moment are the oracle's."""
+    world = oracle.see(stored, now, **past)
+    for user in EVERYONE:
+        found = answers(ask, user, [*oracle.daily_stats(world, user)], **past)
+        assert found == wanted(world, user), (user, past)
+
+
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck))
+@given(log=logs(), how=disturbances(), data=st.data())
+def test_every_moment_is_as_the_oracle_says(
+    stage: Stage, ask: Asking, log: Log, how: Disturbance, data: st.DataObject
+) -> None:
+    stage.sweep()
+    stage.deliver(log, how)
+    stored = rows.stored(stage.admin)
+    for _ in range(4):
+        as_of = moments(data.draw, [e.occurred_at for e in stored])
+        known_at = moments(data.draw, [e.created_at for e in stored])
+        if as_of or known_at:
+            check(ask, stored, log.now, as_of=as_of, known_at=known_at)
