@@ -53,6 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail, rather than skip, where this is missing: "
         "postgresql-15, pubsub-emulator, chromium, node",
     )
+    parser.addoption(
+        "--pictures", action="store_true", help="take the documentation's pictures anew"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
