@@ -264,6 +264,7 @@ def visit(chromium: Browser, demo: browsing.Stack) -> Iterator[Callable[..., bro
         return made[-1]
 
     yield begin
-    for each in made:
-        each.check()
-        each.context.close()
+    with contextlib.ExitStack() as stack:
+        for each in made:
+            stack.callback(each.context.close)
+            stack.callback(each.check)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from browsing import Stack, Visit
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -28,7 +28,7 @@ Visits = Callable[..., Visit]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _something_to_administer(demo: Stack) -> None:
+def _something_to_administer(chromium: Browser, demo: Stack) -> None:
     demo.publish({"event_id": "no id", "event_type": "SessionStarted", "data": {}})
 
 
