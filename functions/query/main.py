@@ -14,7 +14,7 @@ from progress.api.http import QueryApi  # noqa: E402
 # Made when the function starts, so that it does not start at all where tokens cannot be trusted.
 _api = QueryApi(settings.current())
 gc.freeze()
-gc.set_threshold(20_000)  # a request leaves no cycles: looked for every third, they cost a twentieth
+gc.set_threshold(20_000)  # requests leave few cycles; a search at every third is a twentieth
 gc.enable()
 
 
