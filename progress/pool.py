@@ -27,17 +27,22 @@ class Pool:
     async def taken(self, *, seconds: float) -> asyncpg.Connection:
         """A connection, to be given back; TimeoutError if none becomes free."""
         while self._idle:
-            connection = self._idle.pop()[0]
-            if not connection.is_closed():
+            connection, since = self._idle.pop()
+            if since >= time.monotonic() - _IDLE and not connection.is_closed():
                 return connection
+            connection.terminate()
             self._left += 1
         if self._left > 0:
+            self._left -= 1
             return await self._made()
         async with asyncio.timeout(seconds):
             return await self._handed() or await self._made()
 
     def give(self, connection: asyncpg.Connection) -> None:
-        """Take one back that is as it was."""
+        """Take one back that is as it was, or was closed."""
+        if connection.is_closed():
+            self._vacate()
+            return
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -60,7 +65,6 @@ class Pool:
             self.end(self._idle.pop()[0])
 
     async def _made(self) -> asyncpg.Connection:
-        self._left -= 1
         try:
             return await self._connect()
         except BaseException:
@@ -85,9 +89,10 @@ class Pool:
             self.give(connection)
 
     def _vacate(self) -> None:
-        self._left += 1
-        while self._waiting and self._left > 0:
+        """Another may be made: by who waits longest, else by the next who comes."""
+        while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 return
+        self._left += 1
