@@ -1,11 +1,12 @@
 """Answers kept in Redis: an instance's cache, with its rate limit and its persisted queries.
 
 Never an answer older than the projection. An entry's label names the versions that its data were
-made from, each seen before the data, so that the data may only be newer than their label says.
-It counts where those are the copies' in Redis (`progress.copies`) or, where there is no copy,
-the database's of now. A fold that has committed has changed the latter and then tells Redis, where
-a copy never goes back: so an entry that holds is as new as the last fold that was told of. One that
-was not (its process died, Redis was away) is hidden for as long as a copy lives: five seconds.
+made from, each seen before the data, so that the data may only be newer than their label says. It
+counts where those are the copies' in Redis (`progress.copies`) or, where there is no copy, the
+database's, asked since the request came. A fold that has committed has changed the latter and then
+tells Redis, where a copy never goes back: so an entry that counts is as new as the last fold that
+was told of. One that was not (its process died, Redis was away) is hidden for as long as a copy
+lives: five seconds.
 What is remembered in the process labels new entries, where it may be old; it decides none.
 
 Who shares the computation of another has seen nothing newer than its label; one that began more
@@ -28,7 +29,7 @@ from progress.flights import Flights
 from progress.labels import Label, Seen
 from progress.ratelimit import Limit
 from progress.resp import Command, Reply
-from progress.versions import Learner, Versions
+from progress.versions import YOUNG, Learner, Versions
 from progress.wire import Client
 
 __all__ = ["Cache", "Computed", "Looked", "ProjectedTo", "Question", "question"]
@@ -87,7 +88,8 @@ class Cache:
         With `fresh` what is kept does not count, but what is computed is kept anew.
         """
         users = list(dict.fromkeys(each.user_id for each in questions))
-        looked = Looked([None] * len(questions), Seen(at, dict.fromkeys(users)), fresh)
+        seen = Seen(at, time.monotonic(), dict.fromkeys(users))
+        looked = Looked([None] * len(questions), seen, fresh)
         if self._redis is None:
             self._limit.count(caller, at)
             return looked
@@ -139,7 +141,8 @@ class Cache:
         """
         last = self._versions.last
         if last is None or not last.is_young:
-            reading = asyncio.create_task(self._versions.shared())
+            since = time.monotonic() - YOUNG
+            reading = asyncio.create_task(self._versions.shared(since=since))
             reading.add_done_callback(lambda task: task.cancelled() or task.exception())
             await asyncio.wait({reading}, timeout=_PATIENCE if last else None)
             last = self._versions.last
@@ -197,31 +200,32 @@ class Cache:
     async def _complete(self, seen: Seen, asked: Question) -> None:
         """Ask the database for those versions that the question depends on and Redis had not."""
         if seen.lacks(asked.rule):
-            await self._share(seen)
+            await self._share(seen, since=seen.since)
         if seen.learners[asked.user_id] is None:
-            seen.learners[asked.user_id] = (await self._learner(asked.user_id, seen.at)).version
+            await self._learner(seen, asked.user_id)
 
-    async def _share(self, seen: Seen) -> None:
-        shared = await self._versions.shared()
+    async def _share(self, seen: Seen, *, since: float) -> None:
+        shared = await self._versions.shared(since=since)
         seen.take(shared)
         found = {
             self._schema: shared.schema,
             copies.BATCH: shared.batch,
             copies.CATALOGUE: shared.catalogue,
         }
-        self._copy(found, shared.known_at)
+        self._copy(seen, found, shared.known_at)
 
-    async def _learner(self, user_id: str, at: datetime) -> Learner:
-        learner = await self._versions.learner(user_id, at)
-        self._copy({copies.of_learner(user_id): learner.version}, learner.known_at)
+    async def _learner(self, seen: Seen, user_id: str) -> Learner:
+        learner = await self._versions.learner(user_id, seen.at, since=seen.since)
+        seen.learners[user_id] = learner.version
+        self._copy(seen, {copies.of_learner(user_id): learner.version}, learner.known_at)
         self._days[user_id] = learner
         if len(self._days) > _REMEMBERED:
             del self._days[next(iter(self._days))]
         return learner
 
-    def _copy(self, versions: dict[str, int], known_at: float) -> None:
-        """Let Redis know what the database has just said."""
-        if self._redis and time.monotonic() - known_at < 1:
+    def _copy(self, seen: Seen, versions: dict[str, int], known_at: float) -> None:
+        """Let Redis know what the database has said since the request came."""
+        if self._redis and seen.since <= known_at:
             ends = copies.end(known_at)
             keys: Command = (*versions, ends, *versions.values())
             self._redis.send(("EVAL", copies.KEEP, len(versions), *keys))
@@ -234,7 +238,7 @@ class Cache:
             return None, (await compute()).data
         seen, user = looked.seen, asked.user_id
         if seen.lacks(asked.rule):
-            await self._share(seen)
+            await self._share(seen, since=time.monotonic() - YOUNG)  # a label may be old
         learner, ends = seen.learners[user], None
         if not tells and (learner is None or asked.rule.clock):
             learner, ends = await self._today(seen, user)
@@ -243,7 +247,8 @@ class Cache:
         if tells:
             ends = computed.day_ends
             if computed.learner != learner:
-                self._copy({copies.of_learner(user): computed.learner or 0}, began)
+                seen.learners[user] = computed.learner
+                self._copy(seen, {copies.of_learner(user): computed.learner or 0}, began)
             learner = computed.learner
         label = seen.label(asked, learner or 0, ends)
         self._keep(asked, seen.at, label, computed.data)
@@ -254,7 +259,7 @@ class Cache:
         known = self._days.get(user_id)
         is_known = known and known.is_of_the_day(seen.at)
         if not known or not is_known or known.version != seen.learners[user_id]:
-            known = await self._learner(user_id, seen.at)
+            known = await self._learner(seen, user_id)
         return known.version, known.day_ends
 
     def _keep(self, asked: Question, at: datetime, label: Label, data: bytes) -> None:

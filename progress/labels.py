@@ -23,6 +23,7 @@ class Seen(msgspec.Struct):
     """The versions that a request has seen, each the newest at some moment since it came."""
 
     at: datetime
+    since: float  # that moment, on the monotonic clock
     learners: dict[str, int | None]
     schema: int | None = None
     batch: int | None = None

@@ -8,7 +8,7 @@ import msgspec
 from progress import reading
 from progress.flights import Flights
 
-_YOUNG = 1.0  # seconds: a reading that is older is none
+YOUNG = 1.0  # seconds
 
 
 class Learner(msgspec.Struct, frozen=True):
@@ -36,18 +36,21 @@ class Shared(msgspec.Struct, frozen=True):
 
     @property
     def is_young(self) -> bool:
-        return time.monotonic() - self.known_at < _YOUNG
+        return time.monotonic() - self.known_at < YOUNG
 
 
 class Versions:
-    """Reads them for an instance: what is shared once a second at most."""
+    """Reads them for an instance; who asks at once is answered at once.
+
+    `since` is the moment that an answer must not be older than, on the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self.last: Shared | None = None
-        self._learners: Flights[Learner] = Flights(_YOUNG)
-        self._shared: Flights[Shared] = Flights(_YOUNG)
+        self._learners: Flights[Learner] = Flights(YOUNG)
+        self._shared: Flights[Shared] = Flights(YOUNG)
 
-    async def learner(self, user_id: str, at: datetime) -> Learner:
+    async def learner(self, user_id: str, at: datetime, *, since: float) -> Learner:
         """The learner's, on the day that is theirs at that moment; Unavailable."""
 
         async def read() -> Learner:
@@ -55,14 +58,16 @@ class Versions:
             found = await reading.rows("models/versions", "learner", user_id=user_id, now=at)
             return Learner(found[0]["learner"], found[0]["day_ends"], at, known_at)
 
-        learner = await self._learners.join(user_id, read)
-        return learner if learner.is_of_the_day(at) else await read()
+        for _ in range(2):  # the first may have begun before
+            learner = await self._learners.join(user_id, read)
+            if learner.known_at >= since and learner.is_of_the_day(at):
+                return learner
+        return await read()
 
-    async def shared(self) -> Shared:
-        """As the database had it within the last second; Unavailable."""
-        if self.last and self.last.is_young:
-            return self.last
-        self.last = await self._shared.join("", _shared)
+    async def shared(self, *, since: float) -> Shared:
+        """What all share; Unavailable."""
+        while self.last is None or self.last.known_at < since:
+            self.last = await self._shared.join("", _shared)
         return self.last
 
 

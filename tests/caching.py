@@ -163,16 +163,17 @@ def untold() -> Iterator[None]:
 class Valkey:
     """One to stop, end and start again, at one address."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        self._options = options
         self.port = ports.free()
         self.url = f"redis://{ports.HOST}:{self.port}"
-        self._folder = tempfile.mkdtemp(prefix="progress-valkey-")
+        self.folder = tempfile.mkdtemp(prefix="progress-valkey-")
         self.start()
 
     def start(self) -> None:
         """Return when it answers; it holds nothing."""
         options = ["--bind", ports.HOST, "--port", str(self.port), "--save", ""]
-        command = [get_binary_path(), *options, "--dir", self._folder]
+        command = [get_binary_path(), *options, "--dir", self.folder, *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         readiness.wait(lambda: ports.is_listening(self.port), "Valkey")
 
@@ -192,11 +193,11 @@ class Valkey:
 
 
 @contextmanager
-def valkey_of_its_own() -> Iterator[Valkey]:
+def valkey_of_its_own(*options: str) -> Iterator[Valkey]:
     """A Valkey for one test."""
-    made = Valkey()
+    made = Valkey(*options)
     try:
         yield made
     finally:
         made.end()
-        shutil.rmtree(made._folder)
+        shutil.rmtree(made.folder)

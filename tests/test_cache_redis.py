@@ -1,0 +1,117 @@
+"""What Redis does to the cache: it may hang, vanish, forget, fill up and talk nonsense."""
+
+import time
+from collections.abc import Iterator
+
+import caching
+import lessons
+import pytest
+import redis
+from caching import NOW, Instance
+from conftest import Store
+from stage import append, connect
+
+from progress import wire
+from progress.database import Connection
+from progress.errors import RateLimited
+from progress.projections import Projector
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = connect(store.url)
+    lessons.teach(made, "ann")
+    Projector(made).catch_up_all()
+    yield made
+    made.close()
+
+
+def right(instance: Instance) -> None:
+    """It answers as the database does."""
+    asked = caching.questions("ann")
+    assert instance.ask(*asked) == instance.uncached(*asked)
+
+
+def test_a_redis_that_hangs_costs_a_request_fifty_milliseconds_once_and_no_answer(
+    store: Store, connection: Connection
+) -> None:
+    asked = caching.questions("ann")
+    with caching.valkey_of_its_own() as own, caching.instances(store, own.url, 1) as (one,):
+        one.ask(*asked)
+        own.stop()
+        began = time.monotonic()
+        for _ in range(10):
+            looked = one.run(one.cache.ask("caller", asked, at=NOW))
+            assert (looked.result, set(looked.found)) == ("error", {None})
+        assert time.monotonic() - began < 0.05 + 0.1  # ten would cost 0.25
+        right(one)
+
+
+def test_a_redis_that_comes_back_empty_is_used_again(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "_PAUSE", 0)
+    with caching.valkey_of_its_own() as own, caching.instances(store, own.url, 1) as (one,):
+        right(one)
+        own.end()
+        right(one)
+        own.start()
+        while one.run(one.cache.state()) != "ok":
+            right(one)
+        right(one)
+        one.computed = 0
+        right(one)
+        assert one.computed == 0
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"nonsense", b"[1]\n{}", b'["a",0,0,0,0]\n1', b"\xff\n"])
+def test_an_entry_that_is_none_is_no_answer(
+    store: Store, connection: Connection, hot: str, spoilt: bytes
+) -> None:
+    server = redis.Redis.from_url(hot)
+    with caching.instances(store, hot, 1) as (one,):
+        right(one)
+        for key in server.scan_iter():
+            if server.type(key) == b"hash":
+                for field in server.hkeys(key):
+                    server.hset(key, field, spoilt)
+            else:
+                server.set(key, spoilt)
+        right(one)
+
+
+def test_keys_of_another_kind_are_no_answers(
+    store: Store, connection: Connection, hot: str
+) -> None:
+    server = redis.Redis.from_url(hot)
+    with caching.instances(store, hot, 1) as (one,):
+        right(one)
+        for key in list(server.scan_iter()):
+            server.delete(key)
+            server.lpush(key, "x")
+        right(one)
+        append(connection, lessons.lesson("ann", 4))
+        Projector(connection).catch_up_all()
+        right(one)
+
+
+def test_a_redis_that_is_full_keeps_nothing_and_the_instance_counts(
+    store: Store, connection: Connection
+) -> None:
+    with caching.valkey_of_its_own("--maxmemory", "1") as own:
+        one = Instance(store.url, own.url, per_minute=3)
+        for _ in range(3):
+            right(one)
+        with pytest.raises(RateLimited):
+            right(one)
+        one.close()
+
+
+def test_a_hash_of_a_learner_grows_no_further_than_so(
+    store: Store, connection: Connection, hot: str
+) -> None:
+    asked = caching.questions("ann")[0]
+    with caching.instances(store, hot, 1) as (one,):
+        for number in range(250):
+            one.ask(type(asked)(asked.name, "ann", f"{number}"))
+    assert 0 < redis.Redis.from_url(hot).hlen("summary:ann") <= 100

@@ -1,0 +1,152 @@
+"""Of many who ask the same at once, one computes; nobody waits in vain, or for what is too old."""
+
+import asyncio
+from collections.abc import Iterator
+
+import caching
+import lessons
+import pytest
+from caching import NOW, Instance
+from conftest import Store
+from stage import append, connect
+
+from progress.cache import Computed, Question
+from progress.database import Connection
+from progress.errors import Unavailable
+from progress.projections import Projector
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = connect(store.url)
+    lessons.teach(made, "ann")
+    Projector(made).catch_up_all()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def one(store: Store, connection: Connection, hot: str) -> Iterator[Instance]:
+    with caching.instances(store, hot, 1) as (made,):
+        yield made
+
+
+def questions() -> list[Question]:
+    return [each for each in caching.questions("ann") if each.name in ("dailyStats", "streak")]
+
+
+@pytest.mark.parametrize("question", questions(), ids=lambda question: question.name)
+def test_a_hundred_at_once_are_answered_by_one_statement(one: Instance, question: Question) -> None:
+    async def hundred() -> list[list[bytes]]:
+        return await asyncio.gather(*(one.asked(question) for _ in range(100)))
+
+    answers = one.run(hundred())
+    assert all(each == answers[0] for each in answers)
+    assert one.computed == 1
+    assert len(one.reader.asked) == len(set(one.reader.asked)) == 3  # with its versions
+
+
+def test_without_redis_too(store: Store, connection: Connection) -> None:
+    (question, *_) = questions()
+    with caching.instances(store, None, 1) as (one,):
+
+        async def hundred() -> None:
+            await asyncio.gather(*(one.asked(question) for _ in range(100)))
+
+        one.run(hundred())
+        assert one.computed == len(one.reader.asked) == 1
+
+
+class Slow:
+    """An answer that is computed for as long as the test likes."""
+
+    def __init__(self, one: Instance, question: Question) -> None:
+        self._one, self._question = one, question
+        self.running, self.end = asyncio.Event(), asyncio.Event()
+
+    async def asked(self, fault: Exception | None = None) -> bytes:
+        async def compute() -> Computed:
+            self._one.computed += 1
+            data = await caching.answer(self._question, NOW)
+            self.running.set()
+            await self.end.wait()
+            if fault:
+                raise fault
+            return Computed(data)
+
+        cache = self._one.cache
+        looked = await cache.ask("caller", [self._question], at=NOW)
+        return looked.found[0] or await cache.answer(looked, self._question, compute)
+
+
+def test_who_knows_of_a_newer_version_does_not_take_the_older_answer(
+    one: Instance, connection: Connection
+) -> None:
+    (question, *_) = questions()
+
+    async def overtaking() -> None:
+        slow = Slow(one, question)
+        first = asyncio.create_task(slow.asked())
+        await slow.running.wait()
+        append(connection, lessons.lesson("ann", 4))
+        Projector(connection).catch_up_all()
+        later = [asyncio.create_task(one.asked(question)) for _ in range(10)]
+        await asyncio.sleep(0)
+        slow.end.set()
+        wanted = await caching.answer(question, NOW)
+        assert await first != wanted
+        assert await asyncio.gather(*later) == [[wanted]] * 10
+        assert one.computed == 2
+        assert await one.asked(question) == [wanted]
+
+    one.run(overtaking())
+
+
+def test_who_gives_up_takes_nobody_along(one: Instance) -> None:
+    (question, *_) = questions()
+
+    async def giving_up() -> None:
+        slow = Slow(one, question)
+        first, *others = [asyncio.create_task(slow.asked()) for _ in range(10)]
+        await slow.running.wait()
+        first.cancel()
+        others.pop().cancel()
+        slow.end.set()
+        answers = await asyncio.gather(*others)
+        assert set(answers) == {await caching.answer(question, NOW)}
+        assert one.computed == 1
+        assert await one.asked(question) == [answers[0]]
+        assert one.computed == 1  # it was kept, though its first asker was gone
+
+    one.run(giving_up())
+
+
+def test_what_fails_fails_those_who_waited_and_is_not_kept(one: Instance) -> None:
+    (question, *_) = questions()
+
+    async def failing() -> None:
+        slow = Slow(one, question)
+        waiting = [asyncio.create_task(slow.asked(Unavailable("gone"))) for _ in range(5)]
+        await slow.running.wait()
+        slow.end.set()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in answers] == [Unavailable] * 5
+        assert one.computed == 1
+        assert await one.asked(question) == [await caching.answer(question, NOW)]
+
+    one.run(failing())
+
+
+def test_who_wants_no_cache_waits_for_nobody(one: Instance) -> None:
+    (question, *_) = questions()
+
+    async def fresh() -> None:
+        slow = Slow(one, question)
+        first = asyncio.create_task(slow.asked())
+        await slow.running.wait()
+        assert await one.asked(question, fresh=True) == [await caching.answer(question, NOW)]
+        assert not first.done()
+        slow.end.set()
+        await first
+
+    one.run(fresh())
