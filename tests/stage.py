@@ -15,9 +15,10 @@ import pg8000.exceptions
 import rows
 from logs import Disturbance, Envelope, Log
 
-from progress import batch, database, eventlog, models, push
+from progress import batch, database, eventlog, models, push, snapshots
 from progress.errors import ProgressError
 from progress.projections import SHARDS, Projector
+from progress.snapshots import Policy
 
 _KEPT = ("zone_rules",)  # no event changes them
 
@@ -84,6 +85,10 @@ class Stage:
                 self._project(how, crashes)
         self._project(how, crashes)
         self._worker(0).run(0, how)
+
+    def take_snapshots(self, policy: Policy) -> int:
+        """Those that are due since the last delivery; how many."""
+        return snapshots.take(self._worker(0).connection, policy)
 
     def differences(self, now: datetime) -> list[str]:
         """Where the rows are not what the oracle makes of the stored events, or a fold failed."""

@@ -1,6 +1,7 @@
 """What a learner had done by a moment, and what was known of it: every moment is the oracle's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 import rows
 from asking import Asking, asking, plain
 from conftest import Store
-from hypothesis import HealthCheck, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from logs import LEARNERS, Disturbance, Log, disturbances, logs
 from stage import Stage
 
 from progress import readmodels
+from progress.snapshots import Policy
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
@@ -23,6 +25,8 @@ NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
 # What lies within a day of the end of time has no local day in Python.
 FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
+
+Moments = dict[str, datetime | None]
 
 
 @pytest.fixture
@@ -79,7 +83,16 @@ def check(ask: Asking, stored: list[oracle.Event], now: datetime, **past: Any) -
         assert found == wanted(world, user), (user, past)
 
 
-@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck))
+def moments_asked(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
+    """A few, each with at least one of the two."""
+    for _ in range(3):
+        as_of = moments(data.draw, [e.occurred_at for e in stored])
+        known_at = moments(data.draw, [e.created_at for e in stored])
+        if as_of or known_at:
+            yield {"as_of": as_of, "known_at": known_at}
+
+
+@settings(max_examples=2 * settings().max_examples)
 @given(log=logs(), how=disturbances(), data=st.data())
 def test_every_moment_is_as_the_oracle_says(
     stage: Stage, ask: Asking, log: Log, how: Disturbance, data: st.DataObject
@@ -87,8 +100,22 @@ def test_every_moment_is_as_the_oracle_says(
     stage.sweep()
     stage.deliver(log, how)
     stored = rows.stored(stage.admin)
-    for _ in range(4):
-        as_of = moments(data.draw, [e.occurred_at for e in stored])
-        known_at = moments(data.draw, [e.created_at for e in stored])
-        if as_of or known_at:
-            check(ask, stored, log.now, as_of=as_of, known_at=known_at)
+    for past in moments_asked(data, stored):
+        check(ask, stored, log.now, **past)
+
+
+@settings(max_examples=2 * settings().max_examples)
+@given(log=logs(size=40), how=disturbances(), data=st.data())
+def test_a_start_from_a_snapshot_changes_no_answer(
+    stage: Stage, ask: Asking, log: Log, how: Disturbance, data: st.DataObject
+) -> None:
+    stage.sweep()
+    policy = Policy(event_interval=data.draw(st.integers(1, 4)))
+    parts, taken = data.draw(st.integers(1, 5)), 0
+    for part in range(parts):
+        stage.deliver(replace(log, published=log.published[part::parts]), how)
+        taken += stage.take_snapshots(policy)
+    event(f"{min(taken, 5)} snapshots or more")
+    stored = rows.stored(stage.admin)
+    for past in moments_asked(data, stored):
+        check(ask, stored, log.now, **past)
