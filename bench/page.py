@@ -59,11 +59,11 @@ def _asked(issuer: Issuer, learner: str, *headers: str) -> bytes:
     year = (study.last_day() + timedelta(days=1)).year
     two_years = {"from": f"{year - 1}-01-01", "to": f"{year}-12-31"}
     before = {"from2": f"{year - 3}-01-01", "to2": f"{year - 2}-12-31"}
-    return issuer.question(_document(), learner, two_years | before, *headers)
+    return issuer.question(document(), learner, two_years | before, *headers)
 
 
 @functools.cache
-def _document() -> str:
+def document() -> str:
     """The page's question, as its script has it."""
     constants = {n: text for n, _, text in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8"))}
     return _INSERTED.sub(lambda match: constants[match[1]], constants["QUESTION"])

@@ -1,9 +1,13 @@
 """What the benchmarks make of their measurements."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from bench import __main__, report
-from bench.lines import Line, Rounds
+from bench import __main__, page, report
+from bench.lines import LeftOut, Line, Rounds
+from bench.server import Server
+from progress.api import documents
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:
@@ -33,3 +37,21 @@ def test_the_table_as_markdown_has_a_row_for_each_line() -> None:
 
 def test_a_name_of_no_row_is_refused() -> None:
     assert __main__.main(["nothing"]) == 2
+
+
+def test_a_row_that_cannot_be_measured_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unmeasured(_server: Server) -> Iterator[Line]:
+        yield from ()
+        raise LeftOut("there is no node")
+
+    monkeypatch.setitem(__main__.ROWS, "miss", unmeasured)
+    assert __main__.main(["miss"]) == 0
+    assert "miss: left out: there is no node" in capsys.readouterr().out
+
+
+def test_what_the_page_asks_is_found_in_its_script() -> None:
+    document = documents.read(page.document(), introspection=False)
+    assert document.errors == []
+    assert document.is_query("Page")
