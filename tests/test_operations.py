@@ -83,6 +83,7 @@ def test_a_batch_run(operator: Operator, connection: Connection) -> None:
     assert not lessons.wrong(connection)
 
 
+@pytest.mark.every_postgres
 def test_a_rebuild(operator: Operator, taught: Connection) -> None:
     taught.run(blocks()["spoil"])
     assert lessons.wrong(taught)
@@ -100,6 +101,7 @@ def test_what_is_done_is_not_done_again(operator: Operator, taught: Connection) 
     assert operator.called() == [done["id"]]
 
 
+@pytest.mark.every_postgres
 def test_each_change_has_a_greater_version_and_progress_never_falls(
     operator: Operator, taught: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_command_delivered_again_while_it_is_worked_on_has_nothing_to_do(
     assert now["steps"] == [{"name": "batch", "state": "RUNNING", "attempts": 1, "error": None}]
 
 
+@pytest.mark.every_postgres
 def test_a_worker_that_dies_is_followed_by_another(
     operator: Operator, taught: Connection, worker: Connection
 ) -> None:
@@ -234,6 +237,7 @@ def test_a_step_that_failed_once_succeeds_the_next_time(
     assert done["steps"][0] == {"name": "fold", "state": "SUCCEEDED", "attempts": 2, "error": None}
 
 
+@pytest.mark.every_postgres
 def test_a_statement_that_takes_too_long_ends_its_operation(
     operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +301,7 @@ def letter_of(connection: Connection, event: dict[str, Any]) -> int:
     return max(letter.letter_id for letter in deadletters.list_letters(connection))
 
 
+@pytest.mark.every_postgres
 def test_letters_are_replayed_and_those_that_fail_again_stay(
     operator: Operator, connection: Connection
 ) -> None:
@@ -342,6 +347,7 @@ def test_a_poisoned_letter_is_replayed(operator: Operator, connection: Connectio
     assert not lessons.wrong(connection)
 
 
+@pytest.mark.every_postgres
 def test_a_command_that_was_lost_is_sent_again_by_the_batch_job(
     operator: Operator, store: Store, worker: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

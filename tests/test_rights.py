@@ -152,6 +152,17 @@ def test_operations_are_read_by_query_and_written_by_nobody(log: Connection, tab
             assert may == [[(role, right) == ("progress_query", "SELECT")]]
 
 
+def test_who_takes_snapshots_and_drops_them(log: Connection) -> None:
+    for role in FUNCTIONS:
+        for right in ("INSERT", "DELETE"):
+            may = log.run(
+                "SELECT has_table_privilege(:role, 'event_store.snapshots', :right)",
+                role=role,
+                right=right,
+            )
+            assert may == [[role in ("progress_project", "progress_batch")]]
+
+
 def test_the_append_is_not_led_astray_by_a_search_path(log: Connection) -> None:
     log.run("CREATE TEMP TABLE events (global_position bigint)")
     log.run("CREATE FUNCTION pg_temp.greatest(a int) RETURNS int LANGUAGE sql RETURN 1")

@@ -10,5 +10,6 @@ CREATE INDEX events_of_items_and_deletions ON event_store.events (stream_id, occ
 ALTER TABLE event_store.snapshots
     ADD set_aside bigint[] NOT NULL DEFAULT '{}';  -- positions of the stream's events that it leaves out
 
--- A deletion takes the learner's snapshots along, a rebuild those of the read models before it.
-GRANT SELECT, DELETE ON event_store.snapshots TO progress_project;
+-- A deletion takes the learner's snapshots along, a rebuild those of the read models before it; and the project
+-- function runs the batch job, too, when an administrator asks for it.
+GRANT SELECT, INSERT, DELETE ON event_store.snapshots TO progress_project;
