@@ -3,15 +3,18 @@
 import http.client
 import itertools
 import json
-from collections.abc import Iterator
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import api
 import issuing
 import lessons
-from conftest import Store
+import pytest
 from stage import append, connect
 from test_api_process import started
 
@@ -47,17 +50,26 @@ class Stream:
 
     def __init__(self, port: int, query: str, user: str = "ann", /, **more: Any) -> None:
         self._connection = http.client.HTTPConnection(ports.HOST, port, timeout=SECONDS)
+        if room := more.pop("room", None):
+            self._narrow(room)
         headers = api.headers(user, more.pop("roles", None), accept="text/event-stream")
         headers |= more.pop("headers", {})
         body = json.dumps({"query": query, "variables": more})
         self._connection.request("POST", "/graphql/stream", body, headers)
         self.response = self._connection.getresponse()
         self.status = self.response.status
-        self.beats = 0
+
+    def _narrow(self, room: int) -> None:
+        """Take no more than that, in bytes, before it is read."""
+        wire = socket.socket()
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        wire.settimeout(SECONDS)
+        wire.connect((self._connection.host, self._connection.port))
+        self._connection.sock = wire
 
     def event(self) -> Event | None:
         """The next event: its name and what it holds; None where the stream has ended."""
-        name, data = "", ""
+        name, data, deadline = "", "", time.monotonic() + SECONDS
         while line := self.response.readline().decode():
             field, _, value = line.rstrip("\n").partition(":")
             if field == "event":
@@ -67,7 +79,7 @@ class Stream:
             elif name:
                 return name, json.loads(data) if data else None
             elif line.startswith(":"):
-                self.beats += 1
+                assert time.monotonic() < deadline, "there was nothing but heart-beats"
         return None
 
     def told(self) -> Any:
@@ -80,10 +92,19 @@ class Stream:
         (value,) = result["data"].values()
         return value
 
-    def until(self, wanted: Any) -> None:
-        """Read until this is told."""
-        while self.told() != wanted:
+    def beat(self) -> None:
+        """Read the next heart-beat."""
+        while not self.response.readline().startswith(b":"):
             pass
+
+    def last(self) -> Any:
+        """Read to the end, which is a complete one; what was told last."""
+        told = None
+        while (event := self.event()) and event[0] == "next":
+            (told,) = event[1]["data"].values()
+        assert event == ("complete", None)
+        assert self.event() is None
+        return told
 
     def body(self) -> Body:
         """The whole response, where it is no stream."""
@@ -96,11 +117,28 @@ class Stream:
         self._connection.close()
 
 
+Subscribe = Callable[..., Stream]
+
+
+@pytest.fixture
+def subscribe() -> Iterator[Subscribe]:
+    """Opens streams, which end with the test."""
+    opened: list[Stream] = []
+
+    def made(*asked: Any, **more: Any) -> Stream:
+        opened.append(Stream(*asked, **more))
+        return opened[-1]
+
+    yield made
+    for stream in opened:
+        stream.close()
+
+
 class Learning:
     """A learner's lessons, recorded and projected."""
 
-    def __init__(self, store: Store) -> None:
-        self._connection = connect(store.url)
+    def __init__(self, url: str) -> None:
+        self._connection = connect(url)
         self._projector = Projector(self._connection)
         self._numbers: dict[str, Iterator[int]] = {}
 
@@ -123,11 +161,18 @@ class Learning:
         self._connection.close()
 
 
+class Running(NamedTuple):
+    """A query function."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+
 @contextmanager
 def function(
-    store: Store, folder: Path, *, limits: str = "", pace: str = "", **told: str
-) -> Iterator[int]:
-    """The port of a query function; `limits` and `pace` are what they are made with."""
+    url: str, folder: Path, *, limits: str = "", pace: str = "", **told: str
+) -> Iterator[Running]:
+    """One that reads this database; `limits` and `pace` are what it is made with."""
     folder.mkdir(exist_ok=True)
     door = folder / "main.py"
     door.write_text(_DOOR.format(limits=limits, pace=pace), encoding="utf-8")
@@ -137,10 +182,10 @@ def function(
             "AUTH_ISSUER": issuing.NAME,
             "AUTH_AUDIENCE": issuing.AUDIENCE,
             "AUTH_JWKS_URL": issuer.url,
-            "DATABASE_URL": store.url,
+            "DATABASE_URL": url,
             "ENVIRONMENT": "development",
             **told,
         }
-        with started(folder, port, door, **environment):
+        with started(folder, port, door, **environment) as process:
             readiness.wait(lambda: ports.is_listening(port), "the query function")
-            yield port
+            yield Running(port, process)

@@ -75,9 +75,12 @@ def test_a_generated_client_asks_by_persisted_queries(
 
 
 def test_graphql_sse_hears_of_changes(clients: Path, store: Store, tmp_path: Path) -> None:
-    learning = Learning(store)
-    with streaming.function(store, tmp_path / "function") as port:
-        told = {"URL": f"http://{ports.HOST}:{port}/graphql/stream", "TOKEN": issuing.token()}
+    learning = Learning(store.url)
+    with streaming.function(store.url, tmp_path / "function") as function:
+        told = {
+            "URL": f"http://{ports.HOST}:{function.port}/graphql/stream",
+            "TOKEN": issuing.token(),
+        }
         with node.lines(clients, "node", "stream.mjs", **told) as lines:
             heard = map(json.loads, lines)
             assert next(heard) == {"data": {"streak": {"current": 0}}}

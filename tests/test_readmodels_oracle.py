@@ -16,6 +16,7 @@ from logs import ITEMS, LEARNERS, Disturbance, Log, logs
 from stage import Stage
 
 from progress import readmodels
+from progress.readmodels.watched import Standings
 
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 EVERYONE = (*LEARNERS, "nobody")
@@ -69,11 +70,15 @@ def test_a_learner_stands_as_the_oracle_says(stage: Stage, ask: Asking, log: Log
     last = max((event.occurred_at for event in world.events), default=log.now)
     for at in (log.now, *(last + n * DAY for n in range(3))):
         then = replace(world, now=at)
+        all_at_once = ask(Standings().states(EVERYONE, at=at))
         for user in EVERYONE:
             standing = flat(ask(readmodels.get_current_progress(user, at=at)))
             assert standing == oracle.user_progress(then, user)
             streak = plain(ask(readmodels.get_streak(user, at=at)))
             assert streak == oracle.streak(then, user)
+            watched = all_at_once[user]
+            assert (flat(watched.progress), plain(watched.streak)) == (standing, streak)
+            assert watched.until > at
             forecast = ask(readmodels.get_due_forecast(user, 30, at=at))
             assert {d.date: d.items for d in forecast} == oracle.due_forecast(then, user, 30)
 
