@@ -1,0 +1,141 @@
+"""Changes are heard by notices, without them, and after whatever went away came back."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import caching
+import filling
+import pytest
+import redis
+import streaming
+from conftest import Store
+from ingesting import Server, bare_server, own_server
+from streaming import STANDING, STREAK, Learning, Subscribe, subscribe
+
+from progress import database, models
+from progress.local import readiness
+
+__all__ = ["bare_server", "own_server", "subscribe"]
+
+NEVER = 3_600
+NOTICES_ALONE = f"alone={NEVER}, with_notices={NEVER}"
+
+
+@pytest.fixture
+def learning(store: Store) -> Iterator[Learning]:
+    made = Learning(store.url)
+    yield made
+    made.close()
+
+
+def heard(url: str, user: str = "ann") -> int:
+    """How many listen to the learner's channel."""
+    with closing(redis.Redis.from_url(url)) as client:
+        (found,) = client.pubsub_numsub(f"changed:learner:{user}")
+    count: int = found[1]
+    return count
+
+
+def test_several_instances_hear_by_notices_alone(
+    store: Store, valkey: str, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(caching.told(valkey))
+        learning = stack.enter_context(closing(Learning(store.url)))
+        told = {"pace": NOTICES_ALONE, "REDIS_URL": valkey}
+        ports = [
+            stack.enter_context(streaming.function(store.url, tmp_path / name, **told)).port
+            for name in ("one", "other")
+        ]
+        streams = [subscribe(port, STANDING) for port in ports for _ in range(2)]
+        assert [each.told() for each in streams] == [None] * 4
+        readiness.wait(lambda: heard(valkey) == 2, "the listening of both")
+        for done in (1, 2):
+            learning.lesson()
+            for each in streams:
+                assert each.told()["totalSessionsCompleted"] == done
+        for each in streams:
+            each.close()
+        readiness.wait(lambda: heard(valkey) == 0, "the end of the listening")
+
+
+def test_a_notice_that_is_lost_is_made_up_for(
+    store: Store, valkey: str, learning: Learning, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    told = {"pace": f"alone={NEVER}, with_notices=0.5", "REDIS_URL": valkey}
+    with streaming.function(store.url, tmp_path / "function", **told) as running:
+        stream = subscribe(running.port, STANDING)
+        assert stream.told() is None
+        readiness.wait(lambda: heard(valkey) == 1, "the listening")
+        learning.lesson()  # of which Redis is not told
+        assert stream.told()["totalSessionsCompleted"] == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_changes_are_told_while_redis_is_away_and_when_it_is_back(
+    store: Store, subscribe: Subscribe, tmp_path: Path, how: signal.Signals
+) -> None:
+    with caching.valkey_of_its_own() as (url, process), ExitStack() as stack:
+        stack.enter_context(caching.told(url))
+        learning = stack.enter_context(closing(Learning(store.url)))
+        # The fold leaves a Redis that failed alone for a second: what it does not tell is found.
+        told = {"pace": "with_notices=2", "REDIS_URL": url}
+        running = stack.enter_context(streaming.function(store.url, tmp_path / "function", **told))
+        stream = subscribe(running.port, STANDING)
+        assert stream.told() is None
+        readiness.wait(lambda: heard(url) == 1, "the listening")
+        process.send_signal(how)
+        for done in (1, 2):  # missed by who still listened, and after that
+            learning.lesson()
+            assert stream.told()["totalSessionsCompleted"] == done
+        if how is signal.SIGKILL:
+            process.wait()
+            port = int(url.rpartition(":")[2])
+            again = caching.start_valkey(port, tmp_path)
+            stack.callback(again.wait)
+            stack.callback(again.kill)
+        else:
+            os.kill(process.pid, signal.SIGCONT)
+        readiness.wait(lambda: heard(url) == 1, "the listening anew")
+        learning.lesson()
+        assert stream.told()["totalSessionsCompleted"] == 3
+
+
+def test_without_a_database_no_stream_opens_and_the_open_ones_wait_for_it(
+    own_server: Server, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    with closing(database.connect(own_server.url)) as connection:
+        models.create(connection)
+    with streaming.function(own_server.url, tmp_path / "function") as running:
+        stream = subscribe(running.port, STANDING)
+        assert stream.told() is None
+        own_server.stop()
+        refused = subscribe(running.port, STANDING, "bob")
+        assert refused.status == 503
+        assert refused.response.headers["retry-after"]
+        assert refused.body()["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
+        own_server.start()
+        with closing(Learning(own_server.url)) as learning:
+            learning.lesson()
+            assert stream.told()["totalSessionsCompleted"] == 1
+            assert subscribe(running.port, STREAK, "bob").told()["current"] == 0
+        stream.close()
+
+
+def test_connections_that_break_are_no_streams_fault(
+    store: Store, learning: Learning, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        watcher = stack.enter_context(closing(filling.connect(store.url)))
+        watcher.run(filling.blocks()["reader"])
+        url = store.url.replace("//postgres@", "//progress_test_query@")
+        running = stack.enter_context(streaming.function(url, tmp_path / "function"))
+        stream = subscribe(running.port, STANDING)
+        assert stream.told() is None
+        for done in range(1, 6):
+            watcher.run(filling.blocks()["hang up"])
+            learning.lesson()
+            assert stream.told()["totalSessionsCompleted"] == done
