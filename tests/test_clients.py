@@ -66,6 +66,7 @@ def test_a_generated_client_asks_by_persisted_queries(
     node.run(clients, "graphql-codegen", "--config", "codegen.mjs", **told)
     node.run(clients, "tsc")
     found = json.loads(node.run(clients, "node", "made/client.js", **told))
+    assert found["urql"]["heard"] == 7  # over graphql-sse
     for client in ("urql", "apollo"):
         assert found[client]["learned"] == 7
         assert found[client]["days"] == 3

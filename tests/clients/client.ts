@@ -3,8 +3,11 @@ import { createHash } from "node:crypto";
 
 import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";
 import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
-import { Client, fetchExchange } from "@urql/core";
+import { Client, fetchExchange, subscriptionExchange } from "@urql/core";
 import { persistedExchange } from "@urql/exchange-persisted";
+import { createClient } from "graphql-sse";
+
+import type { ResultOf } from "@graphql-typed-document-node/core";
 
 import { graphql } from "./gql/index.js";
 
@@ -46,6 +49,14 @@ const Standing = graphql(`
   }
 `);
 
+const Changes = graphql(`
+  subscription Changes {
+    progressUpdated {
+      totalItemsLearned
+    }
+  }
+`);
+
 /** What went over the wire, as a server sees it. */
 interface Sent {
   method: string;
@@ -69,11 +80,24 @@ function hasQuery(address: string): boolean {
 
 const variables = { from: "2024-03-01", to: "2024-03-03" };
 
+function seen(data: ResultOf<typeof Standing>): object {
+  return { learned: data.userProgress?.totalItemsLearned, days: data.dailyStats.length };
+}
+
 async function byUrql(): Promise<object> {
   const sent: Sent[] = [];
+  const stream = createClient({ url: `${url}/stream`, headers });
   const client = new Client({
     url,
-    exchanges: [persistedExchange({ preferGetForPersistedQueries: true }), fetchExchange],
+    exchanges: [
+      persistedExchange({ preferGetForPersistedQueries: true }),
+      fetchExchange,
+      subscriptionExchange({
+        forwardSubscription: ({ query = "", variables }) => ({
+          subscribe: (sink) => ({ unsubscribe: stream.subscribe({ query, variables }, sink) }),
+        }),
+      }),
+    ],
     fetch: recorded(sent),
     fetchOptions: { headers },
     requestPolicy: "network-only",
@@ -85,7 +109,14 @@ async function byUrql(): Promise<object> {
   const none = data.streak.length;
   // @ts-expect-error What may be null is known to be.
   const rate: number = data.userProgress.accuracyRate;
-  return { sent, none, rate, learned: data.userProgress?.totalItemsLearned, days: data.dailyStats.length };
+  const heard = await new Promise<number | undefined>((resolve, reject) => {
+    const { unsubscribe } = client.subscription(Changes, {}).subscribe(({ data, error }) => {
+      if (error) reject(error);
+      resolve(data?.progressUpdated?.totalItemsLearned);
+      setTimeout(() => unsubscribe());
+    });
+  });
+  return { sent, none, rate, heard, ...seen(data) };
 }
 
 async function byApollo(): Promise<object> {
@@ -98,7 +129,8 @@ async function byApollo(): Promise<object> {
   const ask = () => client.query({ query: Standing, variables, fetchPolicy: "network-only" });
   await ask();
   const { data } = await ask();
-  return { sent, learned: data?.userProgress?.totalItemsLearned, days: data?.dailyStats.length };
+  if (!data) throw new Error("no data");
+  return { sent, ...seen(data) };
 }
 
 console.log(JSON.stringify({ urql: await byUrql(), apollo: await byApollo() }));
