@@ -93,18 +93,21 @@ class Cache:
         if self._redis is None:
             self._limit.count(caller, at)
             return looked
-        commands: list[Command] = [*self._limit.counting(caller, at)]
+        counting = self._limit.counting(caller, at)
+        commands: list[Command] = [counting]
         if questions:
             keys = (self._schema, copies.BATCH, copies.CATALOGUE, *map(copies.of_learner, users))
             commands.append(("MGET", *keys))
         if not fresh:
             commands += [entries.getting(entries.place(each, at)) for each in questions]
         try:
-            count, _, *replies = await self._redis.run(*commands)
+            count, *replies = await self._redis.run(*commands)
         except CacheAway:
             looked.result = "error"
             self._limit.count(caller, at)
             return looked
+        if count == 1:
+            self._redis.send(self._limit.forgetting(counting))
         self._limit.check(count, caller, at)
         if questions:
             looked.result = "miss"

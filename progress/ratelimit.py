@@ -16,10 +16,13 @@ class Limit:
         self._minute = 0  # that the instance counts in
         self._counts: dict[str, int] = {}
 
-    def counting(self, caller: str, at: datetime) -> tuple[Command, Command]:
-        """The commands that count a request; `check` takes the reply to the first."""
-        key = f"rate:{caller}:{_minute(at)}"
-        return ("INCR", key), ("EXPIRE", key, 2 * _MINUTE)
+    def counting(self, caller: str, at: datetime) -> Command:
+        """The command that counts a request; `check` takes its reply."""
+        return ("INCR", f"rate:{caller}:{_minute(at)}")
+
+    def forgetting(self, counting: Command) -> Command:
+        """To be sent after the first count: a minute is over at some time."""
+        return ("EXPIRE", counting[1], 2 * _MINUTE)
 
     def check(self, reply: Reply, caller: str, at: datetime) -> None:
         """RateLimited if the request is one too many."""

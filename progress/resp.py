@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
+
+_END, _LONGEST = b"\r\n", 65_536
+_BULK, _INTEGER, _LINE, _ERROR, _ARRAY = b"$:+-*"
 
 Command = Sequence[bytes | str | int]
 Reply: TypeAlias = "bytes | int | list[Reply] | ErrorReply | None"
@@ -25,52 +28,41 @@ def encoded(commands: Sequence[Command]) -> bytes:
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
         for argument in command:
-            value = argument if isinstance(argument, bytes) else str(argument).encode()
+            value = argument if type(argument) is bytes else str(argument).encode()
             parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
     return b"".join(parts)
 
 
 def read(data: bytes, at: int) -> tuple[Reply, int]:
     """The reply that begins there, and where the next one does; ValueError if it is none."""
-    end = data.find(b"\r\n", at)
+    end = data.find(_END, at)
     if end < 0:
-        if len(data) - at > 65_536:
+        if len(data) - at > _LONGEST:
             raise ValueError("a line without an end")
         raise Incomplete
-    mark, line, at = data[at : at + 1], data[at + 1 : end], end + 2
-    if mark == b"$":
-        return _bulk(data, at, int(line))
-    if mark == b":":
+    mark, line, at = data[at], data[at + 1 : end], end + 2
+    if mark == _BULK:
+        end = at + int(line)
+        if end < at:
+            return None, at
+        if len(data) < end + 2:
+            raise Incomplete
+        if data[end : end + 2] != _END:
+            raise ValueError(f"expected an end of line - found {data[end : end + 2]!r}")
+        return data[at:end], end + 2
+    if mark == _INTEGER:
         return int(line), at
-    if mark == b"+":
-        return line, at
-    if mark == b"*":
-        return _array(data, at, int(line))
-    if mark != b"-":
-        _refuse(mark)
-    return ErrorReply(line.decode(errors="replace")), at
+    return (line, at) if mark == _LINE else _rare(mark, line, data, at)
 
 
-def _bulk(data: bytes, at: int, length: int) -> tuple[Reply, int]:
-    if length < 0:
-        return None, at
-    end = at + length
-    if len(data) < end + 2:
-        raise Incomplete
-    if data[end : end + 2] != b"\r\n":
-        _refuse(data[end : end + 2])
-    return data[at:end], end + 2
-
-
-def _array(data: bytes, at: int, count: int) -> tuple[Reply, int]:
-    if count < 0:
-        return None, at
+def _rare(mark: int, line: bytes, data: bytes, at: int) -> tuple[Reply, int]:
+    if mark == _ERROR:
+        return ErrorReply(line.decode(errors="replace")), at
+    if mark != _ARRAY:
+        raise ValueError(f"expected a reply - found {mark:#04x}")
+    count = int(line)
     found: list[Reply] = []
     for _ in range(count):
         reply, at = read(data, at)
         found.append(reply)
-    return found, at
-
-
-def _refuse(found: bytes) -> NoReturn:
-    raise ValueError(f"expected a reply - found {found!r}")
+    return (found if count >= 0 else None), at

@@ -17,8 +17,9 @@ from progress import resp
 from progress.errors import CacheAway, SettingsError
 from progress.resp import Command, ErrorReply, Reply
 
-_SECONDS = 0.02  # that a round trip may take, and that a first connection is waited for
+_SECONDS = 0.04  # that a round trip may take
 _LOOK = 0.005  # after which an overdue answer is looked for once more: this process may have slept
+_GREETING = 0.02  # seconds that a first connection is waited for
 _CONNECTING = 1.0  # seconds that connecting may take while nobody waits for it
 _PAUSE = 1.0  # seconds
 
@@ -104,7 +105,7 @@ class Client:
             raise CacheAway("Redis is left alone for a while")
         if self._connecting is None:
             self._wire = None
-            self._waited_until = now + (_SECONDS if self._is_trusted else 0)
+            self._waited_until = now + (_GREETING if self._is_trusted else 0)
             self._connecting = asyncio.create_task(self._connect())
         if now < self._waited_until:
             await asyncio.wait({self._connecting}, timeout=self._waited_until - now)

@@ -230,6 +230,7 @@ def hot(empty: str) -> Iterator[str]:
         patch.setenv("REDIS_URL", empty)
         patch.setattr(notices, "_ANSWERING", 10)
         patch.setattr(wire, "_SECONDS", 10)
+        patch.setattr(wire, "_GREETING", 10)
         notices._line.cache_clear()
         settings.current.cache_clear()
         yield empty
