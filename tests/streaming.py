@@ -18,6 +18,7 @@ import pytest
 from stage import append, connect
 from test_api_process import started
 
+from progress import settings
 from progress.local import ports, readiness
 from progress.projections import Projector
 
@@ -132,6 +133,16 @@ def subscribe() -> Iterator[Subscribe]:
     yield made
     for stream in opened:
         stream.close()
+
+
+@contextmanager
+def told(redis: str) -> Iterator[None]:
+    """What is folded by those who begin inside is told to that Redis."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", redis)
+        settings.current.cache_clear()
+        yield
+    settings.current.cache_clear()
 
 
 class Learning:

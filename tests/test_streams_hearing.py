@@ -1,7 +1,5 @@
 """Changes are heard by notices, without them, and after whatever went away came back."""
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -43,7 +41,7 @@ def test_several_instances_hear_by_notices_alone(
     store: Store, valkey: str, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        stack.enter_context(caching.told(valkey))
+        stack.enter_context(streaming.told(valkey))
         learning = stack.enter_context(closing(Learning(store.url)))
         told = {"pace": NOTICES_ALONE, "REDIS_URL": valkey}
         ports = [
@@ -74,32 +72,25 @@ def test_a_notice_that_is_lost_is_made_up_for(
         assert stream.told()["totalSessionsCompleted"] == 1
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("ends", [True, False], ids=["ended", "hanging"])
 def test_changes_are_told_while_redis_is_away_and_when_it_is_back(
-    store: Store, subscribe: Subscribe, tmp_path: Path, how: signal.Signals
+    store: Store, subscribe: Subscribe, tmp_path: Path, ends: bool
 ) -> None:
-    with caching.valkey_of_its_own() as (url, process), ExitStack() as stack:
-        stack.enter_context(caching.told(url))
+    with caching.valkey_of_its_own() as own, ExitStack() as stack:
+        stack.enter_context(streaming.told(own.url))
         learning = stack.enter_context(closing(Learning(store.url)))
         # The fold leaves a Redis that failed alone for a second: what it does not tell is found.
-        told = {"pace": "with_notices=2", "REDIS_URL": url}
+        told = {"pace": "with_notices=2", "REDIS_URL": own.url}
         running = stack.enter_context(streaming.function(store.url, tmp_path / "function", **told))
         stream = subscribe(running.port, STANDING)
         assert stream.told() is None
-        readiness.wait(lambda: heard(url) == 1, "the listening")
-        process.send_signal(how)
+        readiness.wait(lambda: heard(own.url) == 1, "the listening")
+        (own.end if ends else own.stop)()
         for done in (1, 2):  # missed by who still listened, and after that
             learning.lesson()
             assert stream.told()["totalSessionsCompleted"] == done
-        if how is signal.SIGKILL:
-            process.wait()
-            port = int(url.rpartition(":")[2])
-            again = caching.start_valkey(port, tmp_path)
-            stack.callback(again.wait)
-            stack.callback(again.kill)
-        else:
-            os.kill(process.pid, signal.SIGCONT)
-        readiness.wait(lambda: heard(url) == 1, "the listening anew")
+        (own.start if ends else own.go_on)()
+        readiness.wait(lambda: heard(own.url) == 1, "the listening anew")
         learning.lesson()
         assert stream.told()["totalSessionsCompleted"] == 3
 
