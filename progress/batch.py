@@ -53,8 +53,8 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
         return Report(replayed, swept, learners)
     except (OSError, pg8000.exceptions.Error) as fault:
         if database.is_passing(fault):
-            raise Unavailable(f"the database did not answer: {fault}") from fault
-        raise ProjectionError(f"the batch folds failed: {fault}") from fault
+            raise Unavailable(f"the database did not answer: {database.message(fault)}") from fault
+        raise ProjectionError(f"the batch folds failed: {database.message(fault)}") from fault
 
 
 def call_workers(connection: Connection) -> int:

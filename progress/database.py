@@ -195,12 +195,12 @@ def sqlstate(fault: pg8000.exceptions.DatabaseError) -> str:
     return str(_told(fault).get("C", ""))
 
 
-def message(fault: pg8000.exceptions.DatabaseError) -> str:
-    """What PostgreSQL says of an error, in one sentence."""
+def message(fault: Exception) -> str:
+    """What PostgreSQL says of an error, in one sentence; of another, what it says itself."""
     return str(_told(fault).get("M", fault))
 
 
-def _told(fault: pg8000.exceptions.DatabaseError) -> dict[str, str]:
+def _told(fault: Exception) -> dict[str, str]:
     """The fields of the server's error message; none where the fault is pg8000's own."""
     details: Any = fault.args[0] if fault.args else None
     return details if isinstance(details, dict) else {}

@@ -143,6 +143,4 @@ def _unavailable(fault: Exception) -> Unavailable:
 
 def _told(fault: Exception) -> str:
     """What went wrong, without an address."""
-    if isinstance(fault, pg8000.exceptions.DatabaseError):
-        return masking.mask_shapes(database.message(fault))[:_LONGEST]
-    return masking.mask_shapes(str(fault))[:_LONGEST]
+    return masking.mask_shapes(database.message(fault))[:_LONGEST]

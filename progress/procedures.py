@@ -10,6 +10,7 @@ import pg8000.exceptions
 from progress import batch, database, logs, operations, rebuild, replays, settings
 from progress.database import Connection
 from progress.errors import EventStoreError, OperationEnded, ProgressError, RebuildRunning
+from progress.logs import Severity
 from progress.operations import Work
 
 _PATIENCE = 30.0  # seconds until a server that is silent counts as away
@@ -31,10 +32,15 @@ def carry_out(operation_id: UUID) -> bool:
             work.succeed(_attempted(work))
         except OperationEnded as ended:
             work.end(ended)
-            logs.write("ERROR", f"{work.kind}: {ended}", operation=str(work.id))
+            _log("ERROR", work, str(ended))
         else:
-            logs.write("INFO", f"{work.kind}: done", operation=str(work.id))
+            _log("INFO", work, "done")
     return True
+
+
+def _log(severity: Severity, work: Work, told: str) -> None:
+    operation = work.kind.lower()
+    logs.write(severity, f"{operation}: {told}", operation=operation, operation_id=str(work.id))
 
 
 def _attempted(work: Work) -> object:
@@ -69,12 +75,14 @@ def _rebuild(work: Work) -> object:
     def reached(folded: int, total: int) -> None:
         work.reached(_FOLDED * folded / max(total, 1))
 
+    def begin_swap(connection: Connection) -> None:
+        work.begin("swap")
+        work.bound(connection)
+
     while True:
         try:
             folded = rebuild.run(
-                lambda: work.bound(_connect()),
-                on_progress=reached,
-                on_folded=lambda: work.begin("swap"),
+                lambda: work.bound(_connect()), on_progress=reached, on_folded=begin_swap
             )
         except RebuildRunning:
             work.check_time()

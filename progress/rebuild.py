@@ -32,11 +32,12 @@ def run(
     *,
     workers: int = 2,
     on_progress: Progress | None = None,
-    on_folded: Callable[[], None] | None = None,
+    on_folded: Callable[[Connection], None] | None = None,
 ) -> int:
     """Rebuild every projection and swap; the number of events folded.
 
-    `on_progress(folded, all)` is called from the workers, `on_folded()` before the swap.
+    `on_progress(folded, all)` is called from the workers, `on_folded(connection)` before the
+    swap, which that connection makes.
     Interrupted or failed, it leaves nothing behind. Raises RebuildRunning where another runs.
     """
     connection = connect()
@@ -50,7 +51,7 @@ def run(
             models.create(connection, building)
             folded = _fold(connect, building, workers, on_progress)
             if on_folded:
-                on_folded()
+                on_folded(connection)
             folded += _swap(connection, building)
             _drop(connection, _retired())
             snapshots.drop_outlived(connection)

@@ -10,8 +10,7 @@ import filling
 import pytest
 from api import Api
 from conftest import Store
-from graphql import GraphQLField, build_schema, print_type
-from graphql.utilities.print_schema import print_args
+from graphql import GraphQLSchema, build_schema, print_schema
 
 from progress import database
 from progress.api.schema import SCHEMA
@@ -55,21 +54,14 @@ def connection(store: Store) -> Iterator[database.Connection]:
     made.close()
 
 
-def test_every_type_and_question_is_as_the_contract_has_it() -> None:
+def test_the_printed_schema_is_the_contract() -> None:
     contract = build_schema(Path(__file__).with_name("api.graphql").read_text(encoding="utf-8"))
-    ours = SCHEMA._schema
-    for name, made in ours.type_map.items():
-        if name != "Query" and not name.startswith("__"):
-            assert print_type(made) == print_type(contract.type_map[name])
-    assert ours.query_type
-    assert contract.query_type
-    for name, field in ours.query_type.fields.items():
-        assert signature(field) == signature(contract.query_type.fields[name])
-    assert [*ours.query_type.fields] == [*contract.query_type.fields]
+    assert types_of(SCHEMA._schema) == types_of(contract)
 
 
-def signature(field: GraphQLField) -> tuple[str, str | None]:
-    return f"{print_args(field.args)}: {field.type}", field.description
+def types_of(schema: GraphQLSchema) -> list[str]:
+    """The types as they are printed, in the order of the alphabet."""
+    return sorted(print_schema(schema).split("\n\n"))
 
 
 def question(name: str, user: str | None = None) -> str:

@@ -252,6 +252,21 @@ def test_a_statement_that_takes_too_long_ends_its_operation(
     assert rows.ask(taught, "schemas") == 1
 
 
+def test_a_swap_that_takes_too_long_changes_nothing(
+    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(operations.SECONDS, "swap", 0.3)
+    started = operator.start("rebuildProjections")
+    with contextlib.closing(connect(store.url)) as holder:
+        holder.run("BEGIN")
+        holder.run(blocks()["hold the swap"])
+        done = operator.done(started["id"])
+    assert (done["state"], done["error"]) == ("TIMED_OUT", "swap: not done within 0 s")
+    assert [step["state"] for step in done["steps"]] == ["SUCCEEDED", "TIMED_OUT"]
+    assert rows.ask(taught, "schemas") == 1
+    assert not lessons.wrong(taught)
+
+
 def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(
     operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
