@@ -11,6 +11,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ from progress import copies, logs, models, settings
 _CONNECTING, _ANSWERING = 0.015, 0.035  # seconds
 _PAUSE = 1.0  # that a Redis which did not answer is left alone
 _UNTOLD = 100  # commands that wait for its return
+
+_aimed_at: ContextVar[str | None] = ContextVar("_aimed_at", default=None)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -33,7 +36,12 @@ class Change(msgspec.Struct, frozen=True):
 
 def are_heard() -> bool:
     """Whether there is anyone to tell."""
-    return settings.current().redis_url is not None
+    return _url() is not None
+
+
+def aim_at(url: str) -> None:
+    """Whom to tell, where the settings name nobody."""
+    _aimed_at.set(url)
 
 
 def tell(change: Change, catalogue: int | None = None) -> bool:
@@ -63,8 +71,12 @@ def tell_operation(operation_id: str, version: int) -> bool:
     return _send([("PUBLISH", f"changed:operation:{operation_id}", version)])
 
 
+def _url() -> str | None:
+    return settings.current().redis_url or _aimed_at.get()
+
+
 def _send(commands: Sequence[Sequence[Any]]) -> bool:
-    url = settings.current().redis_url
+    url = _url()
     if url is None or not commands:
         return True
     return _line(url).send(commands)

@@ -1,6 +1,6 @@
 """Where the commands work: as the environment says, else the local stack of the data folder."""
 
-from progress import database, settings
+from progress import database, notices, settings
 from progress.database import Connection
 from progress.errors import SettingsError, StackError
 from progress.local import datafolder
@@ -24,14 +24,21 @@ def where() -> Settings | str:
     """The database."""
     if given := given_database():
         return given
+    return _stack()["database_url"]
+
+
+def _stack() -> dict[str, str]:
+    """The addresses of the local stack."""
     try:
-        return local.running(folder()).addresses["database_url"]
+        return local.running(folder()).addresses
     except StackError as fault:
         raise SettingsError(f"{fault}, or set DATABASE_URL") from None
 
 
 def connect() -> Connection:
-    """A connection to the database, as its owner."""
+    """A connection to the database, as its owner; who folds on it tells the stack's Redis."""
+    if not given_database():
+        notices.aim_at(_stack()["redis_url"])
     return database.connect(where(), name="progress-cli")
 
 
