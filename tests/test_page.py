@@ -108,7 +108,7 @@ def test_what_it_begins_with_is_named_in_advance(served: api.Api) -> None:
         reached.add(name := ahead.pop())
         module = (page.FOLDER / name).read_text(encoding="utf-8")
         ahead += (
-            set(re.findall(r"^(?:import|export) .*from '\./(.+)';$", module, re.MULTILINE))
+            set(re.findall(r"^(?:import|export|\}) .*from '\./(.+)';$", module, re.MULTILINE))
             - reached
         )
     assert named == reached

@@ -76,7 +76,8 @@ def test_a_dead_letter_is_read_and_discarded_with_a_reason(visit: Visits, demo: 
     dialog.get_by_role("button", name="Discard").click()
     expect(one).to_have_count(0)
     expect(page.get_by_role("status")).to_have_text("1 discarded.")
-    expect(page.get_by_role("button", name="Discard")).to_be_focused()
+    # Its button may have gone with the last letter: then the section has the focus.
+    assert page.evaluate("document.activeElement.closest('section')?.dataset.key") == "letters"
 
 
 def test_a_dialog_is_left_by_escape_and_nothing_is_done(visit: Visits, demo: Stack) -> None:

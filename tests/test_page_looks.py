@@ -106,7 +106,7 @@ def test_what_is_pressed_is_large_enough(visit: Visits) -> None:
         .map((each) => each.outerHTML)"""
     assert page.evaluate(small) == []
     page.evaluate("at => { location.hash = at }", ADMINISTRATION)
-    page.get_by_role("heading", name="Dead letters").wait_for()
+    page.get_by_role("region", name="Dead letters").wait_for()
     ticks = "[...document.querySelectorAll('.tick')].every((each) => each.offsetHeight >= 44)"
     assert page.evaluate(ticks)
     assert [each for each in page.evaluate(small) if "checkbox" not in each] == []

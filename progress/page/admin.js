@@ -19,7 +19,9 @@ const QUESTION = `query Administration($kind: DeadLetterKind, $first: Int) {
 }`;
 const FOLLOW = `subscription Follow($id: ID!) { operation: operationUpdated(id: $id) { ${OPERATION} } }`;
 const START = (mutation, parameters = '', given = '') =>
-  `mutation Start($key: ID!${parameters}) { operation: ${mutation}(idempotencyKey: $key${given}) { ${OPERATION} } }`;
+  `mutation Start($key: ID!${parameters}) {
+    operation: ${mutation}(idempotencyKey: $key${given}) { ${OPERATION} }
+  }`;
 const MUTATIONS = {
   batch: START('runBatch'),
   rebuild: START('rebuildProjections'),
@@ -114,14 +116,18 @@ export class Administration {
   }
 
   hear(operation) {
-    const rest = this.data.operations.filter((each) => each.id !== operation.id);
     const at = this.data.operations.findIndex((each) => each.id === operation.id);
-    this.data.operations = rest.toSpliced(Math.max(at, 0), 0, operation);
+    this.put(operation, Math.max(at, 0));
     this.draw();
     if (!isOver(operation)) return;
     this.lines.get(operation.id)?.close();
     this.shell.say(`${kindOf(operation)}: ${operation.state === 'SUCCEEDED' ? 'done' : 'not done'}.`);
     this.load();
+  }
+
+  put(operation, at) {
+    const rest = this.data.operations.filter((each) => each.id !== operation.id);
+    this.data.operations = rest.toSpliced(at, 0, operation);
   }
 
   listen() {
@@ -161,7 +167,8 @@ export class Administration {
   async rebuild() {
     const sure = await confirmed({
       title: 'Rebuild all projections?',
-      text: 'They are computed anew from the whole record, beside those that are read now, and take their place at the end.',
+      text: `They are computed anew from the whole record, beside those that are read now,
+        and take their place at the end.`,
       action: 'Rebuild',
     });
     if (sure) this.start('rebuild');
@@ -176,7 +183,7 @@ export class Administration {
     delete this.keys[wish];
     this.uncheck();
     this.shell.say(`${kindOf(answer.operation)}: started.`);
-    this.data.operations = [answer.operation, ...this.data.operations.filter((each) => each.id !== answer.operation.id)];
+    this.put(answer.operation, 0);
     this.draw();
     this.follow();
   }

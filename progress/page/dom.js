@@ -28,11 +28,26 @@ function filled(element, attributes, children) {
  * with their focus, their scroll position, and whether they are open; `data-key` tells who is who.
  */
 export function show(place, ...children) {
-  const held = document.activeElement;
+  const held = lineage(document.activeElement, place);
   const next = document.createElement('div');
   next.append(...children.flat(2).filter((child) => child != null && child !== false));
   adopt(place, next);
-  if (held !== document.activeElement && held?.isConnected) held.focus({ preventScroll: true });
+  restore(held);
+}
+
+/** The element and what it is in, up to `place`; nothing if it is elsewhere. */
+function lineage(element, place) {
+  const line = [];
+  for (let each = element; each && place.contains(each); each = each.parentElement) line.push(each);
+  return line;
+}
+
+/** Give the focus back; where its element has gone, to the nearest that is left around it. */
+function restore(held) {
+  const left = held.find((each) => each.isConnected);
+  if (!left || left === document.activeElement) return;
+  if (left !== held[0]) left.tabIndex = -1;
+  left.focus({ preventScroll: true });
 }
 
 function adopt(now, next) {
@@ -72,7 +87,7 @@ function become(now, next) {
     return;
   }
   for (const { name } of [...now.attributes]) {
-    if (!next.hasAttribute(name) && !isReaders(now, name)) now.removeAttribute(name);
+    if (!next.hasAttribute(name) && !isReaders(now, name) && !isHeld(now, name)) now.removeAttribute(name);
   }
   for (const { name, value } of next.attributes) {
     if (now.getAttribute(name) !== value && !isReaders(now, name)) now.setAttribute(name, value);
@@ -83,6 +98,11 @@ function become(now, next) {
 /** Whether it is the reader who says what it is. */
 function isReaders(element, attribute) {
   return attribute === 'open' && element.localName === 'details';
+}
+
+/** Whether the focus would be lost with it. */
+function isHeld(element, attribute) {
+  return attribute === 'tabindex' && element === document.activeElement;
 }
 
 function keyOf(node) {

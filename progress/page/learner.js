@@ -6,44 +6,12 @@ import { due } from './due.js';
 import { count, distance, moment, number } from './format.js';
 import { items } from './items.js';
 import { Retry, problemCard } from './problems.js';
+import { EARLIER, LIVE, QUESTION, joined, ranges } from './question.js';
 import { domains, levels } from './shares.js';
 import { Subscription } from './stream.js';
 import { today, totals } from './today.js';
 import { weeks } from './weeks.js';
 import { stepped, within, year } from './year.js';
-
-const DAY = 'date answers correctAnswers studyTimeMinutes sessionsCompleted itemsLearned';
-const WEEK = 'start end answers correctAnswers studyTimeMinutes activeDays';
-const SHARE = `itemsStudied accuracyRate learning shortTermMastered longTermMastered
-  catalogueItems progressRate`;
-
-const STANDING = `totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate
-  lastUpdated masteryStats { unlearned learning shortTermMastered longTermMastered }`;
-
-const QUESTION = `query Page($user: ID, $from: Date!, $to: Date!, $from2: Date!, $to2: Date!) {
-  progress: userProgress(userId: $user) { ${STANDING} }
-  streak(userId: $user) {
-    current longest longestStart longestEnd lastStudyDate activeToday atRisk
-  }
-  days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
-  daysBefore: dailyStats(userId: $user, from: $from2, to: $to2) { ${DAY} }
-  weeks: weeklyStats(userId: $user, from: $from, to: $to) { ${WEEK} }
-  weeksBefore: weeklyStats(userId: $user, from: $from2, to: $to2) { ${WEEK} }
-  levels: levelStats(userId: $user) { level ${SHARE} }
-  domains: domainStats(userId: $user) { domain ${SHARE} }
-  weakest: itemStats(userId: $user, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
-    totalCount
-    edges { node { itemId headword level answers correctAnswers accuracyRate dueAt } }
-  }
-  due: dueForecast(userId: $user, days: 14) { date items }
-  projections: projectionStatus { name eventsBehind status }
-}`;
-const EARLIER = `query Earlier($user: ID, $from: Date!, $to: Date!) {
-  days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
-}`;
-const LIVE = `subscription Live($user: ID) {
-  progress: progressUpdated(userId: $user) { ${STANDING} }
-}`;
 
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
 const OFTEN = 1_000; // milliseconds between two questions, however much happens
@@ -183,8 +151,10 @@ export class Learner {
   say() {
     const now = this.data.days.get(this.data.day);
     if (performance.now() < this.said + SAY_AGAIN) return;
-    const text = `Updated: ${count(now?.answers ?? 0, 'answer', 'answers')} today, a streak of ${count(this.data.streak.current, 'day', 'days')}.`;
-    if (this.shell.say(text)) this.said = performance.now();
+    const answers = count(now?.answers ?? 0, 'answer', 'answers');
+    const streak = count(this.data.streak.current, 'day', 'days');
+    const heard = this.shell.say(`Updated: ${answers} today, a streak of ${streak}.`);
+    if (heard) this.said = performance.now();
   }
 
   listen() {
@@ -244,27 +214,9 @@ export class Learner {
   }
 }
 
-/** Four years in two ranges, none longer than the API allows, the same ones all year long. */
-function ranges() {
-  const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // where it is latest
-  const two = (year) => [`${year - 1}-01-01`, `${year}-12-31`];
-  const [from, to] = two(last);
-  const [from2, to2] = two(last - 2);
-  return { from, to, from2, to2 };
-}
-
-/** The answer with its days and weeks by their dates; the learner's own day comes with it. */
-function joined({ days, daysBefore, weeks: late, weeksBefore, ...rest }) {
-  return {
-    ...rest,
-    day: rest.due[0].date,
-    days: new Map([...daysBefore, ...days].map((each) => [each.date, each])),
-    weeks: new Map([...weeksBefore, ...late].map((each) => [each.start, each])),
-  };
-}
-
 function sections(data, view, user) {
-  const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' }, user ? `Progress of ${user}` : 'Your progress');
+  const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' },
+    user ? `Progress of ${user}` : 'Your progress');
   if (!data.progress) return [title, welcome(user), fresh(data)];
   const stack = (key, ...parts) => h('div', { class: 'stack', 'data-key': key }, parts.map((part) => part(data)));
   return [
@@ -294,6 +246,7 @@ function fresh({ projections, projectedTo, progress }) {
   if (late && !behind) parts.push('Weeks, levels and skills are late.');
   if (progress) parts.push(`Your newest event was recorded ${distance(progress.lastUpdated)}.`);
   parts.push('Weeks, levels and skills follow within five minutes.');
-  const title = projectedTo?.time ? `Counted up to event ${number(projectedTo.position)}, ${moment(projectedTo.time)}` : null;
+  const title = projectedTo?.time &&
+    `Counted up to event ${number(projectedTo.position)}, ${moment(projectedTo.time)}`;
   return h('footer', { class: `fresh${late ? ' late' : ''}`, 'data-key': 'fresh', title }, parts.join(' '));
 }

@@ -18,7 +18,8 @@ export function letters({ totalCount, pageInfo, edges }, view) {
       : 'Everything that was received is recorded.'),
     rows.length > 0 && tools(view),
     h('ul', { class: 'letters' }, rows.map(letter)),
-    pageInfo.hasNextPage && h('button', { type: 'button', class: 'button quiet', 'data-do': 'more' }, 'Show more'));
+    pageInfo.hasNextPage &&
+      h('button', { type: 'button', class: 'button quiet', 'data-do': 'more' }, 'Show more'));
 }
 
 function kinds({ kind }) {
@@ -38,15 +39,17 @@ function tools(view) {
 }
 
 function letter(row) {
-  const facts = [KINDS[row.kind], row.eventType, row.topic, moment(row.receivedAt)].filter(Boolean);
+  const replayed = row.replayedAt && `replayed ${moment(row.replayedAt)}`;
+  const facts = [KINDS[row.kind], row.eventType, row.topic, moment(row.receivedAt), replayed];
   return h('li', { 'data-key': row.id },
     h('label', { class: 'tick' },
       h('input', { type: 'checkbox', name: 'letter', value: row.id }),
       h('span', null, h('b', null, row.reason),
-        h('span', { class: 'of' }, facts.join(' · '), row.replayedAt && ` · replayed ${moment(row.replayedAt)}`))),
+        h('span', { class: 'of' }, facts.filter(Boolean).join(' · ')))),
     h('details', null,
       h('summary', null, 'As received', h('span', { class: 'unseen' }, `, letter ${row.id}`)),
-      h('pre', { tabindex: 0, role: 'region', 'aria-label': `Letter ${row.id} as received` }, pretty(row.payload))));
+      h('pre', { tabindex: 0, role: 'region', 'aria-label': `Letter ${row.id} as received` },
+        pretty(row.payload))));
 }
 
 function pretty(payload) {

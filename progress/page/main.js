@@ -83,9 +83,10 @@ function navigate(current) {
 }
 
 function finder() {
+  const plain = { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', maxlength: 200 };
   return h('form', { class: 'finder', role: 'search' },
     h('label', { class: 'unseen', for: 'other' }, 'A learner’s id'),
-    h('input', { id: 'other', name: 'other', placeholder: 'A learner’s id', maxlength: 200, autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' }),
+    h('input', { id: 'other', name: 'other', placeholder: 'A learner’s id', ...plain }),
     h('button', { class: 'button quiet' }, 'Show'));
 }
 

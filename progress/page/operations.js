@@ -37,15 +37,18 @@ function operation(row) {
     !isOver(row) && progress(row),
     row.error && h('p', { class: 'refusal' }, row.error),
     h('details', null,
-      h('summary', null, count(row.steps.length, 'step', 'steps'), h('span', { class: 'unseen' }, ` of ${kindOf(row)}, ${ended}`)),
+      h('summary', null, count(row.steps.length, 'step', 'steps'),
+        h('span', { class: 'unseen' }, ` of ${kindOf(row)}, ${ended}`)),
       h('ol', { class: 'steps' }, row.steps.map(step)),
       row.result && h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Result' }, row.result)));
 }
 
 function progress(row) {
+  const now = Math.round(100 * row.progress);
+  const range = { 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': now };
   const name = `Progress of ${kindOf(row)}`;
-  return h('div', { class: 'going', role: 'progressbar', 'aria-label': name, 'aria-valuenow': Math.round(100 * row.progress), 'aria-valuemin': 0, 'aria-valuemax': 100 },
-    s('svg', { class: 'bar' }, s('rect', { class: 'right', width: `${100 * row.progress}%`, height: '100%' })),
+  return h('div', { class: 'going', role: 'progressbar', 'aria-label': name, ...range },
+    s('svg', { class: 'bar' }, s('rect', { class: 'right', width: `${now}%`, height: '100%' })),
     h('span', null, percent(row.progress)));
 }
 

@@ -59,7 +59,8 @@ export function problemCard(problem, retry, beneath) {
   const [title, advice] = SAID[problem.kind];
   const button = h('button', { type: 'button', class: 'button', 'data-retry': true }, 'Try again');
   button.addEventListener('click', () => retry.now());
-  return h('section', { class: beneath ? 'toast' : 'card wide problem', role: 'alert', 'data-key': `problem-${problem.kind}` },
+  const look = beneath ? 'toast' : 'card wide problem';
+  return h('section', { class: look, role: 'alert', 'data-key': `problem-${problem.kind}` },
     h(beneath ? 'p' : 'h1', { class: 'title' }, title),
     h('p', null, advice,
       retry.seconds && ` Next try in ${count(retry.seconds, 'second', 'seconds')}.`,

@@ -28,7 +28,7 @@ function standing(streak) {
   const longestRun = longest > current && longestStart
     ? note(`Longest: ${count(longest, 'day', 'days')}, ${days(longestStart, longestEnd)}`)
     : longest > 0 && note('Your longest so far');
-  if (atRisk) return [mark('warn', 'At risk: finish a session today to keep it'), longestRun];
+  if (atRisk) return [mark('warn', 'At risk: finish a session today'), longestRun];
   if (activeToday) return [mark('good', 'Studied today'), longestRun];
   if (lastStudyDate) return [note(`Last study day: ${longDay(lastStudyDate)}`), longestRun];
   return [note('It begins with your first finished session')];

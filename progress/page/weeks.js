@@ -4,23 +4,27 @@ import { h, s } from './dom.js';
 import { count, dayAfter, days, minutes, month, number, percent, shortDay, weekdayOf } from './format.js';
 
 const SHOWN = 26;
+const NOTHING = { answers: 0, correctAnswers: 0, studyTimeMinutes: 0, activeDays: 0 };
 
 /** The section; it ends with the present week, or with the last one that had answers. */
 export function weeks(data) {
   const shown = ending(data);
   const most = scale(Math.max(...shown.map((week) => week.answers)));
+  const hint = `A bar for each of ${shown.length} weeks; the table below has the numbers.`;
   return h('section', { class: 'card', 'aria-labelledby': 'weeks', 'data-key': 'weeks' },
     h('h2', { id: 'weeks' }, 'Answers by week'),
     h('p', { class: 'note' }, summary(shown, data)),
     h('div', { class: 'chart' },
       h('span', { class: 'most', 'aria-hidden': 'true' }, number(most)),
-      s('svg', { class: 'bars', role: 'img', 'aria-label': `A bar for each of ${shown.length} weeks; the table below has the numbers.` },
+      s('svg', { class: 'bars', role: 'img', 'aria-label': hint },
         s('line', { class: 'rule', x1: 0, x2: '100%', y1: 1, y2: 1 }),
         shown.map((week, place) => column(week, place, shown.length, most))),
       axis(shown)),
     h('ul', { class: 'legend' },
       ['right', 'wrong'].map((name) => h('li', null,
-        s('svg', { width: 12, height: 12, 'aria-hidden': 'true' }, s('rect', { class: name, width: 12, height: 12, rx: 3 })), name))),
+        s('svg', { width: 12, height: 12, 'aria-hidden': 'true' },
+          s('rect', { class: name, width: 12, height: 12, rx: 3 })),
+        name))),
     h('details', null, h('summary', null, 'The weeks as a table'), table(shown)));
 }
 
@@ -31,7 +35,7 @@ function ending({ day, weeks: known }) {
   const end = recent || !last ? present : last;
   return Array.from({ length: SHOWN }, (_, place) => {
     const start = dayAfter(end, 7 * (place - SHOWN + 1));
-    return known.get(start) ?? { start, end: dayAfter(start, 6), answers: 0, correctAnswers: 0, studyTimeMinutes: 0, activeDays: 0 };
+    return known.get(start) ?? { ...NOTHING, start, end: dayAfter(start, 6) };
   });
 }
 
@@ -40,8 +44,9 @@ function summary(shown, { day }) {
   const right = shown.reduce((sum, week) => sum + week.correctAnswers, 0);
   if (!answers) return 'No answers yet in the weeks that have been added up; they are, every five minutes.';
   const end = shown.at(-1);
-  const ended = end.end < dayAfter(day, -7) ? ` They end with the last week of study, ${days(end.start, end.end)}.` : '';
-  return `${number(answers)} answers in ${shown.length} weeks, ${percent(right / answers)} right.${ended}`;
+  const text = `${number(answers)} answers in ${shown.length} weeks, ${percent(right / answers)} right.`;
+  if (end.end >= dayAfter(day, -7)) return text;
+  return `${text} They end with the last week of study, ${days(end.start, end.end)}.`;
 }
 
 /** The round number that the tallest bar stays under. */
@@ -63,8 +68,10 @@ function column(week, place, all, most) {
     s('rect', { class: 'right', x, width, y: `${100 - right}%`, height: `${right}%`, rx: 2 }));
 }
 
-const told = (week) =>
-  week.answers ? `${count(week.answers, 'answer', 'answers')}, ${percent(week.correctAnswers / week.answers)} right` : 'no answers';
+function told({ answers, correctAnswers }) {
+  if (!answers) return 'no answers';
+  return `${count(answers, 'answer', 'answers')}, ${percent(correctAnswers / answers)} right`;
+}
 
 function axis(shown) {
   const firsts = shown.map((week, place) => [week, place])

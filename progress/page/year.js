@@ -1,7 +1,9 @@
 // A year of study days: a grid that arrow keys walk through, a shade for each day's answers.
 
 import { h, s } from './dom.js';
-import { count, dayAfter, fullDay, instant, longDay, minutes, month, number, percent, weekday, weekdayOf } from './format.js';
+import {
+  count, dayAfter, fullDay, instant, longDay, minutes, month, number, percent, weekday, weekdayOf,
+} from './format.js';
 
 const SHADES = 5;
 const BACK = 10; // years
@@ -11,12 +13,13 @@ export function year(data, view) {
   const { days, day: today } = data;
   const studied = [...days.values()].filter((each) => each.date.startsWith(`${view.year}-`));
   const marks = studied.map((each) => each.answers).filter(Boolean).sort((a, b) => a - b);
+  const named = { 'aria-label': `Study days of ${view.year}`, 'aria-describedby': 'year-keys' };
   return h('section', { class: 'card wide', 'aria-labelledby': 'year', 'data-key': 'year' },
     h('div', { class: 'head' },
       h('h2', { id: 'year' }, 'Study days'), chooser(view, Number(today.slice(0, 4)))),
     h('p', { class: 'note' }, summary(studied, view, data)),
     h('div', { class: 'scroll', id: 'year-scroll' },
-      h('table', { class: 'year', role: 'grid', 'aria-label': `Study days of ${view.year}`, 'aria-describedby': 'year-keys' },
+      h('table', { class: 'year', role: 'grid', ...named },
         grid(view, today, (day) => shade(days.get(day)?.answers ?? 0, marks), days))),
     h('div', { class: 'beneath' },
       readout(view.preview ?? view.day, days),
@@ -26,15 +29,18 @@ export function year(data, view) {
 
 function chooser(view, last) {
   const step = (name, by, path, off) =>
-    h('button', { class: 'step', type: 'button', 'data-year': view.year + by, 'aria-label': name, 'aria-disabled': off && 'true' },
-      arrow(path));
+    h('button', {
+      class: 'step', type: 'button', 'aria-label': name,
+      'data-year': view.year + by, 'aria-disabled': off && 'true',
+    }, arrow(path));
   return h('div', { class: 'years', role: 'group', 'aria-label': 'Year' },
     step('Year before', -1, 'M10 3L5 8l5 5', view.year <= last - BACK),
     h('span', { class: 'chosen' }, view.year),
     step('Year after', 1, 'M6 3l5 5-5 5', view.year >= last));
 }
 
-const arrow = (d) => s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d }));
+const arrow = (d) =>
+  s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d }));
 
 function summary(studied, view, { streak, day }) {
   if (view.loading) return `Asking for ${view.year} …`;
@@ -93,10 +99,11 @@ function shade(answers, marks) {
 
 function told(row) {
   if (!row) return 'no study';
+  const { sessionsCompleted: sessions } = row;
   const parts = [
     count(row.answers, 'answer', 'answers'),
     row.answers ? `${percent(row.correctAnswers / row.answers)} right` : '',
-    row.sessionsCompleted ? `${count(row.sessionsCompleted, 'session', 'sessions')} of ${minutes(row.studyTimeMinutes)}` : '',
+    sessions ? `${count(sessions, 'session', 'sessions')} of ${minutes(row.studyTimeMinutes)}` : '',
     row.itemsLearned ? `${number(row.itemsLearned)} newly learned` : '',
   ];
   return parts.filter(Boolean).join(', ');

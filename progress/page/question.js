@@ -1,0 +1,53 @@
+// What the page asks: all of a learner's numbers at once, and then to be told of changes.
+
+const DAY = 'date answers correctAnswers studyTimeMinutes sessionsCompleted itemsLearned';
+const WEEK = 'start end answers correctAnswers studyTimeMinutes activeDays';
+const SHARE = `itemsStudied accuracyRate learning shortTermMastered longTermMastered
+  catalogueItems progressRate`;
+
+const STANDING = `totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate
+  lastUpdated masteryStats { unlearned learning shortTermMastered longTermMastered }`;
+
+export const QUESTION = `query Page($user: ID, $from: Date!, $to: Date!, $from2: Date!, $to2: Date!) {
+  progress: userProgress(userId: $user) { ${STANDING} }
+  streak(userId: $user) {
+    current longest longestStart longestEnd lastStudyDate activeToday atRisk
+  }
+  days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
+  daysBefore: dailyStats(userId: $user, from: $from2, to: $to2) { ${DAY} }
+  weeks: weeklyStats(userId: $user, from: $from, to: $to) { ${WEEK} }
+  weeksBefore: weeklyStats(userId: $user, from: $from2, to: $to2) { ${WEEK} }
+  levels: levelStats(userId: $user) { level ${SHARE} }
+  domains: domainStats(userId: $user) { domain ${SHARE} }
+  weakest: itemStats(userId: $user, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
+    totalCount
+    edges { node { itemId headword level answers correctAnswers accuracyRate dueAt } }
+  }
+  due: dueForecast(userId: $user, days: 14) { date items }
+  projections: projectionStatus { name eventsBehind status }
+}`;
+export const EARLIER = `query Earlier($user: ID, $from: Date!, $to: Date!) {
+  days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
+}`;
+export const LIVE = `subscription Live($user: ID) {
+  progress: progressUpdated(userId: $user) { ${STANDING} }
+}`;
+
+/** Four years in two ranges, none longer than the API allows, the same ones all year long. */
+export function ranges() {
+  const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // where it is latest
+  const two = (year) => [`${year - 1}-01-01`, `${year}-12-31`];
+  const [from, to] = two(last);
+  const [from2, to2] = two(last - 2);
+  return { from, to, from2, to2 };
+}
+
+/** The answer with its days and weeks by their dates; the learner's own day comes with it. */
+export function joined({ days, daysBefore, weeks: late, weeksBefore, ...rest }) {
+  return {
+    ...rest,
+    day: rest.due[0].date,
+    days: new Map([...daysBefore, ...days].map((each) => [each.date, each])),
+    weeks: new Map([...weeksBefore, ...late].map((each) => [each.start, each])),
+  };
+}
