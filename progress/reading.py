@@ -93,9 +93,12 @@ async def rows(file: str, name: str, **values: object) -> list[asyncpg.Record]:
     return await _reader().answered(statements.numbered(file, name), values)
 
 
-async def narrowed(file: str, name: str, columns: str, **values: object) -> list[asyncpg.Record]:
-    """The same, of a question of which only these columns are asked."""
-    return await _reader().answered(statements.narrowed(file, name, columns), values)
+async def narrowed(
+    file: str, name: str, columns: str, values: Values, *, versioned: bool
+) -> list[asyncpg.Record]:
+    """The same, with these columns only; if `versioned`, with the learner's version after them."""
+    statement = statements.narrowed(file, name, columns, versioned=versioned)
+    return await _reader().answered(statement, values)
 
 
 async def rows_as_of(

@@ -37,9 +37,10 @@ def numbered(file: str, name: str) -> Numbered:
 
 
 @functools.lru_cache(maxsize=1_000)
-def narrowed(file: str, name: str, columns: str) -> Numbered:
+def narrowed(file: str, name: str, columns: str, *, versioned: bool) -> Numbered:
     """The same, of a question of which only these columns are asked."""
-    text = blocks("answers")["narrowed"].replace("{columns}", columns)
+    text = blocks("answers")["versioned" if versioned else "narrowed"]
+    text = text.replace("{columns}", columns)
     return _numbered(text.replace("{question}", blocks(file)[name].rstrip(";")))
 
 

@@ -27,6 +27,28 @@ INSERT INTO catalogue_counts SELECT * FROM jsonb_populate_recordset(NULL::catalo
 -- break --
 ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;
 
+-- a null --
+ALTER TABLE daily_stats ALTER answers DROP NOT NULL;
+UPDATE daily_stats SET answers = NULL;
+
+-- another type --
+ALTER TABLE daily_stats ALTER answers TYPE text;
+
+-- a column less --
+ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;
+
+-- no number --
+UPDATE item_stats SET easiness_factor = 'NaN';
+
+-- an infinite number --
+UPDATE item_stats SET easiness_factor = 'Infinity';
+
+-- no level --
+UPDATE items SET level = 'X9';
+
+-- no domain --
+UPDATE items SET domains = '{R,X}';
+
 -- events --
 INSERT INTO events (global_position, event_id, stream_id, stream_version, event_type, event_data,
     metadata, occurred_at, created_at, shard)

@@ -25,8 +25,10 @@ from graphql.type import get_nullable_type
 from progress import reading
 from progress.api import arguments
 from progress.api.selections import GRAPHQL, QUERY, Field, Unusual
+from progress.cache import Computed
 
-_INT = 2**31 - 1
+# GraphQL's Int ends there. Not least(): it passes nulls over.
+_CLAMPED = 'CASE WHEN "{0}" > 2147483647 THEN 2147483647 ELSE "{0}" END'
 _FORMAT = orjson.OPT_UTC_Z
 _SNAKE = re.compile(r"(?=[A-Z])")
 
@@ -124,19 +126,32 @@ class Compiled:
             raise Unusual
         self._keys = tuple(each.key for each in field.inside)
         self._asked = ", ".join(each.expression for each in self._columns)
-        self._enums = [(n, each) for n, each in enumerate(self._columns) if each.members]
+        self._has_enums = any(each.members for each in self._columns)
 
-    async def answered(self, user_id: str, given: Values, at: datetime) -> bytes:
-        """The answer as JSON; Unusual where the executor would find something wrong with it."""
+    def takes(self, given: Values) -> bool:
+        """Whether it answers with those arguments: about the past the executor does."""
+        return given.get("asOf") is None and given.get("knownAt") is None
+
+    async def answered(
+        self, user_id: str, given: Values, at: datetime, *, tells: bool = False
+    ) -> Computed:
+        """The answer, if it `tells` with the learner's version that the statement saw.
+
+        Unusual where the executor would find something wrong with it.
+        """
         file, block = f"models/{self._source.file}", self._source.block(given)
-        values = self._source.values(given, at)
+        values = {"user_id": user_id, **self._source.values(given, at)}
         if not self._fits(await reading.types(file, block)):
             raise Unusual
-        rows = await reading.narrowed(file, block, self._asked, user_id=user_id, **values)
+        rows = await reading.narrowed(file, block, self._asked, values, versioned=tells)
+        version = rows[0][-1] if tells and rows else None
+        if tells and not rows:
+            version = (await reading.rows("answers", "version", user_id=user_id))[0]["version"]
+            rows = await reading.narrowed(file, block, self._asked, values, versioned=tells)
         data = orjson.dumps(self._built(rows), option=_FORMAT)
-        if self._enums or b"null" in data:
+        if self._has_enums or b"null" in data:
             self._check(rows)
-        return data
+        return Computed(data, version)
 
     def _fits(self, types: Mapping[str, str]) -> bool:
         return all(types.get(each.name) in each.fitting for each in self._columns if each.name)
@@ -195,7 +210,7 @@ def _column(shape: GraphQLOutputType, name: str) -> Column:
     fitting = _LIST if is_list else _FITTING["String" if is_enum else scalar.name]
     return Column(
         name,
-        f'least("{name}", {_INT})' if scalar.name == "Int" else f'"{name}"',
+        _CLAMPED.format(name) if scalar.name == "Int" else f'"{name}"',
         fitting,
         is_needed=is_non_null_type(shape),
         is_float=scalar.name == "Float",

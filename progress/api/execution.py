@@ -1,33 +1,26 @@
 """From a GraphQL request to its answer: the data as JSON, and the errors in the API's codes.
 
-Each root field of a query is answered by itself, compiled or by the executor, and the parts are
-joined. Whatever is unusual about the request, or goes wrong in a part: the executor answers the
-whole of it, so that what is said of an error is always the executor's.
+Each root field of a query is a part that is answered by itself: kept, compiled, or by the executor.
+Whatever is unusual about the request, or goes wrong in a part: the executor answers the whole
+of it, so that what is said of an error is always the executor's.
 """
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import orjson
-from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType, execute
+from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType
 
-from progress.api import documents, faults, limits
+from progress.api import documents, executor, faults, parts, types
 from progress.api.context import Context
-from progress.api.plans import Operation, Root
-from progress.api.selections import GRAPHQL, Unusual
+from progress.api.documents import Document
+from progress.api.executor import Asked
+from progress.api.parts import Joint, Part
+from progress.cache import Cache, ProjectedTo
 from progress.errors import Forbidden, TooComplex
 
-Values = dict[str, Any]
-
-
-class Asked(msgspec.Struct, frozen=True, rename="camel"):
-    """A GraphQL request."""
-
-    query: str
-    variables: Values | None = None
-    operation_name: str | None = None
+__all__ = ["Answer", "Asked", "answered", "is_query", "told"]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -42,107 +35,65 @@ class Answer(msgspec.Struct, frozen=True):
     executed: bool = True
 
 
-class Part(msgspec.Struct, frozen=True):
-    """A root field that is to be answered by itself."""
-
-    root: Root
-    arguments: Values
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether one SELECT answers it; not where it is about the past."""
-        return self.root.compiled is not None and not (
-            self.arguments.get("asOf") or self.arguments.get("knownAt")
-        )
-
-
 def is_query(asked: Asked, *, introspection: bool) -> bool:
     """Whether it only reads; true also for what is not understood, which the answer will say."""
     document = documents.read(asked.query, introspection=introspection)
     return document.is_query(asked.operation_name)
 
 
-async def answered(asked: Asked, context: Context, *, introspection: bool, trace: str) -> Answer:
+async def answered(
+    asked: Asked,
+    context: Context,
+    *,
+    cache: Cache,
+    introspection: bool,
+    trace: str,
+    fresh: bool = False,
+) -> Answer:
     """The response; each error has a code, and one of ours is masked and logged.
 
+    RateLimited where the caller has asked too often. With `fresh` what is kept does not count.
     `trace` is a W3C traceparent.
     """
     document = documents.read(asked.query, introspection=introspection)
+    asks = _asks(document, asked, context)
+    pieces = [] if isinstance(asks, Answer) else asks
+    questions = [part.question for part in pieces if part.question]
+    looked = await cache.ask(context.caller.user_id, questions, at=context.at, fresh=fresh)
+    if isinstance(asks, Answer):
+        return asks
+    projected_to = await cache.projected_to()
+    data, is_hit = await Joint(asked, context, cache, looked).answered(pieces)
+    if data is None:
+        tree = cast("DocumentNode", document.tree)  # it has no errors
+        answer = told(await executor.executed(tree, asked, context), trace)
+    else:
+        answer = Answer(data)
+    return msgspec.structs.replace(answer, extensions=_extensions(projected_to, is_hit=is_hit))
+
+
+def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:
+    """The parts of what is asked, none where it has none; or the answer where it is refused."""
     if document.tree is None:
         return Answer(None, document.errors, executed=False)
     operation = document.operation(asked.operation_name)
-    if (
-        context.changes is None
-        and operation is not None
-        and operation.kind is OperationType.SUBSCRIPTION
-    ):
+    if operation is None:
+        return []
+    if operation.kind is OperationType.SUBSCRIPTION and context.changes is None:
         return _refusal([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
     try:
-        parts = _parts(operation, asked.variables)
+        return parts.split(operation, asked.variables, context)
     except TooComplex as fault:
         return _refusal([GraphQLError(str(fault), original_error=fault)])
-    if parts:
-        data = await _joined(parts, asked, context)
-        if data is not None:
-            return Answer(data)
-    return told(await _executed(document.tree, asked, context), trace)
 
 
-def _parts(operation: Operation | None, given: Values | None) -> list[Part]:
-    """The parts of a query; none where it is no query, or is unusual. TooComplex for too much."""
-    if operation is None or operation.kind is not OperationType.QUERY:
-        return []
-    try:
-        variables = operation.variables(given)
-        asked = [(each, each.arguments(variables)) for each in operation.roots(variables)]
-    except Unusual:
-        return []
-    limits.check_complexity(sum(root.complexity(arguments) for root, arguments in asked))
-    parts = [Part(root, arguments) for root, arguments in asked if arguments is not None]
-    return parts if len(parts) == len(asked) else []
-
-
-async def _joined(parts: Sequence[Part], asked: Asked, context: Context) -> bytes | None:
-    """The data of all parts; None where one of them has none."""
-    found: Sequence[bytes | BaseException]
-    if len(parts) == 1 and not parts[0].is_compiled:
-        return None
-    found = await asyncio.gather(
-        *(_answered(part, asked, context) for part in parts), return_exceptions=True
-    )
-    entries = [
-        part.root.opening + data
-        for part, data in zip(parts, found, strict=True)
-        if isinstance(data, bytes)
-    ]
-    return b"{" + b",".join(entries) + b"}" if len(entries) == len(parts) else None
-
-
-async def _answered(part: Part, asked: Asked, context: Context) -> bytes:
-    root = part.root
-    if root.compiled is None or not part.is_compiled:
-        return await _alone(root, asked, context)
-    learner = context.learner(part.arguments.get("userId"))
-    return await root.compiled.answered(learner, part.arguments, context.at)
-
-
-async def _alone(root: Root, asked: Asked, context: Context) -> bytes:
-    """The part as the executor answers it; Unusual where there are errors."""
-    result = await _executed(root.tree, asked, context)
-    if result.errors or result.data is None:
-        raise Unusual
-    return orjson.dumps(result.data[root.field.key])
-
-
-async def _executed(tree: DocumentNode, asked: Asked, context: Context) -> ExecutionResult:
-    result = execute(
-        GRAPHQL,
-        tree,
-        context_value=context,
-        variable_values=asked.variables,
-        operation_name=asked.operation_name,
-    )
-    return result if isinstance(result, ExecutionResult) else await result
+def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
+    """Whether the answer was kept, and how far the projections had come at least."""
+    found: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
+    if projected_to is not None:
+        time = projected_to.time and types.written(projected_to.time)
+        found["projectedTo"] = {"position": projected_to.position, "time": time}
+    return found
 
 
 def told(result: ExecutionResult, trace: str) -> Answer:

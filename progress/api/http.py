@@ -11,7 +11,7 @@ from starlette.responses import Response
 from progress import auth, logs, reading
 from progress.api import documents, eventstream, execution, requests, responses, subscriptions
 from progress.api.context import Context
-from progress.api.execution import Asked
+from progress.api.execution import Answer, Asked
 from progress.api.faults import Unforeseen
 from progress.api.origins import Origins
 from progress.api.page import Page, graphiql
@@ -109,12 +109,7 @@ class QueryApi:
         posted = request.scope["method"] == "POST"
         if not posted and not execution.is_query(asked, introspection=self._open):
             return responses.error(405, "expected POST: it is no query", given, lines=_POST)
-        answer = await execution.answered(
-            asked,
-            Context(caller, datetime.now(UTC)),
-            introspection=self._open,
-            trace=trace,
-        )
+        answer = await self._answered(asked, Context(caller, datetime.now(UTC)), given, trace)
         if sha256 is not None and answer.executed:
             await self._persisted.keep(sha256, asked.query)
         media = responses.media_type(requests.accepted(given))
@@ -137,8 +132,18 @@ class QueryApi:
         if document.tree and kind is OperationType.SUBSCRIPTION:
             await self._cache.ask(caller.user_id, (), at=context.at)
             return await self._streams.answer(asked, document.tree, context, trace)
-        answer = await execution.answered(asked, context, introspection=self._open, trace=trace)
+        answer = await self._answered(asked, context, given, trace)
         return eventstream.single(responses.body(answer))
+
+    async def _answered(self, asked: Asked, context: Context, given: Headers, trace: str) -> Answer:
+        return await execution.answered(
+            asked,
+            context,
+            cache=self._cache,
+            introspection=self._open,
+            fresh=b"no-cache" in given.get(b"cache-control", b"").lower(),
+            trace=trace,
+        )
 
     async def _read(self, request: Request, given: Headers) -> tuple[Caller, Asked, str | None]:
         """Who asks, what, and the hash by which the document is to be known."""

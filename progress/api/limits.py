@@ -87,11 +87,11 @@ def check_tree(tree: DocumentNode, *, introspection: bool) -> None:
 def _selections(tree: DocumentNode, *, ordinary: bool = False) -> Iterator[SelectionSetNode]:
     """Those of the operations and fragments, with `ordinary` without fragments of introspection."""
     for each in tree.definitions:
-        if isinstance(each, OperationDefinitionNode):
+        if not isinstance(each, (OperationDefinitionNode, FragmentDefinitionNode)):
+            continue
+        about = "" if isinstance(each, OperationDefinitionNode) else each.type_condition.name.value
+        if not (ordinary and about.startswith("__")):
             yield each.selection_set
-        elif isinstance(each, FragmentDefinitionNode):
-            if not (ordinary and each.type_condition.name.value.startswith("__")):
-                yield each.selection_set
 
 
 def weight(root: Field) -> tuple[int, int]:

@@ -32,6 +32,7 @@ from graphql.utilities import coerce_input_literal, coerce_input_value
 
 from progress.api import compiled, limits, selections
 from progress.api.selections import GRAPHQL, QUERY, Field, Switches, Unusual
+from progress.entries import RULES
 
 _VARIANTS = 16  # of an operation, by its @skip and @include
 
@@ -65,6 +66,9 @@ class Root:
         self.opening = f'"{field.key}":'.encode()
         self.told = field.told()
         self.compiled = compiled.compiled(field)
+        rule = RULES.get(field.name)
+        self.tells = self.compiled is not None and rule is not None and not rule.clock
+        self.constant = b'"Query"' if field.name == "__typename" else None
         self._fixed, self._each = limits.weight(field)
         self._given: dict[str, Any] = {}
         self._filled: list[Filled] = []

@@ -34,14 +34,14 @@ def _moment(text: object) -> datetime:
         raise ValueError("expected a time as in 2024-03-29T20:32:32.250Z") from None
 
 
-def _written(moment: datetime) -> str:
+def written(moment: datetime) -> str:
     """Microseconds where there are any, as orjson writes them."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 SCALARS: dict[object, ScalarDefinition] = {
     date: strawberry.scalar(name="Date", serialize=date.isoformat, parse_value=_date),
-    datetime: strawberry.scalar(name="DateTime", serialize=_written, parse_value=_moment),
+    datetime: strawberry.scalar(name="DateTime", serialize=written, parse_value=_moment),
 }
 
 Mastery = strawberry.enum(rows.Mastery)

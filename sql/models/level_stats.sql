@@ -51,7 +51,8 @@ WHERE t IS DISTINCT FROM excluded;
 DELETE FROM level_stats WHERE user_id = ANY (learners);
 
 -- by level --
--- Every level that the catalogue has items in or the learner studied; UNKNOWN has no denominator.
+-- Every level that the catalogue has items in or the learner studied, from A1 to C2, UNKNOWN last: it has no
+-- denominator.
 SELECT
     level,
     coalesce(d.items_studied, 0)                       AS items_studied,
@@ -68,4 +69,4 @@ SELECT
 FROM (SELECT name AS level, items FROM catalogue_counts WHERE kind = 'level') AS c
 FULL JOIN (SELECT * FROM level_stats WHERE user_id = :user_id AND items_studied > 0) AS d
     USING (level)
-ORDER BY level COLLATE "C";                            -- A1 … C2, UNKNOWN
+ORDER BY level COLLATE "C";

@@ -1,0 +1,29 @@
+"""The plain way of a request: Strawberry's schema under graphql-core's executor."""
+
+from typing import Any
+
+import msgspec
+from graphql import DocumentNode, ExecutionResult, execute
+
+from progress.api.context import Context
+from progress.api.selections import GRAPHQL
+
+
+class Asked(msgspec.Struct, frozen=True, rename="camel"):
+    """A GraphQL request."""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+
+
+async def executed(tree: DocumentNode, asked: Asked, context: Context) -> ExecutionResult:
+    """What the executor makes of the document, with the request's variables."""
+    result = execute(
+        GRAPHQL,
+        tree,
+        context_value=context,
+        variable_values=asked.variables,
+        operation_name=asked.operation_name,
+    )
+    return result if isinstance(result, ExecutionResult) else await result
