@@ -62,14 +62,16 @@ async def answered(
     looked = await cache.ask(context.caller.user_id, questions, at=context.at, fresh=fresh)
     if isinstance(asks, Answer):
         return asks
+    if pieces and all(part.root.constant for part in pieces):
+        return Answer((await Joint(asked, context, cache, looked).answered(pieces))[0])
     projected_to = await cache.projected_to()
     data, is_hit = await Joint(asked, context, cache, looked).answered(pieces)
-    if data is None:
-        tree = cast("DocumentNode", document.tree)  # it has no errors
-        answer = told(await executor.executed(tree, asked, context), trace)
-    else:
-        answer = Answer(data)
-    return msgspec.structs.replace(answer, extensions=_extensions(projected_to, is_hit=is_hit))
+    extensions = _extensions(projected_to, is_hit=is_hit)
+    if data is not None:
+        return Answer(data, extensions=extensions)
+    tree = cast("DocumentNode", document.tree)  # it has no errors
+    answer = told(await executor.executed(tree, asked, context), trace)
+    return msgspec.structs.replace(answer, extensions=extensions)
 
 
 def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:
