@@ -20,8 +20,8 @@ _DAYS, _ANSWERS, _FRESH = 200, 20, 6
 _A_SECOND, _SECONDS = 20, 15
 _LIMIT = 60.0  # milliseconds
 
-_SCRIPT = ROOT / "progress" / "page" / "learner.js"
-_CONSTANT = re.compile(r"^const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)
+_SCRIPT = ROOT / "progress" / "page" / "question.js"
+_CONSTANT = re.compile(r"^(?:export )?const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)
 _INSERTED = re.compile(r"\$\{(\w+)\}")
 
 

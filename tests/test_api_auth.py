@@ -266,6 +266,8 @@ KEYS = "https://login.company.com/jwks"
         {"auth_jwks_url": "http://login.company.com/jwks"},
         {"auth_jwks_url": "https://10.0.0.7/jwks"},
         {"auth_jwks_url": "https://[::1]/jwks"},
+        {"auth_sign_in_url": "http://login.company.com/sign-in"},
+        {"auth_sign_in_url": "https://localhost/sign-in"},
     ],
 )
 def test_a_deployed_function_refuses_a_development_issuer(

@@ -124,7 +124,7 @@ def test_no_database_at_all_is_named() -> None:
         database.connect(settings.read({}))
 
 
-@pytest.mark.parametrize("name", ["REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"])
+@pytest.mark.parametrize("name", ["REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "AUTH_SIGN_IN_URL"])
 def test_a_url_of_another_kind_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}: expected a URL that begins with"):
         settings.read({name: "zzz"})
