@@ -9,6 +9,7 @@ import pytest
 from api import Api
 from starlette.responses import Response
 
+from progress import reading
 from progress.api import execution
 
 NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
@@ -184,15 +185,22 @@ def test_no_browser_guesses_what_json_is(aloof: Api) -> None:
         assert "json" in response.headers["content-type"]
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/graphql"), ("GET", "/ready")])
 def test_what_nobody_foresaw_is_masked_and_logged(
-    aloof: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    method: str,
+    path: str,
+    aloof: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def fails(*_: object, **__: object) -> None:
         raise LookupError("a secret of ann@example.com")
 
     monkeypatch.setattr(execution, "answered", fails)
+    monkeypatch.setattr(reading, "rows", fails)
     trace_id = "0af7651916cd43dd8448eb211c80319c"
-    response = sent(aloof, TYPE, traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
+    headers = api.headers(traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
+    response = aloof.request(method, path, TYPE.encode(), headers)
     assert response.status_code == 500
     (fault,) = api.read(response)["errors"]
     assert fault["extensions"] == {"code": "INTERNAL", "traceId": trace_id}

@@ -50,12 +50,24 @@ class QueryApi:
         self._open = settings.environment == "development" if asked_for is None else asked_for
 
     async def answer(self, request: Request) -> Response:
-        """The response to any request."""
+        """The response to any request, whatever happens.
+
+        What nobody foresaw is masked and logged, and told by its trace.
+        """
+        given = requests.headers(request)
+        trace = requests.trace(given)
+        with Unforeseen(trace) as unforeseen:
+            return await self._routed(request, given, trace)
+        response = responses.faulty(500, unforeseen.told, given)
+        self._origins.tell(given, response)
+        return response
+
+    async def _routed(self, request: Request, given: Headers, trace: str) -> Response:
         match request.scope["path"]:
             case "/graphql":
-                return await self._shared(request, self._executed)
+                return await self._shared(request, given, trace, self._executed)
             case "/graphql/stream":
-                return await self._shared(request, self._streamed)
+                return await self._shared(request, given, trace, self._streamed)
             case "/health" | "/ready" if request.scope["method"] not in _READING:
                 return _only_read(request)
             case "/health":
@@ -77,27 +89,21 @@ class QueryApi:
         cache = await self._cache.state()
         return responses.json({**told, "cache": cache}, 200 if is_ready else 503)
 
-    async def _shared(self, request: Request, answer: _Answering) -> Response:
-        """A response that pages of other origins may read too."""
-        given = requests.headers(request)
+    async def _shared(
+        self, request: Request, given: Headers, trace: str, answer: _Answering
+    ) -> Response:
+        """A response, or a refusal, that pages of other origins may read too."""
         if request.scope["method"] == "OPTIONS":
             return self._origins.preflight(given, _ALLOW)
-        response = await self._masked(request, given, answer)
+        try:
+            response = await answer(request, given, trace)
+        except Refused as fault:
+            response = responses.refused(fault, given)
+        except Unavailable as fault:
+            logs.write("WARNING", f"not answered: {fault}", trace_parent=trace)
+            response = responses.unavailable(given)
         self._origins.tell(given, response)
         return response
-
-    async def _masked(self, request: Request, given: Headers, answer: _Answering) -> Response:
-        """A response, whatever happens: what nobody foresaw is logged, and told by its trace."""
-        trace = requests.trace(given)
-        with Unforeseen(trace) as unforeseen:
-            try:
-                return await answer(request, given, trace)
-            except Refused as fault:
-                return responses.refused(fault, given)
-            except Unavailable as fault:
-                logs.write("WARNING", f"not answered: {fault}", trace_parent=trace)
-                return responses.unavailable(given)
-        return responses.faulty(500, unforeseen.told, given)
 
     async def _executed(self, request: Request, given: Headers, trace: str) -> Response:
         """One operation, answered at once."""
