@@ -48,7 +48,7 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
         learners = fold(connection, shards)
         if learners is not None and notices.are_heard():
             _tell(connection)
-        if learners:
+        if learners is not None:
             snapshots.take(connection)
         return Report(replayed, swept, learners)
     except (OSError, pg8000.exceptions.Error) as fault:

@@ -84,7 +84,7 @@ def prepare_window(connection: Connection) -> None:
 
 def prepare_batch(connection: Connection) -> None:
     """Give the connection the temporary tables that the batch folds work on, unless it has them."""
-    _prepare(connection, "batch", ("batch", "snapshots"))
+    _prepare(connection, "batch", ("batch",))
 
 
 def as_of_tables() -> str:

@@ -41,6 +41,7 @@ RANGE = (date(2024, 3, 1), date(2024, 6, 1))
 SHARED = {
     *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
     *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
+    "snapshot_learners",
     *models.BATCH,
 }
 

@@ -56,8 +56,8 @@ BEGIN
         SELECT s.* INTO state
         FROM event_store.snapshots x
         CROSS JOIN LATERAL jsonb_to_record(x.state) AS s (
-            preferences text, user_progress text, learning_streaks text, daily_stats text, item_stats text,
-            completions jsonb, reviews jsonb, item_days jsonb)
+            preferences text, user_progress text, learning_streaks text, daily_stats text,
+            completions jsonb, item_stats jsonb, reviews jsonb, item_days jsonb)
         WHERE x.stream_id = stream AND x.stream_version = version AND x.fingerprint = snapshot_fingerprint();
 
         INSERT INTO preferences SELECT * FROM unnest(state.preferences::preferences[]);
@@ -83,23 +83,32 @@ BEGIN
     IF version > 0 THEN
         INSERT INTO learning_streaks SELECT * FROM unnest(state.learning_streaks::learning_streaks[]);
         INSERT INTO daily_stats SELECT * FROM unnest(state.daily_stats::daily_stats[]);
-        INSERT INTO item_stats SELECT * FROM unnest(state.item_stats::item_stats[]);
-        -- Of these only what the window may touch.
+        -- Of these, what the window may touch.
         INSERT INTO completions
         SELECT c.*
         FROM (SELECT DISTINCT session_id FROM window_events WHERE kind = 'completion') w
         JOIN jsonb_each_text(state.completions) s (session_id, rows) ON s.session_id = w.session_id
         CROSS JOIN LATERAL unnest(s.rows::completions[]) c;
+        INSERT INTO item_stats
+        SELECT i.*
+        FROM (SELECT DISTINCT item_id FROM window_events WHERE kind IN ('answer', 'review')) w
+        JOIN jsonb_each_text(state.item_stats) s (item_id, rows) ON s.item_id = w.item_id
+        CROSS JOIN LATERAL unnest(s.rows::item_stats[]) i;
         INSERT INTO reviews
-        SELECT r.*
+        SELECT learner, s.item_id, r.occurred_at, r.event_id, r.interval_days
         FROM (SELECT DISTINCT item_id FROM window_events WHERE kind = 'review') w
         JOIN jsonb_each_text(state.reviews) s (item_id, rows) ON s.item_id = w.item_id
         CROSS JOIN LATERAL unnest(s.rows::reviews[]) r;
         INSERT INTO item_days
-        SELECT d.*
+        SELECT learner, s.item_id, d.day
         FROM (SELECT DISTINCT item_id FROM window_events WHERE kind = 'answer') w
-        JOIN jsonb_each_text(state.item_days) s (item_id, rows) ON s.item_id = w.item_id
-        CROSS JOIN LATERAL unnest(s.rows::item_days[]) d;
+        JOIN jsonb_each_text(state.item_days) s (item_id, days) ON s.item_id = w.item_id
+        CROSS JOIN LATERAL unnest(s.days::date[]) d (day);
+        -- Of the other items, that they were met: no fold adds to them, and no question asks for more.
+        INSERT INTO item_stats (user_id, item_id, answers, correct_answers, response_ms, lapses)
+        SELECT learner, k.item_id, 0, 0, 0, 0
+        FROM jsonb_object_keys(state.item_stats) k (item_id)
+        ON CONFLICT DO NOTHING;
     END IF;
     PERFORM fold_facts(0::smallint, 0, 0, version > 0, false);
 END

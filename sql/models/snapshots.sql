@@ -1,14 +1,17 @@
 -- Snapshots: what the realtime tables hold of a learner at a version of the learner's stream, so that an as-of
 -- answer need not begin with the first event. The batch job takes them; see as_of.sql for their use.
 
--- window --
--- Who did something since the last run; beyond the commit, since snapshots are taken chunk by chunk.
-CREATE TEMPORARY TABLE snapshot_learners (user_id varchar(200) COLLATE "C" PRIMARY KEY);
+-- table --
+-- Who did something since it was last looked at how far they have come; everyone after a rebuild.
+CREATE TABLE snapshot_learners (
+    user_id text COLLATE "C" PRIMARY KEY
+);
 
 -- fold --
 INSERT INTO snapshot_learners SELECT user_id FROM batch_learners ON CONFLICT DO NOTHING;
 
 -- erase --
+DELETE FROM snapshot_learners WHERE user_id = ANY (learners);
 DELETE FROM event_store.snapshots WHERE stream_id = ANY (ARRAY(SELECT 'learner-' || l FROM unnest(learners) l));
 
 -- functions --
@@ -51,14 +54,21 @@ LIMIT 1
 $version$;
 
 -- Strikes those from snapshot_learners who have not come `event_interval` events further since their last one.
-CREATE FUNCTION find_snapshots_due(event_interval bigint) RETURNS void LANGUAGE plpgsql AS $due$
-BEGIN
-DELETE FROM snapshot_learners l
-WHERE coalesce(version_folded(l.user_id), 0) < event_interval + coalesce((
-    SELECT max(s.stream_version)
-    FROM event_store.snapshots s
-    WHERE s.stream_id = 'learner-' || l.user_id AND s.fingerprint = snapshot_fingerprint()), 0);
-END
+CREATE FUNCTION find_snapshots_due(event_interval bigint) RETURNS void LANGUAGE sql
+    SET enable_seqscan = off
+    SET random_page_cost = 0
+    SET jit = off
+AS $due$
+DELETE FROM snapshot_learners
+WHERE user_id IN (
+    SELECT l.user_id
+    FROM snapshot_learners l
+    WHERE coalesce(version_folded(l.user_id), 0) < event_interval + coalesce((
+        SELECT max(s.stream_version)
+        FROM event_store.snapshots s
+        WHERE s.stream_id = 'learner-' || l.user_id AND s.fingerprint = snapshot_fingerprint()), 0)
+    FOR UPDATE SKIP LOCKED   -- another task of the job strikes them
+)
 $due$;
 
 -- Takes the snapshots of the next learners, and keeps the newest `kept` of each; how many learners they were.
@@ -73,7 +83,7 @@ DECLARE
 BEGIN
     WITH next AS (
         DELETE FROM snapshot_learners
-        WHERE user_id IN (SELECT user_id FROM snapshot_learners ORDER BY user_id LIMIT at_most)
+        WHERE user_id IN (SELECT user_id FROM snapshot_learners ORDER BY user_id LIMIT at_most FOR UPDATE SKIP LOCKED)
         RETURNING user_id
     )
     SELECT array_agg(user_id), array_agg('learner-' || user_id) INTO learners, streams FROM next;
@@ -119,21 +129,26 @@ BEGIN
 END
 $take$;
 
--- The rows as texts of arrays; by item or session where a few of many are wanted again.
+-- The rows as texts of arrays; by item or session, and without these, where a few of many are wanted again.
 CREATE FUNCTION snapshot_state(learner text) RETURNS jsonb LANGUAGE sql STABLE AS $state$
 SELECT jsonb_build_object(
     'preferences',      (SELECT array_agg(t)::text FROM preferences t WHERE t.user_id = learner),
     'user_progress',    (SELECT array_agg(t)::text FROM user_progress t WHERE t.user_id = learner),
     'learning_streaks', (SELECT array_agg(t)::text FROM learning_streaks t WHERE t.user_id = learner),
     'daily_stats',      (SELECT array_agg(t)::text FROM daily_stats t WHERE t.user_id = learner),
-    'item_stats',       (SELECT array_agg(t)::text FROM item_stats t WHERE t.user_id = learner),
     'completions',      (SELECT jsonb_object_agg(t.session_id, ARRAY[t]::text) FROM completions t WHERE t.user_id = learner),
+    'item_stats',       (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner),
     'reviews', (
         SELECT jsonb_object_agg(item_id, rows)
-        FROM (SELECT t.item_id, array_agg(t)::text AS rows FROM reviews t WHERE t.user_id = learner GROUP BY t.item_id) r),
+        FROM (
+            SELECT t.item_id, array_agg(ROW('', '', t.occurred_at, t.event_id, t.interval_days)::reviews)::text AS rows
+            FROM reviews t
+            WHERE t.user_id = learner
+            GROUP BY t.item_id
+        ) r),
     'item_days', (
-        SELECT jsonb_object_agg(item_id, rows)
-        FROM (SELECT t.item_id, array_agg(t)::text AS rows FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id) d))
+        SELECT jsonb_object_agg(item_id, days)
+        FROM (SELECT t.item_id, array_agg(t.day)::text AS days FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id) d))
 $state$;
 
 -- due --
