@@ -81,7 +81,7 @@ class Work:
         """So far; as often as one likes, by any thread. OperationEnded once the time is up."""
         self.check_time()
         with self._one_at_a_time:
-            if time.monotonic() < self._report_at:
+            if not progress or time.monotonic() < self._report_at:
                 return
             self._report_at = time.monotonic() + _BETWEEN
         self._write("advance", progress=progress)
