@@ -143,3 +143,12 @@ SELECT version FROM learner_versions WHERE user_id = :user;
 
 -- hold the learner --
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:user AS text)));
+
+-- unfolded up to --
+SELECT count(*)
+FROM event_store.events e
+JOIN checkpoints c USING (shard)
+WHERE e.global_position <= :position AND e.global_position > c.position;
+
+-- newest --
+SELECT max(created_at) FROM event_store.events;
