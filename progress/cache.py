@@ -248,14 +248,19 @@ class Cache:
         began = time.monotonic()
         computed = await compute()
         if tells:
-            ends = computed.day_ends
-            if computed.learner != learner:
-                seen.learners[user] = computed.learner
-                self._copy(seen, {copies.of_learner(user): computed.learner or 0}, began)
-            learner = computed.learner
-        label = seen.label(asked, learner or 0, ends)
+            learner, ends = self._told(seen, user, computed, began), computed.day_ends
+        if learner is None:
+            return None, computed.data
+        label = seen.label(asked, learner, ends)
         self._keep(asked, seen.at, label, computed.data)
         return label, computed.data
+
+    def _told(self, seen: Seen, user_id: str, computed: Computed, began: float) -> int | None:
+        version = computed.learner
+        if version is not None and version != seen.learners[user_id]:
+            seen.learners[user_id] = version
+            self._copy(seen, {copies.of_learner(user_id): version}, began)
+        return version
 
     async def _today(self, seen: Seen, user_id: str) -> tuple[int, datetime]:
         """The learner's version, no newer than what is computed next, and the end of their day."""
