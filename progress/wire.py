@@ -6,6 +6,7 @@ made in the background, and requests go on without it until that has succeeded.
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -93,9 +94,12 @@ class Client:
             self._wire.send(commands)
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connection, when what was sent has been carried out."""
         if self._connecting:
             self._connecting.cancel()
+        if self._wire and not self._wire.is_lost:
+            with contextlib.suppress(CacheAway):
+                await self._wire.ask([("PING",)])
         if self._wire:
             self._wire.end("it was closed")
 
@@ -164,6 +168,8 @@ class _Wire(asyncio.Protocol):
         self._rounds: deque[_Round] = deque()
         self._rest = b""
         self._watch: asyncio.TimerHandle | None = None
+        self._unwritten: list[bytes] = []
+        self._next_write: asyncio.Handle | None = None  # what is written together costs once
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
@@ -175,11 +181,11 @@ class _Wire(asyncio.Protocol):
         if self.is_lost:
             raise CacheAway("the connection was closed")
         done: asyncio.Future[list[Reply]] = self._loop.create_future()
-        self._write(commands, done)
+        self._take(commands, done)
         return await done
 
     def send(self, commands: Sequence[Command]) -> None:
-        self._write(commands, None)
+        self._take(commands, None)
 
     def data_received(self, data: bytes) -> None:
         data, at = self._rest + data, 0
@@ -195,18 +201,26 @@ class _Wire(asyncio.Protocol):
             self.end("it speaks without being asked")
         self._rest = data[at:]
 
-    def _write(self, commands: Sequence[Command], done: asyncio.Future[list[Reply]] | None) -> None:
+    def _take(self, commands: Sequence[Command], done: asyncio.Future[list[Reply]] | None) -> None:
         deadline = self._loop.time() + _SECONDS
         self._rounds.append(_Round(len(commands), deadline, done))
         if self._watch is None:
             self._watch = self._loop.call_at(deadline, self._look)
-        self._transport.write(resp.encoded(commands))
+        self._unwritten.append(resp.encoded(commands))
+        if self._next_write is None:
+            self._next_write = self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        self._next_write = None
+        self._transport.write(b"".join(self._unwritten))
+        self._unwritten.clear()
 
     def end(self, why: str) -> None:
         """Give the connection up; those who wait for a reply get none."""
         self.is_lost = True
-        if self._watch:
-            self._watch.cancel()
+        for handle in (self._watch, self._next_write):
+            if handle:
+                handle.cancel()
         self._transport.abort()
         while self._rounds:
             done = self._rounds.popleft().done
