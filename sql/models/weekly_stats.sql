@@ -74,7 +74,7 @@ SELECT
     coalesce(w.active_days, 0)                         AS active_days,
     coalesce(w.sessions_completed, 0)                  AS sessions_completed,
     coalesce(w.study_seconds, 0)                       AS study_seconds,
-    CAST(floor(coalesce(w.study_seconds, 0) / 60.0) AS bigint) AS study_time_minutes,
+    coalesce(w.study_seconds, 0) / 60                  AS study_time_minutes,
     coalesce(w.answers, 0)                             AS answers,
     coalesce(w.correct_answers, 0)                     AS correct_answers,
     CAST(w.correct_answers AS double precision) / nullif(w.answers, 0) AS accuracy_rate,
