@@ -207,6 +207,7 @@ def test_what_nobody_foresaw_is_masked_and_logged(
     assert "secret" not in bytes(response.body).decode()
     line = capsys.readouterr().out
     assert "LookupError: a secret of a***@example.com" in line
+    assert "ann@example.com" not in line
     assert f"/traces/{trace_id}" in line
 
 
