@@ -126,6 +126,7 @@ class Compiled:
             raise Unusual
         self._keys = tuple(each.key for each in field.inside)
         self._asked = ", ".join(each.expression for each in self._columns)
+        self._fitting: Mapping[str, str] | None = None  # the types that were found to fit
         self._has_enums = any(each.members for each in self._columns)
 
     def takes(self, given: Values) -> bool:
@@ -141,8 +142,9 @@ class Compiled:
         """
         file, block = f"models/{self._source.file}", self._source.block(given)
         values = {"user_id": user_id, **self._source.values(given, at)}
-        if not self._fits(await reading.types(file, block)):
-            raise Unusual
+        types = await reading.types(file, block)
+        if types is not self._fitting:
+            self._check_types(types)
         rows = await reading.narrowed(file, block, self._asked, values, versioned=tells)
         version = rows[0][-1] if tells and rows else None
         if tells and not rows:
@@ -153,8 +155,11 @@ class Compiled:
             self._check(rows)
         return Computed(data, version)
 
-    def _fits(self, types: Mapping[str, str]) -> bool:
-        return all(types.get(each.name) in each.fitting for each in self._columns if each.name)
+    def _check_types(self, types: Mapping[str, str]) -> None:
+        """Unusual where a column is of a type that is not written as GraphQL's is."""
+        if not all(types.get(each.name) in each.fitting for each in self._columns if each.name):
+            raise Unusual
+        self._fitting = types
 
     def _built(self, rows: Rows) -> object:
         if self._field.is_many:

@@ -1,6 +1,7 @@
 """The parts of a query: its root fields, each answered by itself, kept by itself, and joined."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,24 +69,27 @@ class Joint(msgspec.Struct, frozen=True):
     async def answered(self, parts: Sequence[Part]) -> tuple[bytes | None, bool]:
         """The data of all the parts, None where one has none; and whether all of it was kept."""
         kept = iter(self.looked.found)
-        found: list[bytes | BaseException | None]
         found = [next(kept) if part.question else part.root.constant for part in parts]
         is_hit = None not in found
         if not is_hit:
-            waiting = (self._answer(*each) for each in zip(parts, found, strict=True))
-            found = await asyncio.gather(*waiting, return_exceptions=True)
-        entries = [
-            part.root.opening + data
-            for part, data in zip(parts, found, strict=True)
-            if isinstance(data, bytes)
-        ]
-        if not parts or len(entries) < len(parts):
+            waiting = [self._tried(*each) for each in zip(parts, found, strict=True)]
+            found = await asyncio.gather(*waiting) if len(parts) > 1 else [await waiting[0]]
+        if not parts or None in found:
             return None, False
+        entries = [
+            part.root.opening + (data or b"") for part, data in zip(parts, found, strict=True)
+        ]
         return b"{" + b",".join(entries) + b"}", is_hit
 
-    async def _answer(self, part: Part, found: object) -> bytes:
-        if isinstance(found, bytes):
+    async def _tried(self, part: Part, found: bytes | None) -> bytes | None:
+        """Its answer; None whatever goes wrong, for the executor to find and to tell."""
+        if found is not None:
             return found
+        with contextlib.suppress(Exception):
+            return await self._answer(part)
+        return None
+
+    async def _answer(self, part: Part) -> bytes:
         tells = part.root.tells
         compute = functools.partial(self._computed, part, tells=tells)
         if part.question is None:
