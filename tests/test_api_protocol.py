@@ -139,6 +139,13 @@ def test_other_methods_are_refused(aloof: Api, method: str) -> None:
     assert (response.status_code, response.headers["allow"]) == (405, ALLOWED)
 
 
+def test_no_stream_is_opened_whose_events_nobody_would_get(aloof: Api) -> None:
+    query = urlencode({"query": "subscription { streakUpdated { current } }"})
+    headers = api.headers(accept="text/event-stream")
+    response = aloof.request("HEAD", f"/graphql/stream?{query}", b"", headers)
+    assert response.status_code == 405
+
+
 @pytest.mark.parametrize(
     ("authorization", "challenge"),
     [

@@ -171,7 +171,7 @@ def _only_read(request: Request) -> Response:
 def _not_taken(request: Request, given: Headers, *, events: bool = False) -> Response | None:
     """The refusal of a request by its method and its media types alone."""
     method = request.scope["method"]
-    if method not in _TAKEN:
+    if method not in _TAKEN or (events and method == "HEAD"):
         allow = ((b"allow", _ALLOW),)
         return responses.error(405, "expected GET or POST", given, lines=allow)
     if method == "POST" and not requests.is_json(given):
