@@ -7,6 +7,7 @@ from rich.console import Console
 
 from bench import (
     append,
+    as_of,
     batching,
     daily,
     history,
@@ -39,6 +40,7 @@ ROWS: dict[str, Row] = {
     "miss": daily.missed,
     "hit": daily.hit,
     "page": page.answered,
+    "as of": as_of.of_a_moment,
     "streams": streams.told,
     "latency": latency.published_to_answered,
 }

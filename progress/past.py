@@ -46,10 +46,18 @@ class Past:
         moments = {"user_id": values["user_id"], "as_of": as_of, "known_at": known_at}
 
         async def ask(session: asyncpg.Connection) -> list[asyncpg.Record]:
-            async with session.transaction():  # at its end the tables are empty
-                await session.fetch(fold.text, *(moments[each] for each in fold.names))
+            transaction = session.transaction()
+            await transaction.start()
+            try:
+                folded = (moments[each] for each in fold.names)
+                has_grown = await session.fetchval(fold.text, *folded)
                 given = (values[each] for each in question.names)
                 rows: list[asyncpg.Record] = await session.fetch(question.text, *given)
+            except asyncpg.PostgresError:
+                await transaction.rollback()
+                raise
+            # Either way no row is left; a commit cuts the tables off, and so ends every plan.
+            await (transaction.commit() if has_grown else transaction.rollback())
             return rows
 
         return await self._sessions.ask(ask)

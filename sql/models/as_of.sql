@@ -22,8 +22,8 @@ CREATE TEMPORARY TABLE moment_asked (
 
 -- functions --
 -- Folds what the learner did by a moment, as far as it was recorded by a moment, into the connection's own tables.
--- A deleted learner did nothing, whenever the deletion happened or was recorded.
-CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz) RETURNS void
+-- A deleted learner did nothing, whenever the deletion happened or was recorded. True where the tables have grown.
+CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz) RETURNS boolean
 LANGUAGE plpgsql
     -- See fold_window: plans made on empty tables live on.
     SET plan_cache_mode = force_generic_plan
@@ -46,7 +46,7 @@ BEGIN
         WHERE e.stream_id = stream AND e.event_type = 'UserDeleted'
           AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
     ) THEN
-        RETURN;
+        RETURN false;
     END IF;
 
     FOR version IN
@@ -110,7 +110,8 @@ BEGIN
         FROM jsonb_object_keys(state.item_stats) k (item_id)
         ON CONFLICT DO NOTHING;
     END IF;
-    PERFORM fold_facts(0::smallint, 0, 0, version > 0, false);
+    PERFORM fold_facts(0::smallint, 0, 0, version > 0, false, false);
+    RETURN pg_relation_size('window_events') + pg_relation_size('item_stats') + pg_relation_size('daily_stats') > 2000000;
 END
 $fold$;
 

@@ -23,9 +23,11 @@ END
 $clear$;
 
 -- Adds what is in window_events, and the catalogue events of the window where it has some. Learners without a
--- past have no rows yet: nothing is looked up, and the tables need no keys.
+-- past have no rows yet: nothing is looked up, and the tables need no keys. Where no window follows, what only
+-- later ones look up is not kept.
 CREATE FUNCTION fold_facts(
-    window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean
+    window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean,
+    has_future boolean DEFAULT true
 ) RETURNS void LANGUAGE plpgsql AS $fold$
 BEGIN
 {fold}

@@ -96,7 +96,7 @@ LEFT JOIN lapsed c ON c.user_id = l.user_id AND c.item_id = l.item_id;
 INSERT INTO reviews
 SELECT user_id, item_id, occurred_at, event_id, interval_days
 FROM window_facts
-WHERE kind = 'review';
+WHERE kind = 'review' AND has_future;
 
 -- forget --
 DELETE FROM reviews WHERE user_id = ANY (learners);

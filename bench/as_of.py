@@ -1,0 +1,78 @@
+"""A learner's standing, days and streak as of a moment: from nothing, and from a snapshot."""
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+from bench import envelopes, study
+from bench.lines import Line
+from bench.server import Server, Store
+from progress import eventlog, reading, readmodels
+
+_LEARNERS = 4  # their events lie between each other's in the log
+_DAYS, _ANSWERS, _FRESH = 625, 20, 2  # 41 events a day, 1,250 items
+_SINCE = 100  # events after the snapshot
+_ROUNDS = 40
+_BARS = {"of 25,000 events": 250.0, f"{_SINCE} events after a snapshot": 40.0}
+
+
+def of_a_moment(server: Server) -> Iterator[Line]:
+    """Each question by itself, one after the other, as the query function asks it."""
+    store = server.store()
+    learner = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH)[
+        0
+    ]  # the batch job has taken the snapshots
+    begin = datetime.now(UTC)
+    _append(store, learner, begin)
+    last = datetime.combine(study.last_day(), datetime.min.time(), UTC)
+    moments = {
+        "of 25,000 events": last - timedelta(days=_DAYS - 25_000 // 41),
+        f"{_SINCE} events after a snapshot": begin + timedelta(days=1),
+    }
+    for what, moment in moments.items():
+        took = asyncio.run(_asked(store, learner, moment))
+        yield _line(what, took)
+    server.drop(store)
+
+
+def _append(store: Store, learner: str, begin: datetime) -> None:
+    chance = random.Random(1)
+    items = [f"item-{number}" for number in range(1, 1_251)]
+    more = [e for _ in range(3) for e in envelopes.session(learner, begin, chance, items)]
+    with closing(store.connect()) as connection:
+        eventlog.append(connection, [envelopes.delivery(more[:_SINCE])])
+
+
+async def _asked(store: Store, learner: str, moment: datetime) -> list[float]:
+    """Milliseconds of each answer, sorted; the sessions are warm."""
+    took: list[float] = []
+    days = (moment - timedelta(days=30)).date(), moment.date()
+    async with reading.opened(store.url):
+        for number in range(_ROUNDS + 2):
+            for question in (
+                readmodels.get_current_progress(learner, as_of=moment),
+                readmodels.get_stats_range(learner, *days, as_of=moment),
+                readmodels.get_streak(learner, as_of=moment),
+            ):
+                begin = time.perf_counter()
+                assert await question
+                if number > 1:
+                    took.append(1_000 * (time.perf_counter() - begin))
+    return sorted(took)
+
+
+def _line(what: str, took: list[float]) -> Line:
+    p95 = statistics.quantiles(took, n=20)[-1]
+    return Line(
+        f"asOf of a learner, {what}: 95th percentile",
+        f"{p95:.1f} ms (median {statistics.median(took):.1f})",
+        "",
+        p95,
+        _BARS[what],
+        "ms",
+        at_most=True,
+    )
