@@ -209,6 +209,15 @@ def test_support_looks_at_another_learner(visit: Visits) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=f"Progress of {browsing.DEMO}")).to_be_visible()
     assert "61 study days" in section(page, "Study days")
+    expect(page).to_have_title(f"{browsing.DEMO} · Progress")
+
+
+def test_an_address_that_is_none_leads_somewhere(visit: Visits) -> None:
+    page = visit().open("sam", "support")
+    for at, title in (("#/learner/%", "% · Progress"), ("#/nowhere", "Progress")):
+        page.evaluate("at => { location.hash = at }", at)
+        expect(page).to_have_title(title)
+        expect(page.get_by_role("heading", name=re.compile("Nothing|Welcome"))).to_be_visible()
 
 
 def test_a_learner_is_shown_no_way_to_others_and_refused_by_the_server(visit: Visits) -> None:

@@ -3,7 +3,8 @@
 import { ask } from './api.js';
 import { show, h } from './dom.js';
 import { due } from './due.js';
-import { count, distance, moment, number } from './format.js';
+import { count } from './format.js';
+import { behind, freshness } from './freshness.js';
 import { items } from './items.js';
 import { Retry, problemCard } from './problems.js';
 import { EARLIER, LIVE, QUESTION, joined, ranges } from './question.js';
@@ -13,9 +14,9 @@ import { today, totals } from './today.js';
 import { weeks } from './weeks.js';
 import { stepped, within, year } from './year.js';
 
-const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
 const OFTEN = 1_000; // milliseconds between two questions, however much happens
 const SELDOM = 300_000; // between two while nothing happens: a day ends, the batch job runs
+const UNTOLD = 30_000; // between two while nobody tells what happens, or not all is counted yet
 const SAY_AGAIN = 20_000;
 
 export class Learner {
@@ -78,9 +79,20 @@ export class Learner {
     if (before) this.say();
     this.line ??= new Subscription(LIVE, { user: this.user }, {
       data: ({ progress }) => this.hear(progress),
-      state: (state) => (state.kind === 'signed-out' ? this.shell.signedOut() : this.shell.live(state)),
+      state: (state) => this.follow(state),
     });
-    this.clock ??= setInterval(() => document.hidden || this.refresh(), SELDOM);
+    this.clock ??= setInterval(() => document.hidden || this.tick(), UNTOLD);
+  }
+
+  follow(state) {
+    this.told = state === 'live';
+    if (state.kind === 'signed-out') this.shell.signedOut();
+    else this.shell.live(state);
+  }
+
+  tick() {
+    const isWhole = this.told && !behind(this.data.projections);
+    if (!isWhole || performance.now() > this.asked + SELDOM) this.refresh();
   }
 
   /** The first message of each line only tells what the page may know already. */
@@ -217,12 +229,12 @@ export class Learner {
 function sections(data, view, user) {
   const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' },
     user ? `Progress of ${user}` : 'Your progress');
-  if (!data.progress) return [title, welcome(user), fresh(data)];
+  if (!data.progress) return [title, welcome(user), freshness(data)];
   const stack = (key, ...parts) => h('div', { class: 'stack', 'data-key': key }, parts.map((part) => part(data)));
   return [
     title, today(data), year(data, view),
     stack('left', weeks, items), stack('right', due, levels, domains),
-    totals(data), fresh(data),
+    totals(data), freshness(data),
   ];
 }
 
@@ -233,20 +245,4 @@ function welcome(user) {
       ? 'There is no learner of this id, or they have not begun.'
       : 'Your first answer begins it: your streak, your days and what you know will be here a second later.'),
     h('p', { class: 'note' }, 'This page need not be loaded again. It follows by itself.'));
-}
-
-/** How fresh the numbers are. */
-function fresh({ projections, projectedTo, progress }) {
-  const prompt = projections.filter((each) => !BATCH.has(each.name));
-  const behind = Math.max(0, ...prompt.map((each) => each.eventsBehind));
-  const late = projections.some((each) => each.status === 'CRITICAL');
-  const parts = [behind
-    ? `${count(behind, 'recorded event is', 'recorded events are')} still being counted.`
-    : 'Everything recorded so far is counted.'];
-  if (late && !behind) parts.push('Weeks, levels and skills are late.');
-  if (progress) parts.push(`Your newest event was recorded ${distance(progress.lastUpdated)}.`);
-  parts.push('Weeks, levels and skills follow within five minutes.');
-  const title = projectedTo?.time &&
-    `Counted up to event ${number(projectedTo.position)}, ${moment(projectedTo.time)}`;
-  return h('footer', { class: `fresh${late ? ' late' : ''}`, 'data-key': 'fresh', title }, parts.join(' '));
 }

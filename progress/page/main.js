@@ -53,21 +53,39 @@ function leave() {
   for (const each of [views, line, out]) each.hidden = true;
 }
 
-/** Where the address leads: one's own progress, another's, or the administration. */
-async function route() {
-  if (session.take()) leave();
-  if (!session.token()) return signIn('Sign in');
+/** What the address leads to: a learner's progress, one's own if it names nobody, or the administration. */
+function destination() {
   const [, view, name] = /^#\/(learner|administration)\/?(.*)$/.exec(location.hash) ?? [];
+  if (view === 'administration') return { view, title: 'Administration · Progress' };
+  const user = name ? decoded(name) : null;
+  return { view: 'learner', user, title: user ? `${user} · Progress` : 'Progress' };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+async function route() {
+  session.take();
+  if (!session.token()) return signIn('Sign in');
+  const { view, user, title } = destination();
   if (shown) main.replaceChildren(skeleton.cloneNode(true));
   leave();
   out.hidden = false;
-  navigate(view === 'administration' ? view : 'learner');
-  if (view !== 'administration') {
-    shown = new Learner(main, name ? decodeURIComponent(name) : null, shell);
-    return;
-  }
+  navigate(view);
+  document.title = title;
+  const at = location.hash;
+  const make = view === 'learner' ? () => new Learner(main, user, shell) : await administration();
+  if (at === location.hash) shown = make();
+}
+
+async function administration() {
   const { Administration } = await import('./admin.js');
-  shown = new Administration(main, shell);
+  return () => new Administration(main, shell);
 }
 
 /** The ways between the views, for those who have more than one. */
@@ -105,5 +123,8 @@ document.querySelector('.skip').addEventListener('click', (event) => {
   event.preventDefault();
   main.focus();
 });
-addEventListener('hashchange', route);
+addEventListener('hashchange', async () => {
+  await route();
+  if (shown) shell.say(document.title);
+});
 route();

@@ -24,7 +24,7 @@ export const QUESTION = `query Page($user: ID, $from: Date!, $to: Date!, $from2:
     edges { node { itemId headword level answers correctAnswers accuracyRate dueAt } }
   }
   due: dueForecast(userId: $user, days: 14) { date items }
-  projections: projectionStatus { name eventsBehind status }
+  projections: projectionStatus { name eventsBehind secondsBehind status }
 }`;
 export const EARLIER = `query Earlier($user: ID, $from: Date!, $to: Date!) {
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
