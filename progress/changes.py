@@ -177,9 +177,8 @@ class Changes:
         self._pace = pace or Pace()
         self._reason, self._unread = asyncio.Event(), asyncio.Event()
         self._channels: set[str] = set()
-        self._ears = (
-            Ears(redis_url, self._channels, self._heard, self._reason.set) if redis_url else None
-        )
+        self._redis_url = redis_url
+        self._ears: Ears | None = None
         self._work: asyncio.Task[None] | None = None
 
     def watch(self, kind: str, name: str, picked: Callable[[Any], _T]) -> Watch[_T]:
@@ -214,7 +213,8 @@ class Changes:
             return
         stack = "".join(traceback.format_exception(fault))
         logs.write("ERROR", f"changes are not told any more: {fault}", stack_trace=stack)
-        self._work = None
+        if self._work is work:
+            self._work = None
         broken = Unavailable("changes cannot be told")
         for kind in self._kinds.values():
             for watched in list(kind.watched.values()):
@@ -225,7 +225,8 @@ class Changes:
         async with asyncio.TaskGroup() as work:
             work.create_task(self._looking())
             work.create_task(self._reading())
-            if self._ears:
+            if self._redis_url:
+                self._ears = Ears(self._redis_url, self._channels, self._heard, self._reason.set)
                 work.create_task(self._ears.run())
 
     def _heard(self, channel: str) -> None:

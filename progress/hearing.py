@@ -38,7 +38,7 @@ class Ears:
         """Listen until cancelled, whatever becomes of Redis."""
         redis: Any = await asyncio.to_thread(importlib.import_module, "redis.asyncio")
         faults = (redis.RedisError, OSError)  # TimeoutError is one of these
-        while True:
+        while not _is_cancelled():
             client = redis.from_url(
                 self._url,
                 socket_timeout=_SILENCE,
@@ -55,12 +55,13 @@ class Ears:
             finally:
                 self._deaf()
                 await _closed(client, faults)
-            await asyncio.sleep(_TRY_AGAIN)
+            if not _is_cancelled():
+                await asyncio.sleep(_TRY_AGAIN)
 
     async def _listen(self, channels: "PubSub") -> None:
         """Hear until Redis is silent though it was asked; whatever is sent has a timeout too."""
         asked = False
-        while True:
+        while not _is_cancelled():
             await self._follow(channels)
             message = await channels.get_message(timeout=_SILENCE if asked else _TURN)
             if message is not None:
@@ -93,6 +94,12 @@ class Ears:
         if self.hearing:
             self.hearing = False
             self._turned()
+
+
+def _is_cancelled() -> bool:
+    """Whether the task was, be it that redis-py took it for a timeout of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _closed(client: Any, faults: tuple[type[Exception], ...]) -> None:
