@@ -166,6 +166,27 @@ def test_a_version_never_goes_back_however_late_it_is_told(
     assert server.pttl(copies.of_learner("ann")) <= 3_000
 
 
+@pytest.mark.parametrize(
+    ("events", "copy"),
+    [
+        ([lessons.word("new")], "version:catalogue"),
+        (lessons.lesson("ann", 4), "version:learner:ann"),
+    ],
+)
+def test_a_copy_that_is_evicted_is_asked_of_the_database_anew(
+    both: list[Instance],
+    connection: Connection,
+    hot: str,
+    events: list[lessons.Envelope],
+    copy: str,
+) -> None:
+    append(connection, events)
+    Projector(connection).catch_up_all()
+    assert redis.Redis.from_url(hot).delete(copy) == 1
+    for each in both:  # what they read a moment ago is older
+        assert each.ask(*caching.questions("ann")) == each.uncached(*caching.questions("ann"))
+
+
 def test_what_changes_while_it_is_computed_is_in_the_next_answer(
     store: Store, connection: Connection, hot: str
 ) -> None:

@@ -60,23 +60,23 @@ def test_without_redis_too(store: Store, connection: Connection) -> None:
 class Slow:
     """An answer that is computed for as long as the test likes."""
 
-    def __init__(self, one: Instance, question: Question) -> None:
-        self._one, self._question = one, question
+    def __init__(self, one: Instance, question: Question, fault: Exception | None = None) -> None:
+        self._one, self._question, self._fault = one, question, fault
         self.running, self.end = asyncio.Event(), asyncio.Event()
 
-    async def asked(self, fault: Exception | None = None) -> bytes:
-        async def compute() -> Computed:
-            self._one.computed += 1
-            data = await caching.answer(self._question, NOW)
-            self.running.set()
-            await self.end.wait()
-            if fault:
-                raise fault
-            return Computed(data)
+    async def compute(self) -> Computed:
+        self._one.computed += 1
+        data = await caching.answer(self._question, NOW)
+        self.running.set()
+        await self.end.wait()
+        if self._fault:
+            raise self._fault
+        return Computed(data)
 
+    async def asked(self) -> bytes:
         cache = self._one.cache
         looked = await cache.ask("caller", [self._question], at=NOW)
-        return looked.found[0] or await cache.answer(looked, self._question, compute)
+        return looked.found[0] or await cache.answer(looked, self._question, self.compute)
 
 
 def test_who_knows_of_a_newer_version_does_not_take_the_older_answer(
@@ -85,17 +85,21 @@ def test_who_knows_of_a_newer_version_does_not_take_the_older_answer(
     (question, *_) = questions()
 
     async def overtaking() -> None:
-        slow = Slow(one, question)
+        slow, quick = Slow(one, question), Slow(one, question)
+        quick.end.set()
         first = asyncio.create_task(slow.asked())
         await slow.running.wait()
         append(connection, lessons.lesson("ann", 4))
         Projector(connection).catch_up_all()
-        later = [asyncio.create_task(one.asked(question)) for _ in range(10)]
-        await asyncio.sleep(0)
+        looks = [await one.cache.ask("caller", [question], at=NOW) for _ in range(10)]
+        later = [
+            asyncio.create_task(one.cache.answer(each, question, quick.compute)) for each in looks
+        ]
+        await asyncio.sleep(0)  # now all of them wait for the first one's answer
         slow.end.set()
         wanted = await caching.answer(question, NOW)
         assert await first != wanted
-        assert await asyncio.gather(*later) == [[wanted]] * 10
+        assert await asyncio.gather(*later) == [wanted] * 10
         assert one.computed == 2
         assert await one.asked(question) == [wanted]
 
@@ -125,8 +129,8 @@ def test_what_fails_fails_those_who_waited_and_is_not_kept(one: Instance) -> Non
     (question, *_) = questions()
 
     async def failing() -> None:
-        slow = Slow(one, question)
-        waiting = [asyncio.create_task(slow.asked(Unavailable("gone"))) for _ in range(5)]
+        slow = Slow(one, question, Unavailable("gone"))
+        waiting = [asyncio.create_task(slow.asked()) for _ in range(5)]
         await slow.running.wait()
         slow.end.set()
         answers = await asyncio.gather(*waiting, return_exceptions=True)

@@ -122,12 +122,14 @@ def test_a_redis_that_hangs_costs_fifty_milliseconds_once_and_no_fold(own: cachi
 
 
 def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
-    own: caching.Valkey, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    own: caching.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own.end()
-    folded(connection, "ann")
+    assert not notices.tell(notices.Change(5, '["ann"]', None))
+    assert not notices.tell(notices.Change(6, '["ben"]', None))  # not even tried
     own.start()
-    monkeypatch.setattr(notices, "_PAUSE", 0)
+    monkeypatch.setattr(notices, "_ANSWERING", 10)
     notices._line(own.url)._alone_until = 0
     assert notices.tell_operation("o", 1)
-    assert own.server().get("version:learner:ann") is not None
+    server = own.server()
+    assert server.mget("version:learner:ann", "version:learner:ben") == [b"5", b"6"]

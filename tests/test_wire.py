@@ -144,6 +144,21 @@ def test_who_answers_nothing_or_nonsense_costs_fifty_milliseconds_once(
         assert with_client(url, cost) < 0.05 + 0.1  # the machine is busy; ten would cost 0.25
 
 
+def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_PAUSE", 0)
+
+    async def each_attempt(client: Client) -> float:
+        spent = 0.0
+        for _ in range(15):
+            spent += await cost(client, 1)
+            while client._connecting:
+                await asyncio.sleep(0.001)
+        return spent
+
+    with server(None) as url:
+        assert with_client(url, each_attempt) < 0.05 + 0.1
+
+
 def test_who_is_slow_is_left_alone() -> None:
     with server(b"+PONG\r\n", after=0.2) as url:
         assert with_client(url, cost) < 0.05 + 0.1
