@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from bench import asking, cores, functions, study, valkey, volley, yoga
+from bench import asking, cores, functions, study, valkey, yoga
 from bench.asking import Issuer
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from bench.statements import blocks
-from bench.volley import Volley
+from bench.volley import Volley, fire
 
 _LEARNERS = 1_500  # so many that none comes to the limit of a minute
 _DAYS, _RANGE = 60, 30
@@ -57,12 +57,13 @@ def missed(server: Server) -> Iterator[Line]:
         _compare(of, *next(source))
         for number in range(_ROUNDS + 2):  # the first two warm up: then every token is known
             batch = list(itertools.islice(source, _REQUESTS))
-            for name, port, requests in (
-                ("ours", of.ours, [request for request, _ in batch]),
-                ("yoga full", of.full, [request for request, _ in batch]),
-                ("yoga bare", of.bare, [request for _, request in batch]),
+            of_caller, named = [request for request, _ in batch], [request for _, request in batch]
+            for name, volley in (
+                ("ours", Volley(of.ours, of_caller, b'"MISS"')),
+                ("yoga full", Volley(of.full, of_caller)),
+                ("yoga bare", Volley(of.bare, named)),
             ):
-                spent, took = _spent(of.store), _fired(Volley(port, requests))
+                spent, took = _spent(of.store), _fired(volley)
                 if number > 1:
                     rounds.add(name, _REQUESTS / took)
                     rounds.add(f"{name}, database", (_spent(of.store) - spent) / _REQUESTS)
@@ -141,7 +142,7 @@ def _compare(of: _Contenders, own: bytes, named: bytes) -> None:
 
 def _fired(what: Volley) -> float:
     with cores.on(cores.REST):
-        return volley.fire(what).all
+        return fire(what).all
 
 
 def _spent(store: Store) -> float:
