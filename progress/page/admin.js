@@ -58,12 +58,13 @@ export class Administration {
 
   async load() {
     const { kind, first } = this.view;
+    const turn = (this.turn = Symbol('only the last question counts'));
+    const isOld = () => this.closing.signal.aborted || this.turn !== turn;
     try {
       const { data } = await ask(QUESTION, { kind, first });
-      if (this.closing.signal.aborted) return;
-      this.take(data);
+      if (!isOld()) this.take(data);
     } catch (problem) {
-      if (!this.closing.signal.aborted) this.fail(problem);
+      if (!isOld()) this.fail(problem);
     }
   }
 
