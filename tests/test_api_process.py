@@ -3,6 +3,7 @@
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -68,8 +69,8 @@ def connection(store: Store) -> Iterator[database.Connection]:
 
 
 @pytest.fixture
-def post(store: Store, connection: database.Connection, tmp_path: Path) -> Iterator[Post]:
-    """Puts a learner's query to a running query function."""
+def port(store: Store, connection: database.Connection, tmp_path: Path) -> Iterator[int]:
+    """The port of a running query function."""
     del connection  # has made the user
     parts = urlsplit(store.url)
     host = parts.netloc.rpartition("@")[2]
@@ -87,9 +88,15 @@ def post(store: Store, connection: database.Connection, tmp_path: Path) -> Itera
             readiness.wait(lambda: ports.is_listening(port), "the query function")
             ready = {"status": "ok", "database": "ok", "cache": "off"}
             assert asked(port, "GET", "/ready") == (200, ready)
-            yield lambda query, user="ann", **more: asked(
-                port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
-            )
+            yield port
+
+
+@pytest.fixture
+def post(port: int) -> Post:
+    """Puts a learner's query to a running query function."""
+    return lambda query, user="ann", **more: asked(
+        port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
+    )
 
 
 def test_every_question_is_answered_over_http(post: Post, connection: database.Connection) -> None:
@@ -117,6 +124,17 @@ def test_questions_at_once_each_get_their_own_answer(
             strict=True,
         ):
             assert (status, answer["data"]) == (200, {"userProgress": {"userId": user}})
+
+
+@pytest.mark.parametrize("kept", ["keep-alive", "close"])
+def test_an_answer_is_written_at_once(port: int, kept: str) -> None:
+    """Whoever waits would read two writes one by one."""
+    for _ in range(20):
+        with socket.create_connection((ports.HOST, port), timeout=20) as wire:
+            wire.sendall(f"GET /health HTTP/1.1\r\nHost: h\r\nConnection: {kept}\r\n\r\n".encode())
+            assert wire.recv(65_536).endswith(b'{"status":"ok"}')
+            if kept == "close":
+                assert wire.recv(1) == b""
 
 
 def test_a_connection_that_broke_in_the_pool_is_no_answers_fault(
