@@ -126,6 +126,17 @@ def test_the_usual_introspection_is_answered(aloof: Api) -> None:
     assert "errors" not in aloof.post(get_introspection_query())
 
 
+def test_few_questions_about_the_past_fit_into_a_request(aloof: Api) -> None:
+    for past in ("asOf", "knownAt"):
+        asked = [f's{n}: streak({past}: "2024-03-01T00:00:00Z") {{ current }}' for n in range(10)]
+        assert aloof.error("{ " + asked[0] + " }")[0] == "UNAVAILABLE"  # it went to the database
+        code, message = aloof.error("{ " + " ".join(asked) + " }")
+        assert (code, message) == (
+            "QUERY_TOO_COMPLEX",
+            "complexity: expected at most 20000 - found 20020",
+        )
+
+
 def test_two_years_of_days_with_all_their_fields_fit(aloof: Api) -> None:
     assert aloof.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"  # it went to the database
     thrice = "".join(f"y{n}: {YEARS} {{ {DAY} }} " for n in range(3))
