@@ -1,7 +1,7 @@
 """What a subscription tells of a state: the executor's very result, at a fraction of its cost."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import orjson
@@ -15,7 +15,7 @@ _FORMAT = orjson.OPT_UTC_Z
 _SNAKE = re.compile(r"(?=[A-Z])")
 _SUBSCRIPTION = cast("GraphQLObjectType", GRAPHQL.subscription_type)
 
-Rendering = Callable[[object], Awaitable[bytes]]
+Rendering = Callable[[object], Coroutine[Any, Any, bytes]]
 _Reading = Callable[[Any], Any]
 
 
