@@ -81,39 +81,53 @@ class Cache:
         self._schema = copies.of_schema(models.schema_name())
 
     async def ask(
-        self, caller: str, questions: Sequence[Question], *, at: datetime, fresh: bool = False
+        self,
+        caller: str | None,
+        questions: Sequence[Question],
+        *,
+        at: datetime,
+        fresh: bool = False,
     ) -> Looked:
         """Count the caller's request and look the questions up; RateLimited if it is one too many.
 
-        With `fresh` what is kept does not count, but what is computed is kept anew.
+        No caller: it was counted before. With `fresh` what is kept does not count, but what is
+        computed is kept anew.
         """
         users = list(dict.fromkeys(each.user_id for each in questions))
         seen = Seen(at, time.monotonic(), dict.fromkeys(users))
         looked = Looked([None] * len(questions), seen, fresh)
         if self._redis is None:
-            self._limit.count(caller, at)
+            self._count(caller, at)
             return looked
-        counting = self._limit.counting(caller, at)
-        commands: list[Command] = [counting]
+        counting = self._limit.counting(caller, at) if caller is not None else None
+        commands: list[Command] = [counting] if counting else []
         if questions:
             keys = (self._schema, copies.BATCH, copies.CATALOGUE, *map(copies.of_learner, users))
             commands.append(("MGET", *keys))
         if not fresh:
             commands += [entries.getting(entries.place(each, at)) for each in questions]
+        if not commands:
+            return looked
         try:
-            count, *replies = await self._redis.run(*commands)
+            replies = await self._redis.run(*commands)
         except CacheAway:
             looked.result = "error"
-            self._limit.count(caller, at)
+            self._count(caller, at)
             return looked
-        if count == 1:
-            self._redis.send(self._limit.forgetting(counting))
-        self._limit.check(count, caller, at)
+        if caller is not None and counting:
+            count = replies.pop(0)
+            if count == 1:
+                self._redis.send(self._limit.forgetting(counting))
+            self._limit.check(count, caller, at)
         if questions:
             looked.result = "miss"
             _note(replies[0], looked.seen)
             await self._look(looked, questions, replies[1:])
         return looked
+
+    def _count(self, caller: str | None, at: datetime) -> None:
+        if caller is not None:
+            self._limit.count(caller, at)
 
     async def answer(
         self, looked: Looked, question: Question, compute: Compute, *, tells: bool = False

@@ -205,3 +205,15 @@ def test_many_bombs_fill_no_memory() -> None:
         assert held() - before < 3_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_who_has_asked_too_often_has_no_document_read() -> None:
+    with api.served(NOWHERE, rate_limit_per_minute=3) as served:
+        for _ in range(2):  # the first time it is new, the second it is known
+            assert "errors" not in served.post("{ __typename }")
+        fresh = "{ a: __typename }"
+        assert "errors" not in served.post(fresh)
+        bomb = "{ " + "late " * 1_000 + "}"
+        assert served.error(bomb)[0] == "RATE_LIMITED"
+        assert documents.known(bomb, introspection=True) is None
+        assert documents.known(fresh, introspection=True) is not None

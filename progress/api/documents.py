@@ -87,14 +87,26 @@ class Shelf:
 _good, _refused = Shelf(_LARGEST), Shelf(_LARGEST // 4)
 
 
+def known(text: str, *, introspection: bool) -> Document | None:
+    """The document of that text, if it was read before and is kept."""
+    key = _key(text, introspection=introspection)
+    return _good.found(key) or _refused.found(key)
+
+
 def read(text: str, *, introspection: bool) -> Document:
     """The document of that text."""
-    key = (text if len(text) < _SHORT else hashlib.sha256(text.encode()).digest(), introspection)
-    found = _good.found(key) or _refused.found(key)
+    found = known(text, introspection=introspection)
     if found is None:
         found = _read(text, introspection=introspection)
+        key = _key(text, introspection=introspection)
         (_refused if found.errors else _good).keep(key, found)
     return found
+
+
+def _key(text: str, *, introspection: bool) -> tuple[str | bytes, bool]:
+    if len(text) < _SHORT:
+        return text, introspection
+    return hashlib.sha256(text.encode()).digest(), introspection
 
 
 def _read(text: str, *, introspection: bool) -> Document:

@@ -59,7 +59,8 @@ async def answered(
     asks = _asks(document, asked, context)
     pieces = [] if isinstance(asks, Answer) else asks
     questions = [part.question for part in pieces if part.question]
-    looked = await cache.ask(context.caller.user_id, questions, at=context.at, fresh=fresh)
+    caller = None if asked.is_counted else context.caller.user_id
+    looked = await cache.ask(caller, questions, at=context.at, fresh=fresh)
     if isinstance(asks, Answer):
         return asks
     if pieces and all(part.root.constant for part in pieces):

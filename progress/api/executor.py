@@ -15,6 +15,7 @@ class Asked(msgspec.Struct, frozen=True, rename="camel"):
     query: str
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
+    is_counted: bool = False  # against the limit of its caller
 
 
 async def executed(tree: DocumentNode, asked: Asked, context: Context) -> ExecutionResult:

@@ -136,7 +136,8 @@ class QueryApi:
             await self._persisted.keep(sha256, asked.query)
         context = Context(caller, datetime.now(UTC), self._changes)
         if document.tree and kind is OperationType.SUBSCRIPTION:
-            await self._cache.ask(caller.user_id, (), at=context.at)
+            if not asked.is_counted:
+                await self._cache.ask(caller.user_id, (), at=context.at)
             return await self._streams.answer(asked, document.tree, context, trace)
         answer = await self._answered(asked, context, given, trace)
         return eventstream.single(responses.body(answer))
@@ -158,6 +159,10 @@ class QueryApi:
         if sha256 is not None and not asked.query:
             text = await self._persisted.found(sha256)
             asked = msgspec.structs.replace(asked, query=text)
+        if not documents.known(asked.query, introspection=self._open):
+            # To read a document costs more than to answer it: first it is counted.
+            await self._cache.ask(caller.user_id, (), at=datetime.now(UTC))
+            asked = msgspec.structs.replace(asked, is_counted=True)
         return caller, asked, sha256
 
 
