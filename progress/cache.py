@@ -97,7 +97,7 @@ class Cache:
         seen = Seen(at, time.monotonic(), dict.fromkeys(users))
         looked = Looked([None] * len(questions), seen, fresh)
         if self._redis is None:
-            self._count(caller, at)
+            self._limit.count(caller, at)
             return looked
         counting = self._limit.counting(caller, at) if caller is not None else None
         commands: list[Command] = [counting] if counting else []
@@ -112,7 +112,7 @@ class Cache:
             replies = await self._redis.run(*commands)
         except CacheAway:
             looked.result = "error"
-            self._count(caller, at)
+            self._limit.count(caller, at)
             return looked
         if caller is not None and counting:
             count = replies.pop(0)
@@ -124,10 +124,6 @@ class Cache:
             _note(replies[0], looked.seen)
             await self._look(looked, questions, replies[1:])
         return looked
-
-    def _count(self, caller: str | None, at: datetime) -> None:
-        if caller is not None:
-            self._limit.count(caller, at)
 
     async def answer(
         self, looked: Looked, question: Question, compute: Compute, *, tells: bool = False

@@ -31,8 +31,10 @@ class Limit:
         else:
             self.count(caller, at)
 
-    def count(self, caller: str, at: datetime) -> None:
-        """Count a request in the instance; RateLimited if it is one too many."""
+    def count(self, caller: str | None, at: datetime) -> None:
+        """Count a request in the instance; RateLimited if it is one too many. Nobody's are free."""
+        if caller is None:
+            return
         if self._minute != _minute(at):
             self._minute = _minute(at)
             self._counts.clear()

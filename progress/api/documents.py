@@ -6,7 +6,7 @@ What was refused is kept as well, as the errors that are answered, so that a bom
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import orjson
@@ -43,6 +43,11 @@ class Document(msgspec.Struct, frozen=True):
     errors: list[dict[str, Any]]
     size: int  # in bytes
     kinds: Kinds = {}  # by operation, also of one that has errors
+
+    @property
+    def whole(self) -> DocumentNode:
+        """The tree, of a document that has no errors."""
+        return cast("DocumentNode", self.tree)
 
     def operation(self, name: str | None) -> Operation | None:
         """The operation of that name, the only one where none is given; None if there is none."""

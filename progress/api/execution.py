@@ -6,11 +6,11 @@ of it, so that what is said of an error is always the executor's.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import orjson
-from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType
+from graphql import ExecutionResult, GraphQLError, OperationType
 
 from progress.api import documents, executor, faults, parts, types
 from progress.api.context import Context
@@ -59,20 +59,18 @@ async def answered(
     asks = _asks(document, asked, context)
     pieces = [] if isinstance(asks, Answer) else asks
     questions = [part.question for part in pieces if part.question]
-    caller = None if asked.is_counted else context.caller.user_id
+    caller = context.caller.user_id if not asked.is_counted else None
     looked = await cache.ask(caller, questions, at=context.at, fresh=fresh)
     if isinstance(asks, Answer):
         return asks
-    if pieces and all(part.root.constant for part in pieces):
-        return Answer((await Joint(asked, context, cache, looked).answered(pieces))[0])
-    projected_to = await cache.projected_to()
+    is_constant = bool(pieces) and all(part.root.constant for part in pieces)
+    projected_to = None if is_constant else await cache.projected_to()
     data, is_hit = await Joint(asked, context, cache, looked).answered(pieces)
-    extensions = _extensions(projected_to, is_hit=is_hit)
-    if data is not None:
-        return Answer(data, extensions=extensions)
-    tree = cast("DocumentNode", document.tree)  # it has no errors
-    answer = told(await executor.executed(tree, asked, context), trace)
-    return msgspec.structs.replace(answer, extensions=extensions)
+    if data is None:
+        answer = told(await executor.executed(document.whole, asked, context), trace)
+    else:
+        answer = Answer(data)
+    return answer if is_constant else _extended(answer, projected_to, is_hit=is_hit)
 
 
 def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:
@@ -90,13 +88,13 @@ def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | An
         return _refusal([GraphQLError(str(fault), original_error=fault)])
 
 
-def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
-    """Whether the answer was kept, and how far the projections had come at least."""
+def _extended(answer: Answer, projected_to: ProjectedTo | None, *, is_hit: bool) -> Answer:
+    """It telling whether it was kept, and how far the projections had come at least."""
     found: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
     if projected_to is not None:
         time = projected_to.time and types.written(projected_to.time)
         found["projectedTo"] = {"position": projected_to.position, "time": time}
-    return found
+    return Answer(answer.data, answer.errors, found, answer.executed)
 
 
 def told(result: ExecutionResult, trace: str) -> Answer:
