@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import lessons
 import pytest
 from conftest import Store
+from stage import append, connect
 
-from progress import snapshots
+from progress import batch, database, projections, rebuild, snapshots
 from progress.database import Connection
 from progress.snapshots import Policy, Snapshot
 
@@ -67,3 +69,45 @@ def test_another_fingerprint_s_is_never_used(connection: Connection) -> None:
     assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is None
     snapshots.save_snapshot(connection, snapshot(100))
     assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is not None
+
+
+def test_the_batch_job_takes_one_every_hundred_events(store: Store) -> None:
+    job = connect(store.url)
+    for number, versions in ((12, []), (13, [104]), (25, [104]), (26, [104, 208])):
+        taught = job.run("SELECT count(*) / 8 FROM event_store.events")[0][0]
+        for lesson in range(taught, number):  # of eight events
+            append(job, lessons.lesson("ann", lesson))
+        batch.run(job)
+        batch.run(job)
+        assert kept(job) == versions
+    job.close()
+
+
+def test_after_a_rebuild_all_are_taken_anew(store: Store) -> None:
+    job = connect(store.url)
+    for lesson in range(13):
+        append(job, lessons.lesson("ann", lesson))
+    batch.run(job)
+    (before,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
+    rebuild.run(lambda: database.connect(store.url))
+    assert kept(job) == []
+    batch.run(job)
+    (after,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
+    assert kept(job) == [104]
+    assert before[0] != after[0]
+    for of_a_fold in (before, after):  # the versions of their transactions differ
+        del of_a_fold[1]["user_progress"]
+    assert before[1] == after[1]
+    job.close()
+
+
+def test_of_many_learners_each_gets_one(store: Store) -> None:
+    job = connect(store.url)
+    users = [f"u{number}" for number in range(120)]  # more than are taken at once
+    lessons.teach(job, *users, lessons=1)
+    job.run("INSERT INTO snapshot_learners SELECT 'nobody'")
+    projections.Projector(job).catch_up_all()
+    batch.fold(job, list(projections.SHARDS))
+    assert snapshots.take(job, Policy(event_interval=8)) == len(users)
+    assert kept(job) == [8] * len(users)
+    job.close()

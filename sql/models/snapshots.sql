@@ -87,6 +87,9 @@ BEGIN
         RETURNING user_id
     )
     SELECT array_agg(user_id), array_agg('learner-' || user_id) INTO learners, streams FROM next;
+    IF learners IS NULL THEN
+        RETURN 0;
+    END IF;
 
     -- Folds go on, but a deletion waits: it must find the snapshot, to take it along.
     PERFORM FROM user_progress WHERE user_id = ANY (learners) ORDER BY user_id FOR KEY SHARE;
@@ -125,7 +128,7 @@ BEGIN
     ) r
     WHERE r.place > kept
       AND s.stream_id = r.stream_id AND s.stream_version = r.stream_version AND s.fingerprint = r.fingerprint;
-    RETURN coalesce(cardinality(learners), 0);
+    RETURN cardinality(learners);
 END
 $take$;
 
