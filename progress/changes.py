@@ -20,6 +20,7 @@ from progress.hearing import Ears
 
 _T = TypeVar("_T")
 
+_EVERYONE = "changed:everyone"  # a channel: whoever is watched may have changed
 _MANY = 100  # that are read by one statement
 
 
@@ -176,7 +177,7 @@ class Changes:
         self._kinds = {name: _Kind(source) for name, source in sources.items()}
         self._pace = pace or Pace()
         self._reason, self._unread = asyncio.Event(), asyncio.Event()
-        self._channels: set[str] = set()
+        self._channels = {_EVERYONE}
         self._redis_url = redis_url
         self._ears: Ears | None = None
         self._work: asyncio.Task[None] | None = None
@@ -230,6 +231,8 @@ class Changes:
                 work.create_task(self._ears.run())
 
     def _heard(self, channel: str) -> None:
+        if channel == _EVERYONE:
+            self._reason.set()
         for kind in self._kinds.values():
             if channel.startswith(kind.source.channel):
                 kind.doubt([channel.removeprefix(kind.source.channel)])

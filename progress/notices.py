@@ -19,6 +19,7 @@ import msgspec
 from progress import copies, logs, models, settings
 
 _CONNECTING, _ANSWERING = 0.015, 0.035  # seconds
+_EVERYONE = "changed:everyone"  # the channel of what may change anybody's standing
 _PAUSE = 1.0  # that a Redis which did not answer is left alone
 _UNTOLD = 100  # commands that wait for its return
 
@@ -52,6 +53,7 @@ def tell(change: Change, catalogue: int | None = None) -> bool:
         commands.append(("EVAL", copies.TELL, 0, ends, change.version, change.learners))
     if catalogue is not None:
         commands.append(("EVAL", copies.KEEP, 1, copies.CATALOGUE, ends, catalogue))
+        commands.append(("PUBLISH", _EVERYONE, catalogue))
     return _send(commands)
 
 
@@ -62,8 +64,9 @@ def tell_batch(version: int, *, known_at: float) -> bool:
 
 def tell_swap(version: int, *, known_at: float) -> bool:
     """That the read models are others now, by that version; False if that was lost."""
-    key = copies.of_schema(models.schema_name())
-    return _send([("EVAL", copies.KEEP, 1, key, copies.end(known_at), version)])
+    keeping = ("EVAL", copies.KEEP, 1, copies.of_schema(models.schema_name()))
+    ends = copies.end(known_at)
+    return _send([(*keeping, ends, version), ("PUBLISH", _EVERYONE, version)])
 
 
 def tell_operation(operation_id: str, version: int) -> bool:

@@ -46,7 +46,7 @@ def test_who_listens_hears_of_every_learner_whose_rows_changed(
 ) -> None:
     users = ["ann", "b:n", '\u00e7"\\\n']
     with redis.Redis.from_url(hot).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
-        listener.psubscribe("changed:*")
+        listener.psubscribe("changed:learner:*")
         folded(connection, *users)
         told = dict(heard(listener, len(users)))
     for user in users:
@@ -59,7 +59,7 @@ def test_who_listens_hears_of_a_deletion_and_of_an_operation(
 ) -> None:
     folded(connection, "ann")
     with redis.Redis.from_url(hot).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
-        listener.psubscribe("changed:*")
+        listener.psubscribe("changed:learner:*")
         append(connection, [lessons.envelope("UserDeleted", {"user_id": "ann"}, at=lessons.BEGIN)])
         Projector(connection).catch_up_all()
         notices.tell_operation("o-1", 7)

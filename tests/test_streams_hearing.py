@@ -6,6 +6,7 @@ from pathlib import Path
 
 import caching
 import filling
+import lessons
 import pytest
 import redis
 import streaming
@@ -19,6 +20,7 @@ from progress.local import readiness
 __all__ = ["bare_server", "own_server", "subscribe"]
 
 NEVER = 3_600
+UNLEARNED = "subscription { progressUpdated { masteryStats { unlearned } } }"
 NOTICES_ALONE = f"alone={NEVER}, with_notices={NEVER}"
 
 
@@ -55,7 +57,12 @@ def test_several_instances_hear_by_notices_alone(
             learning.lesson()
             for each in streams:
                 assert each.told()["totalSessionsCompleted"] == done
-        for each in streams:
+        counting = [subscribe(port, UNLEARNED) for port in ports]
+        before = [each.told()["masteryStats"]["unlearned"] for each in counting]
+        learning.record(lessons.word("new to everyone"))
+        after = [each.told()["masteryStats"]["unlearned"] for each in counting]
+        assert after == [count + 1 for count in before]
+        for each in (*streams, *counting):
             each.close()
         readiness.wait(lambda: heard(valkey) == 0, "the end of the listening")
 
