@@ -59,7 +59,7 @@ def test_who_listens_hears_of_a_deletion_and_of_an_operation(
 ) -> None:
     folded(connection, "ann")
     with redis.Redis.from_url(hot).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
-        listener.psubscribe("changed:learner:*")
+        listener.psubscribe("changed:*")
         append(connection, [lessons.envelope("UserDeleted", {"user_id": "ann"}, at=lessons.BEGIN)])
         Projector(connection).catch_up_all()
         notices.tell_operation("o-1", 7)
