@@ -12,11 +12,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any
 
 import msgspec
 
-from progress import copies, logs, models, settings
+from progress import copies, logs, models, redisurl, settings
+from progress.redissocket import RedisSocket
+from progress.resp import Command, ErrorReply, Reply
 
 _CONNECTING, _ANSWERING = 0.015, 0.035  # seconds
 _EVERYONE = "changed:everyone"  # the channel of what may change anybody's standing
@@ -48,8 +49,8 @@ def aim_at(url: str) -> None:
 def tell(change: Change, catalogue: int | None = None) -> bool:
     """A window's change, with the catalogue's version where that changed; False if it was lost."""
     ends = copies.end(change.began)
-    commands: list[Sequence[Any]] = []
-    if change.learners:
+    commands: list[Command] = []
+    if change.version is not None and change.learners:
         commands.append(("EVAL", copies.TELL, 0, ends, change.version, change.learners))
     if catalogue is not None:
         commands.append(("EVAL", copies.KEEP, 1, copies.CATALOGUE, ends, catalogue))
@@ -78,7 +79,7 @@ def _url() -> str | None:
     return settings.current().redis_url or _aimed_at.get()
 
 
-def _send(commands: Sequence[Sequence[Any]]) -> bool:
+def _send(commands: Sequence[Command]) -> bool:
     url = _url()
     if url is None or not commands:
         return True
@@ -95,23 +96,12 @@ class _Line:
 
     def __init__(self, url: str) -> None:
         """Made at first use, so after any fork."""
-        import redis  # 65 ms: with the first notice, not with the start
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
-        self._fault, self._refusal = redis.RedisError, redis.ResponseError
-        self._client = redis.Redis.from_url(
-            url,
-            socket_timeout=_ANSWERING,
-            socket_connect_timeout=_CONNECTING,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            driver_info=None,
-        )
+        self._address = redisurl.address(url)
+        self._idle: deque[RedisSocket] = deque()
         self._alone_until = 0.0
-        self._untold: deque[Sequence[Any]] = deque(maxlen=_UNTOLD)
+        self._untold: deque[Command] = deque(maxlen=_UNTOLD)
 
-    def send(self, commands: Sequence[Sequence[Any]]) -> bool:
+    def send(self, commands: Sequence[Command]) -> bool:
         """All of the commands in one round trip, after those that failed before.
 
         False, and a line in the log, if they failed: they may have been carried out.
@@ -121,21 +111,34 @@ class _Line:
             return False
         commands = [*self._taken(), *commands]
         try:
-            with self._client.pipeline(transaction=False) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call] # theirs
-                pipeline.execute()
-        except self._refusal as fault:  # the same again would fare no better
-            logs.write("ERROR", f"Redis was told of a change and refused: {fault}")
-            return False
-        except (self._fault, OSError) as fault:
+            replies = self._asked(commands)
+        except OSError as fault:
             self._alone_until = time.monotonic() + _PAUSE
             self._untold.extend(commands)
             logs.write("WARNING", f"Redis was not told of a change: {fault}")
             return False
-        return True
+        refusals = [reply.text for reply in replies if isinstance(reply, ErrorReply)]
+        if refusals:  # the same again would fare no better
+            logs.write("ERROR", f"Redis was told of a change and refused: {refusals[0]}")
+        return not refusals
 
-    def _taken(self) -> list[Sequence[Any]]:
+    def _asked(self, commands: Sequence[Command]) -> list[Reply]:
+        """The replies, on a connection that no other thread has meanwhile."""
+        line = self._kept() or RedisSocket(self._address, seconds=_CONNECTING)
+        replies = line.ask(commands, seconds=_ANSWERING)
+        self._idle.append(line)
+        return replies
+
+    def _kept(self) -> RedisSocket | None:
+        with contextlib.suppress(IndexError):
+            while True:
+                line = self._idle.pop()
+                if line.is_open:
+                    return line
+                line.close()
+        return None
+
+    def _taken(self) -> list[Command]:
         """What failed before; each for one thread alone."""
         taken = []
         with contextlib.suppress(IndexError):

@@ -133,3 +133,26 @@ def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
     assert notices.tell_operation("o", 1)
     server = own.server()
     assert server.mget("version:learner:ann", "version:learner:ben") == [b"5", b"6"]
+
+
+def test_a_redis_that_was_started_anew_hears_the_next_at_once(own: caching.Valkey) -> None:
+    assert notices.tell_operation("o", 1)
+    own.end()
+    own.start()
+    assert notices.tell_operation("o", 2)
+
+
+def test_what_redis_refuses_is_told_once_and_what_follows_is_heard(own: caching.Valkey) -> None:
+    own.server().rpush("version:learner:ann", "no version")
+    assert not notices.tell(notices.Change(5, '["ann"]', None))
+    assert notices.tell_operation("o", 1)
+    assert notices.tell(notices.Change(5, '["ben"]', None))
+
+
+def test_a_redis_that_does_not_know_us_hears_nothing(own: caching.Valkey) -> None:
+    own.server().config_set("requirepass", "right")
+    address = own.url.removeprefix("redis://")
+    for password, is_heard in (("", False), ("wrong", False), ("right", True)):
+        line = notices._line(f"redis://:{password}@{address}")
+        assert line.send([("PUBLISH", "changed:operation:o", 1)]) is is_heard
+        assert (line._alone_until == 0) is is_heard

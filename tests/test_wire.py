@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress import resp, wire
+from progress import redisurl, resp, wire
 from progress.errors import CacheAway, SettingsError
 from progress.resp import ErrorReply, Reply
 from progress.wire import Client
@@ -214,11 +214,11 @@ def test_a_password_a_number_and_a_unix_socket_are_used() -> None:
             assert isinstance(found, bytes)
             assert b" db=3 " in found
         assert with_client(plain, cost) < 0.05 + 0.1
-        assert "s:cret" not in repr(wire.address(named))
+        assert "s:cret" not in repr(redisurl.address(named))
 
 
 def test_addresses() -> None:
-    assert wire.address("rediss://h:7000").is_encrypted
-    assert wire.address("redis://u:p@h").greeting[0] == ("AUTH", "u", "p")
+    assert redisurl.address("rediss://h:7000").is_encrypted
+    assert redisurl.address("redis://u:p@h").greeting[0] == ("AUTH", "u", "p")
     with pytest.raises(SettingsError, match="REDIS_URL: the port"):
-        wire.address("redis://h:many")
+        redisurl.address("redis://h:many")
