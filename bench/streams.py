@@ -132,14 +132,14 @@ def _until_all(scene: _Scene, listening: Audience, whose: str, learner: str | No
     took = []
     for number in range(_CHANGES):
         projected = scene.change(changed)
-        took.append(max(0.0, listening.heard(number + 2) - projected))
+        took.append(1_000 * max(0.0, listening.heard(number + 2) - projected))
     return Line(
         f"{_STREAMS} open streams, {whose}: from a change's projection until all are told",
-        f"{statistics.median(took):.2f} s (slowest of {_CHANGES}: {max(took):.2f})",
+        f"{statistics.median(took):.0f} ms (slowest of {_CHANGES}: {max(took):.0f})",
         "",
         statistics.median(took),
-        1.0,
-        "s",
+        1_000,
+        "ms",
         at_most=True,
     )
 

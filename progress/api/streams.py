@@ -18,6 +18,7 @@ from progress.api import eventstream, execution, renderings, responses
 from progress.api.context import Context
 from progress.api.eventstream import EventStream
 from progress.api.execution import Asked
+from progress.api.renderings import Rendering
 from progress.api.selections import GRAPHQL
 from progress.changes import Watch
 from progress.errors import RateLimited, Unavailable
@@ -68,18 +69,24 @@ class Streams:
                 return _refused(watch, trace)
             held.enter_context(self._kept(watch))
             rendered = renderings.rendering(tree, executor, trace)
+            return await self._begun(watch, rendered, held, context.caller.until)
 
-            async def following() -> bytes:
-                return await rendered(await anext(watch))
+    async def _begun(
+        self, watch: Watch[Any], rendered: Rendering, held: ExitStack, until: float
+    ) -> Response:
+        """The stream, once it has something to tell."""
 
-            return EventStream(
-                await following(),
-                following,
-                watch.close,
-                held.pop_all(),
-                until=context.caller.until,
-                heartbeat=self._limits.heartbeat,
-            )
+        async def following() -> bytes:
+            return await rendered(await anext(watch))
+
+        try:
+            first = await following()
+        except StopAsyncIteration:
+            raise Unavailable("this instance is about to end: try again") from None
+        beat = self._limits.heartbeat
+        return EventStream(
+            first, following, watch.close, held.pop_all(), until=until, heartbeat=beat
+        )
 
     @contextmanager
     def _place(self, caller: str) -> Iterator[None]:
