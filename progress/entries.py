@@ -82,8 +82,14 @@ def question(
         return None
     said = msgspec.json.encode((_revision(), sorted(arguments.items()), selection))
     params = hashlib.blake2b(said, digest_size=16).hexdigest()
-    last_day = arguments["to"] + timedelta(days=rule.longest) if rule.period else None
-    return Question(name, user_id, params, last_day)
+    return Question(
+        name, user_id, params, _last_day(rule, arguments["to"]) if rule.period else None
+    )
+
+
+def _last_day(rule: Rule, to: date) -> date:
+    """Of the period that a day is in, at the latest; the calendar ends before some do."""
+    return date.fromordinal(min(to.toordinal() + rule.longest, date.max.toordinal()))
 
 
 class Place(NamedTuple):

@@ -1,5 +1,6 @@
 """Operations over the API: who may, what is started once, what is said to a bad request."""
 
+import base64
 import itertools
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -247,6 +248,14 @@ def test_a_letter_is_shown_as_it_was_stored(operator: Operator, connection: Conn
     assert letter["reason"].endswith("at $.data.score")
     assert "a***@x.org" in letter["payload"]
     assert letter["replayedAt"] is None
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_cursor_that_names_no_moment_of_utc(operator: Operator, moment: str) -> None:
+    cursor = base64.urlsafe_b64encode(f'[true,"{moment}",1]'.encode()).decode().rstrip("=")
+    code, why = operator.error(f'{{ deadLetters(after: "{cursor}") {{ totalCount }} }}')
+    assert code == "BAD_USER_INPUT"
+    assert why.startswith("after: expected an endCursor of this list")
 
 
 @pytest.mark.parametrize("query", ["deadLetters", "operations"])

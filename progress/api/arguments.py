@@ -11,6 +11,7 @@ _LONGEST = 731  # days of a range
 _LARGEST = 200  # entries of a page
 _FARTHEST = 366  # days of a forecast
 _MOST = 200  # letters of a mutation
+_TYPES = 50  # of events: each recorded event is compared with each
 _WORDY = 1_000  # characters of a reason
 
 
@@ -52,7 +53,11 @@ def identity(name: str, text: str) -> str:
 
 def event_types(types: Sequence[str] | None) -> list[str] | None:
     """The types of events to list; None: all."""
-    return None if types is None else [identity("types", each) for each in types]
+    if types is None:
+        return None
+    if len(types) > _TYPES:
+        raise BadInput(f"types: expected at most {_TYPES} of them - found {len(types)}")
+    return [identity("types", each) for each in types]
 
 
 def operation_id(text: str) -> UUID:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -66,7 +66,12 @@ def letter_cursor(key: LetterKey) -> str:
 
 def letter_key(cursor: str | None) -> LetterKey | None:
     """The place that a cursor names."""
-    return None if cursor is None else LetterKey(*_opened(cursor, tuple[bool, _Moment, _Number]))
+    if cursor is None:
+        return None
+    key = LetterKey(*_opened(cursor, tuple[bool, _Moment, _Number]))
+    if not date.min.year < key.received_at.year < date.max.year:  # UTC may have no such moment
+        raise _bad_cursor()
+    return key
 
 
 def number_cursor(number: int) -> str:
@@ -88,4 +93,8 @@ def _opened(cursor: str, shape: type[_T]) -> _T:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(text, type=shape)
     except (ValueError, binascii.Error, msgspec.DecodeError, RecursionError):
-        raise BadInput("after: expected an endCursor of this list, as it was answered") from None
+        raise _bad_cursor() from None
+
+
+def _bad_cursor() -> BadInput:
+    return BadInput("after: expected an endCursor of this list, as it was answered")
