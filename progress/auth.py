@@ -231,7 +231,8 @@ class Tokens:
                 options={"require": ["exp", "sub"]},
             )
         except (jwt.PyJWTError, RecursionError) as fault:
-            raise Unauthenticated(f"bad token: {fault}") from None
+            why = str(fault).encode(errors="replace").decode()  # it may tell half a character
+            raise Unauthenticated(f"bad token: {why}") from None
         return _caller(claims)
 
 

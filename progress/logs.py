@@ -4,6 +4,7 @@ Fields that alerts read: `event_delay_ms` (recorded minus published), `projectio
 `projection_lag_ms`, `cache_result`, `operation`, `latency_ms`. No address, token or answer text.
 """
 
+import json
 import sys
 from typing import Literal
 
@@ -24,5 +25,12 @@ def write(
         project = settings.current().pubsub_project_id
         line["logging.googleapis.com/trace"] = f"projects/{project}/traces/{parts[1]}"
         line["logging.googleapis.com/spanId"] = parts[2]
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.write(_written(line) + "\n")
     sys.stdout.flush()
+
+
+def _written(line: dict[str, object]) -> str:
+    try:
+        return msgspec.json.encode(line).decode()
+    except UnicodeEncodeError:  # half a character, of which no UTF-8 can be made
+        return json.dumps(line, default=str)
