@@ -32,7 +32,7 @@ ALTER TABLE daily_stats ALTER answers DROP NOT NULL;
 UPDATE daily_stats SET answers = NULL;
 
 -- another type --
-ALTER TABLE daily_stats ALTER answers TYPE text;
+ALTER TABLE daily_stats ALTER answers TYPE double precision;
 
 -- a column less --
 ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;

@@ -72,7 +72,8 @@ class _Writer:
         is_default = may_default and self.chance(3)
         default = f" = {_literal(value, shape)}" if is_default else ""
         self.declared.append(f"${name}: {shape.rstrip('!') if is_default else shape}{default}")
-        if not is_default or self.chance(3):
+        may_miss = is_default or not shape.endswith("!")
+        if not may_miss or self.chance(3):
             self.variables[name] = value
         if self.is_wild and self.chance(6):
             self.variables[name] = self.chance_of.choice([None, [], {}, "x", -1, 1.5, True])

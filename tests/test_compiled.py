@@ -182,20 +182,29 @@ def test_what_is_said_twice_is_answered_once(both: Both, variables: dict[str, An
     assert both.ways["in parts"] == 1
 
 
+def test_an_error_beside_an_answer_is_told(both: Both) -> None:
+    both.ways.clear()
+    given, plain = both.answers(Query('{ streak { current } operation(id: "x") { id } }', {}, None))
+    assert given == plain
+    assert given.data
+    assert len(given.errors) == 1
+    assert both.ways["whole"] == 1
+
+
 @pytest.mark.parametrize(
-    ("change", "asked"),
+    ("change", "asked", "errors"),
     [
-        ("a null", MARCH % "answers"),
-        ("another type", MARCH % "date answers"),
-        ("no number", 'item(itemId: "i1") { itemId easinessFactor }'),
-        ("an infinite number", 'item(itemId: "i1") { easinessFactor }'),
-        ("no level", 'item(itemId: "i1") { itemId level }'),
-        ("no domain", 'item(itemId: "i1") { domains }'),
-        ("a column less", MARCH % "date itemsLearned"),
+        ("a null", MARCH % "answers", 1),
+        ("another type", MARCH % "date answers", 0),
+        ("no number", 'item(itemId: "i1") { itemId easinessFactor }', 1),
+        ("an infinite number", 'item(itemId: "i1") { easinessFactor }', 1),
+        ("no level", 'item(itemId: "i1") { itemId level }', 1),
+        ("no domain", 'item(itemId: "i1") { domains }', 1),
+        ("a column less", MARCH % "date itemsLearned", 1),
     ],
 )
 def test_a_row_that_is_not_as_the_schema_says_is_the_executors(
-    store: Store, change: str, asked: str
+    store: Store, change: str, asked: str, errors: int
 ) -> None:
     query = Query(f"{{ streak {{ current }} it: {asked} }}", {}, None)
     with closing(Worker(store.url).connection) as connection:
@@ -204,7 +213,7 @@ def test_a_row_that_is_not_as_the_schema_says_is_the_executors(
         filling.fill(connection, "item_stats", {"user_id": "ann", "item_id": "i1"})
         assert way(store.url, query) == ("in parts", 0)
         connection.run(filling.blocks()[change])
-        assert way(store.url, query) == ("whole", 1)
+        assert way(store.url, query) == ("whole", errors)
 
 
 def way(url: str, query: Query) -> tuple[str, int]:
