@@ -1,0 +1,143 @@
+"""The sessions that answer about the past: few, bounded, with tables and rights of their own."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import lessons
+import pasts
+import pytest
+from asking import Asking, asking
+from conftest import Store
+from stage import append, connect
+
+from progress import (
+    batch,
+    database,
+    models,
+    past,
+    readmodels,
+    snapshots,
+    statements,
+)
+from progress.database import Connection
+from progress.errors import Unavailable
+from progress.projections import SHARDS, Projector
+
+pytestmark = pytest.mark.every_postgres
+
+# What an as-of answer shares with all others: none of it is changed by a fold of the answer's own.
+SHARED = {
+    *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
+    *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
+    "snapshot_learners",
+    *models.BATCH,
+}
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = connect(store.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ask(store: Store) -> Iterator[Asking]:
+    with asking(store.url) as made:
+        yield made
+
+
+def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
+    store: Store, connection: Connection, ask: Asking
+) -> None:
+    pasts.told(connection, *lessons.lesson("ann", 0))
+    pasts.answered(ask, as_of=pasts.later(0))
+
+    async def crowd() -> list[Any]:
+        asked = [
+            asyncio.ensure_future(readmodels.get_streak("ann", as_of=pasts.later(day % 2)))
+            for day in range(8)
+        ]
+        while (await _waiting(store)) < past._SESSIONS:
+            await asyncio.sleep(0)
+        assert (await readmodels.get_streak("ann", at=pasts.later(0))).current == 1
+        assert await _waiting(store) == past._SESSIONS
+        connection.run("ROLLBACK")
+        return list(await asyncio.gather(*asked))
+
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    assert [streak.current for streak in ask(crowd())] == [1] * 8
+
+
+async def _waiting(store: Store) -> int:
+    """As-of answers that wait for a lock."""
+
+    def count() -> int:
+        watching = store.connect()
+        found = watching.run("""SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = 'past' AND wait_event_type = 'Lock'""")
+        watching.close()
+        return int(found[0][0])
+
+    return await asyncio.to_thread(count)
+
+
+def test_what_takes_too_long_is_ended(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lessons.teach(connection, "ann")
+    monkeypatch.setitem(past._SETTINGS, "statement_timeout", "1s")
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    with asking(store.url) as ask, pytest.raises(Unavailable, match="does not answer"):
+        ask(readmodels.get_streak("ann", as_of=pasts.later(0)))
+    connection.run("ROLLBACK")
+
+
+def test_the_roles_suffice(store: Store, connection: Connection) -> None:
+    append(connection, lessons.lesson("ann", 0))
+    folding, job = connect(store.url), connect(store.url)
+    folding.run("SET ROLE progress_project")
+    projector = Projector(folding)
+    projector.catch_up_all()
+    job.run("SET ROLE progress_batch")
+    batch.fold(job, list(SHARDS))
+    assert snapshots.take(job, pasts.EACH) == 1
+    query = session(store, "progress_query")
+    with database.transaction(query):
+        fold = statements.blocks("models/as_of")["one"]
+        query.run(fold, user_id="ann", as_of=pasts.later(0).isoformat(), known_at=None)
+        assert query.run("SELECT answers FROM user_progress") == [[3]]
+    append(connection, [pasts.event("UserDeleted", 9)])
+    assert projector.catch_up_all() == 1
+    assert pasts.kept(connection) == 0
+    snapshots.drop_outlived(folding)
+    for each in (folding, job, query):
+        each.close()
+
+
+def session(store: Store, role: str) -> Connection:
+    """As the query function's, for the past."""
+    made = store.connect()
+    made.run(f"SET ROLE {role}")
+    made.run("SELECT set_config('search_path', :path, false)", path=past._SETTINGS["search_path"])
+    made.execute_simple(models.as_of_tables())
+    return made
+
+
+def test_every_table_with_a_learner_s_rows_is_the_session_s_own(
+    store: Store, connection: Connection
+) -> None:
+    live = connection.run("""SELECT relname FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')""")
+    made = session(store, "progress_query")
+    own = made.run("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()")
+    made.close()
+    assert {name for (name,) in live} - {name for (name,) in own} == SHARED & {n for (n,) in live}
+
+
+def test_without_tables_of_its_own_a_session_answers_nothing(connection: Connection) -> None:
+    with pytest.raises(Exception, match="no tables of its own"):
+        connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity')")
