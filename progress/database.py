@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: `DATABASE_URL` parsed once, for pg8000 and for asyncpg."""
+"""Connections to PostgreSQL by pg8000."""
 
 import contextlib
 import functools
@@ -6,14 +6,13 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pg8000.exceptions
 from pg8000.native import Connection
 from pg8000.native import PreparedStatement as Statement
 
+from progress.databaseurl import Address, address, is_passing_state
 from progress.errors import SettingsError, Unavailable
 from progress.settings import Settings
 
@@ -21,51 +20,7 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Address", "Connection", "Statement", "address", "connect", "is_passing", "sqlstate"]
 
-# What the server says when it is going away, or when a wait was cut short: worth another try.
-_PASSING = ("08", "40", "53", "55P03", "57", "25P03")
-
 _SECONDS = 10.0  # until a server that does not greet counts as away
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a database is. `host` that begins with `/` is the folder of a Unix socket."""
-
-    user: str
-    password: str | None
-    host: str
-    port: int
-    database: str
-    sslmode: str
-
-    def __repr__(self) -> str:
-        return f"{self.user}@{self.host}:{self.port}/{self.database}"
-
-
-def address(url: str) -> Address:
-    """`postgresql://user:password@host:port/database?host=/dir&sslmode=require`, read.
-
-    Other parameters are dropped with a warning. SettingsError where the URL is none.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres"):
-        raise SettingsError("DATABASE_URL: expected postgresql://user:password@host:port/database")
-    query = dict(parse_qsl(parts.query))
-    for unknown in query.keys() - {"host", "port", "user", "password", "sslmode"}:
-        log.warning("DATABASE_URL: the parameter %s is not used", unknown)
-    try:
-        port = int(query.get("port") or parts.port or 5432)
-    except ValueError:
-        raise SettingsError("DATABASE_URL: the port is no number") from None
-    password = query.get("password") or parts.password
-    return Address(
-        user=query.get("user") or unquote(parts.username or "postgres"),
-        password=unquote(password) if password else None,
-        host=query.get("host") or unquote(parts.hostname or "127.0.0.1"),
-        port=port,
-        database=unquote(parts.path.lstrip("/")) or "postgres",
-        sslmode=query.get("sslmode", "prefer"),
-    )
 
 
 def connect(
@@ -183,11 +138,6 @@ def is_passing(fault: BaseException) -> bool:
     if isinstance(fault, pg8000.exceptions.DatabaseError):
         return is_passing_state(sqlstate(fault))
     return isinstance(fault, (OSError, pg8000.exceptions.InterfaceError))
-
-
-def is_passing_state(state: str) -> bool:
-    """The same, by the five characters of `sqlstate`."""
-    return state.startswith(_PASSING)
 
 
 def sqlstate(fault: pg8000.exceptions.DatabaseError) -> str:

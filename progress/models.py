@@ -5,12 +5,14 @@ To add a read model: write its file (table, fold, what it forgets), and give it 
 
 import functools
 import hashlib
+from typing import TYPE_CHECKING
 
 import msgspec
-from pg8000.native import identifier
 
-from progress import database, statements, zones
-from progress.database import Connection
+from progress import statements, zones
+
+if TYPE_CHECKING:
+    from progress.database import Connection
 
 # In the order of their folds: a fold may use what the ones before it left in the window's tables.
 REALTIME = (
@@ -51,18 +53,20 @@ def schema_name() -> str:
     return f"progress_{fingerprint()}"
 
 
-def exists(connection: Connection, schema: str) -> bool:
+def exists(connection: "Connection", schema: str) -> bool:
     """Whether the database has the schema."""
     return bool(connection.run("SELECT FROM pg_namespace WHERE nspname = :schema", schema=schema))
 
 
-def create(connection: Connection, schema: str | None = None) -> bool:
+def create(connection: "Connection", schema: str | None = None) -> bool:
     """Make the schema with empty read models, in one transaction; False where it is there."""
     schema = schema or schema_name()
     if exists(connection, schema):
         return False
+    from progress import database  # it brings pg8000 along, which questions do not need
+
     with database.transaction(connection):
-        connection.run(f"CREATE SCHEMA {identifier(schema)} AUTHORIZATION progress_project")
+        connection.run(f"CREATE SCHEMA {_identifier(schema)} AUTHORIZATION progress_project")
         connection.run("SET LOCAL ROLE progress_project")
         search(connection, schema)
         for statement in _definitions():
@@ -71,18 +75,18 @@ def create(connection: Connection, schema: str | None = None) -> bool:
     return True
 
 
-def search(connection: Connection, schema: str | None = None) -> None:
+def search(connection: "Connection", schema: str | None = None) -> None:
     """From now on this connection finds the read models of the schema, and the event store."""
-    path = f"{identifier(schema or schema_name())}, event_store"
+    path = f"{_identifier(schema or schema_name())}, event_store"
     connection.run("SELECT set_config('search_path', :path, false)", path=path)
 
 
-def prepare_window(connection: Connection) -> None:
+def prepare_window(connection: "Connection") -> None:
     """Give the connection the temporary tables that a fold works on, unless it has them."""
     _prepare(connection, "fold", REALTIME)
 
 
-def prepare_batch(connection: Connection) -> None:
+def prepare_batch(connection: "Connection") -> None:
     """Give the connection the temporary tables that the batch folds work on, unless it has them."""
     _prepare(connection, "batch", ("batch",))
 
@@ -96,15 +100,15 @@ def as_of_tables() -> str:
     return "\n\n".join(_joined(named, block) for block in ("as of", "views", "window"))
 
 
-def _prepare(connection: Connection, driver: str, models: tuple[str, ...]) -> None:
+def _prepare(connection: "Connection", driver: str, models: tuple[str, ...]) -> None:
     if not connection.run(_block(driver, "prepared"))[0][0]:
         # At once: as transactions of their own they would wait for the disk, table by table.
         connection.run(_joined(models, "window"))
 
 
-def drop(connection: Connection, schema: str) -> None:
+def drop(connection: "Connection", schema: str) -> None:
     """Remove a schema of read models that nobody reads any more."""
-    connection.run(f"DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE")
+    connection.run(f"DROP SCHEMA IF EXISTS {_identifier(schema)} CASCADE")
 
 
 def _definitions() -> list[str]:
@@ -133,6 +137,13 @@ def _block(model: str, block: str) -> str:
     return statements.blocks(f"models/{model}").get(block, "")
 
 
-def _fill(connection: Connection) -> None:
+def _fill(connection: "Connection") -> None:
     rules = msgspec.json.encode(list(zones.rules())).decode()
     connection.run(_block("zone_rules", "fill"), rules=rules)
+
+
+def _identifier(name: str) -> str:
+    from pg8000.native import identifier  # 20 ms: not for who only asks for names
+
+    quoted: str = identifier(name)
+    return quoted

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from progress import database, models
+from progress import databaseurl, models
 from progress.errors import SettingsError, Unavailable
 from progress.pool import Connect, Pool
 from progress.settings import Settings
@@ -119,19 +119,19 @@ def _is_passing(fault: Exception) -> bool:
         return True
     # A statement prepared before a deploy changed its types is prepared anew.
     outlived = isinstance(fault, asyncpg.InvalidCachedStatementError)
-    return outlived or database.is_passing_state(fault.sqlstate or "")
+    return outlived or databaseurl.is_passing_state(fault.sqlstate or "")
 
 
 def _connecting(where: Settings | str) -> Callable[..., Awaitable[asyncpg.Connection]]:
     url = where if isinstance(where, str) else where.database_url
     if url:
-        return functools.partial(asyncpg.connect, **_direct(database.address(url)))
+        return functools.partial(asyncpg.connect, **_direct(databaseurl.address(url)))
     if isinstance(where, Settings) and where.instance_connection_name:
         return _by_connector(where)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
-def _direct(at: database.Address) -> dict[str, Any]:
+def _direct(at: databaseurl.Address) -> dict[str, Any]:
     return {
         "host": at.host,
         "port": at.port,

@@ -9,7 +9,7 @@ import msgspec
 import strawberry
 from strawberry import ID, UNSET
 
-from progress import operations, reading, wakeups
+from progress import reading, wakeups
 from progress.api import arguments, types
 from progress.api.context import Info, answers
 from progress.errors import BadInput, Forbidden, NotFound
@@ -81,6 +81,8 @@ class Mutation:
 
 async def _start(info: Info, kind: OperationKind, key: str, **given: object) -> Operation:
     """The operation that is on disk now, and its worker called, unless it is done already."""
+    from progress import operations  # with pg8000: not for who only asks
+
     found = await reading.rows(
         "operations",
         "accept",

@@ -1,0 +1,58 @@
+"""`DATABASE_URL`, read; and which errors of a server pass by themselves: for pg8000 and asyncpg."""
+
+import logging
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from progress.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+# What the server says when it is going away, or when a wait was cut short: worth another try.
+_PASSING = ("08", "40", "53", "55P03", "57", "25P03")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a database is. `host` that begins with `/` is the folder of a Unix socket."""
+
+    user: str
+    password: str | None
+    host: str
+    port: int
+    database: str
+    sslmode: str
+
+    def __repr__(self) -> str:
+        return f"{self.user}@{self.host}:{self.port}/{self.database}"
+
+
+def address(url: str) -> Address:
+    """`postgresql://user:password@host:port/database?host=/dir&sslmode=require`, read.
+
+    Other parameters are dropped with a warning. SettingsError where the URL is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise SettingsError("DATABASE_URL: expected postgresql://user:password@host:port/database")
+    query = dict(parse_qsl(parts.query))
+    for unknown in query.keys() - {"host", "port", "user", "password", "sslmode"}:
+        log.warning("DATABASE_URL: the parameter %s is not used", unknown)
+    try:
+        port = int(query.get("port") or parts.port or 5432)
+    except ValueError:
+        raise SettingsError("DATABASE_URL: the port is no number") from None
+    password = query.get("password") or parts.password
+    return Address(
+        user=query.get("user") or unquote(parts.username or "postgres"),
+        password=unquote(password) if password else None,
+        host=query.get("host") or unquote(parts.hostname or "127.0.0.1"),
+        port=port,
+        database=unquote(parts.path.lstrip("/")) or "postgres",
+        sslmode=query.get("sslmode", "prefer"),
+    )
+
+
+def is_passing_state(state: str) -> bool:
+    """Whether another try may succeed, by the five characters that PostgreSQL names an error by."""
+    return state.startswith(_PASSING)
