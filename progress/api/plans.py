@@ -28,6 +28,7 @@ from graphql import (
     visit,
 )
 from graphql.pyutils import Undefined
+from graphql.type import get_nullable_type
 from graphql.utilities import coerce_input_literal, coerce_input_value
 
 from progress.api import compiled, limits, selections
@@ -43,8 +44,9 @@ class Variable(NamedTuple):
     """A variable of an operation; its default is Undefined where it has none."""
 
     name: str
-    type: GraphQLInputType
+    type: GraphQLInputType  # that a value has which is not null
     default: Any
+    is_needed: bool  # not null
     is_required: bool
 
 
@@ -146,10 +148,12 @@ class Operation:
     def variables(self, given: Values | None) -> dict[str, Any]:
         """The variables' values as the schema takes them; Unusual where it does not."""
         found: dict[str, Any] = {}
-        for name, shape, default, is_required in self._variables:
+        for name, shape, default, is_needed, is_required in self._variables:
             if given is not None and name in given:
-                value = coerce_input_value(given[name], shape)
-                if value is Undefined:
+                value = given[name]
+                if value is not None:
+                    value = coerce_input_value(value, shape)
+                if value is Undefined or (value is None and is_needed):
                     raise Unusual
                 found[name] = value
             elif is_required:
@@ -188,8 +192,9 @@ def _variable(node: VariableDefinitionNode) -> Variable:
         default = coerce_input_literal(node.default_value, shape)
     return Variable(
         node.variable.name.value,
-        shape,
+        cast("GraphQLInputType", get_nullable_type(shape)),
         default,
+        is_needed=is_non_null_type(shape),
         is_required=is_non_null_type(shape) and default is Undefined,
     )
 
