@@ -1,10 +1,12 @@
 """GET: an answer that has not changed is not sent again, and none is kept that may be old."""
 
+import gzip
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import api
 import filling
+import msgspec
 import pytest
 from api import Api
 from conftest import Store
@@ -74,7 +76,7 @@ def test_what_went_wrong_has_no_tag_and_is_not_kept(served: Api) -> None:
 
 def test_one_browsers_learners_and_types_are_kept_apart(served: Api) -> None:
     for response in (got(served), got(served, if_none_match="*"), got(served, "{")):
-        assert response.headers["vary"] == "Accept, Authorization"
+        assert response.headers["vary"] == "Accept, Authorization, Accept-Encoding"
 
 
 def test_head_is_a_get_that_is_not_read(served: Api) -> None:
@@ -89,3 +91,24 @@ def test_a_post_is_answered_whole(served: Api) -> None:
     response = served.request("POST", "/graphql", body, api.headers(**{"if-none-match": "*"}))
     assert response.status_code == 200
     assert "etag" not in response.headers
+
+
+YEAR = '{ dailyStats(from: "2024-01-01", to: "2024-12-31", zeroFill: true) { date answers } }'
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_long_answer_is_packed_for_who_unpacks(served: Api, method: str) -> None:
+    def asked(query: str, **more: str) -> Response:
+        if method == "GET":
+            return got(served, query, **more)
+        headers = api.headers(**{name.replace("_", "-"): value for name, value in more.items()})
+        return served.request("POST", "/graphql", msgspec.json.encode({"query": query}), headers)
+
+    plain = asked(YEAR)
+    packed = asked(YEAR, accept_encoding="br, gzip")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["content-length"] == str(len(packed.body))
+    assert msgspec.json.decode(gzip.decompress(packed.body))["data"] == api.read(plain)["data"]
+    assert 4 * len(packed.body) < len(plain.body)
+    assert "content-encoding" not in asked(STANDING, accept_encoding="gzip").headers

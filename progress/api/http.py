@@ -120,8 +120,8 @@ class QueryApi:
             await self._persisted.keep(sha256, asked.query)
         media = responses.media_type(requests.accepted(given))
         if posted:
-            return responses.answered(answer, media)
-        return responses.got(answer, media, given.get(b"if-none-match", b""))
+            return responses.answered(answer, media, given)
+        return responses.got(answer, media, given)
 
     async def _streamed(self, request: Request, given: Headers, trace: str) -> Response:
         """One operation, answered by events."""

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,11 +29,14 @@ Lines = Sequence[tuple[bytes, bytes]]
 
 _MEDIA_TYPES = {GRAPHQL: GRAPHQL, JSON: JSON, "application/*": JSON, "*/*": JSON}
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
-_HEADERS = {
+_HEADERS: dict[str, Lines] = {
     media: ((b"content-type", f"{media}; charset=utf-8".encode()), _NO_SNIFFING)
     for media in (JSON, GRAPHQL)
 }
-_VARY = (b"vary", b"Accept, Authorization")
+_VARY = (b"vary", b"Accept, Authorization, Accept-Encoding")
+_PACKED = (b"content-encoding", b"gzip")
+_GZIP = 31  # zlib's window, with gzip's head and foot
+_LONG = 4_096  # bytes from which a body is packed: a year's days shrink to a fifth
 # May be kept by the browser alone, and is asked about each time: an answer is never an old one.
 _REVALIDATED = ((b"cache-control", b"private, no-cache"), _VARY)
 _NOT_KEPT = ((b"cache-control", b"private, no-store"), _VARY)
@@ -66,21 +70,26 @@ def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
     return Reply(orjson.dumps(body), status, (*_HEADERS[JSON], *_NOT_KEPT[:1], *lines))
 
 
-def answered(answer: Answer, media: str) -> Response:
-    """The response to a POST."""
+def answered(answer: Answer, media: str, given: Headers) -> Response:
+    """The response to a POST; packed where it is long and the client can unpack it."""
     bad = not answer.executed and media == GRAPHQL
-    return Reply(body(answer), 400 if bad else 200, _HEADERS[media])
+    text, lines = body(answer), _HEADERS[media]
+    if len(text) >= _LONG and b"gzip" in given.get(b"accept-encoding", b""):
+        packer = zlib.compressobj(1, wbits=_GZIP)
+        text, lines = packer.compress(text) + packer.flush(), (*lines, _PACKED)
+    return Reply(text, 400 if bad else 200, lines)
 
 
-def got(answer: Answer, media: str, known: bytes) -> Response:
-    """The response to a GET; `known` is its If-None-Match."""
-    response = answered(answer, media)
+def got(answer: Answer, media: str, given: Headers) -> Response:
+    """The response to a GET."""
+    response = answered(answer, media, given)
     if answer.errors or answer.data is None:
         response.raw_headers += _NOT_KEPT
         return response
     # Weak: what the extensions tell may be another when the data is the same.
     tag = b'W/"%s"' % hashlib.blake2b(answer.data, digest_size=16).hexdigest().encode()
     lines = ((b"etag", tag), *_REVALIDATED)
+    known = given.get(b"if-none-match")
     if known and _is_among(tag, known):
         return Reply(b"", 304, lines)
     response.raw_headers += lines
