@@ -16,7 +16,7 @@ import msgspec
 
 from progress import logs
 from progress.errors import Unavailable
-from progress.hearing import Ears
+from progress.redis.hearing import Ears
 
 _T = TypeVar("_T")
 

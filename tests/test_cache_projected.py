@@ -11,7 +11,7 @@ from caching import Instance
 from conftest import Store
 from stage import connect
 
-from progress import cache, versions
+from progress.caching import cache, versions
 from progress.database import Connection
 from progress.projections import Projector
 

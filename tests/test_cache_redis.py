@@ -11,10 +11,10 @@ from caching import NOW, Instance
 from conftest import Store
 from stage import append, connect
 
-from progress import wire
 from progress.database import Connection
 from progress.errors import RateLimited
 from progress.projections import Projector
+from progress.redis import client
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_redis_that_hangs_costs_a_request_fifty_milliseconds_once_and_no_answe
 def test_a_redis_that_comes_back_empty_is_used_again(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "_PAUSE", 0)
+    monkeypatch.setattr(client, "_PAUSE", 0)
     with caching.valkey_of_its_own() as own, caching.instances(store, own.url, 1) as (one,):
         right(one)
         own.end()

@@ -10,7 +10,7 @@ from caching import NOW, Instance
 from conftest import Store
 from stage import append, connect
 
-from progress.cache import Computed, Question
+from progress.caching.cache import Computed, Question
 from progress.database import Connection
 from progress.errors import Unavailable
 from progress.projections import Projector

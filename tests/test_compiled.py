@@ -30,7 +30,7 @@ from progress.api.executor import Asked
 from progress.api.parts import Joint
 from progress.api.selections import QUERY
 from progress.auth import Caller
-from progress.cache import Cache
+from progress.caching.cache import Cache
 
 NOW = datetime(2024, 4, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

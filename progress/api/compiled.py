@@ -25,7 +25,7 @@ from graphql.type import get_nullable_type
 from progress import reading
 from progress.api import arguments
 from progress.api.selections import GRAPHQL, QUERY, Field, Unusual
-from progress.cache import Computed
+from progress.caching.cache import Computed
 
 # GraphQL's Int ends there. Not least(): it passes nulls over.
 _CLAMPED = 'CASE WHEN "{0}" > 2147483647 THEN 2147483647 ELSE "{0}" END'

@@ -17,7 +17,7 @@ from progress.api.context import Context
 from progress.api.documents import Document
 from progress.api.executor import Asked
 from progress.api.parts import Joint, Part
-from progress.cache import Cache, ProjectedTo
+from progress.caching.cache import Cache, ProjectedTo
 from progress.errors import Forbidden, TooComplex
 
 __all__ = ["Answer", "Asked", "answered", "is_query", "told"]

@@ -19,7 +19,7 @@ from progress.api.persisted import Documents
 from progress.api.requests import Headers
 from progress.api.streams import Limits, Streams
 from progress.auth import Caller
-from progress.cache import Cache
+from progress.caching.cache import Cache
 from progress.changes import Changes, Pace
 from progress.errors import Refused, Unavailable
 from progress.settings import Settings

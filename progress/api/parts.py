@@ -10,13 +10,13 @@ import msgspec
 import orjson
 from graphql import OperationType
 
-from progress import cache
 from progress.api import executor, limits
 from progress.api.context import Context
 from progress.api.executor import Asked
 from progress.api.plans import Operation, Root
 from progress.api.selections import Unusual
-from progress.cache import Cache, Computed, Looked, Question
+from progress.caching import cache
+from progress.caching.cache import Cache, Computed, Looked, Question
 from progress.errors import Refused
 
 Values = Mapping[str, Any]

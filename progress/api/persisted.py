@@ -1,7 +1,7 @@
 """Persisted queries: documents that clients name by their hash, once they have sent them."""
 
 from progress.api import requests
-from progress.cache import Cache
+from progress.caching.cache import Cache
 from progress.errors import PersistedQueryNotFound
 
 _LARGEST = 8 << 20  # characters kept in the instance

@@ -33,7 +33,7 @@ from graphql.utilities import coerce_input_literal, coerce_input_value
 
 from progress.api import compiled, limits, selections
 from progress.api.selections import GRAPHQL, QUERY, Field, Switches, Unusual
-from progress.entries import RULES
+from progress.caching.entries import RULES
 
 _VARIANTS = 16  # of an operation, by its @skip and @include
 

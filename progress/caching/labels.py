@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from progress.entries import Question, Rule
-from progress.versions import Shared
+from progress.caching.entries import Question, Rule
+from progress.caching.versions import Shared
 
 
 class Label(NamedTuple):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from progress.errors import SettingsError
-from progress.resp import Command
+from progress.redis.resp import Command
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Never an answer older than the projection. An entry's label names the versions that its data were
 made from, each seen before the data, so that the data may only be newer than their label says. It
-counts where those are the copies' in Redis (`progress.copies`) or, where there is no copy, the
+counts where those are the copies' in Redis (`progress.redis.copies`) or, where there is none, the
 database's, asked since the request came. A fold that has committed has changed the latter and then
 tells Redis, where a copy never goes back: so an entry that counts is as new as the last fold that
 was told of. One that was not (its process died, Redis was away) is hidden for as long as a copy
@@ -22,15 +22,17 @@ from typing import Literal
 
 import msgspec
 
-from progress import copies, entries, labels, models
-from progress.entries import Question, question
+from progress import models
+from progress.caching import entries, labels
+from progress.caching.entries import Question, question
+from progress.caching.flights import Flights
+from progress.caching.labels import Label, Seen
+from progress.caching.ratelimit import Limit
+from progress.caching.versions import YOUNG, Learner, Versions
 from progress.errors import CacheAway, Unavailable
-from progress.flights import Flights
-from progress.labels import Label, Seen
-from progress.ratelimit import Limit
-from progress.resp import Command, Reply
-from progress.versions import YOUNG, Learner, Versions
-from progress.wire import Client
+from progress.redis import copies
+from progress.redis.client import Client
+from progress.redis.resp import Command, Reply
 
 __all__ = ["Cache", "Computed", "Looked", "ProjectedTo", "Question", "question"]
 

@@ -10,9 +10,9 @@ import time
 import weakref
 from collections.abc import Sequence
 
-from progress import resp
-from progress.redisurl import Address
-from progress.resp import Command, ErrorReply, Reply
+from progress.redis import resp
+from progress.redis.resp import Command, ErrorReply, Reply
+from progress.redis.url import Address
 
 _LOADING = "LOADING"  # it has just been started, and answers nothing else yet
 

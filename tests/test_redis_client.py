@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress import redisurl, resp, wire
 from progress.errors import CacheAway, SettingsError
-from progress.resp import ErrorReply, Reply
-from progress.wire import Client
+from progress.redis import client, resp
+from progress.redis.client import Client
+from progress.redis.resp import ErrorReply, Reply
+from progress.redis.url import address
 
 T = TypeVar("T")
 
@@ -66,8 +67,8 @@ def with_client(url: str, work: Callable[[Client], Awaitable[T]]) -> T:
 def test_many_share_a_connection_and_each_gets_its_own_reply(
     empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "_SECONDS", 10)
-    monkeypatch.setattr(wire, "_GREETING", 10)
+    monkeypatch.setattr(client, "_SECONDS", 10)
+    monkeypatch.setattr(client, "_GREETING", 10)
 
     async def work(client: Client) -> None:
         async def one(number: int) -> None:
@@ -145,7 +146,7 @@ def test_who_answers_nothing_or_nonsense_costs_fifty_milliseconds_once(
 
 
 def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "_PAUSE", 0)
+    monkeypatch.setattr(client, "_PAUSE", 0)
 
     async def each_attempt(client: Client) -> float:
         spent = 0.0
@@ -173,7 +174,7 @@ def test_nobody_there_costs_next_to_nothing() -> None:
 def test_a_redis_that_stops_costs_fifty_milliseconds_once_and_is_found_when_it_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wire, "_PAUSE", 0.05)
+    monkeypatch.setattr(client, "_PAUSE", 0.05)
 
     async def work(client: Client) -> None:
         await until(client)
@@ -214,11 +215,11 @@ def test_a_password_a_number_and_a_unix_socket_are_used() -> None:
             assert isinstance(found, bytes)
             assert b" db=3 " in found
         assert with_client(plain, cost) < 0.05 + 0.1
-        assert "s:cret" not in repr(redisurl.address(named))
+        assert "s:cret" not in repr(address(named))
 
 
 def test_addresses() -> None:
-    assert redisurl.address("rediss://h:7000").is_encrypted
-    assert redisurl.address("redis://u:p@h").greeting[0] == ("AUTH", "u", "p")
+    assert address("rediss://h:7000").is_encrypted
+    assert address("redis://u:p@h").greeting[0] == ("AUTH", "u", "p")
     with pytest.raises(SettingsError, match="REDIS_URL: the port"):
-        redisurl.address("redis://h:many")
+        address("redis://h:many")

@@ -131,7 +131,7 @@ def keeping(at: Place, entry: bytes, seconds: float | None) -> Sequence[str | by
 def _revision() -> str:
     """Changes with the read models and with the code that answers from them."""
     digest = hashlib.sha256(models.schema_name().encode())
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
     for folder in (here / "api", here / "readmodels", statements.SQL / "models"):
         for file in sorted([*folder.glob("*.py"), *folder.glob("*.sql")]):
             digest.update(file.read_bytes())

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from progress import reading
-from progress.flights import Flights
+from progress.caching.flights import Flights
 
 YOUNG = 1.0  # seconds
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from progress.errors import RateLimited
-from progress.resp import Command, Reply
+from progress.redis.resp import Command, Reply
 
 _MINUTE = 60
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from progress import resp
 from progress.errors import CacheAway
-from progress.redisurl import address
-from progress.resp import Command, ErrorReply, Reply
+from progress.redis import resp
+from progress.redis.resp import Command, ErrorReply, Reply
+from progress.redis.url import address
 
 _SECONDS = 0.04  # that a round trip may take
 _LOOK = 0.005  # after which an overdue answer is looked for once more: this process may have slept
