@@ -228,3 +228,11 @@ def test_a_learner_is_shown_no_way_to_others_and_refused_by_the_server(visit: Vi
         expect(page.get_by_role("heading", name="This is not yours to see")).to_be_visible()
     page.get_by_role("link", name="To your own progress").click()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
+
+
+def test_the_page_takes_what_the_cache_has(visit: Visits) -> None:
+    seen = visit()
+    seen.open()
+    assert seen.questions()
+    for question in seen.questions():  # fetch's own `cache: "no-store"` would ask for no-cache
+        assert "cache-control" not in question.all_headers()

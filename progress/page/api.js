@@ -43,7 +43,6 @@ export async function post(path, accept, body, patience, signal) {
         Authorization: `Bearer ${session.token()}`,
       },
       body: JSON.stringify(body),
-      cache: 'no-store',
       credentials: 'omit',
       signal: AbortSignal.any(signals),
     });
