@@ -156,3 +156,14 @@ def test_a_redis_that_does_not_know_us_hears_nothing(own: caching.Valkey) -> Non
         line = notices._line(f"redis://:{password}@{address}")
         assert line.send([("PUBLISH", "changed:operation:o", 1)]) is is_heard
         assert (line._alone_until == 0) is is_heard
+
+
+def test_a_redis_that_is_full_hides_no_change(own: caching.Valkey) -> None:
+    server = own.server()
+    assert notices.tell(notices.Change(5, '["ann"]', None), catalogue=5)
+    with server.pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
+        listener.psubscribe("changed:learner:*")
+        server.config_set("maxmemory", 1)
+        assert notices.tell(notices.Change(6, '["ann"]', None), catalogue=6)
+        assert heard(listener, 1) == [("changed:learner:ann", "6")]
+    assert server.mget("version:learner:ann", "version:catalogue") == [None, None]

@@ -12,33 +12,30 @@ LIFE = 5.0  # seconds: how far behind an answer may be where a change was not to
 CATALOGUE = "version:catalogue"
 BATCH = "version:batch"  # of weekly, domain and level stats
 
-# KEYS: copies. ARGV: when they end, in ms of the wall clock; the version of each.
-# A server that stood still carries a command out late: so it says when, and not how long.
-KEEP = """
+# A server that stood still carries a command out late: so it is said when a copy ends, not how
+# long it lives. One that is full takes no copy: without the old one the change is seen as well.
+_KEEPING = """
 local now = redis.call('TIME')
 local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
-for n, key in ipairs(KEYS) do
+local function keep(key, version)
     local held = tonumber(redis.call('GET', key) or '')
-    local version = ARGV[n + 1]
-    if not held or held <= tonumber(version) then
-        if left > 0 then redis.call('SET', key, version, 'PX', left) else redis.call('DEL', key) end
-    end
+    if held and held > tonumber(version) then return end
+    local kept = left > 0 and redis.pcall('SET', key, version, 'PX', left)
+    if not kept or kept.err then redis.call('DEL', key) end
 end
+"""
+
+# KEYS: copies. ARGV: when they end, in ms of the wall clock; the version of each.
+KEEP = f"""{_KEEPING}
+for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
 return left
 """
 
 # ARGV: when the copies end; the version; the learners, as JSON.
-TELL = """
-local now = redis.call('TIME')
-local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
-local version = ARGV[2]
+TELL = f"""{_KEEPING}
 for _, learner in ipairs(cjson.decode(ARGV[3])) do
-    local key = 'version:learner:' .. learner
-    local held = tonumber(redis.call('GET', key) or '')
-    if not held or held <= tonumber(version) then
-        if left > 0 then redis.call('SET', key, version, 'PX', left) else redis.call('DEL', key) end
-    end
-    redis.call('PUBLISH', 'changed:learner:' .. learner, version)
+    keep('version:learner:' .. learner, ARGV[2])
+    redis.call('PUBLISH', 'changed:learner:' .. learner, ARGV[2])
 end
 return left
 """
