@@ -277,6 +277,7 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
         ('{ monthlyStats(from: "9999-12-20", to: "9999-12-31") { end } }', "years 2 to 9998"),
         (RANGE % ("2024-02-30", "2024-03-01"), "expected a day as in 2024-03-29"),
         (RANGE % ("20240301", "2024-03-01"), "expected a day as in 2024-03-29"),
+        (RANGE % ("2024-W09-5", "2024-03-01"), "expected a day as in 2024-03-29"),
         ("{ itemStats(first: 0) { totalCount } }", "first: expected an integer from 1 to 200"),
         ("{ itemStats(first: 201) { totalCount } }", "- found 201"),
         ("{ events(first: -1) { edges { cursor } } }", "first: expected"),

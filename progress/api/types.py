@@ -1,5 +1,6 @@
 """The types of the query API, as `api.graphql` has them; rows of the read models fill them."""
 
+import contextlib
 from datetime import UTC, date, datetime
 
 import strawberry
@@ -19,11 +20,11 @@ def read(row: object, name: str) -> object:
 
 
 def _date(text: object) -> date:
-    if isinstance(text, str) and len(text) == len("2024-03-29"):
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            pass
+    if isinstance(text, str):
+        with contextlib.suppress(ValueError):
+            day = date.fromisoformat(text)
+            if day.isoformat() == text:  # not as a day of a week
+                return day
     raise ValueError("expected a day as in 2024-03-29")
 
 
