@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import asyncpg
 import msgspec
 import orjson
 from graphql import OperationType
@@ -17,7 +18,7 @@ from progress.api.plans import Operation, Root
 from progress.api.selections import Unusual
 from progress.caching import cache
 from progress.caching.cache import Cache, Computed, Looked, Question
-from progress.errors import Refused
+from progress.errors import Refused, Unavailable
 
 Values = Mapping[str, Any]
 
@@ -82,10 +83,10 @@ class Joint(msgspec.Struct, frozen=True):
         return b"{" + b",".join(entries) + b"}", is_hit
 
     async def _tried(self, part: Part, found: bytes | None) -> bytes | None:
-        """Its answer; None whatever goes wrong, for the executor to find and to tell."""
+        """Its answer; None where the executor has to find what is wrong, and to tell it."""
         if found is not None:
             return found
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Unusual, Refused, Unavailable, asyncpg.PostgresError):
             return await self._answer(part)
         return None
 
