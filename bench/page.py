@@ -19,6 +19,7 @@ _LEARNERS = 20  # each has 1,200 items and 200 days of study
 _DAYS, _ANSWERS, _FRESH = 200, 20, 6
 _A_SECOND, _SECONDS = 20, 15
 _LIMIT = 60.0  # milliseconds
+_PACKED = b"gzip"  # an error is too short for that
 
 _SCRIPT = ROOT / "progress" / "page" / "question.js"
 _CONSTANT = re.compile(r"^(?:export )?const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)
@@ -37,13 +38,14 @@ def answered(server: Server) -> Iterator[Line]:
         told = {**issuer.environment, "DATABASE_URL": store.url, "REDIS_URL": redis}
         with cores.on(cores.MEASURED):
             port = stack.enter_context(functions.running("query", **told)).port
-        passing = [_asked(issuer, learner, "Cache-Control: no-cache") for learner in learners]
+        browser = "Accept-Encoding: gzip, deflate, br"
+        passing = [_asked(issuer, one, browser, "Cache-Control: no-cache") for one in learners]
         with cores.on(cores.REST):
             for how, requests in (
                 ("cache passed by", passing),
-                ("cached", [_asked(issuer, learner) for learner in learners]),
+                ("cached", [_asked(issuer, one, browser) for one in learners]),
             ):
-                volley.fire(Volley(port, requests))
+                volley.fire(Volley(port, requests, _PACKED))
                 yield _line(how, _steadily(port, requests))
     server.drop(store)
 
@@ -51,7 +53,7 @@ def answered(server: Server) -> Iterator[Line]:
 def _steadily(port: int, requests: list[bytes]) -> list[float]:
     """Milliseconds until each of the answers, sorted."""
     several = list(itertools.islice(itertools.cycle(requests), _A_SECOND * _SECONDS))
-    took = volley.fire(Volley(port, several, a_second=_A_SECOND))
+    took = volley.fire(Volley(port, several, _PACKED, a_second=_A_SECOND))
     return sorted(1_000 * each for each in took.each)
 
 
