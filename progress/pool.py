@@ -4,6 +4,7 @@ asyncpg's own pool costs a question as much time in Python as the question itsel
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -65,11 +66,11 @@ class Pool:
             self.end(self._idle.pop()[0])
 
     async def _made(self) -> asyncpg.Connection:
-        try:
-            return await self._connect()
-        except BaseException:
-            self._vacate()
-            raise
+        with contextlib.ExitStack() as undone:
+            undone.callback(self._vacate)
+            connection = await self._connect()
+            undone.pop_all()
+            return connection
 
     async def _handed(self) -> asyncpg.Connection | None:
         """The next that is given back; None where one may be made instead."""

@@ -37,12 +37,11 @@ def run(
     """Rebuild every projection and swap; the number of events folded.
 
     `on_progress(folded, all)` is called from the workers, `on_folded(connection)` before the
-    swap, which that connection makes.
-    Interrupted or failed, it leaves nothing behind. Raises RebuildRunning where another runs.
+    swap, which that connection makes. Interrupted or failed, it leaves nothing behind.
+    Raises RebuildRunning where another runs.
     """
-    connection = connect()
     building = f"{models.schema_name()}_building"
-    try:
+    with contextlib.closing(connect()) as connection:
         if not connection.run(_block("lock"))[0][0]:
             raise RebuildRunning("another rebuild is running: wait for its end")
         try:
@@ -58,22 +57,17 @@ def run(
         finally:
             _drop(connection, building)
             connection.run(_block("unlock"))
-    finally:
-        connection.close()
     return folded
 
 
 def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
     """Make the live schema where it is missing, folded up to the log; whether it was missing."""
-    connection = connect()
-    try:
+    with contextlib.closing(connect()) as connection:
         if models.exists(connection, models.schema_name()):
             return False
         _, events = connection.run(_block("head"))[0]
         if not events:
             return models.create(connection)
-    finally:
-        connection.close()
     run(connect, on_progress=on_progress)
     return True
 

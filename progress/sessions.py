@@ -1,6 +1,7 @@
 """Sessions of asyncpg with the database that sees the live read models; what their faults mean."""
 
 import asyncio
+import contextlib
 import functools
 import ssl
 from collections.abc import Awaitable, Callable
@@ -76,15 +77,15 @@ class Sessions:
             connection = await pool.taken(seconds=SECONDS)
         except (asyncpg.PostgresError, *_BROKEN) as fault:
             raise Unavailable(f"no connection to the database: {fault}") from fault
+        back = pool.end  # unless the question comes to an end: it is in the middle of it
         try:
             found = await ask(connection)
+            back = pool.give
         except asyncpg.PostgresError:
-            pool.give(connection)
+            back = pool.give
             raise
-        except BaseException:
-            pool.end(connection)
-            raise
-        pool.give(connection)
+        finally:
+            back(connection)
         return found
 
     def _connecting(self) -> Connect:
@@ -94,12 +95,11 @@ class Sessions:
             session = await connect(
                 command_timeout=SECONDS, timeout=SECONDS, server_settings=self._settings
             )
-            try:
+            with contextlib.ExitStack() as undone:
+                undone.callback(session.terminate)
                 if self._said:
                     await session.execute(self._said)
-            except BaseException:
-                session.terminate()
-                raise
+                undone.pop_all()
             return session
 
         return opened

@@ -95,36 +95,16 @@ class Cache:
         No caller: it was counted before. With `fresh` what is kept does not count, but what is
         computed is kept anew.
         """
-        users = list(dict.fromkeys(each.user_id for each in questions))
-        seen = Seen(at, time.monotonic(), dict.fromkeys(users))
+        seen = Seen(at, time.monotonic(), dict.fromkeys(each.user_id for each in questions))
         looked = Looked([None] * len(questions), seen, fresh)
         if self._redis is None:
             self._limit.count(caller, at)
             return looked
-        counting = self._limit.counting(caller, at) if caller is not None else None
-        commands: list[Command] = [counting] if counting else []
-        if questions:
-            keys = (self._schema, copies.BATCH, copies.CATALOGUE, *map(copies.of_learner, users))
-            commands.append(("MGET", *keys))
-        if not fresh:
-            commands += [entries.getting(entries.place(each, at)) for each in questions]
-        if not commands:
-            return looked
         try:
-            replies = await self._redis.run(*commands)
+            await self._ask(self._redis, looked, caller, questions)
         except CacheAway:
             looked.result = "error"
             self._limit.count(caller, at)
-            return looked
-        if caller is not None and counting:
-            count = replies.pop(0)
-            if count == 1:
-                self._redis.send(self._limit.forgetting(counting))
-            self._limit.check(count, caller, at)
-        if questions:
-            looked.result = "miss"
-            _note(replies[0], looked.seen)
-            await self._look(looked, questions, replies[1:])
         return looked
 
     async def answer(
@@ -191,6 +171,34 @@ class Cache:
         """End the connection to Redis."""
         if self._redis:
             await self._redis.close()
+
+    async def _ask(
+        self, redis: Client, looked: Looked, caller: str | None, questions: Sequence[Question]
+    ) -> None:
+        at = looked.seen.at
+        counting = self._limit.counting(caller, at) if caller is not None else None
+        commands = [*([counting] if counting else []), *self._commands(looked, questions)]
+        if not commands:
+            return
+        replies = await redis.run(*commands)
+        if caller is not None and counting:
+            count = replies.pop(0)
+            if count == 1:
+                redis.send(self._limit.forgetting(counting))
+            self._limit.check(count, caller, at)
+        if questions:
+            looked.result = "miss"
+            looked.seen.note(replies[0])
+            await self._look(looked, questions, replies[1:])
+
+    def _commands(self, looked: Looked, questions: Sequence[Question]) -> list[Command]:
+        """One for the copies, unless it is fresh one for each entry."""
+        if not questions:
+            return []
+        learners = map(copies.of_learner, looked.seen.learners)
+        noting = ("MGET", self._schema, copies.BATCH, copies.CATALOGUE, *learners)
+        places = () if looked.fresh else [entries.place(each, looked.seen.at) for each in questions]
+        return [noting, *map(entries.getting, places)]
 
     async def _look(
         self, looked: Looked, questions: Sequence[Question], replies: Sequence[Reply]
@@ -287,13 +295,3 @@ class Cache:
         command = entries.keeping(entries.place(asked, at), labels.sealed(label, data), left)
         if self._redis and command:
             self._redis.send(command)
-
-
-def _note(reply: Reply, seen: Seen) -> None:
-    """The copies that Redis had: of the schema, the batch, the catalogue, and each learner."""
-    if isinstance(reply, list) and len(reply) == 3 + len(seen.learners):
-        found = [
-            int(each) if isinstance(each, bytes) and each.isdigit() else None for each in reply
-        ]
-        seen.schema, seen.batch, seen.catalogue, *learners = found
-        seen.learners = dict(zip(seen.learners, learners, strict=True))

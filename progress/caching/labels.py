@@ -7,6 +7,7 @@ import msgspec
 
 from progress.caching.entries import Question, Rule
 from progress.caching.versions import Shared
+from progress.redis.resp import Reply
 
 
 class Label(NamedTuple):
@@ -28,6 +29,15 @@ class Seen(msgspec.Struct):
     schema: int | None = None
     batch: int | None = None
     catalogue: int | None = None
+
+    def note(self, copies: Reply) -> None:
+        """Those of the schema, the batch, the catalogue and each learner, None where none is."""
+        if isinstance(copies, list) and len(copies) == 3 + len(self.learners):
+            found = [
+                int(each) if isinstance(each, bytes) and each.isdigit() else None for each in copies
+            ]
+            self.schema, self.batch, self.catalogue, *learners = found
+            self.learners = dict(zip(self.learners, learners, strict=True))
 
     def lacks(self, rule: Rule) -> bool:
         """Whether a version is missing that is no learner's."""
