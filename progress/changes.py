@@ -16,11 +16,11 @@ import msgspec
 
 from progress import logs
 from progress.errors import Unavailable
+from progress.redis import channels
 from progress.redis.hearing import Ears
 
 _T = TypeVar("_T")
 
-_EVERYONE = "changed:everyone"  # a channel: whoever is watched may have changed
 _MANY = 100  # that are read by one statement
 
 
@@ -177,7 +177,7 @@ class Changes:
         self._kinds = {name: _Kind(source) for name, source in sources.items()}
         self._pace = pace or Pace()
         self._reason, self._unread = asyncio.Event(), asyncio.Event()
-        self._channels = {_EVERYONE}
+        self._channels = {channels.EVERYONE}
         self._redis_url = redis_url
         self._ears: Ears | None = None
         self._work: asyncio.Task[None] | None = None
@@ -231,7 +231,7 @@ class Changes:
                 work.create_task(self._ears.run())
 
     def _heard(self, channel: str) -> None:
-        if channel == _EVERYONE:
+        if channel == channels.EVERYONE:
             self._reason.set()
         for kind in self._kinds.values():
             if channel.startswith(kind.source.channel):

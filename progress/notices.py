@@ -16,13 +16,12 @@ from contextvars import ContextVar
 import msgspec
 
 from progress import logs, models, settings
-from progress.redis import copies
+from progress.redis import channels, copies
 from progress.redis.resp import Command, ErrorReply, Reply
 from progress.redis.sockets import RedisSocket
 from progress.redis.url import address
 
 _CONNECTING, _ANSWERING = 0.015, 0.035  # seconds
-_EVERYONE = "changed:everyone"  # the channel of what may change anybody's standing
 _PAUSE = 1.0  # that a Redis which did not answer is left alone
 _UNTOLD = 100  # commands that wait for its return
 
@@ -56,7 +55,7 @@ def tell(change: Change, catalogue: int | None = None) -> bool:
         commands.append(("EVAL", copies.TELL, 0, ends, change.version, change.learners))
     if catalogue is not None:
         commands.append(("EVAL", copies.KEEP, 1, copies.CATALOGUE, ends, catalogue))
-        commands.append(("PUBLISH", _EVERYONE, catalogue))
+        commands.append(("PUBLISH", channels.EVERYONE, catalogue))
     return _send(commands)
 
 
@@ -69,12 +68,12 @@ def tell_swap(version: int, *, known_at: float) -> bool:
     """That the read models are others now, by that version; False if that was lost."""
     keeping = ("EVAL", copies.KEEP, 1, copies.of_schema(models.schema_name()))
     ends = copies.end(known_at)
-    return _send([(*keeping, ends, version), ("PUBLISH", _EVERYONE, version)])
+    return _send([(*keeping, ends, version), ("PUBLISH", channels.EVERYONE, version)])
 
 
 def tell_operation(operation_id: str, version: int) -> bool:
     """That an operation has come further; False if that was lost."""
-    return _send([("PUBLISH", f"changed:operation:{operation_id}", version)])
+    return _send([("PUBLISH", channels.OPERATION + operation_id, version)])
 
 
 def _url() -> str | None:

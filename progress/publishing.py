@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from progress import wakeups
 from progress.errors import SerializationError, Unavailable
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from google.cloud.pubsub_v1.publisher.futures import Future
 
 LEARNING = "learning-events"
-COMMANDS = "progress-commands"
 
 TOPICS = {
     "SessionStarted": LEARNING,
@@ -64,7 +64,7 @@ class Command(msgspec.Struct, frozen=True):
     @property
     def topic(self) -> str:
         """That of all commands."""
-        return COMMANDS
+        return wakeups.TOPIC
 
 
 class _Typed(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from progress.errors import Unavailable
 if TYPE_CHECKING:
     import grpc
 
-_TOPIC = "progress-commands"
+TOPIC = "progress-commands"
 _METHOD = "/google.pubsub.v1.Publisher/Publish"
 _SECONDS = 2.0
 
@@ -42,7 +42,7 @@ def _send(commands: list[bytes], trace_parent: str | None = None) -> bool:
         return True
     import grpc  # 40 ms: with the first wake-up, not with the start
 
-    topic = f"projects/{settings.current().pubsub_project_id}/topics/{_TOPIC}"
+    topic = f"projects/{settings.current().pubsub_project_id}/topics/{TOPIC}"
     request = _field(1, topic.encode()) + b"".join(messages)
     try:
         publisher()(request, timeout=_SECONDS)

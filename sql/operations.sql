@@ -38,7 +38,7 @@ END $$;
 -- within --
 SELECT set_config('statement_timeout', :milliseconds, false);
 
--- one --
+-- some --
 SELECT
     CAST(o.operation_id AS text) AS id,
     o.number,
@@ -55,7 +55,7 @@ SELECT
             'error', s.error) ORDER BY s.place), '[]') AS text)
      FROM operations.steps s WHERE s.operation_id = o.operation_id) AS steps
 FROM operations.operations o
-WHERE o.operation_id = CAST(:operation_id AS uuid);
+WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));
 
 -- page --
 -- The newest of those accepted before a number.

@@ -6,7 +6,6 @@ those of GraphQL's type in snake case: no name of the request is ever part of a 
 
 import functools
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -31,7 +30,6 @@ from progress.caching.cache import Computed
 # GraphQL's Int ends there. Not least(): it passes nulls over.
 _CLAMPED = 'CASE WHEN "{0}" > 2147483647 THEN 2147483647 ELSE "{0}" END'
 _FORMAT = orjson.OPT_UTC_Z
-_SNAKE = re.compile(r"(?=[A-Z])")
 
 Values = Mapping[str, Any]
 Rows = Sequence[asyncpg.Record]
@@ -207,7 +205,7 @@ def _columns(field: Field) -> Iterator[Column]:
         elif isinstance(GRAPHQL.type_map[each.shape], GraphQLObjectType):
             yield from _columns(each)
         else:
-            yield _column(shape.fields[each.name].type, _SNAKE.sub("_", each.name).lower())
+            yield _column(shape.fields[each.name].type, each.column)
 
 
 def _column(shape: GraphQLOutputType, name: str) -> Column:

@@ -1,6 +1,5 @@
 """What a subscription tells of a state: the executor's very result, at a fraction of its cost."""
 
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -12,7 +11,6 @@ from progress.api import execution, plans, responses, selections, types
 from progress.api.selections import GRAPHQL, Field
 
 _FORMAT = orjson.OPT_UTC_Z
-_SNAKE = re.compile(r"(?=[A-Z])")
 _SUBSCRIPTION = cast("GraphQLObjectType", GRAPHQL.subscription_type)
 
 Rendering = Callable[[object], Coroutine[Any, Any, bytes]]
@@ -55,7 +53,7 @@ def _object(field: Field) -> _Reading:
 def _member(field: Field, parent: str) -> _Reading:
     if field.name == "__typename":
         return lambda _: parent
-    name = _SNAKE.sub("_", field.name).lower()
+    name = field.column
     if field.nodes[0].selection_set is None:
         return lambda row: types.read(row, name)
     inside = _object(field)

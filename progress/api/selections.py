@@ -3,6 +3,7 @@
 The schema has object types only, so that a fragment of a valid document always applies.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
@@ -29,6 +30,8 @@ from progress.api.schema import SCHEMA
 GRAPHQL = SCHEMA._schema  # noqa: SLF001 - Strawberry's own execute() reads a document each time
 QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
 
+_SNAKE = re.compile(r"(?=[A-Z])")
+
 Fragments = Mapping[str, FragmentDefinitionNode]
 Switches = Mapping[str, bool]  # what the variables of @skip and @include are
 
@@ -46,6 +49,11 @@ class Field(msgspec.Struct, frozen=True):
     is_many: bool
     inside: tuple["Field", ...]
     nodes: tuple[FieldNode, ...]
+
+    @property
+    def column(self) -> str:
+        """Its name in the read models: GraphQL's in snake case."""
+        return _SNAKE.sub("_", self.name).lower()
 
     def told(self) -> str:
         """It and what is inside as text, the same for the same answer."""

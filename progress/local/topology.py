@@ -19,10 +19,9 @@ from google.pubsub_v1.types import (
     Subscription,
 )
 
-from progress import settings
+from progress import settings, wakeups
 
 SOURCES = ("learning-events", "algorithm-events", "vocabulary-events", "user-events")
-COMMANDS = "progress-commands"
 PROJECTION = "progress-projection-sub"
 
 _ATTEMPTS = 100
@@ -35,7 +34,7 @@ def lay(project: str, ingest_url: str, project_url: str) -> None:
     with subscriber:
         there = _subscriptions(subscriber, project)
         wanted = [(topic, _ingest(topic, there), ingest_url) for topic in SOURCES]
-        for topic, name, url in [*wanted, (COMMANDS, PROJECTION, project_url)]:
+        for topic, name, url in [*wanted, (wakeups.TOPIC, PROJECTION, project_url)]:
             _make_topic(publisher, project, topic)
             _make_topic(publisher, project, f"{name}-dead-letter")
             _push(subscriber, project, topic, name, url)

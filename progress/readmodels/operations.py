@@ -61,9 +61,14 @@ class Operation(msgspec.Struct, frozen=True):
 
 async def get_operation(operation_id: UUID) -> Operation | None:
     """One operation; None if there is none of that id."""
-    for row in await reading.rows("operations", "one", operation_id=operation_id):
-        return _read(row)
-    return None
+    found = await get_some_operations([operation_id])
+    return found[0] if found else None
+
+
+async def get_some_operations(operation_ids: Sequence[UUID]) -> list[Operation]:
+    """Those of these that there are."""
+    found = await reading.rows("operations", "some", operation_ids=list(operation_ids))
+    return [_read(row) for row in found]
 
 
 async def get_operations(*, first: int, before: int | None = None) -> list[Operation]:

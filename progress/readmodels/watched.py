@@ -8,8 +8,9 @@ from uuid import UUID
 import msgspec
 
 from progress import reading
-from progress.readmodels.operations import Operation, get_operation, get_operation_versions
+from progress.readmodels.operations import Operation, get_operation_versions, get_some_operations
 from progress.readmodels.rows import MasteryStats, Streak, UserProgress
+from progress.redis import channels
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ class OperationStanding(msgspec.Struct, frozen=True):
 class Standings:
     """Where standings are read; both raise Unavailable if the database does not answer."""
 
-    channel = "changed:learner:"
+    channel = channels.LEARNER
 
     async def versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         """The version of each learner."""
@@ -63,7 +64,7 @@ class Standings:
 class Operations:
     """Where operations are read; both raise Unavailable if the database does not answer."""
 
-    channel = "changed:operation:"
+    channel = channels.OPERATION
 
     async def versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         """The version of each operation that there is."""
@@ -72,8 +73,8 @@ class Operations:
 
     async def states(self, ids: Sequence[str]) -> dict[str, OperationStanding]:
         """How far each operation is that there is."""
-        found = [await get_operation(UUID(each)) for each in ids]
-        return {each.id: OperationStanding(str(each.version), each) for each in found if each}
+        found = await get_some_operations([UUID(each) for each in ids])
+        return {each.id: OperationStanding(str(each.version), each) for each in found}
 
 
 def _standing(row: dict[str, Any]) -> Standing:

@@ -7,6 +7,8 @@ the database in hand, hides no change; and a change that nobody told of is seen 
 
 import time
 
+from progress.redis import channels
+
 LIFE = 5.0  # seconds: how far behind an answer may be where a change was not told
 
 CATALOGUE = "version:catalogue"
@@ -35,7 +37,7 @@ return left
 TELL = f"""{_KEEPING}
 for _, learner in ipairs(cjson.decode(ARGV[3])) do
     keep('version:learner:' .. learner, ARGV[2])
-    redis.call('PUBLISH', 'changed:learner:' .. learner, ARGV[2])
+    redis.call('PUBLISH', '{channels.LEARNER}' .. learner, ARGV[2])
 end
 return left
 """
