@@ -288,6 +288,23 @@ def test_what_is_not_kept(name: str, arguments: dict[str, object]) -> None:
     assert question(name, "ann", arguments, "") is None
 
 
+def test_an_answer_under_the_key_of_another_learner_does_not_count(
+    both: list[Instance], connection: Connection, hot: str
+) -> None:
+    """Whatever brings it there: a proxy that mixes replies up, a hand that copies."""
+    append(connection, lessons.lesson("ben", 4))
+    Projector(connection).catch_up_all()
+    asked = caching.questions("ann")
+    both[0].ask(*caching.questions("ben"))
+    wanted = both[0].uncached(*asked)
+    server = redis.Redis.from_url(hot, decode_responses=True)
+    server.set("version:learner:ann", rows.ask(connection, "version", user="ben"), ex=60)
+    for one in asked:
+        for key in map(str, server.scan_iter(f"query:{one.name}:ben:*")):
+            server.copy(key, f"query:{one.name}:ann:{one.params}", replace=True)
+    assert both[0].ask(*asked) == wanted
+
+
 def test_other_arguments_learners_and_selections_are_other_questions() -> None:
     different = {
         question("dueForecast", user, {"days": days}, selection)

@@ -59,7 +59,7 @@ class Question(msgspec.Struct, frozen=True):
 
     name: str
     user_id: str
-    params: str  # a hash of the arguments and of the selection
+    params: str  # a hash of all that is asked, and of whom it is about
     last_day: date | None = None  # that rows of periods are about
 
     @property
@@ -80,7 +80,7 @@ def question(
         return None
     if arguments.get("filter") == "DUE":  # what is due changes by the moment
         return None
-    said = msgspec.json.encode((_revision(), sorted(arguments.items()), selection))
+    said = msgspec.json.encode((_revision(), name, user_id, sorted(arguments.items()), selection))
     params = hashlib.blake2b(said, digest_size=16).hexdigest()
     return Question(
         name, user_id, params, _last_day(rule, arguments["to"]) if rule.period else None

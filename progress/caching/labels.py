@@ -11,8 +11,9 @@ from progress.redis.resp import Reply
 
 
 class Label(NamedTuple):
-    """The versions that an answer was made from; None where it does not depend on one."""
+    """What is answered, and from which versions; None where it does not depend on one."""
 
+    params: str  # the question's, so that no answer is ever another learner's
     learner: int
     schema: int
     batch: int | None
@@ -59,6 +60,7 @@ class Seen(msgspec.Struct):
         if self.schema is None or self.lacks(rule):
             raise ValueError("the versions that all learners share were not seen yet")
         return Label(
+            question.params,
             learner,
             self.schema,
             self.batch if rule.batch else None,
@@ -70,7 +72,8 @@ class Seen(msgspec.Struct):
         """Whether an answer with that label is the present one: all of it must have been seen."""
         rule = question.rule
         return (
-            label.learner == self.learners.get(question.user_id)
+            label.params == question.params
+            and label.learner == self.learners.get(question.user_id)
             and label.schema == self.schema
             and label.batch == (self.batch if rule.batch else None)
             and label.catalogue == (self.catalogue if rule.catalogue else None)
