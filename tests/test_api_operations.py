@@ -10,14 +10,14 @@ import pytest
 from api import Api
 from conftest import Store
 from delivering import pushed
-from operating import FIELDS, Operator, connection, operator, wakings
+from operating import FIELDS, Operator, operator, wakings
 
 from progress import deadletters, eventlog, push, wakeups
 from progress.database import Connection
 from progress.errors import Unavailable
 from progress.statements import blocks
 
-__all__ = ["connection", "operator", "wakings"]
+__all__ = ["operator", "wakings"]
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 ADMINISTRATORS_ONLY = {

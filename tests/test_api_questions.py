@@ -47,13 +47,6 @@ def aloof() -> Iterator[Api]:
         yield made
 
 
-@pytest.fixture
-def connection(store: Store) -> Iterator[database.Connection]:
-    made = filling.connect(store.url)
-    yield made
-    made.close()
-
-
 def test_the_printed_schema_is_the_contract() -> None:
     contract = build_schema(Path(__file__).with_name("api.graphql").read_text(encoding="utf-8"))
     assert types_of(SCHEMA._schema) == types_of(contract)

@@ -8,8 +8,7 @@ from typing import Any
 import oracle
 import pytest
 import rows
-from asking import Asking, asking, plain
-from conftest import Store
+from asking import Asking, plain
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from logs import LEARNERS, Disturbance, Log, disturbances, logs
@@ -27,20 +26,6 @@ FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 Moments = dict[str, datetime | None]
-
-
-@pytest.fixture
-def stage(store: Store) -> Iterator[Stage]:
-    """One database for all the examples of a test."""
-    made = Stage(store.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def ask(store: Store) -> Iterator[Asking]:
-    with asking(store.url) as made:
-        yield made
 
 
 def moments(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:

@@ -1,7 +1,6 @@
 """As-of answers where something else happens to the learner, the tables or the server meanwhile."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -27,19 +26,6 @@ from progress.projections import Projector
 pytestmark = pytest.mark.every_postgres
 
 NEVER, FOREVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def ask(store: Store) -> Iterator[Asking]:
-    with asking(store.url) as made:
-        yield made
 
 
 def test_before_the_first_event_there_is_nothing(connection: Connection, ask: Asking) -> None:

@@ -1,7 +1,6 @@
 """The sessions that answer about the past: few, bounded, with tables and rights of their own."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import lessons
@@ -33,19 +32,6 @@ SHARED = {
     "snapshot_learners",
     *models.BATCH,
 }
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def ask(store: Store) -> Iterator[Asking]:
-    with asking(store.url) as made:
-        yield made
 
 
 def test_a_few_are_answered_at_once_and_hold_nobody_else_up(

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,13 +20,6 @@ from progress.projections import SHARDS, Projector
 pytestmark = pytest.mark.every_postgres
 
 JOB = Path(__file__).parent.parent / "jobs/batch_aggregates/main.py"
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    yield made
-    made.close()
 
 
 def test_a_run_folds_the_shards_whose_wake_up_was_lost(connection: Connection) -> None:

@@ -1,18 +1,16 @@
 """Whatever happens, and whenever: each answer is the one that there would be without a cache."""
 
 import itertools
-from collections.abc import Iterator
 from datetime import timedelta
 
 import caching
 import lessons
-import pytest
 import redis
 from caching import NOW
 from conftest import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stage import append, connect
+from stage import append
 
 from progress import batch
 from progress.database import Connection
@@ -21,13 +19,6 @@ from progress.projections import Projector
 _numbers = itertools.count()
 
 HAPPENINGS = ("study", "study", "describe", "move", "run", "run", "evict", "nothing")
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    yield made
-    made.close()
 
 
 class Learner:

@@ -9,18 +9,10 @@ import pytest
 import rows
 from caching import Instance
 from conftest import Store
-from stage import connect
 
 from progress.caching import cache, versions
 from progress.database import Connection
 from progress.projections import Projector
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    yield made
-    made.close()
 
 
 @pytest.fixture

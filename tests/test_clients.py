@@ -22,13 +22,6 @@ SENT_BY = {"urql": "GET", "apollo": "POST"}
 
 
 @pytest.fixture
-def connection(store: Store) -> Iterator[database.Connection]:
-    made = filling.connect(store.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def url(store: Store, tmp_path: Path) -> Iterator[str]:
     """The address of a running query function."""
     port = ports.free()

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
 
 import oracle
 import pytest
@@ -17,14 +16,6 @@ from progress import rebuild
 
 # A failing example is made small before it is shown, and that takes its time.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
-
-
-@pytest.fixture
-def stage(store: Store) -> Iterator[Stage]:
-    """One database for all the examples of a test."""
-    made = Stage(store.url)
-    yield made
-    made.close()
 
 
 def examples(times: int) -> settings:

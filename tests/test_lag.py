@@ -1,14 +1,11 @@
 """How far the projections are behind the log, and from when on that is critical."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import lessons
 import pytest
 import rows
-from asking import Asking, asking
-from conftest import Store
-from stage import connect
+from asking import Asking
 
 from progress import batch, readmodels
 from progress.database import Connection
@@ -23,19 +20,6 @@ ALL = (
     "domain_stats",
     "level_stats",
 )
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def ask(store: Store) -> Iterator[Asking]:
-    with asking(store.url) as made:
-        yield made
 
 
 def test_lag_counts_the_events_that_are_not_folded(connection: Connection, ask: Asking) -> None:

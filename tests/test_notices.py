@@ -18,13 +18,6 @@ from progress.database import Connection
 from progress.projections import Projector
 
 
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    yield made
-    made.close()
-
-
 def heard(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]]:
     """So many messages: their channels and what they say."""
     found: list[tuple[str, str]] = []

@@ -17,7 +17,7 @@ import redis
 import rows
 from conftest import Store
 from delivering import pushed
-from operating import Operator, blocks, connection, operator, url_of, wakings
+from operating import Operator, blocks, operator, url_of, wakings
 from stage import append, connect
 from wakings import Wakings
 
@@ -38,7 +38,7 @@ from progress.database import Connection
 from progress.errors import Unavailable
 from progress.local import readiness
 
-__all__ = ["connection", "operator", "wakings"]
+__all__ = ["operator", "wakings"]
 
 USERS = ("ann", "ben", "cyd")
 

@@ -1,30 +1,14 @@
 """Answers at the edges that few logs come to."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import filling
-import pytest
-from asking import Asking, asking
-from conftest import Store
+from asking import Asking
 
 from progress import database, readmodels
 
 NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[database.Connection]:
-    made = filling.connect(store.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def ask(store: Store) -> Iterator[Asking]:
-    with asking(store.url) as made:
-        yield made
 
 
 def test_a_month_has_all_its_days(connection: database.Connection, ask: Asking) -> None:

@@ -1,15 +1,12 @@
 """Every number that can be asked for is the oracle's."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import oracle
-import pytest
 import rows
-from asking import Asking, asking, plain
-from conftest import Store
+from asking import Asking, plain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logs import ITEMS, LEARNERS, Disturbance, Log, logs
@@ -21,20 +18,6 @@ from progress.readmodels.watched import Standings
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 EVERYONE = (*LEARNERS, "nobody")
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def stage(store: Store) -> Iterator[Stage]:
-    """One database for all the examples of a test."""
-    made = Stage(store.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def ask(store: Store) -> Iterator[Asking]:
-    with asking(store.url) as made:
-        yield made
 
 
 def delivered(stage: Stage, log: Log) -> oracle.World:

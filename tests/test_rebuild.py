@@ -1,7 +1,6 @@
 """A rebuild: beside the live rows, swapped at once, without a trace when it is interrupted."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import lessons
@@ -18,13 +17,6 @@ from progress.projections import SHARDS, Projector
 pytestmark = pytest.mark.every_postgres
 
 USERS = [f"u{n}" for n in range(8)]
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    yield made
-    made.close()
 
 
 @pytest.fixture
