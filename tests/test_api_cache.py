@@ -82,6 +82,19 @@ def test_the_second_is_a_hit_of_any_instance_and_says_the_same(both: list[Api]) 
     assert (told(passing_by), passing_by["data"]) == ("MISS", first["data"])
 
 
+def test_what_is_of_the_moment_is_asked_beside_what_is_kept(
+    both: list[Api], connection: Connection
+) -> None:
+    query = "{ streak { longest } projectionStatus { name eventsBehind } }"
+    first, again = both[0].post(query), both[0].post(query)
+    assert (told(first), told(again)) == ("MISS", "HIT")
+    append(connection, lessons.lesson("ben", 4))
+    later = both[0].post(query)
+    assert (told(later), later["data"]["streak"]) == ("HIT", first["data"]["streak"])
+    assert later["data"]["projectionStatus"] != again["data"]["projectionStatus"]
+    assert told(both[0].post("{ projectionStatus { name } }")) == "MISS"
+
+
 def study(connection: Connection) -> None:
     append(connection, lessons.lesson("ann", 4))
     Projector(connection).catch_up_all()

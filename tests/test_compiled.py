@@ -129,7 +129,7 @@ class Both:
         operation = document.operation(asked.operation_name)
         pieces = parts.split(operation, asked.variables, context) if operation else []
         looked = await self._cache.ask("ann", [p.question for p in pieces if p.question], at=NOW)
-        data, _ = await Joint(asked, context, self._cache, looked).answered(pieces)
+        data = await Joint(asked, context, self._cache, looked).answered(pieces)
         self.ways["in parts" if data else "whole"] += 1
         if data:
             self.ways.update(part.root.field.name for part in pieces if part.root.compiled)

@@ -65,12 +65,15 @@ async def answered(
         return asks
     is_constant = bool(pieces) and all(part.root.constant for part in pieces)
     projected_to = None if is_constant else await cache.projected_to()
-    data, is_hit = await Joint(asked, context, cache, looked).answered(pieces)
+    data = await Joint(asked, context, cache, looked).answered(pieces)
     if data is None:
         answer = told(await executor.executed(document.whole, asked, context), trace)
     else:
         answer = Answer(data)
-    return answer if is_constant else _extended(answer, projected_to, is_hit=is_hit)
+    if is_constant:
+        return answer
+    # A hit where all that can be kept was: some questions are about the very moment.
+    return _extended(answer, projected_to, is_hit=looked.result == "hit" and data is not None)
 
 
 def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:

@@ -67,20 +67,19 @@ class Joint(msgspec.Struct, frozen=True):
     cache: Cache
     looked: Looked
 
-    async def answered(self, parts: Sequence[Part]) -> tuple[bytes | None, bool]:
-        """The data of all the parts, None where one has none; and whether all of it was kept."""
+    async def answered(self, parts: Sequence[Part]) -> bytes | None:
+        """The data of all the parts, None where one has none."""
         kept = iter(self.looked.found)
         found = [next(kept) if part.question else part.root.constant for part in parts]
-        is_hit = None not in found
-        if not is_hit:
+        if None in found:
             waiting = [self._tried(*each) for each in zip(parts, found, strict=True)]
             found = await asyncio.gather(*waiting) if len(parts) > 1 else [await waiting[0]]
         if not parts or None in found:
-            return None, False
+            return None
         entries = [
             part.root.opening + (data or b"") for part, data in zip(parts, found, strict=True)
         ]
-        return b"{" + b",".join(entries) + b"}", is_hit
+        return b"{" + b",".join(entries) + b"}"
 
     async def _tried(self, part: Part, found: bytes | None) -> bytes | None:
         """Its answer; None where the executor has to find what is wrong, and to tell it."""
