@@ -128,6 +128,28 @@ def test_a_fault_says_what_to_do(visit: Visits, status: int, code: str, title: s
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    "body", ["{}", "[]", '"x"', "", '{"data": null}', '{"data": {"due": []}}', '{"errors": [null]}']
+)
+def test_an_answer_that_is_none_is_said_to_be(visit: Visits, body: str) -> None:
+    looking = visit()
+    page = looking.page
+    page.route(re.compile("/graphql$"), lambda route: route.fulfill(status=200, body=body))
+    page.goto(f"{looking.stack.page}#token={looking.stack.token(DEMO)}")
+    expect(page.get_by_role("alert")).to_contain_text("Something went wrong")
+    looking.faults.clear()  # what nobody foresaw is reported to the browser, too
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("region", name="Today")).to_be_visible()
+
+
+@pytest.mark.parametrize("year", [2016, 2045])
+def test_a_clock_that_is_years_off_hides_no_study_day(visit: Visits, year: int) -> None:
+    looking = visit()
+    looking.page.clock.set_fixed_time(f"{year}-06-01T12:00:00Z")
+    expect(looking.open().get_by_role("region", name="Study days")).to_contain_text("61 study days")
+
+
 def test_without_a_connection_it_waits_for_one(visit: Visits) -> None:
     looking = visit()
     page = looking.open()

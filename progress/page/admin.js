@@ -5,7 +5,7 @@ import { h, show } from './dom.js';
 import { chosen, confirmed, letters } from './letters.js';
 import { count, distance, number, seconds } from './format.js';
 import { OPERATION, isOver, kindOf, operations } from './operations.js';
-import { Retry, problemCard } from './problems.js';
+import { Retry, problemCard, told } from './problems.js';
 import { Subscription } from './stream.js';
 
 const QUESTION = `query Administration($kind: DeadLetterKind, $first: Int) {
@@ -79,8 +79,8 @@ export class Administration {
     this.follow();
   }
 
-  fail(problem) {
-    if (!problem.kind) throw problem;
+  fail(fault) {
+    const problem = told(fault);
     if (problem.kind === 'signed-out') return this.shell.signedOut();
     this.problem = problem;
     this.retry.failed(problem);

@@ -55,7 +55,7 @@ export async function post(path, accept, body, patience, signal) {
 /** What is the matter with a response; null if nothing is. */
 export function problemOf(response, answer) {
   const error = answer?.errors?.[0];
-  if (response.ok && answer && !error) return null;
+  if (response.ok && answer?.data && !error) return null;
   const { code, traceId } = error?.extensions ?? {};
   const details = { after: waiting(response.headers.get('Retry-After')), trace: traceId };
   return new Problem(kindOf(response, code), error?.message ?? `HTTP ${response.status}`, details);

@@ -6,7 +6,7 @@ import { due } from './due.js';
 import { count } from './format.js';
 import { behind, freshness } from './freshness.js';
 import { items } from './items.js';
-import { Retry, problemCard } from './problems.js';
+import { Retry, problemCard, told } from './problems.js';
 import { EARLIER, LIVE, QUESTION, joined, ranges } from './question.js';
 import { domains, levels } from './shares.js';
 import { Subscription } from './stream.js';
@@ -100,8 +100,8 @@ export class Learner {
     if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.refresh();
   }
 
-  fail(problem) {
-    if (!problem.kind) throw problem;
+  fail(fault) {
+    const problem = told(fault);
     if (problem.kind === 'signed-out') return this.shell.signedOut();
     this.problem = problem;
     this.retry.failed(problem);
@@ -121,11 +121,11 @@ export class Learner {
   }
 
   isElsewhere() {
-    const first = Number(ranges().from2.slice(0, 4));
-    return this.view.year < first;
+    const { from2, to } = ranges();
+    return this.view.year < Number(from2.slice(0, 4)) || this.view.year > Number(to.slice(0, 4));
   }
 
-  /** A year that is older than what the one question asks for. */
+  /** A year that the one question does not ask for: it is older, or this clock is years behind. */
   async loadYear() {
     const asked = this.view.year;
     this.view.loading = !this.years.has(asked);

@@ -1,5 +1,6 @@
 // What is the matter, said so that a reader knows what to do; and trying again.
 
+import { Problem } from './api.js';
 import { h } from './dom.js';
 import { count } from './format.js';
 
@@ -52,6 +53,13 @@ export class Retry {
   get seconds() {
     return this.at && Math.max(1, Math.ceil((this.at - Date.now()) / 1000));
   }
+}
+
+/** What went wrong as a Problem: what nobody foresaw is shown too, and reported besides. */
+export function told(fault) {
+  if (fault instanceof Problem) return fault;
+  reportError(fault);
+  return new Problem('fault', String(fault));
 }
 
 /** The card that stands in for the numbers, or the note beneath them if they are there. */
