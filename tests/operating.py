@@ -4,21 +4,28 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import api
+import lessons
+import msgspec
+import pg8000.exceptions
 import pytest
 from api import Api, Body
 from conftest import Store
 from wakings import Wakings, wakings
 
-from progress import procedures, settings, statements, wakeups
+from progress import batch, database, procedures, settings, statements, wakeups
+from progress.database import Connection
 
-__all__ = ["operator", "wakings"]
+__all__ = ["operator", "taught", "wakings", "worker"]
 
 FIELDS = """{ id kind state progress error result startedAt finishedAt
   steps { name state attempts error } }"""
 ADMIN = "ada"
+
+USERS = ("ann", "ben", "cyd")
 
 _keys = itertools.count()
 
@@ -98,3 +105,34 @@ def url_of(store: Store, function: str) -> str:
         owner.run(statements.blocks("local")["users"])
         owner.run(blocks()["database rights"])
     return store.url.replace("//postgres@", f"//local_{function}@")
+
+
+@pytest.fixture
+def taught(connection: Connection) -> Connection:
+    """A store with learners, folded."""
+    lessons.teach(connection, *USERS)
+    batch.run(connection)
+    connection.run(blocks()["watch"])
+    return connection
+
+
+@pytest.fixture
+def worker(store: Store) -> Iterator[Connection]:
+    """Another worker's connection."""
+    made = database.connect(url_of(store, "project"), name="operation")
+    yield made
+    with contextlib.suppress(pg8000.exceptions.Error, OSError):  # a test may have broken it
+        made.close()
+
+
+def seen(connection: Connection) -> list[tuple[int, float, str]]:
+    """Every state that an operation was in: version, progress, state."""
+    return [tuple(row) for row in connection.run(blocks()["seen"])]
+
+
+def result(done: dict[str, Any]) -> Any:
+    """What came of an operation that succeeded."""
+    assert (done["state"], done["progress"], done["error"]) == ("SUCCEEDED", 1, None)
+    assert {step["state"] for step in done["steps"]} == {"SUCCEEDED"}
+    assert done["finishedAt"] > done["startedAt"]
+    return msgspec.json.decode(done["result"])

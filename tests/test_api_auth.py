@@ -16,7 +16,7 @@ import pytest
 from issuing import Issuer
 from jwt.algorithms import RSAAlgorithm
 
-from progress import auth, logs
+from progress import auth
 from progress.auth import Caller
 from progress.errors import Forbidden, SettingsError, Unauthenticated, Unavailable
 from progress.settings import Settings
@@ -164,11 +164,6 @@ def test_half_a_character_in_a_refusal_can_be_written() -> None:
     with api.served("postgresql://nobody@/nowhere?host=/nowhere") as served:
         given = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         assert served.request("POST", "/graphql", b"{}", given).status_code == 401
-
-
-def test_half_a_character_in_a_log_line_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.write("ERROR", "what is \ud800?")
-    assert json.loads(capsys.readouterr().out)["message"] == "what is \ud800?"
 
 
 def test_the_keys_are_asked_for_once(tokens: auth.Tokens, issuer: Issuer) -> None:

@@ -1,0 +1,64 @@
+"""The commands that call a worker to an operation."""
+
+import contextlib
+import uuid
+from uuid import UUID
+
+import pytest
+from conftest import Store
+from delivering import pushed
+from operating import Operator, operator, url_of, wakings, worker
+from wakings import Wakings
+
+from progress import (
+    batch,
+    database,
+    operations,
+    wakeups,
+    waking,
+)
+from progress.database import Connection
+from progress.errors import Unavailable
+
+__all__ = ["operator", "wakings", "worker"]
+
+
+@pytest.mark.every_postgres
+def test_a_command_that_was_lost_is_sent_again_by_the_batch_job(
+    operator: Operator, store: Store, worker: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as without:
+        without.setattr(wakeups, "publisher", lambda: refuse)
+        lost = operator.start("runBatch")["id"]
+        held = operator.start("rebuildProjections")["id"]
+    assert operations.take_up(worker, UUID(held))
+    assert operator.called() == []
+    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+        assert batch.call_workers(job) == 1
+        assert operator.called() == [lost]
+        assert operator.done(lost)["state"] == "SUCCEEDED"
+        assert batch.call_workers(job) == 0
+
+
+def refuse(*_: object, **__: object) -> bytes:
+    """A Pub/Sub that takes nothing."""
+    raise Unavailable("nobody is there")
+
+
+def test_a_pushed_command_is_an_operation_s_or_none() -> None:
+    operation = uuid.uuid4()
+    assert waking.open_push(pushed({"command": "operation", "id": str(operation)})) == operation
+    bad: object
+    for bad in ("x", "", None, 7, {}, [str(operation)]):
+        assert waking.open_push(pushed({"command": "operation", "id": bad})) is None
+    assert waking.open_push(pushed({"command": "operation"})) is None
+
+
+def test_an_operation_that_there_is_not_is_nobody_s_work(operator: Operator) -> None:
+    waking.obey(uuid.uuid4())
+
+
+def test_what_is_sent_is_what_is_understood(operator: Operator, wakings: Wakings) -> None:
+    started = operator.start("runBatch")
+    (command,) = wakings.commands()
+    assert waking.open_push(pushed(command)) == UUID(started["id"])
