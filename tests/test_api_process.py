@@ -3,7 +3,6 @@
 import http.client
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -124,17 +123,6 @@ def test_questions_at_once_each_get_their_own_answer(
             strict=True,
         ):
             assert (status, answer["data"]) == (200, {"userProgress": {"userId": user}})
-
-
-@pytest.mark.parametrize("kept", ["keep-alive", "close"])
-def test_an_answer_is_written_at_once(port: int, kept: str) -> None:
-    """Whoever waits would read two writes one by one."""
-    for _ in range(20):
-        with socket.create_connection((ports.HOST, port), timeout=20) as wire:
-            wire.sendall(f"GET /health HTTP/1.1\r\nHost: h\r\nConnection: {kept}\r\n\r\n".encode())
-            assert wire.recv(65_536).endswith(b'{"status":"ok"}')
-            if kept == "close":
-                assert wire.recv(1) == b""
 
 
 def test_a_connection_that_broke_in_the_pool_is_no_answers_fault(

@@ -8,10 +8,8 @@ from typing import Any
 
 import orjson
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from progress.api import requests
-from progress.api.corking import Corked
 from progress.api.execution import Answer
 from progress.api.requests import Headers
 from progress.errors import (
@@ -59,10 +57,6 @@ class Reply(Response):
         self.raw_headers = [*lines]
         if status not in (204, 304):
             self.raw_headers.append((b"content-length", b"%d" % len(body)))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with Corked(receive):
-            await super().__call__(scope, receive, send)
 
 
 def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
