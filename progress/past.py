@@ -1,19 +1,25 @@
 """Questions about the past: the learner's events folded anew, in tables of the session's own.
 
-They cost what the fold costs, so only a few are answered at once: the others wait.
+They cost what the fold costs, so only a few are answered at once: the others wait. Those about one
+learner never take all the places, so that nobody asks the others out.
 """
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 import asyncpg
 
 from progress import models, sessions, statements
+from progress.errors import Unavailable
 from progress.sessions import Sessions
 from progress.settings import Settings
 from progress.statements import Numbered
 
 _SESSIONS = 3
+_OF_A_LEARNER = 2
 
 _SETTINGS = {
     "search_path": f"pg_temp, {models.schema_name()}, event_store",
@@ -29,6 +35,7 @@ class Past:
     def __init__(self, where: Settings | str) -> None:
         said = models.as_of_tables()
         self._sessions = Sessions(where, name="past", size=_SESSIONS, said=said, **_SETTINGS)
+        self._places: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
 
     async def answered(
         self,
@@ -60,7 +67,22 @@ class Past:
             await (transaction.commit() if has_grown else transaction.rollback())
             return rows
 
-        return await self._sessions.ask(ask)
+        async with self._place(values["user_id"]):
+            return await self._sessions.ask(ask)
+
+    @contextlib.asynccontextmanager
+    async def _place(self, user_id: object) -> AsyncIterator[None]:
+        """One of the places for questions about a learner; Unavailable if none becomes free."""
+        places = self._places.setdefault(user_id, asyncio.Semaphore(_OF_A_LEARNER))
+        try:
+            async with asyncio.timeout(sessions.SECONDS):
+                await places.acquire()
+        except TimeoutError:
+            raise Unavailable("too much is asked about this learner's past at once") from None
+        try:
+            yield
+        finally:
+            places.release()
 
     def close(self) -> None:
         """End the sessions in which nothing is asked."""

@@ -42,8 +42,9 @@ def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
 
     async def crowd() -> list[Any]:
         asked = [
-            asyncio.ensure_future(readmodels.get_streak("ann", as_of=pasts.later(day % 2)))
-            for day in range(8)
+            asyncio.ensure_future(readmodels.get_streak(user, as_of=pasts.later(day)))
+            for user in ("ann", "nobody")
+            for day in range(4)
         ]
         while (await _waiting(store)) < past._SESSIONS:
             await asyncio.sleep(0)
@@ -54,7 +55,33 @@ def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
 
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
-    assert [streak.current for streak in ask(crowd())] == [1] * 8
+    assert [streak.current for streak in ask(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_who_asks_a_lot_leaves_a_place_to_the_others(
+    store: Store, connection: Connection, ask: Asking
+) -> None:
+    """Ann's questions wait for the lock; ben's would wait with them if all places were hers."""
+    waits, goes = (
+        statements.Numbered(f"SELECT {what}", ())
+        for what in ("pg_advisory_xact_lock_shared(17)", "1")
+    )
+
+    async def crowd() -> None:
+        of_the_past, moments = past.Past(store.url), {"as_of": pasts.later(0), "known_at": None}
+        asked = [
+            asyncio.ensure_future(of_the_past.answered(waits, {"user_id": "ann"}, **moments))
+            for _ in range(2 * past._SESSIONS)
+        ]
+        while not await _waiting(store):
+            await asyncio.sleep(0)
+        assert await of_the_past.answered(goes, {"user_id": "ben"}, **moments)
+        connection.run("SELECT pg_advisory_unlock(17)")
+        assert len(await asyncio.gather(*asked)) == 2 * past._SESSIONS
+        of_the_past.close()
+
+    connection.run("SELECT pg_advisory_lock(17)")
+    ask(crowd())
 
 
 async def _waiting(store: Store) -> int:
