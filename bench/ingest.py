@@ -24,19 +24,8 @@ _seeds = itertools.count(1)
 
 def under_load(server: Server) -> Iterator[Line]:
     """One event in a message, then 100; and what the function's memory came to."""
-    store, single, hundred = server.store(), Rounds(), Rounds()
-    with ExitStack() as stack:
-        commands = stack.enter_context(publisher.running())
-        ours = stack.enter_context(functions.running("ingest", **_told(store, commands)))
-        empty = stack.enter_context(functions.running("empty"))
-        for number in range(_ROUNDS + 1):
-            took = push(ours, _SINGLE), push(empty, _SINGLE), push(ours, _HUNDRED, events=100)
-            if number:  # the first warms up
-                single.add("ingest", _SINGLE / took[0])
-                single.add("empty", _SINGLE / took[1])
-                hundred.add("ingest", 100 * _HUNDRED / took[2])
-                hundred.add("append", _appended(store))
-        memory = ours.memory()
+    store = server.store()
+    single, hundred, memory = _loaded(store)
     server.drop(store)
     yield Line(
         "ingest, one event in a message, 80 at once",
@@ -55,6 +44,23 @@ def under_load(server: Server) -> Iterator[Line]:
     yield Line(
         "memory of ingest under load", f"{memory:.0f} MB", "", memory, 200, "MB", at_most=True
     )
+
+
+def _loaded(store: Store) -> tuple[Rounds, Rounds, float]:
+    """The rounds with one event in a message, those with 100, and megabytes in the end."""
+    single, hundred = Rounds(), Rounds()
+    with ExitStack() as stack:
+        commands = stack.enter_context(publisher.running())
+        ours = stack.enter_context(functions.running("ingest", **_told(store, commands)))
+        empty = stack.enter_context(functions.running("empty"))
+        for number in range(_ROUNDS + 1):
+            took = push(ours, _SINGLE), push(empty, _SINGLE), push(ours, _HUNDRED, events=100)
+            if number:  # the first warms up
+                single.add("ingest", _SINGLE / took[0])
+                single.add("empty", _SINGLE / took[1])
+                hundred.add("ingest", 100 * _HUNDRED / took[2])
+                hundred.add("append", _appended(store))
+        return single, hundred, ours.memory()
 
 
 def _told(store: Store, commands: str) -> dict[str, str]:

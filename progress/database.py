@@ -18,7 +18,7 @@ from progress.settings import Settings
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Address", "Connection", "Statement", "address", "connect", "is_passing", "sqlstate"]
+__all__ = ["Connection", "Statement", "connect", "is_passing", "sqlstate"]
 
 _SECONDS = 10.0  # until a server that does not greet counts as away
 

@@ -8,7 +8,7 @@ import pg8000.dbapi
 import pytest
 from google.cloud.sql import connector
 
-from progress import database
+from progress import database, databaseurl
 from progress.errors import Unavailable
 from progress.settings import Settings
 
@@ -20,7 +20,7 @@ CLOUD = Settings(
 @pytest.fixture
 def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The connector finds a server of our own behind the instance's name."""
-    at = database.address(postgres)
+    at = databaseurl.address(postgres)
 
     class Connector:
         def __init__(self, *, refresh_strategy: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from conftest import Store
 from delivering import pushed
 
-from progress import database, push
+from progress import database, databaseurl, push
 from progress.database import Connection
 from progress.envelope import Arrival, Message
 from progress.errors import EventStoreError, Unavailable
@@ -192,7 +192,7 @@ class Wire:
 
 @pytest.fixture
 def wire(store: Store) -> Iterator[tuple[Wire, Callable[[], Connection]]]:
-    at = database.address(store.url)
+    at = databaseurl.address(store.url)
     if not at.host.startswith("/"):
         pytest.skip("the server has no Unix socket")
     made = Wire(f"{at.host}/.s.PGSQL.{at.port}")

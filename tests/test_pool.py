@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from conftest import Store
 
-from progress import database
+from progress import databaseurl
 from progress.pool import Pool
 
 
@@ -14,7 +14,7 @@ class _Server:
     """The test's database, which may refuse for a while."""
 
     def __init__(self, url: str) -> None:
-        at = database.address(url)
+        at = databaseurl.address(url)
         self._to = {"host": at.host, "user": at.user, "database": at.database, "ssl": False}
         self.refuses = False
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from progress import database, settings
+from progress import database, databaseurl, settings
 from progress.errors import SettingsError
 
 
@@ -80,7 +80,7 @@ def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
     assert secret not in repr(
         settings.read({"DATABASE_URL": url, "REDIS_URL": f"redis://:{secret}@r"})
     )
-    assert secret not in repr(database.address(url))
+    assert secret not in repr(databaseurl.address(url))
     with pytest.raises(SettingsError) as fault:
         settings.read({"DATABASE_URL": url, "ENVIRONMENT": "x"})
     assert secret not in str(fault.value)
@@ -101,20 +101,20 @@ def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
     ],
 )
 def test_a_database_url_is_read(url: str, expected: tuple[object, ...]) -> None:
-    at = database.address(url)
+    at = databaseurl.address(url)
     assert (at.user, at.password, at.host, at.port, at.database, at.sslmode) == expected
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "h:5432", "postgresql://h:port/d", "/var/run"])
 def test_what_is_no_database_url_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
-        database.address(url)
+        databaseurl.address(url)
 
 
 def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        at = database.address("postgresql://u:secret@h/d?channel_binding=require")
-    assert at == database.address("postgresql://u:secret@h/d")
+        at = databaseurl.address("postgresql://u:secret@h/d?channel_binding=require")
+    assert at == databaseurl.address("postgresql://u:secret@h/d")
     assert "channel_binding" in caplog.text
     assert "secret" not in caplog.text
 

@@ -1,16 +1,12 @@
 """Answers kept in Redis: an instance's cache, with its rate limit and its persisted queries.
 
-Never an answer older than the projection. An entry's label names the versions that its data were
-made from, each seen before the data, so that the data may only be newer than their label says. It
-counts where those are the copies' in Redis (`progress.redis.copies`) or, where there is none, the
-database's, asked since the request came. A fold that has committed has changed the latter and then
-tells Redis, where a copy never goes back: so an entry that counts is as new as the last fold that
-was told of. One that was not (its process died, Redis was away) is hidden for as long as a copy
-lives: five seconds.
-What is remembered in the process labels new entries, where it may be old; it decides none.
-
-Who shares the computation of another has seen nothing newer than its label; one that began more
-than a second ago is shared no more.
+Never an answer older than the projection. An entry's label names versions that were each seen
+before its data, so that the data may only be newer. It counts where those are the copies' in Redis
+(`progress.redis.copies`) or, where there is none, the database's, asked since the request came. A
+fold changes the database's as it commits, then tells Redis, where a copy never goes back; one that
+could not tell is hidden while a copy lives: five seconds. What is remembered in the process labels
+new entries, where it may be old; it decides none. Who shares the computation of another has seen
+nothing newer than its label; one that began more than a second ago is shared no more.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
-from progress import database
+from progress import databaseurl
 from progress.errors import Unavailable
 from progress.local.pubsub.background import Background
 from progress.statements import numbered
@@ -157,12 +157,12 @@ async def _connected(url: str) -> Any:
     async with asyncio.timeout(_START):
         while True:
             try:
-                return await _connect(database.address(url))
+                return await _connect(databaseurl.address(url))
             except (OSError, asyncpg.CannotConnectNowError):
                 await asyncio.sleep(0.05)
 
 
-async def _connect(at: database.Address) -> Any:
+async def _connect(at: databaseurl.Address) -> Any:
     return await asyncpg.connect(
         host=at.host,
         port=at.port,
