@@ -143,6 +143,7 @@ class Keys:
                 found = await asyncio.to_thread(_fetched, self._url)
         except (OSError, ValueError, RecursionError, msgspec.DecodeError) as fault:
             log.warning("the keys at %s cannot be had: %s", self._url, fault)
+            self._tried_at = self._clock()  # who waited meanwhile does not wait as long again
             return
         if found:
             self._keys, self._fetched_at = found, self._clock()
