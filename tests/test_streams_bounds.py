@@ -1,8 +1,11 @@
 """How much streams may hold: places, memory, time at the end; and that nothing is left of them."""
 
+import asyncio
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -11,9 +14,11 @@ import psutil
 import pytest
 import streaming
 from conftest import Store
+from starlette.types import Message
 from streaming import STANDING, Learning, Running, Stream, Subscribe, subscribe
 from test_streams_hearing import heard
 
+from progress.api.eventstream import EventStream
 from progress.local import readiness
 
 __all__ = ["subscribe"]
@@ -149,3 +154,29 @@ def held(running: Running) -> tuple[int, int]:
     """The open files and the bytes of the process that answers."""
     (worker,) = psutil.Process(running.process.pid).children()
     return worker.num_fds(), worker.memory_info().rss
+
+
+def test_a_stream_that_ended_gives_its_place_back_though_it_is_still_known() -> None:
+    left: list[str] = []
+
+    async def following() -> bytes:
+        raise StopAsyncIteration
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(_: Message) -> None:
+        pass
+
+    async def sent() -> None:
+        held = ExitStack()
+        held.callback(left.append, "place")
+        stream = EventStream(
+            b"{}", following, lambda: None, held, until=time.time() + 60, heartbeat=1
+        )
+        del held
+        await stream({"type": "http", "method": "POST"}, receive, send)
+        assert left == ["place"]
+
+    asyncio.run(sent())

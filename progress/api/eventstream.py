@@ -76,6 +76,7 @@ class EventStream(Response):
         finally:
             leaving.cancel()
             self._close()
+            self._held.close()
 
     async def _left(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
