@@ -36,6 +36,7 @@ export class Learner {
     this.retry.stop();
     this.line?.close();
     clearTimeout(this.later);
+    clearTimeout(this.saying);
     clearInterval(this.clock);
   }
 
@@ -160,9 +161,15 @@ export class Learner {
     return this.place.querySelector(`[data-day="${this.view.day}"]`);
   }
 
+  /** Now, or when what was said last has been heard: of several updates, the newest. */
   say() {
+    clearTimeout(this.saying);
+    const wait = this.said + SAY_AGAIN - performance.now();
+    if (wait > 0) {
+      this.saying = setTimeout(() => this.say(), wait);
+      return;
+    }
     const now = this.data.days.get(this.data.day);
-    if (performance.now() < this.said + SAY_AGAIN) return;
     const answers = count(now?.answers ?? 0, 'answer', 'answers');
     const streak = count(this.data.streak.current, 'day', 'days');
     const heard = this.shell.say(`Updated: ${answers} today, a streak of ${streak}.`);
