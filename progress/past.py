@@ -56,9 +56,8 @@ class Past:
             transaction = session.transaction()
             await transaction.start()
             try:
-                folded = (moments[each] for each in fold.names)
-                has_grown = await session.fetchval(fold.text, *folded)
-                given = (values[each] for each in question.names)
+                has_grown = await session.fetchval(fold.text, *fold.given(moments))
+                given = question.given(values)
                 rows: list[asyncpg.Record] = await session.fetch(question.text, *given)
             except asyncpg.PostgresError:
                 await transaction.rollback()

@@ -29,7 +29,7 @@ class Reader:
 
     async def answered(self, statement: Numbered, values: Values) -> list[asyncpg.Record]:
         """The rows of a statement; Unavailable if the database does not answer."""
-        given = [values[each] for each in statement.names]
+        given = statement.given(values)
 
         async def ask(connection: asyncpg.Connection) -> list[asyncpg.Record]:
             rows: list[asyncpg.Record] = await connection.fetch(statement.text, *given)

@@ -6,6 +6,7 @@ as it is; asyncpg takes it with `$1` for each name.
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,10 @@ class Numbered:
 
     text: str
     names: tuple[str, ...]
+
+    def given(self, values: Mapping[str, object]) -> list[object]:
+        """Its values in their order, out of those by name."""
+        return [values[each] for each in self.names]
 
 
 @functools.cache

@@ -14,7 +14,6 @@ from conftest import Store
 from stage import append, connect
 
 from progress import batch, deadletters, notices, rebuild, replays
-from progress.caching.cache import question
 from progress.database import Connection
 from progress.projections import SHARDS, Projector
 from progress.redis import copies
@@ -273,21 +272,6 @@ def test_what_has_ended_is_kept_for_a_day(store: Store, connection: Connection, 
         assert server.ttl(f"stats:{kind}:{day}:ann") > 24 * 3600 - 60
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("itemStats", {"filter": "DUE"}),
-        ("streak", {"asOf": NOW}),
-        ("userProgress", {"knownAt": NOW}),
-        ("events", {}),
-        ("projectionStatus", {}),
-        ("operations", {}),
-    ],
-)
-def test_what_is_not_kept(name: str, arguments: dict[str, object]) -> None:
-    assert question(name, "ann", arguments, "") is None
-
-
 def test_an_answer_under_the_key_of_another_learner_does_not_count(
     both: list[Instance], connection: Connection, hot: str
 ) -> None:
@@ -303,13 +287,3 @@ def test_an_answer_under_the_key_of_another_learner_does_not_count(
         for key in map(str, server.scan_iter(f"query:{one.name}:ben:*")):
             server.copy(key, f"query:{one.name}:ann:{one.params}", replace=True)
     assert both[0].ask(*asked) == wanted
-
-
-def test_other_arguments_learners_and_selections_are_other_questions() -> None:
-    different = {
-        question("dueForecast", user, {"days": days}, selection)
-        for user in ("ann", "ben")
-        for days in (1, 2)
-        for selection in ("{ date }", "{ day: date }")
-    }
-    assert len(different) == 8
