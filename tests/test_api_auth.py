@@ -5,12 +5,10 @@ import base64
 import hashlib
 import hmac
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import api
 import issuing
 import jwt
 import pytest
@@ -157,32 +155,6 @@ def test_a_request_without_a_bearer_token_is_refused(
     with pytest.raises(Unauthenticated):
         asyncio.run(tokens.caller(header))
     assert issuer.asked == 0
-
-
-def test_who_waits_for_keys_that_do_not_come_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "_PATIENCE", 0.2)
-    monkeypatch.setattr(auth, "_TRY_AGAIN", 0.2)
-
-    async def all_at_once(port: int) -> None:
-        keys = auth.Keys(f"http://127.0.0.1:{port}")
-        waiting = (keys.get("first") for _ in range(20))
-        found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert all(isinstance(each, Unavailable) for each in found)
-
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        asyncio.run(all_at_once(silent.getsockname()[1]))
-        silent.setblocking(False)
-        silent.accept()[0].close()
-        with pytest.raises(BlockingIOError):  # no second question
-            silent.accept()
-
-
-def test_half_a_character_in_a_refusal_can_be_written() -> None:
-    crit = {"alg": "RS256", "kid": "first", "crit": ["\ud800"]}
-    token = f"{part(crit)}.{part(issuing.claims())}.AAAA"
-    with api.served("postgresql://nobody@/nowhere?host=/nowhere") as served:
-        given = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        assert served.request("POST", "/graphql", b"{}", given).status_code == 401
 
 
 def test_the_keys_are_asked_for_once(tokens: auth.Tokens, issuer: Issuer) -> None:

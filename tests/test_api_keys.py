@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -262,3 +263,21 @@ def test_a_firebase_project_needs_no_more_than_its_name(issuer: Issuer) -> None:
         else:
             with pytest.raises(Unauthenticated):
                 caller(tokens, token)
+
+
+def test_who_waits_for_keys_that_do_not_come_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "_PATIENCE", 0.2)
+    monkeypatch.setattr(auth, "_TRY_AGAIN", 0.2)
+
+    async def all_at_once(port: int) -> None:
+        keys = auth.Keys(f"http://127.0.0.1:{port}")
+        waiting = (keys.get("first") for _ in range(20))
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(each, Unavailable) for each in found)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(all_at_once(silent.getsockname()[1]))
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # no second question
+            silent.accept()
