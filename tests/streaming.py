@@ -195,6 +195,7 @@ def function(
             "AUTH_JWKS_URL": issuer.url,
             "DATABASE_URL": url,
             "ENVIRONMENT": "development",
+            "RATE_LIMIT_PER_MINUTE": "1000000",  # a test asks fast
             **told,
         }
         with started(folder, port, door, **environment) as process:

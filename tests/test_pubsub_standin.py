@@ -179,7 +179,10 @@ def test_it_ends_when_its_database_goes_away_and_goes_on_with_it(standin: Standi
         inbox.answer = lambda _body: 204
         inbox.bodies.queue.clear()
         standin.start()
-        assert ids(inbox.take(50)) == set(sent)
+        # One that was on its way at the end may come twice.
+        waiting = set(sent)
+        while waiting:
+            waiting -= ids(inbox.take(1))
 
 
 def test_a_task_that_fails_unseen_is_a_fault() -> None:

@@ -68,12 +68,11 @@ async def answered(
     data = await Joint(asked, context, cache, looked).answered(pieces)
     if data is None:
         answer = told(await executor.executed(document.whole, asked, context), trace)
-    else:
-        answer = Answer(data)
+        return _extended(answer, projected_to, is_hit=False)
     if is_constant:
-        return answer
+        return Answer(data)
     # A hit where all that can be kept was: some questions are about the very moment.
-    return _extended(answer, projected_to, is_hit=looked.result == "hit" and data is not None)
+    return _extended(Answer(data), projected_to, is_hit=looked.result == "hit")
 
 
 def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:
