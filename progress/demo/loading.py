@@ -15,7 +15,8 @@ from progress.statements import blocks
 LEARNER = imports.Learner("demo-learner", "America/New_York", 4)
 
 _LOG = catalogue.DATA / "anki_reviews.csv"
-_PAUSE = 0.1  # seconds
+_PAUSE = 0.1  # seconds between two looks at the database
+_ASKING = 0.7  # seconds between two questions to the API: a caller may ask a hundred a minute
 _PATIENCE = 60.0  # seconds in which nothing moves
 
 
@@ -56,10 +57,12 @@ def _missing(connection: database.Connection, events: list[str]) -> list[str]:
 
 def await_projection(console: Console, total: int, asker: Asker) -> None:
     """Return once every recorded event is in the realtime read models."""
-    _follow(console, "projected", total, asker.events_behind)
+    _follow(console, "projected", total, asker.events_behind, pause=_ASKING)
 
 
-def _follow(console: Console, what: str, total: int, left: Callable[[], int]) -> None:
+def _follow(
+    console: Console, what: str, total: int, left: Callable[[], int], *, pause: float = _PAUSE
+) -> None:
     """A bar that is full when nothing is `left`; StackError where nothing moves any more."""
     with bars.counting(console, what, total) as reached:
         last, moved = None, time.monotonic()
@@ -72,5 +75,5 @@ def _follow(console: Console, what: str, total: int, left: Callable[[], int]) ->
                     "`progress status` and `progress dead-letters list` tell more"
                 )
             reached(max(total - behind, 0))
-            time.sleep(_PAUSE)
+            time.sleep(pause)
         reached(total)
