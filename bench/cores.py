@@ -14,9 +14,16 @@ MEASURED, REST = _ALL[:1], _ALL[-1:]
 
 @contextlib.contextmanager
 def on(cores: list[int]) -> Iterator[None]:
-    """Keep to these cores what the block starts, and the block itself."""
-    with kept(os.getpid(), cores):
+    """Keep to these cores what the block starts, to its end; what was started before stays."""
+    if not _CAN_PIN:
         yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextlib.contextmanager
