@@ -24,7 +24,7 @@ SELECT (SELECT count(*) FROM (
 SELECT count(*) FROM pg_stat_activity WHERE application_name = :name;
 
 -- swaps held --
-SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND wait_event_type = 'Lock';
+SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND wait_event = 'advisory';
 
 -- building --
 SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%building';
