@@ -63,16 +63,21 @@ async def answered(
     looked = await cache.ask(caller, questions, at=context.at, fresh=fresh)
     if isinstance(asks, Answer):
         return asks
+    return await _joined(document, pieces, Joint(asked, context, cache, looked), trace)
+
+
+async def _joined(document: Document, pieces: Sequence[Part], joint: Joint, trace: str) -> Answer:
+    """The answer of all the parts; the executor's where one of them has none."""
     is_constant = bool(pieces) and all(part.root.constant for part in pieces)
-    projected_to = None if is_constant else await cache.projected_to()
-    data = await Joint(asked, context, cache, looked).answered(pieces)
+    projected_to = None if is_constant else await joint.cache.projected_to()
+    data = await joint.answered(pieces)
     if data is None:
-        answer = told(await executor.executed(document.whole, asked, context), trace)
+        answer = told(await executor.executed(document.whole, joint.asked, joint.context), trace)
         return _extended(answer, projected_to, is_hit=False)
     if is_constant:
         return Answer(data)
     # A hit where all that can be kept was: some questions are about the very moment.
-    return _extended(Answer(data), projected_to, is_hit=looked.result == "hit")
+    return _extended(Answer(data), projected_to, is_hit=joint.looked.result == "hit")
 
 
 def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:
