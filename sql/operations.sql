@@ -39,42 +39,12 @@ END $$;
 SELECT set_config('statement_timeout', :milliseconds, false);
 
 -- some --
-SELECT
-    CAST(o.operation_id AS text) AS id,
-    o.number,
-    o.version,
-    o.kind,
-    o.state,
-    o.started_by,
-    o.progress,
-    o.error,
-    CAST(o.result AS text)       AS result,
-    o.started_at,
-    o.finished_at,
-    (SELECT CAST(coalesce(json_agg(json_build_object('name', s.name, 'state', s.state, 'attempts', s.attempts,
-            'error', s.error) ORDER BY s.place), '[]') AS text)
-     FROM operations.steps s WHERE s.operation_id = o.operation_id) AS steps
-FROM operations.operations o
+SELECT o.* FROM operations.told o
 WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));
 
 -- page --
 -- The newest of those accepted before a number.
-SELECT
-    CAST(o.operation_id AS text) AS id,
-    o.number,
-    o.version,
-    o.kind,
-    o.state,
-    o.started_by,
-    o.progress,
-    o.error,
-    CAST(o.result AS text)       AS result,
-    o.started_at,
-    o.finished_at,
-    (SELECT CAST(coalesce(json_agg(json_build_object('name', s.name, 'state', s.state, 'attempts', s.attempts,
-            'error', s.error) ORDER BY s.place), '[]') AS text)
-     FROM operations.steps s WHERE s.operation_id = o.operation_id) AS steps
-FROM operations.operations o
+SELECT o.* FROM operations.told o
 WHERE o.number < coalesce(CAST(:before AS bigint), 9223372036854775807)
 ORDER BY o.number DESC
 LIMIT CAST(:first AS bigint);

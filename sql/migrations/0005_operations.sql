@@ -36,6 +36,19 @@ CREATE TABLE operations.steps (
     UNIQUE (operation_id, name)
 );
 
+-- Operations as they are told, with their steps as JSON.
+CREATE VIEW operations.told AS
+SELECT
+    o.operation_id,
+    CAST(o.operation_id AS text) AS id,
+    o.number, o.version, o.kind, o.state, o.started_by, o.progress, o.error,
+    CAST(o.result AS text) AS result,
+    o.started_at, o.finished_at,
+    (SELECT CAST(coalesce(json_agg(json_build_object('name', s.name, 'state', s.state, 'attempts', s.attempts,
+            'error', s.error) ORDER BY s.place), '[]') AS text)
+     FROM operations.steps s WHERE s.operation_id = o.operation_id) AS steps
+FROM operations.operations o;
+
 -- The operation that this caller started by this key, new or there already. A second one with other
 -- arguments starts nothing: `is_same` is then false.
 CREATE FUNCTION operations.accept(
@@ -165,7 +178,7 @@ REVOKE EXECUTE ON FUNCTION event_store.discard_letters FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES IN SCHEMA operations REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA operations TO progress_project, progress_batch, progress_query;
-GRANT SELECT ON operations.operations, operations.steps TO progress_query;
+GRANT SELECT ON operations.operations, operations.steps, operations.told TO progress_query;
 GRANT EXECUTE ON FUNCTION operations.accept, event_store.discard_letters TO progress_query;
 GRANT EXECUTE ON FUNCTION operations.lock_key, operations.take_up, operations.begin_step, operations.advance,
     operations.set_back, operations.finish TO progress_project;
