@@ -64,6 +64,16 @@ class Issuer:
         self.may_answer.set()
         self.keys: list[dict[str, Any]] = [public(rsa_key("first"), "first")]
 
+    def environment(self, database_url: str) -> dict[str, str]:
+        """What a query function is told that trusts this issuer."""
+        return {
+            "AUTH_ISSUER": NAME,
+            "AUTH_AUDIENCE": AUDIENCE,
+            "AUTH_JWKS_URL": self.url,
+            "DATABASE_URL": database_url,
+            "ENVIRONMENT": "development",
+        }
+
 
 @contextmanager
 def serving() -> Iterator[Issuer]:

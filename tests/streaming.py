@@ -190,11 +190,7 @@ def function(
     port = ports.free()
     with issuing.serving() as issuer:
         environment = {
-            "AUTH_ISSUER": issuing.NAME,
-            "AUTH_AUDIENCE": issuing.AUDIENCE,
-            "AUTH_JWKS_URL": issuer.url,
-            "DATABASE_URL": url,
-            "ENVIRONMENT": "development",
+            **issuer.environment(url),
             "RATE_LIMIT_PER_MINUTE": "1000000",  # a test asks fast
             **told,
         }

@@ -75,19 +75,11 @@ def port(store: Store, connection: database.Connection, tmp_path: Path) -> Itera
     host = parts.netloc.rpartition("@")[2]
     url = parts._replace(netloc=f"progress_test_query@{host}").geturl()
     port = ports.free()
-    with issuing.serving() as issuer:
-        told = {
-            "AUTH_ISSUER": issuing.NAME,
-            "AUTH_AUDIENCE": issuing.AUDIENCE,
-            "AUTH_JWKS_URL": issuer.url,
-            "DATABASE_URL": url,
-            "ENVIRONMENT": "development",
-        }
-        with started(tmp_path, port, **told):
-            readiness.wait(lambda: ports.is_listening(port), "the query function")
-            ready = {"status": "ok", "database": "ok", "cache": "off"}
-            assert asked(port, "GET", "/ready") == (200, ready)
-            yield port
+    with issuing.serving() as issuer, started(tmp_path, port, **issuer.environment(url)):
+        readiness.wait(lambda: ports.is_listening(port), "the query function")
+        ready = {"status": "ok", "database": "ok", "cache": "off"}
+        assert asked(port, "GET", "/ready") == (200, ready)
+        yield port
 
 
 @pytest.fixture

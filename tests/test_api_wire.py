@@ -90,17 +90,9 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A running query function, without a database."""
     folder: Path = tmp_path_factory.mktemp("function")
     port = ports.free()
-    with issuing.serving() as issuer:
-        told = {
-            "AUTH_ISSUER": issuing.NAME,
-            "AUTH_AUDIENCE": issuing.AUDIENCE,
-            "AUTH_JWKS_URL": issuer.url,
-            "DATABASE_URL": NOWHERE,
-            "ENVIRONMENT": "development",
-        }
-        with started(folder, port, **told):
-            readiness.wait(lambda: ports.is_listening(port), "the query function")
-            yield port
+    with issuing.serving() as issuer, started(folder, port, **issuer.environment(NOWHERE)):
+        readiness.wait(lambda: ports.is_listening(port), "the query function")
+        yield port
 
 
 def head(request: str = "POST /graphql", **more: str) -> bytes:

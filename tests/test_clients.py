@@ -25,17 +25,9 @@ SENT_BY = {"urql": "GET", "apollo": "POST"}
 def url(store: Store, tmp_path: Path) -> Iterator[str]:
     """The address of a running query function."""
     port = ports.free()
-    with issuing.serving() as issuer:
-        told = {
-            "AUTH_ISSUER": issuing.NAME,
-            "AUTH_AUDIENCE": issuing.AUDIENCE,
-            "AUTH_JWKS_URL": issuer.url,
-            "DATABASE_URL": store.url,
-            "ENVIRONMENT": "development",
-        }
-        with started(tmp_path, port, **told):
-            readiness.wait(lambda: ports.is_listening(port), "the query function")
-            yield f"http://{ports.HOST}:{port}/graphql"
+    with issuing.serving() as issuer, started(tmp_path, port, **issuer.environment(store.url)):
+        readiness.wait(lambda: ports.is_listening(port), "the query function")
+        yield f"http://{ports.HOST}:{port}/graphql"
 
 
 @pytest.fixture
