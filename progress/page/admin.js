@@ -5,7 +5,7 @@ import { h, show } from './dom.js';
 import { chosen, confirmed, letters } from './letters.js';
 import { count, distance, number, seconds } from './format.js';
 import { OPERATION, isOver, kindOf, operations } from './operations.js';
-import { Retry, problemCard, told } from './problems.js';
+import { Retry, failed, problemCard } from './problems.js';
 import { Subscription } from './stream.js';
 
 const QUESTION = `query Administration($kind: DeadLetterKind, $first: Int) {
@@ -64,7 +64,7 @@ export class Administration {
       const { data } = await ask(QUESTION, { kind, first });
       if (!isOld()) this.take(data);
     } catch (problem) {
-      if (!isOld()) this.fail(problem);
+      if (!isOld()) failed(this, problem);
     }
   }
 
@@ -77,14 +77,6 @@ export class Administration {
     this.retry.succeeded();
     this.draw();
     this.follow();
-  }
-
-  fail(fault) {
-    const problem = told(fault);
-    if (problem.kind === 'signed-out') return this.shell.signedOut();
-    this.problem = problem;
-    this.retry.failed(problem);
-    this.draw();
   }
 
   draw() {

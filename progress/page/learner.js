@@ -6,7 +6,7 @@ import { due } from './due.js';
 import { count } from './format.js';
 import { behind, freshness } from './freshness.js';
 import { items } from './items.js';
-import { Retry, problemCard, told } from './problems.js';
+import { Retry, failed, problemCard } from './problems.js';
 import { EARLIER, LIVE, QUESTION, joined, ranges } from './question.js';
 import { domains, levels } from './shares.js';
 import { Subscription } from './stream.js';
@@ -63,7 +63,7 @@ export class Learner {
       if (this.isElsewhere()) await this.loadYear();
     } catch (problem) {
       if (this.closing.signal.aborted) return;
-      this.fail(problem);
+      failed(this, problem);
     } finally {
       this.asking = false;
     }
@@ -99,14 +99,6 @@ export class Learner {
   /** The first message of each line only tells what the page may know already. */
   hear(progress) {
     if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.refresh();
-  }
-
-  fail(fault) {
-    const problem = told(fault);
-    if (problem.kind === 'signed-out') return this.shell.signedOut();
-    this.problem = problem;
-    this.retry.failed(problem);
-    this.draw();
   }
 
   /** Which year and day to open on, until the reader has chosen others. */
@@ -222,7 +214,7 @@ export class Learner {
     this.view.year = to;
     this.view.day = this.lastDay();
     this.draw();
-    if (this.isElsewhere()) this.loadYear().catch((problem) => this.fail(problem));
+    if (this.isElsewhere()) this.loadYear().catch((problem) => failed(this, problem));
   }
 
   /** The year's last day with study, else its last day. */

@@ -56,10 +56,19 @@ export class Retry {
 }
 
 /** What went wrong as a Problem: what nobody foresaw is shown too, and reported besides. */
-export function told(fault) {
+function told(fault) {
   if (fault instanceof Problem) return fault;
   reportError(fault);
   return new Problem('fault', String(fault));
+}
+
+/** What a view does that was not answered: it says so and tries again, or leaves who is signed out. */
+export function failed(view, fault) {
+  const problem = told(fault);
+  if (problem.kind === 'signed-out') return view.shell.signedOut();
+  view.problem = problem;
+  view.retry.failed(problem);
+  view.draw();
 }
 
 /** The card that stands in for the numbers, or the note beneath them if they are there. */
