@@ -6,6 +6,7 @@ brings weekly_stats, domain_stats, level_stats and snapshots up to what changed 
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import pg8000.exceptions
 
@@ -26,11 +27,16 @@ from progress.errors import ProjectionError, Unavailable
 
 @dataclass(frozen=True)
 class Report:
-    """What one run did. `learners` is None where another run had the lock."""
+    """What one run did. `learners` is None where another run had the lock.
+
+    It is whole if all that was recorded when it began is in the batch models: a shard that a worker
+    had at the time is left to the next run.
+    """
 
     replayed: int
     swept: int
     learners: int | None
+    is_whole: bool = True
 
 
 def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Report:
@@ -44,13 +50,15 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
     shards = [shard for shard in projections.SHARDS if shard % task_count == task_index]
     try:
         replayed = deadletters.replay_due(connection) if task_index == 0 else 0
+        head = _asked(connection, "head")
         swept = projector.catch_up_all()
         learners = fold(connection, shards)
         if learners is not None and notices.are_heard():
             _tell(connection)
         if learners is not None:
             snapshots.take(connection)
-        return Report(replayed, swept, learners)
+        is_whole = learners is not None and not _asked(connection, "left", head=head, shards=shards)
+        return Report(replayed, swept, learners, is_whole)
     except (OSError, pg8000.exceptions.Error) as fault:
         if database.is_passing(fault):
             raise Unavailable(f"the database did not answer: {database.message(fault)}") from fault
@@ -76,3 +84,7 @@ def fold(connection: Connection, shards: list[int]) -> int | None:
     rows = connection.run(statements.blocks("models/batch")["one"], shards=shards)
     changed: int | None = rows[0][0]
     return changed
+
+
+def _asked(connection: Connection, block: str, **values: object) -> Any:
+    return connection.run(statements.blocks("models/batch")[block], **values)[0][0]

@@ -45,6 +45,7 @@ def _direct(at: Address, name: str, patience: float | None) -> Connection:
             wire = undone.enter_context(_socket(at))
             made = Connection(
                 at.user,
+                host=at.host,  # that a certificate must name; Neon goes by it, too
                 password=at.password,
                 database=at.database,
                 sock=wire,
@@ -110,7 +111,7 @@ def _connector() -> Any:
     """Made at first use, so after any fork."""
     from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
 
-    return Connector(refresh_strategy="lazy")
+    return Connector(ip_type="PRIVATE", refresh_strategy="lazy")
 
 
 def _ready(connection: Connection, patience: float | None) -> None:

@@ -8,6 +8,8 @@ from progress.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
+_EXPECTED = "expected postgresql://user:password@host:port/database, each part quoted as in a URL"
+
 # What the server says when it is going away, or when a wait was cut short: worth another try.
 _PASSING = ("08", "40", "53", "55P03", "57", "25P03")
 
@@ -32,20 +34,22 @@ def address(url: str) -> Address:
 
     Other parameters are dropped with a warning. SettingsError where the URL is none.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose message may hold the password
+        raise SettingsError(f"DATABASE_URL: {_EXPECTED}") from None
     if parts.scheme not in ("postgresql", "postgres"):
-        raise SettingsError("DATABASE_URL: expected postgresql://user:password@host:port/database")
+        raise SettingsError(f"DATABASE_URL: {_EXPECTED}")
     query = dict(parse_qsl(parts.query))
     for unknown in query.keys() - {"host", "port", "user", "password", "sslmode"}:
         log.warning("DATABASE_URL: the parameter %s is not used", unknown)
     try:
         port = int(query.get("port") or parts.port or 5432)
     except ValueError:
-        raise SettingsError("DATABASE_URL: the port is no number") from None
-    password = query.get("password") or parts.password
+        raise SettingsError(f"DATABASE_URL: the port is no number; {_EXPECTED}") from None
     return Address(
         user=query.get("user") or unquote(parts.username or "postgres"),
-        password=unquote(password) if password else None,
+        password=query.get("password") or unquote(parts.password or "") or None,
         host=query.get("host") or unquote(parts.hostname or "127.0.0.1"),
         port=port,
         database=unquote(parts.path.lstrip("/")) or "postgres",

@@ -33,6 +33,16 @@ class DeadLetter(msgspec.Struct, frozen=True):
     discard_reason: str | None
 
 
+class Reason(msgspec.Struct, frozen=True):
+    """Why letters wait, how many do, and when the first and the last of them came."""
+
+    kind: str
+    reason: str
+    letters: int
+    first_at: datetime
+    last_at: datetime
+
+
 def list_letters(
     connection: Connection, *, include_closed: bool = False, after: int = 0, limit: int = 1_000
 ) -> list[DeadLetter]:
@@ -41,6 +51,17 @@ def list_letters(
         blocks("deadletters")["list"], after=after, all=include_closed, limit=limit
     )
     return [DeadLetter(*row) for row in rows or []]
+
+
+def reasons(connection: Connection) -> list[Reason]:
+    """Why letters wait, the most frequent first."""
+    return [Reason(*row) for row in connection.run(blocks("deadletters")["reasons"]) or []]
+
+
+def alike(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
+    """The ids of the letters that wait, of that kind, with these words in their reason."""
+    rows = connection.run(blocks("deadletters")["alike"], kind=kind, saying=saying)
+    return [letter_id for (letter_id,) in rows or []]
 
 
 def show(connection: Connection, letter_id: int) -> DeadLetter:
@@ -89,6 +110,15 @@ def discard(connection: Connection, letter_id: int, reason: str) -> None:
     rows = connection.run(blocks("deadletters")["discard"], letter_id=letter_id, reason=reason)
     if rows != [[True]]:
         raise EventStoreError(f"there is no open dead letter {letter_id}")
+
+
+def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> int:
+    """Close these letters for good, those of them that wait; how many they were."""
+    rows = connection.run(
+        blocks("deadletters")["discard all"], letter_ids=letter_ids, reason=reason
+    )
+    closed: int = rows[0][0]
+    return closed
 
 
 def _replay(connection: Connection, letter: DeadLetter) -> str | None:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import pg8000.exceptions
 
-from progress import eventlog
+from progress import eventlog, telemetry
 from progress.database import Connection
 from progress.errors import EventStoreError, ProgressError, Unavailable
 from progress.eventlog import Appended, Delivery
 
 _MOST_EVENTS = 1_000  # of one transaction, if more than one request waits
+_SQL = {"db.system.name": "postgresql"}
 
 
 class _Ticket:
@@ -43,12 +44,13 @@ class GroupCommit:
         Unavailable if the database is away, EventStoreError if it refused.
         """
         ticket = _Ticket(delivery)
-        with self._mutex:
-            self._queue.append(ticket)
-            leads, self._is_led = not self._is_led, True
-        if not leads:
-            ticket.turn.wait()
-        shards = self._lead() if ticket.outcome is None else []
+        with telemetry.span("append", "client", _SQL):  # a follower's is its leader's
+            with self._mutex:
+                self._queue.append(ticket)
+                leads, self._is_led = not self._is_led, True
+            if not leads:
+                ticket.turn.wait()
+            shards = self._lead() if ticket.outcome is None else []
         if isinstance(ticket.outcome, ProgressError):
             raise ticket.outcome
         return shards

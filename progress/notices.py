@@ -15,7 +15,7 @@ from contextvars import ContextVar
 
 import msgspec
 
-from progress import logs, models, settings
+from progress import logs, models, settings, telemetry
 from progress.redis import channels, copies
 from progress.redis.resp import Command, ErrorReply, Reply
 from progress.redis.sockets import RedisSocket
@@ -24,6 +24,7 @@ from progress.redis.url import address
 _CONNECTING, _ANSWERING = 0.015, 0.035  # seconds
 _PAUSE = 1.0  # that a Redis which did not answer is left alone
 _UNTOLD = 100  # commands that wait for its return
+_REDIS = {"db.system.name": "redis"}
 
 _aimed_at: ContextVar[str | None] = ContextVar("_aimed_at", default=None)
 
@@ -84,7 +85,8 @@ def _send(commands: Sequence[Command]) -> bool:
     url = _url()
     if url is None or not commands:
         return True
-    return _line(url).send(commands)
+    with telemetry.span("notice", "client", _REDIS):
+        return _line(url).send(commands)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import asyncpg
 
-from progress import models, sessions, statements
+from progress import models, sessions, statements, telemetry
 from progress.errors import Unavailable
 from progress.sessions import Sessions
 from progress.settings import Settings
@@ -20,6 +20,7 @@ from progress.statements import Numbered
 
 _SESSIONS = 3
 _OF_A_LEARNER = 2
+_SQL = {"db.system.name": "postgresql"}
 
 _SETTINGS = {
     "search_path": f"pg_temp, {models.schema_name()}, event_store",
@@ -67,7 +68,8 @@ class Past:
             return rows
 
         async with self._place(values["user_id"]):
-            return await self._sessions.ask(ask)
+            with telemetry.span(f"{question.name} as of", "client", _SQL):
+                return await self._sessions.ask(ask)
 
     @contextlib.asynccontextmanager
     async def _place(self, user_id: object) -> AsyncIterator[None]:

@@ -40,7 +40,11 @@ def carry_out(operation_id: UUID) -> bool:
 
 def _log(severity: Severity, work: Work, told: str) -> None:
     operation = work.kind.lower()
-    logs.write(severity, f"{operation}: {told}", operation=operation, operation_id=str(work.id))
+    outcome = "ok" if severity == "INFO" else "error"
+    logs.write(
+        severity, f"{operation}: {told}", operation=operation, operation_id=str(work.id),
+        outcome=outcome,
+    )  # fmt: skip
 
 
 def _attempted(work: Work) -> object:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pg8000.exceptions
 
-from progress import database, logs, models, notices, statements
+from progress import database, logs, models, notices, statements, telemetry
 from progress.database import Connection
 from progress.errors import CheckpointError, PoisonError, ProjectionError, Unavailable
 from progress.notices import Change
@@ -19,6 +19,7 @@ from progress.notices import Change
 SHARDS = range(16)
 WINDOW = 1_000
 
+_SQL = {"db.system.name": "postgresql"}
 _CHECKPOINT_AHEAD = "PR101"
 # What a value in an event can bring about. Anything else is a fault of ours, and no event's.
 _OF_VALUES = ("21", "22", "23", "54", "P0")
@@ -83,6 +84,15 @@ class Projector:
         """The shards with events that are not folded yet."""
         return [shard for (shard,) in self._run(self._waiting)]
 
+    def lag(self, shard: int) -> int:
+        """How many events of the shard are not folded yet; no more than 100,000 are counted."""
+        block = statements.blocks("models/fold")["lag"]
+        try:
+            found: int = self.connection.run(block, shard=shard)[0][0]
+        except (OSError, pg8000.exceptions.Error) as fault:
+            raise _translated(fault) from fault
+        return found
+
     def catch_up_all(self, *, limit: int = WINDOW) -> int:
         """Fold every shard up to the head of the log; the number of events folded."""
         return sum(self.catch_up(shard, limit=limit) for shard in self.waiting())
@@ -102,7 +112,10 @@ class Projector:
         """Fold the next window as it is; the number of its events, None where another folds."""
         began = time.monotonic()
         values = {"shard": shard, "at_most": at_most, "is_heard": self._is_heard}
-        folded, version, learners, catalogue = self._run(self._one, **values)[0]
+        with telemetry.span("fold", "client", _SQL) as span:
+            folded, version, learners, catalogue = self._run(self._one, **values)[0]
+            span.note("progress.shard", shard)
+            span.note("progress.events", folded or 0)
         self.tell(Change(version, learners, catalogue, began))
         return cast("int | None", folded)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from progress import wakeups
+from progress import telemetry, wakeups
 from progress.errors import SerializationError, Unavailable
 
 if TYPE_CHECKING:
@@ -109,10 +109,13 @@ def _sent(
     from google.api_core.retry import Retry
 
     patience = Retry(timeout=_SECONDS)
-    return [
-        (message, publisher.publish(_topic(project, message), body(message), retry=patience))
-        for message in messages
-    ]
+    sent = []
+    for message in messages:
+        with telemetry.begun(f"publish {message.topic}", None, "producer"):
+            told = telemetry.attributes()
+            topic = _topic(project, message)
+            sent.append((message, publisher.publish(topic, body(message), retry=patience, **told)))
+    return sent
 
 
 def body(message: Message | Line | Command) -> bytes:

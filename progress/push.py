@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from progress import envelope, moments
+from progress import envelope, moments, telemetry
 from progress.envelope import Message
 from progress.errors import SerializationError
 from progress.eventlog import Delivery
@@ -51,8 +51,7 @@ def open_push(body: bytes, source: str = "") -> Delivery:
 
 def trace_parent(delivery: Delivery) -> str | None:
     """The publisher's trace, as its attributes carry it (W3C `traceparent`)."""
-    attributes = delivery.message.attributes
-    return attributes.get("googclient_traceparent") or attributes.get("traceparent")
+    return telemetry.of_message(delivery.message.attributes)
 
 
 def age_ms(delivery: Delivery) -> int | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import asyncpg
 
-from progress import statements
+from progress import statements, telemetry
 from progress.past import Past
 from progress.sessions import Sessions
 from progress.settings import Settings, current
@@ -17,6 +17,7 @@ from progress.statements import Numbered
 Values = Mapping[str, object]
 
 _CONNECTIONS = 10
+_SQL = {"db.system.name": "postgresql"}
 
 
 class Reader:
@@ -35,7 +36,8 @@ class Reader:
             rows: list[asyncpg.Record] = await connection.fetch(statement.text, *given)
             return rows
 
-        return await self._sessions.ask(ask)
+        with telemetry.span(statement.name, "client", _SQL):
+            return await self._sessions.ask(ask)
 
     async def types(self, file: str, name: str) -> dict[str, str]:
         """The columns of a block of `sql/{file}.sql`, with PostgreSQL's types; asked once each."""

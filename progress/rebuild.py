@@ -4,6 +4,7 @@ Events keep arriving and readers keep reading meanwhile: they see the old rows, 
 """
 
 import contextlib
+import contextvars
 import queue
 import threading
 import time
@@ -40,24 +41,58 @@ def run(
     swap, which that connection makes. Interrupted or failed, it leaves nothing behind.
     Raises RebuildRunning where another runs.
     """
+    return replace(
+        connect, lambda building: _fold(connect, building, workers, on_progress), on_folded
+    )
+
+
+def replace(
+    connect: Connect,
+    fill: Callable[[str], int],
+    on_filled: Callable[[Connection], None] | None = None,
+) -> int:
+    """Put a schema that `fill` has filled in the live one's place, caught up with the log.
+
+    How many events that took, with those that `fill` says. Raises as `run` does.
+    """
     building = f"{models.schema_name()}_building"
-    with contextlib.closing(connect()) as connection:
-        if not connection.run(_block("lock"))[0][0]:
-            raise RebuildRunning("another rebuild is running: wait for its end")
+    with contextlib.closing(connect()) as connection, alone(connection):
         try:
             for left in (building, _retired()):  # by one that was killed
-                _drop(connection, left)
+                drop(connection, left)
             models.create(connection, building)
-            folded = _fold(connect, building, workers, on_progress)
-            if on_folded:
-                on_folded(connection)
-            folded += _swap(connection, building)
-            _drop(connection, _retired())
+            folded = fill(building)
+            if on_filled:
+                on_filled(connection)
+            with _between_backups(connection):
+                folded += _swap(connection, building)
+                drop(connection, _retired())
             snapshots.drop_outlived(connection)
         finally:
-            _drop(connection, building)
-            connection.run(_block("unlock"))
+            drop(connection, building)
     return folded
+
+
+@contextlib.contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """For as long as the block lasts nobody else rebuilds. RebuildRunning where one does."""
+    if not connection.run(_block("lock"))[0][0]:
+        raise RebuildRunning("another rebuild is running: wait for its end")
+    try:
+        yield
+    finally:
+        connection.run(_block("unlock"))
+
+
+@contextlib.contextmanager
+def _between_backups(connection: Connection) -> Iterator[None]:
+    """No swap in the middle of a backup: its tables would be those of two schemas."""
+    schema = models.schema_name()
+    connection.run(_block("await backup"), schema=schema)
+    try:
+        yield
+    finally:
+        connection.run(_block("let back up"), schema=schema)
 
 
 def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
@@ -78,22 +113,23 @@ def _fold(connect: Connect, building: str, workers: int, on_progress: Progress |
     A shard without a past is folded in one window, into tables without keys.
     """
     with contextlib.ExitStack() as opened:
-        projectors = [opened.enter_context(_projector(connect, building)) for _ in range(workers)]
+        projectors = [opened.enter_context(projector(connect, building)) for _ in range(workers)]
         first = projectors[0].connection
         _, total = first.run(_block("head"))[0]
         count = _Count(total, on_progress)
-        first.run(_block("loosen"))
-        _side_by_side(projectors, projections.SHARDS, lambda p, shard: count.add(_past(p, shard)))
-        _side_by_side(projectors, projectors, lambda p, _: _make_keys(p.connection))
+        loosen(first)
+        side_by_side(projectors, projections.SHARDS, lambda p, shard: count.add(_past(p, shard)))
+        side_by_side(projectors, projectors, lambda p, _: make_keys(p.connection))
         count.add(projectors[0].catch_up_all())
         first.run(_block("measure"))
         shares = [list(projections.SHARDS)[n::workers] for n in range(workers)]
-        _side_by_side(projectors, shares, lambda p, share: batch.fold(p.connection, share))
+        side_by_side(projectors, shares, lambda p, share: batch.fold(p.connection, share))
     return count.folded
 
 
 @contextlib.contextmanager
-def _projector(connect: Connect, building: str) -> Iterator[Projector]:
+def projector(connect: Connect, building: str) -> Iterator[Projector]:
+    """One that fills a schema nobody reads yet, as fast as it can."""
     with contextlib.closing(connect()) as connection:
         connection.run(_block("speed"))
         yield Projector(connection, building)
@@ -107,12 +143,18 @@ def _past(projector: Projector, shard: int) -> int:
         return 0
 
 
-def _make_keys(connection: Connection) -> None:
+def loosen(connection: Connection) -> None:
+    """Take the large tables' keys away, until `make_keys`."""
+    connection.run(_block("loosen"))
+
+
+def make_keys(connection: Connection) -> None:
+    """Make those that are still to come; several connections may."""
     while keys := connection.run(_block("next key")):
         connection.run(keys[0][0])
 
 
-def _side_by_side(
+def side_by_side(
     projectors: list[Projector], tasks: Iterable[T], do: Callable[[Projector, T], object]
 ) -> None:
     """Every task once, by whichever projector is free; the first failure ends all."""
@@ -130,7 +172,8 @@ def _side_by_side(
             do(projector, task)
 
     with ThreadPoolExecutor(len(projectors)) as pool:
-        running = [pool.submit(work, projector) for projector in projectors]
+        # In copies of this context, so that what they log belongs to the same trace.
+        running = [pool.submit(contextvars.copy_context().run, work, each) for each in projectors]
         try:
             for worker in running:
                 worker.result()
@@ -173,7 +216,7 @@ def _retired() -> str:
     return f"{models.schema_name()}_retired"
 
 
-def _drop(connection: Connection, schema: str) -> None:
+def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that a reader may still be looking at: wait for it a second at a time."""
     connection.run("SET lock_timeout = '1s'")
     for left in reversed(range(_DROP_TRIES)):

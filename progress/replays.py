@@ -1,11 +1,15 @@
 """A dead letter once more, after what was wrong with it has been mended."""
 
+from collections.abc import Iterator
+
 import pg8000.exceptions
 
 from progress import database, deadletters
 from progress.database import Connection
-from progress.errors import Unavailable
+from progress.errors import EventStoreError, Unavailable
 from progress.projections import Projector
+
+_AT_ONCE = 500  # letters whose events are folded together
 
 
 def replay(connection: Connection, letter_id: int) -> str | None:
@@ -13,12 +17,33 @@ def replay(connection: Connection, letter_id: int) -> str | None:
 
     As idempotent as delivery. Raises EventStoreError where there is no such open letter.
     """
-    letter = deadletters.show(connection, letter_id)
     projector = Projector(connection)
+    reason = _tried(projector, letter_id)
+    projector.catch_up_all()  # nobody else is woken
+    return reason
+
+
+def replay_all(connection: Connection, letter_ids: list[int]) -> Iterator[str | None]:
+    """The same of each letter in turn; what they hold is folded by and by, all at the end.
+
+    Of a letter that was closed meanwhile, that it was.
+    """
+    projector = Projector(connection)
+    for done, letter_id in enumerate(letter_ids, start=1):
+        try:
+            reason = _tried(projector, letter_id)
+        except EventStoreError as fault:
+            reason = str(fault)
+        if done % _AT_ONCE == 0 or done == len(letter_ids):
+            projector.catch_up_all()
+        yield reason
+
+
+def _tried(projector: Projector, letter_id: int) -> str | None:
+    connection = projector.connection
+    letter = deadletters.show(connection, letter_id)
     if letter.kind != "poisoned":
-        reason = deadletters.replay(connection, letter_id)
-        projector.catch_up_all()  # nobody else is woken
-        return reason
+        return deadletters.replay(connection, letter_id)
     try:
         with database.transaction(connection):
             projector.hold(str(letter.event_id))

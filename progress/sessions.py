@@ -151,7 +151,8 @@ def _tls(sslmode: str) -> ssl.SSLContext | str:
 def _by_connector(where: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
     from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
 
-    connector = Connector(loop=asyncio.get_running_loop(), refresh_strategy="lazy")
+    loop = asyncio.get_running_loop()
+    connector = Connector(ip_type="PRIVATE", loop=loop, refresh_strategy="lazy")
 
     async def connect(**wanted: Any) -> asyncpg.Connection:
         return await connector.connect_async(

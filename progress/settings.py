@@ -1,4 +1,4 @@
-"""Every setting, read in one place: the environment variables that the README's table lists.
+"""Every setting, read in one place: the environment variables that docs/settings.md lists.
 
 A variable that begins like one of ours, or is one letter away from one that is not set, stops the
 start and is named, so that a misspelt setting is never silently ignored.
@@ -20,12 +20,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the environment says; None where it says nothing."""
 
     database_url: str | None = None
+    database_logins: str | None = None
     instance_connection_name: str | None = None
     db_name: str | None = None
     db_iam_user: str | None = None
     redis_url: str | None = None
     pubsub_project_id: str = "progress-local"
     pubsub_emulator_host: str | None = None
+    changes_subscription: str | None = None
     auth_issuer: str | None = None
     auth_audience: str | None = None
     auth_jwks_url: str | None = None
@@ -36,9 +38,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment = "production"
     otel_exporter_otlp_endpoint: str | None = None
     archive_bucket: str | None = None
+    cloud_scheduler_emulator_host: str | None = None
+    storage_emulator_host: str | None = None
     progress_data_dir: str = ".progress"
     cloud_run_task_index: int = 0
     cloud_run_task_count: int = 1
+    cloud_run_task_attempt: int = 0
 
     def __repr__(self) -> str:
         return f"Settings(environment={self.environment!r})"  # the rest may hold secrets
@@ -55,7 +60,17 @@ _SCHEMES = {
     "auth_sign_in_url": ("https://", "http://"),
     "otel_exporter_otlp_endpoint": ("http://", "https://"),
 }
-_OURS = ("DATABASE_", "DB_", "AUTH_", "CORS_", "RATE_LIMIT", "GRAPHQL_", "PROGRESS_", "ARCHIVE_")
+_OURS = (
+    "DATABASE_",
+    "DB_",
+    "AUTH_",
+    "CORS_",
+    "RATE_LIMIT",
+    "GRAPHQL_",
+    "PROGRESS_",
+    "ARCHIVE_",
+    "CHANGES_",
+)
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -93,6 +108,12 @@ def _one_letter_away(one: str, other: str) -> bool:
 def current() -> Settings:
     """The settings of this process, read once."""
     return read(os.environ)
+
+
+def fill_in(**missing: str) -> None:
+    """Variables that a library reads for itself, where the environment says nothing of them."""
+    for name, value in missing.items():
+        os.environ.setdefault(name, value)
 
 
 def inherited(**changed: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ class Numbered:
 
     text: str
     names: tuple[str, ...]
+    name: str = ""  # of its file and block
 
     def given(self, values: Mapping[str, object]) -> list[object]:
         """Its values in their order, out of those by name."""
@@ -38,7 +39,7 @@ def blocks(file: str) -> dict[str, str]:
 @functools.cache
 def numbered(file: str, name: str) -> Numbered:
     """A block with `$1`, `$2` … in place of `:name`."""
-    return _numbered(blocks(file)[name])
+    return _numbered(blocks(file)[name], f"{file} {name}")
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -46,10 +47,11 @@ def narrowed(file: str, name: str, columns: str, *, versioned: bool) -> Numbered
     """The same, of a question of which only these columns are asked."""
     text = blocks("answers")["versioned" if versioned else "narrowed"]
     text = text.replace("{columns}", columns)
-    return _numbered(text.replace("{question}", blocks(file)[name].rstrip(";")))
+    text = text.replace("{question}", blocks(file)[name].rstrip(";"))
+    return _numbered(text, f"{file} {name}")
 
 
-def _numbered(text: str) -> Numbered:
+def _numbered(text: str, name: str) -> Numbered:
     names: list[str] = []
 
     def number(match: re.Match[str]) -> str:
@@ -57,4 +59,5 @@ def _numbered(text: str) -> Numbered:
             names.append(match[1])
         return f"${names.index(match[1]) + 1}"
 
-    return Numbered(_VALUE.sub(number, text), tuple(names))
+    text = _VALUE.sub(number, text)
+    return Numbered(text, tuple(names), name)

@@ -5,7 +5,7 @@ import json
 import queue
 from uuid import UUID
 
-from progress import database, logs, procedures, settings
+from progress import database, logs, procedures, settings, telemetry
 from progress.errors import ProgressError, Unavailable
 from progress.projections import SHARDS, Projector
 
@@ -25,6 +25,14 @@ def open_push(body: bytes) -> int | UUID | None:
     return shard if type(shard) is int and shard in SHARDS else None
 
 
+def trace_parent(body: bytes) -> str | None:
+    """The trace of whoever sent the command, as the message's attributes carry it."""
+    try:
+        return telemetry.of_message(json.loads(body)["message"]["attributes"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def obey(command: int | UUID) -> None:
     """Carry the command out. Unavailable, ProjectionError: it is to be delivered again."""
     if isinstance(command, UUID):
@@ -36,19 +44,23 @@ def obey(command: int | UUID) -> None:
 def wake(shard: int) -> int:
     """Fold what the shard has not seen: how many events. Unavailable, ProjectionError."""
     try:
-        folded = _catch_up(_idle.get_nowait(), shard)
+        waited, folded = _catch_up(_idle.get_nowait(), shard)
     except (queue.Empty, Unavailable):  # it may have broken while it was idle
         connection = database.connect(settings.current(), name="project")
-        folded = _catch_up(Projector(connection), shard)
-    logs.write("INFO", "projected", operation="wake", shard=shard, projection_lag=folded)
+        waited, folded = _catch_up(Projector(connection), shard)
+    logs.write(
+        "INFO", "projected", operation="wake", shard=shard, projection_lag=waited, outcome="ok"
+    )
     return folded
 
 
-def _catch_up(projector: Projector, shard: int) -> int:
+def _catch_up(projector: Projector, shard: int) -> tuple[int, int]:
+    """How many events waited when it began, and how many were folded."""
     try:
+        waited = projector.lag(shard)
         folded = projector.catch_up(shard)
     except ProgressError:
         projector.close()
         raise
     _idle.put(projector)
-    return folded
+    return waited, folded

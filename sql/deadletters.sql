@@ -8,6 +8,23 @@ WHERE letter_id > :after AND (:all OR (replayed_at IS NULL AND discarded_at IS N
 ORDER BY letter_id
 LIMIT :limit;
 
+-- alike --
+-- The ids of those that wait, of a kind, and whose reason has these words in it; null: any.
+SELECT letter_id
+FROM event_store.dead_letters
+WHERE replayed_at IS NULL AND discarded_at IS NULL
+  AND (CAST(:kind AS text) IS NULL OR kind = :kind)
+  AND (CAST(:saying AS text) IS NULL OR strpos(reason, :saying) > 0)
+ORDER BY letter_id;
+
+-- reasons --
+-- How many wait for each reason, the most first.
+SELECT kind, reason, count(*) AS letters, min(received_at) AS first_at, max(received_at) AS last_at
+FROM event_store.dead_letters
+WHERE replayed_at IS NULL AND discarded_at IS NULL
+GROUP BY kind, reason
+ORDER BY letters DESC, kind, reason;
+
 -- one --
 SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
     reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason

@@ -15,6 +15,12 @@ SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), CAST(shard AS int))
 FROM (VALUES (''), ('batch ')) AS k (kind), generate_series(0, 15) AS shard;
 
+-- await backup --
+SELECT pg_advisory_lock(hashtext('backup ' || CAST(:schema AS text)), 0);
+
+-- let back up --
+SELECT pg_advisory_unlock(hashtext('backup ' || CAST(:schema AS text)), 0);
+
 -- put in --
 -- Whatever was computed from the schema before this one counts no more.
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
@@ -57,5 +63,6 @@ WHERE ctid = (SELECT ctid FROM keys_to_come LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING definition;
 
 -- measure --
--- The batch folds join whole tables: their plans need to know how large these are.
+-- The keys are made. The batch folds join whole tables: their plans need to know how large these are.
+DROP TABLE keys_to_come;
 ANALYZE item_stats, item_days, daily_stats, items;

@@ -4,11 +4,11 @@ import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
-from progress import database, logs, push, settings, wakeups
-from progress.errors import Unavailable
+from progress import database, doors, logs, push, settings, wakeups
 from progress.groupcommit import GroupCommit
 
 here = settings.current()  # a bad setting stops the start
+logs.begin("ingest")
 # The append itself waits at most 10 s for another's; a server that hangs must not hold us for ever.
 group = GroupCommit(lambda: database.connect(here, name="ingest", patience=15))
 
@@ -19,12 +19,10 @@ def ingest(request: Request) -> ResponseReturnValue:
     if request.method == "GET":
         return "", 200
     delivery = push.open_push(request.get_data(), request.headers.get("ce-source", ""))
-    trace = push.trace_parent(delivery)
-    try:
-        shards = group.take(delivery)
-    except Unavailable as fault:
-        logs.write("ERROR", f"not recorded: {fault}", trace_parent=trace)
-        return "", 503
-    logs.write("INFO", "recorded", trace_parent=trace, event_delay_ms=push.age_ms(delivery))
-    wakeups.send(shards, trace)
-    return "", 204
+    with doors.Pushed("ingest", push.trace_parent(delivery), "ingest") as pushed:
+        wakeups.send(group.take(delivery))
+        logs.write(
+            "INFO", "recorded", operation="ingest", outcome="ok",
+            event_delay_ms=push.age_ms(delivery), latency_ms=pushed.milliseconds,
+        )  # fmt: skip
+    return "", pushed.status

@@ -4,10 +4,10 @@ import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
-from progress import logs, settings, waking
-from progress.errors import ProgressError
+from progress import doors, logs, settings, waking
 
 settings.current()  # a bad setting stops the start
+logs.begin("project")
 
 
 @functions_framework.http
@@ -15,13 +15,12 @@ def project(request: Request) -> ResponseReturnValue:
     """Does what a command says; 204 once it is done or another is at it, 503 to be asked again."""
     if request.method == "GET":
         return "", 200
-    command = waking.open_push(request.get_data())
-    if command is None:
-        logs.write("WARNING", "expected a command: to wake a shard, or to carry out an operation")
-        return "", 204
-    try:
-        waking.obey(command)
-    except ProgressError as fault:
-        logs.write("ERROR", f"{command} not done: {fault}")
-        return "", 503
-    return "", 204
+    body = request.get_data()
+    command = waking.open_push(body)
+    operation = "wake" if isinstance(command, int) else "operation"
+    with doors.Pushed("project", waking.trace_parent(body), operation) as pushed:
+        if command is None:
+            logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
+        else:
+            waking.obey(command)
+    return "", pushed.status

@@ -8,9 +8,10 @@ import functions_framework.aio  # noqa: E402 - see above
 from starlette.requests import Request  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 
-from progress import settings  # noqa: E402
+from progress import logs, settings  # noqa: E402
 from progress.api.http import QueryApi  # noqa: E402
 
+logs.begin("query")
 # Made when the function starts, so that it does not start at all where tokens cannot be trusted.
 _api = QueryApi(settings.current())
 gc.freeze()

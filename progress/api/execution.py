@@ -12,7 +12,7 @@ import msgspec
 import orjson
 from graphql import ExecutionResult, GraphQLError, OperationType
 
-from progress.api import documents, executor, faults, parts, types
+from progress.api import accounts, documents, executor, faults, parts, types
 from progress.api.context import Context
 from progress.api.documents import Document
 from progress.api.executor import Asked
@@ -63,7 +63,10 @@ async def answered(
     looked = await cache.ask(caller, questions, at=context.at, fresh=fresh)
     if isinstance(asks, Answer):
         return asks
-    return await _joined(document, pieces, Joint(asked, context, cache, looked), trace)
+    answer = await _joined(document, pieces, Joint(asked, context, cache, looked), trace)
+    if questions and not answer.errors:  # what cannot be answered could not have been kept
+        accounts.note_cache(looked.result)
+    return answer
 
 
 async def _joined(document: Document, pieces: Sequence[Part], joint: Joint, trace: str) -> Answer:
@@ -87,6 +90,8 @@ def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | An
     operation = document.operation(asked.operation_name)
     if operation is None:
         return []
+    if operation.kind is OperationType.MUTATION:
+        accounts.note_kind("mutation")
     if operation.kind is OperationType.SUBSCRIPTION and context.changes is None:
         return _refusal([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
     try:

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 from graphql import GraphQLError
 
-from progress import logs, masking
+from progress import logs, telemetry
+from progress.api import accounts
 from progress.errors import Refused, Unavailable
 
 
@@ -19,13 +20,16 @@ def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
     """An error of an execution; `trace` is a W3C traceparent."""
     cause = fault.original_error
     if isinstance(cause, Unavailable):
-        logs.write("WARNING", f"not answered: {cause}", trace_parent=trace)
+        accounts.note_fault()
+        with telemetry.within(trace):
+            logs.write("WARNING", f"not answered: {cause}")
         return _coded(fault, "UNAVAILABLE", "the database does not answer: try again")
     if cause is None or isinstance(cause, (GraphQLError, Refused)):
         return refused(fault)
-    stack = masking.mask_shapes("".join(traceback.format_exception(cause)))
-    why = masking.mask_shapes(f"not answered: {cause}")
-    logs.write("ERROR", why, trace_parent=trace, stack_trace=stack)
+    accounts.note_fault()
+    stack = "".join(traceback.format_exception(cause))
+    with telemetry.within(trace):
+        logs.write("ERROR", f"not answered: {cause}", stack_trace=stack)
     trace_id = trace.split("-")[1]
     return _coded(fault, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id)
 

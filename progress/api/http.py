@@ -8,8 +8,16 @@ from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress import auth, logs, reading
-from progress.api import documents, eventstream, execution, requests, responses, subscriptions
+from progress import auth, logs, reading, telemetry
+from progress.api import (
+    accounts,
+    documents,
+    eventstream,
+    execution,
+    requests,
+    responses,
+    subscriptions,
+)
 from progress.api.context import Context
 from progress.api.execution import Answer, Asked
 from progress.api.faults import Unforeseen
@@ -28,6 +36,7 @@ _Answering = Callable[[Request, Headers, str], Awaitable[Response]]
 
 _READING = ("GET", "HEAD")
 _TAKEN = ("POST", *_READING)
+_COUNTED = {"/graphql": "query", "/graphql/stream": "stream"}  # each has a line in the log
 _POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
 
@@ -55,7 +64,18 @@ class QueryApi:
         What nobody foresaw is masked and logged, and told by its trace.
         """
         given = requests.headers(request)
-        trace = requests.trace(given)
+        name = _COUNTED.get(request.scope["path"])
+        with telemetry.begun(name or "page", requests.parent(given), "server") as span:
+            account = accounts.opened(name) if name else None
+            response = await self._answer(request, given, telemetry.present() or "")
+            if account is not None and request.scope["method"] != "OPTIONS":
+                account.close(response.status_code)
+                span.note("progress.operation", account.operation)
+                if account.is_our_fault:
+                    span.fail("")
+        return response
+
+    async def _answer(self, request: Request, given: Headers, trace: str) -> Response:
         with Unforeseen(trace) as unforeseen:
             return await self._routed(request, given, trace)
         response = responses.faulty(500, unforeseen.told, given)
@@ -100,7 +120,7 @@ class QueryApi:
         except Refused as fault:
             response = responses.refused(fault, given)
         except Unavailable as fault:
-            logs.write("WARNING", f"not answered: {fault}", trace_parent=trace)
+            logs.write("WARNING", f"not answered: {fault}")
             response = responses.unavailable(given)
         self._origins.tell(given, response)
         return response

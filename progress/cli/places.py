@@ -1,16 +1,23 @@
-"""Where the commands work: as the environment says, else the local stack of the data folder."""
+"""Where the commands work: as the environment says, else the local stack of the data folder.
+
+The stack's modules are imported where it is asked for: they need packages of development's.
+"""
+
+from typing import TYPE_CHECKING
 
 from progress import database, notices, settings
 from progress.database import Connection
 from progress.errors import SettingsError, StackError
-from progress.local import datafolder
-from progress.local import stack as local
-from progress.local.datafolder import DataFolder
 from progress.settings import Settings
 
+if TYPE_CHECKING:
+    from progress.local.datafolder import DataFolder
 
-def folder() -> DataFolder:
+
+def folder() -> "DataFolder":
     """The data folder that `PROGRESS_DATA_DIR` names."""
+    from progress.local import datafolder
+
     return datafolder.at(settings.current().progress_data_dir)
 
 
@@ -29,10 +36,21 @@ def where() -> Settings | str:
 
 def _stack() -> dict[str, str]:
     """The addresses of the local stack."""
+    from progress.local import stack as local
+
     try:
         return local.running(folder()).addresses
     except StackError as fault:
         raise SettingsError(f"{fault}, or set DATABASE_URL") from None
+
+
+def redis() -> str:
+    """The URL of Redis; SettingsError where there is none."""
+    if url := settings.current().redis_url:
+        return url
+    if given_database():
+        raise SettingsError("REDIS_URL is not set: without a Redis nothing is kept")
+    return _stack()["redis_url"]
 
 
 def connect() -> Connection:
@@ -43,9 +61,14 @@ def connect() -> Connection:
 
 
 def pubsub() -> tuple[str, str]:
-    """The project, and the emulator's address."""
+    """The project, and the emulator's address; StackError where there is none."""
     given = settings.current()
     if given.pubsub_emulator_host:
         return given.pubsub_project_id, given.pubsub_emulator_host
+    try:
+        from progress.local import stack as local
+    except ModuleNotFoundError:
+        raise StackError("there is no local stack here: set PUBSUB_EMULATOR_HOST") from None
+
     where = local.running(folder()).addresses
     return where["project_id"], where["pubsub_emulator_host"]

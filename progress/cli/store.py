@@ -1,4 +1,4 @@
-"""`progress migrate`, `status`, `events`, `batch`, `rebuild`: the event store and what it feeds."""
+"""`progress migrate`, `status`, `events`, `batch`, `rebuild`, `contract`: the event store's."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -13,12 +13,15 @@ from rich.table import Table
 from progress import (
     bars,
     batch,
+    contract,
     eventlog,
+    logins,
     migrations,
     models,
     operations,
     publishing,
     rebuild,
+    settings,
     wakeups,
 )
 from progress.cli import places
@@ -37,18 +40,34 @@ def add_to(app: typer.Typer) -> None:
     for command in (migrate, status, events):
         app.command()(command)
     app.command("batch")(batch_command)
+    app.command("contract")(contract_command)
     app.command("rebuild")(rebuild_command)
 
 
 def migrate() -> None:
-    """Bring the database to the present schemas: migrations in order, then the read models."""
+    """Bring the database to the present schemas: migrations, logins, then the read models."""
+    admitted = logins.read(settings.current().database_logins or "")
     connection = places.connect()
     applied = migrations.apply(connection)
+    logins.admit(connection, admitted)
     connection.close()
     made = rebuild.ensure(places.connect)
     for name in applied:
         typer.echo(f"applied {name}")
+    for login in admitted:
+        typer.echo(f"{login.name} logs in as {login.group}")
     typer.echo("The read models are made." if made else "The read models are there.")
+
+
+def contract_command() -> None:
+    """Drop the read models of all code but this: for when this alone is served."""
+    connection = places.connect()
+    try:
+        for schema in contract.run(connection):
+            typer.echo(f"dropped {schema}")
+    finally:
+        connection.close()
+    typer.echo(f"Kept: {models.schema_name()}.")
 
 
 def batch_command() -> None:

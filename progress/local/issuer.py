@@ -8,12 +8,13 @@ import base64
 import contextlib
 import hashlib
 import html
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from progress import auth
-from progress.local import devkeys
+from progress import auth, settings
+from progress.local import datafolder, devkeys
 from progress.local.ports import HOST
 
 SIGN_IN = "/sign-in"
@@ -121,3 +122,22 @@ def _written(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
     return "\r\n".join(lines).encode() + body
+
+
+async def _serve(key: Path, address: str, port: int, page_port: int) -> None:
+    issuer = Issuer(key, port=port, page_port=page_port)
+    async with await asyncio.start_server(issuer.answer, address, port) as door:
+        await door.serve_forever()
+
+
+def main() -> None:
+    """`python -m progress.local.issuer ADDRESS PORT PAGE_PORT`: for containers, until stopped."""
+    address, port, page_port = sys.argv[1:]
+    folder = datafolder.at(settings.current().progress_data_dir)
+    datafolder.make_usable(folder)
+    devkeys.ensure(folder.key)
+    asyncio.run(_serve(folder.key, address, int(port), int(page_port)))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,11 +9,17 @@ HOST = "127.0.0.1"
 
 
 def free() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on now, and that nobody else is given for the next minute.
+
+    A connection to it ended just now: until the system forgets that, only who asks for the very
+    port can listen on it.
+    """
+    with socket.create_server((HOST, 0)) as reserving:
+        port: int = reserving.getsockname()[1]
+        with socket.create_connection((HOST, port)) as caller:
+            reserving.accept()[0].close()  # the first to leave is the one who is remembered
+            caller.recv(1)
+    return port
 
 
 def claim(port: int) -> None:

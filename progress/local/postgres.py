@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from progress.errors import StackError
-from progress.local import processes
+from progress.local import processes, readiness
 
 SUPERUSER = "postgres"
 STOP = signal.SIGINT  # a fast shutdown: sessions are ended, a checkpoint is written
@@ -71,14 +71,8 @@ def account() -> str | None:
     """The system user that the server runs as: PostgreSQL refuses root. None: our own."""
     if os.geteuid() != 0:
         return None
-    try:
-        pwd.getpwnam(_ACCOUNT)
-    except KeyError:
-        if not shutil.which("useradd"):
-            raise StackError(
-                f"PostgreSQL does not run as root: make a user {_ACCOUNT}, or be another"
-            ) from None
-        subprocess.run(["useradd", "--system", _ACCOUNT], check=True, capture_output=True)
+    if not _is_known(_ACCOUNT):
+        _make(_ACCOUNT)
     return _ACCOUNT
 
 
@@ -145,6 +139,23 @@ def tidy(folder: Path) -> None:
     """Remove the socket's folder where it was made for that; the server must have stopped."""
     if (short := socket_folder(folder)) != folder.resolve():
         shutil.rmtree(short, ignore_errors=True)
+
+
+def _is_known(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _make(user: str) -> None:
+    """Make the system user; two that start at once both find it."""
+    if not shutil.which("useradd"):
+        raise StackError(f"PostgreSQL does not run as root: make a user {user}, or be another")
+    made = subprocess.run(["useradd", "--system", user], check=False, capture_output=True)
+    if made.returncode:
+        readiness.wait(lambda: _is_known(user), f"useradd {user}", seconds=5)
 
 
 def _ids(user: str) -> tuple[int, int]:

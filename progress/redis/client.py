@@ -7,12 +7,12 @@ made in the background, and requests go on without it until that has succeeded.
 
 import asyncio
 import contextlib
-import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from progress import telemetry
 from progress.errors import CacheAway
 from progress.redis import resp
 from progress.redis.resp import Command, ErrorReply, Reply
@@ -23,6 +23,7 @@ _LOOK = 0.005  # after which an overdue answer is looked for once more: this pro
 _GREETING = 0.02  # seconds that a first connection is waited for
 _CONNECTING = 1.0  # seconds that connecting may take while nobody waits for it
 _PAUSE = 1.0  # seconds
+_REDIS = {"db.system.name": "redis"}
 
 
 class Client:
@@ -41,15 +42,16 @@ class Client:
 
         What a caller who has given up had sent is carried out all the same.
         """
-        wire = self._wire
-        if wire is None or wire.is_lost:
-            wire = await self._reached()
-        try:
-            return await wire.ask(commands)
-        except CacheAway:
-            if wire is self._wire:
-                self._left_alone()
-            raise
+        with telemetry.span("redis", "client", _REDIS):
+            wire = self._wire
+            if wire is None or wire.is_lost:
+                wire = await self._reached()
+            try:
+                return await wire.ask(commands)
+            except CacheAway:
+                if wire is self._wire:
+                    self._left_alone()
+                raise
 
     def send(self, *commands: Command) -> None:
         """The same for who does not wait: where there is no connection, nothing is sent."""
@@ -104,8 +106,7 @@ class Client:
         loop, at = asyncio.get_running_loop(), self._address
         if at.path is not None:
             return (await loop.create_unix_connection(_Wire, at.path))[1]
-        context = ssl.create_default_context() if at.is_encrypted else None
-        return (await loop.create_connection(_Wire, at.host, at.port, ssl=context))[1]
+        return (await loop.create_connection(_Wire, at.host, at.port, ssl=at.tls))[1]
 
     def _left_alone(self) -> None:
         self._wire, self._is_trusted = None, False

@@ -5,7 +5,6 @@ redis-py does more, and takes a function 130 ms to import: most of its start.
 
 import select
 import socket
-import ssl
 import time
 import weakref
 from collections.abc import Sequence
@@ -78,8 +77,8 @@ def _opened(at: Address, seconds: float) -> socket.socket:
         return wire
     wire = socket.create_connection((at.host, at.port), seconds)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if at.is_encrypted:
-        return ssl.create_default_context().wrap_socket(wire, server_hostname=at.host)
+    if at.tls:
+        return at.tls.wrap_socket(wire, server_hostname=at.host)
     return wire
 
 

@@ -111,3 +111,21 @@ SELECT to_regclass('pg_temp.batch_learners') IS NOT NULL;
 
 -- one --
 SELECT fold_batch(CAST(:shards AS smallint[]));
+
+-- head --
+SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
+
+-- left --
+-- Whether an event of these shards, recorded up to a position, is not in the batch's tables yet.
+SELECT EXISTS (
+    SELECT
+    FROM batch_checkpoints b
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM event_store.events e
+        WHERE (e.shard, e.global_position) > (b.shard, b.position)
+          AND (e.shard, e.global_position) <= (b.shard, CAST(:head AS bigint))
+        LIMIT 1
+    ) e
+    WHERE b.shard = ANY (CAST(:shards AS smallint[]))
+);

@@ -260,6 +260,19 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), shard) FROM event_store
 -- Shards with events that are not folded yet.
 SELECT shard FROM shards_behind ORDER BY shard;
 
+-- lag --
+-- How many events of the shard wait, of a great many not all.
+SELECT count(*)
+FROM (
+    SELECT FROM checkpoints c
+    CROSS JOIN LATERAL (
+        SELECT FROM event_store.events e
+        WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)
+        LIMIT 100000
+    ) n
+    WHERE c.shard = :shard
+) waiting;
+
 -- set_aside --
 -- The next event of the shard: its window of one has failed.
 SELECT event_store.set_aside(next_position, :error) FROM shards_behind WHERE shard = :shard;

@@ -1,0 +1,74 @@
+"""`progress schedule`: what Cloud Scheduler starts, held while something is mended."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from progress import schedules, settings
+
+_schedule = typer.Typer(help="What Cloud Scheduler starts.", no_args_is_help=True)
+
+_BATCH = "progress-batch"
+_REGION = "europe-west1"  # as in infra/terraform
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]…", help=f"{_BATCH} where none is given.")
+]
+Project = Annotated[str | None, typer.Option(help="PUBSUB_PROJECT_ID where it is not given.")]
+Region = Annotated[str, typer.Option(help="The schedules' region.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give `app` these commands."""
+    app.add_typer(_schedule, name="schedule")
+
+
+@_schedule.command("list")
+def list_all(
+    project: Project = None,
+    region: Region = _REGION,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the schedules: when they run, whether they are held, how the last run ended."""
+    found = _scheduler(project, region).all()
+    table = Table("name", "schedule", "state", "last", "ended", "next", box=None)
+    for each in found:
+        if as_json:
+            typer.echo(msgspec.json.encode(each).decode())
+        last, after = (f"{m:%Y-%m-%d %H:%M}" if m else "" for m in (each.last_at, each.next_at))
+        ended = "" if not each.last_at else f"with code {each.code}" if each.code else "well"
+        table.add_row(each.name, each.schedule, each.state, last, ended, after)
+    if not as_json:
+        Console().print(table if table.row_count else "There are no schedules.")
+
+
+@_schedule.command()
+def pause(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
+    """Hold these schedules until they are resumed; what runs now runs to its end."""
+    scheduler = _scheduler(project, region)
+    for name in names or [_BATCH]:
+        typer.echo(f"{name} is held{'' if scheduler.pause(name) else ' already'}.")
+
+
+@_schedule.command()
+def resume(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
+    """Let these schedules go on."""
+    scheduler = _scheduler(project, region)
+    for name in names or [_BATCH]:
+        typer.echo(f"{name} goes on{'' if scheduler.resume(name) else ' already'}.")
+
+
+@_schedule.command()
+def run(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
+    """Run these now, held or not; it does not wait for their end."""
+    scheduler = _scheduler(project, region)
+    for name in names or [_BATCH]:
+        scheduler.run(name)
+        typer.echo(f"{name} is started.")
+
+
+def _scheduler(project: str | None, region: str) -> schedules.Scheduler:
+    return schedules.Scheduler(project or settings.current().pubsub_project_id, region)

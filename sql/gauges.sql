@@ -1,0 +1,25 @@
+-- What the batch job measures before it sweeps.
+
+-- measured --
+-- Events that are recorded and not folded (of a shard no more than 100,000 are counted), the age of the oldest
+-- in ms, letters that wait, connections of those that the server allows, the database's size.
+WITH behind AS (
+    SELECT s.next_recorded_at, (
+        SELECT count(*)
+        FROM (
+            SELECT FROM event_store.events e
+            WHERE (e.shard, e.global_position) > (s.shard, s.position) AND (e.shard, e.global_position) < (s.shard + 1, 0)
+            LIMIT 100000
+        ) counted) AS events
+    FROM shards_behind s
+)
+SELECT
+    CAST(coalesce(sum(events), 0) AS bigint) AS projection_lag,
+    CAST(greatest(coalesce(extract(epoch FROM CAST(:now AS timestamptz) - min(next_recorded_at)) * 1000, 0), 0)
+        AS double precision) AS projection_lag_ms,
+    (SELECT count(*) FROM event_store.dead_letters
+     WHERE replayed_at IS NULL AND discarded_at IS NULL) AS dead_letters,
+    (SELECT CAST(sum(numbackends) AS double precision) FROM pg_stat_database)
+        / CAST(current_setting('max_connections') AS double precision) AS database_connections,
+    pg_database_size(current_database()) AS database_bytes
+FROM behind;

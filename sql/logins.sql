@@ -1,0 +1,40 @@
+-- Who logs in, and as a member of which of the groups that the migrations make.
+
+-- given --
+-- For the length of a transaction. As values: a password in a statement's text would be in the server's log and
+-- in its statistics. Not hashed here: Neon takes none that it cannot check.
+SELECT set_config('progress.login', :login, true), set_config('progress.group', :group, true),
+       set_config('progress.password', :password, true);
+
+-- admit --
+DO $$
+DECLARE
+    login    text := current_setting('progress.login');
+    wanted   text := current_setting('progress.group');
+    password text := nullif(current_setting('progress.password'), '');
+    other    text;
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = login AND (r.rolsuper OR r.rolname IN (current_user, session_user))) THEN
+        RAISE EXCEPTION 'it has more rights than any group: it is the owner, or a superuser';
+    END IF;
+    IF password IS NOT NULL THEN
+        EXECUTE format(CASE WHEN to_regrole(quote_ident(login)) IS NULL THEN 'CREATE' ELSE 'ALTER' END
+                       || ' ROLE %I LOGIN PASSWORD %L', login, password);
+    ELSIF to_regrole(quote_ident(login)) IS NULL THEN
+        RAISE EXCEPTION 'there is no such login, and no password to make it with';
+    END IF;
+    FOR other IN
+        SELECT g.rolname FROM pg_auth_members m
+        JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+        WHERE r.rolname = login AND g.rolname <> wanted
+          AND g.rolname IN ('progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_erasure')
+    LOOP
+        EXECUTE format('REVOKE %I FROM %I', other, login);
+    END LOOP;
+    IF NOT pg_has_role(login, wanted, 'USAGE') THEN
+        EXECUTE format('GRANT %I TO %I', wanted, login);
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    -- Without the statement that failed, which is in the context otherwise, and holds the password.
+    RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE;
+END $$;

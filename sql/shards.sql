@@ -1,0 +1,33 @@
+-- Who holds a shard: the sessions behind the advisory locks of the folds.
+
+-- list --
+SELECT c.shard, c.position,
+    (SELECT count(*) FROM event_store.events e
+     WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)) AS events_behind,
+    a.pid, a.usename AS login, a.application_name AS application, a.state,
+    coalesce(CAST(extract(epoch FROM clock_timestamp() - a.xact_start) AS double precision), 0) AS seconds,
+    coalesce(pg_blocking_pids(a.pid), '{}') AS waits_for
+FROM checkpoints c
+LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+    AND l.classid = CAST(CAST(hashtext(current_schema()) AS bigint) & 4294967295 AS oid)
+    AND l.objid = CAST(c.shard AS oid)
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+ORDER BY c.shard;
+
+-- at the bottom --
+-- The sessions that this one waits for and that wait for nobody; itself where it does not wait.
+WITH RECURSIVE chain (pid) AS (
+    SELECT CAST(:pid AS integer)
+    UNION
+    SELECT b.pid FROM chain c, unnest(pg_blocking_pids(c.pid)) AS b (pid)
+)
+SELECT a.pid, a.usename, a.application_name
+FROM chain c
+JOIN pg_stat_activity a ON a.pid = c.pid
+WHERE cardinality(pg_blocking_pids(c.pid)) = 0
+ORDER BY a.pid;
+
+-- end --
+-- True once it is gone.
+SELECT pg_terminate_backend(CAST(:pid AS integer), 10000);
