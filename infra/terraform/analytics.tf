@@ -1,0 +1,93 @@
+# What was published, in BigQuery, for questions that Progress does not answer. Not `user-events`: it carries plain
+# addresses, and those are written nowhere.
+
+variable "analytics_days" {
+  description = "How long messages stay in BigQuery; null for ever."
+  type        = number
+  default     = 400
+}
+
+locals {
+  analytics = {
+    for topic in local.source_topics : "progress-analytics-sub-${topic}" => topic if topic != "user-events"
+  }
+}
+
+resource "google_bigquery_dataset" "analytics" {
+  dataset_id                 = "progress_analytics"
+  location                   = var.region
+  description                = "Events as they were published"
+  delete_contents_on_destroy = !local.is_prod
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_bigquery_table" "messages" {
+  dataset_id               = google_bigquery_dataset.analytics.dataset_id
+  table_id                 = "messages"
+  description              = "Each delivery of each message; `events` has each event once"
+  deletion_protection      = local.is_prod
+  require_partition_filter = false
+  schema                   = file("${path.root}/analytics/messages.json")
+  clustering               = ["subscription_name"]
+
+  time_partitioning {
+    type          = "DAY"
+    field         = "publish_time"
+    expiration_ms = var.analytics_days == null ? null : var.analytics_days * 24 * 60 * 60 * 1000
+  }
+}
+
+resource "google_bigquery_table" "events" {
+  dataset_id          = google_bigquery_dataset.analytics.dataset_id
+  table_id            = "events"
+  description         = "Each event once, without redeliveries"
+  deletion_protection = false # nothing is in it
+
+  view {
+    query = templatefile("${path.root}/analytics/events.sql", {
+      table = "${var.project_id}.${google_bigquery_dataset.analytics.dataset_id}.${google_bigquery_table.messages.table_id}"
+    })
+    use_legacy_sql = false
+  }
+}
+
+# Pub/Sub itself writes the rows.
+resource "google_bigquery_table_iam_member" "pubsub" {
+  dataset_id = google_bigquery_dataset.analytics.dataset_id
+  table_id   = google_bigquery_table.messages.table_id
+  role       = "roles/bigquery.dataEditor"
+  member     = local.pubsub_agent
+
+  depends_on = [terraform_data.pubsub_agent]
+}
+
+resource "google_pubsub_subscription" "analytics" {
+  for_each = local.analytics
+
+  name                       = each.key
+  topic                      = google_pubsub_topic.topic[each.value].id
+  message_retention_duration = local.week
+
+  bigquery_config {
+    table          = "${var.project_id}.${google_bigquery_table.messages.dataset_id}.${google_bigquery_table.messages.table_id}"
+    write_metadata = true
+  }
+
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+
+  dead_letter_policy {
+    dead_letter_topic     = google_pubsub_topic.dead_letter[each.key].id
+    max_delivery_attempts = 100
+  }
+
+  expiration_policy {
+    ttl = ""
+  }
+
+  # The builds last some minutes, until when the right to write there is known.
+  depends_on = [google_bigquery_table_iam_member.pubsub, terraform_data.image]
+}

@@ -1,0 +1,87 @@
+# Buckets: events that left the log for good, and copies of the read models for a week.
+
+locals {
+  archive_environment = { ARCHIVE_BUCKET = google_storage_bucket.archive.name }
+  backup_location     = "gs://${google_storage_bucket.backup.name}"
+}
+
+# Archived events. No retention lock: a learner who is erased is erased here too.
+resource "google_storage_bucket" "archive" {
+  name                        = "${var.project_id}-progress-archive"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+
+  versioning {
+    enabled = true
+  }
+
+  # What was replaced or deleted by mistake can be had back for a month.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = 30
+      with_state                 = "ARCHIVED"
+    }
+  }
+
+  dynamic "lifecycle_rule" {
+    for_each = { NEARLINE = 30, COLDLINE = 90, ARCHIVE = 365 } # days
+
+    content {
+      action {
+        type          = "SetStorageClass"
+        storage_class = lifecycle_rule.key
+      }
+      condition {
+        age        = lifecycle_rule.value
+        with_state = "LIVE"
+      }
+    }
+  }
+
+  lifecycle {
+    prevent_destroy = true # the only copy of what it holds
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_storage_bucket_iam_member" "archive" {
+  bucket = google_storage_bucket.archive.name
+  role   = "roles/storage.objectUser"
+  member = google_service_account.member["project"].member
+}
+
+# Read models, every six hours, kept for a week; and dumps on their way from one database to another.
+resource "google_storage_bucket" "backup" {
+  name                        = "${var.project_id}-progress-backup"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = !local.is_prod
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age = 7
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_storage_bucket_iam_member" "backup" {
+  for_each = {
+    backup  = "roles/storage.objectUser"
+    release = "roles/storage.objectViewer" # restores
+  }
+
+  bucket = google_storage_bucket.backup.name
+  role   = each.value
+  member = google_service_account.member[each.key].member
+}

@@ -1,0 +1,47 @@
+# A word by mail before the month becomes dear. It stops nothing.
+
+variable "billing_account" {
+  description = "The billing account, for a budget alert; null for none. Who applies needs roles/billing.costsManager on it."
+  type        = string
+  default     = null
+}
+
+variable "monthly_budget" {
+  description = "In the billing account's currency."
+  type        = number
+  default     = 50
+}
+
+resource "google_billing_budget" "this" {
+  count = var.billing_account == null ? 0 : 1
+
+  billing_account = var.billing_account
+  display_name    = "Progress ${var.environment}"
+
+  budget_filter {
+    projects        = ["projects/${data.google_project.this.number}"]
+    calendar_period = "MONTH"
+  }
+
+  amount {
+    specified_amount {
+      units = tostring(var.monthly_budget)
+    }
+  }
+
+  dynamic "threshold_rules" {
+    for_each = [0.5, 0.9, 1]
+
+    content {
+      threshold_percent = threshold_rules.value
+      spend_basis       = "CURRENT_SPEND"
+    }
+  }
+
+  threshold_rules {
+    threshold_percent = 1
+    spend_basis       = "FORECASTED_SPEND"
+  }
+
+  depends_on = [google_project_service.api]
+}

@@ -1,0 +1,324 @@
+# In front of the query function, in prod: one address, TLS 1.3, Cloud Armor. Its service takes nothing from elsewhere.
+
+variable "domain" {
+  description = "The name that learners' apps call, in prod; its A record is to point at the output edge_address, upon which the certificate is made."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = (var.domain != null) == (var.environment == "prod")
+    error_message = "prod has a domain; dev and staging are called at their service's own address"
+  }
+}
+
+variable "requests_per_minute_by_ip" {
+  description = "What one address may ask in a minute; a school is one address. Each caller's own limit is RATE_LIMIT_PER_MINUTE."
+  type        = number
+  default     = 3000
+}
+
+locals {
+  edge = local.is_prod ? toset(["edge"]) : toset([])
+
+  # Revisions of the query function: the one that traffic goes to, and the one that a release tries out under the tag green.
+  edge_backends = local.is_prod ? { live = null, green = "green" } : {}
+
+  # Preconfigured rules at their surest level, by priority. Cloud Armor reads bodies as GraphQL. Of those that look into texts (true) the
+  # document itself is passed by, since braces, quotes and comments are its language, and our own parser bounds it; and tokens, random letters.
+  edge_rule_sets = {
+    1000 = { name = "sqli-v33-stable", of_texts = true }
+    1010 = { name = "xss-v33-stable", of_texts = true }
+    1020 = { name = "lfi-v33-stable", of_texts = true }
+    1030 = { name = "rfi-v33-stable", of_texts = true }
+    1040 = { name = "rce-v33-stable", of_texts = true }
+    1050 = { name = "nodejs-v33-stable", of_texts = true }
+    1060 = { name = "protocolattack-v33-stable", of_texts = true }
+    1070 = { name = "methodenforcement-v33-stable", of_texts = false }
+    1080 = { name = "scannerdetection-v33-stable", of_texts = false }
+    1090 = { name = "sessionfixation-v33-stable", of_texts = false }
+    1100 = { name = "cve-canary", of_texts = false }
+  }
+
+  # Headers that a caller fills, by priority: functions-framework bounds none.
+  edge_headers = { 110 = "authorization", 111 = "cookie", 112 = "last-event-id" }
+}
+
+resource "google_compute_global_address" "edge" {
+  for_each = local.edge
+
+  name = "progress-edge"
+
+  depends_on = [google_project_service.api]
+}
+
+output "edge_address" {
+  description = "What the domain's A record is to say; null outside prod."
+  value       = one(values(google_compute_global_address.edge)[*].address)
+}
+
+resource "google_compute_managed_ssl_certificate" "edge" {
+  for_each = local.edge
+
+  name = "progress-${substr(sha256(var.domain), 0, 8)}"
+
+  managed {
+    domains = [var.domain]
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+# The provider knows TLS 1.3 as a minimum from 7.17 on; until then it makes the policy with 1.2, and gcloud raises it at once.
+resource "google_compute_ssl_policy" "edge" {
+  for_each = local.edge
+
+  name            = "progress"
+  profile         = "RESTRICTED" # the only one that a minimum of 1.3 goes with
+  min_tls_version = "TLS_1_2"
+
+  lifecycle {
+    ignore_changes = [min_tls_version]
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "terraform_data" "tls_1_3" {
+  for_each = local.edge
+
+  triggers_replace = google_compute_ssl_policy.edge["edge"].creation_timestamp
+
+  provisioner "local-exec" {
+    command = "gcloud compute ssl-policies update ${google_compute_ssl_policy.edge["edge"].name} --min-tls-version=1.3 --profile=RESTRICTED --project=${var.project_id}"
+  }
+}
+
+resource "google_compute_region_network_endpoint_group" "edge" {
+  for_each = local.edge_backends
+
+  name                  = "progress-query-${each.key}"
+  region                = var.region
+  network_endpoint_type = "SERVERLESS"
+
+  cloud_run {
+    service = google_cloud_run_v2_service.function["query"].name
+    tag     = each.value
+  }
+}
+
+# No timeout is set: a serverless backend has none but its service's own, so that event streams live as long as that lets them.
+# Nothing is cached or compressed on the way: both would hold a stream back.
+resource "google_compute_backend_service" "edge" {
+  for_each = local.edge_backends
+
+  name                  = "progress-query-${each.key}"
+  load_balancing_scheme = "EXTERNAL_MANAGED"
+  protocol              = "HTTPS"
+  security_policy       = google_compute_security_policy.edge["edge"].id
+  enable_cdn            = false
+  compression_mode      = "DISABLED"
+
+  custom_response_headers = ["Strict-Transport-Security: max-age=31536000; includeSubDomains"]
+
+  backend {
+    group = google_compute_region_network_endpoint_group.edge[each.key].id
+  }
+
+  log_config {
+    enable      = true
+    sample_rate = 0.1
+  }
+}
+
+resource "google_compute_url_map" "edge" {
+  for_each = local.edge
+
+  name            = "progress"
+  default_service = google_compute_backend_service.edge["live"].id
+
+  host_rule {
+    hosts        = ["*"]
+    path_matcher = "revisions"
+  }
+
+  path_matcher {
+    name            = "revisions"
+    default_service = google_compute_backend_service.edge["live"].id
+
+    route_rules {
+      priority = 1
+      service  = google_compute_backend_service.edge["green"].id
+
+      match_rules {
+        prefix_match = "/"
+
+        header_matches {
+          header_name = "x-progress-revision"
+          exact_match = "green"
+        }
+      }
+    }
+  }
+}
+
+resource "google_compute_target_https_proxy" "edge" {
+  for_each = local.edge
+
+  name             = "progress"
+  url_map          = google_compute_url_map.edge["edge"].id
+  ssl_certificates = [google_compute_managed_ssl_certificate.edge["edge"].id]
+  ssl_policy       = google_compute_ssl_policy.edge["edge"].id
+
+  depends_on = [terraform_data.tls_1_3]
+}
+
+resource "google_compute_global_forwarding_rule" "edge" {
+  for_each = local.edge
+
+  name                  = "progress-https"
+  load_balancing_scheme = "EXTERNAL_MANAGED"
+  ip_address            = google_compute_global_address.edge["edge"].id
+  port_range            = "443"
+  target                = google_compute_target_https_proxy.edge["edge"].id
+}
+
+resource "google_compute_url_map" "to_https" {
+  for_each = local.edge
+
+  name = "progress-to-https"
+
+  default_url_redirect {
+    https_redirect         = true
+    redirect_response_code = "MOVED_PERMANENTLY_DEFAULT"
+    strip_query            = false
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_compute_target_http_proxy" "to_https" {
+  for_each = local.edge
+
+  name    = "progress-to-https"
+  url_map = google_compute_url_map.to_https["edge"].id
+}
+
+resource "google_compute_global_forwarding_rule" "to_https" {
+  for_each = local.edge
+
+  name                  = "progress-http"
+  load_balancing_scheme = "EXTERNAL_MANAGED"
+  ip_address            = google_compute_global_address.edge["edge"].id
+  port_range            = "80"
+  target                = google_compute_target_http_proxy.to_https["edge"].id
+}
+
+resource "google_compute_security_policy" "edge" {
+  for_each = local.edge
+
+  name = "progress"
+  type = "CLOUD_ARMOR"
+
+  advanced_options_config {
+    json_parsing = "STANDARD_WITH_GRAPHQL"
+    log_level    = "NORMAL"
+  }
+
+  rule {
+    description = "A path or query of a length that no request of ours has."
+    priority    = 100
+    action      = "deny(403)"
+    match {
+      expr {
+        expression = "size(request.path) > 1024 || size(request.query) > 16384"
+      }
+    }
+  }
+
+  dynamic "rule" {
+    for_each = local.edge_headers
+
+    content {
+      description = "A header of such a length, likewise."
+      priority    = rule.key
+      action      = "deny(403)"
+      match {
+        expr {
+          expression = "has(request.headers['${rule.value}']) && size(request.headers['${rule.value}']) > 8192"
+        }
+      }
+    }
+  }
+
+  dynamic "rule" {
+    for_each = local.edge_rule_sets
+
+    content {
+      description = rule.value.name
+      priority    = rule.key
+      action      = "deny(403)"
+      match {
+        expr {
+          expression = rule.value.name == "cve-canary" ? "evaluatePreconfiguredWaf('cve-canary')" : "evaluatePreconfiguredWaf('${rule.value.name}', {'sensitivity': 1})"
+        }
+      }
+
+      dynamic "preconfigured_waf_config" {
+        for_each = rule.value.of_texts ? [rule.value.name] : []
+
+        content {
+          exclusion {
+            target_rule_set = preconfigured_waf_config.value
+            request_query_param {
+              operator = "EQUALS"
+              value    = "query"
+            }
+            request_header {
+              operator = "EQUALS"
+              value    = "authorization"
+            }
+          }
+        }
+      }
+    }
+  }
+
+  rule {
+    description = "What one address may ask."
+    priority    = 2000
+    action      = "throttle"
+    match {
+      versioned_expr = "SRC_IPS_V1"
+      config {
+        src_ip_ranges = ["*"]
+      }
+    }
+    rate_limit_options {
+      conform_action = "allow"
+      exceed_action  = "deny(429)"
+      enforce_on_key = "IP"
+      rate_limit_threshold {
+        count        = var.requests_per_minute_by_ip
+        interval_sec = 60
+      }
+    }
+  }
+
+  rule {
+    description = "All else may pass."
+    priority    = 2147483647
+    action      = "allow"
+    match {
+      versioned_expr = "SRC_IPS_V1"
+      config {
+        src_ip_ranges = ["*"]
+      }
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}

@@ -1,0 +1,41 @@
+project_id  = "progress-dev"
+environment = "dev"
+
+database = "neon"
+neon = {
+  host     = "ep-example-dev.eu-central-1.aws.neon.tech"
+  database = "progress"
+  owner    = "progress_owner"
+}
+redis = "none"
+
+functions = {
+  ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 0, most = 2 }
+  project = { cpu = "2", memory = "2Gi", at_once = 10, least = 0, most = 2 }
+  query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 0, most = 2 }
+}
+
+auth = {
+  issuer      = "https://auth.dev.example.com"
+  audience    = "progress"
+  jwks_url    = "https://auth.dev.example.com/.well-known/jwks.json"
+  sign_in_url = "https://app.dev.example.com/sign-in"
+}
+
+api = {
+  cors_origins  = ["https://app.dev.example.com"]
+  introspection = true
+}
+
+github = {
+  repository    = "example/progress"
+  repository_id = 123456789
+  environment   = "dev"
+}
+
+# A free Neon sleeps where nothing happens, and the job's minutes are free: docs/cost.md.
+pull_changes  = true
+batch_minutes = 15
+
+# Whatever rests at zero starts first, and there is no cache.
+alerts = ["batch-job", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag"]

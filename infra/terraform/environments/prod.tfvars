@@ -1,0 +1,39 @@
+project_id  = "progress-prod"
+environment = "prod"
+
+database = "cloud_sql"
+redis    = "memorystore"
+domain   = "progress.example.com"
+
+functions = {
+  ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 1, most = 10 }
+  project = { cpu = "2", memory = "2Gi", at_once = 10, least = 1, most = 5 }
+  query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 2, most = 20 }
+}
+
+auth = {
+  issuer      = "https://auth.example.com"
+  audience    = "progress"
+  jwks_url    = "https://auth.example.com/.well-known/jwks.json"
+  sign_in_url = "https://app.example.com/sign-in"
+}
+
+api = {
+  cors_origins  = ["https://app.example.com"]
+  introspection = false
+}
+
+github = {
+  repository    = "example/progress"
+  repository_id = 123456789
+  environment   = "production"
+}
+
+night = {
+  time_zone = "Europe/Brussels"
+  evening   = "0 22 * * *"
+  morning   = "0 6 * * *"
+  least     = { ingest = 0, project = 0, query = 1 }
+}
+
+alert_emails = ["operations@example.com"]

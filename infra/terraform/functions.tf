@@ -1,0 +1,214 @@
+# The three functions. The first apply builds them; from then on the pipeline brings their images and their traffic.
+
+variable "functions" {
+  description = "The size of ingest, project and query: of an instance, how many requests it takes at once, and how many of them."
+  type = map(object({
+    cpu     = string
+    memory  = string
+    at_once = number
+    least   = number # instances, by day
+    most    = number
+  }))
+
+  validation {
+    condition     = toset(keys(var.functions)) == toset(["ingest", "project", "query"])
+    error_message = "expected the sizes of ingest, project and query"
+  }
+}
+
+variable "auth" {
+  description = "Whose tokens the query function takes, and where the page sends a learner who has none."
+  type = object({
+    issuer      = string
+    audience    = string
+    jwks_url    = string
+    sign_in_url = optional(string)
+  })
+}
+
+variable "api" {
+  description = "What the query function allows: origins of other pages, requests of a learner each minute, introspection."
+  type = object({
+    cors_origins          = optional(list(string), [])
+    rate_limit_per_minute = optional(number, 100)
+    introspection         = optional(bool)
+  })
+  default = {}
+}
+
+variable "otel_exporter_otlp_endpoint" {
+  description = "Where traces and metrics go (OTLP over HTTP); nothing is sent, and nothing is paid, without it."
+  type        = string
+  default     = null
+}
+
+locals {
+  # A setting that is null is left to progress/settings.py.
+  common_settings = {
+    ENVIRONMENT                 = local.environment_name
+    PUBSUB_PROJECT_ID           = var.project_id
+    OTEL_EXPORTER_OTLP_ENDPOINT = var.otel_exporter_otlp_endpoint
+  }
+
+  query_settings = {
+    AUTH_ISSUER           = var.auth.issuer
+    AUTH_AUDIENCE         = var.auth.audience
+    AUTH_JWKS_URL         = var.auth.jwks_url
+    AUTH_SIGN_IN_URL      = var.auth.sign_in_url
+    CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
+    RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
+    GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)
+  }
+
+  function_facts = {
+    ingest = {
+      ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY" # Pub/Sub counts as internal
+      timeout  = "60s"                           # as long as Pub/Sub waits
+      health   = "/"
+      settings = { THREADS = tostring(var.functions["ingest"].at_once + 4) } # and the probes'
+    }
+    project = {
+      ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"
+      timeout  = "3600s" # a rebuild; Pub/Sub asks again meanwhile and hears that another is at it
+      health   = "/"
+      settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].at_once + 4) })
+    }
+    query = {
+      ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
+      timeout = "3600s" # streams
+      # Not /ready: a database that is down, or not yet migrated, must keep no instance from starting.
+      health   = "/health"
+      settings = merge(local.query_settings, { WORKERS = var.functions["query"].cpu }) # one event loop a core
+    }
+  }
+
+  function_environment = {
+    for name, facts in local.function_facts : name => {
+      for variable, value in merge(
+        local.common_settings, local.database_environment[name], facts.settings
+      ) : variable => value if value != null
+    }
+  }
+
+  function_secrets = {
+    for name, facts in local.function_facts : name => merge(
+      local.database_secrets[name], name == "ingest" ? {} : local.redis_secrets # it answers nobody
+    )
+  }
+}
+
+resource "google_cloud_run_v2_service" "function" {
+  for_each = local.function_facts
+
+  name                 = "progress-${each.key}"
+  location             = var.region
+  ingress              = each.value.ingress
+  invoker_iam_disabled = each.key == "query" # learners have no Google account: the function checks their tokens
+  deletion_protection  = local.is_prod
+
+  build_config {
+    source_location       = "gs://${google_storage_bucket.sources.name}/${google_storage_bucket_object.source[each.key].name}"
+    function_target       = each.key
+    image_uri             = "${local.images}/${each.key}"
+    service_account       = google_service_account.member["build"].id
+    environment_variables = { GOOGLE_PYTHON_VERSION = "3.12.*" }
+  }
+
+  # Of the service, not of a revision: it changes by night without a new one.
+  scaling {
+    min_instance_count = var.functions[each.key].least
+  }
+
+  template {
+    service_account                  = google_service_account.member[each.key].email
+    timeout                          = each.value.timeout
+    max_instance_request_concurrency = var.functions[each.key].at_once
+    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
+
+    scaling {
+      max_instance_count = var.functions[each.key].most
+    }
+
+    vpc_access {
+      egress = local.vpc_access.egress
+      network_interfaces {
+        network    = local.vpc_access.network
+        subnetwork = local.vpc_access.subnetwork
+      }
+    }
+
+    containers {
+      image = "${local.images}/${each.key}"
+
+      resources {
+        limits            = { cpu = var.functions[each.key].cpu, memory = var.functions[each.key].memory }
+        cpu_idle          = true
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = local.function_environment[each.key]
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = local.function_secrets[each.key]
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
+
+      startup_probe {
+        period_seconds    = 2
+        timeout_seconds   = 2
+        failure_threshold = 30
+        http_get {
+          path = each.value.health
+        }
+      }
+
+      liveness_probe {
+        period_seconds    = 30
+        timeout_seconds   = 10
+        failure_threshold = 3
+        http_get {
+          path = each.value.health
+        }
+      }
+    }
+  }
+
+  traffic {
+    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+    percent = 100
+  }
+
+  lifecycle {
+    ignore_changes = [
+      # The pipeline's.
+      build_config,
+      client,
+      client_version,
+      template[0].containers[0].image,
+      template[0].revision,
+      traffic,
+      # The night's and the morning's.
+      scaling,
+    ]
+  }
+
+  depends_on = [
+    google_project_iam_member.member,
+    google_secret_manager_secret_iam_member.accessor,
+    terraform_data.image,
+  ]
+}

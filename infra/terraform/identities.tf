@@ -1,0 +1,185 @@
+# Who the parts are, one account each, and what each of them may do: no more than it needs.
+
+resource "google_service_account" "member" {
+  for_each = {
+    ingest    = "Records events"
+    project   = "Folds events into the read models"
+    query     = "Answers the learners"
+    batch     = "The scheduled job"
+    release   = "Migrates the database and prepares a release"
+    backup    = "Copies the read models out"
+    build     = "Builds the functions"
+    push      = "Pub/Sub, when it pushes"
+    scheduler = "Cloud Scheduler, when it calls"
+    pipeline  = "GitHub Actions, when it releases"
+  }
+
+  account_id   = "progress-${each.key}"
+  display_name = each.value
+
+  depends_on = [google_project_service.api]
+}
+
+# What each may do here. Of the database, secrets and buckets each has its part in database.tf, secrets.tf, archive.tf.
+
+locals {
+  builds_images = var.environment == "dev" # once for each commit; the others run the same images
+
+  # On the whole project: what has no smaller scope.
+  project_roles = merge({
+    build    = ["roles/logging.logWriter"]
+    pipeline = concat(["roles/run.developer", "roles/monitoring.viewer"], local.builds_images ? ["roles/cloudbuild.builds.editor", "roles/serviceusage.serviceUsageConsumer"] : [])
+    }, {
+    # Who sends traces and metrics to Google itself signs in there, and names the project that it is counted on.
+    for who in startswith(coalesce(var.otel_exporter_otlp_endpoint, "-"), "https://telemetry.googleapis.com") ? ["ingest", "project", "query", "batch"] : [] :
+    who => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
+  })
+
+  # Who acts as whom: who deploys a service or job, or has Pub/Sub push as someone, takes that one's place.
+  acts_as = concat(
+    [for who in ["ingest", "project", "query", "batch", "release", "backup", "push"] : { actor = "pipeline", whom = who }],
+    [for who in local.builds_images ? ["build"] : [] : { actor = "pipeline", whom = who }],
+    [for who in keys(try(var.night.least, {})) : { actor = "scheduler", whom = who }],
+  )
+}
+
+resource "google_project_iam_member" "member" {
+  for_each = merge([
+    for member, roles in local.project_roles : { for role in roles : "${member} ${role}" => { member = member, role = role } }
+  ]...)
+
+  project = var.project_id
+  role    = each.value.role
+  member  = google_service_account.member[each.value.member].member
+}
+
+resource "google_service_account_iam_member" "acts_as" {
+  for_each = { for each in local.acts_as : "${each.actor} ${each.whom}" => each }
+
+  service_account_id = google_service_account.member[each.value.whom].name
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.member[each.value.actor].member
+}
+
+# Who wakes a shard, or calls a worker to an operation.
+resource "google_pubsub_topic_iam_member" "wakes" {
+  for_each = toset(["ingest", "project", "query", "batch", "release"])
+
+  topic  = google_pubsub_topic.topic[local.command_topic].name
+  role   = "roles/pubsub.publisher"
+  member = google_service_account.member[each.key].member
+}
+
+resource "google_pubsub_subscription_iam_member" "changes" {
+  count = var.pull_changes ? 1 : 0
+
+  subscription = google_pubsub_subscription.changes[0].name
+  role         = "roles/pubsub.subscriber"
+  member       = google_service_account.member["batch"].member
+}
+
+# Pub/Sub pushes to ingest and project, and nobody else calls them.
+resource "google_cloud_run_v2_service_iam_member" "push" {
+  for_each = toset(["ingest", "project"])
+
+  name     = google_cloud_run_v2_service.function[each.key].name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.member["push"].member
+}
+
+resource "google_service_account_iam_member" "push_tokens" {
+  service_account_id = google_service_account.member["push"].name
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  member             = local.pubsub_agent
+
+  depends_on = [terraform_data.pubsub_agent]
+}
+
+# Cloud Scheduler starts jobs, and by night changes how many instances are kept ready.
+resource "google_cloud_run_v2_job_iam_member" "scheduler" {
+  for_each = local.job_schedules
+
+  name     = google_cloud_run_v2_job.job[each.key].name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.member["scheduler"].member
+}
+
+resource "google_project_iam_custom_role" "scaling" {
+  count = var.night == null ? 0 : 1
+
+  role_id     = "progressScaling"
+  title       = "Progress: changes a service's minimum of instances"
+  permissions = ["run.services.get", "run.services.update"]
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_cloud_run_v2_service_iam_member" "scheduler" {
+  for_each = toset(keys(try(var.night.least, {})))
+
+  name     = google_cloud_run_v2_service.function[each.key].name
+  location = var.region
+  role     = google_project_iam_custom_role.scaling[0].name
+  member   = google_service_account.member["scheduler"].member
+}
+
+# The pipeline passes the release job its arguments, and while a release lasts pushes commands to the new revision too.
+resource "google_cloud_run_v2_job_iam_member" "pipeline" {
+  name     = google_cloud_run_v2_job.job["release"].name
+  location = var.region
+  role     = "roles/run.jobsExecutorWithOverrides"
+  member   = google_service_account.member["pipeline"].member
+}
+
+resource "google_project_iam_custom_role" "green_push" {
+  role_id     = "progressGreenPush"
+  title       = "Progress: makes and removes the push subscription of a release"
+  permissions = ["pubsub.subscriptions.create", "pubsub.subscriptions.delete", "pubsub.subscriptions.get", "pubsub.subscriptions.list"]
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_project_iam_member" "green_push" {
+  project = var.project_id
+  role    = google_project_iam_custom_role.green_push.name
+  member  = google_service_account.member["pipeline"].member
+}
+
+resource "google_pubsub_topic_iam_member" "green_push" {
+  topic  = google_pubsub_topic.topic[local.command_topic].name
+  role   = "roles/pubsub.subscriber" # pubsub.topics.attachSubscription
+  member = google_service_account.member["pipeline"].member
+}
+
+# Builds read sources and write images; in dev the pipeline brings the sources.
+resource "google_storage_bucket_iam_member" "build" {
+  bucket = google_storage_bucket.sources.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.member["build"].member
+}
+
+resource "google_artifact_registry_repository_iam_member" "build" {
+  repository = google_artifact_registry_repository.images.name
+  location   = google_artifact_registry_repository.images.location
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.member["build"].member
+}
+
+resource "google_storage_bucket_iam_member" "pipeline" {
+  for_each = local.builds_images ? toset(["roles/storage.objectUser", "roles/storage.legacyBucketReader"]) : []
+
+  bucket = google_storage_bucket.sources.name
+  role   = each.key
+  member = google_service_account.member["pipeline"].member
+}
+
+resource "google_artifact_registry_repository_iam_member" "pipeline" {
+  count = local.builds_images ? 1 : 0
+
+  repository = google_artifact_registry_repository.images.name
+  location   = google_artifact_registry_repository.images.location
+  role       = "roles/artifactregistry.reader"
+  member     = google_service_account.member["pipeline"].member
+}

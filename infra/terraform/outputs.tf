@@ -1,0 +1,34 @@
+# What the pipeline and an operator need to know.
+
+output "urls" {
+  description = "Where each function answers."
+  value       = { for name, each in google_cloud_run_v2_service.function : name => each.uri }
+}
+
+output "images" {
+  description = "Where this environment's own images are."
+  value       = local.images
+}
+
+output "services" {
+  value = { for name, each in google_cloud_run_v2_service.function : name => each.name }
+}
+
+output "jobs" {
+  value = { for name, each in google_cloud_run_v2_job.job : name => each.name }
+}
+
+output "accounts" {
+  description = "Who each part is."
+  value       = { for name, each in google_service_account.member : name => each.email }
+}
+
+output "workload_identity_provider" {
+  description = "What google-github-actions/auth is told."
+  value       = google_iam_workload_identity_pool_provider.github.name
+}
+
+output "image_reader" {
+  description = "What dev's `image_readers` needs of this project."
+  value       = { (var.project_id) = data.google_project.this.number }
+}

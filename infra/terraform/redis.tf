@@ -1,0 +1,59 @@
+# Redis, by a switch. Nothing in it need be kept: without it every answer is computed, and limits hold for one instance each.
+
+variable "redis" {
+  description = "memorystore or none."
+  type        = string
+  default     = "none"
+
+  validation {
+    condition     = contains(["memorystore", "none"], var.redis)
+    error_message = "expected memorystore or none"
+  }
+}
+
+locals {
+  has_memorystore = var.redis == "memorystore"
+
+  # The same for every service and job. Who takes secrets must depend on google_secret_manager_secret_iam_member.accessor.
+  redis_secrets = { for name in ["REDIS_URL"] : name => google_secret_manager_secret.this["progress-redis-url"].secret_id if local.has_memorystore }
+
+  # Its certificates are of an authority of the instance's own (two while one takes over from the other), and name no host that is dialled.
+  redis_url = local.has_memorystore ? format("rediss://:%s@%s:%d/0?ssl_check_hostname=false&ssl_ca_data=%s",
+    google_redis_instance.this[0].auth_string,
+    google_redis_instance.this[0].host,
+    google_redis_instance.this[0].port, # 6378, since it is encrypted
+    urlencode(join("\n", google_redis_instance.this[0].server_ca_certs[*].cert)),
+  ) : null
+}
+
+resource "google_redis_instance" "this" {
+  count = local.has_memorystore ? 1 : 0
+
+  name                    = "progress"
+  region                  = var.region
+  tier                    = local.is_prod ? "STANDARD_HA" : "BASIC"
+  memory_size_gb          = 1
+  redis_version           = "REDIS_7_2"
+  authorized_network      = google_compute_network.this.id
+  connect_mode            = "PRIVATE_SERVICE_ACCESS"
+  auth_enabled            = true
+  transit_encryption_mode = "SERVER_AUTHENTICATION"
+
+  redis_configs = {
+    maxmemory-policy = "volatile-lru"
+  }
+
+  maintenance_policy {
+    weekly_maintenance_window {
+      day = "SUNDAY"
+      start_time {
+        hours   = 3
+        minutes = 0
+        seconds = 0
+        nanos   = 0
+      }
+    }
+  }
+
+  depends_on = [google_service_networking_connection.private_services]
+}

@@ -1,0 +1,100 @@
+# What happens by the clock. `progress schedule pause` holds these: Terraform leaves a held one held.
+
+variable "night" {
+  description = "When fewer instances are kept ready, and how many then; null where it never gets night."
+  type = object({
+    time_zone = string
+    evening   = string # cron
+    morning   = string
+    least     = map(number)
+  })
+  default = null
+}
+
+variable "batch_minutes" {
+  description = "From one run of the batch job to the next. Each is paid for a minute at least: every 15 of them are free."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = contains([5, 10, 15, 20, 30], var.batch_minutes)
+    error_message = "expected 5, 10, 15, 20 or 30"
+  }
+}
+
+locals {
+  run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}"
+
+  # After a month's end. Where the small one runs for changes alone: once a day, when the backup wakes the database anyway,
+  # for events of the future that came due and wake-ups that were lost. (Its tasks do not ask for changes: they are several.)
+  large_cron = var.pull_changes ? "0 6 * * *" : "15 0 1 * *"
+
+  job_schedules = {
+    batch       = { cron = "*/${var.batch_minutes} * * * *", says = "Weeks, levels and domains; what is due; what was left" }
+    batch-large = { cron = local.large_cron, says = "The same with more of everything, whether something changed or not" }
+    backup      = { cron = "0 */6 * * *", says = "The read models, to the bucket" }
+  }
+
+  # "evening-query" and so on: when, which function, how many instances.
+  night_changes = var.night == null ? {} : merge(
+    { for name, least in var.night.least : "evening-${name}" => { cron = var.night.evening, function = name, least = least } },
+    { for name, _ in var.night.least : "morning-${name}" => { cron = var.night.morning, function = name, least = var.functions[name].least } },
+  )
+}
+
+resource "google_cloud_scheduler_job" "run" {
+  for_each = local.job_schedules
+
+  name             = "progress-${each.key}"
+  description      = each.value.says
+  region           = var.region
+  schedule         = each.value.cron
+  time_zone        = "Etc/UTC"
+  attempt_deadline = "60s" # the call starts the job and does not wait for it
+
+  http_target {
+    http_method = "POST"
+    uri         = "${local.run_api}/jobs/${google_cloud_run_v2_job.job[each.key].name}:run"
+    oauth_token {
+      service_account_email = google_service_account.member["scheduler"].email
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [paused]
+  }
+
+  depends_on = [google_cloud_run_v2_job_iam_member.scheduler]
+}
+
+# A service's minimum, not a revision's: no new revision comes of it.
+resource "google_cloud_scheduler_job" "night" {
+  for_each = local.night_changes
+
+  name             = "progress-${each.key}"
+  description      = "${each.value.function} keeps ${each.value.least} ready from now on"
+  region           = var.region
+  schedule         = each.value.cron
+  time_zone        = var.night.time_zone
+  attempt_deadline = "60s"
+
+  retry_config {
+    retry_count = 3
+  }
+
+  http_target {
+    http_method = "PATCH"
+    uri         = "${local.run_api}/services/${google_cloud_run_v2_service.function[each.value.function].name}?updateMask=scaling.minInstanceCount"
+    headers     = { "Content-Type" = "application/json" }
+    body        = base64encode(jsonencode({ scaling = { minInstanceCount = each.value.least } }))
+    oauth_token {
+      service_account_email = google_service_account.member["scheduler"].email
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [paused]
+  }
+
+  depends_on = [google_cloud_run_v2_service_iam_member.scheduler, google_service_account_iam_member.acts_as]
+}

@@ -1,0 +1,141 @@
+# What a switch turns, on a provider that is mocked: it takes neither credentials nor a project.
+#   terraform init -backend=false && terraform test -var-file=environments/dev.tfvars
+
+mock_provider "google" {
+  override_during = plan
+
+  mock_data "google_project" {
+    defaults = { number = "100000000000" }
+  }
+
+  mock_resource "google_cloud_run_v2_service" {
+    defaults = { uri = "https://function.example.com" }
+  }
+
+  mock_resource "google_service_account" {
+    defaults = {
+      id     = "projects/progress-dev/serviceAccounts/mocked@progress-dev.iam.gserviceaccount.com"
+      name   = "projects/progress-dev/serviceAccounts/mocked@progress-dev.iam.gserviceaccount.com"
+      email  = "mocked@progress-dev.iam.gserviceaccount.com"
+      member = "serviceAccount:mocked@progress-dev.iam.gserviceaccount.com"
+    }
+  }
+}
+
+mock_provider "archive" {
+  override_during = plan
+
+  mock_data "archive_file" {
+    defaults = { output_sha256 = "0123456789abcdef0123456789abcdef" }
+  }
+}
+
+run "nothing_is_exported_unless_asked_for" {
+  command = plan
+
+  assert {
+    condition = !anytrue(flatten([
+      for service in google_cloud_run_v2_service.function : [
+        for env in service.template[0].containers[0].env : env.name == "OTEL_EXPORTER_OTLP_ENDPOINT"
+      ]
+    ]))
+    error_message = "an exporter costs: nobody asked for one"
+  }
+}
+
+run "every_part_exports_where_it_is_asked_for" {
+  command = plan
+
+  variables {
+    otel_exporter_otlp_endpoint = "https://collector.example.com"
+  }
+
+  assert {
+    condition = alltrue([
+      for containers in concat(
+        values(google_cloud_run_v2_service.function)[*].template[0].containers,
+        values(google_cloud_run_v2_job.job)[*].template[0].template[0].containers,
+      ) : contains([for env in containers[0].env : env.value if env.name == "OTEL_EXPORTER_OTLP_ENDPOINT"], "https://collector.example.com")
+    ])
+    error_message = "a function or a job exports nothing"
+  }
+}
+
+run "the_job_asks_for_changes_only_where_the_profile_does" {
+  command = plan
+
+  variables {
+    pull_changes = false
+  }
+
+  assert {
+    condition     = length(google_pubsub_subscription.changes) == 0 && length(google_pubsub_subscription_iam_member.changes) == 0
+    error_message = "a subscription that nobody pulls keeps messages for a week"
+  }
+
+  assert {
+    condition     = !contains([for env in google_cloud_run_v2_job.job["batch"].template[0].template[0].containers[0].env : env.name], "CHANGES_SUBSCRIPTION")
+    error_message = "the job would find nothing and never run"
+  }
+}
+
+run "a_night_lowers_the_minimum_of_those_it_names" {
+  command = plan
+
+  variables {
+    night = {
+      time_zone = "Europe/Brussels"
+      evening   = "0 22 * * *"
+      morning   = "0 6 * * *"
+      least     = { query = 0 }
+    }
+  }
+
+  assert {
+    condition     = toset(keys(google_cloud_scheduler_job.night)) == toset(["evening-query", "morning-query"])
+    error_message = "expected an evening and a morning of query alone"
+  }
+
+  assert {
+    condition     = toset(keys(google_cloud_run_v2_service_iam_member.scheduler)) == toset(["query"])
+    error_message = "the scheduler may change what it does not change"
+  }
+}
+
+run "others_read_the_images_by_number_and_by_name" {
+  command = plan
+
+  variables {
+    image_readers = { progress-staging = "200000000000" }
+  }
+
+  assert {
+    condition = toset(values(google_artifact_registry_repository_iam_member.reader)[*].member) == toset([
+      "serviceAccount:service-200000000000@serverless-robot-prod.iam.gserviceaccount.com",
+      "serviceAccount:progress-pipeline@progress-staging.iam.gserviceaccount.com",
+    ])
+    error_message = "expected the Cloud Run agent and the pipeline of the other project"
+  }
+}
+
+run "sizes_of_all_three_are_wanted" {
+  command = plan
+
+  variables {
+    functions = {
+      query = { cpu = "1", memory = "512Mi", at_once = 10, least = 0, most = 1 }
+    }
+  }
+
+  expect_failures = [var.functions]
+}
+
+run "an_environment_is_one_of_three" {
+  command = plan
+
+  variables {
+    environment = "test"
+  }
+
+  expect_failures = [var.environment]
+}
