@@ -1,0 +1,12 @@
+"""What the release moves: as infra/terraform names it."""
+
+INGEST, PROJECT, QUERY = "progress-ingest", "progress-project", "progress-query"
+SERVICES = (QUERY, INGEST, PROJECT)
+
+RELEASE_JOB = "progress-release"
+SCHEDULED_JOBS = ("progress-batch", "progress-batch-large", "progress-backup")
+
+COMMANDS = "progress-commands"
+GREEN_SUBSCRIPTION = "progress-projection-green-sub"
+
+BLUE, GREEN = "blue", "green"  # tags

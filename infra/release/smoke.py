@@ -1,0 +1,71 @@
+"""Green's query function is asked before learners are, and again while they ask it."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from outcome import Failed
+
+_SECONDS = 20.0
+_QUESTION = {"query": "{ __typename }"}
+
+
+@dataclass(frozen=True)
+class Green:
+    """Where green's query function answers: by a tag's address, or behind the load balancer.
+
+    The header leads through the load balancer to green; elsewhere nobody looks at it.
+    `token` is a learner's; without one the question is asked as a stranger.
+    """
+
+    address: str
+    token: str | None = field(default_factory=lambda: os.environ.get("SMOKE_TOKEN"))
+
+    def check(self) -> None:
+        """Failed where it does not answer, or not as it should."""
+        status, body = self._ask("/ready")
+        if status != 200:
+            raise Failed(f"green is not ready: /ready gave {status}, {body[:200]!r}")
+        status, body = self._ask("/graphql", _QUESTION)
+        if not (_is_answered(body) if self.token else status == 401 and _is_refused(body)):
+            raise Failed(f"green's GraphQL did not answer as it should: {status}, {body[:200]!r}")
+
+    def _ask(self, path: str, body: dict[str, str] | None = None) -> tuple[int, bytes]:
+        headers = {"x-progress-revision": "green", "content-type": "application/json"}
+        if self.token:
+            headers["authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(  # noqa: S310 - the operator's own address
+            self.address.rstrip("/") + path,
+            data=json.dumps(body).encode() if body else None,
+            headers=headers,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - see above
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.code, answer.read()
+        except OSError as fault:
+            raise Failed(f"green does not answer at {self.address}{path}: {fault}") from None
+
+
+def _is_answered(body: bytes) -> bool:
+    return bool(_read(body) == {"data": {"__typename": "Query"}})
+
+
+def _is_refused(body: bytes) -> bool:
+    """A stranger is turned away by GraphQL itself, so that it is there and knows whom to trust."""
+    try:
+        return bool(_read(body)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED")
+    except (LookupError, TypeError):
+        return False
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
