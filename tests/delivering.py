@@ -1,10 +1,21 @@
-"""Messages as Pub/Sub pushes them."""
+"""Messages as Pub/Sub pushes them, and the functions that take them, without a process."""
 
 import base64
 import itertools
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import functions_framework
+from werkzeug.test import Client
+
+from progress import telemetry
+
+_FUNCTIONS = Path(__file__).resolve().parent.parent / "functions"
 
 PUBLISHED = "2024-05-01T12:00:00Z"
 _numbers = itertools.count()
@@ -28,3 +39,11 @@ def pushed(
     return json.dumps(
         {"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 1}
     ).encode()
+
+
+@contextmanager
+def function(name: str) -> Iterator[Client]:
+    """The function in this process, which is told what it is only as long as the block lasts."""
+    source = str(_FUNCTIONS / name / "main.py")
+    with mock.patch.dict(os.environ), mock.patch.object(telemetry, "_part", telemetry._part):
+        yield Client(functions_framework.create_app(name, source))  # type: ignore[no-untyped-call] # theirs

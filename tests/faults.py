@@ -3,17 +3,16 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import folders
 import grpc
 import lessons
 import oracle
@@ -233,12 +232,10 @@ class Stack:
 @contextlib.contextmanager
 def running() -> Iterator[Stack]:
     """A stack as long as the block lasts."""
-    # As root the database's user is let through to it: not pytest's own folder.
-    folder = Path(tempfile.mkdtemp(prefix="progress-faults-"))
-    stack = Stack(folder / "data")
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.run("down")
-        shutil.rmtree(folder, ignore_errors=True)
+    with folders.made("faults") as folder:
+        stack = Stack(folder / "data")
+        try:
+            stack.up()
+            yield stack
+        finally:
+            stack.run("down")

@@ -1,16 +1,15 @@
 """The ingest function as a process of its own, and a PostgreSQL that can be stopped."""
 
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 
+import folders
 import pytest
 
 from progress import database, migrations
@@ -78,17 +77,24 @@ def door(database_url: str, emulator: str = "127.0.0.1:9") -> Iterator[Door]:
 class Server:
     """A PostgreSQL of one test's own, with a migrated database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, programs: Path | None = None, *, admits: str | None = None
+    ) -> None:
         self._data = folder / "postgres"
-        self._log = folder / "log"
+        self.log = folder / "log"
+        self._programs = programs
         self._process: Popen[bytes] | None = None
         self.url = postgres.url(self._data)
-        postgres.prepare(self._data)
+        postgres.prepare(self._data, programs)
+        if admits is not None:
+            (self._data / "pg_hba.conf").write_text(admits)
 
-    def start(self) -> None:
-        with self._log.open("ab") as output:
+    def start(self, *options: str) -> None:
+        """With further settings, as `name=value`."""
+        given = [part for option in options for part in ("-c", option)]
+        with self.log.open("ab") as output:
             self._process = processes.start(
-                postgres.command(self._data),
+                [*postgres.command(self._data, self._programs), *given],
                 output=output,
                 folder=self._data,
                 account=postgres.account(),
@@ -112,12 +118,11 @@ class Server:
 @pytest.fixture
 def bare_server() -> Iterator[Server]:
     """Running, and nothing done to it."""
-    folder = Path(tempfile.mkdtemp(prefix="progress-test-"))
-    server = Server(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with folders.made("test") as folder:
+        server = Server(folder)
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture

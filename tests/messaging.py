@@ -3,6 +3,8 @@
 import contextlib
 import json
 import queue
+import signal
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,10 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from conftest import missing
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.types import PushConfig, RetryPolicy, Subscription
 
-from progress.local import readiness
+from progress import settings
+from progress.local import emulator, ports, processes, readiness
 
 PROJECT = "projects/contract"
 
@@ -26,6 +30,7 @@ class Pubsub:
 
     publisher: PublisherClient
     subscriber: SubscriberClient
+    host: str
 
     def topic(self) -> str:
         name = f"{PROJECT}/topics/t-{uuid.uuid4()}"
@@ -77,12 +82,36 @@ class Inbox:
         return [self.bodies.get(timeout=20) for _ in range(count)]
 
 
+@pytest.fixture(scope="module", params=["stand-in", "emulator"])
+def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
+    """Our stand-in; and Google's emulator, where it is."""
+    port = ports.free()
+    environment = settings.inherited()
+    if request.param == "emulator":
+        if not (found := emulator.find()):
+            missing(request, "pubsub-emulator")
+        command = [str(found.java), "-jar", str(found.jar), f"--port={port}", "--host=127.0.0.1"]
+    else:
+        url = request.getfixturevalue("postgres")
+        environment = settings.inherited(DATABASE_URL=url)
+        command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
+    log = request.getfixturevalue("tmp_path_factory").mktemp("pubsub") / "log"
+    with log.open("wb") as output:
+        process = processes.start(command, output=output, environment=environment)
+    try:
+        readiness.wait(lambda: ports.is_listening(port), "Pub/Sub")
+        with clients(f"127.0.0.1:{port}") as made:
+            yield made
+    finally:
+        processes.end(process, by=signal.SIGTERM, seconds=5)
+
+
 @contextlib.contextmanager
 def clients(host: str) -> Iterator[Pubsub]:
     """The published client library, talking to `host`."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PUBSUB_EMULATOR_HOST", host)
-        made = Pubsub(PublisherClient(), SubscriberClient())
+        made = Pubsub(PublisherClient(), SubscriberClient(), host)
     yield made
     made.publisher.stop()
     made.publisher.transport.close()

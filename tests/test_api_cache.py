@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from api import Api, Body
 from conftest import Store
-from stage import append, connect
+from stage import append
 
 from progress import batch, rebuild
 from progress.database import Connection
@@ -42,12 +42,9 @@ RANGE = {"from": "2024-03-25", "to": "2024-05-05"}
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    lessons.teach(made, "ann", "ben")
-    Projector(made).catch_up_all()
-    batch.fold(made, list(SHARDS))
-    yield made
-    made.close()
+    with caching.taught(store, "ann", "ben") as made:
+        batch.fold(made, list(SHARDS))
+        yield made
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import issuing
@@ -14,28 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from issuing import Issuer
-from test_api_auth import Clock, caller, part
+from test_api_auth import Clock, caller, clock, issuer, part, tokens
 
 from progress import auth
 from progress.errors import Unauthenticated, Unavailable
 from progress.settings import Settings
 
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with issuing.serving() as made:
-        yield made
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def tokens(issuer: Issuer, clock: Clock) -> auth.Tokens:
-    trusted = auth.Issuer(issuing.NAME, issuing.AUDIENCE, issuer.url)
-    return auth.Tokens(trusted, auth.Keys(issuer.url, clock=clock))
+__all__ = ["clock", "issuer", "tokens"]
 
 
 def unknown(number: int) -> str:
@@ -104,7 +88,7 @@ def test_aged_keys_are_good_while_new_ones_are_waited_for(
 def test_an_issuer_that_does_not_answer_is_not_waited_for(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "_PATIENCE", 0.05)
+    monkeypatch.setattr(auth, "_PATIENCE", 1)
     issuer.may_answer.clear()
     for _ in range(3):
         with pytest.raises(Unavailable):

@@ -11,7 +11,7 @@ import redis
 import rows
 from caching import NOW, Instance
 from conftest import Store
-from stage import append, connect
+from stage import append
 
 from progress import batch, deadletters, notices, rebuild, replays
 from progress.database import Connection
@@ -21,13 +21,10 @@ from progress.redis import copies
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")  # to spoil an event
-    lessons.teach(made, "ann", "ben")
-    Projector(made).catch_up_all()
-    batch.fold(made, list(SHARDS))
-    yield made
-    made.close()
+    with caching.taught(store, "ann", "ben") as made:
+        made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")  # to spoil an event
+        batch.fold(made, list(SHARDS))
+        yield made
 
 
 @pytest.fixture

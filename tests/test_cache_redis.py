@@ -9,7 +9,7 @@ import pytest
 import redis
 from caching import NOW, Instance
 from conftest import Store
-from stage import append, connect
+from stage import append
 
 from progress.database import Connection
 from progress.errors import RateLimited
@@ -19,11 +19,8 @@ from progress.redis import client
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    lessons.teach(made, "ann")
-    Projector(made).catch_up_all()
-    yield made
-    made.close()
+    with caching.taught(store, "ann") as made:
+        yield made
 
 
 def right(instance: Instance) -> None:

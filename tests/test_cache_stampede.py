@@ -8,7 +8,7 @@ import lessons
 import pytest
 from caching import NOW, Instance
 from conftest import Store
-from stage import append, connect
+from stage import append
 
 from progress.caching.cache import Computed, Question
 from progress.database import Connection
@@ -18,11 +18,8 @@ from progress.projections import Projector
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    lessons.teach(made, "ann")
-    Projector(made).catch_up_all()
-    yield made
-    made.close()
+    with caching.taught(store, "ann") as made:
+        yield made
 
 
 @pytest.fixture

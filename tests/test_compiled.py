@@ -12,13 +12,14 @@ from typing import Any, cast
 import filling
 import msgspec
 import pytest
-from conftest import EMBEDDED, Server, Store
+from conftest import Store
 from graphql import GraphQLObjectType, get_named_type
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from lessons import Envelope, envelope, word
 from logs import Disturbance
 from queries import COMPILED, Query, query
+from serving import EMBEDDED, Server
 from stage import Worker, append
 
 from progress import database, reading

@@ -23,8 +23,8 @@ def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     at = databaseurl.address(postgres)
 
     class Connector:
-        def __init__(self, *, refresh_strategy: str) -> None:
-            assert refresh_strategy == "lazy"
+        def __init__(self, *, ip_type: str, refresh_strategy: str) -> None:
+            assert (ip_type, refresh_strategy) == ("PRIVATE", "lazy")
 
         def connect(self, _instance: str, driver: str, *, db: str, **given: Any) -> Any:
             assert driver == "pg8000"

@@ -2,14 +2,13 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import folders
 import pytest
 
 from progress import database, settings
@@ -64,12 +63,10 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    # Not pytest's own folder: as root the server's user is let through to it.
-    folder = Path(tempfile.mkdtemp(prefix="progress-demo-"))
-    stack = Stack(folder, ports.free())
-    yield stack
-    stack.progress("down")
-    shutil.rmtree(folder)
+    with folders.made("demo") as folder:
+        stack = Stack(folder, ports.free())
+        yield stack
+        stack.progress("down")
 
 
 @pytest.fixture(scope="module")

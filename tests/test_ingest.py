@@ -6,14 +6,13 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-import functions_framework
+import delivering
 import pytest
 from conftest import Store
 from delivering import pushed
-from ingesting import ROOT, Server, bare_server, door, own_server
+from ingesting import Server, bare_server, door, own_server
 from wakings import Wakings, wakings
 from werkzeug.test import Client
 
@@ -29,9 +28,8 @@ def ingest(store: Store, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", wakings.address)
     settings.current.cache_clear()
     wakeups.publisher.cache_clear()
-    source = Path(ROOT / "functions/ingest/main.py")
-    app = functions_framework.create_app("ingest", str(source))  # type: ignore[no-untyped-call]
-    yield Client(app)
+    with delivering.function("ingest") as called:
+        yield called
     settings.current.cache_clear()
     wakeups.publisher.cache_clear()
 

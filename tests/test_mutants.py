@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import mutants
 import pytest
-from conftest import EMBEDDED, Server, Store
+from conftest import Store
 from mutants import Mutant, Shown
+from serving import EMBEDDED, Server
 from stage import Stage
 
 

@@ -45,6 +45,16 @@ def refuse(*_: object, **__: object) -> bytes:
     raise Unavailable("nobody is there")
 
 
+def test_a_call_to_an_operation_can_be_told_from_a_wake_up_by_its_attributes(
+    operator: Operator, wakings: Wakings
+) -> None:
+    """So that Pub/Sub keeps it from a revision that is being tried out: see infra/release."""
+    operator.start("runBatch")
+    assert wakeups.send([3])
+    told = [dict(m.attributes) for request in wakings.requests for m in request.messages]
+    assert [each.get("command") for each in told] == ["operation", None]
+
+
 def test_a_pushed_command_is_an_operation_s_or_none() -> None:
     operation = uuid.uuid4()
     assert waking.open_push(pushed({"command": "operation", "id": str(operation)})) == operation

@@ -2,43 +2,18 @@
 
 import base64
 import queue
-import signal
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import messaging
 import pytest
-from conftest import missing
 from google.api_core.exceptions import AlreadyExists, NotFound
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig
-from messaging import PROJECT, Inbox, Pubsub
+from messaging import PROJECT, Inbox, Pubsub, pubsub
 
-from progress import settings
-from progress.local import emulator, ports, processes, readiness
+from progress.local import ports
 
-
-@pytest.fixture(scope="module", params=["stand-in", "emulator"])
-def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
-    port = ports.free()
-    environment = settings.inherited()
-    if request.param == "emulator":
-        if not (found := emulator.find()):
-            missing(request, "pubsub-emulator")
-        command = [str(found.java), "-jar", str(found.jar), f"--port={port}", "--host=127.0.0.1"]
-    else:
-        url = request.getfixturevalue("postgres")
-        environment = settings.inherited(DATABASE_URL=url)
-        command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
-    log = request.getfixturevalue("tmp_path_factory").mktemp("pubsub") / "log"
-    with log.open("wb") as output:
-        process = processes.start(command, output=output, environment=environment)
-    try:
-        readiness.wait(lambda: ports.is_listening(port), "Pub/Sub")
-        with messaging.clients(f"127.0.0.1:{port}") as clients:
-            yield clients
-    finally:
-        processes.end(process, by=signal.SIGTERM, seconds=5)
+__all__ = ["pubsub"]
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from typing import Any
 import messaging
 import pytest
 import rows
-from conftest import Server
 from google.api_core.exceptions import DeadlineExceeded, RetryError
 from google.pubsub_v1.types import DeadLetterPolicy
 from messaging import Inbox
+from serving import Server
 
 from progress import database, settings
 from progress.local import ports, processes, readiness

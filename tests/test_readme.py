@@ -1,4 +1,4 @@
-"""What the README says is so: its paths, its settings and its commands."""
+"""What the README says is so: its paths, its settings' table and its commands."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,17 @@ from progress.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 
-_PATHS = set(re.findall(r"`((?:progress|functions|jobs|sql|tests|data|bench)/[\w./-]+)`", README))
+_ROOMS = "progress|functions|jobs|sql|tests|data|bench|infra|docs"
+_PATHS = set(re.findall(rf"`((?:{_ROOMS})/[\w./-]+)`", README))
+
+# Every document, with what it points to in the repository.
+_LINKS = [
+    (page, link)
+    for page in sorted({ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("infra/**/*.md")})
+    for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+]
 
 
 @pytest.mark.parametrize("path", sorted(_PATHS))
@@ -21,12 +30,20 @@ def test_the_paths_are_there(path: str) -> None:
     assert (ROOT / path).exists()
 
 
+@pytest.mark.parametrize(
+    ("page", "link"), _LINKS, ids=lambda part: str(part).removeprefix(f"{ROOT}/")
+)
+def test_what_is_pointed_to_is_there(page: Path, link: str) -> None:
+    assert (page.parent / link).exists()
+
+
 def test_the_settings_are_those_that_are_read() -> None:
-    told = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", README))
+    told = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", README + SETTINGS))
     read = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     assert told <= read
-    # Cloud Run sets the first two; the third has no underscore to be known by.
-    assert read - told <= {"CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", "ENVIRONMENT"}
+    # Cloud Run sets its own; the other has no underscore to be known by.
+    of_cloud_run = {f"CLOUD_RUN_TASK_{each}" for each in ("INDEX", "COUNT", "ATTEMPT")}
+    assert read - told <= {*of_cloud_run, "ENVIRONMENT"}
 
 
 def test_the_commands_are_those_of_the_program() -> None:

@@ -219,7 +219,8 @@ def test_a_password_a_number_and_a_unix_socket_are_used() -> None:
 
 
 def test_addresses() -> None:
-    assert address("rediss://h:7000").is_encrypted
+    assert address("rediss://h:7000").tls
+    assert address("redis://h:7000").tls is None
     assert address("redis://u:p@h").greeting[0] == ("AUTH", "u", "p")
     with pytest.raises(SettingsError, match="REDIS_URL: the port"):
         address("redis://h:many")

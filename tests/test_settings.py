@@ -1,11 +1,14 @@
 """What the environment may say, and what stops the start."""
 
 import logging
+import traceback
+from collections.abc import Callable
 
 import pytest
 
 from progress import database, databaseurl, settings
 from progress.errors import SettingsError
+from progress.redis import url as redis_url
 
 
 def test_nothing_said_is_production_without_a_database() -> None:
@@ -98,6 +101,7 @@ def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
             ("u", "p", "/cloudsql/a:b:c", 6543, "d", "prefer"),
         ),
         ("postgresql://", ("postgres", None, "127.0.0.1", 5432, "postgres", "prefer")),
+        ("postgresql://u@h/d?password=a%2541", ("u", "a%41", "h", 5432, "d", "prefer")),
     ],
 )
 def test_a_database_url_is_read(url: str, expected: tuple[object, ...]) -> None:
@@ -109,6 +113,20 @@ def test_a_database_url_is_read(url: str, expected: tuple[object, ...]) -> None:
 def test_what_is_no_database_url_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         databaseurl.address(url)
+
+
+@pytest.mark.parametrize("password", ["[hush", "hush]", "\u2100hush", "a/hush", "a#hush", "a?hush"])
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [(databaseurl.address, "DATABASE_URL"), (redis_url.address, "REDIS_URL")],
+)
+def test_a_password_that_is_not_quoted_is_refused_and_not_told(
+    read: Callable[[str], object], name: str, password: str
+) -> None:
+    scheme = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis"}[name]
+    with pytest.raises(SettingsError, match=f"{name}.*quoted as in a URL") as fault:
+        read(f"{scheme}://u:{password}@h:5432/1")
+    assert "hush" not in "".join(traceback.format_exception(fault.value))
 
 
 def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,12 +3,10 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import folders
 import jwt
 import psutil
 import pytest
@@ -68,12 +67,10 @@ class Stack:
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
-    # As root the database's user is let through to it: not pytest's own folder.
-    folder = Path(tempfile.mkdtemp(prefix="progress-stack-"))
-    made = Stack(folder / "data", ports.free())
-    yield made
-    made.run("down")
-    shutil.rmtree(folder, ignore_errors=True)
+    with folders.made("stack") as folder:
+        made = Stack(folder / "data", ports.free())
+        yield made
+        made.run("down")
 
 
 def failed(answer: subprocess.CompletedProcess[str], *words: str) -> None:

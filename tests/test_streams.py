@@ -15,7 +15,7 @@ import issuing
 import lessons
 import pytest
 import streaming
-from conftest import EMBEDDED, Server
+from serving import EMBEDDED, Server
 from streaming import STANDING, STREAK, Learning, Subscribe, subscribe
 from test_api_process import asked
 

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -131,13 +131,15 @@ def test_a_thousand_streams_leave_nothing(store: Store, valkey: str, tmp_path: P
     told = {"REDIS_URL": valkey, "RATE_LIMIT_PER_MINUTE": "1000000"}
     with streaming.function(store.url, tmp_path / "function", **told) as running:
 
+        def visited() -> bool:
+            with closing(Stream(running.port, STANDING)) as stream:
+                if stream.status == 429:  # the end of the one before was not heard of yet
+                    return False
+                assert stream.told() is None
+                return True
+
         def visit(_: int) -> None:
-            stream = Stream(running.port, STANDING)
-            while stream.status == 429:  # the end of the one before was not heard of yet
-                stream.close()
-                stream = Stream(running.port, STANDING)
-            assert stream.told() is None
-            stream.close()
+            readiness.wait(visited, "a stream")
 
         with ThreadPoolExecutor(8) as visitors:
             [*visitors.map(visit, range(700))]  # what they leave at first is used again

@@ -1,0 +1,93 @@
+"""A Cloud Scheduler of a test's own, which speaks the library's gRPC."""
+
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+from google.cloud.scheduler_v1 import types
+from google.protobuf import timestamp_pb2
+
+JOBS = {"progress-batch": "*/5 * * * *", "progress-backup": "0 */6 * * *"}
+LAST = datetime(2026, 11, 20, 2, tzinfo=UTC)
+
+Request = Any
+
+
+class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
+    """google.cloud.scheduler.v1.CloudScheduler, with jobs in memory; pausing twice is refused."""
+
+    def __init__(self, project: str) -> None:
+        self.parent = f"projects/{project}/locations/europe-west1"
+        self.calls: list[str] = []
+        self.refusal: grpc.StatusCode | None = None
+        self.jobs = {
+            name: types.Job(name=f"{self.parent}/jobs/{name}", schedule=schedule, state="ENABLED")
+            for name, schedule in JOBS.items()
+        }
+        failed = self.jobs["progress-batch"]
+        failed.last_attempt_time = timestamp_pb2.Timestamp(seconds=int(LAST.timestamp()))
+        failed.status.code = 4
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        service, _, method = details.method.lstrip("/").partition("/")
+        if service != "google.cloud.scheduler.v1.CloudScheduler":
+            return None
+        request = getattr(types, f"{method}Request")
+
+        def answer(asked: Request, context: grpc.ServicerContext) -> Any:
+            self.calls.append(f"{method} {getattr(asked, 'name', '').rpartition('/')[2]}".strip())
+            if self.refusal:
+                context.abort(self.refusal, "no")
+            return getattr(self, method)(asked, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=request.deserialize,
+            response_serializer=lambda it: type(it).serialize(it),
+        )
+
+    def ListJobs(self, asked: Request, _: grpc.ServicerContext) -> Any:  # noqa: N802 - theirs
+        jobs = list(self.jobs.values()) if asked.parent == self.parent else []
+        at = int(asked.page_token or 0)  # a page holds one
+        more = str(at + 1) if at + 1 < len(jobs) else ""
+        return types.ListJobsResponse(jobs=jobs[at : at + 1], next_page_token=more)
+
+    def GetJob(self, asked: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._named(asked, context)
+
+    def PauseJob(self, asked: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._switched(asked, context, types.Job.State.ENABLED, types.Job.State.PAUSED)
+
+    def ResumeJob(self, asked: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._switched(asked, context, types.Job.State.PAUSED, types.Job.State.ENABLED)
+
+    def RunJob(self, asked: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._named(asked, context)
+
+    def _switched(self, asked: Request, context: grpc.ServicerContext, old: Any, new: Any) -> Any:
+        job = self._named(asked, context)
+        if job.state != old:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is in another state")
+        job.state = new
+        return job
+
+    def _named(self, asked: Request, context: grpc.ServicerContext) -> Any:
+        found = {job.name: job for job in self.jobs.values()}.get(asked.name)
+        if found is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "Job not found.")
+        return found
+
+
+@contextmanager
+def serving(project: str = "p") -> Iterator[tuple[str, CloudScheduler]]:
+    """Its address and itself, for as long as the block lasts."""
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    scheduler = CloudScheduler(project)
+    server.add_generic_rpc_handlers((scheduler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}", scheduler
+    server.stop(None).wait()

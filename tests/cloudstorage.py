@@ -1,0 +1,123 @@
+"""A Cloud Storage of a test's own: objects in memory, behind the JSON API's requests."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from progress import settings
+
+_PAGE = 1  # prefixes in a page of a listing
+
+
+class Bucket:
+    """What has been stored, and how the next requests are to fail."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.uploads: dict[str, tuple[str, bytearray]] = {}
+        self.cancelled: list[str] = []
+        self.refusals: list[int] = []  # statuses of the next requests with a body
+        self.spans: list[str] = []
+
+
+class _Door(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    bucket: Bucket
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+    def do_POST(self) -> None:
+        asked = parse_qs(urlsplit(self.path).query)
+        assert asked["uploadType"] == ["resumable"]
+        number = str(len(self.bucket.uploads))
+        self.bucket.uploads[number] = (asked["name"][0], bytearray())
+        host = f"http://{self.headers['Host']}/session/{number}"
+        self._answer(200, b"{}", Location=host)
+
+    def do_PUT(self) -> None:
+        number = self.path.rpartition("/")[2]
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        said = self.headers["Content-Range"]
+        self.bucket.spans.append(said)
+        if body and self.bucket.refusals:
+            return self._answer(self.bucket.refusals.pop(0), b"try again")
+        name, held = self.bucket.uploads[number]
+        match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", said)
+        assert match
+        if match[1]:
+            assert int(match[1]) == len(held), "not where the last part ended"
+            assert len(body) == int(match[2]) - int(match[1]) + 1
+            assert match[3] != "*" or len(body) % (256 << 10) == 0
+            held += body
+        if match[3] != "*":
+            assert int(match[3]) == len(held)
+            self.bucket.objects[name] = bytes(held)
+            return self._answer(200, b"{}")
+        had = {"Range": f"bytes=0-{len(held) - 1}"} if held else {}
+        return self._answer(308, b"", **had)
+
+    def do_DELETE(self) -> None:
+        self.bucket.cancelled.append(self.bucket.uploads[self.path.rpartition("/")[2]][0])
+        self._answer(499, b"")
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        asked = parse_qs(parts.query)
+        name = unquote(parts.path.partition("/o/")[2])
+        if not name:
+            return self._list(asked)
+        if name not in self.bucket.objects:
+            return self._answer(404, b"No such object")
+        is_media = asked.get("alt") == ["media"]
+        return self._answer(200, self.bucket.objects[name] if is_media else b"{}")
+
+    def _list(self, asked: dict[str, list[str]]) -> None:
+        prefix, at = asked["prefix"][0], int(asked.get("pageToken", ["0"])[0])
+        rests = (n.removeprefix(prefix) for n in self.bucket.objects if n.startswith(prefix))
+        found = sorted({f"{prefix}{r.partition('/')[0]}/" for r in rests if "/" in r})
+        page: dict[str, Any] = {"prefixes": found[at : at + _PAGE]}
+        if at + _PAGE < len(found):
+            page["nextPageToken"] = str(at + _PAGE)
+        self._answer(200, json.dumps(page).encode())
+
+    def _answer(self, status: int, body: bytes, **lines: str) -> None:
+        self.send_response(status)
+        for name, value in lines.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def serving() -> Iterator[tuple[str, Bucket]]:
+    """Its address and what is in it, for as long as the block lasts."""
+    bucket = Bucket()
+    door = type("Door", (_Door,), {"bucket": bucket})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), door)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", bucket
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """Cloud Storage, where the settings name it."""
+    with serving() as (address, made):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        settings.current.cache_clear()
+        yield made
+    settings.current.cache_clear()

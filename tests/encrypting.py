@@ -1,0 +1,132 @@
+"""Certificates of an authority of one's own, and TLS in front of a server that knows none."""
+
+import ipaddress
+import selectors
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+_BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
+_END = _BEGIN + timedelta(days=36_500)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A server's, in PEM files; `authority` is the one to trust."""
+
+    authority: str
+    chain: Path
+    key: Path
+
+
+class Authority:
+    """Signs certificates; trusted by nobody who is not told to."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named("An authority of its own")
+        self._certificate = (
+            _begun(self._name, self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def certificate(self, folder: Path, name: str) -> Certificate:
+        """For a server of that name or address, in that folder."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = (
+            _begun(_named(name), self._name, key)
+            .add_extension(x509.SubjectAlternativeName([_alternative(name)]), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        chain, key_file = folder / f"{name}.pem", folder / f"{name}.key"
+        chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        key_file.chmod(0o600)
+        return Certificate(self.pem, chain, key_file)
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _begun(
+    name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_BEGIN)
+        .not_valid_after(_END)
+    )
+
+
+@contextmanager
+def terminated(port: int, certificate: Certificate) -> Iterator[int]:
+    """The port at which TLS is spoken for the server at `port`, as a managed service's does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=_serve, args=(door, port, context), daemon=True).start()
+        yield door.getsockname()[1]
+        door.shutdown(socket.SHUT_RDWR)
+
+
+def _serve(door: socket.socket, port: int, context: ssl.SSLContext) -> None:
+    with suppress(OSError):
+        while True:
+            wire, _ = door.accept()
+            threading.Thread(target=_carry, args=(wire, port, context), daemon=True).start()
+
+
+def _carry(wire: socket.socket, port: int, context: ssl.SSLContext) -> None:
+    """Both ways until one side ends."""
+    with (
+        suppress(OSError),
+        context.wrap_socket(wire, server_side=True) as outer,
+        socket.create_connection(("127.0.0.1", port)) as inner,
+        selectors.DefaultSelector() as ready,
+    ):
+        ready.register(outer, selectors.EVENT_READ, (outer, inner))
+        ready.register(inner, selectors.EVENT_READ, (inner, outer))
+        while True:
+            for key, _ in ready.select():
+                given, taken = key.data
+                data = given.recv(65_536)  # more than a record of TLS holds: none is left behind
+                if not data:
+                    return
+                taken.sendall(data)

@@ -1,0 +1,44 @@
+"""A store with learners, and a backup of its read models."""
+
+from pathlib import Path
+
+import lessons
+import pytest
+from conftest import Store
+
+from progress import batch, models, statements
+from progress.database import Connection
+from progress.recovery import backups
+from progress.recovery.storage import Folder
+
+BLOCKS = statements.blocks(str(Path(__file__).with_name("recovery")))
+USERS = [f"u{n}" for n in range(8)]
+
+
+@pytest.fixture
+def taught(connection: Connection) -> Connection:
+    """A store with learners, folded."""
+    lessons.teach(connection, *USERS)
+    batch.run(connection)
+    connection.run(BLOCKS["let the log be changed"])
+    return connection
+
+
+@pytest.fixture
+def kept(store: Store, taught: Connection, tmp_path: Path) -> Folder:
+    """A backup of it."""
+    made = Folder(tmp_path / "backups")
+    backups.run(store.connect, made, nobody)
+    return made
+
+
+def nobody(_done: int, _total: int) -> None:
+    """Hears how far it is."""
+
+
+def every_row(connection: Connection) -> dict[str, list[str]]:
+    """All that is in the live read models, but transactions' numbers and moments of runs."""
+    return {
+        table: sorted(text for (text,) in connection.run(question))
+        for table, question in connection.run(BLOCKS["every row"], schema=models.schema_name())
+    }

@@ -1,0 +1,109 @@
+"""Filters of log lines, in the part of Cloud Logging's query language that our metrics use.
+
+`field="x"`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*` (is there), AND, OR, brackets.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Line = Mapping[str, Any]
+Matches = Callable[[Line], bool]
+
+_TOKEN = re.compile(r'\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>=~|:\*|[=()])|(?P<word>[\w.]+))')
+
+
+def parsed(query: str) -> Matches:
+    """The filter as a predicate of a line; ValueError where it is none of this language."""
+    tokens = _Tokens(query)
+    matches = _either(tokens)
+    if tokens.peek:
+        raise ValueError(f"expected the end, found {tokens.peek!r} in {query}")
+    return matches
+
+
+def fields(query: str) -> set[str]:
+    """The fields of the line itself that the filter names."""
+    return set(re.findall(r"jsonPayload\.(\w+)", query))
+
+
+class _Tokens:
+    def __init__(self, query: str) -> None:
+        self._rest = _tokens(query)
+        self.peek = next(self._rest, "")
+
+    def take(self, wanted: str = "") -> str:
+        taken, self.peek = self.peek, next(self._rest, "")
+        if not taken or (wanted and taken != wanted):
+            raise ValueError(f"expected {wanted or 'more'}, found {taken!r}")
+        return taken
+
+
+def _tokens(query: str) -> Iterator[str]:
+    at = 0
+    while at < len(query.rstrip()):
+        found = _TOKEN.match(query, at)
+        if not found:
+            raise ValueError(f"not understood: {query[at:]}")
+        at = found.end()
+        yield found.group().strip()
+
+
+def _either(tokens: _Tokens) -> Matches:
+    parts = [_all(tokens)]
+    while tokens.peek == "OR":
+        tokens.take()
+        parts.append(_all(tokens))
+    return lambda line: any(part(line) for part in parts)
+
+
+def _all(tokens: _Tokens) -> Matches:
+    parts = [_term(tokens)]
+    while tokens.peek == "AND":
+        tokens.take()
+        parts.append(_term(tokens))
+    return lambda line: all(part(line) for part in parts)
+
+
+def _term(tokens: _Tokens) -> Matches:
+    if tokens.peek == "(":
+        tokens.take()
+        inner = _either(tokens)
+        tokens.take(")")
+        return inner
+    path = tokens.take().split(".")
+    sign = tokens.take()
+    if sign == ":*":
+        return lambda line: _at(line, path) is not None
+    if sign == "=~":
+        pattern = re.compile(_text(tokens))
+        return lambda line: pattern.search(str(_at(line, path) or "")) is not None
+    if sign != "=":
+        raise ValueError(f"expected a comparison, found {sign!r}")
+    wanted = _one_of(tokens)
+    return lambda line: str(_at(line, path)) in wanted
+
+
+def _one_of(tokens: _Tokens) -> set[str]:
+    if tokens.peek != "(":
+        return {_text(tokens)}
+    tokens.take("(")
+    wanted = {_text(tokens)}
+    while tokens.peek == "OR":
+        tokens.take()
+        wanted.add(_text(tokens))
+    tokens.take(")")
+    return wanted
+
+
+def _text(tokens: _Tokens) -> str:
+    return re.sub(r"\\(.)", r"\1", tokens.take()[1:-1])
+
+
+def _at(line: Line, path: list[str]) -> Any:
+    found: Any = line
+    for name in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(name)
+    return found

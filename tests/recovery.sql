@@ -1,0 +1,87 @@
+-- What the tests of recovery break, and what they compare.
+
+-- let the log be changed --
+ALTER TABLE event_store.events DISABLE TRIGGER append_only;
+
+-- lose an event --
+DELETE FROM event_store.events WHERE global_position = 5;
+
+-- lose the end --
+DELETE FROM event_store.events WHERE global_position > :head;
+
+-- renumber a stream --
+UPDATE event_store.events SET stream_version = stream_version + 100 WHERE global_position = 5;
+
+-- misplace an event --
+UPDATE event_store.events SET shard = CAST((shard + 1) % 16 AS smallint) WHERE global_position = 1;
+
+-- record it at another time --
+UPDATE event_store.events SET created_at = created_at + INTERVAL '1 second'
+WHERE global_position = (SELECT max(position) FROM checkpoints);
+
+-- give a number by hand --
+INSERT INTO event_store.dead_letters (letter_id, kind, subscription, message_id, index_in_message, reason, payload)
+OVERRIDING SYSTEM VALUE VALUES (77, 'malformed', '', 'm', 0, 'r', 'p');
+
+-- lose a checkpoint --
+DELETE FROM checkpoints WHERE shard = 4;
+
+-- hold a shard --
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), CAST(:shard AS int));
+
+-- lock a table --
+LOCK TABLE item_days IN SHARE MODE;
+
+-- waits --
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = :application AND wait_event_type = 'Lock';
+
+-- behind --
+SELECT shard FROM shards_behind;
+
+-- every row --
+-- A question for the rows of each table of a schema, as text: all but what a rebuild makes anew.
+SELECT c.relname, format('SELECT CAST(ROW(%s) AS text) FROM %I.%I', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
+    n.nspname, c.relname)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = :schema AND c.relkind = 'r' AND c.relname NOT IN ('snapshot_learners')
+  AND NOT (a.attname IN ('version', 'swap_version', 'catalogue_version'))
+  AND NOT (c.relname = 'batch_checkpoints' AND a.attname = 'updated_at')
+GROUP BY n.nspname, c.relname
+ORDER BY c.relname;
+
+-- every row of the log --
+-- The same of what no rebuild makes anew. Snapshots are: they go with the read models they were taken of.
+SELECT c.relname, format('SELECT CAST(t.* AS text) FROM %I.%I t', n.nspname, c.relname)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots' AND CAST(:schema AS text) <> ''
+ORDER BY c.relname;
+
+-- accept an operation --
+SELECT operation_id FROM operations.accept('RUN_BATCH', 'ada', 'key', '{}', '{batch}');
+
+-- rights --
+-- Who owns what, and who may do what with it.
+SELECT 'table ' || CAST(c.oid::regclass AS text), CAST(c.relowner::regrole AS text), CAST(c.relacl AS text)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname ~ '^(event_store|operations|progress_)' OR c.relname = 'progress_migrations'
+UNION ALL
+SELECT 'function ' || CAST(p.oid::regprocedure AS text), CAST(p.proowner::regrole AS text), concat(CAST(p.proacl AS text), p.prosecdef)
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname ~ '^(event_store|operations|progress_)'
+UNION ALL
+SELECT 'schema ' || n.nspname, CAST(n.nspowner::regrole AS text), CAST(n.nspacl AS text)
+FROM pg_namespace n WHERE n.nspname ~ '^(event_store|operations|progress_|public$)'
+UNION ALL
+SELECT 'default ' || coalesce(n.nspname, '') || CAST(d.defaclobjtype AS text), CAST(d.defaclrole::regrole AS text), CAST(d.defaclacl AS text)
+FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+UNION ALL
+SELECT 'database', CAST(d.datdba::regrole AS text), CAST(d.datacl AS text)
+FROM pg_database d WHERE d.datname = current_database()
+UNION ALL
+SELECT 'trigger ' || t.tgname, CAST(t.tgenabled AS text), pg_get_triggerdef(t.oid)
+FROM pg_trigger t WHERE NOT t.tgisinternal
+ORDER BY 1, 2, 3;

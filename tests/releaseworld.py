@@ -1,0 +1,195 @@
+"""The world that a release works on, in a test: services, jobs, subscriptions, read models.
+
+It takes gcloud's calls, and refuses what the real one would refuse.
+"""
+
+import copy
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SERVICES = ("progress-query", "progress-ingest", "progress-project")
+JOBS = ("progress-batch", "progress-batch-large", "progress-backup", "progress-release")
+GREEN_SUBSCRIPTION = "progress-projection-green-sub"
+REPOSITORY = "europe-west1-docker.pkg.dev/progress-dev/progress"
+
+
+def image(service: str, code: str) -> str:
+    """What a build of this code gave for the service; the code is one hexadecimal digit."""
+    return f"{REPOSITORY}/{service.removeprefix('progress-')}@sha256:{code * 64}"
+
+
+class Refused(Exception):
+    """What the real one would not do."""
+
+
+@dataclass
+class World:
+    """Everything that a release moves. `revisions` knows each one's image."""
+
+    address: str = ""
+    traffic: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, str] = field(default_factory=dict)
+    subscriptions: dict[str, str] = field(default_factory=dict)  # where each pushes
+    models: set[str] = field(default_factory=set)  # the code whose read models there are
+    built: dict[str, set[str]] = field(default_factory=dict)  # from which files each image is
+    executions: list[tuple[str, str]] = field(default_factory=list)  # whose, and what
+
+    @classmethod
+    def applied(cls, address: str, code: str = "a") -> "World":
+        """As Terraform's first apply leaves it: the newest revision has all traffic."""
+        made = cls(address, models={code}, subscriptions={"progress-projection-sub": "main"})
+        for name in SERVICES:
+            made.revisions[f"{name}-00001"] = image(name, code)
+            made.traffic[name] = [{"revisionName": f"{name}-00001", "percent": 100}]
+        made.jobs = dict.fromkeys(JOBS, image("progress-project", code))
+        return made
+
+    def copied(self) -> "World":
+        """Another that is the same."""
+        return copy.deepcopy(self)
+
+    def share(self, service: str) -> dict[str, int]:
+        """The percents of the revisions that get requests, by their code."""
+        shares: dict[str, int] = {}
+        for target in self.traffic[service]:
+            if target.get("percent"):
+                code = self.revisions[target["revisionName"]][-1]
+                shares[code] = shares.get(code, 0) + target["percent"]
+        return shares
+
+    def tagged(self, service: str, tag: str) -> str | None:
+        """The code of the revision with the tag."""
+        for target in self.traffic[service]:
+            if target.get("tag") == tag:
+                return self.revisions[target["revisionName"]][-1]
+        return None
+
+    def folded(self) -> set[str]:
+        """The code whose read models are folded by each wake-up."""
+        (served,) = self.share("progress-project")
+        green = self.subscriptions.get(GREEN_SUBSCRIPTION)
+        tagged = self.tagged("progress-project", "green") if green else None
+        return {served, tagged} - {None}  # type: ignore[return-value]  # None is taken away
+
+    def wrong(self) -> list[str]:
+        """What must never be, at any moment of a release."""
+        found = [f"{s} has {self.share(s)}" for s in SERVICES if sum(self.share(s).values()) != 100]
+        asked = set(self.share("progress-query"))
+        found += [f"{code} is asked and not folded" for code in asked - self.folded()]
+        found += [f"{code} is asked and has no read models" for code in asked - self.models]
+        return found
+
+    def do(self, words: list[str]) -> str:
+        """What the call gives; Refused where it cannot be."""
+        act, given, flags = _parsed(words)
+        answer: object = getattr(self, act)(*given, flags)
+        return answer if isinstance(answer, str) else json.dumps(answer)
+
+    def _run_services_describe(self, name: str, flags: dict[str, str]) -> object:
+        targets = [
+            {**each, "url": f"{self.address}/{each['tag']}-{name}"} if each.get("tag") else each
+            for each in self.traffic[name]
+        ]
+        return {"status": {"url": f"https://{name}.run.app", "traffic": targets}}
+
+    def _run_revisions_describe(self, name: str, flags: dict[str, str]) -> object:
+        return {"spec": {"containers": [{"image": self.revisions[name]}]}}
+
+    def _run_deploy(self, name: str, flags: dict[str, str]) -> object:
+        number = sum(each.startswith(name) for each in self.revisions) + 1
+        made = f"{name}-{number:05}"
+        self.revisions[made] = flags["image"]
+        if "no-traffic" not in flags:
+            raise Refused("it would take all traffic at once")
+        self._tag(name, flags["tag"], made)
+        return {}
+
+    def _run_services_update_traffic(self, name: str, flags: dict[str, str]) -> object:
+        for tag in filter(None, flags.get("remove-tags", "").split(",")):
+            self._untag(name, tag)
+        if "update-tags" in flags:
+            self._tag(name, *flags["update-tags"].split("="))
+        if "to-revisions" in flags:
+            percents = dict(each.split("=") for each in flags["to-revisions"].split(","))
+            if sum(map(int, percents.values())) != 100 or percents.keys() - self.revisions.keys():
+                raise Refused(f"bad traffic {percents}")
+            tags = [each for each in self.traffic[name] if each.get("tag")]
+            shares = [{"revisionName": r, "percent": int(p)} for r, p in percents.items()]
+            self.traffic[name] = shares + tags
+        return {}
+
+    def _tag(self, name: str, tag: str, revision: str) -> None:
+        if revision not in self.revisions:
+            raise Refused(f"there is no {revision}")
+        self._untag(name, tag)
+        self.traffic[name].append({"revisionName": revision, "tag": tag})
+
+    def _untag(self, name: str, tag: str) -> None:
+        kept = [each for each in self.traffic[name] if each.get("tag") != tag]
+        self.traffic[name] = kept
+
+    def _run_jobs_update(self, name: str, flags: dict[str, str]) -> object:
+        if name not in self.jobs:
+            raise Refused(f"there is no {name}")
+        self.jobs[name] = flags["image"]
+        return {}
+
+    def _run_jobs_execute(self, name: str, flags: dict[str, str]) -> object:
+        code, command = self.jobs[name][-1], flags["args"]
+        if command == "contract":
+            if code not in self.models:
+                raise Refused("nothing is dropped")
+            self.models = {code}
+        elif command == "migrate":
+            self.models.add(code)
+        elif command != "batch":
+            raise Refused(f"no command {command}")
+        self.executions.append((code, command))
+        return {}
+
+    def _pubsub_subscriptions_describe(self, name: str, flags: dict[str, str]) -> object:
+        if name not in self.subscriptions:
+            raise Refused(f"NOT_FOUND: Resource not found (resource={name})")
+        return {"name": f"projects/p/subscriptions/{name}"}
+
+    def _pubsub_subscriptions_create(self, name: str, flags: dict[str, str]) -> object:
+        if name in self.subscriptions:
+            raise Refused(f"{name} exists")
+        if flags["push-endpoint"] != f"{self.address}/green-progress-project":
+            raise Refused(f"{flags['push-endpoint']} is no address of green's")
+        self.subscriptions[name] = flags["push-endpoint"]
+        return {}
+
+    def _pubsub_subscriptions_delete(self, name: str, flags: dict[str, str]) -> object:
+        if name not in self.subscriptions:
+            raise Refused(f"there is no {name}")
+        del self.subscriptions[name]
+        return {}
+
+    def _builds_submit(self, folder: str, flags: dict[str, str]) -> object:
+        there = {str(each.relative_to(folder)) for each in Path(folder).rglob("*.*")}
+        name = dict(each.split("=") for each in flags["substitutions"].split(","))["_IMAGE"]
+        self.built[name] = there
+        return {"results": {"images": [{"name": name, "digest": f"sha256:{'d' * 64}"}]}}
+
+    def _auth_print_access_token(self, flags: dict[str, str]) -> str:
+        return "token\n"
+
+
+_COMMANDS = re.compile(r"_(run|pubsub|auth|builds)_[a-z_]+")
+
+
+def _parsed(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
+    """Who carries it out, what is named, and the flags."""
+    plain = [word for word in words if not word.startswith("--")]
+    flags = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
+    for length in range(len(plain), 0, -1):
+        name = "_" + "_".join(plain[:length]).replace("-", "_")
+        if _COMMANDS.fullmatch(name) and hasattr(World, name):
+            return name, plain[length:], flags
+    raise Refused(f"no such call: {shlex.join(words)}")

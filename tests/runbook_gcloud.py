@@ -1,0 +1,70 @@
+"""What the runbook's scripts ask of gcloud: subscriptions kept in a file, an import by psql.
+
+Where there is an emulator of Pub/Sub, pushes are held and resumed in it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """As gcloud would; whatever else it is told is noted."""
+    file = Path(os.environ["GCLOUD_STATE"])
+    state = json.loads(file.read_text(encoding="utf-8"))
+    words = sys.argv[1:]
+    state["told"].append(words)
+    options = dict(word.partition("=")[::2] for word in words if word.startswith("--"))
+    failed = 0
+    match words:
+        case ["pubsub", "subscriptions", "list", *_]:
+            listed(state, options["--filter"], options["--format"])
+        case ["pubsub", "subscriptions", "modify-push-config", name, *_]:
+            found = next(each for each in state["subscriptions"] if each[0] == name)
+            named = ("--push-endpoint", "--push-auth-service-account", "--push-auth-token-audience")
+            found[1:] = [options.get(each, "") for each in named]
+            if os.environ.get("PUBSUB_EMULATOR_HOST"):
+                push(name, found[1])
+        case ["sql", "import", "sql", _, source, *_]:
+            failed = imported(Path(source).name, options["--user"])
+        case ["run", "jobs", "execute", *_]:
+            failed = int(os.environ.get("GCLOUD_JOB_FAILS", "0"))
+        case ["logging", "read", *_]:
+            print("what the job said")
+    file.write_text(json.dumps(state), encoding="utf-8")
+    return failed
+
+
+def listed(state: dict[str, list[list[str]]], which: str, how: str) -> None:
+    for name, *pushed in state["subscriptions"]:
+        chosen = bool(pushed[0]) if which.startswith("pushConfig") else name.endswith("-ingest-sub")
+        if chosen:
+            print(",".join([name, *pushed]) if how.startswith("csv") else name)
+
+
+def push(name: str, endpoint: str) -> None:
+    from google.cloud.pubsub_v1 import SubscriberClient
+    from google.pubsub_v1.types import PushConfig
+
+    full = f"projects/{os.environ['PUBSUB_PROJECT_ID']}/subscriptions/{name}"
+    with SubscriberClient() as subscriber:
+        subscriber.modify_push_config(
+            subscription=full, push_config=PushConfig(push_endpoint=endpoint)
+        )
+
+
+def imported(name: str, user: str) -> int:
+    """The file, by psql, into the instance that NEW_URL names, as Cloud SQL does."""
+    assert user == "progress_owner"
+    packed = subprocess.Popen(["gunzip", "-c", name], stdout=subprocess.PIPE)
+    options = ["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
+    done = subprocess.run(
+        ["psql", *options, os.environ["NEW_URL"]], stdin=packed.stdout, check=False
+    )
+    return done.returncode or packed.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Commands that are run to their end."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def printed(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    *,
+    text: str = "",
+    folder: Path | None = None,
+) -> str:
+    """What the command prints, given the text; it must succeed."""
+    done = subprocess.run(
+        command,
+        env=environment,
+        cwd=folder,
+        input=text,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

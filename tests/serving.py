@@ -1,0 +1,88 @@
+"""PostgreSQL servers that tests make their databases on."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import folders
+
+from progress import database, migrations, models
+from progress.errors import Unavailable
+from progress.local import postgres as server
+from progress.local import processes, readiness
+
+EMBEDDED, OLDEST = "embedded", "postgresql-15"
+OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+
+
+@dataclass
+class Server:
+    """A PostgreSQL server that tests may make databases on."""
+
+    url: str
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _template: str = ""
+
+    def store(self) -> str:
+        """The name of a new database, like the one that was migrated first."""
+        if not self._template:
+            self._template = self._made("template")
+            connection = database.connect(self.sibling(self._template))
+            migrations.apply(connection)
+            models.create(connection)
+            connection.close()
+        return self._made("test", self._template)
+
+    def drop(self, name: str) -> None:
+        self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Leave nothing behind on a server that is not ours."""
+        if self._template:
+            self.drop(self._template)
+
+    def sibling(self, name: str) -> str:
+        """The URL of another database of the server."""
+        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
+
+    def _made(self, what: str, template: str = "template1") -> str:
+        name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def _run(self, statement: str) -> None:
+        connection = database.connect(self.url, name="tests")
+        connection.run(statement)
+        connection.close()
+
+
+@contextmanager
+def started(programs: Path | None) -> Iterator[str]:
+    """The URL of a server of the wheel's, or of other programs, as long as the block lasts."""
+    with folders.made("test") as folder:
+        data = folder / "postgres"
+        server.prepare(data, programs)
+        with (folder / "log").open("wb") as output:
+            process = processes.start(
+                server.command(data, programs),
+                output=output,
+                folder=data,
+                account=server.account(),
+                at_parent_death=server.STOP,
+            )
+        readiness.wait(lambda: answers(server.url(data)), "PostgreSQL")
+        yield server.url(data)
+        processes.end(process, by=server.STOP, seconds=10)
+
+
+def answers(url: str) -> bool:
+    """Whether the server takes connections."""
+    try:
+        database.connect(url).close()
+    except Unavailable:
+        return False
+    return True

@@ -1,0 +1,287 @@
+"""Terraform as the tests run it: on a copy of the root, with its state beside it.
+
+`terraform-offline`, where it is there, knows the true schema and needs neither registry nor
+cloud: it plans and applies. Plain terraform, with the registry's provider, validates and mocks.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import encrypting
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = ("dev", "staging", "prod")
+GCLOUD = "gcloud.txt"  # what gcloud was told, in the root's folder
+
+_OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
+_READ = ("infra/terraform", "progress", "functions", "jobs", "sql", "requirements.txt")
+_CODE = ("*.py", "*.sql", "*.js")  # Terraform compares each file of an archive with each other one
+_LOCAL = 'terraform {\n  backend "local" {}\n}\n'
+
+Values = dict[str, Any]
+
+
+def offline() -> Path | None:
+    """The terraform that needs no cloud."""
+    return _OFFLINE if _OFFLINE.exists() and shutil.which("terraform") else None
+
+
+def program() -> Path | None:
+    """The terraform that is there, if any."""
+    found = shutil.which("terraform")
+    return offline() or (Path(found) if found else None)
+
+
+class Resources(Mapping[str, Values]):
+    """What Terraform tells of each resource, by address; what it cannot know yet is left out."""
+
+    def __init__(self, resources: list[Values]) -> None:
+        self._by_address = {each["address"]: each for each in resources}
+
+    def __getitem__(self, address: str) -> Values:
+        values: Values = self._by_address[address]["values"]
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_address)
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
+        """The resources of a type, by key where they have one, else by name; or only `name`'s.
+
+        A key that several names of the type share is another's address.
+        """
+        found: dict[str, Values] = {}
+        for address, each in self._by_address.items():
+            if each["type"] == kind and each["mode"] == "managed" and name in {None, each["name"]}:
+                key = str(each.get("index", each["name"]))
+                found[address if key in found else key] = each["values"]
+        return found
+
+
+@dataclass(frozen=True)
+class Told:
+    """One environment: the plan for an empty project, what is there after it, a second plan."""
+
+    plan: Values
+    state: Values
+    again: str  # nothing where there is nothing to change
+
+    @property
+    def planned(self) -> Resources:
+        return Resources(self.plan["planned_values"]["root_module"]["resources"])
+
+    @property
+    def applied(self) -> Resources:
+        return Resources([each for kind in self.state["resources"] for each in _instances(kind)])
+
+    @property
+    def outputs(self) -> Values:
+        return {name: each["value"] for name, each in self.state["outputs"].items()}
+
+
+def attributes(state: Values, kind: str) -> Iterator[Values]:
+    """What a state says of each resource of a type, to be changed in place."""
+    for each in state["resources"]:
+        if each["type"] == kind and each["mode"] == "managed":
+            yield from (instance["attributes"] for instance in each["instances"])
+
+
+def _instances(kind: Values) -> Iterator[Values]:
+    """The resources of one name in a state, in the shape that a plan has them."""
+    address = f"{'data.' if kind['mode'] == 'data' else ''}{kind['type']}.{kind['name']}"
+    for each in kind["instances"]:
+        index = {"index": each["index_key"]} if "index_key" in each else {}
+        at = f"[{json.dumps(each['index_key'])}]" if index else ""
+        yield {**kind, **index, "address": address + at, "values": each["attributes"]}
+
+
+@dataclass(frozen=True)
+class Root:
+    """A copy of `infra/terraform` and of all that it reads."""
+
+    folder: Path
+
+    def run(self, *arguments: str, expected: int = 0) -> str:
+        """What terraform printed; AssertionError, with its complaint, where it ended otherwise."""
+        command = [str(program()), arguments[0], "-no-color", *arguments[1:]]
+        path = f"{self._programs()}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        said = f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == expected, said
+        return done.stdout
+
+    def _programs(self) -> Path:
+        """Programs that stand before the machine's: a gcloud that writes down what it is told."""
+        gcloud = self.folder / "programs" / "gcloud"
+        if not gcloud.exists():
+            gcloud.parent.mkdir()
+            gcloud.write_text(f'#!/bin/sh\necho "$*" >> "{self.folder}/{GCLOUD}"\n')
+            gcloud.chmod(0o755)
+        return gcloud.parent
+
+    def planned(self, environment: str, *options: str, name: str = "") -> Values:
+        """The plan for an environment's variables, with further options; kept as `name`'s."""
+        name = name or environment
+        given = [f"-var-file=environments/{environment}.tfvars", f"-state={name}.tfstate"]
+        self.run("plan", *given, f"-out={name}.tfplan", *options)
+        plan: Values = json.loads(self.run("show", "-json", f"{name}.tfplan"))
+        return plan
+
+    def told(self, environment: str, *options: str, name: str = "") -> Told:
+        """Plan, apply and plan again, with the environment's variables and further options."""
+        state = self.folder / f"{name or environment}.tfstate"
+        plan = self.planned(environment, *options, name=name)
+        given = [f"-var-file=environments/{environment}.tfvars", f"-state={state.name}"]
+        state.write_text(json.dumps(_named(plan)))
+        self.run("apply", "-auto-approve", *given, *options)
+        again = self.changes(environment, state.name, *options)
+        return Told(plan, json.loads(state.read_text()), again)
+
+    def changes(self, environment: str, state: str, *options: str) -> str:
+        """What a plan says that is to be changed in that state, if anything."""
+        given = [f"-var-file=environments/{environment}.tfvars", f"-state={state}"]
+        plan = self.run("plan", *given, *options)
+        return "" if _NOTHING in plan else plan
+
+
+_NOTHING = "No changes. Your infrastructure matches the configuration."
+
+
+def _named(plan: Values) -> Values:
+    """A state with what Google itself names; the stand-in would give all of them one name."""
+    project = plan["variables"]["project_id"]["value"]
+    resources = [
+        {
+            **{key: each[key] for key in ("mode", "type", "name")},
+            "provider": 'provider["registry.terraform.io/hashicorp/google"]',
+            "instances": [
+                {
+                    **({"index_key": each["index"]} if "index" in each else {}),
+                    "schema_version": 0,
+                    "attributes": each["values"] | _names(project, each["type"], each["values"]),
+                }
+            ],
+        }
+        for each in plan["planned_values"]["root_module"]["resources"]
+        if _names(project, each["type"], each["values"])
+    ]
+    return {"version": 4, "serial": 1, "lineage": "tests", "outputs": {}, "resources": resources}
+
+
+def _names(project: str, kind: str, values: Values) -> Values:
+    match kind:
+        case "google_service_account":
+            email = f"{values['account_id']}@{project}.iam.gserviceaccount.com"
+            name = f"projects/{project}/serviceAccounts/{email}"
+            return {"email": email, "member": f"serviceAccount:{email}", "name": name, "id": name}
+        case "google_secret_manager_secret":
+            name = f"projects/{project}/secrets/{values['secret_id']}"
+        case "google_project_iam_custom_role":
+            name = f"projects/{project}/roles/{values['role_id']}"
+        case "google_redis_instance":
+            told = ("cert", "create_time", "expire_time", "serial_number", "sha1_fingerprint")
+            certificates = [dict.fromkeys(told, encrypting.Authority().pem) for _ in range(2)]
+            name = f"projects/{project}/locations/{values['region']}/instances/{values['name']}"
+            reached = {"host": "10.16.0.3", "port": 6378, "auth_string": "its-own"}
+            return {"id": name, **reached, "server_ca_certs": certificates}
+        case _:
+            return {}
+    return {"name": name, "id": name}
+
+
+def copied(folder: Path, *, whole: bool = False) -> Root:
+    """A copy that is initialised, with its state in a file; if `whole`, with all of the code."""
+    for name in _READ:
+        source, target = REPOSITORY / name, folder / name
+        left = _CODE if name in {"progress", "sql"} and not whole else ()
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(".terraform*", *left))
+        else:
+            shutil.copy(source, target)
+    root = Root(folder / "infra" / "terraform")
+    (root.folder / "backend_override.tf").write_text(_LOCAL)
+    root.run("init")
+    return root
+
+
+class Environments(Mapping[str, Told]):
+    """Each environment, told once in a run of the tests, by whichever process is first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._told: dict[str, Told] = {}
+
+    def __getitem__(self, environment: str) -> Told:
+        return self.variant(environment, environment)
+
+    def variant(self, name: str, environment: str, *options: str) -> Told:
+        """The environment with further options; `name` stands for them."""
+        if name not in self._told:
+            self._told[name] = self._once(name, environment, *options)
+        return self._told[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ENVIRONMENTS)
+
+    def __len__(self) -> int:
+        return len(ENVIRONMENTS)
+
+    def root(self) -> Root:
+        """The copy that all share."""
+        with self._alone():
+            return self._root()
+
+    def planned_after(self, environment: str, change: Callable[[Values], None]) -> str:
+        """What a plan would change, were the state this one: nothing, or its words."""
+        state: Values = json.loads(json.dumps(self[environment].state))
+        change(state)
+        root = self.root()
+        (root.folder / "changed.tfstate").write_text(json.dumps(state))
+        with self._alone():
+            return root.changes(environment, "changed.tfstate")
+
+    def _root(self) -> Root:
+        folder = self._folder / "repository"
+        if (ready := self._folder / "ready").exists():
+            return Root(folder / "infra" / "terraform")
+        root = copied(folder)
+        ready.touch()
+        return root
+
+    def _once(self, name: str, environment: str, *options: str) -> Told:
+        kept = self._folder / f"{name}.json"
+        with self._alone():
+            if not kept.exists():
+                told = self._root().told(environment, *options, name=name)
+                kept.write_text(json.dumps([told.plan, told.state, told.again]))
+        return Told(*json.loads(kept.read_text()))
+
+    def _alone(self) -> "_Lock":
+        return _Lock(self._folder / "lock")
+
+
+class _Lock:
+    """Held by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w")
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

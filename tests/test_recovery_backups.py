@@ -1,0 +1,206 @@
+"""Backups of the read models: whole or none, put back as they were, caught up with the log."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cloudstorage
+import commanding
+import lessons
+import pytest
+import rows
+from cloudstorage import bucket
+from conftest import Store
+from keeping import BLOCKS, every_row, kept, nobody, taught
+from operating import url_of
+from stage import append, connect
+
+from progress import batch, database, models, rebuild, statements
+from progress.database import Connection
+from progress.errors import ProgressError
+from progress.local import readiness
+from progress.projections import Projector
+from progress.recovery import backups, checks, manifest, restoring, storage
+from progress.recovery.storage import Folder
+
+__all__ = ["bucket", "kept", "taught"]
+
+pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+
+
+def spoil(connection: Connection) -> None:
+    """As a fold with a fault would leave it."""
+    connection.run("UPDATE user_progress SET answers = answers + 1")
+
+
+@pytest.mark.every_postgres
+def test_every_row_is_put_back_and_what_came_since_is_folded(
+    store: Store, taught: Connection, kept: Folder
+) -> None:
+    before = every_row(taught)
+    assert len(before) > 10
+    spoil(taught)
+    assert every_row(taught) != before
+    _, folded = restoring.run(store.connect, kept, nobody)
+    assert folded == 0
+    assert every_row(taught) == before
+
+    since = lessons.lesson("u1", 9)
+    append(taught, since)
+    _, folded = restoring.run(store.connect, kept, nobody)
+    assert folded <= len(since)
+    assert not checks.run(taught).findings
+    assert not lessons.wrong(taught)
+    assert rows.ask(taught, "schemas") == 1
+    # And it goes on from there.
+    append(taught, lessons.lesson("u2", 9))
+    batch.run(taught)
+    assert not lessons.wrong(taught)
+
+
+def test_the_keys_are_those_of_a_schema_that_was_never_restored(
+    store: Store, taught: Connection, kept: Folder
+) -> None:
+    before = rows.read(taught, "keys")
+    restoring.run(store.connect, kept, nobody)
+    assert rows.read(taught, "keys") == before
+
+
+def test_the_commands_say_what_they_did(store: Store, taught: Connection, tmp_path: Path) -> None:
+    where = str(tmp_path / "here")
+    told = commanding.done(commanding.progress(store.url, "backup", where))
+    assert "backing up" in told
+    (folder,) = Path(where).iterdir()
+    found = json.loads((folder / "manifest.json").read_text())
+    assert folder.name in told
+    assert found["fingerprint"] == models.fingerprint()
+    assert {table["name"] for table in found["tables"]} >= {"user_progress", "checkpoints"}
+    spoil(taught)
+    assert "are back" in commanding.done(commanding.progress(store.url, "restore", where))
+    assert not lessons.wrong(taught)
+
+
+def test_the_query_s_role_may_back_up_and_the_project_s_restore(
+    store: Store, taught: Connection, tmp_path: Path
+) -> None:
+    where = Folder(tmp_path)
+    backups.run(lambda: database.connect(url_of(store, "query")), where, nobody)
+    spoil(taught)
+    restoring.run(lambda: database.connect(url_of(store, "project")), where, nobody)
+    assert not lessons.wrong(taught)
+    commanding.failed(commanding.progress(url_of(store, "query"), "restore", str(tmp_path)))
+
+
+def test_the_newest_whole_one_of_these_folds_is_taken(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path
+) -> None:
+    first, _ = backups.newest(kept)
+    append(taught, lessons.lesson("u1", 9))
+    batch.run(taught)
+    second, _ = backups.run(store.connect, kept, nobody)
+    assert backups.newest(kept)[0] == second
+    (tmp_path / "backups" / second / manifest.NAME).unlink()
+    assert backups.newest(kept)[0] == first
+    third, _ = backups.run(store.connect, kept, nobody)
+    assert kept.folders() == [first, third]  # what was half-written is gone
+
+
+def test_the_next_may_begin_as_soon_as_one_has_ended(
+    store: Store, taught: Connection, tmp_path: Path
+) -> None:
+    kept = Folder(tmp_path)
+    for _ in range(5):
+        backups.run(store.connect, kept, nobody)
+        rebuild.run(store.connect)
+        backups.run(store.connect, kept, nobody)
+        restoring.run(store.connect, kept, nobody)
+
+
+def interrupt(_done: int, _total: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupted_neither_leaves_anything_behind(
+    store: Store, taught: Connection, kept: Folder
+) -> None:
+    before, folders = every_row(taught), kept.folders()
+    with pytest.raises(KeyboardInterrupt):
+        backups.run(store.connect, kept, interrupt)
+    assert kept.folders() == folders
+    with pytest.raises(KeyboardInterrupt):
+        restoring.run(store.connect, kept, interrupt)
+    assert rows.ask(taught, "schemas") == 1
+    assert every_row(taught) == before
+    restoring.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+
+
+def test_a_backup_is_of_one_moment_while_events_are_folded(
+    store: Store, taught: Connection, tmp_path: Path
+) -> None:
+    writer = connect(store.url)
+    projector = Projector(writer)
+    numbers = iter(range(9, 99))
+
+    class Slow(Folder):
+        """Between two tables there comes a lesson."""
+
+        @contextlib.contextmanager
+        def writing(self, path: str) -> Iterator[storage.Output]:
+            append(writer, lessons.lesson("u1", next(numbers)))
+            projector.catch_up_all()
+            with super().writing(path) as output:
+                yield output
+
+    head = checks.run(taught).head
+    _, made = backups.run(store.connect, Slow(tmp_path), nobody)
+    assert made.head == head < checks.run(taught).head
+    writer.close()
+    restoring.run(store.connect, Folder(tmp_path), nobody)
+    assert not lessons.wrong(taught)
+
+
+def test_no_swap_falls_into_a_backup(store: Store, taught: Connection, tmp_path: Path) -> None:
+    with contextlib.closing(store.connect("backup")) as another:
+        held = statements.blocks("backups")["lock"]
+        assert another.run(held, schema=models.schema_name()) == [[True]]
+        with pytest.raises(ProgressError, match="under way"):
+            backups.run(store.connect, Folder(tmp_path), nobody)
+
+        with ThreadPoolExecutor(1) as pool:
+            building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
+            readiness.wait(
+                lambda: bool(taught.run(BLOCKS["waits"], application="rebuild")[0][0]),
+                "the swap",
+                seconds=90,
+            )
+            assert not building.done()
+            another.run("SELECT pg_advisory_unlock_all()")
+            assert building.result() > 0
+
+
+def test_a_bucket_serves_as_well(
+    store: Store, taught: Connection, bucket: cloudstorage.Bucket
+) -> None:
+    for _ in range(2):  # the listing has two pages
+        commanding.done(commanding.progress(store.url, "backup", "gs://b/read-models"))
+    assert len([name for name in bucket.objects if name.endswith("/manifest.json")]) == 2
+    assert list(bucket.objects)[-1].endswith("/manifest.json")
+    assert all(name.startswith("read-models/") for name in bucket.objects)
+    spoil(taught)
+    commanding.done(commanding.progress(store.url, "restore", "gs://b/read-models"))
+    assert not lessons.wrong(taught)
+
+
+def test_a_bucket_that_refuses_is_told_in_one_line(
+    store: Store, taught: Connection, bucket: cloudstorage.Bucket
+) -> None:
+    bucket.refusals = [403]
+    answer = commanding.progress(store.url, "backup", "gs://b/p")
+    commanding.failed(answer, "gs://b/p: HTTP 403")
+    away = commanding.progress(
+        store.url, "backup", "gs://b/p", STORAGE_EMULATOR_HOST="http://127.0.0.1:9"
+    )
+    commanding.failed(away, "does not answer")

@@ -1,0 +1,104 @@
+"""A flood of dead letters: counted by reason, replayed or discarded by reason."""
+
+import json
+import uuid
+
+import commanding
+import lessons
+import pytest
+import rows
+from conftest import Store
+from stage import append
+
+from progress import batch, deadletters
+from progress.database import Connection
+
+FLOOD = 5_000
+
+
+def start(session: object, items: int) -> dict[str, object]:
+    data = {"session_id": session, "user_id": "ann", "item_count": items}
+    return lessons.envelope("SessionStarted", data, at=lessons.BEGIN)
+
+
+@pytest.fixture
+def flooded(connection: Connection) -> Connection:
+    """5,000 letters that a rule was too narrow for, and a few of other kinds."""
+    append(connection, [start(str(uuid.uuid4()), 99_999) for _ in range(FLOOD)])
+    append(connection, [start(5, 1), {}, {}, start("s", 3)])
+    return connection
+
+
+@pytest.mark.timeout(300)  # on a busy machine ten thousand replays take their time
+def test_a_flood_is_counted_replayed_and_discarded_by_reason(
+    store: Store, flooded: Connection
+) -> None:
+    told = commanding.done(commanding.progress(store.url, "dead-letters", "count", "--json"))
+    counted = [json.loads(line) for line in told.splitlines()]
+    assert [(each["kind"], each["letters"]) for each in counted] == [
+        ("invalid", FLOOD), ("malformed", 2), ("invalid", 1)
+    ]  # fmt: skip
+    assert "5,000" in commanding.done(commanding.progress(store.url, "dead-letters", "count"))
+    which = ("--kind", "invalid", "--saying", counted[0]["reason"])
+
+    again = commanding.done(commanding.progress(store.url, "dead-letters", "replay", *which))
+    assert "0 dead letters are replayed, 5,000 stay." in again
+
+    # In place of a rule that became wider: half of them are good now.
+    flooded.run(
+        "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
+        " WHERE letter_id % 2 = 0"
+    )
+    half = commanding.done(commanding.progress(store.url, "dead-letters", "replay", *which))
+    assert "2,500 dead letters are replayed, 2,500 stay." in half
+    assert "replaying" in half
+    assert rows.ask(flooded, "head") == 2_501
+
+    gone = ("discard", *which, "--reason", "a fault of the publisher")
+    assert "2,500 dead letters are discarded." in commanding.done(
+        commanding.progress(store.url, "dead-letters", *gone)
+    )
+    left = deadletters.reasons(flooded)
+    assert [(each.kind, each.letters) for each in left] == [("malformed", 2), ("invalid", 1)]
+    rest = ("discard", "--all", "--reason", "the rest")
+    commanding.done(commanding.progress(store.url, "dead-letters", *rest))
+    assert not deadletters.reasons(flooded)
+    batch.run(flooded)
+    assert not lessons.wrong(flooded)
+
+
+def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
+    store: Store, connection: Connection
+) -> None:
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    lessons.teach(connection, "ann", "ben")
+    rows.ask(connection, "poison", user="ann")
+    rows.ask(connection, "poison", user="ben")
+    batch.run(connection)
+    assert len(deadletters.list_letters(connection)) == 2
+    which = ("dead-letters", "replay", "--kind", "poisoned")
+    assert "2 stay" in commanding.done(commanding.progress(store.url, *which))
+    rows.read(connection, "mend")
+    assert "2 dead letters are replayed, 0 stay" in commanding.done(
+        commanding.progress(store.url, *which)
+    )
+    batch.run(connection)
+    assert not lessons.wrong(connection)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("replay",),
+        ("replay", "1", "--all"),
+        ("replay", "--all", "--kind", "invalid"),
+        ("discard", "--reason", "x"),
+        ("discard", "--all"),
+        ("discard", "--all", "--reason", " "),
+        ("discard", "--saying", "", "--reason", "x"),
+        ("replay", "--kind", "", "--saying", "x"),
+    ],
+)
+def test_what_is_not_clear_is_wrong_usage(store: Store, arguments: tuple[str, ...]) -> None:
+    answer = commanding.progress(store.url, "dead-letters", *arguments)
+    assert answer.returncode == 2, answer.stderr

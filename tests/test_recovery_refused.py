@@ -1,0 +1,110 @@
+"""A backup that does not fit the log, the folds or itself is refused, and changes nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import commanding
+import lessons
+import msgspec
+import pytest
+import rows
+from conftest import Store
+from keeping import BLOCKS, every_row, kept, nobody, taught
+from stage import append
+
+from progress import batch, deadletters, models, rebuild, replays
+from progress.database import Connection
+from progress.errors import CheckpointError, ProgressError
+from progress.recovery import backups, checks, manifest, restoring
+from progress.recovery.storage import Folder
+
+__all__ = ["kept", "taught"]
+
+pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+
+
+def test_a_backup_of_other_folds_is_refused(store: Store, kept: Folder, tmp_path: Path) -> None:
+    (folder,) = (tmp_path / "backups").iterdir()
+    folder.rename(folder.with_name(folder.name.replace(models.fingerprint(), "0123456789ab")))
+    with pytest.raises(ProgressError, match=r"1 of other folds.*progress rebuild"):
+        restoring.run(store.connect, kept, nobody)
+    answer = commanding.progress(store.url, "restore", str(tmp_path / "nowhere"))
+    commanding.failed(answer, "there is no backup", "progress rebuild")
+
+
+def lose_the_end(connection: Connection) -> None:
+    connection.run(BLOCKS["lose the end"], head=checks.run(connection).head - 30)
+
+
+def lose_the_end_and_go_on(connection: Connection) -> None:
+    lose_the_end(connection)
+    append(connection, [event for n in range(20, 30) for event in lessons.lesson("u1", n)])
+
+
+def set_aside(connection: Connection) -> None:
+    connection.run("SELECT event_store.set_aside(5, 'x')")
+
+
+@pytest.mark.parametrize("change", [lose_the_end, lose_the_end_and_go_on, set_aside])
+def test_a_backup_of_another_log_is_refused(
+    store: Store, taught: Connection, kept: Folder, change: Callable[[Connection], None]
+) -> None:
+    change(taught)
+    before = every_row(taught)
+    with pytest.raises(CheckpointError, match="progress rebuild"):
+        restoring.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+
+
+def test_an_event_that_was_taken_back_since_the_backup_is_not_lost(
+    store: Store, taught: Connection, tmp_path: Path
+) -> None:
+    rows.ask(taught, "poison", user="u1")
+    rebuild.run(store.connect)
+    kept = Folder(tmp_path)
+    backups.run(store.connect, kept, nobody)
+    restoring.run(store.connect, kept, nobody)  # as it was, without the event
+    rows.read(taught, "mend")
+    (letter,) = deadletters.list_letters(taught)
+    assert replays.replay(taught, letter.letter_id) is None
+    with pytest.raises(CheckpointError, match="count again"):
+        restoring.run(store.connect, kept, nobody)
+    batch.run(taught)
+    assert not lessons.wrong(taught)
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_a_damaged_backup_changes_nothing(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    (folder,) = (tmp_path / "backups").iterdir()
+    damage(folder / "item_days.gz")
+    before = every_row(taught)
+    with pytest.raises(ProgressError, match=r"item_days\.gz"):
+        restoring.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+    assert rows.ask(taught, "schemas") == 1
+
+
+def test_a_backup_that_leaves_a_table_out_is_refused(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path
+) -> None:
+    (file,) = (tmp_path / "backups").glob("*/manifest.json")
+    found = manifest.read(file.read_bytes())
+    fewer = [table for table in found.tables if table.name != "item_days"]
+    file.write_bytes(manifest.written(msgspec.structs.replace(found, tables=fewer)))
+    before = every_row(taught)
+    with pytest.raises(ProgressError, match="no table item_days"):
+        restoring.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+    assert rows.ask(taught, "schemas") == 1

@@ -1,0 +1,31 @@
+"""What a release asks green, asked of the real query function."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import issuing
+import pytest
+from test_api_process import connection, port
+
+ROOT = Path(__file__).resolve().parent.parent
+
+__all__ = ["connection", "port"]
+
+
+@pytest.mark.parametrize(
+    ("token", "failed"), [(None, False), ("a learner's", False), ("nobody's", True)]
+)
+def test_the_query_function_answers_as_a_release_expects(
+    port: int, token: str | None, *, failed: bool
+) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "infra/release")}
+    if token:
+        environment["SMOKE_TOKEN"] = issuing.token("ann") if "learner" in token else token
+    done = subprocess.run(
+        [sys.executable, "-c", f"import smoke; smoke.Green('http://127.0.0.1:{port}').check()"],
+        env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert bool(done.returncode) == failed, done.stderr
+    assert ("green's GraphQL did not answer as it should: 401" in done.stderr) == failed

@@ -1,0 +1,178 @@
+"""What the runbook says is there: its commands, their options, its sections; its scripts work."""
+
+import functools
+import json
+import re
+import runpy
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import cloudscheduler
+import pytest
+import runbooks
+import typer.main
+from conftest import missing
+from graphql import GraphQLError
+from runbooks import ROOT, Shell
+
+from progress import cli, logs, telemetry
+from progress.api import faults
+from progress.errors import Unavailable
+from progress.local import postgres
+
+ALERTS = {
+    "event-delay", "slow-queries", "cold-cache", "errors", "projection-lag", "dead-letters",
+    "batch-job", "database-limits", "uptime",
+}  # fmt: skip
+COMMANDS = runbooks.commands()
+INGEST = "learning-events-ingest-sub"
+
+
+def of(program: str) -> list[str]:
+    return [line for line in COMMANDS if line.startswith(f"{program} ")]
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_alert_has_a_section() -> None:
+    assert {anchor(each) for each in runbooks.sections()} >= ALERTS
+
+
+def test_what_it_links_to_is_there() -> None:
+    linked = re.findall(r"\]\(([^)#]+)\)", runbooks.TEXT)
+    named = re.findall(r"(infra/[\w/.-]+\w)", runbooks.TEXT)
+    for each in linked:
+        assert (ROOT / "docs" / each).exists(), each
+    for each in named:
+        assert (ROOT / each).exists(), each
+
+
+@pytest.mark.parametrize("heading", ["Errors", "Uptime"])
+def test_what_a_database_that_is_away_has_written_is_read(
+    heading: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The query function answers on, so that it is no line of severity ERROR."""
+    away = GraphQLError("", original_error=Unavailable("no connection to the database"))
+    faults.told(away, telemetry.new())
+    line = json.loads(capsys.readouterr().out)
+    (least,) = re.findall(r"severity>=(\w+)", runbooks.sections()[heading])
+    levels = get_args(logs.Severity)
+    assert levels.index(line["severity"]) >= levels.index(least)
+
+
+@pytest.mark.parametrize(
+    "line", sorted({*of("progress"), *re.findall(r"`(progress [^`]+)`", runbooks.TEXT)})
+)
+def test_a_command_of_ours_is_one_with_its_options(line: str) -> None:
+    command: Any = typer.main.get_command(cli.app)
+    _, *words = shlex.split(line)
+    while isinstance(command, click.Group) or hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    words = [word.replace("NUMBER", "7") for word in words]
+    command.make_context("progress", words)
+
+
+@functools.cache
+def gcloud() -> dict[str, Any]:
+    """The tree of gcloud's commands, as its completion has it."""
+    program = shutil.which("gcloud")
+    assert program
+    folder = Path(program).resolve().parent.parent / "data/cli"
+    tree: dict[str, Any] = runpy.run_path(str(folder / "gcloud_completions.py"))[
+        "STATIC_COMPLETION_CLI_TREE"
+    ]
+    return tree
+
+
+def scripted() -> list[str]:
+    """The lines of the scripts that call gcloud, joined."""
+    text = "".join(each.read_text() for each in sorted((ROOT / "infra/recovery").iterdir()))
+    return re.findall(r"\bgcloud [^\n|]+", text.replace("\\\n", " "))
+
+
+@pytest.mark.parametrize("line", sorted({*of("gcloud"), *scripted()}))
+def test_a_command_of_google_s_is_one_with_its_options(
+    line: str, request: pytest.FixtureRequest
+) -> None:
+    if not shutil.which("gcloud"):
+        missing(request, "gcloud")
+    at, words = gcloud(), re.findall(r"--[\w-]+|[\w-]+", re.sub(r"'[^']*'|\"[^\"]*\"", "x", line))
+    words.pop(0)
+    while words and words[0] in at["commands"]:
+        at = at["commands"][words.pop(0)]
+    assert not at["commands"], f"{line}: no whole command"
+    general = {*gcloud()["flags"], "--format", "--filter", "--project"}
+    for flag in (word for word in words if word.startswith("--")):
+        assert flag in {*at["flags"], *general}, f"{line}: {flag}"
+
+
+@pytest.mark.parametrize("line", [*of("pg_dump"), *of("pg_restore")])
+def test_a_command_of_postgresql_s_is_one_with_its_options(line: str, tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "clone", [str(postgres.programs())], {})
+    said = shell.run(f"{line.split(maxsplit=1)[0]} --help").stdout
+    for flag in re.findall(r"--[\w-]+", line):
+        assert f"{flag}" in said, flag
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """The operator's, in front of Google Cloud."""
+    with cloudscheduler.serving() as (address, _):
+        made = Shell(tmp_path / "clone", [], {"CLOUD_SCHEDULER_EMULATOR_HOST": address})
+        made.subscribe(INGEST, "user-events-ingest-sub", "progress-projection-sub")
+        yield made
+
+
+def test_pushes_are_held_and_resumed_as_they_were(shell: Shell) -> None:
+    before = shell.gcloud["subscriptions"]
+    for _ in range(2):  # a second hold forgets no address
+        shell.type("infra/recovery/pushes hold")
+        assert {each[1] for each in shell.gcloud["subscriptions"]} == {""}
+    shell.type("infra/recovery/pushes resume")
+    assert shell.gcloud["subscriptions"] == before
+    assert shell.run("infra/recovery/pushes resume").returncode != 0  # nothing is held
+    assert shell.run("infra/recovery/pushes").returncode == 2
+
+
+def test_what_ingest_was_pushed_is_pushed_again(shell: Shell) -> None:
+    shell.type("infra/recovery/replay 2026-11-20T01:00:00Z")
+    sought = [words for words in shell.gcloud["told"] if "seek" in words]
+    assert [words[3:] for words in sought] == [
+        [INGEST, "--time=2026-11-20T01:00:00Z"],
+        ["user-events-ingest-sub", "--time=2026-11-20T01:00:00Z"],
+    ]
+    assert shell.run("infra/recovery/replay").returncode == 2
+
+
+def test_a_command_runs_in_the_release_job_and_tells_what_it_said(shell: Shell) -> None:
+    begin = ". infra/recovery/cloud.sh prod"
+    said = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
+    assert "what the job said" in said
+    (executed,) = (words for words in shell.gcloud["told"] if words[:2] == ["run", "jobs"])
+    assert executed[2:5] == ["execute", "progress-release", "--wait"]
+    assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
+    failed = shell.run(f"{begin}; progress check", GCLOUD_JOB_FAILS="1")
+    assert failed.returncode == 1
+    assert "what the job said" in failed.stdout
+
+
+def test_a_schedule_is_held_from_here_in_the_environment_s_project(shell: Shell) -> None:
+    begin = ". infra/recovery/cloud.sh prod; PROJECT=p"
+    assert "is held." in shell.type(f"{begin}; progress schedule pause progress-batch")
+    assert "PAUSED" in shell.type(f"{begin}; progress schedule list")
+    assert not [words for words in shell.gcloud["told"] if words[:2] == ["run", "jobs"]]
+    told = shell.type(
+        ". infra/recovery/cloud.sh prod; echo $PROJECT $REGION $CLOUDSDK_CORE_PROJECT"
+    )
+    named = re.findall(
+        r'^project_id *= *"(.+)"',
+        (ROOT / "infra/terraform/environments/prod.tfvars").read_text(),
+        re.MULTILINE,
+    )
+    assert told.split() == [*named, "europe-west1", *named]

@@ -1,0 +1,115 @@
+"""The first apply, on an empty project: what must be there before what, and what runs after it."""
+
+import re
+
+import pytest
+from cloudrun import container, only, template
+from terraforming import GCLOUD, REPOSITORY, Environments, Told
+
+# Of the project itself: README has its API switched on before the first apply.
+_AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
+_AGENT = "@gcp-sa-pubsub."
+
+
+class Order:
+    """Which resource waits for which, by their addresses without keys."""
+
+    def __init__(self, graph: str) -> None:
+        self.made = set(re.findall(r'^ *"([^"]+)" \[', graph, re.MULTILINE))
+        self._next: dict[str, set[str]] = {}
+        for later, sooner in re.findall(r'^ *"([^"]+)" -> "([^"]+)"', graph, re.MULTILINE):
+            self._next.setdefault(later, set()).add(sooner)
+
+    def before(self, address: str) -> set[str]:
+        found: set[str] = set()
+        ahead = [address]
+        while ahead:
+            new = self._next.get(ahead.pop(), set()) - found
+            found |= new
+            ahead += new
+        return found
+
+
+@pytest.fixture(scope="module")
+def order(environments: Environments) -> Order:
+    return Order(environments.root().run("graph"))
+
+
+def test_each_waits_for_its_api_to_be_on(order: Order) -> None:
+    made = {each for each in order.made if each.startswith("google_")} - _AT_ONCE
+    assert len(made) > 50
+    assert {
+        each for each in made if "google_project_service.api" not in order.before(each)
+    } == set()
+
+
+def test_what_is_called_is_counted_on_the_project(told: Told) -> None:
+    """Else the API of budgets refuses an operator who signed in as themselves."""
+    said = told.plan["configuration"]["provider_config"]["google"]["expressions"]
+    assert said["user_project_override"]["constant_value"] is True
+    assert said["billing_project"]["references"] == ["var.project_id"]
+
+
+def test_each_image_is_built_before_its_service_is_made(
+    environments: Environments, told: Told, order: Order
+) -> None:
+    built = order.before("google_cloud_run_v2_service.function")
+    assert {"terraform_data.image", "google_storage_bucket_object.source"} <= built
+    rights = {each for each in order.before("terraform_data.image") if "_iam_member." in each}
+    assert {each.rpartition(".")[2] for each in rights} == {"build", "member"}
+    said = (environments.root().folder / GCLOUD).read_text().splitlines()
+    for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
+        source = told.applied.of("google_storage_bucket_object", "source")[name]
+        ((_, *words),) = (
+            line.removeprefix("builds ").split()
+            for line in said
+            if line.startswith(f"builds submit gs://{source['bucket']}/{source['name']} ")
+        )
+        flags = dict(word.removeprefix("--").partition("=")[::2] for word in words[1:])
+        image = container(service)["image"]
+        assert flags["substitutions"] == f"_IMAGE={image},_FUNCTION={name}"
+        assert "/serviceAccounts/progress-build@" in flags["service-account"]
+        assert flags["gcs-source-staging-dir"] == f"gs://{source['bucket']}/builds"
+        assert flags["config"].endswith("/infra/release/build.yaml")
+    assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
+
+
+def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, order: Order) -> None:
+    given = {
+        address.partition("[")[0]
+        for address, each in told.applied.items()
+        if _AGENT in str(each.get("member"))
+    }
+    assert len(given) == 4
+    for address in given:
+        assert "terraform_data.pubsub_agent" in order.before(address), address
+
+
+def test_the_database_is_migrated_when_all_that_it_takes_is_there(
+    environments: Environments, told: Told, order: Order
+) -> None:
+    job = told.applied.of("google_cloud_run_v2_job", "job")["release"]
+    inside = only(template(job)["template"])
+    assert only(inside["containers"])["args"] == ["migrate"]
+    project = told.plan["variables"]["project_id"]["value"]
+    said = (environments.root().folder / GCLOUD).read_text().splitlines()
+    run = f"run jobs execute {job['name']} --wait --region={job['location']} --project={project} "
+    assert [line for line in said if line.startswith(run)]
+    assert {
+        *("google_sql_user.owner", "google_sql_user.member", "terraform_data.image"),
+        *(
+            "google_secret_manager_secret_version.this",
+            "google_secret_manager_secret_iam_member.accessor",
+        ),
+        "google_secret_manager_secret_version.neon_owner",
+    } <= order.before("terraform_data.migrated")
+
+
+def test_the_archives_stay_where_terraform_put_them(told: Told) -> None:
+    """Else each plan of a month later would bring them again."""
+    bucket = told.applied["google_storage_bucket.sources"]
+    condition = only(only(bucket["lifecycle_rule"])["condition"])
+    prefixes = tuple(condition["matches_prefix"])
+    objects = told.applied.of("google_storage_bucket_object", "source")
+    assert prefixes == ("builds/",)
+    assert not [each for each in objects.values() if each["name"].startswith(prefixes)]
