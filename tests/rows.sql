@@ -152,3 +152,12 @@ WHERE e.global_position <= :position AND e.global_position > c.position;
 
 -- newest --
 SELECT max(created_at) FROM event_store.events;
+
+-- snapshots that went --
+-- Every version of a stream seems to have a snapshot, until this is looked for.
+CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
+LANGUAGE sql STABLE AS $until$
+SELECT e.stream_version
+FROM event_store.events e
+WHERE e.stream_id = stream AND e.occurred_at <= happened_by AND e.created_at <= recorded_by
+$until$;

@@ -101,6 +101,19 @@ def test_an_answer_starts_from_the_newest_snapshot_that_fits(
     assert lengths == [0, 1, 2]
 
 
+@pytest.mark.parametrize("moments", [{}, {"as_of": pasts.later(1)}])
+def test_a_snapshot_that_goes_before_it_is_read_is_no_start(
+    connection: Connection, ask: Asking, moments: dict[str, datetime]
+) -> None:
+    for number in range(3):
+        pasts.told(connection, *lessons.lesson("ann", number))
+    asked = moments or {"known_at": FOREVER}
+    rows.ask(connection, "snapshots that went")
+    assert not pasts.wrong(ask, connection, **asked)
+    connection.run("DELETE FROM event_store.snapshots")
+    assert not pasts.wrong(ask, connection, **asked)
+
+
 def test_a_preference_that_comes_late_moves_the_days_of_a_snapshot(
     connection: Connection, ask: Asking
 ) -> None:

@@ -59,6 +59,7 @@ BEGIN
             preferences text, user_progress text, learning_streaks text, daily_stats text,
             completions jsonb, item_stats jsonb, reviews jsonb, item_days jsonb)
         WHERE x.stream_id = stream AND x.stream_version = version AND x.fingerprint = snapshot_fingerprint();
+        CONTINUE WHEN NOT FOUND AND version > 0;   -- a rebuild, or the job, has dropped it meanwhile
 
         INSERT INTO preferences SELECT * FROM unnest(state.preferences::preferences[]);
         INSERT INTO zones_in_force SELECT * FROM governing_zones;
