@@ -47,11 +47,12 @@ async def warm(url: str, learners: int, on_kept: Callable[[int, int], None]) -> 
 
     How many there were, and of how many all was kept already. On the block's reader.
     """
-    cache = Cache(url, per_minute=1)
+    cache = Cache(url, per_minute=1, patience=_PATIENCE)
     asked = page(datetime.now(UTC))
     found = await reading.rows("warming", "learners", first=learners)
     hits = 0
     try:
+        await _see_kept(cache)
         for done, row in enumerate(found, start=1):
             context = Context(Caller(row["user_id"], "learner"), datetime.now(UTC))
             answer = await execution.answered(
@@ -59,13 +60,18 @@ async def warm(url: str, learners: int, on_kept: Callable[[int, int], None]) -> 
             )
             if answer.errors:
                 raise ProgressError(f"the page's question fails: {answer.errors[0]['message']}")
+            await _see_kept(cache)
             hits += answer.extensions.get("cache") == "HIT"
             on_kept(done, len(found))
-        if await cache.state() != "ok":
-            raise CacheAway("Redis does not answer: see that it runs, and that REDIS_URL names it")
     finally:
         await cache.close()
     return len(found), hits
+
+
+async def _see_kept(cache: Cache) -> None:
+    """See that Redis replies, which it does when it has kept what was sent before. CacheAway."""
+    if await cache.state() != "ok":
+        raise CacheAway("Redis does not answer: see that it runs, and that REDIS_URL names it")
 
 
 def forget(url: str) -> None:

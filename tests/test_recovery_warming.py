@@ -1,14 +1,16 @@
 """`progress warm`: the page's own questions, kept for the learners who were there last."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import api
+import caching
 import commanding
 import lessons
 import redis
 from conftest import Store
 
-from progress import batch, warming
+from progress import batch, reading, warming
 from progress.database import Connection
 
 
@@ -41,6 +43,23 @@ def test_the_page_of_the_last_learners_is_a_hit(
         assert "of 3 learners are kept" in warm(store, hot)
         assert "of 3 learners are kept, 3 of them" in warm(store, hot)
         assert {asked(served, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
+
+
+def test_a_redis_that_is_busy_is_waited_for(store: Store, connection: Connection) -> None:
+    lessons.teach(connection, "ann")
+    batch.run(connection)
+
+    async def warmed() -> tuple[int, int]:
+        async with reading.opened(store.url):
+            await reading.rows("warming", "learners", first=1)
+            own.stop()
+            warming_it = asyncio.create_task(warming.warm(own.url, 1, lambda _, __: None))
+            await asyncio.wait({warming_it}, timeout=0.5)
+            own.go_on()
+            return await warming_it
+
+    with caching.valkey_of_its_own() as own:
+        assert asyncio.run(warmed()) == (1, 0)
 
 
 def test_the_document_is_the_page_s() -> None:

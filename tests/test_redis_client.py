@@ -53,9 +53,11 @@ def test_a_reply_is_read_as_it_was_written_once_all_of_it_is_there(
             resp.read(text[:end], 0)
 
 
-def with_client(url: str, work: Callable[[Client], Awaitable[T]]) -> T:
+def with_client(
+    url: str, work: Callable[[Client], Awaitable[T]], *, patience: float | None = None
+) -> T:
     async def worked() -> T:
-        client = Client(url)
+        client = Client(url, patience=patience)
         try:
             return await work(client)
         finally:
@@ -64,12 +66,7 @@ def with_client(url: str, work: Callable[[Client], Awaitable[T]]) -> T:
     return asyncio.run(worked())
 
 
-def test_many_share_a_connection_and_each_gets_its_own_reply(
-    empty: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "_SECONDS", 10)
-    monkeypatch.setattr(client, "_GREETING", 10)
-
+def test_many_share_a_connection_and_each_gets_its_own_reply(empty: str) -> None:
     async def work(client: Client) -> None:
         async def one(number: int) -> None:
             value = b"%d" % number * number
@@ -85,7 +82,7 @@ def test_many_share_a_connection_and_each_gets_its_own_reply(
         assert isinstance(connections, bytes)
         assert connections.count(b"\n") == 1
 
-    with_client(empty, work)
+    with_client(empty, work, patience=10)
 
 
 def test_a_command_that_is_refused_is_no_failure(hot: str) -> None:
@@ -115,13 +112,21 @@ def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
+_PATIENCE = 0.1  # seconds
+
+
+def is_left_alone(url: str) -> bool:
+    """Whether of 20 round trips, each of which fails, few were waited for."""
+    return with_client(url, cost, patience=_PATIENCE) < 10
+
+
 async def cost(client: Client, times: int = 20) -> float:
-    """Seconds that so many round trips took, each of which failed."""
+    """How many times their patience so many round trips took, each of which failed."""
     began = time.monotonic()
     for _ in range(times):
         with pytest.raises(CacheAway):
             await client.run(("PING",), ("PING",))
-    return time.monotonic() - began
+    return (time.monotonic() - began) / _PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -138,11 +143,9 @@ async def cost(client: Client, times: int = 20) -> float:
         pytest.param(b"-NOAUTH Authentication required.\r\n", id="no password"),
     ],
 )
-def test_who_answers_nothing_or_nonsense_costs_fifty_milliseconds_once(
-    answer: bytes | None,
-) -> None:
+def test_who_answers_nothing_or_nonsense_is_left_alone(answer: bytes | None) -> None:
     with server(answer) as url:
-        assert with_client(url, cost) < 0.05 + 0.1  # the machine is busy; ten would cost 0.25
+        assert is_left_alone(url)
 
 
 def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,28 +153,29 @@ def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.M
 
     async def each_attempt(client: Client) -> float:
         spent = 0.0
-        for _ in range(15):
+        for _ in range(20):
             spent += await cost(client, 1)
             while client._connecting:
                 await asyncio.sleep(0.001)
         return spent
 
     with server(None) as url:
-        assert with_client(url, each_attempt) < 0.05 + 0.1
+        assert with_client(url, each_attempt, patience=_PATIENCE) < 10
 
 
 def test_who_is_slow_is_left_alone() -> None:
-    with server(b"+PONG\r\n", after=0.2) as url:
-        assert with_client(url, cost) < 0.05 + 0.1
+    with server(b"+PONG\r\n", after=3 * _PATIENCE) as url:
+        assert is_left_alone(url)
+        assert with_client(url, lambda c: c.run(("PING",)), patience=100 * _PATIENCE) == [b"PONG"]
 
 
-def test_nobody_there_costs_next_to_nothing() -> None:
+def test_who_is_not_there_is_left_alone() -> None:
     with server(None) as url:
         pass
-    assert with_client(url, cost) < 0.05 + 0.1
+    assert is_left_alone(url)
 
 
-def test_a_redis_that_stops_costs_fifty_milliseconds_once_and_is_found_when_it_goes_on(
+def test_a_redis_that_stops_is_left_alone_and_found_when_it_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "_PAUSE", 0.05)
@@ -179,7 +183,7 @@ def test_a_redis_that_stops_costs_fifty_milliseconds_once_and_is_found_when_it_g
     async def work(client: Client) -> None:
         await until(client)
         own.stop()
-        assert await cost(client, 3) < 0.05 + 0.1
+        assert await cost(client) < 10
         own.go_on()
         await until(client)
         own.end()
@@ -188,7 +192,7 @@ def test_a_redis_that_stops_costs_fifty_milliseconds_once_and_is_found_when_it_g
         await until(client)
 
     with caching.valkey_of_its_own() as own:
-        with_client(own.url, work)
+        with_client(own.url, work, patience=_PATIENCE)
 
 
 async def until(client: Client) -> None:
@@ -214,7 +218,7 @@ def test_a_password_a_number_and_a_unix_socket_are_used() -> None:
             found = with_client(url, number)
             assert isinstance(found, bytes)
             assert b" db=3 " in found
-        assert with_client(plain, cost) < 0.05 + 0.1
+        assert is_left_alone(plain)
         assert "s:cret" not in repr(address(named))
 
 

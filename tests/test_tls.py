@@ -62,20 +62,13 @@ def given(url: str, authority: encrypting.Authority, *, named: bool) -> str:
 
 def answers_the_query_function(url: str) -> bool:
     async def asked() -> bool:
-        line = client.Client(url)
+        line = client.Client(url, patience=10)
         try:
             return await line.run(("PING",)) == [b"PONG"]
         finally:
             await line.close()
 
     return asyncio.run(asked())
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is."""
-    monkeypatch.setattr(client, "_SECONDS", 10)
-    monkeypatch.setattr(client, "_GREETING", 10)
 
 
 def answers_the_others(url: str) -> bool:

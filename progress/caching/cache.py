@@ -68,10 +68,13 @@ class ProjectedTo(msgspec.Struct, frozen=True):
 
 
 class Cache:
-    """Of one instance; the database it asks through `progress.reading`."""
+    """Of one instance; the database it asks through `progress.reading`.
 
-    def __init__(self, url: str | None, *, per_minute: int) -> None:
-        self._redis = Client(url) if url else None
+    With `patience`, in seconds, it waits for a Redis that no request could wait for.
+    """
+
+    def __init__(self, url: str | None, *, per_minute: int, patience: float | None = None) -> None:
+        self._redis = Client(url, patience=patience) if url else None
         self._limit = Limit(per_minute)
         self._versions = Versions()
         self._answers: Flights[tuple[Label | None, bytes]] = Flights(_JOINED)

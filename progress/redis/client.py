@@ -10,6 +10,7 @@ import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from progress import telemetry
@@ -18,7 +19,7 @@ from progress.redis import resp
 from progress.redis.resp import Command, ErrorReply, Reply
 from progress.redis.url import address
 
-_SECONDS = 0.04  # that a round trip may take
+_SECONDS = 0.04  # that a round trip may take where a request waits
 _LOOK = 0.005  # after which an overdue answer is looked for once more: this process may have slept
 _GREETING = 0.02  # seconds that a first connection is waited for
 _CONNECTING = 1.0  # seconds that connecting may take while nobody waits for it
@@ -27,10 +28,14 @@ _REDIS = {"db.system.name": "redis"}
 
 
 class Client:
-    """A Redis, as the event loop that first asks it sees it."""
+    """A Redis, as the event loop that first asks it sees it.
 
-    def __init__(self, url: str) -> None:
+    A caller with `patience` waits that many seconds for a connection and for a round trip.
+    """
+
+    def __init__(self, url: str, *, patience: float | None = None) -> None:
         self._address = address(url)
+        self._greeting, self._seconds = patience or _GREETING, patience or _SECONDS
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._is_trusted = True  # by those who wait for a connection
@@ -74,7 +79,7 @@ class Client:
             raise CacheAway("Redis is left alone for a while")
         if self._connecting is None:
             self._wire = None
-            self._waited_until = now + (_GREETING if self._is_trusted else 0)
+            self._waited_until = now + (self._greeting if self._is_trusted else 0)
             self._connecting = asyncio.create_task(self._connect())
         if now < self._waited_until:
             await asyncio.wait({self._connecting}, timeout=self._waited_until - now)
@@ -84,7 +89,7 @@ class Client:
 
     async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(_CONNECTING):
+            async with asyncio.timeout(max(_CONNECTING, self._seconds)):
                 wire = await self._opened()
             try:
                 await self._greet(wire)
@@ -104,9 +109,10 @@ class Client:
 
     async def _opened(self) -> "_Wire":
         loop, at = asyncio.get_running_loop(), self._address
+        wire = partial(_Wire, self._seconds)
         if at.path is not None:
-            return (await loop.create_unix_connection(_Wire, at.path))[1]
-        return (await loop.create_connection(_Wire, at.host, at.port, ssl=at.tls))[1]
+            return (await loop.create_unix_connection(wire, at.path))[1]
+        return (await loop.create_connection(wire, at.host, at.port, ssl=at.tls))[1]
 
     def _left_alone(self) -> None:
         self._wire, self._is_trusted = None, False
@@ -126,8 +132,9 @@ class _Round:
 class _Wire(asyncio.Protocol):
     """One connection. Replies come in the order of the commands."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.is_lost = False
+        self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._rounds: deque[_Round] = deque()
         self._rest = b""
@@ -166,7 +173,7 @@ class _Wire(asyncio.Protocol):
         self._rest = data[at:]
 
     def _take(self, commands: Sequence[Command], done: asyncio.Future[list[Reply]] | None) -> None:
-        deadline = self._loop.time() + _SECONDS
+        deadline = self._loop.time() + self._seconds
         self._rounds.append(_Round(len(commands), deadline, done))
         if self._watch is None:
             self._watch = self._loop.call_at(deadline, self._look)
