@@ -57,12 +57,19 @@ class CountingReader(reading.Reader):
 
 
 class Instance:
-    """A query function with its cache, in a loop of its own."""
+    """A query function with its cache, in a loop of its own; with patience for a busy Redis."""
 
-    def __init__(self, database: str, redis: str | None, *, per_minute: int = 1_000_000):
+    def __init__(
+        self,
+        database: str,
+        redis: str | None,
+        *,
+        per_minute: int = 1_000_000,
+        patience: float = 10.0,
+    ):
         self._runner = asyncio.Runner()
         self.reader = CountingReader(database)
-        self.cache = Cache(redis, per_minute=per_minute)
+        self.cache = Cache(redis, per_minute=per_minute, patience=patience)
         self.computed = 0  # answers
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
@@ -153,9 +160,11 @@ async def answer(one: Question, at: datetime) -> bytes:
 
 
 @contextmanager
-def instances(store: Store, redis: str | None, count: int = 2) -> Iterator[list[Instance]]:
+def instances(
+    store: Store, redis: str | None, count: int = 2, **how: Any
+) -> Iterator[list[Instance]]:
     """So many instances."""
-    made = [Instance(store.url, redis) for _ in range(count)]
+    made = [Instance(store.url, redis, **how) for _ in range(count)]
     try:
         yield made
     finally:

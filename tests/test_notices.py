@@ -96,6 +96,8 @@ def test_a_replay_that_waited_for_a_fold_has_the_greater_version(
 def own() -> Iterator[caching.Valkey]:
     with caching.valkey_of_its_own() as made, pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", made.url)
+        for each in ("_CONNECTING", "_ANSWERING"):
+            patch.setattr(notices, each, 10)
         settings.current.cache_clear()
         notices._line.cache_clear()
         yield made
@@ -103,7 +105,12 @@ def own() -> Iterator[caching.Valkey]:
     notices._line.cache_clear()
 
 
-def test_a_redis_that_hangs_costs_fifty_milliseconds_once_and_no_fold(own: caching.Valkey) -> None:
+def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_fold(
+    own: caching.Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = 0.1
+    for each in ("_CONNECTING", "_ANSWERING"):
+        monkeypatch.setattr(notices, each, patience)
     assert notices.tell_operation("warm", 1)
     own.stop()
     times = []
@@ -111,17 +118,16 @@ def test_a_redis_that_hangs_costs_fifty_milliseconds_once_and_no_fold(own: cachi
         began = time.monotonic()
         assert not notices.tell_operation("o", number)
         times.append(time.monotonic() - began)
-    assert sum(times) < 0.05 + 0.1  # which a busy machine may add; ten would cost more
+    assert sum(times) < 10 * patience
 
 
 def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
-    own: caching.Valkey, monkeypatch: pytest.MonkeyPatch
+    own: caching.Valkey,
 ) -> None:
     own.end()
     assert not notices.tell(notices.Change(5, '["ann"]', None))
     assert not notices.tell(notices.Change(6, '["ben"]', None))  # not even tried
     own.start()
-    monkeypatch.setattr(notices, "_ANSWERING", 10)
     notices._line(own.url)._alone_until = 0
     assert notices.tell_operation("o", 1)
     server = own.server()

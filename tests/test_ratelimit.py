@@ -56,7 +56,9 @@ def test_what_was_counted_is_forgotten(both: list[Instance], hot: str) -> None:
 @pytest.mark.parametrize("is_hanging", [True, False])
 def test_without_redis_the_instance_counts(is_hanging: bool) -> None:
     with caching.valkey_of_its_own() as own:
-        one = Instance("postgresql://nobody", own.url if is_hanging else None, per_minute=5)
+        one = Instance(
+            "postgresql://nobody", own.url if is_hanging else None, per_minute=5, patience=0.1
+        )
         own.stop()
         assert taken([one], "ann", NOON) == 5
         assert taken([one], "ben", NOON) == 5
