@@ -48,9 +48,18 @@ def _value(found: re.Match[str], given: Mapping[str, str]) -> str:
     return given.get(name) or (text if sign == "-" else given[name])
 
 
-def dockerfile(service: Service) -> Path:
-    """Where the image of a service is built from."""
-    build = service["build"]
+def builds() -> dict[str, list[str | dict[str, str]]]:
+    """By image, what the services that build it say of it."""
+    found: dict[str, list[str | dict[str, str]]] = {}
+    for service in services(example()).values():
+        if "build" in service:
+            found.setdefault(service["image"], []).append(service["build"])
+    return found
+
+
+def dockerfile(image: str) -> Path:
+    """What an image of ours is built from."""
+    (build,) = builds()[image]
     context = FOLDER / (build if isinstance(build, str) else build["context"])
     name = "Dockerfile" if isinstance(build, str) else build["dockerfile"]
     return (context / name).resolve()
@@ -60,7 +69,7 @@ def started(service: Service) -> list[str]:
     """What a container of ours runs: the service's command, or else its image's."""
     if "command" in service:
         return list(service["command"])
-    line = re.findall(r"^CMD (\[.*\])$", dockerfile(service).read_text(), re.MULTILINE)[-1]
+    line = re.findall(r"^CMD (\[.*\])$", dockerfile(service["image"]).read_text(), re.MULTILINE)[-1]
     command: list[str] = yaml.safe_load(line)
     return command
 

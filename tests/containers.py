@@ -77,7 +77,7 @@ class Containers:
     def _environment(self, name: str) -> dict[str, str]:
         """What the container has, and nothing of ours."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        text = composing.dockerfile(self.services[name]).read_text(encoding="utf-8")
+        text = composing.dockerfile(self.services[name]["image"]).read_text(encoding="utf-8")
         lines = " ".join(re.findall(r"^ENV (.*)$", text, re.MULTILINE))
         built_in = dict(re.findall(r"(\w+)=([^\s$]+)", lines))
         built_in["PYTHONPATH"] = str(REPOSITORY)

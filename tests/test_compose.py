@@ -97,17 +97,25 @@ def test_nothing_listens_but_on_this_machine() -> None:
     assert len(set(outside)) == len(outside)
 
 
+def test_each_image_is_built_by_one_service_and_by_no_registry() -> None:
+    """Compose builds all at once: whoever comes second to an image's name fails the first `up`."""
+    built = composing.builds()
+    assert {image: len(builders) for image, builders in built.items()} == dict.fromkeys(built, 1)
+    for name in composing.OURS:
+        assert SERVICES[name]["image"] in built
+        assert SERVICES[name]["pull_policy"] == "never"
+
+
 def test_each_image_is_pinned() -> None:
-    images = [each["image"] for each in SERVICES.values() if "build" not in each]
-    bases = [
-        base
-        for file in {composing.dockerfile(each) for each in SERVICES.values() if "build" in each}
-        for base in re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE)
-    ]
+    built = composing.builds()
+    images = {each["image"] for each in SERVICES.values()} - built.keys()
+    files = [composing.dockerfile(image).read_text() for image in built]
+    bases = [base for text in files for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE)]
     assert len(images) > 7
     assert len(bases) == 4
     for image in [*images, *bases]:
         assert _PINNED.fullmatch(image), image
+    assert len({base for base in bases if base.startswith("python:")}) == 1
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -127,7 +135,7 @@ def test_each_image_of_ours_gets_what_it_copies() -> None:
     ignored = (REPOSITORY / ".dockerignore").read_text().split()
     let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     assert ignored[0] == "*"
-    files = {composing.dockerfile(SERVICES[name]) for name in composing.OURS}
+    files = {composing.dockerfile(SERVICES[name]["image"]) for name in composing.OURS}
     assert len(files) == 2
     for file in files:
         copied = re.findall(r"^COPY (\S+) \S+$", file.read_text(), re.MULTILINE)
@@ -144,7 +152,7 @@ def test_what_a_container_of_ours_runs_is_there(name: str) -> None:
     if words[python + 1] == "-m":
         assert importlib.util.find_spec(words[python + 2]), words
     else:
-        where = composing.dockerfile(SERVICES[name]).parent
+        where = composing.dockerfile(SERVICES[name]["image"]).parent
         assert (where / words[python + 1]).exists()
     if "FUNCTION_TARGET" in SERVICES[name]["environment"]:
         assert SERVICES[name]["environment"]["FUNCTION_TARGET"] == name
