@@ -57,10 +57,8 @@ class Cloud:
         self.asked.clear()
         self.faults.clear()
 
-    def answer(
-        self, parent: int, words: list[str], is_ended: Callable[[float | None], bool]
-    ) -> tuple[int, str]:
-        """Exit code and output of a call."""
+    def answer(self, words: list[str], befall: Callable[[str], None]) -> tuple[int, str]:
+        """Exit code and output of a call; a fault's name is handed on before a call fails by it."""
         with self.lock:
             fault = self.faults.get(len(self.calls), "")
             self.calls.append(words)
@@ -72,22 +70,18 @@ class Cloud:
                 self.stood.append(self.world.copied())
         if not fault:
             return 0, given
-        if fault in _SIGNALS:
-            os.kill(parent, _SIGNALS[fault])
-            is_ended(_DEAF)
-        elif fault == "hang":
-            is_ended(None)
+        befall(fault)
         return 1, "ERROR: Service Unavailable"
 
 
-_DEAF = 1.0  # seconds after which a signal has interrupted nothing
-_WITHOUT_EFFECT = ("fail", "hang", "term", "kill")
-_SIGNALS = {
+SIGNALS = {
     "term": signal.SIGTERM,
     "int, too late": signal.SIGINT,
     "kill": signal.SIGKILL,
     "kill, too late": signal.SIGKILL,
 }
+_DEAF = 1.0  # seconds after which a signal has interrupted nothing
+_WITHOUT_EFFECT = ("fail", "hang", "term", "kill")
 
 
 class _Calls(socketserver.StreamRequestHandler):
@@ -96,7 +90,15 @@ class _Calls(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         parent, count = int(self._word()), int(self._word())
         cloud: Cloud = self.server.cloud  # type: ignore[attr-defined]  # ours
-        answer = cloud.answer(parent, [self._word() for _ in range(count)], self._is_ended)
+
+        def befall(fault: str) -> None:
+            if fault in SIGNALS:
+                os.kill(parent, SIGNALS[fault])
+                self._is_ended(_DEAF)
+            elif fault == "hang":
+                self._is_ended(None)
+
+        answer = cloud.answer([self._word() for _ in range(count)], befall)
         self.wfile.write(f"{answer[0]}\n{answer[1]}".encode())
 
     def _is_ended(self, seconds: float | None) -> bool:

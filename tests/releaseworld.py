@@ -28,11 +28,17 @@ class Refused(Exception):
 
 @dataclass
 class World:
-    """Everything that a release moves. `revisions` knows each one's image."""
+    """Everything that a release moves. `revisions` knows each one's image.
+
+    Traffic goes as it was asked for once all revisions that it names have started; and a call about
+    it fails as long as they, or the newest one, have not. That is Knative's way, and gcloud's.
+    """
 
     address: str = ""
+    asked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     traffic: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)  # images that do not start
     jobs: dict[str, str] = field(default_factory=dict)
     subscriptions: dict[str, str] = field(default_factory=dict)  # where each pushes
     models: set[str] = field(default_factory=set)  # the code whose read models there are
@@ -45,13 +51,27 @@ class World:
         made = cls(address, models={code}, subscriptions={"progress-projection-sub": "main"})
         for name in SERVICES:
             made.revisions[f"{name}-00001"] = image(name, code)
-            made.traffic[name] = [{"revisionName": f"{name}-00001", "percent": 100}]
+            made.route(name, [{"revisionName": f"{name}-00001", "percent": 100}])
         made.jobs = dict.fromkeys(JOBS, image("progress-project", code))
         return made
 
     def copied(self) -> "World":
         """Another that is the same."""
         return copy.deepcopy(self)
+
+    def route(self, service: str, targets: list[dict[str, Any]]) -> None:
+        """Ask for this traffic. Refused where the service is not ready then."""
+        self.asked[service] = targets
+        newest = max(each for each in self.revisions if each.startswith(service))
+        unready = [
+            each
+            for each in (*(target["revisionName"] for target in targets), newest)
+            if self.revisions[each] in self.broken
+        ]
+        if not [each for each in targets if each["revisionName"] in unready]:
+            self.traffic[service] = targets
+        if unready:
+            raise Refused(f"Revision '{unready[0]}' is not ready and cannot serve traffic.")
 
     def share(self, service: str) -> dict[str, int]:
         """The percents of the revisions that get requests, by their code."""
@@ -95,7 +115,10 @@ class World:
             {**each, "url": f"{self.address}/{each['tag']}-{name}"} if each.get("tag") else each
             for each in self.traffic[name]
         ]
-        return {"status": {"url": f"https://{name}.run.app", "traffic": targets}}
+        return {
+            "spec": {"traffic": self.asked[name]},
+            "status": {"url": f"https://{name}.run.app", "traffic": targets},
+        }
 
     def _run_revisions_describe(self, name: str, flags: dict[str, str]) -> object:
         return {"spec": {"containers": [{"image": self.revisions[name]}]}}
@@ -106,32 +129,30 @@ class World:
         self.revisions[made] = flags["image"]
         if "no-traffic" not in flags:
             raise Refused("it would take all traffic at once")
-        self._tag(name, flags["tag"], made)
+        self.route(name, self._tagged(name, {flags["tag"]: made}))
         return {}
 
     def _run_services_update_traffic(self, name: str, flags: dict[str, str]) -> object:
-        for tag in filter(None, flags.get("remove-tags", "").split(",")):
-            self._untag(name, tag)
-        if "update-tags" in flags:
-            self._tag(name, *flags["update-tags"].split("="))
+        gone = filter(None, flags.get("remove-tags", "").split(","))
+        given = dict(each.split("=") for each in flags.get("update-tags", "").split(",") if each)
+        targets = self._tagged(name, {**dict.fromkeys(gone), **given})
         if "to-revisions" in flags:
             percents = dict(each.split("=") for each in flags["to-revisions"].split(","))
             if sum(map(int, percents.values())) != 100 or percents.keys() - self.revisions.keys():
                 raise Refused(f"bad traffic {percents}")
-            tags = [each for each in self.traffic[name] if each.get("tag")]
-            shares = [{"revisionName": r, "percent": int(p)} for r, p in percents.items()]
-            self.traffic[name] = shares + tags
+            tags = [each for each in targets if each.get("tag")]
+            targets = [{"revisionName": r, "percent": int(p)} for r, p in percents.items()] + tags
+        self.route(name, targets)
         return {}
 
-    def _tag(self, name: str, tag: str, revision: str) -> None:
-        if revision not in self.revisions:
-            raise Refused(f"there is no {revision}")
-        self._untag(name, tag)
-        self.traffic[name].append({"revisionName": revision, "tag": tag})
-
-    def _untag(self, name: str, tag: str) -> None:
-        kept = [each for each in self.traffic[name] if each.get("tag") != tag]
-        self.traffic[name] = kept
+    def _tagged(self, name: str, tags: dict[str, str | None]) -> list[dict[str, Any]]:
+        """The traffic that is asked for, but these tags elsewhere or nowhere."""
+        for revision in filter(None, tags.values()):
+            if revision not in self.revisions:
+                raise Refused(f"there is no {revision}")
+        kept = [each for each in self.asked[name] if each.get("tag") not in tags]
+        given = [{"revisionName": r, "tag": tag} for tag, r in tags.items() if r]
+        return kept + given
 
     def _run_jobs_update(self, name: str, flags: dict[str, str]) -> object:
         if name not in self.jobs:

@@ -1,21 +1,33 @@
-"""Releases in a test: the script among the fakes, and what became of the world."""
+"""Releases in a test: the script among the fakes, and what became of the world.
 
+`run` calls the script's `main` here, and each `gcloud` is a call of the fake's; `start` starts it
+as a program, which starts `gcloud` as programs: for what is a matter of processes.
+"""
+
+import contextlib
+import io
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import fakecloud
+import gcloud
+import outcome
 import pytest
-from fakecloud import Cloud
+import release
+import wayback
+from fakecloud import SIGNALS, Cloud
 from releaseworld import GREEN_SUBSCRIPTION, JOBS, SERVICES, World, image
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "infra/release/release.py"
 NOW = ("--hold=0", "--delay=0", "--every=0")
 WHERE = ("--project=p", "--region=europe-west1", "--patience=100")
-PARTS = pytest.mark.parametrize("part", range(3))  # of the calls of a release
 
 Numbers = Callable[[str, str], float | None]
 
@@ -50,24 +62,82 @@ def environment(cloud: Cloud, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def run(
-    cloud: Cloud, tmp_path: Path, command: str, *more: str
-) -> "subprocess.CompletedProcess[str]":
-    """The script, among the fakes."""
-    return subprocess.run(
+@dataclass(frozen=True)
+class Ended:
+    """How the script ended, in `subprocess`' words."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Killed(BaseException):
+    """Nothing more is done."""
+
+
+def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
+    """The script as a program, among the fakes."""
+    done = subprocess.run(
         [sys.executable, SCRIPT, command, *WHERE, *more], capture_output=True, text=True,
         timeout=100, check=False,
         env=environment(cloud, tmp_path),
     )  # fmt: skip
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def deploy(
-    cloud: Cloud, tmp_path: Path, code: str = "b", *more: str, to: str = "prod"
-) -> "subprocess.CompletedProcess[str]":
-    """A release of this code."""
+def run(cloud: Cloud, command: str, *more: str) -> Ended:
+    """The script, among the fakes."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(sys, "argv", [str(SCRIPT), command, *WHERE, *more])
+        patch.setenv("RELEASE_MONITORING_URL", cloud.world.address)
+        patch.delenv("SMOKE_TOKEN", raising=False)
+        patch.setattr(gcloud, "run", _called(cloud))
+        patch.setattr(wayback, "_PAUSE", 0)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, each, signal.getsignal(each))
+        stack.enter_context(contextlib.redirect_stdout(output))
+        stack.enter_context(contextlib.redirect_stderr(errors))
+        try:
+            code = release.main()
+        except SystemExit as ended:  # argparse's
+            code = int(ended.code or 0)
+        except Killed:
+            code = -signal.SIGKILL
+    return Ended(code, output.getvalue(), errors.getvalue())
+
+
+def _called(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]:
+    """What stands for `gcloud.run`: after SIGKILL nothing is done any more."""
+    killed = False
+
+    def befall(fault: str) -> None:
+        nonlocal killed
+        killed = SIGNALS.get(fault) == signal.SIGKILL
+        if not killed and fault in SIGNALS:
+            signal.raise_signal(SIGNALS[fault])
+
+    def called(words: list[str] | tuple[str, ...], seconds: float) -> str:
+        code, told = cloud.answer([*words], befall) if not killed else (0, "")
+        if killed:
+            raise Killed
+        if code:
+            raise outcome.Failed(f"`{shlex.join(['gcloud', *words])}` failed ({code}): {told}")
+        return told
+
+    return called
+
+
+def deployment(code: str = "b", *more: str, to: str = "prod") -> tuple[str, ...]:
+    """The command that releases this code."""
     images = [f"--image={name.removeprefix('progress-')}={image(name, code)}" for name in SERVICES]
-    given = ("--environment", to, *images, *(NOW if to != "dev" else ()))
-    return run(cloud, tmp_path, "deploy", *given, *more)
+    return ("deploy", "--environment", to, *images, *(NOW if to != "dev" else ()), *more)
+
+
+def deploy(cloud: Cloud, code: str = "b", *more: str, to: str = "prod") -> Ended:
+    """A release of this code."""
+    return run(cloud, *deployment(code, *more, to=to))
 
 
 def served(world: World) -> str:
@@ -75,11 +145,11 @@ def served(world: World) -> str:
     (code,) = {code for name in SERVICES for code in world.share(name)}
     assert world.jobs == dict.fromkeys(JOBS, image("progress-project", code))
     assert GREEN_SUBSCRIPTION not in world.subscriptions
-    assert not [name for name in SERVICES if world.tagged(name, "green")]
+    assert "green" not in [each.get("tag") for name in SERVICES for each in world.asked[name]]
     return code
 
 
-def succeeded(done: "subprocess.CompletedProcess[str]") -> None:
+def succeeded(done: Ended) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout[-3_000:] + done.stderr
 
 
@@ -99,9 +169,9 @@ def past_return(cloud: Cloud) -> bool:
     return bool(given) and given[0] not in cloud.faults
 
 
-def changing(cloud: Cloud, tmp_path: Path) -> list[int]:
+def changing(cloud: Cloud) -> list[int]:
     """The numbers of the calls of a release that change something."""
-    succeeded(deploy(cloud, tmp_path, "b", "--steps=100"))
+    succeeded(deploy(cloud, "b", "--steps=100"))
     return [n for n, call in enumerate(cloud.calls) if not {*call} & {"describe", "auth"}]
 
 

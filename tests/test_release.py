@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from fakecloud import Cloud
 from releaseworld import SERVICES
-from releasing import cloud, deploy, served, shares, succeeded
+from releasing import cloud, deploy, deployment, served, shares, start, succeeded
 
 __all__ = ["cloud"]
 
 
 def test_green_takes_over_step_by_step(cloud: Cloud, tmp_path: Path) -> None:
-    succeeded(deploy(cloud, tmp_path))
+    succeeded(start(cloud, tmp_path, *deployment()))
     assert not cloud.wrong()
     assert served(cloud.world) == "b"
     assert shares(cloud, "progress-query") == shares(cloud, "progress-ingest") == [5, 25, 50, 100]
@@ -21,17 +21,17 @@ def test_green_takes_over_step_by_step(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_green_gets_wake_ups_before_it_is_asked_and_blue_until_it_is_asked_no_more(
-    cloud: Cloud, tmp_path: Path
+    cloud: Cloud,
 ) -> None:
-    succeeded(deploy(cloud, tmp_path))
+    succeeded(deploy(cloud))
     during = [w for w in cloud.stood if 0 < w.share("progress-query").get("b", 0) < 100]
     assert len(during) > 6
     assert all(world.folded() == {"a", "b"} for world in during)
 
 
 @pytest.mark.parametrize("to", ["dev", "staging"])
-def test_elsewhere_there_is_one_step(cloud: Cloud, tmp_path: Path, to: str) -> None:
-    succeeded(deploy(cloud, tmp_path, to=to))
+def test_elsewhere_there_is_one_step(cloud: Cloud, to: str) -> None:
+    succeeded(deploy(cloud, to=to))
     assert not cloud.wrong()
     assert served(cloud.world) == "b"
     assert shares(cloud, "progress-query") == [100]

@@ -36,10 +36,10 @@ def from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
 @pytest.mark.parametrize("percent", STEPS)
 @pytest.mark.parametrize("of", ["progress-query", "progress-ingest"])
 def test_too_many_errors_or_too_slow_and_all_is_blue_at_once(
-    cloud: Cloud, tmp_path: Path, of: str, percent: int, what: str
+    cloud: Cloud, of: str, percent: int, what: str
 ) -> None:
     cloud.monitoring = from_step(cloud, percent, of, ILL[what])
-    done = deploy(cloud, tmp_path, "b")
+    done = deploy(cloud, "b")
     assert done.returncode == 1
     name = of.removeprefix("progress-")
     assert re.search(f"green's {name} showed (more than 1% errors|p95 over 500 ms)", done.stderr)
@@ -48,20 +48,20 @@ def test_too_many_errors_or_too_slow_and_all_is_blue_at_once(
     assert served(cloud.world) == "a"
 
 
-def test_what_is_at_its_limits_goes_on(cloud: Cloud, tmp_path: Path) -> None:
+def test_what_is_at_its_limits_goes_on(cloud: Cloud) -> None:
     cloud.monitoring = AT_LIMITS
-    assert deploy(cloud, tmp_path, "b").returncode == 0
+    assert deploy(cloud, "b").returncode == 0
     assert served(cloud.world) == "b"
 
 
-def test_enough_requests_are_judged_before_the_time_is_over(cloud: Cloud, tmp_path: Path) -> None:
+def test_enough_requests_are_judged_before_the_time_is_over(cloud: Cloud) -> None:
     cloud.monitoring = ILL["failed"]
-    done = deploy(cloud, tmp_path, "b", "--hold=10000")
+    done = deploy(cloud, "b", "--hold=10000")
     assert done.returncode == 1
     assert served(cloud.world) == "a"
 
 
-def test_fewer_are_judged_when_the_time_is_over(cloud: Cloud, tmp_path: Path) -> None:
+def test_fewer_are_judged_when_the_time_is_over(cloud: Cloud) -> None:
     """The first request may be the only one that fails."""
     looks: list[str] = []
 
@@ -70,37 +70,37 @@ def test_fewer_are_judged_when_the_time_is_over(cloud: Cloud, tmp_path: Path) ->
         return numbers(99 if len(looks) < 80 else 1_000, failed=11)(question, revision)
 
     cloud.monitoring = told
-    done = deploy(cloud, tmp_path, "b", "--steps=100", "--hold=10000", "--every=0.01")
+    done = deploy(cloud, "b", "--steps=100", "--hold=10000", "--every=0.01")
     assert "more than 1% errors: 1000 requests" in done.stderr
     assert len(looks) >= 80
     cloud.monitoring = numbers(5, failed=1)
-    assert "5 requests, 1 errors" in deploy(cloud, tmp_path, "b").stderr
+    assert "5 requests, 1 errors" in deploy(cloud, "b").stderr
     assert served(cloud.world) == "a"
 
 
-def test_a_watch_that_sees_nothing_does_not_pass(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_watch_that_sees_nothing_does_not_pass(cloud: Cloud) -> None:
     cloud.monitoring = lambda *_: None
-    done = deploy(cloud, tmp_path, "b")
+    done = deploy(cloud, "b")
     assert done.returncode == 1
     assert "nothing was seen of green's query, though it was asked" in done.stderr
     assert served(cloud.world) == "a"
 
 
-def test_nothing_published_is_no_fault_of_ingest(cloud: Cloud, tmp_path: Path) -> None:
+def test_nothing_published_is_no_fault_of_ingest(cloud: Cloud) -> None:
     def told(question: str, revision: str) -> float | None:
         return numbers()(question, revision) if "query" in revision else None
 
     cloud.monitoring = told
-    assert deploy(cloud, tmp_path, "b").returncode == 0
+    assert deploy(cloud, "b").returncode == 0
 
 
 def test_without_an_answer_from_monitoring_green_does_not_stay(
-    cloud: Cloud, tmp_path: Path
+    cloud: Cloud,
 ) -> None:
     cloud.monitoring = lambda *_: float("nan")
-    assert deploy(cloud, tmp_path, "b").returncode == 1
+    assert deploy(cloud, "b").returncode == 1
     cloud.monitoring = None  # type: ignore[assignment]  # so that it breaks
-    assert "Monitoring does not tell how green does" in deploy(cloud, tmp_path, "b").stderr
+    assert "Monitoring does not tell how green does" in deploy(cloud, "b").stderr
     assert served(cloud.world) == "a"
 
 
@@ -114,25 +114,25 @@ def test_without_an_answer_from_monitoring_green_does_not_stay(
     ],
 )
 def test_green_that_does_not_answer_well_gets_no_requests(
-    cloud: Cloud, tmp_path: Path, answer: dict[str, tuple[int, object]]
+    cloud: Cloud, answer: dict[str, tuple[int, object]]
 ) -> None:
     for name, value in answer.items():
         setattr(cloud, name, value)
-    done = deploy(cloud, tmp_path, "b")
+    done = deploy(cloud, "b")
     assert done.returncode == 1
     assert shares(cloud, "progress-query") == []
     assert served(cloud.world) == "a"
 
 
-def test_the_load_balancer_is_asked_where_it_stands_in_front(cloud: Cloud, tmp_path: Path) -> None:
-    done = deploy(cloud, tmp_path, "b", "--address=http://127.0.0.1:9")
+def test_the_load_balancer_is_asked_where_it_stands_in_front(cloud: Cloud) -> None:
+    done = deploy(cloud, "b", "--address=http://127.0.0.1:9")
     assert "green does not answer at http://127.0.0.1:9/ready" in done.stderr
     address = f"--address={cloud.world.address}"
-    assert deploy(cloud, tmp_path, "b", address).returncode == 0
+    assert deploy(cloud, "b", address).returncode == 0
 
 
-def test_what_is_asked_of_monitoring_is_what_the_code_writes(cloud: Cloud, tmp_path: Path) -> None:
-    assert deploy(cloud, tmp_path, "b", "--steps=100").returncode == 0
+def test_what_is_asked_of_monitoring_is_what_the_code_writes(cloud: Cloud) -> None:
+    assert deploy(cloud, "b", "--steps=100").returncode == 0
     signals = json.loads((ROOT / "progress/signals.json").read_text())["signals"]
     asked = {
         re.sub(r"_bucket$", "", m)
@@ -152,7 +152,7 @@ def test_prometheus_reads_what_is_asked_of_monitoring(
     cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     promtool = shutil.which("promtool") or missing(request, "promtool")
-    assert deploy(cloud, tmp_path, "b", "--steps=100").returncode == 0
+    assert deploy(cloud, "b", "--steps=100").returncode == 0
     rules = [{"record": f"asked_{n}", "expr": each} for n, each in enumerate({*cloud.asked})]
     file = tmp_path / "rules.yaml"
     file.write_text(json.dumps({"groups": [{"name": "watch", "rules": rules}]}))

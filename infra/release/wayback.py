@@ -65,7 +65,7 @@ def look(cloud: Cloud) -> dict[str, Service]:
 
 def is_unfinished(cloud: Cloud, services: Mapping[str, Service]) -> bool:
     """Whether a release began that neither ended nor went back."""
-    tagged = any(each.tagged(GREEN) for each in services.values())
+    tagged = any(each.has_tag(GREEN) for each in services.values())
     return tagged or cloud.is_subscribed(GREEN_SUBSCRIPTION)
 
 
@@ -112,9 +112,9 @@ def go_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
     if services and services[PROJECT].share(blue[PROJECT]) != 100:
         _catch_up(cloud, trying, services, blue)
     for name in (QUERY, INGEST, PROJECT):  # again: a call that was cut off may have landed since
-        trying.do(f"{name}'s traffic", cloud.share, name, {blue[name]: 100})
+        trying.do(f"{name}'s traffic", cloud.share, name, {blue[name]: 100}, untag=GREEN)
     _give_images(cloud, trying, blue[PROJECT], (RELEASE_JOB, *SCHEDULED_JOBS))
-    _tidy(cloud, trying)
+    _unsubscribe(cloud, trying)
     trying.end("`release.py back`")
     say(f"Blue has all traffic: {', '.join(blue.values())}.")
 
@@ -140,10 +140,17 @@ def listen(cloud: Cloud, revision: str) -> None:
 
 
 def finish(cloud: Cloud, green: str) -> None:
-    """Green's revision of project serves: the jobs run its image, what was for the release goes."""
+    """Green's revision of project serves: the jobs run its image, what was for the release goes.
+
+    Project's tag goes last: as long as something is left, it tells who serves.
+    """
     trying = Trying()
     _give_images(cloud, trying, green, (RELEASE_JOB, *SCHEDULED_JOBS))
-    _tidy(cloud, trying)
+    _unsubscribe(cloud, trying)
+    for name in (QUERY, INGEST):
+        trying.do(f"{name}'s tag", cloud.untag, name, GREEN)
+    if not trying.left:
+        trying.do(f"{PROJECT}'s tag", cloud.untag, PROJECT, GREEN)
     trying.end("`release.py mend`")
 
 
@@ -154,15 +161,9 @@ def _give_images(cloud: Cloud, trying: Trying, revision: str, jobs: tuple[str, .
             trying.do(f"{job}'s image", cloud.give_image, job, image)
 
 
-def _tidy(cloud: Cloud, trying: Trying) -> None:
-    """Project's tag goes last: as long as something is left, it tells who serves."""
-
+def _unsubscribe(cloud: Cloud, trying: Trying) -> None:
     def unsubscribe() -> None:
         if cloud.is_subscribed(GREEN_SUBSCRIPTION):
             cloud.unsubscribe(GREEN_SUBSCRIPTION)
 
     trying.do("green's subscription", unsubscribe)
-    for name in (QUERY, INGEST):
-        trying.do(f"{name}'s tag", cloud.untag, name, GREEN)
-    if not trying.left:
-        trying.do(f"{PROJECT}'s tag", cloud.untag, PROJECT, GREEN)
