@@ -128,16 +128,45 @@ def test_a_job_ends_in_time_and_leaves_no_credentials_in_the_checkout(file: Path
 
 
 def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
-    groups = [
-        job["concurrency"]
+    """And a way back waits for nobody: not for a release that waits for somebody's approval."""
+    groups = {
+        stem: job["concurrency"]
         for stem in ("release", "rollback")
         for job in jobs(FOLDER / f"{stem}.yaml").values()
-    ]
-    assert (
-        groups == [{"group": "release-${{ inputs.environment }}", "cancel-in-progress": False}] * 2
-    )
+    }
+    group = "release-${{ inputs.environment }}"
+    assert groups == {
+        "release": {"group": group, "cancel-in-progress": False},
+        "rollback": {"group": group, "cancel-in-progress": True},
+    }
     deploying = [f.stem for f in FILES if "release.py deploy" in f.read_text()]
     assert deploying == ["release"]
+
+
+def test_a_release_is_told_that_it_is_cancelled_and_mended_whatever_became_of_it() -> None:
+    job = jobs(FOLDER / "release.yaml")["release"]
+    deploy, mend = job["steps"][-2:]
+    assert deploy["run"].startswith("exec python3 infra/release/release.py deploy ")
+    assert job["timeout-minutes"] - deploy["timeout-minutes"] >= 30
+    ends = [f"steps.{deploy['id']}.outcome == '{each}'" for each in ("failure", "cancelled")]
+    assert mend["if"] == f"always() && ({' || '.join(ends)})"
+    assert mend["run"].startswith("python3 infra/release/release.py mend ")
+
+
+def test_a_called_workflow_is_given_the_secrets_that_it_reads() -> None:
+    """GitHub gives it none by itself, its job's environment's neither."""
+    for file in FILES:
+        for name, job in jobs(file).items():
+            if called := job.get("uses"):
+                reads = "secrets." in (ROOT / called).read_text()
+                assert job.get("secrets") == ("inherit" if reads else None), name
+
+
+def test_a_pull_request_is_tested_with_all_that_the_gate_is() -> None:
+    """But for the plans: the terraform that needs no cloud is not GitHub's to have."""
+    (wanted,) = re.findall(r"^wanted=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    required = re.findall(r"--require ([\w-]+)", (FOLDER / "checks.yaml").read_text())
+    assert {*wanted.split()} - {*required} == {"terraform", "checkov"}
 
 
 def test_main_goes_to_dev_then_staging_then_production_in_the_same_images() -> None:
