@@ -115,21 +115,24 @@ class World:
             {**each, "url": f"{self.address}/{each['tag']}-{name}"} if each.get("tag") else each
             for each in self.traffic[name]
         ]
+        made = [each for each in self.revisions if each.startswith(name)]
+        status = {"url": f"https://{name}.run.app", "traffic": targets}
         return {
             "spec": {"traffic": self.asked[name]},
-            "status": {"url": f"https://{name}.run.app", "traffic": targets},
+            "status": status | {"latestCreatedRevisionName": made[-1]},
         }
 
     def _run_revisions_describe(self, name: str, flags: dict[str, str]) -> object:
         return {"spec": {"containers": [{"image": self.revisions[name]}]}}
 
     def _run_deploy(self, name: str, flags: dict[str, str]) -> object:
-        number = sum(each.startswith(name) for each in self.revisions) + 1
-        made = f"{name}-{number:05}"
-        self.revisions[made] = flags["image"]
         if "no-traffic" not in flags:
             raise Refused("it would take all traffic at once")
-        self.route(name, self._tagged(name, {flags["tag"]: made}))
+        if flags.keys() & {"tag", "revision-suffix"}:
+            raise Refused("the service would keep the revision's name, and Terraform use it again")
+        number = sum(each.startswith(name) for each in self.revisions) + 1
+        self.revisions[f"{name}-{number:05}"] = flags["image"]
+        self.route(name, self.asked[name])
         return {}
 
     def _run_services_update_traffic(self, name: str, flags: dict[str, str]) -> object:

@@ -90,11 +90,14 @@ class Cloud:
         return str(found["spec"]["containers"][0]["image"])
 
     def deploy(self, service: str, image: str, tag: str) -> None:
-        """A new revision without traffic; back when it is ready."""
-        self._do(
-            *("run", "deploy", service, *self._where()),
-            *(f"--image={image}", f"--tag={tag}", "--no-traffic"),
-        )
+        """A new revision without traffic, under the tag; back when it is ready.
+
+        Two calls: `deploy --tag` writes a name for the revision into the service, and the next
+        change that Terraform makes there would be refused, since that name is taken.
+        """
+        self._do("run", "deploy", service, *self._where(), f"--image={image}", "--no-traffic")
+        found = self._asked("run", "services", "describe", service, *self._where())
+        self.tag(service, tag, found["status"]["latestCreatedRevisionName"])
 
     def share(
         self,
