@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 from cloudrun import container, only, template
 from terraforming import GCLOUD, REPOSITORY, Environments, Told
 
@@ -72,6 +73,20 @@ def test_each_image_is_built_before_its_service_is_made(
         assert flags["gcs-source-staging-dir"] == f"gs://{source['bucket']}/builds"
         assert flags["config"].endswith("/infra/release/build.yaml")
     assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
+
+
+def test_the_builder_has_the_python_that_it_is_asked_for(told: Told) -> None:
+    """`latest` became another: a build that was asked for a Python it has not fails."""
+    build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
+    words = dict(word.removeprefix("--").partition("=")[::2] for word in build["steps"][0]["args"])
+    name, _, tag = words["builder"].partition(":")
+    assert (name, tag) == ("gcr.io/buildpacks/builder", "google-22")
+    asked = next(word for word in build["steps"][0]["args"] if "GOOGLE_PYTHON_VERSION" in word)
+    version = asked.rpartition("=")[2]
+    assert version.removesuffix(".*") in {"3.10", "3.11", "3.12", "3.13"}  # google-22's
+    for service in told.applied.of("google_cloud_run_v2_service", "function").values():
+        made = only(service["build_config"])["environment_variables"]
+        assert made == {"GOOGLE_PYTHON_VERSION": version}
 
 
 def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, order: Order) -> None:
