@@ -204,6 +204,9 @@ def _released(state: Values) -> None:
     for service in terraforming.attributes(state, "google_cloud_run_v2_service"):
         container(service)["image"] = "elsewhere/progress@sha256:0123"
         template(service)["revision"] = f"{service['name']}-00002-abc"
+        template(service)["labels"] = {"client.knative.dev/nonce": "abcdefghij"}  # gcloud's marks
+        template(service)["annotations"] = {"client.knative.dev/user-image": "elsewhere"}
+        container(service)["name"] = f"{service['name']}-1"
         share = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "tag": "blue"}
         service["traffic"] = [{**share, "revision": f"{service['name']}-00002-abc", "percent": 100}]
         service["client"], service["client_version"] = "gcloud", "500.0.0"
@@ -211,6 +214,9 @@ def _released(state: Values) -> None:
         only(service["scaling"])["min_instance_count"] = 0
     for job in terraforming.attributes(state, "google_cloud_run_v2_job"):
         container(job)["image"] = "elsewhere/progress@sha256:0123"
+        container(job)["name"] = f"{job['name']}-1"
+        template(job)["labels"] = {"client.knative.dev/nonce": "abc_def_ghi"}
+        template(job)["annotations"] = {"client.knative.dev/user-image": "elsewhere"}
         job["client"], job["client_version"] = "gcloud", "500.0.0"
     for schedule in terraforming.attributes(state, "google_cloud_scheduler_job"):
         schedule["paused"] = True

@@ -194,11 +194,14 @@ resource "google_cloud_run_v2_service" "function" {
 
   lifecycle {
     ignore_changes = [
-      # The pipeline's.
+      # The pipeline's, and the marks that gcloud leaves on whatever it changes.
       build_config,
       client,
       client_version,
+      template[0].annotations,
       template[0].containers[0].image,
+      template[0].containers[0].name,
+      template[0].labels,
       template[0].revision,
       traffic,
       # The night's and the morning's.

@@ -89,14 +89,22 @@ resource "google_cloud_run_v2_job" "job" {
 
   lifecycle {
     ignore_changes = [
-      # The pipeline's.
+      # The pipeline's, and the marks that gcloud leaves on whatever it changes.
       client,
       client_version,
+      template[0].annotations,
+      template[0].labels,
       template[0].template[0].containers[0].image,
+      template[0].template[0].containers[0].name,
     ]
   }
 
-  depends_on = [google_project_iam_member.member, google_secret_manager_secret_iam_member.accessor]
+  depends_on = [
+    google_project_iam_member.member,
+    google_secret_manager_secret_iam_member.accessor,
+    google_secret_manager_secret_version.neon_owner,
+    google_secret_manager_secret_version.this,
+  ]
 }
 
 # The database is migrated once by itself, when all that it takes is there; then by each release.
