@@ -34,6 +34,7 @@ EVERYWHERE = {
     "pipeline": {
         *("run.developer project", "monitoring.viewer project", "progressGreenPush project"),
         *("run.jobsExecutorWithOverrides progress-release", "pubsub.subscriber progress-commands"),
+        "artifactregistry.reader images",
         *(
             f"iam.serviceAccountUser progress-{name}"
             for name in ("ingest", "project", "query", "batch", "release", "backup", "push")
@@ -76,7 +77,7 @@ DEV = {
     "pipeline": {  # it has the images built
         *("cloudbuild.builds.editor project", "serviceusage.serviceUsageConsumer project"),
         *("storage.objectUser sources", "storage.legacyBucketReader sources"),
-        *("artifactregistry.reader images", "iam.serviceAccountUser progress-build"),
+        "iam.serviceAccountUser progress-build",
     },
 }
 

@@ -175,9 +175,8 @@ resource "google_storage_bucket_iam_member" "pipeline" {
   member = google_service_account.member["pipeline"].member
 }
 
+# Who deploys an image must be allowed to read it; the first revisions' are here in every environment.
 resource "google_artifact_registry_repository_iam_member" "pipeline" {
-  count = local.builds_images ? 1 : 0
-
   repository = google_artifact_registry_repository.images.name
   location   = google_artifact_registry_repository.images.location
   role       = "roles/artifactregistry.reader"
