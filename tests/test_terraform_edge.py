@@ -1,11 +1,10 @@
 """The edge before the query function, buckets and the budget, as Terraform would make them."""
 
-import json
 import re
 from typing import Any
 
 import pytest
-from terraforming import ENVIRONMENTS, GCLOUD, Environments, Resources, Values
+from terraforming import ENVIRONMENTS, GCLOUD, Environments, Resources, Told, Values
 
 pytestmark = pytest.mark.timeout(600)  # whoever is first waits for all that Terraform does
 
@@ -225,15 +224,8 @@ def test_who_writes_to_a_bucket(prod: Resources) -> None:
     }
 
 
-def test_a_budget_where_a_billing_account_is_given(environments: Environments) -> None:
-    assert not environments["dev"].applied.of("google_billing_budget")
-    options = ("-target=google_billing_budget.this", "-var=billing_account=012345-6789AB-CDEF01")
-    plan = environments.root().planned("dev", *options, name="budget")
-    (budget,) = [
-        each["values"]
-        for each in plan["planned_values"]["root_module"]["resources"]
-        if each["type"] == "google_billing_budget"
-    ]
+def test_a_word_is_sent_before_the_month_becomes_dear(told: Told) -> None:
+    budget = only(told.applied, "google_billing_budget")
     thresholds = {
         (each["threshold_percent"], each["spend_basis"]) for each in budget["threshold_rules"]
     }
@@ -241,5 +233,12 @@ def test_a_budget_where_a_billing_account_is_given(environments: Environments) -
         *((share, "CURRENT_SPEND") for share in (0.5, 0.9, 1)),
         (1, "FORECASTED_SPEND"),
     }
-    assert budget["billing_account"] == "012345-6789AB-CDEF01"
-    assert json.dumps(budget["budget_filter"]).count("projects/") == 1
+    variables = {name: each["value"] for name, each in told.plan["variables"].items()}
+    assert budget["billing_account"] == variables["billing_account"]
+    amount = budget["amount"][0]["specified_amount"][0]["units"]
+    assert amount == ("500" if variables["environment"] == "prod" else "5")
+    assert budget["budget_filter"][0]["projects"] == ["projects/100000000000"]
+    assert budget["budget_filter"][0]["calendar_period"] == "MONTH"
+    channels = told.applied.of("google_monitoring_notification_channel")
+    (rule,) = budget["all_updates_rule"] or [{"monitoring_notification_channels": []}]
+    assert rule["monitoring_notification_channels"] == [each["id"] for each in channels.values()]

@@ -43,5 +43,16 @@ resource "google_billing_budget" "this" {
     spend_basis       = "FORECASTED_SPEND"
   }
 
+  # Besides the billing account's administrators, who are always told.
+  dynamic "all_updates_rule" {
+    for_each = length(var.alert_emails) > 0 ? [1] : []
+
+    content {
+      monitoring_notification_channels = slice(
+        [for channel in google_monitoring_notification_channel.email : channel.id], 0, min(5, length(var.alert_emails)) # no more are taken
+      )
+    }
+  }
+
   depends_on = [google_project_service.api]
 }

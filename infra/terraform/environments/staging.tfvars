@@ -39,3 +39,7 @@ batch_minutes = 15
 
 # Whatever rests at zero starts first, and there is no cache.
 alerts = ["batch-job", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag"]
+
+# A word before it costs what it should not.
+billing_account = "000000-000000-000000"
+monthly_budget  = 5

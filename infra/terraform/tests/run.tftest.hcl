@@ -118,6 +118,19 @@ run "others_read_the_images_by_number_and_by_name" {
   }
 }
 
+run "no_budget_without_a_billing_account" {
+  command = plan
+
+  variables {
+    billing_account = null
+  }
+
+  assert {
+    condition     = length(google_billing_budget.this) == 0
+    error_message = "there is no account to hold it against"
+  }
+}
+
 run "sizes_of_all_three_are_wanted" {
   command = plan
 
