@@ -100,6 +100,17 @@ def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, orde
         assert "terraform_data.pubsub_agent" in order.before(address), address
 
 
+def test_a_right_to_a_secret_is_older_than_what_is_in_it(order: Order) -> None:
+    """It becomes known everywhere meanwhile; else the first revision is refused."""
+    right = "google_secret_manager_secret_iam_member.accessor"
+    versions = {f"google_secret_manager_secret_version.{name}" for name in ("this", "neon_owner")}
+    slow = {"google_sql_database_instance.this", "google_redis_instance.this"}
+    assert not order.before(right) & (versions | slow)
+    assert slow <= order.before("google_secret_manager_secret_version.this")
+    for user in ("google_cloud_run_v2_service.function", "google_cloud_run_v2_job.job"):
+        assert {right, *versions} <= order.before(user)
+
+
 def test_the_database_is_migrated_when_all_that_it_takes_is_there(
     environments: Environments, told: Told, order: Order
 ) -> None:

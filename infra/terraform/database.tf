@@ -115,7 +115,7 @@ locals {
   }[var.environment]
 
   # What a service or job is told of the database, in plain words and as secrets (by the secret's id).
-  # Who takes secrets must depend on google_secret_manager_secret_iam_member.accessor.
+  # Who takes secrets must depend on the right to them and on their versions: secrets.tf.
   database_environment = {
     for member in concat(keys(local.database_groups), ["release"]) : member => merge(
       { for name, value in {

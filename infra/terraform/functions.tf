@@ -212,6 +212,8 @@ resource "google_cloud_run_v2_service" "function" {
   depends_on = [
     google_project_iam_member.member,
     google_secret_manager_secret_iam_member.accessor,
+    google_secret_manager_secret_version.neon_owner,
+    google_secret_manager_secret_version.this,
     terraform_data.image,
   ]
 }

@@ -14,7 +14,7 @@ variable "redis" {
 locals {
   has_memorystore = var.redis == "memorystore"
 
-  # The same for every service and job. Who takes secrets must depend on google_secret_manager_secret_iam_member.accessor.
+  # The same for every service and job. Who takes secrets must depend on the right to them and on their versions: secrets.tf.
   redis_secrets = { for name in ["REDIS_URL"] : name => google_secret_manager_secret.this["progress-redis-url"].secret_id if local.has_memorystore }
 
   # Its certificates are of an authority of the instance's own (two while one takes over from the other), and name no host that is dialled.

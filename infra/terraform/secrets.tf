@@ -58,6 +58,8 @@ resource "google_secret_manager_secret_version" "neon_owner" {
   secret_data_wo_version = var.neon_owner_password_version
 }
 
+# Given before there is anything to read: while a database is made, or an image built, the right becomes known everywhere, and
+# Cloud Run refuses a revision whose account may not read its secrets. Who takes secrets waits for both: right and version.
 resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = merge([
     for name, readers in local.secret_readers : { for reader in readers : "${name}:${reader}" => { secret = name, reader = reader } }
@@ -66,9 +68,6 @@ resource "google_secret_manager_secret_iam_member" "accessor" {
   secret_id = google_secret_manager_secret.this[each.value.secret].id
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.member[each.value.reader].member
-
-  # Who may read a secret finds one there.
-  depends_on = [google_secret_manager_secret_version.this, google_secret_manager_secret_version.neon_owner]
 }
 
 # Who read a secret, and when: an instance does when it starts, so that this log is short.
