@@ -131,6 +131,23 @@ def test_the_database_is_migrated_when_all_that_it_takes_is_there(
     } <= order.before("terraform_data.migrated")
 
 
+def test_dev_can_be_taken_away_and_production_cannot(environments: Environments) -> None:
+    for name, told in environments.items():
+        there = told.applied
+        guards = {
+            address: each.get("deletion_protection", not each.get("force_destroy"))
+            for address, each in there.items()
+            if each.get("deletion_protection") is not None or each.get("force_destroy") is not None
+        }
+        assert guards.pop("google_bigquery_table.events") is False  # nothing is in it
+        assert len(guards) >= 11
+        assert set(guards.values()) == {name == "prod"}
+        dataset = there["google_bigquery_dataset.analytics"]
+        assert dataset["delete_contents_on_destroy"] == (name != "prod")
+    folder = REPOSITORY / "infra" / "terraform"
+    assert not [each for each in folder.glob("*.tf") if "prevent_destroy" in each.read_text()]
+
+
 def test_the_archives_stay_where_terraform_put_them(told: Told) -> None:
     """Else each plan of a month later would bring them again."""
     bucket = told.applied["google_storage_bucket.sources"]

@@ -5,12 +5,14 @@ locals {
   backup_location     = "gs://${google_storage_bucket.backup.name}"
 }
 
-# Archived events. No retention lock: a learner who is erased is erased here too.
+# Archived events, in prod the only copy of them: Google deletes no bucket that has something in it. No retention lock: a learner
+# who is erased is erased here too.
 resource "google_storage_bucket" "archive" {
   name                        = "${var.project_id}-progress-archive"
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
+  force_destroy               = !local.is_prod
 
   versioning {
     enabled = true
@@ -40,10 +42,6 @@ resource "google_storage_bucket" "archive" {
         with_state = "LIVE"
       }
     }
-  }
-
-  lifecycle {
-    prevent_destroy = true # the only copy of what it holds
   }
 
   depends_on = [google_project_service.api]
