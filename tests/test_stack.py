@@ -259,6 +259,14 @@ def test_a_token_is_alone_on_the_output_and_good_for_its_user(stack: Stack) -> N
     assert (claims["sub"], claims["roles"]) == ("learner-1", ["admin"])
 
 
+def test_no_command_waits_for_what_another_needs() -> None:
+    """The API, tokens and asyncpg would more than double each command's start."""
+    loaded = "import sys, progress.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
+    assert {"typer", "pg8000"} <= {*names}
+    assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & {*names}
+
+
 def test_what_cannot_be_reached_or_written_is_one_line(stack: Stack) -> None:
     for away in ("postgresql://u:secret@127.0.0.1:1/d", "postgresql:///d?host=/nowhere"):
         with pytest.MonkeyPatch.context() as set_to:

@@ -11,7 +11,6 @@ from rich.console import Console
 from progress.cli import places, store
 from progress.demo import loading, show
 from progress.demo.questions import Asker
-from progress.local import devkeys
 from progress.local import stack as local
 
 # For a terminal that has no block characters.
@@ -28,6 +27,8 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
 ) -> None:
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, show the result."""
+    from progress.local import devkeys
+
     _allow_any_encoding()
     console = Console(highlight=False)
     show.introduce(console)

@@ -10,10 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from progress import reading
 from progress.cli import places
 from progress.errors import ProgressError
-from progress.readmodels import operations
 
 _operations = typer.Typer(help="What was started over the API.", no_args_is_help=True)
 
@@ -31,6 +29,8 @@ def list_newest(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the operations, newest first."""
+    from progress.readmodels import operations
+
     found = _asked(operations.get_operations(first=first))
     table = Table(
         Column("id", min_width=36),
@@ -57,6 +57,8 @@ def show(
     operation_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `list` gives it.")],
 ) -> None:
     """Show all of an operation, its steps too."""
+    from progress.readmodels import operations
+
     found = _asked(operations.get_operation(operation_id))
     if found is None:
         raise ProgressError(f"there is no operation {operation_id}")
@@ -64,6 +66,8 @@ def show(
 
 
 def _asked(question: Coroutine[Any, Any, _T]) -> _T:
+    from progress import reading
+
     async def answered() -> _T:
         async with reading.opened(places.where()):
             return await question

@@ -9,9 +9,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from progress.auth import Role, is_id
 from progress.cli.places import folder
-from progress.local import datafolder, devkeys, processes
+from progress.local import datafolder, processes
 from progress.local import stack as local
 
 _SHOWN = (
@@ -92,12 +91,16 @@ def env(
 
 
 def _user(value: str) -> str:
+    from progress.auth import is_id
+
     if not is_id(value):
         raise typer.BadParameter("expected an id of 1 to 200 characters")
     return value
 
 
 def _roles(value: list[str] | None) -> list[str] | None:
+    from progress.auth import Role
+
     for role in value or ():
         if role not in get_args(Role):
             raise typer.BadParameter(f"{role} is none of {', '.join(get_args(Role))}")
@@ -111,6 +114,8 @@ def token(
     ] = None,
 ) -> None:
     """Make a token for the local query function, good for a day."""
+    from progress.local import devkeys
+
     at = folder()
     datafolder.make_usable(at)
     devkeys.ensure(at.key)

