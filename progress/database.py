@@ -12,7 +12,7 @@ import pg8000.exceptions
 from pg8000.native import Connection
 from pg8000.native import PreparedStatement as Statement
 
-from progress.databaseurl import Address, address, is_passing_state
+from progress.databaseurl import Address, address, by_connector, is_passing_state
 from progress.errors import SettingsError, Unavailable
 from progress.settings import Settings
 
@@ -90,14 +90,15 @@ def _tls(at: Address) -> ssl.SSLContext | bool | None:
 
 def _by_connector(where: Settings, instance: str, name: str, patience: float | None) -> Connection:
     try:
-        made = _connector().connect(
-            instance,
-            "pg8000",
-            user=where.db_iam_user,
-            db=where.db_name,
-            enable_iam_auth=True,
-            application_name=name,
-        )
+        with by_connector(instance):
+            made = _connector().connect(
+                instance,
+                "pg8000",
+                user=where.db_iam_user,
+                db=where.db_name,
+                enable_iam_auth=True,
+                application_name=name,
+            )
         # It knows pg8000's DB-API alone: the same connection, without `run` and `prepare`.
         made.__class__ = Connection
         _ready(made, patience)

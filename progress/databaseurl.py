@@ -1,10 +1,12 @@
-"""`DATABASE_URL`, read; and which errors of a server pass by themselves: for pg8000 and asyncpg."""
+"""`DATABASE_URL`, read; and which errors pass by themselves: for pg8000 and asyncpg."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from progress.errors import SettingsError
+from progress.errors import SettingsError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -60,3 +62,19 @@ def address(url: str) -> Address:
 def is_passing_state(state: str) -> bool:
     """Whether another try may succeed, by the five characters that PostgreSQL names an error by."""
     return state.startswith(_PASSING)
+
+
+@contextlib.contextmanager
+def by_connector(instance: str) -> Iterator[None]:
+    """Cloud SQL's connector asks Google first: Unavailable where that refuses or is away."""
+    try:
+        yield
+    except _faults_of_google() as fault:
+        raise Unavailable(f"no connection to {instance}: {fault}") from fault
+
+
+def _faults_of_google() -> tuple[type[Exception], ...]:
+    import aiohttp  # the connector has imported both
+    import google.auth.exceptions
+
+    return aiohttp.ClientError, google.auth.exceptions.GoogleAuthError

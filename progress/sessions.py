@@ -151,17 +151,19 @@ def _tls(sslmode: str) -> ssl.SSLContext | str:
 def _by_connector(where: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
     from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
 
-    loop = asyncio.get_running_loop()
-    connector = Connector(ip_type="PRIVATE", loop=loop, refresh_strategy="lazy")
+    instance, loop = str(where.instance_connection_name), asyncio.get_running_loop()
+    with databaseurl.by_connector(instance):
+        connector = Connector(ip_type="PRIVATE", loop=loop, refresh_strategy="lazy")
 
     async def connect(**wanted: Any) -> asyncpg.Connection:
-        return await connector.connect_async(
-            str(where.instance_connection_name),
-            "asyncpg",
-            user=where.db_iam_user,
-            db=where.db_name,
-            enable_iam_auth=True,
-            **wanted,
-        )
+        with databaseurl.by_connector(instance):
+            return await connector.connect_async(
+                instance,
+                "asyncpg",
+                user=where.db_iam_user,
+                db=where.db_name,
+                enable_iam_auth=True,
+                **wanted,
+            )
 
     return connect
