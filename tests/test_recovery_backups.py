@@ -90,7 +90,8 @@ def test_the_query_s_role_may_back_up_and_the_project_s_restore(
     spoil(taught)
     restoring.run(lambda: database.connect(url_of(store, "project")), where, nobody)
     assert not lessons.wrong(taught)
-    commanding.failed(commanding.progress(url_of(store, "query"), "restore", str(tmp_path)))
+    refused = commanding.progress(url_of(store, "query"), "restore", str(tmp_path))
+    commanding.failed(refused, "permission denied", "its owner may")
 
 
 def test_the_newest_whole_one_of_these_folds_is_taken(

@@ -41,3 +41,10 @@ def test_an_interrupted_upload_is_cancelled(bucket: cloudstorage.Bucket) -> None
         write()
     assert bucket.cancelled == ["p/f/x"]
     assert not bucket.objects
+
+
+@pytest.mark.parametrize("where", ["", "s3://b/p", "gs//b/p", "gs://"])
+def test_where_no_backup_can_lie_is_refused(where: str) -> None:
+    """Rather than taken for a folder, which goes with the job's container."""
+    with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
+        storage.at(where)

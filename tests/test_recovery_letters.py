@@ -1,6 +1,7 @@
 """A flood of dead letters: counted by reason, replayed or discarded by reason."""
 
 import json
+import typing
 import uuid
 
 import commanding
@@ -11,7 +12,9 @@ from conftest import Store
 from stage import append
 
 from progress import batch, deadletters
+from progress.cli import letters
 from progress.database import Connection
+from progress.readmodels.letters import DeadLetterKind
 
 FLOOD = 5_000
 
@@ -96,9 +99,14 @@ def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
         ("discard", "--all"),
         ("discard", "--all", "--reason", " "),
         ("discard", "--saying", "", "--reason", "x"),
-        ("replay", "--kind", "", "--saying", "x"),
+        ("replay", "--kind", "poison"),
     ],
 )
 def test_what_is_not_clear_is_wrong_usage(store: Store, arguments: tuple[str, ...]) -> None:
     answer = commanding.progress(store.url, "dead-letters", *arguments)
     assert answer.returncode == 2, answer.stderr
+
+
+def test_every_kind_can_be_asked_for() -> None:
+    kinds = {kind.lower() for kind in DeadLetterKind}
+    assert set(typing.get_args(letters.OfKind)) == kinds

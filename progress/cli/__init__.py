@@ -39,6 +39,9 @@ if _has_stack:
 
     demo.add_to(app)
 
+_NO_RIGHT = "42501"
+_MIGRATE = "`progress migrate` may help"
+
 
 def main() -> None:
     """Run the command: exit code 0 done, 1 failed, with one line on why, 2 wrong usage."""
@@ -49,7 +52,9 @@ def main() -> None:
     except ProgressError as fault:
         _fail(str(fault))
     except pg8000.exceptions.DatabaseError as fault:
-        _fail(f"the database refused: {database.message(fault)}; `progress migrate` may help")
+        owner = database.sqlstate(fault) == _NO_RIGHT
+        advice = "its owner may: see whom DATABASE_URL names" if owner else _MIGRATE
+        _fail(f"the database refused: {database.message(fault)}; {advice}")
     except (pg8000.exceptions.InterfaceError, ConnectionError) as fault:
         _fail(f"the database went away ({fault}); try again")
     except OSError as fault:  # the output's: a full disk, a terminal that is gone

@@ -11,7 +11,7 @@ from progress.recovery import backups, restoring, storage
 
 _WHERE = "A folder, or gs://bucket/prefix."
 
-To = Annotated[str, typer.Argument(help=_WHERE)]
+To = Annotated[str, typer.Argument(metavar="TO", help=_WHERE)]
 From = Annotated[str, typer.Argument(metavar="FROM", help=_WHERE)]
 
 

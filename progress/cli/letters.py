@@ -1,6 +1,6 @@
 """`progress dead-letters`: what could not become an event, and what to do with it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -18,7 +18,8 @@ _letters = typer.Typer(help="What could not become an event.", no_args_is_help=T
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `list` gives it.")]
 OneOrNone = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="As `list` gives it.")]
-Kind = Annotated[str | None, typer.Option(help="All that wait of this kind.")]
+OfKind = Literal["malformed", "invalid", "conflict", "future", "session_owner", "poisoned"]
+Kind = Annotated[OfKind | None, typer.Option(help="All that wait of this kind.")]
 Saying = Annotated[str | None, typer.Option(help="All that wait with this in their reason.")]
 Everything = Annotated[bool, typer.Option("--all", help="All that wait.")]
 
@@ -144,6 +145,6 @@ def _chosen(
 ) -> list[int]:
     if everything == (kind is not None or saying is not None):
         raise typer.BadParameter("say which: NUMBER, --kind, --saying, or --all")
-    if "" in (kind, saying):  # a shell's variable that is not set; it would be all of them
-        raise typer.BadParameter("--kind and --saying: expected words, found none")
+    if saying == "":  # a shell's variable that is not set; it would be all of them
+        raise typer.BadParameter("--saying: expected words, found none")
     return deadletters.alike(connection, kind=kind, saying=saying)

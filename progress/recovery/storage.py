@@ -39,11 +39,13 @@ class Storage(Protocol):
 
 
 def at(where: str) -> Storage:
-    """`gs://bucket/prefix`, or the path of a folder."""
+    """`gs://bucket/prefix`, or the path of a folder; ProgressError where it is neither."""
     if where.startswith("gs://"):
         from progress.recovery.bucket import Bucket  # a third of a second: at first use
 
         return Bucket(where)
+    if not where or "://" in where or where.startswith(("gs:", "gs/")):  # or a variable not set
+        raise ProgressError(f"{where!r}: expected a folder, or gs://bucket/prefix")
     return Folder(Path(where))
 
 
