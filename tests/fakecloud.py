@@ -38,7 +38,9 @@ class Cloud:
     calls: list[list[str]] = field(default_factory=list)
     stood: list[World] = field(default_factory=list)
     monitoring: Callable[[str, str], float | None] = lambda *_: None  # question, revision
+    falters: Callable[[int], bool] = lambda _: False  # whether Monitoring does at this question
     asked: list[str] = field(default_factory=list)
+    smokes: int = 0  # how often green was asked whether it is ready
     ready: tuple[int, object] = (200, {"status": "ok"})
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -68,7 +70,7 @@ class Cloud:
                 return 1, f"ERROR: {refused}"
             finally:
                 self.stood.append(self.world.copied())
-        if not fault:
+        if fault in {"", "lost"}:
             return 0, given
         befall(fault)
         return 1, "ERROR: Service Unavailable"
@@ -81,7 +83,7 @@ SIGNALS = {
     "kill, too late": signal.SIGKILL,
 }
 _DEAF = 1.0  # seconds after which a signal has interrupted nothing
-_WITHOUT_EFFECT = ("fail", "hang", "term", "kill")
+_WITHOUT_EFFECT = ("fail", "hang", "term", "kill", "lost")
 
 
 class _Calls(socketserver.StreamRequestHandler):
@@ -121,6 +123,7 @@ class _Web(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert self.headers["x-progress-revision"] == "green"
+        self._cloud.smokes += 1
         self._tell(*self._cloud.ready)
 
     def do_POST(self) -> None:
@@ -131,6 +134,9 @@ class _Web(BaseHTTPRequestHandler):
         assert self.headers["authorization"] == "Bearer token"
         (question,) = parse_qs(body)["query"]
         self._cloud.asked.append(question)
+        if self._cloud.falters(len(self._cloud.asked)):
+            self._tell(503, {})
+            return
         revision = re.findall(r'revision_name="([^"]+)"', question)[0]
         value = self._cloud.monitoring(question, revision)
         result = [] if value is None else [{"metric": {}, "value": [1.5, str(value)]}]

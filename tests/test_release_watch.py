@@ -1,15 +1,32 @@
 """The watch on green: what it goes back for, and what it waits for."""
 
+import itertools
 import json
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import watch
+from bluegreen import PLANS
 from conftest import missing
 from fakecloud import Cloud
-from releasing import ROOT, Numbers, cloud, deploy, numbers, served, shares
+from releaseworld import SERVICES
+from releasing import (
+    ROOT,
+    Numbers,
+    cloud,
+    deploy,
+    deployment,
+    numbers,
+    run,
+    served,
+    shares,
+    succeeded,
+)
+from watch import Limits
 
 __all__ = ["cloud"]
 
@@ -26,7 +43,8 @@ def from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
     """Well until green has this share of the requests; then this service of green's is ill."""
 
     def told(question: str, revision: str) -> float | None:
-        is_it = revision.startswith(of) and cloud.world.share(of).get("b", 0) >= percent
+        has_come = cloud.world.share("progress-query").get("b", 0) >= percent
+        is_it = has_come and revision.startswith(of)
         return (ill if is_it else numbers())(question, revision)
 
     return told
@@ -34,7 +52,7 @@ def from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
 
 @pytest.mark.parametrize("what", ILL)
 @pytest.mark.parametrize("percent", STEPS)
-@pytest.mark.parametrize("of", ["progress-query", "progress-ingest"])
+@pytest.mark.parametrize("of", SERVICES)
 def test_too_many_errors_or_too_slow_and_all_is_blue_at_once(
     cloud: Cloud, of: str, percent: int, what: str
 ) -> None:
@@ -43,7 +61,8 @@ def test_too_many_errors_or_too_slow_and_all_is_blue_at_once(
     assert done.returncode == 1
     name = of.removeprefix("progress-")
     assert re.search(f"green's {name} showed (more than 1% errors|p95 over 500 ms)", done.stderr)
-    assert shares(cloud, of) == [*(each for each in STEPS if each <= percent), 0]
+    expected = [*(each for each in STEPS if each <= percent), 0]
+    assert shares(cloud, "progress-query") == shares(cloud, "progress-ingest") == expected
     assert not cloud.wrong()
     assert served(cloud.world) == "a"
 
@@ -78,8 +97,48 @@ def test_fewer_are_judged_when_the_time_is_over(cloud: Cloud) -> None:
     assert served(cloud.world) == "a"
 
 
-def test_a_watch_that_sees_nothing_does_not_pass(cloud: Cloud) -> None:
-    cloud.monitoring = lambda *_: None
+@dataclass
+class Clock:
+    """Time that passes where somebody waits for it."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_each_step_is_watched_for_ten_minutes_and_as_long_as_monitoring_is_late(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(watch, "time", clock)
+    succeeded(run(cloud, *deployment(times=("--every=120",))))
+    assert clock.now == len(STEPS) * (600 + 240)
+    seconds = [int(found[1]) for each in cloud.asked if (found := re.search(r"\[(\d+)s\]", each))]
+    looks = [60, *range(120, 841, 120)]
+    assert [each for each, _ in itertools.groupby(seconds)] == looks * len(STEPS)
+    assert cloud.smokes == 1 + len(looks) * len(STEPS)
+    assert PLANS["prod"].limits == Limits(600, delay=240, every=30, error_rate=0.01, p95_ms=500)
+
+
+def test_green_that_answers_no_more_is_found_by_asking_it(cloud: Cloud) -> None:
+    def told(question: str, revision: str) -> float | None:
+        cloud.ready = (503, {"status": "unavailable"})
+        return numbers()(question, revision)
+
+    cloud.monitoring = told
+    done = deploy(cloud, "b", "--hold=10000")
+    assert "green is not ready: /ready gave 503" in done.stderr
+    assert served(cloud.world) == "a"
+
+
+@pytest.mark.parametrize("told", [lambda *_: None, numbers(0), numbers(p95=None)])
+def test_a_watch_that_sees_nothing_does_not_pass(cloud: Cloud, told: Numbers) -> None:
+    """Nothing at all, or what one of the two counts: each comes by its own way."""
+    cloud.monitoring = told
     done = deploy(cloud, "b")
     assert done.returncode == 1
     assert "nothing was seen of green's query, though it was asked" in done.stderr
@@ -102,6 +161,13 @@ def test_without_an_answer_from_monitoring_green_does_not_stay(
     cloud.monitoring = None  # type: ignore[assignment]  # so that it breaks
     assert "Monitoring does not tell how green does" in deploy(cloud, "b").stderr
     assert served(cloud.world) == "a"
+
+
+def test_monitoring_is_asked_again_where_it_falters(cloud: Cloud) -> None:
+    """A question has three tries."""
+    cloud.falters = lambda number: bool(number % 3)
+    succeeded(deploy(cloud, "b", "--steps=100"))
+    assert len(cloud.asked) == 3 * 3 * 4
 
 
 @pytest.mark.parametrize(

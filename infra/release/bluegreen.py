@@ -111,7 +111,7 @@ class Release:
 
     def _watch(self, green: Mapping[str, str], limits: Limits) -> None:
         say(f"    watched for {limits.hold:g} s, which Monitoring shows {limits.delay:g} s later")
-        revisions = {"query": green[QUERY], "ingest": green[INGEST]}
+        revisions = {name.removeprefix("progress-"): green[name] for name in SERVICES}
         monitoring = Monitoring(self.cloud.project, self.cloud.token)
         watch(monitoring, revisions, self._green().check, limits)
 

@@ -171,17 +171,24 @@ class Cloud:
         return run(["auth", "print-access-token", "--quiet"], self.patience).strip()
 
     def _traffic(self, service: str, is_so: Callable[[Service], bool], *flags: str) -> None:
-        """gcloud waits for the service to be ready, which it is not as long as the newest of its
-        revisions did not start, wherever the traffic goes. What counts is how it stands.
+        """What counts is how the service stands then, whatever gcloud says: it takes a call for
+        failed as long as the newest of the revisions did not start, wherever the traffic goes.
         """
+        wrong: Failed | None = None
         try:
             self._do("run", "services", "update-traffic", service, *self._where(), *flags)
         except Interrupted:
             raise
         except Failed as fault:
-            if not is_so(self.service(service)):
-                raise
-            say(f"    the traffic is as it was to be, though {fault}")
+            wrong = fault
+        try:
+            is_done = is_so(self.service(service))
+        except Interrupted:
+            raise
+        except Failed:
+            is_done = not wrong
+        if not is_done:
+            raise wrong or Failed(f"{service} does not stand as `{shlex.join(flags)}` asked")
 
     def _where(self) -> tuple[str, ...]:
         return (f"--region={self.region}", *self._whose())
