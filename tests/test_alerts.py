@@ -12,6 +12,7 @@ from terraforming import ENVIRONMENTS, Environments, Resources
 # What the platform itself measures: never the only thing that an alert reads.
 PLATFORM = {
     "pubsub_googleapis_com:subscription_num_undelivered_messages",
+    "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
     "run_googleapis_com:job_completed_execution_count",
     "run_googleapis_com:request_count",
 }
@@ -155,7 +156,10 @@ def test_only_production_is_asked_from_outside_whether_it_is_there(
 
 
 def test_a_threshold_is_a_bound_of_its_metric(environments: Environments) -> None:
-    """Between bounds a percentile is interpolated: the answer would be off by that much."""
+    """Between bounds a percentile is interpolated: the answer would be off by that much.
+
+    And a single value, which is in the window for five minutes and a part of its own, is none.
+    """
     planned = environments["prod"].planned
     metrics = planned.of("google_logging_metric")
     checked = set()
@@ -168,6 +172,8 @@ def test_a_threshold_is_a_bound_of_its_metric(environments: Environments) -> Non
             threshold = re.search(r"\)\)\)? > (\d+)", condition.query)
             assert threshold, condition.query
             assert float(threshold[1]) in buckets
+            assert "[5m]" in condition.query
+            assert condition.seconds >= 6 * 60
             checked.add(signal)
     assert checked == {"event_delay_ms", "latency_ms", "projection_lag"}
 

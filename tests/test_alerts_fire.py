@@ -14,6 +14,7 @@ _OWN = "logging_googleapis_com:user_progress_"
 _REQUESTS = "run_googleapis_com:request_count"
 _EXECUTIONS = "run_googleapis_com:job_completed_execution_count"
 _HELD = "pubsub_googleapis_com:subscription_num_undelivered_messages"
+_OLDEST = "pubsub_googleapis_com:subscription_oldest_unacked_message_age"
 
 _GRAPHQL = {**SERVICES, "operation": "query"}
 _BATCH = {**JOBS, "operation": "batch"}
@@ -30,11 +31,14 @@ def _cache(hit: float, miss: float, error: float = 0, off: float = 0) -> Series:
     )
 
 
+def _outcome(operation: str, outcome: str) -> dict[str, str]:
+    return {**SERVICES, "operation": operation, "outcome": outcome}
+
+
 def _outcomes(operation: str, ok: float, error: float) -> Series:
-    labels = {**SERVICES, "operation": operation}
     return joined(
-        growing(f"{_OWN}outcome", {**labels, "outcome": "ok"}, ok),
-        growing(f"{_OWN}outcome", {**labels, "outcome": "error"}, error),
+        growing(f"{_OWN}outcome", _outcome(operation, "ok"), ok),
+        growing(f"{_OWN}outcome", _outcome(operation, "error"), error),
     )
 
 
@@ -60,9 +64,21 @@ def _found(behind: float) -> Series:
     return spread(f"{_OWN}projection_lag", SERVICES, bounds)
 
 
-def _held(waiting: float, subscription: str) -> Series:
+def _held(waiting: float, subscription: str, metric: str = _HELD) -> Series:
     labels = {"monitored_resource": "pubsub_subscription", "subscription_id": subscription}
-    return level(_HELD, labels, waiting)
+    return level(metric, labels, waiting)
+
+
+def _waited(seconds: float, subscription: str) -> Series:
+    return _held(seconds, subscription, _OLDEST)
+
+
+def _one_error(of: float) -> Series:
+    """A single one in the last five minutes, and so many a minute that went well."""
+    return joined(
+        growing(f"{_OWN}outcome", _outcome("query", "ok"), of),
+        once(f"{_OWN}outcome", _outcome("query", "error")),
+    )
 
 
 def _runs(outcome: str) -> dict[str, str]:
@@ -74,6 +90,7 @@ def _executions(result: str, job: str = "progress-batch") -> Series:
 
 
 _DELAY = "event delay, p95 > 5 s"
+_WAITS = "messages wait for ingest for more than five minutes"
 _SLOW = "GraphQL, p95 > 500 ms"
 _COLD = "cache hits < 70 %"
 _ERRORS = "errors > 1 %"
@@ -81,6 +98,7 @@ _5XX = "answers 5xx, as Cloud Run counts them, > 1 %"
 _BEHIND = "more than 1,000 events behind"
 _OLD = "the oldest event not folded is more than five minutes old"
 _WAKES = "half of the wake-ups find more than 1,000 events"
+_UNTAKEN = "commands wait for a worker for more than 15 minutes"
 _LETTERS = "letters neither replayed nor discarded"
 _GIVEN_UP = "messages that Pub/Sub gave up on"
 _FAILED = "a run failed"
@@ -95,6 +113,15 @@ CASES = [
     Case(_DELAY, "6 of 100 late", True, _delays(6)),
     Case(_DELAY, "4 of 100 late", False, _delays(4)),
     Case(_DELAY, "no events", False),
+    Case(_WAITS, "for six, of the learners", True, _waited(360, "user-events-ingest-sub")),
+    Case(_WAITS, "for four", False, _waited(240, "user-events-ingest-sub")),
+    Case(_WAITS, "what others take", False, _waited(360, "user-events-analytics-sub")),
+    Case(
+        _WAITS,
+        "what nobody takes any more",
+        False,
+        _waited(360, "user-events-ingest-sub-dead-letter-sub"),
+    ),
     Case(_SLOW, "6 of 100 slow", True, _latencies(6)),
     Case(_SLOW, "4 of 100 slow", False, _latencies(4)),
     Case(_SLOW, "streams last", False, _latencies(100, {**SERVICES, "operation": "stream"})),
@@ -113,15 +140,22 @@ CASES = [
         True,
         joined(_outcomes("ingest", 98, 2), _outcomes("query", 10_000, 0)),
     ),
-    Case(_ERRORS, "1 of 2 a minute", False, _outcomes("query", 1, 1)),
+    Case(_ERRORS, "1 of 2 a minute", True, _outcomes("query", 1, 1)),
+    Case(_ERRORS, "a single one by night", False, _one_error(0.4)),
+    Case(_ERRORS, "a single one of 50", False, _one_error(10)),
+    Case(_ERRORS, "all", True, growing(f"{_OWN}outcome", _outcome("ingest", "error"), 1)),
     Case(_5XX, "2 of 100", True, _answers(98, 2)),
     Case(_5XX, "1 of 200", False, _answers(199, 1)),
+    Case(_5XX, "all of one a minute", True, _answers(0, 1)),
     Case(_BEHIND, "1,001", True, looked(f"{_OWN}projection_lag", 1001)),
     Case(_BEHIND, "999", False, looked(f"{_OWN}projection_lag", 999)),
     Case(_OLD, "six minutes", True, looked(f"{_OWN}projection_lag_ms", 360_000)),
     Case(_OLD, "four minutes", False, looked(f"{_OWN}projection_lag_ms", 240_000)),
     Case(_WAKES, "51 of 100", True, _found(51)),
     Case(_WAKES, "49 of 100", False, _found(49)),
+    Case(_UNTAKEN, "for 16", True, _waited(960, "progress-projection-sub")),
+    Case(_UNTAKEN, "while one is carried out", False, _waited(660, "progress-projection-sub")),
+    Case(_UNTAKEN, "another's", False, _waited(960, "progress-batch-sub")),
     Case(_LETTERS, "one", True, looked(f"{_OWN}dead_letters", 1)),
     Case(_LETTERS, "none", False, looked(f"{_OWN}dead_letters", 0)),
     Case(_GIVEN_UP, "one", True, _held(1, "progress-projection-sub-dead-letter-sub")),
@@ -133,7 +167,10 @@ CASES = [
     Case(_LATE, "for 13", False, firing.ended(f"{_OWN}outcome", _runs("ok"), minutes=13)),
     Case(_LATE, "never any", True),
     Case(_LATE, "each failed", True, growing(f"{_OWN}outcome", _runs("error"), 1)),
+    Case(_LATE, "zeros are written meanwhile", True, level(f"{_OWN}outcome", _runs("ok"), 7)),
     Case(_EXECUTION, "one", True, _executions("failed")),
+    Case(_EXECUTION, "a backup", True, _executions("failed", "progress-backup")),
+    Case(_EXECUTION, "a release", False, _executions("failed", "progress-release")),
     Case(_EXECUTION, "none", False, _executions("succeeded")),
     Case(_EXECUTION, "another's", False, _executions("failed", "of-another-system")),
     Case(_CONNECTIONS, "81 %", True, looked(f"{_OWN}database_connections", 0.81)),

@@ -21,6 +21,12 @@ variable "alert_minimum_requests" {
   default     = 20
 }
 
+variable "alert_minimum_errors" {
+  description = "Fewer errors than this in five minutes are chance, however many requests there were."
+  type        = number
+  default     = 3
+}
+
 variable "database_bytes_limit" {
   description = "What the database may grow to; null: Cloud SQL's disk as it was made, or Neon's free plan."
   type        = number
@@ -51,7 +57,23 @@ locals {
   done     = "sum by (operation) (increase(${local.series.outcome}{${local.of_services}}[5m]))"
   failed   = "sum by (operation) (increase(${local.series.outcome}{${local.of_services},outcome=\"error\"}[5m]))"
 
-  # `for`: so long must it be true, in seconds.
+  # The same as Cloud Run counts it.
+  answered = {
+    for which, class in { all = "", bad = ",response_code_class=\"5xx\"" } : which =>
+    "sum by (service_name) (increase(run_googleapis_com:request_count{${local.of_services},service_name=~\"progress-.*\"${class}}[5m]))"
+  }
+
+  # How old the oldest message is that was not taken yet, in seconds.
+  waited = {
+    for function in ["ingest", "project"] : function => join("", [
+      "max by (subscription_id) (pubsub_googleapis_com:subscription_oldest_unacked_message_age{monitored_resource=\"pubsub_subscription\",subscription_id=~\"",
+      join("|", [for subscription, pushed in local.pushed : subscription if pushed.function == function]),
+      "\"})",
+    ])
+  }
+
+  # `for`: so long must it be true, in seconds. A single value is in a window of five minutes for up to six: the minute that
+  # it was counted in lies partly within.
   alerts = {
     "event-delay" = {
       severity = "ERROR"
@@ -60,7 +82,11 @@ locals {
       conditions = {
         "event delay, p95 > 5 s" = {
           query = "histogram_quantile(0.95, sum by (le) (rate(${local.series.event_delay_ms}_bucket{${local.of_services}}[5m]))) > 5000"
-          for   = 300
+          for   = 360
+        }
+        "messages wait for ingest for more than five minutes" = { # what is not recorded at all has no delay
+          query = "${local.waited.ingest} > 300"
+          for   = 60
         }
       }
     }
@@ -71,7 +97,7 @@ locals {
       conditions = {
         "GraphQL, p95 > 500 ms" = {
           query = "histogram_quantile(0.95, sum by (le) (rate(${local.series.latency_ms}_bucket{${local.of_graphql}}[5m]))) > 500 and ${local.asked} >= ${var.alert_minimum_requests}"
-          for   = 300
+          for   = 360
         }
       }
     }
@@ -92,11 +118,11 @@ locals {
       meaning  = "Of one kind of work, more than 1 % failed in the last five minutes. A caller's own mistake does not count."
       conditions = {
         "errors > 1 %" = {
-          query = "${local.failed} / ${local.done} > 0.01 and ${local.done} >= ${var.alert_minimum_requests}"
+          query = "${local.failed} / ${local.done} > 0.01 and ${local.failed} >= ${var.alert_minimum_errors}"
           for   = 60
         }
         "answers 5xx, as Cloud Run counts them, > 1 %" = { # a process that dies writes no line
-          query = "sum by (service_name) (increase(run_googleapis_com:request_count{${local.of_services},service_name=~\"progress-.*\",response_code_class=\"5xx\"}[5m])) / sum by (service_name) (increase(run_googleapis_com:request_count{${local.of_services},service_name=~\"progress-.*\"}[5m])) > 0.01 and sum by (service_name) (increase(run_googleapis_com:request_count{${local.of_services},service_name=~\"progress-.*\"}[5m])) >= ${var.alert_minimum_requests}"
+          query = "${local.answered.bad} / ${local.answered.all} > 0.01 and ${local.answered.bad} >= ${var.alert_minimum_errors}"
           for   = 60
         }
       }
@@ -116,7 +142,11 @@ locals {
         }
         "half of the wake-ups find more than 1,000 events" = {
           query = "histogram_quantile(0.5, sum by (le) (rate(${local.series.projection_lag}_bucket{${local.of_services}}[5m]))) > 1000"
-          for   = 300
+          for   = 360
+        }
+        "commands wait for a worker for more than 15 minutes" = { # a worker that is at one for long lets it be asked again after ten
+          query = "${local.waited.project} > 900"
+          for   = 60
         }
       }
     }
@@ -137,19 +167,20 @@ locals {
     }
     "batch-job" = {
       severity = "ERROR"
-      title    = "The batch job failed or is late"
-      meaning  = "Weekly, level and domain numbers grow old, and lost wake-ups are not found. Snooze this while the schedule is paused."
+      title    = "The batch job failed or is late, or the backup failed"
+      meaning  = "Weekly, level and domain numbers grow old, and lost wake-ups are not found; or the read models are not backed up. Snooze this while the schedule is paused."
       conditions = {
         "a run failed" = {
           query = "sum(increase(${local.series.outcome}{${local.of_batch},outcome=\"error\"}[${2 * var.batch_minutes}m])) > 0"
           for   = 0
         }
         "no run ended well for ${3 * var.batch_minutes} minutes" = {
-          query = "absent_over_time(${local.series.outcome}{${local.of_batch},outcome=\"ok\"}[${3 * var.batch_minutes}m])"
+          # Whether nothing is written where nothing is counted, or zeros.
+          query = "(sum(increase(${local.series.outcome}{${local.of_batch},outcome=\"ok\"}[${3 * var.batch_minutes}m])) or vector(0)) == 0"
           for   = 60
         }
-        "an execution failed, as Cloud Run counts them" = { # it may have died without a line
-          query = "sum(increase(run_googleapis_com:job_completed_execution_count{${local.of_jobs},job_name=~\"progress-batch.*\",result=\"failed\"}[10m])) > 0"
+        "an execution failed, as Cloud Run counts them" = { # it may have died without a line; the backup writes none
+          query = "sum by (job_name) (increase(run_googleapis_com:job_completed_execution_count{${local.of_jobs},job_name=~\"progress-batch.*|progress-backup\",result=\"failed\"}[10m])) > 0"
           for   = 0
         }
       }

@@ -5,6 +5,7 @@ locals {
     for field, signal in local.signals.signals : {
       title = "${field}: ${signal.meaning}"
       unit  = signal.unit
+      names = signal.labels # which line is whose
       lines = signal.kind == "count" ? {
         "a second" = join(" or ", [
           for of in local.of_either :
@@ -23,16 +24,19 @@ locals {
     {
       title = "Instances of each service"
       unit  = "1"
+      names = ["service_name"]
       lines = { instances = "sum by (service_name) (run_googleapis_com:container_instance_count{${local.of_services}})" }
     },
     {
       title = "Cloud SQL: CPU, 0 to 1"
       unit  = "1"
+      names = []
       lines = { CPU = "cloudsql_googleapis_com:database_cpu_utilization{monitored_resource=\"cloudsql_database\"}" }
     },
     {
       title = "Memorystore: memory, 0 to 1"
       unit  = "1"
+      names = []
       lines = { memory = "redis_googleapis_com:stats_memory_usage_ratio{monitored_resource=\"redis_instance\"}" }
     },
   ]
@@ -59,7 +63,7 @@ resource "google_monitoring_dashboard" "progress" {
                 dataSets = [
                   for legend, query in chart.lines : {
                     plotType        = "LINE"
-                    legendTemplate  = legend
+                    legendTemplate  = join(" ", concat([for name in chart.names : "$${labels.${name}}"], [legend]))
                     timeSeriesQuery = { prometheusQuery = query, unitOverride = chart.unit }
                   }
                 ]
