@@ -36,7 +36,7 @@ run "nothing_is_exported_unless_asked_for" {
   assert {
     condition = !anytrue(flatten([
       for service in google_cloud_run_v2_service.function : [
-        for env in service.template[0].containers[0].env : env.name == "OTEL_EXPORTER_OTLP_ENDPOINT"
+        for env in service.template[0].containers[0].env : startswith(env.name, "OTEL_")
       ]
     ]))
     error_message = "an exporter costs: nobody asked for one"
@@ -48,6 +48,7 @@ run "every_part_exports_where_it_is_asked_for" {
 
   variables {
     otel_exporter_otlp_endpoint = "https://collector.example.com"
+    otel_traces_share           = 0.1
   }
 
   assert {
@@ -58,6 +59,25 @@ run "every_part_exports_where_it_is_asked_for" {
       ) : contains([for env in containers[0].env : env.value if env.name == "OTEL_EXPORTER_OTLP_ENDPOINT"], "https://collector.example.com")
     ])
     error_message = "a function or a job exports nothing"
+  }
+
+  assert {
+    condition = alltrue([
+      for containers in concat(
+        values(google_cloud_run_v2_service.function)[*].template[0].containers,
+        values(google_cloud_run_v2_job.job)[*].template[0].template[0].containers,
+      ) : anytrue([for env in containers[0].env : endswith(env.value, "cloud.region=${var.region}") if env.name == "OTEL_RESOURCE_ATTRIBUTES"])
+    ])
+    error_message = "Google refuses a metric that names no place"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for service in google_cloud_run_v2_service.function : [
+        for env in service.template[0].containers[0].env : env.value == "0.1" if env.name == "OTEL_TRACES_SAMPLER_ARG"
+      ]
+    ]))
+    error_message = "a function sends another share of the traces"
   }
 }
 
