@@ -13,7 +13,7 @@ import msgspec
 import pg8000.exceptions
 
 from progress import envelope
-from progress.database import Connection, Statement, is_passing, sqlstate
+from progress.database import Connection, Statement, is_passing, message, sqlstate
 from progress.envelope import Arrival, Letter, Message
 from progress.errors import ConsistencyError, EventStoreError, SerializationError, Unavailable
 from progress.statements import blocks
@@ -218,5 +218,5 @@ def _told(fault: Exception) -> Exception:
         if sqlstate(fault) == "PR001":
             return Refused(details["M"], details.get("D", ""))
     if is_passing(fault):
-        return Unavailable(f"the database gave up: {fault}")
-    return EventStoreError(f"the database refused: {fault}")
+        return Unavailable(f"the database gave up: {message(fault)}")
+    return EventStoreError(f"the database refused: {message(fault)}")

@@ -5,7 +5,10 @@ metrics too, and context. No address, token or answer text: what has their shape
 """
 
 import logging
+import sys
+import threading
 import traceback
+from types import TracebackType
 from typing import Literal
 
 from progress import lines, settings, telemetry
@@ -15,6 +18,9 @@ Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 _TRACE = "logging.googleapis.com/trace"
 _SPAN_ID = "logging.googleapis.com/spanId"
 _SAMPLED = "logging.googleapis.com/trace_sampled"
+
+# They print by handlers of their own, and are given these after our code is loaded.
+_SERVERS = ("gunicorn.error", "uvicorn.error")
 
 
 class _Adopted(logging.Handler):
@@ -27,12 +33,41 @@ class _Adopted(logging.Handler):
         lines.put(line)
 
 
+_ADOPTED = _Adopted(logging.WARNING)
+
+
 def begin(part: str) -> None:
-    """This process is that part of Progress; what its libraries warn of is written as lines."""
+    """This process is that part of Progress; whatever else is told in it is written as lines."""
     telemetry.name_part(part)
-    root = logging.getLogger()
-    if not any(isinstance(each, _Adopted) for each in root.handlers):
-        root.addHandler(_Adopted(logging.WARNING))
+    logging.getLogger().addHandler(_ADOPTED)
+    for name in _SERVERS:
+        logging.getLogger(name).addFilter(_adopt)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _ended
+    if threading.excepthook is threading.__excepthook__:  # a test's own stays
+        threading.excepthook = _thread_ended
+
+
+def _adopt(record: logging.LogRecord) -> bool:
+    """False: nobody else is to write it."""
+    if record.levelno >= _ADOPTED.level:
+        _ADOPTED.emit(record)
+    return False
+
+
+def _ended(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+    """What nobody caught, which Python would print as it is."""
+    if not isinstance(fault, Exception):
+        sys.__excepthook__(kind, fault, trace)
+        return
+    stack = "".join(traceback.format_exception(fault))
+    # Not by `write`: it asks the settings, which may be what is wrong.
+    lines.put({"severity": "CRITICAL", "message": f"not caught: {fault}", "stack_trace": stack})
+
+
+def _thread_ended(told: threading.ExceptHookArgs) -> None:
+    if isinstance(told.exc_value, Exception):
+        _ended(told.exc_type, told.exc_value, told.exc_traceback)
 
 
 def write(severity: Severity, message: str, **fields: object) -> None:

@@ -134,7 +134,7 @@ class Projector:
 
 def _translated(fault: Exception) -> Exception:
     if database.is_passing(fault):
-        return Unavailable(f"the database did not answer: {fault}")
+        return Unavailable(f"the database did not answer: {database.message(fault)}")
     if isinstance(fault, pg8000.exceptions.DatabaseError):
         if database.sqlstate(fault) == _CHECKPOINT_AHEAD:
             return CheckpointError(f"{database.message(fault)}: rebuild the projections")

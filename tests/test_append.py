@@ -14,7 +14,7 @@ from outcomes import FUTURE, Envelope, Outcomes
 
 from progress import eventlog, push
 from progress.database import Connection
-from progress.errors import ConsistencyError, SerializationError
+from progress.errors import ConsistencyError, EventStoreError, SerializationError
 
 pytestmark = pytest.mark.every_postgres
 
@@ -216,6 +216,15 @@ def test_append_events_appends_all_or_nothing(log: Connection) -> None:
     with pytest.raises(SerializationError, match="expected an event of learner-u"):
         eventlog.append_events(log, "learner-u", [start("s", "other")])
     assert ids(log) == [known["event_id"]]
+
+
+def test_what_the_database_refuses_is_told_without_the_row(log: Connection) -> None:
+    log.run("ALTER TABLE event_store.events ADD CHECK (event_data ->> 'said' IS NULL)")
+    said = start("s", "u")
+    said["data"]["said"] = "hush-hush"
+    with pytest.raises(EventStoreError, match="violates check constraint") as refused:
+        deliver(log, pushed([said]))
+    assert "hush" not in str(refused.value)
 
 
 def test_appending_again_takes_no_version(log: Connection) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import subprocess
 import sys
 import time
 import timeit
@@ -66,6 +67,12 @@ _SECRETS = st.one_of(
 @example(('{\\"password\\":\\"hush-hush-hush\\"}', "hush-hush-hush"), "", "")
 @example(("redis://:hush-hush-hush@cache:6379/0", "hush-hush-hush"), "", "")
 @example(("password=hush-hush-hush", "hush-hush-hush"), "password=", "")
+@example(("ALTER ROLE progress_query PASSWORD 'hush-hush-hush'", "hush-hush-hush"), "", "")
+@example(("-----BEGIN PRIVATE KEY-----\nhush-hush\n-----END PRIVATE KEY-----", "hush"), "", "")
+@example(("-----BEGIN RSA PRIVATE KEY-----\\nhush-hush", "hush"), "x", "")
+@example(("ya29.a0hush-hush_hush.hush", "hush"), "refreshed: ", "")
+@example(('Failing row contains (7, {"said": "hush\\n hush)."}).', "hush"), "DETAIL:  ", "x")
+@example(("{'D': 'Failing row contains (7, hush-hu', 'n': 'said'", "hush"), "", "x")
 def test_no_secret_is_on_a_line_wherever_it_stands(secret: Told, before: str, after: str) -> None:
     told, hidden = secret
     text = f"{before}{told} {after}"
@@ -147,6 +154,44 @@ def test_what_a_library_warns_of_is_a_masked_line(capsys: Capture) -> None:
     assert (line["severity"], line["message"]) == ("ERROR", "to a***@example.com")
     assert "OSError" in line["stack_trace"]
     assert "hush" not in line["stack_trace"]
+
+
+_TELLING = """
+import logging, sys, threading
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from progress import logs
+
+logs.begin("query")
+server = Logger(Config())  # with a handler of its own, as the framework makes it
+logging.getLogger("uvicorn.error").handlers = server.error_log.handlers
+server.info("hush-hush")
+
+def fail():
+    raise OSError("password=hush-hush from ann@example.com")
+
+try:
+    fail()
+except OSError:
+    server.exception("Error handling request /?token=hush-hush")
+    logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+fail()
+"""
+
+
+def test_what_servers_tell_and_what_nobody_caught_are_masked_lines() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _TELLING], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (1, "")
+    told = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [line["severity"] for line in told] == ["ERROR", "ERROR", "CRITICAL", "CRITICAL"]
+    assert all("OSError" in line["stack_trace"] for line in told)
+    assert "hush" not in ran.stdout
+    assert "ann@" not in ran.stdout
 
 
 def test_half_a_character_in_a_log_line_is_written(capsys: Capture) -> None:
