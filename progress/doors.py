@@ -6,15 +6,24 @@ from typing import Self
 
 from progress import logs, telemetry
 from progress.errors import ProgressError
+from progress.spans import Attributes
+
+_PROCESSED = {
+    "messaging.system": "gcp_pubsub",
+    "messaging.operation.name": "process",
+    "messaging.operation.type": "process",
+}
 
 
 class Pushed:
     """Ends whatever goes wrong inside the block: the push is to come again then."""
 
-    def __init__(self, name: str, trace_parent: str | None, operation: str) -> None:
+    def __init__(
+        self, name: str, trace_parent: str | None, operation: str, message: Attributes
+    ) -> None:
         self.status = 204
         self._operation = operation
-        self._span = telemetry.begun(name, trace_parent, "consumer")
+        self._span = telemetry.begun(name, trace_parent, "consumer", {**_PROCESSED, **message})
         self._began = time.perf_counter()
 
     @property

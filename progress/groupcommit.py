@@ -51,8 +51,8 @@ class GroupCommit:
             if not leads:
                 ticket.turn.wait()
             shards = self._lead() if ticket.outcome is None else []
-        if isinstance(ticket.outcome, ProgressError):
-            raise ticket.outcome
+            if isinstance(ticket.outcome, ProgressError):
+                raise ticket.outcome
         return shards
 
     def _lead(self) -> list[int]:

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 import msgspec
 
 from progress import logs, models, settings, telemetry
-from progress.redis import channels, copies
+from progress.redis import channels, copies, resp
 from progress.redis.resp import Command, ErrorReply, Reply
 from progress.redis.sockets import RedisSocket
 from progress.redis.url import address
@@ -85,7 +85,8 @@ def _send(commands: Sequence[Command]) -> bool:
     url = _url()
     if url is None or not commands:
         return True
-    with telemetry.span("notice", "client", _REDIS):
+    with telemetry.span("notice", "client", _REDIS) as span:
+        span.note("db.operation.name", resp.named(commands))
         return _line(url).send(commands)
 
 

@@ -111,10 +111,11 @@ def _sent(
     patience = Retry(timeout=_SECONDS)
     sent = []
     for message in messages:
-        with telemetry.begun(f"publish {message.topic}", None, "producer"):
-            told = telemetry.attributes()
+        told = wakeups.published(message.topic)
+        with telemetry.begun(f"publish {message.topic}", None, "producer", told):
+            trace = telemetry.attributes()
             topic = _topic(project, message)
-            sent.append((message, publisher.publish(topic, body(message), retry=patience, **told)))
+            sent.append((message, publisher.publish(topic, body(message), retry=patience, **trace)))
     return sent
 
 

@@ -1,6 +1,7 @@
 """What Pub/Sub pushes: raw push bodies, and Eventarc's binary CloudEvents, which wrap the same."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,6 +10,7 @@ from progress import envelope, moments, telemetry
 from progress.envelope import Message
 from progress.errors import SerializationError
 from progress.eventlog import Delivery
+from progress.spans import Attributes
 
 _SOURCE = "//pubsub.googleapis.com/"
 
@@ -49,9 +51,20 @@ def open_push(body: bytes, source: str = "") -> Delivery:
     return Delivery(message, envelope.decode(push.message.data or b"", message))
 
 
-def trace_parent(delivery: Delivery) -> str | None:
-    """The publisher's trace, as its attributes carry it (W3C `traceparent`)."""
-    return telemetry.of_message(delivery.message.attributes)
+def trace_parent(delivery: Delivery, header: Callable[[str], str | None]) -> str | None:
+    """The publisher's trace, as its attributes carry it; where there is none, the request's."""
+    return telemetry.of_message(delivery.message.attributes) or telemetry.of_request(header)
+
+
+def told(delivery: Delivery) -> Attributes:
+    """What a span tells of the message."""
+    message = delivery.message
+    known = {
+        "messaging.destination.name": message.topic.rpartition("/")[2],
+        "messaging.destination.subscription.name": message.subscription.rpartition("/")[2],
+        "messaging.message.id": message.message_id,
+    }
+    return {name: said for name, said in known.items() if said}
 
 
 def age_ms(delivery: Delivery) -> int | None:

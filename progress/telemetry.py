@@ -8,7 +8,7 @@ import functools
 import random
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from progress.otlp import Exporter
 
 SAMPLED = "01"
+
+# What Google's front ends write, beside a traceparent or alone.
+_BY_GOOGLE = re.compile(r"([0-9a-f]{32})(?:/([0-9]{1,20})(?:;o=([01]))?)?")
 
 # A W3C traceparent. Later versions may have more parts.
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
@@ -55,12 +58,12 @@ def name_part(part: str) -> None:
     _part = part
 
 
-def begun(name: str, parent: str | None, kind: Kind) -> Span:
+def begun(name: str, parent: str | None, kind: Kind, attributes: Attributes = _NONE) -> Span:
     """A span for work that somebody else asked for, in the trace that they named, if any."""
     exporter = _exporter()
     if exporter is None:
         return _Passed(parent)
-    return exporter.span(name, kind, _NONE, parent, _present, is_remote=True)
+    return exporter.span(name, kind, attributes, parent, _present, is_remote=True)
 
 
 def within(parent: str) -> Span:
@@ -107,6 +110,17 @@ def of_message(attributes: Mapping[str, object]) -> str | None:
     """The traceparent that a message's attributes carry, Google's clients' or anybody's."""
     sent = attributes.get("googclient_traceparent") or attributes.get("traceparent")
     return read(sent) if isinstance(sent, str) else None
+
+
+def of_request(header: Callable[[str], str | None]) -> str | None:
+    """The traceparent that a request's headers carry, as such or as Google writes it."""
+    if sent := header("traceparent"):
+        return read(sent)
+    match = _BY_GOOGLE.fullmatch((header("x-cloud-trace-context") or "")[:200])
+    if match is None:
+        return None
+    flags = "01" if match[3] == "1" else "00"
+    return read(f"00-{match[1]}-{int(match[2] or 0):016x}-{flags}")
 
 
 def attributes() -> dict[str, str]:

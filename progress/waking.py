@@ -3,11 +3,14 @@
 import base64
 import json
 import queue
+from collections.abc import Callable
 from uuid import UUID
 
-from progress import database, logs, procedures, settings, telemetry
+from progress import database, logs, procedures, settings, telemetry, wakeups
 from progress.errors import ProgressError, Unavailable
 from progress.projections import SHARDS, Projector
+
+TOLD = {"messaging.destination.name": wakeups.TOPIC}  # by a span, of a command
 
 _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
 
@@ -25,12 +28,13 @@ def open_push(body: bytes) -> int | UUID | None:
     return shard if type(shard) is int and shard in SHARDS else None
 
 
-def trace_parent(body: bytes) -> str | None:
-    """The trace of whoever sent the command, as the message's attributes carry it."""
+def trace_parent(body: bytes, header: Callable[[str], str | None]) -> str | None:
+    """The trace of whoever sent the command; where the message carries none, the request's."""
     try:
-        return telemetry.of_message(json.loads(body)["message"]["attributes"])
+        sent = telemetry.of_message(json.loads(body)["message"]["attributes"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+        sent = None
+    return sent or telemetry.of_request(header)
 
 
 def obey(command: int | UUID) -> None:

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SentSpan
 
 from progress.local import ports, readiness
 
@@ -26,6 +27,7 @@ class Span:
     trace_id: str
     span_id: str
     parent_id: str
+    kind: str
     attributes: dict[str, Any]
     is_failed: bool
 
@@ -99,6 +101,7 @@ def _span(part: str, sent: Any) -> Span:
         sent.trace_id.hex(),
         sent.span_id.hex(),
         sent.parent_span_id.hex(),
+        SentSpan.SpanKind.Name(sent.kind).removeprefix("SPAN_KIND_").lower(),
         _values(sent.attributes),
         sent.status.code == 2,
     )

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ingesting import ROOT
 from receiving import Receiver
 
-from progress import logs, otlp, settings, signals, telemetry, wakeups
+from progress import logs, otlp, push, settings, signals, telemetry, wakeups, waking
 from progress.api import requests
 from progress.local import parts, ports, processes, readiness
 from progress.settings import Settings
@@ -125,6 +125,25 @@ def test_a_request_names_its_trace_in_either_way(
     assert requests.parent(headers) == parent
 
 
+@pytest.mark.parametrize(
+    ("attributes", "headers", "parent"),
+    [
+        ({"googclient_traceparent": PARENT}, {"traceparent": PARENT.replace("-b", "-c")}, PARENT),
+        ({"traceparent": PARENT}, {}, PARENT),
+        ({"traceparent": "of no use"}, {"traceparent": PARENT}, PARENT),
+        ({}, {"x-cloud-trace-context": f"{PARENT[3:35]}/255;o=1"},
+         f"{PARENT[:36]}00000000000000ff-01"),
+        ({}, {}, None),
+    ],
+)  # fmt: skip
+def test_a_push_belongs_to_its_publisher_s_trace_or_else_to_its_request_s(
+    attributes: dict[str, str], headers: dict[str, str], parent: str | None
+) -> None:
+    body = json.dumps({"message": {"messageId": "1", "attributes": attributes}}).encode()
+    assert push.trace_parent(push.open_push(body), headers.get) == parent
+    assert waking.trace_parent(body, headers.get) == parent
+
+
 def test_what_goes_wrong_within_a_span_is_masked(receiver: Receiver) -> None:
     told = "no answer from postgresql://me:hush-hush@db/x for ann@example.com"
     with (
@@ -151,12 +170,32 @@ def test_what_goes_on_after_a_trace_has_ended_is_no_part_of_it(receiver: Receive
     receiver.wait_for(("cli", "work"))
 
 
-def test_metrics_have_the_labels_that_the_contract_names(receiver: Receiver) -> None:
+def test_metrics_have_the_labels_that_the_contract_names(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=europe-west1")
     logs.write("INFO", "answered", operation="query", outcome="ok", latency_ms=1.5)
     readiness.wait(lambda: "progress.latency_ms" in receiver.metrics(), "the metric")
     found = {point.name: point.labels for point in receiver.points}
     assert found["progress.latency_ms"] == {"operation": "query"}
     assert found["progress.outcome"] == {"operation": "query", "outcome": "ok"}
+    # Google refuses a point that lacks one of these.
+    assert receiver.resources[0].keys() >= {"cloud.region", "service.instance.id"}
+
+
+def test_a_share_is_sent_whatever_the_sender_has_decided(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Terraform has it: Cloud Run's front end says of nearly each request that it is not."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    kept, dropped = (PARENT.replace("8448eb211c80319c", f"{each}448eb211c80319c") for each in "0f")
+    for parent in (kept, dropped):
+        for flags in ("00", "01"):
+            with telemetry.begun(flags, f"{parent[:-2]}{flags}", "server"):
+                assert (telemetry.present() or "")[-2:] == ("01" if parent == kept else "00")
+    receiver.wait_for(("cli", "00"), ("cli", "01"))
+    assert len(receiver.spans) == 2
 
 
 def test_who_samples_is_asked_by_the_standard_variables(

@@ -60,6 +60,14 @@ def _one(spans: list[Span], part: str, name: str, parent: Span | None = None) ->
     return found[0]
 
 
+def _messaging(span: Span) -> dict[str, object]:
+    return {
+        name.removeprefix("messaging."): said
+        for name, said in span.attributes.items()
+        if name.startswith("messaging.")
+    }
+
+
 def test_one_trace_goes_from_the_publisher_to_the_projection(
     stack: browsing.Stack, receiver: Receiver
 ) -> None:
@@ -69,11 +77,25 @@ def test_one_trace_goes_from_the_publisher_to_the_projection(
     )  # fmt: skip
     published = _one(spans, "cli", "publish learning-events")
     assert published.parent_id == ""
+    assert published.kind == "producer"
+    assert _messaging(published) == {
+        "system": "gcp_pubsub", "operation.name": "publish", "operation.type": "send",
+        "destination.name": "learning-events",
+    }  # fmt: skip
     taken = _one(spans, "ingest", "ingest", published)
+    assert taken.kind == "consumer"
+    told = _messaging(taken)
+    assert told.pop("message.id")
+    assert str(told.pop("destination.subscription.name")).startswith("learning-events-ingest-sub")
+    assert told == {
+        "system": "gcp_pubsub", "operation.name": "process", "operation.type": "process"
+    }  # fmt: skip
     _one(spans, "ingest", "append", taken)
     called = _one(spans, "ingest", "publish progress-commands", taken)
     woken = _one(spans, "project", "project", called)
+    assert _messaging(woken)["destination.name"] == "progress-commands"
     folded = _one(spans, "project", "fold", woken)
+    assert folded.kind == "client"
     assert folded.attributes.keys() >= {"progress.shard", "progress.events", "db.system.name"}
     _one(spans, "project", "notice", woken)
 
@@ -89,8 +111,12 @@ def test_a_question_has_its_statements_and_its_redis_below_it(
     spans = receiver.wait_for(("query", "query"), ("query", "redis"), statement, trace_id=trace_id)
     asked = _one(spans, "query", "query")
     assert asked.parent_id == span_id
-    _one(spans, *statement, asked)
-    _one(spans, "query", "redis", asked)
+    assert asked.kind == "server"
+    told = {"request.method": "POST", "route": "/graphql", "response.status_code": 200}
+    assert asked.attributes.items() >= {f"http.{name}": said for name, said in told.items()}.items()
+    assert _one(spans, *statement, asked).attributes["db.system.name"] == "postgresql"
+    redis = _one(spans, "query", "redis", asked)
+    assert redis.attributes.keys() == {"db.system.name", "db.operation.name"}
 
 
 def test_an_operation_is_one_trace_from_its_mutation_on(

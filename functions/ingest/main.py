@@ -19,7 +19,8 @@ def ingest(request: Request) -> ResponseReturnValue:
     if request.method == "GET":
         return "", 200
     delivery = push.open_push(request.get_data(), request.headers.get("ce-source", ""))
-    with doors.Pushed("ingest", push.trace_parent(delivery), "ingest") as pushed:
+    trace = push.trace_parent(delivery, request.headers.get)
+    with doors.Pushed("ingest", trace, "ingest", push.told(delivery)) as pushed:
         wakeups.send(group.take(delivery))
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",

@@ -18,7 +18,8 @@ def project(request: Request) -> ResponseReturnValue:
     body = request.get_data()
     command = waking.open_push(body)
     operation = "wake" if isinstance(command, int) else "operation"
-    with doors.Pushed("project", waking.trace_parent(body), operation) as pushed:
+    trace = waking.trace_parent(body, request.headers.get)
+    with doors.Pushed("project", trace, operation, waking.TOLD) as pushed:
         if command is None:
             logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
         else:

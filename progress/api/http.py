@@ -31,12 +31,15 @@ from progress.caching.cache import Cache
 from progress.changes import Changes, Pace
 from progress.errors import Refused, Unavailable
 from progress.settings import Settings
+from progress.spans import Span
 
 _Answering = Callable[[Request, Headers, str], Awaitable[Response]]
 
 _READING = ("GET", "HEAD")
 _TAKEN = ("POST", *_READING)
 _COUNTED = {"/graphql": "query", "/graphql/stream": "stream"}  # each has a line in the log
+_ROUTES = {*_COUNTED, "/health", "/ready"}
+_METHODS = {*_TAKEN, "OPTIONS", "PUT", "DELETE", "PATCH"}  # what the framework lets through
 _POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
 
@@ -68,6 +71,7 @@ class QueryApi:
         with telemetry.begun(name or "page", requests.parent(given), "server") as span:
             account = accounts.opened(name) if name else None
             response = await self._answer(request, given, telemetry.present() or "")
+            _tell(span, request, response)
             if account is not None and request.scope["method"] != "OPTIONS":
                 account.close(response.status_code)
                 span.note("progress.operation", account.operation)
@@ -184,6 +188,14 @@ class QueryApi:
             await self._cache.ask(caller.user_id, (), at=datetime.now(UTC))
             asked = msgspec.structs.replace(asked, is_counted=True)
         return caller, asked, sha256
+
+
+def _tell(span: Span, request: Request, response: Response) -> None:
+    method, path = request.scope["method"], request.scope["path"]
+    span.note("http.request.method", method if method in _METHODS else "_OTHER")
+    span.note("http.response.status_code", response.status_code)
+    if path in _ROUTES:
+        span.note("http.route", path)
 
 
 def _only_read(request: Request) -> Response:

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import hashlib
-import re
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -20,7 +19,6 @@ _LONGEST = 100 * 1024  # bytes of a body
 _LONGEST_VALUE = 500  # bytes of a header that are read
 _SECONDS = 10  # that the body may take to come
 _HEX = b"0123456789abcdef"
-_CLOUD = re.compile(rb"([0-9a-f]{32})(?:/([0-9]{1,20})(?:;o=([01]))?)?")
 
 
 class _PersistedQuery(msgspec.Struct, frozen=True, rename="camel"):
@@ -138,12 +136,6 @@ def _is_json(content_type: bytes) -> bool:
 
 def parent(given: Headers) -> str | None:
     """The W3C traceparent of the request, sent as such or as Google's load balancers do."""
-    if sent := given.get(b"traceparent"):
-        return telemetry.read(sent[:_LONGEST_VALUE].decode("latin-1"))
-    sent = given.get(b"x-cloud-trace-context")
-    match = _CLOUD.fullmatch(sent[:_LONGEST_VALUE]) if sent else None
-    if match is None:
-        return None
-    flags = b"01" if match[3] == b"1" else b"00"
-    text = b"00-%b-%016x-%b" % (match[1], int(match[2] or 0), flags)
-    return telemetry.read(text.decode())
+    return telemetry.of_request(
+        lambda name: given.get(name.encode(), b"")[:_LONGEST_VALUE].decode("latin-1")
+    )

@@ -47,7 +47,8 @@ class Client:
 
         What a caller who has given up had sent is carried out all the same.
         """
-        with telemetry.span("redis", "client", _REDIS):
+        with telemetry.span("redis", "client", _REDIS) as span:
+            span.note("db.operation.name", resp.named(commands))
             wire = self._wire
             if wire is None or wire.is_lost:
                 wire = await self._reached()

@@ -33,6 +33,11 @@ def encoded(commands: Sequence[Command]) -> bytes:
     return b"".join(parts)
 
 
+def named(commands: Sequence[Command]) -> str:
+    """The operation that it is to carry out, as a span calls it."""
+    return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
+
+
 def read(data: bytes, at: int) -> tuple[Reply, int]:
     """The reply that begins there, and where the next one does; ValueError if it is none."""
     end = data.find(_END, at)
