@@ -60,6 +60,24 @@ def test_after_a_killed_release_the_next_one_begins_by_mending(cloud: Cloud) -> 
         assert served(cloud.world) == "c"
 
 
+def test_a_mend_that_is_stopped_is_begun_again(cloud: Cloud) -> None:
+    to_green = next(n for n in changing(cloud) if "progress-query-00002=100" in cloud.calls[n][-1])
+    for number in range(100):
+        anew(cloud, {to_green: "kill, too late"})
+        deploy(cloud, "b", "--steps=100")
+        cloud.forget()
+        cloud.faults[number] = "term"
+        done = run(cloud, "mend")
+        assert (done.returncode == 0) == (len(cloud.calls) <= number)
+        if done.returncode == 0:
+            break
+        assert "interrupted by SIGTERM" in done.stderr
+        assert len(cloud.calls) == number + 1
+        cloud.faults.clear()
+        succeeded(run(cloud, "mend"))
+        assert served(cloud.world) == "a"
+
+
 def test_a_program_that_is_killed_is_mended_by_another(cloud: Cloud, tmp_path: Path) -> None:
     to_green = next(n for n in changing(cloud) if "progress-query-00002=100" in cloud.calls[n][-1])
     anew(cloud, {to_green: "kill, too late"})

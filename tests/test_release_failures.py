@@ -48,9 +48,7 @@ def test_a_call_about_traffic_that_is_taken_for_done_and_is_not_is_seen(cloud: C
             done = deploy(cloud, "b", "--steps=100")
             where = f"at call {number}: {done.stdout[-2_000:]}"
             assert not cloud.wrong(), where
-            untags = calls[number][-1].startswith(
-                "--remove-tags"
-            )  # one that is not there, or again
+            untags = calls[number][-1].startswith("--remove-tags")  # what is not there, or again
             assert done.returncode == (0 if untags else 1), where
             assert served(cloud.world) == ("b" if untags else "a"), where
 
@@ -110,6 +108,22 @@ def test_the_way_back_is_not_stopped(cloud: Cloud) -> None:
         assert len(cloud.calls) > first + later
         assert not cloud.wrong()
         assert served(cloud.world) == "a"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_is_left_of_a_release_that_succeeded_is_ended_and_not_taken_back(
+    cloud: Cloud, service: str
+) -> None:
+    calls = changing(cloud)
+    untag = {"update-traffic", service, "--remove-tags=green"}
+    first = next(n for n in calls if untag <= {*cloud.calls[n]})
+    anew(cloud, dict.fromkeys(range(first, first + 5), "fail"))
+    done = deploy(cloud, "b", "--steps=100")
+    assert done.returncode == 1
+    assert f"left undone: {service}'s tag; run `release.py mend`" in done.stderr
+    cloud.forget()
+    succeeded(run(cloud, "mend"))
+    assert served(cloud.world) == "b"
 
 
 def test_what_cannot_be_undone_is_named(cloud: Cloud) -> None:
