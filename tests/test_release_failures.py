@@ -53,6 +53,29 @@ def test_a_call_about_traffic_that_is_taken_for_done_and_is_not_is_seen(cloud: C
             assert served(cloud.world) == ("b" if untags else "a"), where
 
 
+def test_nothing_but_the_image_of_the_release_gets_traffic(cloud: Cloud) -> None:
+    """Though gcloud takes a deployment for done, and the newest revision is another's."""
+    cloud.graphql = (500, {})
+    assert deploy(cloud, "c").returncode == 1
+    left, well = cloud.world, (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
+    cloud.graphql = well
+    cloud.forget()
+    cloud.world = left.copied()
+    succeeded(deploy(cloud, "b"))
+    deployments = [n for n, call in enumerate(cloud.calls) if "deploy" in call]
+    assert len(deployments) == 3
+    for number in deployments:
+        cloud.forget()
+        cloud.world = left.copied()
+        cloud.faults[number] = "lost"
+        assert "is the newest revision and not of" in deploy(cloud, "b").stderr
+        assert served(cloud.world) == "a"
+    calls = changing(cloud)
+    anew(cloud, {next(n for n in calls if "deploy" in cloud.calls[n]): "lost"})
+    assert "query has no new revision tagged green" in deploy(cloud, "a", "--steps=100").stderr
+    assert served(cloud.world) == "a"
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_revision_that_does_not_start_keeps_no_later_release_from_succeeding(
     cloud: Cloud, service: str

@@ -45,7 +45,7 @@ class Release:
         blue = self._begin()
         try:
             self._expand(blue)
-            green = self._deploy()
+            green = self._deploy(blue)
             self._shift(blue, green)
             say("== Project's wake-ups go to green")
             self.cloud.share(PROJECT, {green[PROJECT]: 100})
@@ -81,16 +81,16 @@ class Release:
         self.cloud.give_image(RELEASE_JOB, self.images[PROJECT])
         self.cloud.execute(RELEASE_JOB, "migrate")
 
-    def _deploy(self) -> dict[str, str]:
+    def _deploy(self, blue: Mapping[str, str]) -> dict[str, str]:
         """Green's revisions: ready, without traffic, its read models folded from now on."""
         say("== Green is deployed without traffic")
         for name in SERVICES:
             self.cloud.deploy(name, self.images[name], GREEN)
         services = wayback.look(self.cloud)
         green = {name: each.tagged(GREEN) or "" for name, each in services.items()}
-        missing = [name for name in SERVICES if not green[name]]
-        if missing:
-            raise Failed(f"{', '.join(missing)} has no revision tagged {GREEN}: deploy again")
+        same = [name for name in SERVICES if green[name] in ("", blue[name])]
+        if same:
+            raise Failed(f"{', '.join(same)} has no new revision tagged {GREEN}: deploy again")
         say("== Wake-ups go to green's project function, too")
         wayback.listen(self.cloud, green[PROJECT])
         say("== Green is asked")

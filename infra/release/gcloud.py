@@ -27,16 +27,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Service:
-    """A Cloud Run service as it stands.
-
-    A tag that was asked for is not there as long as its revision is not ready; a revision that did
-    not start keeps it, and every call about traffic fails, until it is taken away.
-    """
+    """A Cloud Run service as it stands."""
 
     name: str
     url: str
     targets: tuple[Target, ...]
-    asked_tags: frozenset[str]
 
     def share(self, revision: str) -> int:
         """Of a hundred requests, how many the revision gets."""
@@ -57,10 +52,6 @@ class Service:
         """The revision with the tag."""
         return next((each.revision for each in self.targets if each.tag == tag), None)
 
-    def has_tag(self, tag: str) -> bool:
-        """Whether a revision has the tag, or would if it were ready."""
-        return tag in self.asked_tags or self.tagged(tag) is not None
-
     def address(self, tag: str) -> str:
         """The tag's own URL."""
         return next(each.url or "" for each in self.targets if each.tag == tag)
@@ -79,10 +70,7 @@ class Cloud:
         """The service as it stands."""
         found = self._asked("run", "services", "describe", name, *self._where())
         targets = tuple(map(_target, found["status"].get("traffic", ())))
-        asked_tags = frozenset(
-            each["tag"] for each in found["spec"].get("traffic", ()) if "tag" in each
-        )
-        return Service(name, found["status"]["url"], targets, asked_tags)
+        return Service(name, found["status"]["url"], targets)
 
     def image(self, revision: str) -> str:
         """The image that the revision runs."""
@@ -97,7 +85,10 @@ class Cloud:
         """
         self._do("run", "deploy", service, *self._where(), f"--image={image}", "--no-traffic")
         found = self._asked("run", "services", "describe", service, *self._where())
-        self.tag(service, tag, found["status"]["latestCreatedRevisionName"])
+        made = found["status"]["latestCreatedRevisionName"]
+        if self.image(made) != image:
+            raise Failed(f"{service}: {made} is the newest revision and not of {image}")
+        self.tag(service, tag, made)
 
     def share(
         self,
@@ -115,7 +106,7 @@ class Cloud:
         def is_so(found: Service) -> bool:
             shared = all(found.share(each) == percent for each, percent in percents.items())
             tagged = tag is None or found.tagged(tag) == first
-            return shared and tagged and not (untag and found.has_tag(untag))
+            return shared and tagged and not (untag and found.tagged(untag))
 
         self._traffic(service, is_so, *tags, f"--to-revisions={shares}")
 
@@ -127,7 +118,7 @@ class Cloud:
 
     def untag(self, service: str, tag: str) -> None:
         """Take the tag away; one that is not there is no fault."""
-        self._traffic(service, lambda found: not found.has_tag(tag), f"--remove-tags={tag}")
+        self._traffic(service, lambda found: not found.tagged(tag), f"--remove-tags={tag}")
 
     def give_image(self, job: str, image: str) -> None:
         """From now on the job runs the image."""

@@ -65,7 +65,7 @@ def look(cloud: Cloud) -> dict[str, Service]:
 
 def is_unfinished(cloud: Cloud, services: Mapping[str, Service]) -> bool:
     """Whether a release began that neither ended nor went back."""
-    tagged = any(each.has_tag(GREEN) for each in services.values())
+    tagged = any(each.tagged(GREEN) for each in services.values())
     return tagged or cloud.is_subscribed(GREEN_SUBSCRIPTION)
 
 
