@@ -83,7 +83,7 @@ SIGNALS = {
     "kill, too late": signal.SIGKILL,
 }
 _DEAF = 1.0  # seconds after which a signal has interrupted nothing
-_WITHOUT_EFFECT = ("fail", "hang", "term", "kill", "lost")
+_WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 
 class _Calls(socketserver.StreamRequestHandler):
@@ -96,20 +96,16 @@ class _Calls(socketserver.StreamRequestHandler):
         def befall(fault: str) -> None:
             if fault in SIGNALS:
                 os.kill(parent, SIGNALS[fault])
-                self._is_ended(_DEAF)
-            elif fault == "hang":
-                self._is_ended(None)
+                self._wait_for_the_end()
 
         answer = cloud.answer([self._word() for _ in range(count)], befall)
         self.wfile.write(f"{answer[0]}\n{answer[1]}".encode())
 
-    def _is_ended(self, seconds: float | None) -> bool:
-        """Whether the program is ended in this time."""
-        self.connection.settimeout(seconds)
+    def _wait_for_the_end(self) -> None:
+        """Of the program; or until its parent is known to be deaf."""
+        self.connection.settimeout(_DEAF)
         with suppress(TimeoutError):
             self.rfile.read(1)
-            return True
-        return False
 
     def _word(self) -> str:
         word = bytearray()

@@ -1,8 +1,12 @@
 """Whichever call of a release fails or hangs, and whoever stops it: one code serves."""
 
+import os
 import re
 from pathlib import Path
 
+import gcloud
+import outcome
+import psutil
 import pytest
 from fakecloud import Cloud
 from releaseworld import SERVICES, image
@@ -18,6 +22,8 @@ from releasing import (
     start,
     succeeded,
 )
+
+from progress.local import readiness
 
 __all__ = ["cloud"]
 
@@ -101,14 +107,24 @@ def test_a_revision_that_does_not_start_keeps_no_later_release_from_succeeding(
         assert served(cloud.world) == "c"
 
 
-def test_a_call_that_hangs_is_ended(cloud: Cloud, tmp_path: Path) -> None:
-    calls = changing(cloud)
-    anew(cloud, {next(n for n in calls if "deploy" in cloud.calls[n]): "hang"})
-    done = start(cloud, tmp_path, *deployment("b", "--steps=100"), "--patience=2")
-    assert done.returncode == 1
-    assert "was not done after 2 s and was ended" in done.stderr
-    assert not cloud.wrong()
-    assert served(cloud.world) == "a"
+def test_a_call_that_hangs_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, told = tmp_path / "gcloud", tmp_path / "child"
+    program.write_text(f"#!/bin/sh\nsleep 100 & echo $! > {told}\nwait\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(outcome.Failed, match="was not done after 2 s and was ended"):
+        gcloud.run(["run", "deploy"], 2)
+    child = int(told.read_text())
+    readiness.wait(lambda: not _runs(child), "the end of what gcloud started")
+
+
+def _runs(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("way", ["term", "int, too late"])

@@ -204,19 +204,18 @@ def _target(found: dict[str, Any]) -> Target:
 def run(words: list[str] | tuple[str, ...], seconds: float) -> str:
     """What gcloud wrote. Failed where it did not end well, or not in time."""
     call = shlex.join(["gcloud", *words])
-    process = subprocess.Popen(
+    with subprocess.Popen(
         ["gcloud", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, errors = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise Failed(f"`{call}` was not done after {seconds:g} s and was ended") from None
-    finally:
-        if process.poll() is None:  # too slow, or we were interrupted
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    ) as process:  # fmt: skip
+        try:
+            output, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"`{call}` was not done after {seconds:g} s and was ended") from None
+        finally:
+            if process.poll() is None:  # too slow, or we were interrupted
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:
         raise Failed(f"`{call}` failed ({process.returncode}): {errors.strip()[-_SHOWN:]}")
     return output
