@@ -199,7 +199,7 @@ def test_a_stack_in_the_foreground_ends_with_its_command(stack: Stack) -> None:
         )
         pids = deep.env()["pids"]
         assert deep.run("status").returncode == 0
-        command.send_signal(signal.SIGINT)
+        command.send_signal(signal.SIGTERM)  # Ctrl-C takes the same way
         assert command.wait(60) == 0
         assert gone(pids)
     finally:

@@ -60,7 +60,8 @@ def up(
 
 def _stay(started: subprocess.Popen[bytes]) -> None:
     """Until the stack ends, or is asked to by a signal to this process."""
-    signal.signal(signal.SIGTERM, lambda *_: processes.end(started, by=signal.SIGTERM, seconds=45))
+    # Ends the wait, as Ctrl-C does: what a handler does itself meets the lock that the wait holds.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         started.wait()
     processes.end(started, by=signal.SIGTERM, seconds=45)
