@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,26 @@ def test_what_is_free_is_free_at_a_thousand_events_a_day() -> None:
     paid = {service for service, usd in bill.items() if usd >= 0.005}
     assert paid == {"Cloud Scheduler, Secret Manager"}
     assert math.isclose(items(FREE)["secrets"].usd, 0.06)  # the document says why
+
+
+def test_what_is_free_once_is_paid_by_a_second_environment_on_the_account() -> None:
+    """But what is free for each project, or is Neon's."""
+    apart = (*SERVICES["Neon"], *SERVICES["Cloud Logging"], *SERVICES["Cloud Monitoring"])
+    first = {name: item for name, item in items(FREE).items() if name not in apart}
+    more = {name: replace(item, used=2 * item.used).usd - item.usd for name, item in first.items()}
+    told = (DOCS / "cost.md").read_text(encoding="utf-8")
+    assert f"costs ${sum(more.values()):.2f}, even at rest" in told
+    assert f"its jobs {more['job_cpu'] + more['job_memory']:.2f} " in told
+    assert f"secrets {more['schedules'] + more['secrets']:.2f}, its images" in told
+
+
+def test_gcloud_reads_the_filter_on_the_log_as_one_value() -> None:
+    """Pairs end at a comma where no other mark is named: `gcloud topic escaping`."""
+    told = (DOCS / "cost.md").read_text(encoding="utf-8")
+    (value,) = re.findall(r"--add-exclusion='([^']*)'", told)
+    ((mark, pairs),) = re.findall(r"\A\^(.+?)\^(.*)", value, re.DOTALL)
+    assert [pair.partition("=")[0] for pair in pairs.split(mark)] == ["name", "filter"]
+    assert pairs.endswith("sample(insertId, 0.99)")
 
 
 def test_a_job_each_five_minutes_that_always_connects_is_not_free() -> None:
