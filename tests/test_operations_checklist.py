@@ -51,6 +51,8 @@ def _pattern(path: str, name: str) -> str:
     kind, _, rest = name.partition(".")
     if path.startswith("tests/"):
         return rf"^def {re.escape(name)}\("
+    if name.startswith(("def", "class")):
+        return rf"^{re.escape(name)}[(:]"
     if path.endswith(".md"):
         return rf"^#+ {re.escape(name)}$"
     if path.endswith(".tf") and kind == "variable":

@@ -25,7 +25,9 @@ def svg() -> str:
 
 
 def _body(bills: dict[str, dict[str, float]], shown: list[str]) -> Iterator[str]:
-    yield _text(12, 22, "Production, US dollars a month", weight="600")
+    yield _text(
+        12, 22, "Production, US dollars a month; bars are of each volume's own scale", weight="600"
+    )
     for row, service in enumerate(shown):
         yield _text(_NAMES - 12, _TOP + _ROW * row + 15, service, anchor="end")
     for panel, (told, bill) in enumerate(bills.items()):
