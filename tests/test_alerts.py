@@ -153,6 +153,17 @@ def test_only_production_is_asked_from_outside_whether_it_is_there(
     ((_, check),) = checks["prod"].items()
     assert check["http_check"][0]["path"] == "/ready"
     assert check["http_check"][0]["use_ssl"]
+    applied = environments["prod"].applied
+    (policy,) = applied.of("google_monitoring_alert_policy", "uptime").values()
+    (told,) = policy["conditions"][0]["condition_threshold"]
+    (made,) = applied.of("google_monitoring_uptime_check_config").values()
+    id_ = made["uptime_check_id"]
+    assert f'metric.labels.check_id="{id_}"' in told["filter"]
+    assert "uptime_check/check_passed" in told["filter"]
+    (counted,) = told["aggregations"]
+    assert counted["cross_series_reducer"] == "REDUCE_COUNT_FALSE"
+    assert told["comparison"] == "COMPARISON_GT"
+    assert 1 <= told["threshold_value"] < len(check["selected_regions"])
 
 
 def test_a_threshold_is_a_bound_of_its_metric(environments: Environments) -> None:
@@ -187,6 +198,11 @@ def test_the_dashboard_shows_each_signal(environments: Environments, environment
         assert f"logging_googleapis_com:user_progress_{field}" in text
     foreign = set(re.findall(r"\b(\w+_googleapis_com:\w+)", text))
     assert {each for each in foreign if not each.startswith("logging")} == BESIDE
+    for field, signal in CONTRACT.items():
+        (tile,) = (each for each in tiles if each["widget"]["title"].startswith(f"{field}: "))
+        for line in tile["widget"]["xyChart"]["dataSets"]:  # each has a name of its own
+            named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
+            assert named == set(signal["labels"])
     places = {(each.get("xPos"), each.get("yPos")) for each in tiles}
     assert len(places) == len(tiles)
     assert 0 not in {place for each in places for place in each}  # the API tells none

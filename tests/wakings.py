@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ class Wakings:
 
     def __init__(self) -> None:
         self.requests: list[PublishRequest] = []
+        self.times: list[datetime] = []  # when each came
         handler = grpc.unary_unary_rpc_method_handler(
             self._publish,
             request_deserializer=PublishRequest.deserialize,
@@ -29,6 +31,7 @@ class Wakings:
         self._server.start()
 
     def _publish(self, request: PublishRequest, _: Any) -> PublishResponse:
+        self.times.append(datetime.now(UTC))
         self.requests.append(request)
         return PublishResponse(message_ids=["1"] * len(request.messages))
 

@@ -21,9 +21,10 @@ def ingest(request: Request) -> ResponseReturnValue:
     delivery = push.open_push(request.get_data(), request.headers.get("ce-source", ""))
     trace = push.trace_parent(delivery, request.headers.get)
     with doors.Pushed("ingest", trace, "ingest", push.told(delivery)) as pushed:
-        wakeups.send(group.take(delivery))
+        grown, delay = group.take(delivery), push.age_ms(delivery)
+        wakeups.send(grown)
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",
-            event_delay_ms=push.age_ms(delivery), latency_ms=pushed.milliseconds,
+            event_delay_ms=delay, latency_ms=pushed.milliseconds,
         )  # fmt: skip
     return "", pushed.status
