@@ -199,6 +199,7 @@ def test_only_the_environments_own_workflow_is_the_pipeline(environments: Enviro
             "assertion.repository_id == '123456789'",
             "assertion.ref == 'refs/heads/main'",
             f"assertion.environment == '{ {'prod': 'production'}.get(name, name) }'",
+            "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
         ]
         conditions.add(condition)
         assert only(provider["oidc"])["issuer_uri"] == "https://token.actions.githubusercontent.com"

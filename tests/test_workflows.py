@@ -193,6 +193,14 @@ def test_environments_are_those_that_terraform_lets_in() -> None:
         assert given["options"] == ["dev", "staging", "production"]
 
 
+def test_who_signs_in_is_started_by_what_terraform_lets_in() -> None:
+    told = (ROOT / "infra/terraform/pipeline.tf").read_text()
+    (events,) = re.findall(r"assertion\.event_name in \[(.*?)\]", told)
+    signing_in = [file for file in FILES if "id-token: write" in file.read_text()]
+    started = {event for file in signing_in for event in read(file)["on"]} - {"workflow_call"}
+    assert started == set(re.findall(r"\w+", events))
+
+
 @each_file
 def test_each_file_tool_and_target_that_is_named_is_there(file: Path) -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

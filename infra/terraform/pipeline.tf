@@ -32,6 +32,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "assertion.repository_id == '${var.github.repository_id}'",
     "assertion.ref == 'refs/heads/${var.github.branch}'",
     "assertion.environment == '${var.github.environment}'",
+    "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']", # none that a stranger can make happen on the branch
   ])
 
   oidc {
