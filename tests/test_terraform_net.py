@@ -1,6 +1,7 @@
 """What the functions stand on, as Terraform would make it: network, database, Redis, secrets."""
 
 import itertools
+import re
 import ssl
 
 import pytest
@@ -205,23 +206,50 @@ def test_while_it_moves_the_release_job_works_on_the_new_database(moving: Told) 
     assert moving.again == ""
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("-var=database=mysql",),
-        ("-var=database_being_moved_to=neon",),
-        ("-var=neon=null",),
-        ('-var=neon={ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }',),
-        ("-var=cloud_sql_version=POSTGRES_14",),
-        ("-var=redis=memcached",),
-        ("-var=domain=dev.example.com",),
-    ],
-)
-def test_what_makes_no_sense_is_refused(
-    environments: Environments, options: tuple[str, ...]
+def test_after_the_move_the_release_job_works_on_the_new_one_and_the_former_one_is_kept(
+    environments: Environments,
 ) -> None:
-    with pytest.raises(AssertionError, match="Invalid value for variable"):
-        environments.root().planned("dev", *options, name="refused")
+    options = ("-var=database=cloud_sql", "-var=database_left=neon")
+    plan = environments.root().planned("dev", *options, name="moved")
+    made = Resources(plan["planned_values"]["root_module"]["resources"])
+    assert secrets(made, "release")["DATABASE_URL"] == "progress-cloud-sql-url-owner"
+    assert secrets(made, "release")["DATABASE_LOGINS"] == "progress-cloud-sql-logins"
+    assert set(made.of("terraform_data", "password")) == {*GROUPS, "owner"}
+    assert made['google_secret_manager_secret.this["progress-neon-url-query"]']
+
+
+POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (
+            {
+                "cloud_sql_version": "POSTGRES_14", "database_being_moved_to": "neon",
+                "domain": "dev.example.com", "redis": "memcached",
+            },
+            (),
+        ),
+        ({"neon": POOLER}, ()),
+        (
+            {"database_being_moved_to": "cloud_sql", "database_left": "cloud_sql"},
+            ("database_being_moved_to",),
+        ),
+        ({"database": "mysql"}, ()),
+        ({"neon": "null"}, ()),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(
+    environments: Environments, wrong: dict[str, str], right: tuple[str, ...]
+) -> None:
+    given = [f"-var={name}={value}" for name, value in wrong.items()]
+    with pytest.raises(AssertionError) as refused:
+        environments.root().planned("dev", *given, name="refused")
+    said = str(refused.value)
+    assert "Invalid value for variable" in said
+    found = set(re.findall(r'variable "(\w+)" \{', said))
+    assert found == wrong.keys() - {*right}
 
 
 def test_redis_asks_for_a_password_over_tls(prod: Resources) -> None:

@@ -4,10 +4,10 @@
 #      present one, which the functions go on using. The release job alone now works on the new one: run it once
 #      (`gcloud run jobs execute progress-release`), and the new database has schemas, roles and logins. No release meanwhile.
 #   2. Hold what writes, copy, compare: docs/runbook.md.
-#   3. database = the new one, database_being_moved_to = the former one; apply, and deploy new revisions: the functions use the new one;
-#      the release job works on the former one, which is how to go back: swap the two again.
-#   4. database_being_moved_to = null; apply. The former one's logins and secrets are removed, Cloud SQL itself with all
-#      that is in it; in prod that takes cloud_sql_deletion_protection = false applied before.
+#   3. database = the new one, database_being_moved_to = null, database_left = the former one; apply, and deploy new revisions: all
+#      work on the new one, and the former one stays as it was. To go back: move to it again, with database_left = null.
+#   4. database_left = null; apply. The former one's logins and secrets are removed, Cloud SQL itself with all that is in
+#      it; in prod that takes cloud_sql_deletion_protection = false applied before.
 
 variable "database" {
   description = "neon or cloud_sql: the database that the functions use."
@@ -31,6 +31,22 @@ variable "database_being_moved_to" {
   }
 }
 
+variable "database_left" {
+  description = "For the week after a move, the former database: it is kept with its logins, and nobody works on it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.database_left == null || contains(setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.database_left, "none"))
+    error_message = "expected null, or the one of neon and cloud_sql that var.database is not"
+  }
+
+  validation {
+    condition     = var.database_left == null || var.database_being_moved_to == null
+    error_message = "expected null while database_being_moved_to is set"
+  }
+}
+
 variable "neon" {
   description = "Where Neon is: the host of its direct endpoint (not the pooler's), the database, and the role that owns it."
   type        = object({ host = string, database = string, owner = string })
@@ -42,7 +58,7 @@ variable "neon" {
   }
 
   validation {
-    condition     = var.neon != null || !contains([var.database, coalesce(var.database_being_moved_to, "none")], "neon")
+    condition     = var.neon != null || !contains([for each in [var.database, var.database_being_moved_to, var.database_left] : coalesce(each, "none")], "neon")
     error_message = "Neon is the database: say where it is"
   }
 }
@@ -91,7 +107,7 @@ variable "cloud_sql_deletion_protection" {
 }
 
 locals {
-  databases     = toset(compact([var.database, var.database_being_moved_to]))
+  databases     = toset(compact([var.database, var.database_being_moved_to, var.database_left]))
   has_cloud_sql = contains(local.databases, "cloud_sql")
   has_neon      = contains(local.databases, "neon")
   released_to   = coalesce(var.database_being_moved_to, var.database)
