@@ -10,7 +10,11 @@ import grpc
 from google.cloud.scheduler_v1 import types
 from google.protobuf import timestamp_pb2
 
-JOBS = {"progress-batch": "*/5 * * * *", "progress-backup": "0 */6 * * *"}
+JOBS = {
+    "progress-batch": "*/5 * * * *",
+    "progress-batch-large": "15 0 1 * *",
+    "progress-backup": "0 */6 * * *",
+}
 LAST = datetime(2026, 11, 20, 2, tzinfo=UTC)
 
 Request = Any

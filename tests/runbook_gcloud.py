@@ -1,12 +1,15 @@
 """What the runbook's scripts ask of gcloud: subscriptions kept in a file, an import by psql.
 
-Where there is an emulator of Pub/Sub, pushes are held and resumed in it.
+Where there is an emulator of Pub/Sub, pushes are held and resumed in it. A snapshot lives for 7
+days less the age of the oldest message that waits, and none is made of what is almost as old.
 """
 
 import json
 import os
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 
@@ -27,6 +30,13 @@ def main() -> int:
             found[1:] = [options.get(each, "") for each in named]
             if os.environ.get("PUBSUB_EMULATOR_HOST"):
                 push(name, found[1])
+        case ["pubsub", "snapshots", "create", name, *_]:
+            of = options["--subscription"]
+            failed = int(of in state["old"])
+            state["snapshots"][name] = state["waits"].get(of, time.time())
+        case ["pubsub", "snapshots", "describe", name, *_]:
+            ends = datetime.fromtimestamp(state["snapshots"][name], UTC) + timedelta(days=7)
+            print(ends.strftime("%Y-%m-%dT%H:%M:%S.123456789Z"))
         case ["sql", "import", "sql", _, source, *_]:
             failed = imported(Path(source).name, options["--user"])
         case ["run", "jobs", "execute", *_]:

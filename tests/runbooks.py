@@ -5,8 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from progress import settings
@@ -39,12 +39,15 @@ def commands() -> list[str]:
 class Shell:
     """Where the runbook's commands are typed: in a clone, with the commands on the path.
 
-    `gcloud` is a stand-in that keeps subscriptions in a file; what it was told is in `told`.
+    `gcloud` is a stand-in that keeps subscriptions in a file; what it was told is in `told`. In a
+    subscription something waits since the moment in `waits`, or for almost 7 days if it is `old`.
     """
 
     folder: Path
     path: list[str]
     environment: Mapping[str, str]
+    waits: Mapping[str, float] = field(default_factory=dict)
+    old: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         programs = self.folder / "bin"
@@ -92,5 +95,11 @@ class Shell:
         """Let there be these push subscriptions, and those that push to an endpoint."""
         to = {name: f"https://{name}" for name in names} | endpoints
         pushed = [[name, at, "push@p", "https://audience"] for name, at in to.items()]
-        state = {"subscriptions": [*pushed, ["pulled-sub", "", "", ""]], "told": []}
+        state = {
+            "subscriptions": [*pushed, ["pulled-sub", "", "", ""]],
+            "snapshots": {},
+            "waits": self.waits,
+            "old": self.old,
+            "told": [],
+        }
         (self.folder / "gcloud.json").write_text(json.dumps(state), encoding="utf-8")

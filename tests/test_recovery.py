@@ -17,6 +17,7 @@ import lessons
 import pytest
 import requests
 import rows
+from cloudscheduler import CloudScheduler
 from conftest import Store
 from google.cloud.pubsub_v1 import SubscriberClient
 from runbooks import Shell, blocks
@@ -62,8 +63,8 @@ def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
 class Stack:
     """A local stack, and the operator's shell in front of it."""
 
-    def __init__(self, shell: Shell, pubsub: str) -> None:
-        self.shell, self._pubsub = shell, pubsub
+    def __init__(self, shell: Shell, pubsub: str, schedules: CloudScheduler) -> None:
+        self.shell, self._pubsub, self.schedules = shell, pubsub, schedules
         shell.type(f"progress up --detach --port {ports.free()}")
         self.env = json.loads(shell.type("progress env --json"))
         self.told = {"DATABASE_URL": self.env["database_url"], "REDIS_URL": self.env["redis_url"]}
@@ -136,19 +137,20 @@ def _texts(connection: Connection, question: str) -> list[str]:
 def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """It runs, and is held by the runbook's schedules."""
     with (
-        cloudscheduler.serving("progress-local") as (scheduler, _),
+        cloudscheduler.serving("progress-local") as (scheduler, schedules),
         folders.made("recovery") as folder,
     ):
         told = {
             "PROGRESS_DATA_DIR": str(folder / "data"),
             "PUBSUB_EMULATOR_HOST": pubsub,
             "PUBSUB_PROJECT_ID": "progress-local",
+            "PROJECT": "progress-local",
             "CLOUD_SCHEDULER_EMULATOR_HOST": scheduler,
             "RATE_LIMIT_PER_MINUTE": "100000",
         }
         shell = Shell(tmp_path / "clone", [str(postgres.programs())], told)
         try:
-            made = Stack(shell, pubsub)
+            made = Stack(shell, pubsub, schedules)
             made.know_subscriptions(monkeypatch)
             yield made
         finally:
@@ -171,6 +173,7 @@ def test_the_database_is_lost_and_brought_back(stack: Stack) -> None:
     assert stack.answers() != answers
 
     stack.type(*block("schedule pause", "pushes hold"))
+    assert {each.state.name for each in stack.schedules.jobs.values()} == {"PAUSED"}
     stack.lose_the_database()
     stack.publish(meanwhile)
     stack.type(*block("progress migrate", "pg_restore"))
@@ -180,11 +183,13 @@ def test_the_database_is_lost_and_brought_back(stack: Stack) -> None:
     assert stack.answers() == answers
 
     # What Pub/Sub held, and what it is asked for again: the latter is published once more here.
-    stack.type("infra/recovery/pushes resume")
+    go_on = block("replay", "pushes resume")
+    stack.type(*(line for line in go_on if "pushes" in line))
     stack.publish(first + later)
     everything = words + first + later + meanwhile
     stack.await_folded(len(everything))
-    stack.type("progress schedule resume progress-batch progress-backup", "progress check")
+    stack.type(*(line for line in go_on if "schedule resume" in line), "progress check")
+    assert {each.state.name for each in stack.schedules.jobs.values()} == {"ENABLED"}
     with closing(connect(stack.env["database_url"])) as connection:
         assert not lessons.wrong(connection)
     for answer in stack.answers():

@@ -1,6 +1,7 @@
 """A flood of dead letters: counted by reason, replayed or discarded by reason."""
 
 import json
+import shlex
 import typing
 import uuid
 
@@ -8,6 +9,7 @@ import commanding
 import lessons
 import pytest
 import rows
+import runbooks
 from conftest import Store
 from stage import append
 
@@ -22,6 +24,11 @@ FLOOD = 5_000
 def start(session: object, items: int) -> dict[str, object]:
     data = {"session_id": session, "user_id": "ann", "item_count": items}
     return lessons.envelope("SessionStarted", data, at=lessons.BEGIN)
+
+
+def runbook() -> list[str]:
+    """The runbook's commands about dead letters."""
+    return [line for block in runbooks.blocks("Dead letters") for line in block]
 
 
 @pytest.fixture
@@ -42,9 +49,10 @@ def test_a_flood_is_counted_replayed_and_discarded_by_reason(
         ("invalid", FLOOD), ("malformed", 2), ("invalid", 1)
     ]  # fmt: skip
     assert "5,000" in commanding.done(commanding.progress(store.url, "dead-letters", "count"))
-    which = ("--kind", "invalid", "--saying", counted[0]["reason"])
+    replay, discard = (shlex.split(line)[1:] for line in runbook() if "--saying" in line)
+    which = replay[replay.index("--kind") :]
 
-    again = commanding.done(commanding.progress(store.url, "dead-letters", "replay", *which))
+    again = commanding.done(commanding.progress(store.url, *replay))
     assert "0 dead letters are replayed, 5,000 stay." in again
 
     # In place of a rule that became wider: half of them are good now.
@@ -52,7 +60,7 @@ def test_a_flood_is_counted_replayed_and_discarded_by_reason(
         "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
         " WHERE letter_id % 2 = 0"
     )
-    half = commanding.done(commanding.progress(store.url, "dead-letters", "replay", *which))
+    half = commanding.done(commanding.progress(store.url, *replay))
     assert "2,500 dead letters are replayed, 2,500 stay." in half
     assert "replaying" in half
     assert rows.ask(flooded, "head") == 2_501
@@ -63,6 +71,9 @@ def test_a_flood_is_counted_replayed_and_discarded_by_reason(
     )
     left = deadletters.reasons(flooded)
     assert [(each.kind, each.letters) for each in left] == [("malformed", 2), ("invalid", 1)]
+    assert "2 dead letters are discarded." in commanding.done(
+        commanding.progress(store.url, *discard)
+    )
     rest = ("discard", "--all", "--reason", "the rest")
     commanding.done(commanding.progress(store.url, "dead-letters", *rest))
     assert not deadletters.reasons(flooded)

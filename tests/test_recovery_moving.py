@@ -104,6 +104,7 @@ def test_neon_to_cloud_sql(stores: Callable[[], Store], cloud: str, shell: Shell
     assert f"head {len(log['events'])}" in told
     assert [s[1] for s in shell.gcloud["subscriptions"]] == ["", "", ""]
     shell.type(*go_on, DATABASE_URL=cloud)
+    assert [s[3] for s in shell.gcloud["told"] if "seek" in s] == [INGEST]
     assert [s[1] for s in shell.gcloud["subscriptions"]] == [
         f"https://{INGEST}", "https://progress-projection-sub", ""
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import commanding
@@ -11,12 +12,15 @@ import pg8000.exceptions
 import pytest
 import rows
 from conftest import Store
+from operating import url_of
 from stage import connect
 
 from progress import batch, database, models, statements
 from progress.database import Connection
+from progress.errors import ProjectionError
 from progress.local import readiness
 from progress.projections import Projector
+from progress.recovery import holders
 
 pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
 
@@ -52,7 +56,19 @@ def test_the_session_that_holds_a_shard_is_named_and_ended(
     assert (held["shard"], held["pid"], held["application"]) == (shard, pid, "stuck")
     assert held["state"] == "idle in transaction"
     assert held["events_behind"] > 0
-    assert str(pid) in commanding.done(commanding.progress(store.url, "shards", "list"))
+    # Who may not see another's session is told so, and may not end it.
+    stranger = url_of(store, "project")
+    (line,) = (
+        line
+        for line in commanding.done(commanding.progress(stranger, "shards", "list")).splitlines()
+        if str(pid) in line
+    )
+    assert "not told" in line
+    with (
+        closing(database.connect(stranger)) as connection,
+        pytest.raises(ProjectionError, match="grant the owner pg_signal_backend"),
+    ):
+        holders.release(connection, shard)
 
     ended = commanding.done(commanding.progress(store.url, "shards", "release", str(shard)))
     assert f"session {pid}" in ended

@@ -7,6 +7,7 @@ import runpy
 import shlex
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -124,7 +125,8 @@ def test_a_command_of_postgresql_s_is_one_with_its_options(line: str, tmp_path: 
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """The operator's, in front of Google Cloud."""
     with cloudscheduler.serving() as (address, _):
-        made = Shell(tmp_path / "clone", [], {"CLOUD_SCHEDULER_EMULATOR_HOST": address})
+        told = {"CLOUD_SCHEDULER_EMULATOR_HOST": address, "PROJECT": "p"}
+        made = Shell(tmp_path / "clone", [], told)
         made.subscribe(INGEST, "user-events-ingest-sub", "progress-projection-sub")
         yield made
 
@@ -134,20 +136,50 @@ def test_pushes_are_held_and_resumed_as_they_were(shell: Shell) -> None:
     for _ in range(2):  # a second hold forgets no address
         shell.type("infra/recovery/pushes hold")
         assert {each[1] for each in shell.gcloud["subscriptions"]} == {""}
+    elsewhere = shell.run("infra/recovery/pushes hold", PROJECT="q")  # the file is not that one's
+    assert elsewhere.returncode == 1
+    assert "no subscription of q pushes" in elsewhere.stderr
     shell.type("infra/recovery/pushes resume")
     assert shell.gcloud["subscriptions"] == before
     assert shell.run("infra/recovery/pushes resume").returncode != 0  # nothing is held
     assert shell.run("infra/recovery/pushes").returncode == 2
 
 
+def sought(shell: Shell) -> list[list[str]]:
+    return [words[3:] for words in shell.gcloud["told"] if "seek" in words]
+
+
 def test_what_ingest_was_pushed_is_pushed_again(shell: Shell) -> None:
     shell.type("infra/recovery/replay 2026-11-20T01:00:00Z")
-    sought = [words for words in shell.gcloud["told"] if "seek" in words]
-    assert [words[3:] for words in sought] == [
+    assert sought(shell) == [
         [INGEST, "--time=2026-11-20T01:00:00Z"],
         ["user-events-ingest-sub", "--time=2026-11-20T01:00:00Z"],
     ]
-    assert shell.run("infra/recovery/replay").returncode == 2
+    for wrong in ("", "yesterday", "2026-11-20T01:00:00Z 2026-11-20T01:00:00Z"):
+        assert shell.run(f"infra/recovery/replay {wrong}").returncode == 2
+
+
+def test_what_waits_from_before_that_time_is_not_counted_as_delivered(shell: Shell) -> None:
+    waits = datetime(2026, 11, 19, 22, tzinfo=UTC)
+    shell.waits, shell.old = {INGEST: waits.timestamp()}, ["user-events-ingest-sub"]
+    shell.subscribe(INGEST, "user-events-ingest-sub")
+    shell.type(f"infra/recovery/replay {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    (_, first), (_, second) = sought(shell)
+    assert first == "--time=2026-11-19T21:50:00Z"
+    back = datetime.fromisoformat(second.removeprefix("--time="))
+    assert back < datetime.now(UTC) - timedelta(days=7)
+
+
+@pytest.mark.parametrize("script", ["pushes hold", "pushes resume", "replay 2026-11-20T01:00:00Z"])
+def test_no_script_takes_the_project_that_gcloud_was_left_with(shell: Shell, script: str) -> None:
+    told = shell.run(f"unset PROJECT; infra/recovery/{script}")
+    assert told.returncode == 1
+    assert "infra/recovery/cloud.sh" in told.stderr
+    wrong = shell.run(". infra/recovery/cloud.sh production; code=$?; env; exit $code")
+    assert wrong.returncode == 1
+    assert "dev.tfvars prod.tfvars staging.tfvars" in wrong.stderr
+    assert "PROJECT=" not in wrong.stdout
+    assert not shell.gcloud["told"]
 
 
 def test_a_command_runs_in_the_release_job_and_tells_what_it_said(shell: Shell) -> None:
@@ -157,6 +189,7 @@ def test_a_command_runs_in_the_release_job_and_tells_what_it_said(shell: Shell) 
     (executed,) = (words for words in shell.gcloud["told"] if words[:2] == ["run", "jobs"])
     assert executed[2:5] == ["execute", "progress-release", "--wait"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
+    assert executed[6] == "--update-env-vars=COLUMNS=200"  # no table is broken into 80
     failed = shell.run(f"{begin}; progress check", GCLOUD_JOB_FAILS="1")
     assert failed.returncode == 1
     assert "what the job said" in failed.stdout

@@ -36,7 +36,7 @@ def cloud() -> Iterator[Cloud]:
 
 def test_the_schedules_are_listed_however_many_pages_they_fill(cloud: Cloud) -> None:
     lines = commanding.done(cloud.schedule("list", "--json")).splitlines()
-    backup, batch = map(json.loads, lines)
+    backup, batch, _ = map(json.loads, lines)
     assert (backup["name"], backup["schedule"]) == ("progress-backup", "0 */6 * * *")
     assert (batch["state"], batch["code"]) == ("ENABLED", 4)
     assert datetime.fromisoformat(batch["last_at"]) == LAST

@@ -45,6 +45,6 @@ def restore(source: From) -> None:
         found, folded = restoring.run(places.connect, kept, reached)
     console.print(
         f"The read models of {found.taken_at:%Y-%m-%d %H:%M:%S} UTC are back; {folded:,} events "
-        "that came at the end are folded.",
+        "that came after it are folded.",
         soft_wrap=True,
     )

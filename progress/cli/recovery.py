@@ -94,8 +94,9 @@ def list_shards(as_json: AsJson = False) -> None:
         return
     table = Table("shard", "behind", "session", "of", "state", "seconds", "waits for", box=None)
     for each in found:
-        who = (str(each.pid), f"{each.login} {each.application}", each.state or "")
-        since = (f"{each.seconds:.0f}", " ".join(map(str, each.waits_for)))
+        told = each.state is not None  # the database tells it to pg_read_all_stats alone
+        who = (str(each.pid), f"{each.login} {each.application}", each.state or "not told")
+        since = (f"{each.seconds:.0f}" if told else "", " ".join(map(str, each.waits_for)))
         held = (*who, *since) if each.pid else ("", "", "", "", "")
         table.add_row(str(each.shard), f"{each.events_behind:,}", *held)
     Console(highlight=False).print(table)

@@ -69,7 +69,7 @@ class _Loading:
         self._total = sum(table.rows for table in found.tables)
 
     def fill(self, connect: Connect, building: str) -> int:
-        """Load all of it; the number of events folded for that, which is none."""
+        """Load all of it; how many events came after it, which are folded too."""
         with contextlib.ExitStack() as opened:
             workers = [
                 opened.enter_context(rebuild.projector(connect, building)) for _ in range(_WORKERS)
@@ -88,9 +88,9 @@ class _Loading:
             self._renumber(first)
             first.run(blocks("backups")["look again"])
             first.run(blocks("rebuild")["measure"])
-            workers[0].catch_up_all()
+            since = workers[0].catch_up_all()
             batch.fold(first, list(projections.SHARDS))
-        return 0
+        return since
 
     def _see_all(self, connection: Connection, building: str) -> None:
         """ProgressError where the backup leaves a table out: it would stay empty."""
