@@ -12,7 +12,7 @@ import pg8000.exceptions
 from pg8000.native import Connection
 from pg8000.native import PreparedStatement as Statement
 
-from progress.databaseurl import Address, address, by_connector, is_passing_state
+from progress.databaseurl import Address, address, by_connector, instance, is_passing_state
 from progress.errors import SettingsError, Unavailable
 from progress.settings import Settings
 
@@ -35,7 +35,7 @@ def connect(
     if where.database_url:
         return _direct(address(where.database_url), name, patience)
     if where.instance_connection_name:
-        return _by_connector(where, where.instance_connection_name, name, patience)
+        return _by_connector(where, instance(where), name, patience)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
@@ -88,11 +88,11 @@ def _tls(at: Address) -> ssl.SSLContext | bool | None:
     return context
 
 
-def _by_connector(where: Settings, instance: str, name: str, patience: float | None) -> Connection:
+def _by_connector(where: Settings, at: str, name: str, patience: float | None) -> Connection:
     try:
-        with by_connector(instance):
+        with by_connector(at):
             made = _connector().connect(
-                instance,
+                at,
                 "pg8000",
                 user=where.db_iam_user,
                 db=where.db_name,
@@ -103,7 +103,7 @@ def _by_connector(where: Settings, instance: str, name: str, patience: float | N
         made.__class__ = Connection
         _ready(made, patience)
     except (OSError, pg8000.exceptions.Error) as fault:
-        raise Unavailable(f"no connection to {instance}: {fault}") from fault
+        raise Unavailable(f"no connection to {at}: {fault}") from fault
     return cast("Connection", made)
 
 

@@ -1,12 +1,14 @@
-"""`DATABASE_URL`, read; and which errors pass by themselves: for pg8000 and asyncpg."""
+"""Where the database is, read; and which errors pass by themselves: for pg8000 and asyncpg."""
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from progress.errors import SettingsError, Unavailable
+from progress.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -14,6 +16,8 @@ _EXPECTED = "expected postgresql://user:password@host:port/database, each part q
 
 # What the server says when it is going away, or when a wait was cut short: worth another try.
 _PASSING = ("08", "40", "53", "55P03", "57", "25P03")
+
+_INSTANCE = re.compile(r"([^:]+:){2,3}[^:]+")  # a project's name may have a domain before it
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,17 @@ def address(url: str) -> Address:
 def is_passing_state(state: str) -> bool:
     """Whether another try may succeed, by the five characters that PostgreSQL names an error by."""
     return state.startswith(_PASSING)
+
+
+def instance(where: Settings) -> str:
+    """Cloud SQL's instance; SettingsError where that, its database or its login is not told."""
+    name = where.instance_connection_name or ""
+    if not _INSTANCE.fullmatch(name):
+        raise SettingsError(f"INSTANCE_CONNECTION_NAME: expected PROJECT:REGION:NAME; found {name}")
+    for setting, value in (("DB_NAME", where.db_name), ("DB_IAM_USER", where.db_iam_user)):
+        if not value:
+            raise SettingsError(f"{setting} is missing: INSTANCE_CONNECTION_NAME needs it")
+    return name
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ def _tls(sslmode: str) -> ssl.SSLContext | str:
 def _by_connector(where: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
     from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
 
-    instance, loop = str(where.instance_connection_name), asyncio.get_running_loop()
+    instance, loop = databaseurl.instance(where), asyncio.get_running_loop()
     with databaseurl.by_connector(instance):
         connector = Connector(ip_type="PRIVATE", loop=loop, refresh_strategy="lazy")
 

@@ -13,7 +13,7 @@ import yarl
 from google.cloud.sql import connector
 
 from progress import database, databaseurl
-from progress.errors import Unavailable
+from progress.errors import SettingsError, Unavailable
 from progress.sessions import Sessions
 from progress.settings import Settings
 
@@ -91,3 +91,13 @@ def test_who_has_not_signed_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
     with pytest.raises(Unavailable, match=r"project:region:instance: .*/nowhere"):
         database.connect(CLOUD)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("instance_connection_name", "instance"), ("db_name", None), ("db_iam_user", None)],
+)
+def test_a_setting_that_is_bad_or_missing_is_named(setting: str, value: str | None) -> None:
+    where = msgspec.structs.replace(CLOUD, **{setting: value})
+    with pytest.raises(SettingsError, match=setting.upper()):
+        database.connect(where)
