@@ -110,6 +110,24 @@ def test_a_job_may_read_the_code_and_no_more_but_sign_in_where_it_does(file: Pat
         assert job["permissions"] == least, name
 
 
+def test_who_signs_in_does_so_in_an_environment_and_works_as_the_account_of_that_work() -> None:
+    pipeline = "progress-pipeline@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com"
+    accounts = {"infra/release/": pipeline, "terraform init": "${{ vars.TERRAFORM_ACCOUNT }}"}
+    worked = []
+    for file in FILES:
+        for name, job in jobs(file).items():
+            account = None
+            for step in job.get("steps", ()):
+                if step.get("uses", "").startswith(SIGNS_IN):
+                    account = step["with"]["service_account"]
+                    assert "dev" in job["environment"] or "inputs.environment" in job["environment"]
+                for work, whose in accounts.items():
+                    if work in step.get("run", "") and "environment" in job:
+                        worked.append(name)
+                        assert account == whose, (file, step["run"])
+    assert sorted(worked) == ["build", "plan", "release", "release", "release", "rollback"]
+
+
 def test_a_pull_request_reaches_no_cloud() -> None:
     by_request = [file for file in FILES if "pull_request" in read(file)["on"]]
     assert [file.stem for file in by_request] == ["checks"]
