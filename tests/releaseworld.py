@@ -107,6 +107,10 @@ class World:
     def do(self, words: list[str]) -> str:
         """What the call gives; Refused where it cannot be."""
         act, given, flags = _parsed(words)
+        needed = {"quiet"} if act.startswith("_auth_") else {"quiet", "project"}
+        needed |= {"region"} if act.startswith("_run_") else set()
+        if missing := needed - flags.keys():
+            raise Refused(f"without {missing} it would ask, or take what is configured")
         answer: object = getattr(self, act)(*given, flags)
         return answer if isinstance(answer, str) else json.dumps(answer)
 
@@ -164,6 +168,8 @@ class World:
         return {}
 
     def _run_jobs_execute(self, name: str, flags: dict[str, str]) -> object:
+        if "wait" not in flags:
+            raise Refused("nobody would know how it ended")
         code, command = self.jobs[name][-1], flags["args"]
         if command == "contract":
             if code not in self.models:
@@ -184,8 +190,17 @@ class World:
     def _pubsub_subscriptions_create(self, name: str, flags: dict[str, str]) -> object:
         if name in self.subscriptions:
             raise Refused(f"{name} exists")
-        if flags["push-endpoint"] != f"{self.address}/green-progress-project":
-            raise Refused(f"{flags['push-endpoint']} is no address of green's")
+        expected = {
+            "topic": "progress-commands",
+            "push-endpoint": f"{self.address}/green-progress-project",
+            # Whom Cloud Run lets in, with a token for the service: it knows no address of a tag's.
+            "push-auth-service-account": "progress-push@p.iam.gserviceaccount.com",
+            "push-auth-token-audience": "https://progress-project.run.app",
+            # An operation is carried out by the code that is served.
+            "message-filter": 'NOT attributes.command = "operation"',
+        }
+        if wrong := expected.items() - flags.items():
+            raise Refused(f"expected {wrong} of a subscription of green's")
         self.subscriptions[name] = flags["push-endpoint"]
         return {}
 
