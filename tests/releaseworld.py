@@ -39,6 +39,7 @@ class World:
     traffic: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # images that do not start
+    has_addresses: bool = True  # whether a tag has one
     jobs: dict[str, str] = field(default_factory=dict)
     subscriptions: dict[str, str] = field(default_factory=dict)  # where each pushes
     models: set[str] = field(default_factory=set)  # the code whose read models there are
@@ -116,7 +117,9 @@ class World:
 
     def _run_services_describe(self, name: str, flags: dict[str, str]) -> object:
         targets = [
-            {**each, "url": f"{self.address}/{each['tag']}-{name}"} if each.get("tag") else each
+            {**each, "url": f"{self.address}/{each['tag']}-{name}"}
+            if each.get("tag") and self.has_addresses
+            else each
             for each in self.traffic[name]
         ]
         made = [each for each in self.revisions if each.startswith(name)]

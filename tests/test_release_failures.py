@@ -138,6 +138,12 @@ def test_whoever_stops_it_is_told_what_became_of_it(cloud: Cloud, tmp_path: Path
     assert served(cloud.world) == "a"
 
 
+def test_without_an_address_green_is_not_asked_and_gets_no_traffic(cloud: Cloud) -> None:
+    cloud.world.has_addresses = False
+    assert "progress-project has no address for the tag green" in deploy(cloud).stderr
+    assert served(cloud.world) == "a"
+
+
 def test_the_way_back_is_not_stopped(cloud: Cloud) -> None:
     calls = changing(cloud)
     first = next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1])

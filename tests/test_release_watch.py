@@ -174,6 +174,8 @@ def test_monitoring_is_asked_again_where_it_falters(cloud: Cloud) -> None:
     "answer",
     [
         {"ready": (503, {"status": "unavailable"})},
+        {"ready": (404, {})},
+        {"graphql": (200, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})},
         {"graphql": (500, {"errors": [{"extensions": {"code": "INTERNAL"}}]})},
         {"graphql": (200, {"data": {"__typename": "Query"}})},  # to a stranger
         {"graphql": (401, "no JSON object")},

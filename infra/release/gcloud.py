@@ -53,8 +53,11 @@ class Service:
         return next((each.revision for each in self.targets if each.tag == tag), None)
 
     def address(self, tag: str) -> str:
-        """The tag's own URL."""
-        return next(each.url or "" for each in self.targets if each.tag == tag)
+        """The tag's own URL. Failed where there is none."""
+        for each in self.targets:
+            if each.tag == tag and each.url:
+                return each.url
+        raise Failed(f"{self.name} has no address for the tag {tag}")
 
 
 @dataclass(frozen=True)
