@@ -54,7 +54,8 @@ class Past:
         moments = {"user_id": values["user_id"], "as_of": as_of, "known_at": known_at}
 
         async def ask(session: asyncpg.Connection) -> list[asyncpg.Record]:
-            transaction = session.transaction()
+            # What it starts from, what came after and what is set aside are of one moment.
+            transaction = session.transaction(isolation="repeatable_read")
             await transaction.start()
             try:
                 has_grown = await session.fetchval(fold.text, *fold.given(moments))

@@ -88,6 +88,13 @@ SELECT pg_terminate_backend(:pid);
 -- waits --
 SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = :pid;
 
+-- one waits --
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock');
+
+-- waits for its turn --
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = :application
+    AND (wait_event_type, wait_event) = ('Lock', 'advisory'));
+
 -- lives --
 SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = :pid;
 
@@ -160,4 +167,13 @@ LANGUAGE sql STABLE AS $until$
 SELECT e.stream_version
 FROM event_store.events e
 WHERE e.stream_id = stream AND e.occurred_at <= happened_by AND e.created_at <= recorded_by
+$until$;
+
+-- wait before the snapshots --
+-- An as-of answer stops for whoever holds the lock.
+CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
+LANGUAGE plpgsql AS $until$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(77);
+END
 $until$;

@@ -1,7 +1,9 @@
 """As-of answers where something else happens to the learner, the tables or the server meanwhile."""
 
+import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 
 import lessons
@@ -112,6 +114,25 @@ def test_a_snapshot_that_goes_before_it_is_read_is_no_start(
     assert not pasts.wrong(ask, connection, **asked)
     connection.run("DELETE FROM event_store.snapshots")
     assert not pasts.wrong(ask, connection, **asked)
+
+
+def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: Connection) -> None:
+    west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
+    pasts.told(connection, pasts.event("UserCreated", -1, **west), *lessons.lesson("ann", 0))
+    rows.ask(connection, "wait before the snapshots")
+    with asking(store.url) as ask, closing(connect(store.url)) as other:
+        days = functools.partial(readmodels.get_stats_range, "ann", *pasts.RANGE, as_of=FOREVER)
+        before = ask(days())
+        connection.run("SELECT pg_advisory_lock(77)")
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(ask, days())
+            while not rows.ask(other, "waits for its turn", application="past"):
+                assert not running.done()
+            append(other, [pasts.event("UserDeleted", 9)])
+            Projector(other).catch_up_all()
+            connection.run("SELECT pg_advisory_unlock(77)")
+            assert running.result() == before != []
+        assert ask(days()) == []
 
 
 def test_a_preference_that_comes_late_moves_the_days_of_a_snapshot(
