@@ -100,12 +100,13 @@ class Projector:
     def _fold(self, shard: int, at_most: int) -> int | None:
         """One window, halved until it passes or only one event is left, which is set aside."""
         while True:
+            position = self._next(shard) if at_most == 1 else None
             try:
                 return self.window(shard, at_most)
             except PoisonError as fault:
                 logs.write("WARNING", f"shard {shard}: a window of {at_most} failed: {fault}")
-                if at_most == 1:
-                    self._set_aside(shard, str(fault))
+                if position is not None:
+                    self._set_aside(shard, position, str(fault))
                 at_most = max(1, at_most // 2)
 
     def window(self, shard: int, at_most: int) -> int | None:
@@ -119,10 +120,20 @@ class Projector:
         self.tell(Change(version, learners, catalogue, began))
         return cast("int | None", folded)
 
-    def _set_aside(self, shard: int, error: str) -> None:
-        block = statements.blocks("models/fold")["set_aside"]
-        self.connection.run(block, shard=shard, error=error)
-        logs.write("ERROR", f"shard {shard}: an event was set aside as poisoned: {error}")
+    def _next(self, shard: int) -> int | None:
+        found = self.connection.run(statements.blocks("models/fold")["next"], shard=shard)
+        return found[0][0] if found else None
+
+    def _set_aside(self, shard: int, position: int, error: str) -> None:
+        """Under the lock: who had the shard since that window failed may have come further."""
+        sql = statements.blocks("models/fold")
+        with database.transaction(self.connection):
+            self.connection.run(sql["hold shard"], shard=shard)
+            found = self.connection.run(
+                sql["set_aside"], shard=shard, position=position, error=error
+            )
+        if found:
+            logs.write("ERROR", f"shard {shard}: an event was set aside as poisoned: {error}")
 
     def _run(self, statement: database.Statement, **values: object) -> list[list[Any]]:
         try:

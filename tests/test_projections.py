@@ -12,7 +12,7 @@ from stage import append, connect
 
 from progress import batch, deadletters, projections, replays
 from progress.database import Connection
-from progress.errors import CheckpointError, ProjectionError
+from progress.errors import CheckpointError, PoisonError, ProjectionError
 from progress.projections import Projector
 
 pytestmark = pytest.mark.every_postgres
@@ -60,6 +60,32 @@ def test_a_poisoned_event_is_set_aside_and_its_shard_goes_on(connection: Connect
     batch.fold(connection, list(projections.SHARDS))
     assert [letter.kind for letter in deadletters.list_letters(connection)] == ["poisoned"]
     assert rows.ask(connection, "poisoned") == poisoned
+    assert not lessons.wrong(connection)
+
+
+def test_no_other_event_is_set_aside_where_another_worker_was_faster(
+    store: Store, connection: Connection
+) -> None:
+    lessons.teach(connection, "ann")
+    poisoned = rows.ask(connection, "poison", user="ann")
+    another = Projector(connection)
+
+    class Slow(Projector):
+        """Another sets aside what failed before it does, and comes past it; and more comes."""
+
+        def window(self, shard: int, at_most: int) -> int | None:
+            try:
+                return super().window(shard, at_most)
+            except PoisonError:
+                if at_most == 1:
+                    another.catch_up(shard)
+                    append(connection, lessons.lesson("ann", 4))
+                raise
+
+    with contextlib.closing(connect(store.url)) as slow:
+        Slow(slow).catch_up_all()
+    batch.fold(connection, list(projections.SHARDS))
+    assert rows.read(connection, "poisoned") == [{"global_position": poisoned}]
     assert not lessons.wrong(connection)
 
 

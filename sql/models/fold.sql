@@ -273,6 +273,13 @@ FROM (
     WHERE c.shard = :shard
 ) waiting;
 
+-- next --
+-- The position of the shard's next event.
+SELECT next_position FROM shards_behind WHERE shard = :shard;
+
+-- hold shard --
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
+
 -- set_aside --
--- The next event of the shard: its window of one has failed.
-SELECT event_store.set_aside(next_position, :error) FROM shards_behind WHERE shard = :shard;
+-- The event that was the next when its window of one failed, unless another worker has come past it since.
+SELECT event_store.set_aside(next_position, :error) FROM shards_behind WHERE shard = :shard AND next_position = :position;
