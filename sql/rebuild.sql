@@ -11,9 +11,13 @@ SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 
 -- hold --
--- Every shard and the batch job of a schema, for this transaction: who folds it now must end first.
-SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), CAST(shard AS int))
-FROM (VALUES (''), ('batch ')) AS k (kind), generate_series(0, 15) AS shard;
+-- Every shard of a schema and whoever reads it to write, for this transaction: who is at it now must end first. A
+-- deletion waits for readers with its shard in hand: so the shards come first.
+SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), shard)
+FROM (
+    SELECT kind, shard FROM (VALUES (1, ''), (2, 'reading ')) AS k (place, kind), generate_series(0, 15) AS shard
+    ORDER BY place, shard
+) AS locks;
 
 -- await backup --
 SELECT pg_advisory_lock(hashtext('backup ' || CAST(:schema AS text)), 0);

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +59,52 @@ def test_the_loser_of_two_runs_says_so_and_changes_nothing(
     winner.run("ROLLBACK")
     winner.close()
     assert batch.run(connection).learners == 1
+
+
+def test_what_counts_again_during_a_run_is_in_the_next(
+    store: Store, connection: Connection
+) -> None:
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    lessons.teach(connection, "ann", "ben")
+    rows.ask(connection, "poison", user="ann")
+    batch.run(connection)
+    rows.ask(connection, "mend")
+    append(connection, lessons.lesson("ben", 4))
+    Projector(connection).catch_up_all()
+    (letter,) = deadletters.list_letters(connection)
+    with closing(connect(store.url)) as locker, closing(connect(store.url)) as job:
+        pid = rows.ask(job, "pid")
+        locker.run("BEGIN")
+        locker.run("LOCK TABLE weekly_stats IN SHARE MODE")
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(batch.fold, job, list(SHARDS))
+            while not rows.ask(connection, "waits", pid=pid):
+                assert not running.done()
+            assert replays.replay(connection, letter.letter_id) is None
+            locker.run("ROLLBACK")
+            assert running.result() == 1
+    batch.run(connection)
+    assert not lessons.wrong(connection)
+
+
+def test_a_learner_who_is_deleted_during_a_run_is_deleted_after_it(
+    store: Store, connection: Connection
+) -> None:
+    lessons.teach(connection, "ann", "ben")
+    Projector(connection).catch_up_all()
+    gone = lessons.envelope("UserDeleted", {"user_id": "ann"}, at=lessons.BEGIN)
+    with closing(connect(store.url)) as job, closing(connect(store.url)) as folding:
+        projector, pid = Projector(folding), rows.ask(folding, "pid")
+        job.run("BEGIN")
+        assert batch.fold(job, list(SHARDS)) == 2
+        append(connection, [gone])
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(projector.catch_up_all)
+            while not rows.ask(connection, "waits", pid=pid):
+                assert not running.done(), "the deletion did not wait for the run"
+            job.run("COMMIT")
+            assert running.result() == 1
+    assert not lessons.wrong(connection)
 
 
 def test_an_item_on_another_level_moves_for_every_learner(connection: Connection) -> None:

@@ -1,10 +1,12 @@
 """Snapshots: the newest three of a stream, and none that other projections made."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import lessons
 import pytest
+import rows
 from conftest import Store
 from stage import append, connect
 
@@ -99,6 +101,23 @@ def test_after_a_rebuild_all_are_taken_anew(store: Store) -> None:
         del of_a_fold[1]["user_progress"]
     assert before[1] == after[1]
     job.close()
+
+
+def test_no_swap_comes_between_the_rows_of_a_snapshot_and_their_version(store: Store) -> None:
+    job, watching = connect(store.url), connect(store.url)
+    lessons.teach(job, "ann", lessons=1)
+    projections.Projector(job).catch_up_all()
+    batch.fold(job, list(projections.SHARDS))
+    job.run("BEGIN")
+    assert snapshots.take(job, Policy(event_interval=8)) == 1
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
+        while not rows.ask(watching, "waits for its turn", application="rebuild"):
+            assert not building.done(), "the swap did not wait for the snapshot"
+        job.run("COMMIT")
+        building.result()
+    for each in (job, watching):
+        each.close()
 
 
 def test_of_many_learners_each_gets_one(store: Store) -> None:

@@ -67,6 +67,7 @@ CREATE FUNCTION fold_batch(shards smallint[]) RETURNS int LANGUAGE plpgsql
     SET jit = off
 AS $fold$
 DECLARE
+    began           jsonb;    -- shard: its positions before this run
     reached         jsonb;    -- shard: how far its learners are folded
     catalogue_start bigint;
     catalogue_end   bigint;   -- up to here the whole log is folded, so the whole catalogue
@@ -77,6 +78,12 @@ BEGIN
     IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s) THEN
         RETURN NULL;
     END IF;
+    -- To the end, nobody is deleted whom this counts: what it writes of them would stay.
+    PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
+
+    SELECT jsonb_object_agg(b.shard, jsonb_build_array(b.position, b.catalogue_position)) INTO began
+    FROM batch_checkpoints b
+    WHERE b.shard = ANY (shards);
 
     SELECT jsonb_object_agg(c.shard, c.position), coalesce(min(n.next_position) - 1, max(h.head))
     INTO reached, catalogue_end
@@ -97,9 +104,14 @@ BEGIN
 {fold}
     END IF;
 
-    -- What is folded after `reached` was read is in already, and is found again by the next run.
+    -- What is folded after `reached` was read is in already, and is found again by the next run; and what was set
+    -- back meanwhile, see fold_again, stays so.
     UPDATE batch_checkpoints b
-    SET position = (reached ->> b.shard::text)::bigint, catalogue_position = catalogue_end, updated_at = clock_timestamp(),
+    SET position = CASE WHEN b.position < (began -> b.shard::text ->> 0)::bigint
+            THEN b.position ELSE (reached ->> b.shard::text)::bigint END,
+        catalogue_position = CASE WHEN b.catalogue_position < (began -> b.shard::text ->> 1)::bigint
+            THEN b.catalogue_position ELSE catalogue_end END,
+        updated_at = clock_timestamp(),
         version = CASE WHEN is_changed THEN pg_current_xact_id()::text::bigint ELSE b.version END
     WHERE b.shard = ANY (shards);
     RETURN how_many;

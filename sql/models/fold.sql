@@ -47,6 +47,9 @@ BEGIN
     )
     SELECT array_agg(user_id) INTO learners FROM gone;
     IF learners IS NOT NULL THEN
+        -- Whoever has read their rows to write of them, the batch job, ends first: erased is what it wrote, too.
+        PERFORM pg_advisory_xact_lock(hashtext('reading ' || current_schema()), s.shard)
+        FROM (SELECT DISTINCT shard FROM deletion_facts WHERE global_position = ANY (positions)) s;
         PERFORM erase(learners);
     END IF;
     RETURN learners;

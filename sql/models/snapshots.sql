@@ -81,6 +81,10 @@ DECLARE
     learners text[];
     streams  text[];
 BEGIN
+    -- Folds go on, but a deletion waits: it must find the snapshot, to take it along. And a swap: the rows, the version
+    -- and the fingerprint are those of one schema.
+    PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM generate_series(0, 15) s;
+
     WITH next AS (
         DELETE FROM snapshot_learners
         WHERE user_id IN (SELECT user_id FROM snapshot_learners ORDER BY user_id LIMIT at_most FOR UPDATE SKIP LOCKED)
@@ -90,9 +94,6 @@ BEGIN
     IF learners IS NULL THEN
         RETURN 0;
     END IF;
-
-    -- Folds go on, but a deletion waits: it must find the snapshot, to take it along.
-    PERFORM FROM user_progress WHERE user_id = ANY (learners) ORDER BY user_id FOR KEY SHARE;
 
     -- One statement sees one state: the rows are those of the version.
     INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, set_aside, state)
