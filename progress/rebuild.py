@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TypeVar
 
 import pg8000.exceptions
@@ -17,15 +18,17 @@ from pg8000.native import identifier
 
 from progress import batch, database, logs, models, notices, projections, snapshots, statements
 from progress.database import Connection
-from progress.errors import PoisonError, RebuildRunning
+from progress.errors import PoisonError, RebuildRunning, Unavailable
 from progress.projections import Projector
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
+TakenBack = set[tuple[int, datetime]]
 T = TypeVar("T")
 
 _WHOLE_SHARD = 2**31 - 1
 _DROP_TRIES = 60
+_IN_USE = ("55P03", "40P01")  # it was waited for; a reader of several tables waited in turn
 
 
 def run(
@@ -60,13 +63,14 @@ def replace(
         try:
             for left in (building, _retired()):  # by one that was killed
                 drop(connection, left)
+            counted = _taken_back(connection)  # before any fold could leave one of them out
             models.create(connection, building)
             folded = fill(building)
             if on_filled:
                 on_filled(connection)
             with _between_backups(connection):
-                folded += _swap(connection, building)
-                drop(connection, _retired())
+                folded += _swap(connection, building, counted)
+                _let_go(connection)
             snapshots.drop_outlived(connection)
         finally:
             drop(connection, building)
@@ -196,20 +200,43 @@ class _Count:
                 self._on_progress(self.folded, max(self._total, self.folded))
 
 
-def _swap(connection: Connection, building: str) -> int:
+def _swap(connection: Connection, building: str, counted: TakenBack) -> int:
     """Put the new schema in the live one's place, caught up; how many events that were."""
     live = models.schema_name()
     projector = Projector(connection, building)
-    folded = projector.catch_up_all()
+    folded = _come_up(projector, counted)
     with database.transaction(connection):
         connection.run(_block("hold"), schema=live)
-        folded += projector.catch_up_all()
+        folded += _come_up(projector, counted)
         version, known_at = connection.run(_block("put in"))[0][0], time.monotonic()
         if models.exists(connection, live):
             connection.run(f"ALTER SCHEMA {identifier(live)} RENAME TO {identifier(_retired())}")
         connection.run(f"ALTER SCHEMA {identifier(building)} RENAME TO {identifier(live)}")
     notices.tell_swap(version, known_at=known_at)
+    # A wake-up that found its shard held by the swap has gone away again.
+    return folded + Projector(connection).catch_up_all()
+
+
+def _come_up(projector: Projector, counted: TakenBack) -> int:
+    """Fold what came since, and those that count again since: they are behind the checkpoint."""
+    folded = projector.catch_up_all()
+    for each in sorted(_taken_back(projector.connection) - counted):
+        counted.add(each)
+        projector.fold_again(each[0])
     return folded
+
+
+def _taken_back(connection: Connection) -> TakenBack:
+    """The positions of events that were set aside and count again, and since when."""
+    return {(position, since) for position, since in connection.run(_block("taken back")) or []}
+
+
+def _let_go(connection: Connection) -> None:
+    """Drop what was replaced; where it is read still, as by a dump, that is left to the next."""
+    try:
+        drop(connection, _retired())
+    except Unavailable as fault:
+        logs.write("WARNING", f"{fault}: the next rebuild drops it, or `progress contract`")
 
 
 def _retired() -> str:
@@ -217,15 +244,20 @@ def _retired() -> str:
 
 
 def drop(connection: Connection, schema: str) -> None:
-    """Drop a schema that a reader may still be looking at: wait for it a second at a time."""
+    """Drop a schema that a reader may still be looking at: wait for it a second at a time.
+
+    Unavailable where that takes a minute.
+    """
     connection.run("SET lock_timeout = '1s'")
     for left in reversed(range(_DROP_TRIES)):
         try:
             models.drop(connection, schema)
             break
         except pg8000.exceptions.DatabaseError as fault:
-            if database.sqlstate(fault) != "55P03" or not left:
+            if database.sqlstate(fault) not in _IN_USE:
                 raise
+            if not left:
+                raise Unavailable(f"{schema} is being read still") from fault
     connection.run("RESET lock_timeout")
 
 

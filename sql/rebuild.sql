@@ -25,6 +25,13 @@ SELECT pg_advisory_lock(hashtext('backup ' || CAST(:schema AS text)), 0);
 -- let back up --
 SELECT pg_advisory_unlock(hashtext('backup ' || CAST(:schema AS text)), 0);
 
+-- taken back --
+-- Events that were set aside and count again, each with the moment at which that was decided.
+SELECT CAST(substr(message_id, 10) AS bigint) AS position, replayed_at   -- after 'position-'
+FROM event_store.dead_letters
+WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
+ORDER BY position;
+
 -- put in --
 -- Whatever was computed from the schema before this one counts no more.
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;

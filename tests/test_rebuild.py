@@ -1,5 +1,6 @@
 """A rebuild: beside the live rows, swapped at once, without a trace when it is interrupted."""
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import rows
 from conftest import Store
 from stage import append, connect
 
-from progress import batch, database, deadletters, models, rebuild
+from progress import batch, database, deadletters, models, rebuild, replays
 from progress.database import Connection
 from progress.errors import ProjectionError
 from progress.projections import SHARDS, Projector
@@ -113,6 +114,55 @@ def test_a_rebuild_sets_aside_what_fails(store: Store, taught: Connection) -> No
     assert [letter.kind for letter in deadletters.list_letters(taught)] == ["poisoned"]
     batch.run(taught)
     assert not lessons.wrong(taught)
+
+
+def test_an_event_that_counts_again_while_it_is_rebuilt_is_not_lost(
+    store: Store, taught: Connection
+) -> None:
+    taught.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    rows.ask(taught, "poison", user="u1")
+    rebuild.run(lambda: database.connect(store.url))
+    rows.ask(taught, "mend")
+
+    def replay(_: Connection) -> None:
+        (letter,) = deadletters.list_letters(taught)
+        assert replays.replay(taught, letter.letter_id) is None
+
+    rebuild.run(lambda: database.connect(store.url), on_folded=replay)
+    batch.run(taught)
+    assert not lessons.wrong(taught)
+
+
+def test_a_wake_up_that_finds_its_shard_held_by_the_swap_is_not_lost(
+    store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, renamed = rows.ask(taught, "shard", user="u1"), rebuild._retired
+
+    def meanwhile() -> str:
+        if not taught.run("SELECT pg_try_advisory_lock(hashtext(current_schema()), 0)")[0][0]:
+            append(taught, lessons.lesson("u1", 4))
+            assert Projector(taught).catch_up(shard) == 0
+        taught.run("SELECT pg_advisory_unlock_all()")
+        return renamed()
+
+    monkeypatch.setattr(rebuild, "_retired", meanwhile)
+    rebuild.run(lambda: database.connect(store.url))
+    assert Projector(taught).waiting() == []
+    assert rows.ask(taught, "head") == 8 * len(USERS) * 4 + 3 + 8
+
+
+def test_what_is_read_for_long_is_left_to_the_next_rebuild(
+    store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
+    with contextlib.closing(connect(store.url)) as reader:
+        reader.run("BEGIN")
+        rows.ask(reader, "answered")
+        rebuild.run(lambda: database.connect(store.url))
+        assert rows.ask(taught, "schemas") == 2
+    assert not lessons.wrong(taught)
+    rebuild.drop(taught, rebuild._retired())
+    assert rows.ask(taught, "schemas") == 1
 
 
 def test_a_missing_schema_is_built_from_the_log(store: Store, taught: Connection) -> None:

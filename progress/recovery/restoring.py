@@ -30,10 +30,14 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[Mani
     then a rebuild is needed. Failed or interrupted, it leaves nothing behind.
     """
     name, found = backups.newest(storage)
-    with contextlib.closing(connect()) as connection:
-        _check(connection, found)
     loading = _Loading(storage, name, found, on_progress)
-    return found, rebuild.replace(connect, lambda building: loading.fill(connect, building))
+
+    def fill(building: str) -> int:
+        with contextlib.closing(connect()) as connection:
+            _check(connection, found)  # what counts again from here on, the swap folds
+        return loading.fill(connect, building)
+
+    return found, rebuild.replace(connect, fill)
 
 
 def _check(connection: Connection, found: Manifest) -> None:
