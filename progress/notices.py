@@ -53,28 +53,32 @@ def tell(change: Change, catalogue: int | None = None) -> bool:
     ends = copies.end(change.began)
     commands: list[Command] = []
     if change.version is not None and change.learners:
-        commands.append(("EVAL", copies.TELL, 0, ends, change.version, change.learners))
+        told = (change.version, change.learners, copies.of_learner(models.schema_name(), ""))
+        commands.append(("EVAL", copies.TELL, 0, ends, *told))
     if catalogue is not None:
-        commands.append(("EVAL", copies.KEEP, 1, copies.CATALOGUE, ends, catalogue))
+        commands.append(_keeping(copies.CATALOGUE, ends, catalogue))
         commands.append(("PUBLISH", channels.EVERYONE, catalogue))
     return _send(commands)
 
 
 def tell_batch(version: int, *, known_at: float) -> bool:
     """The version of the batch's tables; False if that was lost."""
-    return _send([("EVAL", copies.KEEP, 1, copies.BATCH, copies.end(known_at), version)])
+    return _send([_keeping(copies.BATCH, copies.end(known_at), version)])
 
 
 def tell_swap(version: int, *, known_at: float) -> bool:
     """That the read models are others now, by that version; False if that was lost."""
-    keeping = ("EVAL", copies.KEEP, 1, copies.of_schema(models.schema_name()))
-    ends = copies.end(known_at)
-    return _send([(*keeping, ends, version), ("PUBLISH", channels.EVERYONE, version)])
+    keeping = _keeping(copies.SWAP, copies.end(known_at), version)
+    return _send([keeping, ("PUBLISH", channels.EVERYONE, version)])
 
 
 def tell_operation(operation_id: str, version: int) -> bool:
     """That an operation has come further; False if that was lost."""
     return _send([("PUBLISH", channels.OPERATION + operation_id, version)])
+
+
+def _keeping(kind: str, ends: int, version: int) -> Command:
+    return ("EVAL", copies.KEEP, 1, copies.of_all(models.schema_name(), kind), ends, version)
 
 
 def _url() -> str | None:

@@ -13,7 +13,7 @@ from caching import NOW, Instance
 from conftest import Store
 from stage import append
 
-from progress import batch, deadletters, notices, rebuild, replays
+from progress import batch, deadletters, models, notices, rebuild, replays
 from progress.database import Connection
 from progress.projections import SHARDS, Projector
 from progress.redis import copies
@@ -35,6 +35,11 @@ def both(store: Store, connection: Connection, hot: str) -> Iterator[list[Instan
             each.ask(*caching.questions("ann"))
             each.computed = 0
         yield made
+
+
+def learner_s(user: str) -> str:
+    """The key of the copy of a learner's version."""
+    return copies.of_learner(models.schema_name(), user)
 
 
 def changed(instances: list[Instance], before: list[bytes], user: str = "ann") -> set[str]:
@@ -88,6 +93,23 @@ def test_a_batch_run_is_in_the_next_answer(both: list[Instance], connection: Con
     before = both[0].uncached(*caching.questions("ann"))
     assert batch.run(connection).learners == 2
     assert changed(both, before) == {"weeklyStats", "domainStats", "levelStats"}
+
+
+def test_another_revision_s_versions_hide_no_change(
+    both: list[Instance], connection: Connection
+) -> None:
+    """While two are served, each has read models of its own, and their versions differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "schema_name", lambda: "progress_0123456789ab")
+        greatest, now = 2**60, time.monotonic()
+        notices.tell_batch(greatest, known_at=now)
+        notices.tell(notices.Change(greatest, '["ann"]', catalogue=True), greatest)
+    for each in both:
+        each.ask(*caching.questions("ann"))
+    before = both[0].uncached(*caching.questions("ann"))
+    append(connection, [*lessons.lesson("ann", 4), lessons.word("i1", "C1", at=NOW)])
+    batch.run(connection)
+    assert len(changed(both, before)) == len(before)
 
 
 def test_a_batch_run_with_nothing_new_takes_nothing_from_the_cache(
@@ -153,21 +175,22 @@ def test_a_version_never_goes_back_however_late_it_is_told(
     both: list[Instance], connection: Connection, hot: str
 ) -> None:
     server = redis.Redis.from_url(hot)
-    newest = int(server.get(copies.of_learner("ann")) or 0)
+    anns = learner_s("ann")
+    newest = int(server.get(anns) or 0)
     notices.tell(notices.Change(newest - 1, '["ann"]', None))
-    assert server.get(copies.of_learner("ann")) == b"%d" % newest
+    assert server.get(anns) == b"%d" % newest
     now = time.monotonic()
     notices.tell(notices.Change(newest + 1, '["ann"]', None, began=now - copies.LIFE))
-    assert server.get(copies.of_learner("ann")) is None  # older than a copy may be
+    assert server.get(anns) is None  # older than a copy may be
     notices.tell(notices.Change(newest, '["ann"]', None, began=now - 2))
-    assert server.pttl(copies.of_learner("ann")) <= 3_000
+    assert server.pttl(anns) <= 3_000
 
 
 @pytest.mark.parametrize(
     ("events", "copy"),
     [
-        ([lessons.word("new")], "version:catalogue"),
-        (lessons.lesson("ann", 4), "version:learner:ann"),
+        ([lessons.word("new")], "catalogue"),
+        (lessons.lesson("ann", 4), "learner:ann"),
     ],
 )
 def test_a_copy_that_is_evicted_is_asked_of_the_database_anew(
@@ -179,6 +202,7 @@ def test_a_copy_that_is_evicted_is_asked_of_the_database_anew(
 ) -> None:
     append(connection, events)
     Projector(connection).catch_up_all()
+    copy = copies.of_all(models.schema_name(), copy)
     assert redis.Redis.from_url(hot).delete(copy) == 1
     for each in both:  # what they read a moment ago is older
         assert each.ask(*caching.questions("ann")) == each.uncached(*caching.questions("ann"))
@@ -244,8 +268,8 @@ def test_keys_and_lives(both: list[Instance], hot: str) -> None:
     for key in server.scan_iter():
         name = key.decode().partition(":ann")[0]
         lives[name] = round(server.ttl(key) / 60)
-    for name in ("version:catalogue", "version:batch", "version:learner"):
-        del lives[name]
+    for name in ("catalogue", "batch", "learner"):
+        del lives[copies.of_all(models.schema_name(), name)]
     expected = {
         "summary": 10,
         "query:streak": 5,
@@ -279,7 +303,7 @@ def test_an_answer_under_the_key_of_another_learner_does_not_count(
     both[0].ask(*caching.questions("ben"))
     wanted = both[0].uncached(*asked)
     server = redis.Redis.from_url(hot, decode_responses=True)
-    server.set("version:learner:ann", rows.ask(connection, "version", user="ben"), ex=60)
+    server.set(learner_s("ann"), rows.ask(connection, "version", user="ben"), ex=60)
     for one in asked:
         for key in map(str, server.scan_iter(f"query:{one.name}:ben:*")):
             server.copy(key, f"query:{one.name}:ann:{one.params}", replace=True)

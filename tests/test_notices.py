@@ -13,9 +13,10 @@ import rows
 from conftest import Store
 from stage import append, connect
 
-from progress import database, deadletters, notices, replays, settings
+from progress import database, deadletters, models, notices, replays, settings
 from progress.database import Connection
 from progress.projections import Projector
+from progress.redis import copies
 
 
 def heard(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]]:
@@ -27,6 +28,11 @@ def heard(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]]:
         if message["type"] == "pmessage":
             found.append((message["channel"].decode(), message["data"].decode()))
     return found
+
+
+def learner_s(user: str) -> str:
+    """The key of the copy of a learner's version."""
+    return copies.of_learner(models.schema_name(), user)
 
 
 def folded(connection: Connection, *users: str) -> None:
@@ -131,7 +137,7 @@ def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
     notices._line(own.url)._alone_until = 0
     assert notices.tell_operation("o", 1)
     server = own.server()
-    assert server.mget("version:learner:ann", "version:learner:ben") == [b"5", b"6"]
+    assert server.mget(learner_s("ann"), learner_s("ben")) == [b"5", b"6"]
 
 
 def test_a_redis_that_was_started_anew_hears_the_next_at_once(own: caching.Valkey) -> None:
@@ -142,7 +148,7 @@ def test_a_redis_that_was_started_anew_hears_the_next_at_once(own: caching.Valke
 
 
 def test_what_redis_refuses_is_told_once_and_what_follows_is_heard(own: caching.Valkey) -> None:
-    own.server().rpush("version:learner:ann", "no version")
+    own.server().rpush(learner_s("ann"), "no version")
     assert not notices.tell(notices.Change(5, '["ann"]', None))
     assert notices.tell_operation("o", 1)
     assert notices.tell(notices.Change(5, '["ben"]', None))
@@ -165,4 +171,5 @@ def test_a_redis_that_is_full_hides_no_change(own: caching.Valkey) -> None:
         server.config_set("maxmemory", 1)
         assert notices.tell(notices.Change(6, '["ann"]', None), catalogue=6)
         assert heard(listener, 1) == [("changed:learner:ann", "6")]
-    assert server.mget("version:learner:ann", "version:catalogue") == [None, None]
+    catalogue = copies.of_all(models.schema_name(), copies.CATALOGUE)
+    assert server.mget(learner_s("ann"), catalogue) == [None, None]

@@ -79,7 +79,9 @@ class Cache:
         self._versions = Versions()
         self._answers: Flights[tuple[Label | None, bytes]] = Flights(_JOINED)
         self._days: dict[str, Learner] = {}
-        self._schema = copies.of_schema(models.schema_name())
+        self._schema = models.schema_name()
+        kinds = (copies.SWAP, copies.BATCH, copies.CATALOGUE)
+        self._shared = [copies.of_all(self._schema, kind) for kind in kinds]
 
     async def ask(
         self,
@@ -194,8 +196,7 @@ class Cache:
         """One for the copies, unless it is fresh one for each entry."""
         if not questions:
             return []
-        learners = map(copies.of_learner, looked.seen.learners)
-        noting = ("MGET", self._schema, copies.BATCH, copies.CATALOGUE, *learners)
+        noting = ("MGET", *self._shared, *map(self._learner_s, looked.seen.learners))
         places = () if looked.fresh else [entries.place(each, looked.seen.at) for each in questions]
         return [noting, *map(entries.getting, places)]
 
@@ -229,17 +230,13 @@ class Cache:
     async def _share(self, seen: Seen, *, since: float) -> None:
         shared = await self._versions.shared(since=since)
         seen.take(shared)
-        found = {
-            self._schema: shared.schema,
-            copies.BATCH: shared.batch,
-            copies.CATALOGUE: shared.catalogue,
-        }
-        self._copy(seen, found, shared.known_at)
+        found = (shared.schema, shared.batch, shared.catalogue)
+        self._copy(seen, dict(zip(self._shared, found, strict=True)), shared.known_at)
 
     async def _learner(self, seen: Seen, user_id: str) -> Learner:
         learner = await self._versions.learner(user_id, seen.at, since=seen.since)
         seen.learners[user_id] = learner.version
-        self._copy(seen, {copies.of_learner(user_id): learner.version}, learner.known_at)
+        self._copy(seen, {self._learner_s(user_id): learner.version}, learner.known_at)
         self._days[user_id] = learner
         if len(self._days) > _REMEMBERED:
             del self._days[next(iter(self._days))]
@@ -278,8 +275,12 @@ class Cache:
         version = computed.learner
         if version is not None and version != seen.learners[user_id]:
             seen.learners[user_id] = version
-            self._copy(seen, {copies.of_learner(user_id): version}, began)
+            self._copy(seen, {self._learner_s(user_id): version}, began)
         return version
+
+    def _learner_s(self, user_id: str) -> str:
+        """The key of the copy of a learner's version."""
+        return copies.of_learner(self._schema, user_id)
 
     async def _today(self, seen: Seen, user_id: str) -> tuple[int, datetime]:
         """The learner's version, no newer than what is computed next, and the end of their day."""

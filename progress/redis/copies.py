@@ -11,8 +11,10 @@ from progress.redis import channels
 
 LIFE = 5.0  # seconds: how far behind an answer may be where a change was not told
 
-CATALOGUE = "version:catalogue"
-BATCH = "version:batch"  # of weekly, domain and level stats
+# Kinds of versions; each schema of read models has its own, while two revisions are served.
+CATALOGUE = "catalogue"
+BATCH = "batch"  # of weekly, domain and level stats
+SWAP = "schema"  # that put the schema in its place
 
 # A server that stood still carries a command out late: so it is said when a copy ends, not how
 # long it lives. One that is full takes no copy: without the old one the change is seen as well.
@@ -33,24 +35,24 @@ for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
 return left
 """
 
-# ARGV: when the copies end; the version; the learners, as JSON.
+# ARGV: when the copies end; the version; the learners, as JSON; what stands before each in its key.
 TELL = f"""{_KEEPING}
 for _, learner in ipairs(cjson.decode(ARGV[3])) do
-    keep('version:learner:' .. learner, ARGV[2])
+    keep(ARGV[4] .. learner, ARGV[2])
     redis.call('PUBLISH', '{channels.LEARNER}' .. learner, ARGV[2])
 end
 return left
 """
 
 
-def of_learner(user_id: str) -> str:
-    """The key of a learner's version."""
-    return f"version:learner:{user_id}"
+def of_learner(schema: str, user_id: str) -> str:
+    """The key of a learner's version in a schema of read models."""
+    return f"version:{schema}:learner:{user_id}"
 
 
-def of_schema(name: str) -> str:
-    """The key of the version of a schema of read models: of the swap that put it in its place."""
-    return f"version:schema:{name}"
+def of_all(schema: str, kind: str) -> str:
+    """The key of a version that all learners share."""
+    return f"version:{schema}:{kind}"
 
 
 def end(known_at: float) -> int:
