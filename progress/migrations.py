@@ -1,6 +1,8 @@
 """Plain SQL files of `sql/migrations`, applied once each, in the order of their names."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pg8000.exceptions
@@ -20,16 +22,23 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     applied, and where the database knows a migration that the code does not.
     """
     sql = blocks("migrations")
-    connection.run(sql["lock"])
-    try:
+    with turn(connection):
         if connection.run(sql["is there"]) == [[False]]:
             connection.run(sql["table"])
         missing = _missing(folder, dict(connection.run(sql["applied"]) or []))
         for file in missing:
             _apply_one(connection, file)
-    finally:
-        connection.run(sql["unlock"])
     return [file.name for file in missing]
+
+
+@contextlib.contextmanager
+def turn(connection: Connection) -> Iterator[None]:
+    """For as long as the block lasts nobody else migrates; what goes with it may be done in it."""
+    connection.run(blocks("migrations")["lock"])
+    try:
+        yield
+    finally:
+        connection.run(blocks("migrations")["unlock"])
 
 
 def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:

@@ -7,10 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import rows
 from conftest import Store
 from ingesting import Server, bare_server
 
-from progress import database, migrations
+from progress import cli, database, migrations, models, settings
 from progress.errors import ProgressError
 
 __all__ = ["bare_server"]
@@ -33,6 +34,28 @@ def test_two_at_once_take_turns(store: Store, folder: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(lambda _: migrate(store, folder), range(4)))
     assert sorted(applied) == [[], [], [], ["9000_one.sql", "9001_two.sql"]]
+
+
+def test_two_that_make_the_read_models_take_turns(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    settings.current.cache_clear()
+    made, others = models._definitions, []
+    with closing(store.connect()) as watching, ThreadPoolExecutor(1) as pool:
+        models.drop(watching, models.schema_name())
+
+        def meanwhile() -> list[str]:
+            others.append(pool.submit(cli.store.migrate))
+            while not rows.ask(watching, "one waits"):
+                assert not others[0].done()
+            return made()
+
+        monkeypatch.setattr(models, "_definitions", meanwhile)
+        cli.store.migrate()
+        (other,) = others
+        other.result()
+    settings.current.cache_clear()
 
 
 def migrate(store: Store, folder: Path) -> list[str]:

@@ -47,11 +47,10 @@ def add_to(app: typer.Typer) -> None:
 def migrate() -> None:
     """Bring the database to the present schemas: migrations, logins, then the read models."""
     admitted = logins.read(settings.current().database_logins or "")
-    connection = places.connect()
-    applied = migrations.apply(connection)
-    logins.admit(connection, admitted)
-    connection.close()
-    made = rebuild.ensure(places.connect)
+    with contextlib.closing(places.connect()) as connection, migrations.turn(connection):
+        applied = migrations.apply(connection)
+        logins.admit(connection, admitted)
+        made = rebuild.ensure(places.connect)
     for name in applied:
         typer.echo(f"applied {name}")
     for login in admitted:
