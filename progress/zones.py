@@ -15,7 +15,7 @@ VERSION: str = tzdata.IANA_VERSION
 
 _FIRST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
 _LAST = int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())
-_FORTNIGHT = 14 * 86_400  # yearly rules change months apart
+_STEP = 60 * 86_400  # yearly rules change five months apart or more
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -35,14 +35,11 @@ def names() -> frozenset[str]:
 
 def rules() -> Iterator[Rule]:
     """The rules of all zones from 2000 to 2060, each zone's in the order of time."""
+    files = resources.files("tzdata.zoneinfo")
     for name in sorted(names()):
-        yield Rule(name, None, _offsets(name)[0][1])
-        yield from (Rule(name, start, offset) for start, offset in _offsets(name)[1:])
-
-
-def _offsets(name: str) -> tuple[tuple[int, int], ...]:
-    path = resources.files("tzdata.zoneinfo").joinpath(*name.split("/"))
-    return _changes(path.read_bytes())
+        first, *later = _changes(files.joinpath(*name.split("/")).read_bytes())
+        yield Rule(name, None, first[1])
+        yield from (Rule(name, start, offset) for start, offset in later)
 
 
 @functools.cache
@@ -53,14 +50,22 @@ def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
     for instant in _candidates(file, zone):
         if (offset := _offset(zone, instant)) != found[-1][1]:
             found.append((instant, offset))
-    return tuple(found)
+    return tuple((instant, int(offset.total_seconds())) for instant, offset in found)
 
 
 def _candidates(file: bytes, zone: ZoneInfo) -> Iterator[int]:
     listed = [t for t in _listed(file) if _FIRST < t < _LAST]
     yield from listed
-    if b"," in file[file.rstrip(b"\n").rfind(b"\n") :]:  # a yearly rule goes on after the list
-        yield from _by_rule(zone, max([_FIRST, *listed]))
+    rule = file.rstrip(b"\n").rpartition(b"\n")[2]
+    if b"," in rule:  # a yearly one, which goes on after the list
+        start = max([_FIRST, *listed])
+        if (rule, start) not in _ruled:
+            _ruled[rule, start] = tuple(_by_rule(zone, start))
+        yield from _ruled[rule, start]
+
+
+# What a yearly rule brings from an instant on: most of Europe shares one, most of America another.
+_ruled: dict[tuple[bytes, int], tuple[int, ...]] = {}
 
 
 def _listed(file: bytes) -> tuple[int, ...]:
@@ -73,20 +78,20 @@ def _listed(file: bytes) -> tuple[int, ...]:
 
 
 def _by_rule(zone: ZoneInfo, start: int) -> Iterator[int]:
-    for low in range(start, _LAST, _FORTNIGHT):
-        high = low + _FORTNIGHT
-        if _offset(zone, low) != _offset(zone, high):
-            yield _bisected(zone, low, high)
+    before = _offset(zone, start)
+    for low in range(start, _LAST, _STEP):
+        after = _offset(zone, low + _STEP)
+        if before != after:
+            yield _bisected(zone, low, low + _STEP, before)
+        before = after
 
 
-def _bisected(zone: ZoneInfo, low: int, high: int) -> int:
-    before = _offset(zone, low)
+def _bisected(zone: ZoneInfo, low: int, high: int, before: timedelta) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)
     return high
 
 
-def _offset(zone: ZoneInfo, instant: int) -> int:
-    offset = datetime.fromtimestamp(instant, zone).utcoffset() or timedelta()
-    return int(offset.total_seconds())
+def _offset(zone: ZoneInfo, instant: int) -> timedelta:
+    return datetime.fromtimestamp(instant, zone).utcoffset() or timedelta()
