@@ -54,7 +54,7 @@ def test_blue_is_folded_up_to_now_before_it_is_asked(cloud: Cloud) -> None:
     assert cloud.stood[asked - 1].folded() == {"a", "b"}
 
 
-def test_a_way_back_that_was_killed_is_gone_again(cloud: Cloud) -> None:
+def test_a_way_back_that_was_killed_is_gone_again_and_none_is_stopped(cloud: Cloud) -> None:
     succeeded(deploy(cloud, "b", to="dev"))
     cloud.forget()
     before = cloud.world
@@ -67,6 +67,13 @@ def test_a_way_back_that_was_killed_is_gone_again(cloud: Cloud) -> None:
         cloud.faults[number] = "kill"
         assert run(cloud, "back").returncode < 0
         cloud.faults.clear()
+        succeeded(run(cloud, "back"))
+        assert not cloud.wrong()
+        assert served(cloud.world) == "a", number
+    for number in range(len(SERVICES), count):  # once it has looked it is not stopped
+        cloud.forget()
+        cloud.world = before.copied()
+        cloud.faults[number] = "term"
         succeeded(run(cloud, "back"))
         assert not cloud.wrong()
         assert served(cloud.world) == "a", number
