@@ -50,8 +50,7 @@ def begin(part: str) -> None:
 
 def _adopt(record: logging.LogRecord) -> bool:
     """False: nobody else is to write it."""
-    if record.levelno >= _ADOPTED.level:
-        _ADOPTED.emit(record)
+    _ADOPTED.emit(record)
     return False
 
 
