@@ -31,7 +31,7 @@ locals {
     pipeline = concat(["roles/run.developer", "roles/monitoring.viewer"], local.builds_images ? ["roles/cloudbuild.builds.editor", "roles/serviceusage.serviceUsageConsumer"] : [])
     }, {
     # Who sends traces and metrics to Google itself signs in there, and names the project that it is counted on.
-    for who in startswith(coalesce(var.otel_exporter_otlp_endpoint, "-"), "https://telemetry.googleapis.com") ? ["ingest", "project", "query", "batch"] : [] :
+    for who in startswith(coalesce(var.otel_exporter_otlp_endpoint, "-"), "https://telemetry.googleapis.com") ? ["ingest", "project", "query", "batch", "release", "backup"] : [] :
     who => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
   })
 

@@ -47,7 +47,7 @@ run "every_part_exports_where_it_is_asked_for" {
   command = plan
 
   variables {
-    otel_exporter_otlp_endpoint = "https://collector.example.com"
+    otel_exporter_otlp_endpoint = "https://telemetry.googleapis.com"
     otel_traces_share           = 0.1
   }
 
@@ -56,7 +56,7 @@ run "every_part_exports_where_it_is_asked_for" {
       for containers in concat(
         values(google_cloud_run_v2_service.function)[*].template[0].containers,
         values(google_cloud_run_v2_job.job)[*].template[0].template[0].containers,
-      ) : contains([for env in containers[0].env : env.value if env.name == "OTEL_EXPORTER_OTLP_ENDPOINT"], "https://collector.example.com")
+      ) : contains([for env in containers[0].env : env.value if env.name == "OTEL_EXPORTER_OTLP_ENDPOINT"], "https://telemetry.googleapis.com")
     ])
     error_message = "a function or a job exports nothing"
   }
@@ -78,6 +78,16 @@ run "every_part_exports_where_it_is_asked_for" {
       ]
     ]))
     error_message = "a function sends another share of the traces"
+  }
+
+  assert {
+    condition = length(setsubtract([
+      for pair in setproduct(
+        concat(keys(google_cloud_run_v2_service.function), [for job in local.jobs : job.member]),
+        ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"],
+      ) : join(" ", pair)
+    ], keys(google_project_iam_member.member))) == 0
+    error_message = "a function or a job may not send to Google what it is told to"
   }
 }
 
