@@ -58,7 +58,7 @@ def test_each_image_is_built_before_its_service_is_made(
     assert {"terraform_data.image", "google_storage_bucket_object.source"} <= built
     rights = {each for each in order.before("terraform_data.image") if "_iam_member." in each}
     assert {each.rpartition(".")[2] for each in rights} == {"build", "member"}
-    said = (environments.root().folder / GCLOUD).read_text().splitlines()
+    said = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # by whoever applied
     for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
         source = told.applied.of("google_storage_bucket_object", "source")[name]
         ((_, *words),) = (
