@@ -46,6 +46,7 @@ def test_tls_1_3_and_a_certificate_of_the_domain(
     certificate = only(prod, "google_compute_managed_ssl_certificate")
     rule = prod.of("google_compute_global_forwarding_rule", "edge")["edge"]
     assert (rule["port_range"], rule["target"]) == ("443", proxy["id"])
+    assert rule["ip_address"] == only(prod, "google_compute_global_address", "edge")["id"]
     assert proxy["ssl_policy"] == policy["id"]
     assert proxy["ssl_certificates"] == [certificate["id"]]
     assert certificate["managed"][0]["domains"] == [DOMAIN]
@@ -87,6 +88,10 @@ def test_a_header_leads_to_the_green_revision(prod: Resources) -> None:
     assert (header["header_name"], header["exact_match"]) == ("x-progress-revision", "green")
     tags = {name: each["cloud_run"][0]["tag"] for name, each in groups.items()}
     assert tags == {"live": None, "green": "green"}
+    # The classic one routes by no header.
+    rules = prod.of("google_compute_global_forwarding_rule")
+    for each in (*rules.values(), *backends.values()):
+        assert each["load_balancing_scheme"] == "EXTERNAL_MANAGED"
     for name, group in groups.items():
         assert group["network_endpoint_type"] == "SERVERLESS"
         assert group["cloud_run"][0]["service"] == "progress-query"
@@ -100,6 +105,9 @@ def test_streams_are_neither_cut_nor_held_back(environments: Environments) -> No
         assert backend["max_stream_duration"] == []
         assert backend["enable_cdn"] is False
         assert backend["compression_mode"] == "DISABLED"
+        assert backend["log_config"][0]["enable"]
+        (header,) = backend["custom_response_headers"]
+        assert header.startswith("Strict-Transport-Security: max-age=31536000")
     service = planned.of("google_cloud_run_v2_service", "function")["query"]
     assert service["template"][0]["timeout"] == "3600s"
 
@@ -174,7 +182,7 @@ def test_cloud_armor_takes_as_many_and_as_long_rules(rules: list[Values]) -> Non
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-@pytest.mark.parametrize("name", ["archive", "backup"])
+@pytest.mark.parametrize("name", ["archive", "backup", "sources"])
 def test_a_bucket_is_nobody_else_s(environments: Environments, environment: str, name: str) -> None:
     bucket = environments[environment].applied[f"google_storage_bucket.{name}"]
     assert bucket["uniform_bucket_level_access"]

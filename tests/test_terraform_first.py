@@ -11,6 +11,30 @@ from terraforming import GCLOUD, REPOSITORY, Environments, Told
 _AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
 _AGENT = "@gcp-sa-pubsub."
 
+# Whose API makes it, by how the type begins; and what is used beside.
+_APIS = {
+    "artifact_registry": "artifactregistry",
+    "bigquery": "bigquery",
+    "billing": "billingbudgets",
+    "cloud_run": "run",
+    "cloud_scheduler": "cloudscheduler",
+    "compute": "compute",
+    "iam_workload": "iam",
+    "logging": "logging",
+    "monitoring": "monitoring",
+    "project_iam": "cloudresourcemanager",
+    "pubsub": "pubsub",
+    "redis": "redis",
+    "secret_manager": "secretmanager",
+    "service_account": "iam",
+    "service_networking": "servicenetworking",
+    "sql": "sqladmin",
+    "storage": "storage",
+}
+_BUILT_WITH = {"cloudbuild"}
+_SIGNED_IN_WITH = {"iamcredentials", "sts"}
+_EXPORTED_TO = {"telemetry", "cloudtrace"}
+
 
 class Order:
     """Which resource waits for which, by their addresses without keys."""
@@ -42,6 +66,18 @@ def test_each_waits_for_its_api_to_be_on(order: Order) -> None:
     assert {
         each for each in made if "google_project_service.api" not in order.before(each)
     } == set()
+
+
+def test_each_api_that_is_used_is_switched_on_and_stays_on(environments: Environments) -> None:
+    there = environments["prod"].applied
+    kinds = {address.partition(".")[0].removeprefix("google_") for address in there}
+    kinds -= {"project_service", "terraform_data", "data"}
+    used = {next(api for start, api in _APIS.items() if each.startswith(start)) for each in kinds}
+    services = there.of("google_project_service")
+    assert services.keys() == {
+        f"{each}.googleapis.com" for each in used | _BUILT_WITH | _SIGNED_IN_WITH | _EXPORTED_TO
+    }
+    assert not any(each["disable_on_destroy"] for each in services.values())
 
 
 def test_what_is_called_is_counted_on_the_project(told: Told) -> None:

@@ -21,6 +21,10 @@ def test_the_topics_are_those_of_the_local_stack_and_keep_a_week(told: Told) -> 
     topics = told.applied.of("google_pubsub_topic", "topic")
     assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC}
     assert all(each["message_retention_duration"] == WEEK for each in topics.values())
+    for each in told.applied.of("google_pubsub_topic").values():  # dead letters' too
+        assert only(each["message_storage_policy"])["allowed_persistence_regions"] == [
+            "europe-west1"
+        ]
 
 
 def test_each_source_topic_is_pushed_to_ingest_and_commands_to_project(told: Told) -> None:
@@ -98,6 +102,9 @@ def test_bigquery_has_a_place_for_what_pubsub_writes(told: Told) -> None:
         **dict.fromkeys(("subscription_name", "message_id", "data", "attributes"), "STRING"),
         "publish_time": "TIMESTAMP",
     }
+    partition = only(table["time_partitioning"])
+    assert (partition["type"], partition["field"]) == ("DAY", "publish_time")
+    assert partition["expiration_ms"] == 400 * 24 * 60 * 60 * 1000
     for each in subscriptions(told.applied).values():
         if each["bigquery_config"]:
             config = only(each["bigquery_config"])
@@ -126,3 +133,6 @@ def test_the_job_looks_for_changes_where_the_profile_asks_for_it(
         if found is not None:
             assert found["topic"].endswith(f"/{wakeups.TOPIC}")
             assert not found["push_config"]
+            jobs = told.applied.of("google_cloud_run_v2_job", "job")
+            longest = only(only(jobs["batch"]["template"])["template"])["timeout"]
+            assert found["ack_deadline_seconds"] >= int(longest.removesuffix("s"))

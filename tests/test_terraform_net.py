@@ -58,6 +58,10 @@ def test_every_part_has_a_leg_in_the_network(environments: Environments, environ
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
     assert not made.of("google_compute_router_nat")
     assert not made.of("google_compute_address")
+    (firewall,) = made.of("google_compute_firewall").values()  # nobody here listens
+    assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
+    assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
+    assert not firewall["allow"]
 
 
 def test_a_fixed_egress_address_is_there_where_it_is_asked_for(moving: Told) -> None:
@@ -66,6 +70,7 @@ def test_a_fixed_egress_address_is_there_where_it_is_asked_for(moving: Told) -> 
     (address,) = made.of("google_compute_address").values()
     assert nat["nat_ip_allocate_option"] == "MANUAL_ONLY"
     assert nat["nat_ips"] == [address["self_link"]]
+    assert nat["log_config"][0]["enable"]  # a port that was not to be had
     assert moving.outputs["egress_address"] == address["address"]
     for each in containers(made).values():
         assert each["vpc_access"][0]["egress"] == "ALL_TRAFFIC"
@@ -89,7 +94,8 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_guarded(prod: Resources) -
     ]
     assert instance["deletion_protection"]
     assert settings["deletion_protection_enabled"]
-    assert settings["availability_type"] == "REGIONAL"
+    assert (settings["availability_type"], settings["edition"]) == ("REGIONAL", "ENTERPRISE")
+    assert settings["disk_autoresize"]
     assert settings["insights_config"][0]["query_insights_enabled"]
     assert flags["cloudsql.iam_authentication"] == "on"
     assert flags["log_min_duration_statement"] == "-1"  # no learner's values in its log
@@ -97,6 +103,10 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_guarded(prod: Resources) -
 
 def test_the_network_of_google_s_services_is_peered_first(environments: Environments) -> None:
     configured = environments["prod"].plan["configuration"]["root_module"]["resources"]
+    peering = environments["prod"].applied[
+        "google_service_networking_connection.private_services[0]"
+    ]
+    assert peering["deletion_policy"] == "ABANDON"
     waits = {each["address"]: each.get("depends_on", []) for each in configured}
     for waiting in ("google_sql_database_instance.this", "google_redis_instance.this"):
         assert "google_service_networking_connection.private_services" in waits[waiting]
@@ -259,6 +269,7 @@ def test_redis_asks_for_a_password_over_tls(prod: Resources) -> None:
     assert redis["connect_mode"] == "PRIVATE_SERVICE_ACCESS"
     assert redis["authorized_network"] == prod["google_compute_network.this"]["id"]
     assert redis["redis_configs"] == {"maxmemory-policy": "volatile-lru"}
+    assert redis["tier"] == "STANDARD_HA"
 
 
 @pytest.mark.parametrize("part", ["project", "query", "batch", "release"])

@@ -91,6 +91,8 @@ def test_each_runs_as_itself_within_the_network(told: Told) -> None:
     for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
         assert template(service)["service_account"].startswith(f"progress-{name}@")
         assert only(template(service)["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
+        assert template(service)["execution_environment"] == "EXECUTION_ENVIRONMENT_GEN2"
+        assert only(container(service)["resources"])["cpu_idle"]  # paid while it answers alone
     for name, job in told.applied.of("google_cloud_run_v2_job", "job").items():
         inside = only(template(job)["template"])
         assert inside["service_account"].startswith(f"progress-{name.removesuffix('-large')}@")
@@ -100,8 +102,12 @@ def test_each_runs_as_itself_within_the_network(told: Told) -> None:
 def test_probes_ask_for_nothing_that_a_database_is_needed_for(told: Told) -> None:
     for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
         path = "/health" if name == "query" else "/"
-        for probe in ("startup_probe", "liveness_probe"):
-            assert only(only(container(service)[probe])["http_get"])["path"] == path
+        for kind in ("startup_probe", "liveness_probe"):
+            probe = only(container(service)[kind])
+            assert only(probe["http_get"])["path"] == path
+            assert probe["timeout_seconds"] <= probe["period_seconds"]
+            # What Cloud Run grants a start at most; a minute, in case the network comes late to it.
+            assert 60 <= probe["period_seconds"] * probe["failure_threshold"] <= 240
 
 
 def test_a_function_is_built_from_its_archive(told: Told) -> None:
@@ -113,6 +119,14 @@ def test_a_function_is_built_from_its_archive(told: Told) -> None:
         assert build["image_uri"] == container(service)["image"]
         assert build["service_account"].startswith("projects/progress-")
         assert "/serviceAccounts/progress-build@" in build["service_account"]
+
+
+def test_the_image_that_production_runs_is_kept(told: Told) -> None:
+    (images,) = told.applied.of("google_artifact_registry_repository").values()
+    policies = {each["action"]: each for each in images["cleanup_policies"]}
+    assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
+    assert only(policies["DELETE"]["condition"])["older_than"] == "2592000s"
+    assert not images["cleanup_policy_dry_run"]
 
 
 def test_the_jobs_run_the_image_that_the_build_of_project_made(told: Told) -> None:
@@ -129,7 +143,8 @@ def test_the_job_of_every_five_minutes_ends_before_the_next_begins(told: Told) -
     times = {name: only(template(each)["template"])["timeout"] for name, each in jobs.items()}
     assert int(times["batch"].removesuffix("s")) < 300
     assert int(times["release"].removesuffix("s")) >= 3_600
-    assert only(template(jobs["release"])["template"])["max_retries"] == 0
+    for name in ("batch", "batch-large", "release"):  # what comes next is told, or is the next run
+        assert only(template(jobs[name])["template"])["max_retries"] == 0
 
 
 def test_a_months_end_has_more_memory_and_tasks(told: Told) -> None:
@@ -137,6 +152,7 @@ def test_a_months_end_has_more_memory_and_tasks(told: Told) -> None:
     small, large = jobs["batch"], jobs["batch-large"]
     assert container(large)["command"] == container(small)["command"]
     assert template(large)["task_count"] > template(small)["task_count"]
+    assert template(large)["parallelism"] == template(large)["task_count"]
     memory = [only(container(each)["resources"])["limits"]["memory"] for each in (small, large)]
     assert memory == ["1Gi", "4Gi"]
 
@@ -149,6 +165,7 @@ def test_the_clock_starts_the_jobs_as_who_may(told: Told) -> None:
         "batch-large": "0 6 * * *" if sleeps else "15 0 1 * *",
         "backup": "0 */6 * * *",
     }
+    assert {each["time_zone"] for each in schedules.values()} == {"Etc/UTC"}
     may = told.applied.of("google_cloud_run_v2_job_iam_member", "scheduler")
     for name, each in schedules.items():
         target = only(each["http_target"])
@@ -161,13 +178,17 @@ def test_the_clock_starts_the_jobs_as_who_may(told: Told) -> None:
         assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
 
 
-def test_fewer_instances_are_kept_ready_by_night(prod: Resources) -> None:
-    changes = prod.of("google_cloud_scheduler_job", "night")
+def test_fewer_instances_are_kept_ready_by_night(environments: Environments) -> None:
+    night = environments["prod"].plan["variables"]["night"]["value"]
+    changes = environments["prod"].applied.of("google_cloud_scheduler_job", "night")
     least: dict[str, dict[str, int]] = {"evening": {}, "morning": {}}
     for name, each in changes.items():
         target = only(each["http_target"])
         time, _, function = name.partition("-")
+        assert (each["schedule"], each["time_zone"]) == (night[time], night["time_zone"])
+        assert only(each["retry_config"])["retry_count"] == 3
         assert target["http_method"] == "PATCH"
+        assert target["headers"] == {"Content-Type": "application/json"}
         assert target["uri"].endswith(
             f"/services/progress-{function}?updateMask=scaling.minInstanceCount"
         )
