@@ -1,5 +1,6 @@
 """What the functions stand on, as Terraform would make it: network, database, Redis, secrets."""
 
+import ipaddress
 import itertools
 import re
 import ssl
@@ -52,6 +53,12 @@ def test_every_part_has_a_leg_in_the_network(environments: Environments, environ
     made = environments[environment].applied
     subnetwork = made["google_compute_subnetwork.this"]
     assert subnetwork["private_ip_google_access"]
+    instances = sum(
+        each["template"][0]["scaling"][0]["max_instance_count"]
+        for each in made.of("google_cloud_run_v2_service", "function").values()
+    )
+    addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
+    assert addresses > 8 * instances  # two of each, blue and green, and what is let go late
     for name, each in containers(made).items():
         (access,) = each["vpc_access"]
         assert access["egress"] == "PRIVATE_RANGES_ONLY", name

@@ -92,7 +92,9 @@ def test_each_runs_as_itself_within_the_network(told: Told) -> None:
         assert template(service)["service_account"].startswith(f"progress-{name}@")
         assert only(template(service)["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
         assert template(service)["execution_environment"] == "EXECUTION_ENVIRONMENT_GEN2"
-        assert only(container(service)["resources"])["cpu_idle"]  # paid while it answers alone
+        resources = only(container(service)["resources"])
+        assert resources["cpu_idle"]  # paid while it answers alone
+        assert resources["startup_cpu_boost"]
     for name, job in told.applied.of("google_cloud_run_v2_job", "job").items():
         inside = only(template(job)["template"])
         assert inside["service_account"].startswith(f"progress-{name.removesuffix('-large')}@")
@@ -155,6 +157,9 @@ def test_a_months_end_has_more_memory_and_tasks(told: Told) -> None:
     assert template(large)["parallelism"] == template(large)["task_count"]
     memory = [only(container(each)["resources"])["limits"]["memory"] for each in (small, large)]
     assert memory == ["1Gi", "4Gi"]
+    limits = only(container(jobs["release"])["resources"])["limits"]
+    assert limits == {"cpu": "2", "memory": "2Gi"}  # it builds read models
+    assert only(template(jobs["backup"])["template"])["max_retries"] == 1
 
 
 def test_the_clock_starts_the_jobs_as_who_may(told: Told) -> None:
