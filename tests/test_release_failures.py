@@ -114,8 +114,11 @@ def test_a_call_that_hangs_is_ended_with_all_that_it_started(
     program.write_text(f"#!/bin/sh\nsleep 100 & echo $! > {told}\nwait\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(outcome.Failed, match="was not done after 2 s and was ended"):
-        gcloud.run(["run", "deploy"], 2)
+    for seconds in (1, 20):
+        with pytest.raises(outcome.Failed, match=f"was not done after {seconds} s and was ended"):
+            gcloud.run(["run", "deploy"], seconds)
+        if told.exists() and told.read_text():  # else the machine is too busy to start it in time
+            break
     child = int(told.read_text())
     readiness.wait(lambda: not _runs(child), "the end of what gcloud started")
 
