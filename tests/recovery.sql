@@ -60,6 +60,14 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots' AND CAST(:schema AS text) <> ''
 ORDER BY c.relname;
 
+-- versions --
+-- The least and the greatest that a learner has.
+SELECT min(version), max(version) FROM user_progress;
+
+-- without a snapshot --
+-- The learners who are due for being looked at.
+SELECT count(*) FROM snapshot_learners;
+
 -- accept an operation --
 SELECT operation_id FROM operations.accept('RUN_BATCH', 'ada', 'key', '{}', '{batch}');
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import cloudstorage
 import commanding
 import lessons
+import msgspec
 import pytest
 import rows
 from cloudstorage import bucket
 from conftest import Store
-from keeping import BLOCKS, every_row, kept, nobody, taught
+from keeping import BLOCKS, USERS, every_row, kept, nobody, taught
 from operating import url_of
 from stage import append, connect
 
@@ -37,7 +38,7 @@ def spoil(connection: Connection) -> None:
 
 @pytest.mark.every_postgres
 def test_every_row_is_put_back_and_what_came_since_is_folded(
-    store: Store, taught: Connection, kept: Folder
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     before = every_row(taught)
     assert len(before) > 10
@@ -46,11 +47,18 @@ def test_every_row_is_put_back_and_what_came_since_is_folded(
     _, folded = restoring.run(store.connect, kept, nobody)
     assert folded == 0
     assert every_row(taught) == before
+    assert taught.run(BLOCKS["without a snapshot"]) == [[len(USERS)]]
 
+    # From now on as if it were of another server, which had come further.
+    (file,) = (tmp_path / "backups").glob("*/manifest.json")
+    found = msgspec.structs.replace(manifest.read(file.read_bytes()), version=2**40)
+    file.write_bytes(manifest.written(found))
+    ((_, newest),) = taught.run(BLOCKS["versions"])
     since = lessons.lesson("u1", 9)
     append(taught, since)
     _, folded = restoring.run(store.connect, kept, nobody)
     assert folded == len(since)
+    assert taught.run(BLOCKS["versions"])[0][0] > newest
     assert not checks.run(taught).findings
     assert not lessons.wrong(taught)
     assert rows.ask(taught, "schemas") == 1
