@@ -107,7 +107,8 @@ def servers() -> Iterator[Callable[[str], Server]]:
             if which not in running:
                 given = os.environ.get("TEST_DATABASE_URL") if which == EMBEDDED else None
                 programs = OLDEST_PROGRAMS if which == OLDEST else None
-                running[which] = Server(given or stack.enter_context(serving.started(programs)))
+                url = given or stack.enter_context(serving.started(programs))
+                running[which] = Server(url, which)
                 stack.callback(running[which].close)
             return running[which]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import folders
+import hypothesis
 
 from progress import database, migrations, models
 from progress.database import Connection
@@ -27,9 +28,16 @@ class Server:
     """A PostgreSQL server that tests may make databases on."""
 
     url: str
+    which: str = EMBEDDED
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _template: str = ""
     _connection: Connection | None = None
+
+    def examples(self, times: int) -> hypothesis.settings:
+        """So many times the profile's; once on the older server, which has the same folds to do."""
+        profile = hypothesis.settings()
+        times = times if self.which == EMBEDDED else 1
+        return hypothesis.settings(max_examples=times * profile.max_examples)
 
     def store(self) -> str:
         """The name of a new database, like the one that was migrated first."""

@@ -9,9 +9,10 @@ import oracle
 import pytest
 import rows
 from asking import Asking, plain
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from logs import LEARNERS, Disturbance, Log, disturbances, logs
+from serving import Server
 from stage import Stage
 
 from progress import readmodels
@@ -77,30 +78,34 @@ def moments_asked(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[M
             yield {"as_of": as_of, "known_at": known_at}
 
 
-@settings(max_examples=2 * settings().max_examples)
-@given(log=logs(), how=disturbances(), data=st.data())
-def test_every_moment_is_as_the_oracle_says(
-    stage: Stage, ask: Asking, log: Log, how: Disturbance, data: st.DataObject
-) -> None:
-    stage.sweep()
-    stage.deliver(log, how)
-    stored = rows.stored(stage.admin)
-    for past in moments_asked(data, stored):
-        check(ask, stored, log.now, **past)
+def test_every_moment_is_as_the_oracle_says(stage: Stage, served: Server, ask: Asking) -> None:
+    @served.examples(2)
+    @given(log=logs(), how=disturbances(), data=st.data())
+    def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
+        stage.sweep()
+        stage.deliver(log, how)
+        stored = rows.stored(stage.admin)
+        for past in moments_asked(data, stored):
+            check(ask, stored, log.now, **past)
+
+    every_moment()
 
 
-@settings(max_examples=2 * settings().max_examples)
-@given(log=logs(size=40), how=disturbances(), data=st.data())
 def test_a_start_from_a_snapshot_changes_no_answer(
-    stage: Stage, ask: Asking, log: Log, how: Disturbance, data: st.DataObject
+    stage: Stage, served: Server, ask: Asking
 ) -> None:
-    stage.sweep()
-    policy = Policy(event_interval=data.draw(st.integers(1, 4)))
-    parts, taken = data.draw(st.integers(1, 5)), 0
-    for part in range(parts):
-        stage.deliver(replace(log, published=log.published[part::parts]), how)
-        taken += stage.take_snapshots(policy)
-    event(f"{min(taken, 5)} snapshots or more")
-    stored = rows.stored(stage.admin)
-    for past in moments_asked(data, stored):
-        check(ask, stored, log.now, **past)
+    @served.examples(2)
+    @given(log=logs(size=40), how=disturbances(), data=st.data())
+    def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
+        stage.sweep()
+        policy = Policy(event_interval=data.draw(st.integers(1, 4)))
+        parts, taken = data.draw(st.integers(1, 5)), 0
+        for part in range(parts):
+            stage.deliver(replace(log, published=log.published[part::parts]), how)
+            taken += stage.take_snapshots(policy)
+        event(f"{min(taken, 5)} snapshots or more")
+        stored = rows.stored(stage.admin)
+        for past in moments_asked(data, stored):
+            check(ask, stored, log.now, **past)
+
+    every_moment()

@@ -10,6 +10,7 @@ from conftest import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
+from serving import Server
 from stage import Stage
 
 from progress import rebuild
@@ -18,32 +19,31 @@ from progress import rebuild
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 
-def examples(times: int) -> settings:
-    """So many times the profile's examples."""
-    return settings(max_examples=times * settings().max_examples)
+def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(stage: Stage, served: Server) -> None:
+    @served.examples(4)
+    @given(log=logs(), how=disturbances())
+    def check(log: Log, how: Disturbance) -> None:
+        stage.sweep()
+        stage.deliver(log, how)
+        expected, pending = oracle.expected(log.envelopes)
+        assert {str(e.event_id): e.user_id for e in rows.stored(stage.admin)} == expected
+        assert rows.ask(stage.admin, "pending") == len(pending)
+        assert stage.differences(log.now) == []
+
+    check()
 
 
-@examples(4)
-@given(log=logs(), how=disturbances())
-def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
-    stage: Stage, log: Log, how: Disturbance
-) -> None:
-    stage.sweep()
-    stage.deliver(log, how)
-    expected, pending = oracle.expected(log.envelopes)
-    assert {str(e.event_id): e.user_id for e in rows.stored(stage.admin)} == expected
-    assert rows.ask(stage.admin, "pending") == len(pending)
-    assert stage.differences(log.now) == []
-
-
-@examples(2)
-@given(log=logs(contested=True), how=disturbances())
 def test_whatever_is_stored_of_a_contested_log_gives_the_rows_of_the_oracle(
-    stage: Stage, log: Log, how: Disturbance
+    stage: Stage, served: Server
 ) -> None:
-    stage.sweep()
-    stage.deliver(log, how)
-    assert stage.differences(log.now) == []
+    @served.examples(2)
+    @given(log=logs(contested=True), how=disturbances())
+    def check(log: Log, how: Disturbance) -> None:
+        stage.sweep()
+        stage.deliver(log, how)
+        assert stage.differences(log.now) == []
+
+    check()
 
 
 @settings(max_examples=max(5, settings().max_examples // 5))
