@@ -22,9 +22,12 @@ WHERE global_position = (SELECT max(position) FROM checkpoints);
 -- give a number by hand --
 INSERT INTO event_store.dead_letters (letter_id, kind, subscription, message_id, index_in_message, reason, payload)
 OVERRIDING SYSTEM VALUE VALUES (77, 'malformed', '', 'm', 0, 'r', 'p');
+INSERT INTO event_store.pending (event_id, session_id, event_type, event_data, metadata, occurred_at, arrival)
+OVERRIDING SYSTEM VALUE VALUES (gen_random_uuid(), 's', 'SessionAbandoned', '{}', '{}', now(), 77);
 
 -- lose a checkpoint --
 DELETE FROM checkpoints WHERE shard = 4;
+UPDATE batch_checkpoints SET catalogue_position = 1000000 WHERE shard = 3;
 
 -- hold a shard --
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), CAST(:shard AS int));

@@ -60,8 +60,14 @@ def test_what_is_not_folded_yet_is_not_wrong(taught: Connection) -> None:
         ("renumber a stream", ["1 streams do not count"]),
         ("misplace an event", ["1 events are in another shard"]),
         ("record it at another time", ["of another log", "progress rebuild"]),
-        ("give a number by hand", ["event_store.dead_letters was given already"]),
-        ("lose a checkpoint", ["1 of 16 checkpoints are missing", "progress rebuild"]),
+        (
+            "give a number by hand",
+            ["event_store.dead_letters was given already", "event_store.pending was given"],
+        ),
+        (
+            "lose a checkpoint",
+            ["1 of 16 checkpoints are missing", "of shard 3 are ahead", "progress rebuild"],
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(
