@@ -72,17 +72,23 @@ def show(connection: Connection, letter_id: int) -> DeadLetter:
     return DeadLetter(*rows[0])
 
 
+def show_replayable(connection: Connection, letter_id: int) -> DeadLetter:
+    """One letter; EventStoreError if there is none, or it was discarded."""
+    letter = show(connection, letter_id)
+    if letter.discarded_at is not None:
+        raise EventStoreError(f"dead letter {letter_id} was discarded: {letter.discard_reason}")
+    return letter
+
+
 def replay(connection: Connection, letter_id: int) -> str | None:
     """Read the letter by today's rules and append what it holds; None, or why that failed.
 
     As idempotent as delivery. A letter that fails again stays, with its new reason. Of a
     `poisoned` one the event is in the log already: see `take_back`.
     """
-    letter = show(connection, letter_id)
+    letter = show_replayable(connection, letter_id)
     if letter.kind == "poisoned":
         raise EventStoreError("a poisoned event is taken back and its learner folded again")
-    if letter.discarded_at is not None:
-        raise EventStoreError(f"dead letter {letter_id} was discarded: {letter.discard_reason}")
     return _replay(connection, letter)
 
 

@@ -41,7 +41,7 @@ def replay_all(connection: Connection, letter_ids: list[int]) -> Iterator[str | 
 
 def _tried(projector: Projector, letter_id: int) -> str | None:
     connection = projector.connection
-    letter = deadletters.show(connection, letter_id)
+    letter = deadletters.show_replayable(connection, letter_id)
     if letter.kind != "poisoned":
         return deadletters.replay(connection, letter_id)
     try:

@@ -12,7 +12,7 @@ from stage import append, connect
 
 from progress import batch, deadletters, projections, replays
 from progress.database import Connection
-from progress.errors import CheckpointError, PoisonError, ProjectionError
+from progress.errors import CheckpointError, EventStoreError, PoisonError, ProjectionError
 from progress.projections import Projector
 
 pytestmark = pytest.mark.every_postgres
@@ -58,7 +58,11 @@ def test_a_poisoned_event_is_set_aside_and_its_shard_goes_on(connection: Connect
     projector = Projector(connection)
     projector.catch_up_all()
     batch.fold(connection, list(projections.SHARDS))
-    assert [letter.kind for letter in deadletters.list_letters(connection)] == ["poisoned"]
+    (letter,) = deadletters.list_letters(connection)
+    assert letter.kind == "poisoned"
+    deadletters.discard(connection, letter.letter_id, "of no use")
+    with pytest.raises(EventStoreError, match="was discarded: of no use"):
+        replays.replay(connection, letter.letter_id)
     assert rows.ask(connection, "poisoned") == poisoned
     assert not lessons.wrong(connection)
 
