@@ -126,6 +126,7 @@ def _filled(driver: str) -> str:
     text = text.replace("{fold}", _joined(fold, "fold"))
     text = text.replace("{clear}", _joined(REALTIME, "clear"))
     text = text.replace("{forget}", _joined(REALTIME, "forget"))
+    text = text.replace("{erase again}", _joined(BATCH, "erase"))
     return text.replace("{erase}", _joined((*REALTIME, *BATCH), "erase"))
 
 

@@ -11,11 +11,11 @@ SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 
 -- hold --
--- Every shard of a schema and whoever reads it to write, for this transaction: who is at it now must end first. A
--- deletion waits for readers with its shard in hand: so the shards come first.
+-- Every shard of a schema, the batch job and its snapshots, for this transaction: who is at it now must end first. A
+-- deletion waits for the others with its shard in hand: so the shards come first.
 SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), shard)
 FROM (
-    SELECT kind, shard FROM (VALUES (1, ''), (2, 'reading ')) AS k (place, kind), generate_series(0, 15) AS shard
+    SELECT kind, shard FROM (VALUES (1, ''), (2, 'batch '), (3, 'reading ')) AS k (place, kind), generate_series(0, 15) AS shard
     ORDER BY place, shard
 ) AS locks;
 

@@ -107,6 +107,29 @@ def test_a_learner_who_is_deleted_during_a_run_is_deleted_after_it(
     assert not lessons.wrong(connection)
 
 
+def test_a_deletion_does_not_wait_for_a_run_that_goes_on(
+    store: Store, connection: Connection
+) -> None:
+    lessons.teach(connection, "ann", "ben")
+    Projector(connection).catch_up_all()
+    connection.run("""
+        CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NEW; END $$;
+        CREATE TRIGGER wait BEFORE INSERT ON weekly_stats FOR EACH ROW EXECUTE FUNCTION wait()""")
+    connection.run("SELECT pg_advisory_lock(77)")
+    with closing(connect(store.url)) as job, ThreadPoolExecutor(1) as pool:
+        pid = rows.ask(job, "pid")
+        running = pool.submit(batch.fold, job, list(SHARDS))
+        while not rows.ask(connection, "waits", pid=pid):
+            assert not running.done()
+        gone = lessons.envelope("UserDeleted", {"user_id": "ann"}, at=lessons.BEGIN)
+        append(connection, [gone])
+        Projector(connection).catch_up_all()
+        connection.run("SELECT pg_advisory_unlock(77)")
+        assert running.result() == 2
+    assert not lessons.wrong(connection)
+
+
 def test_an_item_on_another_level_moves_for_every_learner(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
     lessons.teach(connection, *users)

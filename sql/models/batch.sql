@@ -78,8 +78,6 @@ BEGIN
     IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s) THEN
         RETURN NULL;
     END IF;
-    -- To the end, nobody is deleted whom this counts: what it writes of them would stay.
-    PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
 
     SELECT jsonb_object_agg(b.shard, jsonb_build_array(b.position, b.catalogue_position)) INTO began
     FROM batch_checkpoints b
@@ -102,6 +100,9 @@ BEGIN
         ANALYZE batch_learners;
         ANALYZE batch_items;
 {fold}
+        -- Of who was deleted meanwhile nothing stays; a deletion that comes from here on waits, and finds these rows.
+        PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
+        PERFORM erase_again(ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
     END IF;
 
     -- What is folded after `reached` was read is in already, and is found again by the next run; and what was set

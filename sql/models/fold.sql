@@ -15,6 +15,13 @@ PERFORM forget(learners);
 END
 $erase$;
 
+-- What the batch job writes of them.
+CREATE FUNCTION erase_again(learners text[]) RETURNS void LANGUAGE plpgsql AS $erase$
+BEGIN
+{erase again}
+END
+$erase$;
+
 -- The window of an earlier call in the same transaction.
 CREATE FUNCTION clear_window() RETURNS void LANGUAGE plpgsql AS $clear$
 BEGIN
@@ -47,10 +54,11 @@ BEGIN
     )
     SELECT array_agg(user_id) INTO learners FROM gone;
     IF learners IS NOT NULL THEN
-        -- Whoever has read their rows to write of them, the batch job, ends first: erased is what it wrote, too.
+        PERFORM erase(learners);
+        -- The batch job may have read their rows: what it is about to commit of them is erased, too.
         PERFORM pg_advisory_xact_lock(hashtext('reading ' || current_schema()), s.shard)
         FROM (SELECT DISTINCT shard FROM deletion_facts WHERE global_position = ANY (positions)) s;
-        PERFORM erase(learners);
+        PERFORM erase_again(learners);
     END IF;
     RETURN learners;
 END
