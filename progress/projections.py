@@ -86,11 +86,7 @@ class Projector:
 
     def lag(self, shard: int) -> int:
         """How many events of the shard are not folded yet; no more than 100,000 are counted."""
-        block = statements.blocks("models/fold")["lag"]
-        try:
-            found: int = self.connection.run(block, shard=shard)[0][0]
-        except (OSError, pg8000.exceptions.Error) as fault:
-            raise _translated(fault) from fault
+        found: int = self._asked("lag", shard=shard)[0][0]
         return found
 
     def catch_up_all(self, *, limit: int = WINDOW) -> int:
@@ -121,19 +117,26 @@ class Projector:
         return cast("int | None", folded)
 
     def _next(self, shard: int) -> int | None:
-        found = self.connection.run(statements.blocks("models/fold")["next"], shard=shard)
+        found = self._asked("next", shard=shard)
         return found[0][0] if found else None
 
     def _set_aside(self, shard: int, position: int, error: str) -> None:
         """Under the lock: who had the shard since that window failed may have come further."""
-        sql = statements.blocks("models/fold")
-        with database.transaction(self.connection):
-            self.connection.run(sql["hold shard"], shard=shard)
-            found = self.connection.run(
-                sql["set_aside"], shard=shard, position=position, error=error
-            )
+        try:
+            with database.transaction(self.connection):
+                self._asked("hold shard", shard=shard)
+                found = self._asked("set_aside", shard=shard, position=position, error=error)
+        except (OSError, pg8000.exceptions.Error) as fault:
+            raise _translated(fault) from fault
         if found:
             logs.write("ERROR", f"shard {shard}: an event was set aside as poisoned: {error}")
+
+    def _asked(self, block: str, **values: object) -> list[list[Any]]:
+        try:
+            rows = self.connection.run(statements.blocks("models/fold")[block], **values)
+        except (OSError, pg8000.exceptions.Error) as fault:
+            raise _translated(fault) from fault
+        return rows or []
 
     def _run(self, statement: database.Statement, **values: object) -> list[list[Any]]:
         try:

@@ -12,7 +12,13 @@ from stage import append, connect
 
 from progress import batch, deadletters, projections, replays
 from progress.database import Connection
-from progress.errors import CheckpointError, EventStoreError, PoisonError, ProjectionError
+from progress.errors import (
+    CheckpointError,
+    EventStoreError,
+    PoisonError,
+    ProjectionError,
+    Unavailable,
+)
 from progress.projections import Projector
 
 pytestmark = pytest.mark.every_postgres
@@ -91,6 +97,31 @@ def test_no_other_event_is_set_aside_where_another_worker_was_faster(
     batch.fold(connection, list(projections.SHARDS))
     assert rows.read(connection, "poisoned") == [{"global_position": poisoned}]
     assert not lessons.wrong(connection)
+
+
+def test_who_breaks_before_it_sets_aside_is_to_be_woken_again(
+    store: Store, connection: Connection
+) -> None:
+    lessons.teach(connection, "ann")
+    rows.ask(connection, "poison", user="ann")
+
+    class Broken(Projector):
+        """Its session ends when it has found the event."""
+
+        def window(self, shard: int, at_most: int) -> int | None:
+            try:
+                return super().window(shard, at_most)
+            except PoisonError:
+                if at_most == 1:
+                    rows.ask(connection, "terminate", pid=pid)
+                raise
+
+    broken = Broken(connect(store.url))
+    pid = rows.ask(broken.connection, "pid")
+    with pytest.raises(Unavailable):
+        broken.catch_up_all()
+    broken.close()
+    assert rows.ask(connection, "poisoned") is None
 
 
 def test_a_poisoned_event_counts_again_once_its_letter_is_replayed(connection: Connection) -> None:
