@@ -102,7 +102,7 @@ def test_an_end_of_the_local_day_ends_a_streak(
     port: int, subscribe: Subscribe, database: str
 ) -> None:
     now = datetime.now(UTC)
-    start = now + timedelta(seconds=4)  # of the next local day
+    start = now + timedelta(seconds=7)  # of the next local day
     day_start = start - start.replace(hour=0, minute=0, second=0, microsecond=0)
     studied = (now - day_start).date() - timedelta(days=1)
     with closing(filling.connect(database)) as connection:
@@ -233,7 +233,7 @@ def test_a_subscription_is_not_answered_where_no_stream_is(port: int) -> None:
 
 
 def test_an_end_of_the_token_is_an_end_of_the_stream(port: int, subscribe: Subscribe) -> None:
-    token = issuing.token("hal", exp=time.time() + 2)
+    token = issuing.token("hal", exp=time.time() + 5)
     stream = subscribe(port, STANDING, headers={"authorization": f"Bearer {token}"})
     assert stream.told() is None
     assert stream.event() == ("complete", None)
