@@ -4,11 +4,14 @@
 cloud: it plans and applies. Plain terraform, with the registry's provider, validates and mocks.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,12 +125,26 @@ class Root:
         command = [str(program()), arguments[0], "-no-color", *arguments[1:]]
         path = f"{self._programs()}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **_QUIET, "PATH": path}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        said = f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == expected, said
-        return done.stdout
+        # Into files, and what it started ends with it: a provider that outlives it holds a pipe.
+        with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as complained:
+            with subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdout=told,
+                stderr=complained,
+                start_new_session=True,
+            ) as process:
+                try:
+                    code = process.wait()
+                finally:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+            told.seek(0)
+            complained.seek(0)
+            printed = told.read()
+            assert code == expected, f"{' '.join(command)}\n{printed}\n{complained.read()}"
+        return printed
 
     def _programs(self) -> Path:
         """Programs that stand before the machine's: a gcloud that writes down what it is told."""
