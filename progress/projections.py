@@ -7,6 +7,7 @@ looks once more after it has let go.
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pg8000.exceptions
@@ -122,28 +123,30 @@ class Projector:
 
     def _set_aside(self, shard: int, position: int, error: str) -> None:
         """Under the lock: who had the shard since that window failed may have come further."""
-        try:
-            with database.transaction(self.connection):
-                self._asked("hold shard", shard=shard)
-                found = self._asked("set_aside", shard=shard, position=position, error=error)
-        except (OSError, pg8000.exceptions.Error) as fault:
-            raise _translated(fault) from fault
+        with _translating(), database.transaction(self.connection):
+            self._asked("hold shard", shard=shard)
+            found = self._asked("set_aside", shard=shard, position=position, error=error)
         if found:
             logs.write("ERROR", f"shard {shard}: an event was set aside as poisoned: {error}")
 
     def _asked(self, block: str, **values: object) -> list[list[Any]]:
-        try:
+        with _translating():
             rows = self.connection.run(statements.blocks("models/fold")[block], **values)
-        except (OSError, pg8000.exceptions.Error) as fault:
-            raise _translated(fault) from fault
         return rows or []
 
     def _run(self, statement: database.Statement, **values: object) -> list[list[Any]]:
-        try:
+        with _translating():
             rows: list[list[Any]] = statement.run(**values)
-        except (OSError, pg8000.exceptions.Error) as fault:
-            raise _translated(fault) from fault
         return rows
+
+
+@contextlib.contextmanager
+def _translating() -> Iterator[None]:
+    """What the database raises, as the project calls it."""
+    try:
+        yield
+    except (OSError, pg8000.exceptions.Error) as fault:
+        raise _translated(fault) from fault
 
 
 def _translated(fault: Exception) -> Exception:
