@@ -249,16 +249,22 @@ def drop(connection: Connection, schema: str) -> None:
     Unavailable where that takes a minute.
     """
     connection.run("SET lock_timeout = '1s'")
+    try:
+        _dropped(connection, schema)
+    finally:
+        connection.run("RESET lock_timeout")
+
+
+def _dropped(connection: Connection, schema: str) -> None:
     for left in reversed(range(_DROP_TRIES)):
         try:
             models.drop(connection, schema)
-            break
+            return
         except pg8000.exceptions.DatabaseError as fault:
             if database.sqlstate(fault) not in _IN_USE:
                 raise
             if not left:
                 raise Unavailable(f"{schema} is being read still") from fault
-    connection.run("RESET lock_timeout")
 
 
 def _block(name: str) -> str:
