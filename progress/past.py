@@ -50,27 +50,12 @@ class Past:
 
         Unavailable if the database does not answer in time.
         """
-        fold = statements.numbered("models/as_of", "one")
         moments = {"user_id": values["user_id"], "as_of": as_of, "known_at": known_at}
-
-        async def ask(session: asyncpg.Connection) -> list[asyncpg.Record]:
-            # What it starts from, what came after and what is set aside are of one moment.
-            transaction = session.transaction(isolation="repeatable_read")
-            await transaction.start()
-            try:
-                has_grown = await session.fetchval(fold.text, *fold.given(moments))
-                given = question.given(values)
-                rows: list[asyncpg.Record] = await session.fetch(question.text, *given)
-            except asyncpg.PostgresError:
-                await transaction.rollback()
-                raise
-            # Either way no row is left; a commit cuts the tables off, and so ends every plan.
-            await (transaction.commit() if has_grown else transaction.rollback())
-            return rows
-
         async with self._place(values["user_id"]):
             with telemetry.span(f"{question.name} as of", "client", _SQL):
-                return await self._sessions.ask(ask)
+                return await self._sessions.ask(
+                    lambda session: _folded_and_asked(session, moments, question, values)
+                )
 
     @contextlib.asynccontextmanager
     async def _place(self, user_id: object) -> AsyncIterator[None]:
@@ -89,3 +74,24 @@ class Past:
     def close(self) -> None:
         """End the sessions in which nothing is asked."""
         self._sessions.close()
+
+
+async def _folded_and_asked(
+    session: asyncpg.Connection,
+    moments: Mapping[str, object],
+    question: Numbered,
+    values: Mapping[str, object],
+) -> list[asyncpg.Record]:
+    fold = statements.numbered("models/as_of", "one")
+    # What it starts from, what came after and what is set aside are of one moment.
+    transaction = session.transaction(isolation="repeatable_read")
+    await transaction.start()
+    try:
+        has_grown = await session.fetchval(fold.text, *fold.given(moments))
+        rows: list[asyncpg.Record] = await session.fetch(question.text, *question.given(values))
+    except asyncpg.PostgresError:
+        await transaction.rollback()
+        raise
+    # Either way no row is left; a commit cuts the tables off, and so ends every plan.
+    await (transaction.commit() if has_grown else transaction.rollback())
+    return rows
