@@ -70,7 +70,7 @@ class Selector:
 
 @dataclass(frozen=True)
 class Alert:
-    """An alert policy."""
+    """The alert policies of one label: one policy for each condition, alike in everything else."""
 
     name: str
     severity: str
@@ -90,22 +90,36 @@ class Alert:
 
 def alerts(resources: Resources) -> dict[str, Alert]:
     """Those that read our own metrics, by name."""
-    policies = resources.of("google_monitoring_alert_policy", "alert")
-    return {name: _alert(name, policy) for name, policy in policies.items()}
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for policy in resources.of("google_monitoring_alert_policy", "alert").values():
+        grouped.setdefault(policy["user_labels"]["alert"], []).append(policy)
+    return {name: _read_alert(name, policies) for name, policies in grouped.items()}
 
 
-def _alert(name: str, policy: dict[str, Any]) -> Alert:
+def _read_alert(name: str, policies: list[dict[str, Any]]) -> Alert:
+    ((severity, documentation, channels),) = {
+        (
+            each["severity"],
+            each["documentation"][0]["content"],
+            tuple(each.get("notification_channels") or ()),
+        )
+        for each in policies
+    }
     return Alert(
         name=name,
-        severity=policy["severity"],
-        told=policy["documentation"][0]["content"],
-        channels=policy.get("notification_channels") or [],
-        conditions=[
-            Condition(each["display_name"], told["query"], int(told["duration"].rstrip("s")))
-            for each in policy["conditions"]
-            for told in each["condition_prometheus_query_language"]
-        ],
+        severity=severity,
+        told=documentation,
+        channels=list(channels),
+        conditions=[_read_condition(each) for each in policies],
     )
+
+
+def _read_condition(policy: dict[str, Any]) -> Condition:
+    """The only one that a policy with PromQL may have."""
+    (condition,) = policy["conditions"]
+    (promql,) = condition["condition_prometheus_query_language"]
+    seconds = int(promql["duration"].rstrip("s"))
+    return Condition(condition["display_name"], promql["query"], seconds)
 
 
 def anchors(page: Path) -> set[str]:

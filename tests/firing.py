@@ -70,6 +70,11 @@ def ended(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
     return {_series(metric, labels): f"0+1x{heard} _x{minutes}"}
 
 
+def begun(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
+    """A counter whose first and only value came so many minutes before the end."""
+    return {_series(metric, labels): f"_x{_MINUTES - minutes - 1} 1x{minutes - 1}"}
+
+
 def joined(*parts: Series) -> Series:
     return {name: values for part in parts for name, values in part.items()}
 

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,14 +68,31 @@ class Resources(Mapping[str, Values]):
     def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
         """The resources of a type, by key where they have one, else by name; or only `name`'s.
 
+        A module's `this` has the module's name, and its key unless it has its own.
         A key that several names of the type share is another's address.
         """
         found: dict[str, Values] = {}
         for address, each in self._by_address.items():
-            if each["type"] == kind and each["mode"] == "managed" and name in {None, each["name"]}:
-                key = str(each.get("index", each["name"]))
+            called, module_key = _called(address, each["name"])
+            if each["type"] == kind and each["mode"] == "managed" and name in {None, called}:
+                key = str(each.get("index", module_key or called))
                 found[address if key in found else key] = each["values"]
         return found
+
+
+_MODULE = re.compile(r'module\.(\w+)(?:\["([^"]*)"\])?\.[^.]+\.this\b')
+
+
+def _called(address: str, name: str) -> tuple[str, str | None]:
+    """A resource's name, and the key of its module."""
+    found = _MODULE.match(address)
+    return (found[1], found[2]) if found else (name, None)
+
+
+def listed(module: Values) -> list[Values]:
+    """The resources of a plan's module and of all modules in it."""
+    within = [each for child in module.get("child_modules", ()) for each in listed(child)]
+    return [*module.get("resources", ()), *within]
 
 
 @dataclass(frozen=True)
@@ -87,7 +105,7 @@ class Told:
 
     @property
     def planned(self) -> Resources:
-        return Resources(self.plan["planned_values"]["root_module"]["resources"])
+        return Resources(listed(self.plan["planned_values"]["root_module"]))
 
     @property
     def applied(self) -> Resources:
@@ -107,7 +125,8 @@ def attributes(state: Values, kind: str) -> Iterator[Values]:
 
 def _instances(kind: Values) -> Iterator[Values]:
     """The resources of one name in a state, in the shape that a plan has them."""
-    address = f"{'data.' if kind['mode'] == 'data' else ''}{kind['type']}.{kind['name']}"
+    within = f"{kind['module']}." if "module" in kind else ""
+    address = f"{within}{'data.' if kind['mode'] == 'data' else ''}{kind['type']}.{kind['name']}"
     for each in kind["instances"]:
         index = {"index": each["index_key"]} if "index_key" in each else {}
         at = f"[{json.dumps(each['index_key'])}]" if index else ""
@@ -189,6 +208,7 @@ def _named(plan: Values) -> Values:
     resources = [
         {
             **{key: each[key] for key in ("mode", "type", "name")},
+            **_module(each["address"]),
             "provider": 'provider["registry.terraform.io/hashicorp/google"]',
             "instances": [
                 {
@@ -198,10 +218,16 @@ def _named(plan: Values) -> Values:
                 }
             ],
         }
-        for each in plan["planned_values"]["root_module"]["resources"]
+        for each in listed(plan["planned_values"]["root_module"])
         if _names(project, each["type"], each["values"])
     ]
     return {"version": 4, "serial": 1, "lineage": "tests", "outputs": {}, "resources": resources}
+
+
+def _module(address: str) -> Values:
+    """As a state tells which module a resource is in: nothing of the root's."""
+    found = re.match(r"((?:module\.[^.]+\.)+)", address)
+    return {"module": found[1].rstrip(".")} if found else {}
 
 
 def _names(project: str, kind: str, values: Values) -> Values:

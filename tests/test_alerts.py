@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from alerting import CONTRACT, RUNBOOK, alerts, anchors
 from logfilters import fields, parsed
-from terraforming import ENVIRONMENTS, Environments, Resources
+from terraforming import ENVIRONMENTS, Environments, Resources, listed
 
 # What the platform itself measures: never the only thing that an alert reads.
 PLATFORM = {
@@ -85,6 +85,20 @@ def test_the_alerts_that_were_asked_for_are_there_and_read_their_signal(
         assert signal in found[name].signals
 
 
+def test_a_policy_with_promql_has_one_condition_and_the_label_of_its_alert(
+    environments: Environments, environment: str
+) -> None:
+    """Google refuses a second one, and with it the apply."""
+    planned = environments[environment].planned
+    policies = planned.of("google_monitoring_alert_policy", "alert").values()
+    assert {len(policy["conditions"]) for policy in policies} == {1}
+    assert {policy["user_labels"]["alert"] for policy in policies} == set(
+        environments[environment].plan["variables"].get("alerts", {}).get("value", ASKED_FOR)
+    )
+    names = [policy["display_name"] for policy in policies]
+    assert len(set(names)) == len(names)
+
+
 def test_each_signal_is_read_by_an_alert(environments: Environments) -> None:
     found = alerts(environments["prod"].planned)
     assert {signal for alert in found.values() for signal in alert.signals} == CONTRACT.keys()
@@ -122,7 +136,9 @@ def test_each_alert_says_what_to_do(environments: Environments, environment: str
     planned = environments[environment].planned
     policies = planned.of("google_monitoring_alert_policy")
     found = alerts(planned)
-    assert len(found) + len(planned.of("google_monitoring_uptime_check_config")) == len(policies)
+    conditions = sum(len(alert.conditions) for alert in found.values())
+    checks = planned.of("google_monitoring_uptime_check_config")
+    assert conditions + len(checks) == len(policies)
     for policy in policies.values():
         told = policy["documentation"][0]["content"]
         assert "docs/runbook.md#" in told
@@ -213,7 +229,7 @@ def test_an_environment_may_have_no_alerts_at_all(environments: Environments) ->
     given = ["-var-file=environments/dev.tfvars", "-var=alerts=[]"]
     root.run("plan", *given, "-state=none.tfstate", "-out=quiet.tfplan")
     plan = json.loads(root.run("show", "-json", "quiet.tfplan"))
-    planned = Resources(plan["planned_values"]["root_module"]["resources"])
+    planned = Resources(listed(plan["planned_values"]["root_module"]))
     assert planned.of("google_monitoring_alert_policy") == {}
     assert planned.of("google_logging_metric").keys() == CONTRACT.keys()
 

@@ -89,6 +89,20 @@ def _executions(result: str, job: str = "progress-batch") -> Series:
     return once(_EXECUTIONS, {**JOBS, "job_name": job, "result": result})
 
 
+def _last_run_ok(*, minutes: int) -> Series:
+    return joined(_AGE, firing.ended(f"{_OWN}outcome", _runs("ok"), minutes=minutes))
+
+
+def _first_applied(*, minutes: int) -> Series:
+    """The release job migrated the database so many minutes ago, and nothing has run since."""
+    labels = {**JOBS, "job_name": "progress-release", "result": "succeeded"}
+    return firing.begun(_EXECUTIONS, labels, minutes=minutes)
+
+
+# The environment is older than what is looked at.
+_AGE = level(_EXECUTIONS, {**JOBS, "job_name": "progress-release", "result": "succeeded"}, 1)
+
+
 _DELAY = "event delay, p95 > 5 s"
 _WAITS = "messages wait for ingest for more than five minutes"
 _SLOW = "GraphQL, p95 > 500 ms"
@@ -163,11 +177,13 @@ CASES = [
     Case(_GIVEN_UP, "another's", False, _held(1, "of-another-system")),
     Case(_FAILED, "one line of five minutes ago", True, once(f"{_OWN}outcome", _runs("error"))),
     Case(_FAILED, "all went well", False, once(f"{_OWN}outcome", _runs("ok"))),
-    Case(_LATE, "for 18", True, firing.ended(f"{_OWN}outcome", _runs("ok"), minutes=18)),
-    Case(_LATE, "for 13", False, firing.ended(f"{_OWN}outcome", _runs("ok"), minutes=13)),
-    Case(_LATE, "never any", True),
-    Case(_LATE, "each failed", True, growing(f"{_OWN}outcome", _runs("error"), 1)),
-    Case(_LATE, "zeros are written meanwhile", True, level(f"{_OWN}outcome", _runs("ok"), 7)),
+    Case(_LATE, "for 18", True, _last_run_ok(minutes=18)),
+    Case(_LATE, "for 13", False, _last_run_ok(minutes=13)),
+    Case(_LATE, "never any since the first apply", True, _first_applied(minutes=18)),
+    Case(_LATE, "the first apply ended a moment ago", False, _first_applied(minutes=13)),
+    Case(_LATE, "nothing is there yet", False),
+    Case(_LATE, "each failed", True, joined(_AGE, growing(f"{_OWN}outcome", _runs("error"), 1))),
+    Case(_LATE, "zeros are written", True, joined(_AGE, level(f"{_OWN}outcome", _runs("ok"), 7))),
     Case(_EXECUTION, "one", True, _executions("failed")),
     Case(_EXECUTION, "a backup", True, _executions("failed", "progress-backup")),
     Case(_EXECUTION, "a release", False, _executions("failed", "progress-release")),

@@ -61,7 +61,7 @@ def order(environments: Environments) -> Order:
 
 
 def test_each_waits_for_its_api_to_be_on(order: Order) -> None:
-    made = {each for each in order.made if each.startswith("google_")} - _AT_ONCE
+    made = {each for each in order.made if "google_" in each and "data." not in each} - _AT_ONCE
     assert len(made) > 50
     assert {
         each for each in made if "google_project_service.api" not in order.before(each)
@@ -70,7 +70,8 @@ def test_each_waits_for_its_api_to_be_on(order: Order) -> None:
 
 def test_each_api_that_is_used_is_switched_on_and_stays_on(environments: Environments) -> None:
     there = environments["prod"].applied
-    kinds = {address.partition(".")[0].removeprefix("google_") for address in there}
+    kinds = {re.sub(r"^(module\.[^.]+\.)*", "", address) for address in there}
+    kinds = {each.partition(".")[0].removeprefix("google_") for each in kinds}
     kinds -= {"project_service", "terraform_data", "data"}
     used = {next(api for start, api in _APIS.items() if each.startswith(start)) for each in kinds}
     services = there.of("google_project_service")
@@ -127,7 +128,7 @@ def test_the_builder_has_the_python_that_it_is_asked_for(told: Told) -> None:
 
 def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, order: Order) -> None:
     given = {
-        address.partition("[")[0]
+        re.sub(r'\["[^"]*"\]', "", address)
         for address, each in told.applied.items()
         if _AGENT in str(each.get("member"))
     }

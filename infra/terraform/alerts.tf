@@ -5,6 +5,11 @@ variable "alert_emails" {
   description = "Who is told."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = var.environment != "prod" || length(var.alert_emails) > 0
+    error_message = "Somebody must be told of production's alerts: say whom in alert_emails."
+  }
 }
 
 variable "alerts" {
@@ -13,6 +18,11 @@ variable "alerts" {
   default = [
     "batch-job", "cold-cache", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag", "slow-queries",
   ]
+
+  validation {
+    condition     = length(setsubtract(var.alerts, keys(local.alerts))) == 0
+    error_message = "expected names of alerts.tf: ${join(", ", keys(local.alerts))}"
+  }
 }
 
 variable "alert_minimum_requests" {
@@ -175,8 +185,9 @@ locals {
           for   = 0
         }
         "no run ended well for ${3 * var.batch_minutes} minutes" = {
-          # Whether nothing is written where nothing is counted, or zeros.
-          query = "(sum(increase(${local.series.outcome}{${local.of_batch},outcome=\"ok\"}[${3 * var.batch_minutes}m])) or vector(0)) == 0"
+          # Whether nothing is written where nothing is counted, or zeros. The first apply ends with a run of the release
+          # job: before a job's run is that old, the schedule had no time to start three.
+          query = "(sum(increase(${local.series.outcome}{${local.of_batch},outcome=\"ok\"}[${3 * var.batch_minutes}m])) or vector(0)) == 0 and count(present_over_time(run_googleapis_com:job_completed_execution_count{${local.of_jobs},job_name=~\"progress-.*\"}[1d] offset ${3 * var.batch_minutes}m)) > 0"
           for   = 60
         }
         "an execution failed, as Cloud Run counts them" = { # it may have died without a line; the backup writes none
@@ -213,54 +224,15 @@ resource "google_monitoring_notification_channel" "email" {
   depends_on = [google_project_service.api]
 }
 
-resource "google_monitoring_alert_policy" "alert" {
+module "alert" {
   for_each = var.alerts
+  source   = "./modules/alert"
 
-  display_name          = "Progress, ${var.environment}: ${local.alerts[each.key].title}"
-  severity              = local.alerts[each.key].severity
-  combiner              = "OR"
-  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
-  user_labels           = { alert = each.key }
-
-  dynamic "conditions" {
-    for_each = local.alerts[each.key].conditions
-    content {
-      display_name = conditions.key
-      condition_prometheus_query_language {
-        query               = conditions.value.query
-        duration            = "${conditions.value.for}s"
-        evaluation_interval = "60s"
-        # A metric that was made a moment ago is not known yet, and the first apply makes both.
-        disable_metric_validation = true
-      }
-    }
-  }
-
-  documentation {
-    mime_type = "text/markdown"
-    subject   = "Progress, ${var.environment}: ${local.alerts[each.key].title}"
-    content   = "${local.alerts[each.key].meaning}\n\nWhat to do: ${local.runbook}#${each.key}"
-  }
-
-  alert_strategy {
-    auto_close = "3600s"
-
-    # The limit on how often the same is told again; a rate limit is for alerts on single log lines alone.
-    dynamic "notification_channel_strategy" {
-      for_each = length(var.alert_emails) > 0 ? [1] : []
-      content {
-        notification_channel_names = [for channel in google_monitoring_notification_channel.email : channel.id]
-        renotify_interval          = "14400s"
-      }
-    }
-  }
+  name        = each.key
+  environment = var.environment
+  alert       = local.alerts[each.key]
+  channels    = [for channel in google_monitoring_notification_channel.email : channel.id]
+  runbook     = local.runbook
 
   depends_on = [google_project_service.api]
-
-  lifecycle {
-    precondition {
-      condition     = !local.is_prod || length(var.alert_emails) > 0
-      error_message = "Somebody must be told of production's alerts: say whom in alert_emails."
-    }
-  }
 }
