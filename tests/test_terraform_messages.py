@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from cloudrun import only
 from terraforming import Environments, Resources, Told, Values
 
@@ -25,6 +26,64 @@ def test_the_topics_are_those_of_the_local_stack_and_keep_a_week(told: Told) -> 
         assert only(each["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
+
+
+def test_those_who_are_named_publish_to_the_source_topics(told: Told) -> None:
+    named = told.plan["variables"]["publishers"]["value"]
+    assert named.keys() == set(topology.SOURCES)
+    grants = _publishers(told)
+    assert {topic: grants[topic] for topic in topology.SOURCES} == {
+        topic: set(members) for topic, members in named.items()
+    }
+
+
+def _publishers(told: Told) -> dict[str, set[str]]:
+    """By topic; of topics that somebody may publish to."""
+    found: dict[str, set[str]] = {}
+    for grant in told.applied.of("google_pubsub_topic_iam_member").values():
+        if grant["role"] == "roles/pubsub.publisher":
+            found.setdefault(grant["topic"], set()).add(grant["member"])
+    return found
+
+
+def test_a_topic_of_another_project_is_subscribed_to_and_left_to_that_project(
+    environments: Environments,
+) -> None:
+    topic = "projects/elsewhere/topics/user-events-v2"
+    told = environments.variant(
+        "foreign",
+        "dev",
+        f'-var=foreign_topics={{"user-events"="{topic}"}}',
+        '-var=publishers={"learning-events"=["group:learning@example.com"]}',
+    )
+    assert told.again == ""
+    assert "user-events" not in told.applied.of("google_pubsub_topic", "topic")
+    grants = _publishers(told)
+    assert grants["learning-events"] == {"group:learning@example.com"}
+    assert not {*topology.SOURCES[1:], topic} & grants.keys()
+    there = subscriptions(told.applied)
+    assert there["user-events-ingest-sub"]["topic"] == topic
+    # What `infra/recovery/replay` seeks back to, whatever their topic keeps.
+    kept = {name for name, each in there.items() if each["retain_acked_messages"]}
+    assert kept == {"user-events-ingest-sub"}
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ('publishers={"learning"=["group:a@example.com"]}', "expected topics of learning-events"),
+        ('publishers={"user-events"=["allUsers"]}', "expected named members"),
+        ('foreign_topics={"users"="projects/p/topics/t"}', "expected topics of learning-events"),
+        ('foreign_topics={"user-events"="user-events"}', "expected projects/PROJECT/topics/NAME"),
+        ('foreign_topics={"user-events"="projects/p/topics/t"}', "who publishes to"),
+        ('alerts=["error"]', "expected names of alerts.tf"),
+    ],
+)
+def test_a_name_that_means_nothing_is_refused(
+    environments: Environments, option: str, complaint: str
+) -> None:
+    with pytest.raises(AssertionError, match=complaint):
+        environments.root().planned("dev", f"-var={option}", name="refused")
 
 
 def test_each_source_topic_is_pushed_to_ingest_and_commands_to_project(told: Told) -> None:
@@ -72,13 +131,12 @@ def test_pubsub_may_put_aside_what_it_cannot_deliver(told: Told) -> None:
     """It takes the message from the one and publishes it to the other, as its own agent."""
     sent = told.applied.of("google_pubsub_topic", "dead_letter").keys()
     takes = told.applied.of("google_pubsub_subscription_iam_member", "dead_letter")
-    gives = told.applied.of("google_pubsub_topic_iam_member", "dead_letter")
-    assert takes.keys() == gives.keys() == sent
+    gives = _publishers(told)
+    assert takes.keys() == sent
     for name in sent:
         assert takes[name]["subscription"] == name
         assert (takes[name]["role"], takes[name]["member"]) == ("roles/pubsub.subscriber", AGENT)
-        assert gives[name]["topic"] == f"{name}-dead-letter"
-        assert (gives[name]["role"], gives[name]["member"]) == ("roles/pubsub.publisher", AGENT)
+        assert gives[f"{name}-dead-letter"] == {AGENT}
 
 
 def test_no_subscription_is_forgotten_for_being_idle(told: Told) -> None:

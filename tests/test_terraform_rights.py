@@ -56,7 +56,15 @@ EVERYWHERE = {
         ),
     },
     "github": {"iam.workloadIdentityUser progress-pipeline"},
+    # The contexts that publish, as environments/*.tfvars name them.
+    "learning": {"pubsub.publisher learning-events"},
+    "algorithm": {"pubsub.publisher algorithm-events"},
+    "vocabulary": {"pubsub.publisher vocabulary-events"},
+    "users": {"pubsub.publisher user-events"},
 }
+
+# Who is no part of Progress.
+STRANGERS = {"gcp-sa-pubsub", "github", "learning", "algorithm", "vocabulary", "users"}
 
 NEON = {
     "release": {
@@ -179,7 +187,7 @@ def test_roles_of_our_own_hold_what_their_names_say(environments: Environments) 
 
 def test_each_part_is_someone_of_its_own(told: Told) -> None:
     accounts = told.applied.of("google_service_account")
-    assert accounts.keys() == EVERYWHERE.keys() - {"gcp-sa-pubsub", "github"}
+    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS
     ids = [each["account_id"] for each in accounts.values()]
     assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
     assert all(6 <= len(each) <= 30 for each in ids)

@@ -66,7 +66,7 @@ resource "google_pubsub_subscription" "analytics" {
   for_each = local.analytics
 
   name                       = each.key
-  topic                      = google_pubsub_topic.topic[each.value].id
+  topic                      = local.topics[each.value]
   message_retention_duration = local.week
 
   bigquery_config {
@@ -80,7 +80,7 @@ resource "google_pubsub_subscription" "analytics" {
   }
 
   dead_letter_policy {
-    dead_letter_topic     = google_pubsub_topic.dead_letter[each.key].id
+    dead_letter_topic     = module.dead_letter[each.key].id
     max_delivery_attempts = 100
   }
 

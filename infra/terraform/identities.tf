@@ -61,15 +61,6 @@ resource "google_service_account_iam_member" "acts_as" {
   member             = google_service_account.member[each.value.actor].member
 }
 
-# Who wakes a shard, or calls a worker to an operation.
-resource "google_pubsub_topic_iam_member" "wakes" {
-  for_each = toset(["ingest", "project", "query", "batch", "release"])
-
-  topic  = google_pubsub_topic.topic[local.command_topic].name
-  role   = "roles/pubsub.publisher"
-  member = google_service_account.member[each.key].member
-}
-
 resource "google_pubsub_subscription_iam_member" "changes" {
   count = var.pull_changes ? 1 : 0
 
@@ -148,7 +139,7 @@ resource "google_project_iam_member" "green_push" {
 }
 
 resource "google_pubsub_topic_iam_member" "green_push" {
-  topic  = google_pubsub_topic.topic[local.command_topic].name
+  topic  = module.topic[local.command_topic].name
   role   = "roles/pubsub.subscriber" # pubsub.topics.attachSubscription
   member = google_service_account.member["pipeline"].member
 }

@@ -6,6 +6,43 @@ variable "pull_changes" {
   default     = false
 }
 
+variable "publishers" {
+  description = "Who may publish to the source topics, by topic: IAM members, such as the account of the Learning context."
+  type        = map(set(string))
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.publishers), local.source_topics)) == 0
+    error_message = "expected topics of ${join(", ", local.source_topics)}"
+  }
+
+  validation {
+    condition     = alltrue([for member in flatten(values(var.publishers)) : can(regex("^(serviceAccount|group|user|principal|principalSet):", member))])
+    error_message = "expected named members, such as serviceAccount:NAME@PROJECT.iam.gserviceaccount.com"
+  }
+}
+
+variable "foreign_topics" {
+  description = "Source topics that exist in another project, by name: projects/PROJECT/topics/NAME. There it is said who publishes; who applies here needs roles/pubsub.subscriber on each."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.foreign_topics), local.source_topics)) == 0
+    error_message = "expected topics of ${join(", ", local.source_topics)}"
+  }
+
+  validation {
+    condition     = alltrue([for topic in values(var.foreign_topics) : can(regex("^projects/[^/]+/topics/[^/]+$", topic))])
+    error_message = "expected projects/PROJECT/topics/NAME"
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.foreign_topics), keys(var.publishers))) == 0
+    error_message = "who publishes to a topic of another project is said in that project, not in publishers"
+  }
+}
+
 locals {
   source_topics = ["learning-events", "algorithm-events", "vocabulary-events", "user-events"]
   command_topic = "progress-commands"
@@ -38,16 +75,28 @@ resource "terraform_data" "pubsub_agent" {
   depends_on = [google_project_service.api]
 }
 
+locals {
+  # Topic => who may publish there, of the topics that are made here.
+  publishers = merge(
+    {
+      for topic in local.source_topics : topic => { for member in lookup(var.publishers, topic, []) : member => member }
+      if !contains(keys(var.foreign_topics), topic)
+    },
+    { (local.command_topic) = { for who in ["ingest", "project", "query", "batch", "release"] : who => google_service_account.member[who].member } },
+  )
+
+  topics = merge({ for name, topic in module.topic : name => topic.id }, var.foreign_topics)
+}
+
 # What was acknowledged stays for a week: after a restore the subscriptions are sought back.
-resource "google_pubsub_topic" "topic" {
-  for_each = toset(concat(local.source_topics, [local.command_topic]))
+module "topic" {
+  for_each = local.publishers
+  source   = "./modules/topic"
 
-  name                       = each.key
-  message_retention_duration = local.week
-
-  message_storage_policy {
-    allowed_persistence_regions = [var.region]
-  }
+  name       = each.key
+  region     = var.region
+  retention  = local.week
+  publishers = each.value
 
   depends_on = [google_project_service.api]
 }
@@ -56,9 +105,10 @@ resource "google_pubsub_subscription" "push" {
   for_each = local.pushed
 
   name                       = each.key
-  topic                      = google_pubsub_topic.topic[each.value.topic].id
+  topic                      = local.topics[each.value.topic]
   ack_deadline_seconds       = each.value.seconds
   message_retention_duration = local.week
+  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # their topic may keep nothing
 
   push_config {
     push_endpoint = google_cloud_run_v2_service.function[each.value.function].uri
@@ -74,7 +124,7 @@ resource "google_pubsub_subscription" "push" {
   }
 
   dead_letter_policy {
-    dead_letter_topic     = google_pubsub_topic.dead_letter[each.key].id
+    dead_letter_topic     = module.dead_letter[each.key].id
     max_delivery_attempts = 100 # with the retries' pauses more than half a day
   }
 
@@ -85,39 +135,28 @@ resource "google_pubsub_subscription" "push" {
   depends_on = [google_cloud_run_v2_service_iam_member.push, google_service_account_iam_member.push_tokens]
 }
 
-resource "google_pubsub_topic" "dead_letter" {
+# Pub/Sub itself moves dead letters: it publishes them here, and takes them from the subscription below.
+module "dead_letter" {
   for_each = local.dead_lettered
+  source   = "./modules/topic"
 
-  name = "${each.key}-dead-letter"
+  name       = "${each.key}-dead-letter"
+  region     = var.region
+  publishers = { pubsub = local.pubsub_agent }
 
-  message_storage_policy {
-    allowed_persistence_regions = [var.region]
-  }
-
-  depends_on = [google_project_service.api]
+  depends_on = [terraform_data.pubsub_agent]
 }
 
 resource "google_pubsub_subscription" "dead_letter" {
   for_each = local.dead_lettered
 
   name                       = "${each.key}-dead-letter-sub"
-  topic                      = google_pubsub_topic.dead_letter[each.key].id
+  topic                      = module.dead_letter[each.key].id
   message_retention_duration = local.at_most
 
   expiration_policy {
     ttl = ""
   }
-}
-
-# Pub/Sub itself moves dead letters: it takes them from the subscription and publishes them on.
-resource "google_pubsub_topic_iam_member" "dead_letter" {
-  for_each = google_pubsub_topic.dead_letter
-
-  topic  = each.value.name
-  role   = "roles/pubsub.publisher"
-  member = local.pubsub_agent
-
-  depends_on = [terraform_data.pubsub_agent]
 }
 
 resource "google_pubsub_subscription_iam_member" "dead_letter" {
@@ -135,7 +174,7 @@ resource "google_pubsub_subscription" "changes" {
   count = var.pull_changes ? 1 : 0
 
   name                       = "progress-batch-sub"
-  topic                      = google_pubsub_topic.topic[local.command_topic].id
+  topic                      = local.topics[local.command_topic]
   ack_deadline_seconds       = 300 # a run acknowledges when it is done
   message_retention_duration = local.week
 

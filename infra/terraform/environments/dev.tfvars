@@ -27,6 +27,13 @@ api = {
   introspection = true
 }
 
+publishers = {
+  learning-events   = ["serviceAccount:learning@example-dev.iam.gserviceaccount.com"]
+  algorithm-events  = ["serviceAccount:algorithm@example-dev.iam.gserviceaccount.com"]
+  vocabulary-events = ["serviceAccount:vocabulary@example-dev.iam.gserviceaccount.com"]
+  user-events       = ["serviceAccount:users@example-dev.iam.gserviceaccount.com"]
+}
+
 github = {
   repository    = "example/progress"
   repository_id = 123456789

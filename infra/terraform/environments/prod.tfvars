@@ -23,6 +23,13 @@ api = {
   introspection = false
 }
 
+publishers = {
+  learning-events   = ["serviceAccount:learning@example-prod.iam.gserviceaccount.com"]
+  algorithm-events  = ["serviceAccount:algorithm@example-prod.iam.gserviceaccount.com"]
+  vocabulary-events = ["serviceAccount:vocabulary@example-prod.iam.gserviceaccount.com"]
+  user-events       = ["serviceAccount:users@example-prod.iam.gserviceaccount.com"]
+}
+
 github = {
   repository    = "example/progress"
   repository_id = 123456789

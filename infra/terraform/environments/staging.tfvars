@@ -27,6 +27,13 @@ api = {
   introspection = true
 }
 
+publishers = {
+  learning-events   = ["serviceAccount:learning@example-staging.iam.gserviceaccount.com"]
+  algorithm-events  = ["serviceAccount:algorithm@example-staging.iam.gserviceaccount.com"]
+  vocabulary-events = ["serviceAccount:vocabulary@example-staging.iam.gserviceaccount.com"]
+  user-events       = ["serviceAccount:users@example-staging.iam.gserviceaccount.com"]
+}
+
 github = {
   repository    = "example/progress"
   repository_id = 123456789
