@@ -39,10 +39,12 @@ def main() -> int:
             print(ends.strftime("%Y-%m-%dT%H:%M:%S.123456789Z"))
         case ["sql", "import", "sql", _, source, *_]:
             failed = imported(Path(source).name, options["--user"])
-        case ["run", "jobs", "execute", *_]:
-            failed = int(os.environ.get("GCLOUD_JOB_FAILS", "0"))
-        case ["logging", "read", *_]:
-            print("what the job said")
+        case ["run", "jobs", "execute", job, *_]:
+            print(f"{job}-ours")
+        case ["run", "jobs", "executions", "describe", *_]:
+            print(f"2026-11-20T01:00:00Z,{'' if os.environ.get('GCLOUD_JOB_FAILS') else 1}")
+        case ["logging", "read", which, *_]:
+            print_log(which)
     file.write_text(json.dumps(state), encoding="utf-8")
     return failed
 
@@ -52,6 +54,14 @@ def listed(state: dict[str, list[list[str]]], which: str, how: str) -> None:
         chosen = bool(pushed[0]) if which.startswith("pushConfig") else name.endswith("-ingest-sub")
         if chosen:
             print(",".join([name, *pushed]) if how.startswith("csv") else name)
+
+
+def print_log(which: str) -> None:
+    """Lines of two executions at the same time, as the filter has them."""
+    for execution in ("others", "ours", "others"):
+        name = f'execution_name"="progress-release-{execution}"'
+        if "execution_name" not in which or name in which:
+            print(f"what the job said for {execution}")
 
 
 def push(name: str, endpoint: str) -> None:

@@ -185,14 +185,14 @@ def test_no_script_takes_the_project_that_gcloud_was_left_with(shell: Shell, scr
 def test_a_command_runs_in_the_release_job_and_tells_what_it_said(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod"
     said = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
-    assert "what the job said" in said
-    (executed,) = (words for words in shell.gcloud["told"] if words[:2] == ["run", "jobs"])
-    assert executed[2:5] == ["execute", "progress-release", "--wait"]
+    assert said == "what the job said for ours\n"  # while a release runs the same job
+    (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
+    assert executed[2:5] == ["execute", "progress-release", "--async"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
     assert executed[6] == "--update-env-vars=COLUMNS=200"  # no table is broken into 80
     failed = shell.run(f"{begin}; progress check", GCLOUD_JOB_FAILS="1")
     assert failed.returncode == 1
-    assert "what the job said" in failed.stdout
+    assert failed.stdout == "what the job said for ours\n"
 
 
 def test_a_schedule_is_held_from_here_in_the_environment_s_project(shell: Shell) -> None:

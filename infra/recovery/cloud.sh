@@ -20,16 +20,23 @@ progress() {
         command progress "$@" --project="$PROJECT" --region="$REGION"
         return
     fi
-    local given began said code=0
+    local given execution ended said code=0
     given="$(printf '|%s' "$@")"
-    began="$(date -u +%Y-%m-%dT%H:%M:%SZ)"
-    gcloud run jobs execute progress-release --wait --args="^|^${given#|}" --update-env-vars=COLUMNS=200 || code=1
+    execution="$(gcloud run jobs execute progress-release --async --args="^|^${given#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||
+        return 1
+    echo "$execution runs: progress $*" >&2
+    until ended="$(gcloud run jobs executions describe "$execution" --format='csv[no-heading](status.completionTime,status.succeededCount)')" &&
+        [ "${ended%%,*}" ]; do
+        sleep 5
+    done
+    [ "${ended#*,}" = 1 ] || code=1
     for _ in 1 2 3 4 5 6; do # lines take some seconds, and every command says something
-        said="$(gcloud logging read "resource.type=cloud_run_job AND resource.labels.job_name=progress-release AND timestamp>=\"$began\"" \
+        # Of this execution: a release, or another operator, may run the job at the same time.
+        said="$(gcloud logging read "resource.type=cloud_run_job AND labels.\"run.googleapis.com/execution_name\"=\"$execution\"" \
             --order=asc --format='value(textPayload,jsonPayload.message)')"
         [ -z "$said" ] || break
         sleep 5
     done
-    echo "${said:-it said nothing yet: look in the log of progress-release}"
+    echo "${said:-it said nothing yet: look in the log of $execution}"
     return $code
 }
