@@ -5,11 +5,13 @@ import re
 
 import pytest
 from cloudrun import only
-from terraforming import Environments, Resources, Told, Values
+from terraforming import REPOSITORY, Environments, Resources, Told, Values
 
 from progress import wakeups
 from progress.local import topology
 
+CODE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
+TRANSFORM = "removeLearner"
 AGENT = "serviceAccount:service-100000000000@gcp-sa-pubsub.iam.gserviceaccount.com"
 WEEK = "604800s"
 
@@ -173,6 +175,16 @@ def test_bigquery_has_a_place_for_what_pubsub_writes(told: Told) -> None:
     may = told.applied.of("google_bigquery_table_iam_member", "pubsub")["pubsub"]
     assert (may["table_id"], may["member"]) == ("messages", AGENT)
     assert may["role"] == "roles/bigquery.dataEditor"
+
+
+def test_nothing_in_bigquery_says_whose_an_event_is(told: Told) -> None:
+    written = told.applied.of("google_pubsub_subscription", "analytics")
+    for each in written.values():
+        transform = only(only(each["message_transforms"])["javascript_udf"])
+        assert transform["function_name"] == TRANSFORM
+        assert transform["code"] == CODE.read_text(encoding="utf-8")
+    view = told.applied.of("google_bigquery_table", "events")["events"]
+    assert "user_id" not in only(view["view"])["query"]
 
 
 def test_the_view_has_each_event_once(told: Told) -> None:

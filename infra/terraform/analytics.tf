@@ -1,5 +1,5 @@
 # What was published, in BigQuery, for questions that Progress does not answer. Not `user-events`: it carries plain
-# addresses, and those are written nowhere.
+# addresses, and those are written nowhere. No message says here whose it is: an erasure cannot reach it.
 
 variable "analytics_days" {
   description = "How long messages stay in BigQuery; null for ever."
@@ -68,6 +68,13 @@ resource "google_pubsub_subscription" "analytics" {
   name                       = each.key
   topic                      = local.topics[each.value]
   message_retention_duration = local.week
+
+  message_transforms {
+    javascript_udf {
+      function_name = "removeLearner"
+      code          = file("${path.root}/analytics/remove_learner.js")
+    }
+  }
 
   bigquery_config {
     table          = "${var.project_id}.${google_bigquery_table.messages.dataset_id}.${google_bigquery_table.messages.table_id}"

@@ -36,11 +36,6 @@ named AS (
             JSON_VALUE(event, '$.metadata.timestamp'),
             JSON_VALUE(attributes, '$.occurred_at')
         )) AS occurred_at,
-        COALESCE(
-            JSON_VALUE(event, '$.data.user_id'),
-            JSON_VALUE(event, '$.metadata.user_id'),
-            JSON_VALUE(attributes, '$.user_id')
-        ) AS user_id,
         JSON_QUERY(event, '$.data') AS data,
         publish_time,
         message_id,
@@ -52,7 +47,6 @@ SELECT
     event_id,
     event_type,
     COALESCE(occurred_at, publish_time) AS occurred_at,
-    user_id,
     data,
     publish_time
 FROM named
