@@ -43,6 +43,8 @@ class Cloud:
     smokes: int = 0  # how often green was asked whether it is ready
     ready: tuple[int, object] = (200, {"status": "ok"})
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
+    address: str = ""  # of what is asked over HTTP
+    permissions: list[str] = field(default_factory=lambda: ["billing.budgets.create"])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def wrong(self) -> list[str]:
@@ -124,6 +126,12 @@ class _Web(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
+        if self.path.endswith(":testIamPermissions"):
+            assert self.headers["authorization"] == "Bearer token"
+            asked = json.loads(body)["permissions"]
+            held = [each for each in asked if each in self._cloud.permissions]
+            self._tell(200, {"permissions": held} if held else {})
+            return
         if not self.path.startswith("/v1/projects/p/location/global/prometheus/api/v1/query"):
             self._tell(*self._cloud.graphql)
             return
@@ -169,7 +177,7 @@ def running(folder: Path) -> Iterator[Cloud]:
     web = ThreadingHTTPServer(("127.0.0.1", 0), _Web)
     web.daemon_threads = True
     address = f"http://127.0.0.1:{web.server_address[1]}"
-    cloud = Cloud(World.applied(address), int(calls.server_address[1]))
+    cloud = Cloud(World.applied(address), int(calls.server_address[1]), address=address)
     for server in (calls, web):
         vars(server)["cloud"] = cloud
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
