@@ -135,9 +135,10 @@ def _instances(kind: Values) -> Iterator[Values]:
 
 @dataclass(frozen=True)
 class Root:
-    """A copy of `infra/terraform` and of all that it reads."""
+    """A copy of `infra/terraform`, or of another root, and of all that it reads."""
 
     folder: Path
+    variables: str = "environments/{}.tfvars"
 
     def run(self, *arguments: str, expected: int = 0) -> str:
         """What terraform printed; AssertionError, with its complaint, where it ended otherwise."""
@@ -177,7 +178,7 @@ class Root:
     def planned(self, environment: str, *options: str, name: str = "") -> Values:
         """The plan for an environment's variables, with further options; kept as `name`'s."""
         name = name or environment
-        given = [f"-var-file=environments/{environment}.tfvars", f"-state={name}.tfstate"]
+        given = [f"-var-file={self.variables.format(environment)}", f"-state={name}.tfstate"]
         self.run("plan", *given, f"-out={name}.tfplan", *options)
         plan: Values = json.loads(self.run("show", "-json", f"{name}.tfplan"))
         return plan
@@ -186,7 +187,7 @@ class Root:
         """Plan, apply and plan again, with the environment's variables and further options."""
         state = self.folder / f"{name or environment}.tfstate"
         plan = self.planned(environment, *options, name=name)
-        given = [f"-var-file=environments/{environment}.tfvars", f"-state={state.name}"]
+        given = [f"-var-file={self.variables.format(environment)}", f"-state={state.name}"]
         state.write_text(json.dumps(_named(plan)))
         self.run("apply", "-auto-approve", *given, *options)
         again = self.changes(environment, state.name, *options)
@@ -194,7 +195,7 @@ class Root:
 
     def changes(self, environment: str, state: str, *options: str) -> str:
         """What a plan says that is to be changed in that state, if anything."""
-        given = [f"-var-file=environments/{environment}.tfvars", f"-state={state}"]
+        given = [f"-var-file={self.variables.format(environment)}", f"-state={state}"]
         plan = self.run("plan", *given, *options)
         return "" if _NOTHING in plan else plan
 
@@ -204,7 +205,6 @@ _NOTHING = "No changes. Your infrastructure matches the configuration."
 
 def _named(plan: Values) -> Values:
     """A state with what Google itself names; the stand-in would give all of them one name."""
-    project = plan["variables"]["project_id"]["value"]
     resources = [
         {
             **{key: each[key] for key in ("mode", "type", "name")},
@@ -214,14 +214,22 @@ def _named(plan: Values) -> Values:
                 {
                     **({"index_key": each["index"]} if "index" in each else {}),
                     "schema_version": 0,
-                    "attributes": each["values"] | _names(project, each["type"], each["values"]),
+                    "attributes": each["values"]
+                    | _names(_project(plan, each["values"]), each["type"], each["values"]),
                 }
             ],
         }
         for each in listed(plan["planned_values"]["root_module"])
-        if _names(project, each["type"], each["values"])
+        if _names(_project(plan, each["values"]), each["type"], each["values"])
     ]
     return {"version": 4, "serial": 1, "lineage": "tests", "outputs": {}, "resources": resources}
+
+
+def _project(plan: Values, values: Values) -> str:
+    """The project that a resource names, or the root's, if it has one."""
+    roots = plan["variables"].get("project_id", {"value": ""})
+    named: str = values.get("project") or roots["value"]
+    return named
 
 
 def _module(address: str) -> Values:
@@ -238,6 +246,9 @@ def _names(project: str, kind: str, values: Values) -> Values:
             return {"email": email, "member": f"serviceAccount:{email}", "name": name, "id": name}
         case "google_secret_manager_secret":
             name = f"projects/{project}/secrets/{values['secret_id']}"
+        case "google_iam_workload_identity_pool":
+            pool = values["workload_identity_pool_id"]
+            name = f"projects/{project}/locations/global/workloadIdentityPools/{pool}"
         case "google_project_iam_custom_role":
             name = f"projects/{project}/roles/{values['role_id']}"
         case "google_redis_instance":
@@ -249,6 +260,16 @@ def _names(project: str, kind: str, values: Values) -> Values:
         case _:
             return {}
     return {"name": name, "id": name}
+
+
+def bootstrap(folder: Path) -> Root:
+    """A copy of `infra/bootstrap`, as `copied` makes one of `infra/terraform`."""
+    ignored = shutil.ignore_patterns(".terraform*")
+    shutil.copytree(REPOSITORY / "infra" / "bootstrap", folder / "bootstrap", ignore=ignored)
+    root = Root(folder / "bootstrap", "bootstrap.tfvars")
+    (root.folder / "backend_override.tf").write_text(_LOCAL)
+    root.run("init")
+    return root
 
 
 def copied(folder: Path, *, whole: bool = False) -> Root:

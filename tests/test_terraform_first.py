@@ -19,7 +19,6 @@ _APIS = {
     "cloud_run": "run",
     "cloud_scheduler": "cloudscheduler",
     "compute": "compute",
-    "iam_workload": "iam",
     "logging": "logging",
     "monitoring": "monitoring",
     "project_iam": "cloudresourcemanager",
@@ -32,7 +31,6 @@ _APIS = {
     "storage": "storage",
 }
 _BUILT_WITH = {"cloudbuild"}
-_SIGNED_IN_WITH = {"iamcredentials", "sts"}
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
 
 
@@ -76,7 +74,7 @@ def test_each_api_that_is_used_is_switched_on_and_stays_on(environments: Environ
     used = {next(api for start, api in _APIS.items() if each.startswith(start)) for each in kinds}
     services = there.of("google_project_service")
     assert services.keys() == {
-        f"{each}.googleapis.com" for each in used | _BUILT_WITH | _SIGNED_IN_WITH | _EXPORTED_TO
+        f"{each}.googleapis.com" for each in used | _BUILT_WITH | _EXPORTED_TO
     }
     assert not any(each["disable_on_destroy"] for each in services.values())
 
@@ -108,6 +106,7 @@ def test_each_image_is_built_before_its_service_is_made(
         assert flags["substitutions"] == f"_IMAGE={image},_FUNCTION={name}"
         assert "/serviceAccounts/progress-build@" in flags["service-account"]
         assert flags["gcs-source-staging-dir"] == f"gs://{source['bucket']}/builds"
+        assert flags["region"] == "europe-west1"  # one of the six for new projects
         assert flags["config"].endswith("/infra/release/build.yaml")
     assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
 

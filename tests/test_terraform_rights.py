@@ -3,7 +3,6 @@
 from collections import defaultdict
 
 import pytest
-from cloudrun import only
 from terraforming import Environments, Resources, Told, Values
 
 # Of a grant, what it is on; on the project where none of these is told.
@@ -55,7 +54,6 @@ EVERYWHERE = {
             for role, suffix in (("subscriber", ""), ("publisher", "-dead-letter"))
         ),
     },
-    "github": {"iam.workloadIdentityUser progress-pipeline"},
     # The contexts that publish, as environments/*.tfvars name them.
     "learning": {"pubsub.publisher learning-events"},
     "algorithm": {"pubsub.publisher algorithm-events"},
@@ -63,8 +61,8 @@ EVERYWHERE = {
     "users": {"pubsub.publisher user-events"},
 }
 
-# Who is no part of Progress.
-STRANGERS = {"gcp-sa-pubsub", "github", "learning", "algorithm", "vocabulary", "users"}
+# Who is made elsewhere: the pipeline by infra/bootstrap.
+STRANGERS = {"gcp-sa-pubsub", "pipeline", "learning", "algorithm", "vocabulary", "users"}
 
 NEON = {
     "release": {
@@ -78,14 +76,6 @@ NEON = {
     "batch": {
         "secretmanager.secretAccessor progress-neon-url-batch",
         "pubsub.subscriber progress-batch-sub",  # what wakes Neon
-    },
-}
-
-DEV = {
-    "pipeline": {  # it has the images built
-        *("cloudbuild.builds.editor project", "serviceusage.serviceUsageConsumer project"),
-        *("storage.objectUser sources", "storage.legacyBucketReader sources"),
-        "iam.serviceAccountUser progress-build",
     },
 }
 
@@ -116,7 +106,7 @@ PROD = {
 
 @pytest.mark.parametrize(
     ("environment", "further"),
-    [("dev", [NEON, DEV]), ("staging", [NEON]), ("prod", [PROD])],
+    [("dev", [NEON]), ("staging", [NEON]), ("prod", [PROD])],
 )
 def test_each_may_do_what_it_needs_and_no_more(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]
@@ -143,8 +133,6 @@ def granted(told: Resources) -> list[Values]:
 
 def _short(name: str) -> str:
     """Of an account, or a role: what tells it from the others here."""
-    if name.startswith("principalSet:"):
-        return "github"
     if "gcp-sa-pubsub" in name:
         return "gcp-sa-pubsub"
     kind, _, rest = name.partition(":")
@@ -195,23 +183,3 @@ def test_each_part_is_someone_of_its_own(told: Told) -> None:
 
 def test_nobody_has_a_key(told: Told) -> None:
     assert not told.applied.of("google_service_account_key")
-
-
-def test_only_the_environments_own_workflow_is_the_pipeline(environments: Environments) -> None:
-    conditions = set()
-    for name, told in environments.items():
-        provider = told.applied.of("google_iam_workload_identity_pool_provider")["github"]
-        condition = provider["attribute_condition"]
-        assert condition.split(" && ") == [
-            "assertion.repository == 'example/progress'",
-            "assertion.repository_id == '123456789'",
-            "assertion.ref == 'refs/heads/main'",
-            f"assertion.environment == '{ {'prod': 'production'}.get(name, name) }'",
-            "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
-        ]
-        conditions.add(condition)
-        assert only(provider["oidc"])["issuer_uri"] == "https://token.actions.githubusercontent.com"
-        grant = told.applied.of("google_service_account_iam_member", "github")["github"]
-        assert grant["member"].endswith("/attribute.repository/example/progress")
-        assert provider["attribute_mapping"]["attribute.repository"] == "assertion.repository"
-    assert len(conditions) == 3

@@ -36,7 +36,7 @@ def size(service: Values) -> tuple[Any, ...]:
 
 @pytest.mark.skipif(not shutil.which("terraform"), reason="needs terraform")
 def test_the_files_are_formatted() -> None:
-    folder = terraforming.REPOSITORY / "infra" / "terraform"
+    folder = terraforming.REPOSITORY / "infra"
     command = ["terraform", f"-chdir={folder}", "fmt", "-check", "-recursive"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")

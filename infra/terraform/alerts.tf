@@ -1,6 +1,14 @@
 # What is told to whom, and when. Each alert reads our own log lines, by the metrics of metrics.tf; what the platform
 # measures is a further condition. The documentation of each names the section of the runbook to follow.
 
+variable "github" {
+  description = "The repository and its branch, whose runbook an alert links to."
+  type = object({
+    repository = string # owner/name
+    branch     = optional(string, "main")
+  })
+}
+
 variable "alert_emails" {
   description = "Who is told."
   type        = list(string)

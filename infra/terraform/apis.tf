@@ -11,7 +11,6 @@ resource "google_project_service" "api" {
     "cloudtrace.googleapis.com",
     "compute.googleapis.com",
     "iam.googleapis.com",
-    "iamcredentials.googleapis.com",
     "logging.googleapis.com",
     "monitoring.googleapis.com",
     "pubsub.googleapis.com",
@@ -21,7 +20,6 @@ resource "google_project_service" "api" {
     "servicenetworking.googleapis.com",
     "sqladmin.googleapis.com",
     "storage.googleapis.com",
-    "sts.googleapis.com",
     "telemetry.googleapis.com",
   ])
 

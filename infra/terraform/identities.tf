@@ -11,7 +11,6 @@ resource "google_service_account" "member" {
     build     = "Builds the functions"
     push      = "Pub/Sub, when it pushes"
     scheduler = "Cloud Scheduler, when it calls"
-    pipeline  = "GitHub Actions, when it releases"
   }
 
   account_id   = "progress-${each.key}"
@@ -23,12 +22,16 @@ resource "google_service_account" "member" {
 # What each may do here. Of the database, secrets and buckets each has its part in database.tf, secrets.tf, archive.tf.
 
 locals {
-  builds_images = var.environment == "dev" # once for each commit; the others run the same images
+  # The pipeline's account is made before all else: infra/bootstrap.
+  members = merge(
+    { for name, account in google_service_account.member : name => account.member },
+    { pipeline = "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com" },
+  )
 
   # On the whole project: what has no smaller scope.
   project_roles = merge({
     build    = ["roles/logging.logWriter"]
-    pipeline = concat(["roles/run.developer", "roles/monitoring.viewer"], local.builds_images ? ["roles/cloudbuild.builds.editor", "roles/serviceusage.serviceUsageConsumer"] : [])
+    pipeline = ["roles/run.developer", "roles/monitoring.viewer"]
     }, {
     # Who sends traces and metrics to Google itself signs in there, and names the project that it is counted on.
     for who in startswith(coalesce(var.otel_exporter_otlp_endpoint, "-"), "https://telemetry.googleapis.com") ? ["ingest", "project", "query", "batch", "release", "backup"] : [] :
@@ -38,7 +41,6 @@ locals {
   # Who acts as whom: who deploys a service or job, or has Pub/Sub push as someone, takes that one's place.
   acts_as = concat(
     [for who in ["ingest", "project", "query", "batch", "release", "backup", "push"] : { actor = "pipeline", whom = who }],
-    [for who in local.builds_images ? ["build"] : [] : { actor = "pipeline", whom = who }],
     [for who in keys(try(var.night.least, {})) : { actor = "scheduler", whom = who }],
   )
 }
@@ -50,7 +52,7 @@ resource "google_project_iam_member" "member" {
 
   project = var.project_id
   role    = each.value.role
-  member  = google_service_account.member[each.value.member].member
+  member  = local.members[each.value.member]
 }
 
 resource "google_service_account_iam_member" "acts_as" {
@@ -58,7 +60,7 @@ resource "google_service_account_iam_member" "acts_as" {
 
   service_account_id = google_service_account.member[each.value.whom].name
   role               = "roles/iam.serviceAccountUser"
-  member             = google_service_account.member[each.value.actor].member
+  member             = local.members[each.value.actor]
 }
 
 resource "google_pubsub_subscription_iam_member" "changes" {
@@ -121,7 +123,7 @@ resource "google_cloud_run_v2_job_iam_member" "pipeline" {
   name     = google_cloud_run_v2_job.job["release"].name
   location = var.region
   role     = "roles/run.jobsExecutorWithOverrides"
-  member   = google_service_account.member["pipeline"].member
+  member   = local.members["pipeline"]
 }
 
 resource "google_project_iam_custom_role" "green_push" {
@@ -135,16 +137,16 @@ resource "google_project_iam_custom_role" "green_push" {
 resource "google_project_iam_member" "green_push" {
   project = var.project_id
   role    = google_project_iam_custom_role.green_push.name
-  member  = google_service_account.member["pipeline"].member
+  member  = local.members["pipeline"]
 }
 
 resource "google_pubsub_topic_iam_member" "green_push" {
   topic  = module.topic[local.command_topic].name
   role   = "roles/pubsub.subscriber" # pubsub.topics.attachSubscription
-  member = google_service_account.member["pipeline"].member
+  member = local.members["pipeline"]
 }
 
-# Builds read sources and write images; in dev the pipeline brings the sources.
+# The first builds read sources and write images.
 resource "google_storage_bucket_iam_member" "build" {
   bucket = google_storage_bucket.sources.name
   role   = "roles/storage.objectViewer"
@@ -158,18 +160,10 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.member["build"].member
 }
 
-resource "google_storage_bucket_iam_member" "pipeline" {
-  for_each = local.builds_images ? toset(["roles/storage.objectUser", "roles/storage.legacyBucketReader"]) : []
-
-  bucket = google_storage_bucket.sources.name
-  role   = each.key
-  member = google_service_account.member["pipeline"].member
-}
-
 # Who deploys an image must be allowed to read it; the first revisions' are here in every environment.
 resource "google_artifact_registry_repository_iam_member" "pipeline" {
   repository = google_artifact_registry_repository.images.name
   location   = google_artifact_registry_repository.images.location
   role       = "roles/artifactregistry.reader"
-  member     = google_service_account.member["pipeline"].member
+  member     = local.members["pipeline"]
 }

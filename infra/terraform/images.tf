@@ -1,16 +1,23 @@
-# The images: one for each function, built from its archive; the jobs run that of `project`.
+# The first images: one for each function, built from its archive; the jobs run that of `project`. A release brings
+# others, from the registry that all environments share (infra/bootstrap).
 
-variable "image_readers" {
-  description = "Of dev: the numbers of the projects, by id, whose services run the images that were built here."
-  type        = map(string)
-  default     = {}
+variable "build_region" {
+  description = "Where Cloud Build makes the first images: Google lets a new project build in six regions only."
+  type        = string
+  default     = "europe-west1"
+
+  # cloud.google.com/build/docs/locations, "Restricted regions for some projects".
+  validation {
+    condition     = contains(["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"], var.build_region)
+    error_message = "expected asia-east1, australia-southeast1, europe-west1, southamerica-east1, us-central1 or us-west2"
+  }
 }
 
 resource "google_artifact_registry_repository" "images" {
   repository_id = "progress"
   location      = var.region
   format        = "DOCKER"
-  description   = "The functions' images"
+  description   = "The functions' first images"
 
   cleanup_policies {
     id     = "keep-the-newest"
@@ -31,19 +38,6 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.api]
 }
 
-# Deploying an image from another project's repository takes both: the agent pulls it, the deployer may see it.
-resource "google_artifact_registry_repository_iam_member" "reader" {
-  for_each = merge(
-    { for id, number in var.image_readers : "${id} agent" => "serviceAccount:service-${number}@serverless-robot-prod.iam.gserviceaccount.com" },
-    { for id, number in var.image_readers : "${id} pipeline" => "serviceAccount:progress-pipeline@${id}.iam.gserviceaccount.com" },
-  )
-
-  repository = google_artifact_registry_repository.images.name
-  location   = google_artifact_registry_repository.images.location
-  role       = "roles/artifactregistry.reader"
-  member     = each.value
-}
-
 # The first image of each function, before there is a pipeline: a service is made with an image that is there, and its
 # build_config says what it was made from but builds nothing. Rights given a moment ago may not hold yet: then once more.
 resource "terraform_data" "image" {
@@ -59,7 +53,7 @@ resource "terraform_data" "image" {
         "--substitutions=_IMAGE=${local.images}/${each.key},_FUNCTION=${each.key}",
         "--service-account=${google_service_account.member["build"].id}",
         "--gcs-source-staging-dir=gs://${google_storage_bucket.sources.name}/builds",
-        "--region=${var.region} --project=${var.project_id} --quiet",
+        "--region=${var.build_region} --project=${var.project_id} --quiet",
       ])
     }
     command = "$BUILD || { sleep 90; $BUILD; }"

@@ -22,13 +22,3 @@ output "accounts" {
   description = "Who each part is."
   value       = { for name, each in google_service_account.member : name => each.email }
 }
-
-output "workload_identity_provider" {
-  description = "What google-github-actions/auth is told."
-  value       = google_iam_workload_identity_pool_provider.github.name
-}
-
-output "image_reader" {
-  description = "What dev's `image_readers` needs of this project."
-  value       = { (var.project_id) = data.google_project.this.number }
-}

@@ -34,11 +34,7 @@ publishers = {
   user-events       = ["serviceAccount:users@example-dev.iam.gserviceaccount.com"]
 }
 
-github = {
-  repository    = "example/progress"
-  repository_id = 123456789
-  environment   = "dev"
-}
+github = { repository = "example/progress" }
 
 # A free Neon sleeps where nothing happens, and the job's minutes are free: docs/cost.md.
 pull_changes  = true

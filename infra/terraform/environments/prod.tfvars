@@ -30,11 +30,7 @@ publishers = {
   user-events       = ["serviceAccount:users@example-prod.iam.gserviceaccount.com"]
 }
 
-github = {
-  repository    = "example/progress"
-  repository_id = 123456789
-  environment   = "production"
-}
+github = { repository = "example/progress" }
 
 night = {
   time_zone = "Europe/Brussels"

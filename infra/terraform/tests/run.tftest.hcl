@@ -132,22 +132,6 @@ run "a_night_lowers_the_minimum_of_those_it_names" {
   }
 }
 
-run "others_read_the_images_by_number_and_by_name" {
-  command = plan
-
-  variables {
-    image_readers = { progress-staging = "200000000000" }
-  }
-
-  assert {
-    condition = toset(values(google_artifact_registry_repository_iam_member.reader)[*].member) == toset([
-      "serviceAccount:service-200000000000@serverless-robot-prod.iam.gserviceaccount.com",
-      "serviceAccount:progress-pipeline@progress-staging.iam.gserviceaccount.com",
-    ])
-    error_message = "expected the Cloud Run agent and the pipeline of the other project"
-  }
-}
-
 run "no_budget_without_a_billing_account" {
   command = plan
 
@@ -181,4 +165,14 @@ run "an_environment_is_one_of_three" {
   }
 
   expect_failures = [var.environment]
+}
+
+run "builds_run_where_a_new_project_may_build" {
+  command = plan
+
+  variables {
+    build_region = "europe-west4"
+  }
+
+  expect_failures = [var.build_region]
 }

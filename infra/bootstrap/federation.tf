@@ -1,0 +1,74 @@
+# GitHub Actions, without a key: a workflow of the repository, from the branch, in the environment, and no other.
+
+locals {
+  # As the environments are called at GitHub.
+  github_environments = { dev = "dev", staging = "staging", prod = "production", trial = "trial", images = "images" }
+
+  # Which workflow works as which account.
+  workflows = {
+    "terraform"         = ["release.yaml"]
+    "terraform-plan"    = ["plan.yaml"]
+    "progress-pipeline" = ["release.yaml", "rollback.yaml"]
+  }
+  trial_workflows = { "terraform" = ["trial.yaml"] }
+
+  workers = merge(
+    merge([
+      for environment in keys(var.environments) : merge([
+        for account, files in environment == "trial" ? local.trial_workflows : local.workflows : {
+          for file in files : "${environment} ${account} ${file}" => {
+            project = environment
+            account = google_service_account.ci["${environment} ${account}"].name
+            file    = file
+          }
+        }
+      ]...)
+    ]...),
+    { "images progress-pipeline deliver.yaml" = { project = "images", account = google_service_account.images["pipeline"].name, file = "deliver.yaml" } },
+  )
+}
+
+resource "google_iam_workload_identity_pool" "github" {
+  for_each = local.projects
+
+  project                   = google_project.this[each.key].project_id
+  workload_identity_pool_id = "progress-github"
+  display_name              = "GitHub Actions"
+
+  depends_on = [google_project_service.first]
+}
+
+resource "google_iam_workload_identity_pool_provider" "github" {
+  for_each = local.projects
+
+  project                            = google_project.this[each.key].project_id
+  workload_identity_pool_id          = google_iam_workload_identity_pool.github[each.key].workload_identity_pool_id
+  workload_identity_pool_provider_id = "github"
+  display_name                       = "GitHub Actions"
+
+  attribute_mapping = {
+    "google.subject"     = "assertion.sub"
+    "attribute.workflow" = "assertion.job_workflow_ref.extract('/.github/workflows/{file}@')"
+  }
+
+  attribute_condition = join(" && ", [
+    "assertion.repository == '${var.github.repository}'",
+    "assertion.repository_id == '${var.github.repository_id}'",
+    "assertion.ref == 'refs/heads/${var.github.branch}'",
+    "assertion.environment == '${local.github_environments[each.key]}'",
+    "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']", # none that a stranger can make happen on the branch
+    "assertion.job_workflow_ref.startsWith('${var.github.repository}/.github/workflows/')",
+  ])
+
+  oidc {
+    issuer_uri = "https://token.actions.githubusercontent.com"
+  }
+}
+
+resource "google_service_account_iam_member" "github" {
+  for_each = local.workers
+
+  service_account_id = each.value.account
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github[each.value.project].name}/attribute.workflow/${each.value.file}"
+}

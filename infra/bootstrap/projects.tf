@@ -1,0 +1,60 @@
+# A project for each environment, and one for the images that all of them run.
+
+locals {
+  projects = merge(var.environments, { images = var.images_project })
+
+  # What Terraform itself needs before it can switch on the rest; compute, so that its default account is there to be
+  # stripped of its rights before anything can use it.
+  first_apis = {
+    for name in keys(local.projects) : name => concat(
+      ["cloudresourcemanager", "compute", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
+      name == "images" ? ["artifactregistry", "cloudbuild", "logging"] : ["billingbudgets", "cloudquotas", "orgpolicy", "run"], # infra/preflight asks two of them
+    )
+  }
+}
+
+resource "google_project" "this" {
+  for_each = local.projects
+
+  name                = each.value
+  project_id          = each.value
+  org_id              = try(one(regex("^organizations/(.*)$", var.parent)), null)
+  folder_id           = try(one(regex("^folders/(.*)$", var.parent)), null)
+  billing_account     = var.billing_account
+  auto_create_network = false
+  deletion_policy     = contains(["prod", "images"], each.key) ? "PREVENT" : "DELETE"
+}
+
+resource "google_project_service" "first" {
+  for_each = merge([
+    for name, apis in local.first_apis : { for api in apis : "${name} ${api}" => { project = name, api = api } }
+  ]...)
+
+  project            = google_project.this[each.value.project].project_id
+  service            = "${each.value.api}.googleapis.com"
+  disable_on_destroy = false
+}
+
+# Google gives the default accounts the role of an editor. Nothing here runs as one of them.
+resource "google_project_default_service_accounts" "this" {
+  for_each = local.projects
+
+  project        = google_project.this[each.key].project_id
+  action         = "DEPRIVILEGE"
+  restore_policy = "NONE"
+
+  depends_on = [google_project_service.first]
+}
+
+# Cloud Run's own agent, which pulls the images: it is there once it is asked for, or used.
+resource "terraform_data" "run_agent" {
+  for_each = var.environments
+
+  triggers_replace = google_project.this[each.key].number
+
+  provisioner "local-exec" {
+    command = "gcloud beta services identity create --service=run.googleapis.com --project=${each.value} --quiet"
+  }
+
+  depends_on = [google_project_service.first]
+}
