@@ -45,6 +45,7 @@ class World:
     models: set[str] = field(default_factory=set)  # the code whose read models there are
     built: dict[str, set[str]] = field(default_factory=dict)  # from which files each image is
     executions: list[tuple[str, str]] = field(default_factory=list)  # whose, and what
+    published: list[str] = field(default_factory=list)  # on which topics
 
     @classmethod
     def applied(cls, address: str, code: str = "a") -> "World":
@@ -180,9 +181,17 @@ class World:
             self.models = {code}
         elif command == "migrate":
             self.models.add(code)
-        elif command != "batch":
+        elif command not in ("batch", "check"):
             raise Refused(f"no command {command}")
         self.executions.append((code, command))
+        return {}
+
+    def _pubsub_topics_publish(self, topic: str, flags: dict[str, str]) -> object:
+        json.loads(flags["message"])
+        self.published.append(topic)
+        return {}
+
+    def _compute_networks_peerings_delete(self, name: str, flags: dict[str, str]) -> object:
         return {}
 
     def _pubsub_subscriptions_describe(self, name: str, flags: dict[str, str]) -> object:
@@ -223,7 +232,7 @@ class World:
         return "token\n"
 
 
-_COMMANDS = re.compile(r"_(run|pubsub|auth|builds)_[a-z_]+")
+_COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute)_[a-z_]+")
 
 
 def _parsed(words: list[str]) -> tuple[str, list[str], dict[str, str]]:

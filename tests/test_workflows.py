@@ -84,7 +84,9 @@ def test_each_is_a_workflow_by_the_schema() -> None:
 
 
 def test_what_is_served_in_dev_staging_and_production_is_described() -> None:
-    assert {file.stem for file in FILES} == {"checks", "deliver", "release", "rollback", "plan"}
+    assert {file.stem for file in FILES} == {
+        *("checks", "deliver", "release", "rollback", "plan", "trial"),
+    }
 
 
 @each_file
@@ -111,8 +113,11 @@ def test_a_job_may_read_the_code_and_no_more_but_sign_in_where_it_does(file: Pat
 
 
 def test_who_signs_in_does_so_in_an_environment_and_works_as_the_account_of_that_work() -> None:
-    pipeline = "progress-pipeline@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com"
-    accounts = {"infra/release/": pipeline, "terraform init": "${{ vars.TERRAFORM_ACCOUNT }}"}
+    accounts = {
+        "infra/release/": "progress-pipeline",
+        "terraform apply": "terraform",
+        "terraform plan": "terraform-plan",
+    }
     worked = []
     for file in FILES:
         for name, job in jobs(file).items():
@@ -120,12 +125,31 @@ def test_who_signs_in_does_so_in_an_environment_and_works_as_the_account_of_that
             for step in job.get("steps", ()):
                 if step.get("uses", "").startswith(SIGNS_IN):
                     account = step["with"]["service_account"]
-                    assert "dev" in job["environment"] or "inputs.environment" in job["environment"]
+                    assert job["environment"] in ("images", "trial") or (
+                        "inputs.environment" in job["environment"]
+                    )
                 for work, whose in accounts.items():
-                    if work in step.get("run", "") and "environment" in job:
+                    if work in step.get("run", "") and "environment" in job and name != "trial":
                         worked.append(name)
-                        assert account == whose, (file, step["run"])
+                        project = "@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com"
+                        assert account == whose + project, (file, step["run"])
     assert sorted(worked) == ["build", "plan", "release", "release", "release", "rollback"]
+
+
+def test_a_workflow_signs_in_as_accounts_that_bootstrap_lets_it_be() -> None:
+    text = (ROOT / "infra/bootstrap/federation.tf").read_text(encoding="utf-8")
+    lines = re.findall(r'"([\w-]+)" += (\["[^]]*"\])', text)
+    allowed = {
+        (account, file) for account, files in lines for file in re.findall(r'"(.+?)"', files)
+    }
+    allowed |= set(re.findall(r'"images ([\w-]+) ([\w.]+)"', text))
+    signed_in = {
+        (step["with"]["service_account"].partition("@")[0], file.name)
+        for file in FILES
+        for step, _, _ in steps(file)
+        if step.get("uses", "").startswith(SIGNS_IN)
+    }
+    assert signed_in == allowed
 
 
 def test_a_pull_request_reaches_no_cloud() -> None:
@@ -201,18 +225,21 @@ def test_main_goes_to_dev_then_staging_then_production_in_the_same_images() -> N
 
 
 def test_environments_are_those_that_terraform_lets_in() -> None:
-    told = {
-        file.stem: re.findall(r'^ +environment += "(\w+)"', file.read_text(), re.MULTILINE)
-        for file in (ROOT / "infra/terraform/environments").glob("*.tfvars")
+    text = (ROOT / "infra/bootstrap/federation.tf").read_text(encoding="utf-8")
+    (names,) = re.findall(r"github_environments = \{(.*)\}", text)
+    files = (ROOT / "infra/terraform/environments").glob("*.tfvars")
+    assert dict(re.findall(r'(\w+) = "(\w+)"', names)) == {
+        **{file.stem: file.stem for file in files},
+        "prod": "production",
+        "images": "images",
     }
-    assert told == {"dev": ["dev"], "staging": ["staging"], "prod": ["production"]}
     for stem in ("rollback", "plan"):
         given = read(FOLDER / f"{stem}.yaml")["on"]["workflow_dispatch"]["inputs"]["environment"]
         assert given["options"] == ["dev", "staging", "production"]
 
 
 def test_who_signs_in_is_started_by_what_terraform_lets_in() -> None:
-    told = (ROOT / "infra/terraform/pipeline.tf").read_text()
+    told = (ROOT / "infra/bootstrap/federation.tf").read_text()
     (events,) = re.findall(r"assertion\.event_name in \[(.*?)\]", told)
     signing_in = [file for file in FILES if "id-token: write" in file.read_text()]
     started = {event for file in signing_in for event in read(file)["on"]} - {"workflow_call"}
@@ -247,7 +274,7 @@ def test_terraform_is_told_an_environment_wherever_it_asks_for_one() -> None:
         for line in step.get("run", "").splitlines()
         if re.search(r"\bterraform (-chdir=\S+ )?(test|plan|apply)\b", line)
     ]
-    assert len(lines) == 3
+    assert len(lines) == 5
     assert [line for line in lines if "-var-file=" not in line] == []
 
 
