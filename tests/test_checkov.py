@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import terraforming
 import yaml
 from conftest import missing
 from terraforming import REPOSITORY, Environments
@@ -54,6 +55,9 @@ def test_each_finding_has_its_reason_and_each_reason_its_finding(
     plans = [tmp_path / f"{environment}.json" for environment in ("dev", "prod")]
     for plan in plans:
         plan.write_text(json.dumps(environments[plan.stem].plan))
+    plans.append(tmp_path / "bootstrap.json")
+    bootstrap = terraforming.bootstrap(tmp_path)
+    plans[-1].write_text(json.dumps(bootstrap.planned("bootstrap")))
     found = {*found_in(checkov, plans)}
     expected = {(each["check"], resource) for each in skips() for resource in each["resources"]}
     assert sorted(found - expected) == []
