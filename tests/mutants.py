@@ -135,7 +135,7 @@ def find(stage: Stage, mutant: Mutant) -> Shown:
     """A small delivery that shows the stage's mutant; hypothesis.errors.NoSuchExample if none."""
     plain = st.builds(
         Disturbance,
-        sizes=st.sampled_from([(1,), (100,)]),
+        sizes=st.sampled_from([(1,), (100,), (2, 4)]),
         every=st.sampled_from([1, None]),
         limit=st.sampled_from([1000, 2, 1]),
         workers=st.just(1),

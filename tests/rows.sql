@@ -177,3 +177,19 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(77);
 END
 $until$;
+
+-- refolds --
+-- How often learners were refolded, by calls of the function, since it is counted.
+SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold';
+
+-- fold_window --
+-- Of whom a window tells.
+SELECT changed_learners FROM fold_window(:shard, :at_most, true);
+
+-- move --
+-- A preference event that moves days, at that version of its stream.
+INSERT INTO event_store.events
+SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user AS text), CAST(:version AS bigint), 'UserPreferencesChanged',
+    jsonb_build_object('user_id', CAST(:user AS text), 'timezone', 'Pacific/Kiritimati', 'day_start_hour', CAST(:version AS bigint) % 24),
+    '{}', :at, max(e.created_at), event_store.shard_of('learner-' || CAST(:user AS text))
+FROM event_store.events e;

@@ -73,7 +73,7 @@ BEGIN
           AND occurred_at <= fold_as_of.happened_by AND created_at <= recorded_by;
 
         -- Where a preference event moved days that the snapshot holds, an older one may do, or none.
-        EXIT WHEN fold_preferences(ARRAY(SELECT global_position FROM window_events WHERE kind = 'preference'), true) IS NULL
+        EXIT WHEN fold_preferences(ARRAY(SELECT global_position FROM window_events WHERE kind = 'preference')) IS NULL
                OR version = 0;
         DELETE FROM preferences;
         DELETE FROM zones_in_force;

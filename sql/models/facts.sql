@@ -90,15 +90,17 @@ DELETE FROM window_facts;
 
 -- fold --
 -- local day of t = date(t + the zone's offset at t - day_start). Zones and offsets are looked up once for a
--- learner, for the span of the learner's events, and not once for an event.
+-- learner, for the span of the learner's events, and not once for an event. An event finds its own among them by
+-- halves: a learner may have thousands of zones and of events.
 WITH spans AS MATERIALIZED (
     SELECT user_id, min(occurred_at) AS first_at, max(occurred_at) AS last_at
     FROM window_events
     WHERE kind IN ('answer', 'review', 'completion')
     GROUP BY user_id
 ), shifts AS MATERIALIZED (
-    SELECT s.user_id, greatest(z.starts_at, r.starts_at) AS starts_at, least(z.ends_at, r.ends_at) AS ends_at,
-        r.utc_offset - z.day_start AS shift
+    SELECT s.user_id,
+        array_agg(greatest(z.starts_at, r.starts_at) ORDER BY z.starts_at, r.starts_at) AS starts,
+        array_agg(r.utc_offset - z.day_start ORDER BY z.starts_at, r.starts_at) AS shifts
     FROM spans s
     CROSS JOIN LATERAL (
         SELECT z.*
@@ -122,10 +124,11 @@ WITH spans AS MATERIALIZED (
             LIMIT 1)
         OFFSET 0
     ) r
+    GROUP BY s.user_id
 )
 INSERT INTO window_facts
-SELECT e.*, date(e.occurred_at + coalesce(s.shift, '0'))
+SELECT e.*, date(e.occurred_at + coalesce(s.shifts[width_bucket(e.occurred_at, s.starts)], '0'))
 FROM window_events e
-LEFT JOIN shifts s ON s.user_id = e.user_id AND e.occurred_at >= s.starts_at AND e.occurred_at < s.ends_at
+LEFT JOIN shifts s ON s.user_id = e.user_id
 WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
   AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = e.user_id);

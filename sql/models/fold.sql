@@ -64,61 +64,107 @@ BEGIN
 END
 $fold$;
 
--- Records these preference events and makes their learners' zones anew. Where one of them moves days of facts
--- already folded, it returns the first one's position and, unless `is_alone`, does nothing.
-CREATE FUNCTION fold_preferences(positions bigint[], is_alone boolean) RETURNS bigint LANGUAGE plpgsql AS $fold$
+-- Records these preference events and makes their learners' zones anew, once for each of them. Returns the learners
+-- of whom that moves folded facts to other zones: these are to be refolded.
+CREATE FUNCTION fold_preferences(positions bigint[]) RETURNS text[] LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
-    moves_at bigint;
+    moved    text[];
 BEGIN
-    INSERT INTO preferences
-    SELECT user_id, occurred_at, event_id, timezone, day_start
-    FROM preference_facts
-    WHERE global_position = ANY (positions)
-    ON CONFLICT DO NOTHING;
+    WITH arrived AS MATERIALIZED (
+        SELECT user_id, occurred_at, event_id, timezone, day_start
+        FROM preference_facts
+        WHERE global_position = ANY (positions)
+    ), recorded AS (
+        INSERT INTO preferences SELECT * FROM arrived ON CONFLICT DO NOTHING
+    )
+    SELECT array_agg(DISTINCT user_id) INTO learners FROM arrived;
 
-    SELECT array_agg(DISTINCT f.user_id),
-        min(f.global_position) FILTER (WHERE CASE WHEN p.last_fact_at IS NULL THEN false
-            ELSE p.last_fact_at >= zones_differ_from(f.user_id) END)
-    INTO learners, moves_at
-    FROM preference_facts f
-    LEFT JOIN user_progress p ON p.user_id = f.user_id
-    WHERE f.global_position = ANY (positions);
-
-    IF moves_at IS NULL OR is_alone THEN
-        DELETE FROM zones_in_force WHERE user_id = ANY (learners);
-        INSERT INTO zones_in_force SELECT * FROM governing_zones WHERE user_id = ANY (learners);
-    ELSE
-        DELETE FROM preferences p
-        USING preference_facts f
-        WHERE f.global_position = ANY (positions)
-          AND p.user_id = f.user_id AND p.occurred_at = f.occurred_at AND p.event_id = f.event_id;
-    END IF;
-    RETURN moves_at;
+    -- All parts see the zones as they were, and write only where these differ: a learner may have thousands.
+    WITH had AS (
+        SELECT * FROM zones_in_force WHERE user_id = ANY (learners)
+        UNION ALL
+        SELECT l, '-infinity', 'infinity', 'UTC', '0'
+        FROM unnest(learners) l
+        WHERE NOT EXISTS (SELECT FROM zones_in_force z WHERE z.user_id = l)
+    ), now AS (
+        SELECT * FROM governing_zones WHERE user_id = ANY (learners)
+    ), differing AS MATERIALIZED (
+        SELECT user_id, starts_at, now.ends_at, now.timezone, now.day_start,
+            (had.timezone, had.day_start) IS DISTINCT FROM (now.timezone, now.day_start) AS is_another
+        FROM had
+        FULL JOIN now USING (user_id, starts_at)
+        WHERE (had.ends_at, had.timezone, had.day_start) IS DISTINCT FROM (now.ends_at, now.timezone, now.day_start)
+    ), gone AS (
+        DELETE FROM zones_in_force z
+        USING differing d
+        WHERE z.user_id = d.user_id AND z.starts_at = d.starts_at AND d.timezone IS NULL
+    ), kept AS (
+        INSERT INTO zones_in_force
+        SELECT user_id, starts_at, ends_at, timezone, day_start
+        FROM differing
+        WHERE timezone IS NOT NULL
+        ON CONFLICT (user_id, starts_at) DO UPDATE SET
+            ends_at   = excluded.ends_at,
+            timezone  = excluded.timezone,
+            day_start = excluded.day_start
+    )
+    SELECT array_agg(p.user_id) INTO moved
+    FROM (SELECT user_id, min(starts_at) AS starts_at FROM differing WHERE is_another GROUP BY user_id) d
+    JOIN user_progress p ON p.user_id = d.user_id
+    WHERE p.last_fact_at >= d.starts_at;
+    RETURN moved;
 END
 $fold$;
 
--- Folds all that a learner did, up to the end of the window, from nothing.
-CREATE FUNCTION refold(learner text, window_shard smallint, window_start bigint, window_end bigint) RETURNS void
+-- Folds all that these learners did, up to the end of the window, from nothing. Of their preference events those up
+-- to the window's start say nothing more: all of them are in the zones.
+CREATE FUNCTION refold(learners text[], window_shard smallint, window_start bigint, window_end bigint) RETURNS void
 LANGUAGE plpgsql AS $fold$
 BEGIN
-    PERFORM forget(ARRAY[learner]);
+    PERFORM forget(learners);
     PERFORM clear_window();
     INSERT INTO window_events
-    SELECT global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
-        response_ms, interval_days, easiness_factor, score, duration_seconds
-    FROM facts
-    WHERE stream_id = 'learner-' || learner AND global_position <= window_end;
+    SELECT f.global_position, f.kind, f.user_id, f.occurred_at, f.event_id, f.created_at, f.correct, f.item_id, f.session_id,
+        f.response_ms, f.interval_days, f.easiness_factor, f.score, f.duration_seconds
+    FROM unnest(learners) l
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM facts
+        WHERE stream_id = 'learner-' || l AND global_position <= window_end
+          AND (kind <> 'preference' OR global_position > window_start)
+        OFFSET 0
+    ) f;
     PERFORM fold_facts(window_shard, window_start, window_end, false, false);
 END
 $fold$;
 
--- Whose rows the window has changed, as JSON: the learners in it, and those whom it deleted.
-CREATE FUNCTION window_learners(deleted text[]) RETURNS text LANGUAGE plpgsql AS $learners$
+-- How many events of the window come before the learners whose histories, with those of the learners before them, would
+-- be too much to refold in one transaction; 0: none are. A longest history is not counted: a burst of changes to it
+-- takes less where each window refolds it once than where others' changes part the windows.
+CREATE FUNCTION events_before_moves() RETURNS int LANGUAGE plpgsql AS $before$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM window_events
+        WHERE global_position < (
+            SELECT min(first_at)
+            FROM (
+                SELECT f.first_at, sum(e.stream_version) OVER earlier - max(e.stream_version) OVER earlier AS others
+                FROM (SELECT min(global_position) AS first_at FROM window_events WHERE kind = 'preference' GROUP BY user_id) f
+                JOIN event_store.events e ON e.global_position = f.first_at
+                WINDOW earlier AS (ORDER BY f.first_at)
+            ) histories
+            WHERE others > 200000));
+END
+$before$;
+
+-- Whose rows the window has changed, as JSON: the learners in it, and these others.
+CREATE FUNCTION window_learners(others text[]) RETURNS text LANGUAGE plpgsql AS $learners$
 BEGIN
     RETURN (
         SELECT json_agg(user_id)
-        FROM (SELECT user_id FROM window_facts UNION SELECT unnest(deleted)) changed);
+        FROM (SELECT user_id FROM window_facts UNION SELECT unnest(others)) changed);
 END
 $learners$;
 
@@ -142,7 +188,8 @@ DECLARE
     recorded_at   timestamptz;
     rare          bigint[];    -- positions of events that may change more than their own moment
     deleted       text[];
-    moves_at      bigint;
+    before_moves  int;
+    moved         text[];      -- learners whose folded facts have come to other zones
 BEGIN
     -- A statement of its own: what follows must see all that the last holder has committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
@@ -171,36 +218,29 @@ BEGIN
     changed_version := pg_current_xact_id()::text::bigint;
 
     IF rare IS NOT NULL THEN
-        deleted := fold_deletions(rare);
-        moves_at := fold_preferences(rare, folded = 1);
-        IF moves_at IS NOT NULL AND folded > 1 THEN
-            -- A refold has a window of its own: this one ends before it.
+        before_moves := events_before_moves();
+        IF window_start > 0 AND before_moves > 0 THEN
             SELECT w.folded, w.changed_version, w.changed_learners, w.changed_catalogue
             INTO folded, changed_version, changed_learners, changed_catalogue
-            FROM fold_window(window_shard, greatest(1, (
-                SELECT count(*)::int FROM window_events WHERE global_position < moves_at)), is_heard) w;
-            IF is_heard THEN  -- who is deleted already is not found again
-                changed_learners := window_learners(deleted);
-            END IF;
+            FROM fold_window(window_shard, before_moves, is_heard) w;
             RETURN;
         END IF;
+        deleted := fold_deletions(rare);
+        moved := fold_preferences(rare);
+        DELETE FROM window_events WHERE user_id = ANY (moved);
     END IF;
-
-    IF moves_at IS NULL THEN
-        PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
-    ELSE
-        PERFORM refold(user_id, window_shard, window_start, window_end)
-        FROM preference_facts
-        WHERE global_position = moves_at;
+    PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
+    IF is_heard THEN
+        changed_learners := window_learners(deleted || moved);
+    END IF;
+    IF moved IS NOT NULL THEN
+        PERFORM refold(moved, window_shard, window_start, window_end);
     END IF;
 
     UPDATE checkpoints
     SET position = window_end, updated_at = recorded_at,
         catalogue_version = CASE WHEN changed_catalogue THEN changed_version ELSE catalogue_version END
     WHERE shard = window_shard;
-    IF is_heard THEN
-        changed_learners := window_learners(deleted);
-    END IF;
 END
 $fold$;
 
@@ -232,8 +272,8 @@ BEGIN
     changed_catalogue := stream NOT LIKE 'learner-%';
     IF NOT changed_catalogue THEN
         deleted := fold_deletions(ARRAY[at]);
-        PERFORM fold_preferences(ARRAY[at], true);
-        PERFORM refold(substr(stream, 9), window_shard, reached, reached);
+        PERFORM fold_preferences(ARRAY[at]);
+        PERFORM refold(ARRAY[substr(stream, 9)], window_shard, 0, reached);
     ELSE
         PERFORM fold_facts(window_shard, at - 1, at, true, true);
         UPDATE checkpoints SET catalogue_version = changed_version WHERE shard = window_shard;

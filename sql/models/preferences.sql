@@ -32,19 +32,19 @@ WITH counted AS (
         lead(occurred_at) OVER earlier AS next_at
     FROM preferences
     WINDOW earlier AS (PARTITION BY user_id ORDER BY occurred_at, event_id)
-), resolved AS NOT MATERIALIZED (
+), resolved AS (
     SELECT user_id, occurred_at, place, next_at,
         coalesce(max(timezone)  OVER (PARTITION BY user_id, zones_so_far), 'UTC') AS timezone,
         coalesce(max(day_start) OVER (PARTITION BY user_id, starts_so_far), '0')  AS day_start
     FROM counted
 ), timeline AS (
-    SELECT user_id, '-infinity'::timestamptz AS starts_at, timezone, day_start
-    FROM resolved
-    WHERE place = 1
-    UNION ALL
-    SELECT user_id, occurred_at, timezone, day_start
-    FROM resolved
-    WHERE next_at IS DISTINCT FROM occurred_at
+    SELECT r.user_id, s.starts_at, r.timezone, r.day_start
+    FROM resolved r
+    CROSS JOIN LATERAL (
+        SELECT '-infinity'::timestamptz WHERE r.place = 1
+        UNION ALL
+        SELECT r.occurred_at WHERE r.next_at IS DISTINCT FROM r.occurred_at
+    ) s (starts_at)
 ), compared AS (
     SELECT *, lag((timezone, day_start)) OVER (PARTITION BY user_id ORDER BY starts_at) AS before
     FROM timeline
@@ -63,24 +63,6 @@ SELECT
     r.utc_offset - z.day_start         AS shift
 FROM zones_in_force z
 JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at < z.ends_at AND r.ends_at > z.starts_at;
-
--- functions --
--- The moment from which other zones are in force than before the newest preference events; null: the same.
-CREATE FUNCTION zones_differ_from(learner text) RETURNS timestamptz LANGUAGE sql STABLE AS $differ$
-WITH before AS (
-    SELECT starts_at, timezone, day_start FROM zones_in_force WHERE user_id = learner
-    UNION ALL
-    SELECT '-infinity', 'UTC', '0' WHERE NOT EXISTS (SELECT FROM zones_in_force WHERE user_id = learner)
-), now AS (
-    SELECT starts_at, timezone, day_start FROM governing_zones WHERE user_id = learner
-)
-SELECT min(starts_at)
-FROM (
-    (SELECT * FROM before EXCEPT SELECT * FROM now)
-    UNION ALL
-    (SELECT * FROM now EXCEPT SELECT * FROM before)
-) differing
-$differ$;
 
 -- as of --
 CREATE TEMPORARY TABLE preferences (LIKE preferences INCLUDING STORAGE, PRIMARY KEY (user_id, occurred_at, event_id))
