@@ -4,13 +4,7 @@
 -- Events that are recorded and not folded (of a shard no more than 100,000 are counted), the age of the oldest
 -- in ms, letters that wait, connections of those that the server allows, the database's size.
 WITH behind AS (
-    SELECT s.next_recorded_at, (
-        SELECT count(*)
-        FROM (
-            SELECT FROM event_store.events e
-            WHERE (e.shard, e.global_position) > (s.shard, s.position) AND (e.shard, e.global_position) < (s.shard + 1, 0)
-            LIMIT 100000
-        ) counted) AS events
+    SELECT s.next_recorded_at, count_waiting(s.shard) AS events
     FROM shards_behind s
 )
 SELECT

@@ -193,3 +193,14 @@ SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user A
     jsonb_build_object('user_id', CAST(:user AS text), 'timezone', 'Pacific/Kiritimati', 'day_start_hour', CAST(:version AS bigint) % 24),
     '{}', :at, max(e.created_at), event_store.shard_of('learner-' || CAST(:user AS text))
 FROM event_store.events e;
+
+-- reads from end to end --
+SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'event_store' AND relname = 'events';
+
+-- repeat --
+-- Ever the same event, of many learners.
+INSERT INTO event_store.events
+SELECT h.global_position + n, gen_random_uuid(), 'learner-of-' || n % 100, n / 100 + 1, h.event_type,
+    h.event_data, '{}', h.occurred_at, h.created_at, event_store.shard_of('learner-of-' || n % 100)
+FROM (SELECT * FROM event_store.events e ORDER BY e.global_position DESC LIMIT 1) h
+CROSS JOIN generate_series(1, CAST(:events AS int)) n;

@@ -138,6 +138,7 @@ SELECT EXISTS (
         FROM event_store.events e
         WHERE (e.shard, e.global_position) > (b.shard, b.position)
           AND (e.shard, e.global_position) <= (b.shard, CAST(:head AS bigint))
+        ORDER BY e.shard, e.global_position  -- by index
         LIMIT 1
     ) e
     WHERE b.shard = ANY (CAST(:shards AS smallint[]))

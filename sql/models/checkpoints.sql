@@ -31,6 +31,28 @@ CROSS JOIN LATERAL (
 INSERT INTO checkpoints       (shard, position)                     SELECT s, 0    FROM generate_series(0, 15) s;
 INSERT INTO batch_checkpoints (shard, position, catalogue_position) SELECT s, 0, 0 FROM generate_series(0, 15) s;
 
+-- functions --
+-- How many events of a shard are not folded; of a great many no more than 100,000 are counted. By index, whatever the
+-- planner takes to be quicker: of a log that was not vacuumed for a while it would read everything.
+CREATE FUNCTION count_waiting(of_shard smallint) RETURNS bigint LANGUAGE plpgsql STABLE
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET random_page_cost = 0
+    SET jit = off
+AS $count$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM (
+            SELECT
+            FROM checkpoints c
+            JOIN event_store.events e ON (e.shard, e.global_position) > (c.shard, c.position)
+            WHERE c.shard = of_shard AND (e.shard, e.global_position) < (of_shard + 1, 0)
+            LIMIT 100000
+        ) counted);
+END
+$count$;
+
 -- status --
 -- How far each projection is behind the log. Realtime projections share the shards' checkpoints;
 -- the batch job has its own.

@@ -313,16 +313,7 @@ SELECT shard FROM shards_behind ORDER BY shard;
 
 -- lag --
 -- How many events of the shard wait, of a great many not all.
-SELECT count(*)
-FROM (
-    SELECT FROM checkpoints c
-    CROSS JOIN LATERAL (
-        SELECT FROM event_store.events e
-        WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)
-        LIMIT 100000
-    ) n
-    WHERE c.shard = :shard
-) waiting;
+SELECT count_waiting(CAST(:shard AS smallint));
 
 -- next --
 -- The position of the shard's next event.
