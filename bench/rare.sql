@@ -1,0 +1,22 @@
+-- What the benchmark of the rare events asks.
+
+-- neighbours --
+-- Two learners of one shard, of those with at least so many events.
+SELECT min(user_id), max(user_id)
+FROM (
+    SELECT substr(stream_id, 9) AS user_id, shard
+    FROM event_store.events
+    WHERE stream_version = :events AND stream_id LIKE 'learner-%'
+) l
+GROUP BY shard
+HAVING count(*) > 1
+LIMIT 1;
+
+-- shard --
+SELECT event_store.shard_of('learner-' || CAST(:learner AS text));
+
+-- head --
+SELECT max(global_position) FROM event_store.events;
+
+-- reached --
+SELECT position FROM checkpoints WHERE shard = :shard;
