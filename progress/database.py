@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Any, cast
 
+import pg8000.core
 import pg8000.exceptions
 from pg8000.native import Connection
 from pg8000.native import PreparedStatement as Statement
@@ -15,6 +16,10 @@ from pg8000.native import PreparedStatement as Statement
 from progress.databaseurl import Address, address, by_connector, instance, is_passing_state
 from progress.errors import SettingsError, Unavailable
 from progress.settings import Settings
+
+# pg8000 asks for each part of an answer (Flush), though the Sync at the end brings all of it.
+# Without that, the server sends one packet instead of three, and wakes this process once.
+pg8000.core.FLUSH_MSG = b""
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,29 @@
+"""What is said to PostgreSQL for one answer."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from wires import Wire, wire
+
+from progress import database
+
+__all__ = ["wire"]
+
+
+def test_an_answer_is_asked_for_in_one_piece(wire: Wire) -> None:
+    with closing(database.connect(wire.url)) as connection:
+        statement = connection.prepare("SELECT CAST(:number AS int)")
+        wire.sent = b""
+        assert statement.run(number=1) == [[1]]
+    assert list(kinds(wire.sent))[:3] == [
+        "B",
+        "E",
+        "S",
+    ]  # Bind, Execute, Sync; no Flush between them
+
+
+def kinds(sent: bytes) -> Iterator[str]:
+    """The types of messages to the server."""
+    while sent:
+        yield chr(sent[0])
+        sent = sent[1 + int.from_bytes(sent[1:5], "big") :]
