@@ -48,8 +48,7 @@ class Arrival(msgspec.Struct, kw_only=True, omit_defaults=True):
     learner: str | None = None
     session_id: str | None = None
     stream_id: str | None = None
-    message: int = -1
-    n: int = -1
+    message: int = 0
 
 
 class Letter(msgspec.Struct, kw_only=True):
@@ -214,7 +213,10 @@ class _Reading:
         data: dict[str, Any],
         metadata: dict[str, Any],
     ) -> Arrival:
-        """The event with its stream, or with the session through which that will be found."""
+        """The event with its stream, or with the session through which that will be found.
+
+        The session of other events is left out: the append does not read it.
+        """
         declared = events.CATALOGUE.get(event_type)
         learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
         if learner is None:
@@ -224,6 +226,8 @@ class _Reading:
         elif issubclass(declared, events.ItemEvent):
             learner = session_id = None
             stream_id = f"item-{data.get('item_id')}"
+        if learner is not None and event_type != "SessionStarted":
+            session_id = None
         return Arrival(
             index=0,
             event_id=event_id,

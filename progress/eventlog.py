@@ -37,7 +37,11 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """What became of a batch: how many events of each outcome, and the shards that grew."""
+    """What became of a batch: how many events of each outcome, and the shards to wake.
+
+    Those are the shards that grew, and those of events that were found recorded: the call that
+    recorded them may have lost its answer, and with it the wake-up.
+    """
 
     outcomes: dict[str, int]
     shards: list[int]
@@ -68,11 +72,10 @@ def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
     letters: list[dict[str, Any]] = []
     for number, delivery in enumerate(deliveries):
         for entry in delivery.entries:
-            entry_number = len(arrivals) + len(letters)
             if isinstance(entry, Letter):
-                letters.append(_row(entry, number, entry_number))
+                letters.append(_row(entry, number, len(letters)))
             else:
-                entry.message, entry.n = number, entry_number
+                entry.message = number
                 arrivals.append(entry)
     batch: dict[str, Any] = {
         "messages": [_sender(delivery.message) for delivery in deliveries],
@@ -105,8 +108,6 @@ def append_events(
 
 def append_again(connection: Connection, arrivals: Sequence[Arrival]) -> Appended:
     """Append what a dead letter held; Refused where it would be a letter once more."""
-    for n, arrival in enumerate(arrivals):
-        arrival.n = n
     return _append(connection, {"events": arrivals})
 
 
@@ -187,7 +188,6 @@ def _of_stream(entry: Arrival | Letter, stream_id: str) -> Arrival:
     own = entry.stream_id if entry.learner is None else f"learner-{entry.learner}"
     if own != stream_id:
         raise SerializationError(f"event {entry.index}: expected an event of {stream_id}")
-    entry.n = entry.index
     return entry
 
 

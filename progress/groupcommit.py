@@ -1,12 +1,14 @@
 """Concurrent requests of one process share transactions: a leader commits for its followers.
 
 Nobody lingers: whoever finds no commit under way leads at once, and takes along all that
-has queued up meanwhile.
+has queued up meanwhile. The leader sends the wake-ups of its whole group. No request of the group
+is answered before: an acknowledged one is not delivered again, and its shard would stay behind.
 """
 
 import contextlib
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pg8000.exceptions
 
@@ -26,39 +28,47 @@ class _Ticket:
         self.delivery = delivery
         self.turn = threading.Event()
         self.outcome: Appended | ProgressError | None = None
+        self.committed_at = datetime.now(UTC)  # until it is, when it was queued
 
 
 class GroupCommit:
     """One connection, opened at first use and again after it broke, for all threads."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(
+        self, connect: Callable[[], Connection], wake: Callable[[list[int]], object]
+    ) -> None:
         self._connect = connect
+        self._wake = wake
         self._connection: Connection | None = None
         self._mutex = threading.Lock()
         self._queue: list[_Ticket] = []
         self._is_led = False
 
-    def take(self, delivery: Delivery) -> list[int]:
-        """Return once all of it is on disk: the shards to wake, for the leader; nothing for others.
+    def take(self, delivery: Delivery) -> datetime:
+        """Return once all of it is on disk and its shards were woken: when it was committed.
 
         Unavailable if the database is away, EventStoreError if it refused.
         """
         ticket = _Ticket(delivery)
-        with telemetry.span("append", "client", _SQL):  # a follower's is its leader's
-            with self._mutex:
-                self._queue.append(ticket)
-                leads, self._is_led = not self._is_led, True
-            if not leads:
-                ticket.turn.wait()
-            shards = self._lead() if ticket.outcome is None else []
-            if isinstance(ticket.outcome, ProgressError):
-                raise ticket.outcome
-        return shards
+        group: list[_Ticket] = []
+        try:
+            with telemetry.span("append", "client", _SQL):  # a follower's is its leader's
+                with self._mutex:
+                    self._queue.append(ticket)
+                    leads, self._is_led = not self._is_led, True
+                if not leads:
+                    ticket.turn.wait()
+                if ticket.outcome is None:
+                    group = self._cut()
+                    self._lead(group)
+                if isinstance(ticket.outcome, ProgressError):
+                    raise ticket.outcome
+        finally:
+            self._finish(group)  # whatever became of the leader: it commits for others, too
+        return ticket.committed_at
 
-    def _lead(self) -> list[int]:
-        """Commit for the first in the queue, then give the lead away; the shards that grew."""
-        with self._mutex:
-            group = self._cut()
+    def _lead(self, group: list[_Ticket]) -> None:
+        """Commit for the group, then give the lead away."""
         try:
             self._commit(group)
         finally:
@@ -66,19 +76,36 @@ class GroupCommit:
             with self._mutex:
                 successor = self._queue[0] if self._queue else None
                 self._is_led = successor is not None
-            for ticket in group if successor is None else [successor, *group]:
+            if successor is not None:
+                successor.turn.set()
+
+    def _finish(self, group: list[_Ticket]) -> None:
+        """Wake the shards of what was committed, then let the group's requests be answered.
+
+        Where that raises, they fail: each is delivered again, and wakes its shards then.
+        """
+        told = (t.outcome.shards for t in group if isinstance(t.outcome, Appended))
+        shards = sorted({shard for each in told for shard in each})
+        error: Unavailable | None = Unavailable("the thread that sends wake-ups was ended")
+        try:
+            if shards:
+                self._wake(shards)
+            error = None
+        finally:
+            for ticket in group:
+                ticket.outcome = error or ticket.outcome
                 ticket.turn.set()
-        grown = (t.outcome.shards for t in group if isinstance(t.outcome, Appended))
-        return sorted({shard for shards in grown for shard in shards})
 
     def _cut(self) -> list[_Ticket]:
+        """Take the first in the queue out of it."""
         size, events = 0, 0
-        for ticket in self._queue:
-            events += len(ticket.delivery.entries)
-            if size and events > _MOST_EVENTS:
-                break
-            size += 1
-        group, self._queue = self._queue[:size], self._queue[size:]
+        with self._mutex:
+            for ticket in self._queue:
+                events += len(ticket.delivery.entries)
+                if size and events > _MOST_EVENTS:
+                    break
+                size += 1
+            group, self._queue = self._queue[:size], self._queue[size:]
         return group
 
     def _give_up(self, group: list[_Ticket]) -> None:
@@ -102,7 +129,7 @@ class GroupCommit:
         except Unavailable as fault:
             outcome = fault
         for ticket in group:
-            ticket.outcome = outcome
+            ticket.outcome, ticket.committed_at = outcome, datetime.now(UTC)
 
     def _append(self, group: list[_Ticket]) -> Appended:
         """Once more on a new connection if this one broke: nothing is appended twice."""

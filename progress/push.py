@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -67,14 +67,10 @@ def told(delivery: Delivery) -> Attributes:
     return {name: said for name, said in known.items() if said}
 
 
-def age_ms(delivery: Delivery) -> int | None:
-    """How long ago it was published; None where the transport does not tell."""
+def age_ms(delivery: Delivery, at: datetime) -> int | None:
+    """How old the message was at a moment; None where the transport does not tell."""
     published = delivery.message.published_at
-    return (
-        None
-        if published is None
-        else round((datetime.now(UTC) - published).total_seconds() * 1_000)
-    )
+    return None if published is None else round((at - published).total_seconds() * 1_000)
 
 
 def _published_at(text: str | None) -> datetime | None:

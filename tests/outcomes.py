@@ -39,6 +39,7 @@ class Outcomes:
     pending: dict[UUID, Content] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     letters: dict[tuple[str, int], str] = field(default_factory=dict)
+    touched: set[UUID] = field(default_factory=set)  # appended, or found in the log
 
     def deliver(self, message_id: str, events: list[Envelope]) -> None:
         """One message, in order."""
@@ -52,6 +53,7 @@ class Outcomes:
         identity, content = UUID(event["event_id"]), _content(event)
         whose = content.learner or self.sessions.get(content.session or "")
         if identity in self.stored and self.stored[identity].is_same(content, whose):
+            self.touched.add(identity)
             return None
         if identity in self.pending and self.pending[identity].is_same(content, whose):
             if whose is not None:
@@ -60,6 +62,7 @@ class Outcomes:
         if content.data.get("response_time_ms", 0) < 0:
             return "invalid"
         if identity in self.stored or identity in self.pending:
+            self.touched |= {identity} & self.stored.keys()
             return "conflict"
         if content.occurred_at == FUTURE:
             return "future"
@@ -87,6 +90,7 @@ class Outcomes:
         else:
             stream = f"learner-{whose}" if whose else f"other-{content.type}"
         self.log.append((stream, identity))
+        self.touched.add(identity)
 
 
 def _content(event: Envelope) -> Content:

@@ -89,9 +89,13 @@ def test_any_batches_come_to_what_the_table_of_outcomes_says(
     forget(log)
     expected = Outcomes()
     for batch in batches:
+        expected.touched.clear()
         for message_id, events in batch:
             expected.deliver(message_id, events)
-        deliver(log, *(pushed(events, message_id=message_id) for message_id, events in batch))
+        appended = deliver(
+            log, *(pushed(events, message_id=message_id) for message_id, events in batch)
+        )
+        assert set(appended.shards) == shards_of(log, expected.touched)
     rows = log.run("SELECT stream_id, event_id FROM event_store.events ORDER BY global_position")
     assert [tuple(row) for row in rows] == expected.log
     assert {r[0] for r in log.run("SELECT event_id FROM event_store.pending")} == set(
@@ -101,6 +105,11 @@ def test_any_batches_come_to_what_the_table_of_outcomes_says(
     letters = log.run("SELECT message_id, index_in_message, kind FROM event_store.dead_letters")
     assert {(m, i): kind for m, i, kind in letters} == expected.letters
     assert dense(log)
+
+
+def shards_of(connection: Connection, event_ids: set[uuid.UUID]) -> set[int]:
+    rows = connection.run("SELECT event_id, shard FROM event_store.events")
+    return {shard for event_id, shard in rows if event_id in event_ids}
 
 
 def dense(connection: Connection) -> bool:

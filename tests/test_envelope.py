@@ -53,11 +53,7 @@ def literal(text: str) -> bytes:
 
 def test_a_good_event() -> None:
     found = event(GOOD)
-    assert (found.event_type, found.learner, found.session_id) == (
-        "CorrectAnswerGiven",
-        "u-1",
-        "s-1",
-    )
+    assert (found.event_type, found.learner) == ("CorrectAnswerGiven", "u-1")
     assert found.occurred_at == moment(GOOD["occurred_at"], "")
     assert (found.data, found.metadata) == (GOOD["data"], GOOD["metadata"])
 
@@ -234,12 +230,21 @@ def test_attributes_fill_in_what_the_body_leaves_out() -> None:
     )
 
 
+STARTED = {
+    **GOOD,
+    "event_type": "SessionStarted",
+    "data": {"session_id": "s-1", "user_id": "u-1", "item_count": 1},
+}
+
+
 @pytest.mark.parametrize(
     ("payload", "learner", "session", "stream"),
     [
         (without("metadata"), None, "s-1", None),
         ({**GOOD, "event_type": "ItemArchived"}, None, None, "item-i-9"),
-        ({**GOOD, "event_type": "New"}, "u-1", "s-1", "other-New"),
+        (GOOD, "u-1", None, None),
+        (STARTED, "u-1", "s-1", None),
+        ({**GOOD, "event_type": "New"}, "u-1", None, "other-New"),
         ({"event_id": "e", "event_type": "New"}, None, None, "other-New"),
         ({**GOOD, "event_type": "UserDeleted", "data": {}}, "u-1", None, None),
     ],

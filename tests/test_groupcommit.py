@@ -1,27 +1,29 @@
 """Requests that share transactions: none waits for ever, none fails for another."""
 
-import shutil
-import socket
-import tempfile
+import itertools
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
-from pathlib import Path
-from urllib.parse import quote
+from contextlib import closing
+from datetime import datetime
 
 import pytest
 from conftest import Store
 from delivering import pushed
+from wires import Wire, wire
 
-from progress import database, databaseurl, push
+from progress import database, push
 from progress.database import Connection
 from progress.envelope import Arrival, Message
 from progress.errors import EventStoreError, Unavailable
 from progress.eventlog import Delivery
 from progress.groupcommit import GroupCommit
 from progress.moments import EARLIEST
+
+__all__ = ["wire"]
+
+SHARD = 11  # of learner-u
 
 
 @pytest.fixture
@@ -42,6 +44,10 @@ def delivery() -> Delivery:
             }
         )
     )
+
+
+def deliveries(count: int) -> list[Delivery]:
+    return [delivery() for _ in range(count)]
 
 
 def bad() -> Delivery:
@@ -80,7 +86,7 @@ class Gate:
 
 def queued(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
-) -> list[Future[list[int]]]:
+) -> list[Future[datetime]]:
     """A leader at the gate and the others behind it; then the gate opens."""
     first = pool.submit(group.take, delivery())
     gate.reached.wait()
@@ -95,17 +101,20 @@ def queued(
 
 def test_who_waits_goes_along_with_the_next(store: Store, pool: ThreadPoolExecutor) -> None:
     gate = Gate(store)
-    group = GroupCommit(gate)
-    results = [f.result() for f in queued(group, gate, pool, *(delivery() for _ in range(20)))]
+    woken = list[list[int]]()
+    for each in queued(GroupCommit(gate, woken.append), gate, pool, *deliveries(20)):
+        each.result()
     assert transactions(store) == [1, 20]
-    assert sum(map(len, results)) == 2  # a wake-up for each transaction, not for each request
+    assert woken == [[SHARD], [SHARD]]  # for each transaction, not for each request
 
 
 def test_one_that_is_refused_does_not_fail_the_others(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     gate = Gate(store)
-    _, one, refused, other = queued(GroupCommit(gate), gate, pool, delivery(), bad(), delivery())
+    _, one, refused, other = queued(
+        GroupCommit(gate, list), gate, pool, delivery(), bad(), delivery()
+    )
     with pytest.raises(EventStoreError):
         refused.result()
     assert [one.exception(), other.exception()] == [None, None]
@@ -115,7 +124,7 @@ def test_one_that_is_refused_does_not_fail_the_others(
 def test_a_leader_that_dies_leaves_nobody_waiting(store: Store, pool: ThreadPoolExecutor) -> None:
     gate = Gate(store)
     gate.faults = [RuntimeError("first"), RuntimeError("second")]
-    group = GroupCommit(gate)
+    group = GroupCommit(gate, list)
     results = queued(group, gate, pool, delivery(), delivery(), delivery())
     faults = [type(result.exception()) for result in results]
     assert faults.count(RuntimeError) == 2
@@ -127,7 +136,7 @@ def test_a_leader_that_dies_leaves_nobody_waiting(store: Store, pool: ThreadPool
 def test_a_database_that_is_away_is_told_to_all(store: Store, pool: ThreadPoolExecutor) -> None:
     gate = Gate(store)
     gate.faults = [Unavailable("away")] * 4
-    results = queued(GroupCommit(gate), gate, pool, delivery(), delivery())
+    results = queued(GroupCommit(gate, list), gate, pool, delivery(), delivery())
     assert [type(result.exception()) for result in results] == [Unavailable] * 3
 
 
@@ -138,7 +147,7 @@ def test_a_connection_that_broke_is_opened_again(store: Store) -> None:
         connections.append(store.connect())
         return connections[-1]
 
-    group = GroupCommit(connect)
+    group = GroupCommit(connect, list)
     group.take(delivery())
     with closing(store.connect()) as other:
         other.run(
@@ -149,64 +158,38 @@ def test_a_connection_that_broke_is_opened_again(store: Store) -> None:
     assert (len(connections), transactions(store)) == (2, [1, 1])
 
 
-class Wire:
-    """A Unix socket before the server's; it can lose an answer and then break."""
-
-    def __init__(self, server: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="wire-"))
-        self.loses_answers = False
-        self._server = server
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(self.folder / ".s.PGSQL.5432"))
-        self._socket.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._socket.close()
-        shutil.rmtree(self.folder)
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._socket.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._server)
-                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
-
-    def _carry(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
-            while said := client.recv(65_536):
-                server.sendall(said)
-
-    def _answer(self, server: socket.socket, client: socket.socket) -> None:
-        with suppress(OSError):
-            while (said := server.recv(65_536)) and not self.loses_answers:
-                client.sendall(said)
-        self.loses_answers = False
-        for end in (client, server):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-
-@pytest.fixture
-def wire(store: Store) -> Iterator[tuple[Wire, Callable[[], Connection]]]:
-    at = databaseurl.address(store.url)
-    if not at.host.startswith("/"):
-        pytest.skip("the server has no Unix socket")
-    made = Wire(f"{at.host}/.s.PGSQL.{at.port}")
-    url = f"postgresql://{at.user}@/{at.database}?host={quote(str(made.folder), safe='/')}"
-    yield made, lambda: database.connect(url)
-    made.close()
-
-
 def test_an_answer_that_was_lost_after_the_commit_appends_nothing_twice(
-    store: Store, wire: tuple[Wire, Callable[[], Connection]]
+    store: Store, wire: Wire
 ) -> None:
-    losing, connect = wire
-    group = GroupCommit(connect)
+    group = GroupCommit(lambda: database.connect(wire.url), list)
     group.take(delivery())
-    losing.loses_answers = True
+    wire.answers_to_lose = 1
     group.take(delivery())
     assert transactions(store) == [1, 1]
+
+
+def test_a_leader_that_is_refused_wakes_the_shards_of_its_followers(
+    store: Store, pool: ThreadPoolExecutor
+) -> None:
+    gate, woken = Gate(store), list[list[int]]()
+    group = GroupCommit(gate, woken.append)
+    _, refused, other = queued(group, gate, pool, bad(), delivery())
+    assert isinstance(refused.exception(), EventStoreError)
+    assert other.exception() is None
+    assert woken == [[SHARD], [SHARD]]
+
+
+def test_nobody_is_acknowledged_whose_shard_was_not_woken(
+    store: Store, pool: ThreadPoolExecutor
+) -> None:
+    gate, calls = Gate(store), itertools.count()
+
+    def wake(_: list[int]) -> None:
+        if next(calls):
+            raise RuntimeError("no wake-up")
+
+    first, leader, *followers = queued(GroupCommit(gate, wake), gate, pool, *deliveries(4))
+    assert first.exception() is None
+    assert isinstance(leader.exception(), RuntimeError)
+    assert [type(each.exception()) for each in followers] == [Unavailable] * 3
+    assert transactions(store) == [1, 4]

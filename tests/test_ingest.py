@@ -92,7 +92,8 @@ def test_each_touched_shard_is_woken_once(ingest: Client, wakings: Wakings) -> N
     assert sorted(wakings.shards()) == list(range(16))
     again = [pushed(array), pushed([])]
     assert [ingest.post("/", data=body).status_code for body in again] == [204, 204]
-    assert len(wakings.requests) == 1
+    assert sorted(wakings.shards()) == sorted(2 * list(range(16)))
+    assert len(wakings.requests) == 2
 
 
 def test_a_wake_up_that_cannot_be_sent_fails_nothing(

@@ -10,7 +10,7 @@ from progress.groupcommit import GroupCommit
 here = settings.current()  # a bad setting stops the start
 logs.begin("ingest")
 # The append itself waits at most 10 s for another's; a server that hangs must not hold us for ever.
-group = GroupCommit(lambda: database.connect(here, name="ingest", patience=15))
+group = GroupCommit(lambda: database.connect(here, name="ingest", patience=15), wakeups.send)
 
 
 @functions_framework.http
@@ -21,10 +21,9 @@ def ingest(request: Request) -> ResponseReturnValue:
     delivery = push.open_push(request.get_data(), request.headers.get("ce-source", ""))
     trace = push.trace_parent(delivery, request.headers.get)
     with doors.Pushed("ingest", trace, "ingest", push.told(delivery)) as pushed:
-        grown, delay = group.take(delivery), push.age_ms(delivery)
-        wakeups.send(grown)
+        committed_at = group.take(delivery)
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",
-            event_delay_ms=delay, latency_ms=pushed.milliseconds,
+            event_delay_ms=push.age_ms(delivery, committed_at), latency_ms=pushed.milliseconds,
         )  # fmt: skip
     return "", pushed.status
