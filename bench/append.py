@@ -53,7 +53,7 @@ def against_copy(server: Server) -> Iterator[Line]:
 def against_recorder(server: Server) -> Iterator[Line]:
     """100 in a call, with and without redelivered ones, and single."""
     for what, calls, size, redelivered, bar in (
-        ("append, 100 in a call", 60, 100, 0, 1.3),
+        ("append, 100 in a call", 60, 100, 0, 1.4),
         ("append, single", 500, 1, 0, 2.0),
         ("append, 100 in a call, 1 % redelivered", 60, 100, 1, 0.9),
     ):

@@ -200,7 +200,7 @@ def _append(connection: Connection, batch: dict[str, Any]) -> Appended:
         rows = statement.run(batch=msgspec.json.encode(batch).decode())
     except (pg8000.exceptions.Error, OSError) as fault:
         raise _told(fault) from fault
-    return Appended(*rows[0])
+    return Appended(**rows[0][0])
 
 
 def _read(connection: Connection, block: str, **values: object) -> list[StoredEvent]:

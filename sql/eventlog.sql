@@ -1,7 +1,7 @@
 -- The event log's operations, as progress/eventlog.py runs them.
 
 -- append --
-SELECT outcomes, shards, stream_version FROM event_store.append(:batch);
+SELECT to_json(event_store.append(:batch));
 
 -- read stream --
 SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,

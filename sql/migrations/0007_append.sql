@@ -88,32 +88,35 @@ BEGIN
     RETURN ('pending', '{}')::event_store.recorded;
 END $$;
 
--- Records one event, by the table of outcomes. Each expression and each statement here costs an append of a single
--- event 1 to 5 %, so that one statement both decides and appends.
+-- Records one event, by the table of outcomes. Each expression and each statement here costs the append of a single
+-- event 1 to 5 %. So one statement both decides and appends.
 CREATE OR REPLACE FUNCTION event_store.record_one(e event_store.arrival, message jsonb)
 RETURNS event_store.recorded
 LANGUAGE plpgsql AS $$
 DECLARE
     owner  text;                 -- the session's learner
     stream text;
+    head   record;
     shard  smallint;
 BEGIN
     IF e.learner IS NULL OR e.event_type = 'SessionStarted' THEN
         SELECT s.user_id INTO owner FROM event_store.sessions s WHERE s.session_id = e.session_id;
+        IF owner <> e.learner THEN
+            RETURN event_store.record_other(e, owner, 'learner-' || e.learner, message);
+        END IF;
     END IF;
     stream := coalesce('learner-' || coalesce(e.learner, owner), e.stream_id);
+    SELECT h.global_position, h.created_at INTO head
+    FROM event_store.events h ORDER BY h.global_position DESC LIMIT 1;
     INSERT INTO event_store.events AS placed
-    SELECT coalesce(max(h.global_position), 0) + 1, e.event_id, stream,
+    SELECT coalesce(head.global_position, 0) + 1, e.event_id, stream,
         coalesce((SELECT s.stream_version FROM event_store.events s WHERE s.stream_id = stream
                   ORDER BY s.stream_version DESC LIMIT 1), 0) + 1,
-        e.event_type, e.data, e.metadata, e.occurred_at, greatest(clock_timestamp(), max(h.created_at)),
+        e.event_type, e.data, e.metadata, e.occurred_at, greatest(clock_timestamp(), head.created_at),
         event_store.shard_of(stream)
-    FROM (SELECT s.global_position, s.created_at FROM event_store.events s
-          ORDER BY s.global_position DESC LIMIT 1) h
-    HAVING stream IS NOT NULL
-       AND e.occurred_at <= clock_timestamp() + interval '10 minutes'
-       AND (owner IS NULL OR e.learner IS NULL OR owner = e.learner)
-       AND NOT EXISTS (SELECT FROM event_store.pending p WHERE p.event_id = e.event_id)
+    WHERE stream IS NOT NULL
+      AND e.occurred_at <= clock_timestamp() + interval '10 minutes'
+      AND NOT EXISTS (SELECT FROM event_store.pending p WHERE p.event_id = e.event_id)
     ON CONFLICT (event_id) DO NOTHING
     RETURNING placed.shard INTO shard;
     IF shard IS NULL THEN
