@@ -60,8 +60,17 @@ def _direct(at: Address, name: str, patience: float | None) -> Connection:
             _ready(made, patience)
             undone.pop_all()
         except (OSError, pg8000.exceptions.Error) as fault:
-            raise Unavailable(f"no connection to {at!r}: {fault}") from fault
+            refusal = _refusal(fault)
+            raise Unavailable(f"no connection to {at!r}: {refusal}") from refusal
     return made
+
+
+def _refusal(fault: BaseException) -> BaseException:
+    """The server's own error; pg8000 may raise another, since it says goodbye to a closed line."""
+    each: BaseException | None = fault
+    while each is not None and not isinstance(each, pg8000.exceptions.DatabaseError):
+        each = each.__context__
+    return each or fault
 
 
 def _socket(at: Address) -> socket.socket:

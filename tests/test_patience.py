@@ -1,9 +1,12 @@
 """A database that hangs: nobody waits for it for ever."""
 
 import socket
+import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pg8000.exceptions
 import pytest
 
 from progress import database
@@ -23,6 +26,26 @@ def test_a_server_that_does_not_greet_is_away(silent: str, monkeypatch: pytest.M
     monkeypatch.setattr(database, "_SECONDS", 0.1)
     with pytest.raises(Unavailable):
         database.connect(silent)
+
+
+def test_the_reason_of_a_refusal_is_told_though_the_line_is_closed(tmp_path: Path) -> None:
+    fields = b"SFATAL\0C3D000\0Mthere is no such database\0\0"
+
+    def refuse() -> None:
+        wire, _ = listening.accept()
+        with wire:
+            wire.recv(1_024)
+            wire.shutdown(socket.SHUT_RD)  # what the client says from now on fails
+            wire.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+    with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as pool:
+        listening.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listening.listen()
+        refusing = pool.submit(refuse)
+        with pytest.raises(Unavailable, match="there is no such database") as fault:
+            database.connect(f"postgresql://u@/d?host={tmp_path}")
+        refusing.result()
+    assert isinstance(fault.value.__cause__, pg8000.exceptions.DatabaseError)
 
 
 def test_a_statement_that_is_not_answered_in_time_is_worth_another_try(postgres: str) -> None:
