@@ -5,7 +5,7 @@ What is measured is measured before anything is swept, by the first task alone.
 
 import msgspec
 
-from progress import backlog, batch, database, gauges, logs, telemetry
+from progress import backlog, batch, database, gauges, logs, startup, telemetry
 from progress.errors import ProgressError
 from progress.settings import Settings
 
@@ -21,7 +21,7 @@ def run(settings: Settings) -> int:
             return 0
         measured: dict[str, float] = {}
         try:
-            connection = database.connect(settings, name="batch")
+            connection = startup.connect(settings, name="batch")
             if settings.cloud_run_task_index == 0:
                 measured = msgspec.structs.asdict(gauges.measured(connection))
             report, called = _run(connection, settings)

@@ -24,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     instance_connection_name: str | None = None
     db_name: str | None = None
     db_iam_user: str | None = None
+    cloud_sql_address: str | None = None
     redis_url: str | None = None
     pubsub_project_id: str = "progress-local"
     pubsub_emulator_host: str | None = None
@@ -41,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloud_scheduler_emulator_host: str | None = None
     storage_emulator_host: str | None = None
     progress_data_dir: str = ".progress"
+    cloud_run_job: str | None = None
+    cloud_run_execution: str | None = None
     cloud_run_task_index: int = 0
     cloud_run_task_count: int = 1
     cloud_run_task_attempt: int = 0

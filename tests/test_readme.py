@@ -42,7 +42,8 @@ def test_the_settings_are_those_that_are_read() -> None:
     read = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     assert told <= read
     # Cloud Run sets its own; the other has no underscore to be known by.
-    of_cloud_run = {f"CLOUD_RUN_TASK_{each}" for each in ("INDEX", "COUNT", "ATTEMPT")}
+    names = ("JOB", "EXECUTION", "TASK_INDEX", "TASK_COUNT", "TASK_ATTEMPT")
+    of_cloud_run = {f"CLOUD_RUN_{each}" for each in names}
     assert read - told <= {*of_cloud_run, "ENVIRONMENT"}
 
 

@@ -4,7 +4,7 @@ import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
-from progress import database, doors, logs, push, settings, wakeups
+from progress import database, doors, logs, push, settings, startup, wakeups
 from progress.groupcommit import GroupCommit
 
 here = settings.current()  # a bad setting stops the start
@@ -17,7 +17,7 @@ group = GroupCommit(lambda: database.connect(here, name="ingest", patience=15), 
 def ingest(request: Request) -> ResponseReturnValue:
     """One Pub/Sub push; 204 once all of it is on disk, 503 to have it delivered again."""
     if request.method == "GET":
-        return "", 200
+        return "", startup.status(request.path)
     delivery = push.open_push(request.get_data(), request.headers.get("ce-source", ""))
     trace = push.trace_parent(delivery, request.headers.get)
     with doors.Pushed("ingest", trace, "ingest", push.told(delivery)) as pushed:

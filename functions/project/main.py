@@ -4,7 +4,7 @@ import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
-from progress import doors, logs, settings, waking
+from progress import doors, logs, settings, startup, waking
 
 settings.current()  # a bad setting stops the start
 logs.begin("project")
@@ -14,7 +14,7 @@ logs.begin("project")
 def project(request: Request) -> ResponseReturnValue:
     """Does what a command says; 204 once it is done or another is at it, 503 to be asked again."""
     if request.method == "GET":
-        return "", 200
+        return "", startup.status(request.path)
     body = request.get_data()
     command = waking.open_push(body)
     operation = "wake" if isinstance(command, int) else "operation"

@@ -1,5 +1,6 @@
 """The query API over HTTP: its routes, and the way of a GraphQL request through it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress import auth, logs, reading, telemetry
+from progress import auth, logs, reading, startup, telemetry
 from progress.api import (
     accounts,
     documents,
@@ -38,7 +39,7 @@ _Answering = Callable[[Request, Headers, str], Awaitable[Response]]
 _READING = ("GET", "HEAD")
 _TAKEN = ("POST", *_READING)
 _COUNTED = {"/graphql": "query", "/graphql/stream": "stream"}  # each has a line in the log
-_ROUTES = {*_COUNTED, "/health", "/ready"}
+_ROUTES = {*_COUNTED, "/health", "/ready", startup.PATH}
 _METHODS = {*_TAKEN, "OPTIONS", "PUT", "DELETE", "PATCH"}  # what the framework lets through
 _POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
@@ -92,14 +93,21 @@ class QueryApi:
                 return await self._shared(request, given, trace, self._executed)
             case "/graphql/stream":
                 return await self._shared(request, given, trace, self._streamed)
-            case "/health" | "/ready" if request.scope["method"] not in _READING:
-                return _only_read(request)
-            case "/health":
-                return responses.json({"status": "ok"})
-            case "/ready":
-                return await self._ready()
+            case "/health" | "/ready" | startup.PATH:
+                return await self._probed(request)
         nothing = {"error": "there is nothing here: ask /graphql"}
         return self._page.answer(request) or responses.json(nothing, 404)
+
+    async def _probed(self, request: Request) -> Response:
+        """Answer whoever asks how the instance does."""
+        if request.scope["method"] not in _READING:
+            return _only_read(request)
+        match request.scope["path"]:
+            case "/ready":
+                return await self._ready()
+            case startup.PATH:
+                return await _started()
+        return responses.json({"status": "ok"})
 
     async def _ready(self) -> Response:
         """Whether the instance can answer; without the cache it can."""
@@ -196,6 +204,12 @@ def _tell(span: Span, request: Request, response: Response) -> None:
     span.note("http.response.status_code", response.status_code)
     if path in _ROUTES:
         span.note("http.route", path)
+
+
+async def _started() -> Response:
+    """The start-up probe, which tries to connect in a thread."""
+    passes = await asyncio.to_thread(startup.probe().passes)
+    return responses.json({"status": "ok" if passes else "unavailable"}, 200 if passes else 503)
 
 
 def _only_read(request: Request) -> Response:

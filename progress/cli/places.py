@@ -5,7 +5,7 @@ The stack's modules are imported where it is asked for: they need packages of de
 
 from typing import TYPE_CHECKING
 
-from progress import database, notices, settings
+from progress import notices, settings, startup
 from progress.database import Connection
 from progress.errors import SettingsError, StackError
 from progress.settings import Settings
@@ -57,7 +57,7 @@ def connect() -> Connection:
     """A connection to the database, as its owner; who folds on it tells the stack's Redis."""
     if not given_database():
         notices.aim_at(_stack()["redis_url"])
-    return database.connect(where(), name="progress-cli")
+    return startup.connect(where(), name="progress-cli")
 
 
 def pubsub() -> tuple[str, str]:
