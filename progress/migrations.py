@@ -9,7 +9,7 @@ import pg8000.exceptions
 
 from progress import database
 from progress.database import Connection
-from progress.errors import ProgressError
+from progress.errors import ProgressError, Unavailable
 from progress.statements import SQL, blocks
 
 FOLDER = SQL / "migrations"
@@ -39,6 +39,35 @@ def turn(connection: Connection) -> Iterator[None]:
         yield
     finally:
         connection.run(blocks("migrations")["unlock"])
+
+
+@contextlib.contextmanager
+def refused_once(connection: Connection, execution: str | None) -> Iterator[None]:
+    """Let Cloud Run repeat a job that lost the database, and not one that was refused.
+
+    A refusal is kept under the job's execution; the next attempt of that execution raises it
+    before anything is done. Outside a job nothing is kept.
+    """
+    if execution is None:
+        yield
+        return
+    sql = blocks("migrations")
+    connection.run(sql["refusals"])
+    for (reason,) in connection.run(sql["refusal"], execution=execution) or []:
+        raise ProgressError(f"not tried again: {reason}")
+    try:
+        yield
+    except (ProgressError, pg8000.exceptions.DatabaseError) as error:
+        if _is_refusal(error):
+            with contextlib.suppress(OSError, pg8000.exceptions.Error):
+                reason = database.message(error)
+                connection.run(sql["record refusal"], execution=execution, reason=reason)
+        raise
+
+
+def _is_refusal(error: Exception) -> bool:
+    passing = any(database.is_passing(each) for each in (error, error.__cause__) if each)
+    return not isinstance(error, Unavailable) and not passing
 
 
 def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:

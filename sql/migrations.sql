@@ -21,3 +21,15 @@ SELECT name, checksum FROM public.progress_migrations ORDER BY name;
 
 -- record --
 INSERT INTO public.progress_migrations (name, checksum) VALUES (:name, :checksum);
+
+-- refusals --
+CREATE TABLE IF NOT EXISTS public.progress_refusals (
+    execution text PRIMARY KEY, -- of a Cloud Run job
+    reason    text NOT NULL
+);
+
+-- record refusal --
+INSERT INTO public.progress_refusals (execution, reason) VALUES (:execution, :reason) ON CONFLICT DO NOTHING;
+
+-- refusal --
+SELECT reason FROM public.progress_refusals WHERE execution = :execution;

@@ -1,7 +1,7 @@
 """Migrations: once each, in order, under a lock; and what is wrong is told before it is done."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +11,9 @@ import rows
 from conftest import Store
 from ingesting import Server, bare_server
 
-from progress import cli, database, migrations, models, settings
-from progress.errors import ProgressError
+from progress import cli, database, migrations, models, rebuild, settings
+from progress.database import Connection
+from progress.errors import ProgressError, Unavailable
 
 __all__ = ["bare_server"]
 
@@ -89,6 +90,52 @@ def test_what_is_wrong_is_named_and_nothing_is_done(
             migrations.apply(connection, folder)
         assert connection.run("SELECT to_regclass('x')") == [[None]]
         assert migrations.apply(connection) == []
+
+
+@pytest.fixture
+def refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """A migration that is refused; a sequence counts its attempts, whatever is rolled back."""
+    with closing(store.connect()) as connection:
+        connection.run("CREATE SEQUENCE attempts")
+        (folder / "9000_refused.sql").write_text("SELECT nextval('attempts'); SELECT 1 / 0;")
+        monkeypatch.setattr(migrations, "FOLDER", folder)
+        monkeypatch.setattr(migrations.apply, "__defaults__", (folder,))
+        monkeypatch.setenv("DATABASE_URL", store.url)
+        yield connection
+    settings.current.cache_clear()
+
+
+def migrate_as(monkeypatch: pytest.MonkeyPatch, execution: str) -> None:
+    monkeypatch.setenv("CLOUD_RUN_EXECUTION", execution)
+    settings.current.cache_clear()
+    cli.store.migrate()
+
+
+def test_a_refused_migration_is_not_tried_again_by_the_same_execution(
+    refused: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ProgressError, match=r"^9000_refused.sql: division by zero"):
+        migrate_as(monkeypatch, "one")
+    with pytest.raises(ProgressError, match=r"^not tried again: 9000_refused.sql: division"):
+        migrate_as(monkeypatch, "one")
+    assert refused.run("SELECT last_value FROM attempts") == [[1]]
+    with pytest.raises(ProgressError, match=r"^9000_refused.sql"):  # a later one tries
+        migrate_as(monkeypatch, "two")
+    assert refused.run("SELECT last_value FROM attempts") == [[2]]
+
+
+def test_a_migration_that_lost_the_database_is_tried_again(
+    refused: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> bool:
+        raise Unavailable("the database went away")
+
+    monkeypatch.setattr(migrations, "apply", lambda _: [])
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuild, "ensure", lost)
+        with pytest.raises(Unavailable):
+            migrate_as(monkeypatch, "one")
+    migrate_as(monkeypatch, "one")
 
 
 def test_a_user_who_is_no_superuser_may_migrate(bare_server: Server) -> None:

@@ -46,8 +46,13 @@ def add_to(app: typer.Typer) -> None:
 
 def migrate() -> None:
     """Bring the database to the present schemas: migrations, logins, then the read models."""
-    admitted = logins.read(settings.current().database_logins or "")
-    with contextlib.closing(places.connect()) as connection, migrations.turn(connection):
+    given = settings.current()
+    admitted = logins.read(given.database_logins or "")
+    with (
+        contextlib.closing(places.connect()) as connection,
+        migrations.turn(connection),
+        migrations.refused_once(connection, given.cloud_run_execution),
+    ):
         applied = migrations.apply(connection)
         logins.admit(connection, admitted)
         made = rebuild.ensure(places.connect)
