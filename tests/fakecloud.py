@@ -42,6 +42,7 @@ class Cloud:
     asked: list[str] = field(default_factory=list)
     smokes: int = 0  # how often green was asked whether it is ready
     ready: tuple[int, object] = (200, {"status": "ok"})
+    unready: int = 0  # how often green is asked before it is ready
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
     address: str = ""  # of what is asked over HTTP
     permissions: list[str] = field(default_factory=lambda: ["billing.budgets.create"])
@@ -122,7 +123,10 @@ class _Web(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         assert self.headers["x-progress-revision"] == "green"
         self._cloud.smokes += 1
-        self._tell(*self._cloud.ready)
+        if self._cloud.smokes <= self._cloud.unready:
+            self._tell(503, {"status": "unavailable"})
+        else:
+            self._tell(*self._cloud.ready)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()

@@ -20,6 +20,7 @@ import gcloud
 import outcome
 import pytest
 import release
+import smoke
 import wayback
 from fakecloud import SIGNALS, Cloud
 from releaseworld import GREEN_SUBSCRIPTION, JOBS, SERVICES, World, image
@@ -95,6 +96,7 @@ def run(cloud: Cloud, command: str, *more: str) -> Ended:
         patch.delenv("SMOKE_TOKEN", raising=False)
         patch.setattr(gcloud, "run", _called(cloud))
         patch.setattr(wayback, "_PAUSE", 0)
+        patch.setattr(smoke, "_PAUSE", 0)
         for each in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, each, signal.getsignal(each))
         stack.enter_context(contextlib.redirect_stdout(output))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import smoke
 import watch
 from bluegreen import PLANS
 from conftest import missing
@@ -133,6 +134,30 @@ def test_green_that_answers_no_more_is_found_by_asking_it(cloud: Cloud) -> None:
     done = deploy(cloud, "b", "--hold=10000")
     assert "green is not ready: /ready gave 503" in done.stderr
     assert served(cloud.world) == "a"
+
+
+def test_green_is_asked_for_two_minutes_before_it_gets_traffic(cloud: Cloud) -> None:
+    cloud.unready = smoke.FRESH - 1
+    succeeded(deploy(cloud, to="dev"))
+    assert cloud.smokes == smoke.FRESH
+    assert smoke.FRESH > 120 / 10
+
+
+def test_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
+    cloud.unready = smoke.FRESH
+    assert "green is not ready: /ready gave 503" in deploy(cloud, to="dev").stderr
+    assert served(cloud.world) == "a"
+    assert not any("b" in world.share("progress-query") for world in cloud.stood)
+
+
+def test_a_single_answer_that_fails_under_traffic_ends_no_release(cloud: Cloud) -> None:
+    def told(question: str, revision: str) -> float | None:
+        cloud.unready = max(cloud.unready, 1 + smoke.WATCHED)  # the second look fails twice
+        return numbers()(question, revision)
+
+    cloud.monitoring = told
+    succeeded(deploy(cloud))
+    assert cloud.smokes > 1 + smoke.WATCHED
 
 
 @pytest.mark.parametrize("told", [lambda *_: None, numbers(0), numbers(p95=None)])

@@ -5,6 +5,7 @@ watched under all of the traffic by then. What fails before it ends with blue; w
 leaves green served and something to tidy up, which `mend` or the next release does.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import wayback
 from gcloud import Cloud
 from names import BLUE, GREEN, INGEST, PROJECT, QUERY, RELEASE_JOB, SERVICES
 from outcome import Failed, deafen, say
-from smoke import Green
+from smoke import WATCHED, Green
 from watch import Limits, Monitoring, watch
 
 
@@ -113,7 +114,8 @@ class Release:
         say(f"    watched for {limits.hold:g} s, which Monitoring shows {limits.delay:g} s later")
         revisions = {name.removeprefix("progress-"): green[name] for name in SERVICES}
         monitoring = Monitoring(self.cloud.project, self.cloud.token)
-        watch(monitoring, revisions, self._green().check, limits)
+        check = functools.partial(self._green().check, WATCHED)
+        watch(monitoring, revisions, check, limits)
 
     def _green(self) -> Green:
         return Green(self.address or self.cloud.service(QUERY).address(GREEN))

@@ -2,14 +2,18 @@
 
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
-from outcome import Failed
+from outcome import Failed, Interrupted, say
 
 _SECONDS = 20.0
+_PAUSE = 10.0
+FRESH = 13  # tries: an instance that starts may reach its database after two minutes only
+WATCHED = 3  # tries: one that learners ask already
 _QUESTION = {"query": "{ __typename }"}
 
 
@@ -24,8 +28,22 @@ class Green:
     address: str
     token: str | None = field(default_factory=lambda: os.environ.get("SMOKE_TOKEN"))
 
-    def check(self) -> None:
-        """Failed where it does not answer, or not as it should."""
+    def check(self, tries: int = FRESH) -> None:
+        """Ask until it answers as it should. Failed if it does not after so many tries."""
+        for left in reversed(range(tries)):
+            try:
+                self._check()
+            except Interrupted:
+                raise
+            except Failed as fault:
+                if not left:
+                    raise
+                say(f"    {fault}; asked again")
+                time.sleep(_PAUSE)
+            else:
+                return
+
+    def _check(self) -> None:
         status, body = self._ask("/ready")
         if status != 200:
             raise Failed(f"green is not ready: /ready gave {status}, {body[:200]!r}")
