@@ -11,6 +11,8 @@ import terraforming
 from cloudrun import container, only, said, template
 from terraforming import Environments, Resources, Told, Values
 
+from progress import startup
+
 # CPU, memory, requests at once, instances at least and at most.
 SIZES = {
     "ingest": ("1", "512Mi", 100, 1, 10),
@@ -101,15 +103,27 @@ def test_each_runs_as_itself_within_the_network(told: Told) -> None:
         assert only(inside["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
 
 
-def test_probes_ask_for_nothing_that_a_database_is_needed_for(told: Told) -> None:
+def test_the_start_up_probe_alone_waits_for_the_network(told: Told) -> None:
     for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
-        path = "/health" if name == "query" else "/"
-        for kind in ("startup_probe", "liveness_probe"):
-            probe = only(container(service)[kind])
-            assert only(probe["http_get"])["path"] == path
-            assert probe["timeout_seconds"] <= probe["period_seconds"]
-            # What Cloud Run grants a start at most; a minute, in case the network comes late to it.
-            assert 60 <= probe["period_seconds"] * probe["failure_threshold"] <= 240
+        probes = {
+            kind: only(container(service)[f"{kind}_probe"]) for kind in ("startup", "liveness")
+        }
+        paths = {kind: only(each["http_get"])["path"] for kind, each in probes.items()}
+        # A database that is away must end no instance that runs.
+        assert paths == {"startup": startup.PATH, "liveness": "/health" if name == "query" else "/"}
+        for each in probes.values():
+            assert each["timeout_seconds"] <= each["period_seconds"]
+        first = probes["startup"]
+        seconds = first["period_seconds"] * first["failure_threshold"]
+        # The path passes by itself before the probe gives up; Cloud Run grants 240 s at most.
+        assert startup.TIMEOUT_S + 30 <= seconds <= 240
+        assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
+
+
+def test_the_start_up_probe_knows_where_cloud_sql_is(prod: Resources) -> None:
+    (instance,) = prod.of("google_sql_database_instance").values()
+    for service in prod.of("google_cloud_run_v2_service", "function").values():
+        assert said(service)["CLOUD_SQL_ADDRESS"] == instance["private_ip_address"]
 
 
 def test_a_function_is_built_from_its_archive(told: Told) -> None:
@@ -145,8 +159,12 @@ def test_the_job_of_every_five_minutes_ends_before_the_next_begins(told: Told) -
     times = {name: only(template(each)["template"])["timeout"] for name, each in jobs.items()}
     assert int(times["batch"].removesuffix("s")) < 300
     assert int(times["release"].removesuffix("s")) >= 3_600
-    for name in ("batch", "batch-large", "release"):  # what comes next is told, or is the next run
-        assert only(template(jobs[name])["template"])["max_retries"] == 0
+
+
+def test_a_job_whose_instance_died_is_tried_again(told: Told) -> None:
+    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+    tries = {name: only(template(each)["template"])["max_retries"] for name, each in jobs.items()}
+    assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3}
 
 
 def test_a_months_end_has_more_memory_and_tasks(told: Told) -> None:
@@ -159,7 +177,6 @@ def test_a_months_end_has_more_memory_and_tasks(told: Told) -> None:
     assert memory == ["1Gi", "4Gi"]
     limits = only(container(jobs["release"])["resources"])["limits"]
     assert limits == {"cpu": "2", "memory": "2Gi"}  # it builds read models
-    assert only(template(jobs["backup"])["template"])["max_retries"] == 1
 
 
 def test_the_clock_starts_the_jobs_as_who_may(told: Told) -> None:

@@ -138,6 +138,7 @@ locals {
         INSTANCE_CONNECTION_NAME = one(google_sql_database_instance.this[*].connection_name)
         DB_NAME                  = one(google_sql_database.this[*].name)
         DB_IAM_USER              = try(google_sql_user.member[member].name, null)
+        CLOUD_SQL_ADDRESS        = one(google_sql_database_instance.this[*].private_ip_address) # for the start-up probe
       } : name => value if var.database == "cloud_sql" && member != "release" }
     )
   }

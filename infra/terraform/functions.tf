@@ -93,10 +93,9 @@ locals {
       settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].at_once + 4) })
     }
     query = {
-      ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
-      timeout = "3600s" # streams
-      # Not /ready: a database that is down, or not yet migrated, must keep no instance from starting.
-      health   = "/health"
+      ingress  = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
+      timeout  = "3600s"                                                               # streams
+      health   = "/health"                                                             # not /ready: an instance outlives a database that is down
       settings = merge(local.query_settings, { WORKERS = var.functions["query"].cpu }) # one event loop a core
     }
   }
@@ -186,12 +185,14 @@ resource "google_cloud_run_v2_service" "function" {
         }
       }
 
+      # A fresh instance reaches nothing private for 20 to 80 s. The path fails until the database and Redis accept TCP, and passes
+      # in any case when the process is 120 s old: what is down, or not yet migrated, must keep no instance from starting.
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2
-        failure_threshold = 30
+        failure_threshold = 90
         http_get {
-          path = each.value.health
+          path = "/startup"
         }
       }
 

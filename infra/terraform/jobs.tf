@@ -5,13 +5,16 @@ locals {
   launcher = ["/cnb/lifecycle/launcher", "--"]
 
   jobs = {
-    # Under 300 s: the next run begins after five minutes.
-    batch = { member = "batch", command = ["python", "jobs/batch_aggregates/main.py"], args = [], cpu = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 0 }
+    # A job waits up to 120 s for the network, and is tried again where its instance died or never got one. A migration that
+    # was refused is not tried again: progress/migrations.py.
+
+    # Under 300 s: the next run begins after five minutes; where a second try is still at work, it finds the lock taken.
+    batch = { member = "batch", command = ["python", "jobs/batch_aggregates/main.py"], args = [], cpu = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1 }
     # A month's end, or after an import: the same with more of everything; meanwhile the small one finds the lock taken.
-    batch-large = { member = "batch", command = ["python", "jobs/batch_aggregates/main.py"], args = [], cpu = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 0 }
+    batch-large = { member = "batch", command = ["python", "jobs/batch_aggregates/main.py"], args = [], cpu = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 1 }
     # As the database's owner; before each release.
-    release = { member = "release", command = ["python", "-m", "progress.cli"], args = ["migrate"], cpu = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 0 }
-    backup  = { member = "backup", command = ["python", "-m", "progress.cli", "backup"], args = [local.backup_location], cpu = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 1 }
+    release = { member = "release", command = ["python", "-m", "progress.cli"], args = ["migrate"], cpu = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 1 }
+    backup  = { member = "backup", command = ["python", "-m", "progress.cli", "backup"], args = [local.backup_location], cpu = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3 }
   }
 
   job_environment = {
