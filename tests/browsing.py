@@ -29,6 +29,11 @@ Envelope = dict[str, Any]
 _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 _AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# Who comes back from the sign-in has begun it in this tab.
+STATE = "f" * 32
+_BEGUN = f"""
+if (location.search === '?state={STATE}') sessionStorage.setItem('progress.state', '{STATE}');
+"""
 _LISTENERS = """
 window.violations = [];
 addEventListener('securitypolicyviolation', (event) =>
@@ -103,6 +108,7 @@ class Visit:
 
     def __post_init__(self) -> None:
         self.context.add_init_script(_LISTENERS)
+        self.context.add_init_script(_BEGUN)
         self.page = self.context.new_page()
         # Not the list's own method: playwright leaves a mark on what it calls.
         self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108
@@ -110,12 +116,16 @@ class Visit:
 
     def open(self, user: str = DEMO, role: str = "learner", at: str = "") -> Page:
         """The page with its numbers, by a learner who has come back from the sign-in."""
-        self.page.goto(f"{self.stack.page}#token={self.stack.token(user, role)}")
+        self.page.goto(self.back(self.stack.token(user, role)))
         self.settle()
         if at:
             self.page.evaluate("at => { location.hash = at }", at)
             self.settle()
         return self.page
+
+    def back(self, token: str) -> str:
+        """The address to which the sign-in sends whoever has this token."""
+        return f"{self.stack.page}?state={STATE}#token={token}"
 
     def settle(self) -> None:
         """Until what was asked for is there."""

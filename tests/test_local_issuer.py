@@ -1,27 +1,31 @@
 """The local stack's sign-in: tokens for this stack's own page, and for nobody else."""
 
 import asyncio
+import html
 import json
+import stat
+import time
 import urllib.parse
 from pathlib import Path
 
 import jwt
 import pytest
 
-from progress.local import devkeys
+from progress.local import codes, datafolder, devkeys
 from progress.local.issuer import SIGN_IN, Issuer
 
 PORT, PAGE = 4321, 8080
 OWN = f"127.0.0.1:{PORT}"
-HOME = f"http://127.0.0.1:{PAGE}/"
+STATE = "0123456789abcdef"
+HOME = f"http://127.0.0.1:{PAGE}/?state={STATE}"
 
 
 class Door:
     """The issuer, asked over a connection."""
 
-    def __init__(self, key: Path):
-        self.key = key
-        self._issuer = Issuer(key, port=PORT, page_port=PAGE)
+    def __init__(self, path: Path):
+        self.folder = datafolder.at(str(path))
+        self._issuer = Issuer(self.folder, port=PORT, page_port=PAGE)
 
     def ask(
         self, method: str, target: str, form: dict[str, str] | None = None, **headers: str
@@ -49,8 +53,8 @@ class Door:
 
 @pytest.fixture
 def door(tmp_path: Path) -> Door:
-    devkeys.ensure(tmp_path / "key")
-    return Door(tmp_path / "key")
+    devkeys.ensure(datafolder.at(str(tmp_path)).key)
+    return Door(tmp_path)
 
 
 def test_anything_else_is_told_the_keys(door: Door) -> None:
@@ -60,23 +64,89 @@ def test_anything_else_is_told_the_keys(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["", HOME, f"http://localhost:{PAGE}/", f"http://localhost:{PAGE}"]
+    ("page", "back"),
+    [
+        (HOME, HOME),
+        (f"http://localhost:{PAGE}?x=1&state={STATE}", HOME.replace("127.0.0.1", "localhost")),
+    ],
 )
-def test_signed_in_one_comes_back_to_the_page(door: Door, page: str) -> None:
+def test_signed_in_one_comes_back_to_the_page(door: Door, page: str, back: str) -> None:
     form = {"user": "ann", "role": "support", "return": page}
     status, headers, _ = door.ask("POST", SIGN_IN, form, origin=f"http://{OWN}")
     assert status == 303
-    back, _, token = headers["location"].partition("#token=")
-    assert back == (page or HOME).rstrip("/") + "/"
-    key = jwt.PyJWK(json.loads(devkeys.jwks(door.key))["keys"][0]).key
+    assert signed_in(door, headers["location"]) == (back, "ann", ["support"])
+
+
+def signed_in(door: Door, location: str) -> tuple[str, str, list[str]]:
+    """Where it leads, and whom its token names."""
+    back, _, token = location.partition("#token=")
+    key = jwt.PyJWK(json.loads(devkeys.jwks(door.folder.key))["keys"][0]).key
     claims = jwt.decode(token, key, algorithms=["RS256"], audience=devkeys.AUDIENCE)
-    assert (claims["sub"], claims["roles"]) == ("ann", ["support"])
+    return back, claims["sub"], claims["roles"]
+
+
+def begun(code: str, page: str = HOME) -> str:
+    return f"{SIGN_IN}?{urllib.parse.urlencode({'return': page, 'login_hint': code})}"
+
+
+def test_a_code_signs_in_once(door: Door) -> None:
+    code = codes.issue(door.folder.codes, "ann", ["learner"])
+    status, headers, _ = door.ask("GET", begun(code))
+    assert (status, headers["cache-control"]) == (303, "no-store")
+    assert signed_in(door, headers["location"]) == (HOME, "ann", ["learner"])
+    status, headers, body = door.ask("GET", begun(code))
+    assert (status, "location" in headers) == (410, False)
+    assert "signs in once, within ten minutes" in body
+    assert html.escape(HOME) in body  # who signs in here comes back all the same
+
+
+def test_of_two_who_use_a_code_at_once_one_gets_in(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, removed = codes.issue(door.folder.codes, "ann", []), Path.unlink
+    others: list[object] = []
+
+    def overtaken(file: Path) -> None:
+        if not others:
+            others.append(None)
+            others.append(codes.redeem(door.folder.codes, code))
+        removed(file)
+
+    monkeypatch.setattr(Path, "unlink", overtaken)
+    assert codes.redeem(door.folder.codes, code) is None
+    assert others[1] == ("ann", [])
+
+
+def test_a_code_ends_after_ten_minutes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = codes.issue(door.folder.codes, "ann", ["learner"])
+    (file,) = door.folder.codes.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    later = file.stat().st_mtime + 601
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert codes.issue(door.folder.codes, "ben", [])  # and the old one's file is gone
+    assert not file.exists()
+    file.write_text(f'{{"user": "ann", "roles": [], "expires_at": {later - 1}}}')
+    assert door.ask("GET", begun(old))[0] == 410
+
+
+@pytest.mark.parametrize("page", ["https://evil.example/", HOME.partition("?")[0], ""])
+def test_a_code_is_not_used_up_for_another_page(door: Door, page: str) -> None:
+    code = codes.issue(door.folder.codes, "ann", ["learner"])
+    status, headers, _ = door.ask("GET", begun(code, page))
+    assert (status, "location" in headers) == (200, False)
+    assert codes.redeem(door.folder.codes, code)
+
+
+@pytest.mark.parametrize("code", ["../key", "/etc/passwd", "x" * 9_000, "\0", "%00"])
+def test_what_is_no_code_is_none(door: Door, code: str) -> None:
+    assert door.ask("GET", begun(code))[0] == 410
 
 
 @pytest.mark.parametrize(
     "page",
     ["https://evil.example/", "//evil.example/", f"http://127.0.0.1:{PAGE}@evil.example/",
      f"http://127.0.0.1:{PAGE + 1}/", f"http://127.0.0.1:{PAGE}/graphql", "javascript:alert(1)",
+     "", HOME.partition("?")[0], f"{HOME}%0d%0aX-Evil:1", HOME[:-2],
      f"https://127.0.0.1:{PAGE}/", "http://[", f"http://127.0.0.1:{PAGE}.evil.example/"],
 )  # fmt: skip
 def test_nobody_else_is_sent_a_token(door: Door, page: str) -> None:
@@ -91,7 +161,9 @@ def test_nobody_else_is_sent_a_token(door: Door, page: str) -> None:
      {"origin": "https://evil.example"}, {"origin": "null"}, {"host": ""}],
 )  # fmt: skip
 def test_another_sites_script_gets_nothing(door: Door, headers: dict[str, str]) -> None:
-    status, answered, _ = door.ask("POST", SIGN_IN, {"user": "a", "role": "admin"}, **headers)
+    status, answered, _ = door.ask(
+        "POST", SIGN_IN, {"user": "a", "role": "admin", "return": HOME}, **headers
+    )
     assert (status, "location" in answered) == (403, False)
 
 
@@ -100,7 +172,7 @@ def test_another_sites_script_gets_nothing(door: Door, headers: dict[str, str]) 
              {"user": "\0", "role": "admin"}, {"user": " ", "role": "learner"}]
 )  # fmt: skip
 def test_a_form_that_names_nobody_is_shown_again(door: Door, form: dict[str, str]) -> None:
-    status, _, body = door.ask("POST", SIGN_IN, form)
+    status, _, body = door.ask("POST", SIGN_IN, {**form, "return": HOME})
     assert status == 400
     assert "Give an id" in body
 

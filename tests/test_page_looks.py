@@ -58,7 +58,7 @@ def test_nor_where_there_are_no_numbers(visit: Visits, demo: Stack, scheme: str)
     assert looking.offences() == []
     looking.page.get_by_role("button", name="Sign out").click()
     assert looking.offences() == []
-    looking.page.goto(f"{demo.page}#token=bad")
+    looking.page.goto(looking.back("bad"))
     expect(looking.page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
     assert looking.offences() == []
     assert fits(looking.page)

@@ -4,10 +4,13 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browsing import DEMO, Stack, Visit
 from playwright.sync_api import Browser, Page, Route, expect
+
+from progress.local import codes, datafolder
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -68,7 +71,7 @@ def test_a_token_lasts_for_the_tab_and_no_longer(visit: Visits) -> None:
     expect(page.get_by_role("region", name="Today")).to_have_count(0)
     page.reload()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert page.evaluate("sessionStorage.length") == 0
+    assert page.evaluate("sessionStorage.getItem('progress.token')") is None
 
 
 def test_the_way_to_the_sign_in_and_back(chromium: Browser, demo: Stack) -> None:
@@ -83,12 +86,88 @@ def test_the_way_to_the_sign_in_and_back(chromium: Browser, demo: Stack) -> None
     page.context.close()
 
 
+def test_a_link_signs_nobody_in_as_somebody_else(visit: Visits, demo: Stack) -> None:
+    looking = visit()
+    page = looking.page
+    theirs = demo.token("mallory")
+    for query in ("", "?state=", "?state=null", "?state=0123456789abcdef"):
+        page.goto(f"{demo.page}{query}#token={theirs}")
+        expect(page.get_by_role("heading", name="This link signs nobody in")).to_be_visible()
+        assert page.url == demo.page
+        assert page.evaluate("sessionStorage.getItem('progress.token')") is None
+    begun = page.evaluate("sessionStorage.getItem('progress.state')")
+    assert re.fullmatch("[0-9a-f]{32}", begun)
+    there = page.get_by_role("link", name="Sign in").get_attribute("href") or ""
+    assert parse_qs(urlsplit(there).query)["return"] == [f"{demo.page}?state={begun}"]
+    assert looking.questions() == []
+
+
+def test_a_link_signs_nobody_out(visit: Visits, demo: Stack) -> None:
+    looking = visit()
+    page = looking.open()
+    own = page.evaluate("sessionStorage.getItem('progress.token')")
+    page.evaluate("token => { location.hash = `#token=${token}` }", demo.token("mallory"))
+    expect(page).to_have_url(demo.page)
+    page.goto(looking.back(demo.token("mallory")).replace("f", "e", 1))
+    looking.settle()
+    assert page.evaluate("sessionStorage.getItem('progress.token')") == own
+
+
+def test_a_state_is_good_once_and_in_its_tab(chromium: Browser, demo: Stack) -> None:
+    context = chromium.new_context()
+    page, other = context.new_page(), context.new_page()
+    for tab in (page, other):
+        tab.goto(demo.page)
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_label("Learner’s id").fill(DEMO)
+    with page.expect_response(lambda answer: answer.status == 303) as sent:
+        page.get_by_role("button", name="Sign in").click()
+    back = sent.value.headers["location"]
+    expect(page.get_by_role("region", name="Study days")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    for tab in (page, other):
+        tab.goto(back)
+        expect(tab.get_by_role("heading", name="This link signs nobody in")).to_be_visible()
+    context.close()
+
+
+def test_an_address_with_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
+    code = codes.issue(datafolder.at(str(demo.folder)).codes, DEMO, ["learner"])
+    context = chromium.new_context()
+    page = context.new_page()
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{demo.page}#sign-in={code}")
+    expect(page.get_by_role("region", name="Study days")).to_contain_text("61 study days")
+    assert page.url == demo.page
+    assert not any(code in each for each in asked if each.startswith(demo.page))
+    again = context.new_page()
+    again.goto(f"{demo.page}#sign-in={code}")
+    expect(again.get_by_role("alert")).to_contain_text("signs in once, within ten minutes")
+    again.get_by_role("button", name="Sign in").click()  # here, instead
+    expect(again).to_have_url(demo.page)
+    context.close()
+
+
+def test_a_browser_that_keeps_nothing_is_not_sent_away(chromium: Browser, demo: Stack) -> None:
+    context = chromium.new_context()
+    context.add_init_script("delete window.sessionStorage;")
+    context.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('no') } })"
+    )
+    page = context.new_page()
+    page.goto(f"{demo.page}?state=x#token={demo.token(DEMO)}")
+    expect(page.get_by_role("heading", name="This link signs nobody in")).to_be_visible()
+    assert page.get_by_role("link", name="Sign in").count() == 0
+    context.close()
+
+
 def test_who_is_signed_out_is_told_so(visit: Visits, demo: Stack) -> None:
     looking = visit()
-    looking.page.goto(f"{demo.page}#token={demo.token(DEMO)[:-9]}AAAAAAAAA")
+    looking.page.goto(looking.back(f"{demo.token(DEMO)[:-9]}AAAAAAAAA"))
     expect(looking.page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
     expect(looking.page.get_by_role("link", name="Sign in")).to_be_visible()
-    assert looking.page.evaluate("sessionStorage.length") == 0
+    assert looking.page.evaluate("sessionStorage.getItem('progress.token')") is None
 
 
 def answered(page: Page, status: int, code: str, **headers: str) -> None:
@@ -135,7 +214,7 @@ def test_an_answer_that_is_none_is_said_to_be(visit: Visits, body: str) -> None:
     looking = visit()
     page = looking.page
     page.route(re.compile("/graphql$"), lambda route: route.fulfill(status=200, body=body))
-    page.goto(f"{looking.stack.page}#token={looking.stack.token(DEMO)}")
+    page.goto(looking.back(looking.stack.token(DEMO)))
     expect(page.get_by_role("alert")).to_contain_text("Something went wrong")
     looking.faults.clear()  # what nobody foresaw is reported to the browser, too
     page.unroute_all()

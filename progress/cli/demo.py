@@ -27,7 +27,7 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
 ) -> None:
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, show the result."""
-    from progress.local import devkeys
+    from progress.local import codes, devkeys
 
     _allow_any_encoding()
     console = Console(highlight=False)
@@ -36,7 +36,8 @@ def demo(
     with console.status("starting the local stack"):
         local.up(folder, port, attached=False, on_answer=lambda _: None)
     where = local.running(folder).addresses
-    token = devkeys.token(folder.key, loading.LEARNER.user_id, ["learner"])
+    user = loading.LEARNER.user_id
+    token = devkeys.token(folder.key, user, ["learner"])
     asker = Asker(where["graphql_url"], token)
     messages = loading.messages()
     total = sum(len(message.events) for message in messages)
@@ -48,7 +49,8 @@ def demo(
         store.run_batch()
     show.tell_news(console, new, total)
     show.picture(console, asker)
-    show.part(console, where["graphql_url"], token)
+    code = codes.issue(folder.codes, user, ["learner"])
+    show.part(console, where["graphql_url"], code, user)
 
 
 def _allow_any_encoding() -> None:

@@ -55,13 +55,13 @@ def _pictures(overview: Overview, history: History, last: date) -> list[tuple[st
     return pictures
 
 
-def part(console: Console, url: str, token: str) -> None:
-    """Where to go from here."""
+def part(console: Console, url: str, code: str, user: str) -> None:
+    """Where to go from here; no token is printed, since what is printed gets about."""
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
-    console.print("  The learner's page, signed in for a day:")
-    console.print(f"{url.removesuffix('graphql')}#token={token}", soft_wrap=True, highlight=False)
+    console.print("  The learner's page. This address signs in once, within ten minutes:")
+    console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True, highlight=False)
     console.print(f"  GraphiQL: {url}", highlight=False)
-    console.print("  Its headers, with the same token:")
-    console.print(f'{{"Authorization": "Bearer {token}"}}', soft_wrap=True, highlight=False)
+    console.print('  Its headers, {"Authorization": "Bearer TOKEN"}, take the token of:')
+    console.print(f"  .venv/bin/progress token --user {user}", highlight=False)
     console.print("  The stack runs on. Stop it: .venv/bin/progress down")

@@ -45,6 +45,10 @@ class DataFolder:
         return self.path / "development-key.pem"
 
     @property
+    def codes(self) -> Path:
+        return self.path / "codes"
+
+    @property
     def lock(self) -> Path:
         return self.path / "lock"
 

@@ -8,13 +8,15 @@ import base64
 import contextlib
 import hashlib
 import html
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from progress import auth, settings
-from progress.local import datafolder, devkeys
+from progress.local import codes, datafolder, devkeys
+from progress.local.datafolder import DataFolder
 from progress.local.ports import HOST
 
 SIGN_IN = "/sign-in"
@@ -24,7 +26,12 @@ _PAGE = Path(__file__).with_name("sign_in.html").read_text(encoding="utf-8")
 _STYLE = _PAGE.partition("<style>")[2].partition("</style>")[0]
 _LARGEST = 10_000  # bytes of a form
 _WITHIN = 5.0  # seconds that a request may take to come in
-_STATUS = {200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden"}
+_STATUS = {200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden", 410: "Gone"}
+_STATE = re.compile(r"[0-9A-Za-z_-]{16,128}")
+
+_USED = (
+    "This address signs in once, within ten minutes. Sign in here, or run `progress demo` again."
+)
 
 _Answer = tuple[int, dict[str, str], bytes]
 
@@ -32,10 +39,10 @@ _Answer = tuple[int, dict[str, str], bytes]
 class Issuer:
     """What is answered to a connection."""
 
-    def __init__(self, key: Path, *, port: int, page_port: int) -> None:
+    def __init__(self, folder: DataFolder, *, port: int, page_port: int) -> None:
         """`page_port` is the query function's: nobody but its page is sent a token."""
-        self._key = key
-        self._jwks = devkeys.jwks(key)
+        self._key, self._codes = folder.key, folder.codes
+        self._jwks = devkeys.jwks(folder.key)
         self._own = _origins(port)
         self._pages = _origins(page_port)
 
@@ -64,7 +71,7 @@ class Issuer:
         if not self._is_ours(headers):
             return self._form(403, "", "Open this page by its own address.")
         if method != "POST":
-            return self._form(200, _one(query, "return"))
+            return self._begun(_one(query, "return"), _one(query, "login_hint"))
         size = min(int(headers.get("content-length", "0")), _LARGEST)
         return self._signed((await reader.readexactly(size)).decode())
 
@@ -73,23 +80,34 @@ class Issuer:
         origin = headers.get("origin", self._own[0])
         return f"http://{headers.get('host')}" in self._own and origin in self._own
 
+    def _begun(self, page: str, code: str) -> _Answer:
+        """The form; or straight back with a token, if a one-time code came along."""
+        back = self._back(page) if code else None
+        if back is None:
+            return self._form(200, page)
+        redeemed = codes.redeem(self._codes, code)
+        return self._form(410, page, _USED) if redeemed is None else self._sent(back, *redeemed)
+
     def _signed(self, form: str) -> _Answer:
         page, user, role = (_one(form, name) for name in ("return", "user", "role"))
-        origin = self._origin(page)
-        if origin is None:
-            return self._form(400, "", "Only this stack's own page can be signed in to.")
+        back = self._back(page)
+        if back is None:
+            return self._form(400, "", f"Begin at this stack's own page, {self._pages[0]}")
         if not auth.is_id(user) or role not in _ROLES:
             return self._form(400, page, "Give an id of 1 to 200 characters, and a role.")
-        token = devkeys.token(self._key, user, [role])
-        return 303, {"Location": f"{origin}/#token={token}", "Cache-Control": "no-store"}, b""
+        return self._sent(back, user, [role])
 
-    def _origin(self, page: str) -> str | None:
-        """That of the page to go back to, if it is ours; the stack's page if none is named."""
-        if not page:
-            return self._pages[0]
+    def _sent(self, back: str, user: str, roles: list[str]) -> _Answer:
+        token = devkeys.token(self._key, user, roles)
+        return 303, {"Location": f"{back}#token={token}", "Cache-Control": "no-store"}, b""
+
+    def _back(self, page: str) -> str | None:
+        """The address to go back to, if it is our page's, with the state that its tab gave."""
         parts = urlsplit(page)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        return origin if origin in self._pages and parts.path in ("", "/") else None
+        origin, state = f"{parts.scheme}://{parts.netloc}", _one(parts.query, "state")
+        if origin not in self._pages or parts.path not in ("", "/") or not _STATE.fullmatch(state):
+            return None
+        return f"{origin}/?state={state}"
 
     def _form(self, status: int, page: str, fault: str = "") -> _Answer:
         style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -124,8 +142,8 @@ def _written(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-async def _serve(key: Path, address: str, port: int, page_port: int) -> None:
-    issuer = Issuer(key, port=port, page_port=page_port)
+async def _serve(folder: DataFolder, address: str, port: int, page_port: int) -> None:
+    issuer = Issuer(folder, port=port, page_port=page_port)
     async with await asyncio.start_server(issuer.answer, address, port) as door:
         await door.serve_forever()
 
@@ -136,7 +154,7 @@ def main() -> None:
     folder = datafolder.at(settings.current().progress_data_dir)
     datafolder.make_usable(folder)
     devkeys.ensure(folder.key)
-    asyncio.run(_serve(folder.key, address, int(port), int(page_port)))
+    asyncio.run(_serve(folder, address, int(port), int(page_port)))
 
 
 if __name__ == "__main__":

@@ -200,7 +200,7 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     devkeys.ensure(folder.key)
     door = await asyncio.start_server(
-        Issuer(folder.key, port=stack.jwks_port, page_port=port).answer, HOST, stack.jwks_port
+        Issuer(folder, port=stack.jwks_port, page_port=port).answer, HOST, stack.jwks_port
     )
     run = asyncio.create_task(_run(supervisor, stack, folder))
     until = asyncio.create_task(stopping.wait())

@@ -70,8 +70,11 @@ function decoded(text) {
 }
 
 async function route() {
-  session.take();
-  if (!session.token()) return signIn('Sign in');
+  const hint = session.takeHint();
+  const there = hint && session.signIn(hint);
+  if (there) return location.replace(there);
+  const isOurs = session.take();
+  if (!session.token()) return signIn(isOurs ? 'Sign in' : 'This link signs nobody in');
   const { view, user, title } = destination();
   if (shown) main.replaceChildren(skeleton.cloneNode(true));
   leave();
