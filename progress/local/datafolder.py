@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from progress.local.processes import Process
 
 VERSION = 1  # of what is in the folder; a stack does not touch a folder of a newer one
 
-_LONGEST_LOG = 10 * 2**20  # bytes; a longer one is put aside when the stack starts
 _NEEDED = 200 * 2**20  # bytes: a new database with its write-ahead log, and some room
 
 
@@ -52,8 +52,12 @@ class DataFolder:
     def lock(self) -> Path:
         return self.path / "lock"
 
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
     def log(self, part: str) -> Path:
-        return self.path / "logs" / f"{part}.log"
+        return self.logs / f"{part}.log"
 
     def state(self) -> State | None:
         """What was written last; None where nothing was."""
@@ -64,6 +68,7 @@ class DataFolder:
 
     def write(self, state: State) -> None:
         part = self.path / "stack.json.new"
+        part.touch(mode=0o600)
         part.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
         part.replace(self.path / "stack.json")
 
@@ -73,28 +78,56 @@ def at(path: str) -> DataFolder:
     return DataFolder(Path(path).absolute())
 
 
-def make_usable(folder: DataFolder) -> None:
-    """Make the folder where it is missing; StackError where it cannot serve, and why."""
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """What the block makes is its owner's alone."""
+    before = os.umask(0o077)
     try:
-        (folder.path / "logs").mkdir(parents=True, exist_ok=True)
-        probe = folder.path / ".probe"
-        probe.write_bytes(bytes(4096))
-        probe.unlink()
+        yield
+    finally:
+        os.umask(before)
+
+
+def make_usable(folder: DataFolder) -> None:
+    """Make the folder where it is missing, for its owner alone.
+
+    StackError where it cannot serve, and why.
+    """
+    try:
+        folder.path.parent.mkdir(parents=True, exist_ok=True)
+        with private():
+            folder.logs.mkdir(parents=True, exist_ok=True)
+            _close_to_others(folder)
+            probe = folder.path / ".probe"
+            probe.write_bytes(bytes(4096))
+            probe.unlink()
     except OSError as fault:
         raise StackError(
             f"cannot write to the data folder {folder.path}: {fault.strerror}; "
             "make room or rights there, or set PROGRESS_DATA_DIR to another"
         ) from None
-    for log in (folder.path / "logs").glob("*.log"):
-        if log.stat().st_size > _LONGEST_LOG:
-            log.replace(log.with_suffix(".log.old"))
     free = shutil.disk_usage(folder.path).free
     if free < _NEEDED:
         raise StackError(
             f"the disk of the data folder {folder.path} is full: {free >> 20} MB free, "
             f"{_NEEDED >> 20} needed; make room or set PROGRESS_DATA_DIR to another disk"
         )
-    _check_version(folder.path / "VERSION", VERSION, "data folder")
+    with private():
+        _check_version(folder.path / "VERSION", VERSION, "data folder")
+
+
+def _close_to_others(folder: DataFolder) -> None:
+    """Take from others what an earlier version gave them.
+
+    As root the way to PostgreSQL stays open (o+x), for the user that it runs as.
+    """
+    if (folder.path / "VERSION").exists():
+        folder.path.chmod(folder.path.stat().st_mode & (0o711 if os.geteuid() == 0 else 0o700))
+    folder.logs.chmod(0o700)
+    ours = [folder.path / name for name in ("VERSION", "stack.json")]
+    for file in (*ours, folder.key, folder.lock, *folder.logs.iterdir()):
+        if file.exists():
+            file.chmod(0o600)
 
 
 def check_postgres(folder: DataFolder, served: int) -> None:
@@ -120,7 +153,9 @@ def held(folder: DataFolder, *, seconds: float = 0.0) -> Iterator[bool]:
 
     It is asked for again for so many `seconds`: `is_held` holds it for an instant.
     """
-    with folder.lock.open("wb") as file:
+    with private():
+        file = folder.lock.open("wb")
+    with file:
 
         def free() -> bool:
             try:

@@ -25,6 +25,13 @@ class Plan:
     topology: Part  # runs to its end once Pub/Sub answers
     batch: Part  # runs to its end every five minutes
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all parts."""
+        servers = [self.server] if self.server else []
+        several = [*servers, *self.beside, *self.above, self.topology, self.batch]
+        return [part.name for part in several]
+
 
 def draw(folder: DataFolder, port: int, given: Settings, *, standin: bool) -> Plan:
     """The stack on `folder` with the query function on `port`; StackError where it cannot be.

@@ -34,7 +34,10 @@ def up(
         _wait(folder, lambda: datafolder.is_held(folder), _nobody)
         return None
     log = folder.log("supervisor")
-    with log.open("wb") as output:
+    with datafolder.private():
+        file = log.open("ab")
+        file.truncate(0)
+    with file as output:
         command = [sys.executable, "-m", "progress.local.supervisor", "--port", str(port)]
         command += ["--standin"] if standin else []
         process = _supervisor(folder, command, output.fileno(), attached=attached)

@@ -16,6 +16,7 @@ from progress.errors import ProgressError, StackError
 from progress.local import datafolder, devkeys, plan, postgres, processes
 from progress.local.datafolder import DataFolder, State
 from progress.local.issuer import Issuer
+from progress.local.logfiles import LogSockets, OwnLog
 from progress.local.parts import Part
 from progress.local.ports import HOST
 
@@ -31,17 +32,19 @@ _LONGEST_PAUSE = 0.8  # a part that dies is back within a second, less its own s
 class Supervisor:
     """Keeps parts running; everything happens in one thread, which the parts' lives hang on."""
 
-    def __init__(self, folder: DataFolder, addresses: dict[str, str]) -> None:
+    def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
         self._folder = folder
         self._state = State(
-            supervisor=processes.known(os.getpid()), phase="starting", addresses=addresses
+            supervisor=processes.known(os.getpid()), phase="starting", addresses=stack.addresses
         )
+        self._logs = LogSockets(folder.logs, stack.names)
+        self._writer = self._start_writer()
         self._running: dict[str, tuple[Part, subprocess.Popen[bytes]]] = {}
         self._keepers: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._a_child_died = asyncio.Event()
+        self._keep_on(self._kept_writing())
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_died)
-        self._write()
 
     async def keep(self, *parts: Part) -> None:
         """Start the parts side by side, and return when all have answered.
@@ -62,7 +65,7 @@ class Supervisor:
     async def run(self, part: Part) -> None:
         """Run a part to its end; StackError where it fails."""
         if await self._ended(self._start(part)):
-            raise StackError(self._why_it_ended(part))
+            raise StackError(await self._why_it_ended(part))
 
     async def tried(self, part: Part) -> bool:
         """Run a part to its end; False where it fails, and the log says so."""
@@ -81,13 +84,15 @@ class Supervisor:
         early = [name for name in self._running if name not in needed_last]
         for names in (early, *([name] for name in needed_last)):
             await asyncio.gather(*(self._stopped(name) for name in names if name in self._running))
+        self._logs.close()
+        await self._ended_within(self._writer, "the writer of the logs")
 
     async def _started(self, part: Part) -> None:
         process = self._start(part)
         pause, deadline = 0.01, time.monotonic() + _READY_WITHIN
         while not await part.answers():
             if process.poll() is not None:
-                raise StackError(self._why_it_ended(part))
+                raise StackError(await self._why_it_ended(part))
             if time.monotonic() > deadline:
                 raise StackError(f"{part.name} does not answer; see {self._folder.log(part.name)}")
             await asyncio.sleep(pause)
@@ -117,6 +122,20 @@ class Supervisor:
             if part.then:
                 setting_up = self._keep_on(self._set_up_again(part, part.then))
 
+    def _start_writer(self) -> subprocess.Popen[bytes]:
+        writer = self._logs.start()
+        self._state.processes["logs"] = processes.known(writer.pid)
+        self._write()
+        return writer
+
+    async def _kept_writing(self) -> None:
+        """Keep the logs written: a part that is not read waits when its socket is full."""
+        while True:
+            code = await self._ended(self._writer)
+            log.warning("the writer of the logs ended (%s): starting it again", code)
+            await asyncio.sleep(_LONGEST_PAUSE)
+            self._writer = self._start_writer()
+
     async def _set_up_again(self, part: Part, then: Part) -> None:
         while not await part.answers():
             await asyncio.sleep(0.05)
@@ -144,15 +163,14 @@ class Supervisor:
             self.failed.set_exception(fault)
 
     def _start(self, part: Part) -> subprocess.Popen[bytes]:
-        with self._folder.log(part.name).open("ab") as output:
-            process = processes.start(
-                part.command,
-                output=output,
-                environment=settings.inherited(**part.environment),
-                folder=part.folder,
-                account=part.account,
-                at_parent_death=part.stop,
-            )
+        process = processes.start(
+            part.command,
+            output=self._logs.writer(part.name),
+            environment=settings.inherited(**part.environment),
+            folder=part.folder,
+            account=part.account,
+            at_parent_death=part.stop,
+        )
         self._running[part.name] = (part, process)
         self._state.processes[part.name] = processes.known(process.pid)
         self._write()
@@ -167,23 +185,28 @@ class Supervisor:
         part, process = self._running.pop(name)
         if process.poll() is None:
             process.send_signal(part.stop)
+        await self._ended_within(process, name)
+        processes.kill_group(self._state.processes[name])
+
+    async def _ended_within(self, process: subprocess.Popen[bytes], name: str) -> None:
         try:
             async with asyncio.timeout(_STOP_WITHIN):
                 await self._ended(process)
         except TimeoutError:
             log.warning("%s did not stop: killing it", name)
-        processes.kill_group(self._state.processes[name])
-        await self._ended(process)
+            process.kill()
+            await self._ended(process)
 
     def _child_died(self) -> None:
         self._a_child_died.set()
         self._a_child_died = asyncio.Event()
 
-    def _why_it_ended(self, part: Part) -> str:
-        lines = (
-            self._folder.log(part.name).read_text(encoding="utf-8", errors="replace").split("\n")
+    async def _why_it_ended(self, part: Part) -> str:
+        await self._logs.written(part.name)
+        text = self._folder.log(part.name).read_text(encoding="utf-8", errors="replace")
+        said = next(
+            (line for line in reversed(text.split("\n")) if line.strip()), "it said nothing"
         )
-        said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
         return f"{part.name} ended: {said.strip()} (all of it in {self._folder.log(part.name)})"
 
     def _write(self) -> None:
@@ -194,7 +217,7 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
     """Start the stack and keep it until SIGTERM or SIGINT."""
     sweep(folder)
     stack = plan.draw(folder, port, settings.current(), standin=standin)
-    supervisor = Supervisor(folder, stack.addresses)
+    supervisor = Supervisor(folder, stack)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -254,9 +277,11 @@ def main() -> None:
     arguments.add_argument("--port", type=int, required=True)
     arguments.add_argument("--standin", action="store_true")
     asked = arguments.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    os.umask(0o077)  # what the parts make is their owner's
+    folder = datafolder.at(settings.current().progress_data_dir)
+    handlers = [OwnLog(folder.log("supervisor"))]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
     try:
-        folder = datafolder.at(settings.current().progress_data_dir)
         with datafolder.held(folder, seconds=1) as free:
             if free:
                 asyncio.run(supervise(folder, asked.port, standin=asked.standin))
