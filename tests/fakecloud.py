@@ -19,6 +19,8 @@ from urllib.parse import parse_qs
 
 from releaseworld import Refused, World
 
+KEY = "of-the-load-balancer"  # that leads to green
+
 PROGRAM = """#!/bin/bash
 exec 3<>"/dev/tcp/127.0.0.1/$FAKE_GCLOUD_PORT" || exit 70
 printf '%s\\0' "$PPID" "$#" "$@" >&3
@@ -121,7 +123,6 @@ class _Web(BaseHTTPRequestHandler):
     """Cloud Monitoring, and green's query function."""
 
     def do_GET(self) -> None:
-        assert self.headers["x-progress-revision"] == "green"
         self._cloud.smokes += 1
         if self._cloud.smokes <= self._cloud.unready:
             self._tell(503, {"status": "unavailable"})
@@ -159,6 +160,8 @@ class _Web(BaseHTTPRequestHandler):
         written = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(written)))
+        if self.headers["x-progress-revision"] == KEY:
+            self.send_header("x-progress-revision", "green")
         self.end_headers()
         self.wfile.write(written)
 

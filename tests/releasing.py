@@ -86,7 +86,7 @@ def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def run(cloud: Cloud, command: str, *more: str) -> Ended:
+def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended:
     """The script, among the fakes."""
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
@@ -94,6 +94,10 @@ def run(cloud: Cloud, command: str, *more: str) -> Ended:
         patch.setattr(sys, "argv", [str(SCRIPT), command, *WHERE, *more])
         patch.setenv("RELEASE_MONITORING_URL", cloud.world.address)
         patch.delenv("SMOKE_TOKEN", raising=False)
+        if key is None:
+            patch.delenv("SMOKE_KEY", raising=False)
+        else:
+            patch.setenv("SMOKE_KEY", key)
         patch.setattr(gcloud, "run", _called(cloud))
         patch.setattr(wayback, "_PAUSE", 0)
         patch.setattr(smoke, "_PAUSE", 0)
@@ -140,9 +144,11 @@ def deployment(
     return ("deploy", "--environment", to, *images, *(times if to != "dev" else ()), *more)
 
 
-def deploy(cloud: Cloud, code: str = "b", *more: str, to: str = "prod") -> Ended:
+def deploy(
+    cloud: Cloud, code: str = "b", *more: str, to: str = "prod", key: str | None = None
+) -> Ended:
     """A release of this code."""
-    return run(cloud, *deployment(code, *more, to=to))
+    return run(cloud, *deployment(code, *more, to=to), key=key)
 
 
 def served(world: World) -> str:

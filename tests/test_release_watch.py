@@ -13,7 +13,7 @@ import smoke
 import watch
 from bluegreen import PLANS
 from conftest import missing
-from fakecloud import Cloud
+from fakecloud import KEY, Cloud
 from releaseworld import SERVICES
 from releasing import (
     ROOT,
@@ -218,10 +218,22 @@ def test_green_that_does_not_answer_well_gets_no_requests(
 
 
 def test_the_load_balancer_is_asked_where_it_stands_in_front(cloud: Cloud) -> None:
-    done = deploy(cloud, "b", "--address=http://127.0.0.1:9")
+    done = deploy(cloud, "b", "--address=http://127.0.0.1:9", key=KEY)
     assert "green does not answer at http://127.0.0.1:9/ready" in done.stderr
     address = f"--address={cloud.world.address}"
-    assert deploy(cloud, "b", address).returncode == 0
+    succeeded(deploy(cloud, "b", address, key=KEY))
+
+
+def test_what_serves_is_not_taken_for_green(cloud: Cloud) -> None:
+    """The load balancer leads there whoever does not know the key."""
+    address = f"--address={cloud.world.address}"
+    done = deploy(cloud, "b", address, key="another")
+    assert "led to another revision: SMOKE_KEY is not Terraform's smoke_key" in done.stderr
+    assert served(cloud.world) == "a"
+    cloud.forget()
+    done = deploy(cloud, "b", address)
+    assert (done.returncode, cloud.calls) == (2, [])
+    assert "SMOKE_KEY is not set" in done.stderr
 
 
 def test_what_is_asked_of_monitoring_is_what_the_code_writes(cloud: Cloud) -> None:

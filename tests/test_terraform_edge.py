@@ -72,7 +72,24 @@ def test_plain_http_is_sent_to_https(prod: Resources) -> None:
     assert not redirect["strip_query"]
 
 
-def test_a_header_leads_to_the_green_revision(prod: Resources) -> None:
+SMOKE_KEY = "0123456789abcdef0123456789abcdef"
+
+
+def test_without_a_key_nobody_is_led_to_the_green_revision(prod: Resources) -> None:
+    (matcher,) = prod.of("google_compute_url_map", "edge")["edge"]["path_matcher"]
+    assert matcher["route_rules"] == []
+
+
+def test_a_key_that_can_be_guessed_is_refused(environments: Environments) -> None:
+    given = ["-var-file=environments/prod.tfvars", "-state=none.tfstate"]
+    for key in ("green", "g" * 31, f"{SMOKE_KEY} "):
+        environments.root().run("plan", *given, f"-var=smoke_key={key}", expected=1)
+
+
+def test_a_key_leads_to_the_green_revision(environments: Environments) -> None:
+    told = environments.variant("prod-smoke", "prod", f"-var=smoke_key={SMOKE_KEY}")
+    prod = told.applied
+    assert told.again == ""
     backends = prod.of("google_compute_backend_service", "edge")
     groups = prod.of("google_compute_region_network_endpoint_group", "edge")
     urls = prod.of("google_compute_url_map", "edge")["edge"]
@@ -85,7 +102,9 @@ def test_a_header_leads_to_the_green_revision(prod: Resources) -> None:
     assert urls["default_service"] == matcher["default_service"] == backends["live"]["id"]
     assert route["service"] == backends["green"]["id"]
     assert match["prefix_match"] == "/"
-    assert (header["header_name"], header["exact_match"]) == ("x-progress-revision", "green")
+    assert (header["header_name"], header["exact_match"]) == ("x-progress-revision", SMOKE_KEY)
+    says = {name: each["custom_response_headers"][1:] for name, each in backends.items()}
+    assert says == {"live": [], "green": ["x-progress-revision: green"]}
     tags = {name: each["cloud_run"][0]["tag"] for name, each in groups.items()}
     assert tags == {"live": None, "green": "green"}
     # The classic one routes by no header.
@@ -106,7 +125,7 @@ def test_streams_are_neither_cut_nor_held_back(environments: Environments) -> No
         assert backend["enable_cdn"] is False
         assert backend["compression_mode"] == "DISABLED"
         assert backend["log_config"][0]["enable"]
-        (header,) = backend["custom_response_headers"]
+        header = backend["custom_response_headers"][0]
         assert header.startswith("Strict-Transport-Security: max-age=31536000")
     service = planned.of("google_cloud_run_v2_service", "function")["query"]
     assert service["template"][0]["timeout"] == "3600s"

@@ -284,7 +284,7 @@ def test_each_variable_that_a_step_reads_is_given_to_it(file: Path) -> None:
         given = {*workflow.get("env", {}), *job.get("env", {}), *step.get("env", {})}
         read_ = set(re.findall(r"\$\{?([A-Z][A-Z_]*)", step.get("run", "")))
         assert {each for each in read_ if not each.startswith("GITHUB_")} <= given, step
-        assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN"}, step
+        assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY"}, step
 
 
 def test_the_scripts_take_what_the_workflows_give_them() -> None:

@@ -40,6 +40,7 @@ class Release:
     images: Mapping[str, str]
     plan: Plan
     address: str | None  # of the load balancer in front of query
+    key: str | None = None  # by which that leads to green
 
     def run(self) -> None:
         """Failed where green did not take over; blue serves then, unless it says otherwise."""
@@ -118,4 +119,6 @@ class Release:
         watch(monitoring, revisions, check, limits)
 
     def _green(self) -> Green:
-        return Green(self.address or self.cloud.service(QUERY).address(GREEN))
+        if self.address:
+            return Green(self.address, self.key)
+        return Green(self.cloud.service(QUERY).address(GREEN))

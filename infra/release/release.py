@@ -10,6 +10,7 @@ Exit codes: 0 done, 1 failed, with what was left, 2 wrong usage.
 
 import argparse
 import dataclasses
+import os
 import re
 import signal
 import sys
@@ -32,7 +33,8 @@ def main() -> int:
         signal.signal(each, _interrupted)
     try:
         if given.command == "deploy":
-            Release(cloud, dict(given.image), _plan(given), given.address).run()
+            key = os.environ.get("SMOKE_KEY")
+            Release(cloud, dict(given.image), _plan(given), given.address, key).run()
         elif given.command == "back":
             _back(cloud)
         else:
@@ -100,7 +102,7 @@ def _arguments() -> argparse.Namespace:
     deploy = commands.choices["deploy"]
     deploy.add_argument("--environment", required=True, choices=PLANS)
     deploy.add_argument("--image", type=_image, action="append", default=[], help="three of them")
-    deploy.add_argument("--address", help=f"what leads to {GREEN} by header: the load balancer's")
+    deploy.add_argument("--address", help=f"the load balancer's; SMOKE_KEY leads to {GREEN}")
     deploy.add_argument("--steps", type=_steps, help="percents, like 5,25,50,100")
     deploy.add_argument("--hold", type=float, help="seconds of traffic that are judged at a step")
     deploy.add_argument("--delay", type=float, help="seconds that Monitoring is late")
@@ -108,6 +110,8 @@ def _arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.command == "deploy" and sorted(dict(given.image)) != sorted(SERVICES):
         parser.error("expected --image for each of ingest, project and query")
+    if given.command == "deploy" and given.address and not os.environ.get("SMOKE_KEY"):
+        parser.error("SMOKE_KEY is not set: the load balancer would lead to what serves, not green")
     return given
 
 

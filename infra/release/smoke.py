@@ -1,5 +1,6 @@
 """Green's query function is asked before learners are, and again while they ask it."""
 
+import http.client
 import json
 import os
 import time
@@ -8,9 +9,11 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
+from names import GREEN
 from outcome import Failed, Interrupted, say
 
 _SECONDS = 20.0
+_REVISION = "x-progress-revision"
 _PAUSE = 10.0
 FRESH = 13  # tries: an instance that starts may reach its database after two minutes only
 WATCHED = 3  # tries: one that learners ask already
@@ -21,11 +24,12 @@ _QUESTION = {"query": "{ __typename }"}
 class Green:
     """Where green's query function answers: by a tag's address, or behind the load balancer.
 
-    The header leads through the load balancer to green; elsewhere nobody looks at it.
+    The load balancer leads to green whoever knows the key, and says so in its answer.
     `token` is a learner's; without one the question is asked as a stranger.
     """
 
     address: str
+    key: str | None = None  # of the load balancer
     token: str | None = field(default_factory=lambda: os.environ.get("SMOKE_TOKEN"))
 
     def check(self, tries: int = FRESH) -> None:
@@ -52,7 +56,9 @@ class Green:
             raise Failed(f"green's GraphQL did not answer as it should: {status}, {body[:200]!r}")
 
     def _ask(self, path: str, body: dict[str, str] | None = None) -> tuple[int, bytes]:
-        headers = {"x-progress-revision": "green", "content-type": "application/json"}
+        headers = {"content-type": "application/json"}
+        if self.key:
+            headers[_REVISION] = self.key
         if self.token:
             headers["authorization"] = f"Bearer {self.token}"
         request = urllib.request.Request(  # noqa: S310 - the operator's own address
@@ -61,13 +67,25 @@ class Green:
             headers=headers,
         )
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - see above
+            with _opened(request) as answer:
+                if self.key and answer.headers[_REVISION] != GREEN:
+                    raise Failed(
+                        f"{self.address} led to another revision: "
+                        "SMOKE_KEY is not Terraform's smoke_key"
+                    )
                 return answer.status, answer.read()
-        except urllib.error.HTTPError as answer:
-            with answer:
-                return answer.code, answer.read()
         except OSError as fault:
             raise Failed(f"green does not answer at {self.address}{path}: {fault}") from None
+
+
+def _opened(request: urllib.request.Request) -> http.client.HTTPResponse:
+    """The answer, whatever its status is."""
+    try:
+        answer = urllib.request.urlopen(request, timeout=_SECONDS)  # noqa: S310 - the operator's own
+    except urllib.error.HTTPError as refused:
+        answer = refused
+    opened: http.client.HTTPResponse = answer
+    return opened
 
 
 def _is_answered(body: bytes) -> bool:

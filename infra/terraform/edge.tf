@@ -11,6 +11,18 @@ variable "domain" {
   }
 }
 
+variable "smoke_key" {
+  description = "What leads a request to the revision that a release tries out, in its header x-progress-revision (TF_VAR_smoke_key); the release is told the same as SMOKE_KEY. Without it nothing does."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = var.smoke_key == null || can(regex("^[0-9A-Za-z_-]{32,128}$", var.smoke_key))
+    error_message = "expected 32 to 128 letters and digits, as `openssl rand -hex 32` makes them"
+  }
+}
+
 variable "requests_per_minute_by_ip" {
   description = "What one address may ask in a minute; a school is one address. Each caller's own limit is RATE_LIMIT_PER_MINUTE."
   type        = number
@@ -122,7 +134,11 @@ resource "google_compute_backend_service" "edge" {
   enable_cdn            = false
   compression_mode      = "DISABLED"
 
-  custom_response_headers = ["Strict-Transport-Security: max-age=31536000; includeSubDomains"]
+  # Green says who it is: a release that has the wrong key would else take what serves for it.
+  custom_response_headers = concat(
+    ["Strict-Transport-Security: max-age=31536000; includeSubDomains"],
+    each.value == null ? [] : ["x-progress-revision: ${each.value}"],
+  )
 
   backend {
     group = google_compute_region_network_endpoint_group.edge[each.key].id
@@ -149,16 +165,21 @@ resource "google_compute_url_map" "edge" {
     name            = "revisions"
     default_service = google_compute_backend_service.edge["live"].id
 
-    route_rules {
-      priority = 1
-      service  = google_compute_backend_service.edge["green"].id
+    # For who knows the key alone: strangers would try out what nobody has watched yet, and by their errors stop a release.
+    dynamic "route_rules" {
+      for_each = nonsensitive(var.smoke_key != null) ? ["green"] : []
 
-      match_rules {
-        prefix_match = "/"
+      content {
+        priority = 1
+        service  = google_compute_backend_service.edge[route_rules.value].id
 
-        header_matches {
-          header_name = "x-progress-revision"
-          exact_match = "green"
+        match_rules {
+          prefix_match = "/"
+
+          header_matches {
+            header_name = "x-progress-revision"
+            exact_match = var.smoke_key
+          }
         }
       }
     }
