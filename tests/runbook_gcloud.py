@@ -4,6 +4,7 @@ Where there is an emulator of Pub/Sub, pushes are held and resumed in it. A snap
 days less the age of the oldest message that waits, and none is made of what is almost as old.
 """
 
+import gzip
 import json
 import os
 import subprocess
@@ -76,8 +77,14 @@ def push(name: str, endpoint: str) -> None:
 
 
 def imported(name: str, user: str) -> int:
-    """The file, by psql, into the instance that NEW_URL names, as Cloud SQL does."""
+    """The file, by psql, into the instance that NEW_URL names, as Cloud SQL does.
+
+    It is a psql from before August 2025, which knows no restricted mode.
+    """
     assert user == "progress_owner"
+    with gzip.open(name, "rb") as file:
+        if any(line.startswith((b"\\restrict ", b"\\unrestrict ")) for line in file):
+            return 3
     packed = subprocess.Popen(["gunzip", "-c", name], stdout=subprocess.PIPE)
     options = ["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
     done = subprocess.run(
