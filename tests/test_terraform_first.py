@@ -114,8 +114,7 @@ def test_each_image_is_built_before_its_service_is_made(
 def test_the_builder_has_the_python_that_it_is_asked_for(told: Told) -> None:
     """`latest` became another: a build that was asked for a Python it has not fails."""
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
-    words = dict(word.removeprefix("--").partition("=")[::2] for word in build["steps"][0]["args"])
-    name, _, tag = words["builder"].partition(":")
+    name, _, tag = build["substitutions"]["_BUILDER"].partition("@")[0].partition(":")
     assert (name, tag) == ("gcr.io/buildpacks/builder", "google-22")
     asked = next(word for word in build["steps"][0]["args"] if "GOOGLE_PYTHON_VERSION" in word)
     version = asked.rpartition("=")[2]
@@ -123,6 +122,19 @@ def test_the_builder_has_the_python_that_it_is_asked_for(told: Told) -> None:
     for service in told.applied.of("google_cloud_run_v2_service", "function").values():
         made = only(service["build_config"])["environment_variables"]
         assert made == {"GOOGLE_PYTHON_VERSION": version}
+
+
+def test_each_image_of_the_build_is_named_once_and_with_its_version() -> None:
+    """A digest can take a tag's place there; none is taken without either."""
+    build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
+    images = build["substitutions"]
+    steps = build["steps"]
+    used = [each["name"] for each in steps] + [
+        word.partition("=")[2] for word in steps[0]["args"] if word.startswith("--builder=")
+    ]
+    assert sorted(used) == sorted(f"${name}" for name in images)
+    for image in images.values():
+        assert re.fullmatch(r"gcr\.io/[\w./-]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})", image)
 
 
 def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, order: Order) -> None:

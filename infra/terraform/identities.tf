@@ -89,7 +89,10 @@ resource "google_service_account_iam_member" "push_tokens" {
   depends_on = [terraform_data.pubsub_agent]
 }
 
-# Cloud Scheduler starts jobs, and by night changes how many instances are kept ready.
+# Cloud Scheduler starts jobs, and by night changes how many instances are kept ready. Cloud Run has no right for that number alone:
+# run.services.update and acting as the service's account let the scheduler's account deploy anything as that function, too. Nobody
+# has a key of it, and only who may change scheduler jobs (here: who applies) can have it call. So it is given only for the
+# functions of var.night, by name, and nothing at all where there is no night.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 
