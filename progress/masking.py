@@ -8,7 +8,15 @@ from typing import Any
 
 # A word, and the @ after it if it is the first half of an address.
 _WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|\\?"[^"@]{0,64}\\?"(?=@))(@?)""")
+# The same in JSON: a quote before an @ ends a text there, or begins one, unless it is escaped.
+_JSON_WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|"[^"@]{0,64}\\"(?=@))(@?)""")
 _ESCAPED = "\\u0040"  # an @ as JSON may write it
+# A character as JSON writes it: what is cut within an escape is no JSON any more.
+_CHARACTER = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|\\u[0-9a-fA-F]{4}|\\.|.",
+    re.DOTALL,
+)
 
 # A JWT, or what begins like one: JSON in base64. Whatever is glued to it goes with it.
 _JWT = re.compile(r"(?:eyJ|eyA|ewo)[\w=-]{6,}(?:\.[\w=-]*)*")
@@ -41,15 +49,34 @@ def mask(address: str) -> str:
 
 def mask_shapes(text: str) -> str:
     """`text` with everything in it masked that has the shape of an address."""
+    return _masked(text, _WORD)
+
+
+def mask_json(text: str) -> str:
+    """The same of a JSON text, which stays one."""
+    return _masked(text, _JSON_WORD)
+
+
+def _masked(text: str, word: re.Pattern[str]) -> str:
     if "@" not in text and _ESCAPED not in text:
         return text
-    return _WORD.sub(_shape, text)
+    return word.sub(_shape, text)
 
 
 def _shape(match: re.Match[str]) -> str:
     word, at = match.groups()
-    local, escaped, domain = word.partition(_ESCAPED)
-    return f"{local[0]}***{escaped}{domain}{at}" if at or (escaped and local) else word
+    if not at and _ESCAPED not in word:
+        return word
+    parts = word.split(_ESCAPED)
+    followed = len(parts) if at else len(parts) - 1  # by an @, so half an address each
+    return _ESCAPED.join([*map(_cut, parts[:followed]), *parts[followed:]]) + at
+
+
+def _cut(local: str) -> str:
+    first = _CHARACTER.match(local)
+    if first is None:
+        return ""
+    return "***" if first[0] == "\\" else f"{first[0]}***"  # half an escape is no JSON
 
 
 def may_hold_secrets(text: str) -> bool:

@@ -1,0 +1,46 @@
+"""Addresses in what is no event: masked wherever they stand, and JSON stays JSON."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress import masking
+
+texts = st.text(st.sampled_from('ab@"\\/u0040 .\n,:{}[]é😀'), max_size=12)
+values = st.recursive(
+    st.none() | st.integers() | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(value=values, plain=st.booleans())
+def test_masked_json_is_json_still(value: Any, *, plain: bool) -> None:
+    text = json.dumps(value, ensure_ascii=plain)
+    for written in (text, text.replace("@", "\\u0040")):
+        json.loads(masking.mask_json(written))
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (r'"\nann@b.org"', r'"\n***@b.org"'),
+        (r'"\u0061nn@b.org"', r'"\u0061***@b.org"'),
+        (r'"\ud83d\ude00nn@b.org"', r'"\ud83d\ude00***@b.org"'),
+        (r'"\u0040ann@b.org"', r'"\u0040a***@b.org"'),
+        (r'"ben\u0040ann@b.org"', r'"b***\u0040a***@b.org"'),
+        (r'"\"an n\"@b.org"', r'"\"***@b.org"'),
+        ('{"a": "@ann", "b": "ann@b.org"}', '{"a": "@ann", "b": "a***@b.org"}'),
+        ('["a","@ann"]', '["a","@ann"]'),
+    ],
+)
+def test_an_address_in_json_is_masked(text: str, masked: str) -> None:
+    assert masking.mask_json(text) == masked
+
+
+@pytest.mark.parametrize("text", ['"an n"@b.org', "\\u0040ann@b.org", "x\\u0040ann@b.org"])
+def test_an_address_in_any_text_is_masked(text: str) -> None:
+    assert "nn" not in masking.mask_shapes(text).replace("an n", "nn")
