@@ -8,11 +8,15 @@ from progress import envelope, eventlog
 from progress.database import Connection
 from progress.envelope import Letter, Message
 from progress.errors import EventStoreError
+from progress.eventlog import Delivery
 from progress.statements import blocks
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A row of `event_store.dead_letters`; `payload` has its addresses masked."""
+    """A row of `event_store.dead_letters`; `payload` has its addresses masked.
+
+    Of a bundle, `payload` is an array of entries and `indexes` says where each of them stood.
+    """
 
     letter_id: int
     kind: str
@@ -31,6 +35,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     replayed_at: datetime | None
     discarded_at: datetime | None
     discard_reason: str | None
+    indexes: list[list[int]] | None
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -84,11 +89,14 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     """Read the letter by today's rules and append what it holds; None, or why that failed.
 
     As idempotent as delivery. A letter that fails again stays, with its new reason. Of a
-    `poisoned` one the event is in the log already: see `take_back`.
+    `poisoned` one the event is in the log already: see `take_back`. A bundle comes apart: it
+    becomes the letter of its first entry, and others that fail get letters of their own.
     """
     letter = show_replayable(connection, letter_id)
     if letter.kind == "poisoned":
         raise EventStoreError("a poisoned event is taken back and its learner folded again")
+    if letter.indexes is not None:
+        return _take_apart(connection, letter, letter.indexes)
     return _replay(connection, letter)
 
 
@@ -127,15 +135,19 @@ def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> i
     return closed
 
 
+def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[int]]) -> str | None:
+    message = _message(letter)
+    try:
+        entries = envelope.decode_bundle(letter.payload.encode(), indexes, message)
+    except ValueError as fault:  # its text was changed
+        return _failed(connection, letter, letter.kind, str(fault))
+    eventlog.take_apart(connection, letter.letter_id, Delivery(message, entries))
+    left = show(connection, letter.letter_id)
+    return None if left.replayed_at is not None else left.reason
+
+
 def _replay(connection: Connection, letter: DeadLetter) -> str | None:
-    message = Message(
-        subscription=letter.subscription,
-        message_id=letter.message_id,
-        published_at=letter.published_at,
-        attributes=letter.attributes,
-        is_replay=True,
-    )
-    entries = envelope.decode(letter.payload.encode(), message)
+    entries = envelope.decode(letter.payload.encode(), _message(letter))
     arrivals = [entry for entry in entries if not isinstance(entry, Letter)]
     for bad in (entry for entry in entries if isinstance(entry, Letter)):
         return _failed(connection, letter, bad.kind, bad.reason)
@@ -145,6 +157,17 @@ def _replay(connection: Connection, letter: DeadLetter) -> str | None:
         return _failed(connection, letter, fault.kind, str(fault))
     connection.run(blocks("deadletters")["mark replayed"], letter_id=letter.letter_id)
     return None
+
+
+def _message(letter: DeadLetter) -> Message:
+    return Message(
+        subscription=letter.subscription,
+        topic=letter.topic or "",
+        message_id=letter.message_id,
+        published_at=letter.published_at,
+        attributes=letter.attributes,
+        is_replay=True,
+    )
 
 
 def _failed(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:

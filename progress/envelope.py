@@ -5,15 +5,17 @@ digits, many brackets, whatever the decoder refuses) is read again by `jsontext`
 """
 
 import re
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from progress import events, jsontext, masking, moments
+from progress import bundling, events, jsontext, masking, moments
 from progress.errors import SerializationError
 
+_Mask = Callable[[str], str]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ATTRIBUTES = frozenset(
     {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
@@ -55,6 +57,7 @@ class Letter(msgspec.Struct, kw_only=True):
     """What is no event: the rule that it breaks, and itself with its addresses masked.
 
     `arrival` is there where the event could be read, to tell whether it is stored already.
+    `indexes` is a bundle's: runs of the places where its entries stood, first and last of each.
     """
 
     index: int
@@ -65,59 +68,89 @@ class Letter(msgspec.Struct, kw_only=True):
     event_type: str | None = None
     attributes: dict[str, str] = {}
     arrival: Arrival | None = None
+    indexes: list[list[int]] | None = None
 
 
 def decode(payload: bytes, message: Message) -> list[Arrival | Letter]:
-    """One entry for each event of the message, in its order; none for an empty array."""
+    """One entry for each event of the message, in its order; none for an empty array.
+
+    Of the entries that are malformed or invalid, those after the first 999 share one letter.
+    """
     try:
         parts = jsontext.elements(payload)
+        if parts is not None:
+            return _entries(enumerate(parts), message)
     except jsontext.NotJson as fault:
         return [malformed(payload, 0, str(fault))]
-    single = parts is None
-    return [
-        _entry(part, index, message, single=single)
-        for index, part in enumerate([payload] if parts is None else parts)
-    ]
+    return [_entry(payload, 0, message, single=True)]
+
+
+def decode_bundle(
+    payload: bytes, runs: Iterable[list[int]], message: Message
+) -> list[Arrival | Letter]:
+    """Decode a bundle's entries, each with its index in the message; ValueError if it is none."""
+    parts = jsontext.elements(payload) or []
+    return _entries(zip(bundling.indexes(runs), parts, strict=True), message)
+
+
+def _entries(parts: Iterable[tuple[int, bytes]], message: Message) -> list[Arrival | Letter]:
+    entries: list[Arrival | Letter] = []
+    letters, others = 0, bundling.Bundle()
+    for index, part in parts:
+        entry = None
+        if letters < bundling.MOST_LETTERS or not bundling.is_faulty(part):
+            entry = _entry(part, index, message, single=False)
+        if isinstance(entry, Arrival):
+            entries.append(entry)
+        elif entry is not None and letters < bundling.MOST_LETTERS:
+            entries.append(entry)
+            letters += 1
+        else:
+            others.add(part, index)
+    if others.runs:
+        bundle = _letter(others.payload(), others.runs[0][0], bundling.REASON)
+        bundle.indexes = others.runs
+        bundle.attributes = _used(_without_id(message.attributes))
+        entries.append(bundle)
+    return entries
 
 
 def malformed(payload: bytes, index: int, reason: str) -> Letter:
-    """A letter about what is no event at all, as it was received."""
-    return Letter(index=index, kind="malformed", reason=reason, payload=_text(payload))
+    """A letter about what is no JSON, as it was received."""
+    return _letter(payload, index, reason, masking.mask_shapes)
 
 
-def _text(payload: bytes) -> str:
+def _letter(payload: bytes, index: int, reason: str, mask: _Mask = masking.mask_json) -> Letter:
     readable = payload.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    return masking.mask_shapes(readable)
+    return Letter(index=index, kind="malformed", reason=reason, payload=mask(readable))
 
 
 def _entry(part: bytes, index: int, message: Message, *, single: bool) -> Arrival | Letter:
     if len(part) > _MOST_BYTES:
-        return malformed(part, index, f"expected at most {_MOST_BYTES} bytes - at $")
+        mask = masking.mask_shapes if single else masking.mask_json  # one alone may be no JSON
+        return _letter(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
     try:
         body, strange = jsontext.decode(part)
     except jsontext.NotJson as fault:
         return malformed(part, index, str(fault))
     if type(body) is not dict:
-        return malformed(part, index, "expected an object - at $")
+        return _letter(part, index, "expected an object - at $")
     reading = _Reading(body, message, single=single)
     missing = reading.missing()
     if missing:
-        return malformed(part, index, f"expected {missing}, found none - at $.{missing}")
+        return _letter(part, index, f"expected {missing}, found none - at $.{missing}")
     try:
         if strange:
             raise SerializationError(strange)
         return reading.arrival(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as fault:
-        return Letter(
-            index=index,
-            kind="invalid",
-            reason=str(fault),
-            payload=_text(part),
-            attributes=reading.used_attributes(),
-            event_id=jsontext.printable(reading.event_id),
-            event_type=jsontext.printable(reading.event_type),
-            arrival=reading.read,
-        )
+        letter = _letter(part, index, str(fault))
+        letter.kind = "invalid"
+        letter.attributes = _used(reading.attributes)
+        letter.event_id = jsontext.printable(reading.event_id)
+        letter.event_type = jsontext.printable(reading.event_type)
+        letter.arrival = reading.read
+        return letter
 
 
 class _Reading:
@@ -147,14 +180,6 @@ class _Reading:
         if self.event_id is None:
             return "event_id"
         return "event_type" if self.event_type is None else None
-
-    def used_attributes(self) -> dict[str, str]:
-        """Those that fill in for the body, as a letter keeps them for its replay."""
-        return {
-            name: masking.mask_shapes(value)
-            for name, value in self.attributes.items()
-            if name in _ATTRIBUTES
-        }
 
     def arrival(self, index: int, *, may_hold_email: bool) -> Arrival:
         """The event; SerializationError where it is invalid."""
@@ -252,6 +277,11 @@ class _Reading:
         if arrival.learner is not None and data.get("user_id") is None:
             data = {**data, "user_id": arrival.learner}
         events.check(declared, data)
+
+
+def _used(attributes: dict[str, str]) -> dict[str, str]:
+    """Those that fill in for a body, as a letter keeps them for its replay."""
+    return {n: masking.mask_shapes(v) for n, v in attributes.items() if n in _ATTRIBUTES}
 
 
 def _without_id(attributes: dict[str, str]) -> dict[str, str]:

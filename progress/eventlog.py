@@ -68,22 +68,19 @@ def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
     Unavailable if the database had to give up: what was committed then is not known, and the
     same call again is safe. EventStoreError if it refused.
     """
-    arrivals: list[Arrival] = []
-    letters: list[dict[str, Any]] = []
-    for number, delivery in enumerate(deliveries):
-        for entry in delivery.entries:
-            if isinstance(entry, Letter):
-                letters.append(_row(entry, number, len(letters)))
-            else:
-                entry.message = number
-                arrivals.append(entry)
-    batch: dict[str, Any] = {
-        "messages": [_sender(delivery.message) for delivery in deliveries],
-        "events": arrivals,
-    }
-    if letters:
-        batch["letters"] = letters
-    return _append(connection, batch)
+    return _append(connection, _batch(deliveries))
+
+
+def take_apart(connection: Connection, letter_id: int, delivery: Delivery) -> None:
+    """Replay a bundle: put its entries on disk once more, each as what it is by today's rules.
+
+    Nothing happens if the letter is no open bundle any more. Raises what `append` raises.
+    """
+    batch = msgspec.json.encode(_batch([delivery])).decode()
+    try:
+        connection.run(blocks("deadletters")["take apart"], letter_id=letter_id, batch=batch)
+    except (pg8000.exceptions.Error, OSError) as fault:
+        raise _told(fault) from fault
 
 
 def append_events(
@@ -147,6 +144,25 @@ def read_events_by_type(
     )
 
 
+def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
+    arrivals: list[Arrival] = []
+    letters: list[dict[str, Any]] = []
+    for number, delivery in enumerate(deliveries):
+        for entry in delivery.entries:
+            if isinstance(entry, Letter):
+                letters.append(_row(entry, number, len(letters)))
+            else:
+                entry.message = number
+                arrivals.append(entry)
+    batch: dict[str, Any] = {
+        "messages": [_sender(delivery.message) for delivery in deliveries],
+        "events": arrivals,
+    }
+    if letters:
+        batch["letters"] = letters
+    return batch
+
+
 def _row(letter: Letter, message: int, n: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "n": n,
@@ -159,6 +175,8 @@ def _row(letter: Letter, message: int, n: int) -> dict[str, Any]:
         "payload": letter.payload,
         "attributes": letter.attributes,
     }
+    if letter.indexes is not None:
+        row["indexes"] = letter.indexes
     if letter.arrival is not None:
         row |= {
             "id": letter.arrival.event_id,

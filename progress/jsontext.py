@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Never
 
 import msgspec
@@ -13,7 +13,25 @@ _LONG_NUMBER = re.compile(rb"\d{309}")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SPACE = b" \t\n\r"
 
+_MANY = 100_000  # commas: a longer array is walked through
+
+# An element of an array, three levels deep at most; deeper ones are matched bracket by bracket.
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_LEVEL = rb"[\[{](?:[^\"\[\]{}]++|" + _STRING + rb"%b)*+[\]}]"
+_BRACKETS = _LEVEL % b""
+for _ in range(2):
+    _BRACKETS = _LEVEL % (b"|" + _BRACKETS)
+_GAP = rb"[ \t\n\r]*+"
+_ELEMENT = re.compile(
+    _GAP + rb"([^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS + rb")", re.DOTALL
+)
+_SCALAR = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
+_OPENING = re.compile(_GAP + rb"\[")
+_COMMA = re.compile(_GAP + rb",")
+_END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")
+
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
+_skip = msgspec.json.Decoder(msgspec.Raw)  # takes no memory
 _value = msgspec.json.Decoder()
 
 
@@ -21,16 +39,24 @@ class NotJson(ValueError):
     """The text is no JSON; the message says what was expected, and where."""
 
 
-def elements(payload: bytes) -> list[bytes] | None:
-    """The texts of an array's elements; None where the text does not begin as an array."""
-    if payload.lstrip(_SPACE)[:1] != b"[":
+def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
+    """The texts of an array's elements; None where the text does not begin as an array.
+
+    NotJson, at the latest in place of the last element. A long array is read element by element,
+    so that it takes no memory: a million ones would be a million objects.
+    """
+    if not _OPENING.match(payload):
         return None
+    if not payload.isascii():
+        _check_unicode(payload)
+    is_valid = True
     try:
-        if not payload.isascii():
-            payload.decode()
-        return [bytes(part) for part in _parts.decode(payload)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _elements_with_care(payload)
+        if payload.count(b",") < _MANY:
+            return [bytes(part) for part in _parts.decode(payload)]
+        _skip.decode(payload)
+    except (msgspec.MsgspecError, RecursionError):
+        is_valid = False
+    return _walk(payload, is_valid=is_valid)
 
 
 def decode(text: bytes) -> tuple[Any, str]:
@@ -140,26 +166,47 @@ def _pruned(text: bytes) -> tuple[bytes, str]:
     return b"".join(kept), f"expected at most {_DEEPEST} levels - at $" if deep else ""
 
 
-def _elements_with_care(payload: bytes) -> list[bytes]:
-    """As `elements`, for an array with an element that the fast decoder refuses; NotJson."""
-    inner: list[bytes] = []
-    skeleton: list[bytes] = []
-    depth, since, start = 0, 0, 0
-    for token in _TOKEN.finditer(payload):
+def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
+    """Each element as it stands; one is decoded only where the whole is not known to be JSON."""
+    opening = _OPENING.match(payload)
+    at = opening.end() if opening else 0
+    end = _END.match(payload, at)  # of an empty array
+    while end is None:
+        found = _ELEMENT.match(payload, at)
+        begin, at = found.span(1) if found else _nested(payload, at)
+        part = bytes(payload[begin:at])
+        if not is_valid and not _SCALAR.fullmatch(part):
+            decode(part)
+        yield part
+        comma = _COMMA.match(payload, at)
+        if comma is None:
+            end = _END.match(payload, at)
+            break
+        at = comma.end()
+    if end is None:
+        raise NotJson(f"expected JSON - at byte {at}")
+
+
+def _nested(payload: bytes | bytearray, at: int) -> tuple[int, int]:
+    """Where an element begins and ends that is nested deeper than the expression looks."""
+    depth, begin, end = 0, -1, -1
+    for token in _TOKEN.finditer(payload, at):
         match payload[token.start()]:
             case 0x5B | 0x7B:
+                begin = begin if depth else token.start()
                 depth += 1
-                if depth == 2:
-                    start = token.start()
             case 0x5D | 0x7D:
                 depth -= 1
-                if depth == 1:
-                    skeleton += [payload[since:start], b"[%d]" % len(inner)]
-                    since = token.end()
-                    inner.append(payload[start:since])
-    if depth:
-        raise NotJson("expected JSON, found brackets that do not match")
-    outer = _parsed(b"".join([*skeleton, payload[since:]]))
-    for part in inner:
-        decode(part)
-    return [inner[held[0]] if type(held) is list else json.dumps(held).encode() for held in outer]
+                end = token.end()
+        if depth <= 0:
+            break
+    if depth or begin < 0 or payload[at:begin].strip(_SPACE):
+        raise NotJson(f"expected JSON - at byte {at}")
+    return begin, end
+
+
+def _check_unicode(payload: bytes | bytearray) -> None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError as fault:
+        raise NotJson(f"expected UTF-8 - at byte {fault.start}") from None

@@ -2,7 +2,8 @@
 
 -- list --
 SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
-    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason
+    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
+    indexes
 FROM event_store.dead_letters
 WHERE letter_id > :after AND (:all OR (replayed_at IS NULL AND discarded_at IS NULL))
 ORDER BY letter_id
@@ -27,13 +28,15 @@ ORDER BY letters DESC, kind, reason;
 
 -- one --
 SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
-    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason
+    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
+    indexes
 FROM event_store.dead_letters
 WHERE letter_id = :letter_id;
 
 -- due --
 SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
-    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason
+    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
+    indexes
 FROM event_store.dead_letters
 WHERE kind = 'future' AND replayed_at IS NULL AND discarded_at IS NULL AND due_at <= now()
 ORDER BY due_at
@@ -44,6 +47,9 @@ SELECT event_store.mark_replayed(:letter_id);
 
 -- mark failed --
 SELECT event_store.mark_failed(:letter_id, :kind, :reason);
+
+-- take apart --
+SELECT event_store.take_apart(:letter_id, CAST(:batch AS jsonb));
 
 -- discard --
 SELECT event_store.discard_letter(:letter_id, :reason);
