@@ -68,7 +68,8 @@ ORDER BY u.id;
 
 -- page --
 -- Letters that were not discarded, after a key: those that wait, the newest first; then those replayed.
--- Where there is none, one row of nulls tells how many there are.
+-- Where there is none, one row of nulls tells how many there are. Of each payload 16 KiB, or up to three bytes less:
+-- no character is cut in two, so the first byte that is left out does not continue one (10xxxxxx).
 WITH listed AS NOT MATERIALIZED (
     SELECT letter_id, kind, topic, event_id, event_type, reason, payload, received_at, replayed_at
     FROM event_store.dead_letters
@@ -82,7 +83,12 @@ SELECT
     l.event_id,
     l.event_type,
     l.reason,
-    l.payload,
+    CASE WHEN octet_length(l.payload) <= 16384 THEN l.payload ELSE convert_from(substring(
+        cut.bytes FOR 16384 - CASE
+            WHEN get_byte(cut.bytes, 16384) & 192 <> 128 THEN 0
+            WHEN get_byte(cut.bytes, 16383) & 192 <> 128 THEN 1
+            WHEN get_byte(cut.bytes, 16382) & 192 <> 128 THEN 2
+            ELSE 3 END), 'UTF8') END AS payload,
     l.received_at,
     l.replayed_at
 FROM (SELECT count(*) AS total_count FROM listed) t
@@ -96,4 +102,5 @@ LEFT JOIN LATERAL (
     ORDER BY (replayed_at IS NOT NULL), received_at DESC, letter_id DESC
     LIMIT CAST(:first AS bigint)
 ) l ON TRUE
+LEFT JOIN LATERAL (SELECT convert_to(left(l.payload, 16385), 'UTF8') AS bytes) cut ON octet_length(l.payload) > 16384
 ORDER BY (l.replayed_at IS NOT NULL), l.received_at DESC, l.letter_id DESC;

@@ -250,6 +250,27 @@ def test_a_letter_is_shown_as_it_was_stored(operator: Operator, connection: Conn
     assert letter["replayedAt"] is None
 
 
+def test_of_a_long_payload_the_database_sends_16_kib(
+    operator: Operator, connection: Connection
+) -> None:
+    texts = [
+        text[:length]
+        for begin in ("", "x", "xx", "xxx")
+        for text in (begin + character * 17_000 for character in "xé€😀")
+        for length in (4_096, 4_097, 16_383, 16_384, 16_385, 17_000)
+    ]
+    for text in texts:
+        eventlog.append(connection, [push.open_push(pushed(text.encode()))])
+    cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
+    found = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
+    assert [edge["node"]["payload"] for edge in found] == cut
+    whole = {"kind": None, "first": 100, "after_replayed": None, "after_at": None, "after_id": None}
+    rows = connection.run(blocks("deadletters")["page"], **whole)
+    at = [column["name"] for column in connection.columns or []].index("payload")
+    assert [row[at] for row in rows] == cut
+    assert [x.payload for x in deadletters.list_letters(connection)] == texts
+
+
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_cursor_that_names_no_moment_of_utc(operator: Operator, moment: str) -> None:
     cursor = base64.urlsafe_b64encode(f'[true,"{moment}",1]'.encode()).decode().rstrip("=")

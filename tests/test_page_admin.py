@@ -80,6 +80,18 @@ def test_a_dead_letter_is_read_and_discarded_with_a_reason(visit: Visits, demo: 
     assert page.evaluate("document.activeElement.closest('section')?.dataset.key") == "letters"
 
 
+def test_a_letter_that_is_cut_says_where_all_of_it_is(visit: Visits, demo: Stack) -> None:
+    short, long = str(uuid.uuid4()), str(uuid.uuid4())
+    for session, note in ((short, "x" * 16_000), (long, "x" * 17_000)):
+        event = unlucky(session)
+        demo.publish({**event, "data": {**event["data"], "note": note}})
+    page = opened(visit)
+    for session, told in ((short, 0), (long, 1)):
+        one = letter(page, session)
+        one.locator("summary").click()
+        expect(one.get_by_text("dead-letters show")).to_have_count(told)
+
+
 def test_a_dialog_is_left_by_escape_and_nothing_is_done(visit: Visits, demo: Stack) -> None:
     session = str(uuid.uuid4())
     demo.publish(unlucky(session))

@@ -49,8 +49,13 @@ function letter(row) {
     h('details', null,
       h('summary', null, 'As received', h('span', { class: 'unseen' }, `, letter ${row.id}`)),
       h('pre', { tabindex: 0, role: 'region', 'aria-label': `Letter ${row.id} as received` },
-        pretty(row.payload))));
+        pretty(row.payload)),
+      isCut(row) && h('p', { class: 'of' },
+        `The first 16 KiB: progress dead-letters show ${row.id} has all of it.`)));
 }
+
+/** The API cuts a payload where its 16,384th byte is, or up to three bytes before. */
+const isCut = (row) => new TextEncoder().encode(row.payload).length > 16_380;
 
 function pretty(payload) {
   try {
