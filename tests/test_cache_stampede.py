@@ -115,9 +115,26 @@ def test_who_gives_up_takes_nobody_along(one: Instance) -> None:
         slow.end.set()
         answers = await asyncio.gather(*others)
         assert set(answers) == {await caching.answer(question, NOW)}
-        assert one.computed == 1
+        assert one.computed == 2  # by one of the others, once for all of them
         assert await one.asked(question) == [answers[0]]
-        assert one.computed == 1  # it was kept, though its first asker was gone
+        assert one.computed == 2
+
+    one.run(giving_up())
+
+
+def test_when_all_give_up_the_next_caller_computes(one: Instance) -> None:
+    (question, *_) = questions()
+
+    async def giving_up() -> None:
+        slow = Slow(one, question)
+        asking = [asyncio.create_task(slow.asked()) for _ in range(3)]
+        await slow.running.wait()
+        for each in asking:
+            each.cancel()
+        await asyncio.wait(asking)
+        assert all(each.cancelled() for each in asking)
+        assert await one.asked(question) == [await caching.answer(question, NOW)]
+        assert one.computed == 2
 
     one.run(giving_up())
 

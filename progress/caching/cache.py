@@ -21,7 +21,7 @@ import msgspec
 from progress import models
 from progress.caching import entries, labels
 from progress.caching.entries import Question, question
-from progress.caching.flights import Flights
+from progress.caching.flights import Flights, GaveUp
 from progress.caching.labels import Label, Seen
 from progress.caching.ratelimit import Limit
 from progress.caching.versions import YOUNG, Learner, Versions
@@ -121,14 +121,17 @@ class Cache:
 
         passed = None
         while not looked.fresh:
-            task = self._answers.under_way(question)
-            if task is None or task is passed:
+            flight = self._answers.under_way(question)
+            if flight is None or flight is passed:
                 break
-            label, data = await asyncio.shield(task)
+            try:
+                label, data = await flight.join()
+            except GaveUp:
+                continue
             if label is None or looked.seen.admits(label, question):
                 return data
-            passed = task
-        return (await asyncio.shield(self._answers.begun(question, computed)))[1]
+            passed = flight
+        return (await self._answers.begin(question, computed))[1]
 
     async def projected_to(self) -> ProjectedTo | None:
         """How far the projections have come, at least; None if the database does not say.
