@@ -42,6 +42,7 @@ ODD = """query ($yes: Boolean = true, $no: Boolean = false, $from: Date = "2024-
   __typename
   again: streak { longest ...F ... @include(if: $no) { atRisk } }
   days: dailyStats(from: $from, to: "2024-03-31") { date @skip(if: $yes) answers n: answers }
+  words: dailyStats(from: $from, to: "2024-03-31") { class: answers _0: date from: accuracyRate }
   streak @skip(if: $yes) { current }
   again: streak { current longest __typename }
   userProgress { masteryStats { learning } t: __typename masteryStats { unlearned __typename } }

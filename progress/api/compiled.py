@@ -4,13 +4,14 @@ It is a read model's own question, of which only the asked columns are taken. Th
 those of GraphQL's type in snake case: no name of the request is ever part of a statement.
 """
 
-import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
+import msgspec
 import orjson
 from graphql import (
     GraphQLEnumType,
@@ -30,6 +31,7 @@ from progress.caching.cache import Computed
 # GraphQL's Int ends there. Not least(): it passes nulls over.
 _CLAMPED = 'CASE WHEN "{0}" > 2147483647 THEN 2147483647 ELSE "{0}" END'
 _FORMAT = orjson.OPT_UTC_Z
+_encode = msgspec.json.Encoder().encode
 
 Values = Mapping[str, Any]
 Rows = Sequence[asyncpg.Record]
@@ -123,8 +125,7 @@ class Compiled:
         self._is_flat = all(not each.inside for each in field.inside)
         if not self._columns or (field.is_many and not self._is_flat):
             raise Unusual
-        # A keyword of zip's costs each row as much as half of its dict.
-        self._paired = functools.partial(zip, tuple(each.key for each in field.inside))
+        self._entry = _entry(field) if field.is_many else None
         self._asked = ", ".join(each.expression for each in self._columns)
         self._fitting: Mapping[str, str] | None = None  # the types that were found to fit
         self._has_enums = any(each.members for each in self._columns)
@@ -150,7 +151,7 @@ class Compiled:
         if tells and not rows:
             version = (await reading.rows("answers", "version", user_id=user_id))[0]["version"]
             rows = await reading.narrowed(file, block, self._asked, values, versioned=tells)
-        data = orjson.dumps(self._built(rows), option=_FORMAT)
+        data = self._written(rows)
         if self._has_enums or b"null" in data:
             self._check(rows)
         return Computed(data, version)
@@ -161,10 +162,16 @@ class Compiled:
             raise Unusual
         self._fitting = types
 
+    def _written(self, rows: Rows) -> bytes:
+        if self._entry is not None:
+            if not rows:
+                return b"[]"
+            # By columns, of which there may be one more: the version.
+            columns = zip(*rows, strict=True)
+            return _encode(list(map(self._entry, *itertools.islice(columns, len(self._columns)))))
+        return orjson.dumps(self._built(rows), option=_FORMAT)
+
     def _built(self, rows: Rows) -> object:
-        if self._field.is_many:
-            paired = self._paired
-            return [dict(paired(row)) for row in rows]
         if rows:
             return _object(self._field.inside, iter(rows[0]))
         if is_non_null_type(QUERY.fields[self._field.name].type):
@@ -186,6 +193,15 @@ def _check(column: Column, value: Any) -> None:
             raise Unusual
     elif column.members and not column.members.issuperset(value if column.is_list else (value,)):
         raise Unusual
+
+
+def _entry(field: Field) -> Callable[..., object]:
+    """The constructor of a list's entries: a struct is made and written in half of a dict's time.
+
+    Its fields have numbers: a response key may be a word of Python's.
+    """
+    names = {f"_{number}": each.key for number, each in enumerate(field.inside)}
+    return msgspec.defstruct(field.shape, list(names), rename=names, gc=False)
 
 
 def _object(fields: Sequence[Field], values: Iterator[Any]) -> dict[str, Any]:
