@@ -183,7 +183,7 @@ def _told(url: str) -> bytes:
 
 
 class Tokens:
-    """Tells callers by their tokens; a good token is checked once and remembered by its hash."""
+    """Tells callers by their tokens; a header with a good one is remembered by its hash."""
 
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted
@@ -194,16 +194,16 @@ class Tokens:
         """Whose token the header holds; Unauthenticated without a good one."""
         if not authorization:
             raise Unauthenticated("a token is missing: expected Authorization: Bearer …")
-        scheme, _, token = authorization.partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token.isascii():
-            raise Unauthenticated("expected Authorization: Bearer and a token")
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hashlib.sha256(authorization.encode()).digest()
         known = self._known.get(digest)
         now = time.time()
         if known is not None and now < known[1]:
             return known[0]
         self._known.pop(digest, None)
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token.isascii():
+            raise Unauthenticated("expected Authorization: Bearer and a token")
         caller = await self._checked(token)
         self._remember(digest, caller, now)
         return caller

@@ -15,6 +15,7 @@ from progress.errors import BadInput
 NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 TYPE = b'{"query": "{ __typename }"}'
 LONGEST = 100 * 1024
+SCOPE = {"type": "http", "method": "POST", "headers": []}
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,37 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    scope = {"type": "http", "method": "POST", "headers": []}
     with pytest.raises(BadInput, match="the whole body"):
-        asyncio.run(requests.read(Request(scope, receive), {}))
+        asyncio.run(requests.read(Request(SCOPE, receive), {}))
+
+
+def test_no_timer_is_made_for_a_body_that_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio, "timeout", None)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": TYPE}
+
+    asked, _ = asyncio.run(requests.read(Request(SCOPE, receive), {}))
+    assert asked.query == "{ __typename }"
+
+
+@pytest.mark.parametrize("late", range(4))
+def test_a_body_is_whole_whichever_part_is_late(late: int) -> None:
+    parts = [TYPE[:3], b"", TYPE[3:9], TYPE[9:]]
+
+    async def read() -> str:
+        come, left = asyncio.Event(), list(enumerate(parts))
+
+        async def receive() -> Any:  # as a server does: nothing is taken before it has come
+            if left[0][0] == late:
+                await come.wait()
+            number, part = left.pop(0)
+            return {"type": "http.request", "body": part, "more_body": number + 1 < len(parts)}
+
+        reading = asyncio.create_task(requests.read(Request(SCOPE, receive), {}))
+        await asyncio.sleep(0)
+        assert not reading.done()
+        come.set()
+        return (await reading)[0].query
+
+    assert asyncio.run(read()) == "{ __typename }"

@@ -5,6 +5,7 @@ Whatever is unusual about the request, or goes wrong in a part: the executor ans
 of it, so that what is said of an error is always the executor's.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,11 +77,13 @@ async def _joined(document: Document, pieces: Sequence[Part], joint: Joint, trac
     data = await joint.answered(pieces)
     if data is None:
         answer = told(await executor.executed(document.whole, joint.asked, joint.context), trace)
-        return _extended(answer, projected_to, is_hit=False)
+        told_more = _extensions(projected_to, is_hit=False)
+        return Answer(answer.data, answer.errors, told_more, answer.executed)
     if is_constant:
         return Answer(data)
     # A hit where all that can be kept was: some questions are about the very moment.
-    return _extended(Answer(data), projected_to, is_hit=joint.looked.result == "hit")
+    is_hit = joint.looked.result == "hit"
+    return Answer(data, extensions=_extensions(projected_to, is_hit=is_hit))
 
 
 def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:
@@ -100,13 +103,14 @@ def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | An
         return _refusal([GraphQLError(str(fault), original_error=fault)])
 
 
-def _extended(answer: Answer, projected_to: ProjectedTo | None, *, is_hit: bool) -> Answer:
-    """It telling whether it was kept, and how far the projections had come at least."""
+@functools.lru_cache(maxsize=4)  # it changes once a second
+def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
+    """The cache's part in the answer, and how far the projections had come at least."""
     found: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
     if projected_to is not None:
         time = projected_to.time and types.written(projected_to.time)
         found["projectedTo"] = {"position": projected_to.position, "time": time}
-    return Answer(answer.data, answer.errors, found, answer.executed)
+    return found
 
 
 def told(result: ExecutionResult, trace: str) -> Answer:

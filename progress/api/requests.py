@@ -3,11 +3,13 @@
 import asyncio
 import functools
 import hashlib
-from typing import Any, Literal
+from collections.abc import Coroutine
+from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
+from starlette.types import Message
 
 from progress import telemetry
 from progress.api.execution import Asked
@@ -93,9 +95,12 @@ def _in_address(query_string: bytes) -> _Sent:
 async def _body(request: Request, given: Headers) -> bytes:
     if _is_long(given.get(b"content-length", b"")):
         raise TooLarge(f"expected a body of at most {_LONGEST} bytes")
+    message = _arrived(request)
+    if message and not message.get("more_body", False):
+        return await _received(request, message)
     try:
         async with asyncio.timeout(_SECONDS):
-            return await _received(request)
+            return await _received(request, message)
     except TimeoutError:
         raise BadInput(f"expected the whole body within {_SECONDS} seconds") from None
 
@@ -104,10 +109,22 @@ def _is_long(length: bytes) -> bool:
     return length.isdigit() and (len(length) > 9 or int(length) > _LONGEST)
 
 
-async def _received(request: Request) -> bytes:
+def _arrived(request: Request) -> Message | None:
+    """The first message of the body if it has come already: then no timer is needed."""
+    receiving = cast("Coroutine[Any, Any, Message]", request.receive())
+    try:
+        receiving.send(None)
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]
+    receiving.close()
+    return None
+
+
+async def _received(request: Request, message: Message | None) -> bytes:
+    """The body, of which the first message may be here."""
     parts, size, more = [], 0, True
     while more:
-        message = await request.receive()
+        message = message or await request.receive()
         if message["type"] == "http.disconnect":
             raise BadInput("the request broke off")
         part: bytes = message.get("body", b"")
@@ -116,6 +133,7 @@ async def _received(request: Request) -> bytes:
         if size > _LONGEST:
             raise TooLarge(f"expected a body of at most {_LONGEST} bytes")
         parts.append(part)
+        message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -136,6 +154,8 @@ def _is_json(content_type: bytes) -> bool:
 
 def parent(given: Headers) -> str | None:
     """The W3C traceparent of the request, sent as such or as Google's load balancers do."""
+    if b"traceparent" not in given and b"x-cloud-trace-context" not in given:
+        return None
     return telemetry.of_request(
         lambda name: given.get(name.encode(), b"")[:_LONGEST_VALUE].decode("latin-1")
     )
