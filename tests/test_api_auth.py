@@ -157,6 +157,15 @@ def test_a_request_without_a_bearer_token_is_refused(
     assert issuer.asked == 0
 
 
+def test_a_known_token_is_refused_under_another_scheme(tokens: auth.Tokens) -> None:
+    token = issuing.token()
+    for _ in range(2):
+        assert asyncio.run(tokens.caller(f"Bearer {token}")).user_id
+        assert asyncio.run(tokens.caller(f"bearer  {token} ")).user_id
+        with pytest.raises(Unauthenticated):
+            asyncio.run(tokens.caller(f"Basic {token}"))
+
+
 def test_the_keys_are_asked_for_once(tokens: auth.Tokens, issuer: Issuer) -> None:
     for n in range(20):
         caller(tokens, issuing.token(f"learner {n}"))
