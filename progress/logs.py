@@ -72,10 +72,8 @@ def _thread_ended(told: threading.ExceptHookArgs) -> None:
 def write(severity: Severity, message: str, **fields: object) -> None:
     """One line, of the present trace; a field that is None is left out."""
     telemetry.record(fields)
-    line: dict[str, object] = {"severity": severity, "message": message}
-    for name, value in fields.items():
-        if value is not None:
-            line[name] = value
+    said = {name: value for name, value in fields.items() if value is not None}
+    line: dict[str, object] = {"severity": severity, "message": message, **said}
     parent = telemetry.present()
     if parent is None:
         lines.put(line)

@@ -36,6 +36,8 @@ class Reader:
             rows: list[asyncpg.Record] = await connection.fetch(statement.text, *given)
             return rows
 
+        if not telemetry.is_exporting():
+            return await self._sessions.ask(ask)
         with telemetry.span(statement.name, "client", _SQL):
             return await self._sessions.ask(ask)
 

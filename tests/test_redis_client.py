@@ -66,6 +66,13 @@ def with_client(
     return asyncio.run(worked())
 
 
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 511, 512, 513, 70_000])
+def test_a_command_is_an_array_of_its_arguments(size: int) -> None:
+    command = ("SET", "é" * (size // 2), b"x" * size, size)
+    expected = [b"SET", ("é" * (size // 2)).encode(), b"x" * size, b"%d" % size]
+    assert resp.read(resp.encoded([command]), 0)[0] == expected
+
+
 def test_many_share_a_connection_and_each_gets_its_own_reply(empty: str) -> None:
     async def work(client: Client) -> None:
         async def one(number: int) -> None:

@@ -47,17 +47,11 @@ class Client:
 
         What a caller who has given up had sent is carried out all the same.
         """
+        if not telemetry.is_exporting():
+            return await self._ask(commands)
         with telemetry.span("redis", "client", _REDIS) as span:
             span.note("db.operation.name", resp.named(commands))
-            wire = self._wire
-            if wire is None or wire.is_lost:
-                wire = await self._reached()
-            try:
-                return await wire.ask(commands)
-            except CacheAway:
-                if wire is self._wire:
-                    self._left_alone()
-                raise
+            return await self._ask(commands)
 
     def send(self, *commands: Command) -> None:
         """The same for who does not wait: where there is no connection, nothing is sent."""
@@ -73,6 +67,17 @@ class Client:
                 await self._wire.ask([("PING",)])
         if self._wire:
             self._wire.end("it was closed")
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Reply]:
+        wire = self._wire
+        if wire is None or wire.is_lost:
+            wire = await self._reached()
+        try:
+            return await wire.ask(commands)
+        except CacheAway:
+            if wire is self._wire:
+                self._left_alone()
+            raise
 
     async def _reached(self) -> "_Wire":
         now = asyncio.get_running_loop().time()
