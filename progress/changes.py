@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from progress import logs, telemetry
+from progress import logs, requestscope
 from progress.errors import Unavailable
 from progress.redis import channels
 from progress.redis.hearing import Ears
@@ -192,7 +192,7 @@ class Changes:
         self._unread.set()
         self._channels.add(of.source.channel + name)
         if self._work is None:
-            self._work = asyncio.create_task(self._working(), context=telemetry.apart())
+            self._work = asyncio.create_task(self._working(), context=requestscope.apart())
             self._work.add_done_callback(self._ended)
         return made
 

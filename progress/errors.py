@@ -5,6 +5,7 @@ ProgressError
 ├── StackError               the local stack cannot start: the developer frees what is taken
 ├── ReviewLogError           the caller mends the file to import
 ├── Unavailable              the database is away: the caller tries again
+│   └── HistoryTooLong       it is too much to fold: the caller asks about another moment
 ├── CacheAway                Redis is away: the caller goes on without it
 ├── Refused                  the query API refused: the caller mends the request
 │   ├── BadInput             an argument is none of those allowed
@@ -44,6 +45,10 @@ class ReviewLogError(ProgressError):
 
 class Unavailable(ProgressError):
     """The database cannot be reached or had to give up; the same call may succeed later."""
+
+
+class HistoryTooLong(Unavailable):
+    """More events lie before a moment than an answer may fold; the message says what to ask."""
 
 
 class CacheAway(ProgressError):

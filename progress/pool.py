@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 _IDLE = 300.0  # seconds after which a connection that nobody needed is ended
+_CANCEL_TIMEOUT_S = 2.0  # for the server to be told
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -24,19 +25,20 @@ class Pool:
         self._left = most
         self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def taken(self, *, seconds: float) -> asyncpg.Connection:
-        """A connection, to be given back; TimeoutError if none becomes free."""
+        """A connection, to be given back; TimeoutError if none becomes free or is made by then."""
         while self._idle:
             connection, since = self._idle.pop()
             if since >= time.monotonic() - _IDLE and not connection.is_closed():
                 return connection
             connection.terminate()
             self._left += 1
-        if self._left > 0:
-            self._left -= 1
-            return await self._made()
         async with asyncio.timeout(seconds):
+            if self._left > 0:
+                self._left -= 1
+                return await self._made()
             return await self._handed() or await self._made()
 
     def give(self, connection: asyncpg.Connection) -> None:
@@ -56,14 +58,36 @@ class Pool:
             self._left += 1
 
     def end(self, connection: asyncpg.Connection) -> None:
-        """Take one back that is broken, or in the middle of something."""
+        """Take one back that is broken."""
         connection.terminate()
         self._vacate()
+
+    def cancel(self, connection: asyncpg.Connection) -> None:
+        """Take one back that is in the middle of something; the server is told to stop it.
+
+        Its place becomes free when it is closed: until then the server may be busy with it.
+        """
+        if connection.is_closed():
+            self.end(connection)
+            return
+        closing = asyncio.create_task(self._close_cancelled(connection))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def close(self) -> None:
         """End those that are not lent."""
         while self._idle:
             self.end(self._idle.pop()[0])
+
+    async def _close_cancelled(self, connection: asyncpg.Connection) -> None:
+        try:
+            # asyncpg sends the request to cancel first. terminate() would drop it.
+            async with asyncio.timeout(_CANCEL_TIMEOUT_S):
+                await connection.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+        finally:
+            self._vacate()
 
     async def _made(self) -> asyncpg.Connection:
         with contextlib.ExitStack() as undone:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import asyncpg
 
-from progress import statements, telemetry
+from progress import requestscope, statements, telemetry
 from progress.past import Past
 from progress.sessions import Sessions
 from progress.settings import Settings, current
@@ -30,28 +30,30 @@ class Reader:
 
     async def answered(self, statement: Numbered, values: Values) -> list[asyncpg.Record]:
         """The rows of a statement; Unavailable if the database does not answer."""
-        given = statement.given(values)
+        given, scope = statement.given(values), requestscope.current()
 
         async def ask(connection: asyncpg.Connection) -> list[asyncpg.Record]:
-            rows: list[asyncpg.Record] = await connection.fetch(statement.text, *given)
+            rows: list[asyncpg.Record] = await connection.fetch(
+                statement.text, *given, timeout=scope.left()
+            )
             return rows
 
         if not telemetry.is_exporting():
             return await self._sessions.ask(ask)
         with telemetry.span(statement.name, "client", _SQL):
-            return await self._sessions.ask(ask)
+            return await self._sessions.ask(ask, scope)
 
     async def types(self, file: str, name: str) -> dict[str, str]:
         """The columns of a block of `sql/{file}.sql`, with PostgreSQL's types; asked once each."""
         found = self._types.get((file, name))
         if found is None:
-            text = statements.numbered(file, name).text
+            text, scope = statements.numbered(file, name).text, requestscope.current()
 
             async def ask(connection: asyncpg.Connection) -> dict[str, str]:
-                prepared = await connection.prepare(text)
+                prepared = await connection.prepare(text, timeout=scope.left())
                 return {each.name: each.type.name for each in prepared.get_attributes()}
 
-            found = self._types[file, name] = await self._sessions.ask(ask)
+            found = self._types[file, name] = await self._sessions.ask(ask, scope)
         return found
 
     async def close(self) -> None:

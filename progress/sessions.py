@@ -9,16 +9,17 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from progress import databaseurl, models
+from progress import databaseurl, models, requestscope
 from progress.errors import SettingsError, Unavailable
 from progress.pool import Connect, Pool
+from progress.requestscope import RequestScope
 from progress.settings import Settings
 
 _T = TypeVar("_T")
 Ask = Callable[[asyncpg.Connection], Awaitable[_T]]
 
-SECONDS = 10  # that a connection or a question may take
-
+# In case a request to cancel is lost, or the process is: no statement begins after its deadline.
+_STATEMENT_TIMEOUT = f"{requestscope.TIMEOUT_S:.0f}s"
 # What a connection says that is broken; the second, that it met its end while it lay in the pool.
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _TOO_LONG = (TimeoutError, asyncpg.QueryCanceledError)
@@ -43,24 +44,26 @@ class Sessions:
             "jit": "off",  # compiling costs more than these questions do
             "max_parallel_workers_per_gather": "0",  # so does starting a worker
             "plan_cache_mode": "force_generic_plan",  # so does planning each time
+            "statement_timeout": _STATEMENT_TIMEOUT,
             **given,
         }
         self._pool: Pool | None = None
 
-    async def ask(self, ask: Ask[_T]) -> _T:
-        """What a question finds; Unavailable if the database does not answer.
+    async def ask(self, ask: Ask[_T], scope: RequestScope | None = None) -> _T:
+        """What a question finds; Unavailable if the database does not answer by the deadline.
 
-        One that met a passing fault is asked once more, in another session: it only reads. One
-        that took too long is not.
+        A question that met a passing fault is asked once more by then, in another session: it only
+        reads. One that took too long is not. The scope is the present request's by default.
         """
+        scope = scope or requestscope.current()
         try:
-            return await self._once(ask)
+            return await self._once(ask, scope)
         except (asyncpg.PostgresError, *_BROKEN) as fault:
             told = _told(fault)
             if isinstance(fault, _TOO_LONG) or not isinstance(told, Unavailable):
                 raise told from fault
         try:
-            return await self._once(ask)
+            return await self._once(ask, scope)
         except (asyncpg.PostgresError, *_BROKEN) as fault:
             raise _told(fault) from fault
 
@@ -69,15 +72,15 @@ class Sessions:
         if self._pool is not None:
             self._pool.close()
 
-    async def _once(self, ask: Ask[_T]) -> _T:
+    async def _once(self, ask: Ask[_T], scope: RequestScope) -> _T:
         pool = self._pool
         if pool is None:
             pool = self._pool = Pool(self._connecting(), self._size)
         try:
-            connection = await pool.taken(seconds=SECONDS)
+            connection = await pool.taken(seconds=scope.left())
         except (asyncpg.PostgresError, *_BROKEN) as fault:
             raise Unavailable(f"no connection to the database: {fault}") from fault
-        back = pool.end  # unless the question comes to an end: it is in the middle of it
+        back = pool.cancel  # unless the question comes to an end: it is in the middle of it
         try:
             found = await ask(connection)
             back = pool.give
@@ -93,7 +96,9 @@ class Sessions:
 
         async def opened() -> asyncpg.Connection:
             session = await connect(
-                command_timeout=SECONDS, timeout=SECONDS, server_settings=self._settings
+                command_timeout=requestscope.TIMEOUT_S,
+                timeout=requestscope.TIMEOUT_S,
+                server_settings=self._settings,
             )
             with contextlib.ExitStack() as undone:
                 undone.callback(session.terminate)

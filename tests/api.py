@@ -89,9 +89,11 @@ class Api:
         data: Body = answer["data"]
         return data
 
-    def error(self, query: str, user: str = "ann", /, **variables: object) -> tuple[str, str]:
+    def error(
+        self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
+    ) -> tuple[str, str]:
         """The code and the message of the one error of a query."""
-        (fault,) = self.post(query, user, **variables)["errors"]
+        (fault,) = self.post(query, user, roles=roles, **variables)["errors"]
         return fault["extensions"]["code"], fault["message"]
 
     def close(self) -> None:

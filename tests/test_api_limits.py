@@ -126,15 +126,20 @@ def test_the_usual_introspection_is_answered(aloof: Api) -> None:
     assert "errors" not in aloof.post(get_introspection_query())
 
 
-def test_few_questions_about_the_past_fit_into_a_request(aloof: Api) -> None:
-    for past in ("asOf", "knownAt"):
-        asked = [f's{n}: streak({past}: "2024-03-01T00:00:00Z") {{ current }}' for n in range(10)]
-        assert aloof.error("{ " + asked[0] + " }")[0] == "UNAVAILABLE"  # it went to the database
-        code, message = aloof.error("{ " + " ".join(asked) + " }")
-        assert (code, message) == (
-            "QUERY_TOO_COMPLEX",
-            "complexity: expected at most 20000 - found 20020",
-        )
+def test_a_request_is_about_three_learners_and_moments_of_the_past_at_most(aloof: Api) -> None:
+    moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
+    asked = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
+    of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
+    assert aloof.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"  # it was asked
+    too_many = "asOf, knownAt: expected at most 3 learners and moments - found 4"
+    for query in (
+        " ".join(asked),
+        " ".join(f's{n}: streak(userId: "u{n}", {moments[0]}) {{ current }}' for n in range(4)),
+        " ".join(
+            each.replace("streak", "userProgress").replace("current", "userId") for each in asked
+        ),
+    ):
+        assert aloof.error(f"{{ {query} }}", roles=["support"]) == ("QUERY_TOO_COMPLEX", too_many)
 
 
 def test_two_years_of_days_with_all_their_fields_fit(aloof: Api) -> None:

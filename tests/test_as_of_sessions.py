@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import api
 import lessons
 import pasts
 import pytest
@@ -16,11 +17,12 @@ from progress import (
     models,
     past,
     readmodels,
+    requestscope,
     snapshots,
     statements,
 )
 from progress.database import Connection
-from progress.errors import Unavailable
+from progress.errors import TooComplex, Unavailable
 from progress.projections import SHARDS, Projector
 
 pytestmark = pytest.mark.every_postgres
@@ -154,3 +156,70 @@ def test_every_table_with_a_learner_s_rows_is_the_session_s_own(
 def test_without_tables_of_its_own_a_session_answers_nothing(connection: Connection) -> None:
     with pytest.raises(Exception, match="no tables of its own"):
         connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity')")
+
+
+def test_questions_of_a_request_about_the_same_moments_share_a_fold(
+    connection: Connection, ask: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pasts.told(connection, *lessons.lesson("ann", 0), *lessons.lesson("ben", 0))
+    folded, fold = [], past._Fold._fold
+
+    async def counted(self: Any, session: Any) -> bool:
+        folded.append((self.moments["user_id"], self.moments["as_of"]))
+        return await fold(self, session)
+
+    monkeypatch.setattr(past._Fold, "_fold", counted)
+
+    async def request() -> list[Any]:
+        with requestscope.begin(10.0):
+            return await asyncio.gather(
+                *(readmodels.get_streak("ann", as_of=pasts.later(0)) for _ in range(5)),
+                *(readmodels.get_current_progress("ann", as_of=pasts.later(0)) for _ in range(5)),
+                readmodels.get_streak("ann", as_of=pasts.later(1)),
+                readmodels.get_streak("ben", as_of=pasts.later(0)),
+            )
+
+    answers = ask(request())
+    assert [each.current for each in answers[:5]] == [1] * 5
+    assert [each.total_sessions_completed for each in answers[5:10]] == [1] * 5
+    assert sorted(folded) == [
+        ("ann", pasts.later(0)), ("ann", pasts.later(1)), ("ben", pasts.later(0)),
+    ]  # fmt: skip
+
+
+def test_a_request_makes_no_more_than_three_folds(ask: Asking) -> None:
+    async def request() -> None:
+        with requestscope.begin(10.0):
+            for day in range(past.FOLDS):
+                await readmodels.get_streak("ann", as_of=pasts.later(day))
+            with pytest.raises(TooComplex, match="at most 3 learners and moments - found 4"):
+                await readmodels.get_streak("ann", as_of=pasts.later(9))
+
+    ask(request())
+
+
+def test_who_has_more_events_than_an_answer_may_fold_is_told_what_to_ask(
+    store: Store, connection: Connection
+) -> None:
+    pasts.told(connection, *lessons.lesson("ann", 0))
+    connection.run("""INSERT INTO event_store.events
+        SELECT 10000, gen_random_uuid(), stream_id, 300000, event_type, event_data, metadata,
+            occurred_at + interval '1 day', created_at, shard
+        FROM event_store.events WHERE stream_id = 'learner-ann' LIMIT 1""")
+    with api.served(store.url) as served:
+        asked = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
+        code, message = served.error(asked)
+    assert code == "UNAVAILABLE"
+    assert "at most 200000 events since a snapshot of the learner - found 29" in message
+    assert message.endswith("ask about a later moment, or leave both out")
+
+
+def test_a_snapshot_shortens_what_is_folded(
+    store: Store, connection: Connection, ask: Asking
+) -> None:
+    pasts.told(connection, *lessons.lesson("ann", 0))
+    assert pasts.kept(connection)
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    connection.run("UPDATE event_store.events SET stream_version = stream_version + 200000")
+    connection.run("UPDATE event_store.snapshots SET stream_version = stream_version + 200000")
+    assert ask(readmodels.get_streak("ann", as_of=pasts.later(0))).current == 1

@@ -28,7 +28,7 @@ from progress.api.context import Context
 from progress.api.documents import Document
 from progress.api.execution import Answer
 from progress.api.executor import Asked
-from progress.api.parts import Joint
+from progress.api.parts import Joint, Outcome, Part
 from progress.api.selections import QUERY
 from progress.auth import Caller
 from progress.caching.cache import Cache
@@ -93,6 +93,16 @@ def extremes(connection: database.Connection) -> None:
     filling.fill(connection, "item_stats", {**item, "easiness_factor": 1e300})
 
 
+class CountingJoint(Joint, frozen=True):
+    """Notes the parts that the executor answers."""
+
+    executed: list[Part]
+
+    async def _executed(self, part: Part) -> Outcome:
+        self.executed.append(part)
+        return await super()._executed(part)
+
+
 @dataclass
 class Both:
     """Answers queries both ways, over one database, without a cache."""
@@ -117,8 +127,8 @@ class Both:
             if document.tree is None:
                 return (Answer(None, document.errors, executed=False),) * 2
             plain = execution.told(await executor.executed(document.tree, asked, context), TRACE)
-            joined = await self._joined(document, asked, context)
-            return Answer(joined) if joined else await self._given(asked, context), plain
+            await self._count(document, asked, context)
+            return await self._given(asked, context), plain
 
     async def _given(self, asked: Asked, context: Context) -> Answer:
         answer = await execution.answered(
@@ -126,16 +136,18 @@ class Both:
         )
         return msgspec.structs.replace(answer, extensions={})
 
-    async def _joined(self, document: Document, asked: Asked, context: Context) -> bytes | None:
-        """The data in parts, if it can be had; which way it went is counted."""
+    async def _count(self, document: Document, asked: Asked, context: Context) -> None:
+        """Count which way it goes: in parts without an error, or otherwise."""
         operation = document.operation(asked.operation_name)
         pieces = parts.split(operation, asked.variables, context) if operation else []
         looked = await self._cache.ask("ann", [p.question for p in pieces if p.question], at=NOW)
-        data = await Joint(asked, context, self._cache, looked).answered(pieces)
-        self.ways["in parts" if data else "whole"] += 1
-        if data:
+        joint = CountingJoint(asked, context, self._cache, looked, [])
+        outcomes = await joint.outcomes(pieces)
+        in_parts = bool(pieces) and all(isinstance(each, bytes) for each in outcomes)
+        in_parts = in_parts and not any(part.is_compiled for part in joint.executed)
+        self.ways["in parts" if in_parts else "whole"] += 1
+        if in_parts:
             self.ways.update(part.root.field.name for part in pieces if part.root.compiled)
-        return data
 
     def close(self) -> None:
         """End the connections and the loop."""

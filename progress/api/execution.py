@@ -1,8 +1,9 @@
 """From a GraphQL request to its answer: the data as JSON, and the errors in the API's codes.
 
 Each root field of a query is a part that is answered by itself: kept, compiled, or by the executor.
-Whatever is unusual about the request, or goes wrong in a part: the executor answers the whole
-of it, so that what is said of an error is always the executor's.
+The executor answers the whole of an unusual request, and each part in which something goes wrong,
+so that what is said of an error is always the executor's. No part is answered again that had no
+answer from the database.
 """
 
 import functools
@@ -17,7 +18,7 @@ from progress.api import accounts, documents, executor, faults, parts, types
 from progress.api.context import Context
 from progress.api.documents import Document
 from progress.api.executor import Asked
-from progress.api.parts import Joint, Part
+from progress.api.parts import Joint, Outcome, Part
 from progress.caching.cache import Cache, ProjectedTo
 from progress.errors import Forbidden, TooComplex
 
@@ -71,19 +72,43 @@ async def answered(
 
 
 async def _joined(document: Document, pieces: Sequence[Part], joint: Joint, trace: str) -> Answer:
-    """The answer of all the parts; the executor's where one of them has none."""
+    """The answer of all the parts; the executor's where there are none."""
     is_constant = bool(pieces) and all(part.root.constant for part in pieces)
     projected_to = None if is_constant else await joint.cache.projected_to()
-    data = await joint.answered(pieces)
-    if data is None:
+    outcomes = await joint.outcomes(pieces)
+    if not pieces:
         answer = told(await executor.executed(document.whole, joint.asked, joint.context), trace)
         told_more = _extensions(projected_to, is_hit=False)
         return Answer(answer.data, answer.errors, told_more, answer.executed)
+    answer = _merged(pieces, outcomes, trace)
     if is_constant:
-        return Answer(data)
+        return answer
     # A hit where all that can be kept was: some questions are about the very moment.
-    is_hit = joint.looked.result == "hit"
-    return Answer(data, extensions=_extensions(projected_to, is_hit=is_hit))
+    is_hit = not answer.errors and joint.looked.result == "hit"
+    told_more = _extensions(projected_to, is_hit=is_hit)
+    return Answer(answer.data, answer.errors, told_more, answer.executed)
+
+
+def _merged(pieces: Sequence[Part], outcomes: Sequence[Outcome], trace: str) -> Answer:
+    """The answer of the parts: no data where one of them may not be null and is."""
+    entries: list[bytes] = []
+    errors: list[GraphQLError] = []
+    for part, outcome in zip(pieces, outcomes, strict=True):
+        if isinstance(outcome, bytes):
+            entries.append(part.root.opening + outcome)
+            continue
+        errors += outcome.errors or ()
+        if outcome.data is None:
+            return _erred(None, errors, trace)
+        entries.append(part.root.opening + orjson.dumps(outcome.data[part.root.field.key]))
+    return _erred(b"{" + b",".join(entries) + b"}", errors, trace)
+
+
+def _erred(data: bytes | None, errors: Sequence[GraphQLError], trace: str) -> Answer:
+    """The answer with its errors told; without data where one of them is FORBIDDEN."""
+    if any(isinstance(fault.original_error, Forbidden) for fault in errors):
+        data = None
+    return Answer(b"null" if data is None else data, [faults.told(each, trace) for each in errors])
 
 
 def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:
@@ -119,10 +144,8 @@ def told(result: ExecutionResult, trace: str) -> Answer:
         return Answer(orjson.dumps(result.data))
     if all(fault.path is None for fault in result.errors):  # variables, the operation's name
         return _refusal(result.errors)
-    data = result.data
-    if any(isinstance(fault.original_error, Forbidden) for fault in result.errors):
-        data = None
-    return Answer(orjson.dumps(data), [faults.told(each, trace) for each in result.errors])
+    data = None if result.data is None else orjson.dumps(result.data)
+    return _erred(data, result.errors, trace)
 
 
 def _refusal(found: Sequence[GraphQLError]) -> Answer:

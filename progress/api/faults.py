@@ -7,7 +7,7 @@ from graphql import GraphQLError
 
 from progress import logs, telemetry
 from progress.api import accounts
-from progress.errors import Refused, Unavailable
+from progress.errors import HistoryTooLong, Refused, Unavailable
 
 
 def refused(fault: GraphQLError) -> dict[str, Any]:
@@ -23,7 +23,9 @@ def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
         accounts.note_fault()
         with telemetry.within(trace):
             logs.write("WARNING", f"not answered: {cause}")
-        return _coded(fault, "UNAVAILABLE", "the database does not answer: try again")
+        is_long = isinstance(cause, HistoryTooLong)
+        why = str(cause) if is_long else "the database does not answer: try again"
+        return _coded(fault, "UNAVAILABLE", why)
     if cause is None or isinstance(cause, (GraphQLError, Refused)):
         return refused(fault)
     accounts.note_fault()

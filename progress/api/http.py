@@ -9,7 +9,7 @@ from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress import auth, logs, reading, startup, telemetry
+from progress import auth, logs, reading, requestscope, startup, telemetry
 from progress.api import (
     accounts,
     documents,
@@ -69,7 +69,10 @@ class QueryApi:
         """
         given = requests.headers(request)
         name = _COUNTED.get(request.scope["path"])
-        with telemetry.begun(name or "page", requests.parent(given), "server") as span:
+        with (
+            requestscope.begin(requestscope.TIMEOUT_S),
+            telemetry.begun(name or "page", requests.parent(given), "server") as span,
+        ):
             account = accounts.opened(name) if name else None
             response = await self._answer(request, given, telemetry.present() or "")
             _tell(span, request, response)

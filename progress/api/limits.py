@@ -30,7 +30,6 @@ _TOKENS = 2_000
 _DEPTH = 8
 _ALIASES = 30
 _COMPLEXITY = 20_000
-_PAST = 2_000  # of complexity: nine questions about the past in a request
 _REPEATS = 2_000  # pairs of fields that validation compares
 _INTROSPECTION = 200_000  # of complexity: the usual question has 90,000 of it and is 15 deep
 _INTROSPECTION_DEPTH = 20
@@ -120,9 +119,11 @@ def entries(name: str, arguments: Mapping[str, Any] | None) -> int:
     return _ENTRIES
 
 
-def past(arguments: Mapping[str, Any] | None) -> int:
-    """What a field costs more, in fields, for being about the past: its learner is folded anew."""
-    return _PAST if arguments and (arguments.get("asOf") or arguments.get("knownAt")) else 0
+def fold(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
+    """The learner and the moments that a field about the past is about; None for the present."""
+    if not arguments or not (arguments.get("asOf") or arguments.get("knownAt")):
+        return None
+    return arguments.get("userId"), arguments.get("asOf"), arguments.get("knownAt")
 
 
 def check_complexity(found: int) -> None:

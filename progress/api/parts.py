@@ -1,26 +1,27 @@
 """The parts of a query: its root fields, each answered by itself, kept by itself, and joined."""
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import msgspec
 import orjson
-from graphql import OperationType
+from graphql import ExecutionResult, OperationType, is_non_null_type, located_error
 
+from progress import past
 from progress.api import executor, limits
 from progress.api.context import Context
 from progress.api.executor import Asked
 from progress.api.plans import Operation, Root
-from progress.api.selections import Unusual
+from progress.api.selections import QUERY, Unusual
 from progress.caching import cache
 from progress.caching.cache import Cache, Computed, Looked, Question
 from progress.errors import Refused, Unavailable
 
 Values = Mapping[str, Any]
+Outcome = bytes | ExecutionResult
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -31,11 +32,16 @@ class Part(msgspec.Struct, frozen=True):
     user_id: str
     question: Question | None
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether one SELECT answers it."""
+        return self.root.compiled is not None and self.root.compiled.takes(self.arguments)
+
 
 def split(operation: Operation, given: Values | None, context: Context) -> list[Part]:
     """The parts of a query; none where it is no query, or unusual, or refused.
 
-    TooComplex where its lists are too long in all.
+    TooComplex where its lists are too long in all, or it reads or folds too much.
     """
     if operation.kind is not OperationType.QUERY:
         return []
@@ -45,6 +51,7 @@ def split(operation: Operation, given: Values | None, context: Context) -> list[
     except Unusual:
         return []
     limits.check_complexity(sum(root.complexity(arguments) for root, arguments in asked))
+    past.check_folds(len({each for _, arguments in asked if (each := limits.fold(arguments))}))
     try:
         return [_part(root, arguments, context) for root, arguments in asked]
     except (Unusual, Refused):
@@ -67,27 +74,26 @@ class Joint(msgspec.Struct, frozen=True):
     cache: Cache
     looked: Looked
 
-    async def answered(self, parts: Sequence[Part]) -> bytes | None:
-        """The data of all the parts, None where one has none."""
+    async def outcomes(self, parts: Sequence[Part]) -> list[Outcome]:
+        """The data of each part, or the executor's result where that has errors."""
         kept = iter(self.looked.found)
         found = [next(kept) if part.question else part.root.constant for part in parts]
-        if None in found:
-            waiting = [self._tried(*each) for each in zip(parts, found, strict=True)]
-            found = await asyncio.gather(*waiting) if len(parts) > 1 else [await waiting[0]]
-        if not parts or None in found:
-            return None
-        entries = [
-            part.root.opening + (data or b"") for part, data in zip(parts, found, strict=True)
-        ]
-        return b"{" + b",".join(entries) + b"}"
+        if None not in found:
+            return cast("list[Outcome]", found)
+        waiting = [self._outcome(*each) for each in zip(parts, found, strict=True)]
+        return await asyncio.gather(*waiting) if len(parts) > 1 else [await waiting[0]]
 
-    async def _tried(self, part: Part, found: bytes | None) -> bytes | None:
-        """Its answer; None where the executor has to find what is wrong, and to tell it."""
+    async def _outcome(self, part: Part, found: bytes | None) -> Outcome:
         if found is not None:
             return found
-        with contextlib.suppress(Unusual, Refused, Unavailable, asyncpg.PostgresError):
+        if part.question is None and not part.is_compiled:
+            return await self._executed(part)
+        try:
             return await self._answer(part)
-        return None
+        except Unavailable as fault:
+            return _failed(part, fault)  # it was asked until the deadline: it is not asked again
+        except (Unusual, Refused, asyncpg.PostgresError):
+            return await self._executed(part)  # it finds what is wrong, and tells it
 
     async def _answer(self, part: Part) -> bytes:
         tells = part.root.tells
@@ -97,14 +103,31 @@ class Joint(msgspec.Struct, frozen=True):
         return await self.cache.answer(self.looked, part.question, compute, tells=tells)
 
     async def _computed(self, part: Part, *, tells: bool) -> Computed:
-        compiled = part.root.compiled
-        if compiled is None or not compiled.takes(part.arguments):
-            return Computed(await self._executed(part.root))
-        return await compiled.answered(part.user_id, part.arguments, self.context.at, tells=tells)
+        if part.is_compiled and (compiled := part.root.compiled):
+            at = self.context.at
+            return await compiled.answered(part.user_id, part.arguments, at, tells=tells)
+        outcome = await self._executed(part)
+        if isinstance(outcome, bytes):
+            return Computed(outcome)
+        raise _cause(outcome)
 
-    async def _executed(self, root: Root) -> bytes:
-        """The part as the executor answers it; Unusual where there are errors."""
-        result = await executor.executed(root.tree, self.asked, self.context)
+    async def _executed(self, part: Part) -> Outcome:
+        """The part as the executor answers it."""
+        result = await executor.executed(part.root.tree, self.asked, self.context)
         if result.errors or result.data is None:
-            raise Unusual
-        return orjson.dumps(result.data[root.field.key])
+            return result
+        return orjson.dumps(result.data[part.root.field.key])
+
+
+def _failed(part: Part, fault: Exception) -> ExecutionResult:
+    """The executor's result for a part whose field fails."""
+    field = part.root.field
+    error = located_error(fault, list(field.nodes), [field.key])
+    is_null = is_non_null_type(QUERY.fields[field.name].type)
+    return ExecutionResult(None if is_null else {field.key: None}, [error])
+
+
+def _cause(result: ExecutionResult) -> Exception:
+    """Unavailable where that is among the errors; Unusual where the executor has to tell them."""
+    causes = [each.original_error for each in result.errors or ()]
+    return next((each for each in causes if isinstance(each, Unavailable)), Unusual())

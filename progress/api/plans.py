@@ -108,10 +108,9 @@ class Root:
 
     def complexity(self, arguments: Values | None) -> int:
         """How many fields the answer may have."""
-        fixed = self._fixed + limits.past(arguments)
         if not self._each:
-            return fixed
-        return fixed + self._each * limits.entries(self.field.name, arguments)
+            return self._fixed
+        return self._fixed + self._each * limits.entries(self.field.name, arguments)
 
 
 def _literal(node: ArgumentNode | None, argument: GraphQLArgument) -> Any:

@@ -10,6 +10,9 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from progress import requestscope
+from progress.errors import Unavailable
+
 T = TypeVar("T")
 
 
@@ -18,19 +21,30 @@ class GaveUp(Exception):
 
 
 class Flight(Generic[T]):
-    """One computation under way."""
+    """One computation under way, within the time of the request that began it."""
 
-    __slots__ = ("_waiting", "began")
+    __slots__ = ("_waiting", "began", "ends_at")
 
     def __init__(self) -> None:
         self.began = time.monotonic()
+        self.ends_at = requestscope.current().ends_at
         self._waiting: list[asyncio.Future[T]] = []
 
     async def join(self) -> T:
-        """The result, once it is there; GaveUp if nobody computes it any more."""
+        """The result, once it is there; GaveUp if nobody computes it any more.
+
+        Unavailable where the request that joins must be answered before.
+        """
+        scope = requestscope.current()
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        return await waiter
+        if scope.ends_at >= self.ends_at:
+            return await waiter
+        try:
+            async with asyncio.timeout(scope.left()):
+                return await waiter
+        except TimeoutError:
+            raise Unavailable("another request has not found the answer in time") from None
 
     def land(self, result: T) -> None:
         """Hand the result to those who joined."""
@@ -46,7 +60,11 @@ class Flight(Generic[T]):
 
 
 class Flights(Generic[T]):
-    """Computations under way, by key. One older than `age` seconds is not joined any more."""
+    """Computations under way, by key. One older than `age` seconds is not joined any more.
+
+    Nor is one whose deadline is so much earlier than that of the request that would join it: it
+    may fail where that request has time. So nobody gives up more than `age` seconds too early.
+    """
 
     def __init__(self, age: float) -> None:
         self._age = age
@@ -62,7 +80,9 @@ class Flights(Generic[T]):
     def under_way(self, key: Hashable) -> Flight[T] | None:
         """The flight to join."""
         flight = self._flights.get(key)
-        return flight if flight and time.monotonic() - flight.began < self._age else None
+        if flight is None or time.monotonic() - flight.began >= self._age:
+            return None
+        return flight if flight.ends_at >= requestscope.current().ends_at - self._age else None
 
     async def begin(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
         """The result of a new flight, which callers may join from now on."""

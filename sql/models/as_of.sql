@@ -23,6 +23,7 @@ CREATE TEMPORARY TABLE moment_asked (
 -- functions --
 -- Folds what the learner did by a moment, as far as it was recorded by a moment, into the connection's own tables.
 -- A deleted learner did nothing, whenever the deletion happened or was recorded. True where the tables have grown.
+-- PR001 where their stream has more events since the snapshot to start from than an answer may fold.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz) RETURNS boolean
 LANGUAGE plpgsql
     -- See fold_window: plans made on empty tables live on.
@@ -35,6 +36,8 @@ AS $fold$
 DECLARE
     stream  text := 'learner-' || learner;
     version bigint;     -- of the snapshot to start from; 0: from nothing
+    most    CONSTANT bigint := 200000;
+    newest  bigint := (SELECT max(e.stream_version) FROM event_store.events e WHERE e.stream_id = stream);
     state   record;
 BEGIN
     IF (SELECT c.relpersistence <> 't' FROM pg_class c WHERE c.oid = 'user_progress'::regclass) THEN
@@ -53,6 +56,10 @@ BEGIN
         SELECT v FROM (SELECT snapshots_until(stream, happened_by, recorded_by) UNION ALL SELECT 0) AS versions (v)
         ORDER BY v DESC
     LOOP
+        IF newest - version > most THEN
+            RAISE EXCEPTION 'asOf, knownAt: expected at most % events since a snapshot of the learner - found %: %',
+                most, newest - version, 'ask about a later moment, or leave both out' USING ERRCODE = 'PR001';
+        END IF;
         SELECT s.* INTO state
         FROM event_store.snapshots x
         CROSS JOIN LATERAL jsonb_to_record(x.state) AS s (
@@ -115,6 +122,10 @@ BEGIN
     RETURN pg_relation_size('window_events') + pg_relation_size('item_stats') + pg_relation_size('daily_stats') > 2000000;
 END
 $fold$;
+
+-- within --
+-- The longest that a statement of the transaction may take.
+SELECT set_config('statement_timeout', :milliseconds, true);
 
 -- one --
 SELECT fold_as_of(:user_id,
