@@ -10,6 +10,7 @@ from bench import (
     as_of,
     batching,
     daily,
+    expensive,
     history,
     ingest,
     latency,
@@ -43,6 +44,7 @@ ROWS: dict[str, Row] = {
     "hit": daily.hit,
     "page": page.answered,
     "as of": as_of.of_a_moment,
+    "expensive": expensive.of_all_documents,
     "streams": streams.told,
     "latency": latency.published_to_answered,
 }

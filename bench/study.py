@@ -17,12 +17,14 @@ def last_day() -> date:
     return datetime.now(UTC).date() - timedelta(days=1)
 
 
-def fill(store: Store, *, learners: int, days: int, answers: int, fresh: int) -> list[str]:
+def fill(
+    store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
+) -> list[str]:
     """The learners: each answers on every day so many items, `fresh` of them new ones."""
     until = datetime.combine(last_day(), time(12), UTC)
     size = {"learners": learners, "days": days, "answers": answers, "fresh": fresh}
     with closing(database.connect(store.url)) as connection:
-        connection.run(blocks("study")["catalogue"], items=_ITEMS, until=until)
+        connection.run(blocks("study")["catalogue"], items=items, until=until)
         connection.run(blocks("study")["log"], until=until, **size)
         connection.run(blocks("study")["settle"])
     rebuild.run(functools.partial(database.connect, store.url))

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import api
 import pytest
@@ -9,6 +10,7 @@ from api import Api
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress import warming
 from progress.api import documents
 
 NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
@@ -152,6 +154,25 @@ def test_two_years_of_days_with_all_their_fields_fit(aloof: Api) -> None:
     )
 
 
+def test_what_reads_a_lot_counts_by_what_it_reads(aloof: Api) -> None:
+    months = 'monthlyStats(from: "2023-01-01", to: "%s") { start answers }'
+    for field, most in (
+        (months % "2024-12-31", 4),
+        (months % "2023-01-31", 9),
+        ("userProgress { masteryStats { unlearned } }", 30),
+        ("itemStats(first: 1) { totalCount }", 22),
+        ("itemStats(first: 1, level: A1, domain: R) { totalCount }", 10),
+        ('events(types: ["Nothing"]) { pageInfo { endCursor } }', 4),
+    ):
+        fields = [f"a{n}: {field}" for n in range(most + 1)]
+        errors = aloof.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
+        assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # it was asked
+        if most < 30:  # aliases
+            code, message = aloof.error(f"{{ {' '.join(fields)} }}")
+            assert code == "QUERY_TOO_COMPLEX"
+            assert "rows to read, in thousands: expected at most 1000 - found" in message
+
+
 @pytest.mark.parametrize(
     ("query", "variables", "code"),
     [
@@ -172,6 +193,12 @@ def test_a_list_counts_by_the_length_that_its_arguments_give(
     )
     unless = " streak @skip(if: $no) { current }" if "$no" in query else ""
     assert aloof.error(query % (lists + unless), **variables)[0] == code
+
+
+def test_what_the_page_asks_fits(aloof: Api) -> None:
+    asked = warming.page(datetime(2024, 6, 1, tzinfo=UTC))
+    errors = aloof.post(asked.query, **(asked.variables or {}))["errors"]
+    assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # it was asked
 
 
 def test_what_is_unusual_is_no_way_past_the_limit(aloof: Api) -> None:

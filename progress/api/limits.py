@@ -30,6 +30,7 @@ _TOKENS = 2_000
 _DEPTH = 8
 _ALIASES = 30
 _COMPLEXITY = 20_000
+_READING = 1_000  # thousands of rows that are read, see _READS
 _REPEATS = 2_000  # pairs of fields that validation compares
 _INTROSPECTION = 200_000  # of complexity: the usual question has 90,000 of it and is 15 deep
 _INTROSPECTION_DEPTH = 20
@@ -39,6 +40,23 @@ _DAYS = 731  # more are refused
 _DAYS_EACH = {"weeklyStats": 7, "monthlyStats": 28}
 _FIRST = 50  # where a list's length is null, which stands for its default
 _ENTRIES = 7  # of a list without a length: domains, levels, projections
+
+# What a field of the query reads, in thousands of rows, about a learner with 200,000 events and
+# 20,000 items; and what it reads more with an argument. bench/expensive.py measures it.
+_READS = {
+    "userProgress": 30,
+    "monthlyStats": 100,
+    "itemStats": 45,
+    "dueForecast": 75,
+    "deadLetters": 50,
+    "projectionStatus": 30,
+}
+_READS_MORE = {
+    "userProgress": {"asOf": 70, "knownAt": 70},
+    "itemStats": {"level": 55, "domain": 55},
+    "events": {"types": 200},
+}
+_READS_A_DAY = {"monthlyStats": 1 / 7}  # of the range
 
 _INTROSPECTED = ("__schema", "__type")
 
@@ -119,6 +137,14 @@ def entries(name: str, arguments: Mapping[str, Any] | None) -> int:
     return _ENTRIES
 
 
+def reading(name: str, arguments: Mapping[str, Any] | None) -> int:
+    """How much a field of the query may read, in thousands of rows; None: with the most of any."""
+    more = _READS_MORE.get(name, {})
+    given = [each for each in more if arguments is None or arguments.get(each) is not None]
+    days = _READS_A_DAY.get(name, 0) * (entries("", arguments) if name in _READS_A_DAY else 0)
+    return _READS.get(name, 1) + int(days) + max((more[each] for each in given), default=0)
+
+
 def fold(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
     """The learner and the moments that a field about the past is about; None for the present."""
     if not arguments or not (arguments.get("asOf") or arguments.get("knownAt")):
@@ -129,6 +155,11 @@ def fold(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
 def check_complexity(found: int) -> None:
     """TooComplex where an operation's fields, times the entries of their lists, are too many."""
     _check("complexity", found, _COMPLEXITY)
+
+
+def check_reading(found: int) -> None:
+    """TooComplex where an operation's fields may read too much."""
+    _check("rows to read, in thousands", found, _READING)
 
 
 def _check(what: str, found: int, most: int) -> None:

@@ -51,6 +51,7 @@ def split(operation: Operation, given: Values | None, context: Context) -> list[
     except Unusual:
         return []
     limits.check_complexity(sum(root.complexity(arguments) for root, arguments in asked))
+    limits.check_reading(sum(limits.reading(root.field.name, given) for root, given in asked))
     past.check_folds(len({each for _, arguments in asked if (each := limits.fold(arguments))}))
     try:
         return [_part(root, arguments, context) for root, arguments in asked]

@@ -1,0 +1,102 @@
+"""Costs of a request in PostgreSQL: rows, buffers and seconds, by the plans of its statements."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from bench.statements import blocks
+from progress import reading, requestscope
+from progress.api import execution
+from progress.api.context import Context
+from progress.api.execution import Answer, Asked
+from progress.auth import Caller, Role
+from progress.caching.cache import Cache
+from progress.sessions import Sessions
+
+_PLAN = re.compile(r"duration: ([0-9.]+) ms  plan:\n", re.MULTILINE)
+_BUFFERS = [
+    f"{place} {how} Blocks"
+    for place, how in (("Shared", "Hit"), ("Shared", "Read"), ("Local", "Hit"), ("Local", "Read"))
+]
+_TRACE = f"00-{1:032x}-{1:016x}-01"
+_TIMEOUT_S = 120.0  # a machine may be slow: it is measured, not bounded
+
+
+@dataclass
+class Cost:
+    """What the statements of a request cost; `work` is the same in each run."""
+
+    work: int = 0  # rows and buffers
+    milliseconds: float = 0.0
+
+    def note(self, message: str) -> None:
+        """Add the plan that the server tells, where the message is one."""
+        if found := _PLAN.match(message):
+            plan = msgspec.json.decode(message[found.end() :])["Plan"]
+            self.work += _rows(plan) + sum(plan.get(each, 0) for each in _BUFFERS)
+            self.milliseconds += float(found[1])
+
+
+def _rows(plan: dict[str, Any]) -> int:
+    """The rows that a node and those below it have found, and those that it has left out."""
+    found = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    return int(found * plan["Actual Loops"]) + sum(map(_rows, plan.get("Plans", ())))
+
+
+class Costing:
+    """Answers documents over one database, without a cache."""
+
+    def __init__(self, reader: reading.Reader, caller: Caller) -> None:
+        self.context = Context(caller, datetime.now(UTC))
+        self._reader, self._cost = reader, Cost()
+        self._cache = Cache(None, per_minute=10**9)
+        for each in (reader._sessions, reader.past._sessions):  # noqa: SLF001 - nobody else asks
+            _explain(each, self._note)
+
+    async def answer(self, document: str) -> tuple[Answer, Cost]:
+        """The answer, and what it has cost."""
+        self._cost = Cost()
+        with reading.using(self._reader), requestscope.begin(_TIMEOUT_S):
+            answer = await execution.answered(
+                Asked(document), self.context, cache=self._cache, introspection=False, trace=_TRACE
+            )
+        await asyncio.sleep(0.001)  # the loop hands the last messages over
+        return answer, self._cost
+
+    def _note(self, message: str) -> None:
+        self._cost.note(message)
+
+
+def _explain(of: Sessions, note: Callable[[str], None]) -> None:
+    """Have each session tell what its statements cost."""
+    connecting = of._connecting  # noqa: SLF001 - a session tells its own client alone
+
+    def explaining() -> Callable[[], Awaitable[asyncpg.Connection]]:
+        connect = connecting()
+
+        async def opened() -> asyncpg.Connection:
+            session = await connect()
+            await session.execute(blocks("expensive")["explain"])
+            session.add_log_listener(lambda _, said: note(said.message))
+            return session
+
+        return opened
+
+    of._connecting = explaining  # type: ignore[method-assign] # noqa: SLF001 - as above
+
+
+@asynccontextmanager
+async def opened(url: str, user: str, role: Role) -> AsyncIterator[Costing]:
+    """Costs of what the caller asks of the database, inside the block."""
+    reader = reading.Reader(url)
+    try:
+        yield Costing(reader, Caller(user, role, float("inf")))
+    finally:
+        await reader.close()
