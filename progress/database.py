@@ -5,7 +5,9 @@ import functools
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any, cast
 
 import pg8000.core
@@ -131,7 +133,42 @@ def _connector() -> Any:
 
 def _ready(connection: Connection, patience: float | None) -> None:
     connection.run("SET timezone = 'UTC'")
+    if patience is not None:  # a server that works on when nobody waits any more ends soon after
+        connection.run(f"SET statement_timeout = {1_000 + round(1_000 * patience)}")
+    limit(connection, patience)
+
+
+def limit(connection: Connection, patience: float | None) -> None:
+    """Let each statement from now on fail that is not answered within so many seconds."""
     connection._usock.settimeout(patience)  # noqa: SLF001 - with TLS it is not the one we made
+
+
+def connect_within(seconds: float, connect: Callable[[], Connection]) -> Connection:
+    """The same connection, or Unavailable after so many seconds, whatever `connect` waits for.
+
+    Names are looked up and hands are shaken without a time limit of their own. A connection that
+    comes too late is closed.
+    """
+    made: Future[Connection] = Future()
+
+    def work() -> None:
+        try:
+            made.set_result(connect())
+        except BaseException as fault:  # noqa: BLE001 - it is the caller's
+            made.set_exception(fault)
+
+    threading.Thread(target=work, daemon=True, name="connect").start()
+    try:
+        return made.result(seconds)
+    except TimeoutError:
+        made.add_done_callback(_close_late)
+        raise Unavailable(f"no connection within {seconds:.1f} s") from None
+
+
+def _close_late(made: Future[Connection]) -> None:
+    if made.exception() is None:
+        with contextlib.suppress(OSError, pg8000.exceptions.Error):
+            made.result().close()
 
 
 @contextlib.contextmanager

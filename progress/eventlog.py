@@ -34,6 +34,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     message: Message
     entries: list[Arrival | Letter]
+    size: int = 0  # bytes of its data
 
 
 class Appended(msgspec.Struct, frozen=True):

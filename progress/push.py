@@ -48,7 +48,8 @@ def open_push(body: bytes, source: str = "") -> Delivery:
         published_at=_published_at(push.message.publish_time),
         attributes=push.message.attributes or {},
     )
-    return Delivery(message, envelope.decode(push.message.data or b"", message))
+    data = push.message.data or b""
+    return Delivery(message, envelope.decode(data, message), len(data))
 
 
 def trace_parent(delivery: Delivery, header: Callable[[str], str | None]) -> str | None:

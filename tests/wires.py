@@ -1,4 +1,4 @@
-"""A wire to PostgreSQL that can lose what the server answers."""
+"""A wire to PostgreSQL that can lose what the server answers, or hang."""
 
 import shutil
 import socket
@@ -16,7 +16,7 @@ from progress import databaseurl
 
 
 class Wire:
-    """A Unix socket before the server's: it can lose answers, and breaks each time.
+    """A Unix socket before the server's: it can lose answers, and breaks each time; or it hangs.
 
     An answer comes after the commit, since nobody asks for a part of it before (Flush).
     """
@@ -25,6 +25,7 @@ class Wire:
         self.url = ""
         self.folder = Path(tempfile.mkdtemp(prefix="wire-"))
         self.answers_to_lose = 0
+        self.hangs = False
         self.sent = b""  # to the server
         self._server = server
         self._socket = socket.socket(socket.AF_UNIX)
@@ -57,7 +58,8 @@ class Wire:
                 if self.answers_to_lose:
                     self.answers_to_lose -= 1
                     break
-                client.sendall(said)
+                if not self.hangs:
+                    client.sendall(said)
         for end in (client, server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
