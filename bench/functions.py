@@ -34,6 +34,13 @@ class Function:
         own = psutil.Process(self.process.pid)
         return sum(p.memory_info().rss for p in (own, *own.children(recursive=True))) / 1e6
 
+    def most_memory(self) -> float:
+        """Megabytes that it held at the most, so far."""
+        own = psutil.Process(self.process.pid)
+        several = (own, *own.children(recursive=True))
+        kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in several]
+        return sum(int(text.partition("VmHWM:")[2].split()[0]) for text in kept) * 1_024 / 1e6
+
     def connections(self) -> int:
         """How many are open to it."""
         own = psutil.Process(self.process.pid)

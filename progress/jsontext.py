@@ -52,7 +52,7 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     is_valid = True
     try:
         if payload.count(b",") < _MANY:
-            return [bytes(part) for part in _parts.decode(payload)]
+            return map(bytes, _parts.decode(payload))  # one copy at a time
         _skip.decode(payload)
     except (msgspec.MsgspecError, RecursionError):
         is_valid = False

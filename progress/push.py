@@ -30,7 +30,7 @@ class _Push(msgspec.Struct, rename="camel"):
 _decoder = msgspec.json.Decoder(_Push)
 
 
-def open_push(body: bytes, source: str = "") -> Delivery:
+def open_push(body: bytes | bytearray, source: str = "") -> Delivery:
     """The message that was pushed; a body that is no push is a message of one dead letter.
 
     `source` is the CloudEvent's (`ce-source`), which names the topic.
@@ -40,7 +40,7 @@ def open_push(body: bytes, source: str = "") -> Delivery:
         if b"\\u0000" in body:
             _refuse_nul(push)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SerializationError):
-        return _no_push(body)
+        return _no_push(bytes(body))
     message = Message(
         subscription=push.subscription,
         topic=source.removeprefix(_SOURCE) if source.startswith(_SOURCE) else "",
@@ -95,6 +95,6 @@ def _no_push(body: bytes) -> Delivery:
     )
 
 
-def _digest(body: bytes) -> str:
+def _digest(body: bytes | bytearray) -> str:
     """In place of a message id: the same body again is the same message."""
     return f"sha256-{hashlib.sha256(body).hexdigest()}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 
 import folders
+import psutil
 import pytest
 
 from progress import database, migrations
@@ -20,9 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Door:
-    """functions-framework with the ingest function, on a free port."""
+    """functions-framework with the ingest function, or another source, on a free port."""
 
-    def __init__(self, database_url: str, emulator: str = "127.0.0.1:9") -> None:
+    def __init__(
+        self,
+        database_url: str,
+        emulator: str = "127.0.0.1:9",
+        source: Path = ROOT / "functions/ingest/main.py",
+    ) -> None:
+        self._source = source
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             self.port = free.getsockname()[1]
         self._environment = {
@@ -30,6 +37,7 @@ class Door:
             "DATABASE_URL": database_url,
             "PUBSUB_EMULATOR_HOST": emulator,
             "PYTHONPATH": str(ROOT),
+            "THREADS": "40",
         }
         self._process: Popen[bytes] | None = None
 
@@ -37,13 +45,21 @@ class Door:
         self._process = processes.start(
             [
                 Path(sys.executable).with_name("functions-framework"),
-                *("--source", ROOT / "functions/ingest/main.py", "--target", "ingest"),
+                *("--source", self._source, "--target", "ingest"),
                 *("--host", "127.0.0.1", "--port", str(self.port)),
             ],
             output=DEVNULL,
             environment=self._environment,
         )
         readiness.wait(lambda: self.post(b"", method="GET") == 200, "the ingest function")
+
+    def most_memory(self) -> int:
+        """Bytes that it held at the most so far, the process that watches over it included."""
+        assert self._process is not None
+        own = psutil.Process(self._process.pid)
+        several = (own, *own.children(recursive=True))
+        kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in several]
+        return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in kept)
 
     def kill(self) -> None:
         """As hard as can be, workers and all."""
@@ -65,8 +81,10 @@ class Door:
 
 
 @contextmanager
-def door(database_url: str, emulator: str = "127.0.0.1:9") -> Iterator[Door]:
-    made = Door(database_url, emulator)
+def door(
+    database_url: str, emulator: str = "127.0.0.1:9", source: Path | None = None
+) -> Iterator[Door]:
+    made = Door(database_url, emulator, *([source] if source else []))
     made.start()
     try:
         yield made

@@ -1,0 +1,78 @@
+"""Bursts of large bodies: the memory that ingest takes, and whether all of it is recorded."""
+
+import itertools
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+
+import msgspec
+
+from bench import envelopes, functions, publisher
+from bench.functions import Function
+from bench.lines import Line
+from bench.server import Server, Store
+
+_BURSTS = ((16, 9_600_000), (100, 5_000_000))  # bodies at once, and bytes of each
+_PAUSE = 1.0  # seconds until a message that was refused comes again
+
+
+def of_large_bodies(server: Server) -> Iterator[Line]:
+    """Bodies that all come at once, and again until each is accepted."""
+    for bodies, size in _BURSTS:
+        store = server.store()
+        with publisher.running() as commands:
+            told = {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands}
+            with functions.running("ingest", **told) as ingest:
+                events, refusals = _pushed(ingest, bodies, size)
+                peak, left = ingest.most_memory(), ingest.memory()
+        recorded = _recorded(store)
+        server.drop(store)
+        if recorded != events:
+            raise RuntimeError(f"{events} events were accepted, {recorded} are recorded")
+        yield Line(
+            f"memory of ingest under {bodies} bodies of {size / 1e6:.1f} MB at once",
+            f"{peak:.0f} MB, {left:.0f} MB afterwards",
+            f"{refusals} × 429, all {events:,} events recorded",
+            peak, 400, "MB", at_most=True,
+        )  # fmt: skip
+
+
+def _pushed(ingest: Function, bodies: int, size: int) -> tuple[int, int]:
+    """How many events were accepted, and how many deliveries refused before that."""
+    source = envelopes.endless()
+    many = size * 3 // 4 // len(msgspec.json.encode(list(itertools.islice(source, 420)))) * 420
+    pushes = [_push(number, list(itertools.islice(source, many))) for number in range(bodies)]
+    with ThreadPoolExecutor(bodies) as pool:
+        refusals = sum(pool.map(lambda body: _delivered(ingest.port, body), pushes))
+    return bodies * many, refusals
+
+
+def _push(number: int, events: list[envelopes.Envelope]) -> bytes:
+    data = b64encode(msgspec.json.encode(events)).decode()
+    return msgspec.json.encode({"message": {"data": data, "messageId": f"large-{number}"}})
+
+
+def _delivered(port: int, body: bytes) -> int:
+    """How often it was refused before it was accepted."""
+    for refusals in itertools.count():
+        with closing(HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+            try:
+                connection.request("POST", "/", body)
+                status = connection.getresponse().status
+            except (OSError, HTTPException) as fault:
+                raise RuntimeError("a connection broke") from fault
+        if status == 204:
+            return refusals
+        if status not in (429, 503):
+            raise RuntimeError(f"answered {status}")
+        time.sleep(_PAUSE)
+    raise AssertionError
+
+
+def _recorded(store: Store) -> int:
+    with closing(store.connect()) as connection:
+        number: int = connection.run("SELECT count(*) FROM event_store.events")[0][0]
+    return number
