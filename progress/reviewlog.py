@@ -14,6 +14,7 @@ from progress.errors import ReviewLogError
 COLUMNS = ("card_id", "review_rating", "review_time", "review_duration")
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # the event store takes none before
+_LARGEST = 256 << 20  # bytes: six million answers
 _LONGEST_MS = 86_400_000
 
 
@@ -36,12 +37,20 @@ def read(file: Path) -> list[Answer]:
     ReviewLogError names the row (as an editor counts lines) and the column of the first fault.
     """
     try:
-        text = io.StringIO(_decoded(file.read_bytes()), newline="")
+        text = io.StringIO(_decoded(_bytes(file)), newline="")
         return sorted(_answers(csv.reader(text, strict=True)))
     except OSError as fault:
         raise ReviewLogError(f"{file}: {fault.strerror or fault}") from None
     except ReviewLogError as fault:
         raise ReviewLogError(f"{file}: {fault}") from None
+
+
+def _bytes(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        raw = opened.read(_LARGEST + 1)  # of a device, too, which has no end
+    if len(raw) > _LARGEST:
+        raise ReviewLogError(f"expected at most {_LARGEST >> 20} MiB: import it in parts")
+    return raw
 
 
 def _decoded(raw: bytes) -> str:

@@ -190,6 +190,12 @@ def test_the_command_says_so_in_one_line(
     assert "row 3, column review_rating: expected 1, 2, 3 or 4, found '5'" in line
 
 
+def test_a_file_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviewlog, "_LARGEST", 2 << 20)
+    with pytest.raises(ReviewLogError, match=r"/dev/zero: expected at most 2 MiB"):
+        reviewlog.read(Path("/dev/zero"))
+
+
 def test_rows_in_any_order_are_the_same_log(tmp_path: Path, record: list[Answer]) -> None:
     rows = list(csv.reader(LOG.read_text(encoding="utf-8").splitlines()))
     shuffled = tmp_path / "shuffled.csv"

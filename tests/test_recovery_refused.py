@@ -1,6 +1,8 @@
 """A backup that does not fit the log, the folds or itself is refused, and changes nothing."""
 
 import gzip
+import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import msgspec
 import pytest
 import rows
 from conftest import Store
+from hypothesis import example, given
+from hypothesis import strategies as st
 from keeping import BLOCKS, every_row, kept, nobody, taught
 from stage import append
 
@@ -17,7 +21,7 @@ from progress import batch, deadletters, models, rebuild, replays
 from progress.database import Connection
 from progress.errors import CheckpointError, ProgressError
 from progress.recovery import backups, checks, manifest, restoring
-from progress.recovery.storage import Folder
+from progress.recovery.storage import PART, Folder
 
 __all__ = ["kept", "taught"]
 
@@ -101,7 +105,22 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
 
 
-@pytest.mark.parametrize("damage", [change, cut, Path.unlink])
+def pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def link(to: str) -> Callable[[Path], None]:
+    def linked(file: Path) -> None:
+        file.unlink()
+        file.symlink_to(to)
+
+    return linked
+
+
+@pytest.mark.parametrize(
+    "damage", [change, cut, Path.unlink, pipe, link("/dev/zero"), link("/etc/passwd"), link(".")]
+)
 def test_a_damaged_backup_changes_nothing(
     store: Store, taught: Connection, kept: Folder, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -112,6 +131,38 @@ def test_a_damaged_backup_changes_nothing(
         restoring.run(store.connect, kept, nobody)
     assert every_row(taught) == before
     assert rows.ask(taught, "schemas") == 1
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
+def test_a_name_that_leads_elsewhere_is_no_table(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path, name: str
+) -> None:
+    (file,) = (tmp_path / "backups").glob("*/manifest.json")
+    found = manifest.read(file.read_bytes())
+    others = [*found.tables, msgspec.structs.replace(found.tables[0], name=name)]
+    file.write_bytes(manifest.written(msgspec.structs.replace(found, tables=others)))
+    before = every_row(taught)
+    with pytest.raises(ProgressError, match="have no table"):
+        restoring.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+
+
+def test_a_manifest_without_an_end_is_refused(
+    store: Store, kept: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backups, "_LONGEST_MANIFEST", 1_000)
+    with pytest.raises(ProgressError, match=r"manifest\.json is too long"):
+        restoring.run(store.connect, kept, nobody)
+
+
+@example(bytes(5_000), 2_000, 100)
+@given(st.binary(max_size=5_000), st.integers(1, 2_000), st.integers(1, 100))
+def test_rows_are_unpacked_in_small_parts(data: bytes, times: int, size: int) -> None:
+    packed = gzip.compress(data * times)
+    sent = [packed[at : at + size * 100] for at in range(0, len(packed), size * 100)]
+    parts = list(backups.unpacked(iter(sent), hashlib.sha256()))
+    assert b"".join(parts) == data * times
+    assert max(map(len, parts), default=0) <= PART
 
 
 def test_a_backup_that_leaves_a_table_out_is_refused(

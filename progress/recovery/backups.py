@@ -13,7 +13,7 @@ from progress.database import Connection
 from progress.errors import ProgressError
 from progress.recovery import manifest
 from progress.recovery.manifest import Checkpoint, Manifest, Table
-from progress.recovery.storage import Output, Storage
+from progress.recovery.storage import PART, Output, Storage
 from progress.statements import blocks
 
 Connect = Callable[[], Connection]
@@ -22,6 +22,7 @@ Progress = Callable[[int, int], None]
 _FAST = 1  # of gzip's levels: the network is no faster than this
 _GZIP = 31
 _JOINED = 1 << 16  # bytes of rows that are packed together
+_LONGEST_MANIFEST = 8 * PART  # with a line for each event that was set aside
 _OFTEN = 10_000  # rows between two words about how far it is
 
 
@@ -58,7 +59,17 @@ def newest(storage: Storage) -> tuple[str, Manifest]:
             "run `progress rebuild`"
         )
     name = max(ours)
-    return name, manifest.read(b"".join(storage.reading(f"{name}/{manifest.NAME}")))
+    return name, manifest.read(_small(storage.reading(f"{name}/{manifest.NAME}")))
+
+
+def _small(parts: Iterator[bytes]) -> bytes:
+    """All of a file that is no longer than a manifest can be; ProgressError where it is."""
+    found = bytearray()
+    for part in parts:
+        found += part
+        if len(found) > _LONGEST_MANIFEST:
+            raise ProgressError(f"{manifest.NAME} is too long to be one; take another backup")
+    return bytes(found)
 
 
 def _lock(connection: Connection) -> None:
@@ -156,8 +167,13 @@ def unpacked(data: Iterator[bytes], digest: Any) -> Iterator[bytes]:
     pack = zlib.decompressobj(wbits=_GZIP)
     for part in data:
         digest.update(part)
-        if rows := pack.decompress(part):
-            yield rows
+        while part and not pack.eof:
+            # Bounded: a megabyte may hold a gigabyte of rows.
+            if rows := pack.decompress(part, PART):
+                yield rows
+            part = pack.unconsumed_tail  # noqa: PLW2901
+    while not pack.eof and (rows := pack.decompress(b"", PART)):
+        yield rows
     if not pack.eof:
         raise zlib.error("it ends early")
 

@@ -3,10 +3,11 @@
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from progress.errors import ProgressError
 
@@ -70,9 +71,18 @@ class Folder:
 
     def reading(self, path: str) -> Iterator[bytes]:
         """Its bytes, a megabyte at a time."""
-        with _told(), (self._path / path).open("rb") as file:
+        with _told(), self._opened(path) as file:
             while data := file.read(PART):
                 yield data
+
+    def _opened(self, path: str) -> BinaryIO:
+        """The file; a pipe or a device in its place would never end."""
+        whole = self._path / path
+        file = os.fdopen(os.open(whole, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise ProgressError(f"{whole}: expected a file")
+        return file
 
     def folders(self) -> list[str]:
         """None where it is not there."""
