@@ -287,6 +287,20 @@ def test_each_variable_that_a_step_reads_is_given_to_it(file: Path) -> None:
         assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY"}, step
 
 
+def test_every_lock_is_held_against_the_known_vulnerabilities() -> None:
+    (step,) = [each for each, _, _ in steps(FOLDER / "checks.yaml") if "pip-audit" in str(each)]
+    audited = set(
+        re.findall(r"-r (\S*requirements\S*\.txt)", step["run"].partition("pip-audit")[2])
+    )
+    tracked = ran("git", "-C", str(ROOT), "ls-files", "*requirements*.txt").stdout.split()
+    # checkov's pins are its own; it runs on our files alone, without a cloud.
+    assert audited == {*tracked} - {"infra/checkov/requirements.txt"}
+    assert "--ignore-vuln" not in step["run"]
+    for name in audited:
+        for package in re.split(r"\n(?=\S)", (ROOT / name).read_text()):
+            assert package.startswith(("#", "    #")) or "--hash=sha256:" in package, package
+
+
 def test_the_scripts_take_what_the_workflows_give_them() -> None:
     for file in FILES:
         for step, _, _ in steps(file):
