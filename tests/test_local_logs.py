@@ -67,6 +67,13 @@ def test_several_write_while_it_rotates_and_no_line_is_lost_or_torn(
         assert [each for each in found if each[0] == name] == [f"{name} {n}" for n in range(20)]
 
 
+def test_a_part_that_says_nothing_has_a_log(sockets: LogSockets, tmp_path: Path) -> None:
+    writer = sockets.start()
+    sockets.close()
+    assert writer.wait() == 0
+    assert (tmp_path / "part.log").read_bytes() == b""
+
+
 def test_a_file_is_bounded_and_the_newest_lines_stay(sockets: LogSockets, tmp_path: Path) -> None:
     writer = sockets.start()
     assert write(sockets, "a", 0, 1_000).wait() == 0

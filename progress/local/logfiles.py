@@ -40,6 +40,8 @@ class LogFile:
         self._file: int | None = None
         self._lost = 0
         self._in_line = False
+        with contextlib.suppress(OSError):
+            self._opened()  # who looks for it finds it, though the part says nothing
 
     def write(self, data: bytes) -> None:
         """Append; what a full disk refuses is counted, and told once there is room again."""

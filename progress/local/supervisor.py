@@ -203,11 +203,10 @@ class Supervisor:
 
     async def _why_it_ended(self, part: Part) -> str:
         await self._logs.written(part.name)
-        text = self._folder.log(part.name).read_text(encoding="utf-8", errors="replace")
-        said = next(
-            (line for line in reversed(text.split("\n")) if line.strip()), "it said nothing"
-        )
-        return f"{part.name} ended: {said.strip()} (all of it in {self._folder.log(part.name)})"
+        file = self._folder.log(part.name)
+        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        said = [line for line in text.splitlines() if line.strip()] or ["it said nothing"]
+        return f"{part.name} ended: {said[-1].strip()} (all of it in {file})"
 
     def _write(self) -> None:
         self._folder.write(self._state)
