@@ -168,11 +168,17 @@ def _fetched(url: str) -> dict[str, jwt.PyJWK]:
 
 def _told(url: str) -> bytes:
     from http.client import HTTPException  # 15 ms with the next one, once in an hour
-    from urllib.request import urlopen
+    from urllib.request import HTTPRedirectHandler, build_opener
+
+    class Refused(HTTPRedirectHandler):
+        """What an issuer tells lies at the address that the operator gave, and nowhere inside."""
+
+        def redirect_request(self, *_: object) -> None:
+            return None
 
     end, text = time.monotonic() + _PATIENCE, b""
     try:
-        with urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310 - issuer() has seen the scheme
+        with build_opener(Refused).open(url, timeout=_PATIENCE) as answer:
             while part := answer.read1(1 << 16):
                 text += part
                 if len(text) > _LARGEST or time.monotonic() > end:

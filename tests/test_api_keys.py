@@ -108,6 +108,17 @@ def test_an_issuer_that_answers_for_ever_is_not_listened_to(
         caller(tokens, issuing.token())
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_an_issuer_leads_nowhere_else(tokens: auth.Tokens, issuer: Issuer, status: int) -> None:
+    """Not to an address inside, which the operator did not give."""
+    with issuing.serving() as inside:
+        head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {inside.url}\r\nContent-Length: 0"
+        issuer.speaks_http, issuer.body = False, f"{head}\r\n\r\n".encode()
+        with pytest.raises(Unavailable):
+            caller(tokens, issuing.token())
+        assert (issuer.asked, inside.asked) == (1, 0)
+
+
 GARBAGE = [b"", b"<html>", b"[]", b"{}", b'{"keys": null}', b'{"keys": [1]}', b'{"keys": []}']
 
 
