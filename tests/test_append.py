@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import keeping
+import lessons
 import pytest
+import stage
 from conftest import Store
 from delivering import pushed
 from hypothesis import given
 from hypothesis import strategies as st
 from outcomes import FUTURE, Envelope, Outcomes
 
+from progress import batch as models_batch
 from progress import eventlog, push
 from progress.database import Connection
 from progress.errors import ConsistencyError, EventStoreError, SerializationError
@@ -259,3 +263,17 @@ def test_reading(log: Connection) -> None:
     later = datetime(2100, 1, 1, tzinfo=UTC)
     assert eventlog.read_events_by_type(log, "SessionStarted", later) == []
     assert whole[0].event_data == events[0]["data"]
+
+
+def test_a_clock_that_moves_backwards_records_no_earlier_moment(connection: Connection) -> None:
+    """The last event was recorded by a clock that was a day ahead: as if it has gone back since."""
+    lessons.teach(connection, "ann")
+    connection.run(keeping.BLOCKS["let the log be changed"])
+    connection.run(
+        "UPDATE event_store.events SET created_at = clock_timestamp() + INTERVAL '1 day' "
+        "WHERE global_position = (SELECT max(global_position) FROM event_store.events)"
+    )
+    stage.append(connection, [{}, *lessons.lesson("ann", 9)])
+    models_batch.run(connection)
+    assert dense(connection)
+    assert not lessons.wrong(connection)
