@@ -19,6 +19,7 @@ from bench import (
     memory,
     page,
     rare,
+    rare_appends,
     rebuilding,
     report,
     server,
@@ -33,6 +34,7 @@ Row = Callable[[Server], Iterator[Line]]
 ROWS: dict[str, Row] = {
     "copy": append.against_copy,
     "append": append.against_recorder,
+    "rare appends": rare_appends.against_new,
     "live": live.against_runner,
     "history": history.against_short,
     "rare": rare.against_answers,

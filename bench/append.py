@@ -115,14 +115,13 @@ def _alternating(
     (our_values, our_call), (their_values, their_call) = ours, theirs
     our_rest, their_rest = iter(our_values), iter(their_values)
     while our_block := list(itertools.islice(our_rest, block)):
-        appended += sum(_seconds(our_call, value) for value in our_block)
-        recorded += sum(
-            _seconds(their_call, value) for value in itertools.islice(their_rest, block)
-        )
+        appended += sum(seconds(our_call, value) for value in our_block)
+        recorded += sum(seconds(their_call, value) for value in itertools.islice(their_rest, block))
     return appended, recorded
 
 
-def _seconds(call: Callable[[T], object], value: T) -> float:
+def seconds(call: Callable[[T], object], value: T) -> float:
+    """How long the call took."""
     begin = time.perf_counter()
     call(value)
     return time.perf_counter() - begin

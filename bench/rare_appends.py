@@ -1,0 +1,74 @@
+"""The append of rare events: 10,000 of a kind in one message, against as many new events."""
+
+import itertools
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from bench import envelopes
+from bench.append import seconds
+from bench.envelopes import Envelope
+from bench.lines import Line, Rounds
+from bench.server import Server
+from progress import eventlog
+from progress.database import Connection
+
+_EVENTS, _ROUNDS = 10_000, 3
+_BAR = 20.0
+_KINDS = (
+    "redelivered",
+    "conflicts",
+    "of no session yet",
+    "redelivered, of no session yet",
+    "released by the start of their session",
+)
+
+
+def against_new(server: Server) -> Iterator[Line]:
+    """Each kind by itself; the events that wait are released by one start."""
+    store, rounds = server.store(), Rounds()
+    source = envelopes.endless(seed=7)
+    with closing(store.connect()) as connection:
+        for number in range(_ROUNDS):
+            new = list(itertools.islice(source, _EVENTS))
+            waiting = [_answer(f"late-{number}") for _ in range(_EVENTS)]
+            others = [event | {"occurred_at": "2024-01-01T00:00:00Z"} for event in new]
+            start = [_start(f"late-{number}")]
+            messages = (new, new, others, waiting, waiting, start)
+            for what, events in zip(("new", *_KINDS), messages, strict=True):
+                rounds.add(what, _took(connection, events))
+    server.drop(store)
+    for what in _KINDS:
+        yield Line(
+            f"append, 10,000 in a message, {what}, of as many new ones",
+            f"{rounds.median(what):.2f} s",
+            f"new ones {rounds.median('new'):.2f} s",
+            rounds.ratio(what, "new"),
+            _BAR,
+            at_most=True,
+        )
+
+
+def _took(connection: Connection, events: list[Envelope]) -> float:
+    delivery = envelopes.delivery(events)
+    return seconds(lambda each: eventlog.append(connection, [each]), delivery)
+
+
+def _answer(session: str) -> Envelope:
+    data = {"session_id": session, "item_id": "item-1", "response_time_ms": 900}
+    return _event("CorrectAnswerGiven", data)
+
+
+def _start(session: str) -> Envelope:
+    data = {"session_id": session, "user_id": session, "item_count": 1}
+    return _event("SessionStarted", data)
+
+
+def _event(kind: str, data: dict[str, Any]) -> Envelope:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": kind,
+        "occurred_at": "2024-03-01T00:00:00Z",
+        "data": data,
+    }
