@@ -140,7 +140,8 @@ LANGUAGE sql IMMUTABLE
 RETURN (coalesce(message, 0)::bigint << 32) + index;
 
 -- Records a whole batch in one statement; `odd` where it holds what only record_one can tell apart, and then nothing is
--- written. Parts that write do not see each other: all read the same snapshot.
+-- written. Parts that write do not see each other: all read the same snapshot. The data and metadata of an event join
+-- it at the end, by its ID: to carry them through the sorts costs 3 %.
 CREATE OR REPLACE FUNCTION event_store.record_many(
     events jsonb, OUT odd boolean, OUT outcomes jsonb, OUT shards smallint[]
 )
@@ -154,9 +155,7 @@ BEGIN
         WHERE a.event_type = 'SessionStarted'
         ORDER BY a.session_id, n
     ), judged AS MATERIALIZED (
-        SELECT event_store.turn_of(a.message, a.index) AS n, a.event_id, a.event_type, a.occurred_at,
-            a.data, a.metadata, a.learner, a.session_id,
-            coalesce(known.user_id, told.learner) AS owner,
+        SELECT event_store.turn_of(a.message, a.index) AS n, a.event_id,
             coalesce('learner-' || coalesce(a.learner, known.user_id, told.learner),
                      a.stream_id) AS stream,
             -- Its turn comes with the start that tells its learner, if that is later.
@@ -171,7 +170,9 @@ BEGIN
                 AND coalesce(stored.stream_id NOT LIKE 'learner-%'
                     OR stored.stream_id = 'learner-' || coalesce(a.learner, known.user_id,
                         CASE WHEN told.n < event_store.turn_of(a.message, a.index) THEN told.learner END), true)
-            ) ELSE false END AS is_other
+            ) ELSE false END
+            OR a.occurred_at > clock_timestamp() + interval '10 minutes'
+            OR a.event_type = 'SessionStarted' AND coalesce(known.user_id, told.learner) <> a.learner AS is_odd
         FROM arrived a
         -- OFFSET 0: looked up by key for each event, however small the table was when the
         -- plan was made.
@@ -193,10 +194,8 @@ BEGIN
             -- Only events without a stream wait for a later start.
             AND (told.n <= event_store.turn_of(a.message, a.index) OR a.stream_id IS NULL)
     ), verdict AS MATERIALIZED (
-        SELECT bool_or(j.is_other)
-            OR count(DISTINCT j.event_id) < count(*)
-            OR bool_or(j.occurred_at > clock_timestamp() + interval '10 minutes')
-            OR bool_or(j.event_type = 'SessionStarted' AND j.owner <> j.learner) AS is_odd
+        SELECT bool_or(j.is_odd)
+            OR count(DISTINCT j.event_id) < count(*) AS is_odd
         FROM judged j
     ), fresh AS NOT MATERIALIZED (     -- nothing, if the batch is odd
         SELECT * FROM judged j
@@ -217,17 +216,16 @@ BEGIN
     ), held AS (
         INSERT INTO event_store.pending
             (event_id, session_id, event_type, event_data, metadata, occurred_at)
-        SELECT f.event_id, f.session_id, f.event_type, f.data, f.metadata, f.occurred_at
-        FROM fresh f WHERE f.stream IS NULL
+        SELECT a.event_id, a.session_id, a.event_type, a.data, a.metadata, a.occurred_at
+        FROM fresh f JOIN arrived a ON a.event_id = f.event_id
+        WHERE f.stream IS NULL
         ORDER BY f.n
         RETURNING 1
     ), sequence AS (                   -- a start, then what waited for it, then what came before it
-        SELECT f.turn, CASE WHEN f.n = f.turn THEN 0 ELSE 2 END AS rank, f.n AS nth,
-            f.stream, f.event_id, f.event_type, f.data, f.metadata, f.occurred_at
+        SELECT f.turn, CASE WHEN f.n = f.turn THEN 0 ELSE 2 END AS rank, f.n AS nth, f.stream, f.event_id
         FROM fresh f WHERE f.stream IS NOT NULL
         UNION ALL
-        SELECT r.n, 1, r.arrival,
-            r.stream, r.event_id, r.event_type, r.event_data, r.metadata, r.occurred_at
+        SELECT r.n, 1, r.arrival, r.stream, r.event_id
         FROM released r
     ), numbered AS MATERIALIZED (
         SELECT s.*,
@@ -250,8 +248,15 @@ BEGIN
     ), placed AS (
         INSERT INTO event_store.events
         SELECT head.position + n.in_batch, n.event_id, n.stream, streams.version + n.in_stream,
-            n.event_type, n.data, n.metadata, n.occurred_at, head.created_at, streams.shard
-        FROM numbered n JOIN streams ON streams.stream = n.stream CROSS JOIN head
+            e.event_type, e.data, e.metadata, e.occurred_at, head.created_at, streams.shard
+        FROM numbered n
+        JOIN (
+            SELECT a.event_id, a.event_type, a.data, a.metadata, a.occurred_at FROM arrived a
+            UNION ALL
+            SELECT r.event_id, r.event_type, r.event_data, r.metadata, r.occurred_at FROM released r
+        ) e ON e.event_id = n.event_id
+        JOIN streams ON streams.stream = n.stream
+        CROSS JOIN head
     )
     SELECT v.is_odd,
         jsonb_build_object('appended', (SELECT count(*) FROM numbered),
