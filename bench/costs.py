@@ -1,10 +1,9 @@
-"""Costs of a request in PostgreSQL: rows, buffers and seconds, by the plans of its statements."""
+"""Costs of a request in PostgreSQL: the rows and buffers of the plans of its statements."""
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +19,7 @@ from progress.auth import Caller, Role
 from progress.caching.cache import Cache
 from progress.sessions import Sessions
 
-_PLAN = re.compile(r"duration: ([0-9.]+) ms  plan:\n", re.MULTILINE)
+_PLAN = re.compile(r"duration: [0-9.]+ ms  plan:\n")
 _BUFFERS = [
     f"{place} {how} Blocks"
     for place, how in (("Shared", "Hit"), ("Shared", "Read"), ("Local", "Hit"), ("Local", "Read"))
@@ -29,19 +28,13 @@ _TRACE = f"00-{1:032x}-{1:016x}-01"
 _TIMEOUT_S = 120.0  # a machine may be slow: it is measured, not bounded
 
 
-@dataclass
-class Cost:
-    """What the statements of a request cost; `work` is the same in each run."""
-
-    work: int = 0  # rows and buffers
-    milliseconds: float = 0.0
-
-    def note(self, message: str) -> None:
-        """Add the plan that the server tells, where the message is one."""
-        if found := _PLAN.match(message):
-            plan = msgspec.json.decode(message[found.end() :])["Plan"]
-            self.work += _rows(plan) + sum(plan.get(each, 0) for each in _BUFFERS)
-            self.milliseconds += float(found[1])
+def _work(message: str) -> int:
+    """The rows and buffers of the plan that the server tells; 0 where the message is none."""
+    found = _PLAN.match(message)
+    if found is None:
+        return 0
+    plan = msgspec.json.decode(message[found.end() :])["Plan"]
+    return _rows(plan) + sum(int(plan.get(each, 0)) for each in _BUFFERS)
 
 
 def _rows(plan: dict[str, Any]) -> int:
@@ -55,23 +48,23 @@ class Costing:
 
     def __init__(self, reader: reading.Reader, caller: Caller) -> None:
         self.context = Context(caller, datetime.now(UTC))
-        self._reader, self._cost = reader, Cost()
+        self._reader, self._work = reader, 0
         self._cache = Cache(None, per_minute=10**9)
         for each in (reader._sessions, reader.past._sessions):  # noqa: SLF001 - nobody else asks
             _explain(each, self._note)
 
-    async def answer(self, document: str) -> tuple[Answer, Cost]:
-        """The answer, and what it has cost."""
-        self._cost = Cost()
+    async def answer(self, document: str) -> tuple[Answer, int]:
+        """The answer, and the rows and buffers of its statements: the same in each run."""
+        self._work = 0
         with reading.using(self._reader), requestscope.begin(_TIMEOUT_S):
             answer = await execution.answered(
                 Asked(document), self.context, cache=self._cache, introspection=False, trace=_TRACE
             )
         await asyncio.sleep(0.001)  # the loop hands the last messages over
-        return answer, self._cost
+        return answer, self._work
 
     def _note(self, message: str) -> None:
-        self._cost.note(message)
+        self._work += _work(message)
 
 
 def _explain(of: Sessions, note: Callable[[str], None]) -> None:

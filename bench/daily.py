@@ -85,10 +85,10 @@ def _misses(server: Server) -> Rounds:
                 ("yoga full", Volley(of.full, of_caller)),
                 ("yoga bare", Volley(of.bare, named)),
             ):
-                spent, took = _spent(of.store), _fired(volley)
+                before, took = spent(of.store), _fired(volley)
                 if number > 1:
                     rounds.add(name, _REQUESTS / took)
-                    rounds.add(f"{name}, database", (_spent(of.store) - spent) / _REQUESTS)
+                    rounds.add(f"{name}, database", (spent(of.store) - before) / _REQUESTS)
     return rounds
 
 
@@ -151,7 +151,7 @@ def _fired(what: Volley) -> float:
         return fire(what).all
 
 
-def _spent(store: Store) -> float:
+def spent(store: Store) -> float:
     """Microseconds that the sessions in the database have computed for."""
     with closing(store.connect()) as connection:
         pids = connection.run(blocks("daily")["sessions"])

@@ -1,7 +1,7 @@
 -- Costs of the statements that answer a request.
 
 -- explain --
--- Tells the session's client the plan of each statement that it has run: rows, buffers and milliseconds.
+-- Tells the session's client the plan of each statement that it has run, with rows and buffers.
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0;
 SET auto_explain.log_analyze = on;
