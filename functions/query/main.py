@@ -9,6 +9,7 @@ from starlette.requests import Request  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 
 from progress import logs, settings  # noqa: E402
+from progress.api import shortcut  # noqa: E402
 from progress.api.http import QueryApi  # noqa: E402
 
 logs.begin("query")
@@ -22,4 +23,5 @@ gc.enable()
 @functions_framework.aio.http
 async def query(request: Request) -> Response:
     """GraphQL at /graphql, liveness at /health, readiness at /ready."""
+    shortcut.install(request.app, _api)
     return await _api.answer(request)
