@@ -52,14 +52,19 @@ class _Contenders:
 def missed(server: Server) -> Iterator[Line]:
     """Answers that have to be computed, and what PostgreSQL spends on them."""
     rounds = _misses(server)
-    bare = rounds.ratio("ours", "yoga bare")
     yield Line(
         "a miss: 30 daily rows × 7 fields, one core",
         rounds.rate("ours", "requests"),
-        f"yoga with pg doing the same {rounds.rate('yoga full', 'requests')}; "
-        f"bare {rounds.rate('yoga bare', 'requests')}, of which {bare:.2f} ×",
+        f"yoga with pg doing the same {rounds.rate('yoga full', 'requests')}",
         rounds.ratio("ours", "yoga full"),
-        1.2,
+        1.6,
+    )
+    yield Line(
+        "the same miss",
+        rounds.rate("ours", "requests"),
+        f"bare yoga with pg {rounds.rate('yoga bare', 'requests')}",
+        rounds.ratio("ours", "yoga bare"),
+        1.15,
     )
     yield Line(
         "PostgreSQL's time for that miss",
@@ -111,7 +116,7 @@ def hit(server: Server) -> Iterator[Line]:
         rounds.rate("hit", "requests"),
         f"a miss of bare yoga: {rounds.rate('yoga bare', 'requests')}",
         rounds.ratio("hit", "yoga bare"),
-        1.6,
+        2.0,
     )
 
 

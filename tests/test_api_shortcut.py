@@ -70,7 +70,9 @@ def app(served: QueryApi, tmp_path: Path) -> Starlette:
     del served  # is what the function calls
     source = tmp_path / "main.py"
     source.write_text(f"from {__name__} import query\n", encoding="utf-8")
-    made: Starlette = functions_framework.aio.create_asgi_app("query", str(source), "http")
+    made: Starlette = functions_framework.aio.create_asgi_app(  # type: ignore[no-untyped-call]
+        "query", str(source), "http"
+    )
     return made
 
 
