@@ -158,3 +158,20 @@ def test_a_redis_that_hangs_costs_no_answer(store: Store, connection: Connection
         for _ in range(3):
             answer = ask(one)
             assert (told(answer), answer["data"]) == ("MISS", wanted)
+
+
+def test_a_version_that_redis_had_is_not_read_again(both: list[Api]) -> None:
+    one, _ = both
+    one._reader = reader = caching.CountingReader(one.url)
+
+    def asked(first_day: str, reading: str) -> None:
+        query = f'{{ dailyStats(from: "{first_day}", to: "2024-05-05") {{ answers }} }}'
+        reader.asked.clear()
+        assert told(one.post(query)) == "MISS"
+        of_days = [text for text in reader.asked if "FROM daily_stats" in text]
+        assert [reading in text for text in of_days] == [True]
+        assert told(one.post(query)) == "HIT"
+
+    asked("2024-03-25", "SELECT version FROM user_progress")
+    asked("2024-03-26", "")
+    assert not any("SELECT version" in text for text in reader.asked)
