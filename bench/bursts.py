@@ -12,15 +12,18 @@ import msgspec
 
 from bench import envelopes, functions, publisher
 from bench.functions import Function
-from bench.lines import Line
+from bench.lines import Line, Rounds
 from bench.server import Server, Store
+from progress import eventlog
 
 _BURSTS = ((16, 9_600_000), (100, 5_000_000))  # bodies at once, and bytes of each
+_EVENTS, _ROUNDS = 29_000, 3
 _PAUSE = 1.0  # seconds until a message that was refused comes again
 
 
 def of_large_bodies(server: Server) -> Iterator[Line]:
     """Bodies that all come at once, and again until each is accepted."""
+    yield _of_one_conflict(server)
     for bodies, size in _BURSTS:
         store = server.store()
         with publisher.running() as commands:
@@ -38,6 +41,26 @@ def of_large_bodies(server: Server) -> Iterator[Line]:
             f"{refusals} × 429, all {events:,} events recorded",
             peak, 400, "MB", at_most=True,
         )  # fmt: skip
+
+
+def _of_one_conflict(server: Server) -> Line:
+    """A large message that has to be recorded event by event."""
+    store, source, rounds = server.store(), envelopes.endless(), Rounds()
+    with closing(store.connect()) as connection:
+        for _ in range(_ROUNDS):
+            plain, odd = (list(itertools.islice(source, _EVENTS)) for _ in range(2))
+            odd.append({**odd[0], "occurred_at": "2025-02-02T00:00:00Z"})
+            for name, events in (("plain", plain), ("odd", odd)):
+                delivery = envelopes.delivery(events)
+                begin = time.perf_counter()
+                eventlog.append(connection, [delivery])
+                rounds.add(name, time.perf_counter() - begin)
+    server.drop(store)
+    return Line(
+        f"a message of {_EVENTS:,} events, one of them a conflict",
+        f"{rounds.median('odd'):.2f} s", f"without it: {rounds.median('plain'):.2f} s",
+        rounds.ratio("odd", "plain"), 5, at_most=True,
+    )  # fmt: skip
 
 
 def _pushed(ingest: Function, bodies: int, size: int) -> tuple[int, int]:
