@@ -64,7 +64,7 @@ def recorded(connection: Connection) -> set[str]:
 def mend(connection: Connection, *, after: int = -1) -> None:
     """In place of a rule that became wider."""
     connection.run(
-        "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9') "
+        "UPDATE event_store.dead_letters SET payload = replace(payload, ': 99999', ': 9') "
         "WHERE index_in_message > :after",
         after=after,
     )
