@@ -63,3 +63,9 @@ def test_without_patience_a_statement_may_take_its_time(
     connection = database.connect(postgres)
     assert connection.run("SELECT 1 FROM pg_sleep(0.3)") == [[1]]
     connection.close()
+
+
+def test_a_server_works_on_hardly_longer_than_it_is_waited_for(postgres: str) -> None:
+    connection = database.connect(postgres, patience=15)
+    assert connection.run("SHOW statement_timeout") == [["16s"]]
+    connection.close()

@@ -22,6 +22,8 @@ def ingest(request: Request, body: bytearray, arrived: float) -> int:
     trace = push.trace_parent(delivery, request.headers.get)
     with doors.Pushed("ingest", trace, "ingest", push.told(delivery)) as pushed:
         delay = push.age_ms(delivery, group.take(delivery, arrived))
-        told = {"event_delay_ms": delay, "latency_ms": pushed.milliseconds}
-        logs.write("INFO", "recorded", operation="ingest", outcome="ok", **told)
+        logs.write(
+            "INFO", "recorded", operation="ingest", outcome="ok",
+            event_delay_ms=delay, latency_ms=pushed.milliseconds,
+        )  # fmt: skip
     return pushed.status
