@@ -126,15 +126,14 @@ def test_the_start_up_probe_knows_where_cloud_sql_is(prod: Resources) -> None:
         assert said(service)["CLOUD_SQL_ADDRESS"] == instance["private_ip_address"]
 
 
-def test_a_function_is_built_from_its_archive(told: Told) -> None:
-    for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
-        build = only(service["build_config"])
-        source = told.applied.of("google_storage_bucket_object", "source")[name]
-        assert build["function_target"] == name
-        assert build["source_location"] == f"gs://{source['bucket']}/{source['name']}"
-        assert build["image_uri"] == container(service)["image"]
-        assert build["service_account"].startswith("projects/progress-")
-        assert "/serviceAccounts/progress-build@" in build["service_account"]
+def test_a_change_of_the_code_leaves_the_plan_empty(environments: Environments) -> None:
+    assert environments["dev"].again == ""
+    added = environments.root().folder.parents[1] / "progress" / "added.txt"
+    added.write_text("new")
+    try:
+        assert environments.planned_after("dev", lambda _: None) == ""
+    finally:
+        added.unlink()
 
 
 def test_the_image_that_production_runs_is_kept(told: Told) -> None:
@@ -253,7 +252,6 @@ def _released(state: Values) -> None:
         share = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "tag": "blue"}
         service["traffic"] = [{**share, "revision": f"{service['name']}-00002-abc", "percent": 100}]
         service["client"], service["client_version"] = "gcloud", "500.0.0"
-        service["build_config"] = []
         only(service["scaling"])["min_instance_count"] = 0
     for job in terraforming.attributes(state, "google_cloud_run_v2_job"):
         container(job)["image"] = "elsewhere/progress@sha256:0123"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import terraforming
-from terraforming import REPOSITORY, Environments, Told
+from terraforming import REPOSITORY, Environments
 
 FUNCTIONS = ("ingest", "project", "query")
 
@@ -107,13 +107,6 @@ def test_a_command_that_wants_the_local_stack_says_that_there_is_none(
     published = _alone(archives["project"], _RUN, "progress.cli", "publish", "requirements.txt")
     assert published.returncode == 1
     assert published.stderr.startswith("progress: there is no local stack here"), published.stderr
-
-
-def test_the_object_is_named_by_what_is_in_it(told: Told) -> None:
-    objects = told.applied.of("google_storage_bucket_object", "source")
-    for name in FUNCTIONS:
-        source = told.applied[f'data.archive_file.source["{name}"]']
-        assert objects[name]["name"] == f"{name}-{source['output_sha256'][:16]}.zip"
 
 
 def _alone(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -124,14 +124,6 @@ resource "google_cloud_run_v2_service" "function" {
   invoker_iam_disabled = each.key == "query" # learners have no Google account: the function checks their tokens
   deletion_protection  = local.is_prod
 
-  build_config {
-    source_location       = "gs://${google_storage_bucket.sources.name}/${google_storage_bucket_object.source[each.key].name}"
-    function_target       = each.key
-    image_uri             = "${local.images}/${each.key}"
-    service_account       = google_service_account.member["build"].id
-    environment_variables = { GOOGLE_PYTHON_VERSION = "3.12.*" }
-  }
-
   # Of the service, not of a revision: it changes by night without a new one.
   scaling {
     min_instance_count = var.functions[each.key].least
@@ -215,7 +207,6 @@ resource "google_cloud_run_v2_service" "function" {
   lifecycle {
     ignore_changes = [
       # The pipeline's, and the marks that gcloud leaves on whatever it changes.
-      build_config,
       client,
       client_version,
       template[0].annotations,

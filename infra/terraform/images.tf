@@ -38,8 +38,8 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.api]
 }
 
-# The first image of each function, before there is a pipeline: a service is made with an image that is there, and its
-# build_config says what it was made from but builds nothing. Rights given a moment ago may not hold yet: then once more.
+# The first image of each function, before there is a pipeline: a service is made with an image that is there. gcloud uploads
+# the archive, so that no resource changes with the code. Rights given a moment ago may not hold yet: then once more.
 resource "terraform_data" "image" {
   for_each = local.own_files
 
@@ -48,7 +48,7 @@ resource "terraform_data" "image" {
   provisioner "local-exec" {
     environment = {
       BUILD = join(" ", [
-        "gcloud builds submit gs://${google_storage_bucket.sources.name}/${google_storage_bucket_object.source[each.key].name}",
+        "gcloud builds submit ${data.archive_file.source[each.key].output_path}",
         "--config=${local.repository}/infra/release/build.yaml",
         "--substitutions=_IMAGE=${local.images}/${each.key},_FUNCTION=${each.key}",
         "--service-account=${google_service_account.member["build"].id}",

@@ -51,17 +51,9 @@ resource "google_storage_bucket" "sources" {
     }
     condition {
       age            = 30
-      matches_prefix = ["builds/"] # what gcloud brings; the archives are Terraform's
+      matches_prefix = ["builds/"] # where gcloud uploads what it builds from
     }
   }
 
   depends_on = [google_project_service.api]
-}
-
-resource "google_storage_bucket_object" "source" {
-  for_each = data.archive_file.source
-
-  bucket = google_storage_bucket.sources.name
-  name   = "${each.key}-${substr(each.value.output_sha256, 0, 16)}.zip"
-  source = each.value.output_path
 }
