@@ -89,7 +89,7 @@ def test_what_is_called_is_counted_on_the_project(told: Told) -> None:
 def test_each_image_is_built_before_its_service_is_made(
     environments: Environments, told: Told, order: Order
 ) -> None:
-    built = order.before("google_cloud_run_v2_service.function")
+    built = order.before("module.function.google_cloud_run_v2_service.this")
     assert {"terraform_data.image", "data.archive_file.source"} <= built
     rights = {each for each in order.before("terraform_data.image") if "_iam_member." in each}
     assert {each.rpartition(".")[2] for each in rights} == {"build", "member"}
@@ -153,7 +153,10 @@ def test_a_right_to_a_secret_is_older_than_what_is_in_it(order: Order) -> None:
     slow = {"google_sql_database_instance.this", "google_redis_instance.this"}
     assert not order.before(right) & (versions | slow)
     assert slow <= order.before("google_secret_manager_secret_version.this")
-    for user in ("google_cloud_run_v2_service.function", "google_cloud_run_v2_job.job"):
+    for user in (
+        "module.function.google_cloud_run_v2_service.this",
+        "module.job.google_cloud_run_v2_job.this",
+    ):
         assert {right, *versions} <= order.before(user)
 
 
@@ -191,7 +194,7 @@ def test_dev_can_be_taken_away_and_production_cannot(environments: Environments)
         dataset = there["google_bigquery_dataset.analytics"]
         assert dataset["delete_contents_on_destroy"] == (name != "prod")
     folder = REPOSITORY / "infra" / "terraform"
-    assert not [each for each in folder.glob("*.tf") if "prevent_destroy" in each.read_text()]
+    assert not [each for each in folder.rglob("*.tf") if "prevent_destroy" in each.read_text()]
 
 
 def test_uploaded_sources_are_deleted_and_nothing_else_in_the_bucket(told: Told) -> None:

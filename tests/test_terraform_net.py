@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from cloudrun import containers, secrets, told, value
-from terraforming import ENVIRONMENTS, Environments, Resources, Told
+from terraforming import ENVIRONMENTS, Environments, Resources, Told, listed
 
 from progress import databaseurl, logins, past, reading
 from progress.redis.url import address
@@ -228,7 +228,7 @@ def test_after_the_move_the_release_job_works_on_the_new_one_and_the_former_one_
 ) -> None:
     options = ("-var=database=cloud_sql", "-var=database_left=neon")
     plan = environments.root().planned("dev", *options, name="moved")
-    made = Resources(plan["planned_values"]["root_module"]["resources"])
+    made = Resources(listed(plan["planned_values"]["root_module"]))
     assert secrets(made, "release")["DATABASE_URL"] == "progress-cloud-sql-url-owner"
     assert secrets(made, "release")["DATABASE_LOGINS"] == "progress-cloud-sql-logins"
     assert set(made.of("terraform_data", "password")) == {*GROUPS, "owner"}

@@ -117,7 +117,7 @@ resource "google_compute_region_network_endpoint_group" "edge" {
   network_endpoint_type = "SERVERLESS"
 
   cloud_run {
-    service = google_cloud_run_v2_service.function["query"].name
+    service = module.function["query"].name
     tag     = each.value
   }
 }

@@ -54,7 +54,7 @@ variable "otel_traces_share" {
 }
 
 locals {
-  # A setting that is null is left to progress/settings.py.
+  # A setting that is null is left to progress/settings.py: the modules leave it out.
   common_settings = merge({
     ENVIRONMENT                 = local.environment_name
     PUBSUB_PROJECT_ID           = var.project_id
@@ -100,14 +100,6 @@ locals {
     }
   }
 
-  function_environment = {
-    for name, facts in local.function_facts : name => {
-      for variable, value in merge(
-        local.common_settings, local.database_environment[name], facts.settings
-      ) : variable => value if value != null
-    }
-  }
-
   function_secrets = {
     for name, facts in local.function_facts : name => merge(
       local.database_secrets[name], name == "ingest" ? {} : local.redis_secrets # it answers nobody
@@ -115,110 +107,23 @@ locals {
   }
 }
 
-resource "google_cloud_run_v2_service" "function" {
+module "function" {
+  source   = "./modules/service"
   for_each = local.function_facts
 
-  name                 = "progress-${each.key}"
-  location             = var.region
-  ingress              = each.value.ingress
-  invoker_iam_disabled = each.key == "query" # learners have no Google account: the function checks their tokens
-  deletion_protection  = local.is_prod
-
-  # Of the service, not of a revision: it changes by night without a new one.
-  scaling {
-    min_instance_count = var.functions[each.key].least
-  }
-
-  template {
-    service_account                  = google_service_account.member[each.key].email
-    timeout                          = each.value.timeout
-    max_instance_request_concurrency = var.functions[each.key].at_once
-    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
-
-    scaling {
-      max_instance_count = var.functions[each.key].most
-    }
-
-    vpc_access {
-      egress = local.vpc_access.egress
-      network_interfaces {
-        network    = local.vpc_access.network
-        subnetwork = local.vpc_access.subnetwork
-      }
-    }
-
-    containers {
-      image = "${local.images}/${each.key}"
-
-      resources {
-        limits            = { cpu = var.functions[each.key].cpu, memory = var.functions[each.key].memory }
-        cpu_idle          = true
-        startup_cpu_boost = true
-      }
-
-      dynamic "env" {
-        for_each = local.function_environment[each.key]
-        content {
-          name  = env.key
-          value = env.value
-        }
-      }
-
-      dynamic "env" {
-        for_each = local.function_secrets[each.key]
-        content {
-          name = env.key
-          value_source {
-            secret_key_ref {
-              secret  = env.value
-              version = "latest"
-            }
-          }
-        }
-      }
-
-      # A fresh instance reaches nothing private for 20 to 80 s. The path fails until the database and Redis accept TCP, and passes
-      # in any case when the process is 120 s old: what is down, or not yet migrated, must keep no instance from starting.
-      startup_probe {
-        period_seconds    = 2
-        timeout_seconds   = 2
-        failure_threshold = 90
-        http_get {
-          path = "/startup"
-        }
-      }
-
-      liveness_probe {
-        period_seconds    = 30
-        timeout_seconds   = 10
-        failure_threshold = 3
-        http_get {
-          path = each.value.health
-        }
-      }
-    }
-  }
-
-  traffic {
-    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
-    percent = 100
-  }
-
-  lifecycle {
-    ignore_changes = [
-      # The pipeline's, and the marks that gcloud leaves on whatever it changes.
-      client,
-      client_version,
-      template[0].annotations,
-      template[0].containers[0].image,
-      template[0].containers[0].name,
-      template[0].labels,
-      template[0].revision,
-      traffic,
-      # The night's and the morning's.
-      scaling,
-    ]
-  }
+  name                = "progress-${each.key}"
+  region              = var.region
+  account             = google_service_account.member[each.key].email
+  image               = "${local.images}/${each.key}"
+  size                = var.functions[each.key]
+  timeout             = each.value.timeout
+  ingress             = each.value.ingress
+  public              = each.key == "query" # learners have no Google account: the function checks their tokens
+  health              = each.value.health
+  settings            = merge(local.common_settings, local.database_environment[each.key], each.value.settings)
+  secrets             = local.function_secrets[each.key]
+  network             = local.vpc_access
+  deletion_protection = local.is_prod
 
   depends_on = [
     google_project_iam_member.member,

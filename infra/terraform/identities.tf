@@ -75,7 +75,7 @@ resource "google_pubsub_subscription_iam_member" "changes" {
 resource "google_cloud_run_v2_service_iam_member" "push" {
   for_each = toset(["ingest", "project"])
 
-  name     = google_cloud_run_v2_service.function[each.key].name
+  name     = module.function[each.key].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.member["push"].member
@@ -96,7 +96,7 @@ resource "google_service_account_iam_member" "push_tokens" {
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 
-  name     = google_cloud_run_v2_job.job[each.key].name
+  name     = module.job[each.key].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.member["scheduler"].member
@@ -115,7 +115,7 @@ resource "google_project_iam_custom_role" "scaling" {
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   for_each = toset(keys(try(var.night.least, {})))
 
-  name     = google_cloud_run_v2_service.function[each.key].name
+  name     = module.function[each.key].name
   location = var.region
   role     = google_project_iam_custom_role.scaling[0].name
   member   = google_service_account.member["scheduler"].member
@@ -123,7 +123,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
 
 # The pipeline passes the release job its arguments, and while a release lasts pushes commands to the new revision too.
 resource "google_cloud_run_v2_job_iam_member" "pipeline" {
-  name     = google_cloud_run_v2_job.job["release"].name
+  name     = module.job["release"].name
   location = var.region
   role     = "roles/run.jobsExecutorWithOverrides"
   member   = local.members["pipeline"]

@@ -17,15 +17,6 @@ locals {
     backup  = { member = "backup", command = ["python", "-m", "progress.cli", "backup"], args = [local.backup_location], cpu = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3 }
   }
 
-  job_environment = {
-    for name, job in local.jobs : name => {
-      for variable, value in merge(
-        local.common_settings, local.database_environment[job.member], { PYTHONPATH = "/workspace" },
-        name == "batch" ? local.changes_settings : {},
-      ) : variable => value if value != null
-    }
-  }
-
   job_secrets = {
     for name, job in local.jobs : name => merge(
       local.database_secrets[job.member], job.member == "backup" ? {} : local.redis_secrets
@@ -33,74 +24,28 @@ locals {
   }
 }
 
-resource "google_cloud_run_v2_job" "job" {
+module "job" {
+  source   = "./modules/job"
   for_each = local.jobs
 
-  name                = "progress-${each.key}"
-  location            = var.region
+  name    = "progress-${each.key}"
+  region  = var.region
+  account = google_service_account.member[each.value.member].email
+  image   = module.function["project"].image
+  command = concat(local.launcher, each.value.command)
+  args    = each.value.args
+  cpu     = each.value.cpu
+  memory  = each.value.memory
+  tasks   = each.value.tasks
+  timeout = each.value.timeout
+  retries = each.value.retries
+  settings = merge(
+    local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
+    each.key == "batch" ? local.changes_settings : {},
+  )
+  secrets             = local.job_secrets[each.key]
+  network             = local.vpc_access
   deletion_protection = local.is_prod
-
-  template {
-    task_count  = each.value.tasks
-    parallelism = each.value.tasks
-
-    template {
-      service_account = google_service_account.member[each.value.member].email
-      timeout         = each.value.timeout
-      max_retries     = each.value.retries
-
-      vpc_access {
-        egress = local.vpc_access.egress
-        network_interfaces {
-          network    = local.vpc_access.network
-          subnetwork = local.vpc_access.subnetwork
-        }
-      }
-
-      containers {
-        image   = google_cloud_run_v2_service.function["project"].template[0].containers[0].image
-        command = concat(local.launcher, each.value.command)
-        args    = each.value.args
-
-        resources {
-          limits = { cpu = each.value.cpu, memory = each.value.memory }
-        }
-
-        dynamic "env" {
-          for_each = local.job_environment[each.key]
-          content {
-            name  = env.key
-            value = env.value
-          }
-        }
-
-        dynamic "env" {
-          for_each = local.job_secrets[each.key]
-          content {
-            name = env.key
-            value_source {
-              secret_key_ref {
-                secret  = env.value
-                version = "latest"
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-
-  lifecycle {
-    ignore_changes = [
-      # The pipeline's, and the marks that gcloud leaves on whatever it changes.
-      client,
-      client_version,
-      template[0].annotations,
-      template[0].labels,
-      template[0].template[0].containers[0].image,
-      template[0].template[0].containers[0].name,
-    ]
-  }
 
   depends_on = [
     google_project_iam_member.member,
@@ -112,11 +57,11 @@ resource "google_cloud_run_v2_job" "job" {
 
 # The database is migrated once by itself, when all that it takes is there; then by each release.
 resource "terraform_data" "migrated" {
-  triggers_replace = google_cloud_run_v2_job.job["release"].id
+  triggers_replace = module.job["release"].id
 
   provisioner "local-exec" {
     environment = {
-      MIGRATE = "gcloud run jobs execute ${google_cloud_run_v2_job.job["release"].name} --wait --region=${var.region} --project=${var.project_id} --quiet"
+      MIGRATE = "gcloud run jobs execute ${module.job["release"].name} --wait --region=${var.region} --project=${var.project_id} --quiet"
     }
     command = "$MIGRATE || { sleep 60; $MIGRATE; }"
   }

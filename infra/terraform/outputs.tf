@@ -2,7 +2,7 @@
 
 output "urls" {
   description = "Where each function answers."
-  value       = { for name, each in google_cloud_run_v2_service.function : name => each.uri }
+  value       = { for name, each in module.function : name => each.uri }
 }
 
 output "images" {
@@ -11,11 +11,11 @@ output "images" {
 }
 
 output "services" {
-  value = { for name, each in google_cloud_run_v2_service.function : name => each.name }
+  value = { for name, each in module.function : name => each.name }
 }
 
 output "jobs" {
-  value = { for name, each in google_cloud_run_v2_job.job : name => each.name }
+  value = { for name, each in module.job : name => each.name }
 }
 
 output "accounts" {

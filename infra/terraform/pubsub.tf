@@ -111,10 +111,10 @@ resource "google_pubsub_subscription" "push" {
   retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # their topic may keep nothing
 
   push_config {
-    push_endpoint = google_cloud_run_v2_service.function[each.value.function].uri
+    push_endpoint = module.function[each.value.function].uri
     oidc_token {
       service_account_email = google_service_account.member["push"].email
-      audience              = google_cloud_run_v2_service.function[each.value.function].uri
+      audience              = module.function[each.value.function].uri
     }
   }
 

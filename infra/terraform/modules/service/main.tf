@@ -1,0 +1,113 @@
+# A Cloud Run service: one function. Terraform sets its size, settings and rights; releases bring its image and its traffic.
+
+terraform {
+  required_providers {
+    google = {
+      source = "hashicorp/google"
+    }
+  }
+}
+
+resource "google_cloud_run_v2_service" "this" {
+  name                 = var.name
+  location             = var.region
+  ingress              = var.ingress
+  invoker_iam_disabled = var.public
+  deletion_protection  = var.deletion_protection
+
+  # Of the service, not of a revision: it changes by night without a new one.
+  scaling {
+    min_instance_count = var.size.least
+  }
+
+  template {
+    service_account                  = var.account
+    timeout                          = var.timeout
+    max_instance_request_concurrency = var.size.at_once
+    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
+
+    scaling {
+      max_instance_count = var.size.most
+    }
+
+    vpc_access {
+      egress = var.network.egress
+      network_interfaces {
+        network    = var.network.network
+        subnetwork = var.network.subnetwork
+      }
+    }
+
+    containers {
+      image = var.image
+
+      resources {
+        limits            = { cpu = var.size.cpu, memory = var.size.memory }
+        cpu_idle          = true
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = { for name, value in var.settings : name => value if value != null }
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = var.secrets
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
+
+      # A fresh instance reaches nothing private for 20 to 80 s. The path fails until the database and Redis accept TCP, and passes
+      # in any case when the process is 120 s old: what is down, or not yet migrated, must keep no instance from starting.
+      startup_probe {
+        period_seconds    = 2
+        timeout_seconds   = 2
+        failure_threshold = 90
+        http_get {
+          path = "/startup"
+        }
+      }
+
+      liveness_probe {
+        period_seconds    = 30
+        timeout_seconds   = 10
+        failure_threshold = 3
+        http_get {
+          path = var.health
+        }
+      }
+    }
+  }
+
+  traffic {
+    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+    percent = 100
+  }
+
+  lifecycle {
+    ignore_changes = [
+      # The pipeline's, and the marks that gcloud leaves on whatever it changes.
+      client,
+      client_version,
+      template[0].annotations,
+      template[0].containers[0].image,
+      template[0].containers[0].name,
+      template[0].labels,
+      template[0].revision,
+      traffic,
+      # The night's and the morning's.
+      scaling,
+    ]
+  }
+}
