@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from terraforming import ENVIRONMENTS, GCLOUD, Environments, Resources, Told, Values
+from terraforming import ENVIRONMENTS, Environments, Resources, Told, Values
 
 pytestmark = pytest.mark.timeout(600)  # whoever is first waits for all that Terraform does
 
@@ -38,9 +38,7 @@ def test_prod_is_reached_by_the_load_balancer_alone(prod: Resources) -> None:
     assert services["project"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
 
 
-def test_tls_1_3_and_a_certificate_of_the_domain(
-    environments: Environments, prod: Resources
-) -> None:
+def test_tls_1_3_and_a_certificate_of_the_domain(prod: Resources) -> None:
     proxy = only(prod, "google_compute_target_https_proxy")
     policy = only(prod, "google_compute_ssl_policy")
     certificate = only(prod, "google_compute_managed_ssl_certificate")
@@ -50,13 +48,7 @@ def test_tls_1_3_and_a_certificate_of_the_domain(
     assert proxy["ssl_policy"] == policy["id"]
     assert proxy["ssl_certificates"] == [certificate["id"]]
     assert certificate["managed"][0]["domains"] == [DOMAIN]
-    # What this version of the provider cannot say, gcloud was told.
-    assert policy["profile"] == "RESTRICTED"
-    told = (environments.root().folder / GCLOUD).read_text().splitlines()
-    assert (
-        "compute ssl-policies update progress --min-tls-version=1.3 --profile=RESTRICTED"
-        " --project=progress-prod"
-    ) in told
+    assert (policy["min_tls_version"], policy["profile"]) == ("TLS_1_3", "RESTRICTED")
 
 
 def test_plain_http_is_sent_to_https(prod: Resources) -> None:

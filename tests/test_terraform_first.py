@@ -189,6 +189,8 @@ def test_dev_can_be_taken_away_and_production_cannot(environments: Environments)
             if each.get("deletion_protection") is not None or each.get("force_destroy") is not None
         }
         assert guards.pop("google_bigquery_table.events") is False  # nothing is in it
+        redis = 'google_secret_manager_secret.this["progress-redis-url"]'
+        assert guards.pop(redis, False) is False  # made again from the instance
         assert len(guards) >= 11
         assert set(guards.values()) == {name == "prod"}
         dataset = there["google_bigquery_dataset.analytics"]

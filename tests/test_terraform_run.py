@@ -44,6 +44,19 @@ def test_the_files_are_formatted() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_the_provider_is_one_that_gets_fixes() -> None:
+    versions = (terraforming.REPOSITORY / "infra/terraform/versions.tf").read_text()
+    assert '"hashicorp/google"\n      version = ">= 7.40, < 8"' in versions
+
+
+def test_a_lock_that_is_committed_is_the_registrys() -> None:
+    lock = "infra/terraform/.terraform.lock.hcl"
+    command = ["git", "-C", str(terraforming.REPOSITORY), "show", f"HEAD:{lock}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for provider in done.stdout.split("\nprovider ")[1:]:
+        assert '"zh:' in provider  # the stand-in has none
+
+
 def test_a_second_plan_after_apply_shows_no_change(told: Told) -> None:
     assert told.again == ""
 

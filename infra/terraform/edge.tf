@@ -84,29 +84,14 @@ resource "google_compute_managed_ssl_certificate" "edge" {
   depends_on = [google_project_service.api]
 }
 
-# The provider knows TLS 1.3 as a minimum from 7.17 on; until then it makes the policy with 1.2, and gcloud raises it at once.
 resource "google_compute_ssl_policy" "edge" {
   for_each = local.edge
 
   name            = "progress"
   profile         = "RESTRICTED" # the only one that a minimum of 1.3 goes with
-  min_tls_version = "TLS_1_2"
-
-  lifecycle {
-    ignore_changes = [min_tls_version]
-  }
+  min_tls_version = "TLS_1_3"
 
   depends_on = [google_project_service.api]
-}
-
-resource "terraform_data" "tls_1_3" {
-  for_each = local.edge
-
-  triggers_replace = google_compute_ssl_policy.edge["edge"].creation_timestamp
-
-  provisioner "local-exec" {
-    command = "gcloud compute ssl-policies update ${google_compute_ssl_policy.edge["edge"].name} --min-tls-version=1.3 --profile=RESTRICTED --project=${var.project_id}"
-  }
 }
 
 resource "google_compute_region_network_endpoint_group" "edge" {
@@ -193,8 +178,6 @@ resource "google_compute_target_https_proxy" "edge" {
   url_map          = google_compute_url_map.edge["edge"].id
   ssl_certificates = [google_compute_managed_ssl_certificate.edge["edge"].id]
   ssl_policy       = google_compute_ssl_policy.edge["edge"].id
-
-  depends_on = [terraform_data.tls_1_3]
 }
 
 resource "google_compute_global_forwarding_rule" "edge" {

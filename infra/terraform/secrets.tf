@@ -31,6 +31,9 @@ resource "google_secret_manager_secret" "this" {
 
   secret_id = each.key
 
+  # In prod, of the database in use: the former one's go with it, and Redis's is made again from its instance.
+  deletion_protection = local.is_prod && startswith(each.key, "progress-${replace(var.database, "_", "-")}-")
+
   replication {
     user_managed {
       replicas {

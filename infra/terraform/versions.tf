@@ -4,7 +4,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = "~> 6.50"
+      version = ">= 7.40, < 8"
     }
     archive = {
       source  = "hashicorp/archive"
