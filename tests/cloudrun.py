@@ -55,6 +55,8 @@ def secrets(made: Resources, part: str) -> dict[str, str]:
 
 def value(made: Resources, part: str, setting: str) -> str:
     """What a part reads in a secret setting."""
-    versions = made.of("google_secret_manager_secret_version", "this")
-    found: str = versions[secrets(made, part)[setting]]["secret_data"]
+    secret = secrets(made, part)[setting]
+    if secret in made.passwords:
+        return made.passwords[secret]
+    found: str = made.of("google_secret_manager_secret_version", "this")[secret]["secret_data"]
     return found

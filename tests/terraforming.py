@@ -22,6 +22,8 @@ import encrypting
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ("dev", "staging", "prod")
+# Options: Neon is left for Cloud SQL, and calls leave from one address.
+MOVING = ("-var=database_being_moved_to=cloud_sql", "-var=fixed_egress_address=true")
 GCLOUD = "gcloud.txt"  # what gcloud was told, in the root's folder
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
@@ -31,6 +33,17 @@ _READ = ("infra/terraform", "progress", "functions", "jobs", "sql")
 _CODE = ("*.py", "*.sql", "*.js", "*.css", "*.html")
 _LOCKED = "requirements.txt"
 _LOCAL = 'terraform {\n  backend "local" {}\n}\n'
+_SHOWN = "shown"  # a file for each secret: what an apply wrote and keeps nowhere
+_SHOW = f"""
+resource "terraform_data" "shown" {{
+  for_each = local.password_secrets
+
+  provisioner "local-exec" {{
+    environment = {{ VALUE = local.password_values[each.key] }}
+    command     = "mkdir -p {_SHOWN}; printenv VALUE > {_SHOWN}/${{each.key}}"
+  }}
+}}
+"""
 
 # It asks nothing; and its garbage is collected when there is more of it: a fifth less to do.
 _QUIET = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "GOGC": "400"}
@@ -50,10 +63,14 @@ def program() -> Path | None:
 
 
 class Resources(Mapping[str, Values]):
-    """What Terraform tells of each resource, by address; what it cannot know yet is left out."""
+    """What Terraform tells of each resource, by address; what it cannot know yet is left out.
 
-    def __init__(self, resources: list[Values]) -> None:
+    `passwords` are the secrets with a password, by id: no state has them.
+    """
+
+    def __init__(self, resources: list[Values], passwords: Mapping[str, str] | None = None) -> None:
         self._by_address = {each["address"]: each for each in resources}
+        self.passwords = passwords or {}
 
     def __getitem__(self, address: str) -> Values:
         values: Values = self._by_address[address]["values"]
@@ -102,6 +119,7 @@ class Told:
     plan: Values
     state: Values
     again: str  # nothing where there is nothing to change
+    passwords: dict[str, str]  # the secrets that hold one, by id
 
     @property
     def planned(self) -> Resources:
@@ -109,7 +127,8 @@ class Told:
 
     @property
     def applied(self) -> Resources:
-        return Resources([each for kind in self.state["resources"] for each in _instances(kind)])
+        there = [each for kind in self.state["resources"] for each in _instances(kind)]
+        return Resources(there, self.passwords)
 
     @property
     def outputs(self) -> Values:
@@ -189,9 +208,13 @@ class Root:
         plan = self.planned(environment, *options, name=name)
         given = [f"-var-file={self.variables.format(environment)}", f"-state={state.name}"]
         state.write_text(json.dumps(_named(plan)))
+        shutil.rmtree(self.folder / _SHOWN, ignore_errors=True)
         self.run("apply", "-auto-approve", *given, *options)
+        passwords = {
+            each.name: each.read_text().strip() for each in (self.folder / _SHOWN).iterdir()
+        }
         again = self.changes(environment, state.name, *options)
-        return Told(plan, json.loads(state.read_text()), again)
+        return Told(plan, json.loads(state.read_text()), again, passwords)
 
     def changes(self, environment: str, state: str, *options: str) -> str:
         """What a plan says that is to be changed in that state, if anything."""
@@ -282,6 +305,7 @@ def copied(folder: Path, *, whole: bool = False) -> Root:
     (folder / _LOCKED).write_text(locked if whole else locked[:100], encoding="utf-8")
     root = Root(folder / "infra" / "terraform")
     (root.folder / "backend_override.tf").write_text(_LOCAL)
+    (root.folder / "shown.tf").write_text(_SHOW)
     root.run("init")
     return root
 
@@ -335,7 +359,7 @@ class Environments(Mapping[str, Told]):
         with self._alone():
             if not kept.exists():
                 told = self._root().told(environment, *options, name=name)
-                kept.write_text(json.dumps([told.plan, told.state, told.again]))
+                kept.write_text(json.dumps([told.plan, told.state, told.again, told.passwords]))
         return Told(*json.loads(kept.read_text()))
 
     def _alone(self) -> "_Lock":

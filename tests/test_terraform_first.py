@@ -31,6 +31,7 @@ _APIS = {
     "storage": "storage",
 }
 _BUILT_WITH = {"cloudbuild"}
+_VERSIONS = ("this", "password", "neon_owner")  # of secrets
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
 
 
@@ -149,10 +150,11 @@ def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, orde
 def test_a_right_to_a_secret_is_older_than_what_is_in_it(order: Order) -> None:
     """It becomes known everywhere meanwhile; else the first revision is refused."""
     right = "google_secret_manager_secret_iam_member.accessor"
-    versions = {f"google_secret_manager_secret_version.{name}" for name in ("this", "neon_owner")}
+    versions = {f"google_secret_manager_secret_version.{name}" for name in _VERSIONS}
     slow = {"google_sql_database_instance.this", "google_redis_instance.this"}
     assert not order.before(right) & (versions | slow)
     assert slow <= order.before("google_secret_manager_secret_version.this")
+    assert "google_sql_user.owner" in order.before("google_secret_manager_secret_version.password")
     for user in (
         "module.function.google_cloud_run_v2_service.this",
         "module.job.google_cloud_run_v2_job.this",
@@ -172,11 +174,8 @@ def test_the_database_is_migrated_when_all_that_it_takes_is_there(
     assert [line for line in said if line.startswith(run)]
     assert {
         *("google_sql_user.owner", "google_sql_user.member", "terraform_data.image"),
-        *(
-            "google_secret_manager_secret_version.this",
-            "google_secret_manager_secret_iam_member.accessor",
-        ),
-        "google_secret_manager_secret_version.neon_owner",
+        "google_secret_manager_secret_iam_member.accessor",
+        *(f"google_secret_manager_secret_version.{name}" for name in _VERSIONS),
     } <= order.before("terraform_data.migrated")
 
 

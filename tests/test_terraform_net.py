@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from cloudrun import containers, secrets, told, value
-from terraforming import ENVIRONMENTS, Environments, Resources, Told, listed
+from terraforming import ENVIRONMENTS, MOVING, Environments, Resources, Told, listed
 
 from progress import databaseurl, logins, past, reading
 from progress.redis.url import address
@@ -23,7 +23,6 @@ GROUPS = {
     "backup": "progress_query",
 }
 PARTS = {**dict(zip(FUNCTIONS, FUNCTIONS, strict=True)), "batch": "batch", "backup": "backup"}
-OWNER = "-var=neon_owner_password=0wner-s3cr3t"
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +38,7 @@ def dev(environments: Environments) -> Resources:
 @pytest.fixture(scope="module")
 def moving(environments: Environments) -> Told:
     """Neon is left for Cloud SQL; and calls leave from one address."""
-    options = ("-var=database_being_moved_to=cloud_sql", "-var=fixed_egress_address=true")
-    return environments.variant("moving", "staging", *options)
+    return environments.variant("moving", "staging", *MOVING)
 
 
 def member(part: str) -> str:
@@ -165,11 +163,24 @@ def test_the_release_job_gives_cloud_sql_s_users_their_groups(prod: Resources) -
     assert all(each.password is None for each in admitted)
 
 
-def test_the_release_job_is_the_owner_of_cloud_sql(prod: Resources) -> None:
+def test_the_release_job_is_the_owner_of_cloud_sql(
+    environments: Environments, prod: Resources
+) -> None:
     owner = databaseurl.address(value(prod, "release", "DATABASE_URL"))
     user = prod["google_sql_user.owner[0]"]
-    assert (owner.user, owner.password) == (user["name"], user["password"])
-    assert len(user["password"]) >= 32
+    version = prod.of("google_secret_manager_secret_version", "password")[
+        "progress-cloud-sql-url-owner"
+    ]
+    assert owner.user == user["name"]
+    assert len(owner.password or "") >= 32
+    assert user["password_wo_version"] == version["secret_data_wo_version"] > 0
+    configured = environments["prod"].plan["configuration"]["root_module"]["resources"]
+    (given,) = (each for each in configured if each["address"] == "google_sql_user.owner")
+    assert given["expressions"]["password_wo"]["references"] == [
+        'ephemeral.random_password.database["owner"].result',
+        'ephemeral.random_password.database["owner"]',
+        "ephemeral.random_password.database",
+    ]
     assert owner.sslmode == "require"
     assert owner.host == prod["google_sql_database_instance.this[0]"]["private_ip_address"]
     assert "DB_IAM_USER" not in told(prod, "release")
@@ -188,18 +199,6 @@ def test_each_part_logs_in_to_neon_with_a_password_of_its_own(dev: Resources) ->
     assert len(passwords) == len(admitted) == len(GROUPS)
     assert all(len(password or "") >= 32 for password in passwords)
     assert not dev.of("google_sql_database_instance")
-
-
-def test_what_the_operator_gives_is_in_no_plan_and_no_state(environments: Environments) -> None:
-    root = environments.root()
-    target = "google_secret_manager_secret_version.neon_owner"
-    plan = root.planned("dev", f"-target={target}", OWNER, name="given")
-    root.run("apply", "-state=given.tfstate", OWNER, "given.tfplan")
-    state = (root.folder / "given.tfstate").read_text()
-    assert target in str(plan)
-    assert '"neon_owner"' in state
-    for text in (str(plan), state):
-        assert "0wner-s3cr3t" not in text
 
 
 def test_while_it_moves_the_functions_use_the_former_database(moving: Told) -> None:
@@ -231,7 +230,10 @@ def test_after_the_move_the_release_job_works_on_the_new_one_and_the_former_one_
     made = Resources(listed(plan["planned_values"]["root_module"]))
     assert secrets(made, "release")["DATABASE_URL"] == "progress-cloud-sql-url-owner"
     assert secrets(made, "release")["DATABASE_LOGINS"] == "progress-cloud-sql-logins"
-    assert set(made.of("terraform_data", "password")) == {*GROUPS, "owner"}
+    assert made.of("google_secret_manager_secret_version", "password").keys() == {
+        *(f"progress-neon-url-{part}" for part in GROUPS),
+        *("progress-neon-logins", "progress-cloud-sql-url-owner"),
+    }
     assert made['google_secret_manager_secret.this["progress-neon-url-query"]']
 
 
@@ -341,4 +343,5 @@ def test_no_two_secrets_hold_the_same(dev: Resources, prod: Resources) -> None:
             each["secret_data"]
             for each in made.of("google_secret_manager_secret_version", "this").values()
         ]
+        held += made.passwords.values()
         assert all(one != other for one, other in itertools.combinations(held, 2))

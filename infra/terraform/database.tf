@@ -63,20 +63,6 @@ variable "neon" {
   }
 }
 
-variable "neon_owner_password" {
-  description = "The password of Neon's owner (TF_VAR_neon_owner_password). Given with the first apply, it goes to Secret Manager and into no plan and no state; given again, it goes there when neon_owner_password_version rises."
-  type        = string
-  default     = null
-  ephemeral   = true
-  sensitive   = true
-}
-
-variable "neon_owner_password_version" {
-  description = "Raised by one each time neon_owner_password is given anew."
-  type        = number
-  default     = 1
-}
-
 variable "database_instance" {
   description = "The name of Cloud SQL's instance. After a restore beside it, the restored one's: Terraform must have been told before that it stands in the old one's place, or it would replace one by an empty one: terraform state rm, then import, of google_sql_database_instance.this[0], google_sql_database.this[0], google_sql_user.owner[0] and each google_sql_user.member."
   type        = string
@@ -152,22 +138,6 @@ locals {
   )
 
   cloud_sql_logins = join(" ", [for member, group in local.database_groups : "${group}=${google_sql_user.member[member].name}" if local.has_cloud_sql])
-  neon_logins      = join(" ", [for member, group in local.database_groups : "${group}=progress_${member}_login:${terraform_data.password[member].output}" if local.has_neon])
-}
-
-# Passwords that nobody sees: of Neon's logins, and of Cloud SQL's owner. A new one: terraform apply -replace='terraform_data.password["query"]',
-# then the release job, which changes it in the database (the owner's is changed at once), then a new revision.
-resource "terraform_data" "password" {
-  for_each = toset(concat(
-    local.has_neon ? keys(local.database_groups) : [],
-    local.has_cloud_sql ? ["owner"] : [],
-  ))
-
-  input = replace("${uuid()}${uuid()}", "-", "")
-
-  lifecycle {
-    ignore_changes = [input]
-  }
 }
 
 resource "google_sql_database_instance" "this" {
@@ -259,8 +229,10 @@ resource "google_sql_user" "owner" {
 
   name            = "progress_owner"
   instance        = google_sql_database_instance.this[0].name
-  password        = terraform_data.password["owner"].output
   deletion_policy = "ABANDON" # it owns the schemas
+
+  password_wo         = ephemeral.random_password.database["owner"].result
+  password_wo_version = local.password_version_numbers["cloud_sql"]
 }
 
 resource "google_sql_user" "member" {

@@ -129,6 +129,7 @@ module "function" {
     google_project_iam_member.member,
     google_secret_manager_secret_iam_member.accessor,
     google_secret_manager_secret_version.neon_owner,
+    google_secret_manager_secret_version.password,
     google_secret_manager_secret_version.this,
     terraform_data.image,
   ]

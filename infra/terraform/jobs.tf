@@ -51,13 +51,15 @@ module "job" {
     google_project_iam_member.member,
     google_secret_manager_secret_iam_member.accessor,
     google_secret_manager_secret_version.neon_owner,
+    google_secret_manager_secret_version.password,
     google_secret_manager_secret_version.this,
   ]
 }
 
-# The database is migrated once by itself, when all that it takes is there; then by each release.
+# The database is migrated once by itself, when all that it takes is there; then by each release. It is also migrated when the
+# passwords change: the release job gives them to the logins.
 resource "terraform_data" "migrated" {
-  triggers_replace = module.job["release"].id
+  triggers_replace = [module.job["release"].id, local.password_version_numbers[local.released_to]]
 
   provisioner "local-exec" {
     environment = {

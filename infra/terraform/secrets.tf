@@ -9,19 +9,8 @@ locals {
     { for name in ["progress-redis-url"] : name => ["project", "query", "batch", "release"] if local.has_memorystore },
   )
 
-  neon_at = local.has_neon ? "${var.neon.host}/${var.neon.database}?sslmode=verify-full" : ""
-
   secret_values = merge(
-    { for member in keys(local.database_groups) : "progress-neon-url-${member}" =>
-    "postgresql://progress_${member}_login:${terraform_data.password[member].output}@${local.neon_at}" if local.has_neon },
-    { for name in ["progress-neon-logins"] : name => local.neon_logins if local.has_neon },
     { for name in ["progress-cloud-sql-logins"] : name => local.cloud_sql_logins if local.has_cloud_sql },
-    # Its certificate is of the instance's own authority; the address is private.
-    { for name in ["progress-cloud-sql-url-owner"] : name => format("postgresql://%s:%s@%s/%s?sslmode=require",
-      google_sql_user.owner[0].name,
-      terraform_data.password["owner"].output,
-      google_sql_database_instance.this[0].private_ip_address,
-    google_sql_database.this[0].name) if local.has_cloud_sql },
     { for name in ["progress-redis-url"] : name => local.redis_url if local.has_memorystore },
   )
 }
@@ -45,20 +34,16 @@ resource "google_secret_manager_secret" "this" {
   depends_on = [google_project_service.api]
 }
 
+# A version that another replaces stays until somebody destroys it (docs/runbook.md), so that `latest` is there at all times.
 resource "google_secret_manager_secret_version" "this" {
-  for_each = { for name in keys(local.secret_readers) : name => name if name != "progress-neon-url-owner" }
+  for_each = toset(concat(
+    local.has_cloud_sql ? ["progress-cloud-sql-logins"] : [],
+    local.has_memorystore ? ["progress-redis-url"] : [],
+  ))
 
-  secret      = google_secret_manager_secret.this[each.key].id
-  secret_data = local.secret_values[each.key]
-}
-
-# What the operator gives stays out of the state. Where nothing was given, the release job's error says what to do.
-resource "google_secret_manager_secret_version" "neon_owner" {
-  count = local.has_neon ? 1 : 0
-
-  secret                 = google_secret_manager_secret.this["progress-neon-url-owner"].id
-  secret_data_wo         = var.neon_owner_password == null ? "postgresql://give-neon_owner_password-and-raise-its-version.invalid/" : "postgresql://${urlencode(var.neon.owner)}:${urlencode(var.neon_owner_password)}@${local.neon_at}"
-  secret_data_wo_version = var.neon_owner_password_version
+  secret          = google_secret_manager_secret.this[each.key].id
+  secret_data     = local.secret_values[each.key]
+  deletion_policy = "ABANDON"
 }
 
 # Given before there is anything to read: while a database is made, or an image built, the right becomes known everywhere, and
