@@ -32,7 +32,7 @@ def size(service: Values) -> tuple[Any, ...]:
     return (
         *(limits["cpu"], limits["memory"], inside["max_instance_request_concurrency"]),
         only(service["scaling"])["min_instance_count"],
-        only(inside["scaling"])["max_instance_count"],
+        only(service["scaling"])["max_instance_count"],
     )
 
 
@@ -244,6 +244,16 @@ def test_what_the_pipeline_and_the_clock_change_stays_as_they_left_it(
     environments: Environments,
 ) -> None:
     assert environments.planned_after("prod", _released) == ""
+
+
+def test_the_most_instances_are_terraforms_though_the_least_are_the_nights(
+    environments: Environments,
+) -> None:
+    def widened(state: Values) -> None:
+        for service in terraforming.attributes(state, "google_cloud_run_v2_service"):
+            only(service["scaling"]).update(min_instance_count=0, max_instance_count=99)
+
+    assert "3 to change" in environments.planned_after("prod", widened)
 
 
 def test_what_is_terraforms_own_is_put_right(environments: Environments) -> None:

@@ -109,11 +109,11 @@ locals {
 
   cloud_sql_protected = coalesce(var.cloud_sql_deletion_protection, local.is_prod)
 
-  # `connections`: more than all instances together may open, and no more than the memory can bear.
+  # `connections`: more than all instances together may open, a release's candidates among them.
   cloud_sql_size = {
-    dev     = { tier = "db-g1-small", disk_gb = 10, availability = "ZONAL", connections = 100 }
-    staging = { tier = "db-custom-1-3840", disk_gb = 10, availability = "ZONAL", connections = 100 }
-    prod    = { tier = "db-custom-2-8192", disk_gb = 50, availability = "REGIONAL", connections = 650 }
+    dev     = { tier = "db-g1-small", disk_gb = 10, availability = "ZONAL", connections = 180 }
+    staging = { tier = "db-custom-1-3840", disk_gb = 10, availability = "ZONAL", connections = 180 }
+    prod    = { tier = "db-custom-2-8192", disk_gb = 50, availability = "REGIONAL", connections = 780 }
   }[var.environment]
 
   # What a service or job is told of the database, in plain words and as secrets (by the secret's id).

@@ -15,9 +15,10 @@ resource "google_cloud_run_v2_service" "this" {
   invoker_iam_disabled = var.public
   deletion_protection  = var.deletion_protection
 
-  # Of the service, not of a revision: it changes by night without a new one.
+  # All revisions that receive traffic share these. The minimum changes by night without a new revision.
   scaling {
     min_instance_count = var.size.least
+    max_instance_count = var.size.most
   }
 
   template {
@@ -26,6 +27,7 @@ resource "google_cloud_run_v2_service" "this" {
     max_instance_request_concurrency = var.size.at_once
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
 
+    # A revision reached by its tag alone, a release's candidate, is not counted above.
     scaling {
       max_instance_count = var.size.most
     }
@@ -107,7 +109,7 @@ resource "google_cloud_run_v2_service" "this" {
       template[0].revision,
       traffic,
       # The night's and the morning's.
-      scaling,
+      scaling[0].min_instance_count,
     ]
   }
 }
