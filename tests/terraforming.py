@@ -23,7 +23,15 @@ import encrypting
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ("dev", "staging", "prod")
 # Options: Neon is left for Cloud SQL, and calls leave from one address.
-MOVING = ("-var=database_being_moved_to=cloud_sql", "-var=fixed_egress_address=true")
+MOVING = (
+    "-var=database_being_moved_to=cloud_sql",
+    "-var=fixed_egress_address=true",
+    """-var=functions={
+        ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 1, most = 2 }
+        project = { cpu = "2", memory = "2Gi", at_once = 10, least = 1, most = 2 }
+        query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 1, most = 2 }
+    }""",
+)
 GCLOUD = "gcloud.txt"  # what gcloud was told, in the root's folder
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"

@@ -2,7 +2,6 @@
 
 import ipaddress
 import itertools
-import re
 import ssl
 
 import pytest
@@ -101,6 +100,8 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_guarded(prod: Resources) -
     assert settings["deletion_protection_enabled"]
     assert (settings["availability_type"], settings["edition"]) == ("REGIONAL", "ENTERPRISE")
     assert settings["disk_autoresize"]
+    assert settings["disk_autoresize_limit"] == 500  # GB; 0 would be none
+    assert settings["final_backup_config"] == [{"enabled": True, "retention_days": 30}]
     assert settings["insights_config"][0]["query_insights_enabled"]
     assert flags["cloudsql.iam_authentication"] == "on"
     assert flags["log_min_duration_statement"] == "-1"  # no learner's values in its log
@@ -119,7 +120,10 @@ def test_the_network_of_google_s_services_is_peered_first(environments: Environm
 
 def test_elsewhere_cloud_sql_is_small_and_may_go(moving: Told) -> None:
     instance = moving.applied["google_sql_database_instance.this[0]"]
-    assert instance["settings"][0]["availability_type"] == "ZONAL"
+    (settings,) = instance["settings"]
+    assert settings["availability_type"] == "ZONAL"
+    assert 0 < settings["disk_autoresize_limit"] <= 20
+    assert settings["final_backup_config"] == [{"enabled": True, "retention_days": 7}]
     assert not instance["deletion_protection"]
 
 
@@ -251,40 +255,6 @@ def test_after_the_move_the_release_job_works_on_the_new_one_and_the_former_one_
         *("progress-neon-logins", "progress-cloud-sql-url-owner"),
     }
     assert made['google_secret_manager_secret.this["progress-neon-url-query"]']
-
-
-POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
-
-
-@pytest.mark.parametrize(
-    ("wrong", "right"),
-    [
-        (
-            {
-                "cloud_sql_version": "POSTGRES_14", "database_being_moved_to": "neon",
-                "domain": "dev.example.com", "redis": "memcached",
-            },
-            (),
-        ),
-        ({"neon": POOLER}, ()),
-        (
-            {"database_being_moved_to": "cloud_sql", "database_left": "cloud_sql"},
-            ("database_being_moved_to",),
-        ),
-        ({"database": "mysql"}, ()),
-        ({"neon": "null"}, ()),
-    ],
-)  # fmt: skip
-def test_what_makes_no_sense_is_refused(
-    environments: Environments, wrong: dict[str, str], right: tuple[str, ...]
-) -> None:
-    given = [f"-var={name}={value}" for name, value in wrong.items()]
-    with pytest.raises(AssertionError) as refused:
-        environments.root().planned("dev", *given, name="refused")
-    said = str(refused.value)
-    assert "Invalid value for variable" in said
-    found = set(re.findall(r'variable "(\w+)" \{', said))
-    assert found == wrong.keys() - {*right}
 
 
 def test_redis_asks_for_a_password_over_tls(prod: Resources) -> None:

@@ -92,6 +92,17 @@ variable "cloud_sql_deletion_protection" {
   default     = null
 }
 
+variable "cloud_sql_disk_limit_gb" {
+  description = "The disk of Cloud SQL grows by itself up to this size, and never shrinks; null for the environment's usual one. At the limit nothing is recorded: the alert database-limits comes first."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.cloud_sql_disk_limit_gb == null || try(var.cloud_sql_disk_limit_gb >= local.cloud_sql_size.disk_gb, false)
+    error_message = "expected at least the disk's first size, ${local.cloud_sql_size.disk_gb}"
+  }
+}
+
 locals {
   databases     = toset(compact([var.database, var.database_being_moved_to, var.database_left]))
   has_cloud_sql = contains(local.databases, "cloud_sql")
@@ -111,9 +122,9 @@ locals {
 
   # `connections`: more than all instances together may open, a release's candidates among them.
   cloud_sql_size = {
-    dev     = { tier = "db-g1-small", disk_gb = 10, availability = "ZONAL", connections = 180 }
-    staging = { tier = "db-custom-1-3840", disk_gb = 10, availability = "ZONAL", connections = 180 }
-    prod    = { tier = "db-custom-2-8192", disk_gb = 50, availability = "REGIONAL", connections = 780 }
+    dev     = { tier = "db-g1-small", disk_gb = 10, disk_limit_gb = 20, availability = "ZONAL", connections = 180 }
+    staging = { tier = "db-custom-1-3840", disk_gb = 10, disk_limit_gb = 20, availability = "ZONAL", connections = 180 }
+    prod    = { tier = "db-custom-2-8192", disk_gb = 50, disk_limit_gb = 500, availability = "REGIONAL", connections = 780 }
   }[var.environment]
 
   # What a service or job is told of the database, in plain words and as secrets (by the secret's id).
@@ -155,6 +166,7 @@ resource "google_sql_database_instance" "this" {
     disk_type                   = "PD_SSD"
     disk_size                   = local.cloud_sql_size.disk_gb
     disk_autoresize             = true
+    disk_autoresize_limit       = coalesce(var.cloud_sql_disk_limit_gb, local.cloud_sql_size.disk_limit_gb)
     deletion_protection_enabled = local.cloud_sql_protected
 
     ip_configuration {
@@ -173,6 +185,12 @@ resource "google_sql_database_instance" "this" {
         retained_backups = 7
         retention_unit   = "COUNT"
       }
+    }
+
+    # Who deletes the instance has its data for so long.
+    final_backup_config {
+      enabled        = true
+      retention_days = local.is_prod ? 30 : 7
     }
 
     maintenance_window {

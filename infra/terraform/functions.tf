@@ -14,6 +14,21 @@ variable "functions" {
     condition     = toset(keys(var.functions)) == toset(["ingest", "project", "query"])
     error_message = "expected the sizes of ingest, project and query"
   }
+
+  validation {
+    condition     = alltrue([for size in values(var.functions) : contains(["1", "2", "4", "6", "8"], size.cpu) && can(regex("^[1-9][0-9]*(Mi|Gi)$", size.memory))])
+    error_message = "expected 1, 2, 4, 6 or 8 CPUs, and memory such as 512Mi or 2Gi"
+  }
+
+  validation {
+    condition     = alltrue([for size in values(var.functions) : size.at_once >= 1 && size.at_once <= 1000])
+    error_message = "expected 1 to 1000 requests at once"
+  }
+
+  validation {
+    condition     = alltrue([for size in values(var.functions) : size.least >= 0 && size.most >= max(1, size.least)])
+    error_message = "expected 0 or more instances at least, and as many at most, or more"
+  }
 }
 
 variable "auth" {

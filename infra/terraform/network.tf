@@ -2,9 +2,19 @@
 # (direct VPC egress, which costs nothing); what is on the internet they reach without it, unless a fixed address is asked for.
 
 variable "fixed_egress_address" {
-  description = "Whether calls to the internet leave from one reserved address, for a Neon that admits listed addresses only. It costs some $40 a month (Cloud NAT, the address) and traffic."
+  description = "Whether calls to the internet leave from one reserved address, for a Neon that admits listed addresses only. It costs some $40 a month (Cloud NAT, the address) and traffic. All calls go through NAT then, which a fresh instance reaches after some 30 s: each function keeps one instance ready at least, by night too. (A Serverless VPC Access connector would have no such wait; it costs more than the instances.)"
   type        = bool
   default     = false
+
+  validation {
+    condition     = !var.fixed_egress_address || alltrue([for size in values(var.functions) : size.least >= 1])
+    error_message = "with a fixed address a cold start is without network for 30 s: expected least >= 1 for each of functions"
+  }
+
+  validation {
+    condition     = !var.fixed_egress_address || alltrue([for least in values(try(var.night.least, {})) : least >= 1])
+    error_message = "with a fixed address a cold start is without network for 30 s: expected least >= 1 for each of night.least"
+  }
 }
 
 locals {

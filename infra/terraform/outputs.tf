@@ -11,11 +11,13 @@ output "images" {
 }
 
 output "services" {
-  value = { for name, each in module.function : name => each.name }
+  description = "The name of each function's service."
+  value       = { for name, each in module.function : name => each.name }
 }
 
 output "jobs" {
-  value = { for name, each in module.job : name => each.name }
+  description = "The name of each job."
+  value       = { for name, each in module.job : name => each.name }
 }
 
 output "accounts" {

@@ -9,6 +9,16 @@ variable "night" {
     least     = map(number)
   })
   default = null
+
+  validation {
+    condition     = length(setsubtract(keys(try(var.night.least, {})), keys(var.functions))) == 0
+    error_message = "expected names of functions in night.least: ${join(", ", keys(var.functions))}"
+  }
+
+  validation {
+    condition     = alltrue([for name, least in try(var.night.least, {}) : least >= 0 && least <= try(var.functions[name].least, least)])
+    error_message = "expected no more instances by night than by day"
+  }
 }
 
 variable "batch_minutes" {

@@ -3,6 +3,11 @@
 variable "project_id" {
   description = "The Google Cloud project of this environment; nothing has to be in it yet."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "expected the id of a project"
+  }
 }
 
 variable "region" {
