@@ -5,6 +5,6 @@ from terraforming import Root
 
 def test_each_switch_turns_what_it_should(root: Root) -> None:
     assert root.run("validate").startswith("Success!")
-    said = root.run("test", "-var-file=environments/dev.tfvars")
+    said = root.run("test")
     assert " 0 failed" in said
     assert "run.tftest.hcl... pass" in said

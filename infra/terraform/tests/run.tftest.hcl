@@ -1,5 +1,37 @@
 # What a switch turns, on a provider that is mocked: it takes neither credentials nor a project.
-#   terraform init -backend=false && terraform test -var-file=environments/dev.tfvars
+#   terraform init -backend=false && terraform test
+
+variables {
+  project_id  = "progress-dev"
+  environment = "dev"
+
+  neon = {
+    host     = "ep-example.eu-central-1.aws.neon.tech"
+    database = "progress"
+    owner    = "progress_owner"
+  }
+
+  functions = {
+    ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 0, most = 2 }
+    project = { cpu = "2", memory = "2Gi", at_once = 10, least = 0, most = 2 }
+    query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 0, most = 2 }
+  }
+
+  auth = {
+    issuer   = "https://auth.example.com"
+    audience = "progress"
+    jwks_url = "https://auth.example.com/.well-known/jwks.json"
+  }
+
+  github = {
+    repository    = "example/progress"
+    repository_id = 123456789
+    environment   = "dev"
+  }
+
+  pull_changes    = true
+  billing_account = "000000-000000-000000"
+}
 
 mock_provider "google" {
   override_during = plan
