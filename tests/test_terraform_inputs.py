@@ -33,7 +33,7 @@ def test_terraform_finds_the_same(told: Told) -> None:
 def test_a_type_and_a_default_are_on_one_line() -> None:
     (root,) = (each for each in inputs.blocks(inputs.ROOT) if each.name == "github")
     assert "\n" not in root.row()
-    assert root.attributes["type"].startswith("object({ repository = string, repository_id")
+    assert root.attributes["type"].startswith("object({ repository = string, branch")
     found = {each.name: each for each in inputs.blocks(inputs.ROOT)}
     assert json.loads(found["alerts"].attributes["default"])[0] == "batch-job"
 

@@ -24,9 +24,7 @@ variables {
   }
 
   github = {
-    repository    = "example/progress"
-    repository_id = 123456789
-    environment   = "dev"
+    repository = "example/progress"
   }
 
   pull_changes    = true
