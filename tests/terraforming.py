@@ -219,7 +219,7 @@ class Root:
         shutil.rmtree(self.folder / _SHOWN, ignore_errors=True)
         self.run("apply", "-auto-approve", *given, *options)
         passwords = {
-            each.name: each.read_text().strip() for each in (self.folder / _SHOWN).iterdir()
+            each.name: each.read_text().strip() for each in (self.folder / _SHOWN).glob("*")
         }
         again = self.changes(environment, state.name, *options)
         return Told(plan, json.loads(state.read_text()), again, passwords)

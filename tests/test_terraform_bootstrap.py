@@ -41,7 +41,6 @@ MADE_BY = {
     "service_networking": ("servicenetworking.networksAdmin", "terraformPlan"),
     "sql": ("cloudsql.admin", "cloudsql.viewer"),
     "storage_bucket": ("storage.admin", "terraformPlan"),
-    "storage_bucket_object": ("storage.admin", "storage.objectViewer"),
 }
 # Of the billing account; and what is done beside resources: images built, accounts worked as.
 BUDGETS = {"billing_budget"}
@@ -193,18 +192,11 @@ def test_who_plans_reads_little_content_and_changes_nothing(there: Resources) ->
         name: re.findall(r"'(.+?)'", only(each["condition"])["expression"])
         for name, each in reads.items()
     } == {
-        f"{name} {kind}": places
-        for name, project in IN_ENVIRONMENTS.items()
-        for kind, places in (
-            ("sources", [f"projects/_/buckets/{project}-sources/"]),
-            (
-                "secrets",
-                [
-                    f"projects/{number}/secrets/progress-cloud-sql-logins/",
-                    f"projects/{number}/secrets/progress-redis-url/",
-                ],
-            ),
-        )
+        name: [
+            f"projects/{number}/secrets/progress-cloud-sql-logins/",
+            f"projects/{number}/secrets/progress-redis-url/",
+        ]
+        for name in IN_ENVIRONMENTS
     }
 
 
@@ -281,6 +273,8 @@ def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
     assert (repository["project"], repository["repository_id"]) == (images, "progress")
     policies = {each["action"]: each for each in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
+    old = only(policies["DELETE"]["condition"])["older_than"]
+    assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60  # an idle environment's image is kept
 
 
 def test_cloud_run_s_agent_is_there_before_it_is_given_rights(root: Root, made: Told) -> None:

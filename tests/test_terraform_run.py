@@ -149,12 +149,9 @@ def test_a_change_of_the_code_leaves_the_plan_empty(environments: Environments) 
         added.unlink()
 
 
-def test_the_image_that_production_runs_is_kept(told: Told) -> None:
+def test_the_first_images_stay_while_there_is_no_release(told: Told) -> None:
     (images,) = told.applied.of("google_artifact_registry_repository").values()
-    policies = {each["action"]: each for each in images["cleanup_policies"]}
-    assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
-    assert only(policies["DELETE"]["condition"])["older_than"] == "2592000s"
-    assert not images["cleanup_policy_dry_run"]
+    assert images["cleanup_policies"] == []
 
 
 def test_the_jobs_run_the_image_that_the_build_of_project_made(told: Told) -> None:

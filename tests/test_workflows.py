@@ -272,9 +272,9 @@ def test_terraform_is_told_an_environment_wherever_it_asks_for_one() -> None:
         for file in FILES
         for step, _, _ in steps(file)
         for line in step.get("run", "").splitlines()
-        if re.search(r"\bterraform (-chdir=\S+ )?(test|plan|apply)\b", line)
+        if re.search(r"\bterraform (-chdir=\S+ )?(plan|apply)\b", line)
     ]
-    assert len(lines) == 5
+    assert len(lines) == 4
     assert [line for line in lines if "-var-file=" not in line] == []
 
 

@@ -109,33 +109,20 @@ resource "google_project_iam_member" "plan" {
   member  = google_service_account.ci["${each.key} terraform-plan"].member
 }
 
-# The provider compares contents in two places: archives of code, and secrets whose value stands in the state in any case.
+# The provider compares what is in secrets whose value stands in the state in any case. It reads no other's.
 resource "google_project_iam_member" "plan_contents" {
-  for_each = merge([
-    for name, project in var.environments : {
-      "${name} sources" = {
-        environment = name
-        role        = "roles/storage.objectViewer"
-        prefixes    = ["projects/_/buckets/${project}-sources/"]
-      }
-      "${name} secrets" = {
-        environment = name
-        role        = "roles/secretmanager.secretAccessor"
-        prefixes = [
-          for secret in ["progress-cloud-sql-logins", "progress-redis-url"] :
-          "projects/${google_project.this[name].number}/secrets/${secret}/"
-        ]
-      }
-    }
-  ]...)
+  for_each = var.environments
 
-  project = google_project.this[each.value.environment].project_id
-  role    = each.value.role
-  member  = google_service_account.ci["${each.value.environment} terraform-plan"].member
+  project = google_project.this[each.key].project_id
+  role    = "roles/secretmanager.secretAccessor"
+  member  = google_service_account.ci["${each.key} terraform-plan"].member
 
   condition {
-    title      = "what Terraform compares"
-    expression = join(" || ", [for prefix in each.value.prefixes : "resource.name.startsWith('${prefix}')"])
+    title = "what Terraform compares"
+    expression = join(" || ", [
+      for secret in ["progress-cloud-sql-logins", "progress-redis-url"] :
+      "resource.name.startsWith('projects/${google_project.this[each.key].number}/secrets/${secret}/')"
+    ])
   }
 }
 

@@ -7,11 +7,13 @@ resource "google_artifact_registry_repository" "images" {
   format        = "DOCKER"
   description   = "The functions' images"
 
+  # An environment that is not released for long runs an old image. Cloud Run keeps a copy of what serves, but a new revision,
+  # which a changed setting makes, needs the image here. So only what is more than a year old and not among the newest goes.
   cleanup_policies {
     id     = "keep-the-newest"
     action = "KEEP"
     most_recent_versions {
-      keep_count = 50 # production runs one of these
+      keep_count = 50
     }
   }
 
@@ -19,7 +21,7 @@ resource "google_artifact_registry_repository" "images" {
     id     = "delete-the-old"
     action = "DELETE"
     condition {
-      older_than = "2592000s" # 30 days
+      older_than = "34560000s" # 400 days
     }
   }
 

@@ -13,27 +13,12 @@ variable "build_region" {
   }
 }
 
+# Nothing is deleted here: an environment without a release goes on running these few images.
 resource "google_artifact_registry_repository" "images" {
   repository_id = "progress"
   location      = var.region
   format        = "DOCKER"
   description   = "The functions' first images"
-
-  cleanup_policies {
-    id     = "keep-the-newest"
-    action = "KEEP"
-    most_recent_versions {
-      keep_count = 50 # production runs one of these
-    }
-  }
-
-  cleanup_policies {
-    id     = "delete-the-old"
-    action = "DELETE"
-    condition {
-      older_than = "2592000s" # 30 days
-    }
-  }
 
   depends_on = [google_project_service.api]
 }
