@@ -41,12 +41,17 @@ class _Contenders:
     bare: int
 
     def questions(self) -> Iterator[tuple[bytes, bytes]]:
-        """Requests, no two alike: of a learner with their token, and of anybody about them."""
-        for back, learner in itertools.product(range(_DAYS - _RANGE + 1), self.learners):
-            to = study.last_day() - timedelta(days=back)
-            span = {"from": to - timedelta(days=_RANGE - 1), "to": to}
-            of_any = asking.question(_NAMED, {"userId": learner, **span})
-            yield self.issuer.question(_OWN, learner, span), of_any
+        """Requests, no two alike."""
+        return questions(self.issuer, self.learners)
+
+
+def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, bytes]]:
+    """Requests, no two alike: of a learner with their token, and of anybody about them."""
+    for back, learner in itertools.product(range(_DAYS - _RANGE + 1), learners):
+        to = study.last_day() - timedelta(days=back)
+        span = {"from": to - timedelta(days=_RANGE - 1), "to": to}
+        of_any = asking.question(_NAMED, {"userId": learner, **span})
+        yield issuer.question(_OWN, learner, span), of_any
 
 
 def missed(server: Server) -> Iterator[Line]:

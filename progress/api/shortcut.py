@@ -16,14 +16,14 @@ class _Shortcut:
     """The application's outermost layer."""
 
     def __init__(self, layers: ASGIApp, api: QueryApi) -> None:
-        self._layers, self._api = layers, api
+        self.layers, self._api = layers, api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/graphql" and scope["method"] == "POST":
             response = await self._api.answer(Request(scope, receive, send))
             await response(scope, receive, send)
         else:
-            await self._layers(scope, receive, send)
+            await self.layers(scope, receive, send)
 
 
 def install(app: Starlette, api: QueryApi) -> None:
