@@ -103,7 +103,7 @@ def test_what_takes_too_long_is_ended(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lessons.teach(connection, "ann")
-    monkeypatch.setitem(past._SETTINGS, "statement_timeout", "1s")
+    monkeypatch.setattr(requestscope, "TIMEOUT_S", 1)
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
     with asking(store.url) as ask, pytest.raises(Unavailable, match="does not answer"):
