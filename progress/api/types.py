@@ -1,7 +1,6 @@
 """The types of the query API, as `api.graphql` has them; rows of the read models fill them."""
 
 import contextlib
-import functools
 from datetime import UTC, date, datetime
 
 import strawberry
@@ -12,7 +11,6 @@ from progress.errors import SerializationError
 from progress.readmodels import letters, operations, rows
 
 _INT = 2**31 - 1
-_DATE = 10  # characters
 
 
 def read(row: object, name: str) -> object:
@@ -22,18 +20,10 @@ def read(row: object, name: str) -> object:
 
 
 def _date(text: object) -> date:
-    if isinstance(text, str) and len(text) == _DATE:
+    if isinstance(text, str):
         with contextlib.suppress(ValueError):
-            return _day(text)
+            return moments.day(text)
     raise ValueError("expected a day as in 2024-03-29")
-
-
-@functools.lru_cache(maxsize=2_048)  # there are few: each is read in a fifth of the time
-def _day(text: str) -> date:
-    day = date.fromisoformat(text)
-    if day.isoformat() != text:  # it is written as a day of a week
-        raise ValueError
-    return day
 
 
 def _moment(text: object) -> datetime:

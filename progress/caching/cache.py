@@ -11,6 +11,7 @@ nothing newer than its label; one that began more than a second ago is shared no
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -116,9 +117,7 @@ class Cache:
         With `tells`, what is computed says which version of the learner its statement saw.
         """
 
-        async def computed() -> tuple[Label | None, bytes]:
-            return await self._computed(looked, question, compute, tells=tells)
-
+        computed = functools.partial(self._computed, looked, question, compute, tells=tells)
         passed = None
         while not looked.fresh:
             flight = self._answers.under_way(question)
