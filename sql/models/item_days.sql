@@ -36,8 +36,7 @@ CROSS JOIN LATERAL (
 ) d
 WHERE has_past AND i.had_answered_on <> i.first_answered_on;
 
-WITH arrived AS (
-    INSERT INTO item_days
+WITH arrived AS MATERIALIZED (
     SELECT f.user_id, f.item_id, f.day
     FROM (SELECT user_id, item_id, day FROM window_facts WHERE kind = 'answer' GROUP BY day, user_id, item_id) f
     LEFT JOIN LATERAL (
@@ -47,13 +46,18 @@ WITH arrived AS (
         OFFSET 0
     ) old ON true
     WHERE old.day IS NULL
-    RETURNING user_id, item_id, day
+), kept AS (
+    INSERT INTO item_days
+    SELECT user_id, item_id, day
+    FROM arrived
+    WHERE has_future
 )
 INSERT INTO window_reviewed
-SELECT a.user_id, a.day, 1
+SELECT a.user_id, a.day, count(*)
 FROM arrived a
-JOIN window_items i ON i.user_id = a.user_id AND i.item_id = a.item_id
-WHERE a.day > i.first_answered_on;
+JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
+WHERE a.day > i.first_answered_on
+GROUP BY a.user_id, a.day;
 
 -- forget --
 DELETE FROM item_days WHERE user_id = ANY (learners);

@@ -80,7 +80,7 @@ FROM (
             (array_agg(day ORDER BY occurred_at) FILTER (WHERE correct))[1] AS first_correct_on
         FROM window_facts
         WHERE kind = 'answer'
-        GROUP BY user_id, item_id
+        GROUP BY item_id, user_id
     ) a
     FULL JOIN window_reviews r ON r.user_id = a.user_id AND r.item_id = a.item_id
 ) w

@@ -26,6 +26,7 @@ DELETE FROM window_reviews;
 
 -- fold --
 -- A new review makes pairs with its neighbours, and parts those that were a pair: only these are counted.
+-- Sorted by item first: a learner's own reviews all have one user_id, which a sort would compare each time.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor
@@ -63,7 +64,7 @@ WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, is_new, interval_days,
         lag(interval_days) OVER earlier AS before_days, lag(is_new) OVER earlier AS before_is_new
     FROM chain
-    WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+    WINDOW earlier AS (PARTITION BY item_id, user_id ORDER BY occurred_at, event_id)
 ), parted AS (
     SELECT DISTINCT user_id, item_id, after_at, after_id, before_days, after_days
     FROM neighbours
@@ -78,14 +79,14 @@ WITH arrived AS MATERIALIZED (
     ) pairs
     GROUP BY user_id, item_id
 ), latest AS (
-    SELECT DISTINCT ON (user_id, item_id) user_id, item_id, occurred_at, event_id, interval_days, easiness_factor
+    SELECT DISTINCT ON (item_id, user_id) user_id, item_id, occurred_at, event_id, interval_days, easiness_factor
     FROM arrived
-    ORDER BY user_id, item_id, occurred_at DESC, event_id DESC
+    ORDER BY item_id, user_id, occurred_at DESC, event_id DESC
 ), mastered AS (
-    SELECT DISTINCT ON (user_id, item_id) user_id, item_id, occurred_at, day
+    SELECT DISTINCT ON (item_id, user_id) user_id, item_id, occurred_at, day
     FROM arrived
     WHERE interval_days >= 7
-    ORDER BY user_id, item_id, occurred_at
+    ORDER BY item_id, user_id, occurred_at
 )
 SELECT l.user_id, l.item_id, m.occurred_at, m.day,
     l.occurred_at, l.event_id, l.interval_days, l.easiness_factor, coalesce(c.lapses, 0)
