@@ -46,15 +46,19 @@ def _rows(plan: dict[str, Any]) -> int:
 class Costing:
     """Answers documents over one database, without a cache."""
 
-    def __init__(self, reader: reading.Reader, caller: Caller) -> None:
+    def __init__(self, reader: reading.Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, datetime.now(UTC))
         self._reader, self._work = reader, 0
         self._cache = Cache(None, per_minute=10**9)
-        for each in (reader._sessions, reader.past._sessions):  # noqa: SLF001 - nobody else asks
-            _explain(each, self._note)
+        if explains:
+            for each in (reader._sessions, reader.past._sessions):  # noqa: SLF001 - nobody else asks
+                _explain(each, self._note)
 
     async def answer(self, document: str) -> tuple[Answer, int]:
-        """The answer, and the rows and buffers of its statements: the same in each run."""
+        """The answer, and the rows and buffers of its statements: the same in each run.
+
+        Counting them takes the database time: where it is measured, they are left at 0.
+        """
         self._work = 0
         with reading.using(self._reader), requestscope.begin(_TIMEOUT_S):
             answer = await execution.answered(
@@ -86,10 +90,12 @@ def _explain(of: Sessions, note: Callable[[str], None]) -> None:
 
 
 @asynccontextmanager
-async def opened(url: str, user: str, role: Role) -> AsyncIterator[Costing]:
+async def opened(
+    url: str, user: str, role: Role, *, explains: bool = True
+) -> AsyncIterator[Costing]:
     """Costs of what the caller asks of the database, inside the block."""
     reader = reading.Reader(url)
     try:
-        yield Costing(reader, Caller(user, role, float("inf")))
+        yield Costing(reader, Caller(user, role, float("inf")), explains=explains)
     finally:
         await reader.close()

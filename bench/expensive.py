@@ -214,7 +214,7 @@ def of_all_documents(server: Server) -> Iterator[Line]:
 async def _took(store: Store, learner: str, role: Role, text: str) -> float:
     """Milliseconds that the sessions in the database compute for the document."""
     took: list[float] = []
-    async with costs.opened(store.url, learner, role) as costing:
+    async with costs.opened(store.url, learner, role, explains=False) as costing:
         for number in range(_ROUNDS + 1):
             before = daily.spent(store) if number else 0.0
             answer, _ = await costing.answer(text)
