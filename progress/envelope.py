@@ -238,10 +238,7 @@ class _Reading:
         data: dict[str, Any],
         metadata: dict[str, Any],
     ) -> Arrival:
-        """The event with its stream, or with the session through which that will be found.
-
-        The session of other events is left out: the append does not read it.
-        """
+        """The event with its stream, or with the session that leads to it: no other is read."""
         declared = events.CATALOGUE.get(event_type)
         learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
         if learner is None:

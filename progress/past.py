@@ -31,7 +31,6 @@ _SQL = {"db.system.name": "postgresql"}
 _SETTINGS = {
     "search_path": f"pg_temp, {models.schema_name()}, event_store",
     "temp_buffers": "128MB",  # 150,000 events without a file; taken as they are needed
-    "statement_timeout": f"{requestscope.TIMEOUT_S:.0f}s",
     "client_min_messages": "warning",
 }
 

@@ -39,7 +39,7 @@ class Reader:
             return rows
 
         if not telemetry.is_exporting():
-            return await self._sessions.ask(ask)
+            return await self._sessions.ask(ask, scope)
         with telemetry.span(statement.name, "client", _SQL):
             return await self._sessions.ask(ask, scope)
 

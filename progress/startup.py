@@ -10,15 +10,14 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
-import pg8000.exceptions
-
-from progress import database, databaseurl, logs, settings
-from progress.database import Connection
+from progress import databaseurl, logs, settings
 from progress.errors import Unavailable
 from progress.settings import Settings
 
 if TYPE_CHECKING:
     import tenacity
+
+    from progress.database import Connection
 
 TIMEOUT_S = 120.0
 PATH = "/startup"
@@ -34,11 +33,13 @@ def is_over() -> bool:
     return time.monotonic() > _STARTED + TIMEOUT_S
 
 
-def connect(where: Settings | str, *, name: str) -> Connection:
+def connect(where: Settings | str, *, name: str) -> "Connection":
     """Connect to PostgreSQL; a Cloud Run job retries while it starts.
 
     Unavailable at once if the server itself refuses: its network is there.
     """
+    from progress import database  # it brings pg8000 along, which the query function does not need
+
     if settings.current().cloud_run_job is None:
         return database.connect(where, name=name)
     import tenacity  # 40 ms: only where it is used
@@ -54,6 +55,10 @@ def connect(where: Settings | str, *, name: str) -> Connection:
 
 
 def _is_no_network(error: BaseException) -> bool:
+    import pg8000.exceptions  # as above
+
+    from progress import database
+
     if not isinstance(error, Unavailable):
         return False
     cause = error.__cause__

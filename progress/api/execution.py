@@ -75,16 +75,14 @@ async def _joined(document: Document, pieces: Sequence[Part], joint: Joint, trac
     """The answer of all the parts; the executor's where there are none."""
     is_constant = bool(pieces) and all(part.root.constant for part in pieces)
     projected_to = None if is_constant else await joint.cache.projected_to()
-    outcomes = await joint.outcomes(pieces)
-    if not pieces:
+    if pieces:
+        answer = _merged(pieces, await joint.outcomes(pieces), trace)
+    else:
         answer = told(await executor.executed(document.whole, joint.asked, joint.context), trace)
-        told_more = _extensions(projected_to, is_hit=False)
-        return Answer(answer.data, answer.errors, told_more, answer.executed)
-    answer = _merged(pieces, outcomes, trace)
     if is_constant:
         return answer
     # A hit where all that can be kept was: some questions are about the very moment.
-    is_hit = not answer.errors and joint.looked.result == "hit"
+    is_hit = bool(pieces) and not answer.errors and joint.looked.result == "hit"
     told_more = _extensions(projected_to, is_hit=is_hit)
     return Answer(answer.data, answer.errors, told_more, answer.executed)
 

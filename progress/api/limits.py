@@ -141,7 +141,7 @@ def reading(name: str, arguments: Mapping[str, Any] | None) -> int:
     """How much a field of the query may read, in thousands of rows; None: with the most of any."""
     more = _READS_MORE.get(name, {})
     given = [each for each in more if arguments is None or arguments.get(each) is not None]
-    days = _READS_A_DAY.get(name, 0) * (entries("", arguments) if name in _READS_A_DAY else 0)
+    days = _READS_A_DAY[name] * entries("", arguments) if name in _READS_A_DAY else 0
     return _READS.get(name, 1) + int(days) + max((more[each] for each in given), default=0)
 
 

@@ -268,6 +268,9 @@ BEGIN
     FROM verdict v;
 END $$;
 
+ALTER TABLE event_store.dead_letters
+    ADD indexes jsonb;       -- of a bundle: where its entries stood, [[first, last], …]; payload is their array
+
 -- Records the letters that the door wrote. A faulted event that is stored with the same content (recorded under older
 -- rules) is a redelivery and no letter.
 DROP FUNCTION event_store.take_letters(jsonb, jsonb);
@@ -279,7 +282,7 @@ BEGIN
         FROM jsonb_to_recordset(letters) AS l(n int, message int, index int, kind text,
             event_id text, event_type text, reason text, payload text, attributes jsonb,
             id uuid, stored_type text, occurred_at timestamptz, data jsonb, metadata jsonb,
-            learner text)
+            learner text, indexes jsonb)
         LEFT JOIN LATERAL (
             SELECT s.shard FROM event_store.events s
             WHERE s.event_id = l.id
@@ -291,10 +294,10 @@ BEGIN
         ) stored ON true
     ), written AS (
         INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
-            index_in_message, event_id, event_type, reason, payload, attributes, published_at)
+            index_in_message, event_id, event_type, reason, payload, attributes, indexes, published_at)
         SELECT a.kind, a.sender ->> 'topic', a.sender ->> 'subscription',
             a.sender ->> 'message_id', a.index, a.event_id, a.event_type, a.reason, a.payload,
-            a.attributes, (a.sender ->> 'published_at')::timestamptz
+            a.attributes, a.indexes, (a.sender ->> 'published_at')::timestamptz
         FROM arrived a WHERE a.stored_in IS NULL
         ORDER BY a.n
         ON CONFLICT DO NOTHING
