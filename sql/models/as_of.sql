@@ -39,6 +39,8 @@ DECLARE
     most    CONSTANT bigint := 210000;  -- 200,000 are answered
     newest  bigint := (SELECT max(e.stream_version) FROM event_store.events e WHERE e.stream_id = stream);
     state   record;
+    starts  timestamptz[];
+    shifts  interval[];
 BEGIN
     IF (SELECT c.relpersistence <> 't' FROM pg_class c WHERE c.oid = 'user_progress'::regclass) THEN
         RAISE EXCEPTION 'the connection has no tables of its own for as-of answers';
@@ -72,21 +74,29 @@ BEGIN
         INSERT INTO zones_in_force SELECT * FROM governing_zones;
         INSERT INTO user_progress SELECT * FROM unnest(state.user_progress::user_progress[]);
 
-        INSERT INTO window_events
-        SELECT global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
-            response_ms, interval_days, easiness_factor, score, duration_seconds
-        FROM facts
-        WHERE stream_id = stream AND stream_version > version
-          AND occurred_at <= fold_as_of.happened_by AND created_at <= recorded_by;
-
         -- Where a preference event moved days that the snapshot holds, an older one may do, or none.
-        EXIT WHEN fold_preferences(ARRAY(SELECT global_position FROM window_events WHERE kind = 'preference')) IS NULL
-               OR version = 0;
+        EXIT WHEN fold_preferences(ARRAY(
+            SELECT e.global_position
+            FROM event_store.events e
+            WHERE e.stream_id = stream AND e.stream_version > version
+              AND e.event_type IN ('UserCreated', 'UserPreferencesChanged')
+              AND e.occurred_at <= fold_as_of.happened_by AND e.created_at <= recorded_by
+        )) IS NULL OR version = 0;
         DELETE FROM preferences;
         DELETE FROM zones_in_force;
         DELETE FROM user_progress;
-        DELETE FROM window_events;
     END LOOP;
+
+    -- With their days at once: fold_facts finds no window_events to copy.
+    SELECT z.starts, z.shifts INTO starts, shifts FROM zone_shifts(learner, '-infinity', 'infinity') z;
+    INSERT INTO window_facts
+    SELECT global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
+        response_ms, interval_days, easiness_factor, score, duration_seconds,
+        date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0'))
+    FROM facts
+    WHERE stream_id = stream AND stream_version > version
+      AND occurred_at <= fold_as_of.happened_by AND created_at <= recorded_by
+      AND kind IN ('answer', 'review', 'completion', 'other', 'preference');
 
     IF version > 0 THEN
         INSERT INTO learning_streaks SELECT * FROM unnest(state.learning_streaks::learning_streaks[]);
@@ -94,22 +104,22 @@ BEGIN
         -- Of these, what the window may touch.
         INSERT INTO completions
         SELECT c.*
-        FROM (SELECT DISTINCT session_id FROM window_events WHERE kind = 'completion') w
+        FROM (SELECT DISTINCT session_id FROM window_facts WHERE kind = 'completion') w
         JOIN jsonb_each_text(state.completions) s (session_id, rows) ON s.session_id = w.session_id
         CROSS JOIN LATERAL unnest(s.rows::completions[]) c;
         INSERT INTO item_stats
         SELECT i.*
-        FROM (SELECT DISTINCT item_id FROM window_events WHERE kind IN ('answer', 'review')) w
+        FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
         JOIN jsonb_each_text(state.item_stats) s (item_id, rows) ON s.item_id = w.item_id
         CROSS JOIN LATERAL unnest(s.rows::item_stats[]) i;
         INSERT INTO reviews
         SELECT learner, s.item_id, r.occurred_at, r.event_id, r.interval_days
-        FROM (SELECT DISTINCT item_id FROM window_events WHERE kind = 'review') w
+        FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'review') w
         JOIN jsonb_each_text(state.reviews) s (item_id, rows) ON s.item_id = w.item_id
         CROSS JOIN LATERAL unnest(s.rows::reviews[]) r;
         INSERT INTO item_days
         SELECT learner, s.item_id, d.day
-        FROM (SELECT DISTINCT item_id FROM window_events WHERE kind = 'answer') w
+        FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'answer') w
         JOIN jsonb_each_text(state.item_days) s (item_id, days) ON s.item_id = w.item_id
         CROSS JOIN LATERAL unnest(s.days::date[]) d (day);
         -- Of the other items, that they were met: no fold adds to them, and no question asks for more.
@@ -119,7 +129,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     END IF;
     PERFORM fold_facts(0::smallint, 0, 0, version > 0, false, false);
-    RETURN pg_relation_size('window_events') + pg_relation_size('item_stats') + pg_relation_size('daily_stats') > 2000000;
+    RETURN pg_relation_size('window_facts') + pg_relation_size('item_stats') + pg_relation_size('daily_stats') > 2000000;
 END
 $fold$;
 

@@ -98,33 +98,9 @@ WITH spans AS MATERIALIZED (
     WHERE kind IN ('answer', 'review', 'completion')
     GROUP BY user_id
 ), shifts AS MATERIALIZED (
-    SELECT s.user_id,
-        array_agg(greatest(z.starts_at, r.starts_at) ORDER BY z.starts_at, r.starts_at) AS starts,
-        array_agg(r.utc_offset - z.day_start ORDER BY z.starts_at, r.starts_at) AS shifts
+    SELECT s.user_id, z.starts, z.shifts
     FROM spans s
-    CROSS JOIN LATERAL (
-        SELECT z.*
-        FROM zones_in_force z
-        WHERE z.user_id = s.user_id AND z.starts_at <= s.last_at AND z.starts_at >= (
-            SELECT f.starts_at
-            FROM zones_in_force f
-            WHERE f.user_id = s.user_id AND f.starts_at <= s.first_at
-            ORDER BY f.starts_at DESC
-            LIMIT 1)
-        OFFSET 0
-    ) z
-    CROSS JOIN LATERAL (
-        SELECT r.*
-        FROM zone_rules r
-        WHERE r.zone = z.timezone AND r.starts_at <= least(s.last_at, z.ends_at) AND r.starts_at >= (
-            SELECT f.starts_at
-            FROM zone_rules f
-            WHERE f.zone = z.timezone AND f.starts_at <= greatest(s.first_at, z.starts_at)
-            ORDER BY f.starts_at DESC
-            LIMIT 1)
-        OFFSET 0
-    ) r
-    GROUP BY s.user_id
+    CROSS JOIN LATERAL zone_shifts(s.user_id, s.first_at, s.last_at) z
 )
 INSERT INTO window_facts
 SELECT e.*, date(e.occurred_at + coalesce(s.shifts[width_bucket(e.occurred_at, s.starts)], '0'))

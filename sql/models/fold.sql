@@ -29,6 +29,36 @@ BEGIN
 END
 $clear$;
 
+-- The moments at which the learner's local time changes between these two, in order, and what it adds to UTC from each on,
+-- less the hours by which the learner's day starts late.
+CREATE FUNCTION zone_shifts(learner text, first_at timestamptz, last_at timestamptz)
+RETURNS TABLE (starts timestamptz[], shifts interval[]) LANGUAGE sql STABLE AS $shifts$
+    SELECT array_agg(greatest(z.starts_at, r.starts_at) ORDER BY z.starts_at, r.starts_at),
+        array_agg(r.utc_offset - z.day_start ORDER BY z.starts_at, r.starts_at)
+    FROM (
+        SELECT z.*
+        FROM zones_in_force z
+        WHERE z.user_id = learner AND z.starts_at <= last_at AND z.starts_at >= (
+            SELECT f.starts_at
+            FROM zones_in_force f
+            WHERE f.user_id = learner AND f.starts_at <= first_at
+            ORDER BY f.starts_at DESC
+            LIMIT 1)
+        OFFSET 0
+    ) z
+    CROSS JOIN LATERAL (
+        SELECT r.*
+        FROM zone_rules r
+        WHERE r.zone = z.timezone AND r.starts_at <= least(last_at, z.ends_at) AND r.starts_at >= (
+            SELECT f.starts_at
+            FROM zone_rules f
+            WHERE f.zone = z.timezone AND f.starts_at <= greatest(first_at, z.starts_at)
+            ORDER BY f.starts_at DESC
+            LIMIT 1)
+        OFFSET 0
+    ) r
+$shifts$;
+
 -- Adds what is in window_events, and the catalogue events of the window where it has some. Learners without a
 -- past have no rows yet: nothing is looked up, and the tables need no keys. Where no window follows, what only
 -- later ones look up is not kept.

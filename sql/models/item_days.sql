@@ -38,7 +38,7 @@ WHERE has_past AND i.had_answered_on <> i.first_answered_on;
 
 WITH arrived AS MATERIALIZED (
     SELECT f.user_id, f.item_id, f.day
-    FROM (SELECT user_id, item_id, day FROM window_facts WHERE kind = 'answer' GROUP BY day, user_id, item_id) f
+    FROM (SELECT user_id, item_id, day FROM window_facts WHERE kind = 'answer' GROUP BY day, item_id, user_id) f
     LEFT JOIN LATERAL (
         SELECT d.day
         FROM item_days d
@@ -57,7 +57,7 @@ SELECT a.user_id, a.day, count(*)
 FROM arrived a
 JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
 WHERE a.day > i.first_answered_on
-GROUP BY a.user_id, a.day;
+GROUP BY a.day, a.user_id;
 
 -- forget --
 DELETE FROM item_days WHERE user_id = ANY (learners);

@@ -26,7 +26,8 @@ DELETE FROM window_reviews;
 
 -- fold --
 -- A new review makes pairs with its neighbours, and parts those that were a pair: only these are counted.
--- Sorted by item first: a learner's own reviews all have one user_id, which a sort would compare each time.
+-- One sort serves pairs, latest and first mastered review: by item first, since a learner's own reviews all have one
+-- user_id, which a sort would compare each time; the latest first, so that the first row of an item is its latest.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor
@@ -55,44 +56,43 @@ WITH arrived AS MATERIALIZED (
     ) after ON true
     WHERE has_past
 ), chain AS (
-    SELECT user_id, item_id, occurred_at, event_id, interval_days, true AS is_new FROM arrived
+    SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor, true AS is_new FROM arrived
     UNION ALL
-    (SELECT user_id, item_id, before_at, before_id, before_days, false FROM neighbours WHERE before_at IS NOT NULL
+    (SELECT user_id, item_id, before_at, before_id, NULL::date, before_days, NULL::double precision, false
+     FROM neighbours WHERE before_at IS NOT NULL
      UNION
-     SELECT user_id, item_id, after_at, after_id, after_days, false FROM neighbours WHERE after_at IS NOT NULL)
+     SELECT user_id, item_id, after_at, after_id, NULL, after_days, NULL, false
+     FROM neighbours WHERE after_at IS NOT NULL)
 ), linked AS (
-    SELECT user_id, item_id, is_new, interval_days,
-        lag(interval_days) OVER earlier AS before_days, lag(is_new) OVER earlier AS before_is_new
+    SELECT *, lead(interval_days) OVER later AS before_days, lead(is_new) OVER later AS before_is_new,
+        lag(is_new) OVER later IS NULL AS is_latest   -- an old one among them: then the window changes no latest
     FROM chain
-    WINDOW earlier AS (PARTITION BY item_id, user_id ORDER BY occurred_at, event_id)
+    WINDOW later AS (PARTITION BY item_id, user_id ORDER BY occurred_at DESC, event_id DESC)
+), reviewed AS (
+    SELECT user_id, item_id,
+        max(occurred_at)          FILTER (WHERE is_latest)     AS reviewed_at,
+        (array_agg(event_id)      FILTER (WHERE is_latest))[1] AS review_id,
+        max(interval_days)        FILTER (WHERE is_latest)     AS interval_days,
+        max(easiness_factor)      FILTER (WHERE is_latest)     AS easiness_factor,
+        min(occurred_at)          FILTER (WHERE is_new AND interval_days >= 7) AS first_mastered_at,
+        array_agg(day ORDER BY occurred_at DESC, event_id DESC)
+                                  FILTER (WHERE is_new AND interval_days >= 7) AS mastered_on,
+        count(*) FILTER (WHERE before_days >= 7 AND interval_days < 7 AND (is_new OR before_is_new)) AS lapses
+    FROM linked
+    GROUP BY item_id, user_id
 ), parted AS (
-    SELECT DISTINCT user_id, item_id, after_at, after_id, before_days, after_days
-    FROM neighbours
-    WHERE before_at IS NOT NULL AND after_at IS NOT NULL
-), lapsed AS (
-    SELECT user_id, item_id, sum(lapse)::bigint AS lapses
+    SELECT user_id, item_id, count(*) FILTER (WHERE before_days >= 7 AND after_days < 7) AS lapses
     FROM (
-        SELECT user_id, item_id, 1 AS lapse FROM linked
-        WHERE before_days >= 7 AND interval_days < 7 AND (is_new OR before_is_new)
-        UNION ALL
-        SELECT user_id, item_id, -1 FROM parted WHERE before_days >= 7 AND after_days < 7
+        SELECT DISTINCT user_id, item_id, after_at, after_id, before_days, after_days
+        FROM neighbours
+        WHERE before_at IS NOT NULL AND after_at IS NOT NULL
     ) pairs
     GROUP BY user_id, item_id
-), latest AS (
-    SELECT DISTINCT ON (item_id, user_id) user_id, item_id, occurred_at, event_id, interval_days, easiness_factor
-    FROM arrived
-    ORDER BY item_id, user_id, occurred_at DESC, event_id DESC
-), mastered AS (
-    SELECT DISTINCT ON (item_id, user_id) user_id, item_id, occurred_at, day
-    FROM arrived
-    WHERE interval_days >= 7
-    ORDER BY item_id, user_id, occurred_at
 )
-SELECT l.user_id, l.item_id, m.occurred_at, m.day,
-    l.occurred_at, l.event_id, l.interval_days, l.easiness_factor, coalesce(c.lapses, 0)
-FROM latest l
-LEFT JOIN mastered m ON m.user_id = l.user_id AND m.item_id = l.item_id
-LEFT JOIN lapsed c ON c.user_id = l.user_id AND c.item_id = l.item_id;
+SELECT r.user_id, r.item_id, r.first_mastered_at, r.mastered_on[cardinality(r.mastered_on)],
+    r.reviewed_at, r.review_id, r.interval_days, r.easiness_factor, r.lapses - coalesce(p.lapses, 0)
+FROM reviewed r
+LEFT JOIN parted p ON p.user_id = r.user_id AND p.item_id = r.item_id;
 
 INSERT INTO reviews
 SELECT user_id, item_id, occurred_at, event_id, interval_days
