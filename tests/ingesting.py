@@ -18,18 +18,20 @@ from progress.errors import Unavailable
 from progress.local import postgres, processes, readiness
 
 ROOT = Path(__file__).resolve().parent.parent
+INGEST = ROOT / "functions/ingest/main.py"
 
 
 class Door:
-    """functions-framework with the ingest function, or another source, on a free port."""
+    """functions-framework with the ingest function, or another, on a free port."""
 
     def __init__(
         self,
         database_url: str,
         emulator: str = "127.0.0.1:9",
-        source: Path = ROOT / "functions/ingest/main.py",
+        source: Path = INGEST,
+        target: str = "ingest",
     ) -> None:
-        self._source = source
+        self._source, self._target = source, target
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             self.port = free.getsockname()[1]
         self._environment = {
@@ -45,13 +47,13 @@ class Door:
         self._process = processes.start(
             [
                 Path(sys.executable).with_name("functions-framework"),
-                *("--source", self._source, "--target", "ingest"),
+                *("--source", self._source, "--target", self._target),
                 *("--host", "127.0.0.1", "--port", str(self.port)),
             ],
             output=DEVNULL,
             environment=self._environment,
         )
-        readiness.wait(lambda: self.post(b"", method="GET") == 200, "the ingest function")
+        readiness.wait(lambda: self.post(b"", method="GET") == 200, f"the {self._target} function")
 
     def most_memory(self) -> int:
         """Bytes that it held at the most so far, the process that watches over it included."""
@@ -82,9 +84,12 @@ class Door:
 
 @contextmanager
 def door(
-    database_url: str, emulator: str = "127.0.0.1:9", source: Path | None = None
+    database_url: str,
+    emulator: str = "127.0.0.1:9",
+    source: Path = INGEST,
+    target: str = "ingest",
 ) -> Iterator[Door]:
-    made = Door(database_url, emulator, *([source] if source else []))
+    made = Door(database_url, emulator, source, target)
     made.start()
     try:
         yield made

@@ -3,12 +3,13 @@
 import functions_framework
 from flask import Request
 
-from progress import database, doors, logs, push, settings, wakeups
+from progress import database, doors, logs, push, requestline, settings, wakeups
 from progress.admission import Admission
 from progress.groupcommit import GroupCommit
 
 here = settings.current()  # a bad setting stops the start
 logs.begin("ingest")
+requestline.bound()
 room = Admission()
 group = GroupCommit(lambda: database.connect(here, name="ingest", patience=15), wakeups.send)
 

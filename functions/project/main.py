@@ -4,10 +4,11 @@ import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
-from progress import doors, logs, settings, startup, waking
+from progress import doors, logs, requestline, settings, startup, waking
 
 settings.current()  # a bad setting stops the start
 logs.begin("project")
+requestline.bound()
 
 
 @functions_framework.http
