@@ -9,10 +9,11 @@ from starlette.requests import Request  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 
 from progress import logs, settings  # noqa: E402
-from progress.api import shortcut  # noqa: E402
+from progress.api import heads, shortcut  # noqa: E402
 from progress.api.http import QueryApi  # noqa: E402
 
 logs.begin("query")
+heads.bound()
 # Made when the function starts, so that it does not start at all where tokens cannot be trusted.
 _api = QueryApi(settings.current())
 gc.freeze()
