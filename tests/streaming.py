@@ -33,10 +33,12 @@ STREAK = "subscription { streakUpdated { current lastStudyDate } }"
 _DOOR = """
 import functions_framework.aio
 from progress import settings
+from progress.api import heads
 from progress.api.http import QueryApi
 from progress.api.streams import Limits
 from progress.changes import Pace
 
+heads.bound()
 _api = QueryApi(settings.current(), Limits({limits}), Pace({pace}))
 
 

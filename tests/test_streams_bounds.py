@@ -10,6 +10,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+import issuing
 import psutil
 import pytest
 import streaming
@@ -37,9 +38,11 @@ def learning(store: Store) -> Iterator[Learning]:
     made.close()
 
 
-def told_while_idle(port: int, subscribe: Subscribe, learning: Learning, lessons: int) -> Stream:
+def told_while_idle(
+    port: int, subscribe: Subscribe, learning: Learning, lessons: int, **more: Any
+) -> Stream:
     """A stream that is not read, while so many changes were told to another."""
-    idle, reading = subscribe(port, WIDE, room=4096), subscribe(port, STANDING)
+    idle, reading = subscribe(port, WIDE, room=4096, **more), subscribe(port, STANDING)
     assert reading.told() is None
     for done in range(1, lessons + 1):
         learning.lesson()
@@ -58,6 +61,26 @@ def test_a_client_that_does_not_read_is_told_the_newest_when_it_does(
         while told[-1] is None or lessons not in told[-1].values():
             told.append(idle.told())
         assert len(told) < lessons - 20
+
+
+def test_a_stream_that_is_not_read_ends_with_its_token(
+    store: Store, learning: Learning, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    token = issuing.token("ann", exp=time.time() + 8)
+    held = {"headers": {"authorization": f"Bearer {token}"}}
+    with streaming.function(store.url, tmp_path / "function", pace=QUICK) as running:
+        idle = told_while_idle(running.port, subscribe, learning, 60, **held)
+        assert connections(running) == 1
+        readiness.wait(lambda: connections(running) == 0, "the end of the stream")
+        idle.close()
+    assert not (tmp_path / "function" / "output").read_text(encoding="utf-8").count("ERROR")
+
+
+def connections(running: Running) -> int:
+    """How many clients are connected."""
+    (worker,) = psutil.Process(running.process.pid).children()
+    known = worker.net_connections("tcp")
+    return sum(c.status == "ESTABLISHED" and c.laddr.port == running.port for c in known)
 
 
 def test_the_end_of_the_process_ends_the_streams(

@@ -14,6 +14,7 @@ from progress.errors import Unavailable
 
 EVENTS = "text/event-stream"
 
+_GRACE = 2.0  # seconds: for a client to take the end, once its token has expired
 _BEAT = b":\n\n"  # a comment: no proxy takes the connection for dead, and who has gone is noticed
 _COMPLETE = b"event: complete\ndata:\n\n"
 _LINES = (
@@ -66,17 +67,25 @@ class EventStream(Response):
         self._until, self._heartbeat = until, heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, to its end or until the client goes."""
+        """Send it, to its end or until the client goes; one that does not read is cut off."""
         leaving = asyncio.create_task(self._left(receive))
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            if scope["method"] != "HEAD":
-                await self._tell(send)
-            await send({"type": "http.response.body", "body": _COMPLETE})
+            async with asyncio.timeout(self._until + _GRACE - time.time()):
+                await self._send(scope, send)
+        except TimeoutError:
+            if "abort" in scope.get("state", ()):
+                scope["state"]["abort"]()
+                await leaving  # the server knows then that there is nothing left to send
         finally:
             leaving.cancel()
             self._close()
             self._held.close()
+
+    async def _send(self, scope: Scope, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            await self._tell(send)
+        await send({"type": "http.response.body", "body": _COMPLETE})
 
     async def _left(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

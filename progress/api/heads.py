@@ -4,6 +4,8 @@ httptools bounds nothing: a line, a header or a trailer without end would be kep
 comes. So the bytes are counted that neither begin a message nor bring a part of its body.
 """
 
+import asyncio
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
@@ -19,6 +21,11 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
     _unread = 0  # bytes of a head, of trailers or of a chunk's line so far
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # theirs
+        """Tell every request how its connection is cut off, whatever waits to be sent."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "abort": transport.abort}
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless it belongs to a head that is too large."""
