@@ -9,7 +9,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
-_MOST = 64 << 10  # bytes; Google's load balancer lets no more through
+_MOST = 64 << 10  # bytes: eight times what tokens and cookies need
 _PIECE = 16 << 10  # bytes that are parsed at once: what goes beyond the bound at the most
 _REFUSAL = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
