@@ -25,13 +25,19 @@ _GAP = rb"[ \t\n\r]*+"
 _ELEMENT = re.compile(
     _GAP + rb"([^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS + rb")", re.DOTALL
 )
-_SCALAR = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
+# What is JSON at a glance: a number, a word or a text.
+_SIMPLE = re.compile(
+    rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
+    rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
+)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # behind another backslash it is none
 _OPENING = re.compile(_GAP + rb"\[")
 _COMMA = re.compile(_GAP + rb",")
 _END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _skip = msgspec.json.Decoder(msgspec.Raw)  # takes no memory
+_BYTE = re.compile(r"\(byte (\d+)\)")  # as msgspec tells a place
 _value = msgspec.json.Decoder()
 
 
@@ -43,35 +49,41 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     """The texts of an array's elements; None where the text does not begin as an array.
 
     NotJson, at the latest in place of the last element. A long array is read element by element,
-    so that it takes no memory: a million ones would be a million objects.
+    so that it takes no memory: a million ones would be a million objects. What is wrong with one
+    is found beforehand: a look at each element would take longer than the request may.
     """
     if not _OPENING.match(payload):
         return None
     if not payload.isascii():
         _check_unicode(payload)
-    is_valid = True
+    is_long, is_valid = payload.count(b",") >= _MANY, True
     try:
-        if payload.count(b",") < _MANY:
+        if not is_long:
             return map(bytes, _parts.decode(payload))  # one copy at a time
-        _skip.decode(payload)
-    except (msgspec.MsgspecError, RecursionError):
+        # msgspec takes a lone surrogate for no JSON: it is an entry's own fault.
+        _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
+    except RecursionError:
+        is_valid = False
+    except msgspec.MsgspecError as fault:
+        if is_long:
+            place = _BYTE.search(str(fault))
+            raise NotJson(
+                f"expected JSON - at byte {place[1] if place else len(payload)}"
+            ) from None
         is_valid = False
     return _walk(payload, is_valid=is_valid)
 
 
 def decode(text: bytes) -> tuple[Any, str]:
     """The value, and what about it no database can hold (`''`: nothing); NotJson."""
-    unusual = (
-        b"\\u0000" in text
-        or text.count(b"{") + text.count(b"[") > _DEEPEST
-        or (len(text) > 309 and _LONG_NUMBER.search(text))
-    )
+    may_be_deep = text.count(b"{") + text.count(b"[") > _DEEPEST
+    unusual = b"\\u0000" in text or may_be_deep or (len(text) > 309 and _LONG_NUMBER.search(text))
     if not unusual:
         try:
             return _value.decode(text), ""
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass
-    pruned, fault = _pruned(text)
+    pruned, fault = _pruned(text) if may_be_deep else (text, "")
     value = _parsed(pruned)
     return value, fault or next(_faults(value, "$"), "")
 
@@ -90,7 +102,7 @@ def _parsed(text: bytes) -> Any:
     if not text.strip(_SPACE):
         raise NotJson("expected JSON, found nothing - at $")
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
+        return _any_json.decode(text.decode("utf-8"))
     except UnicodeDecodeError as fault:
         raise NotJson(f"expected UTF-8 - at byte {fault.start}") from None
     except json.JSONDecodeError as fault:
@@ -103,6 +115,9 @@ def _refuse(constant: str) -> Never:
 
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= 310 else math.inf
+
+
+_any_json = json.JSONDecoder(parse_constant=_refuse, parse_int=_integer)
 
 
 def _faults(value: Any, where: str) -> Iterator[str]:
@@ -175,7 +190,7 @@ def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
         found = _ELEMENT.match(payload, at)
         begin, at = found.span(1) if found else _nested(payload, at)
         part = bytes(payload[begin:at])
-        if not is_valid and not _SCALAR.fullmatch(part):
+        if not is_valid and not _SIMPLE.fullmatch(part):
             decode(part)
         yield part
         comma = _COMMA.match(payload, at)

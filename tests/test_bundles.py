@@ -1,6 +1,7 @@
 """Bundles: a message leaves at most 1,000 letters of what is malformed or invalid."""
 
 import json
+import time
 import tracemalloc
 import uuid
 from collections import Counter
@@ -17,6 +18,7 @@ from delivering import pushed
 from progress import deadletters, eventlog, push
 from progress.database import Connection
 from progress.deadletters import DeadLetter
+from progress.envelope import Letter
 from progress.errors import EventStoreError, Unavailable
 
 
@@ -86,6 +88,28 @@ def test_many_faulty_entries_take_no_more_than_their_text(body: bytes) -> None:
     tracemalloc.stop()
     assert len(delivery.entries) == 1_000
     assert peak < 10 * len(body)
+
+
+@pytest.mark.parametrize(
+    "element", [b'"\\ud800"', b'{"\\u0065":"\\ud800"}'], ids=["texts", "objects"]
+)
+def test_lone_surrogates_take_no_longer_than_other_faults(element: bytes) -> None:
+    def seconds(one: bytes) -> float:
+        body = pushed(b"[" + b",".join([one] * 150_000) + b"]")
+        began = time.process_time()
+        assert len(push.open_push(body).entries) == 1_000
+        return time.process_time() - began
+
+    assert seconds(element) < 5 * seconds(element.replace(b"d800", b"0041"))
+
+
+@pytest.mark.parametrize("body", [b"[" + b"1," * 2_000_000, b"[" + b"{}," * 500_000 + b'"\\q"]'])
+def test_a_long_text_that_is_no_json_is_not_read_element_by_element(body: bytes) -> None:
+    began = time.process_time()
+    (entry,) = push.open_push(pushed(body)).entries
+    assert time.process_time() - began < 1
+    assert isinstance(entry, Letter)
+    assert entry.reason.startswith("expected JSON - at byte ")
 
 
 @pytest.mark.parametrize("faulty", [999, 1_000, 1_001, 200_001])
