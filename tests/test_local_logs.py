@@ -13,7 +13,7 @@ import folders
 import pytest
 from test_stack import Stack, stack
 
-from progress.local import datafolder, logfiles, readiness
+from progress.local import datafolder, logfiles, parts, readiness
 from progress.local.logfiles import LogFile, LogSockets
 
 __all__ = ["stack"]
@@ -194,3 +194,11 @@ def test_the_limit_is_ten_megabytes() -> None:
         log.write_bytes(b"z" * logfiles.LIMIT + b"\n")
         LogFile(log, logfiles.LIMIT).write(b"next\n")
         assert log.read_bytes() == b"next\n"
+
+
+def test_a_function_finds_a_folder_for_its_control_socket(tmp_path: Path) -> None:
+    environment = {"PROGRESS_DATA_DIR": str(tmp_path)}
+    part = parts.function("ingest", 1, environment, ready="/")
+    assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
+    assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()  # else it is in the home folder
+    assert open_to_others(tmp_path) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from progress import database
 from progress.errors import Unavailable
-from progress.local import postgres
+from progress.local import datafolder, postgres
 from progress.local.datafolder import DataFolder
 from progress.local.emulator import Emulator
 from progress.local.ports import HOST
@@ -97,13 +97,16 @@ def batch(environment: dict[str, str]) -> Part:
 def function(name: str, port: int, environment: dict[str, str], *, ready: str) -> Part:
     """A function in functions-framework; `ready` is the path that says that it is of use."""
     source = ROOT / "functions" / name / "main.py"
+    run = Path(environment["PROGRESS_DATA_DIR"], "run", name)
+    with datafolder.private():  # gunicorn passes over one that is not there
+        run.mkdir(parents=True, exist_ok=True)
     options = ["--target", name, "--source", str(source), "--host", HOST, "--port", str(port)]
     return Part(
         name,
         [sys.executable, "-m", "functions_framework", *options],
         lambda: _says(port, ready, 200),
         # gunicorn's control socket, otherwise one for all of them in the home folder.
-        environment | _PATH | {"XDG_RUNTIME_DIR": f"{environment['PROGRESS_DATA_DIR']}/run/{name}"},
+        environment | _PATH | {"XDG_RUNTIME_DIR": str(run)},
     )
 
 
