@@ -14,7 +14,7 @@ from bench.envelopes import Envelope
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from bench.statements import blocks
-from progress import eventlog
+from progress.event_store import log
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -33,7 +33,7 @@ def against_copy(server: Server) -> Iterator[Line]:
         for number in range(_ROUNDS + 1):
             deliveries = [[envelopes.delivery(b)] for b in _batches(source, calls=10, size=1_000)]
             appended, copied = _alternating(
-                (deliveries, functools.partial(eventlog.append, ours)),
+                (deliveries, functools.partial(log.append, ours)),
                 # Read off the log when their turn comes: no part of the time.
                 ((_formatted(copying) for _ in deliveries), functools.partial(_copy, copying)),
             )
@@ -82,7 +82,7 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
             earlier = [event for batch in batches for event in batch]
             deliveries = [[envelopes.delivery(batch)] for batch in batches]
             appended, recorded = _alternating(
-                (deliveries, functools.partial(eventlog.append, ours)),
+                (deliveries, functools.partial(log.append, ours)),
                 (stored, recorder.insert_events),
                 block=calls,  # either runs warm, as it does at work
             )

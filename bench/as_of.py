@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from bench import envelopes, study
 from bench.lines import Line
 from bench.server import Server, Store
-from progress import eventlog, reading, readmodels
+from progress.event_store import log
+from progress.query.read_models import queries, reader
 
 _LEARNERS = 4  # their events lie between each other's in the log
 _DAYS, _ANSWERS, _FRESH = 625, 20, 2  # 41 events a day, 1,250 items
@@ -44,19 +45,19 @@ def _append(store: Store, learner: str, begin: datetime) -> None:
     items = [f"item-{number}" for number in range(1, 1_251)]
     more = [e for _ in range(3) for e in envelopes.session(learner, begin, chance, items)]
     with closing(store.connect()) as connection:
-        eventlog.append(connection, [envelopes.delivery(more[:_SINCE])])
+        log.append(connection, [envelopes.delivery(more[:_SINCE])])
 
 
 async def _asked(store: Store, learner: str, moment: datetime) -> list[float]:
     """Milliseconds of each answer, sorted; the sessions are warm."""
     took: list[float] = []
     days = (moment - timedelta(days=30)).date(), moment.date()
-    async with reading.opened(store.url):
+    async with reader.opened(store.url):
         for number in range(_ROUNDS + 2):
             for question in (
-                readmodels.get_current_progress(learner, as_of=moment),
-                readmodels.get_stats_range(learner, *days, as_of=moment),
-                readmodels.get_streak(learner, as_of=moment),
+                queries.get_current_progress(learner, as_of=moment),
+                queries.get_stats_range(learner, *days, as_of=moment),
+                queries.get_streak(learner, as_of=moment),
             ):
                 begin = time.perf_counter()
                 assert await question

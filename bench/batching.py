@@ -11,8 +11,10 @@ from bench import envelopes, logs
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from bench.statements import blocks
-from progress import batch, database, eventlog, models, rebuild
-from progress.projections import Projector
+from progress.adapters.postgres import database
+from progress.event_store import log
+from progress.projections import batch, rebuild, schema
+from progress.projections.projector import Projector
 
 _ROUNDS = 9
 _MANY, _FEW = 20_000, 1_000
@@ -64,7 +66,7 @@ def _after_one(store: Store, learner: str) -> float:
     """Seconds of a run, on a connection of its own as the job has it."""
     session = envelopes.session(learner, logs.SINCE + timedelta(days=1), random.Random(learner))
     with closing(store.connect()) as connection:
-        eventlog.append(connection, [envelopes.delivery(list(session))])
+        log.append(connection, [envelopes.delivery(list(session))])
         Projector(connection).catch_up_all()
     with closing(store.connect()) as connection:
         begin = time.perf_counter()
@@ -75,7 +77,7 @@ def _after_one(store: Store, learner: str) -> float:
 def _buffers(store: Store) -> int:
     with closing(store.connect()) as connection:
         Projector(connection)
-        models.prepare_batch(connection)
+        schema.prepare_batch(connection)
         plan = connection.run(blocks("batching")["buffers"])[0][0][0]["Plan"]
         read: int = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         return read

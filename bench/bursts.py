@@ -14,7 +14,7 @@ from bench import envelopes, functions, publisher
 from bench.functions import Function
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
-from progress import eventlog
+from progress.event_store import log
 
 _BURSTS = ((16, 9_600_000), (100, 5_000_000))  # bodies at once, and bytes of each
 _EVENTS, _ROUNDS = 29_000, 3
@@ -53,7 +53,7 @@ def _of_one_conflict(server: Server) -> Line:
             for name, events in (("plain", plain), ("odd", odd)):
                 delivery = envelopes.delivery(events)
                 begin = time.perf_counter()
-                eventlog.append(connection, [delivery])
+                log.append(connection, [delivery])
                 rounds.add(name, time.perf_counter() - begin)
     server.drop(store)
     return Line(

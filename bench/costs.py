@@ -11,13 +11,14 @@ import asyncpg
 import msgspec
 
 from bench.statements import blocks
-from progress import reading, requestscope
-from progress.api import execution
-from progress.api.context import Context
-from progress.api.execution import Answer, Asked
-from progress.auth import Caller, Role
-from progress.caching.cache import Cache
-from progress.sessions import Sessions
+from progress.adapters import request_scope
+from progress.adapters.postgres.async_client import Sessions
+from progress.query.auth import Caller, Role
+from progress.query.cache.cache import Cache
+from progress.query.execution import execute
+from progress.query.execution.execute import Answer, Asked
+from progress.query.graphql.context import Context
+from progress.query.read_models import reader as model_reader
 
 _PLAN = re.compile(r"duration: [0-9.]+ ms  plan:\n")
 _BUFFERS = [
@@ -46,7 +47,7 @@ def _rows(plan: dict[str, Any]) -> int:
 class Costing:
     """Answers documents over one database, without a cache."""
 
-    def __init__(self, reader: reading.Reader, caller: Caller, *, explains: bool) -> None:
+    def __init__(self, reader: model_reader.Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, datetime.now(UTC))
         self._reader, self._work = reader, 0
         self._cache = Cache(None, per_minute=10**9)
@@ -60,8 +61,8 @@ class Costing:
         Counting them takes the database time: where it is measured, they are left at 0.
         """
         self._work = 0
-        with reading.using(self._reader), requestscope.begin(_TIMEOUT_S):
-            answer = await execution.answered(
+        with model_reader.using(self._reader), request_scope.begin(_TIMEOUT_S):
+            answer = await execute.answered(
                 Asked(document), self.context, cache=self._cache, introspection=False, trace=_TRACE
             )
         await asyncio.sleep(0.001)  # the loop hands the last messages over
@@ -94,7 +95,7 @@ async def opened(
     url: str, user: str, role: Role, *, explains: bool = True
 ) -> AsyncIterator[Costing]:
     """Costs of what the caller asks of the database, inside the block."""
-    reader = reading.Reader(url)
+    reader = model_reader.Reader(url)
     try:
         yield Costing(reader, Caller(user, role, float("inf")), explains=explains)
     finally:

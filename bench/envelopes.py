@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from progress import envelope
-from progress.envelope import Message
-from progress.eventlog import Delivery
+from progress.event_store import envelope
+from progress.event_store.envelope import Message
+from progress.event_store.log import Delivery
 
 Envelope = dict[str, Any]
 

@@ -23,11 +23,11 @@ from bench.costs import Costing
 from bench.lines import Line
 from bench.server import Server, Store
 from bench.statements import blocks
-from progress import database
-from progress.api import documents, parts
-from progress.api.selections import QUERY
-from progress.auth import Role
+from progress.adapters.postgres import database
 from progress.errors import TooComplex
+from progress.query.auth import Role
+from progress.query.execution import documents, root_fields
+from progress.query.execution.selections import QUERY
 
 ROLES: tuple[Role, ...] = ("learner", "support", "admin")
 # Rows and buffers, of 200,000 events and 20,000 items, that fit the bars at 0.4 and 0.75 µs each.
@@ -157,7 +157,7 @@ class Search:
         operation = found.operation(None)
         try:
             return operation is not None and bool(
-                parts.split(operation, None, self.costing.context)
+                root_fields.split(operation, None, self.costing.context)
             )
         except TooComplex:
             return False

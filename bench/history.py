@@ -11,9 +11,9 @@ from bench.lines import Line, Rounds
 from bench.live import WINDOW
 from bench.server import Server, Store
 from bench.statements import blocks
-from progress import eventlog
-from progress.database import Connection
-from progress.projections import Projector
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log
+from progress.projections.projector import Projector
 
 _ROUNDS = 15
 _EVENTS_A_DAY = 42
@@ -77,7 +77,7 @@ def _append(connection: Connection, learner: str, known: int, first: float) -> N
     for day in range(_SESSIONS):
         begin = _SINCE + timedelta(days=first + day, hours=12)
         batch += envelopes.session(learner, begin, chance, [item for (item,) in items])
-    eventlog.append(connection, [envelopes.delivery(batch)])
+    log.append(connection, [envelopes.delivery(batch)])
 
 
 def _fold(projector: Projector) -> float:

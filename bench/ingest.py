@@ -11,7 +11,7 @@ from bench import envelopes, functions, publisher
 from bench.functions import Function
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
-from progress import eventlog
+from progress.event_store import log
 from progress.local.parts import ROOT
 
 _ROUNDS = 7
@@ -79,8 +79,8 @@ def _appended(store: Store) -> float:
     source = envelopes.endless(1_000 + next(_seeds))
     deliveries = [envelopes.delivery(list(itertools.islice(source, 100))) for _ in range(_HUNDRED)]
     with closing(store.connect()) as connection:
-        eventlog.append(connection, deliveries[:1])
+        log.append(connection, deliveries[:1])
         begin = time.perf_counter()
         for delivery in deliveries[1:]:
-            eventlog.append(connection, [delivery])
+            log.append(connection, [delivery])
         return 100 * (_HUNDRED - 1) / (time.perf_counter() - begin)

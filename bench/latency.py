@@ -24,7 +24,7 @@ from bench.envelopes import Envelope
 from bench.lines import Line
 from bench.load import post
 from bench.server import Server
-from progress import publishing
+from progress.adapters.pubsub import publisher
 from progress.local import devkeys, ports, stack
 from progress.local.datafolder import DataFolder
 
@@ -46,7 +46,7 @@ class _Stack:
 
     def send(self, client: PublisherClient, event: Envelope) -> None:
         """Publish to the topic of its type."""
-        topic = publishing.TOPICS[event["event_type"]]
+        topic = publisher.TOPICS[event["event_type"]]
         path = f"projects/{self.addresses['project_id']}/topics/{topic}"
         client.publish(path, msgspec.json.encode(event))
 

@@ -8,7 +8,7 @@ from bench import logs
 from bench.lines import Line, Rounds
 from bench.peer_projection import Peer
 from bench.server import Server
-from progress.projections import SHARDS, Projector
+from progress.projections.projector import SHARDS, Projector
 
 WINDOW = 1_000
 _ROUNDS = 9

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from bench.server import Store
 from bench.statements import blocks
-from progress import database
+from progress.adapters.postgres import database
 
 SINCE = datetime(2025, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import uvloop
 from bench import asking, functions, load, logs
 from bench.lines import Line
 from bench.server import Server
-from progress.projections import SHARDS
+from progress.projections.projector import SHARDS
 
 _AT_ONCE = 80
 _QUESTIONS = (

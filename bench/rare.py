@@ -18,10 +18,12 @@ from bench.lines import Line
 from bench.live import WINDOW
 from bench.server import Server, Store
 from bench.statements import blocks
-from progress import batch, database, eventlog, rebuild
-from progress.database import Connection
-from progress.eventlog import Delivery
-from progress.projections import Projector
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log
+from progress.event_store.log import Delivery
+from progress.projections import batch, rebuild
+from progress.projections.projector import Projector
 
 _EVENTS, _MESSAGES = 10_000, 20
 _SESSIONS = 40  # of a learner: 800 answers
@@ -101,7 +103,7 @@ class _Worker:
         delivery = envelopes.delivery(list(events))
         times = [time.perf_counter()]
         for step in (
-            lambda: eventlog.append(self._connection, [delivery]),
+            lambda: log.append(self._connection, [delivery]),
             self.projector.catch_up_all,
             lambda: batch.run(self._connection),
         ):
@@ -113,7 +115,7 @@ class _Worker:
         """Seconds to fold these events, which come in twenty messages."""
         seconds = 0.0
         for delivery in _messages(list(events)):
-            eventlog.append(self._connection, [delivery])
+            log.append(self._connection, [delivery])
             begin = time.perf_counter()
             self.projector.catch_up_all()
             seconds += time.perf_counter() - begin
@@ -273,7 +275,7 @@ def _longest_wait(store: Store, user: str, messages: Iterable[Delivery | None]) 
         for message in messages:
             answer = envelopes.delivery([next(answers)])
             for delivery in filter(None, (message, answer)):
-                eventlog.append(ours, [delivery])
+                log.append(ours, [delivery])
             recorded.append((ours.run(blocks("rare")["head"])[0][0], time.perf_counter()))
         is_over.set()
         reached = reaching.result()

@@ -11,8 +11,8 @@ from bench.append import seconds
 from bench.envelopes import Envelope
 from bench.lines import Line, Rounds
 from bench.server import Server
-from progress import eventlog
-from progress.database import Connection
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log
 
 _EVENTS, _ROUNDS = 10_000, 3
 _BAR = 20.0
@@ -52,7 +52,7 @@ def against_new(server: Server) -> Iterator[Line]:
 
 def _took(connection: Connection, events: list[Envelope]) -> float:
     delivery = envelopes.delivery(events)
-    return seconds(lambda each: eventlog.append(connection, [each]), delivery)
+    return seconds(lambda each: log.append(connection, [each]), delivery)
 
 
 def _answer(session: str) -> Envelope:

@@ -11,8 +11,9 @@ from bench.lines import Line, Rounds
 from bench.live import WINDOW
 from bench.server import Server, Store
 from bench.statements import blocks
-from progress import database, models, rebuild, statements
-from progress.projections import SHARDS, Projector
+from progress.adapters.postgres import database, statements
+from progress.projections import rebuild, schema
+from progress.projections.projector import SHARDS, Projector
 
 _ROUNDS = 3
 _LEARNERS, _SESSIONS = 1_200, 20  # a million events
@@ -45,8 +46,8 @@ def against_live(server: Server) -> Iterator[Line]:
 def _live(store: Store) -> float:
     """Seconds to fold the log in windows, on two connections."""
     with closing(database.connect(store.url)) as connection:
-        models.drop(connection, models.schema_name())
-        models.create(connection)
+        schema.drop(connection, schema.schema_name())
+        schema.create(connection)
     connections = [store.connect(), store.connect()]
     projectors = [Projector(connection) for connection in connections]
     begin = time.perf_counter()
@@ -67,7 +68,7 @@ def _fold_half(projector: Projector, half: int) -> None:
 
 def _bare(store: Store) -> float:
     with closing(database.connect(store.url)) as connection:
-        connection.run(statements.blocks("rebuild")["speed"])  # the same memory
+        connection.run(statements.blocks("projections/rebuild")["speed"])  # the same memory
         connection.run(blocks("rebuilding")["empty"])
         begin = time.perf_counter()
         for name in ("daily", "items"):

@@ -19,10 +19,12 @@ from rich.console import Console
 
 from bench import asking, daily, functions, server, study, valkey
 from bench.lines import Rounds
-from progress import logs, reading, settings, telemetry
-from progress.api.compiled import Compiled
-from progress.caching.cache import Cache
-from progress.spans import Span
+from progress import settings
+from progress.adapters.telemetry import logs, tracing
+from progress.adapters.telemetry.spans import Span
+from progress.query.cache.cache import Cache
+from progress.query.execution.compiled import Compiled
+from progress.query.read_models import reader
 
 _LEARNERS, _DAYS = 100, 60
 _PAIRS = 180  # of neighbours, one with and one without the part; no question is asked twice
@@ -36,7 +38,7 @@ Request = tuple[list[tuple[bytes, bytes]], bytes]
 
 def _parts(app: Any) -> dict[str, Patches]:
     """What to replace so that a part is left out."""
-    nothing, ask, narrowed = Span(), Cache.ask, reading.narrowed
+    nothing, ask, narrowed = Span(), Cache.ask, reader.narrowed
     found: list[Any] = []
 
     async def uncounted(cache: Cache, _: str, *told: Any, **more: Any) -> Any:
@@ -52,11 +54,11 @@ def _parts(app: Any) -> dict[str, Patches]:
 
     return {
         "the log line": [(logs, "write", lambda *_, **__: None)],
-        "the trace": [(telemetry, "begun", lambda *_: nothing)],
+        "the trace": [(tracing, "begun", lambda *_: nothing)],
         "the rate limit": [(Cache, "ask", uncounted)],
         "how far the projections have come": [(Cache, "projected_to", nowhere)],
         "keeping the answer": [(Cache, "_keep", lambda *_: None)],
-        "PostgreSQL's driver and pool": [(reading, "narrowed", held)],
+        "PostgreSQL's driver and pool": [(reader, "narrowed", held)],
         "rows to JSON": [(Compiled, "_written", lambda *_: _ROWS)],
         "the framework's layers, which are gone around": [
             (app, "middleware_stack", app.middleware_stack.layers)

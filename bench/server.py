@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from progress import database, migrations, models
-from progress.database import Connection
+from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.local import postgres, processes, readiness
+from progress.projections import schema
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Store:
     def connect(self) -> Connection:
         """A connection that finds the read models."""
         connection = database.connect(self.url, name="bench")
-        models.search(connection)
+        schema.search(connection)
         return connection
 
 
@@ -54,7 +55,7 @@ class Server:
         connection.close()
         with contextlib.closing(database.connect(store.url)) as connection:
             migrations.apply(connection)
-            models.create(connection)
+            schema.create(connection)
         return store
 
     def drop(self, store: Store) -> None:

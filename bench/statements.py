@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from progress import statements
+from progress.adapters.postgres import statements
 
 _HERE = Path(__file__).resolve().parent
 

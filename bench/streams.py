@@ -22,10 +22,11 @@ from bench.lines import Line, Rounds
 from bench.load import post
 from bench.server import Server
 from bench.volley import Volley
-from progress import eventlog, push
-from progress.database import Connection
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log
+from progress.ingest import push
 from progress.local import readiness
-from progress.projections import SHARDS
+from progress.projections.projector import SHARDS
 
 _STREAMS = 800
 _DAYS, _ANSWERS, _FRESH = 10, 20, 6
@@ -68,9 +69,7 @@ class _Scene:
         """An answer of each is in the read models; the moment at which the last of them was."""
         events = [_answer(learner) for learner in learners]
         message = {"messageId": str(uuid.uuid4()), "data": _text(events)}
-        eventlog.append(
-            self.connection, [push.open_push(msgspec.json.encode({"message": message}))]
-        )
+        log.append(self.connection, [push.open_push(msgspec.json.encode({"message": message}))])
         for shard in SHARDS:
             asking.answer(self.project.port, asking.wake_up(shard))
         return time.perf_counter()

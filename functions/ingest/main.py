@@ -3,13 +3,18 @@
 import functions_framework
 from flask import Request
 
-from progress import database, doors, logs, push, requestline, settings, wakeups
-from progress.admission import Admission
-from progress.groupcommit import GroupCommit
+from progress import settings
+from progress.adapters import request_line
+from progress.adapters.postgres import database
+from progress.adapters.pubsub import push_request, wakeups
+from progress.adapters.telemetry import logs
+from progress.ingest import push
+from progress.ingest.admission import Admission
+from progress.ingest.group_commit import GroupCommit
 
 here = settings.current()  # a bad setting stops the start
 logs.begin("ingest")
-requestline.bound()
+request_line.bound()
 room = Admission()
 group = GroupCommit(lambda: database.connect(here, name="ingest", patience=15), wakeups.send)
 
@@ -21,7 +26,7 @@ def ingest(request: Request, body: bytearray, arrived: float) -> int:
     delivery = push.open_push(body, request.headers.get("ce-source", ""))
     body.clear()  # memory
     trace = push.trace_parent(delivery, request.headers.get)
-    with doors.Pushed("ingest", trace, "ingest", push.told(delivery)) as pushed:
+    with push_request.Pushed("ingest", trace, "ingest", push.told(delivery)) as pushed:
         delay = push.age_ms(delivery, group.take(delivery, arrived))
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",

@@ -4,11 +4,15 @@ import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
-from progress import doors, logs, requestline, settings, startup, waking
+from progress import settings
+from progress.adapters import request_line, startup
+from progress.adapters.pubsub import push_request
+from progress.adapters.telemetry import logs
+from progress.operations import commands
 
 settings.current()  # a bad setting stops the start
 logs.begin("project")
-requestline.bound()
+request_line.bound()
 
 
 @functions_framework.http
@@ -17,12 +21,12 @@ def project(request: Request) -> ResponseReturnValue:
     if request.method == "GET":
         return "", startup.status(request.path)
     body = request.get_data()
-    command = waking.open_push(body)
+    command = commands.open_push(body)
     operation = "wake" if isinstance(command, int) else "operation"
-    trace = waking.trace_parent(body, request.headers.get)
-    with doors.Pushed("project", trace, operation, waking.TOLD) as pushed:
+    trace = commands.trace_parent(body, request.headers.get)
+    with push_request.Pushed("project", trace, operation, commands.TOLD) as pushed:
         if command is None:
             logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
         else:
-            waking.obey(command)
+            commands.obey(command)
     return "", pushed.status

@@ -8,9 +8,10 @@ import functions_framework.aio  # noqa: E402 - see above
 from starlette.requests import Request  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 
-from progress import logs, settings  # noqa: E402
-from progress.api import heads, shortcut  # noqa: E402
-from progress.api.http import QueryApi  # noqa: E402
+from progress import settings  # noqa: E402
+from progress.adapters.telemetry import logs  # noqa: E402
+from progress.query.http import heads, shortcut  # noqa: E402
+from progress.query.http.app import QueryApi  # noqa: E402
 
 logs.begin("query")
 heads.bound()

@@ -1,4 +1,4 @@
-# One dashboard: a chart for each signal of progress/signals.json, and what the runbook looks at beside them.
+# One dashboard: a chart for each signal of metric_fields.json, and what the runbook looks at beside them.
 
 locals {
   signal_charts = [

@@ -6,7 +6,7 @@ locals {
 
   jobs = {
     # A job waits up to 120 s for the network, and is tried again where its instance died or never got one. A migration that
-    # was refused is not tried again: progress/migrations.py.
+    # was refused is not tried again: progress/adapters/postgres/migrations.py.
 
     # Under 300 s: the next run begins after five minutes; where a second try is still at work, it finds the lock taken.
     batch = { member = "batch", command = ["python", "jobs/batch_aggregates/main.py"], args = [], cpu = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1 }

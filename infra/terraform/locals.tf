@@ -7,5 +7,5 @@ locals {
   repository = "${path.root}/../.." # of the code
 
   # The contract of log fields: what the code writes and the alerts read.
-  signals = jsondecode(file("${local.repository}/progress/signals.json"))
+  signals = jsondecode(file("${local.repository}/progress/adapters/telemetry/metric_fields.json"))
 }

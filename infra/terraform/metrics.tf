@@ -1,4 +1,4 @@
-# A log-based metric for each signal of progress/signals.json: a distribution of its values, or a count by its values.
+# A log-based metric for each signal of metric_fields.json: a distribution of its values, or a count by its values.
 
 locals {
   metric_prefix = "progress_"

@@ -2,13 +2,15 @@
 
 import sys
 
-from progress import logs, scheduled, settings
+from progress import settings
+from progress.adapters.telemetry import logs
+from progress.operations import batch_job
 
 
 def main() -> int:
     """0 when this task's share is done, or another run is doing it; 1 if it failed."""
     logs.begin("batch")
-    return scheduled.run(settings.current())
+    return batch_job.run(settings.current())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import sys
 import pg8000.exceptions
 import typer
 
-from progress import database
+from progress.adapters.postgres import database
 from progress.cli import (
     backups,
     imports,

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from progress import bars
+from progress.adapters import terminal
 from progress.cli import places
-from progress.recovery import backups, restoring, storage
+from progress.recovery import backups, storage
+from progress.recovery import restore as backup_restore
 
 _WHERE = "A folder, or gs://bucket/prefix."
 
@@ -26,7 +27,7 @@ def backup(to: To) -> None:
     target = storage.at(to)
     places.connect().close()  # no bar where there is no database
     console = Console(highlight=False)
-    with bars.counting(console, "backing up", total=0) as reached:
+    with terminal.counting(console, "backing up", total=0) as reached:
         name, made = backups.run(places.connect, target, reached)
     rows, size = sum(t.rows for t in made.tables), sum(t.bytes for t in made.tables)
     console.print(
@@ -41,8 +42,8 @@ def restore(source: From) -> None:
     kept = storage.at(source)
     places.connect().close()
     console = Console(highlight=False)
-    with bars.counting(console, "restoring", total=0) as reached:
-        found, folded = restoring.run(places.connect, kept, reached)
+    with terminal.counting(console, "restoring", total=0) as reached:
+        found, folded = backup_restore.run(places.connect, kept, reached)
     console.print(
         f"The read models of {found.taken_at:%Y-%m-%d %H:%M:%S} UTC are back; {folded:,} events "
         "that came after it are folded.",

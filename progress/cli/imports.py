@@ -6,8 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from progress import bars, imports, publishing, reviewlog, zones
+from progress.adapters import terminal
+from progress.adapters.pubsub import publisher
 from progress.cli import places
+from progress.event_store import time_zones
+from progress.importers import anki_events, anki_log
 
 _anki = typer.Typer(help="Publish what another program recorded as domain events.")
 
@@ -20,7 +23,7 @@ def _user(value: str) -> str:
 
 
 def _zone(value: str | None) -> str | None:
-    if value is not None and value not in zones.names():
+    if value is not None and value not in time_zones.names():
         raise typer.BadParameter(f"{value} is no zone that the IANA database names")
     return value
 
@@ -49,13 +52,13 @@ def anki(
     ] = None,
 ) -> None:
     """Publish a review log, one message for each session; again, it adds nothing."""
-    answers = reviewlog.read(file)
-    learner = imports.Learner(user, zone, day_start)
-    messages = list(imports.messages(learner, answers))
+    answers = anki_log.read(file)
+    learner = anki_events.Learner(user, zone, day_start)
+    messages = list(anki_events.messages(learner, answers))
     project, emulator = places.pubsub()
     console = Console()
-    with bars.counting(console, "publishing", sum(len(m.events) for m in messages)) as reached:
-        count = publishing.publish(
+    with terminal.counting(console, "publishing", sum(len(m.events) for m in messages)) as reached:
+        count = publisher.publish(
             messages, project=project, emulator=emulator, on_published=reached
         )
     cards = len({answer.card_id for answer in answers})

@@ -7,10 +7,12 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from progress import bars, deadletters, replays
+from progress.adapters import terminal
+from progress.adapters.postgres.database import Connection
 from progress.cli import places
-from progress.database import Connection
 from progress.errors import EventStoreError
+from progress.event_store import dead_letters
+from progress.projections import replay as letter_replay
 
 _AT_ONCE = 500  # letters that one statement closes
 
@@ -39,7 +41,7 @@ def list_all(
     reasons = Column("reason", overflow="fold")
     table = Table("number", "kind", "received", "event", reasons, box=None)
     after = 0
-    while page := deadletters.list_letters(connection, include_closed=closed, after=after):
+    while page := dead_letters.list_letters(connection, include_closed=closed, after=after):
         for letter in page:
             if as_json:
                 typer.echo(msgspec.json.encode(letter).decode())
@@ -56,7 +58,7 @@ def list_all(
 def show(number: Number) -> None:
     """Show all of a letter, its payload too."""
     connection = places.connect()
-    letter = deadletters.show(connection, number)
+    letter = dead_letters.show(connection, number)
     connection.close()
     typer.echo(msgspec.json.format(msgspec.json.encode(letter)).decode())
 
@@ -67,7 +69,7 @@ def count(
 ) -> None:
     """Count the letters that wait, by why they do."""
     connection = places.connect()
-    found = deadletters.reasons(connection)
+    found = dead_letters.reasons(connection)
     connection.close()
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
     for each in found:
@@ -90,7 +92,7 @@ def replay(
     connection = places.connect()
     if number is not None:
         _only(number, kind, saying, everything)
-        reason = replays.replay(connection, number)
+        reason = letter_replay.replay(connection, number)
         connection.close()
         if reason:
             raise EventStoreError(f"dead letter {number} stays: {reason}")
@@ -98,8 +100,8 @@ def replay(
         return
     chosen = _chosen(connection, kind, saying, everything)
     stay = 0
-    with bars.counting(Console(), "replaying", len(chosen)) as reached:
-        for done, reason in enumerate(replays.replay_all(connection, chosen), start=1):
+    with terminal.counting(Console(), "replaying", len(chosen)) as reached:
+        for done, reason in enumerate(letter_replay.replay_all(connection, chosen), start=1):
             stay += reason is not None
             reached(done)
     connection.close()
@@ -120,16 +122,16 @@ def discard(
     connection = places.connect()
     if number is not None:
         _only(number, kind, saying, everything)
-        deadletters.discard(connection, number, reason)
+        dead_letters.discard(connection, number, reason)
         connection.close()
         typer.echo(f"Dead letter {number} is discarded.")
         return
     chosen = _chosen(connection, kind, saying, everything)
     closed = 0
-    with bars.counting(Console(), "discarding", len(chosen)) as reached:
+    with terminal.counting(Console(), "discarding", len(chosen)) as reached:
         for start in range(0, len(chosen), _AT_ONCE):
             these = chosen[start : start + _AT_ONCE]
-            closed += deadletters.discard_all(connection, these, reason)
+            closed += dead_letters.discard_all(connection, these, reason)
             reached(start + len(these))
     connection.close()
     typer.echo(f"{closed:,} dead letters are discarded.")
@@ -147,4 +149,4 @@ def _chosen(
         raise typer.BadParameter("say which: NUMBER, --kind, --saying, or --all")
     if saying == "":  # a shell's variable that is not set; it would be all of them
         raise typer.BadParameter("--saying: expected words, found none")
-    return deadletters.alike(connection, kind=kind, saying=saying)
+    return dead_letters.alike(connection, kind=kind, saying=saying)

@@ -29,7 +29,7 @@ def list_newest(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the operations, newest first."""
-    from progress.readmodels import operations
+    from progress.query.read_models import operations
 
     found = _asked(operations.get_operations(first=first))
     table = Table(
@@ -57,7 +57,7 @@ def show(
     operation_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `list` gives it.")],
 ) -> None:
     """Show all of an operation, its steps too."""
-    from progress.readmodels import operations
+    from progress.query.read_models import operations
 
     found = _asked(operations.get_operation(operation_id))
     if found is None:
@@ -66,10 +66,10 @@ def show(
 
 
 def _asked(question: Coroutine[Any, Any, _T]) -> _T:
-    from progress import reading
+    from progress.query.read_models import reader
 
     async def answered() -> _T:
-        async with reading.opened(places.where()):
+        async with reader.opened(places.where()):
             return await question
 
     return asyncio.run(answered())

@@ -5,9 +5,11 @@ The stack's modules are imported where it is asked for: they need packages of de
 
 from typing import TYPE_CHECKING
 
-from progress import notices, settings, startup
-from progress.database import Connection
+from progress import settings
+from progress.adapters import startup
+from progress.adapters.postgres.database import Connection
 from progress.errors import SettingsError, StackError
+from progress.projections import notifications
 from progress.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def redis() -> str:
 def connect() -> Connection:
     """A connection to the database, as its owner; who folds on it tells the stack's Redis."""
     if not given_database():
-        notices.aim_at(_stack()["redis_url"])
+        notifications.aim_at(_stack()["redis_url"])
     return startup.connect(where(), name="progress-cli")
 
 

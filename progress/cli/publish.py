@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from progress import bars, publishing
+from progress.adapters import terminal
+from progress.adapters.pubsub import publisher
 from progress.cli import places
 from progress.errors import ProgressError
 
@@ -25,16 +26,16 @@ def publish(
     lines = list(_lines(file))
     project, emulator = places.pubsub()
     console = Console(stderr=True)
-    with bars.counting(console, "publishing", total=len(lines)) as reached:
-        count = publishing.publish(lines, project=project, emulator=emulator, on_published=reached)
+    with terminal.counting(console, "publishing", total=len(lines)) as reached:
+        count = publisher.publish(lines, project=project, emulator=emulator, on_published=reached)
     typer.echo(f"{count} published")
 
 
-def _lines(file: str) -> Iterator[publishing.Line]:
+def _lines(file: str) -> Iterator[publisher.Line]:
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as source:
             for line in source:
                 if data := line.strip():
-                    yield publishing.Line(data)
+                    yield publisher.Line(data)
     except OSError as fault:
         raise ProgressError(f"cannot read {file}: {fault.strerror}") from None

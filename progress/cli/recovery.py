@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from progress import bars
+from progress.adapters import terminal
 from progress.cli import places
 from progress.errors import ProjectionError
-from progress.recovery import checks, holders
+from progress.recovery import checks, shard_locks
 
 _shards = typer.Typer(help="Who folds what, and who is in the way.", no_args_is_help=True)
 
@@ -66,19 +66,20 @@ def warm(
 ) -> None:
     """Keep the answers of the page for the learners who did something last."""
     # The API with all that it stands on: a third of a second, for this command alone.
-    from progress import reading, warming
+    from progress.query import warm
+    from progress.query.read_models import reader
 
     url = places.redis()
     where = places.where()
     if afresh:
-        warming.forget(url)
+        warm.forget(url)
 
     async def warmed() -> tuple[int, int]:
-        async with reading.opened(where):
-            return await warming.warm(url, learners, reached)
+        async with reader.opened(where):
+            return await warm.warm(url, learners, reached)
 
     console = Console(highlight=False)
-    with bars.counting(console, "warming", total=0) as reached:
+    with terminal.counting(console, "warming", total=0) as reached:
         asked, kept = asyncio.run(warmed())
     console.print(f"The pages of {asked:,} learners are kept, {kept:,} of them were already.")
 
@@ -87,7 +88,7 @@ def warm(
 def list_shards(as_json: AsJson = False) -> None:
     """Tell of each shard how far it is behind, and which session has it."""
     connection = places.connect()
-    found = holders.look(connection)
+    found = shard_locks.look(connection)
     connection.close()
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
@@ -106,6 +107,6 @@ def list_shards(as_json: AsJson = False) -> None:
 def release(shard: Shard) -> None:
     """End the session that holds a shard; what it was folding is folded again by the next."""
     connection = places.connect()
-    ended = holders.release(connection, shard)
+    ended = shard_locks.release(connection, shard)
     connection.close()
     typer.echo(f"{' and '.join(ended)} ended: shard {shard} is free.")

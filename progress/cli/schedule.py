@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from progress import schedules, settings
+from progress import settings
+from progress.adapters import cloud_scheduler
 
 _schedule = typer.Typer(help="What Cloud Scheduler starts.", no_args_is_help=True)
 
@@ -70,5 +71,5 @@ def run(names: Names = None, project: Project = None, region: Region = _REGION) 
         typer.echo(f"{name} is started.")
 
 
-def _scheduler(project: str | None, region: str) -> schedules.Scheduler:
-    return schedules.Scheduler(project or settings.current().pubsub_project_id, region)
+def _scheduler(project: str | None, region: str) -> cloud_scheduler.Scheduler:
+    return cloud_scheduler.Scheduler(project or settings.current().pubsub_project_id, region)

@@ -92,7 +92,7 @@ def env(
 
 
 def _user(value: str) -> str:
-    from progress.auth import is_id
+    from progress.query.auth import is_id
 
     if not is_id(value):
         raise typer.BadParameter("expected an id of 1 to 200 characters")
@@ -100,7 +100,7 @@ def _user(value: str) -> str:
 
 
 def _roles(value: list[str] | None) -> list[str] | None:
-    from progress.auth import Role
+    from progress.query.auth import Role
 
     for role in value or ():
         if role not in get_args(Role):

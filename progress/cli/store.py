@@ -10,26 +10,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from progress import (
-    bars,
-    batch,
-    contract,
-    eventlog,
-    logins,
-    migrations,
-    models,
-    operations,
-    publishing,
-    rebuild,
-    settings,
-    wakeups,
-)
+from progress import settings
+from progress.adapters import terminal
+from progress.adapters.postgres import logins, migrations
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.pubsub import publisher, wakeups
 from progress.cli import places
-from progress.database import Connection
 from progress.errors import StackError
-from progress.eventlog import StoredEvent
+from progress.event_store import log
+from progress.event_store.log import StoredEvent
 from progress.local import readiness
-from progress.statements import blocks
+from progress.operations import claim
+from progress.projections import batch, drop_unused, rebuild
+from progress.projections import schema as read_model_schema
 
 _PAGE = 1_000
 _BATCH_WITHIN = 600.0
@@ -67,11 +61,11 @@ def contract_command() -> None:
     """Drop the read models of all code but this: for when this alone is served."""
     connection = places.connect()
     try:
-        for schema in contract.run(connection):
+        for schema in drop_unused.run(connection):
             typer.echo(f"dropped {schema}")
     finally:
         connection.close()
-    typer.echo(f"Kept: {models.schema_name()}.")
+    typer.echo(f"Kept: {read_model_schema.schema_name()}.")
 
 
 def batch_command() -> None:
@@ -94,7 +88,7 @@ def run_batch() -> batch.Report:
 
     try:
         readiness.wait(had_the_lock, "the scheduled run", seconds=_BATCH_WITHIN)
-        _call_workers(operations.unattended(connection))
+        _call_workers(claim.unattended(connection))
     finally:
         connection.close()
     return reports[-1]
@@ -102,11 +96,11 @@ def run_batch() -> batch.Report:
 
 def _call_workers(operation_ids: list[UUID]) -> None:
     """To operations that nobody works on; without a local Pub/Sub that is left to the job."""
-    commands = [publishing.Command(wakeups.command(each)) for each in operation_ids]
+    commands = [publisher.Command(wakeups.command(each)) for each in operation_ids]
     if commands:
         with contextlib.suppress(StackError):
             project, emulator = places.pubsub()
-            publishing.publish(
+            publisher.publish(
                 commands, project=project, emulator=emulator, on_published=lambda _: None
             )
 
@@ -115,7 +109,7 @@ def rebuild_command() -> None:
     """Fold every projection anew beside the live ones, then swap."""
     places.connect().close()  # no bar where there is no database
     console = Console()
-    with bars.counting(console, "rebuilding", total=0) as reached:
+    with terminal.counting(console, "rebuilding", total=0) as reached:
         folded = rebuild.run(places.connect, on_progress=reached)
     console.print(f"{folded:,} events folded, and swapped in.")
 
@@ -125,9 +119,9 @@ def status(
 ) -> None:
     """Count what is stored, and tell how far the projections are behind."""
     connection = places.connect()
-    counts = _rows(connection, "status", "counts")[0]
-    models.search(connection)
-    projections = _rows(connection, "models/checkpoints", "status", now=datetime.now(UTC))
+    counts = _rows(connection, "event_store/status", "counts")[0]
+    read_model_schema.search(connection)
+    projections = _rows(connection, "projections/checkpoints", "status", now=datetime.now(UTC))
     connection.close()
     for projection in projections:
         del projection["updated_at"]
@@ -155,12 +149,12 @@ def events(
     connection = places.connect()
     if user is None:
         position = 1
-        while page := eventlog.read_all_events(connection, position, _PAGE):
+        while page := log.read_all_events(connection, position, _PAGE):
             _print(page)
             position = page[-1].global_position + 1
     else:
         version, stream = 1, f"learner-{user}"
-        while page := eventlog.read_events(connection, stream, version, version + _PAGE - 1):
+        while page := log.read_events(connection, stream, version, version + _PAGE - 1):
             _print(page)
             version = page[-1].stream_version + 1
     connection.close()

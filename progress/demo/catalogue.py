@@ -13,9 +13,9 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from progress import events
-from progress.publishing import Message
-from progress.reviewlog import Answer
+from progress.adapters.pubsub.publisher import Message
+from progress.event_store import events
+from progress.importers.anki_log import Answer
 
 DATA = Path(__file__).resolve().parent.parent.parent / "data"
 WORD_LISTS = ("cefrj-vocabulary-profile-1.5.csv", "octanove-vocabulary-profile-c1c2-1.0.csv")

@@ -5,14 +5,17 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from progress import bars, database, imports, publishing, reviewlog
+from progress.adapters import terminal
+from progress.adapters.postgres import database
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.pubsub import publisher
+from progress.adapters.pubsub.publisher import Message
 from progress.demo import catalogue
 from progress.demo.questions import Asker
 from progress.errors import StackError
-from progress.publishing import Message
-from progress.statements import blocks
+from progress.importers import anki_events, anki_log
 
-LEARNER = imports.Learner("demo-learner", "America/New_York", 4)
+LEARNER = anki_events.Learner("demo-learner", "America/New_York", 4)
 
 _LOG = catalogue.DATA / "anki_reviews.csv"
 _PAUSE = 0.1  # seconds between two looks at the database
@@ -22,9 +25,9 @@ _PATIENCE = 60.0  # seconds in which nothing moves
 
 def messages() -> list[Message]:
     """The catalogue, the learner's account, and one message for each of their sessions."""
-    answers = reviewlog.read(_LOG)
+    answers = anki_log.read(_LOG)
     items = catalogue.deal(catalogue.words(), catalogue.cards(answers))
-    return [*catalogue.messages(items), *imports.messages(LEARNER, answers)]
+    return [*catalogue.messages(items), *anki_events.messages(LEARNER, answers)]
 
 
 def load(console: Console, messages: Sequence[Message], where: dict[str, str]) -> int:
@@ -32,8 +35,8 @@ def load(console: Console, messages: Sequence[Message], where: dict[str, str]) -
     connection = database.connect(where["database_url"], name="demo")
     events = [str(event["event_id"]) for message in messages for event in message.events]
     new = missing = _missing(connection, events)
-    with bars.counting(console, "published", len(events)) as reached:
-        publishing.publish(
+    with terminal.counting(console, "published", len(events)) as reached:
+        publisher.publish(
             messages,
             project=where["project_id"],
             emulator=where["pubsub_emulator_host"],
@@ -51,7 +54,7 @@ def load(console: Console, messages: Sequence[Message], where: dict[str, str]) -
 
 
 def _missing(connection: database.Connection, events: list[str]) -> list[str]:
-    rows = connection.run(blocks("demo")["missing"], event_ids=events)
+    rows = connection.run(blocks("demo/loading")["missing"], event_ids=events)
     return [event for (event,) in rows]
 
 
@@ -64,7 +67,7 @@ def _follow(
     console: Console, what: str, total: int, left: Callable[[], int], *, pause: float = _PAUSE
 ) -> None:
     """A bar that is full when nothing is `left`; StackError where nothing moves any more."""
-    with bars.counting(console, what, total) as reached:
+    with terminal.counting(console, what, total) as reached:
         last, moved = None, time.monotonic()
         while behind := left():
             if behind != last:

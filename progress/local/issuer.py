@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from progress import auth, settings
+from progress import settings
 from progress.local import codes, datafolder, devkeys
 from progress.local.datafolder import DataFolder
 from progress.local.ports import HOST
+from progress.query import auth
 
 SIGN_IN = "/sign-in"
 

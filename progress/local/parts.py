@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from progress import database
+from progress.adapters.postgres import database
 from progress.errors import Unavailable
 from progress.local import datafolder, postgres
 from progress.local.datafolder import DataFolder

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from progress import database, migrations, rebuild
+from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres.statements import blocks
 from progress.local import datafolder, devkeys, emulator, issuer, parts, ports, postgres
 from progress.local.datafolder import DataFolder
 from progress.local.parts import Part
 from progress.local.ports import HOST
+from progress.projections import rebuild
 from progress.settings import Settings
-from progress.statements import blocks
 
 _DATABASE = "progress"
 
@@ -67,13 +68,13 @@ def prepare(stack: Plan, folder: DataFolder) -> None:
     """Bring the database to the present schemas; in one of our own, make it and its users first."""
     if stack.server:
         connection = database.connect(postgres.url(folder.postgres))
-        if not connection.run(blocks("local")["database"])[0][0]:
-            connection.run(blocks("local")["make database"])
+        if not connection.run(blocks("local/database")["database"])[0][0]:
+            connection.run(blocks("local/database")["make database"])
         connection.close()
     connection = database.connect(stack.addresses["database_url"])
     migrations.apply(connection)
     if stack.server:
-        connection.run(blocks("local")["users"])
+        connection.run(blocks("local/database")["users"])
     connection.close()
     rebuild.ensure(lambda: database.connect(stack.addresses["database_url"]))
 

@@ -19,7 +19,8 @@ from google.pubsub_v1.types import (
     Subscription,
 )
 
-from progress import settings, wakeups
+from progress import settings
+from progress.adapters.pubsub import wakeups
 
 SOURCES = ("learning-events", "algorithm-events", "vocabulary-events", "user-events")
 PROJECTION = "progress-projection-sub"

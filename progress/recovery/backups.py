@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from progress import models
-from progress.database import Connection
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
 from progress.errors import ProgressError
+from progress.projections import schema
 from progress.recovery import manifest
 from progress.recovery.manifest import Checkpoint, Manifest, Table
 from progress.recovery.storage import PART, Output, Storage
-from progress.statements import blocks
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
@@ -33,7 +33,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
     files, a backup is none: whatever is interrupted leaves nothing that could be restored.
     """
     taken_at = datetime.now(UTC)
-    name = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{models.fingerprint()}"
+    name = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{schema.fingerprint()}"
     with contextlib.closing(connect()) as connection, contextlib.ExitStack() as undone:
         _lock(connection)
         _tidy(storage)
@@ -44,18 +44,18 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
         with storage.writing(f"{name}/{manifest.NAME}") as output:
             output.write(manifest.written(made))
         undone.pop_all()
-        connection.run(blocks("rebuild")["let back up"], schema=models.schema_name())
+        connection.run(blocks("projections/rebuild")["let back up"], schema=schema.schema_name())
     return name, made
 
 
 def newest(storage: Storage) -> tuple[str, Manifest]:
     """The newest whole backup of these folds. ProgressError where there is none."""
     whole = [each for each in storage.folders() if storage.has(f"{each}/{manifest.NAME}")]
-    ours = [each for each in whole if each.endswith(f"-{models.fingerprint()}")]
+    ours = [each for each in whole if each.endswith(f"-{schema.fingerprint()}")]
     if not ours:
         others = f"{len(whole)} of other folds" if whole else "none"
         raise ProgressError(
-            f"there is no backup of the folds {models.fingerprint()} ({others}): "
+            f"there is no backup of the folds {schema.fingerprint()} ({others}): "
             "run `progress rebuild`"
         )
     name = max(ours)
@@ -73,17 +73,17 @@ def _small(parts: Iterator[bytes]) -> bytes:
 
 
 def _lock(connection: Connection) -> None:
-    if not models.exists(connection, models.schema_name()):
+    if not schema.exists(connection, schema.schema_name()):
         raise ProgressError("the read models are not there: run `progress migrate`")
-    if not connection.run(_block("lock"), schema=models.schema_name())[0][0]:
+    if not connection.run(_block("lock"), schema=schema.schema_name())[0][0]:
         raise ProgressError("another backup, or a rebuild's swap, is under way: wait for its end")
-    models.search(connection)
+    schema.search(connection)
 
 
 def _tidy(storage: Storage) -> None:
     """Remove what one that was killed has left; the lock says that no other is at it."""
     for left in storage.folders():
-        ours = left.endswith(f"-{models.fingerprint()}")
+        ours = left.endswith(f"-{schema.fingerprint()}")
         if ours and not storage.has(f"{left}/{manifest.NAME}"):
             storage.remove(left)
 
@@ -93,7 +93,7 @@ def _written(
 ) -> Manifest:
     checkpoints = [Checkpoint(*row) for row in _asked(connection, "checkpoints")]
     head, version = _asked(connection, "log")[0]
-    tables = _asked(connection, "tables", schema=models.schema_name())
+    tables = _asked(connection, "tables", schema=schema.schema_name())
     done, about = 0, sum(rows for _, rows, _ in tables)
     made: list[Table] = []
     for table, _, copy_out in tables:
@@ -106,8 +106,8 @@ def _written(
     said(done, done)
     return Manifest(
         taken_at=taken_at,
-        schema=models.schema_name(),
-        fingerprint=models.fingerprint(),
+        schema=schema.schema_name(),
+        fingerprint=schema.fingerprint(),
         head=head,
         version=version,
         checkpoints=checkpoints,
@@ -183,4 +183,4 @@ def _asked(connection: Connection, block: str, **values: object) -> list[list[An
 
 
 def _block(name: str) -> str:
-    return blocks("backups")[name]
+    return blocks("recovery/backups")[name]

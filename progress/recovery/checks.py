@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from progress import models
-from progress.database import Connection
-from progress.statements import blocks
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.projections import schema
 
 _RESTORE = "restore it: docs/runbook.md, Restore the event store"
 _REBUILD = "run `progress rebuild`"
@@ -44,8 +44,8 @@ def run(connection: Connection) -> Report:
     events, first, head = _asked(connection, "log")[0]
     shards: list[Shard] = []
     findings = _log(connection, events, first, head)
-    if models.exists(connection, models.schema_name()):
-        models.search(connection)
+    if schema.exists(connection, schema.schema_name()):
+        schema.search(connection)
         shards = [Shard(*row) for row in _asked(connection, "checkpoints")]
         findings += _shards(shards, head)
     else:
@@ -93,4 +93,4 @@ def _named(shards: list[Shard]) -> str:
 
 
 def _asked(connection: Connection, block: str) -> list[list[Any]]:
-    return connection.run(blocks("checks")[block]) or []
+    return connection.run(blocks("recovery/checks")[block]) or []

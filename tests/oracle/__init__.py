@@ -3,14 +3,14 @@
 Plain loops over all events for each question: no state, no increments, no SQL.
 """
 
-from oracle.catalogue import Description, catalogue, catalogue_items, descriptions
-from oracle.days import daily_stats, day_of
-from oracle.events import Event, Row, World, see
-from oracle.items import item, item_stats
-from oracle.levels import domain_stats, level_stats
-from oracle.periods import monthly_stats, weekly_stats
-from oracle.standing import due_forecast, runs, streak, user_progress
-from oracle.storing import expected
+from tests.oracle.catalogue import Description, catalogue, catalogue_items, descriptions
+from tests.oracle.days import daily_stats, day_of
+from tests.oracle.events import Event, Row, World, see
+from tests.oracle.items import item, item_stats
+from tests.oracle.levels import domain_stats, level_stats
+from tests.oracle.periods import monthly_stats, weekly_stats
+from tests.oracle.standing import due_forecast, runs, streak, user_progress
+from tests.oracle.storing import expected
 
 __all__ = [
     "Description",

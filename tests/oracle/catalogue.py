@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from oracle.events import CATALOGUE, DESCRIPTIONS, World
+from tests.oracle.events import CATALOGUE, DESCRIPTIONS, World
 
 DOMAINS = ("R", "W", "L", "S")
 LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")

@@ -5,7 +5,7 @@ import importlib.resources
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from oracle.events import PREFERENCES, Event, Row, World, only, ratio
+from tests.oracle.events import PREFERENCES, Event, Row, World, only, ratio
 
 
 @functools.cache

@@ -3,9 +3,9 @@
 import itertools
 from datetime import timedelta
 
-from oracle.catalogue import Description, descriptions
-from oracle.days import answer_sums
-from oracle.events import Event, Row, World, only
+from tests.oracle.catalogue import Description, descriptions
+from tests.oracle.days import answer_sums
+from tests.oracle.events import Event, Row, World, only
 
 
 def item_stats(world: World, user_id: str) -> dict[str, Row]:

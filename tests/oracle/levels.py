@@ -1,8 +1,8 @@
 """How far a learner has come in each domain and at each level."""
 
-from oracle.catalogue import catalogue, catalogue_items
-from oracle.events import Row, World, ratio
-from oracle.items import item_stats
+from tests.oracle.catalogue import catalogue, catalogue_items
+from tests.oracle.events import Row, World, ratio
+from tests.oracle.items import item_stats
 
 
 def domain_stats(world: World, user_id: str) -> dict[str, Row]:

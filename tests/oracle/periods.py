@@ -4,8 +4,8 @@ import calendar
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from oracle.days import day, days_with_rows, stats_of
-from oracle.events import Row, World
+from tests.oracle.days import day, days_with_rows, stats_of
+from tests.oracle.events import Row, World
 
 Period = tuple[date, date]
 

@@ -2,11 +2,11 @@
 
 from datetime import date, timedelta
 
-from oracle.catalogue import archived, catalogue
-from oracle.days import answer_sums, completion_sums, day_of
-from oracle.events import LEARNERS, Row, World
-from oracle.items import item_stats
-from oracle.periods import study_days
+from tests.oracle.catalogue import archived, catalogue
+from tests.oracle.days import answer_sums, completion_sums, day_of
+from tests.oracle.events import LEARNERS, Row, World
+from tests.oracle.items import item_stats
+from tests.oracle.periods import study_days
 
 Run = tuple[date, date]
 DAY = timedelta(days=1)

@@ -6,7 +6,7 @@ That is: no two contents under one id, no two learners starting one session.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oracle.events import CATALOGUE, LEARNERS
+from tests.oracle.events import CATALOGUE, LEARNERS
 
 Envelope = Mapping[str, Any]
 

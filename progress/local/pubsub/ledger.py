@@ -7,10 +7,10 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
-from progress import databaseurl
+from progress.adapters.postgres import url as postgres_url
+from progress.adapters.postgres.statements import numbered
 from progress.errors import Unavailable
 from progress.local.pubsub.background import Background
-from progress.statements import numbered
 
 T = TypeVar("T")
 Row = tuple[str, int, bytes]  # subscription, message id, message
@@ -149,7 +149,7 @@ class Ledger:
 
 
 def _text(block: str) -> str:
-    return numbered("pubsub", block).text
+    return numbered("local/pubsub", block).text
 
 
 async def _connected(url: str) -> Any:
@@ -157,12 +157,12 @@ async def _connected(url: str) -> Any:
     async with asyncio.timeout(_START):
         while True:
             try:
-                return await _connect(databaseurl.address(url))
+                return await _connect(postgres_url.address(url))
             except (OSError, asyncpg.CannotConnectNowError):
                 await asyncio.sleep(0.05)
 
 
-async def _connect(at: databaseurl.Address) -> Any:
+async def _connect(at: postgres_url.Address) -> Any:
     return await asyncpg.connect(
         host=at.host,
         port=at.port,

@@ -1,0 +1,1 @@
+"""Pub/Sub: pushes, publishing, wake-ups, the backlog."""

@@ -1,0 +1,1 @@
+"""Event definitions and the event log."""

@@ -1,0 +1,144 @@
+"""A review log as domain events: what its learner's app would have published.
+
+Each event's id follows from the learner, the card and the moment, so that a log that is imported
+again is a redelivery and adds nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+
+from progress.adapters.pubsub.publisher import Message
+from progress.event_store import events
+from progress.importers import sm2
+from progress.importers.anki_log import EARLIEST, Answer
+
+REST = timedelta(minutes=30)  # a longer pause ends a session
+
+# A message holds at most 10 MB, and a session at most 10,000 items.
+_LONGEST_SESSION = 5_000
+
+_NAMESPACE = UUID("5d1b6d1c-6a4e-5b0e-9d1f-0c2f7f1f3a57")
+
+# SM-2's grades for Anki's buttons: again, hard, good, easy.
+_QUALITY = {1: 2, 2: 3, 3: 4, 4: 5}
+
+Envelope = dict[str, Any]
+
+
+class Learner(msgspec.Struct, frozen=True):
+    """Whose log it is; what is None is left to the preferences on record."""
+
+    user_id: str
+    timezone: str | None = None
+    day_start_hour: int | None = None
+
+
+def messages(learner: Learner, answers: list[Answer]) -> Iterator[Message]:
+    """The account, then one message for each session; `answers` are oldest first."""
+    if answers:
+        yield Message("user-events", [_account(learner, _begin(answers[0]))])
+    memories: dict[str, sm2.Memory] = {}
+    for session in sessions(answers):
+        yield Message("learning-events", list(_session_events(learner, session, memories)))
+
+
+def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
+    """`answers`, oldest first, cut where the learner rested."""
+    session: list[Answer] = []
+    for answer in answers:
+        rested = session and answer.at - session[-1].at > REST
+        if rested or len(session) == _LONGEST_SESSION:
+            yield session
+            session = []
+        session.append(answer)
+    if session:
+        yield session
+
+
+def _session_events(
+    learner: Learner, session: list[Answer], memories: dict[str, sm2.Memory]
+) -> Iterator[Envelope]:
+    begin, end = _begin(session[0]), session[-1].at
+    key = str(_id(learner, "session", session[0].at))
+    items = len({answer.card_id for answer in session})
+    start = events.SessionStarted(session_id=key, user_id=learner.user_id, item_count=items)
+    yield _envelope(learner, start, begin, key)
+    for answer in session:
+        memory = sm2.repeated(memories.get(answer.card_id), answer.at, _QUALITY[answer.rating])
+        memories[answer.card_id] = memory
+        yield from _answer_events(learner, key, answer, memory)
+    completion = events.SessionCompleted(
+        session_id=key,
+        score=round(100 * sum(answer.correct for answer in session) / len(session)),
+        duration_seconds=min(round((end - begin).total_seconds()), 86_400),
+    )
+    yield _envelope(learner, completion, end, key)
+
+
+def _answer_events(
+    learner: Learner, session_id: str, answer: Answer, memory: sm2.Memory
+) -> Iterator[Envelope]:
+    kind = events.CorrectAnswerGiven if answer.correct else events.IncorrectAnswerGiven
+    given = _envelope(
+        learner,
+        kind(
+            session_id=session_id,
+            item_id=answer.card_id,
+            response_time_ms=answer.response_time_ms,
+        ),
+        answer.at,
+        session_id,
+    )
+    yield given
+    review = events.ReviewProcessed(
+        user_id=learner.user_id,
+        item_id=answer.card_id,
+        new_interval=memory.interval_days,
+        easiness_factor=memory.easiness,
+    )
+    reviewed = _envelope(learner, review, answer.at, session_id)
+    reviewed["metadata"]["causation_id"] = given["event_id"]
+    yield reviewed
+
+
+def _account(learner: Learner, at: datetime) -> Envelope:
+    account = events.UserCreated(
+        user_id=learner.user_id,
+        email="learner@example.com",  # a review log tells none, the event needs one
+        timezone=learner.timezone,
+        day_start_hour=learner.day_start_hour,
+    )
+    return _envelope(learner, account, at, None)
+
+
+def _envelope(
+    learner: Learner, event: events.Event, at: datetime, session_id: str | None
+) -> Envelope:
+    kind = type(event).__name__
+    data = {name: v for name, v in msgspec.structs.asdict(event).items() if v is not None}
+    metadata = {"user_id": learner.user_id}
+    if session_id:
+        metadata["correlation_id"] = session_id
+    # Told otherwise (other preferences, a longer log) it is another event.
+    subject = data.get("item_id") or data
+    return {
+        "event_id": str(_id(learner, kind, at, subject)),
+        "event_type": kind,
+        "occurred_at": at,
+        "data": data,
+        "metadata": metadata,
+    }
+
+
+def _id(learner: Learner, *parts: Any) -> UUID:
+    key = msgspec.json.encode([learner.user_id, *parts], order="deterministic")
+    return uuid5(_NAMESPACE, key.decode())
+
+
+def _begin(answer: Answer) -> datetime:
+    """When the card was shown: the log holds the moment of the answer."""
+    return max(answer.at - timedelta(milliseconds=answer.response_time_ms), EARLIEST)

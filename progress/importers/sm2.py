@@ -1,0 +1,54 @@
+"""SM-2: after how many days an item is to be seen again.
+
+P. A. Wozniak, Optimization of learning, 1990, chapter 3.2:
+https://super-memory.com/english/ol/sm2.htm
+"""
+
+import math
+from datetime import datetime, timedelta
+
+import msgspec
+
+LOWEST_EASINESS = 1.3
+HIGHEST_EASINESS = 10.0  # SM-2 has none; a review event has
+LONGEST_INTERVAL = 36_500  # days
+
+# Step 7 repeats the day's failures until they are known, which leaves the interval as it is. A
+# rest of 12 hours stands for the night, so that no result depends on the learner's zone.
+_A_NIGHT = timedelta(hours=12)
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What SM-2 knows of an item after a repetition."""
+
+    repeated_at: datetime
+    repetitions: int = 0  # in a row
+    easiness: float = 2.5
+    interval_days: int = 0
+
+
+def repeated(before: Memory | None, at: datetime, quality: int) -> Memory:
+    """The memory after an answer of `quality` 0 (blackout) to 5 (perfect)."""
+    if before is None:
+        return _repetition(Memory(at), at, quality)
+    if at - before.repeated_at < _A_NIGHT:
+        return before
+    return _repetition(before, at, quality)
+
+
+def _repetition(before: Memory, at: datetime, quality: int) -> Memory:
+    missing = 5 - quality
+    easiness = before.easiness + 0.1 - missing * (0.08 + missing * 0.02)
+    easiness = round(min(max(easiness, LOWEST_EASINESS), HIGHEST_EASINESS), 2)
+    if quality < 3:
+        return Memory(at, 0, easiness, 1)
+    days = _next_interval(before)
+    return Memory(at, before.repetitions + 1, easiness, min(days, LONGEST_INTERVAL))
+
+
+def _next_interval(before: Memory) -> int:
+    if before.repetitions == 0:
+        return 1
+    if before.repetitions == 1:
+        return 6
+    return math.ceil(round(before.interval_days * before.easiness, 6))

@@ -1,0 +1,1 @@
+"""From a push of Pub/Sub to the event log."""

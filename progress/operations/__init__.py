@@ -1,0 +1,1 @@
+"""What an administrator, a learner or the scheduler starts."""

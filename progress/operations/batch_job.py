@@ -1,0 +1,64 @@
+"""A run of the batch job, and the line that it ends with: how full and how far behind it found all.
+
+What is measured is measured before anything is swept, by the first task alone.
+"""
+
+import msgspec
+
+from progress.adapters import startup
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub import backlog, wakeups
+from progress.adapters.telemetry import logs, tracing
+from progress.errors import ProgressError
+from progress.operations import claim
+from progress.projections import batch, gauges
+from progress.settings import Settings
+
+
+def run(settings: Settings) -> int:
+    """0 when this task's share is done, or another run is doing it; 1 if it failed."""
+    with (
+        tracing.begun("batch", None, "internal") as span,
+        backlog.looked_at(settings) as changes,
+    ):
+        if changes.is_idle:
+            logs.write("INFO", "batch run: nothing changed", operation="batch", outcome="ok")
+            return 0
+        measured: dict[str, float] = {}
+        try:
+            connection = startup.connect(settings, name="batch")
+            if settings.cloud_run_task_index == 0:
+                measured = msgspec.structs.asdict(gauges.measured(connection))
+            report, called = _run(connection, settings)
+        except ProgressError as fault:
+            told = f"the batch run failed: {fault}"
+            span.fail(told)
+            logs.write("ERROR", told, operation="batch", outcome="error", **measured)
+            return 1
+        if report.is_whole:
+            changes.acknowledge()
+        _tell(report, called, measured)
+    return 0
+
+
+def call_workers(connection: Connection) -> int:
+    """Call a worker to each operation that nobody works on; how many there were."""
+    waiting = claim.unattended(connection)
+    wakeups.send_operations(waiting)
+    return len(waiting)
+
+
+def _tell(report: batch.Report, called: int, measured: dict[str, float]) -> None:
+    done = "another run has the lock" if report.learners is None else "done"
+    logs.write(
+        "INFO", f"batch run: {done}", operation="batch", outcome="ok", called=called,
+        replayed=report.replayed, swept=report.swept, learners=report.learners or 0, **measured,
+    )  # fmt: skip
+
+
+def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Report, int]:
+    """What was done, and how many operations a worker was called to."""
+    index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
+    called = 0 if index else call_workers(connection)
+    return batch.run(connection, index, count), called

@@ -1,0 +1,1 @@
+"""The GraphQL schema, its types and its resolvers."""

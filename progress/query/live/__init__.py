@@ -1,0 +1,1 @@
+"""Live updates: the subscribers of an instance, and what feeds them."""

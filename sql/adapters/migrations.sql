@@ -1,0 +1,35 @@
+-- Which migrations a database has, kept by progress/adapters/postgres/migrations.py.
+
+-- lock --
+SELECT pg_advisory_lock(hashtextextended('progress.migrations', 0));
+
+-- unlock --
+SELECT pg_advisory_unlock(hashtextextended('progress.migrations', 0));
+
+-- table --
+CREATE TABLE IF NOT EXISTS public.progress_migrations (
+    name       text COLLATE "C" PRIMARY KEY,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- is there --
+SELECT to_regclass('public.progress_migrations') IS NOT NULL;
+
+-- applied --
+SELECT name, checksum FROM public.progress_migrations ORDER BY name;
+
+-- record --
+INSERT INTO public.progress_migrations (name, checksum) VALUES (:name, :checksum);
+
+-- refusals --
+CREATE TABLE IF NOT EXISTS public.progress_refusals (
+    execution text PRIMARY KEY, -- of a Cloud Run job
+    reason    text NOT NULL
+);
+
+-- record refusal --
+INSERT INTO public.progress_refusals (execution, reason) VALUES (:execution, :reason) ON CONFLICT DO NOTHING;
+
+-- refusal --
+SELECT reason FROM public.progress_refusals WHERE execution = :execution;

@@ -1,0 +1,106 @@
+-- Dead letters, as progress/event_store/dead_letters.py runs them.
+
+-- list --
+SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
+    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
+    indexes
+FROM event_store.dead_letters
+WHERE letter_id > :after AND (:all OR (replayed_at IS NULL AND discarded_at IS NULL))
+ORDER BY letter_id
+LIMIT :limit;
+
+-- alike --
+-- The ids of those that wait, of a kind, and whose reason has these words in it; null: any.
+SELECT letter_id
+FROM event_store.dead_letters
+WHERE replayed_at IS NULL AND discarded_at IS NULL
+  AND (CAST(:kind AS text) IS NULL OR kind = :kind)
+  AND (CAST(:saying AS text) IS NULL OR strpos(reason, :saying) > 0)
+ORDER BY letter_id;
+
+-- reasons --
+-- How many wait for each reason, the most first.
+SELECT kind, reason, count(*) AS letters, min(received_at) AS first_at, max(received_at) AS last_at
+FROM event_store.dead_letters
+WHERE replayed_at IS NULL AND discarded_at IS NULL
+GROUP BY kind, reason
+ORDER BY letters DESC, kind, reason;
+
+-- one --
+SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
+    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
+    indexes
+FROM event_store.dead_letters
+WHERE letter_id = :letter_id;
+
+-- due --
+SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
+    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
+    indexes
+FROM event_store.dead_letters
+WHERE kind = 'future' AND replayed_at IS NULL AND discarded_at IS NULL AND due_at <= now()
+ORDER BY due_at
+LIMIT :limit;
+
+-- mark replayed --
+SELECT event_store.mark_replayed(:letter_id);
+
+-- mark failed --
+SELECT event_store.mark_failed(:letter_id, :kind, :reason);
+
+-- take apart --
+SELECT event_store.take_apart(:letter_id, CAST(:batch AS jsonb));
+
+-- discard --
+SELECT event_store.discard_letter(:letter_id, :reason);
+
+-- take back --
+SELECT event_store.take_back(:letter_id);
+
+-- discard all --
+SELECT event_store.discard_letters(CAST(:letter_ids AS bigint[]), :reason) AS discarded;
+
+-- unknown --
+-- Which of these ids no letter has.
+SELECT u.id FROM unnest(CAST(:letter_ids AS bigint[])) AS u (id)
+WHERE NOT EXISTS (SELECT FROM event_store.dead_letters l WHERE l.letter_id = u.id)
+ORDER BY u.id;
+
+-- page --
+-- Letters that were not discarded, after a key: those that wait, the newest first; then those replayed.
+-- Where there is none, one row of nulls tells how many there are. Of each payload 16 KiB, or up to three bytes less:
+-- no character is cut in two, so the first byte that is left out does not continue one (10xxxxxx).
+WITH listed AS NOT MATERIALIZED (
+    SELECT letter_id, kind, topic, event_id, event_type, reason, payload, received_at, replayed_at
+    FROM event_store.dead_letters
+    WHERE discarded_at IS NULL AND (CAST(:kind AS text) IS NULL OR kind = lower(:kind))
+)
+SELECT
+    t.total_count,
+    CAST(l.letter_id AS text) AS id,
+    upper(l.kind)             AS kind,
+    l.topic,
+    l.event_id,
+    l.event_type,
+    l.reason,
+    CASE WHEN octet_length(l.payload) <= 16384 THEN l.payload ELSE convert_from(substring(
+        cut.bytes FOR 16384 - CASE
+            WHEN get_byte(cut.bytes, 16384) & 192 <> 128 THEN 0
+            WHEN get_byte(cut.bytes, 16383) & 192 <> 128 THEN 1
+            WHEN get_byte(cut.bytes, 16382) & 192 <> 128 THEN 2
+            ELSE 3 END), 'UTF8') END AS payload,
+    l.received_at,
+    l.replayed_at
+FROM (SELECT count(*) AS total_count FROM listed) t
+LEFT JOIN LATERAL (
+    SELECT *
+    FROM listed
+    WHERE CAST(:after_id AS bigint) IS NULL
+       OR (replayed_at IS NOT NULL) > CAST(:after_replayed AS boolean)
+       OR ((replayed_at IS NOT NULL) = CAST(:after_replayed AS boolean)
+           AND (received_at, letter_id) < (CAST(:after_at AS timestamptz), CAST(:after_id AS bigint)))
+    ORDER BY (replayed_at IS NOT NULL), received_at DESC, letter_id DESC
+    LIMIT CAST(:first AS bigint)
+) l ON TRUE
+LEFT JOIN LATERAL (SELECT convert_to(left(l.payload, 16385), 'UTF8') AS bytes) cut ON octet_length(l.payload) > 16384
+ORDER BY (l.replayed_at IS NOT NULL), l.received_at DESC, l.letter_id DESC;

@@ -1,0 +1,53 @@
+-- The event log's operations, as progress/event_store/log.py runs them.
+
+-- append --
+SELECT to_json(event_store.append(:batch));
+
+-- read stream --
+SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+    occurred_at, created_at
+FROM event_store.events
+WHERE stream_id = :stream_id
+  AND stream_version >= :from_version
+  AND stream_version <= coalesce(:to_version::bigint, 9223372036854775807)
+ORDER BY stream_version;
+
+-- read all --
+SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+    occurred_at, created_at
+FROM event_store.events
+WHERE global_position >= :from_position
+ORDER BY global_position
+LIMIT :limit;
+
+-- read by type --
+SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+    occurred_at, created_at
+FROM event_store.events
+WHERE global_position >= event_store.position_at(:from_timestamp)
+  AND created_at <= coalesce(:to_timestamp::timestamptz, 'infinity')
+  AND event_type = :event_type
+ORDER BY global_position
+LIMIT :limit;
+
+-- save snapshot --
+INSERT INTO event_store.snapshots
+    (stream_id, stream_version, fingerprint, newest_occurred_at, state)
+VALUES (:stream_id, :stream_version, :fingerprint, :newest_occurred_at, :state)
+ON CONFLICT (stream_id, stream_version, fingerprint) DO NOTHING;
+
+-- drop old snapshots --
+DELETE FROM event_store.snapshots old
+WHERE old.stream_id = :stream_id
+  AND old.taken_at < (
+      SELECT newer.taken_at FROM event_store.snapshots newer
+      WHERE newer.stream_id = :stream_id
+      ORDER BY newer.taken_at DESC OFFSET :kept - 1 LIMIT 1);
+
+-- latest snapshot --
+SELECT stream_id, stream_version, fingerprint, newest_occurred_at, state, taken_at
+FROM event_store.snapshots
+WHERE stream_id = :stream_id AND fingerprint = :fingerprint
+  AND newest_occurred_at <= coalesce(:before::timestamptz, 'infinity')
+ORDER BY stream_version DESC
+LIMIT 1;

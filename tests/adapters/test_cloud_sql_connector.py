@@ -1,0 +1,105 @@
+"""Cloud SQL by its connector, which gives pg8000's DB-API connections."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import google.auth.exceptions
+import msgspec
+import pg8000.dbapi
+import pytest
+import yarl
+from google.cloud.sql import connector
+
+from progress.adapters.postgres import database, url
+from progress.adapters.postgres.async_client import Sessions
+from progress.errors import SettingsError, Unavailable
+from progress.settings import Settings
+
+CLOUD = Settings(
+    instance_connection_name="project:region:instance", db_name="postgres", db_iam_user="postgres"
+)
+
+_ASKED = aiohttp.RequestInfo(yarl.URL("https://sqladmin.googleapis.com"), "GET", {})  # type: ignore[arg-type]  # no headers
+REFUSALS = {
+    "not allowed": aiohttp.ClientResponseError(_ASKED, (), status=403, message="Forbidden"),
+    "cut off": aiohttp.ServerDisconnectedError(),
+    "no token": google.auth.exceptions.TransportError("no answer"),  # type: ignore[no-untyped-call]  # it ships no types
+}
+
+
+@pytest.fixture
+def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The connector finds a server of our own behind the instance's name."""
+    at = url.address(postgres)
+
+    class Connector:
+        def __init__(self, *, ip_type: str, refresh_strategy: str, loop: Any = None) -> None:
+            assert (ip_type, refresh_strategy) == ("PRIVATE", "lazy")
+
+        def connect(self, _instance: str, driver: str, *, db: str, **given: Any) -> Any:
+            assert driver == "pg8000"
+            assert given.pop("enable_iam_auth")
+            if given["user"] == "nobody":
+                raise ConnectionRefusedError
+            if refusal := REFUSALS.get(given["user"]):
+                raise refusal
+            return pg8000.dbapi.connect(
+                database=db, unix_sock=f"{at.host}/.s.PGSQL.{at.port}", ssl_context=False, **given
+            )
+
+        async def connect_async(self, _instance: str, driver: str, **given: Any) -> Any:
+            assert driver == "asyncpg"
+            raise REFUSALS[given["user"]]
+
+    database._connector.cache_clear()
+    monkeypatch.setattr(connector, "Connector", Connector)
+    yield
+    database._connector.cache_clear()
+
+
+@pytest.mark.usefixtures("instance")
+def test_its_connections_are_like_any_other() -> None:
+    connection = database.connect(CLOUD, name="ingest", patience=5)
+    assert connection.run("SHOW timezone") == [["UTC"]]
+    assert connection.prepare("SELECT :n + 1").run(n=1) == [[2]]
+    connection.close()
+
+
+@pytest.mark.usefixtures("instance")
+def test_an_instance_that_is_away_is_told() -> None:
+    with pytest.raises(Unavailable, match="project:region:instance"):
+        database.connect(msgspec.structs.replace(CLOUD, db_iam_user="nobody"))
+
+
+@pytest.mark.parametrize("user", REFUSALS)
+@pytest.mark.usefixtures("instance")
+def test_google_who_refuses_or_is_away_is_a_database_that_is_away(user: str) -> None:
+    where = msgspec.structs.replace(CLOUD, db_iam_user=user)
+    with pytest.raises(Unavailable, match="project:region:instance: "):
+        database.connect(where)
+
+    async def asked() -> None:
+        await Sessions(where, name="tests", size=1, search_path="public").ask(
+            lambda session: session.fetch("SELECT")
+        )
+
+    with pytest.raises(Unavailable, match="project:region:instance: "):
+        asyncio.run(asked())
+
+
+def test_who_has_not_signed_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
+    with pytest.raises(Unavailable, match=r"project:region:instance: .*/nowhere"):
+        database.connect(CLOUD)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("instance_connection_name", "instance"), ("db_name", None), ("db_iam_user", None)],
+)
+def test_a_setting_that_is_bad_or_missing_is_named(setting: str, value: str | None) -> None:
+    where = msgspec.structs.replace(CLOUD, **{setting: value})
+    with pytest.raises(SettingsError, match=setting.upper()):
+        database.connect(where)

@@ -1,0 +1,217 @@
+"""Lines of the log: JSON, whatever is told; and no address, token or password on them."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+import time
+import timeit
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from progress import masking
+from progress.adapters.telemetry import logs
+
+Capture = pytest.CaptureFixture[str]
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_OPAQUE = st.text(_LETTERS + "-_", min_size=12, max_size=40)
+_PASSWORD = st.text(_LETTERS + "!$%&()*+,-.;<=>[]^_{|}~@:/#?", min_size=8, max_size=30)
+_TEXT = st.text(max_size=40)
+_WORDS = st.sampled_from(["", "no answer from ", "x", "(", "'", '"', "\n", "é", "://", "a@b.c "])
+
+# What is told, and the part of it that nobody is to read.
+Told = tuple[str, str]
+
+
+def _named(name: str, parting: str, secret: str) -> Told:
+    return f"{name}{parting}{secret}", secret
+
+
+_NAMES = ("password", "PASSWORD", "passwd", "Passphrase", "pwd", "client_secret", "api_key",
+          "access_token", "refresh_token", "apikey", "X-Api-Key", "PGPASSWORD")  # fmt: skip
+
+_SECRETS = st.one_of(
+    st.builds(
+        lambda head, body, sign: (f"eyJ{head}.eyJ{body}.{sign}", f"{body}.{sign}"),
+        _OPAQUE, _OPAQUE, _OPAQUE,
+    ),
+    st.builds(_named, st.sampled_from(["Bearer ", "bearer ", "BEARER  ", "Bearer%20"]),
+              st.just(""), _OPAQUE),
+    st.builds(_named, st.sampled_from(["Authorization: Basic ", "'authorization': 'Basic ",
+                                       "b'authorization', b'Bearer "]), st.just(""), _OPAQUE),
+    st.builds(_named, st.sampled_from(_NAMES), st.sampled_from(["=", ": ", " = "]), _OPAQUE),
+    st.builds(
+        lambda name, quote, secret: (f"{name}={quote}{secret} {secret}{quote}", secret),
+        st.sampled_from(_NAMES), st.sampled_from("'\""), _OPAQUE,
+    ),
+    st.builds(lambda name, secret: (json.dumps({name: secret}), secret),
+              st.sampled_from(_NAMES), _OPAQUE),
+    st.builds(lambda secret: (f"#token={secret}", secret), _OPAQUE),
+    st.builds(
+        lambda user, password, host: (f"postgresql://{user}:{password}@{host}/db", password),
+        _OPAQUE, _PASSWORD, st.sampled_from(["db.example", "127.0.0.1:5432", "[::1]"]),
+    ),
+    st.builds(lambda local: (f"{local}@example.com", local[1:]), _OPAQUE),
+    st.builds(lambda local: (f"{local}%40example.com", local), _OPAQUE),
+    st.builds(lambda local: (json.dumps(f"{local}@x.y").replace("@", "\\u0040"), local[1:]),
+              _OPAQUE),
+)  # fmt: skip
+
+
+@given(secret=_SECRETS, before=_TEXT | _WORDS, after=_WORDS)
+@example(("password='it''s hush-hush-hush'", "hush-hush-hush"), "", "")
+@example(('{\\"password\\":\\"hush-hush-hush\\"}', "hush-hush-hush"), "", "")
+@example(("redis://:hush-hush-hush@cache:6379/0", "hush-hush-hush"), "", "")
+@example(("password=hush-hush-hush", "hush-hush-hush"), "password=", "")
+@example(("ALTER ROLE progress_query PASSWORD 'hush-hush-hush'", "hush-hush-hush"), "", "")
+@example(("-----BEGIN PRIVATE KEY-----\nhush-hush\n-----END PRIVATE KEY-----", "hush"), "", "")
+@example(("-----BEGIN RSA PRIVATE KEY-----\\nhush-hush", "hush"), "x", "")
+@example(("ya29.a0hush-hush_hush.hush", "hush"), "refreshed: ", "")
+@example(('Failing row contains (7, {"said": "hush\\n hush)."}).', "hush"), "DETAIL:  ", "x")
+@example(("{'D': 'Failing row contains (7, hush-hu', 'n': 'said'", "hush"), "", "x")
+def test_no_secret_is_on_a_line_wherever_it_stands(secret: Told, before: str, after: str) -> None:
+    told, hidden = secret
+    text = f"{before}{told} {after}"
+    line = _line("ERROR", text, stack_trace=f'File "x", line 1\n  {text}\nOSError: {text}')
+    if hidden not in before + after:
+        assert hidden not in json.dumps(line, ensure_ascii=False)
+    assert line["severity"] == "ERROR"
+
+
+@given(st.lists(_TEXT | st.just("")), st.text())
+def test_any_text_is_a_line_and_masking_it_again_changes_nothing(
+    words: list[str], more: str
+) -> None:
+    text = " ".join([*words, more])
+    line = _line("INFO", text)
+    once = masking.mask_secrets(text)
+    assert line["message"] == once
+    assert masking.mask_secrets(once) == once
+
+
+@given(st.text(_LETTERS + "-_ .:/()[]{}'\"\n", max_size=200))
+def test_what_holds_no_hint_stays_as_it_is(text: str) -> None:
+    if not masking.may_hold_secrets(text):
+        assert masking.mask_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["password authentication failed for user \"progress_query\"",
+     "expected an integer - at $.data.score",
+     "Key (stream_id, stream_version)=(learner-u, 3) already exists.",
+     "no connection to Address(host='/run/postgresql', port=5432): [Errno 2]",
+     "the token is expired", "shard 3: a window of 500 failed: secret agents pass by"],
+)  # fmt: skip
+def test_what_an_operator_has_to_read_stays(text: str) -> None:
+    assert masking.mask_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece", ["a@", "://", "password=", "eyJ", "Bearer ", "%40", "'", "\\u0040"]
+)
+def test_masking_takes_no_longer_than_its_text_is_long(piece: str) -> None:
+    """Of sixteen times the text, not the square of that."""
+    short, long = (_work(piece * count) for count in (1_000, 16_000))
+    assert long < 64 * short
+
+
+def _work(text: str) -> float:
+    """The processor's time for it, the least of a few."""
+    return min(
+        timeit.repeat(
+            lambda: masking.mask_secrets(text), number=3, repeat=5, timer=time.process_time
+        )
+    )
+
+
+def test_values_that_are_no_text_are_masked_by_what_they_say() -> None:
+    class Odd:
+        def __str__(self) -> str:
+            return "password=hush-hush"
+
+    assert "hush" not in json.dumps(_line("INFO", "x", shard=Odd(), learners=["ann@example.com"]))
+    assert _line("INFO", "ann@example.com", shard=3, latency_ms=1.5) == {
+        "severity": "INFO", "message": "a***@example.com", "shard": 3, "latency_ms": 1.5
+    }  # fmt: skip
+
+
+def test_what_a_library_warns_of_is_a_masked_line(capsys: Capture) -> None:
+    before = list(logging.getLogger().handlers)
+    try:
+        logs.begin("query")
+        try:
+            raise OSError("password=hush-hush")
+        except OSError:
+            logging.getLogger("somebody").exception("to ann@example.com")
+    finally:
+        logging.getLogger().handlers[:] = before
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["severity"], line["message"]) == ("ERROR", "to a***@example.com")
+    assert "OSError" in line["stack_trace"]
+    assert "hush" not in line["stack_trace"]
+
+
+_TELLING = """
+import logging, sys, threading
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from progress.adapters.telemetry import logs
+
+logs.begin("query")
+server = Logger(Config())  # with a handler of its own, as the framework makes it
+logging.getLogger("uvicorn.error").handlers = server.error_log.handlers
+server.info("token=hush-hush")
+
+def fail():
+    raise OSError("password=hush-hush from ann@example.com")
+
+try:
+    fail()
+except OSError:
+    server.exception("Error handling request /?token=hush-hush")
+    logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+fail()
+"""
+
+
+def test_what_servers_tell_and_what_nobody_caught_are_masked_lines() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _TELLING], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (1, "")
+    told = [json.loads(line) for line in ran.stdout.splitlines()]
+    severities = ["INFO", "ERROR", "ERROR", "CRITICAL", "CRITICAL"]
+    assert [line["severity"] for line in told] == severities
+    assert all("OSError" in line["stack_trace"] for line in told[1:])
+    assert "hush" not in ran.stdout
+    assert "ann@" not in ran.stdout
+
+
+def test_half_a_character_in_a_log_line_is_written(capsys: Capture) -> None:
+    logs.write("ERROR", "what is \ud800?")
+    assert json.loads(capsys.readouterr().out)["message"] == "what is \ud800?"
+
+
+def test_a_field_that_is_none_is_left_out(capsys: Capture) -> None:
+    logs.write("INFO", "recorded", event_delay_ms=None, latency_ms=0.0)
+    assert json.loads(capsys.readouterr().out).keys() == {"severity", "message", "latency_ms"}
+
+
+def _line(severity: logs.Severity, message: str, **fields: object) -> dict[str, Any]:
+    """The line that is written."""
+    before, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        logs.write(severity, message, **fields)
+        written: dict[str, Any] = json.loads(sys.stdout.getvalue())
+    finally:
+        sys.stdout = before
+    return written

@@ -1,0 +1,268 @@
+"""Who logs in: made or changed by `progress migrate`, of an owner who is no superuser; and with
+one group's rights, which are enough for the work."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from typer.testing import CliRunner
+
+from progress import cli, settings
+from progress.adapters.postgres import database, logins, migrations
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.logins import Login
+from progress.errors import ProgressError, SettingsError, Unavailable
+from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
+from progress.query.read_models import queries
+from tests.conftest import missing
+from tests.support import folders, query_client, sample_events
+from tests.support.ingest_process import Server
+from tests.support.postgres_servers import EMBEDDED, OLDEST
+
+OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+# The superuser comes in as he likes, all others by their passwords.
+ADMITS = "local all postgres trust\nlocal all all scram-sha-256\n"
+
+# What the services give the one who owns a database.
+OWNERS = {
+    "cloud_sql": """
+        CREATE ROLE cloudsqlsuperuser CREATEDB CREATEROLE IN ROLE pg_monitor, pg_signal_backend;
+        CREATE ROLE keeper LOGIN CREATEDB CREATEROLE PASSWORD 'kept' IN ROLE cloudsqlsuperuser;
+        CREATE ROLE "cloudsqladmin" SUPERUSER;
+    """,
+    "neon": """
+        CREATE ROLE neon_superuser CREATEDB CREATEROLE REPLICATION BYPASSRLS
+            IN ROLE pg_read_all_data, pg_write_all_data;
+        CREATE ROLE keeper LOGIN CREATEDB CREATEROLE PASSWORD 'kept' IN ROLE neon_superuser;
+    """,
+}
+KEPT = "kept"
+LATER = datetime(2024, 5, 1, tzinfo=UTC)
+OWNED_BY = {"cloud_sql": "cloudsqlsuperuser", "neon": "keeper"}
+
+
+class Service:
+    """A server whose databases belong to one who is no superuser."""
+
+    def __init__(self, server: Server, kind: str) -> None:
+        self._server = server
+        with closing(self.admin("postgres")) as admin:
+            admin.execute_simple(OWNERS[kind])
+            admin.run("ALTER SYSTEM SET log_statement = 'ddl'")
+            admin.run("SELECT pg_reload_conf()")
+            admin.run(f"CREATE DATABASE kept OWNER {OWNED_BY[kind]}")
+
+    def admin(self, name: str = "kept") -> Connection:
+        """The superuser's, who tests what others did."""
+        return database.connect(self._server.url.replace("@/postgres?", f"@/{name}?"))
+
+    def url(self, user: str = "keeper", password: str = KEPT) -> str:
+        at = f"//{quote(user, safe='')}:{quote(password, safe='')}@/kept?"
+        return self._server.url.replace("//postgres@/postgres?", at)
+
+    def connect(self, user: str = "keeper", password: str = KEPT) -> Connection:
+        connection = database.connect(self.url(user, password))
+        schema.search(connection)
+        return connection
+
+    def logged(self) -> str:
+        return self._server.log.read_text()
+
+
+@pytest.fixture(
+    params=[(EMBEDDED, "neon"), (EMBEDDED, "cloud_sql"), (OLDEST, "cloud_sql")],
+    ids="-".join,
+    scope="module",
+)
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """One database for the whole module, migrated by its owner."""
+    which, kind = request.param
+    programs = OLDEST_PROGRAMS if which == OLDEST else None
+    if programs and not programs.exists():
+        missing(request, OLDEST)
+    with folders.made("test") as folder:
+        server = Server(folder, programs, admits=ADMITS)
+        server.start()
+        made = Service(server, kind)
+        with closing(made.connect()) as owner:
+            migrations.apply(owner)
+        rebuild.ensure(made.connect)
+        yield made
+        server.stop()
+
+
+def admit(service: Service, *wanted: Login) -> None:
+    with closing(service.connect()) as owner:
+        logins.admit(owner, list(wanted))
+
+
+def groups(service: Service, name: str) -> list[str]:
+    with closing(service.admin()) as admin:
+        return [
+            group
+            for group in (*logins.GROUPS, "progress_erasure")
+            if admin.run("SELECT pg_has_role(:name, :group, 'USAGE')", name=name, group=group)[0][0]
+        ]
+
+
+def test_each_function_does_its_work_with_its_own_login(service: Service) -> None:
+    parts = {group: Login(group, f"{group}_login", f"of {group}") for group in logins.GROUPS}
+    admit(service, *parts.values())
+
+    def connect(part: str) -> Connection:
+        login = parts[f"progress_{part}"]
+        return service.connect(login.name, str(login.password))
+
+    with closing(connect("ingest")) as ingest:
+        sample_events.teach(ingest, "ada", "bob")
+    with closing(connect("project")) as project:
+        assert projector.Projector(project).catch_up_all() > 0
+    with closing(connect("batch")) as job:
+        assert batch.fold(job, list(projector.SHARDS)) == 2
+        assert snapshots.take(job, snapshots.Policy(event_interval=1)) == 2
+        assert batch.run(job).learners == 0
+    rebuild.run(lambda: connect("project"))
+    query = parts["progress_query"]
+    with query_client.asking(service.url(query.name, str(query.password))) as ask:
+        now = ask(queries.get_current_progress("ada"))
+        assert ask(queries.get_current_progress("ada", as_of=LATER)) == now
+    with closing(service.admin()) as admin:
+        schema.search(admin)
+        assert sample_events.wrong(admin) == []
+
+
+def test_the_owner_rebuilds_and_contracts(service: Service) -> None:
+    with closing(service.connect()) as owner:
+        sample_events.teach(owner, "cleo")
+        rebuild.run(service.connect)
+        list(drop_unused.run(owner))
+    with closing(service.admin()) as admin:
+        schema.search(admin)
+        assert sample_events.wrong(admin) == []
+
+
+def test_a_password_that_is_given_anew_takes_the_place_of_the_old_one(service: Service) -> None:
+    admit(service, Login("progress_query", "turning", "first"))
+    service.connect("turning", "first").close()
+    admit(service, Login("progress_query", "turning", "second"))
+    service.connect("turning", "second").close()
+    with pytest.raises(Unavailable):
+        service.connect("turning", "first")
+    assert 'password authentication failed for user "turning"' in service.logged()
+
+
+def test_without_a_password_it_stays_as_it_is(service: Service) -> None:
+    admit(service, Login("progress_query", "staying", "here"))
+    admit(service, Login("progress_query", "staying", None))
+    service.connect("staying", "here").close()
+
+
+def test_it_has_the_rights_of_its_group_and_of_no_other(service: Service) -> None:
+    admit(service, Login("progress_project", "mover", "x"))
+    assert groups(service, "mover") == ["progress_project"]
+    admit(service, Login("progress_query", "mover", "x"))
+    assert groups(service, "mover") == ["progress_query"]
+    with closing(service.admin()) as admin:
+        found = admin.run(
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+            " FROM pg_roles WHERE rolname = 'mover'"
+        )
+    assert found == [[False] * 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("progress-query@some-project.iam", "a"),
+        ("O'Neil\"; DROP ROLE keeper; --", "'; DROP ROLE keeper; --"),
+        ("back\\slash", "pass\\word"),
+        ("percent %I %L :login", "%s $1 :password"),
+        ("Ünïcode", "naïve ☃"),
+        ("MixedCase", "$$; RAISE 'x'; $$"),
+    ],
+)
+def test_names_and_passwords_are_taken_by_the_letter(
+    service: Service, name: str, password: str
+) -> None:
+    (login,) = logins.read(f"progress_query={quote(name, safe='@')}:{quote(password, safe='')}")
+    assert (login.name, login.password) == (name, password)
+    admit(service, login)
+    admit(service, login)
+    service.connect(name, password).close()
+    assert groups(service, name) == ["progress_query"]
+
+
+def test_a_login_that_nobody_made_is_named(service: Service) -> None:
+    with pytest.raises(ProgressError, match=r"nobody@project\.iam: there is no such login"):
+        admit(service, Login("progress_query", "nobody@project.iam", None))
+
+
+@pytest.mark.parametrize("name", ["keeper", "postgres"])
+def test_the_owner_is_made_nobodys_login(service: Service, name: str) -> None:
+    with pytest.raises(ProgressError, match=f"{name}: it has more rights"):
+        admit(service, Login("progress_query", name, "taken"))
+    service.connect().close()
+
+
+def test_a_login_that_another_made_is_admitted(service: Service) -> None:
+    with closing(service.admin()) as admin:
+        admin.run('CREATE ROLE "progress-batch@project.iam" LOGIN')
+    admit(service, Login("progress_batch", "progress-batch@project.iam", None))
+    assert groups(service, "progress-batch@project.iam") == ["progress_batch"]
+
+
+def test_no_password_is_in_the_servers_log_or_in_a_message(service: Service) -> None:
+    with closing(service.admin()) as admin:
+        admin.run("CREATE ROLE foreign_one LOGIN SUPERUSER")
+    with pytest.raises(ProgressError) as refused:
+        admit(service, Login("progress_query", "foreign_one", "s3cr3t"))
+    admit(service, Login("progress_query", "told", "s3cr3t"))
+    with closing(service.connect()) as owner, pytest.raises(ProgressError) as reserved:
+        logins.admit(owner, [Login("progress_query", "pg_reserved", "s3cr3t")])
+    assert 'role name "pg_reserved" is reserved' in str(reserved.value)
+    assert "is reserved" in service.logged()
+    for text in (service.logged(), str(refused.value), str(reserved.value)):
+        assert "s3cr3t" not in text
+    assert "s3cr3t" not in repr(Login("progress_query", "told", "s3cr3t"))
+
+
+def test_the_command_does_all_of_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", service.url())
+    monkeypatch.setenv("DATABASE_LOGINS", "progress_ingest=teller:s3cr3t progress_query=told:new")
+    settings.current.cache_clear()
+    done = CliRunner().invoke(cli.app, ["migrate"])
+    settings.current.cache_clear()
+    assert done.exit_code == 0, done.output
+    assert "teller logs in as progress_ingest" in done.output
+    assert "s3cr3t" not in done.output
+    service.connect("teller", "s3cr3t").close()
+    service.connect("told", "new").close()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("progress_query", "the 1. of them: expected group=login"),
+        ("progress_query=a progress_query=", "the 2. of them: expected group=login"),
+        ("progress_query=a:", "the 1. of them: expected group=login"),
+        ("=a:s3cr3t", "the 1. of them: expected a group of progress_ingest"),
+        ("progress_erasure=a:s3cr3t", "expected a group of progress_ingest"),
+        ("postgres=s3cr3t", "expected a group of"),
+        ("progress_query=progress_project:s3cr3t", "progress_project is a group"),
+        ("progress_query=a:s3cr3t progress_batch=a:s3cr3t", "a is there twice"),
+        (f"progress_query={'a' * 64}:s3cr3t", "is longer than 63 bytes"),
+        ("progress_query=a progress_batch=%FF:s3cr3t", "the 2. of them: expected UTF-8"),
+        ("progress_query=a:s3cr3t%FF", "the 1. of them: expected UTF-8"),
+    ],
+)
+def test_what_is_wrong_is_told_without_its_password(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as refused:
+        logins.read(text)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_nothing_said_is_nobody() -> None:
+    assert logins.read(" ") == []

@@ -1,0 +1,158 @@
+"""Migrations: once each, in order, under a lock; and what is wrong is told before it is done."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from progress import cli, settings
+from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres.database import Connection
+from progress.errors import ProgressError, Unavailable
+from progress.projections import rebuild, schema
+from tests.conftest import Store
+from tests.support import model_rows
+from tests.support.ingest_process import Server, bare_server
+
+__all__ = ["bare_server"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the migrations, to change."""
+    return Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
+
+
+def test_a_second_time_there_is_nothing_to_do(store: Store) -> None:
+    with closing(store.connect()) as connection:
+        assert migrations.apply(connection) == []
+
+
+def test_two_at_once_take_turns(store: Store, folder: Path) -> None:
+    (folder / "9000_one.sql").write_text("CREATE TABLE one (); SELECT pg_sleep(0.05);")
+    (folder / "9001_two.sql").write_text("CREATE TABLE two ();")
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: migrate(store, folder), range(4)))
+    assert sorted(applied) == [[], [], [], ["9000_one.sql", "9001_two.sql"]]
+
+
+def test_two_that_make_the_read_models_take_turns(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    settings.current.cache_clear()
+    made, others = schema._definitions, []
+    with closing(store.connect()) as watching, ThreadPoolExecutor(1) as pool:
+        schema.drop(watching, schema.schema_name())
+
+        def meanwhile() -> list[str]:
+            others.append(pool.submit(cli.store.migrate))
+            while not model_rows.ask(watching, "one waits"):
+                assert not others[0].done()
+            return made()
+
+        monkeypatch.setattr(schema, "_definitions", meanwhile)
+        cli.store.migrate()
+        (other,) = others
+        other.result()
+    settings.current.cache_clear()
+
+
+def migrate(store: Store, folder: Path) -> list[str]:
+    with closing(store.connect()) as connection:
+        return migrations.apply(connection, folder)
+
+
+def changed(folder: Path) -> None:
+    file = min(folder.iterdir())
+    file.write_text(file.read_text() + "-- changed")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed, "0001_roles.sql was changed after it was applied"),
+        (lambda folder: max(folder.iterdir()).unlink(), "the database is newer than this code"),
+        (lambda folder: (folder / "0000_x.sql").touch(), "0000_x.sql comes before"),
+        (
+            lambda folder: (folder / "9000_x.sql").write_text("CREATE TABLE x (); nonsense"),
+            "9000_x",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_done(
+    store: Store, folder: Path, change: Callable[[Path], object], message: str
+) -> None:
+    change(folder)
+    with closing(store.connect()) as connection:
+        with pytest.raises(ProgressError, match=message):
+            migrations.apply(connection, folder)
+        assert connection.run("SELECT to_regclass('x')") == [[None]]
+        assert migrations.apply(connection) == []
+
+
+@pytest.fixture
+def refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """A migration that is refused; a sequence counts its attempts, whatever is rolled back."""
+    with closing(store.connect()) as connection:
+        connection.run("CREATE SEQUENCE attempts")
+        (folder / "9000_refused.sql").write_text("SELECT nextval('attempts'); SELECT 1 / 0;")
+        monkeypatch.setattr(migrations, "FOLDER", folder)
+        monkeypatch.setattr(migrations.apply, "__defaults__", (folder,))
+        monkeypatch.setenv("DATABASE_URL", store.url)
+        yield connection
+    settings.current.cache_clear()
+
+
+def migrate_as(monkeypatch: pytest.MonkeyPatch, execution: str) -> None:
+    monkeypatch.setenv("CLOUD_RUN_EXECUTION", execution)
+    settings.current.cache_clear()
+    cli.store.migrate()
+
+
+def test_a_refused_migration_is_not_tried_again_by_the_same_execution(
+    refused: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ProgressError, match=r"^9000_refused.sql: division by zero"):
+        migrate_as(monkeypatch, "one")
+    with pytest.raises(ProgressError, match=r"^not tried again: 9000_refused.sql: division"):
+        migrate_as(monkeypatch, "one")
+    assert refused.run("SELECT last_value FROM attempts") == [[1]]
+    with pytest.raises(ProgressError, match=r"^9000_refused.sql"):  # a later one tries
+        migrate_as(monkeypatch, "two")
+    assert refused.run("SELECT last_value FROM attempts") == [[2]]
+
+
+def test_a_migration_that_lost_the_database_is_tried_again(
+    refused: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> bool:
+        raise Unavailable("the database went away")
+
+    monkeypatch.setattr(migrations, "apply", lambda _: [])
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuild, "ensure", lost)
+        with pytest.raises(Unavailable):
+            migrate_as(monkeypatch, "one")
+    migrate_as(monkeypatch, "one")
+
+
+def test_a_user_who_is_no_superuser_may_migrate(bare_server: Server) -> None:
+    with closing(database.connect(bare_server.url)) as admin:
+        admin.run("CREATE ROLE deployer LOGIN CREATEROLE")
+        admin.run("CREATE DATABASE production OWNER deployer")
+    url = bare_server.url.replace("postgres@/postgres", "deployer@/production")
+    with closing(database.connect(url)) as connection:
+        assert migrations.apply(connection)
+        connection.run("SET ROLE progress_project")
+        connection.run("CREATE SCHEMA models CREATE TABLE numbers (n int)")
+        connection.run("RESET ROLE")
+        assert connection.run(
+            "SELECT has_table_privilege('progress_query', 'models.numbers', 'SELECT'),"
+            " has_table_privilege('progress_batch', 'models.numbers', 'DELETE'),"
+            " has_table_privilege('progress_query', 'models.numbers', 'INSERT'),"
+            " has_schema_privilege('progress_ingest', 'models', 'USAGE')"
+        ) == [[True, True, False, False]]

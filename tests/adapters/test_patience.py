@@ -1,0 +1,71 @@
+"""A database that hangs: nobody waits for it for ever."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pg8000.exceptions
+import pytest
+
+from progress.adapters.postgres import database
+from progress.errors import Unavailable
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server that takes connections and says nothing."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listening.listen()
+        yield f"postgresql://u@/d?host={tmp_path}"
+
+
+def test_a_server_that_does_not_greet_is_away(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_SECONDS", 0.1)
+    with pytest.raises(Unavailable):
+        database.connect(silent)
+
+
+def test_the_reason_of_a_refusal_is_told_though_the_line_is_closed(tmp_path: Path) -> None:
+    fields = b"SFATAL\0C3D000\0Mthere is no such database\0\0"
+
+    def refuse() -> None:
+        wire, _ = listening.accept()
+        with wire:
+            wire.recv(1_024)
+            wire.shutdown(socket.SHUT_RD)  # what the client says from now on fails
+            wire.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+    with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as pool:
+        listening.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listening.listen()
+        refusing = pool.submit(refuse)
+        with pytest.raises(Unavailable, match="there is no such database") as fault:
+            database.connect(f"postgresql://u@/d?host={tmp_path}")
+        refusing.result()
+    assert isinstance(fault.value.__cause__, pg8000.exceptions.DatabaseError)
+
+
+def test_a_statement_that_is_not_answered_in_time_is_worth_another_try(postgres: str) -> None:
+    connection = database.connect(postgres, patience=0.1)
+    with pytest.raises(OSError, match="timed out") as fault:
+        connection.run("SELECT pg_sleep(60)")
+    assert database.is_passing(fault.value)
+    connection.close()
+
+
+def test_without_patience_a_statement_may_take_its_time(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_SECONDS", 0.1)
+    connection = database.connect(postgres)
+    assert connection.run("SELECT 1 FROM pg_sleep(0.3)") == [[1]]
+    connection.close()
+
+
+def test_a_server_works_on_hardly_longer_than_it_is_waited_for(postgres: str) -> None:
+    connection = database.connect(postgres, patience=15)
+    assert connection.run("SHOW statement_timeout") == [["16s"]]
+    connection.close()

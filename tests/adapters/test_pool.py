@@ -1,0 +1,107 @@
+"""Connections that are shared: never more than so many, none lost, nobody left waiting."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from progress.adapters.postgres import url as postgres_url
+from progress.adapters.postgres.pool import Pool
+from tests.conftest import Store
+
+
+class _Server:
+    """The test's database, which may refuse for a while."""
+
+    def __init__(self, url: str) -> None:
+        at = postgres_url.address(url)
+        self._to = {"host": at.host, "user": at.user, "database": at.database, "ssl": False}
+        self.refuses = False
+
+    async def connect(self) -> asyncpg.Connection:
+        await asyncio.sleep(0)
+        if self.refuses:
+            raise OSError("refused")
+        return await asyncpg.connect(**self._to)
+
+
+@pytest.fixture
+def server(store: Store) -> _Server:
+    return _Server(store.url)
+
+
+async def _session(pool: Pool) -> int:
+    connection = await pool.taken(seconds=5)
+    try:
+        session: int = await connection.fetchval("SELECT pg_backend_pid()")
+        return session
+    finally:
+        pool.give(connection)
+
+
+def test_many_share_a_few(server: _Server) -> None:
+    async def ask() -> None:
+        pool = Pool(server.connect, 3)
+        sessions = await asyncio.gather(*(_session(pool) for _ in range(50)))
+        assert len(set(sessions)) == 3
+        assert await _session(pool) in sessions
+        pool.close()
+
+    asyncio.run(ask())
+
+
+def test_who_gives_up_while_waiting_takes_none_along(server: _Server) -> None:
+    async def ask() -> None:
+        pool = Pool(server.connect, 1)
+        connection = await pool.taken(seconds=5)
+        early, late = (asyncio.create_task(pool.taken(seconds=5)) for _ in range(2))
+        await asyncio.sleep(0)
+        early.cancel()  # before one comes back
+        await asyncio.sleep(0)
+        pool.give(connection)
+        late.cancel()  # when it has come, and is not yet held
+        await asyncio.gather(early, late, return_exceptions=True)
+        async with asyncio.timeout(5):
+            assert await pool.taken(seconds=5) is connection
+        pool.give(connection)
+        pool.close()
+
+    asyncio.run(ask())
+
+
+def test_a_connection_that_is_closed_or_was_refused_makes_room(server: _Server) -> None:
+    async def ask() -> None:
+        pool = Pool(server.connect, 1)
+        connection = await pool.taken(seconds=5)
+        waiting = asyncio.create_task(_session(pool))
+        await asyncio.sleep(0)
+        connection.terminate()
+        pool.give(connection)
+        async with asyncio.timeout(5):
+            first = await waiting
+            server.refuses = True
+            idle = await pool.taken(seconds=5)
+            idle.terminate()
+            pool.give(idle)
+            with pytest.raises(OSError, match="refused"):
+                await pool.taken(seconds=5)
+            server.refuses = False
+            assert await _session(pool) != first
+        pool.close()
+
+    asyncio.run(ask())
+
+
+def test_one_that_was_closed_while_idle_is_not_lent(server: _Server) -> None:
+    async def ask() -> None:
+        pool = Pool(server.connect, 1)
+        first = await pool.taken(seconds=5)
+        pool.give(first)
+        await first.close()
+        second = await pool.taken(seconds=5)
+        assert second is not first
+        assert await second.fetchval("SELECT 1") == 1
+        pool.give(second)
+        pool.close()
+
+    asyncio.run(ask())

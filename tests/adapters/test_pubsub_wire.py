@@ -1,0 +1,50 @@
+"""Pub/Sub's messages as we write and read them, against Google's own library."""
+
+from google.pubsub_v1.types import (
+    AcknowledgeRequest,
+    ModifyAckDeadlineRequest,
+    PubsubMessage,
+    PullRequest,
+    PullResponse,
+    ReceivedMessage,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.pubsub import grpc_api as wire
+
+
+@given(
+    received=st.lists(st.tuples(st.text(min_size=1), st.binary(), st.integers(0, 2**31 - 1))),
+)
+def test_an_answer_of_pubsub_is_read_as_its_library_writes_it(
+    received: list[tuple[str, bytes, int]],
+) -> None:
+    answer = PullResponse(
+        received_messages=[
+            ReceivedMessage(
+                ack_id=ack_id, message=PubsubMessage(data=data), delivery_attempt=attempt
+            )
+            for ack_id, data, attempt in received
+        ]
+    )
+    read = [
+        (ack_id.decode(), b"".join(wire.fields(message, 1)))
+        for each in wire.fields(PullResponse.serialize(answer), 1)
+        for ack_id in wire.fields(each, 1)
+        for message in wire.fields(each, 2)
+    ]
+    assert read == [(ack_id, data) for ack_id, data, _ in received]
+
+
+@given(name=st.text(min_size=1), ids=st.lists(st.text(min_size=1)), most=st.integers(1, 2**31 - 1))
+def test_a_call_to_pubsub_is_what_its_library_would_read(
+    name: str, ids: list[str], most: int
+) -> None:
+    subscription = wire.field(1, name.encode())
+    pull = PullRequest.deserialize(subscription + wire.number_field(3, most))
+    assert (pull.subscription, pull.max_messages) == (name, most)
+    for call, number in ((AcknowledgeRequest, 2), (ModifyAckDeadlineRequest, 4)):
+        fields = b"".join(wire.field(number, each.encode()) for each in ids)
+        read = call.deserialize(subscription + fields)
+        assert (read.subscription, list(read.ack_ids)) == (name, ids)

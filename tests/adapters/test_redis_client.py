@@ -1,0 +1,239 @@
+"""The query function's client for Redis: shared, quick to give up, and never in the way."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.redis import async_client, resp
+from progress.adapters.redis.async_client import Client
+from progress.adapters.redis.resp import ErrorReply, Reply
+from progress.adapters.redis.url import address
+from progress.errors import CacheAway, SettingsError
+from tests.support import cache_instances
+
+T = TypeVar("T")
+
+_lines = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=20)
+replies: st.SearchStrategy[Reply] = st.recursive(
+    st.none() | st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=50) | _lines.map(ErrorReply),
+    lambda inner: st.lists(inner, max_size=5),
+    max_leaves=8,
+)
+
+
+def written(reply: Reply) -> bytes:
+    """As a server writes it."""
+    if reply is None:
+        return b"$-1\r\n"
+    if isinstance(reply, int):
+        return b":%d\r\n" % reply
+    if isinstance(reply, bytes):
+        return b"$%d\r\n%b\r\n" % (len(reply), reply)
+    if isinstance(reply, ErrorReply):
+        return b"-%b\r\n" % reply.text.encode()
+    return b"*%d\r\n%b" % (len(reply), b"".join(map(written, reply)))
+
+
+@given(reply=replies, more=st.binary(max_size=5))
+def test_a_reply_is_read_as_it_was_written_once_all_of_it_is_there(
+    reply: Reply, more: bytes
+) -> None:
+    text = written(reply)
+    assert resp.read(text + more, 0) == (reply, len(text))
+    for end in range(len(text)):
+        with pytest.raises(resp.Incomplete):
+            resp.read(text[:end], 0)
+
+
+def with_client(
+    url: str, work: Callable[[Client], Awaitable[T]], *, patience: float | None = None
+) -> T:
+    async def worked() -> T:
+        client = Client(url, patience=patience)
+        try:
+            return await work(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(worked())
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 511, 512, 513, 70_000])
+def test_a_command_is_an_array_of_its_arguments(size: int) -> None:
+    command = ("SET", "é" * (size // 2), b"x" * size, size)
+    expected = [b"SET", ("é" * (size // 2)).encode(), b"x" * size, b"%d" % size]
+    assert resp.read(resp.encoded([command]), 0)[0] == expected
+
+
+def test_many_share_a_connection_and_each_gets_its_own_reply(empty: str) -> None:
+    async def work(client: Client) -> None:
+        async def one(number: int) -> None:
+            value = b"%d" % number * number
+            async with asyncio.timeout(0.001 if number % 10 == 0 else None):  # some give up
+                replies = await client.run(("SET", f"k{number}", value), ("GET", f"k{number}"))
+            assert replies == [b"OK", value]
+
+        done = await asyncio.gather(*map(one, range(500)), return_exceptions=True)
+        assert {type(each) for each in done} <= {type(None), TimeoutError}
+        assert [number for number, each in enumerate(done) if each and number % 10] == []
+        assert await client.run(("ECHO", "still in step")) == [b"still in step"]
+        (connections,) = await client.run(("CLIENT", "LIST"))
+        assert isinstance(connections, bytes)
+        assert connections.count(b"\n") == 1
+
+    with_client(empty, work, patience=10)
+
+
+def test_a_command_that_is_refused_is_no_failure(hot: str) -> None:
+    replies = with_client(hot, lambda c: c.run(("LPUSH", "l", "1"), ("GET", "l"), ("PING",)))
+    assert isinstance(replies[1], ErrorReply)
+    assert (replies[0], replies[2]) == (1, b"PONG")
+
+
+@contextlib.contextmanager
+def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
+    """One that answers whatever it is asked with that; with None, never, nor does it accept."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        while answer is not None and connection.recv(65_536):
+                            time.sleep(after)
+                            connection.sendall(answer)
+
+        if answer is not None:
+            threading.Thread(target=serve, daemon=True).start()
+        yield f"redis://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+_PATIENCE = 0.1  # seconds
+
+
+def is_left_alone(url: str) -> bool:
+    """Whether of 20 round trips, each of which fails, few were waited for."""
+    return with_client(url, cost, patience=_PATIENCE) < 10
+
+
+async def cost(client: Client, times: int = 20) -> float:
+    """How many times their patience so many round trips took, each of which failed."""
+    began = time.monotonic()
+    for _ in range(times):
+        with pytest.raises(CacheAway):
+            await client.run(("PING",), ("PING",))
+    return (time.monotonic() - began) / _PATIENCE
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", id="http"),
+        pytest.param(b"\x00\xff" * 1_000, id="noise"),
+        pytest.param(b"+PONG\r\n" * 100, id="too much"),
+        pytest.param(b"$99999999999\r\nx", id="too long"),
+        pytest.param(b"*1\r\n" * 20_000, id="too deep"),
+        pytest.param(b":one\r\n", id="no number"),
+        pytest.param(b"x" * 70_000, id="no end"),
+        pytest.param(b"-NOAUTH Authentication required.\r\n", id="no password"),
+    ],
+)
+def test_who_answers_nothing_or_nonsense_is_left_alone(answer: bytes | None) -> None:
+    with server(answer) as url:
+        assert is_left_alone(url)
+
+
+def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(async_client, "_PAUSE", 0)
+
+    async def each_attempt(client: Client) -> float:
+        spent = 0.0
+        for _ in range(20):
+            spent += await cost(client, 1)
+            while client._connecting:
+                await asyncio.sleep(0.001)
+        return spent
+
+    with server(None) as url:
+        assert with_client(url, each_attempt, patience=_PATIENCE) < 10
+
+
+def test_who_is_slow_is_left_alone() -> None:
+    with server(b"+PONG\r\n", after=3 * _PATIENCE) as url:
+        assert is_left_alone(url)
+        assert with_client(url, lambda c: c.run(("PING",)), patience=100 * _PATIENCE) == [b"PONG"]
+
+
+def test_who_is_not_there_is_left_alone() -> None:
+    with server(None) as url:
+        pass
+    assert is_left_alone(url)
+
+
+def test_a_redis_that_stops_is_left_alone_and_found_when_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(async_client, "_PAUSE", 0.05)
+
+    async def work(client: Client) -> None:
+        await until(client)
+        own.stop()
+        assert await cost(client) < 10
+        own.go_on()
+        await until(client)
+        own.end()
+        await cost(client, 3)
+        own.start()
+        await until(client)
+
+    with cache_instances.valkey_of_its_own() as own:
+        with_client(own.url, work, patience=_PATIENCE)
+
+
+async def until(client: Client) -> None:
+    """Return when Redis answers."""
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(CacheAway):
+                await client.run(("PING",))
+                return
+            await asyncio.sleep(0.001)
+
+
+def test_a_password_a_number_and_a_unix_socket_are_used() -> None:
+    with cache_instances.valkey_of_its_own(
+        "--requirepass", "s:cret", "--unixsocket", "socket"
+    ) as own:
+        plain, local = own.url, f"unix://{own.folder}/socket"
+        named = plain.replace("redis://", "redis://:s%3Acret@") + "/3"
+
+        async def number(client: Client) -> Reply:
+            await until(client)
+            return (await client.run(("CLIENT", "INFO")))[0]
+
+        for url in (named, f"{local}?db=3&password=s%3Acret"):
+            found = with_client(url, number)
+            assert isinstance(found, bytes)
+            assert b" db=3 " in found
+        assert is_left_alone(plain)
+        assert "s:cret" not in repr(address(named))
+
+
+def test_addresses() -> None:
+    assert address("rediss://h:7000").tls
+    assert address("redis://h:7000").tls is None
+    assert address("redis://u:p@h").greeting[0] == ("AUTH", "u", "p")
+    with pytest.raises(SettingsError, match="REDIS_URL: the port"):
+        address("redis://h:many")

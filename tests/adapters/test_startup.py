@@ -1,0 +1,214 @@
+"""A fresh instance on Cloud Run, whose network comes up after its process."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from progress import settings
+from progress.adapters import startup
+from progress.errors import Unavailable
+from progress.local import ports, processes, readiness
+from progress.settings import Settings
+from tests.conftest import Store
+from tests.support import token_issuer
+from tests.support.gated_port import Gate, gate
+
+ROOT = Path(__file__).resolve().parents[2]
+_RETRY = "connecting again"
+
+JOBS = {
+    "batch": ["jobs/batch_aggregates/main.py"],
+    "release": ["-m", "progress.cli", "migrate"],
+    "backup": ["-m", "progress.cli", "backup", "backups"],
+}
+
+
+@pytest.fixture
+def closed(store: Store) -> Iterator[Gate]:
+    """The way to the store, which is closed at first."""
+    with gate(store.url) as made:
+        yield made
+
+
+def start(words: list[str], folder: Path, **told: str) -> subprocess.Popen[str]:
+    words = [str(ROOT / each) if each.endswith(".py") else each for each in words]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **told}
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_whose_network_comes_late_does_its_work(
+    closed: Gate, tmp_path: Path, job: str
+) -> None:
+    told = {"DATABASE_URL": closed.url, "CLOUD_RUN_JOB": f"progress-{job}"}
+    with start(JOBS[job], tmp_path, **told) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert _RETRY in line, line
+        assert json.loads(line)["severity"] == "WARNING"
+        closed.open()
+        rest = process.stdout.read()
+    assert process.returncode == 0, rest
+
+
+def test_a_command_elsewhere_fails_at_once(closed: Gate, tmp_path: Path) -> None:
+    with start(JOBS["release"], tmp_path, DATABASE_URL=closed.url) as process:
+        assert process.stdout
+        output = process.stdout.read()
+    assert process.returncode == 1
+    assert _RETRY not in output
+
+
+@pytest.fixture
+def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CLOUD_RUN_JOB", "progress-batch")
+    monkeypatch.setattr(startup, "_PAUSE_S", 0)
+    monkeypatch.setattr(startup, "TIMEOUT_S", float("inf"))
+    settings.current.cache_clear()
+    yield
+    settings.current.cache_clear()
+
+
+@pytest.mark.usefixtures("as_job")
+def test_a_server_that_refuses_is_not_asked_again(
+    postgres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Unavailable, match="nowhere"):
+        startup.connect(postgres.replace("/postgres?", "/nowhere?"), name="tests")
+    assert _RETRY not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("as_job")
+def test_a_job_gives_up_when_its_time_is_over(
+    closed: Gate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lefts = iter([False, False, True])
+    monkeypatch.setattr(startup, "is_over", lambda: next(lefts))
+    with pytest.raises(Unavailable, match="no connection"):
+        startup.connect(closed.url, name="tests")
+    assert capsys.readouterr().out.count(_RETRY) == 2
+
+
+def test_the_time_is_two_minutes_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(startup, "_STARTED", now)
+    assert not startup.is_over()
+    monkeypatch.setattr(startup, "_STARTED", now - startup.TIMEOUT_S)
+    assert startup.is_over()
+
+
+@pytest.fixture
+def young(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "TIMEOUT_S", float("inf"))
+
+
+@pytest.mark.usefixtures("young")
+def test_a_probe_passes_when_all_is_reached_and_asks_no_more(store: Store) -> None:
+    with gate(store.url) as database, gate(store.url) as redis:
+        probe = startup.Probe([(ports.HOST, database.port), (ports.HOST, redis.port)])
+        assert not probe.passes()
+        redis.open()
+        assert not probe.passes()
+        database.open()
+        assert probe.passes()
+        readiness.wait(lambda: database.calls == redis.calls == 1, "the two gates")
+        database.close()
+        redis.close()
+        assert probe.passes()
+
+
+@pytest.mark.usefixtures("young")
+def test_one_thread_connects_and_others_do_not_wait_for_it() -> None:
+    with full() as address, ThreadPoolExecutor(1) as pool:
+        probe = startup.Probe([address])
+        connecting = pool.submit(probe.passes)
+        readiness.wait(probe._lock.locked, "the first")
+        assert not probe.passes()
+        assert not connecting.done()  # the other had its answer while this one was connecting
+        assert not connecting.result()
+
+
+@contextmanager
+def full() -> Iterator[tuple[str, int]]:
+    """The address of a server whose queue is full: who calls hears nothing, as without network."""
+    with socket.socket() as server, socket.socket() as queued, socket.socket() as last:
+        server.bind((ports.HOST, 0))
+        server.listen(0)
+        address: tuple[str, int] = server.getsockname()
+        queued.connect(address)
+        last.setblocking(False)
+        last.connect_ex(address)
+        yield address
+
+
+def test_a_probe_passes_when_its_time_is_over(
+    closed: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "TIMEOUT_S", 0.0)
+    assert startup.Probe([(ports.HOST, closed.port)]).passes()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (Settings(), []),
+        (Settings(database_url="postgresql://u@/d?host=/run"), []),
+        (
+            Settings(database_url="postgresql://u@db:5/d", redis_url="rediss://r:6"),
+            [("db", 5), ("r", 6)],
+        ),
+        (Settings(cloud_sql_address="10.0.0.3", redis_url="unix:///r"), [("10.0.0.3", 3307)]),
+    ],
+)
+def test_the_probe_knows_the_database_and_redis(
+    given: Settings, expected: list[tuple[str, int]]
+) -> None:
+    assert startup.addresses(given) == expected
+
+
+def status(port: int, path: str) -> int:
+    with closing(http.client.HTTPConnection(ports.HOST, port, timeout=20)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+
+@pytest.mark.parametrize(
+    ("function", "health"), [("ingest", "/"), ("project", "/"), ("query", "/health")]
+)
+def test_a_function_fails_its_start_up_probe_until_the_network_is_there(
+    closed: Gate, tmp_path: Path, function: str, health: str
+) -> None:
+    port = ports.free()
+    words = ["-m", "functions_framework", "--target", function, "--port", str(port)]
+    words += ["--host", ports.HOST, "--source", f"functions/{function}/main.py"]
+    with (
+        token_issuer.serving() as issuer,
+        start(words, tmp_path, **issuer.environment(closed.url)) as process,
+    ):
+        try:
+            readiness.wait(lambda: ports.is_listening(port), function)
+            assert status(port, startup.PATH) == 503
+            assert status(port, health) == 200  # the liveness probe's
+            closed.open()
+            assert status(port, startup.PATH) == 200
+        finally:
+            processes.kill_group(processes.known(process.pid))
+            process.kill()

@@ -1,0 +1,49 @@
+"""SQL lives in files of named blocks."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres import statements
+
+FILES = sorted(
+    str(path.relative_to(statements.SQL).with_suffix(""))
+    for path in statements.SQL.rglob("*.sql")
+    if path.parent.name != "migrations"
+)
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of SQL files in place of the project's."""
+    monkeypatch.setattr(statements, "SQL", tmp_path)
+    return tmp_path
+
+
+def test_a_file_is_its_blocks_by_name(made: Path) -> None:
+    (made / "things.sql").write_text(
+        "-- About the file.\n\n-- first one --\nSELECT 1;\n-- a comment\n-- second --\nSELECT 2;\n"
+    )
+    assert statements.blocks("things") == {
+        "first one": "SELECT 1;\n-- a comment",
+        "second": "SELECT 2;",
+    }
+
+
+def test_values_are_numbered_in_the_order_in_which_they_first_come(made: Path) -> None:
+    (made / "asked.sql").write_text(
+        "-- rows --\nSELECT x::text FROM t WHERE a = :one AND b = :two AND c = :one::bigint;\n"
+    )
+    numbered = statements.numbered("asked", "rows")
+    assert numbered.text == "SELECT x::text FROM t WHERE a = $1 AND b = $2 AND c = $1::bigint;"
+    assert numbered.names == ("one", "two")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_file_names_a_block_twice(file: str) -> None:
+    text = (statements.SQL / f"{file}.sql").read_text()
+    names = re.findall(r"^-- ([a-z][a-z0-9_ ]*) --$", text, re.MULTILINE)
+    assert names
+    assert sorted(set(names)) == sorted(names)
+    assert all(statements.blocks(file).values())

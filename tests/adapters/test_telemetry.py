@@ -1,0 +1,300 @@
+"""Spans and metrics in one process: off they cost nothing, on they are bounded and masked."""
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from progress import settings
+from progress.adapters.pubsub import wakeups
+from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
+from progress.ingest import push
+from progress.local import parts, ports, processes, readiness
+from progress.operations import commands
+from progress.query.http import requests
+from progress.settings import Settings
+from tests.support import otlp_collector, token_issuer
+from tests.support.ingest_process import ROOT
+from tests.support.otlp_collector import Receiver
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """Where this process sends its spans and metrics."""
+    with otlp_collector.receiving() as made:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
+        monkeypatch.setattr(tracing, "_part", "cli")
+        for cache in (settings.current, tracing._of_this_process):
+            cache.cache_clear()
+        yield made
+        exporter = tracing._exporter()
+        if exporter is not None:
+            exporter._end()
+        for cache in (settings.current, tracing._of_this_process):
+            cache.cache_clear()
+
+
+def test_nothing_of_opentelemetry_is_imported_where_nothing_is_exported() -> None:
+    """Not with a function's start, a span, a line, nor a message published to a worker."""
+    script = """
+import sys
+import functions_framework, functions_framework.aio
+from progress.adapters.telemetry import logs, tracing
+functions_framework.create_app("ingest", "functions/ingest/main.py").test_client().get("/")
+functions_framework.create_app("project", "functions/project/main.py").test_client().post("/")
+functions_framework.aio.create_asgi_app("query", "functions/query/main.py")
+with tracing.begun("a", None, "server"), tracing.span("b") as span:
+    span.note("c", 1)
+    logs.write("INFO", "d", latency_ms=1.0, operation="query")
+print([each for each in sys.modules if "opentelemetry" in each or each.endswith("telemetry.otlp")])
+"""
+    with token_issuer.serving() as issuer:
+        environment = issuer.environment("postgresql://nobody@127.0.0.1:1/none")
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = ""
+        ran = subprocess.run(
+            [sys.executable, "-c", script],
+            env=settings.inherited(**environment, PYTHONPATH=str(ROOT)),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_an_endpoint_a_span_is_always_the_same_one() -> None:
+    assert tracing.span("one") is tracing.span("another", "client", {"key": 1})
+
+
+def test_a_trace_is_passed_on_where_nothing_is_exported() -> None:
+    assert tracing.present() is None
+    with tracing.begun("one", PARENT, "consumer"):
+        with tracing.span("within"):
+            assert tracing.present() == PARENT
+            assert tracing.attributes()["traceparent"] == PARENT
+        with tracing.begun("another", None, "consumer"):
+            assert tracing.present() not in (None, PARENT)
+    assert (tracing.present(), tracing.attributes()) == (None, {})
+
+
+@given(st.text() | st.from_regex(r"[0-9a-f]{2}(-[0-9a-f]*){3}(-.*)?", fullmatch=True))
+@example(f"cc{PARENT[2:]}-what-a-later-version-adds")
+@example(PARENT.replace("-01", "-ff"))
+@example(f"ff{PARENT[2:]}")
+@example(PARENT.replace("b7ad6b7169203331", "0" * 16))
+@example(PARENT.upper())
+def test_what_is_no_traceparent_is_passed_on_to_nobody(text: str) -> None:
+    found = tracing.of_message({"traceparent": text})
+    assert found is None or (len(found) == 55 and found[3:52] == text[3:52] and found[:3] == "00-")
+    if text.startswith("cc0") or text == PARENT.replace("-01", "-ff"):
+        assert found is not None
+    if text.startswith("ff") or "0" * 16 in text or "A" in text:
+        assert found is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "parent"),
+    [
+        ({b"traceparent": PARENT.encode()}, PARENT),
+        ({b"x-cloud-trace-context": b"0af7651916cd43dd8448eb211c80319c/255;o=1"},
+         "00-0af7651916cd43dd8448eb211c80319c-00000000000000ff-01"),
+        ({b"x-cloud-trace-context": b"0af7651916cd43dd8448eb211c80319c/255"},
+         "00-0af7651916cd43dd8448eb211c80319c-00000000000000ff-00"),
+        ({b"x-cloud-trace-context": b"0af7651916cd43dd8448eb211c80319c/18446744073709551616"},
+         None),
+        ({b"x-cloud-trace-context": b"0af7651916cd43dd8448eb211c80319c/18446744073709551615"},
+         "00-0af7651916cd43dd8448eb211c80319c-ffffffffffffffff-00"),
+        ({b"traceparent": b"\xff" * 600}, None),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_a_request_names_its_trace_in_either_way(
+    headers: requests.Headers, parent: str | None
+) -> None:
+    assert requests.parent(headers) == parent
+
+
+@pytest.mark.parametrize(
+    ("attributes", "headers", "parent"),
+    [
+        ({"googclient_traceparent": PARENT}, {"traceparent": PARENT.replace("-b", "-c")}, PARENT),
+        ({"traceparent": PARENT}, {}, PARENT),
+        ({"traceparent": "of no use"}, {"traceparent": PARENT}, PARENT),
+        ({}, {"x-cloud-trace-context": f"{PARENT[3:35]}/255;o=1"},
+         f"{PARENT[:36]}00000000000000ff-01"),
+        ({}, {}, None),
+    ],
+)  # fmt: skip
+def test_a_push_belongs_to_its_publisher_s_trace_or_else_to_its_request_s(
+    attributes: dict[str, str], headers: dict[str, str], parent: str | None
+) -> None:
+    body = json.dumps({"message": {"messageId": "1", "attributes": attributes}}).encode()
+    assert push.trace_parent(push.open_push(body), headers.get) == parent
+    assert commands.trace_parent(body, headers.get) == parent
+
+
+def test_what_goes_wrong_within_a_span_is_masked(receiver: Receiver) -> None:
+    told = "no answer from postgresql://me:hush-hush@db/x for ann@example.com"
+    with (
+        tracing.begun("work", None, "internal"),
+        pytest.raises(OSError, match="hush"),
+        tracing.span("asks", "client", {"to": told}),
+    ):
+        raise OSError(told)
+    spans = receiver.wait_for(("cli", "asks"), ("cli", "work"))
+    (span,) = (each for each in spans if each.name == "asks")
+    assert span.is_failed
+    assert span.attributes["error.type"] == "OSError"
+    assert "hush" not in str(span)
+    assert "ann@" not in str(span)
+
+
+def test_what_goes_on_after_a_trace_has_ended_is_no_part_of_it(receiver: Receiver) -> None:
+    with tracing.begun("work", None, "internal"):
+        background = tracing.apart()
+        assert tracing.present() is not None
+    for goes_on in (background.run, lambda begin: begin()):
+        assert goes_on(tracing.present) is None
+        assert goes_on(lambda: tracing.span("asks")) is tracing._NOTHING
+    receiver.wait_for(("cli", "work"))
+
+
+def test_metrics_have_the_labels_that_the_contract_names(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=europe-west1")
+    logs.write("INFO", "answered", operation="query", outcome="ok", latency_ms=1.5)
+    readiness.wait(lambda: "progress.latency_ms" in receiver.metrics(), "the metric")
+    found = {point.name: point.labels for point in receiver.points}
+    assert found["progress.latency_ms"] == {"operation": "query"}
+    assert found["progress.outcome"] == {"operation": "query", "outcome": "ok"}
+    # Google refuses a point that lacks one of these.
+    assert receiver.resources[0].keys() >= {"cloud.region", "service.instance.id"}
+
+
+def test_a_share_is_sent_whatever_the_sender_has_decided(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Terraform has it: Cloud Run's front end says of nearly each request that it is not."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    kept, dropped = (PARENT.replace("8448eb211c80319c", f"{each}448eb211c80319c") for each in "0f")
+    for parent in (kept, dropped):
+        for flags in ("00", "01"):
+            with tracing.begun(flags, f"{parent[:-2]}{flags}", "server"):
+                assert (tracing.present() or "")[-2:] == ("01" if parent == kept else "00")
+    receiver.wait_for(("cli", "00"), ("cli", "01"))
+    assert len(receiver.spans) == 2
+
+
+def test_who_samples_is_asked_by_the_standard_variables(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+    with tracing.begun("dropped", None, "server"):
+        assert (tracing.present() or "").endswith("-00")
+    with tracing.begun("kept", PARENT, "server"):
+        assert (tracing.present() or "").endswith("-01")
+    receiver.wait_for(("cli", "kept"))
+    assert {span.name for span in receiver.spans} == {"kept"}
+
+
+def test_the_standard_variables_are_no_misspelt_settings() -> None:
+    names = ("TRACES_SAMPLER", "TRACES_SAMPLER_ARG", "RESOURCE_ATTRIBUTES", "SERVICE_NAME",
+             "BSP_SCHEDULE_DELAY", "METRIC_EXPORT_INTERVAL", "EXPORTER_OTLP_HEADERS",
+             "EXPORTER_OTLP_TIMEOUT", "EXPORTER_OTLP_PROTOCOL", "EXPORTER_OTLP_COMPRESSION",
+             "EXPORTER_OTLP_TRACES_ENDPOINT", "EXPORTER_OTLP_METRICS_ENDPOINT")  # fmt: skip
+    assert settings.read({f"OTEL_{name}": "1" for name in names}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["query", "project"])  # with a loop, and with threads
+def test_a_function_that_is_told_to_end_sends_what_waits(tmp_path: Path, name: str) -> None:
+    port = ports.free()
+    with otlp_collector.receiving() as receiver, token_issuer.serving() as issuer:
+        told = issuer.environment("postgresql://nobody@127.0.0.1:1/none") | {
+            "PROGRESS_DATA_DIR": str(tmp_path),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "3600000",
+            "OTEL_METRIC_EXPORT_INTERVAL": "3600000",
+        }
+        part = parts.function(name, port, told, ready="/")
+        process = processes.start(
+            part.command,
+            output=subprocess.DEVNULL,
+            environment=settings.inherited(**part.environment),
+        )
+        try:
+            readiness.wait(lambda: ports.is_listening(port), name)
+            connection = http.client.HTTPConnection(ports.HOST, port, timeout=20)
+            connection.request("POST", "/graphql", wakeups.command(uuid.uuid4()))
+            connection.getresponse().read()
+            connection.close()
+            assert receiver.spans == []
+        finally:
+            processes.end(process, by=signal.SIGTERM, seconds=10)
+        assert process.returncode != -signal.SIGKILL
+        receiver.wait_for((name, name))
+        assert (name == "project") or receiver.metrics() >= {"progress.latency_ms"}
+
+
+def test_google_is_sent_to_by_who_has_signed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_google = Settings(
+        otel_exporter_otlp_endpoint="https://telemetry.googleapis.com", pubsub_project_id="ours"
+    )
+    elsewhere = Settings(otel_exporter_otlp_endpoint="https://telemetry.googleapis.com.example")
+    assert otlp._session(elsewhere) is None
+    key = tmp_path / "key.json"
+    key.write_text(json.dumps(_signing_in()))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    session: Any = otlp._session(at_google)
+    assert session.credentials.quota_project_id == "ours"
+    assert session.credentials.scopes == otlp._SCOPES
+
+
+def test_where_nobody_has_signed_in_nothing_is_sent_and_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))
+    given = Settings(otel_exporter_otlp_endpoint="https://telemetry.googleapis.com")
+    assert otlp.exporter(given, "query") is None
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["severity"] == "WARNING"
+    assert line["message"].startswith("no traces and metrics: ")
+
+
+def test_every_unit_of_the_contract_has_its_buckets() -> None:
+    found = {s.unit for s in metric_fields.contract().signals.values() if s.kind == "distribution"}
+    assert found <= otlp._BOUNDS.keys()
+
+
+def _signing_in() -> dict[str, str]:
+    """A service account's key file, of a key that opens nothing."""
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()
+    )
+    return {
+        "type": "service_account",
+        "client_email": "progress-query@ours.iam.gserviceaccount.com",
+        "private_key": pem.decode(),
+        "token_uri": "http://127.0.0.1:1/token",
+    }

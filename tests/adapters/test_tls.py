@@ -1,0 +1,177 @@
+"""TLS to the database and to Redis: whose certificates are taken, and for which names."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from progress.adapters.postgres import database, migrations
+from progress.adapters.redis import async_client
+from progress.adapters.redis.sockets import RedisSocket
+from progress.adapters.redis.url import address
+from progress.errors import CacheAway, SettingsError, Unavailable
+from progress.local import ports, postgres
+from progress.projections import rebuild
+from progress.query.read_models import queries
+from tests.conftest import missing
+from tests.support import cache_instances, folders, query_client, tls_certificates
+from tests.support.ingest_process import Server
+from tests.support.postgres_servers import OLDEST
+
+HOST = "127.0.0.1"
+ELSEWHERE = "another.example"
+PASSWORD = "s:cret"  # noqa: S105 - of a server that lives as long as these tests
+
+
+@pytest.fixture(scope="module")
+def authority() -> tls_certificates.Authority:
+    return tls_certificates.Authority()
+
+
+@pytest.fixture(scope="module", params=[HOST, ELSEWHERE])
+def named(request: pytest.FixtureRequest) -> str:
+    """What the server's certificate names."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def memorystore(
+    authority: tls_certificates.Authority, named: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A Valkey behind TLS and a password: its URL, without a word on whom to trust."""
+    certificate = authority.certificate(tmp_path_factory.mktemp("tls"), named)
+    with (
+        cache_instances.valkey_of_its_own("--requirepass", PASSWORD) as own,
+        tls_certificates.terminated(own.port, certificate) as door,
+    ):
+        yield f"rediss://:{quote(PASSWORD)}@{HOST}:{door}/0"
+
+
+def given(url: str, authority: tls_certificates.Authority, *, named: bool) -> str:
+    """With that authority, as Terraform writes it."""
+    check = "" if named else "&ssl_check_hostname=false"
+    return f"{url}?ssl_ca_data={quote(authority.pem, safe='')}{check}"
+
+
+def answers_the_query_function(url: str) -> bool:
+    async def asked() -> bool:
+        line = async_client.Client(url, patience=10)
+        try:
+            return await line.run(("PING",)) == [b"PONG"]
+        finally:
+            await line.close()
+
+    return asyncio.run(asked())
+
+
+def answers_the_others(url: str) -> bool:
+    line = RedisSocket(address(url), seconds=10)
+    with closing(line):
+        return line.ask([("PING",)], seconds=10) == [b"PONG"] and line.is_open
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_redis_is_trusted_by_its_own_authority(
+    memorystore: str, authority: tls_certificates.Authority, named: str, *, is_checked: bool
+) -> None:
+    url = given(memorystore, authority, named=is_checked)
+    if is_checked and named != HOST:
+        with pytest.raises(OSError, match="certificate"):
+            answers_the_others(url)
+        with pytest.raises(CacheAway):
+            answers_the_query_function(url)
+    else:
+        assert answers_the_others(url)
+        assert answers_the_query_function(url)
+        assert redis.Redis.from_url(url).ping()
+
+
+def test_an_unknown_authority_is_not_trusted(memorystore: str) -> None:
+    stranger = tls_certificates.Authority()
+    for url in (memorystore, given(memorystore, stranger, named=False)):
+        with pytest.raises(OSError, match="certificate"):
+            answers_the_others(url)
+        with pytest.raises(CacheAway):
+            answers_the_query_function(url)
+
+
+def test_either_of_two_authorities_will_do(
+    memorystore: str, authority: tls_certificates.Authority
+) -> None:
+    both = tls_certificates.Authority().pem + "\n" + authority.pem
+    url = f"{memorystore}?ssl_check_hostname=false&ssl_ca_data={quote(both, safe='')}"
+    assert answers_the_others(url)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("ssl_ca_data=nonsense", "ssl_ca_data: expected certificates"),
+        ("ssl_ca_data=%C3%BC", "ssl_ca_data: expected certificates"),
+        ("ssl_check_hostname=false", "needs an authority"),
+        ("ssl_check_hostname=no", "expected true or false"),
+    ],
+)
+def test_what_no_redis_can_be_trusted_by_is_told(options: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        address(f"rediss://h?{options}")
+
+
+@pytest.fixture(scope="module")
+def encrypted(
+    request: pytest.FixtureRequest, authority: tls_certificates.Authority, named: str
+) -> Iterator[str]:
+    """A PostgreSQL that takes no connection without TLS: its URL over TCP."""
+    programs = Path("/usr/lib/postgresql/15/bin")  # the wheel's is built without TLS
+    if not programs.exists():
+        missing(request, OLDEST)
+    with folders.made("test") as folder:
+        port = ports.free()
+        server = Server(folder, programs, admits="local all all trust\nhostssl all all all trust\n")
+        certificate = authority.certificate(folder / "postgres", named)
+        files = {"ssl_cert_file": certificate.chain, "ssl_key_file": certificate.key}
+        for file in files.values():
+            shutil.chown(file, postgres.account() or file.owner())
+        listening = (f"listen_addresses={HOST}", f"port={port}", "ssl=on")
+        server.url += f"&port={port}"  # of the socket, too
+        server.start(*listening, *(f"{name}={file}" for name, file in files.items()))
+        yield f"postgresql://postgres@{HOST}:{port}/postgres"
+        server.stop()
+
+
+def test_the_database_must_be_who_it_is_said_to_be(
+    encrypted: str,
+    authority: tls_certificates.Authority,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_text(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    url = f"{encrypted}?sslmode=verify-full"
+    if named == HOST:
+        with closing(database.connect(url)) as owner:
+            assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
+            migrations.apply(owner)
+        rebuild.ensure(lambda: database.connect(url))
+        with query_client.asking(url) as ask:
+            assert ask(queries.get_current_progress("nobody")) is None
+    else:
+        with pytest.raises(Unavailable, match="not valid for"):
+            database.connect(url)
+        with query_client.asking(url) as ask, pytest.raises(Unavailable, match="not valid for"):
+            ask(queries.get_current_progress("nobody"))
+
+
+def test_without_a_name_to_check_the_line_is_encrypted_all_the_same(encrypted: str) -> None:
+    with closing(database.connect(f"{encrypted}?sslmode=require")) as owner:
+        assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
+    with pytest.raises(Unavailable):
+        database.connect(f"{encrypted}?sslmode=disable")

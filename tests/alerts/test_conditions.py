@@ -1,0 +1,234 @@
+"""On which numbers an alert tells somebody, and on which it does not: both sides of each bound."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing
+from tests.support import promtool
+from tests.support.alert_policies import Condition, alerts
+from tests.support.promtool import (
+    JOBS,
+    SERVICES,
+    Case,
+    Series,
+    growing,
+    joined,
+    level,
+    looked,
+    once,
+    spread,
+)
+from tests.support.terraform import Environments
+
+_OWN = "logging_googleapis_com:user_progress_"
+_REQUESTS = "run_googleapis_com:request_count"
+_EXECUTIONS = "run_googleapis_com:job_completed_execution_count"
+_HELD = "pubsub_googleapis_com:subscription_num_undelivered_messages"
+_OLDEST = "pubsub_googleapis_com:subscription_oldest_unacked_message_age"
+
+_GRAPHQL = {**SERVICES, "operation": "query"}
+_BATCH = {**JOBS, "operation": "batch"}
+
+
+def _cache(hit: float, miss: float, error: float = 0, off: float = 0) -> Series:
+    found = {"hit": hit, "miss": miss, "error": error, "off": off}
+    return joined(
+        *(
+            growing(f"{_OWN}cache_result", {**SERVICES, "cache_result": result}, a_minute)
+            for result, a_minute in found.items()
+            if a_minute
+        )
+    )
+
+
+def _outcome(operation: str, outcome: str) -> dict[str, str]:
+    return {**SERVICES, "operation": operation, "outcome": outcome}
+
+
+def _outcomes(operation: str, ok: float, error: float) -> Series:
+    return joined(
+        growing(f"{_OWN}outcome", _outcome(operation, "ok"), ok),
+        growing(f"{_OWN}outcome", _outcome(operation, "error"), error),
+    )
+
+
+def _answers(good: float, bad: float) -> Series:
+    labels = {**SERVICES, "service_name": "progress-query"}
+    return joined(
+        growing(_REQUESTS, {**labels, "response_code_class": "2xx"}, good),
+        growing(_REQUESTS, {**labels, "response_code_class": "5xx"}, bad),
+    )
+
+
+def _delays(late: float) -> Series:
+    bounds = {4000.0: 90 - late, 5000.0: 100 - late, 6000.0: 100.0}
+    return spread(f"{_OWN}event_delay_ms", SERVICES, bounds)
+
+
+def _latencies(slow: float, labels: dict[str, str] = _GRAPHQL, of: float = 100) -> Series:
+    return spread(f"{_OWN}latency_ms", labels, {400.0: of - slow, 500.0: of - slow, 600.0: of})
+
+
+def _found(behind: float) -> Series:
+    bounds = {750.0: 100 - behind, 1000.0: 100 - behind, 1500.0: 100.0}
+    return spread(f"{_OWN}projection_lag", SERVICES, bounds)
+
+
+def _held(waiting: float, subscription: str, metric: str = _HELD) -> Series:
+    labels = {"monitored_resource": "pubsub_subscription", "subscription_id": subscription}
+    return level(metric, labels, waiting)
+
+
+def _waited(seconds: float, subscription: str) -> Series:
+    return _held(seconds, subscription, _OLDEST)
+
+
+def _one_error(of: float) -> Series:
+    """A single one in the last five minutes, and so many a minute that went well."""
+    return joined(
+        growing(f"{_OWN}outcome", _outcome("query", "ok"), of),
+        once(f"{_OWN}outcome", _outcome("query", "error")),
+    )
+
+
+def _runs(outcome: str) -> dict[str, str]:
+    return {**_BATCH, "job_name": "progress-batch", "outcome": outcome}
+
+
+def _executions(result: str, job: str = "progress-batch") -> Series:
+    return once(_EXECUTIONS, {**JOBS, "job_name": job, "result": result})
+
+
+def _last_run_ok(*, minutes: int) -> Series:
+    return joined(_AGE, promtool.ended(f"{_OWN}outcome", _runs("ok"), minutes=minutes))
+
+
+def _first_applied(*, minutes: int) -> Series:
+    """The release job migrated the database so many minutes ago, and nothing has run since."""
+    labels = {**JOBS, "job_name": "progress-release", "result": "succeeded"}
+    return promtool.begun(_EXECUTIONS, labels, minutes=minutes)
+
+
+# The environment is older than what is looked at.
+_AGE = level(_EXECUTIONS, {**JOBS, "job_name": "progress-release", "result": "succeeded"}, 1)
+
+
+_DELAY = "event delay, p95 > 5 s"
+_WAITS = "messages wait for ingest for more than five minutes"
+_SLOW = "GraphQL, p95 > 500 ms"
+_COLD = "cache hits < 70 %"
+_ERRORS = "errors > 1 %"
+_5XX = "answers 5xx, as Cloud Run counts them, > 1 %"
+_BEHIND = "more than 1,000 events behind"
+_OLD = "the oldest event not folded is more than five minutes old"
+_WAKES = "half of the wake-ups find more than 1,000 events"
+_UNTAKEN = "commands wait for a worker for more than 15 minutes"
+_LETTERS = "letters neither replayed nor discarded"
+_GIVEN_UP = "messages that Pub/Sub gave up on"
+_FAILED = "a run failed"
+_LATE = "no run ended well for 15 minutes"
+_EXECUTION = "an execution failed, as Cloud Run counts them"
+_CONNECTIONS = "connections > 80 %"
+_SIZE = "size > 80 %"
+
+_LIMIT = 50 * 2**30  # of production
+
+CASES = [
+    Case(_DELAY, "6 of 100 late", True, _delays(6)),
+    Case(_DELAY, "4 of 100 late", False, _delays(4)),
+    Case(_DELAY, "no events", False),
+    Case(_WAITS, "for six, of the learners", True, _waited(360, "user-events-ingest-sub")),
+    Case(_WAITS, "for four", False, _waited(240, "user-events-ingest-sub")),
+    Case(_WAITS, "what others take", False, _waited(360, "user-events-analytics-sub")),
+    Case(
+        _WAITS,
+        "what nobody takes any more",
+        False,
+        _waited(360, "user-events-ingest-sub-dead-letter-sub"),
+    ),
+    Case(_SLOW, "6 of 100 slow", True, _latencies(6)),
+    Case(_SLOW, "4 of 100 slow", False, _latencies(4)),
+    Case(_SLOW, "streams last", False, _latencies(100, {**SERVICES, "operation": "stream"})),
+    Case(_SLOW, "all of three a minute are slow", False, _latencies(3, of=3)),
+    Case(_COLD, "69 hits of 100", True, _cache(69, 31)),
+    Case(_COLD, "71 hits of 100", False, _cache(71, 29)),
+    Case(_COLD, "no hit at all", True, _cache(0, 100)),
+    Case(_COLD, "the cache is away", True, _cache(60, 0, error=40)),
+    Case(_COLD, "there is no cache", False, _cache(0, 0, off=100)),
+    Case(_COLD, "nobody asks", False, _cache(0, 2)),
+    Case(_ERRORS, "2 of 100", True, _outcomes("query", 98, 2)),
+    Case(_ERRORS, "1 of 200", False, _outcomes("query", 199, 1)),
+    Case(
+        _ERRORS,
+        "of one kind, among many of another",
+        True,
+        joined(_outcomes("ingest", 98, 2), _outcomes("query", 10_000, 0)),
+    ),
+    Case(_ERRORS, "1 of 2 a minute", True, _outcomes("query", 1, 1)),
+    Case(_ERRORS, "a single one by night", False, _one_error(0.4)),
+    Case(_ERRORS, "a single one of 50", False, _one_error(10)),
+    Case(_ERRORS, "all", True, growing(f"{_OWN}outcome", _outcome("ingest", "error"), 1)),
+    Case(_5XX, "2 of 100", True, _answers(98, 2)),
+    Case(_5XX, "1 of 200", False, _answers(199, 1)),
+    Case(_5XX, "all of one a minute", True, _answers(0, 1)),
+    Case(_BEHIND, "1,001", True, looked(f"{_OWN}projection_lag", 1001)),
+    Case(_BEHIND, "999", False, looked(f"{_OWN}projection_lag", 999)),
+    Case(_OLD, "six minutes", True, looked(f"{_OWN}projection_lag_ms", 360_000)),
+    Case(_OLD, "four minutes", False, looked(f"{_OWN}projection_lag_ms", 240_000)),
+    Case(_WAKES, "51 of 100", True, _found(51)),
+    Case(_WAKES, "49 of 100", False, _found(49)),
+    Case(_UNTAKEN, "for 16", True, _waited(960, "progress-projection-sub")),
+    Case(_UNTAKEN, "while one is carried out", False, _waited(660, "progress-projection-sub")),
+    Case(_UNTAKEN, "another's", False, _waited(960, "progress-batch-sub")),
+    Case(_LETTERS, "one", True, looked(f"{_OWN}dead_letters", 1)),
+    Case(_LETTERS, "none", False, looked(f"{_OWN}dead_letters", 0)),
+    Case(_GIVEN_UP, "one", True, _held(1, "progress-projection-sub-dead-letter-sub")),
+    Case(_GIVEN_UP, "none", False, _held(0, "progress-projection-sub-dead-letter-sub")),
+    Case(_GIVEN_UP, "another's", False, _held(1, "of-another-system")),
+    Case(_FAILED, "one line of five minutes ago", True, once(f"{_OWN}outcome", _runs("error"))),
+    Case(_FAILED, "all went well", False, once(f"{_OWN}outcome", _runs("ok"))),
+    Case(_LATE, "for 18", True, _last_run_ok(minutes=18)),
+    Case(_LATE, "for 13", False, _last_run_ok(minutes=13)),
+    Case(_LATE, "never any since the first apply", True, _first_applied(minutes=18)),
+    Case(_LATE, "the first apply ended a moment ago", False, _first_applied(minutes=13)),
+    Case(_LATE, "nothing is there yet", False),
+    Case(_LATE, "each failed", True, joined(_AGE, growing(f"{_OWN}outcome", _runs("error"), 1))),
+    Case(_LATE, "zeros are written", True, joined(_AGE, level(f"{_OWN}outcome", _runs("ok"), 7))),
+    Case(_EXECUTION, "one", True, _executions("failed")),
+    Case(_EXECUTION, "a backup", True, _executions("failed", "progress-backup")),
+    Case(_EXECUTION, "a release", False, _executions("failed", "progress-release")),
+    Case(_EXECUTION, "none", False, _executions("succeeded")),
+    Case(_EXECUTION, "another's", False, _executions("failed", "of-another-system")),
+    Case(_CONNECTIONS, "81 %", True, looked(f"{_OWN}database_connections", 0.81)),
+    Case(_CONNECTIONS, "79 %", False, looked(f"{_OWN}database_connections", 0.79)),
+    Case(_SIZE, "81 %", True, looked(f"{_OWN}database_bytes", _LIMIT * 0.81)),
+    Case(_SIZE, "79 %", False, looked(f"{_OWN}database_bytes", _LIMIT * 0.79)),
+]
+
+
+@pytest.fixture
+def conditions(request: pytest.FixtureRequest, environments: Environments) -> dict[str, Condition]:
+    """Those of production, by name."""
+    if promtool.PROGRAM is None:
+        missing(request, "promtool")
+    found = alerts(environments["prod"].planned)
+    return {each.name: each for alert in found.values() for each in alert.conditions}
+
+
+def test_each_condition_has_numbers_on_both_sides(conditions: dict[str, Condition]) -> None:
+    for told in (True, False):
+        assert {each.condition for each in CASES if each.is_told is told} == conditions.keys()
+
+
+def test_what_is_told_and_what_is_not(conditions: dict[str, Condition], tmp_path: Path) -> None:
+    assert promtool.wrong(conditions.values(), CASES, tmp_path) == ""
+
+
+def test_a_case_that_is_told_wrong_is_found(
+    conditions: dict[str, Condition], tmp_path: Path
+) -> None:
+    """The check of the check: each case, turned round, is at odds with its condition."""
+    turned = [replace(each, is_told=not each.is_told) for each in CASES]
+    assert promtool.wrong(conditions.values(), turned, tmp_path).count("exp:") == len(CASES)

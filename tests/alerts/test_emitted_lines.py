@@ -1,0 +1,106 @@
+"""What the running local stack writes is what the metrics take and the alerts read."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.alert_policies import CONTRACT, Selector, alerts
+from tests.support.emitted_lines import Emitted, emitted
+from tests.support.log_filters import parsed
+from tests.support.terraform import Environments
+
+__all__ = ["emitted"]
+
+# On a busy machine a stack takes its time.
+pytestmark = pytest.mark.timeout(300)
+
+JOB = "batch"  # the operation whose lines a job writes; all others are the functions'
+
+_EXTRACTED = re.compile(r"EXTRACT\(jsonPayload\.(\w+)\)")
+
+Metric = dict[str, Any]
+Line = dict[str, Any]
+
+
+def _in_the_cloud(line: Line) -> Line:
+    """The line as Cloud Logging keeps it, with who wrote it."""
+    if line.get("operation") == JOB:
+        wrote = {"type": "cloud_run_job", "labels": {"job_name": "progress-batch"}}
+    else:
+        wrote = {"type": "cloud_run_revision", "labels": {"service_name": "progress-query"}}
+    return {"resource": wrote, "jsonPayload": line}
+
+
+def _series(metric: Metric, line: Line) -> dict[str, str]:
+    """The labels of the series that the metric counts the line in."""
+    kept = _in_the_cloud(line)
+    extracted = {
+        label: str(line[_field(extractor)])
+        for label, extractor in (metric["label_extractors"] or {}).items()
+    }
+    resource = kept["resource"]
+    return {**extracted, **resource["labels"], "monitored_resource": resource["type"]}
+
+
+def _field(extractor: str) -> str:
+    found = _EXTRACTED.fullmatch(extractor)
+    assert found, extractor
+    return found[1]
+
+
+@pytest.fixture
+def taken(environments: Environments, emitted: Emitted) -> dict[str, list[Line]]:
+    """Of each metric the emitted lines that its filter takes."""
+    metrics = environments["prod"].planned.of("google_logging_metric")
+    return {
+        field: [
+            line
+            for matches in [parsed(metric["filter"])]
+            for line in emitted.lines
+            if matches(_in_the_cloud(line))
+        ]
+        for field, metric in metrics.items()
+    }
+
+
+def test_every_alert_names_a_signal_that_was_seen(
+    environments: Environments, taken: dict[str, list[Line]]
+) -> None:
+    for alert in alerts(environments["prod"].planned).values():
+        for signal in alert.signals:
+            assert taken[signal], (alert.name, signal)
+
+
+def test_a_metric_finds_its_value_and_labels_on_each_line(
+    environments: Environments, taken: dict[str, list[Line]]
+) -> None:
+    metrics = environments["prod"].planned.of("google_logging_metric")
+    for field, lines in taken.items():
+        assert lines, field
+        metric = metrics[field]
+        for line in lines:
+            if CONTRACT[field]["kind"] == "distribution":
+                assert isinstance(line[_field(metric["value_extractor"])], int | float), line
+            assert all(_series(metric, line).values()), line
+
+
+def test_each_selector_takes_a_series_of_a_line_that_was_seen(
+    environments: Environments, taken: dict[str, list[Line]]
+) -> None:
+    """A misspelt label or a resource of the wrong kind would select nothing, for ever."""
+    planned = environments["prod"].planned
+    metrics = planned.of("google_logging_metric")
+    for alert in alerts(planned).values():
+        for condition in alert.conditions:
+            for selector in condition.selectors:
+                if signal := selector.signal:
+                    series = [_series(metrics[signal], line) for line in taken[signal]]
+                    assert any(map(_of_errors_too(selector).takes, series)), condition.query
+
+
+def _of_errors_too(selector: Selector) -> Selector:
+    """The stack did nothing wrong: what selects errors is to select what went well."""
+    told = {("outcome", "=", "error"): ("outcome", "=", "ok")}
+    return replace(selector, matchers=tuple(told.get(each, each) for each in selector.matchers))

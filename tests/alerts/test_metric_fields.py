@@ -1,0 +1,93 @@
+"""The contract of the log's fields, from the code's side: what is written, and what is not."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.telemetry import metric_fields
+from tests.support.emitted_lines import Emitted, emitted
+
+__all__ = ["emitted"]
+
+ROOT = Path(__file__).parents[2]
+CONTRACT = metric_fields.contract()
+KNOWN = {*CONTRACT.signals, *CONTRACT.context}
+
+RESULTS = {"hit", "miss", "error", "off"}
+
+# On a busy machine a stack takes its time.
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_the_running_stack_emits_every_signal(emitted: Emitted) -> None:
+    assert CONTRACT.signals.keys() - emitted.fields == set()
+
+
+def test_no_line_has_a_field_that_is_neither_signal_nor_context(emitted: Emitted) -> None:
+    google = {name for name in emitted.fields if name.startswith("logging.googleapis.com/")}
+    assert emitted.fields - google - KNOWN == set()
+
+
+def test_a_line_that_has_a_signal_has_its_labels(emitted: Emitted) -> None:
+    for line in emitted.lines:
+        for name in CONTRACT.signals.keys() & line.keys():
+            assert set(CONTRACT.signals[name].labels) <= line.keys(), (name, line)
+
+
+def test_signals_are_what_their_kind_says(emitted: Emitted) -> None:
+    for line in emitted.lines:
+        for name in CONTRACT.signals.keys() & line.keys():
+            is_number = isinstance(line[name], int | float)
+            assert is_number == (CONTRACT.signals[name].kind == "distribution"), (name, line)
+    assert {line["cache_result"] for line in emitted.lines if "cache_result" in line} <= RESULTS
+    assert {line["outcome"] for line in emitted.lines if "outcome" in line} <= {"ok", "error"}
+
+
+def test_each_kind_of_work_ends_with_its_line(emitted: Emitted) -> None:
+    wanted = {
+        "ingest": {"event_delay_ms", "outcome", "latency_ms"},
+        "wake": {"projection_lag", "outcome", "shard"},
+        "query": {"latency_ms", "cache_result", "outcome"},
+        "mutation": {"latency_ms", "outcome"},
+        "stream": {"latency_ms", "outcome"},
+        "batch": {"projection_lag", "projection_lag_ms", "dead_letters", "database_connections",
+                  "database_bytes", "outcome"},
+        "run_batch": {"operation_id", "outcome"},
+    }  # fmt: skip
+    for operation, fields in wanted.items():
+        assert any(fields <= line.keys() for line in emitted.of(operation)), operation
+    assert {"hit", "miss"} <= {line.get("cache_result") for line in emitted.of("query")}
+
+
+def test_every_line_names_its_trace(emitted: Emitted) -> None:
+    alone = [line for line in emitted.lines if "logging.googleapis.com/trace" not in line]
+    assert [line for line in alone if "outcome" in line] == []
+
+
+def test_the_code_writes_no_other_fields() -> None:
+    written = dict(_written())
+    assert written, "no call of logs.write was found"
+    assert {name: where for name, where in written.items() if name not in KNOWN} == {}
+
+
+def test_no_signal_is_written_by_nobody() -> None:
+    from progress.projections.gauges import Gauges
+
+    written = {name for name, _ in _written()} | set(Gauges.__struct_fields__)
+    assert CONTRACT.signals.keys() - written == set()
+    assert set(CONTRACT.context) - written == {"message", "severity"}  # they have no names there
+
+
+def _written() -> Iterator[tuple[str, str]]:
+    """The keywords of every call of `logs.write`, and where it is; `**` is for gauges alone."""
+    for folder in ("progress", "functions", "jobs"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "logs.write":
+                    for keyword in node.keywords:
+                        if keyword.arg is None:
+                            assert ast.unparse(keyword.value) == "measured", file
+                        else:
+                            yield keyword.arg, f"{file.name}:{node.lineno}"

@@ -1,0 +1,242 @@
+"""Alerts and the dashboard: each signal is measured, read and told of, and nothing else is."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.support.alert_policies import CONTRACT, RUNBOOK, alerts, anchors
+from tests.support.log_filters import fields, parsed
+from tests.support.terraform import ENVIRONMENTS, Environments, Resources, listed
+
+# What the platform itself measures: never the only thing that an alert reads.
+PLATFORM = {
+    "pubsub_googleapis_com:subscription_num_undelivered_messages",
+    "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
+    "run_googleapis_com:job_completed_execution_count",
+    "run_googleapis_com:request_count",
+}
+BESIDE = {
+    "cloudsql_googleapis_com:database_cpu_utilization",
+    "redis_googleapis_com:stats_memory_usage_ratio",
+    "run_googleapis_com:container_instance_count",
+}  # on the dashboard alone
+
+ASKED_FOR = {
+    "batch-job": "outcome",
+    "cold-cache": "cache_result",
+    "database-limits": "database_connections",
+    "dead-letters": "dead_letters",
+    "errors": "outcome",
+    "event-delay": "event_delay_ms",
+    "projection-lag": "projection_lag",
+    "slow-queries": "latency_ms",
+}
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def environment(request: pytest.FixtureRequest) -> str:
+    named: str = request.param
+    return named
+
+
+def test_each_signal_has_a_metric_of_its_kind(environments: Environments, environment: str) -> None:
+    metrics = environments[environment].planned.of("google_logging_metric")
+    assert metrics.keys() == CONTRACT.keys()
+    for field, signal in CONTRACT.items():
+        metric = metrics[field]
+        is_distribution = signal["kind"] == "distribution"
+        described = metric["metric_descriptor"][0]
+        assert metric["name"] == f"progress_{field}"
+        assert metric["value_extractor"] == (
+            f"EXTRACT(jsonPayload.{field})" if is_distribution else None
+        )
+        assert described["value_type"] == ("DISTRIBUTION" if is_distribution else "INT64")
+        assert described["unit"] == signal["unit"]
+        assert {each["key"] for each in described["labels"]} == set(signal["labels"])
+        assert (metric["label_extractors"] or {}) == {
+            label: f"EXTRACT(jsonPayload.{label})" for label in signal["labels"]
+        }
+        assert fields(metric["filter"]) == {field}
+
+
+def test_a_metric_takes_the_lines_of_our_services_and_jobs_that_have_its_field(
+    environments: Environments,
+) -> None:
+    metric = environments["prod"].planned.of("google_logging_metric")["latency_ms"]
+    matches = parsed(metric["filter"])
+    service = {"type": "cloud_run_revision", "labels": {"service_name": "progress-query"}}
+    job = {"type": "cloud_run_job", "labels": {"job_name": "progress-batch"}}
+    foreign = {"type": "cloud_run_revision", "labels": {"service_name": "another"}}
+    assert matches({"resource": service, "jsonPayload": {"latency_ms": 0}})
+    assert matches({"resource": job, "jsonPayload": {"latency_ms": 5}})
+    assert not matches({"resource": service, "jsonPayload": {"message": "latency_ms"}})
+    assert not matches({"resource": service, "textPayload": "latency_ms"})
+    assert not matches({"resource": foreign, "jsonPayload": {"latency_ms": 5}})
+    assert not matches({"resource": {**service, "type": "gce"}, "jsonPayload": {"latency_ms": 5}})
+
+
+def test_the_alerts_that_were_asked_for_are_there_and_read_their_signal(
+    environments: Environments,
+) -> None:
+    found = alerts(environments["prod"].planned)
+    assert found.keys() == ASKED_FOR.keys()
+    for name, signal in ASKED_FOR.items():
+        assert signal in found[name].signals
+
+
+def test_a_policy_with_promql_has_one_condition_and_the_label_of_its_alert(
+    environments: Environments, environment: str
+) -> None:
+    """Google refuses a second one, and with it the apply."""
+    planned = environments[environment].planned
+    policies = planned.of("google_monitoring_alert_policy", "alert").values()
+    assert {len(policy["conditions"]) for policy in policies} == {1}
+    assert {policy["user_labels"]["alert"] for policy in policies} == set(
+        environments[environment].plan["variables"].get("alerts", {}).get("value", ASKED_FOR)
+    )
+    names = [policy["display_name"] for policy in policies]
+    assert len(set(names)) == len(names)
+
+
+def test_each_signal_is_read_by_an_alert(environments: Environments) -> None:
+    found = alerts(environments["prod"].planned)
+    assert {signal for alert in found.values() for signal in alert.signals} == CONTRACT.keys()
+
+
+def test_each_alert_reads_a_signal_and_what_else_it_reads_is_named(
+    environments: Environments, environment: str
+) -> None:
+    planned = environments[environment].planned
+    metrics = {each["name"] for each in planned.of("google_logging_metric").values()}
+    for alert in alerts(planned).values():
+        assert alert.signals, alert.name
+        for condition in alert.conditions:
+            assert condition.selectors, condition.name
+            assert {f"progress_{signal}" for signal in condition.signals} <= metrics
+            assert condition.foreign <= PLATFORM
+
+
+def test_each_selector_names_one_kind_of_resource_and_labels_of_the_signal(
+    environments: Environments,
+) -> None:
+    for alert in alerts(environments["prod"].planned).values():
+        for condition in alert.conditions:
+            for selector in condition.selectors:
+                names = {name for name, _, _ in selector.matchers}
+                kinds = [(s, v) for name, s, v in selector.matchers if name == "monitored_resource"]
+                assert len(kinds) == 1, condition.name
+                assert kinds[0][0] == "=", condition.name
+                if selector.signal:
+                    labels = set(CONTRACT[selector.signal]["labels"])
+                    assert names - {"monitored_resource", "job_name"} <= labels, condition.name
+
+
+def test_each_alert_says_what_to_do(environments: Environments, environment: str) -> None:
+    planned = environments[environment].planned
+    policies = planned.of("google_monitoring_alert_policy")
+    found = alerts(planned)
+    conditions = sum(len(alert.conditions) for alert in found.values())
+    checks = planned.of("google_monitoring_uptime_check_config")
+    assert conditions + len(checks) == len(policies)
+    for policy in policies.values():
+        told = policy["documentation"][0]["content"]
+        assert "docs/runbook.md#" in told
+        assert told.rpartition("#")[2] in anchors(RUNBOOK)
+        assert policy["severity"] in ("CRITICAL", "ERROR", "WARNING")
+    for name, alert in found.items():
+        assert alert.anchor == name
+
+
+def test_of_production_somebody_is_told(environments: Environments) -> None:
+    applied = environments["prod"].applied
+    channels = {
+        each["id"] for each in applied.of("google_monitoring_notification_channel").values()
+    }
+    assert channels
+    for policy in applied.of("google_monitoring_alert_policy").values():
+        assert set(policy["notification_channels"]) == channels
+
+
+def test_only_production_is_asked_from_outside_whether_it_is_there(
+    environments: Environments,
+) -> None:
+    checks = {
+        name: environments[name].planned.of("google_monitoring_uptime_check_config")
+        for name in ENVIRONMENTS
+    }
+    assert [name for name in ENVIRONMENTS if checks[name]] == ["prod"]
+    ((_, check),) = checks["prod"].items()
+    assert check["http_check"][0]["path"] == "/ready"
+    assert check["http_check"][0]["use_ssl"]
+    applied = environments["prod"].applied
+    (policy,) = applied.of("google_monitoring_alert_policy", "uptime").values()
+    (told,) = policy["conditions"][0]["condition_threshold"]
+    (made,) = applied.of("google_monitoring_uptime_check_config").values()
+    id_ = made["uptime_check_id"]
+    assert f'metric.labels.check_id="{id_}"' in told["filter"]
+    assert "uptime_check/check_passed" in told["filter"]
+    (counted,) = told["aggregations"]
+    assert counted["cross_series_reducer"] == "REDUCE_COUNT_FALSE"
+    assert told["comparison"] == "COMPARISON_GT"
+    assert 1 <= told["threshold_value"] < len(check["selected_regions"])
+
+
+def test_a_threshold_is_a_bound_of_its_metric(environments: Environments) -> None:
+    """Between bounds a percentile is interpolated: the answer would be off by that much.
+
+    And a single value, which is in the window for five minutes and a part of its own, is none.
+    """
+    planned = environments["prod"].planned
+    metrics = planned.of("google_logging_metric")
+    checked = set()
+    for alert in alerts(planned).values():
+        for condition in alert.conditions:
+            if "histogram_quantile" not in condition.query:
+                continue
+            (signal,) = condition.signals
+            buckets = metrics[signal]["bucket_options"][0]["explicit_buckets"][0]["bounds"]
+            threshold = re.search(r"\)\)\)? > (\d+)", condition.query)
+            assert threshold, condition.query
+            assert float(threshold[1]) in buckets
+            assert "[5m]" in condition.query
+            assert condition.seconds >= 6 * 60
+            checked.add(signal)
+    assert checked == {"event_delay_ms", "latency_ms", "projection_lag"}
+
+
+def test_the_dashboard_shows_each_signal(environments: Environments, environment: str) -> None:
+    planned = environments[environment].planned
+    ((_, dashboard),) = planned.of("google_monitoring_dashboard").items()
+    tiles: list[dict[str, Any]] = json.loads(dashboard["dashboard_json"])["mosaicLayout"]["tiles"]
+    text = json.dumps(tiles)
+    for field in CONTRACT:
+        assert f"logging_googleapis_com:user_progress_{field}" in text
+    foreign = set(re.findall(r"\b(\w+_googleapis_com:\w+)", text))
+    assert {each for each in foreign if not each.startswith("logging")} == BESIDE
+    for field, signal in CONTRACT.items():
+        (tile,) = (each for each in tiles if each["widget"]["title"].startswith(f"{field}: "))
+        for line in tile["widget"]["xyChart"]["dataSets"]:  # each has a name of its own
+            named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
+            assert named == set(signal["labels"])
+    places = {(each.get("xPos"), each.get("yPos")) for each in tiles}
+    assert len(places) == len(tiles)
+    assert 0 not in {place for each in places for place in each}  # the API tells none
+
+
+def test_an_environment_may_have_no_alerts_at_all(environments: Environments) -> None:
+    root = environments.root()
+    given = ["-var-file=environments/dev.tfvars", "-var=alerts=[]"]
+    root.run("plan", *given, "-state=none.tfstate", "-out=quiet.tfplan")
+    plan = json.loads(root.run("show", "-json", "quiet.tfplan"))
+    planned = Resources(listed(plan["planned_values"]["root_module"]))
+    assert planned.of("google_monitoring_alert_policy") == {}
+    assert planned.of("google_logging_metric").keys() == CONTRACT.keys()
+
+
+def test_a_production_that_tells_nobody_is_refused(environments: Environments) -> None:
+    root = environments.root()
+    given = ["-var-file=environments/prod.tfvars", "-var=alert_emails=[]"]
+    with pytest.raises(AssertionError, match="alert_emails"):
+        root.run("plan", *given, "-state=none.tfstate")

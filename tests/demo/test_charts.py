@@ -1,0 +1,149 @@
+"""The demo's pictures tell the numbers: by glyph alone, within 80 columns, for any learner."""
+
+import io
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.text import Text
+
+from progress.adapters.pubsub import publisher
+from progress.demo import catalogue, charts
+from progress.demo.questions import Day, DueDay, History, Overview, Share, Week
+from progress.event_store import envelope
+
+counts = st.integers(0, 100_000)
+days_of_2024 = st.dates(date(2024, 1, 1), date(2024, 12, 31))
+
+
+def overview() -> Overview:
+    """The demo's learner, as the query function answered."""
+    file = Path(__file__).parent / "answers" / "standing.json"
+    return msgspec.json.decode(file.read_bytes(), type=Overview)
+
+
+def history() -> History:
+    file = Path(__file__).parent / "answers" / "history.json"
+    return msgspec.json.decode(file.read_bytes(), type=History)
+
+
+def lines(picture: Text) -> list[str]:
+    """The picture on a terminal of 80 columns without colour."""
+    console = Console(file=io.StringIO(), width=80, no_color=True)
+    console.print(picture)
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue().splitlines()
+    assert len(printed) == len(picture.plain.splitlines()), "a line was broken"
+    assert all(len(line) <= 80 for line in printed)
+    return printed
+
+
+def cells(answers: dict[date, int]) -> dict[date, str]:
+    """What the heatmap of 2024 shows for each day."""
+    picture = lines(charts.year([day(at, count) for at, count in answers.items()], 2024))
+    rows = [line[6:].ljust(53) for line in picture[1:8]]
+    return {
+        at: rows[at.weekday()][(at - date(2024, 1, 1)).days // 7]
+        for at in (date(2024, 1, 1) + timedelta(n) for n in range(366))
+    }
+
+
+def day(at: date, answers: int) -> Day:
+    return Day(at, answers, answers, 1)
+
+
+@given(st.dictionaries(days_of_2024, counts))
+def test_each_active_day_is_in_the_heatmap_and_no_other(answers: dict[date, int]) -> None:
+    shown = {at for at, glyph in cells(answers).items() if glyph != "·"}
+    assert shown == {at for at, count in answers.items() if count}
+
+
+@given(st.dictionaries(days_of_2024, counts, min_size=2))
+def test_more_answers_are_never_a_lighter_shade(answers: dict[date, int]) -> None:
+    glyphs = cells(answers)
+    shades = ["·░▒▓█".index(glyphs[at]) for at in sorted(answers, key=answers.__getitem__)]
+    assert shades == sorted(shades)
+
+
+def test_a_year_that_begins_on_a_sunday_has_its_days_too() -> None:
+    picture = lines(charts.year([day(date(2023, 1, 1), 5), day(date(2023, 12, 31), 5)], 2023))
+    assert picture[7][6] != "·"
+    assert picture[7].rstrip()[-1] != "·"
+
+
+@given(st.lists(st.tuples(counts, st.floats(0, 1)), max_size=53))
+def test_weeks_stand_in_their_order_with_the_greatest_highest(
+    rows: list[tuple[int, float]],
+) -> None:
+    start = date(2024, 1, 1)
+    weeks = [Week(start + timedelta(7 * n), *row) for n, row in enumerate(rows)]
+    picture = lines(charts.weeks(weeks))
+    if most := max((week.answers for week in weeks), default=0):
+        assert f"{most:,}" in picture[0]
+        assert "█" in picture[0]
+
+
+@given(*[st.integers(0, 9_999)] * 4)
+def test_a_bar_shows_whatever_is_not_nothing(long: int, short: int, new: int, unmet: int) -> None:
+    studied = long + short + new
+    share = Share(studied, 0.5, new, short, long, studied + unmet, 0.5, level="B1")
+    [line] = lines(charts.levels([share]))[1:]
+    for count, glyph in ((long, "█"), (short, "▓"), (new, "▒")):
+        assert (glyph in line) == (count > 0)
+    assert f"{long + short:,} of" in line
+
+
+@given(st.lists(counts, min_size=1, max_size=14))
+def test_the_forecast_names_what_is_due_today(items: list[int]) -> None:
+    today = date(2026, 11, 20)
+    forecast = [DueDay(today + timedelta(n), count) for n, count in enumerate(items)]
+    assert f"{items[0]:,} items due today" in lines(charts.due(forecast, None))[-1]
+
+
+def test_the_record_is_told_in_full() -> None:
+    told = overview()
+    assert told.user_progress
+    pictures: Sequence[Text] = (
+        charts.streak(told.streak, told.user_progress),
+        charts.levels(told.level_stats),
+        charts.domains(told.domain_stats),
+        charts.weakest(told.weakest),
+        charts.due(told.due_forecast, told.streak.last_study_date),
+    )
+    page = "\n".join(line for picture in pictures for line in lines(picture))
+    for fact in ("0 days in a row today", "24 days", "6 October 2024", "64 sessions", "71 %"):
+        assert fact in page
+    for share in told.level_stats:
+        assert f"{share.catalogue_items:,}" in page
+    for name in ("reading", "writing", "listening", "speaking"):
+        assert name in page
+    for edge in told.weakest.edges:
+        assert edge.node.headword
+        assert edge.node.headword in page
+
+
+def test_the_record_is_61_days() -> None:
+    shown = lines(charts.year(history().daily_stats, 2024))
+    assert "61 days with answers" in shown[-1]
+    assert sum(len(line[6:].replace("·", "").replace(" ", "")) for line in shown[1:8]) == 61
+
+
+def test_every_card_has_a_headword_and_every_headword_an_item() -> None:
+    words = catalogue.words()
+    cards = [str(number) for number in range(1_205)]
+    items = catalogue.deal(words, cards)
+    assert sorted(items.values(), key=lambda w: (w.level, w.headword)) == words
+    assert set(cards) < set(items)
+    for message in catalogue.messages(items):
+        read = envelope.decode(publisher.body(message), envelope.Message())
+        assert all(isinstance(entry, envelope.Arrival) for entry in read)
+
+
+def test_a_headword_in_several_rows_has_its_lowest_level() -> None:
+    levels = {word.headword: word.level for word in catalogue.words()}
+    assert len(levels) == 8_657
+    assert (levels["a"], levels["cloak"]) == ("A1", "C1")

@@ -1,0 +1,140 @@
+"""`make demo`'s command, on the real stack: everything is shown, and a second run adds nothing."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres import database
+from progress.adapters.postgres.statements import blocks
+from progress.demo import catalogue, loading
+from progress.local import ports, readiness
+from tests.support import folders
+
+TOTAL = sum(len(message.events) for message in loading.messages())
+
+EVERYTHING = {"events": TOTAL, "pending": 0, "dead_letters": 0, "head": TOTAL}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A local stack of its own, driven by the commands alone."""
+
+    folder: Path
+    port: int
+
+    def progress(self, *command: str) -> str:
+        """What the command prints; it must succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "progress.cli", *command],
+            env=settings.inherited(PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=110,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def demo(self) -> list[str]:
+        return self.progress("demo", "--port", str(self.port)).splitlines()
+
+    def await_delivery(self) -> None:
+        """Until ingest has answered for all that was published; only the stand-in can tell."""
+        env = json.loads(self.progress("env", "--json"))
+        connection = database.connect(env["database_url"])
+        if (
+            "pubsub" in env["pids"]
+            and connection.run("SELECT to_regclass('pubsub_standin.queue')")[0][0]
+        ):
+            queue = blocks("local/pubsub")["queue"]
+            readiness.wait(lambda: not connection.run(queue), "delivery", seconds=60)
+        connection.close()
+
+    def counts(self) -> dict[str, int]:
+        status = json.loads(self.progress("status", "--json"))
+        return {name: status[name] for name in ("events", "pending", "dead_letters", "head")}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with folders.made("demo") as folder:
+        stack = Stack(folder, ports.free())
+        yield stack
+        stack.progress("down")
+
+
+@pytest.fixture(scope="module")
+def first(stack: Stack) -> list[str]:
+    return stack.demo()
+
+
+@pytest.fixture(scope="module")
+def second(stack: Stack, first: list[str]) -> list[str]:
+    return stack.demo()
+
+
+def test_a_first_run_records_everything_once(stack: Stack, first: list[str]) -> None:
+    assert f"New: {TOTAL:,} of {TOTAL:,} events." in "\n".join(first)
+    assert stack.counts() == EVERYTHING
+
+
+def test_it_shows_what_the_record_is_known_for(first: list[str]) -> None:
+    shown = "\n".join(first)
+    for fact in (
+        "0 days in a row today",
+        "The longest run: 24 days",
+        "The record ends on 6 October 2024",
+        "64 sessions",
+        "71 % of all answers right",
+        "61 days with answers",
+    ):
+        assert fact in shown
+    for level in ("A1", "A2", "B1", "B2", "C1", "C2"):
+        assert re.search(rf"^  {level} .* known", shown, re.MULTILINE)
+
+
+def test_without_a_terminal_it_is_plain_text_of_80_columns(first: list[str]) -> None:
+    assert not any("\x1b" in line for line in first)
+    wide = [line for line in first if len(line) > 80]
+    assert wide == []
+
+
+def test_it_ends_with_addresses_and_prints_no_token(stack: Stack, first: list[str]) -> None:
+    start = next(n for n, line in enumerate(first) if line.startswith("Next"))
+    end = "\n".join(first[start:])
+    page = next(line for line in first[start + 1 :] if "http" in line)
+    assert re.fullmatch(rf"http://127.0.0.1:{stack.port}/#sign-in=[\w-]{{32}}", page)
+    assert f"http://127.0.0.1:{stack.port}/graphql" in end
+    assert f"progress token --user {loading.LEARNER.user_id}" in end
+    assert "eyJ" not in "\n".join(first)
+    assert "progress down" in end
+
+
+def test_a_second_run_adds_nothing(stack: Stack, first: list[str], second: list[str]) -> None:
+    assert any("New: nothing" in line for line in second)
+    start = next(n for n, line in enumerate(second) if line.startswith("Streak"))
+    assert shown(second[start:]) == shown(first[-len(second[start:]) :])
+    stack.await_delivery()
+    assert stack.counts() == EVERYTHING
+
+
+def shown(lines: list[str]) -> list[str]:
+    """What does not change from run to run: all but the code."""
+    return [line for line in lines if "#sign-in=" not in line]
+
+
+def test_the_import_command_publishes_the_same_events(stack: Stack, second: list[str]) -> None:
+    learner = loading.LEARNER
+    file = catalogue.DATA / "anki_reviews.csv"
+    options = ["--user", learner.user_id, "--zone", str(learner.timezone)]
+    said = stack.progress("import", "anki", str(file), *options, "--day-start", "4")
+    assert "25,289 events published: 12,580 answers to 1,205 cards in 64 sessions" in said
+    stack.await_delivery()
+    assert stack.counts() == EVERYTHING

@@ -1,0 +1,264 @@
+"""The compose file and what it mounts: as their own schemas have it, and in step with the code."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from progress.local import devkeys
+from progress.settings import Settings
+from tests.conftest import missing
+from tests.support import compose_file, promtool
+from tests.support.alert_policies import CONTRACT
+from tests.support.terraform import REPOSITORY
+
+FOLDER = compose_file.FOLDER
+SERVICES = compose_file.services(compose_file.example())
+LASTING = {name: each for name, each in SERVICES.items() if each["restart"] != "no"}
+
+# What our containers are told beside the settings: the framework's, and OpenTelemetry's own.
+FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
+
+_PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?")
+
+
+def test_it_is_what_the_specification_of_compose_allows() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [*command, str(compose_file.FILE)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_everything_that_was_asked_for_is_there() -> None:
+    tools = {"pgadmin", "redisinsight", "prometheus", "grafana", "jaeger", "collector"}
+    assert {"postgres", "valkey", "pubsub", *compose_file.OURS, *tools} == SERVICES.keys()
+
+
+def test_each_variable_is_in_the_example_and_the_reverse() -> None:
+    given, read = compose_file.example(), compose_file.variables()
+    assert given.keys() == read.keys()
+    for name, defaults in read.items():
+        assert defaults <= {given[name]}, name
+
+
+def test_whoever_has_no_password_is_told_so() -> None:
+    with pytest.raises(KeyError):
+        compose_file.services({})
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_has_a_limit_and_a_way_to_tell_that_it_is_well(name: str) -> None:
+    service = SERVICES[name]
+    limits = service["deploy"]["resources"]["limits"]
+    assert float(limits["cpus"]) > 0
+    assert re.fullmatch(r"\d+[MG]", limits["memory"])
+    if name in LASTING:
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    for other, wanted in service.get("depends_on", {}).items():
+        is_once = SERVICES[other]["restart"] == "no"
+        healthy, ended = "service_healthy", "service_completed_successfully"
+        assert wanted["condition"] == (ended if is_once else healthy)
+
+
+def test_nobody_waits_for_itself() -> None:
+    waits = {name: each.get("depends_on", {}).keys() for name, each in SERVICES.items()}
+    assert set(TopologicalSorter(waits).static_order()) == SERVICES.keys()
+
+
+def test_what_runs_once_is_awaited_by_someone() -> None:
+    """`docker compose up --wait` takes it for a failure that a container has ended, otherwise."""
+    awaited = {other for service in SERVICES.values() for other in service.get("depends_on", {})}
+    assert SERVICES.keys() - LASTING.keys() == {"migrate", "topology"} <= awaited
+
+
+def test_the_functions_have_the_sizes_that_were_asked_for() -> None:
+    asked = {"ingest": ("1", "512M"), "project": ("2", "2G"), "query": ("2", "1G")}
+    for name, (cpus, memory) in asked.items():
+        limits = SERVICES[name]["deploy"]["resources"]["limits"]
+        assert (limits["cpus"], limits["memory"]) == (cpus, memory)
+
+
+def test_nothing_listens_but_on_this_machine() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert len(ports) > 10
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
+    outside = [port.split(":")[1] for port in ports]
+    assert len(set(outside)) == len(outside)
+
+
+def test_each_image_is_built_by_one_service_and_by_no_registry() -> None:
+    """Compose builds all at once: whoever comes second to an image's name fails the first `up`."""
+    built = compose_file.builds()
+    assert {image: len(builders) for image, builders in built.items()} == dict.fromkeys(built, 1)
+    for name in compose_file.OURS:
+        assert SERVICES[name]["image"] in built
+        assert SERVICES[name]["pull_policy"] == "never"
+
+
+def test_each_image_is_pinned() -> None:
+    built = compose_file.builds()
+    images = {each["image"] for each in SERVICES.values()} - built.keys()
+    files = [compose_file.dockerfile(image).read_text() for image in built]
+    bases = [base for text in files for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE)]
+    assert len(images) > 7
+    assert len(bases) == 4
+    for image in [*images, *bases]:
+        assert _PINNED.fullmatch(image), image
+    assert len({base for base in bases if base.startswith("python:")}) == 1
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_mounted_is_there(name: str) -> None:
+    volumes = yaml.safe_load(compose_file.FILE.read_text())["volumes"]
+    for mount in SERVICES[name].get("volumes", ()):
+        source = mount.split(":")[0]
+        if source.startswith("."):
+            assert (FOLDER / source).exists(), mount
+            assert mount.endswith(":ro")
+        else:
+            assert source in volumes
+
+
+def test_each_image_of_ours_gets_what_it_copies() -> None:
+    """Also past .dockerignore, which lets nothing through that it does not name."""
+    ignored = (REPOSITORY / ".dockerignore").read_text().split()
+    let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert ignored[0] == "*"
+    files = {compose_file.dockerfile(SERVICES[name]["image"]) for name in compose_file.OURS}
+    assert len(files) == 2
+    for file in files:
+        copied = re.findall(r"^COPY (\S+) \S+$", file.read_text(), re.MULTILINE)
+        assert copied
+        for source in copied:
+            assert (REPOSITORY / source).exists(), source
+            assert source.split("/")[0] in let_through, source
+
+
+@pytest.mark.parametrize("name", compose_file.OURS)
+def test_what_a_container_of_ours_runs_is_there(name: str) -> None:
+    words = compose_file.words(compose_file.started(SERVICES[name]))
+    python = words.index("python")
+    if words[python + 1] == "-m":
+        assert importlib.util.find_spec(words[python + 2]), words
+    else:
+        where = compose_file.dockerfile(SERVICES[name]["image"]).parent
+        assert (where / words[python + 1]).exists()
+    if "FUNCTION_TARGET" in SERVICES[name]["environment"]:
+        assert SERVICES[name]["environment"]["FUNCTION_TARGET"] == name
+        assert (REPOSITORY / "functions" / name / "main.py").exists()
+        assert "functions/$FUNCTION_TARGET/main.py" in words
+
+
+@pytest.mark.parametrize("name", compose_file.OURS)
+def test_settings_have_their_names_here_too(name: str) -> None:
+    known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    told = SERVICES[name]["environment"].keys()
+    assert told - FRAMEWORK <= known
+    assert {"ENVIRONMENT", "PUBSUB_PROJECT_ID"} <= told
+
+
+def test_the_addresses_are_those_of_the_services() -> None:
+    """A host that a container is told of is a service, and one at whose port it listens."""
+    for name in compose_file.OURS:
+        told = json.dumps([SERVICES[name]["environment"], SERVICES[name].get("command")])
+        hosts = re.findall(r"(?://|@|\")([a-z]+):(\d+)", told)
+        for host, port in hosts:
+            if host != "localhost":
+                assert host in SERVICES, (name, host)
+                assert port in json.dumps(SERVICES[host]) or host in ("ingest", "project"), port
+    query = SERVICES["query"]["environment"]
+    assert (query["AUTH_ISSUER"], query["AUTH_AUDIENCE"]) == (devkeys.ISSUER, devkeys.AUDIENCE)
+
+
+def test_prometheus_understands_its_configuration(request: pytest.FixtureRequest) -> None:
+    if promtool.PROGRAM is None:
+        missing(request, "promtool")
+    file = FOLDER / "prometheus" / "prometheus.yml"
+    done = subprocess.run(
+        [promtool.PROGRAM, "check", "config", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_collector_sends_to_whom_it_knows() -> None:
+    told = _yaml("collector/config.yaml")
+    for pipeline in told["service"]["pipelines"].values():
+        for kind, names in pipeline.items():
+            assert set(names) <= told[kind].keys()
+    assert set(told["service"]["extensions"]) <= told["extensions"].keys()
+    assert told["exporters"]["prometheus"]["add_metric_suffixes"] is False
+    scraped = _yaml("prometheus/prometheus.yml")["scrape_configs"][0]["static_configs"][0]
+    port = told["exporters"]["prometheus"]["endpoint"].rpartition(":")[2]
+    assert scraped["targets"] == [f"collector:{port}"]
+    receiver = told["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
+    sent_to = SERVICES["ingest"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    assert sent_to == f"http://collector:{receiver}"
+
+
+def test_grafana_shows_each_signal_and_nothing_else() -> None:
+    dashboard = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    shown = set()
+    for expression in expressions:
+        for metric, part in re.findall(r"progress_(\w+?)(_bucket|_sum|_count)?\b", expression):
+            assert bool(part) is (CONTRACT[metric]["kind"] == "distribution"), expression
+            shown.add(metric)
+    assert shown == CONTRACT.keys()
+    sources = {
+        each["uid"] for each in _yaml("grafana/provisioning/datasources/all.yaml")["datasources"]
+    }
+    assert sources == {"prometheus", "jaeger"}
+    for panel in dashboard["panels"]:
+        assert {each["datasource"]["uid"] for each in (panel, *panel["targets"])} <= sources
+
+
+def test_each_line_of_grafana_is_drawn(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """By the names and labels that the collector gives what the functions export."""
+    if promtool.PROGRAM is None:
+        missing(request, "promtool")
+    panels = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    series: promtool.Series = {}
+    for field, signal in CONTRACT.items():
+        labels = {**dict.fromkeys(signal["labels"], "batch"), "job": "progress-batch"}
+        if signal["kind"] == "count":
+            series |= promtool.growing(f"progress_{field}", labels, 1)
+        else:
+            series |= promtool.spread(f"progress_{field}", labels, {1.0: 1, 5.0: 2})
+            series |= promtool.growing(f"progress_{field}_sum", labels, 3)
+    assert promtool.empty(queries, series, tmp_path) == ""
+    assert "FAILED" in promtool.empty([*queries, "progress_of_another"], series, tmp_path)
+
+
+def test_grafana_finds_its_dashboards() -> None:
+    (provider,) = _yaml("grafana/provisioning/dashboards/all.yaml")["providers"]
+    mounts = [mount.split(":")[1] for mount in SERVICES["grafana"]["volumes"]]
+    assert provider["options"]["path"] in mounts
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert Path(home).parent == Path(provider["options"]["path"])
+    assert (FOLDER / "grafana" / "dashboards" / Path(home).name).exists()
+
+
+def test_the_readme_tells_each_address() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"localhost:(\d+)|at (\d+)", page))
+    outside = {port.split(":")[1] for each in SERVICES.values() for port in each.get("ports", ())}
+    assert outside == {one or other for one, other in told}
+
+
+def _yaml(name: str) -> dict[str, Any]:
+    told: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+    return told

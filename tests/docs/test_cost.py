@@ -1,0 +1,200 @@
+"""docs/cost.md: its numbers are what infra/cost computes, from what Terraform plans."""
+
+import itertools
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cost import __main__ as writer
+from infra.cost import chart
+from infra.cost.bill import PRICES, SERVICES, items, services
+from infra.cost.tables import FREE, LEVERS, VOLUMES
+from infra.cost.usage import FACTS, Month, instance_seconds, usage
+from tests.support.terraform import Environments, Resources
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+MONTHS = [*(Month(name, events) for name in ("dev", "prod") for events in VOLUMES.values())]
+
+
+def test_the_document_shows_what_is_computed() -> None:
+    told = (DOCS / "cost.md").read_text(encoding="utf-8")
+    assert writer.written(told) == told, "run python -m infra.cost"
+    assert (DOCS / "cost.svg").read_text(encoding="utf-8") == chart.svg(), (
+        "run python -m infra.cost"
+    )
+
+
+def test_each_price_is_used_once_and_each_thing_used_has_one() -> None:
+    listed = [name for names in SERVICES.values() for name in names]
+    assert len(set(listed)) == len(listed)
+    used = {name for month in MONTHS for name in usage(month)}
+    assert used == set(listed)
+    assert set(PRICES) - used == {"nat"}  # only where a fixed address is asked for
+
+
+def test_more_events_cost_no_less() -> None:
+    for name in ("dev", "prod"):
+        bills = [sum(services(Month(name, 10.0**n)).values()) for n in range(2, 8)]
+        # A kept instance that gets something to do costs less for a while: such seconds are free.
+        assert all(more > less - 1 for less, more in itertools.pairwise(bills))
+        assert bills[-1] > 2 * bills[0]
+
+
+def test_every_lever_saves() -> None:
+    whole, *others = [sum(services(month).values()) for month in LEVERS.values()]
+    assert all(other < whole for other in others)
+    assert others[-1] == min(others)
+
+
+def test_an_hour_of_one_request_at_a_time_is_paid_as_one() -> None:
+    assert instance_seconds(1, 1) == pytest.approx(0.1, rel=0.01)  # 100 ms
+    steady = FACTS["assumed"]["active_hours"] * 3_600 * 100
+    assert instance_seconds(steady, 0.1) == pytest.approx(steady / 100, rel=0.01)  # one, busy
+
+
+def test_some_numbers_by_hand() -> None:
+    lines = items(Month("prod", 10_000_000))
+    assert lines["pubsub"].used == pytest.approx(4 * 1_000 * 10_000_000 * 30 / 2**30)
+    assert lines["pubsub"].usd == pytest.approx((1_117.59 - 10) * 40 / 1024, rel=0.001)
+    assert lines["job_cpu"].usd == pytest.approx(
+        (288 * 60 * 30 + 7_200 + 479.52 - 240_000) * 0.000018, rel=0.01
+    )
+    assert lines["balancer"].usd == pytest.approx(18, rel=0.01)
+
+
+def test_what_is_free_is_free_at_a_thousand_events_a_day() -> None:
+    bill = services(FREE)
+    paid = {service for service, usd in bill.items() if usd >= 0.005}
+    assert paid == {"Cloud Scheduler, Secret Manager"}
+    assert math.isclose(items(FREE)["secrets"].usd, 0.06)  # the document says why
+
+
+def test_what_is_free_once_is_paid_by_a_second_environment_on_the_account() -> None:
+    """But what is free for each project, or is Neon's."""
+    apart = (*SERVICES["Neon"], *SERVICES["Cloud Logging"], *SERVICES["Cloud Monitoring"])
+    first = {name: item for name, item in items(FREE).items() if name not in apart}
+    more = {name: replace(item, used=2 * item.used).usd - item.usd for name, item in first.items()}
+    told = (DOCS / "cost.md").read_text(encoding="utf-8")
+    assert f"costs ${sum(more.values()):.2f}, even at rest" in told
+    assert f"its jobs {more['job_cpu'] + more['job_memory']:.2f} " in told
+    assert f"secrets {more['schedules'] + more['secrets']:.2f}, its images" in told
+
+
+def test_gcloud_reads_the_filter_on_the_log_as_one_value() -> None:
+    """Pairs end at a comma where no other mark is named: `gcloud topic escaping`."""
+    told = (DOCS / "cost.md").read_text(encoding="utf-8")
+    (value,) = re.findall(r"--add-exclusion='([^']*)'", told)
+    ((mark, pairs),) = re.findall(r"\A\^(.+?)\^(.*)", value, re.DOTALL)
+    assert [pair.partition("=")[0] for pair in pairs.split(mark)] == ["name", "filter"]
+    assert pairs.endswith("sample(insertId, 0.99)")
+
+
+def test_a_job_each_five_minutes_that_always_connects_is_not_free() -> None:
+    told = FACTS["environment"]["dev"]
+    five = told["jobs"]["batch"] | {"runs_a_day": 288}
+    always = FACTS["environment"] | {
+        "dev": told | {"pulls_changes": False, "jobs": told["jobs"] | {"batch": five}}
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FACTS, "environment", always)
+        lines = items(Month("dev", 1_000))
+    assert lines["neon_compute"].used > lines["neon_compute"].price.free
+    assert lines["job_cpu"].usd > 4
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_the_facts_of_an_environment_are_its_plan_s(environments: Environments, name: str) -> None:
+    there, told = environments[name].planned, FACTS["environment"][name]
+    assert _functions(there) == told["functions"]
+    assert _jobs(there) == told["jobs"]
+    assert len(there.of("google_cloud_scheduler_job")) == told["schedules"]
+    assert len(there.of("google_secret_manager_secret_version")) == told["secrets"]
+    assert (
+        sum(each["memory_size_gb"] for each in there.of("google_redis_instance").values())
+        == (told["redis_gib"])
+    )
+    assert bool(there.of("google_pubsub_subscription", "changes")) == told["pulls_changes"]
+    policies = there.of("google_compute_security_policy").values()
+    assert len(policies) == told["policies"]
+    few = 3  # a rule is a dollar, a condition ten cents
+    assert sum(len(each["rule"]) for each in policies) == pytest.approx(told["rules"], abs=few)
+    assert not there.of("google_compute_router_nat")
+    assert _database(there) == told.get("sql")
+    alerts = there.of("google_monitoring_alert_policy").values()
+    conditions = sum(len(each["conditions"]) for each in alerts)
+    assert conditions == pytest.approx(told["conditions"], abs=few)
+    checks = there.of("google_monitoring_uptime_check_config").values()
+    assert sum(map(_executions, checks)) == told["checks_a_month"]
+
+
+def _functions(there: Resources) -> dict[str, Any]:
+    night = {
+        each["name"].removeprefix("progress-evening-"): int(each["description"].split()[2])
+        for each in there.of("google_cloud_scheduler_job").values()
+        if each["name"].startswith("progress-evening-")
+    }
+    found = {}
+    for name, each in there.of("google_cloud_run_v2_service", "function").items():
+        limits = each["template"][0]["containers"][0]["resources"][0]["limits"]
+        least = each["scaling"][0]["min_instance_count"]
+        found[name] = {
+            "cpu": int(limits["cpu"]),
+            "memory": _gib(limits["memory"]),
+            "least": least,
+            "night": night.get(name, least),
+        }
+    return found
+
+
+def _jobs(there: Resources) -> dict[str, Any]:
+    crons = there.of("google_cloud_scheduler_job", "run")
+    found = {}
+    for name, each in there.of("google_cloud_run_v2_job", "job").items():
+        if name in crons:
+            template = each["template"][0]
+            limits = template["template"][0]["containers"][0]["resources"][0]["limits"]
+            found[name] = {
+                "cpu": int(limits["cpu"]),
+                "memory": _gib(limits["memory"]),
+                "tasks": template["task_count"],
+                "runs_a_day": _runs(crons[name]["schedule"]),
+            }
+    return found
+
+
+def _runs(cron: str) -> float:
+    """A day; of the crons that we write."""
+    minute, hour, day, *_ = cron.split()
+    if minute.startswith("*/"):
+        return 24 * 60 / int(minute[2:])
+    if hour.startswith("*/"):
+        return 24 / int(hour[2:])
+    return 1 if day == "*" else 0.0333
+
+
+def _database(there: Resources) -> dict[str, Any] | None:
+    for each in there.of("google_sql_database_instance").values():
+        here = each["settings"][0]
+        cpu, memory = here["tier"].removeprefix("db-custom-").split("-")
+        copies = 2 if here["availability_type"] == "REGIONAL" else 1
+        return {
+            "cpu": int(cpu),
+            "memory": int(memory) / 1_024,
+            "disk": here["disk_size"],
+            "copies": copies,
+        }
+    return None
+
+
+def _executions(check: dict[str, Any]) -> int:
+    regions = len(check["selected_regions"] or []) or 6
+    return 30 * 24 * 3_600 // int(check["period"].rstrip("s")) * regions
+
+
+def _gib(told: str) -> float:
+    return int(told.removesuffix("Mi")) / 1_024 if told.endswith("Mi") else int(told[:-2])

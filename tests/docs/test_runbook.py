@@ -1,0 +1,211 @@
+"""What the runbook says is there: its commands, their options, its sections; its scripts work."""
+
+import functools
+import json
+import re
+import runpy
+import shlex
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import pytest
+import typer.main
+from graphql import GraphQLError
+
+from progress import cli
+from progress.adapters.telemetry import logs, tracing
+from progress.errors import Unavailable
+from progress.local import postgres
+from progress.query.execution import errors
+from tests.conftest import missing
+from tests.support import cloud_scheduler, runbooks
+from tests.support.runbooks import ROOT, Shell
+
+ALERTS = {
+    "event-delay", "slow-queries", "cold-cache", "errors", "projection-lag", "dead-letters",
+    "batch-job", "database-limits", "uptime",
+}  # fmt: skip
+COMMANDS = runbooks.commands()
+INGEST = "learning-events-ingest-sub"
+
+
+def of(program: str) -> list[str]:
+    return [line for line in COMMANDS if line.startswith(f"{program} ")]
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_alert_has_a_section() -> None:
+    assert {anchor(each) for each in runbooks.sections()} >= ALERTS
+
+
+def test_what_it_links_to_is_there() -> None:
+    linked = re.findall(r"\]\(([^)#]+)\)", runbooks.TEXT)
+    named = re.findall(r"(infra/[\w/.-]+\w)", runbooks.TEXT)
+    for each in linked:
+        assert (ROOT / "docs" / each).exists(), each
+    for each in named:
+        assert (ROOT / each).exists(), each
+
+
+@pytest.mark.parametrize("heading", ["Errors", "Uptime"])
+def test_what_a_database_that_is_away_has_written_is_read(
+    heading: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The query function answers on, so that it is no line of severity ERROR."""
+    away = GraphQLError("", original_error=Unavailable("no connection to the database"))
+    errors.told(away, tracing.new())
+    line = json.loads(capsys.readouterr().out)
+    (least,) = re.findall(r"severity>=(\w+)", runbooks.sections()[heading])
+    levels = get_args(logs.Severity)
+    assert levels.index(line["severity"]) >= levels.index(least)
+
+
+@pytest.mark.parametrize(
+    "line", sorted({*of("progress"), *re.findall(r"`(progress [^`]+)`", runbooks.TEXT)})
+)
+def test_a_command_of_ours_is_one_with_its_options(line: str) -> None:
+    command: Any = typer.main.get_command(cli.app)
+    _, *words = shlex.split(line)
+    while isinstance(command, click.Group) or hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    words = [word.replace("NUMBER", "7") for word in words]
+    command.make_context("progress", words)
+
+
+@functools.cache
+def gcloud() -> dict[str, Any]:
+    """The tree of gcloud's commands, as its completion has it."""
+    program = shutil.which("gcloud")
+    assert program
+    folder = Path(program).resolve().parent.parent / "data/cli"
+    tree: dict[str, Any] = runpy.run_path(str(folder / "gcloud_completions.py"))[
+        "STATIC_COMPLETION_CLI_TREE"
+    ]
+    return tree
+
+
+def scripted() -> list[str]:
+    """The lines of the scripts that call gcloud, joined."""
+    text = "".join(each.read_text() for each in sorted((ROOT / "infra/recovery").iterdir()))
+    return re.findall(r"\bgcloud [^\n|]+", text.replace("\\\n", " "))
+
+
+@pytest.mark.parametrize("line", sorted({*of("gcloud"), *scripted()}))
+def test_a_command_of_google_s_is_one_with_its_options(
+    line: str, request: pytest.FixtureRequest
+) -> None:
+    if not shutil.which("gcloud"):
+        missing(request, "gcloud")
+    at, words = gcloud(), re.findall(r"--[\w-]+|[\w-]+", re.sub(r"'[^']*'|\"[^\"]*\"", "x", line))
+    words.pop(0)
+    while words and words[0] in at["commands"]:
+        at = at["commands"][words.pop(0)]
+    assert not at["commands"], f"{line}: no whole command"
+    general = {*gcloud()["flags"], "--format", "--filter", "--project"}
+    for flag in (word for word in words if word.startswith("--")):
+        assert flag in {*at["flags"], *general}, f"{line}: {flag}"
+
+
+@pytest.mark.parametrize("line", [*of("pg_dump"), *of("pg_restore")])
+def test_a_command_of_postgresql_s_is_one_with_its_options(line: str, tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "clone", [str(postgres.programs())], {})
+    said = shell.run(f"{line.split(maxsplit=1)[0]} --help").stdout
+    for flag in re.findall(r"--[\w-]+", line):
+        assert f"{flag}" in said, flag
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """The operator's, in front of Google Cloud."""
+    with cloud_scheduler.serving() as (address, _):
+        told = {"CLOUD_SCHEDULER_EMULATOR_HOST": address, "PROJECT": "p"}
+        made = Shell(tmp_path / "clone", [], told)
+        made.subscribe(INGEST, "user-events-ingest-sub", "progress-projection-sub")
+        yield made
+
+
+def test_pushes_are_held_and_resumed_as_they_were(shell: Shell) -> None:
+    before = shell.gcloud["subscriptions"]
+    for _ in range(2):  # a second hold forgets no address
+        shell.type("infra/recovery/pushes hold")
+        assert {each[1] for each in shell.gcloud["subscriptions"]} == {""}
+    elsewhere = shell.run("infra/recovery/pushes hold", PROJECT="q")  # the file is not that one's
+    assert elsewhere.returncode == 1
+    assert "no subscription of q pushes" in elsewhere.stderr
+    shell.type("infra/recovery/pushes resume")
+    assert shell.gcloud["subscriptions"] == before
+    assert shell.run("infra/recovery/pushes resume").returncode != 0  # nothing is held
+    assert shell.run("infra/recovery/pushes").returncode == 2
+
+
+def sought(shell: Shell) -> list[list[str]]:
+    return [words[3:] for words in shell.gcloud["told"] if "seek" in words]
+
+
+def test_what_ingest_was_pushed_is_pushed_again(shell: Shell) -> None:
+    shell.type("infra/recovery/replay 2026-11-20T01:00:00Z")
+    assert sought(shell) == [
+        [INGEST, "--time=2026-11-20T01:00:00Z"],
+        ["user-events-ingest-sub", "--time=2026-11-20T01:00:00Z"],
+    ]
+    for wrong in ("", "yesterday", "2026-11-20T01:00:00Z 2026-11-20T01:00:00Z"):
+        assert shell.run(f"infra/recovery/replay {wrong}").returncode == 2
+
+
+def test_what_waits_from_before_that_time_is_not_counted_as_delivered(shell: Shell) -> None:
+    waits = datetime(2026, 11, 19, 22, tzinfo=UTC)
+    shell.waits, shell.old = {INGEST: waits.timestamp()}, ["user-events-ingest-sub"]
+    shell.subscribe(INGEST, "user-events-ingest-sub")
+    shell.type(f"infra/recovery/replay {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    (_, first), (_, second) = sought(shell)
+    assert first == "--time=2026-11-19T21:50:00Z"
+    back = datetime.fromisoformat(second.removeprefix("--time="))
+    assert back < datetime.now(UTC) - timedelta(days=7)
+
+
+@pytest.mark.parametrize("script", ["pushes hold", "pushes resume", "replay 2026-11-20T01:00:00Z"])
+def test_no_script_takes_the_project_that_gcloud_was_left_with(shell: Shell, script: str) -> None:
+    told = shell.run(f"unset PROJECT; infra/recovery/{script}")
+    assert told.returncode == 1
+    assert "infra/recovery/cloud.sh" in told.stderr
+    wrong = shell.run(". infra/recovery/cloud.sh production; code=$?; env; exit $code")
+    assert wrong.returncode == 1
+    assert "dev.tfvars prod.tfvars staging.tfvars" in wrong.stderr
+    assert "PROJECT=" not in wrong.stdout
+    assert not shell.gcloud["told"]
+
+
+def test_a_command_runs_in_the_release_job_and_tells_what_it_said(shell: Shell) -> None:
+    begin = ". infra/recovery/cloud.sh prod"
+    said = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
+    assert said == "what the job said for ours\n"  # while a release runs the same job
+    (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
+    assert executed[2:5] == ["execute", "progress-release", "--async"]
+    assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
+    assert executed[6] == "--update-env-vars=COLUMNS=200"  # no table is broken into 80
+    failed = shell.run(f"{begin}; progress check", GCLOUD_JOB_FAILS="1")
+    assert failed.returncode == 1
+    assert failed.stdout == "what the job said for ours\n"
+
+
+def test_a_schedule_is_held_from_here_in_the_environment_s_project(shell: Shell) -> None:
+    begin = ". infra/recovery/cloud.sh prod; PROJECT=p"
+    assert "is held." in shell.type(f"{begin}; progress schedule pause progress-batch")
+    assert "PAUSED" in shell.type(f"{begin}; progress schedule list")
+    assert not [words for words in shell.gcloud["told"] if words[:2] == ["run", "jobs"]]
+    told = shell.type(
+        ". infra/recovery/cloud.sh prod; echo $PROJECT $REGION $CLOUDSDK_CORE_PROJECT"
+    )
+    named = re.findall(
+        r'^project_id *= *"(.+)"',
+        (ROOT / "infra/terraform/environments/prod.tfvars").read_text(),
+        re.MULTILINE,
+    )
+    assert told.split() == [*named, "europe-west1", *named]

@@ -1,0 +1,278 @@
+"""What becomes of each event, whatever the batches: as the sequential program says."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import ConsistencyError, EventStoreError, SerializationError
+from progress.event_store import log as event_log
+from progress.ingest import push
+from progress.projections import batch as models_batch
+from tests.conftest import Store
+from tests.support import backup_fixtures, sample_events, stage
+from tests.support.outcomes import FUTURE, Envelope, Outcomes
+from tests.support.pushes import pushed
+
+pytestmark = pytest.mark.every_postgres
+
+IDS = [str(uuid.UUID(int=n)) for n in range(1, 6)]
+TYPES = ["SessionStarted", "CorrectAnswerGiven", "CorrectAnswerGiven", "Weird", "ItemArchived"]
+
+
+@st.composite
+def envelopes(draw: st.DrawFn) -> Envelope:
+    """Events that get into each other's way: few ids, sessions and learners."""
+    event_type = draw(st.sampled_from(TYPES))
+    data: dict[str, Any] = {"session_id": draw(st.sampled_from(["s1", "s2"]))}
+    metadata = {}
+    if event_type == "SessionStarted":
+        data |= {"user_id": draw(st.sampled_from(["u1", "u2"])), "item_count": 1}
+    elif event_type == "ItemArchived":
+        data = {"item_id": "i"}
+    elif event_type == "CorrectAnswerGiven":
+        data |= {"item_id": "i", "response_time_ms": draw(st.sampled_from([1, 1, 1, 2, -1]))}
+    if event_type != "SessionStarted" and draw(st.integers(0, 3)) == 0:
+        metadata["user_id"] = draw(st.sampled_from(["u1", "u2"]))
+    moment = draw(st.sampled_from(["2024-03-01T00:00:00Z", "2024-03-02T00:00:00Z", None, FUTURE]))
+    return {
+        "event_id": draw(st.sampled_from(IDS) | st.uuids().map(str)),
+        "event_type": event_type,
+        "data": data,
+        "metadata": metadata,
+        **({} if moment is None else {"occurred_at": moment}),
+    }
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> list[list[tuple[str, list[Envelope]]]]:
+    """Batches of messages, each with its id; some are delivered more than once."""
+    contents = draw(st.lists(st.lists(envelopes(), min_size=1, max_size=5), min_size=1, max_size=6))
+    again = draw(st.lists(st.sampled_from(range(len(contents))), max_size=3))
+    order = draw(st.permutations([*range(len(contents)), *again]))
+    cuts = draw(st.lists(st.booleans(), min_size=len(order), max_size=len(order)))
+    batches: list[list[tuple[str, list[Envelope]]]] = [[]]
+    for number, cut in zip(order, cuts, strict=True):
+        batches[-1].append((f"m{number}", contents[number]))
+        if cut:
+            batches.append([])
+    return batches
+
+
+@pytest.fixture
+def log(store: Store) -> Iterator[Connection]:
+    """A connection to an empty store that forgets what it is told to."""
+    connection = store.connect()
+    connection.run("SET synchronous_commit = off")
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    yield connection
+    connection.close()
+
+
+def forget(connection: Connection) -> None:
+    connection.run(
+        "TRUNCATE event_store.events, event_store.sessions, event_store.pending, "
+        "event_store.dead_letters"
+    )
+
+
+def deliver(connection: Connection, *bodies: bytes) -> event_log.Appended:
+    return event_log.append(connection, [push.open_push(body) for body in bodies])
+
+
+@given(batches=deliveries())
+def test_any_batches_come_to_what_the_table_of_outcomes_says(
+    log: Connection, batches: list[list[tuple[str, list[Envelope]]]]
+) -> None:
+    forget(log)
+    expected = Outcomes()
+    for batch in batches:
+        expected.touched.clear()
+        for message_id, events in batch:
+            expected.deliver(message_id, events)
+        appended = deliver(
+            log, *(pushed(events, message_id=message_id) for message_id, events in batch)
+        )
+        assert set(appended.shards) == shards_of(log, expected.touched)
+    rows = log.run("SELECT stream_id, event_id FROM event_store.events ORDER BY global_position")
+    assert [tuple(row) for row in rows] == expected.log
+    assert {r[0] for r in log.run("SELECT event_id FROM event_store.pending")} == set(
+        expected.pending
+    )
+    assert dict(log.run("SELECT * FROM event_store.sessions")) == expected.sessions
+    letters = log.run("SELECT message_id, index_in_message, kind FROM event_store.dead_letters")
+    assert {(m, i): kind for m, i, kind in letters} == expected.letters
+    assert dense(log)
+
+
+def shards_of(connection: Connection, event_ids: set[uuid.UUID]) -> set[int]:
+    rows = connection.run("SELECT event_id, shard FROM event_store.events")
+    return {shard for event_id, shard in rows if event_id in event_ids}
+
+
+def dense(connection: Connection) -> bool:
+    """Positions, stream versions and recorded times are as they have to be."""
+    rows = event_log.read_all_events(connection, 1, 100_000)
+    versions: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        versions[row.stream_id] = versions.get(row.stream_id, 0) + 1
+        if (row.global_position, row.stream_version) != (number, versions[row.stream_id]):
+            return False
+    times = [row.created_at for row in rows]
+    return times == sorted(times)
+
+
+def answer(session: str, **more: Any) -> Envelope:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "CorrectAnswerGiven",
+        "occurred_at": "2024-03-01T00:00:00Z",
+        "data": {"session_id": session, "item_id": "i", "response_time_ms": 5},
+        **more,
+    }
+
+
+def start(session: str, user: str) -> Envelope:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "SessionStarted",
+        "occurred_at": "2024-03-01T00:00:00Z",
+        "data": {"session_id": session, "user_id": user, "item_count": 3},
+    }
+
+
+def ids(connection: Connection) -> list[str]:
+    return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 1_000)]
+
+
+def test_what_waited_comes_right_after_the_start_of_its_session(log: Connection) -> None:
+    first, second, third, begin, last = (
+        answer("s"),
+        answer("s"),
+        answer("s"),
+        start("s", "u"),
+        answer("s"),
+    )
+    deliver(log, pushed([first, second]))
+    assert ids(log) == []
+    deliver(log, pushed([third, begin, last]))
+    assert ids(log) == [e["event_id"] for e in (begin, first, second, third, last)]
+
+
+def test_a_pending_event_redelivered_with_its_learner_is_appended_now(log: Connection) -> None:
+    event = answer("s")
+    deliver(log, pushed(event))
+    deliver(log, pushed({**event, "metadata": {"user_id": "u7"}}))
+    (stored,) = event_log.read_events(log, "learner-u7", 1)
+    assert (str(stored.event_id), stored.metadata) == (event["event_id"], {})
+    assert log.run("SELECT count(*) FROM event_store.pending") == [[0]]
+
+
+def test_a_time_taken_from_the_publish_time_is_not_compared(log: Connection) -> None:
+    event = {**start("s", "u"), "occurred_at": None}
+    deliver(log, pushed(event, publish_time="2024-05-01T00:00:00Z"))
+    appended = deliver(log, pushed(event, publish_time="2024-05-01T00:00:09Z"))
+    assert appended.outcomes == {"redelivered": 1}
+
+
+def test_json_is_compared_by_value(log: Connection) -> None:
+    head = b'{"event_id":"e","event_type":"Weird","occurred_at":"2024-01-01T00:00:00Z","data":'
+    deliver(log, pushed(head + b'{"a":1,"b":[1e2,"\xc3\xa9"]}}'))
+    appended = deliver(log, pushed(head + b'{"b":[100, "\\u00e9"], "a" : 1.0}}'))
+    assert appended.outcomes == {"redelivered": 1}
+
+
+def test_an_event_recorded_under_older_rules_is_a_redelivery_though_it_is_invalid_now(
+    log: Connection,
+) -> None:
+    event = start("s", "u")
+    deliver(log, pushed(event))
+    log.run("""UPDATE event_store.events SET event_data = event_data || '{"item_count": 90000}'""")
+    event["data"]["item_count"] = 90_000
+    assert deliver(log, pushed(event)).outcomes == {"redelivered": 1}
+    event["data"]["item_count"] = 90_001
+    assert deliver(log, pushed(event)).outcomes == {"invalid": 1}
+
+
+def test_touched_shards_are_told(log: Connection) -> None:
+    appended = deliver(log, pushed([start("s1", "u1"), start("s2", "u2"), start("s3", "u3")]))
+    rows = log.run("SELECT DISTINCT shard FROM event_store.events")
+    assert sorted(appended.shards) == sorted(row[0] for row in rows)
+
+
+def test_append_events_expects_the_version(log: Connection) -> None:
+    appended = event_log.append_events(log, "learner-u", [start("s", "u"), answer("s")], 0)
+    assert appended.stream_version == 2
+    with pytest.raises(ConsistencyError, match="expected the stream at version 1, found it at 2"):
+        event_log.append_events(log, "learner-u", [answer("s")], 1)
+    assert len(ids(log)) == 2
+    assert event_log.append_events(log, "learner-u", [answer("s")], 2).stream_version == 3
+
+
+def test_append_events_appends_all_or_nothing(log: Connection) -> None:
+    known = start("s", "u")
+    event_log.append_events(log, "learner-u", [known])
+    with pytest.raises(ConsistencyError, match="event_id"):
+        event_log.append_events(
+            log, "learner-u", [answer("s"), {**known, "occurred_at": "2024-03-02T00:00:00Z"}]
+        )
+    with pytest.raises(SerializationError, match=r"event 1: expected .* at \$\.data\.user_id"):
+        event_log.append_events(
+            log, "learner-u", [answer("s"), {**start("s", "u"), "data": {"session_id": "s"}}]
+        )
+    with pytest.raises(SerializationError, match="expected an event of learner-u"):
+        event_log.append_events(log, "learner-u", [start("s", "other")])
+    assert ids(log) == [known["event_id"]]
+
+
+def test_what_the_database_refuses_is_told_without_the_row(log: Connection) -> None:
+    log.run("ALTER TABLE event_store.events ADD CHECK (event_data ->> 'said' IS NULL)")
+    said = start("s", "u")
+    said["data"]["said"] = "hush-hush"
+    with pytest.raises(EventStoreError, match="violates check constraint") as refused:
+        deliver(log, pushed([said]))
+    assert "hush" not in str(refused.value)
+
+
+def test_appending_again_takes_no_version(log: Connection) -> None:
+    events = [start("s", "u"), answer("s")]
+    event_log.append_events(log, "learner-u", events)
+    assert event_log.append_events(log, "learner-u", events).stream_version == 2
+
+
+def test_reading(log: Connection) -> None:
+    events = [start("s", "u"), answer("s"), start("t", "v"), answer("s")]
+    deliver(log, pushed(events[:2]))
+    between = datetime.now(UTC)
+    deliver(log, pushed(events[2:]))
+    whole = event_log.read_all_events(log, 1, 10)
+    assert event_log.read_all_events(log, 2, 2) == whole[1:3]
+    assert event_log.read_events(log, "learner-u", 2) == [whole[1], whole[3]]
+    assert event_log.read_events(log, "learner-u", 1, 2) == whole[:2]
+    early = datetime(2000, 1, 1, tzinfo=UTC)
+    assert event_log.read_events_by_type(log, "SessionStarted", early) == [whole[0], whole[2]]
+    assert event_log.read_events_by_type(log, "SessionStarted", early, between) == [whole[0]]
+    assert event_log.read_events_by_type(log, "SessionStarted", between) == [whole[2]]
+    assert event_log.read_events_by_type(log, "CorrectAnswerGiven", early, limit=1) == [whole[1]]
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    assert event_log.read_events_by_type(log, "SessionStarted", later) == []
+    assert whole[0].event_data == events[0]["data"]
+
+
+def test_a_clock_that_moves_backwards_records_no_earlier_moment(connection: Connection) -> None:
+    """The last event was recorded by a clock that was a day ahead: as if it has gone back since."""
+    sample_events.teach(connection, "ann")
+    connection.run(backup_fixtures.BLOCKS["let the log be changed"])
+    connection.run(
+        "UPDATE event_store.events SET created_at = clock_timestamp() + INTERVAL '1 day' "
+        "WHERE global_position = (SELECT max(global_position) FROM event_store.events)"
+    )
+    stage.append(connection, [{}, *sample_events.lesson("ann", 9)])
+    models_batch.run(connection)
+    assert dense(connection)
+    assert not sample_events.wrong(connection)

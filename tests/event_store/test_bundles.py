@@ -1,0 +1,366 @@
+"""Bundles: a message leaves at most 1,000 letters of what is malformed or invalid."""
+
+import json
+import time
+import tracemalloc
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pg8000.exceptions
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import EventStoreError, Unavailable
+from progress.event_store import dead_letters
+from progress.event_store import log as event_log
+from progress.event_store.dead_letters import DeadLetter
+from progress.event_store.envelope import Letter
+from progress.ingest import push
+from tests.conftest import Store
+from tests.support.pushes import pushed
+
+
+@pytest.fixture
+def log(store: Store) -> Iterator[Connection]:
+    connection = store.connect()
+    yield connection
+    connection.close()
+
+
+def started(items: int = 1, **more: Any) -> dict[str, Any]:
+    session = str(uuid.uuid4())
+    return {
+        "event_id": session,
+        "event_type": "SessionStarted",
+        "occurred_at": "2024-03-01T00:00:00Z",
+        "data": {"session_id": session, "user_id": "u", "item_count": items},
+        **more,
+    }
+
+
+def deliver(connection: Connection, body: bytes) -> dict[str, int]:
+    return event_log.append(connection, [push.open_push(body)]).outcomes
+
+
+def waiting(connection: Connection) -> list[DeadLetter]:
+    return [
+        letter
+        for after in range(0, 10_000, 500)
+        for letter in dead_letters.list_letters(connection, after=after, limit=500)
+        if letter.letter_id <= after + 500
+    ]
+
+
+def held(letter: DeadLetter) -> list[Any]:
+    entries: list[Any] = json.loads(letter.payload)
+    assert isinstance(entries, list)
+    return entries
+
+
+def recorded(connection: Connection) -> set[str]:
+    return {str(e.event_id) for e in event_log.read_all_events(connection, 1, 10_000)}
+
+
+def mend(connection: Connection, *, after: int = -1) -> None:
+    """In place of a rule that became wider."""
+    connection.run(
+        "UPDATE event_store.dead_letters SET payload = replace(payload, ': 99999', ': 9') "
+        "WHERE index_in_message > :after",
+        after=after,
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pushed(b"[" + b"1," * 150_000 + b"1]"),
+        pushed(b"[" + b"{}," * 100_001 + b'"\\ud800"]'),
+        pushed(b"[" + b'{"event_id": "a"} ,' * 60_000 + b"[[[[[1]]]]]]"),
+    ],
+    ids=["numbers", "objects", "objects with an id"],
+)
+def test_many_faulty_entries_take_no_more_than_their_text(body: bytes) -> None:
+    tracemalloc.start()
+    delivery = push.open_push(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(delivery.entries) == 1_000
+    assert peak < 10 * len(body)
+
+
+@pytest.mark.parametrize(
+    "element", [b'"\\ud800"', b'{"\\u0065":"\\ud800"}'], ids=["texts", "objects"]
+)
+def test_lone_surrogates_take_no_longer_than_other_faults(element: bytes) -> None:
+    def seconds(one: bytes) -> float:
+        body = pushed(b"[" + b",".join([one] * 150_000) + b"]")
+        began = time.process_time()
+        assert len(push.open_push(body).entries) == 1_000
+        return time.process_time() - began
+
+    assert seconds(element) < 5 * seconds(element.replace(b"d800", b"0041"))
+
+
+@pytest.mark.parametrize("body", [b"[" + b"1," * 2_000_000, b"[" + b"{}," * 500_000 + b'"\\q"]'])
+def test_a_long_text_that_is_no_json_is_not_read_element_by_element(body: bytes) -> None:
+    began = time.process_time()
+    (entry,) = push.open_push(pushed(body)).entries
+    assert time.process_time() - began < 1
+    assert isinstance(entry, Letter)
+    assert entry.reason.startswith("expected JSON - at byte ")
+
+
+@pytest.mark.parametrize("faulty", [999, 1_000, 1_001, 200_001])
+def test_a_message_leaves_at_most_a_thousand_letters(log: Connection, faulty: int) -> None:
+    body = pushed([1] * faulty, message_id="m")
+    for _ in range(2):
+        deliver(log, body)
+    letters = waiting(log)
+    assert [letter.index_in_message for letter in letters] == [*range(min(faulty, 1_000))]
+    assert {letter.kind for letter in letters} == {"malformed"}
+    assert [letter.payload for letter in letters[:999]] == ["1"] * 999
+    if faulty > 999:
+        assert held(letters[-1]) == [1] * (faulty - 999)
+
+
+def test_only_what_is_malformed_or_invalid_is_bundled(log: Connection) -> None:
+    first = started()
+    conflict = {**first, "occurred_at": "2024-03-02T00:00:00Z"}
+    future = started(occurred_at="2100-01-01T00:00:00Z")
+    owner = started(data={**first["data"], "user_id": "v"})
+    invalid = started(99_999)
+    array = [first, *[0] * 999, 1, first, invalid, conflict, {}, owner, started(), 2, future]
+    outcomes = deliver(log, pushed(array, message_id="m"))
+    assert outcomes == {
+        "appended": 2,
+        "redelivered": 1,
+        "malformed": 1_000,
+        "conflict": 1,
+        "future": 1,
+        "session_owner": 1,
+    }
+    letters = waiting(log)
+    assert Counter(letter.kind for letter in letters) == {
+        "malformed": 1_000,
+        "conflict": 1,
+        "future": 1,
+        "session_owner": 1,
+    }
+    (bundle,) = (letter for letter in letters if letter.indexes)
+    assert (bundle.index_in_message, bundle.event_id, bundle.event_type) == (1_000, None, None)
+    assert held(bundle) == [1, invalid, {}, 2]
+    assert bundle.indexes == [[1_000, 1_000], [1_002, 1_002], [1_004, 1_004], [1_007, 1_007]]
+
+
+def test_a_bundle_is_the_entries_as_they_came_with_addresses_masked(log: Connection) -> None:
+    entries = [
+        r'"\nann@b.org"',
+        r'{"a": "@ann", "b": "ann\u0040b.org", "\"a n\"@b.org": null}',
+        r'{"event_id": "e", "event_type": "x", "data": {"text": "\u0000"}}',
+        '"\\ud800"',
+        "1.50",
+        '"' + "x" * 1_100_000 + '"',
+        "[[[[[[[1, 2]]]]]]]",
+        '{"é": "😀"}',
+    ]
+    payload = "[" + ",".join(["0"] * 999) + " , " + " ,\n".join(entries) + " ]"
+    deliver(log, pushed(payload.encode()))
+    bundle = waiting(log)[-1]
+    masked = ",".join(entries).replace("\\nann@", "\\n***@").replace("ann\\u", "a***\\u")
+    assert bundle.payload == "[" + masked.replace(r"\"a n\"@", r"\"***@") + "]"
+
+
+def test_a_bundle_keeps_what_its_message_s_attributes_fill_in(log: Connection) -> None:
+    bare = started(99_999, occurred_at=None)
+    del bare["data"]["user_id"]
+    given = {"user_id": "ben", "event_id": "no array's", "occurred_at": "2024-01-01T00:00:00Z"}
+    deliver(log, pushed([*[0] * 999, bare], attributes=given))
+    assert waiting(log)[-1].attributes == {k: v for k, v in given.items() if k != "event_id"}
+    mend(log)
+    assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
+    (event,) = event_log.read_events(log, "learner-ben", 1)
+    assert event.occurred_at.isoformat() == "2024-01-01T00:00:00+00:00"
+
+
+def test_a_replay_appends_what_is_good_and_leaves_letters_of_the_rest(log: Connection) -> None:
+    good = [started(99_999) for _ in range(1_500)]
+    array = [*[0] * 999, *good, *[{}] * 2_500]
+    deliver(log, pushed(array, message_id="m"))
+    mend(log, after=998)
+    bundle = waiting(log)[-1]
+    for _ in range(2):
+        assert dead_letters.replay(log, bundle.letter_id) is None
+    assert recorded(log) == {event["event_id"] for event in good}
+    letters = waiting(log)[999:]
+    assert [letter.index_in_message for letter in letters] == [*range(2_499, 3_499)]
+    assert {letter.reason for letter in letters[:-1]} == {
+        "expected event_id, found none - at $.event_id"
+    }
+    assert letters[-1].indexes == [[3_498, 4_998]]
+    assert held(letters[-1]) == [{}] * 1_501
+    deliver(log, pushed([*[0] * 999, *[{}] * 4_000], message_id="m"))
+    assert waiting(log)[999:] == letters
+
+
+def test_a_bundle_becomes_the_letter_of_its_first_entry(log: Connection) -> None:
+    first = started()
+    conflict = {**first, "data": {**first["data"], "item_count": 99_999}}
+    good = started(99_999)
+    deliver(log, pushed([first, *[0] * 999, conflict, good, 1]))
+    bundle = waiting(log)[-1]
+    mend(log)
+    reason = dead_letters.replay(log, bundle.letter_id)
+    assert reason is not None
+    assert "the first event of this event_id" in reason
+    assert recorded(log) == {first["event_id"], good["event_id"]}
+    conflicting, last = waiting(log)[999:]
+    assert (conflicting.letter_id, conflicting.kind) == (bundle.letter_id, "conflict")
+    assert (conflicting.index_in_message, conflicting.indexes) == (1_000, None)
+    assert (last.index_in_message, last.kind, last.payload) == (1_002, "malformed", "1")
+    for _ in range(2):
+        assert dead_letters.replay(log, bundle.letter_id) == reason
+    assert waiting(log)[999:] == [conflicting, last]
+
+
+def test_a_bundle_of_which_nothing_is_good_leaves_no_more_than_a_thousand(log: Connection) -> None:
+    deliver(log, pushed([1] * 200_000))
+    bundle = waiting(log)[-1]
+    for _ in range(3):
+        assert dead_letters.replay(log, bundle.letter_id) == "expected an object - at $"
+    letters = waiting(log)
+    assert len(letters) == 1_999
+    assert held(letters[-1]) == [1] * (200_000 - 1_998)
+    assert sorted(letter.index_in_message for letter in letters) == [*range(1_999)]
+
+
+def test_a_faulty_entry_that_is_stored_leaves_no_letter_of_a_bundle(log: Connection) -> None:
+    stored = started()
+    deliver(log, pushed([stored]))
+    log.run("SET ROLE progress_erasure")
+    log.run(  # in place of a rule that became stricter
+        "UPDATE event_store.events SET event_data = jsonb_set(event_data, '{item_count}', '99999')"
+    )
+    log.run("RESET ROLE")
+    stored["data"]["item_count"] = 99_999
+    deliver(log, pushed([*[0] * 999, stored, 1]))
+    assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
+    assert [letter.payload for letter in waiting(log)[999:]] == ["1"]
+
+
+def test_a_bundle_whose_text_is_no_array_stays(log: Connection) -> None:
+    deliver(log, pushed([1] * 1_001))
+    bundle = waiting(log)[-1]
+    for text in ("[1]", "1", "[1,", "[1,1,1]"):
+        log.run(
+            "UPDATE event_store.dead_letters SET payload = :t WHERE indexes IS NOT NULL", t=text
+        )
+        assert dead_letters.replay(log, bundle.letter_id) is not None
+        assert waiting(log)[-1].indexes == bundle.indexes
+
+
+def test_the_rest_of_a_bundle_is_not_lost_to_another_letter(log: Connection) -> None:
+    deliver(log, pushed([1] * 3_000, message_id="m"))
+    bundle = waiting(log)[-1]
+    log.run(  # where the rest would go
+        "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
+    )
+    with pytest.raises(EventStoreError, match="no other letter"):
+        dead_letters.replay(log, bundle.letter_id)
+    assert held(waiting(log)[-1]) == [1] * 2_001
+
+
+@contextmanager
+def stopped(store: Store, place: int) -> Iterator[None]:
+    """Whoever writes a letter of this place waits until the block ends."""
+    other = store.connect()
+    other.run("BEGIN")
+    other.run(
+        "INSERT INTO event_store.dead_letters "
+        "(kind, subscription, message_id, index_in_message, reason, payload) "
+        "VALUES ('invalid', 'projects/p/subscriptions/s', 'm', :place, '', '')",
+        place=place,
+    )
+    try:
+        yield
+    finally:
+        other.run("ROLLBACK")
+        other.close()
+
+
+def await_blocked(log: Connection, backends: int) -> list[int]:
+    """The processes that wait for a lock, once they are so many."""
+    while True:
+        rows = log.run(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock'"
+        )
+        if len(rows or []) == backends:
+            return [pid for (pid,) in rows]
+
+
+@pytest.fixture
+def half(log: Connection) -> tuple[DeadLetter, set[str]]:
+    """A bundle of which half can be appended; the ids of that half."""
+    good = [started(99_999) for _ in range(50)]
+    deliver(log, pushed([*[0] * 999, *good, *[1] * 50], message_id="m"))
+    mend(log, after=998)
+    return waiting(log)[-1], {event["event_id"] for event in good}
+
+
+def replaying(store: Store, letter: DeadLetter) -> str | None:
+    connection = store.connect()
+    try:
+        return dead_letters.replay(connection, letter.letter_id)
+    finally:
+        with suppress(pg8000.exceptions.Error):  # it may have been killed
+            connection.close()
+
+
+def test_a_replay_that_is_killed_midway_changes_nothing(
+    store: Store, log: Connection, half: tuple[DeadLetter, set[str]]
+) -> None:
+    bundle, good = half
+    with ThreadPoolExecutor(1) as pool:
+        with stopped(store, 1_049):
+            killed: Future[str | None] = pool.submit(replaying, store, bundle)
+            log.run("SELECT pg_terminate_backend(:pid)", pid=await_blocked(log, 1)[0])
+            with pytest.raises(Unavailable):
+                killed.result()
+            assert (recorded(log), waiting(log)[999:]) == (set(), [bundle])
+        assert dead_letters.replay(log, bundle.letter_id) is None
+    assert recorded(log) == good
+    assert [letter.index_in_message for letter in waiting(log)[999:]] == [*range(1_049, 1_099)]
+
+
+def test_two_replays_and_a_redelivery_at_once_do_it_once(
+    store: Store, log: Connection, half: tuple[DeadLetter, set[str]]
+) -> None:
+    bundle, good = half
+    again = pushed([*[0] * 999, *[1] * 100], message_id="m")
+    with ThreadPoolExecutor(3) as pool:
+        with stopped(store, 1_049):
+            tries = [pool.submit(replaying, store, bundle)]
+            await_blocked(log, 1)
+            tries.append(pool.submit(replaying, store, bundle))
+            await_blocked(log, 2)
+            redelivery = pool.submit(lambda: deliver(store.connect(), again))
+            await_blocked(log, 3)
+        assert [one.result() for one in tries] == [None, None]
+        redelivery.result()
+    assert recorded(log) == good
+    assert [letter.index_in_message for letter in waiting(log)[999:]] == [*range(1_049, 1_099)]
+
+
+@pytest.mark.parametrize("role", ["progress_batch", "progress_project"])
+def test_who_replays_letters_may_take_a_bundle_apart(
+    log: Connection, half: tuple[DeadLetter, set[str]], role: str
+) -> None:
+    bundle, good = half
+    log.run(f"SET ROLE {role}")
+    assert dead_letters.replay(log, bundle.letter_id) is None
+    log.run("RESET ROLE")
+    assert recorded(log) == good

@@ -1,0 +1,189 @@
+"""Dead letters: one for each message and index, replayed as often as one likes, discarded once."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import EventStoreError
+from progress.event_store import dead_letters
+from progress.event_store import log as event_log
+from progress.ingest import push
+from tests.conftest import Store
+from tests.support.pushes import pushed
+
+
+@pytest.fixture
+def log(store: Store) -> Iterator[Connection]:
+    connection = store.connect()
+    yield connection
+    connection.close()
+
+
+def event(**more: Any) -> dict[str, Any]:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "SessionStarted",
+        "occurred_at": "2024-03-01T00:00:00Z",
+        "data": {"session_id": "s", "user_id": "u", "item_count": 1},
+        **more,
+    }
+
+
+def deliver(connection: Connection, body: bytes) -> dict[str, int]:
+    return event_log.append(connection, [push.open_push(body)]).outcomes
+
+
+def one(connection: Connection) -> dead_letters.DeadLetter:
+    (letter,) = dead_letters.list_letters(connection)
+    return letter
+
+
+def recorded(connection: Connection) -> list[str]:
+    return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 100)]
+
+
+def test_a_message_delivered_again_makes_no_second_letter(log: Connection) -> None:
+    body = pushed([event(data={}), event(), {}], message_id="m")
+    for _ in range(3):
+        deliver(log, body)
+    kinds = [(x.kind, x.index_in_message) for x in dead_letters.list_letters(log)]
+    assert kinds == [("invalid", 0), ("malformed", 2)]
+    twice = push.open_push(pushed(b"?", message_id="n"))
+    event_log.append(log, [twice, twice])
+    assert len(dead_letters.list_letters(log)) == 3
+
+
+def test_a_conflict_keeps_both_contents(log: Connection) -> None:
+    first = event()
+    second = {**first, "data": {**first["data"], "item_count": 2}}
+    deliver(log, pushed([first, second]))
+    letter = one(log)
+    assert (letter.kind, letter.reason) == (
+        "conflict",
+        "expected the content of the first event of this event_id - at $.event_id",
+    )
+    assert json.loads(letter.payload)["data"] == second["data"]
+    assert event_log.read_all_events(log, 1, 9)[0].event_data == first["data"]
+
+
+def test_what_was_mended_since_is_replayed(log: Connection) -> None:
+    late = event()
+    deliver(log, pushed({**late, "data": {**late["data"], "item_count": 99_999}}))
+    letter = one(log)
+    assert dead_letters.replay(log, letter.letter_id) == letter.reason
+    log.run(
+        "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
+    )  # in place of a rule that became wider
+    assert dead_letters.replay(log, letter.letter_id) is None
+    assert recorded(log) == [late["event_id"]]
+    assert dead_letters.list_letters(log) == []
+    assert dead_letters.replay(log, letter.letter_id) is None
+    assert recorded(log) == [late["event_id"]]
+
+
+def test_a_replay_has_the_attributes_and_the_publish_time_of_its_message(log: Connection) -> None:
+    body = {"data": {"session_id": "s", "item_count": 99_999}}
+    given = {"event_id": "e-1", "event_type": "SessionStarted", "user_id": "u"}
+    deliver(log, pushed(body, attributes=given))
+    log.run("UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')")
+    assert dead_letters.replay(log, one(log).letter_id) is None
+    (stored,) = event_log.read_events(log, "learner-u", 1)
+    assert stored.metadata["source_id"] == "e-1"
+    assert stored.occurred_at == datetime(2024, 5, 1, 12, tzinfo=UTC)
+    body["data"]["item_count"] = 9
+    assert deliver(log, pushed(body, attributes=given)) == {"redelivered": 1}
+
+
+def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
+    ahead = datetime.now(UTC) + timedelta(minutes=11)
+    deliver(log, pushed(event(occurred_at=ahead.isoformat())))
+    letter = one(log)
+    assert letter.kind == "future"
+    assert letter.due_at == ahead - timedelta(minutes=10)
+    assert dead_letters.replay_due(log) == 0
+    # In place of eleven minutes: the event's time and the letter's are both earlier.
+    log.run(
+        "UPDATE event_store.dead_letters SET due_at = due_at - interval '1 hour', "
+        "payload = jsonb_set(payload::jsonb, '{occurred_at}', to_jsonb(now()))::text"
+    )
+    assert dead_letters.replay_due(log) == 1
+    assert recorded(log) == [letter.event_id]
+    assert dead_letters.replay_due(log) == 0
+
+
+def test_a_due_letter_that_meets_other_content_becomes_a_conflict(log: Connection) -> None:
+    late = event(occurred_at="2100-01-01T00:00:00Z")
+    deliver(log, pushed(late))
+    deliver(log, pushed({**late, "occurred_at": "2024-01-01T00:00:00Z"}))
+    log.run("UPDATE event_store.dead_letters SET due_at = now()")
+    assert dead_letters.replay_due(log) == 0
+    assert one(log).kind == "conflict"
+    assert dead_letters.replay_due(log) == 0
+
+
+def test_a_session_s_second_owner(log: Connection) -> None:
+    deliver(
+        log, pushed([event(), event(data={"session_id": "s", "user_id": "v", "item_count": 1})])
+    )
+    letter = one(log)
+    assert letter.kind == "session_owner"
+    assert letter.reason.endswith("at $.data.user_id")
+    assert dead_letters.replay(log, letter.letter_id) == letter.reason
+
+
+def test_discarding(log: Connection) -> None:
+    deliver(log, pushed(b"?"))
+    letter = one(log)
+    dead_letters.discard(log, letter.letter_id, "a test of the publisher's")
+    assert dead_letters.list_letters(log) == []
+    closed = dead_letters.show(log, letter.letter_id)
+    assert closed.discard_reason == "a test of the publisher's"
+    assert dead_letters.list_letters(log, include_closed=True) == [closed]
+    for unknown in (letter.letter_id, 99):
+        with pytest.raises(EventStoreError, match="no open dead letter"):
+            dead_letters.discard(log, unknown, "again")
+    with pytest.raises(EventStoreError, match="no dead letter 99"):
+        dead_letters.replay(log, 99)
+
+
+def test_a_poisoned_event_is_set_aside_and_taken_back(log: Connection) -> None:
+    deliver(log, pushed(event()))
+    for _ in range(2):
+        log.run("SELECT event_store.set_aside(1, 'division by zero')")
+    letter = one(log)
+    assert (letter.kind, letter.reason) == ("poisoned", "division by zero")
+    with pytest.raises(EventStoreError, match="taken back"):
+        dead_letters.replay(log, letter.letter_id)
+    assert dead_letters.take_back(log, letter.letter_id) == 1
+    assert dead_letters.list_letters(log) == []
+    assert dead_letters.take_back(log, letter.letter_id) is None
+    log.run("SELECT event_store.set_aside(1, 'again')")
+    assert one(log).reason == "again"
+
+
+def test_no_plain_address_is_stored(log: Connection) -> None:
+    good = event(event_type="UserCreated", data={"user_id": "u", "email": "plain@b.org"})
+    deliver(log, pushed([good, {**good, "data": {"user_id": "u", "email": "plain@c.org"}}]))
+    deliver(log, pushed({**good, "event_id": "x", "occurred_at": "2100-01-01T00:00:00Z"}))
+    deliver(log, pushed({**good, "event_id": "y", "data": {"user_id": 5, "email": "plain@b.org"}}))
+    deliver(log, pushed(b"plain@b.org"))
+    rows = log.run(
+        "SELECT string_agg(t::text, '') FROM ("
+        " SELECT to_jsonb(e) FROM event_store.events e"
+        " UNION ALL SELECT to_jsonb(d) FROM event_store.dead_letters d) t"
+    )
+    assert "plain" not in rows[0][0]
+    assert rows[0][0].count("p***@") == 5
+
+
+def test_what_was_discarded_is_not_replayed(log: Connection) -> None:
+    deliver(log, pushed([event(data={})]))
+    letter = one(log)
+    dead_letters.discard(log, letter.letter_id, "of no use")
+    with pytest.raises(EventStoreError, match="was discarded: of no use"):
+        dead_letters.replay(log, letter.letter_id)

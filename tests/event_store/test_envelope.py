@@ -1,0 +1,293 @@
+"""One message, read: what is an event, what is a letter, and which rule a letter names."""
+
+import json
+from typing import Any
+
+import pytest
+
+from progress.event_store import envelope, log
+from progress.event_store.envelope import Arrival, Letter, Message
+from progress.event_store.timestamps import read as moment
+from progress.ingest import push
+from tests.conftest import Store
+from tests.support.pushes import pushed
+
+GOOD: dict[str, Any] = {
+    "event_id": "0191F0C4-0000-4000-8000-00000000000A",
+    "event_type": "CorrectAnswerGiven",
+    "occurred_at": "2024-03-29T20:32:32.250Z",
+    "data": {"session_id": "s-1", "item_id": "i-9", "response_time_ms": 2506},
+    "metadata": {"user_id": "u-1", "correlation_id": "c-1"},
+}
+PUBLISHED = moment("2024-05-01T12:00:00Z", "")
+
+
+def decoded(payload: bytes | Any, **attributes: str) -> list[Arrival | Letter]:
+    text = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return envelope.decode(text, Message(published_at=PUBLISHED, attributes=attributes))
+
+
+def event(payload: bytes | Any, **attributes: str) -> Arrival:
+    (entry,) = decoded(payload, **attributes)
+    assert isinstance(entry, Arrival), entry
+    return entry
+
+
+def letter(payload: bytes | Any, **attributes: str) -> tuple[str, str]:
+    (entry,) = decoded(payload, **attributes)
+    assert isinstance(entry, Letter), entry
+    return entry.kind, entry.reason
+
+
+def with_data(**fields: Any) -> dict[str, Any]:
+    return {**GOOD, "data": {**GOOD["data"], **fields}}
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+def literal(text: str) -> bytes:
+    """A good event with this JSON text in its data."""
+    return json.dumps(with_data(note="HERE")).replace('"HERE"', text).encode()
+
+
+def test_a_good_event() -> None:
+    found = event(GOOD)
+    assert (found.event_type, found.learner) == ("CorrectAnswerGiven", "u-1")
+    assert found.occurred_at == moment(GOOD["occurred_at"], "")
+    assert (found.data, found.metadata) == (GOOD["data"], GOOD["metadata"])
+
+
+def test_an_empty_array_is_nothing() -> None:
+    assert decoded(b" [ ]\n") == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "expected JSON, found nothing - at $"),
+        (b"null", "expected an object - at $"),
+        (b"[" * 5_000 + b"]" * 5_000, "expected an object - at $"),
+        (b"[" * 5_000, "expected JSON"),
+        (b'{"a":' * 5_000, "expected JSON"),
+        (b"\xff\xfe{}", "expected UTF-8 - at byte 0"),
+        (b'{"a": "\x00"}', "expected JSON - at character"),
+        (b'{"a": NaN}', "expected JSON, found NaN"),
+        (b"\xef\xbb\xbf{}", "expected JSON"),
+        (b"{}", "expected event_id, found none - at $.event_id"),
+        (without("event_id"), "expected event_id, found none - at $.event_id"),
+        (without("event_type"), "expected event_type, found none - at $.event_type"),
+        ({**GOOD, "event_type": None}, "expected event_type, found none - at $.event_type"),
+        (with_data(note="x" * 1_048_576), "expected at most 1048576 bytes - at $"),
+        ([[GOOD]], "expected an object - at $"),
+    ],
+)
+def test_malformed(payload: bytes | Any, reason: str) -> None:
+    kind, found = letter(payload)
+    assert kind == "malformed"
+    assert found.startswith(reason)
+
+
+ID_RULE = "expected a text of 1 to 200 characters - at "
+TIME_RULE = "expected an RFC 3339 time with an offset - at $.occurred_at"
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({**GOOD, "event_id": 5}, ID_RULE + "$.event_id"),
+        ({**GOOD, "event_id": ""}, ID_RULE + "$.event_id"),
+        ({**GOOD, "event_id": "x" * 201}, ID_RULE + "$.event_id"),
+        ({**GOOD, "event_type": 5}, ID_RULE + "$.event_type"),
+        ({**GOOD, "data": []}, "expected an object - at $.data"),
+        ({**GOOD, "metadata": "x"}, "expected an object - at $.metadata"),
+        ({**GOOD, "metadata": {"user_id": 5}}, ID_RULE + "$.metadata.user_id"),
+        (with_data(user_id=""), ID_RULE + "$.data.user_id"),
+        (with_data(session_id="s" * 201), ID_RULE + "$.data.session_id"),
+        ({**GOOD, "event_type": "New", "data": {"item_id": 7}}, ID_RULE + "$.data.item_id"),
+        ({**GOOD, "occurred_at": 5}, TIME_RULE),
+        ({**GOOD, "occurred_at": "2024-03-29T20:32:32"}, TIME_RULE),
+        ({**GOOD, "occurred_at": "2024-03-29 20:32:32Z"}, TIME_RULE),
+        ({**GOOD, "occurred_at": "2024-02-30T00:00:00Z"}, TIME_RULE),
+        ({**GOOD, "occurred_at": "2024-03-29T24:00:00Z"}, TIME_RULE),
+        (
+            {**GOOD, "occurred_at": "2000-01-01T00:00:00+00:01"},
+            "expected a time from 2000-01-01 on - at $.occurred_at",
+        ),
+        (literal('"\\u0000"'), "expected a text without U+0000 - at $.data.note"),
+        (literal('"\\ud800"'), "expected a text without lone surrogates - at $.data.note"),
+        (literal('{"\\udfff":1}'), "expected a text without lone surrogates - at $.data.note"),
+        (literal("1e400"), "expected a number that is a finite double - at $.data.note"),
+        (literal("-" + "9" * 400), "expected a number that is a finite double - at $.data.note"),
+        (literal("9" * 9_000), "expected a number that is a finite double - at $.data.note"),
+        (literal("[" * 63 + "]" * 63), "expected at most 64 levels - at $"),
+        (literal('{"a":' * 5_000 + "1" + "}" * 5_000), "expected at most 64 levels - at $"),
+    ],
+)
+def test_invalid(payload: bytes | Any, reason: str) -> None:
+    assert letter(payload) == ("invalid", reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 62 + "]" * 62,
+        "9" * 308,
+        "1e308",
+        "5e-324",
+        "1e-400",
+        '"\\ud83d\\ude00"',
+        '"\\\\u0000"',
+    ],
+)
+def test_the_utmost_that_a_database_can_hold(store: Store, text: str) -> None:
+    connection = store.connect()
+    appended = log.append(connection, [push.open_push(pushed(literal(text)))])
+    connection.close()
+    assert appended.outcomes == {"appended": 1}
+
+
+def test_a_bad_event_does_not_harm_its_neighbours() -> None:
+    deep = literal("[" * 5_000 + "]" * 5_000)
+    array = (
+        b"[" + b",".join([json.dumps(GOOD).encode(), deep, b'"\\ud800"', b"7", literal("1")]) + b"]"
+    )
+    kinds = [e.kind if isinstance(e, Letter) else "event" for e in decoded(array)]
+    assert kinds == ["event", "invalid", "malformed", "malformed", "event"]
+
+
+def test_an_array_with_bad_syntax_anywhere_is_one_letter() -> None:
+    array = b"[" + json.dumps(GOOD).encode() + b',{"a":"\\ud800"},{"a":1,}]'
+    assert letter(array)[0] == "malformed"
+
+
+def test_any_text_is_an_id() -> None:
+    found = event({**GOOD, "event_id": "answer 17"})
+    assert found.event_id == "cbf42f3c-68e2-5ea5-88ea-fd6c96d6b84a"
+    assert found.metadata["source_id"] == "answer 17"
+
+
+def test_the_tagged_form() -> None:
+    data = {"type": "SessionAbandoned", "session_id": "s"}
+    assert event({"event_id": "e", "data": data}).event_type == "SessionAbandoned"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2024-03-29t20:32:32z", "2024-03-29T20:32:32Z"),
+        ("2024-03-29T23:59:60Z", "2024-03-30T00:00:00Z"),
+        ("2024-03-29T23:59:60.5+01:00", "2024-03-29T23:00:00.5Z"),
+        ("2024-03-29T20:32:32.1234569Z", "2024-03-29T20:32:32.123456Z"),
+        ("2024-03-29T20:32:32.5-23:59", "2024-03-30T20:31:32.5Z"),
+        ("9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_times(written: str, read: str) -> None:
+    assert event({**GOOD, "occurred_at": written}).occurred_at == moment(read, "")
+
+
+def test_the_time_has_four_sources() -> None:
+    bare = without("occurred_at")
+    stamped = {**bare, "metadata": {"timestamp": "2024-01-01T00:00:00Z"}}
+    attribute = "2024-01-02T00:00:00Z"
+    assert event(stamped, occurred_at=attribute).occurred_at == moment("2024-01-01T00:00:00Z", "")
+    assert event(bare, occurred_at=attribute).occurred_at == moment(attribute, "")
+    last = event(bare)
+    assert (last.occurred_at, last.metadata[envelope.TIME_SOURCE]) == (PUBLISHED, "publish_time")
+    assert letter(bare, occurred_at="soon")[1].endswith("at attributes.occurred_at")
+
+
+def test_nobody_else_marks_a_time_as_taken_from_the_publish_time() -> None:
+    marked = {**GOOD, "metadata": {envelope.TIME_SOURCE: "publish_time"}}
+    assert event(marked).metadata == {}
+
+
+def test_attributes_fill_in_what_the_body_leaves_out() -> None:
+    body = {"data": GOOD["data"], "metadata": {"correlation_id": "mine"}}
+    given = {
+        "event_id": "e",
+        "event_type": "CorrectAnswerGiven",
+        "user_id": "u-7",
+        "correlation_id": "theirs",
+        "causation_id": "c",
+    }
+    found = event(body, **given)
+    assert (found.learner, found.event_type) == ("u-7", "CorrectAnswerGiven")
+    assert found.metadata == {
+        "user_id": "u-7",
+        "correlation_id": "mine",
+        "causation_id": "c",
+        "source_id": "e",
+        envelope.TIME_SOURCE: "publish_time",
+    }
+    assert letter([body], **given)[0] == "malformed"  # an id is one event's
+    assert (
+        event(
+            {**body, "event_id": "x", "data": {"user_id": "u-1", **GOOD["data"]}}, **given
+        ).learner
+        == "u-1"
+    )
+
+
+STARTED = {
+    **GOOD,
+    "event_type": "SessionStarted",
+    "data": {"session_id": "s-1", "user_id": "u-1", "item_count": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("payload", "learner", "session", "stream"),
+    [
+        (without("metadata"), None, "s-1", None),
+        ({**GOOD, "event_type": "ItemArchived"}, None, None, "item-i-9"),
+        (GOOD, "u-1", None, None),
+        (STARTED, "u-1", "s-1", None),
+        ({**GOOD, "event_type": "New"}, "u-1", None, "other-New"),
+        ({"event_id": "e", "event_type": "New"}, None, None, "other-New"),
+        ({**GOOD, "event_type": "UserDeleted", "data": {}}, "u-1", None, None),
+    ],
+)
+def test_where_an_event_goes(
+    payload: Any, learner: str | None, session: str | None, stream: str | None
+) -> None:
+    found = event(payload)
+    assert (found.learner, found.session_id, found.stream_id) == (learner, session, stream)
+
+
+CREATED = {"event_id": "e", "event_type": "UserCreated", "occurred_at": "2024-01-01T00:00:00Z"}
+
+
+def test_addresses_are_masked() -> None:
+    data = {"user_id": "ann@b.org", "email": "ann@b.org", "note": "write to ann@b.org"}
+    found = event({**CREATED, "data": data, "metadata": {"by": "ann@b.org"}})
+    assert found.data == {
+        "user_id": "ann@b.org",
+        "email": "a***@b.org",
+        "note": "write to a***@b.org",
+    }
+    assert found.metadata["by"] == "a***@b.org"
+    escaped = json.dumps({**CREATED, "data": data}).replace('"email"', '"\\u0065mail"').encode()
+    assert event(escaped).data["email"] == "a***@b.org"
+    assert event({**CREATED, "event_type": "New", "data": {"a": [{"email": "x@y.z"}]}}).data == {
+        "a": [{"email": "x***@y.z"}]
+    }
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"email": "secret@example.com", ',
+        b'{"email": "secret\\u0040example.com", ',
+        b'\xff"secret@example.com"',
+        b'"\\"very secret\\"@example.com" {',
+        json.dumps({**CREATED, "data": {"email": "secret@example.com", "user_id": 5}}).encode(),
+        json.dumps({**CREATED, "event_id": 5, "event_type": "secret@example.com"}).encode(),
+    ],
+)
+def test_no_letter_shows_an_address(payload: bytes) -> None:
+    (found,) = decoded(payload)
+    assert isinstance(found, Letter)
+    assert "ecret" not in repr(found)

@@ -1,0 +1,106 @@
+"""The catalogue's rules: each field, what it takes, and how a fault is told."""
+
+from typing import Any
+
+import pytest
+
+from progress.errors import SerializationError
+from progress.event_store import events
+
+GOOD: dict[str, dict[str, Any]] = {
+    "SessionStarted": {"session_id": "s", "user_id": "u", "item_count": 10_000},
+    "CorrectAnswerGiven": {"session_id": "s", "item_id": "i", "response_time_ms": 86_400_000},
+    "IncorrectAnswerGiven": {"session_id": "s", "item_id": "i", "response_time_ms": 0},
+    "SessionCompleted": {"session_id": "s", "score": 100, "duration_seconds": 86_400},
+    "SessionAbandoned": {"session_id": "s"},
+    "ReviewProcessed": {
+        "user_id": "u",
+        "item_id": "i",
+        "new_interval": 36_500,
+        "easiness_factor": 1,
+    },
+    "ItemPublished": {"item_id": "i", "domains": ["S", "R"], "cefr_level": "C2", "headword": "a"},
+    "ItemUpdated": {"item_id": "i", "domains": [], "cefr_level": None},
+    "ItemArchived": {"item_id": "i"},
+    "UserCreated": {
+        "user_id": "u",
+        "email": "a***@b.c",
+        "timezone": "Asia/Kathmandu",
+        "day_start_hour": 23,
+    },
+    "UserPreferencesChanged": {"user_id": "u", "timezone": None},
+    "UserDeleted": {"user_id": "u"},
+}
+
+
+def fault(event_type: str, **changed: Any) -> str:
+    with pytest.raises(SerializationError) as caught:
+        events.check(events.CATALOGUE[event_type], {**GOOD[event_type], **changed})
+    return str(caught.value)
+
+
+def test_every_type_takes_what_is_good_and_keeps_what_is_more() -> None:
+    assert GOOD.keys() == events.CATALOGUE.keys()
+    for event_type, data in GOOD.items():
+        events.check(events.CATALOGUE[event_type], {**data, "more": [1]})
+
+
+INTEGERS = [
+    ("SessionStarted", "item_count", 0, 10_000),
+    ("CorrectAnswerGiven", "response_time_ms", 0, 86_400_000),
+    ("IncorrectAnswerGiven", "response_time_ms", 0, 86_400_000),
+    ("SessionCompleted", "score", 0, 100),
+    ("SessionCompleted", "duration_seconds", 0, 86_400),
+    ("ReviewProcessed", "new_interval", 0, 36_500),
+    ("UserCreated", "day_start_hour", 0, 23),
+    ("UserPreferencesChanged", "day_start_hour", 0, 23),
+]
+
+
+@pytest.mark.parametrize(("event_type", "field", "low", "high"), INTEGERS)
+def test_integers(event_type: str, field: str, low: int, high: int) -> None:
+    rule = f"expected an integer from {low} to {high} - at $.data.{field}"
+    for bad in (low - 1, high + 1, True, 5.0, "5", [5], 10**30):
+        assert fault(event_type, **{field: bad}) == rule
+    for good in (low, high):
+        events.check(events.CATALOGUE[event_type], {**GOOD[event_type], field: good})
+
+
+def test_the_easiness_factor_is_any_number_from_1_to_10() -> None:
+    for bad in (0.99, 10.01, True, "2"):
+        assert fault("ReviewProcessed", easiness_factor=bad) == (
+            "expected a number from 1.0 to 10.0 - at $.data.easiness_factor"
+        )
+
+
+@pytest.mark.parametrize(
+    ("event_type", "field"),
+    [
+        (event_type, field)
+        for event_type, data in GOOD.items()
+        for field in data
+        if field not in {"cefr_level", "headword", "timezone", "day_start_hour"}
+    ],
+)
+def test_what_is_left_out_and_what_is_null(event_type: str, field: str) -> None:
+    left_out = {key: value for key, value in GOOD[event_type].items() if key != field}
+    with pytest.raises(SerializationError, match=rf"found none - at \$\.data\.{field}$"):
+        events.check(events.CATALOGUE[event_type], left_out)
+    assert fault(event_type, **{field: None}).endswith(f", found none - at $.data.{field}")
+
+
+def test_the_words_of_the_catalogue() -> None:
+    domains = "expected an array of distinct R, W, L, S - at $.data.domains"
+    for bad in (["R", "R"], ["X"], "R", [None], [["R"]]):
+        assert fault("ItemPublished", domains=bad) == domains
+    assert fault("ItemPublished", cefr_level="a1") == (
+        "expected one of A1, A2, B1, B2, C1, C2 - at $.data.cefr_level"
+    )
+    assert fault("ItemUpdated", headword=5) == "expected a text - at $.data.headword"
+
+
+def test_zones_are_those_of_the_pinned_package() -> None:
+    for bad in ("Mars/Olympus", "", "europe/berlin", "../etc/passwd", 5):
+        assert fault("UserPreferencesChanged", timezone=bad) == (
+            "expected an IANA zone name - at $.data.timezone"
+        )

@@ -1,0 +1,133 @@
+"""A reader that has read up to a position never later finds an event at or below it."""
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log
+from progress.event_store.log import Appended, Delivery
+from progress.ingest import push
+from tests.conftest import Store
+from tests.support.pushes import pushed
+
+pytestmark = pytest.mark.every_postgres
+
+
+@pytest.fixture
+def connect(store: Store) -> Iterator[Callable[[], Connection]]:
+    made: list[Connection] = []
+
+    def open_one() -> Connection:
+        made.append(store.connect())
+        return made[-1]
+
+    yield open_one
+    for connection in made:
+        connection.close()
+
+
+def events(count: int, learner: str) -> Delivery:
+    return push.open_push(
+        pushed(
+            [
+                {
+                    "event_id": str(uuid.uuid4()),
+                    "event_type": "SessionAbandoned",
+                    "occurred_at": "2024-03-01T00:00:00Z",
+                    "data": {"session_id": "s"},
+                    "metadata": {"user_id": learner},
+                }
+                for _ in range(count)
+            ]
+        )
+    )
+
+
+def positions(connection: Connection, after: int = 0) -> list[int]:
+    rows = connection.run(
+        "SELECT global_position FROM event_store.events WHERE global_position > :after "
+        "ORDER BY global_position",
+        after=after,
+    )
+    return [row[0] for row in rows]
+
+
+def wait_for_lock(observer: Connection, waiter: int, work: Future[Appended]) -> None:
+    """Until that backend waits for a lock; what it works at must not be done before."""
+    while observer.run(
+        "SELECT wait_event_type FROM pg_stat_activity WHERE pid = :pid", pid=waiter
+    ) != [["Lock"]]:
+        assert not work.done(), "it overtook"
+
+
+def pid(connection: Connection) -> int:
+    number: int = connection.run("SELECT pg_backend_pid()")[0][0]
+    return number
+
+
+def test_an_append_that_is_held_open_cannot_be_overtaken(connect: Callable[[], Connection]) -> None:
+    slow, fast, reader = connect(), connect(), connect()
+    fast_pid = pid(fast)
+    slow.run("BEGIN")
+    log.append(slow, [events(2, "slow")])
+    with ThreadPoolExecutor() as pool:
+        overtaking = pool.submit(log.append, fast, [events(1, "fast")])
+        try:
+            wait_for_lock(reader, fast_pid, overtaking)
+            assert positions(reader) == []
+        finally:
+            slow.run("COMMIT")
+        overtaking.result()
+    streams = [event.stream_id for event in log.read_all_events(reader, 1, 10)]
+    assert streams == ["learner-slow", "learner-slow", "learner-fast"]
+
+
+def test_an_append_that_is_rolled_back_leaves_no_gap(connect: Callable[[], Connection]) -> None:
+    first, second = connect(), connect()
+    first.run("BEGIN")
+    log.append(first, [events(3, "a")])
+    first.run("ROLLBACK")
+    log.append(second, [events(2, "b")])
+    assert positions(second) == [1, 2]
+
+
+def test_a_foreign_transaction_that_hangs_stalls_nobody(connect: Callable[[], Connection]) -> None:
+    hung, writer, reader = connect(), connect(), connect()
+    hung.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    hung.run("INSERT INTO event_store.poisoned (global_position, error) VALUES (99, 'hung')")
+    assert positions(hung) == []
+    log.append(writer, [events(2, "a")])
+    assert positions(reader) == [1, 2]
+    hung.run("ROLLBACK")
+
+
+@pytest.mark.timeout(240)
+def test_four_writers_and_a_reader_at_their_heels_lose_nothing(store: Store) -> None:
+    total, size = 100_000, 250
+    with closing(store.connect()) as reader, ThreadPoolExecutor(4) as pool:
+        stopped = threading.Event()
+        writing = [pool.submit(write, store, f"w{n}", total // 4, size) for n in range(4)]
+        for each in writing:
+            each.add_done_callback(lambda done: stopped.set() if done.exception() else None)
+        seen = 0
+        while seen < total and not stopped.is_set():
+            found = positions(reader, seen)
+            assert found == list(range(seen + 1, seen + 1 + len(found)))
+            seen += len(found)
+        for each in writing:
+            each.result()
+        assert reader.run("SELECT count(*), count(DISTINCT event_id) FROM event_store.events") == [
+            [total, total]
+        ]
+
+
+def write(store: Store, learner: str, count: int, size: int) -> None:
+    with closing(store.connect()) as connection:
+        connection.run("SET synchronous_commit = off")
+        for _ in range(count // size):
+            log.append(connection, [events(size, learner)])

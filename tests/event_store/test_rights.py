@@ -1,0 +1,174 @@
+"""What each function's role may do, by the database's own word."""
+
+import uuid
+from collections.abc import Iterator
+
+import pg8000.exceptions
+import pytest
+
+from progress.adapters.postgres.database import Connection, sqlstate
+from progress.event_store import dead_letters
+from progress.event_store import log as event_log
+from progress.ingest import push
+from tests.conftest import Store
+from tests.support.pushes import pushed
+
+FUNCTIONS = ["progress_ingest", "progress_project", "progress_batch", "progress_query"]
+DENIED = "42501"
+
+
+@pytest.fixture
+def log(store: Store) -> Iterator[Connection]:
+    """A connection that may take on every role; one event is in the log."""
+    connection = store.connect()
+    append(connection)
+    yield connection
+    connection.close()
+
+
+def append(connection: Connection) -> None:
+    event = {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "New",
+        "occurred_at": "2024-01-01T00:00:00Z",
+    }
+    event_log.append(connection, [push.open_push(pushed([event, {}]))])
+
+
+def refused(connection: Connection, statement: str) -> bool:
+    try:
+        connection.run(statement)
+    except pg8000.exceptions.DatabaseError as fault:
+        if sqlstate(fault) == DENIED:
+            return True
+        raise
+    return False
+
+
+CHANGES = [
+    "UPDATE event_store.events SET event_type = 'x'",
+    "DELETE FROM event_store.events",
+    "TRUNCATE event_store.events",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nobody_changes_an_event(log: Connection, change: str) -> None:
+    assert refused(log, change)  # the owner, even as a superuser
+    log.run("SET session_replication_role = replica")
+    assert refused(log, change)
+    for role in FUNCTIONS:
+        log.run(f"SET ROLE {role}")
+        assert refused(log, change)
+
+
+@pytest.mark.parametrize("change", CHANGES[:2])
+def test_the_erasure_procedure_may(log: Connection, change: str) -> None:
+    log.run("SET ROLE progress_erasure")
+    assert not refused(log, change)
+
+
+@pytest.mark.parametrize("role", FUNCTIONS)
+def test_nobody_inserts_past_the_append(log: Connection, role: str) -> None:
+    log.run(f"SET ROLE {role}")
+    for table in ("events", "sessions", "pending", "dead_letters", "poisoned"):
+        assert refused(log, f"INSERT INTO event_store.{table} DEFAULT VALUES")
+
+
+def test_ingest_may_append_and_nothing_else(log: Connection) -> None:
+    log.run("SET ROLE progress_ingest")
+    append(log)
+    for table in ("events", "sessions", "pending", "dead_letters", "poisoned", "snapshots"):
+        assert refused(log, f"SELECT FROM event_store.{table}")
+    for call in ("record_many('[]')", "set_aside(1, 'x')", "discard_letter(1, 'x')"):
+        assert refused(log, f"SELECT event_store.{call}")
+
+
+def test_who_may_append(log: Connection) -> None:
+    log.run("SET ROLE progress_query")
+    assert refused(log, "SELECT event_store.append('{}')")
+    for role in ("progress_project", "progress_batch"):  # what they replay
+        log.run(f"SET ROLE {role}")
+        append(log)
+
+
+def test_who_may_read_the_log(log: Connection) -> None:
+    for role in FUNCTIONS[1:]:
+        log.run(f"SET ROLE {role}")
+        assert len(event_log.read_all_events(log, 1, 10)) == 1
+
+
+def test_project_sets_aside(log: Connection) -> None:
+    log.run("SET ROLE progress_project")
+    log.run("SELECT event_store.set_aside(1, 'x')")
+    assert log.run("SELECT global_position FROM event_store.poisoned") == [[1]]
+    log.run("RESET ROLE")
+    assert log.run("SELECT count(*) FROM event_store.dead_letters WHERE kind = 'poisoned'") == [[1]]
+
+
+def test_project_replays_letters_and_discards_none(log: Connection) -> None:
+    log.run("SELECT event_store.set_aside(1, 'x')")
+    ((letter,),) = log.run("SELECT max(letter_id) FROM event_store.dead_letters")
+    log.run("SET ROLE progress_project")
+    assert dead_letters.take_back(log, letter) == 1
+    assert dead_letters.show(log, letter).replayed_at
+    assert refused(log, f"SELECT event_store.discard_letter({letter}, 'x')")
+    assert refused(log, f"SELECT event_store.discard_letters('{{{letter}}}', 'x')")
+
+
+def test_query_discards_letters_and_replays_none(log: Connection) -> None:
+    log.run("SET ROLE progress_query")
+    assert log.run("SELECT event_store.discard_letters('{1}', 'x')") == [[1]]
+    for call in ("take_back(1)", "mark_replayed(1)", "mark_failed(1, 'x', 'x')"):
+        assert refused(log, f"SELECT event_store.{call}")
+
+
+CALLS = {  # of operations, and who may
+    "accept('RUN_BATCH', 'u', 'k', '{}', '{batch}')": "progress_query",
+    "take_up(NULL)": "progress_project",
+    "begin_step(NULL, 'batch', 1)": "progress_project",
+    "advance(NULL, 0)": "progress_project",
+    "set_back(NULL, 'x')": "progress_project",
+    "finish(NULL, 'FAILED', 'x', NULL)": "progress_project",
+    "unattended()": "progress_batch",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_who_starts_an_operation_carries_it_out_and_sweeps(log: Connection, call: str) -> None:
+    for role in FUNCTIONS:
+        log.run(f"SET ROLE {role}")
+        assert refused(log, f"SELECT operations.{call}") == (role != CALLS[call])
+
+
+@pytest.mark.parametrize("table", ["operations", "steps"])
+def test_operations_are_read_by_query_and_written_by_nobody(log: Connection, table: str) -> None:
+    for role in FUNCTIONS:
+        for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+            may = log.run(
+                "SELECT has_table_privilege(:role, :of, :right)",
+                role=role,
+                of=f"operations.{table}",
+                right=right,
+            )
+            assert may == [[(role, right) == ("progress_query", "SELECT")]]
+
+
+def test_who_takes_snapshots_and_drops_them(log: Connection) -> None:
+    for role in FUNCTIONS:
+        for right in ("INSERT", "DELETE"):
+            may = log.run(
+                "SELECT has_table_privilege(:role, 'event_store.snapshots', :right)",
+                role=role,
+                right=right,
+            )
+            assert may == [[role in ("progress_project", "progress_batch")]]
+
+
+def test_the_append_is_not_led_astray_by_a_search_path(log: Connection) -> None:
+    log.run("CREATE TEMP TABLE events (global_position bigint)")
+    log.run("CREATE FUNCTION pg_temp.greatest(a int) RETURNS int LANGUAGE sql RETURN 1")
+    log.run("SET search_path = pg_temp, event_store")
+    append(log)
+    log.run("RESET search_path")
+    assert [e.global_position for e in event_log.read_all_events(log, 1, 10)] == [1, 2]

@@ -1,0 +1,35 @@
+"""The zones' rules, as they are written to the database, against what Python makes of the zones."""
+
+from datetime import datetime
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+from progress.event_store import time_zones
+from tests.oracle import days
+
+_FIRST, _LAST = 946_684_800, 2_840_140_800  # the years 2000 to 2059
+_MONTH = 30 * 86_400
+
+
+def offset(zone: ZoneInfo, instant: int) -> float:
+    told = datetime.fromtimestamp(instant, zone).utcoffset()
+    assert told is not None
+    return told.total_seconds()
+
+
+def test_every_rule_begins_where_the_clock_is_moved_and_none_is_missing() -> None:
+    seen = set()
+    for name, rules in groupby(time_zones.rules(), key=lambda rule: rule.zone):
+        ever, *later = rules
+        assert ever.starts_at is None
+        seen.add(name)
+        zone = days.zone(name)
+        before = ever.utc_offset
+        left = [(rule.starts_at or 0, rule.utc_offset) for rule in later]
+        for month in range(_FIRST, _LAST, _MONTH):
+            while left and left[0][0] <= month:
+                start, after = left.pop(0)
+                assert (offset(zone, start - 1), offset(zone, start)) == (before, after), name
+                before = after
+            assert offset(zone, month) == before, (name, month)
+    assert seen == time_zones.names()

@@ -1,0 +1,207 @@
+"""A review log becomes domain events: the same log, the same events, whatever the order of rows."""
+
+import csv
+import itertools
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress import cli
+from progress.adapters.pubsub import publisher
+from progress.errors import ReviewLogError
+from progress.event_store import envelope
+from progress.importers import anki_events, anki_log, sm2
+from progress.importers.anki_log import Answer
+
+LOG = Path(__file__).parents[2] / "data" / "anki_reviews.csv"
+LEARNER = anki_events.Learner("anna", "America/New_York", 4)
+
+answers = st.builds(
+    Answer,
+    at=st.integers(0, 400_000).map(lambda s: datetime(2024, 3, 1, tzinfo=UTC) + timedelta(0, s)),
+    card_id=st.sampled_from("abcdefg"),
+    rating=st.integers(1, 4),
+    response_time_ms=st.integers(0, 60_000),
+)
+logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), max_size=60).map(sorted)
+
+
+@pytest.fixture(scope="module")
+def record() -> list[Answer]:
+    return anki_log.read(LOG)
+
+
+def events(log: list[Answer], learner: anki_events.Learner = LEARNER) -> list[anki_events.Envelope]:
+    return [event for message in anki_events.messages(learner, log) for event in message.events]
+
+
+def of(kind: str, log: list[Answer]) -> list[anki_events.Envelope]:
+    return [event for event in events(log) if event["event_type"] == kind]
+
+
+def local_day(at: datetime) -> date:
+    wall = at.astimezone(ZoneInfo("America/New_York")).replace(tzinfo=None)
+    return (wall - timedelta(hours=4)).date()
+
+
+def test_the_record_has_the_facts_that_its_source_gives(record: list[Answer]) -> None:
+    assert len(record) == 12_580
+    assert len({answer.card_id for answer in record}) == 1_205
+    assert round(sum(answer.correct for answer in record) / len(record), 3) == 0.708
+
+
+def test_the_record_is_64_sessions_on_61_days_the_longest_run_24(record: list[Answer]) -> None:
+    completed = of("SessionCompleted", record)
+    days = sorted({local_day(event["occurred_at"]) for event in completed})
+    runs = [0]
+    for before, day in zip([None, *days], days, strict=False):
+        runs.append(runs[-1] + 1 if before and day - before == timedelta(1) else 1)
+    assert (len(completed), len(days), max(runs)) == (64, 61, 24)
+
+
+def test_one_message_for_each_session_after_the_account(record: list[Answer]) -> None:
+    account, *rest = anki_events.messages(LEARNER, record)
+    assert [event["event_type"] for event in account.events] == ["UserCreated"]
+    assert account.events[0]["data"]["timezone"] == "America/New_York"
+    assert account.events[0]["data"]["day_start_hour"] == 4
+    for message in rest:
+        kinds = [event["event_type"] for event in message.events]
+        assert (kinds[0], kinds[-1]) == ("SessionStarted", "SessionCompleted")
+        assert kinds.count("SessionStarted") == kinds.count("SessionCompleted") == 1
+
+
+@given(logs)
+def test_a_second_import_is_nothing_new(log: list[Answer]) -> None:
+    assert events(log) == events(list(log))
+    ids = [event["event_id"] for event in events(log)]
+    assert len(set(ids)) == len(ids)
+
+
+@given(logs)
+def test_ingest_takes_every_event(log: list[Answer]) -> None:
+    for message in anki_events.messages(LEARNER, log):
+        read = envelope.decode(publisher.body(message), envelope.Message())
+        assert all(isinstance(entry, envelope.Arrival) for entry in read)
+        assert [entry.event_id for entry in read] == [e["event_id"] for e in message.events]
+        assert b"learner@example.com" not in msgspec.json.encode(read)
+
+
+@given(logs)
+def test_two_learners_of_one_log_share_no_event(log: list[Answer]) -> None:
+    ids = {event["event_id"] for event in events(log)}
+    others = {event["event_id"] for event in events(log, anki_events.Learner("bert"))}
+    assert not ids & others
+
+
+@given(logs)
+def test_every_answer_is_one_event_with_one_review(log: list[Answer]) -> None:
+    given_ = [e for e in events(log) if e["event_type"].endswith("AnswerGiven")]
+    assert [
+        (e["occurred_at"], e["data"]["item_id"], e["data"]["response_time_ms"]) for e in given_
+    ] == [(a.at, a.card_id, a.response_time_ms) for a in log]
+    assert [e["event_type"].startswith("Correct") for e in given_] == [a.correct for a in log]
+    caused = [e["metadata"]["causation_id"] for e in of("ReviewProcessed", log)]
+    assert caused == [e["event_id"] for e in given_]
+
+
+@given(logs)
+def test_sessions_end_where_the_learner_rested(log: list[Answer]) -> None:
+    sessions = list(anki_events.sessions(log))
+    assert [answer for session in sessions for answer in session] == log
+    for session in sessions:
+        steps = itertools.pairwise(session)
+        assert all(after.at - before.at <= anki_events.REST for before, after in steps)
+    for before, after in itertools.pairwise(sessions):
+        assert after[0].at - before[-1].at > anki_events.REST
+
+
+@given(logs)
+def test_reviews_and_sessions_stay_within_their_bounds(log: list[Answer]) -> None:
+    for review in of("ReviewProcessed", log):
+        assert 0 <= review["data"]["new_interval"] <= 36_500
+        assert sm2.LOWEST_EASINESS <= review["data"]["easiness_factor"] <= 10.0
+    for done in of("SessionCompleted", log):
+        assert 0 <= done["data"]["score"] <= 100
+        assert 0 <= done["data"]["duration_seconds"] <= 86_400
+
+
+def interval_after(*qualities: int, rest: timedelta = timedelta(days=1)) -> int:
+    memory = None
+    for turn, quality in enumerate(qualities):
+        memory = sm2.repeated(memory, datetime(2024, 1, 1, tzinfo=UTC) + turn * rest, quality)
+    return memory.interval_days if memory else 0
+
+
+def test_intervals_grow_as_wozniak_gives_them() -> None:
+    assert [interval_after(*[4] * turns) for turns in (1, 2, 3, 4)] == [1, 6, 15, 38]
+    assert interval_after(*[5] * 60) == sm2.LONGEST_INTERVAL
+
+
+def test_a_lapse_starts_again() -> None:
+    assert interval_after(4, 4, 4, 2) == 1
+    assert interval_after(4, 4, 4, 2, 4) == 1
+
+
+def test_the_drill_of_the_same_day_leaves_the_interval() -> None:
+    assert interval_after(4, 4, 4, rest=timedelta(minutes=10)) == 1
+
+
+HEADER = "card_id,review_rating,review_time,review_duration\n"
+GOOD = "7,3,2024-03-29T20:32:39.497000+00:00,7241\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "row 1, column card_id: "),
+        ("card_id,review_rating,review_time\n", "row 1, column review_duration: "),
+        (HEADER + GOOD + "8,5,2024-03-29T20:33:00+00:00,1\n", "row 3, column review_rating: "),
+        (HEADER + GOOD + "8,3,yesterday,1\n", "row 3, column review_time: .*'yesterday'"),
+        (HEADER + "8,3,1999-12-31T23:59:59+00:00,1\n", "row 2, column review_time: "),
+        (HEADER + "8,3,2024-03-29T20:33:00+00:00,-1\n", "row 2, column review_duration: "),
+        (HEADER + "8,3,2024-03-29T20:33:00+00:00\n", "row 2, column review_duration: "),
+        (HEADER + "8,3,2024-03-29T20:33:00+00:00,9e9\n", "row 2, column review_duration: "),
+        (HEADER + GOOD + GOOD, "row 3, column review_time: "),
+        (HEADER + ",3,2024-03-29T20:33:00+00:00,1\n", "row 2, column card_id: "),
+        (HEADER + "8,3,\udcff,1\n", "row 2, column 3: expected UTF-8"),
+        (HEADER + '8,"3,2024-03-29\n', "row 2: expected csv"),
+    ],
+)
+def test_a_bad_file_is_named_by_row_and_column(tmp_path: Path, text: str, fault: str) -> None:
+    file = tmp_path / "log.csv"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ReviewLogError, match=fault) as raised:
+        anki_log.read(file)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_command_says_so_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text(HEADER + GOOD + "8,5,2024-03-29T20:33:00+00:00,1\n", encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["progress", "import", "anki", str(file), "--user", "anna"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "row 3, column review_rating: expected 1, 2, 3 or 4, found '5'" in line
+
+
+def test_a_file_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anki_log, "_LARGEST", 2 << 20)
+    with pytest.raises(ReviewLogError, match=r"/dev/zero: expected at most 2 MiB"):
+        anki_log.read(Path("/dev/zero"))
+
+
+def test_rows_in_any_order_are_the_same_log(tmp_path: Path, record: list[Answer]) -> None:
+    rows = list(csv.reader(LOG.read_text(encoding="utf-8").splitlines()))
+    shuffled = tmp_path / "shuffled.csv"
+    with shuffled.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows([rows[0], *reversed(rows[1:])])
+    assert anki_log.read(shuffled) == record

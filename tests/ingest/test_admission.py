@@ -1,0 +1,327 @@
+"""Room for bodies: what finds none is discarded and comes again, and nothing holds it for ever."""
+
+import functools
+import socket
+import textwrap
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from tests.conftest import Store
+from tests.ingest.test_ingest import count, event, letters
+from tests.support.ingest_process import ROOT, Door, door
+from tests.support.pushes import pushed
+
+MIB = 1 << 20
+
+# Takes whatever there is room for.
+SOURCE = """
+    import functions_framework
+    from progress.ingest.admission import Admission
+
+    room = Admission({room}, seconds={seconds})
+
+    @room.admitting
+    def ingest(request, body, arrived):
+        return 204
+"""
+
+# Tells how much room is taken. A body that asks could take the room from the one it waits for.
+TELLING = """
+
+admitted = ingest
+
+@functions_framework.http
+def ingest(request):
+    if request.path == "/taken":
+        return str(room._taken)
+    return admitted(request)
+"""
+ENOUGH = 100  # seconds for a body to arrive
+
+
+@contextmanager
+def made(folder: Path, text: str) -> Iterator[Door]:
+    source = folder / "main.py"
+    source.write_text(textwrap.dedent(text) + TELLING)
+    with door("unused", source=source) as running:
+        yield running
+
+
+@pytest.fixture
+def ingest(store: Store, tmp_path: Path) -> Iterator[Door]:
+    """The function, with time enough for a body to arrive."""
+    text = (ROOT / "functions/ingest/main.py").read_text()
+    assert "Admission()" in text
+    source = tmp_path / "main.py"
+    source.write_text(text.replace("Admission()", f"Admission(seconds={ENOUGH})") + TELLING)
+    with door(store.url, source=source) as running:
+        yield running
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Door]:
+    """Room for 1 MiB."""
+    text = SOURCE.format(room=MIB, seconds=ENOUGH)
+    with made(tmp_path, text) as running:
+        yield running
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[Door]:
+    """Room for as much as the function has."""
+    text = SOURCE.format(room=32 * MIB, seconds=ENOUGH)
+    with made(tmp_path, text) as running:
+        yield running
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Door]:
+    """Room for 1 MiB, and half a second for a body to arrive."""
+    with made(tmp_path, SOURCE.format(room=MIB, seconds=0.5)) as running:
+        yield running
+
+
+def push(size: int) -> bytes:
+    """A push of one event with a body of this size."""
+    whole = pushed(event(event_id=str(uuid.uuid4())), attributes={"padding": "x"})
+    return whole.replace(b'"x"', b'"%s"' % (b"x" * (size - len(whole) + 1)))
+
+
+class Client:
+    """One connection, on which bodies are sent in parts.
+
+    It is opened for the first request: the server closes one that is idle for two seconds.
+    """
+
+    def __init__(self, running: Door) -> None:
+        self._running = running
+
+    @functools.cached_property
+    def _socket(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._running.port), timeout=60)
+
+    @functools.cached_property
+    def _answers(self) -> BinaryIO:
+        return self._socket.makefile("rb")
+
+    def send(self, *parts: bytes) -> None:
+        for part in parts:
+            self._socket.sendall(part)
+
+    def begin(self, length: int | None, *headers: str, method: str = "POST") -> None:
+        told = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+        lines = (f"{method} / HTTP/1.1", "Host: here", told, *headers, "", "")
+        self.send("\r\n".join(lines).encode())
+
+    def chunk(self, data: bytes) -> None:
+        self.send(b"%x\r\n" % len(data), data, b"\r\n")
+
+    def post(self, body: bytes) -> int:
+        self.begin(len(body))
+        self.send(body)
+        return self.status()
+
+    def status(self) -> int:
+        status = int(self._answers.readline().split()[1])
+        length = 0
+        while line := self._answers.readline().strip():
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        self._answers.read(length)
+        return status
+
+    def end_sending(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._answers.close()
+        self._socket.close()
+
+
+@contextmanager
+def clients(running: Door, how_many: int) -> Iterator[list[Client]]:
+    made = [Client(running) for _ in range(how_many)]
+    yield made
+    for each in made:
+        each.close()
+
+
+def taken(running: Door) -> int:
+    """Bytes of the room that are taken."""
+    with closing(HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
+        connection.request("GET", "/taken")
+        return int(connection.getresponse().read())
+
+
+def await_taken(running: Door, size: int) -> None:
+    """Until what others send takes so much room."""
+    while taken(running) < size:
+        pass
+
+
+def await_free(running: Door, size: int) -> None:
+    """Until a body of this size finds room."""
+    with closing(Client(running)) as other:
+        while other.post(b"x" * size) != 204:
+            pass
+
+
+def test_beyond_its_room_an_instance_refuses_and_all_is_recorded_in_the_end(
+    ingest: Door, store: Store
+) -> None:
+    first, second, little = push(20 * MIB), push(20 * MIB), push(1_000)
+    with clients(ingest, 3) as (one, two, three):
+        one.begin(len(first))
+        one.send(first[: 10 * MIB])
+        await_taken(ingest, 20 * MIB)
+        assert two.post(second) == 429
+        assert three.post(little) == 204
+        assert two.post(second) == 429  # its connection is whole still
+        one.send(first[10 * MIB :])
+        assert one.status() == 204
+        assert two.post(second) == 204
+    assert count(store.url) == 3
+    assert letters(store) == []
+
+
+def test_a_larger_body_is_accepted_alone(small: Door) -> None:
+    body = b"x" * (3 * MIB)
+    with clients(small, 2) as (one, two):
+        assert one.post(body) == 204
+        two.begin(1_000)
+        two.send(b"x")  # it may dawdle: it takes little room
+        await_taken(small, 1_000)
+        assert one.post(body) == 429
+        two.send(b"x" * 999)
+        assert two.status() == 204
+        assert one.post(body) == 204
+
+
+def test_a_body_without_a_length_counts_as_16_mib(large: Door) -> None:
+    with clients(large, 3) as (one, two, three):
+        for each in (one, two):
+            each.begin(None)
+            each.chunk(b"x")
+        await_taken(large, 32 * MIB)
+        three.begin(None)
+        three.chunk(b"x")
+        three.send(b"0\r\n\r\n")
+        assert three.status() == 429
+        for each in (one, two):
+            each.send(b"0\r\n\r\n")
+            assert each.status() == 204
+        three.begin(None)
+        three.chunk(b"x")
+        three.send(b"0\r\n\r\n")
+        assert three.status() == 204
+
+
+def test_a_body_without_a_length_that_outgrows_its_share_needs_room(large: Door) -> None:
+    with clients(large, 2) as (one, two):
+        one.begin(12 * MIB)
+        one.send(b"x")
+        await_taken(large, 12 * MIB)
+        for status in (429, 204):
+            two.begin(None)
+            for _ in range(24):
+                two.chunk(b"x" * MIB)
+            two.send(b"0\r\n\r\n")
+            assert two.status() == status
+            if status == 429:
+                one.send(b"x" * (12 * MIB - 1))
+                assert one.status() == 204
+
+
+def test_who_waits_for_leave_to_send_gets_an_answer(small: Door) -> None:
+    body = b"x" * (2 * MIB)
+    with clients(small, 3) as (one, held, other):
+        one.begin(len(body), "Expect: 100-continue")
+        assert one.status() == 100
+        one.send(body)
+        assert one.status() == 204
+        held.begin(60_000)
+        held.send(b"x")
+        await_taken(small, 60_000)
+        other.begin(len(body), "Expect: 100-continue")
+        assert other.status() == 100
+        other.send(body)
+        assert other.status() == 429
+
+
+@pytest.mark.parametrize("length", [MIB // 2, None], ids=["a length that lies", "chunked"])
+def test_half_a_body_is_no_letter_and_takes_no_room(
+    ingest: Door, store: Store, length: int | None
+) -> None:
+    with clients(ingest, 2) as (one, two):
+        one.begin(length and 20 * MIB)
+        one.send(b"100000\r\n" if length is None else b"", push(MIB)[: MIB // 2])
+        one.end_sending()
+        assert one.status() == 400
+        assert two.post(push(30 * MIB)) == 204
+    assert letters(store) == []
+
+
+@pytest.mark.parametrize("length", [MIB, None], ids=["a length", "chunked"])
+def test_who_sends_too_slowly_loses_the_room(hasty: Door, length: int | None) -> None:
+    with clients(hasty, 2) as (slow, other):
+        slow.begin(length)
+        slow.send(b"100000\r\n" if length is None else b"", b"x")
+        assert slow.status() == 400
+        await_free(hasty, MIB)
+        assert other.post(b"x") == 204
+
+
+def test_who_sends_slowly_what_is_discarded_is_cut_off(hasty: Door) -> None:
+    with clients(hasty, 2) as (held, slow):
+        held.begin(60_000)  # so little is waited for as long as it takes
+        held.send(b"x")
+        await_taken(hasty, 60_000)
+        slow.begin(MIB)
+        slow.send(b"x")
+        assert slow.status() == 429
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_discarded_takes_no_memory(small: Door, method: str) -> None:
+    body = b"x" * (30 * MIB)
+    with clients(small, 9) as (held, *others):
+        held.begin(60_000)
+        held.send(b"x")
+        await_taken(small, 60_000)
+        before = small.most_memory()
+
+        def refused(other: Client) -> int:
+            other.begin(len(body), method=method)
+            other.send(body)
+            return other.status()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert {*pool.map(refused, others)} == {429}
+        assert small.most_memory() - before < 2 * len(body)
+        held.send(b"x" * 59_999)
+        assert held.status() == 204
+
+
+def test_health_is_told_while_there_is_no_room(small: Door) -> None:
+    with clients(small, 2) as (held, other):
+        held.begin(MIB)
+        held.send(b"x")
+        await_taken(small, MIB)
+        other.send(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert other.status() == 200
+
+
+def test_a_million_ones_are_taken_and_soon_over(ingest: Door, store: Store) -> None:
+    before = ingest.most_memory()
+    body = pushed(b"[" + b"1," * 999_999 + b"1]", message_id="ones")
+    assert [ingest.post(body), ingest.post(body)] == [204, 204]
+    assert len(letters(store)) == 1_000
+    assert ingest.most_memory() - before < 20 * len(body)

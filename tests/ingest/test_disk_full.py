@@ -1,0 +1,108 @@
+"""A disk that is full: nothing is acknowledged that is not kept, and it goes on with room."""
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from progress.adapters.postgres import database, migrations
+from progress.errors import Unavailable
+from progress.local import readiness
+from tests.support import folders
+from tests.support.ingest_process import Door, Server, door
+from tests.support.pushes import pushed
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A folder on a disk of 140 MiB; a new server takes about half of them."""
+    with folders.made("small") as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=140m,mode=711", "tmpfs", str(folder)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("needs the right to mount a small disk")
+        yield folder
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def server(small_disk: Path) -> Iterator[Server]:
+    made = Server(small_disk)
+    made.start("shared_buffers=16MB", "max_wal_size=32MB", "min_wal_size=32MB")
+    with closing(database.connect(made.url)) as connection:
+        migrations.apply(connection)
+    yield made
+    made.stop()
+
+
+def fill(file: Path) -> None:
+    """Take all the room that is left."""
+    with suppress(OSError), file.open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4_096))
+
+
+def events(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "event_id": str(uuid.uuid4()),
+            "event_type": "SessionStarted",
+            "occurred_at": "2024-03-01T00:00:00Z",
+            "data": {"session_id": str(uuid.uuid4()), "user_id": "u", "item_count": 1},
+        }
+        for _ in range(count)
+    ]
+
+
+def recorded(server: Server) -> set[str]:
+    with closing(database.connect(server.url)) as connection:
+        rows = connection.run("SELECT CAST(event_id AS text) FROM event_store.events")
+        return {event_id for (event_id,) in rows}
+
+
+def test_what_a_full_disk_refuses_comes_again_and_nothing_is_lost(
+    server: Server, small_disk: Path
+) -> None:
+    acknowledged, refused, statuses = set[str](), list[bytes](), set[int | None]()
+    with door(server.url) as ingest:
+        fill(small_disk / "filler")
+        for _ in range(40):
+            batch = events(1_000)
+            body = pushed(batch)
+            status = ingest.post(body)
+            statuses.add(status)
+            if status == 204:
+                acknowledged |= {each["event_id"] for each in batch}
+            else:
+                refused.append(body)
+        assert refused
+        assert statuses <= {204, 503}
+        (small_disk / "filler").unlink()
+        readiness.wait(lambda: answers(server), "PostgreSQL", seconds=60)
+        assert acknowledged <= recorded(server)
+        for body in refused[:5]:
+            readiness.wait(partial(is_taken, ingest, body), "ingest", seconds=60)
+    with closing(database.connect(server.url)) as connection:
+        (row,) = connection.run(
+            "SELECT count(*), max(global_position), count(DISTINCT event_id) "
+            "FROM event_store.events"
+        )
+    assert row[0] == row[1] == row[2] == len(acknowledged) + 1_000 * len(refused[:5])
+
+
+def is_taken(ingest: Door, body: bytes) -> bool:
+    return ingest.post(body) == 204
+
+
+def answers(server: Server) -> bool:
+    try:
+        database.connect(server.url).close()
+    except Unavailable:
+        return False
+    return True

@@ -1,0 +1,181 @@
+"""The time that a request may take in all, against a database that hangs at any stage."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from datetime import datetime
+
+import pytest
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.errors import Unavailable
+from progress.ingest import group_commit
+from progress.ingest.group_commit import GroupCommit
+from tests.adapters.test_patience import silent
+from tests.conftest import Store
+from tests.ingest.test_group_commit import Gate, delivery, pool, transactions
+from tests.support.postgres_wire import Wire, wire
+
+__all__ = ["pool", "silent", "wire"]
+
+ENOUGH = 60.0
+HANGS = "somebody hangs"
+
+
+def fails(call: Future[datetime]) -> bool:
+    """Whether it ended, soon, as unavailable; each stage may take ten seconds and more alone."""
+    done, _ = wait([call], timeout=8)
+    assert done, HANGS
+    return isinstance(call.exception(), Unavailable)
+
+
+@pytest.fixture
+def gate(store: Store) -> Iterator[Gate]:
+    made = Gate(store)
+    yield made
+    made.open.set()
+
+
+def test_a_server_that_does_not_greet(silent: str, pool: ThreadPoolExecutor) -> None:
+    group = GroupCommit(lambda: database.connect(silent), list, seconds=0.5)
+    assert fails(pool.submit(group.take, delivery()))
+
+
+def test_a_connection_that_comes_too_late_is_closed(gate: Gate, pool: ThreadPoolExecutor) -> None:
+    made: list[Connection] = []
+
+    def connect() -> Connection:
+        made.append(gate())
+        return made[-1]
+
+    assert fails(pool.submit(GroupCommit(connect, list, seconds=0.2).take, delivery()))
+    gate.open.set()
+    while not made or made[0]._usock is not None:
+        pass
+
+
+@pytest.mark.parametrize("appended", [0, 1], ids=["first statement", "later statement"])
+def test_a_statement_that_is_not_answered(
+    store: Store,
+    wire: Wire,
+    pool: ThreadPoolExecutor,
+    appended: int,
+) -> None:
+    def connect() -> Connection:
+        return database.connect(wire.url)
+
+    def connect_and_hang() -> Connection:
+        made = connect()
+        wire.hangs = True
+        return made
+
+    group = GroupCommit(connect_and_hang if not appended else connect, list, seconds=0.5)
+    for _ in range(appended):
+        group.take(delivery())
+    wire.hangs = True
+    assert fails(pool.submit(group.take, delivery()))
+    wire.hangs = False
+    again = GroupCommit(connect, list, seconds=ENOUGH)
+    again.take(delivery())
+    assert sum(transactions(store)) >= appended + 1
+
+
+def test_who_waits_for_a_turn_waits_no_longer_than_the_request_may_take(
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    group = GroupCommit(gate, list, seconds=ENOUGH)
+    leader = pool.submit(group.take, delivery())
+    gate.reached.wait()
+    old, young = time.monotonic() - ENOUGH + 0.2, time.monotonic()
+    late = pool.submit(group.take, delivery(), old)
+    other = pool.submit(group.take, delivery(), young)
+    assert fails(late)
+    assert not leader.done()
+    gate.open.set()
+    assert wait([leader, other], timeout=30).not_done == set(), HANGS
+    assert [leader.exception(), other.exception()] == [None, None]
+    assert transactions(store) == [1, 1]
+
+
+def test_who_gave_up_in_a_group_under_way_is_taken_again(
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    group = GroupCommit(gate, list, seconds=ENOUGH)
+    leader = pool.submit(group.take, delivery())
+    gate.reached.wait()
+    one, other = delivery(), delivery()
+    calls = [pool.submit(group.take, one)]
+    while len(group._queue) < 1:
+        pass
+    calls.append(pool.submit(group.take, other, time.monotonic() - ENOUGH + 3))
+    while len(group._queue) < 2:
+        pass
+    with closing(store.connect("holding")) as holding:
+        holding.run("BEGIN")
+        holding.run("SELECT pg_advisory_xact_lock(hashtextextended('event_store.append', 0))")
+        leads = group._queue[0]
+        gate.open.set()
+        assert fails(calls[1])
+        assert leads.outcome is None
+        holding.run("COMMIT")
+    assert wait([leader, calls[0]], timeout=30).not_done == set(), HANGS
+    group.take(other)
+    assert sum(transactions(store)) == 3
+
+
+class _Untimely(threading.Event):
+    """Set in the very moment that the wait for it ends for want of time."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        del timeout
+        super().wait()
+        return False
+
+
+def test_the_lead_that_comes_as_the_time_ends_is_taken(
+    store: Store, gate: Gate, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = GroupCommit(gate, list, seconds=ENOUGH)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Event", _Untimely)
+        tickets = [group_commit._Ticket(delivery(), time.monotonic() + ENOUGH) for _ in range(3)]
+    monkeypatch.setattr(group_commit, "_Ticket", lambda *_: tickets.pop())
+    monkeypatch.setattr(group_commit, "_MOST_EVENTS", 1)
+    calls = [pool.submit(group.take, delivery())]
+    gate.reached.wait()
+    calls += [pool.submit(group.take, delivery()) for _ in range(2)]
+    while len(group._queue) < 2:
+        pass
+    gate.open.set()
+    assert wait(calls, timeout=8).not_done == set(), HANGS
+    assert [call.exception() for call in calls] == [None] * 3
+    assert transactions(store) == [1, 1, 1]
+
+
+def test_a_leader_without_time_passes_the_lead_on(
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    gate.open.set()
+    group = GroupCommit(gate, list, seconds=ENOUGH)
+    assert fails(pool.submit(group.take, delivery(), time.monotonic() - ENOUGH))
+    group.take(delivery())
+    assert transactions(store) == [1]
+
+
+def test_a_group_is_bounded_by_its_bytes(
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    group = GroupCommit(gate, list)
+    calls = [pool.submit(group.take, delivery())]
+    gate.reached.wait()
+    for size in (3 << 20, 1 << 20, 1, 5 << 20, 1):
+        large = delivery()
+        calls.append(pool.submit(group.take, type(large)(large.message, large.entries, size)))
+        while len(group._queue) < len(calls) - 1:
+            pass
+    gate.open.set()
+    assert wait(calls, timeout=30).not_done == set(), HANGS
+    assert transactions(store) == [1, 2, 1, 1, 1]

@@ -1,0 +1,226 @@
+"""The door for events: what it answers, what is on disk then, and which shards it wakes."""
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from progress import settings
+from progress.adapters.postgres import database
+from progress.adapters.pubsub import wakeups
+from tests.conftest import Store
+from tests.support import pushes
+from tests.support.fake_publisher import Wakings, wakings
+from tests.support.ingest_process import Server, bare_server, door, own_server
+from tests.support.pushes import PUBLISHED, pushed
+
+__all__ = ["bare_server", "own_server", "wakings"]
+
+
+@pytest.fixture
+def ingest(store: Store, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """The function without a process."""
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", wakings.address)
+    settings.current.cache_clear()
+    wakeups.publisher.cache_clear()
+    with pushes.function("ingest") as called:
+        yield called
+    settings.current.cache_clear()
+    wakeups.publisher.cache_clear()
+
+
+def event(**more: Any) -> dict[str, Any]:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "SessionStarted",
+        "occurred_at": "2024-03-01T00:00:00Z",
+        "data": {"session_id": "s", "user_id": "u", "item_count": 1},
+        **more,
+    }
+
+
+def count(url: str) -> int:
+    with closing(database.connect(url)) as connection:
+        number: int = connection.run("SELECT count(*) FROM event_store.events")[0][0]
+    return number
+
+
+def letters(store: Store) -> list[list[Any]]:
+    with closing(store.connect()) as connection:
+        rows: list[list[Any]] = connection.run(
+            "SELECT kind, reason, topic, subscription, message_id, index_in_message "
+            "FROM event_store.dead_letters ORDER BY letter_id"
+        )
+    return rows
+
+
+def test_an_event_is_on_disk_and_its_shard_is_woken(
+    ingest: Client, store: Store, wakings: Wakings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    body = pushed(event(), attributes={"googclient_traceparent": trace})
+    began = datetime.now(UTC)
+    assert ingest.post("/", data=body).status_code == 204
+    assert count(store.url) == 1
+    (request,) = wakings.requests
+    assert request.topic == "projects/progress-local/topics/progress-commands"
+    with closing(store.connect()) as connection:
+        assert wakings.shards() == [
+            connection.run("SELECT event_store.shard_of('learner-u')")[0][0]
+        ]
+    assert dict(request.messages[0].attributes)["traceparent"] == trace
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert line["severity"] == "INFO"
+    # Until it was recorded; what it takes to wake a shard is none of it.
+    recorded = datetime.fromisoformat(PUBLISHED) + timedelta(milliseconds=line["event_delay_ms"])
+    rounded = timedelta(milliseconds=1)
+    assert began - rounded <= recorded <= wakings.times[0] + rounded
+    assert line["logging.googleapis.com/trace"].endswith(trace.split("-")[1])
+
+
+def test_each_touched_shard_is_woken_once(ingest: Client, wakings: Wakings) -> None:
+    array = [
+        event(data={"session_id": f"s{n}", "user_id": f"u{n}", "item_count": 1}) for n in range(200)
+    ]
+    assert ingest.post("/", data=pushed(array)).status_code == 204
+    assert sorted(wakings.shards()) == list(range(16))
+    again = [pushed(array), pushed([])]
+    assert [ingest.post("/", data=body).status_code for body in again] == [204, 204]
+    assert sorted(wakings.shards()) == sorted(2 * list(range(16)))
+    assert len(wakings.requests) == 2
+
+
+def test_a_wake_up_that_cannot_be_sent_fails_nothing(
+    ingest: Client, store: Store, wakings: Wakings
+) -> None:
+    wakings.close()
+    assert ingest.post("/", data=pushed(event())).status_code == 204
+    assert count(store.url) == 1
+
+
+def test_eventarc_tells_the_topic(ingest: Client, store: Store) -> None:
+    headers = {
+        "ce-id": "1",
+        "ce-specversion": "1.0",
+        "ce-time": "2024-03-01T00:00:00Z",
+        "ce-type": "google.cloud.pubsub.topic.v1.messagePublished",
+        "ce-source": "//pubsub.googleapis.com/projects/p/topics/learning-events",
+    }
+    body = pushed([event(), {}], message_id="m")
+    assert ingest.post("/", data=body, headers=headers).status_code == 204
+    assert count(store.url) == 1
+    assert letters(store) == [
+        [
+            "malformed",
+            "expected event_id, found none - at $.event_id",
+            "projects/p/topics/learning-events",
+            "projects/p/subscriptions/s",
+            "m",
+            1,
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"[" * 5_000,
+        b"\xff\xfe",
+        b'{"message": null}',
+        b'{"message": {"data": "no base64!"}}',
+        b'{"message": {"data": 5}}',
+        b'{"message": {"messageId": "m"}}',
+        b'{"message": {"messageId": "m\\u0000", "data": "e30="}}',
+        b'{"message": {"messageId": "\\ud800"}}',
+        b'{"message": {"messageId": "m", "attributes": {"event_id": "\\u0000"}}}',
+        b'{"message": {"messageId": "m", "publishTime": "soon", "data": "bnVsbA=="}}',
+        b'{"message": {"messageId": "m", "data": null, "attributes": null}}',
+    ],
+)
+def test_a_body_that_is_no_push_is_one_letter(ingest: Client, store: Store, body: bytes) -> None:
+    assert [ingest.post("/", data=body).status_code for _ in range(2)] == [204, 204]
+    assert [letter[0] for letter in letters(store)] == ["malformed"]
+
+
+SQL = "'; DROP TABLE event_store.events; --"
+
+
+def test_bad_input_is_a_letter_each_and_harms_nothing_else(ingest: Client, store: Store) -> None:
+    bad = [
+        b"",
+        b"[" * 5_000 + b"]" * 5_000,
+        b'{"event_id": "\xff"}',
+        b'{"event_id": "\x00"}',
+        json.dumps(event()).replace('"item_count": 1', '"item_count": 1e400').encode(),
+        json.dumps(event()).replace('"item_count": 1', '"item_count": true').encode(),
+        json.dumps(event(data={"x": "y" * 1_150_000})).encode(),
+        json.dumps(event(data={"session_id": "\0"})).encode(),
+    ]
+    for payload in bad:
+        assert ingest.post("/", data=pushed(payload)).status_code == 204
+        assert ingest.post("/", data=pushed(event())).status_code == 204
+    assert (len(letters(store)), count(store.url)) == (len(bad), len(bad))
+    hostile = event(event_id=SQL, data={"session_id": SQL, "user_id": SQL, "item_count": 1})
+    assert ingest.post("/", data=pushed(hostile, message_id=SQL)).status_code == 204
+    assert count(store.url) == len(bad) + 1
+
+
+def test_health(ingest: Client) -> None:
+    assert ingest.get("/").status_code == 200
+
+
+def test_while_the_database_is_away_nothing_is_accepted_and_nothing_is_lost(
+    own_server: Server,
+) -> None:
+    bodies = [pushed(event()) for _ in range(20)]
+    with door(own_server.url) as running:
+        assert running.post(bodies[0]) == 204
+        own_server.stop()
+        assert {running.post(body) for body in bodies[1:]} == {503}
+        own_server.start()
+        assert {running.post(body) for body in bodies} == {204}
+    assert count(own_server.url) == len(bodies)
+
+
+@pytest.mark.timeout(240)
+def test_killed_in_the_middle_of_deliveries_it_loses_and_doubles_nothing(store: Store) -> None:
+    bodies = [pushed([event() for _ in range(5)]) for _ in range(300)]
+    waiting, accepted = list(bodies), threading.Semaphore(0)
+    with door(store.url) as running, ThreadPoolExecutor(8) as pool:
+
+        def deliver() -> None:
+            while waiting:
+                try:
+                    body = waiting.pop()
+                except IndexError:
+                    return
+                if running.post(body) == 204:
+                    accepted.release()
+                else:
+                    waiting.append(body)
+
+        for _ in range(3):
+            senders = [pool.submit(deliver) for _ in range(8)]
+            for _ in range(40):
+                accepted.acquire(timeout=30)
+            running.kill()  # the senders go on against a closed port
+            running.start()
+        for sender in senders:
+            sender.result()
+        deliver()
+        assert {running.post(body) for body in bodies[:50]} == {204}
+    assert count(store.url) == 5 * len(bodies)
+    with closing(store.connect()) as connection:
+        assert connection.run(
+            "SELECT max(global_position), count(DISTINCT event_id) FROM event_store.events"
+        ) == [[5 * len(bodies)] * 2]

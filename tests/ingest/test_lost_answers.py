@@ -1,0 +1,158 @@
+"""Wake-ups where the append was committed and its answer was lost: the next delivery sends them."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from progress import settings
+from progress.adapters.pubsub import wakeups
+from tests.conftest import Store
+from tests.support import pushes
+from tests.support.fake_publisher import Wakings, wakings
+from tests.support.postgres_wire import Wire, wire
+from tests.support.pushes import pushed
+
+__all__ = ["wakings", "wire"]
+
+SESSION = {"session_id": "s"}
+Event = dict[str, Any]
+
+
+@pytest.fixture
+def ingest(wire: Wire, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """The function, connected to the database; no wake-up was sent yet."""
+    monkeypatch.setenv("DATABASE_URL", wire.url)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", wakings.address)
+    settings.current.cache_clear()
+    wakeups.publisher.cache_clear()
+    with pushes.function("ingest") as called:
+        assert called.post("/", data=pushed([])).status_code == 204
+        yield called
+    settings.current.cache_clear()
+    wakeups.publisher.cache_clear()
+
+
+def event(kind: str, **data: object) -> Event:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": kind,
+        "occurred_at": "2024-03-01T00:00:00Z",
+        "data": SESSION | data,
+    }
+
+
+def start(user: str) -> Event:
+    return event("SessionStarted", user_id=user, item_count=1)
+
+
+def answer() -> Event:
+    return event("CorrectAnswerGiven", item_id="i", response_time_ms=1)
+
+
+def shards(store: Store) -> list[int]:
+    """The shards that have events."""
+    with closing(store.connect()) as connection:
+        rows = connection.run("SELECT DISTINCT shard FROM event_store.events ORDER BY shard")
+    return [row[0] for row in rows]
+
+
+@pytest.fixture
+def lose(ingest: Client, wire: Wire, wakings: Wakings) -> Callable[[list[Event]], bytes]:
+    """Delivers a message whose events are committed, and is told that the database is away."""
+
+    def deliver(events: list[Event]) -> bytes:
+        wire.answers_to_lose = 2  # the append's; and of the next connection, that it is one
+        body = pushed(events)
+        assert ingest.post("/", data=body).status_code == 503
+        assert wire.answers_to_lose == 0
+        assert wakings.shards() == []
+        return body
+
+    return deliver
+
+
+several = pytest.mark.parametrize("learners", [["u"], ["u", "v", "w"]], ids=["one", "several"])
+
+
+def starts(learners: list[str]) -> list[Event]:
+    return [
+        start(user) | {"data": {"session_id": user, "user_id": user, "item_count": 1}}
+        for user in learners
+    ]
+
+
+@several
+def test_a_redelivery_wakes(
+    ingest: Client,
+    store: Store,
+    wakings: Wakings,
+    lose: Callable[[list[Event]], bytes],
+    learners: list[str],
+) -> None:
+    body = lose(starts(learners))
+    assert ingest.post("/", data=body).status_code == 204
+    assert sorted(wakings.shards()) == shards(store) != []
+
+
+@several
+def test_a_second_try_of_one_request_wakes(
+    ingest: Client, store: Store, wire: Wire, wakings: Wakings, learners: list[str]
+) -> None:
+    wire.answers_to_lose = 1
+    assert ingest.post("/", data=pushed(starts(learners))).status_code == 204
+    assert wire.answers_to_lose == 0
+    assert sorted(wakings.shards()) == shards(store) != []
+
+
+@several
+def test_a_conflict_wakes(
+    ingest: Client,
+    store: Store,
+    wakings: Wakings,
+    lose: Callable[[list[Event]], bytes],
+    learners: list[str],
+) -> None:
+    events = starts(learners)
+    lose(events)
+    others = [each | {"occurred_at": "2024-03-02T00:00:00Z"} for each in events]
+    assert ingest.post("/", data=pushed(others)).status_code == 204
+    assert sorted(wakings.shards()) == shards(store) != []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_pending_event_that_was_appended_meanwhile_wakes(
+    ingest: Client, store: Store, wakings: Wakings, lose: Callable[[list[Event]], bytes], count: int
+) -> None:
+    pending = pushed([answer() for _ in range(count)])
+    assert ingest.post("/", data=pending).status_code == 204
+    lose([start("u")])
+    assert ingest.post("/", data=pending).status_code == 204
+    assert wakings.shards() == shards(store) != []
+
+
+def test_a_redelivered_start_wakes_what_it_released(
+    ingest: Client, store: Store, wakings: Wakings, lose: Callable[[list[Event]], bytes]
+) -> None:
+    assert ingest.post("/", data=pushed([answer()])).status_code == 204
+    body = lose([start("u")])
+    assert ingest.post("/", data=body).status_code == 204
+    assert wakings.shards() == shards(store) != []
+
+
+def test_a_redelivery_that_is_invalid_by_todays_rules_wakes(
+    ingest: Client, store: Store, wakings: Wakings, lose: Callable[[list[Event]], bytes]
+) -> None:
+    begin = start("u")
+    lose([begin])
+    with closing(store.connect()) as connection:
+        connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+        connection.run(
+            """UPDATE event_store.events SET event_data = event_data || '{"item_count": 90000}'"""
+        )
+    begin["data"]["item_count"] = 90_000
+    assert ingest.post("/", data=pushed([begin])).status_code == 204
+    assert wakings.shards() == shards(store) != []

@@ -1,0 +1,204 @@
+"""The local stack's logs: rotated while the parts write, whole, and their owner's alone."""
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from progress.local import datafolder, logfiles, parts, readiness
+from progress.local.logfiles import LogFile, LogSockets
+from tests.local.test_stack import Stack, stack
+from tests.support import folders
+
+__all__ = ["stack"]
+
+LIMIT = 100_000
+
+# Numbered lines of changing length, by a process of its own; some are longer than a pipe's page.
+_WRITES = """
+import os, sys
+name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for number in range(first, last):
+    text = f"{name} {number} " + "x" * (number * 977 % 5_500)
+    os.write(1, f"{text} {len(text)}\\n".encode())
+"""
+
+
+@pytest.fixture
+def sockets(tmp_path: Path) -> Iterator[LogSockets]:
+    made = LogSockets(tmp_path, ["part"], LIMIT)
+    yield made
+    made.close()
+
+
+def write(sockets: LogSockets, name: str, first: int, last: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _WRITES, name, str(first), str(last)]
+    return subprocess.Popen(command, stdout=sockets.writer("part"))
+
+
+def lines(folder: Path) -> list[str]:
+    """All that is kept, in its order; every line is whole."""
+    files = [folder / "part.log.old", folder / "part.log"]
+    text = "".join(file.read_text() for file in files if file.exists())
+    assert text.endswith("\n")
+    for line in (found := text.splitlines()):
+        body, _, length = line.rpartition(" ")
+        assert len(body) == int(length)
+    return [" ".join(line.split()[:2]) for line in found]
+
+
+def test_several_write_while_it_rotates_and_no_line_is_lost_or_torn(
+    sockets: LogSockets, tmp_path: Path
+) -> None:
+    writer = sockets.start()
+    several = [write(sockets, name, 0, 20) for name in ("a", "b", "c")]
+    assert [each.wait() for each in several] == [0, 0, 0]
+    sockets.close()
+    assert writer.wait() == 0
+    assert (tmp_path / "part.log.old").exists()
+    found = lines(tmp_path)
+    for name in ("a", "b", "c"):
+        assert [each for each in found if each[0] == name] == [f"{name} {n}" for n in range(20)]
+
+
+def test_a_part_that_says_nothing_has_a_log(sockets: LogSockets, tmp_path: Path) -> None:
+    writer = sockets.start()
+    sockets.close()
+    assert writer.wait() == 0
+    assert (tmp_path / "part.log").read_bytes() == b""
+
+
+def test_a_file_is_bounded_and_the_newest_lines_stay(sockets: LogSockets, tmp_path: Path) -> None:
+    writer = sockets.start()
+    assert write(sockets, "a", 0, 1_000).wait() == 0
+    sockets.close()
+    assert writer.wait() == 0
+    for name in ("part.log", "part.log.old"):
+        assert (tmp_path / name).stat().st_size <= LIMIT + 6_000  # and the line that it ends with
+    found = lines(tmp_path)
+    assert found == [f"a {number}" for number in range(1_000 - len(found), 1_000)]
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) > LIMIT
+
+
+def test_a_writer_that_is_killed_loses_nothing(sockets: LogSockets, tmp_path: Path) -> None:
+    first = sockets.start()
+    assert write(sockets, "a", 0, 10).wait() == 0
+    readiness.wait(lambda: sockets.is_written("part"), "the writer")
+    assert len(lines(tmp_path)) == 10
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert write(sockets, "a", 10, 20).wait() == 0
+    assert not sockets.is_written("part")
+    second = sockets.start()
+    sockets.close()
+    assert second.wait() == 0
+    assert lines(tmp_path) == [f"a {number}" for number in range(20)]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_stops_nobody_and_is_told_when_there_is_room(small_disk: Path) -> None:
+    log = LogFile(small_disk / "part.log", LIMIT * 100)
+    (small_disk / "other").write_bytes(bytes(200_000))
+    for _ in range(100):
+        log.write(b"y" * 999 + b"\n")
+    kept = (small_disk / "part.log").stat().st_size
+    assert 0 < kept < 100_000
+    (small_disk / "other").unlink()
+    log.write(b"again\n")
+    text = (small_disk / "part.log").read_bytes()
+    assert text.endswith(b"... %d bytes lost: the disk was full\nagain\n" % (100_000 - kept))
+
+
+_OWN = """
+import logging, sys
+from pathlib import Path
+from progress.local.logfiles import OwnLog
+logging.basicConfig(level="INFO", handlers=[OwnLog(Path(sys.argv[1]), 1_000)])
+for number in range(100):
+    logging.info("line %d", number)
+    if number == 97:
+        print("by another way", file=sys.stderr)
+"""
+
+
+def test_the_supervisors_own_log_rotates_too(tmp_path: Path) -> None:
+    log = tmp_path / "supervisor.log"
+    with log.open("ab") as output:
+        command = [sys.executable, "-c", _OWN, str(log)]
+        subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=True)
+    files = [log.with_suffix(".log.old"), log]
+    found = "".join(file.read_text() for file in files).splitlines()
+    numbers = [int(line.rpartition(" ")[2]) for line in found if line != "by another way"]
+    assert numbers == list(range(100 - len(numbers), 100))
+    assert "by another way" in found
+    assert all(file.stat().st_size < 1_100 for file in files)
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What others may do more than pass through, PostgreSQL's own files apart."""
+    found = []
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            mode = stat.S_IMODE(path.lstat().st_mode)
+            passing = 0o711 if os.geteuid() == 0 and path == folder else 0o700
+            allowed = passing if path.is_dir() else 0o700 if path.is_socket() else 0o600
+            if mode & ~allowed and folder / "postgres" not in path.parents:
+                found.append(f"{path} {mode:o}")
+    return found
+
+
+def test_what_a_stack_keeps_is_its_owners_alone(stack: Stack) -> None:
+    before = os.umask(0o022)
+    try:
+        stack.folder.mkdir()
+        (stack.folder / "VERSION").write_text(f"{datafolder.VERSION}\n")
+        (stack.folder / "logs").mkdir()
+        (stack.folder / "logs" / "query.log").write_text("of an earlier version\n")
+        assert stack.up().returncode == 0
+        assert stack.run("token", "--user", "u").returncode == 0
+        assert open_to_others(stack.folder) == []
+        # Its parts write by way of the writer, which comes back.
+        (pid,) = stack.env()["pids"]["logs"]
+        os.kill(pid, signal.SIGKILL)
+        readiness.wait(lambda: stack.env()["pids"].get("logs", [pid]) != [pid], "the writer")
+        assert stack.run("down").returncode == 0
+        said = (stack.folder / "logs" / "query.log").read_text()
+        assert said.startswith("of an earlier version\n")
+        assert "database system is shut down" in (stack.folder / "logs/postgres.log").read_text()
+        assert open_to_others(stack.folder) == []
+    finally:
+        os.umask(before)
+
+
+def test_the_limit_is_ten_megabytes() -> None:
+    assert logfiles.LIMIT == 10 * 2**20
+    with folders.made("limit") as folder:
+        log = folder / "part.log"
+        log.write_bytes(b"z" * logfiles.LIMIT + b"\n")
+        LogFile(log, logfiles.LIMIT).write(b"next\n")
+        assert log.read_bytes() == b"next\n"
+
+
+def test_a_function_finds_a_folder_for_its_control_socket(tmp_path: Path) -> None:
+    environment = {"PROGRESS_DATA_DIR": str(tmp_path)}
+    part = parts.function("ingest", 1, environment, ready="/")
+    assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
+    assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()  # else it is in the home folder
+    assert open_to_others(tmp_path) == []

@@ -1,0 +1,126 @@
+"""What the stack expects of Pub/Sub, of Google's emulator and of our stand-in alike."""
+
+import base64
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import AlreadyExists, NotFound
+from google.pubsub_v1.types import DeadLetterPolicy, PushConfig
+
+from progress.local import ports
+from tests.support import pubsub_servers
+from tests.support.pubsub_servers import PROJECT, Inbox, Pubsub, pubsub
+
+__all__ = ["pubsub"]
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    with pubsub_servers.inbox() as made:
+        yield made
+
+
+def test_a_message_is_pushed_as_it_was_published(pubsub: Pubsub, inbox: Inbox) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscribe(topic, inbox.url)
+    [id_] = pubsub.publish(topic, b"\x00\xffdata", colour="blue")
+    [body] = inbox.take(1)
+    assert body["subscription"] == subscription
+    assert base64.b64decode(body["message"]["data"]) == b"\x00\xffdata"
+    assert body["message"]["attributes"]["colour"] == "blue"
+    assert body["message"]["messageId"] == id_
+    assert body["message"]["publishTime"].endswith("Z")
+
+
+def test_every_subscription_of_a_topic_gets_every_message(pubsub: Pubsub, inbox: Inbox) -> None:
+    topic = pubsub.topic()
+    several = {pubsub.subscribe(topic, inbox.url) for _ in range(2)}
+    ids = pubsub.publish(topic, *(b"%d" % n for n in range(50)))
+    received = {(each["subscription"], each["message"]["messageId"]) for each in inbox.take(100)}
+    assert received == {(name, id_) for name in several for id_ in ids}
+
+
+def test_a_refused_message_comes_again_until_it_is_taken(pubsub: Pubsub, inbox: Inbox) -> None:
+    answers = iter([500, 400, 503])
+    inbox.answer = lambda _body: next(answers, 204)
+    topic = pubsub.topic()
+    pubsub.subscribe(topic, inbox.url)
+    [id_] = pubsub.publish(topic, b"again")
+    assert [body["message"]["messageId"] for body in inbox.take(4)] == [id_] * 4
+    with pytest.raises(queue.Empty):
+        inbox.bodies.get(timeout=0.5)
+
+
+def test_after_its_attempts_a_message_is_a_dead_letter(pubsub: Pubsub, inbox: Inbox) -> None:
+    inbox.answer = lambda body: 500 if base64.b64decode(body["message"]["data"]) == b"bad" else 204
+    topic, letters = pubsub.topic(), pubsub.topic()
+    kept = pubsub.subscribe(letters)
+    policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
+    pubsub.subscribe(topic, inbox.url, dead_letter_policy=policy)
+    pubsub.publish(topic, b"bad", b"good", colour="blue")
+    [letter] = pubsub.pulled(kept, 1)
+    assert letter.message.data == b"bad"
+    assert letter.message.attributes["colour"] == "blue"
+    assert len(inbox.take(6)) == 6
+
+
+def test_what_is_pulled_comes_again_unless_it_is_acknowledged(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscribe(topic)
+    pubsub.publish(topic, b"one", b"two")
+    first = {each.message.data: each.ack_id for each in pubsub.pulled(subscription, 2)}
+    pubsub.subscriber.acknowledge(subscription=subscription, ack_ids=[first[b"one"]])
+    pubsub.subscriber.modify_ack_deadline(
+        subscription=subscription, ack_ids=[first[b"two"]], ack_deadline_seconds=0
+    )
+    [again] = pubsub.pulled(subscription, 1)
+    assert again.message.data == b"two"
+
+
+def test_a_stream_brings_what_is_published(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscribe(topic)
+    received: queue.Queue[bytes] = queue.Queue()
+
+    def take(message: Any) -> None:
+        message.ack()
+        received.put(message.data)
+
+    stream = pubsub.subscriber.subscribe(subscription, take)
+    pubsub.publish(topic, b"a", b"b")
+    assert {received.get(timeout=20), received.get(timeout=20)} == {b"a", b"b"}
+    stream.cancel()
+    stream.result(timeout=20)
+
+
+def test_pushes_go_to_the_present_address(pubsub: Pubsub, inbox: Inbox) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscribe(topic, f"http://127.0.0.1:{ports.free()}/nobody")
+    pubsub.publish(topic, b"waits")
+    pubsub.subscriber.modify_push_config(
+        subscription=subscription, push_config=PushConfig(push_endpoint=inbox.url)
+    )
+    assert base64.b64decode(inbox.take(1)[0]["message"]["data"]) == b"waits"
+
+
+def test_what_is_there_and_what_is_not(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscribe(topic)
+    with pytest.raises(AlreadyExists):
+        pubsub.publisher.create_topic(name=topic)
+    with pytest.raises(AlreadyExists):
+        pubsub.subscriber.create_subscription(name=subscription, topic=topic)
+    assert topic in {each.name for each in pubsub.publisher.list_topics(project=PROJECT)}
+    assert subscription in {
+        each.name for each in pubsub.subscriber.list_subscriptions(project=PROJECT)
+    }
+    pubsub.subscriber.delete_subscription(subscription=subscription)
+    pubsub.publisher.delete_topic(topic=topic)
+    with pytest.raises(NotFound):
+        pubsub.publisher.get_topic(topic=topic)
+    with pytest.raises(NotFound):
+        pubsub.subscriber.get_subscription(subscription=subscription)
+    with pytest.raises(NotFound):
+        pubsub.publish(topic, b"nowhere")

@@ -1,0 +1,198 @@
+"""What our stand-in for Pub/Sub promises beyond the contract: nothing is lost when it dies."""
+
+import asyncio
+import base64
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import DeadlineExceeded, RetryError
+from google.pubsub_v1.types import DeadLetterPolicy
+
+from progress import settings
+from progress.adapters.postgres import database
+from progress.local import ports, processes, readiness
+from progress.local.pubsub.background import Background
+from tests.support import model_rows, pubsub_servers
+from tests.support.postgres_servers import Server
+from tests.support.pubsub_servers import Inbox
+
+
+class Standin:
+    """A stand-in on one port and one database, through all its lives."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        self.port = ports.free()
+        self.url, self._log = url, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = processes.start(
+                [sys.executable, "-m", "progress.local.pubsub", str(self.port)],
+                output=output,
+                environment=settings.inherited(DATABASE_URL=self.url),
+            )
+        readiness.wait(lambda: ports.is_listening(self.port), "the stand-in")
+
+    def kill(self) -> None:
+        assert self._process
+        processes.end(self._process, by=signal.SIGKILL, seconds=5)
+
+    def ended(self) -> int:
+        """Its exit code, when it has ended by itself."""
+        assert self._process
+        return self._process.wait(20)
+
+    @contextlib.contextmanager
+    def stuck(self) -> Iterator[None]:
+        """Nothing can be written to its queue as long as the block lasts."""
+        with contextlib.closing(database.connect(self.url)) as connection:
+            connection.run("BEGIN")
+            model_rows.ask(connection, "hold the queue")
+            yield
+            connection.run("ROLLBACK")
+
+
+@pytest.fixture
+def standin(served: Server, tmp_path: Path) -> Iterator[Standin]:
+    name = served.store()
+    made = Standin(served.sibling(name), tmp_path / "log")
+    made.start()
+    yield made
+    made.kill()
+    served.drop(name)
+
+
+def ids(bodies: list[dict[str, Any]]) -> set[str]:
+    return {body["message"]["messageId"] for body in bodies}
+
+
+def test_what_was_published_outlives_a_kill(standin: Standin) -> None:
+    port = ports.free()
+    with pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub:
+        topic = pubsub.topic()
+        pubsub.subscribe(topic, f"http://127.0.0.1:{port}/")
+        sent = pubsub.publish(topic, *(b"%d" % n for n in range(200)))
+        standin.kill()
+        standin.start()
+        with pubsub_servers.inbox(port) as inbox:
+            assert ids(inbox.take(200)) == set(sent)
+            more = pubsub.publish(topic, *(b"%d" % n for n in range(100)))
+            assert ids(inbox.take(100)) == set(more)
+    assert not set(sent) & set(more)
+
+
+def test_a_kill_among_pushes_loses_nothing(standin: Standin) -> None:
+    seen: set[str] = set()
+
+    def enough(inbox: Inbox, sent: set[str]) -> bool:
+        while not inbox.bodies.empty():
+            seen.update(ids(inbox.take(1)))
+        return seen >= sent
+
+    with (
+        pubsub_servers.inbox() as inbox,
+        pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
+    ):
+        topic = pubsub.topic()
+        pubsub.subscribe(topic, inbox.url)
+        sent = set(pubsub.publish(topic, *(b"%d" % n for n in range(500))))
+        for _ in range(2):
+            seen.update(ids(inbox.take(20)))
+            standin.kill()
+            standin.start()
+        readiness.wait(lambda: enough(inbox, sent), "the messages")
+
+
+def test_a_refused_connection_is_no_attempt(standin: Standin) -> None:
+    port = ports.free()
+    with pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub:
+        topic, letters = pubsub.topic(), pubsub.topic()
+        policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
+        pubsub.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
+        pubsub.publish(topic, b"patient")
+        # Another subscription of the same pace tells when more than five refusals have been.
+        with pubsub_servers.inbox() as pace:
+            pace.answer = lambda _body: 500
+            pubsub.subscribe(other := pubsub.topic(), pace.url)
+            pubsub.publish(other, b"pace")
+            pace.take(8)
+        with pubsub_servers.inbox(port) as inbox:
+            assert inbox.take(1)[0]["deliveryAttempt"] == 1
+
+
+def test_attempts_are_counted_through_a_kill(standin: Standin) -> None:
+    with (
+        pubsub_servers.inbox() as inbox,
+        pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
+    ):
+        inbox.answer = lambda _body: 500
+        topic, letters = pubsub.topic(), pubsub.topic()
+        kept = pubsub.subscribe(letters)
+        policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=8)
+        pubsub.subscribe(topic, inbox.url, dead_letter_policy=policy)
+        pubsub.publish(topic, b"bad")
+        before = [body["deliveryAttempt"] for body in inbox.take(4)]
+        standin.kill()
+        standin.start()
+        [letter] = pubsub.pulled(kept, 1)
+        after = [inbox.bodies.get()["deliveryAttempt"] for _ in range(inbox.bodies.qsize())]
+    assert before == [1, 2, 3, 4]
+    assert after[0] in (4, 5)
+    assert after[-1] == 8
+    assert letter.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "8"
+
+
+def test_who_gives_up_in_the_middle_of_a_write_stops_nobody_else(standin: Standin) -> None:
+    with (
+        pubsub_servers.inbox() as inbox,
+        pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
+    ):
+        topic = pubsub.topic()
+        pubsub.subscribe(topic, inbox.url)
+        with standin.stuck(), pytest.raises((DeadlineExceeded, RetryError)):
+            pubsub.publisher.publish(topic, b"impatient", retry=None, timeout=1).result(timeout=10)
+        pubsub.publish(topic, b"patient")
+        got = {body["message"]["data"] for body in inbox.take(2)}
+    assert got == {base64.b64encode(sent).decode() for sent in (b"impatient", b"patient")}
+
+
+def test_it_ends_when_its_database_goes_away_and_goes_on_with_it(standin: Standin) -> None:
+    with (
+        pubsub_servers.inbox() as inbox,
+        pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
+    ):
+        inbox.answer = lambda _body: 500
+        topic = pubsub.topic()
+        pubsub.subscribe(topic, inbox.url)
+        sent = pubsub.publish(topic, *(b"%d" % n for n in range(50)))
+        inbox.take(20)
+        with contextlib.closing(database.connect(standin.url)) as connection:
+            model_rows.ask(connection, "end sessions", application="pubsub-standin")
+        assert standin.ended() == 1
+        inbox.answer = lambda _body: 204
+        inbox.bodies.queue.clear()
+        standin.start()
+        # One that was on its way at the end may come twice.
+        waiting = set(sent)
+        while waiting:
+            waiting -= ids(inbox.take(1))
+
+
+def test_a_task_that_fails_unseen_is_a_fault() -> None:
+    faults: list[BaseException] = []
+
+    async def fail() -> None:
+        raise asyncio.InvalidStateError("done already")
+
+    async def main() -> None:
+        await asyncio.wait({Background(faults.append).start(fail())})
+
+    asyncio.run(main())
+    assert [str(fault) for fault in faults] == ["done already"]

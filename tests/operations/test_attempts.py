@@ -1,0 +1,161 @@
+"""How often a step of an operation is tried, and for how long."""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
+from progress.errors import Unavailable
+from progress.local import readiness
+from progress.operations import claim, step_actions
+from progress.projections import batch, projector, rebuild
+from tests.conftest import Store
+from tests.support import model_rows, sample_events
+from tests.support.operation_fixtures import (
+    Operator,
+    blocks,
+    operator,
+    result,
+    seen,
+    taught,
+    url_of,
+    wakings,
+)
+from tests.support.stage import connect
+
+__all__ = ["operator", "taught", "wakings"]
+
+
+def test_who_dies_too_often_is_not_followed(operator: Operator, store: Store) -> None:
+    started = operator.start("runBatch")
+    for _ in range(claim.MOST_ATTEMPTS):
+        with contextlib.closing(database.connect(url_of(store, "project"))) as dying:
+            found: list[claim.Work | None] = []
+
+            def taken(dying: Connection = dying, found: list[Any] = found) -> bool:
+                found.append(claim.take_up(dying, UUID(started["id"])))
+                return found[-1] is not None
+
+            readiness.wait(taken, "the lock")
+            work = found[-1]
+            assert work
+            work.begin("batch")
+    readiness.wait(lambda: step_actions.carry_out(UUID(started["id"])), "the lock")
+    done = operator.look(started["id"])
+    assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts came to no end")
+    assert done["steps"][0]["attempts"] == 5
+    assert done["finishedAt"]
+
+
+def test_a_step_that_fails_is_tried_again_and_given_up_in_the_end(
+    operator: Operator, taught: Connection
+) -> None:
+    started = operator.start("rebuildProjections")
+    taught.run(blocks()["deny"])
+    try:
+        for attempt in range(1, claim.MOST_ATTEMPTS):
+            with pytest.raises(Unavailable, match=f"attempt {attempt}: permission denied"):
+                step_actions.carry_out(UUID(started["id"]))
+            now = operator.look(started["id"])
+            assert (now["state"], now["error"]) == ("RUNNING", None)
+            assert (now["steps"][0]["state"], now["steps"][0]["attempts"]) == ("PENDING", attempt)
+            assert "permission denied" in now["steps"][0]["error"]
+        done = operator.done(started["id"])
+    finally:
+        taught.run(blocks()["allow"])
+    assert done["state"] == "FAILED"
+    assert done["error"].startswith("fold: permission denied")
+    assert (done["result"], done["steps"][0]["state"]) == (None, "FAILED")
+    assert done["steps"][1] == {"name": "swap", "state": "PENDING", "attempts": 0, "error": None}
+    assert model_rows.ask(taught, "schemas") == 1
+    assert not sample_events.wrong(taught)
+
+
+def test_a_step_that_failed_once_succeeds_the_next_time(
+    operator: Operator, taught: Connection
+) -> None:
+    started = operator.start("rebuildProjections")
+    taught.run(blocks()["deny"])
+    with pytest.raises(Unavailable):
+        step_actions.carry_out(UUID(started["id"]))
+    taught.run(blocks()["allow"])
+    done = operator.done(started["id"])
+    result(done)
+    assert done["steps"][0] == {"name": "fold", "state": "SUCCEEDED", "attempts": 2, "error": None}
+
+
+@pytest.mark.every_postgres
+def test_a_statement_that_takes_too_long_ends_its_operation(
+    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(claim.SECONDS, "fold", 0.3)
+    started = operator.start("rebuildProjections")
+    with contextlib.closing(connect(store.url)) as holder:
+        holder.run("BEGIN")
+        holder.run(blocks()["hold the log"])
+        done = operator.done(started["id"])
+    assert (done["state"], done["error"]) == ("TIMED_OUT", "fold: not done within 0 s")
+    assert (done["steps"][0]["state"], done["result"]) == ("TIMED_OUT", None)
+    assert model_rows.ask(taught, "schemas") == 1
+
+
+def test_a_swap_that_takes_too_long_changes_nothing(
+    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(claim.SECONDS, "swap", 0.3)
+    started = operator.start("rebuildProjections")
+    with contextlib.closing(connect(store.url)) as holder:
+        holder.run("BEGIN")
+        holder.run(blocks()["hold the swap"])
+        done = operator.done(started["id"])
+    assert (done["state"], done["error"]) == ("TIMED_OUT", "swap: not done within 0 s")
+    assert [step["state"] for step in done["steps"]] == ["SUCCEEDED", "TIMED_OUT"]
+    assert model_rows.ask(taught, "schemas") == 1
+    assert not sample_events.wrong(taught)
+
+
+def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(
+    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(connect(store.url)) as winner:
+        winner.run("BEGIN")
+        projector.Projector(winner)
+        batch.fold(winner, [3])
+        with ThreadPoolExecutor(1) as pool:
+            started = operator.start("runBatch")
+            running = pool.submit(operator.done, started["id"])
+            readiness.wait(lambda: len(seen(taught)) == 3, "the step")
+            winner.run("ROLLBACK")
+        result(running.result())
+        winner.run("BEGIN")
+        batch.fold(winner, [3])
+        monkeypatch.setitem(claim.SECONDS, "batch", 0.5)
+        done = operator.done(operator.start("runBatch")["id"])
+        winner.run("ROLLBACK")
+    assert (done["state"], done["steps"][0]["state"]) == ("TIMED_OUT", "TIMED_OUT")
+
+
+def test_a_rebuild_waits_for_another(
+    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = operator.start("rebuildProjections")
+    tried: list[bool] = []
+    run = rebuild.run
+
+    def counted(*given: Any, **named: Any) -> int:
+        tried.append(True)
+        return run(*given, **named)
+
+    monkeypatch.setattr(rebuild, "run", counted)
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(connect(store.url)) as holder:
+        holder.run(blocks()["hold rebuilds"])
+        running = pool.submit(operator.done, started["id"])
+        readiness.wait(lambda: len(tried) > 1, "a second try")
+        holder.run(statements.blocks("projections/rebuild")["unlock"])
+        done = running.result()
+    result(done)
+    assert done["steps"][0]["attempts"] == 1

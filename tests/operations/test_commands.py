@@ -1,0 +1,70 @@
+"""The commands that call a worker to an operation."""
+
+import contextlib
+import uuid
+from uuid import UUID
+
+import pytest
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub import wakeups
+from progress.errors import Unavailable
+from progress.operations import batch_job, claim, commands
+from tests.conftest import Store
+from tests.support.fake_publisher import Wakings
+from tests.support.operation_fixtures import Operator, operator, url_of, wakings, worker
+from tests.support.pushes import pushed
+
+__all__ = ["operator", "wakings", "worker"]
+
+
+@pytest.mark.every_postgres
+def test_a_command_that_was_lost_is_sent_again_by_the_batch_job(
+    operator: Operator, store: Store, worker: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as without:
+        without.setattr(wakeups, "publisher", lambda: refuse)
+        lost = operator.start("runBatch")["id"]
+        held = operator.start("rebuildProjections")["id"]
+    assert claim.take_up(worker, UUID(held))
+    assert operator.called() == []
+    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+        assert batch_job.call_workers(job) == 1
+        assert operator.called() == [lost]
+        assert operator.done(lost)["state"] == "SUCCEEDED"
+        assert batch_job.call_workers(job) == 0
+
+
+def refuse(*_: object, **__: object) -> bytes:
+    """A Pub/Sub that takes nothing."""
+    raise Unavailable("nobody is there")
+
+
+def test_a_call_to_an_operation_can_be_told_from_a_wake_up_by_its_attributes(
+    operator: Operator, wakings: Wakings
+) -> None:
+    """So that Pub/Sub keeps it from a revision that is being tried out: see infra/release."""
+    operator.start("runBatch")
+    assert wakeups.send([3])
+    told = [dict(m.attributes) for request in wakings.requests for m in request.messages]
+    assert [each.get("command") for each in told] == ["operation", None]
+
+
+def test_a_pushed_command_is_an_operation_s_or_none() -> None:
+    operation = uuid.uuid4()
+    assert commands.open_push(pushed({"command": "operation", "id": str(operation)})) == operation
+    bad: object
+    for bad in ("x", "", None, 7, {}, [str(operation)]):
+        assert commands.open_push(pushed({"command": "operation", "id": bad})) is None
+    assert commands.open_push(pushed({"command": "operation"})) is None
+
+
+def test_an_operation_that_there_is_not_is_nobody_s_work(operator: Operator) -> None:
+    commands.obey(uuid.uuid4())
+
+
+def test_what_is_sent_is_what_is_understood(operator: Operator, wakings: Wakings) -> None:
+    started = operator.start("runBatch")
+    (command,) = wakings.commands()
+    assert commands.open_push(pushed(command)) == UUID(started["id"])

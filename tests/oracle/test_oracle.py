@@ -1,0 +1,291 @@
+"""The oracle itself, against examples worked out by hand and facts that others published."""
+
+import itertools
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests import oracle
+
+NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
+_numbers = itertools.count(1)
+
+
+def event(
+    kind: str, at: str, user: str | None = "ann", n: int | None = None, **data: Any
+) -> oracle.Event:
+    """A stored event; numbered by its place in the test where no number is given."""
+    number = next(_numbers) if n is None else n
+    moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    return oracle.Event(UUID(int=number), kind, data, moment, moment, user)
+
+
+def answer(
+    at: str,
+    item: str = "i1",
+    *,
+    right: bool = True,
+    ms: int = 1000,
+    n: int | None = None,
+) -> oracle.Event:
+    """An answer of ann's."""
+    kind = "CorrectAnswerGiven" if right else "IncorrectAnswerGiven"
+    return event(kind, at, n=n, session_id="s", item_id=item, response_time_ms=ms)
+
+
+def done(
+    at: str, session: str, *, score: int = 50, seconds: int = 90, n: int | None = None
+) -> oracle.Event:
+    """A completion of ann's."""
+    return event(
+        "SessionCompleted",
+        at,
+        n=n,
+        session_id=session,
+        score=score,
+        duration_seconds=seconds,
+    )
+
+
+def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> oracle.Event:
+    """A review of ann's."""
+    return event(
+        "ReviewProcessed",
+        at,
+        n=n,
+        item_id=item,
+        new_interval=interval,
+        easiness_factor=2.5,
+    )
+
+
+def world(*events: oracle.Event, now: datetime = NOW) -> oracle.World:
+    """All of the events, at a moment."""
+    return oracle.see(events, now)
+
+
+@pytest.mark.parametrize(
+    ("name", "hour", "at", "expected"),
+    [
+        ("UTC", 0, "2024-01-31T23:59:59.999999", date(2024, 1, 31)),
+        ("UTC", 4, "2024-03-01T03:59:59", date(2024, 2, 29)),
+        ("Asia/Kathmandu", 0, "2024-01-01T18:15:00", date(2024, 1, 2)),
+        ("Asia/Kathmandu", 0, "2024-01-01T18:14:59", date(2024, 1, 1)),
+        # 30 December 2011 never came in Apia.
+        ("Pacific/Apia", 0, "2011-12-30T09:59:59", date(2011, 12, 29)),
+        ("Pacific/Apia", 0, "2011-12-30T10:00:00", date(2011, 12, 31)),
+        # The clock is moved at 2 to 3: the wall says 4 when three hours of the day have passed.
+        ("America/New_York", 4, "2024-03-10T07:59:59", date(2024, 3, 9)),
+        ("America/New_York", 4, "2024-03-10T08:00:00", date(2024, 3, 10)),
+        # British Columbia stays on summer time from 2026 in the pinned rules.
+        ("America/Vancouver", 2, "2026-11-01T09:00:00", date(2026, 11, 1)),
+    ],
+)
+def test_a_local_day(name: str, hour: int, at: str, expected: date) -> None:
+    seen = world(event("UserCreated", "2000-01-01", timezone=name, day_start_hour=hour))
+    assert oracle.day_of(seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC)) == expected
+
+
+def test_preferences_are_inherited_and_govern_their_own_instant() -> None:
+    seen = world(
+        event("UserPreferencesChanged", "2024-01-01T12:00", day_start_hour=13, n=1),
+        event(
+            "UserPreferencesChanged",
+            "2024-01-05T12:00",
+            timezone="Pacific/Kiritimati",
+            n=3,
+        ),
+        event("UserPreferencesChanged", "2024-01-05T12:00", day_start_hour=0, n=2),
+    )
+
+    def day(at: str) -> date:
+        return oracle.day_of(seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC))
+
+    assert day("2023-12-01T12:59:59") == date(2023, 11, 30)
+    assert day("2024-01-05T11:59:59") == date(2024, 1, 4)
+    assert day("2024-01-05T12:00:00") == date(2024, 1, 6)
+
+
+def test_two_preferences_at_the_first_instant() -> None:
+    seen = world(
+        event("UserCreated", "2024-01-05T12:00", timezone="Pacific/Kiritimati", n=2),
+        event("UserCreated", "2024-01-05T12:00", timezone="America/New_York", n=1),
+    )
+    early = datetime(2024, 1, 4, 12, tzinfo=UTC)
+    assert oracle.day_of(seen, "ann", early) == date(2024, 1, 4)
+    assert oracle.day_of(seen, "ann", early + timedelta(days=1)) == date(2024, 1, 6)
+
+
+def test_a_day_of_answers() -> None:
+    seen = world(
+        answer("2024-01-01T10:00", "i1", right=False, ms=1000),
+        answer("2024-01-02T10:00", "i1", ms=2000),
+        answer("2024-01-02T11:00", "i1", ms=2001),
+        answer("2024-01-02T12:00", "i2", right=False, ms=0),
+        done("2024-01-02T13:00", "s1", score=70, seconds=119),
+        done("2024-01-02T14:00", "s1", score=10, seconds=1000),
+        done("2024-01-02T15:00", "s2", score=75, seconds=1),
+        review("2024-01-03T10:00", 6),
+        review("2024-01-04T10:00", 7),
+        review("2024-01-05T10:00", 8),
+    )
+    days = oracle.daily_stats(seen, "ann")
+    assert sorted(days) == [date(2024, 1, n) for n in (1, 2, 3, 4, 5)]
+    assert days[date(2024, 1, 2)] == {
+        "answers": 3,
+        "correct_answers": 2,
+        "accuracy_rate": 2 / 3,
+        "average_response_ms": 4001 / 3,
+        "sessions_completed": 2,
+        "study_seconds": 120,
+        "study_time_minutes": 2,
+        "average_score": 72.5,
+        "items_learned": 1,
+        "items_reviewed": 1,
+        "new_mastery_count": 0,
+    }
+    assert [days[date(2024, 1, n)]["new_mastery_count"] for n in (3, 4, 5)] == [0, 1, 0]
+    assert days[date(2024, 1, 3)]["accuracy_rate"] is None
+
+
+def test_weeks_and_months() -> None:
+    seen = world(
+        answer("2024-01-31T10:00", "i1"),
+        answer("2024-01-31T11:00", "i2"),
+        answer("2024-02-01T10:00", "i1"),
+        answer("2024-02-02T10:00", "i1"),
+        done("2024-02-02T10:00", "s1", seconds=59),
+        done("2024-02-03T10:00", "s2", seconds=59),
+    )
+    assert list(oracle.weekly_stats(seen, "ann")) == [date(2024, 1, 29)]
+    week = oracle.weekly_stats(seen, "ann")[date(2024, 1, 29)]
+    assert (week["end"], week["active_days"], week["items_reviewed"]) == (
+        date(2024, 2, 4),
+        2,
+        1,
+    )
+    assert (week["study_seconds"], week["study_time_minutes"]) == (118, 1)
+    months = oracle.monthly_stats(seen, "ann")
+    assert [months[d]["answers"] for d in (date(2024, 1, 1), date(2024, 2, 1))] == [
+        2,
+        2,
+    ]
+    assert months[date(2024, 2, 1)]["end"] == date(2024, 2, 29)
+
+
+def test_lapses_and_mastery() -> None:
+    intervals = [7, 6, 6, 21, 0, 20]
+    reviews = [review(f"2024-01-0{n + 1}T10:00", i) for n, i in enumerate(intervals)]
+    row = oracle.item_stats(world(*reviews), "ann")["i1"]
+    assert (row["lapses"], row["mastery"], row["interval_days"]) == (
+        2,
+        "SHORT_TERM",
+        20,
+    )
+    assert row["due_at"] == datetime(2024, 1, 26, 10, tzinfo=UTC)
+    assert oracle.item_stats(world(*reviews[:4]), "ann")["i1"]["mastery"] == "LONG_TERM"
+    assert oracle.item_stats(world(*reviews[:2]), "ann")["i1"]["mastery"] == "LEARNING"
+
+
+def test_ties_go_by_id_and_ids_compare_as_uuids() -> None:
+    high, low = UUID(int=0x80 << 120).int, UUID(int=0x7F << 120).int
+    seen = world(review("2024-01-01", 7, n=high), review("2024-01-01", 3, n=low))
+    assert oracle.item_stats(seen, "ann")["i1"]["interval_days"] == 7
+    first = world(
+        done("2024-01-01", "s", score=1, n=high),
+        done("2024-01-01", "s", score=2, n=low),
+    )
+    assert oracle.daily_stats(first, "ann")[date(2024, 1, 1)]["average_score"] == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "today", "current", "active", "risk", "longest"),
+    [
+        ([1, 2, 3], 3, 3, True, False, (1, 3)),
+        ([1, 2, 3], 4, 3, False, True, (1, 3)),
+        ([1, 2, 3], 5, 0, False, False, (1, 3)),
+        ([1, 2, 5, 6], 6, 2, True, False, (1, 2)),
+        ([1, 2, 3], 2, 3, True, False, (1, 3)),
+        ([1, 2, 4], 3, 1, True, False, (1, 2)),
+        ([], 3, 0, False, False, None),
+    ],
+)
+def test_a_streak(
+    *,
+    days: list[int],
+    today: int,
+    current: int,
+    active: bool,
+    risk: bool,
+    longest: tuple[int, int] | None,
+) -> None:
+    events = [done(f"2024-01-0{d}T10:00", f"s{d}") for d in days]
+    row = oracle.streak(world(*events, now=datetime(2024, 1, today, 9, tzinfo=UTC)), "ann")
+    assert (row["current"], row["active_today"], row["at_risk"]) == (
+        current,
+        active,
+        risk,
+    )
+    assert row["last_study_date"] == (date(2024, 1, days[-1]) if days else None)
+    if longest:
+        assert row["longest_start"] == date(2024, 1, longest[0])
+        assert row["longest_end"] == date(2024, 1, longest[1])
+        assert row["longest"] == longest[1] - longest[0] + 1
+
+
+def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
+    """A word about an item of the catalogue."""
+    return event(kind, at, None, item_id=item, **data)
+
+
+def a_catalogue() -> oracle.World:
+    """Described twice, archived, without a level, and what ann knows of it."""
+    return world(
+        published("ItemPublished", "2024-01-01", "i1", domains=["W", "R"], cefr_level="A1"),
+        published("ItemUpdated", "2024-01-02", "i1", domains=["S", "L", "R"], headword="w"),
+        published("ItemPublished", "2024-01-01", "i2", domains=["R"], cefr_level="B1"),
+        published("ItemPublished", "2024-01-01", "i3", domains=[], cefr_level="B1"),
+        published("ItemArchived", "2024-01-03", "i2"),
+        published("ItemArchived", "2024-01-03", "i9"),
+        review("2024-01-01", 21, "i1"),
+        review("2024-01-01", 7, "i2"),
+        answer("2024-01-01", "i9", right=False),
+    )
+
+
+def test_the_catalogue_as_described_last() -> None:
+    seen = a_catalogue()
+    assert oracle.catalogue(seen) == {"i1", "i3"}
+    domains = oracle.domain_stats(seen, "ann")
+    assert domains.keys() == {"R", "L", "S", "UNKNOWN"}
+    read = domains["R"]
+    assert (read["items_studied"], read["catalogue_items"], read["progress_rate"]) == (
+        2,
+        1,
+        1.0,
+    )
+    assert domains["UNKNOWN"]["catalogue_items"] is None
+    levels = oracle.level_stats(seen, "ann")
+    assert levels.keys() == {"B1", "UNKNOWN"}
+    assert (levels["B1"]["short_term_mastered"], levels["B1"]["progress_rate"]) == (
+        1,
+        0.0,
+    )
+    progress = oracle.user_progress(seen, "ann")
+    assert progress is not None
+    assert (progress["unlearned"], progress["learning"]) == (1, 1)
+    assert oracle.item(seen, "ann", "i3") is not None
+    assert oracle.item(seen, "ann", "i8") is None
+
+
+def test_the_forecast() -> None:
+    seen = world(
+        review("2024-05-20T10:00", 3, "i1"),
+        review("2024-05-30T13:00", 2, "i2"),
+        review("2024-05-30T13:00", 3, "i3"),
+        review("2024-05-30T13:00", 3, "i4"),
+        published("ItemArchived", "2024-01-01", "i4"),
+    )
+    assert list(oracle.due_forecast(seen, "ann", 3).values()) == [2, 1, 0]

@@ -1,0 +1,252 @@
+"""Expand, then contract: two revisions' read models side by side, and the end of the older ones."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import ProjectionError, RebuildRunning, Unavailable
+from progress.projections import batch, drop_unused, rebuild
+from progress.projections import schema as read_model_schema
+from tests.conftest import Store
+from tests.support import model_rows, sample_events
+from tests.support.stage import append, connect
+
+ROOT = Path(__file__).resolve().parents[2]
+OTHER = "progress_0123456789ab"
+USERS = [f"u{n}" for n in range(4)]
+
+# What the project function does for each wake-up, and what the query function reads.
+WAKE = """
+from progress.projections import projector, worker
+for shard in projector.SHARDS:
+    worker.wake(shard)
+"""
+ANSWER = """
+import json
+from progress.adapters.postgres import database
+from progress.projections import schema
+from progress import settings
+connection = database.connect(settings.current())
+schema.search(connection)
+rows = connection.run("SELECT user_id, answers FROM user_progress")
+print(json.dumps([schema.schema_name(), rows]))
+"""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Some state of the code, whose commands run as processes of their own."""
+
+    folder: Path
+    url: str
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self._run("-m", "progress.cli", *words)
+
+    def migrate(self) -> None:
+        done = self.command("migrate")
+        assert done.returncode == 0, done.stderr
+
+    def wake(self) -> None:
+        done = self._run("-c", WAKE)
+        assert done.returncode == 0, done.stderr
+
+    def answer(self) -> dict[str, int]:
+        return dict(self._asked()[1])
+
+    def schema(self) -> str:
+        return str(self._asked()[0])
+
+    def _asked(self) -> list[list[tuple[str, int]]]:
+        done = self._run("-c", ANSWER)
+        assert done.returncode == 0, done.stderr
+        answer: list[list[tuple[str, int]]] = json.loads(done.stdout)
+        return answer
+
+    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(self.folder),
+            "DATABASE_URL": self.url,
+        }
+        return subprocess.run(
+            [sys.executable, *words], capture_output=True, text=True, timeout=100, check=False,
+            cwd=self.folder, env=environment,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def taught(connection: Connection) -> Connection:
+    """A store with learners; nothing is folded yet."""
+    sample_events.teach(connection, *USERS)
+    return connection
+
+
+@pytest.fixture
+def blue(store: Store, taught: Connection) -> Revision:
+    """The code as it is, served."""
+    return Revision(ROOT, store.url)
+
+
+@pytest.fixture
+def green(store: Store, tmp_path: Path) -> Revision:
+    """Code of which a fold tells something else: it counts each answer twice."""
+    for part in ("progress", "sql"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    file = tmp_path / "sql/read_models/user_progress.sql"
+    before = file.read_text()
+    after = before.replace(
+        "count(*) FILTER (WHERE kind = 'answer') AS answers",
+        "2 * count(*) FILTER (WHERE kind = 'answer') AS answers",
+    )
+    assert after != before
+    file.write_text(after)
+    return Revision(tmp_path, store.url)
+
+
+@pytest.fixture
+def schemas(store: Store) -> Iterator[Connection]:
+    with closing(store.connect("schemas")) as made:
+        yield made
+
+
+def found(connection: Connection) -> set[str]:
+    return {
+        row[0] for row in connection.run("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_'")
+    } - {"information_schema"}
+
+
+def newer(revision: Revision) -> None:
+    """Give the code a migration that the other has not."""
+    file = revision.folder / "sql/migrations/9000_expand.sql"
+    file.write_text("ALTER TABLE event_store.events ADD later text;")
+
+
+def test_two_revisions_are_folded_side_by_side_and_both_answer(
+    blue: Revision, green: Revision, taught: Connection
+) -> None:
+    blue.wake()
+    before = blue.answer()
+    green.migrate()
+    assert green.answer() == {user: 2 * answers for user, answers in before.items()}
+    append(taught, [event for user in USERS for event in sample_events.lesson(user, 4)])
+    blue.wake()
+    assert blue.answer() == {user: answers + 3 for user, answers in before.items()}
+    assert green.answer() == {user: 2 * answers for user, answers in before.items()}
+    green.wake()
+    assert green.answer() == {user: 2 * answers + 6 for user, answers in before.items()}
+    batch.run(taught)
+    assert not sample_events.wrong(taught)
+
+
+def test_whoever_serves_drops_the_others_read_models(
+    blue: Revision, green: Revision, schemas: Connection
+) -> None:
+    blue.migrate()
+    kept = found(schemas) - {blue.schema()}
+    green.migrate()
+    assert found(schemas) == kept | {blue.schema(), green.schema()}
+
+    done = blue.command("contract")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"dropped {_named(green)}\nKept: {blue.schema()}.\n"
+    assert found(schemas) == kept | {blue.schema()}
+
+    green.migrate()
+    done = green.command("contract")
+    assert done.stdout == f"dropped {_named(blue)}\nKept: {green.schema()}.\n"
+    assert found(schemas) == kept | {green.schema()}
+
+
+def _named(revision: Revision) -> str:
+    """The schema of the code, whether the database has it or not."""
+    done = revision._run(
+        "-c", "from progress.projections import schema; print(schema.schema_name())"
+    )
+    return done.stdout.strip()
+
+
+def test_after_a_newer_migration_the_older_code_serves_on_but_migrates_no_more(
+    blue: Revision, green: Revision, taught: Connection
+) -> None:
+    newer(green)
+    green.migrate()
+    append(taught, sample_events.lesson("u0", 4))
+    blue.wake()
+    assert blue.answer()["u0"] == 15
+    assert blue.command("batch").returncode == 0
+    assert blue.command("contract").returncode == 0
+    refused = blue.command("migrate")
+    assert refused.returncode == 1
+    assert "the database is newer than this code: it has 9000_expand.sql" in refused.stderr
+    assert blue.answer()["u0"] == 15
+
+
+def test_what_killed_rebuilds_left_is_dropped_and_nothing_else(taught: Connection) -> None:
+    own = read_model_schema.schema_name()
+    left = [OTHER, f"{OTHER}_building", f"{OTHER}_retired", f"{own}_building", f"{own}_retired"]
+    kept = ["progress_reports", "progress_0123456789abc", "learners", f"{OTHER}_copy"]
+    before = found(taught)
+    for schema in (*left, *kept):
+        taught.run(f"CREATE SCHEMA {schema} CREATE TABLE numbers (n int)")
+    assert sorted(drop_unused.run(taught)) == sorted(left)
+    assert found(taught) == {*before, *kept}
+    assert {"event_store", "operations", "public", own} <= found(taught)
+    assert list(drop_unused.run(taught)) == []
+
+
+def test_code_whose_read_models_are_not_there_drops_nothing(taught: Connection) -> None:
+    read_model_schema.create(taught, OTHER)
+    read_model_schema.drop(taught, read_model_schema.schema_name())
+    before = found(taught)
+    with pytest.raises(ProjectionError, match="other code may be served: nothing is dropped"):
+        list(drop_unused.run(taught))
+    assert found(taught) == before
+
+
+def test_while_a_rebuild_runs_nothing_is_dropped(store: Store, taught: Connection) -> None:
+    read_model_schema.create(taught, f"{OTHER}_building")
+    with closing(store.connect()) as rebuilding:
+        rebuilding.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
+        with pytest.raises(RebuildRunning):
+            list(drop_unused.run(taught))
+    assert f"{OTHER}_building" in found(taught)
+
+
+def test_a_reader_is_waited_for_in_small_steps(
+    store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_model_schema.create(taught, OTHER)
+    with closing(store.connect()) as reader:
+        reader.run("BEGIN")
+        reader.run(f"SELECT FROM {OTHER}.user_progress")
+        monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
+        with pytest.raises(Unavailable, match=f"{OTHER} is being read still"):
+            list(drop_unused.run(taught))
+        assert OTHER in found(taught)
+        reader.run("ROLLBACK")
+    with closing(connect(store.url)) as again:
+        assert list(drop_unused.run(again)) == [OTHER]
+
+
+def test_snapshots_of_read_models_that_are_gone_go_too(taught: Connection) -> None:
+    read_model_schema.create(taught, OTHER)
+    ((namespace,),) = taught.run("SELECT oid FROM pg_namespace WHERE nspname = :name", name=OTHER)
+    taught.run(
+        "INSERT INTO event_store.snapshots"
+        " (stream_id, stream_version, fingerprint, newest_occurred_at, state)"
+        " VALUES ('learner-u0', 1, :fingerprint, now(), '{}')",
+        fingerprint=f"0123456789ab-{namespace}",
+    )
+    list(drop_unused.run(taught))
+    assert taught.run("SELECT count(*) FROM event_store.snapshots") == [[0]]
+    assert model_rows.ask(taught, "schemas") == 1

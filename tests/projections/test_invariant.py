@@ -1,0 +1,70 @@
+"""The invariant: however a log is delivered, the read models are those of the oracle."""
+
+import contextlib
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from progress.projections import rebuild
+from tests import oracle
+from tests.conftest import Store
+from tests.support import model_rows
+from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
+from tests.support.postgres_servers import Server
+from tests.support.stage import Stage
+
+# A failing example is made small before it is shown, and that takes its time.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
+
+
+def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(stage: Stage, served: Server) -> None:
+    @served.examples(4)
+    @given(log=logs(), how=disturbances())
+    def check(log: Log, how: Disturbance) -> None:
+        stage.sweep()
+        stage.deliver(log, how)
+        expected, pending = oracle.expected(log.envelopes)
+        assert {str(e.event_id): e.user_id for e in model_rows.stored(stage.admin)} == expected
+        assert model_rows.ask(stage.admin, "pending") == len(pending)
+        assert stage.differences(log.now) == []
+
+    check()
+
+
+def test_whatever_is_stored_of_a_contested_log_gives_the_rows_of_the_oracle(
+    stage: Stage, served: Server
+) -> None:
+    @served.examples(2)
+    @given(log=logs(contested=True), how=disturbances())
+    def check(log: Log, how: Disturbance) -> None:
+        stage.sweep()
+        stage.deliver(log, how)
+        assert stage.differences(log.now) == []
+
+    check()
+
+
+@settings(max_examples=max(5, settings().max_examples // 5))
+@given(log=logs(size=60), how=disturbances(), late=st.integers(0, 30))
+def test_a_rebuild_gives_the_same_rows(
+    stage: Stage, store: Store, log: Log, how: Disturbance, late: int
+) -> None:
+    stage.sweep()
+    early = tuple(p for n, p in enumerate(log.published) if n != late)
+    stage.deliver(dataclasses.replace(log, published=early), how)
+    before = model_rows.standing(stage.admin)
+    rebuild.run(store.connect, workers=how.workers)
+    assert model_rows.differences(model_rows.standing(stage.admin), before) == []
+    assert stage.differences(log.now) == []
+    stage.deliver(log, how)  # redelivered but for the late one, by connections from before the swap
+    assert stage.differences(log.now) == []
+
+
+def test_learners_and_items_meet_in_one_shard(store: Store) -> None:
+    with contextlib.closing(store.connect()) as connection:
+        streams = [f"learner-{u}" for u in LEARNERS] + [f"item-{i}" for i in ITEMS]
+        shards = [model_rows.ask(connection, "shard_of", stream_id=s) for s in streams]
+    assert shards.count(shards[0]) == 3
+    assert len(set(shards)) > 3

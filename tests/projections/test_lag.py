@@ -1,0 +1,50 @@
+"""How far the projections are behind the log, and from when on that is critical."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import ProjectionError
+from progress.projections import batch
+from progress.query.read_models import queries
+from tests.support import model_rows, sample_events
+from tests.support.query_client import Asking
+
+ALL = (
+    "daily_stats",
+    "item_stats",
+    "learning_streaks",
+    "user_progress",
+    "weekly_stats",
+    "domain_stats",
+    "level_stats",
+)
+
+
+def test_lag_counts_the_events_that_are_not_folded(connection: Connection, ask: Asking) -> None:
+    sample_events.teach(connection, "ann")
+    recorded = model_rows.ask(connection, "head")
+    before = {name: ask(queries.check_lag(name)) for name in ALL}
+    assert {lag.events_behind for lag in before.values()} == {recorded}
+    batch.run(connection)
+    after = {name: ask(queries.check_lag(name)) for name in ALL}
+    assert {(lag.events_behind, lag.status) for lag in after.values()} == {(0, "NORMAL")}
+
+
+def test_lag_is_critical_after_five_seconds_and_for_the_batch_after_ten_minutes(
+    connection: Connection, ask: Asking
+) -> None:
+    sample_events.teach(connection, "ann")
+    for name, limit in (
+        ("user_progress", timedelta(seconds=5)),
+        ("level_stats", timedelta(minutes=10)),
+    ):
+        now = datetime.now(UTC)
+        assert ask(queries.check_lag(name, at=now + limit)).status == "CRITICAL"
+        assert ask(queries.check_lag(name, at=now - timedelta(days=1))).status == "NORMAL"
+
+
+def test_there_is_no_lag_of_what_is_no_projection(ask: Asking) -> None:
+    with pytest.raises(ProjectionError, match="no projection streaks"):
+        ask(queries.check_lag("streaks"))

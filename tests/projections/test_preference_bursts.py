@@ -1,0 +1,132 @@
+"""Bursts of preference changes: a window refolds a learner once, and the rows are the oracle's."""
+
+import dataclasses
+import functools
+import json
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch
+from progress.projections import projector as shard_projector
+from progress.projections.projector import Projector
+from tests.oracle.events import PREFERENCES
+from tests.support import model_rows, sample_events
+from tests.support.event_logs import ZONES, Disturbance, Log, disturbances, logs
+from tests.support.postgres_servers import Server
+from tests.support.stage import Stage, append
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.every_postgres
+def test_a_burst_after_the_facts_gives_the_rows_of_the_oracle(stage: Stage, served: Server) -> None:
+    @served.examples(2)
+    @given(log=logs(size=60), how=disturbances())
+    def check(log: Log, how: Disturbance) -> None:
+        stage.sweep()
+        facts = tuple(p for p in log.published if p.envelope["event_type"] not in PREFERENCES)
+        stage.deliver(dataclasses.replace(log, published=facts), how)
+        burst = dataclasses.replace(how, sizes=(100,), every=None, crashes=how.crashes[:1])
+        stage.deliver(log, burst)  # the facts again, too, which changes nothing
+        assert stage.differences(log.now) == []
+
+    check()
+
+
+def changes(
+    user: str, count: int, *, chance: random.Random, days: int
+) -> list[sample_events.Envelope]:
+    """So many changes of preferences, every other one backdated to one of the days of lessons."""
+    made = []
+    for number in range(count):
+        back = chance.randrange(days * 86_400) if number % 2 else days * 86_400 + number
+        said: dict[str, Any] = {"user_id": user, "timezone": chance.choice(ZONES)}
+        if number % 3:
+            said["day_start_hour"] = chance.randrange(24)
+        if number % 5 == 0:
+            del said["timezone"]
+        at = sample_events.BEGIN + timedelta(seconds=back)
+        made.append(sample_events.envelope("UserPreferencesChanged", said, at=at))
+    return made
+
+
+def study(user: str, *, days: int, answers: int) -> list[sample_events.Envelope]:
+    """Lessons on as many days, with so many answers on each at any time of the day."""
+    told = []
+    for number in range(days):
+        session = f"{user}-{number}"
+        told.append(_in(session, "SessionStarted", number, 0, user_id=user, item_count=answers))
+        told += [
+            _in(session, kind, number, 1 + n, item_id=f"i{n % 7}", response_time_ms=900 + n)
+            for n, kind in enumerate(
+                ["CorrectAnswerGiven", "IncorrectAnswerGiven"] * (answers // 2)
+            )
+        ]
+        told.append(
+            _in(session, "SessionCompleted", number, answers + 1, score=80, duration_seconds=61)
+        )
+    return told
+
+
+def _in(session: str, kind: str, number: int, turn: int, **data: object) -> sample_events.Envelope:
+    at = sample_events.BEGIN + timedelta(days=number, minutes=7 * turn)
+    return sample_events.envelope(kind, {"session_id": session, **data}, at=at)
+
+
+def refolds(connection: Connection) -> int:
+    """How often the function has run so far in the connection."""
+    connection.run("SELECT pg_stat_force_next_flush()")
+    return model_rows.ask(connection, "refolds") or 0
+
+
+def test_a_window_refolds_a_learner_once_at_most(connection: Connection) -> None:
+    days, chance = 4, random.Random(1)
+    append(connection, study("ann", days=days, answers=200))
+    Projector(connection).catch_up_all()
+    append(connection, sample_events.lesson("una", 0))  # of the same shard
+    append(connection, changes("ann", 300, chance=chance, days=days))
+    append(connection, sample_events.lesson("una", 1))
+    connection.run("SET track_functions = 'all'")
+    projector, shard, windows = (
+        Projector(connection),
+        model_rows.ask(connection, "shard", user="ann"),
+        0,
+    )
+    before = refolds(connection)
+    while projector.window(shard, 70):
+        windows += 1
+    assert windows == 5
+    assert refolds(connection) - before == windows
+    batch.fold(connection, list(shard_projector.SHARDS))
+    assert not sample_events.wrong(connection)
+
+
+def test_a_window_tells_of_whom_it_refolds_and_of_the_others(connection: Connection) -> None:
+    append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
+    Projector(connection).catch_up_all()
+    shard = model_rows.ask(connection, "shard", user="ann")
+    moves = functools.partial(
+        sample_events.envelope, "UserPreferencesChanged", at=sample_events.BEGIN
+    )
+    append(connection, [moves({"user_id": "ann", "timezone": "Pacific/Kiritimati"})])
+    append(connection, sample_events.lesson("una", 1))
+    told = model_rows.ask(connection, "fold_window", shard=shard, at_most=1_000)
+    assert sorted(json.loads(told)) == ["ann", "una"]
+
+
+def test_a_window_ends_before_the_histories_that_are_too_much_for_it(
+    connection: Connection,
+) -> None:
+    append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
+    projector, shard = Projector(connection), model_rows.ask(connection, "shard", user="ann")
+    projector.catch_up_all()
+    told = [("una", 200_001), ("una", 200_002), ("ann", 200_001), ("ann", 200_002)]
+    for user, version in told:  # as if they had done so much before
+        model_rows.ask(connection, "move", user=user, version=version, at=sample_events.BEGIN)
+    assert [projector.window(shard, 1_000) for _ in range(3)] == [2, 2, 0]
+    batch.fold(connection, list(shard_projector.SHARDS))
+    assert not sample_events.wrong(connection)

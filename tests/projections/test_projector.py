@@ -1,0 +1,159 @@
+"""The realtime projections: no lost wake-up, one worker a shard, a poisoned event set aside."""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import (
+    CheckpointError,
+    EventStoreError,
+    PoisonError,
+    ProjectionError,
+    Unavailable,
+)
+from progress.event_store import dead_letters
+from progress.projections import batch, replay
+from progress.projections import projector as shard_projector
+from progress.projections.projector import Projector
+from tests.conftest import Store
+from tests.support import model_rows, sample_events
+from tests.support.stage import append, connect
+
+pytestmark = pytest.mark.every_postgres
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = connect(store.url)
+    made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")  # to spoil an event
+    yield made
+    made.close()
+
+
+def test_a_wake_up_that_finds_its_shard_busy_answers_at_once_and_is_not_lost(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.teach(connection, "ann", lessons=1)
+    shard = model_rows.ask(connection, "shard", user="ann")
+    connections = [connect(store.url) for _ in range(3)]
+    holder, waker, locker = (Projector(c) for c in connections)
+    locker.connection.run("BEGIN")
+    locker.connection.run("LOCK TABLE daily_stats IN SHARE MODE")
+    pid = model_rows.ask(holder.connection, "pid")
+    with contextlib.ExitStack() as ending:
+        for opened in connections:
+            ending.callback(opened.close)
+        pool = ending.enter_context(ThreadPoolExecutor(1))
+        holding = pool.submit(holder.catch_up, shard)
+        while not model_rows.ask(connection, "waits", pid=pid):
+            pass  # the holder is in the middle of its window
+        append(connection, sample_events.lesson("ann", 1))
+        assert waker.catch_up(shard) == 0
+        locker.connection.run("ROLLBACK")
+        assert holding.result() == len(sample_events.lesson("ann", 0)) + len(
+            sample_events.lesson("ann", 1)
+        )
+    shard_projector.Projector(connection).catch_up_all()
+    batch.fold(connection, list(shard_projector.SHARDS))
+    assert not sample_events.wrong(connection)
+
+
+def test_a_poisoned_event_is_set_aside_and_its_shard_goes_on(connection: Connection) -> None:
+    sample_events.teach(connection, "ann", "ben")
+    poisoned = model_rows.ask(connection, "poison", user="ann")
+    projector = Projector(connection)
+    projector.catch_up_all()
+    batch.fold(connection, list(shard_projector.SHARDS))
+    (letter,) = dead_letters.list_letters(connection)
+    assert letter.kind == "poisoned"
+    dead_letters.discard(connection, letter.letter_id, "of no use")
+    with pytest.raises(EventStoreError, match="was discarded: of no use"):
+        replay.replay(connection, letter.letter_id)
+    assert model_rows.ask(connection, "poisoned") == poisoned
+    assert not sample_events.wrong(connection)
+
+
+def test_no_other_event_is_set_aside_where_another_worker_was_faster(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.teach(connection, "ann")
+    poisoned = model_rows.ask(connection, "poison", user="ann")
+    another = Projector(connection)
+
+    class Slow(Projector):
+        """Another sets aside what failed before it does, and comes past it; and more comes."""
+
+        def window(self, shard: int, at_most: int) -> int | None:
+            try:
+                return super().window(shard, at_most)
+            except PoisonError:
+                if at_most == 1:
+                    another.catch_up(shard)
+                    append(connection, sample_events.lesson("ann", 4))
+                raise
+
+    with contextlib.closing(connect(store.url)) as slow:
+        Slow(slow).catch_up_all()
+    batch.fold(connection, list(shard_projector.SHARDS))
+    assert model_rows.read(connection, "poisoned") == [{"global_position": poisoned}]
+    assert not sample_events.wrong(connection)
+
+
+def test_who_breaks_before_it_sets_aside_is_to_be_woken_again(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.teach(connection, "ann")
+    model_rows.ask(connection, "poison", user="ann")
+
+    class Broken(Projector):
+        """Its session ends when it has found the event."""
+
+        def window(self, shard: int, at_most: int) -> int | None:
+            try:
+                return super().window(shard, at_most)
+            except PoisonError:
+                if at_most == 1:
+                    model_rows.ask(connection, "terminate", pid=pid)
+                raise
+
+    broken = Broken(connect(store.url))
+    pid = model_rows.ask(broken.connection, "pid")
+    with pytest.raises(Unavailable):
+        broken.catch_up_all()
+    broken.close()
+    assert model_rows.ask(connection, "poisoned") is None
+
+
+def test_a_poisoned_event_counts_again_once_its_letter_is_replayed(connection: Connection) -> None:
+    sample_events.teach(connection, "ann")
+    model_rows.ask(connection, "poison", user="ann")
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(shard_projector.SHARDS))
+    letter = dead_letters.list_letters(connection)[0].letter_id
+    assert "it fails still" in str(replay.replay(connection, letter))
+    model_rows.ask(connection, "mend")
+    assert replay.replay(connection, letter) is None
+    batch.fold(connection, list(shard_projector.SHARDS))
+    assert not sample_events.wrong(connection)
+    assert model_rows.ask(connection, "poisoned") is None
+
+
+def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection) -> None:
+    connection.run("UPDATE checkpoints SET position = 5 WHERE shard = 3")
+    with pytest.raises(CheckpointError, match="the log ends at 0: rebuild"):
+        Projector(connection).catch_up(3)
+
+
+def test_a_fault_of_ours_sets_no_event_aside(connection: Connection) -> None:
+    sample_events.teach(connection, "ann")
+    connection.run("ALTER TABLE item_days RENAME TO item_days_gone")
+    with pytest.raises(ProjectionError, match="item_days"):
+        Projector(connection).catch_up_all()
+    assert model_rows.ask(connection, "poisoned") is None
+    connection.run("ALTER TABLE item_days_gone RENAME TO item_days")
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(shard_projector.SHARDS))
+    assert not sample_events.wrong(connection)

@@ -1,0 +1,184 @@
+"""A rebuild: beside the live rows, swapped at once, without a trace when it is interrupted."""
+
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.errors import ProjectionError
+from progress.event_store import dead_letters
+from progress.projections import batch, rebuild, schema
+from progress.projections import replay as letter_replay
+from progress.projections.projector import SHARDS, Projector
+from tests.conftest import Store
+from tests.support import model_rows, sample_events
+from tests.support.stage import append, connect
+
+pytestmark = pytest.mark.every_postgres
+
+USERS = [f"u{n}" for n in range(8)]
+
+
+@pytest.fixture
+def taught(connection: Connection) -> Connection:
+    """A store with learners, folded."""
+    sample_events.teach(connection, *USERS)
+    batch.run(connection)
+    return connection
+
+
+def test_readers_see_old_rows_or_new_ones_while_events_keep_arriving(
+    store: Store, taught: Connection
+) -> None:
+    before = model_rows.ask(taught, "answered")
+    done = threading.Event()
+
+    def write() -> None:
+        connection = connect(store.url)
+        projector = Projector(connection)
+        for number in range(4, 40):
+            append(connection, sample_events.lesson(USERS[number % 8], number))
+            projector.catch_up_all()
+            if done.is_set():
+                break
+        connection.close()
+
+    def read() -> None:
+        reader, seen = connect(store.url), before
+        while not done.is_set():
+            now = model_rows.ask(reader, "answered")
+            assert now >= seen, "a reader saw older rows after newer ones"
+            seen = now
+        reader.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(write), pool.submit(read)]
+        try:
+            for _ in range(2):
+                rebuild.run(lambda: database.connect(store.url))
+        finally:
+            done.set()
+        for thread in running:
+            thread.result()
+    batch.run(taught)
+    assert model_rows.ask(taught, "answered") > before
+    assert not sample_events.wrong(taught)
+
+
+def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
+    store: Store, taught: Connection
+) -> None:
+    def interrupt(folded: int, total: int) -> None:
+        if folded:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild.run(lambda: database.connect(store.url), on_progress=interrupt)
+    assert model_rows.ask(taught, "schemas") == 1
+    assert rebuild.run(lambda: database.connect(store.url)) == model_rows.ask(taught, "head")
+    assert model_rows.ask(taught, "schemas") == 1
+    assert not sample_events.wrong(taught)
+
+
+def test_what_a_killed_rebuild_left_is_gone_after_the_next(
+    store: Store, taught: Connection
+) -> None:
+    schema.create(taught, f"{schema.schema_name()}_building")
+    schema.search(taught)
+    rebuild.run(lambda: database.connect(store.url))
+    assert model_rows.ask(taught, "schemas") == 1
+    assert not sample_events.wrong(taught)
+
+
+def test_what_a_rebuild_killed_after_its_swap_left_is_gone_after_the_next(
+    store: Store, taught: Connection
+) -> None:
+    schema.create(taught, f"{schema.schema_name()}_retired")
+    schema.search(taught)
+    rebuild.run(lambda: database.connect(store.url))
+    assert model_rows.ask(taught, "schemas") == 1
+    assert not sample_events.wrong(taught)
+
+
+def test_only_one_rebuild_runs(store: Store, taught: Connection) -> None:
+    taught.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
+    with pytest.raises(ProjectionError, match="another rebuild is running"):
+        rebuild.run(lambda: database.connect(store.url))
+
+
+def test_a_rebuild_sets_aside_what_fails(store: Store, taught: Connection) -> None:
+    taught.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    model_rows.ask(taught, "poison", user="u1")
+    rebuild.run(lambda: database.connect(store.url))
+    assert [letter.kind for letter in dead_letters.list_letters(taught)] == ["poisoned"]
+    batch.run(taught)
+    assert not sample_events.wrong(taught)
+
+
+def test_an_event_that_counts_again_while_it_is_rebuilt_is_not_lost(
+    store: Store, taught: Connection
+) -> None:
+    taught.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    model_rows.ask(taught, "poison", user="u1")
+    rebuild.run(lambda: database.connect(store.url))
+    model_rows.ask(taught, "mend")
+
+    def replay(_: Connection) -> None:
+        (letter,) = dead_letters.list_letters(taught)
+        assert letter_replay.replay(taught, letter.letter_id) is None
+
+    rebuild.run(lambda: database.connect(store.url), on_folded=replay)
+    batch.run(taught)
+    assert not sample_events.wrong(taught)
+
+
+def test_a_wake_up_that_finds_its_shard_held_by_the_swap_is_not_lost(
+    store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, renamed = model_rows.ask(taught, "shard", user="u1"), rebuild._retired
+
+    def meanwhile() -> str:
+        if not taught.run("SELECT pg_try_advisory_lock(hashtext(current_schema()), 0)")[0][0]:
+            append(taught, sample_events.lesson("u1", 4))
+            assert Projector(taught).catch_up(shard) == 0
+        taught.run("SELECT pg_advisory_unlock_all()")
+        return renamed()
+
+    monkeypatch.setattr(rebuild, "_retired", meanwhile)
+    rebuild.run(lambda: database.connect(store.url))
+    assert Projector(taught).waiting() == []
+    assert model_rows.ask(taught, "head") == 8 * len(USERS) * 4 + 3 + 8
+
+
+def test_what_is_read_for_long_is_left_to_the_next_rebuild(
+    store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
+    with contextlib.closing(connect(store.url)) as reader:
+        reader.run("BEGIN")
+        model_rows.ask(reader, "answered")
+        rebuild.run(lambda: database.connect(store.url))
+        assert model_rows.ask(taught, "schemas") == 2
+    assert not sample_events.wrong(taught)
+    rebuild.drop(taught, rebuild._retired())
+    assert model_rows.ask(taught, "schemas") == 1
+
+
+def test_a_missing_schema_is_built_from_the_log(store: Store, taught: Connection) -> None:
+    schema.drop(taught, schema.schema_name())
+    assert rebuild.ensure(lambda: database.connect(store.url))
+    assert not sample_events.wrong(taught)
+    assert not rebuild.ensure(lambda: database.connect(store.url))
+
+
+def test_the_keys_are_those_of_a_schema_that_was_never_rebuilt(
+    store: Store, taught: Connection
+) -> None:
+    before = model_rows.read(taught, "keys")
+    rebuild.run(lambda: database.connect(store.url))
+    assert model_rows.read(taught, "keys") == before
+    Projector(taught).catch_up_all()
+    batch.fold(taught, list(SHARDS))

@@ -1,0 +1,34 @@
+"""Faults that were found once, each by the smallest log that showed it."""
+
+import pytest
+
+from progress.event_store import dead_letters
+from progress.projections import batch
+from tests.conftest import Store
+from tests.support import sample_events
+from tests.support.stage import append, connect
+
+NUMBERS = ("response_time_ms", "new_interval", "easiness_factor", "score", "duration_seconds")
+
+
+@pytest.mark.parametrize("extra", ["good", "", 0.5, True, [1], {"a": 1}, 1e300])
+def test_an_extra_field_with_another_types_name_is_kept_and_counts_nowhere(
+    store: Store, extra: object
+) -> None:
+    told = [
+        *sample_events.lesson("ann", 1),
+        sample_events.word("i1"),
+        sample_events.envelope("SessionAbandoned", {"session_id": "ann-1"}, at=sample_events.BEGIN),
+        sample_events.envelope(
+            "UserPreferencesChanged", {"user_id": "ann"}, at=sample_events.BEGIN
+        ),
+        sample_events.envelope("NobodyDeclaredIt", {"user_id": "ann"}, at=sample_events.BEGIN),
+    ]
+    for event in told:
+        event["data"] = {**dict.fromkeys(NUMBERS, extra), **event["data"]}
+    connection = connect(store.url)
+    append(connection, told)
+    batch.run(connection)
+    assert not dead_letters.list_letters(connection)
+    assert not sample_events.wrong(connection)
+    connection.close()

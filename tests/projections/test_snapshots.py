@@ -1,0 +1,132 @@
+"""Snapshots: the newest three of a stream, and none that other projections made."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch, projector, rebuild, snapshots
+from progress.projections.snapshots import Policy, Snapshot
+from tests.conftest import Store
+from tests.support import model_rows, sample_events
+from tests.support.stage import append, connect
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def connection(store: Store) -> Iterator[Connection]:
+    made = store.connect()
+    yield made
+    made.close()
+
+
+def snapshot(version: int, *, fingerprint: str = "now", stream: str = "learner-u") -> Snapshot:
+    newest = START + timedelta(days=version)
+    return Snapshot(stream, version, fingerprint, newest, {"answers": version, "of": ["é"]})
+
+
+def kept(connection: Connection) -> list[int]:
+    rows = connection.run("SELECT stream_version FROM event_store.snapshots ORDER BY 1")
+    return [row[0] for row in rows]
+
+
+def test_the_latest_is_found(connection: Connection) -> None:
+    for version in (100, 200):
+        snapshots.save_snapshot(connection, snapshot(version))
+    snapshots.save_snapshot(connection, snapshot(300, stream="learner-v"))
+    found = snapshots.get_latest_snapshot(connection, "learner-u", "now")
+    assert found is not None
+    assert (found.stream_version, found.state) == (200, {"answers": 200, "of": ["é"]})
+    assert found.newest_occurred_at == START + timedelta(days=200)
+    assert snapshots.get_latest_snapshot(connection, "learner-w", "now") is None
+
+
+def test_only_what_lies_before_a_moment_starts_an_answer_for_it(connection: Connection) -> None:
+    for version in (100, 200):
+        snapshots.save_snapshot(connection, snapshot(version))
+    found = snapshots.get_latest_snapshot(
+        connection, "learner-u", "now", before=START + timedelta(days=199)
+    )
+    assert found is not None
+    assert found.stream_version == 100
+    assert snapshots.get_latest_snapshot(connection, "learner-u", "now", before=START) is None
+
+
+def test_the_newest_three_are_kept(connection: Connection) -> None:
+    for version in range(100, 600, 100):
+        snapshots.save_snapshot(connection, snapshot(version))
+    assert kept(connection) == [300, 400, 500]
+    snapshots.save_snapshot(connection, snapshot(500))
+    assert kept(connection) == [300, 400, 500]
+    snapshots.save_snapshot(connection, snapshot(600), Policy(max_snapshots=1))
+    assert kept(connection) == [600]
+
+
+def test_another_fingerprint_s_is_never_used(connection: Connection) -> None:
+    snapshots.save_snapshot(connection, snapshot(100, fingerprint="before"))
+    assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is None
+    snapshots.save_snapshot(connection, snapshot(100))
+    assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is not None
+
+
+def test_the_batch_job_takes_one_every_hundred_events(store: Store) -> None:
+    job = connect(store.url)
+    for number, versions in ((12, []), (13, [104]), (25, [104]), (26, [104, 208])):
+        taught = job.run("SELECT count(*) / 8 FROM event_store.events")[0][0]
+        for lesson in range(taught, number):  # of eight events
+            append(job, sample_events.lesson("ann", lesson))
+        batch.run(job)
+        batch.run(job)
+        assert kept(job) == versions
+    job.close()
+
+
+def test_after_a_rebuild_all_are_taken_anew(store: Store) -> None:
+    job = connect(store.url)
+    for lesson in range(13):
+        append(job, sample_events.lesson("ann", lesson))
+    batch.run(job)
+    (before,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
+    rebuild.run(lambda: database.connect(store.url))
+    assert kept(job) == []
+    batch.run(job)
+    (after,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
+    assert kept(job) == [104]
+    assert before[0] != after[0]
+    for of_a_fold in (before, after):  # the versions of their transactions differ
+        del of_a_fold[1]["user_progress"]
+    assert before[1] == after[1]
+    job.close()
+
+
+def test_no_swap_comes_between_the_rows_of_a_snapshot_and_their_version(store: Store) -> None:
+    job, watching = connect(store.url), connect(store.url)
+    sample_events.teach(job, "ann", lessons=1)
+    projector.Projector(job).catch_up_all()
+    batch.fold(job, list(projector.SHARDS))
+    job.run("BEGIN")
+    assert snapshots.take(job, Policy(event_interval=8)) == 1
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
+        while not model_rows.ask(watching, "waits for its turn", application="rebuild"):
+            assert not building.done(), "the swap did not wait for the snapshot"
+        job.run("COMMIT")
+        building.result()
+    for each in (job, watching):
+        each.close()
+
+
+def test_of_many_learners_each_gets_one(store: Store) -> None:
+    job = connect(store.url)
+    users = [f"u{number}" for number in range(120)]  # more than are taken at once
+    sample_events.teach(job, *users, lessons=1)
+    job.run("INSERT INTO snapshot_learners SELECT 'nobody'")
+    projector.Projector(job).catch_up_all()
+    batch.fold(job, list(projector.SHARDS))
+    assert snapshots.take(job, Policy(event_interval=8)) == len(users)
+    assert kept(job) == [8] * len(users)
+    job.close()

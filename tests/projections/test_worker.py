@@ -1,0 +1,51 @@
+"""Wake-ups, carried out by connections that are kept between them."""
+
+import queue
+from collections.abc import Iterator
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.errors import Unavailable
+from progress.projections import worker
+from progress.projections.projector import SHARDS
+from tests.conftest import Store
+from tests.support import model_rows, sample_events
+from tests.support.stage import append, connect
+
+
+@pytest.fixture
+def connection(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """Where the wake-ups of this process go to, too."""
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    monkeypatch.setattr(worker, "_idle", queue.LifoQueue())
+    settings.current.cache_clear()
+    made = connect(store.url)
+    yield made
+    made.close()
+    settings.current.cache_clear()
+    while not worker._idle.empty():
+        worker._idle.get().close()
+
+
+def test_what_broke_while_it_was_idle_costs_no_wake_up(connection: Connection) -> None:
+    worker.wake(0)
+    append(connection, sample_events.lesson("u", 0))
+    idle = worker._idle.get_nowait()
+    (pid,) = idle.connection.run(model_rows.questions()["pid"])[0]
+    worker._idle.put(idle)
+    model_rows.ask(connection, "terminate", pid=pid)
+    while model_rows.ask(connection, "lives", pid=pid):
+        pass
+    assert sum(worker.wake(shard) for shard in SHARDS) > 0
+    assert model_rows.ask(connection, "answered") == 3
+
+
+def test_a_database_that_is_away_is_told(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@/nothing?host=/nowhere")
+    settings.current.cache_clear()
+    with pytest.raises(Unavailable):
+        worker.wake(0)

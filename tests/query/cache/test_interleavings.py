@@ -1,0 +1,83 @@
+"""Whatever happens, and whenever: each answer is the one that there would be without a cache."""
+
+import itertools
+from datetime import timedelta
+
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch
+from progress.projections.projector import Projector
+from tests.conftest import Store
+from tests.support import cache_instances, sample_events
+from tests.support.cache_instances import NOW
+from tests.support.stage import append
+
+_numbers = itertools.count()
+
+HAPPENINGS = ("study", "study", "describe", "move", "run", "run", "evict", "nothing")
+
+
+class Learner:
+    """A learner to whom things happen, each told to Redis."""
+
+    def __init__(self, connection: Connection, server: "redis.Redis") -> None:
+        self.name = f"learner {next(_numbers)}"
+        self._connection, self._server = connection, server
+        self._numbers = itertools.count()
+
+    def study(self) -> None:
+        self._fold(sample_events.lesson(self.name, next(self._numbers)))
+
+    def describe(self) -> None:
+        number = next(self._numbers)
+        level = ("A1", "B2", "C1")[number % 3]
+        self._fold([sample_events.word(f"i{number % 4}", level, at=NOW + timedelta(days=number))])
+
+    def move(self) -> None:
+        data = {"user_id": self.name, "timezone": "Pacific/Apia", "day_start_hour": 3}
+        at = sample_events.BEGIN + timedelta(days=next(self._numbers))
+        self._fold([sample_events.envelope("UserPreferencesChanged", data, at=at)])
+
+    def vanish(self) -> None:
+        self._fold([sample_events.envelope("UserDeleted", {"user_id": self.name}, at=NOW)])
+
+    def run(self) -> None:
+        batch.run(self._connection)
+
+    def evict(self) -> None:
+        """What a Redis does whose memory is full."""
+        if key := self._server.randomkey():
+            self._server.delete(key)
+
+    def nothing(self) -> None:
+        pass
+
+    def _fold(self, events: list[sample_events.Envelope]) -> None:
+        append(self._connection, events)
+        Projector(self._connection).catch_up_all()
+
+
+@settings(max_examples=12)
+@given(data=st.data())
+def test_each_answer_is_the_one_without_a_cache(
+    store: Store, connection: Connection, hot: str, data: st.DataObject
+) -> None:
+    learner = Learner(connection, redis.Redis.from_url(hot))
+    asked = cache_instances.questions(learner.name)
+    happen = st.sampled_from(HAPPENINGS).map(lambda name: getattr(learner, name))
+    some = st.lists(st.sampled_from(asked), min_size=1, unique=True)
+    with cache_instances.instances(store, hot) as both:
+        for _ in range(data.draw(st.integers(3, 10))):
+            data.draw(happen)()
+            # One is in the middle of its answer when the next thing happens.
+            one = data.draw(st.sampled_from(both))
+            one.ask(*data.draw(some), before=data.draw(happen), after=data.draw(happen))
+            for each in both:
+                questions = data.draw(some)
+                assert each.ask(*questions) == each.uncached(*questions)
+        learner.vanish()
+        for each in both:
+            assert each.ask(*asked) == each.uncached(*asked)

@@ -1,0 +1,109 @@
+"""A state is written as the executor would write it, whatever is asked of it."""
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import Any
+
+from graphql import Executor, GraphQLObjectType, get_named_type, parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.query.execution.selections import GRAPHQL
+from progress.query.http import subscription_results
+from progress.query.read_models.operations import (
+    Operation,
+    OperationKind,
+    OperationState,
+    OperationStep,
+)
+from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
+
+TRACE = f"00-{32 * 'a'}-{16 * 'b'}-01"
+ID = "3f0c1f0e-6a43-4c0e-9a53-0d2c6c1c7a11"
+
+counts = st.integers(0, 2**40)
+texts = st.text(max_size=5)
+moments = st.datetimes(timezones=st.just(UTC))
+dates = st.none() | st.dates()
+states = st.sampled_from(OperationState)
+progress = st.builds(
+    UserProgress,
+    user_id=texts,
+    total_items_learned=counts,
+    total_sessions_completed=counts,
+    total_study_time_minutes=counts,
+    current_streak=counts,
+    accuracy_rate=st.none() | st.floats(0, 1),
+    mastery_stats=st.builds(MasteryStats, counts, counts, counts, counts),
+    last_updated=moments,
+)
+streaks = st.builds(Streak, counts, counts, dates, dates, dates, st.booleans(), st.booleans())
+steps = st.builds(OperationStep, texts, states, st.integers(0, 9), st.none() | texts)
+operations = st.builds(
+    Operation,
+    id=st.just(ID),
+    number=counts,
+    version=counts,
+    kind=st.sampled_from(OperationKind),
+    state=states,
+    started_by=texts,
+    progress=st.floats(0, 1),
+    error=st.none() | texts,
+    result=st.none() | texts,
+    started_at=moments,
+    finished_at=st.none() | moments,
+    steps=st.lists(steps, max_size=3),
+)
+SUBSCRIPTIONS = {
+    "progressUpdated": ("progressUpdated", st.none() | progress),
+    "streakUpdated": ("streakUpdated", streaks),
+    "operationUpdated": (f'operationUpdated(id: "{ID}")', operations),
+}
+SWITCHES = ("", "", "", " @include(if: $on)", " @skip(if: $on)", " @skip(if: true)")
+
+
+@st.composite
+def selections(draw: st.DrawFn, shape: GraphQLObjectType) -> str:
+    """Some fields of the type, under other names, in fragments, switched on or off."""
+    asked = []
+    names = draw(st.lists(st.sampled_from(["__typename", *shape.fields]), min_size=1, max_size=6))
+    for number, name in enumerate(names):
+        inside = get_named_type(shape.fields[name].type) if name in shape.fields else None
+        text = draw(st.sampled_from(["", f"a{number}: "])) + name + draw(st.sampled_from(SWITCHES))
+        if isinstance(inside, GraphQLObjectType):
+            text += draw(selections(inside))
+        asked.append(draw(st.sampled_from([text, f"... on {shape.name} {{ {text} }}"])))
+    return " { " + " ".join(asked) + " }"
+
+
+@given(st.data(), st.sampled_from(sorted(SUBSCRIPTIONS)), st.sampled_from([True, False, None]))
+def test_a_state_is_written_as_the_executor_writes_it(
+    data: st.DataObject, name: str, on: bool | None
+) -> None:
+    field, rows = SUBSCRIPTIONS[name]
+    assert GRAPHQL.subscription_type
+    shape = get_named_type(GRAPHQL.subscription_type.fields[name].type)
+    assert isinstance(shape, GraphQLObjectType)
+    tree = parse(
+        f"subscription($on: Boolean = true) {{ it: {field}{data.draw(selections(shape))} }}"
+    )
+    executor: Any = Executor.build(GRAPHQL, tree, raw_variable_values={"on": on})
+    state = data.draw(rows)
+    written = asyncio.run(subscription_results.rendering(tree, executor, TRACE)(state))
+    assert written == asyncio.run(subscription_results._executed(executor, state, TRACE))
+
+
+def test_a_number_and_a_moment_are_written_as_in_a_query() -> None:
+    moment = datetime(2024, 3, 1, 12, 30, 0, 250, UTC)
+    row = UserProgress("ann", 2**40, 0, 0, 0, None, MasteryStats(0, 0, 0, 0), moment)
+    tree = parse("subscription { progressUpdated { totalItemsLearned lastUpdated } }")
+    executor: Any = Executor.build(GRAPHQL, tree, raw_variable_values={})
+    told = b'{"totalItemsLearned":2147483647,"lastUpdated":"2024-03-01T12:30:00.000250Z"}'
+    written = asyncio.run(subscription_results.rendering(tree, executor, TRACE)(row))
+    assert written == b'{"data":{"progressUpdated":' + told + b"}}"
+    streak = Streak(1, 2, date(2024, 3, 1), None, None, active_today=True, at_risk=False)
+    tree = parse("subscription { streakUpdated { longestStart longestEnd activeToday } }")
+    executor = Executor.build(GRAPHQL, tree, raw_variable_values={})
+    told = b'{"longestStart":"2024-03-01","longestEnd":null,"activeToday":true}'
+    written = asyncio.run(subscription_results.rendering(tree, executor, TRACE)(streak))
+    assert written == b'{"data":{"streakUpdated":' + told + b"}}"

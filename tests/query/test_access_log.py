@@ -1,0 +1,204 @@
+"""What the one line says of a request, of a wake-up, and of a run of the batch job."""
+
+import base64
+import functools
+import json
+import queue
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.operations import commands
+from progress.projections import gauges, projector, worker
+from tests.conftest import Store
+from tests.support import api, model_rows, pushes, rows_by_hand, sample_events
+from tests.support.api import Api
+from tests.support.stage import append
+
+Line = dict[str, Any]
+Said = Callable[[], list[Line]]
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+QUESTION = "{ streak { current } }"
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    """The lines since it was asked last that are about a piece of work that ended."""
+
+    def read() -> list[Line]:
+        lines = map(json.loads, capsys.readouterr().out.splitlines())
+        return [line for line in lines if "outcome" in line]
+
+    return read
+
+
+@pytest.fixture
+def cached(store: Store, empty: str) -> Iterator[Api]:
+    """The API with a cache."""
+    with api.served(store.url, redis_url=empty) as made:
+        yield made
+
+
+@pytest.fixture
+def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """The function that folds, without a process."""
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    monkeypatch.setattr(worker, "_idle", queue.LifoQueue())
+    settings.current.cache_clear()
+    with pushes.function("project") as called:
+        yield called
+    settings.current.cache_clear()
+    while not worker._idle.empty():
+        worker._idle.get().close()
+
+
+def wake(project: Client, shard: int, **attributes: str) -> int:
+    """The status of the answer to a wake-up."""
+    data = base64.b64encode(json.dumps({"command": "wake", "shard": shard}).encode()).decode()
+    body = json.dumps({"message": {"data": data, "attributes": attributes}})
+    return project.post("/", data=body).status_code
+
+
+@pytest.mark.parametrize(
+    ("body", "operation", "outcome"),
+    [
+        ({"query": QUESTION}, "query", "ok"),
+        ({"query": "{ nothing }"}, "query", "ok"),
+        ({"query": "{"}, "query", "ok"),
+        ({}, "query", "ok"),
+        ({"query": '{ dailyStats(from: "2024-02-01", to: "2024-01-01") { date } }'}, "query", "ok"),
+        ({"query": 'mutation { runBatch(idempotencyKey: "k") { id } }'}, "mutation", "ok"),
+    ],
+)
+def test_a_bad_request_is_no_fault_of_ours(
+    cached: Api, said: Said, body: Line, operation: str, outcome: str
+) -> None:
+    cached.request("POST", "/graphql", json.dumps(body).encode(), api.headers())
+    (line,) = said()
+    assert (line["operation"], line["outcome"]) == (operation, outcome)
+    assert line["latency_ms"] > 0
+
+
+def test_who_has_no_token_is_answered_well(cached: Api, said: Said) -> None:
+    headers = {"content-type": "application/json"}
+    assert cached.request("POST", "/graphql", b"{}", headers).status_code == 401
+    assert [line["outcome"] for line in said()] == ["ok"]
+
+
+def test_the_cache_is_told_of_where_it_was_asked(cached: Api, said: Said) -> None:
+    refused = (
+        "{ streak { current",
+        '{ dailyStats(from: "2024-02-01", to: "2024-01-01") { date } }',
+    )
+    for query in (QUESTION, QUESTION, "{ __typename }", *refused, QUESTION):
+        cached.post(query)
+    assert [line.get("cache_result") for line in said()] == [
+        "miss", "hit", None, None, None, "hit",
+    ]  # fmt: skip
+
+
+def test_a_redis_that_is_away_is_an_error_of_the_cache_alone(store: Store, said: Said) -> None:
+    with api.served(store.url, redis_url="redis://127.0.0.1:1") as alone:
+        alone.post(QUESTION)
+    (line,) = said()
+    assert (line["cache_result"], line["outcome"]) == ("error", "ok")
+
+
+def test_a_database_that_is_away_is_a_fault_of_ours(said: Said) -> None:
+    with api.served(NOWHERE) as alone:
+        assert alone.error(QUESTION)[0] == "UNAVAILABLE"
+    assert [line["outcome"] for line in said()] == ["error"]
+
+
+def test_an_error_within_an_answer_is_a_fault_of_ours(
+    cached: Api, store: Store, said: Said
+) -> None:
+    connection = rows_by_hand.connect(store.url)
+    connection.run(rows_by_hand.blocks()["break"])
+    connection.close()
+    query = '{ dailyStats(from: "2024-03-01", to: "2024-03-01") { date } }'
+    assert cached.error(query)[0] == "INTERNAL"
+    assert [line["outcome"] for line in said()] == ["error"]
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready", "/nothing"])
+def test_what_is_no_question_has_no_line(cached: Api, said: Said, path: str) -> None:
+    cached.request("GET", path)
+    cached.request("OPTIONS", "/graphql", b"", {"origin": "https://a.example"})
+    assert said() == []
+
+
+def test_the_lag_of_a_wake_up_is_what_waited_when_it_began(
+    project: Client, connection: Connection, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(connection, [event for n in range(2) for event in sample_events.lesson("u", n)])
+    (shard,) = projector.Projector(connection).waiting()
+    waiting = model_rows.ask(connection, "head")
+    small = functools.partialmethod(projector.Projector.catch_up, limit=3)
+    monkeypatch.setattr(projector.Projector, "catch_up", small)  # several windows
+    told = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    assert [wake(project, shard, **told) for _ in range(2)] == [204, 204]
+    first, second = said()
+    assert (first["projection_lag"], second["projection_lag"]) == (waiting, 0)
+    assert (first["operation"], first["shard"], first["outcome"]) == ("wake", shard, "ok")
+    assert re.search("/traces/0af7651916cd43dd8448eb211c80319c$", str(list(first.values())[-3]))
+
+
+def test_the_lag_is_told_though_another_worker_has_the_shard(
+    project: Client, store: Store, connection: Connection, said: Said
+) -> None:
+    append(connection, sample_events.lesson("u", 0))
+    (shard,) = projector.Projector(connection).waiting()
+    connection.run("BEGIN")
+    projector.Projector(connection).window(shard, 1)
+    assert wake(project, shard) == 204
+    connection.run("ROLLBACK")
+    assert [line["projection_lag"] for line in said()] == [model_rows.ask(connection, "head")]
+
+
+def test_a_wake_up_that_fails_is_a_fault_of_ours(
+    project: Client, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    settings.current.cache_clear()
+    assert wake(project, 3) == 503
+    (line,) = said()
+    assert (line["operation"], line["outcome"], line["severity"]) == ("wake", "error", "ERROR")
+
+
+def test_what_nobody_foresaw_is_told_masked_with_where_it_happened(
+    project: Client, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise LookupError("password=hush-hush of ann@example.com")
+
+    monkeypatch.setattr(commands, "obey", fails)
+    assert wake(project, 3) == 500
+    (line,) = said()
+    assert (line["operation"], line["outcome"]) == ("wake", "error")
+    assert "LookupError" in line["stack_trace"]
+    assert not re.search("hush|ann@", json.dumps(line))
+
+
+def test_gauges_are_what_the_store_holds(store: Store, connection: Connection) -> None:
+    sample_events.teach(connection, "ann", "ben")
+    append(connection, [{"no": "event"}])  # a letter
+    before = gauges.measured(connection)
+    assert before.projection_lag == model_rows.ask(connection, "head")
+    assert before.projection_lag_ms > 0
+    assert before.dead_letters == 1
+    with_more = [store.connect() for _ in range(3)]
+    assert 0 < before.database_connections < 1
+    assert gauges.measured(connection).database_connections > before.database_connections
+    for each in with_more:
+        each.close()
+    assert before.database_bytes > 1_000_000
+    projector.Projector(connection).catch_up_all()
+    after = gauges.measured(connection)
+    assert (after.projection_lag, after.projection_lag_ms) == (0, 0)

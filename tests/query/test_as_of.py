@@ -1,0 +1,111 @@
+"""What a learner had done by a moment, and what was known of it: every moment is the oracle's."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from progress.projections.snapshots import Policy
+from progress.query.read_models import queries
+from tests import oracle
+from tests.support import model_rows
+from tests.support.event_logs import LEARNERS, Disturbance, Log, disturbances, logs
+from tests.support.postgres_servers import Server
+from tests.support.query_client import Asking, plain
+from tests.support.stage import Stage
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
+
+EVERYONE = (*LEARNERS, "nobody")
+NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
+# What lies within a day of the end of time has no local day in Python.
+FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+Moments = dict[str, datetime | None]
+
+
+def moments(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:
+    """Now and then none; else at an event, just before or after one, or at an end of time."""
+    near = sorted({moment + nudge for moment in found for nudge in NEAR})
+    return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
+
+
+def answers(ask: Asking, user: str, days: list[date], **past: Any) -> dict[str, Any]:
+    """All that can be asked about a learner in the past."""
+    progress = plain(ask(queries.get_current_progress(user, **past)))
+    if progress:
+        progress |= plain(progress.pop("mastery_stats")) or {}
+    first = min(days, default=date(2024, 3, 1)) - DAY
+    asked = (user, first, first + 730 * DAY)
+    return {
+        "progress": progress,
+        "streak": plain(ask(queries.get_streak(user, **past))),
+        "days": [*map(plain, ask(queries.get_stats_range(*asked, **past)))],
+        "filled": len(ask(queries.get_stats_range(*asked, zero_fill=True, **past))),
+    }
+
+
+def wanted(world: oracle.World, user: str) -> dict[str, Any]:
+    """The same by the oracle."""
+    progress = oracle.user_progress(world, user)
+    return {
+        "progress": progress,
+        "streak": oracle.streak(world, user),
+        "days": [{"date": d, **row} for d, row in oracle.daily_stats(world, user).items()],
+        "filled": 731 if progress else 0,
+    }
+
+
+def check(ask: Asking, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
+    """Every learner's answers at the moment are the oracle's."""
+    world = oracle.see(stored, now, **past)
+    for user in EVERYONE:
+        found = answers(ask, user, [*oracle.daily_stats(world, user)], **past)
+        assert found == wanted(world, user), (user, past)
+
+
+def moments_asked(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
+    """A few, each with at least one of the two."""
+    for _ in range(3):
+        as_of = moments(data.draw, [e.occurred_at for e in stored])
+        known_at = moments(data.draw, [e.created_at for e in stored])
+        if as_of or known_at:
+            yield {"as_of": as_of, "known_at": known_at}
+
+
+def test_every_moment_is_as_the_oracle_says(stage: Stage, served: Server, ask: Asking) -> None:
+    @served.examples(2)
+    @given(log=logs(), how=disturbances(), data=st.data())
+    def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
+        stage.sweep()
+        stage.deliver(log, how)
+        stored = model_rows.stored(stage.admin)
+        for past in moments_asked(data, stored):
+            check(ask, stored, log.now, **past)
+
+    every_moment()
+
+
+def test_a_start_from_a_snapshot_changes_no_answer(
+    stage: Stage, served: Server, ask: Asking
+) -> None:
+    @served.examples(2)
+    @given(log=logs(size=40), how=disturbances(), data=st.data())
+    def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
+        stage.sweep()
+        policy = Policy(event_interval=data.draw(st.integers(1, 4)))
+        parts, taken = data.draw(st.integers(1, 5)), 0
+        for part in range(parts):
+            stage.deliver(replace(log, published=log.published[part::parts]), how)
+            taken += stage.take_snapshots(policy)
+        event(f"{min(taken, 5)} snapshots or more")
+        stored = model_rows.stored(stage.admin)
+        for past in moments_asked(data, stored):
+            check(ask, stored, log.now, **past)
+
+    every_moment()

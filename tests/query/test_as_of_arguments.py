@@ -1,0 +1,95 @@
+"""asOf and knownAt as a client gives them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Store
+from tests.support import api, sample_events
+from tests.support.api import Api
+from tests.support.stage import append, connect
+
+PAST = """query ($user: ID, $asOf: DateTime, $knownAt: DateTime) {
+  userProgress(userId: $user, asOf: $asOf, knownAt: $knownAt) {
+    totalSessionsCompleted currentStreak masteryStats { unlearned }
+  }
+  streak(userId: $user, asOf: $asOf, knownAt: $knownAt) { current lastStudyDate }
+  dailyStats(userId: $user, from: "2024-03-01", to: "2024-04-30", zeroFill: false,
+    asOf: $asOf, knownAt: $knownAt) { date answers }
+}"""
+# The end of the second lesson, to the microsecond.
+SECOND_ENDS = "2024-04-02T09:00:07.000000Z"
+
+
+@pytest.fixture
+def served(store: Store) -> Iterator[Api]:
+    connection = connect(store.url)
+    sample_events.teach(connection, "ann")
+    append(connection, [sample_events.word("i9", at=sample_events.BEGIN)])
+    connection.close()
+    with api.served(store.url) as made:
+        yield made
+
+
+def sessions(served: Api, **moments: str) -> int:
+    """How many sessions the learner had completed; all answers agree."""
+    data = served.data(PAST, **moments)
+    completed: int = data["userProgress"]["totalSessionsCompleted"]
+    assert data["streak"]["current"] == data["userProgress"]["currentStreak"]
+    assert len(data["dailyStats"]) in (completed, completed + 1)
+    return completed
+
+
+@pytest.mark.parametrize(
+    ("moment", "completed"),
+    [
+        (SECOND_ENDS, 2),
+        ("2024-04-02T09:00:06.999999Z", 1),
+        ("2024-04-02T18:00:07+09:00", 2),
+        ("2024-04-01T23:00:06.9999999-10:00", 1),
+        ("2024-04-02t09:00:07.0000009z", 2),
+        ("9999-12-31T23:59:59.999999-14:00", 4),
+    ],
+)
+def test_a_moment_counts_to_the_microsecond_in_any_offset(
+    served: Api, moment: str, completed: int
+) -> None:
+    assert sessions(served, asOf=moment) == completed
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "2000-01-01T00:00:00Z"])
+def test_before_all_there_is_nothing(served: Api, moment: str) -> None:
+    for moments in ({"asOf": moment}, {"knownAt": moment}):
+        assert served.data(PAST, **moments) == {
+            "userProgress": None,
+            "streak": {"current": 0, "lastStudyDate": None},
+            "dailyStats": [],
+        }
+
+
+def test_what_was_unlearned_then(served: Api) -> None:
+    def unlearned(**moments: str) -> int:
+        stats = served.data(PAST, **moments)["userProgress"]["masteryStats"]
+        count: int = stats["unlearned"]
+        return count
+
+    assert unlearned(asOf=SECOND_ENDS) == 1
+
+
+def test_null_is_the_present(served: Api) -> None:
+    assert served.data(PAST, asOf=None, knownAt=None)["userProgress"] is None  # nothing is folded
+
+
+@pytest.mark.parametrize("moment", ["2024-04-02", "2024-04-02T09:00:00", "now", 5])
+def test_what_is_no_moment_is_refused(served: Api, moment: object) -> None:
+    code, message = served.error(PAST, asOf=moment)
+    assert code == "BAD_USER_INPUT"
+    assert "expected a time as in" in message
+
+
+def test_another_s_past_is_nobody_s_business(served: Api) -> None:
+    asked = {"asOf": SECOND_ENDS, "user": "ann"}
+    for user in ("ann", "nobody"):
+        answer = served.post(PAST, "bob", **{**asked, "user": user})
+        assert {fault["extensions"]["code"] for fault in answer["errors"]} == {"FORBIDDEN"}
+    assert "errors" not in served.post(PAST, "bob", roles=["support"], **asked)

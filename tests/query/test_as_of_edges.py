@@ -1,0 +1,212 @@
+"""As-of answers where something else happens to the learner, the tables or the server meanwhile."""
+
+import functools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch, rebuild, replay, snapshots
+from progress.projections.projector import Projector
+from progress.query.read_models import queries
+from tests.conftest import Store
+from tests.support import as_of_fixtures, model_rows, sample_events
+from tests.support.query_client import Asking, asking
+from tests.support.stage import append, connect
+
+pytestmark = pytest.mark.every_postgres
+
+NEVER, FOREVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def test_before_the_first_event_there_is_nothing(connection: Connection, ask: Asking) -> None:
+    sample_events.teach(connection, "ann")
+    for moments in ({"as_of": NEVER}, {"known_at": NEVER}, {"as_of": FOREVER, "known_at": NEVER}):
+        assert as_of_fixtures.answered(ask, **moments) == as_of_fixtures.NOTHING
+        filled = queries.get_stats_range("ann", *as_of_fixtures.RANGE, zero_fill=True, **moments)
+        assert ask(filled) == []
+
+
+def test_at_the_end_of_time_all_has_happened(connection: Connection, ask: Asking) -> None:
+    sample_events.teach(connection, "ann")
+    progress, streak, days = as_of_fixtures.answered(ask, as_of=FOREVER)
+    assert (progress["total_sessions_completed"], progress["current_streak"]) == (4, 0)
+    assert (streak["longest"], streak["current"], len(days)) == (4, 0, 4)
+
+
+def test_nothing_was_ever_of_a_deleted_learner(connection: Connection, ask: Asking) -> None:
+    sample_events.teach(connection, "ann", "ben")
+    as_of_fixtures.told(connection)
+    assert as_of_fixtures.kept(connection) == 2
+    before = as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(2))
+    assert before != as_of_fixtures.NOTHING
+    recorded = model_rows.stored(connection)[-1].created_at
+    append(connection, [as_of_fixtures.event("UserDeleted", 9)])
+    for folded in (False, True):
+        if folded:
+            Projector(connection).catch_up_all()
+        for moments in (
+            {"as_of": as_of_fixtures.later(2)},
+            {"known_at": recorded},
+            {"as_of": FOREVER},
+        ):
+            assert as_of_fixtures.answered(ask, **moments) == as_of_fixtures.NOTHING
+        assert (
+            as_of_fixtures.answered(ask, "ben", as_of=as_of_fixtures.later(2))
+            != as_of_fixtures.NOTHING
+        )
+    assert as_of_fixtures.kept(connection) == 1
+
+
+def test_a_deletion_takes_along_the_snapshot_that_is_being_taken(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.teach(connection, "ann")
+    batch.run(connection)
+    append(connection, [as_of_fixtures.event("UserDeleted", 9)])
+    folding, watching = connect(store.url), store.connect()
+    projector = Projector(folding)
+    pid = folding.run("SELECT pg_backend_pid()")[0][0]
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction(connection):
+            connection.run("INSERT INTO snapshot_learners VALUES ('ann')")
+            assert snapshots.take(connection, as_of_fixtures.EACH) == 1
+            folded = pool.submit(projector.catch_up_all)
+            while not model_rows.ask(watching, "waits", pid=pid):
+                assert not folded.done(), "the deletion did not wait for the snapshot"
+        assert folded.result() == 1
+    assert as_of_fixtures.kept(connection) == 0
+    for each in (folding, watching):
+        each.close()
+
+
+def test_an_answer_starts_from_the_newest_snapshot_that_fits(
+    connection: Connection, ask: Asking
+) -> None:
+    for number in range(3):
+        as_of_fixtures.told(connection, *sample_events.lesson("ann", number))
+    assert as_of_fixtures.kept(connection) == 3
+    connection.run("""UPDATE event_store.snapshots
+        SET state = state || jsonb_build_object('learning_streaks', NULL)""")
+    lengths = [
+        ask(queries.get_streak("ann", as_of=as_of_fixtures.later(day))).longest for day in range(3)
+    ]
+    assert lengths == [0, 0, 0]
+    connection.run("DELETE FROM event_store.snapshots WHERE stream_version > 10")
+    lengths = [
+        ask(queries.get_streak("ann", as_of=as_of_fixtures.later(day))).longest for day in range(3)
+    ]
+    assert lengths == [0, 1, 2]
+
+
+@pytest.mark.parametrize("moments", [{}, {"as_of": as_of_fixtures.later(1)}])
+def test_a_snapshot_that_goes_before_it_is_read_is_no_start(
+    connection: Connection, ask: Asking, moments: dict[str, datetime]
+) -> None:
+    for number in range(3):
+        as_of_fixtures.told(connection, *sample_events.lesson("ann", number))
+    asked = moments or {"known_at": FOREVER}
+    model_rows.ask(connection, "snapshots that went")
+    assert not as_of_fixtures.wrong(ask, connection, **asked)
+    connection.run("DELETE FROM event_store.snapshots")
+    assert not as_of_fixtures.wrong(ask, connection, **asked)
+
+
+def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: Connection) -> None:
+    west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
+    as_of_fixtures.told(
+        connection, as_of_fixtures.event("UserCreated", -1, **west), *sample_events.lesson("ann", 0)
+    )
+    model_rows.ask(connection, "wait before the snapshots")
+    with asking(store.url) as ask, closing(connect(store.url)) as other:
+        days = functools.partial(
+            queries.get_stats_range, "ann", *as_of_fixtures.RANGE, as_of=FOREVER
+        )
+        before = ask(days())
+        connection.run("SELECT pg_advisory_lock(77)")
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(ask, days())
+            while not model_rows.ask(other, "waits for its turn", application="past"):
+                assert not running.done()
+            append(other, [as_of_fixtures.event("UserDeleted", 9)])
+            Projector(other).catch_up_all()
+            connection.run("SELECT pg_advisory_unlock(77)")
+            assert running.result() == before != []
+        assert ask(days()) == []
+
+
+def test_a_preference_that_comes_late_moves_the_days_of_a_snapshot(
+    connection: Connection, ask: Asking
+) -> None:
+    for number in range(3):
+        as_of_fixtures.told(connection, *sample_events.lesson("ann", number))
+    zone = {"timezone": "Pacific/Kiritimati", "day_start_hour": 0}
+    as_of_fixtures.told(connection, as_of_fixtures.event("UserPreferencesChanged", 1, **zone))
+    before = model_rows.stored(connection)[-2].created_at
+    for day in range(4):
+        assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.later(day))
+        assert not as_of_fixtures.wrong(
+            ask, connection, as_of=as_of_fixtures.later(day), known_at=before
+        )
+
+
+def test_a_snapshot_without_what_counts_again_is_no_start(
+    connection: Connection, ask: Asking
+) -> None:
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1)])
+    model_rows.ask(connection, "poison", user="ann")
+    as_of_fixtures.told(connection)
+    assert model_rows.ask(connection, "poisoned")
+    assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.later(1))
+    model_rows.ask(connection, "mend")
+    letter = connection.run("SELECT letter_id FROM event_store.dead_letters")[0][0]
+    assert replay.replay(connection, letter) is None
+    assert not model_rows.ask(connection, "poisoned")
+    assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.later(1))
+
+
+def test_a_learner_never_sees_another_s_answer(connection: Connection, ask: Asking) -> None:
+    sample_events.teach(connection, "ann", "ben", lessons=2)
+    for user, other in (("ann", "ben"), ("ben", "ann")):
+        assert (
+            as_of_fixtures.answered(ask, user, as_of=as_of_fixtures.later(0))[0]["user_id"] == user
+        )
+        assert (
+            as_of_fixtures.answered(ask, "cyd", as_of=as_of_fixtures.later(0))
+            == as_of_fixtures.NOTHING
+        )
+        assert (
+            as_of_fixtures.answered(ask, other, as_of=as_of_fixtures.later(1))[0]["user_id"]
+            == other
+        )
+
+
+def test_answers_go_on_through_rebuilds_and_folds(store: Store, connection: Connection) -> None:
+    as_of_fixtures.told(connection, *sample_events.lesson("ann", 0))
+    with asking(store.url) as ask:
+        before = as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(0))
+        done = threading.Event()
+
+        def work() -> None:
+            other = connect(store.url)
+            try:
+                for number in range(1, 4):
+                    as_of_fixtures.told(other, *sample_events.lesson("ann", number))
+                    rebuild.run(lambda: database.connect(store.url))
+            finally:
+                done.set()
+                other.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            working = pool.submit(work)
+            while not done.is_set():
+                assert as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(0)) == before
+            working.result()
+        assert as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(0)) == before
+        assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.later(3))
+    assert as_of_fixtures.kept(connection) == 0  # of what the rebuild has replaced

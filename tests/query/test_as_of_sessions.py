@@ -1,0 +1,227 @@
+"""The sessions that answer about the past: few, bounded, with tables and rights of their own."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from progress.adapters import request_scope
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
+from progress.errors import TooComplex, Unavailable
+from progress.projections import batch, schema, snapshots
+from progress.projections.projector import SHARDS, Projector
+from progress.query.read_models import as_of, queries
+from tests.conftest import Store
+from tests.support import api, as_of_fixtures, sample_events
+from tests.support.query_client import Asking, asking
+from tests.support.stage import append, connect
+
+pytestmark = pytest.mark.every_postgres
+
+# What an as-of answer shares with all others: none of it is changed by a fold of the answer's own.
+SHARED = {
+    *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
+    *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
+    "snapshot_learners",
+    *schema.BATCH,
+}
+
+
+def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
+    store: Store, connection: Connection, ask: Asking
+) -> None:
+    as_of_fixtures.told(connection, *sample_events.lesson("ann", 0))
+    as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(0))
+
+    async def crowd() -> list[Any]:
+        asked = [
+            asyncio.ensure_future(queries.get_streak(user, as_of=as_of_fixtures.later(day)))
+            for user in ("ann", "nobody")
+            for day in range(4)
+        ]
+        while (await _waiting(store)) < as_of._SESSIONS:
+            await asyncio.sleep(0)
+        assert (await queries.get_streak("ann", at=as_of_fixtures.later(0))).current == 1
+        assert await _waiting(store) == as_of._SESSIONS
+        connection.run("ROLLBACK")
+        return list(await asyncio.gather(*asked))
+
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    assert [streak.current for streak in ask(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_who_asks_a_lot_leaves_a_place_to_the_others(
+    store: Store, connection: Connection, ask: Asking
+) -> None:
+    """Ann's questions wait for the lock; ben's would wait with them if all places were hers."""
+    waits, goes = (
+        statements.Numbered(f"SELECT {what}", ())
+        for what in ("pg_advisory_xact_lock_shared(17)", "1")
+    )
+
+    async def crowd() -> None:
+        of_the_past, moments = (
+            as_of.Past(store.url),
+            {"as_of": as_of_fixtures.later(0), "known_at": None},
+        )
+        asked = [
+            asyncio.ensure_future(of_the_past.answered(waits, {"user_id": "ann"}, **moments))
+            for _ in range(2 * as_of._SESSIONS)
+        ]
+        while not await _waiting(store):
+            await asyncio.sleep(0)
+        assert await of_the_past.answered(goes, {"user_id": "ben"}, **moments)
+        connection.run("SELECT pg_advisory_unlock(17)")
+        assert len(await asyncio.gather(*asked)) == 2 * as_of._SESSIONS
+        of_the_past.close()
+
+    connection.run("SELECT pg_advisory_lock(17)")
+    ask(crowd())
+
+
+async def _waiting(store: Store) -> int:
+    """As-of answers that wait for a lock."""
+
+    def count() -> int:
+        watching = store.connect()
+        found = watching.run("""SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = 'past' AND wait_event_type = 'Lock'""")
+        watching.close()
+        return int(found[0][0])
+
+    return await asyncio.to_thread(count)
+
+
+def test_what_takes_too_long_is_ended(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_events.teach(connection, "ann")
+    monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    with asking(store.url) as ask, pytest.raises(Unavailable, match="does not answer"):
+        ask(queries.get_streak("ann", as_of=as_of_fixtures.later(0)))
+    connection.run("ROLLBACK")
+
+
+def test_the_roles_suffice(store: Store, connection: Connection) -> None:
+    append(connection, sample_events.lesson("ann", 0))
+    folding, job = connect(store.url), connect(store.url)
+    folding.run("SET ROLE progress_project")
+    projector = Projector(folding)
+    projector.catch_up_all()
+    job.run("SET ROLE progress_batch")
+    batch.fold(job, list(SHARDS))
+    assert snapshots.take(job, as_of_fixtures.EACH) == 1
+    query = session(store, "progress_query")
+    with database.transaction(query):
+        fold = statements.blocks("projections/as_of")["one"]
+        query.run(fold, user_id="ann", as_of=as_of_fixtures.later(0).isoformat(), known_at=None)
+        assert query.run("SELECT answers FROM user_progress") == [[3]]
+    append(connection, [as_of_fixtures.event("UserDeleted", 9)])
+    assert projector.catch_up_all() == 1
+    assert as_of_fixtures.kept(connection) == 0
+    snapshots.drop_outlived(folding)
+    for each in (folding, job, query):
+        each.close()
+
+
+def session(store: Store, role: str) -> Connection:
+    """As the query function's, for the past."""
+    made = store.connect()
+    made.run(f"SET ROLE {role}")
+    made.run("SELECT set_config('search_path', :path, false)", path=as_of._SETTINGS["search_path"])
+    made.execute_simple(schema.as_of_tables())
+    return made
+
+
+def test_every_table_with_a_learner_s_rows_is_the_session_s_own(
+    store: Store, connection: Connection
+) -> None:
+    live = connection.run("""SELECT relname FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')""")
+    made = session(store, "progress_query")
+    own = made.run("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()")
+    made.close()
+    assert {name for (name,) in live} - {name for (name,) in own} == SHARED & {n for (n,) in live}
+
+
+def test_without_tables_of_its_own_a_session_answers_nothing(connection: Connection) -> None:
+    with pytest.raises(Exception, match="no tables of its own"):
+        connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity')")
+
+
+def test_questions_of_a_request_about_the_same_moments_share_a_fold(
+    connection: Connection, ask: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_of_fixtures.told(
+        connection, *sample_events.lesson("ann", 0), *sample_events.lesson("ben", 0)
+    )
+    folded, fold = [], as_of._Fold._fold
+
+    async def counted(self: Any, session: Any) -> bool:
+        folded.append((self.moments["user_id"], self.moments["as_of"]))
+        return await fold(self, session)
+
+    monkeypatch.setattr(as_of._Fold, "_fold", counted)
+
+    async def request() -> list[Any]:
+        with request_scope.begin(10.0):
+            return await asyncio.gather(
+                *(queries.get_streak("ann", as_of=as_of_fixtures.later(0)) for _ in range(5)),
+                *(
+                    queries.get_current_progress("ann", as_of=as_of_fixtures.later(0))
+                    for _ in range(5)
+                ),
+                queries.get_streak("ann", as_of=as_of_fixtures.later(1)),
+                queries.get_streak("ben", as_of=as_of_fixtures.later(0)),
+            )
+
+    answers = ask(request())
+    assert [each.current for each in answers[:5]] == [1] * 5
+    assert [each.total_sessions_completed for each in answers[5:10]] == [1] * 5
+    assert sorted(folded) == [
+        ("ann", as_of_fixtures.later(0)),
+        ("ann", as_of_fixtures.later(1)),
+        ("ben", as_of_fixtures.later(0)),
+    ]
+
+
+def test_a_request_makes_no_more_than_three_folds(ask: Asking) -> None:
+    async def request() -> None:
+        with request_scope.begin(10.0):
+            for day in range(as_of.FOLDS):
+                await queries.get_streak("ann", as_of=as_of_fixtures.later(day))
+            with pytest.raises(TooComplex, match="at most 3 learners and moments - found 4"):
+                await queries.get_streak("ann", as_of=as_of_fixtures.later(9))
+
+    ask(request())
+
+
+def test_who_has_more_events_than_an_answer_may_fold_is_told_what_to_ask(
+    store: Store, connection: Connection
+) -> None:
+    as_of_fixtures.told(connection, *sample_events.lesson("ann", 0))
+    connection.run("""INSERT INTO event_store.events
+        SELECT 10000, gen_random_uuid(), stream_id, 300000, event_type, event_data, metadata,
+            occurred_at + interval '1 day', created_at, shard
+        FROM event_store.events WHERE stream_id = 'learner-ann' LIMIT 1""")
+    with api.served(store.url) as served:
+        asked = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
+        code, message = served.error(asked)
+    assert code == "UNAVAILABLE"
+    assert "at most 210000 events since a snapshot of the learner - found 29" in message
+    assert message.endswith("ask about a later moment, or leave both out")
+
+
+def test_a_snapshot_shortens_what_is_folded(
+    store: Store, connection: Connection, ask: Asking
+) -> None:
+    as_of_fixtures.told(connection, *sample_events.lesson("ann", 0))
+    assert as_of_fixtures.kept(connection)
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    connection.run("UPDATE event_store.events SET stream_version = stream_version + 300000")
+    connection.run("UPDATE event_store.snapshots SET stream_version = stream_version + 300000")
+    assert ask(queries.get_streak("ann", as_of=as_of_fixtures.later(0))).current == 1

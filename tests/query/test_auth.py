@@ -1,0 +1,269 @@
+"""Who may ask: tokens that are good, tokens that are not, and how seldom the keys are asked for."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jwt
+import pytest
+from jwt.algorithms import RSAAlgorithm
+
+from progress.errors import Forbidden, Unauthenticated, Unavailable
+from progress.query import auth
+from progress.query.auth import Caller
+from tests.support import token_issuer
+from tests.support.token_issuer import Issuer
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with token_issuer.serving() as made:
+        yield made
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tokens(issuer: Issuer, clock: Clock) -> auth.Tokens:
+    trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
+    return auth.Tokens(trusted, auth.Keys(issuer.url, clock=clock))
+
+
+def caller(tokens: auth.Tokens, token: str | None) -> Caller:
+    """Whose token it is."""
+    return asyncio.run(tokens.caller(token and f"Bearer {token}"))
+
+
+def part(value: object) -> str:
+    text = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def test_sub_is_the_caller_and_a_learner_by_default(tokens: auth.Tokens) -> None:
+    until = int(time.time()) + 300
+    found = caller(tokens, token_issuer.token("ann", exp=until))
+    assert found == Caller("ann", "learner", float(until))
+
+
+@pytest.mark.parametrize(
+    ("roles", "role"),
+    [
+        ([], "learner"),
+        (["learner"], "learner"),
+        (["support"], "support"),
+        (["learner", "admin", "support"], "admin"),
+        ("admin", "admin"),
+        (["root"], "learner"),
+        ({"admin": True}, "learner"),
+        (7, "learner"),
+    ],
+)
+def test_the_highest_role_counts(tokens: auth.Tokens, roles: Any, role: str) -> None:
+    assert caller(tokens, token_issuer.token(roles=roles)).role == role
+
+
+def test_es256_is_taken(tokens: auth.Tokens, issuer: Issuer) -> None:
+    issuer.keys.append(token_issuer.public(token_issuer.ec_key(), "curve"))
+    signed = jwt.encode(
+        token_issuer.claims("ann"), token_issuer.ec_key(), "ES256", {"kid": "curve"}
+    )
+    assert caller(tokens, signed).user_id == "ann"
+
+
+def with_algorithm_none() -> str:
+    return f"{part({'alg': 'none', 'kid': 'first'})}.{part(token_issuer.claims())}."
+
+
+def signed_with_the_public_key() -> str:
+    """HS256, with the public key's text as the secret: PyJWT itself refuses to make one."""
+    key = token_issuer.rsa_key("first").public_key()
+    secret = json.dumps(RSAAlgorithm.to_jwk(key, as_dict=True)).encode()
+    signed = f"{part({'alg': 'HS256', 'kid': 'first'})}.{part(token_issuer.claims())}"
+    return f"{signed}.{part(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
+
+
+def with_another_keys_signature() -> str:
+    return jwt.encode(
+        token_issuer.claims(), token_issuer.rsa_key("thief"), "RS256", {"kid": "first"}
+    )
+
+
+def with_other_claims_under_the_signature() -> str:
+    header, _, signature = token_issuer.token("ann").split(".")
+    return f"{header}.{part(token_issuer.claims('bob'))}.{signature}"
+
+
+BAD: dict[str, Callable[[], str]] = {
+    "alg none": with_algorithm_none,
+    "HS256 signed with the public key": signed_with_the_public_key,
+    "another key": with_another_keys_signature,
+    "claims changed": with_other_claims_under_the_signature,
+    "PS256": lambda: jwt.encode(
+        token_issuer.claims(), token_issuer.rsa_key("first"), "PS256", {"kid": "first"}
+    ),
+    "another audience": lambda: token_issuer.token(aud="another"),
+    "no audience": lambda: token_issuer.token(aud=None),
+    "another issuer": lambda: token_issuer.token(iss="https://another.test"),
+    "no issuer": lambda: token_issuer.token(iss=None),
+    "expired": lambda: token_issuer.token(exp=int(time.time()) - 1),
+    "without end": lambda: token_issuer.token(exp=None),
+    "not yet valid": lambda: token_issuer.token(nbf=int(time.time()) + 600),
+    "issued in the future": lambda: token_issuer.token(iat=int(time.time()) + 600),
+    "nobody's": lambda: token_issuer.token(sub=None),
+    "an empty sub": lambda: token_issuer.token(""),
+    "a sub that is no text": lambda: token_issuer.token(sub=7),
+    "a long sub": lambda: token_issuer.token("a" * 201),
+    "U+0000 in the sub": lambda: token_issuer.token("a\0b"),
+    "half a character in the sub": lambda: token_issuer.token("\ud800"),
+    "an unknown key": lambda: token_issuer.token(key_id="second"),
+    "no key id": lambda: jwt.encode(token_issuer.claims(), token_issuer.rsa_key("first"), "RS256"),
+    "a number for a key id": lambda: f"{part({'alg': 'RS256', 'kid': 7})}.e30.",
+    "nothing": lambda: "x",
+    "dots": lambda: "..",
+    "no JSON": lambda: f"{part(b'{')}.{part(b'{')}.x",
+    "deep": lambda: f"{part(b'[' * 50_000)}.{part({})}.x",
+    "no ASCII": lambda: "größe.größe.größe",
+    "a spare dot": lambda: token_issuer.token() + ".",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_token_is_refused(tokens: auth.Tokens, name: str) -> None:
+    with pytest.raises(Unauthenticated):
+        caller(tokens, BAD[name]())
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic YTpi", "Bearer ", "bearerx y"])
+def test_a_request_without_a_bearer_token_is_refused(
+    tokens: auth.Tokens, issuer: Issuer, header: str | None
+) -> None:
+    with pytest.raises(Unauthenticated):
+        asyncio.run(tokens.caller(header))
+    assert issuer.asked == 0
+
+
+def test_a_known_token_is_refused_under_another_scheme(tokens: auth.Tokens) -> None:
+    token = token_issuer.token()
+    for _ in range(2):
+        assert asyncio.run(tokens.caller(f"Bearer {token}")).user_id
+        assert asyncio.run(tokens.caller(f"bearer  {token} ")).user_id
+        with pytest.raises(Unauthenticated):
+            asyncio.run(tokens.caller(f"Basic {token}"))
+
+
+def test_the_keys_are_asked_for_once(tokens: auth.Tokens, issuer: Issuer) -> None:
+    for n in range(20):
+        caller(tokens, token_issuer.token(f"learner {n}"))
+    assert issuer.asked == 1
+
+
+def test_an_unknown_key_asks_once_a_minute(
+    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+) -> None:
+    caller(tokens, token_issuer.token())
+    for asked in (2, 3):
+        for n in range(1_000):
+            with pytest.raises(Unauthenticated):
+                caller(tokens, f"{part({'alg': 'RS256', 'kid': f'unknown {n}'})}.{part({})}.AAAA")
+        assert issuer.asked == asked
+        clock.now += 61
+
+
+def test_unknown_keys_asked_at_once_ask_once(tokens: auth.Tokens, issuer: Issuer) -> None:
+    async def all_at_once() -> None:
+        unknown = [f"Bearer {token_issuer.token(key_id='second', n=n)}" for n in range(50)]
+        found = await asyncio.gather(*map(tokens.caller, unknown), return_exceptions=True)
+        assert all(isinstance(each, Unauthenticated) for each in found)
+
+    asyncio.run(all_at_once())
+    assert issuer.asked == 1
+
+
+def test_a_new_key_is_found_and_a_withdrawn_one_goes(
+    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+) -> None:
+    caller(tokens, token_issuer.token())
+    issuer.keys = [token_issuer.public(token_issuer.rsa_key("second"), "second")]
+    assert caller(tokens, token_issuer.token("bob", key_id="second")).user_id == "bob"
+    clock.now += 3_601
+    with pytest.raises(Unauthenticated):
+        caller(tokens, token_issuer.token("eve"))
+
+
+def test_an_issuer_that_is_away_is_no_fault_of_the_token(
+    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+) -> None:
+    issuer.fails = True
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            caller(tokens, token_issuer.token())
+    assert issuer.asked == 1
+    issuer.fails = False
+    clock.now += 6
+    assert caller(tokens, token_issuer.token()).user_id == "ann"
+    issuer.fails = True
+    clock.now += 3_601
+    assert caller(tokens, token_issuer.token("bob")).user_id == "bob"
+
+
+def test_keys_that_are_none_of_ours_are_passed_over(tokens: auth.Tokens, issuer: Issuer) -> None:
+    first = issuer.keys[0]
+    issuer.keys = [
+        {"kty": "oct", "kid": "secret", "k": "c2VjcmV0"},
+        {"kty": "RSA", "kid": "broken", "n": "x"},
+        {"kty": "EC", "kid": "curve", "crv": "P-999", "x": "AA", "y": "AA"},
+        {**first, "kid": "for encryption", "use": "enc"},
+        {**first, "kid": "of another algorithm", "alg": "RS512"},
+        {**first, "kid": None},
+        first,
+    ]
+    assert caller(tokens, token_issuer.token()).user_id == "ann"
+    for key_id in ("secret", "broken", "curve", "for encryption", "of another algorithm"):
+        token = jwt.encode(
+            token_issuer.claims(), token_issuer.rsa_key("first"), "RS256", {"kid": key_id}
+        )
+        with pytest.raises(Unauthenticated):
+            caller(tokens, token)
+
+
+def test_a_remembered_token_ends_when_it_says(tokens: auth.Tokens) -> None:
+    for life in (1, 5, 25):  # seconds; on a busy machine the first question may take that long
+        token = token_issuer.token(exp=time.time() + life)
+        with contextlib.suppress(Unauthenticated):
+            caller(tokens, token)
+            break
+
+    def ask_until(end: float) -> None:
+        while time.time() < end:
+            caller(tokens, token)
+
+    with pytest.raises(Unauthenticated):
+        ask_until(time.time() + 2 * life)
+
+
+def test_only_a_role_opens_anothers_data() -> None:
+    assert Caller("ann", "learner").learner(None) == "ann"
+    assert Caller("ann", "learner").learner("ann") == "ann"
+    assert Caller("eve", "support").learner("ann") == "ann"
+    assert Caller("eve", "admin").learner("ann") == "ann"
+    with pytest.raises(Forbidden):
+        Caller("ann", "learner").learner("bob")

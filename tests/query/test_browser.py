@@ -1,0 +1,77 @@
+"""Pages of other origins in a real Chromium: those that are named read answers, others do not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Error
+
+from progress.local import ports, readiness
+from tests.query.test_process import started
+from tests.support import api, token_issuer
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+ASK = """async ({ url, authorization, method }) => {
+  const body = method === 'POST' ? JSON.stringify({ query: '{ __typename }' }) : undefined;
+  const headers = {
+    authorization, 'content-type': 'application/json', 'x-apollo-operation-name': 'a', pragma: 'x',
+  };
+  const answer = await fetch(url, { method, headers, body, credentials: 'include' });
+  return [answer.status, answer.headers.get('etag')?.slice(0, 2), (await answer.json()).data];
+}"""
+FOUND = {"__typename": "Query"}
+
+
+@pytest.fixture
+def origins() -> Iterator[tuple[str, str]]:
+    """Pages of two origins: one that may ask, and that of somebody else."""
+    with token_issuer.serving() as ours, token_issuer.serving() as other:
+        yield ours.url, other.url
+
+
+@pytest.fixture
+def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
+    """The address of a query function that lets the first of them ask."""
+    port = ports.free()
+    told = {
+        "AUTH_ISSUER": token_issuer.NAME,
+        "AUTH_AUDIENCE": token_issuer.AUDIENCE,
+        "AUTH_JWKS_URL": origins[0],
+        "CORS_ORIGINS": f"http://{urlsplit(origins[0]).netloc}",
+        "DATABASE_URL": NOWHERE,
+        "ENVIRONMENT": "development",
+    }
+    with started(tmp_path, port, **told):
+        readiness.wait(lambda: ports.is_listening(port), "the query function")
+        yield f"http://{ports.HOST}:{port}/graphql"
+
+
+def asked(chromium: Browser, page: str, url: str, method: str = "POST") -> Any:
+    """What a script in the page makes of the answer."""
+    authorization = api.headers()["authorization"]
+    with chromium.new_context() as context:
+        opened = context.new_page()
+        opened.goto(page)
+        told = {"url": url, "authorization": authorization, "method": method}
+        return opened.evaluate(ASK, told)
+
+
+def test_a_page_of_a_named_origin_reads_answers(
+    chromium: Browser, origins: tuple[str, str], url: str
+) -> None:
+    ours, _ = origins
+    assert asked(chromium, ours, url) == [200, None, FOUND]
+    assert asked(chromium, ours, f"{url}?query={{__typename}}", "GET") == [200, "W/", FOUND]
+    status, *_ = asked(chromium, ours, f"{url}?query=mutation{{__typename}}", "GET")
+    assert status == 405
+
+
+def test_a_page_of_another_origin_reads_none(
+    chromium: Browser, origins: tuple[str, str], url: str
+) -> None:
+    _, other = origins
+    for method in ("GET", "POST"):
+        with pytest.raises(Error, match="Failed to fetch"):
+            asked(chromium, other, f"{url}?query={{__typename}}", method)

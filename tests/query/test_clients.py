@@ -1,0 +1,80 @@
+"""Clients that nobody here wrote, unchanged, against the running query function."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres import database
+from progress.local import ports, readiness
+from tests.conftest import Store
+from tests.query.test_process import started
+from tests.support import node, rows_by_hand, subscription_client, token_issuer
+from tests.support.subscription_client import Learning
+
+NAMED, SENT = False, True  # a document: by its hash alone, or whole
+SENT_BY = {"urql": "GET", "apollo": "POST"}
+
+
+@pytest.fixture
+def url(store: Store, tmp_path: Path) -> Iterator[str]:
+    """The address of a running query function."""
+    port = ports.free()
+    with token_issuer.serving() as issuer, started(tmp_path, port, **issuer.environment(store.url)):
+        readiness.wait(lambda: ports.is_listening(port), "the query function")
+        yield f"http://{ports.HOST}:{port}/graphql"
+
+
+@pytest.fixture
+def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder in which the clients run."""
+    return node.workshop(request, tmp_path)
+
+
+def test_the_public_audits_pass(clients: Path, url: str) -> None:
+    audits = json.loads(
+        node.run(clients, "node", "audits.mjs", URL=url, TOKEN=token_issuer.token())
+    )
+    assert [each for each in audits if each["status"] != "ok"] == []
+    levels = Counter(each["name"].split()[0] for each in audits)
+    assert levels == {"MUST": 13, "SHOULD": 23, "MAY": 25}
+
+
+def test_a_generated_client_asks_by_persisted_queries(
+    clients: Path, url: str, connection: database.Connection
+) -> None:
+    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
+    told = {"URL": url, "TOKEN": token_issuer.token("ann")}
+    node.run(clients, "graphql-codegen", "--config", "codegen.mjs", **told)
+    node.run(clients, "tsc")
+    found = json.loads(node.run(clients, "node", "made/client.js", **told))
+    assert found["urql"]["heard"] == 7  # over graphql-sse
+    for client in ("urql", "apollo"):
+        assert found[client]["learned"] == 7
+        assert found[client]["days"] == 3
+        sent = [(each["method"], each["document"]) for each in found[client]["sent"]]
+        assert sent == [("GET", NAMED), (SENT_BY[client], SENT), ("GET", NAMED)]
+        assert {each["status"] for each in found[client]["sent"]} == {200}
+
+
+def test_graphql_sse_hears_of_changes(clients: Path, store: Store, tmp_path: Path) -> None:
+    learning = Learning(store.url)
+    with subscription_client.function(store.url, tmp_path / "function") as function:
+        told = {
+            "URL": f"http://{ports.HOST}:{function.port}/graphql/stream",
+            "TOKEN": token_issuer.token(),
+        }
+        with node.lines(clients, "node", "stream.mjs", **told) as lines:
+            heard = map(json.loads, lines)
+            assert next(heard)["data"] == {"streak": {"current": 0}}
+            assert next(heard) == "ended"
+            assert next(heard) == {"data": {"progressUpdated": None}}
+            for done in (1, 2):
+                learning.lesson()
+                assert next(heard) == {
+                    "data": {"progressUpdated": {"totalSessionsCompleted": done}}
+                }
+            assert [*heard] == [{"status": 401}]
+    learning.close()

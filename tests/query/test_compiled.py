@@ -1,0 +1,258 @@
+"""What is compiled answers as the executor does, to the byte."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import msgspec
+import pytest
+from graphql import GraphQLObjectType, get_named_type
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from progress.adapters.postgres import database
+from progress.query.auth import Caller
+from progress.query.cache.cache import Cache
+from progress.query.execution import documents, execute, executor, root_fields
+from progress.query.execution.documents import Document
+from progress.query.execution.execute import Answer
+from progress.query.execution.executor import Asked
+from progress.query.execution.root_fields import Joint, Outcome, Part
+from progress.query.execution.selections import QUERY
+from progress.query.graphql.context import Context
+from progress.query.read_models import reader
+from tests.conftest import Store
+from tests.support import rows_by_hand
+from tests.support.event_logs import Disturbance
+from tests.support.postgres_servers import EMBEDDED, Server
+from tests.support.random_queries import COMPILED, Query, query
+from tests.support.sample_events import Envelope, envelope, word
+from tests.support.stage import Worker, append
+
+NOW = datetime(2024, 4, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
+MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { %s }'
+PHASES = [each for each in Phase if each is not Phase.explain]  # it takes minutes
+ODD = """query ($yes: Boolean = true, $no: Boolean = false, $from: Date = "2024-03-01") {
+  __typename
+  again: streak { longest ...F ... @include(if: $no) { atRisk } }
+  days: dailyStats(from: $from, to: "2024-03-31") { date @skip(if: $yes) answers n: answers }
+  words: dailyStats(from: $from, to: "2024-03-31") { class: answers _0: date from: accuracyRate }
+  streak @skip(if: $yes) { current }
+  again: streak { current longest __typename }
+  userProgress { masteryStats { learning } t: __typename masteryStats { unlearned __typename } }
+}
+fragment F on Streak { current @include(if: $yes) more: longest ... on Streak { lastStudyDate } }"""
+
+
+def log() -> Iterator[Envelope]:
+    """Three months of two learners, one of whom moves; of everything something."""
+    chance = random.Random(7)
+    start = datetime(2024, 1, 10, 9, tzinfo=UTC)
+    for n in range(30):
+        described = word(f"i{n}", chance.choice(["A1", "B2", "C2"]), at=start)
+        described["data"]["domains"] = chance.sample(["R", "W", "L", "S"], chance.randint(0, 3))
+        yield described
+    yield envelope("ItemArchived", {"item_id": "i5"}, at=start + timedelta(days=2))
+    for user in ("ann", "bob"):
+        for day in sorted(chance.sample(range(82), 50)):
+            at = start + timedelta(days=day, hours=chance.randint(0, 14))
+            yield from session(user, f"{user}-{day}", at, chance)
+    moved = {"user_id": "bob", "timezone": "Pacific/Kiritimati", "day_start_hour": 4}
+    yield envelope("UserPreferencesChanged", moved, at=start + timedelta(days=40))
+
+
+def session(user: str, name: str, at: datetime, chance: random.Random) -> Iterator[Envelope]:
+    said: dict[str, Any] = {"session_id": name, "user_id": user, "item_count": 3}
+    yield envelope("SessionStarted", said, at=at)
+    for n in range(chance.randint(0, 4)):
+        item = f"i{chance.randint(0, 33)}"
+        odd = timedelta(microseconds=chance.choice([0, 0, 123_456, 500_000]))
+        kind = chance.choice(["CorrectAnswerGiven", "IncorrectAnswerGiven"])
+        took = chance.choice([0, 1_234, 5_678])
+        answer = {"session_id": name, "item_id": item, "response_time_ms": took}
+        yield envelope(kind, answer, at=at + timedelta(seconds=n) + odd)
+        review = {"user_id": user, "item_id": item, "easiness_factor": chance.choice([1.3, 2.36])}
+        review["new_interval"] = chance.choice([0, 3, 7, 40])
+        yield envelope("ReviewProcessed", review, at=at + timedelta(seconds=n) + odd)
+    if chance.random() < 0.8:
+        ended = {"session_id": name, "score": chance.randint(0, 100), "duration_seconds": 61}
+        yield envelope("SessionCompleted", ended, at=at + timedelta(minutes=1))
+
+
+def extremes(connection: database.Connection) -> None:
+    """Numbers beyond GraphQL's, in rows of their own."""
+    much = {"user_id": "ann", "answers": 2**40, "correct_answers": 2**39, "study_seconds": 2**62}
+    rows_by_hand.fill(connection, "daily_stats", {**much, "day": "2024-03-09"})
+    item = {"user_id": "ann", "item_id": "huge", "answers": 2**40, "lapses": 2**33}
+    rows_by_hand.fill(connection, "item_stats", {**item, "easiness_factor": 1e300})
+
+
+class CountingJoint(Joint, frozen=True):
+    """Notes the parts that the executor answers."""
+
+    executed: list[Part]
+
+    async def _executed(self, part: Part) -> Outcome:
+        self.executed.append(part)
+        return await super()._executed(part)
+
+
+@dataclass
+class Both:
+    """Answers queries both ways, over one database, without a cache."""
+
+    url: str
+    ways: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._reader = reader.Reader(self.url)
+        self._cache = Cache(None, per_minute=10**9)
+
+    def answers(self, query: Query, role: Any = "learner") -> tuple[Answer, Answer]:
+        """The answer as it is given, and the executor's."""
+        context = Context(Caller("ann", role, float("inf")), NOW)
+        asked = Asked(query.text, query.variables, query.operation_name)
+        return self._runner.run(self._both(asked, context))
+
+    async def _both(self, asked: Asked, context: Context) -> tuple[Answer, Answer]:
+        with reader.using(self._reader):
+            document = documents.read(asked.query, introspection=False)
+            if document.tree is None:
+                return (Answer(None, document.errors, executed=False),) * 2
+            plain = execute.told(await executor.executed(document.tree, asked, context), TRACE)
+            await self._count(document, asked, context)
+            return await self._given(asked, context), plain
+
+    async def _given(self, asked: Asked, context: Context) -> Answer:
+        answer = await execute.answered(
+            asked, context, cache=self._cache, introspection=False, trace=TRACE
+        )
+        return msgspec.structs.replace(answer, extensions={})
+
+    async def _count(self, document: Document, asked: Asked, context: Context) -> None:
+        """Count which way it goes: in parts without an error, or otherwise."""
+        operation = document.operation(asked.operation_name)
+        pieces = root_fields.split(operation, asked.variables, context) if operation else []
+        looked = await self._cache.ask("ann", [p.question for p in pieces if p.question], at=NOW)
+        joint = CountingJoint(asked, context, self._cache, looked, [])
+        outcomes = await joint.outcomes(pieces)
+        in_parts = bool(pieces) and all(isinstance(each, bytes) for each in outcomes)
+        in_parts = in_parts and not any(part.is_compiled for part in joint.executed)
+        self.ways["in parts" if in_parts else "whole"] += 1
+        if in_parts:
+            self.ways.update(part.root.field.name for part in pieces if part.root.compiled)
+
+    def close(self) -> None:
+        """End the connections and the loop."""
+        self._runner.run(self._reader.close())
+        self._runner.close()
+
+
+@pytest.fixture(scope="module")
+def both(servers: Callable[[str], Server]) -> Iterator[Both]:
+    server = servers(EMBEDDED)
+    name = server.store()
+    url = server.sibling(name)
+    worker = Worker(url)
+    append(worker.connection, list(log()))
+    worker.run(0, PLAINLY)
+    extremes(worker.connection)
+    made = Both(url)
+    yield made
+    made.close()
+    worker.connection.close()
+    server.drop(name)
+
+
+def test_generated_queries_are_answered_as_by_the_executor(both: Both) -> None:
+    @settings(max_examples=200, suppress_health_check=list(HealthCheck), phases=PHASES)
+    @given(seed=st.integers(0, 2**32), role=st.sampled_from(["learner", "support"]))
+    def check(seed: int, role: str) -> None:
+        given, plain = both.answers(query(seed), role)
+        assert given == plain
+
+    both.ways.clear()
+    check()
+    assert both.ways["in parts"] > 2 * both.ways["whole"]
+    for name in COMPILED:
+        assert both.ways[name] > 5, name
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"yes": False}, {"no": True}, {"yes": False, "no": True}]
+)
+def test_what_is_said_twice_is_answered_once(both: Both, variables: dict[str, Any]) -> None:
+    both.ways.clear()
+    given, plain = both.answers(Query(ODD, variables, None))
+    assert given == plain
+    assert not given.errors
+    assert both.ways["in parts"] == 1
+
+
+def test_an_error_beside_an_answer_is_told(both: Both) -> None:
+    both.ways.clear()
+    given, plain = both.answers(Query('{ streak { current } operation(id: "x") { id } }', {}, None))
+    assert given == plain
+    assert given.data
+    assert len(given.errors) == 1
+    assert both.ways["whole"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "errors"),
+    [
+        ("a null", MARCH % "answers", 1),
+        ("another type", MARCH % "date answers", 0),
+        ("no number", 'item(itemId: "i1") { itemId easinessFactor }', 1),
+        ("an infinite number", 'item(itemId: "i1") { easinessFactor }', 1),
+        ("no level", 'item(itemId: "i1") { itemId level }', 1),
+        ("no domain", 'item(itemId: "i1") { domains }', 1),
+        ("a column less", MARCH % "date itemsLearned", 1),
+    ],
+)
+def test_a_row_that_is_not_as_the_schema_says_is_the_executors(
+    store: Store, change: str, asked: str, errors: int
+) -> None:
+    query = Query(f"{{ streak {{ current }} it: {asked} }}", {}, None)
+    with closing(Worker(store.url).connection) as connection:
+        rows_by_hand.fill(connection, "daily_stats", {"user_id": "ann", "day": "2024-03-02"})
+        rows_by_hand.fill(connection, "items", {"item_id": "i1", "domains": ["R"]})
+        rows_by_hand.fill(connection, "item_stats", {"user_id": "ann", "item_id": "i1"})
+        assert way(store.url, query) == ("in parts", 0)
+        connection.run(rows_by_hand.blocks()[change])
+        assert way(store.url, query) == ("whole", errors)
+
+
+def way(url: str, query: Query) -> tuple[str, int]:
+    """Which way an answer went that is the executor's, and how many errors it has."""
+    with closing(Both(url)) as both:
+        given, plain = both.answers(query)
+        assert given == plain
+        (went,) = both.ways.keys() & {"in parts", "whole"}
+        return went, len(given.errors)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_every_column_of_a_compiled_field_fits(both: Both, name: str) -> None:
+    arguments = {"item": '(itemId: "i1")'}.get(name, "")
+    if name.endswith("yStats"):
+        arguments = '(from: "2024-03-01", to: "2024-03-31")'
+    fields = " ".join(
+        f"{key} {{ unlearned learning shortTermMastered longTermMastered }}"
+        if key == "masteryStats"
+        else key
+        for key in cast("GraphQLObjectType", get_named_type(QUERY.fields[name].type)).fields
+    )
+    both.ways.clear()
+    given, plain = both.answers(Query(f"{{ {name}{arguments} {{ {fields} }} }}", {}, None))
+    assert given == plain
+    assert both.ways[name] == 1
+    assert len(given.data or b"") > 40

@@ -1,0 +1,119 @@
+"""CORS: pages of the origins that are named may read answers, those of others may not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+
+from progress.errors import SettingsError
+from progress.query.http.cors import Origins
+from tests.support import api
+from tests.support.api import Api
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+OURS, LOCAL, OTHER = "https://app.example.com", "http://localhost:3000", "https://evil.example.com"
+HEADERS = "authorization,content-type,x-apollo-operation-name"
+TYPE = b'{"query": "{ __typename }"}'
+
+
+@pytest.fixture(scope="module")
+def aloof() -> Iterator[Api]:
+    with api.served(NOWHERE, cors_origins=f"{OURS}, {LOCAL}") as made:
+        yield made
+
+
+def preflight(served: Api, origin: str) -> Response:
+    """The answer to what a browser asks before it sends a page's POST."""
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": HEADERS}
+    return served.request("OPTIONS", "/graphql", b"", {"origin": origin, **asked})
+
+
+def post(served: Api, origin: str | None, **more: str) -> Response:
+    named = {"origin": origin} if origin else {}
+    return served.request("POST", "/graphql", TYPE, {**api.headers(), **named, **more})
+
+
+@pytest.mark.parametrize("origin", [OURS, LOCAL])
+def test_a_named_origin_may_ask_and_read(aloof: Api, origin: str) -> None:
+    allowed = preflight(aloof, origin)
+    assert allowed.status_code == 204
+    assert allowed.headers["access-control-allow-origin"] == origin
+    assert allowed.headers["access-control-allow-headers"] == HEADERS
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    for response in (post(aloof, origin), post(aloof, origin, authorization="")):
+        assert response.headers["access-control-allow-origin"] == origin
+        assert response.headers["access-control-allow-credentials"] == "true"
+        assert "Origin" in response.headers.getlist("vary")
+        exposed = response.headers["access-control-expose-headers"].split(", ")
+        assert {"ETag", "Retry-After"} <= {*exposed}
+
+
+@pytest.mark.parametrize(
+    "origin", [OTHER, "null", "", OURS + ".evil.com", OURS.upper(), "http://app.example.com"]
+)
+def test_another_origin_may_not(aloof: Api, origin: str) -> None:
+    for response in (preflight(aloof, origin), post(aloof, origin)):
+        assert not [name for name in response.headers if name.startswith("access-control")]
+        assert "Origin" in response.headers.getlist("vary")
+
+
+def test_a_cache_keeps_the_answers_to_origins_apart(aloof: Api) -> None:
+    assert "Origin" in post(aloof, None).headers.getlist("vary")
+
+
+def test_where_none_is_named_none_may() -> None:
+    with api.served(NOWHERE) as closed:
+        for response in (preflight(closed, OURS), post(closed, OURS)):
+            assert not [name for name in response.headers if name.startswith("access-control")]
+
+
+def test_any_origin_means_none_with_credentials() -> None:
+    with api.served(NOWHERE, cors_origins="*") as opened:
+        for response in (preflight(opened, OTHER), post(opened, OTHER)):
+            assert response.headers["access-control-allow-origin"] == "*"
+            assert "access-control-allow-credentials" not in response.headers
+
+
+def test_options_tells_the_methods(aloof: Api) -> None:
+    response = aloof.request("OPTIONS", "/graphql")
+    assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+    assert not [name for name in response.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/path",
+        "https://App.example.com",
+        "https://*.example.com",
+        "https://user@app.example.com",
+        "https://app.example.com:port",
+        "https://app.example.com:443",
+        "https://app.example.com:0",
+        "https://app.example.com:123456",
+        "https://[::1",
+        "https://",
+        "ftp://app.example.com",
+        "https://app.example.com https://b.example.com",
+        "https://größe.example.com",
+        "null",
+    ],
+)
+def test_a_bad_origin_stops_the_start_and_is_named(bad: str) -> None:
+    with pytest.raises(SettingsError, match="CORS_ORIGINS") as refused:
+        Origins(f"{OURS},{bad}")
+    assert repr(bad) in str(refused.value)
+
+
+def test_any_and_some_are_a_contradiction() -> None:
+    with pytest.raises(SettingsError, match="CORS_ORIGINS"):
+        Origins(f"{OURS}, *")
+
+
+@pytest.mark.parametrize("good", ["", OURS, f" {OURS} , {LOCAL},", "http://[::1]:3000"])
+def test_good_origins_are_taken(good: str) -> None:
+    taken: Any = Origins(good)
+    assert taken

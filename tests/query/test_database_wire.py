@@ -1,0 +1,28 @@
+"""What is said to PostgreSQL for one answer."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from progress.adapters.postgres import database
+from tests.support.postgres_wire import Wire, wire
+
+__all__ = ["wire"]
+
+
+def test_an_answer_is_asked_for_in_one_piece(wire: Wire) -> None:
+    with closing(database.connect(wire.url)) as connection:
+        statement = connection.prepare("SELECT CAST(:number AS int)")
+        wire.sent = b""
+        assert statement.run(number=1) == [[1]]
+    assert list(kinds(wire.sent))[:3] == [
+        "B",
+        "E",
+        "S",
+    ]  # Bind, Execute, Sync; no Flush between them
+
+
+def kinds(sent: bytes) -> Iterator[str]:
+    """The types of messages to the server."""
+    while sent:
+        yield chr(sent[0])
+        sent = sent[1 + int.from_bytes(sent[1:5], "big") :]

@@ -1,0 +1,237 @@
+"""A query has ten seconds from its arrival: no part of it is asked again, or waited for longer."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from starlette.requests import Request
+
+from progress.adapters import request_scope
+from progress.adapters.postgres import async_client
+from progress.adapters.postgres.database import Connection
+from progress.errors import Unavailable
+from progress.projections.projector import Projector
+from progress.query.cache.single_flight import Flights
+from progress.query.live.hub import Changes, Pace
+from progress.query.live.sources import Standings
+from progress.query.read_models import as_of, queries, reader
+from tests.conftest import Store
+from tests.support import api, as_of_fixtures, sample_events
+from tests.support.api import Api
+from tests.support.query_client import Asking
+from tests.support.stage import append, connect
+
+SHORT = 0.3  # seconds
+DAYS = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { date }'
+LATER = 'asOf: "2024-05-01T00:00:00Z"'
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The server itself ends no statement."""
+    monkeypatch.setattr(async_client, "_STATEMENT_TIMEOUT", "0")
+    monkeypatch.setitem(as_of._SETTINGS, "statement_timeout", "0")
+    return monkeypatch
+
+
+@pytest.fixture
+def queried(store: Store, connection: Connection) -> Iterator[Api]:
+    sample_events.teach(connection, "ann")
+    with api.served(store.url) as made:
+        yield made
+
+
+def busy(store: Store) -> list[str]:
+    """The statements that the server works at for the query function."""
+    with closing(store.connect()) as watching:
+        found = watching.run("""SELECT query FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name IN ('query', 'past')
+              AND state <> 'idle'""")
+    return [query for (query,) in found]
+
+
+@pytest.mark.parametrize(
+    "hanging",
+    [
+        (DAYS, "daily_stats"),
+        ("itemStats { totalCount }", "item_stats"),
+        ("dueForecast { items }", "items"),
+        (f"streak({LATER}) {{ current }}", "event_store.snapshots"),
+    ],
+    ids=["compiled", "by the executor", "of the catalogue", "about the past"],
+)
+def test_a_statement_that_hangs_is_asked_once_and_is_stopped(
+    patient: pytest.MonkeyPatch, queried: Api, store: Store, hanging: tuple[str, str]
+) -> None:
+    field, table = hanging
+    asked: list[str] = []
+    once = async_client.Sessions._once
+
+    async def counted(self: Any, ask: Any, scope: Any) -> Any:
+        asked.append(table)
+        return await once(self, ask, scope)
+
+    queried.post(f"{{ again: {field} }}")  # the sessions are open, and the statements prepared
+    patient.setattr(request_scope, "TIMEOUT_S", SHORT)
+    patient.setattr(async_client.Sessions, "_once", counted)
+    with closing(connect(store.url)) as locking:
+        locking.run("BEGIN")
+        locking.run(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        assert queried.error(f"{{ {field} }}")[0] == "UNAVAILABLE"
+        assert len(asked) == 1
+        queried._runner.run(_until_none_waits(store))
+
+
+async def _until_none_waits(store: Store) -> None:
+    """Return when the server has stopped what waits for the lock, which is still held."""
+    while busy(store):
+        await asyncio.sleep(0)
+
+
+def test_a_server_that_does_not_greet_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_scope, "TIMEOUT_S", SHORT)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listening.listen()
+        with api.served(f"postgresql://u@/d?host={tmp_path}") as queried:
+            assert queried.error('{ item(itemId: "i") { itemId } }')[0] == "UNAVAILABLE"
+        listening.accept()[0].close()
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_what_was_spent_before_counts(queried: Api, store: Store) -> None:
+    """The body has come when the time is over: the database is not asked."""
+    body = msgspec.json.encode({"query": f"{{ {DAYS} }}"})
+
+    async def receive() -> dict[str, Any]:
+        request_scope.current().ends_at = time.monotonic()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b""}
+    named = [(k.encode(), v.encode()) for k, v in api.headers().items()]
+    queried._runner.run(_answered(queried, Request({**scope, "headers": named}, receive)))
+    with closing(store.connect()) as watching:
+        assert not watching.run("SELECT FROM pg_stat_activity WHERE application_name = 'query'")
+
+
+async def _answered(queried: Api, request: Request) -> None:
+    with reader.using(queried._reader):
+        response = await queried._api.answer(request)
+    (fault,) = api.read(response)["errors"]
+    assert fault["extensions"]["code"] == "UNAVAILABLE"
+
+
+def test_waiting_for_a_connection_counts(store: Store, ask: Asking) -> None:
+    async def crowd() -> None:
+        made = async_client.Sessions(store.url, name="query", size=1, search_path="event_store")
+        held, end = asyncio.Event(), asyncio.Event()
+
+        async def hold(_: Any) -> None:
+            held.set()
+            await end.wait()
+
+        holding = asyncio.create_task(made.ask(hold))
+        await held.wait()
+        with request_scope.begin(SHORT), pytest.raises(Unavailable, match="no connection"):
+            await made.ask(lambda session: session.fetch("SELECT 1"))
+        end.set()
+        await holding
+        assert await made.ask(lambda session: session.fetchval("SELECT 1")) == 1
+        made.close()
+
+    ask(crowd())
+
+
+def test_waiting_for_a_place_in_the_past_counts(
+    store: Store, connection: Connection, ask: Asking
+) -> None:
+    async def crowd() -> None:
+        of_ann = {"as_of": as_of_fixtures.later(0)}
+        many = [
+            asyncio.create_task(queries.get_streak("ann", **of_ann))
+            for _ in range(as_of._OF_A_LEARNER)
+        ]
+        while len(await asyncio.to_thread(busy, store)) < as_of._OF_A_LEARNER:
+            await asyncio.sleep(0)
+        with request_scope.begin(SHORT), pytest.raises(Unavailable, match="too much is asked"):
+            await queries.get_streak("ann", **of_ann)
+        connection.run("ROLLBACK")
+        await asyncio.gather(*many)
+
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    ask(crowd())
+
+
+class Slow:
+    """A computation that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.began, self.end = 0, asyncio.Event()
+
+    async def compute(self) -> str:
+        self.began += 1
+        await self.end.wait()
+        return "done"
+
+
+def test_who_has_more_time_joins_nobody_who_has_little(ask: Asking) -> None:
+    async def both() -> None:
+        flights, slow, quick = Flights[str](1.0), Slow(), Slow()
+        quick.end.set()
+        with request_scope.begin(5.0):
+            first = asyncio.create_task(flights.join("key", slow.compute))
+            await asyncio.sleep(0)
+        with request_scope.begin(10.0):
+            assert await flights.join("key", quick.compute) == "done"
+        assert (slow.began, quick.began) == (1, 1)
+        slow.end.set()
+        assert await first == "done"
+
+    ask(both())
+
+
+def test_who_has_less_time_than_whom_they_joined_waits_no_longer(ask: Asking) -> None:
+    async def both() -> None:
+        flights, slow = Flights[str](1.0), Slow()
+        with request_scope.begin(10.0):
+            first = asyncio.create_task(flights.join("key", slow.compute))
+            await asyncio.sleep(0)
+        with request_scope.begin(SHORT), pytest.raises(Unavailable):
+            await flights.join("key", slow.compute)
+        slow.end.set()
+        assert await first == "done"
+        assert slow.began == 1
+
+    ask(both())
+
+
+def test_what_is_watched_is_told_long_after_the_request_s_time(
+    connection: Connection, ask: Asking
+) -> None:
+    sample_events.teach(connection, "ann")
+    Projector(connection).catch_up_all()
+
+    async def watch() -> None:
+        changes = Changes({"learner": Standings()}, None, Pace(alone=0.01))
+        with request_scope.begin(10.0) as scope:
+            watched = changes.watch("learner", "ann", lambda state: state.progress)
+            before = await anext(watched)
+            scope.ends_at = time.monotonic()
+            append(connection, sample_events.lesson("ann", 9))
+            Projector(connection).catch_up_all()
+            after = await anext(watched)
+            assert after.total_sessions_completed == before.total_sessions_completed + 1
+            watched.close()
+
+    ask(watch())

@@ -1,0 +1,47 @@
+"""No document that the limits allow costs more than it may, whatever the schema has to ask."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from bench import expensive
+from progress.adapters.postgres.database import Connection
+from progress.query.auth import Role
+from progress.query.execution import limits
+from tests.conftest import Store
+from tests.support.stage import connect
+
+CASES: tuple[tuple[Role, str], ...] = (
+    ("learner", "the present"),
+    ("admin", "the present"),
+    ("support", "the past"),
+)
+
+
+@dataclass
+class _Small:
+    """A test's database, as the benchmark fills it."""
+
+    url: str
+
+    def connect(self) -> Connection:
+        return connect(self.url)
+
+
+def test_the_most_expensive_document_is_within_its_bound(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = expensive.fill(cast("Any", _Small(store.url)), times_less=expensive.SMALL)
+
+    def find(role: Role, what: str) -> tuple[str, int]:
+        past = what == "the past"
+        return asyncio.run(expensive.find(store.url, learner, role, past=past))
+
+    for role, what in CASES:
+        text, work = find(role, what)
+        assert work <= expensive.WORK[what] / expensive.SMALL, (role, text)
+    monkeypatch.setattr(limits, "_READING", 10**9)  # the search would find what is too much
+    _, work = find("learner", "the present")
+    assert work > 1.5 * expensive.WORK["the present"] / expensive.SMALL

@@ -1,0 +1,94 @@
+"""No argument, however odd, makes an error of ours."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Store
+from tests.support import api
+from tests.support.api import Api
+
+ALL = """
+query (
+  $user: ID, $from: Date!, $to: Date!, $fill: Boolean, $filter: ItemFilter, $order: ItemOrder,
+  $level: CefrLevel, $domain: Domain, $first: Int, $after: String, $item: ID!, $days: Int,
+  $types: [String!]
+) {
+  userProgress(userId: $user) { userId accuracyRate masteryStats { unlearned } lastUpdated }
+  dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date accuracyRate }
+  weeklyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { start end }
+  monthlyStats(userId: $user, from: $from, to: $to) { start end }
+  itemStats(
+    userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $domain,
+    first: $first, after: $after
+  ) { edges { cursor node { itemId } } totalCount }
+  item(userId: $user, itemId: $item) { itemId }
+  domainStats(userId: $user) { domain }
+  levelStats(userId: $user) { level }
+  streak(userId: $user) { current }
+  dueForecast(userId: $user, days: $days) { date }
+  events(userId: $user, types: $types, first: $first, after: $after) { edges { cursor } }
+}"""
+CODES = {"BAD_USER_INPUT", "FORBIDDEN"}
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+anything = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+ids = st.sampled_from(["ann", "i1"]) | st.text(max_size=210)
+days = st.dates().map(str) | st.sampled_from(["2024-03-01", "2024-02-30", "0001-01-01"])
+cursors = (
+    st.tuples(
+        st.sampled_from(["RECENT", "DUE", "ACCURACY"]) | st.integers(),
+        st.none() | st.floats(allow_nan=False) | st.integers(),
+        st.text(),
+    )
+    | st.tuples(st.integers())
+    | st.binary()
+).map(lambda c: base64.urlsafe_b64encode(c if isinstance(c, bytes) else msgspec.json.encode(c)))
+ints = st.none() | st.integers(-1, 400) | st.integers()
+likely: dict[str, st.SearchStrategy[Any]] = {
+    "user": st.none() | ids,
+    "from": days,
+    "to": days,
+    "fill": st.none() | st.booleans(),
+    "filter": st.sampled_from([None, "ALL", "DUE"]),
+    "order": st.sampled_from([None, "RECENT", "DUE", "ACCURACY"]),
+    "level": st.sampled_from([None, "A1", "UNKNOWN"]),
+    "domain": st.sampled_from([None, "R", "UNKNOWN"]),
+    "first": ints,
+    "after": st.none() | cursors.map(bytes.decode) | st.text(),
+    "item": ids,
+    "days": ints,
+    "types": st.none() | st.lists(ids),
+}
+
+
+@pytest.fixture
+def served(store: Store) -> Iterator[Api]:
+    with api.served(store.url) as made:
+        yield made
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(
+    variables=st.fixed_dictionaries(likely),
+    odd=st.dictionaries(st.sampled_from([*likely]), anything, max_size=1),
+    role=st.sampled_from(["learner", "admin"]),
+)
+def test_no_argument_makes_an_error_of_ours(
+    served: Api, variables: dict[str, Any], odd: dict[str, Any], role: str
+) -> None:
+    answer = served.post(ALL, roles=[role], **{**variables, **odd})
+    assert {fault["extensions"]["code"] for fault in answer.get("errors", [])} <= CODES
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(body=st.binary() | anything.map(msgspec.json.encode), query=st.text())
+def test_no_body_makes_an_error_of_ours(served: Api, body: bytes, query: str) -> None:
+    for sent in (body, msgspec.json.encode({"query": query})):
+        answer = api.read(served.request("POST", "/graphql", sent, api.headers()))
+        assert {fault["extensions"]["code"] for fault in answer["errors"]} <= CODES

@@ -1,0 +1,77 @@
+"""Heads of questions without end: refused before they take memory."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from itertools import repeat
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.query.test_process import connection, port
+
+__all__ = ["connection", "port"]
+
+MIB = 1 << 20
+POST = b"POST /graphql HTTP/1.1\r\nHost: here\r\n"
+LINE = b"X-A: " + b"a" * 1_000 + b"\r\n"
+CHUNKS = b"Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n1\r\n{\r\n"
+
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "headers": (POST, LINE),
+    "one header": (POST + b"X-A: ", b"a" * 1_000),
+    "a name": (POST, b"a" * 1_000),
+    "an address": (b"GET /graphql?query=", b"a" * 1_000),
+    "trailers": (POST + CHUNKS + b"0\r\n", LINE),
+    "a chunk's extension": (POST + CHUNKS + b"1;", b"a" * 1_000),
+    "a second request's headers": (b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n" + POST, LINE),
+}
+
+
+def sent(port: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
+    """How many bytes the server took until it closed the connection, and what it said."""
+    taken, said = 0, b""
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
+        with suppress(ConnectionError):
+            for piece in pieces:
+                wire.sendall(piece)
+                taken += len(piece)
+        with suppress(ConnectionError):
+            while piece := wire.recv(65_536):
+                said += piece
+    return taken, said
+
+
+def endless(begin: bytes, piece: bytes) -> Iterator[bytes]:
+    """20 MB of a request, or a little more."""
+    yield begin
+    yield from repeat(64 * piece, 20 * MIB // (64 * len(piece)))
+
+
+def most_memory(port: int) -> int:
+    """Bytes that the processes at this port held at the most so far."""
+    held = [p for p in psutil.Process().children(recursive=True) if str(port) in p.cmdline()]
+    kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in held]
+    return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in kept)
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_query_reads_no_head_without_end(port: int, name: str) -> None:
+    before = most_memory(port)
+    assert before
+    taken, _ = sent(port, endless(*ENDLESS[name]))
+    assert taken < 10 * MIB  # in the system's buffers, too
+    assert most_memory(port) - before < 3 * MIB
+
+
+def test_query_says_that_a_head_is_too_large(port: int) -> None:
+    for head in (POST + 100 * LINE, b"GET /graphql?query=" + 100_000 * b"a"):
+        assert sent(port, iter([head]))[1].startswith(b"HTTP/1.1 431 ")
+
+
+def test_query_reads_a_head_of_60_kib(port: int) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: here\r\n" + 60 * LINE + b"Connection: close\r\n\r\n"
+    for step in (100, 60_000, len(head)):
+        pieces = (head[at : at + step] for at in range(0, len(head), step))
+        assert sent(port, pieces)[1].startswith(b"HTTP/1.1 200 ")

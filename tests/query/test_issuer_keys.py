@@ -1,0 +1,278 @@
+"""The issuer's keys: how seldom they are asked for, and what an issuer that is ill can do."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.errors import Unauthenticated, Unavailable
+from progress.query import auth
+from progress.settings import Settings
+from tests.query.test_auth import Clock, caller, clock, issuer, part, tokens
+from tests.support import token_issuer
+from tests.support.token_issuer import Issuer
+
+__all__ = ["clock", "issuer", "tokens"]
+
+
+def unknown(number: int) -> str:
+    return f"{part({'alg': 'RS256', 'kid': f'unknown {number}'})}.{part({})}.AAAA"
+
+
+async def all_refused(tokens: auth.Tokens, number: int) -> None:
+    """So many tokens of unknown keys, at once."""
+    asked = [tokens.caller(f"Bearer {unknown(n)}") for n in range(number)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(each) for each in found} == {Unauthenticated}
+
+
+def test_a_thousand_unknown_keys_at_once_ask_once_a_minute(
+    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+) -> None:
+    async def minutes() -> None:
+        await tokens.caller(f"Bearer {token_issuer.token()}")
+        for asked in (2, 3):
+            await all_refused(tokens, 1_000)
+            for _ in range(100):
+                await all_refused(tokens, 1)
+            assert issuer.asked == asked
+            clock.now += 61
+
+    asyncio.run(minutes())
+
+
+def test_good_tokens_do_not_wait_for_the_answer_about_a_bad_one(
+    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+) -> None:
+    caller(tokens, token_issuer.token())
+    issuer.may_answer.clear()
+
+    async def at_once() -> None:
+        bad = asyncio.create_task(tokens.caller(f"Bearer {unknown(1)}"))
+        while issuer.asked < 2:
+            await asyncio.sleep(0.001)
+        assert (await tokens.caller(f"Bearer {token_issuer.token('bob')}")).user_id == "bob"
+        assert not bad.done()
+        issuer.may_answer.set()
+        with pytest.raises(Unauthenticated):
+            await bad
+
+    asyncio.run(at_once())
+
+
+def test_aged_keys_are_good_while_new_ones_are_waited_for(
+    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+) -> None:
+    caller(tokens, token_issuer.token())
+    clock.now += 3_601
+    issuer.may_answer.clear()
+
+    async def at_once() -> None:
+        first = asyncio.create_task(tokens.caller(f"Bearer {token_issuer.token('bob')}"))
+        while issuer.asked < 2:
+            await asyncio.sleep(0.001)
+        assert (await tokens.caller(f"Bearer {token_issuer.token('eve')}")).user_id == "eve"
+        issuer.may_answer.set()
+        assert (await first).user_id == "bob"
+
+    asyncio.run(at_once())
+
+
+def test_an_issuer_that_does_not_answer_is_not_waited_for(
+    tokens: auth.Tokens, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_PATIENCE", 1)
+    issuer.may_answer.clear()
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            caller(tokens, token_issuer.token())
+    assert issuer.asked == 1
+    issuer.may_answer.set()
+    clock.now += 6
+    monkeypatch.undo()
+    assert caller(tokens, token_issuer.token()).user_id == "ann"
+
+
+def test_an_issuer_that_answers_for_ever_is_not_listened_to(
+    tokens: auth.Tokens, issuer: Issuer
+) -> None:
+    issuer.body = b" " * (1 << 22)
+    with pytest.raises(Unavailable):
+        caller(tokens, token_issuer.token())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_an_issuer_leads_nowhere_else(tokens: auth.Tokens, issuer: Issuer, status: int) -> None:
+    """Not to an address inside, which the operator did not give."""
+    with token_issuer.serving() as inside:
+        head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {inside.url}\r\nContent-Length: 0"
+        issuer.speaks_http, issuer.body = False, f"{head}\r\n\r\n".encode()
+        with pytest.raises(Unavailable):
+            caller(tokens, token_issuer.token())
+        assert (issuer.asked, inside.asked) == (1, 0)
+
+
+GARBAGE = [b"", b"<html>", b"[]", b"{}", b'{"keys": null}', b'{"keys": [1]}', b'{"keys": []}']
+
+
+@pytest.mark.parametrize("body", [*GARBAGE, b"\xff", b'{"keys": ' + b"[" * 100_000, b"HTTP/1.1 "])
+@pytest.mark.parametrize("speaks_http", [True, False])
+def test_garbage_for_keys_is_survived(
+    tokens: auth.Tokens,
+    issuer: Issuer,
+    clock: Clock,
+    body: bytes,
+    speaks_http: bool,
+) -> None:
+    issuer.body, issuer.speaks_http = body, speaks_http
+    with pytest.raises(Unavailable):
+        caller(tokens, token_issuer.token())
+    clock.now += 6
+    issuer.body, issuer.speaks_http = None, True
+    assert caller(tokens, token_issuer.token()).user_id == "ann"
+    clock.now += 3_601
+    issuer.body, issuer.speaks_http = body, speaks_http
+    assert caller(tokens, token_issuer.token("bob")).user_id == "bob"
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["AQAB", "AA"])
+keys = st.fixed_dictionaries(
+    {"kty": st.sampled_from(["RSA", "EC"]), "kid": st.just("odd")},
+    optional={
+        name: scalars | st.sampled_from(["P-256", "P-384", "sig", "RS256", "ES256"])
+        for name in ("n", "e", "d", "p", "q", "x", "y", "crv", "use", "alg", "oth")
+    },
+)
+
+
+@given(odd=st.lists(keys | st.dictionaries(st.text(), scalars), max_size=3))
+def test_odd_keys_are_passed_over(odd: list[dict[str, Any]]) -> None:
+    with token_issuer.serving() as issuer:
+        issuer.keys = [*odd, *issuer.keys]
+        trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
+        tokens = auth.Tokens(trusted)
+        assert caller(tokens, token_issuer.token()).user_id == "ann"
+
+
+def test_a_withdrawn_key_ends_the_tokens_that_it_signed(
+    issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_KEYS_LIVE", 0.0)
+    trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
+    tokens = auth.Tokens(trusted, auth.Keys(issuer.url, clock=clock))
+    token = token_issuer.token(exp=int(time.time()) + 86_400)
+    caller(tokens, token)
+    issuer.keys = [token_issuer.public(token_issuer.rsa_key("second"), "second")]
+    clock.now += 61
+    with pytest.raises(Unauthenticated):
+        caller(tokens, token)
+
+
+def test_a_key_is_for_its_own_algorithm(tokens: auth.Tokens, issuer: Issuer) -> None:
+    issuer.keys.append(token_issuer.public(token_issuer.ec_key(), "curve"))
+    good = token_issuer.token()
+    caller(tokens, good)
+    _, claims, signature = good.split(".")
+    for algorithm, key_id in (("ES256", "first"), ("RS256", "curve")):
+        with pytest.raises(Unauthenticated):
+            caller(tokens, f"{part({'alg': algorithm, 'kid': key_id})}.{claims}.{signature}")
+
+
+def test_what_a_token_says_is_critical_is_not_passed_over(tokens: auth.Tokens) -> None:
+    critical = {"kid": "first", "crit": ["x"], "x": 1}
+    signed = jwt.encode(token_issuer.claims(), token_issuer.rsa_key("first"), "RS256", critical)
+    with pytest.raises(Unauthenticated):
+        caller(tokens, signed)
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+def test_the_issuers_clock_may_be_a_little_ahead(tokens: auth.Tokens, claim: str) -> None:
+    def ahead(seconds: int) -> str:
+        changed: dict[str, Any] = {claim: int(time.time()) + seconds}
+        return token_issuer.token(**changed)
+
+    assert caller(tokens, ahead(3)).user_id == "ann"
+    with pytest.raises(Unauthenticated):
+        caller(tokens, ahead(60))
+
+
+@pytest.mark.parametrize(
+    "end", ["9" * 12, pytest.param(10**400, id="huge"), 1e308, "x", [], {}, True]
+)
+def test_an_odd_end_is_no_error_of_ours(tokens: auth.Tokens, end: Any) -> None:
+    signed = token_issuer.token(exp=end)
+    if isinstance(end, int | float) and end > 1:
+        assert caller(tokens, signed).until < float("inf")
+    else:
+        with pytest.raises(Unauthenticated):
+            caller(tokens, signed)
+
+
+@given(
+    head=st.dictionaries(
+        st.sampled_from(["alg", "kid", "typ", "crit", "b64", "x"]),
+        st.sampled_from(["RS256", "ES256", "first", ""])
+        | st.integers()
+        | st.none()
+        | st.lists(st.text()),
+    ),
+    claims=st.binary() | st.dictionaries(st.text(), st.integers() | st.text()).map(json.dumps),
+    signature=st.binary(max_size=300),
+)
+def test_no_token_makes_an_error_of_ours(
+    tokens: auth.Tokens, head: Any, claims: bytes | str, signature: bytes
+) -> None:
+    text = claims.encode() if isinstance(claims, str) else claims
+    with pytest.raises(Unauthenticated):
+        caller(tokens, ".".join(map(part, (head, text, signature))))
+
+
+def test_threads_do_not_pile_up_behind_an_issuer_that_hangs(
+    tokens: auth.Tokens, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_PATIENCE", 0.05)
+    issuer.may_answer.clear()
+    before = threading.active_count()
+    for _ in range(50):
+        with pytest.raises(Unavailable):
+            caller(tokens, token_issuer.token())
+    assert threading.active_count() <= before + 3
+
+
+def test_a_firebase_project_needs_no_more_than_its_name(issuer: Issuer) -> None:
+    trusted = auth.issuer(
+        Settings(auth_audience="p", auth_jwks_url=issuer.url, environment="development")
+    )
+    tokens = auth.Tokens(trusted)
+    for project, is_ours in (("p", True), ("another", False)):
+        token = token_issuer.token(iss=f"https://securetoken.google.com/{project}", aud=project)
+        if is_ours:
+            assert caller(tokens, token).user_id == "ann"
+        else:
+            with pytest.raises(Unauthenticated):
+                caller(tokens, token)
+
+
+def test_who_waits_for_keys_that_do_not_come_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "_PATIENCE", 0.2)
+    monkeypatch.setattr(auth, "_TRY_AGAIN", 0.2)
+
+    async def all_at_once(port: int) -> None:
+        keys = auth.Keys(f"http://127.0.0.1:{port}")
+        waiting = (keys.get("first") for _ in range(20))
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(each, Unavailable) for each in found)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(all_at_once(silent.getsockname()[1]))
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # no second question
+            silent.accept()

@@ -1,0 +1,47 @@
+"""Which issuers of tokens a function trusts: what its settings say, and what stops its start."""
+
+from typing import Any
+
+import pytest
+
+from progress.errors import SettingsError
+from progress.query import auth
+from progress.settings import Settings
+
+REAL: dict[str, Any] = {"auth_issuer": "https://login.company.com", "auth_audience": "progress"}
+KEYS = "https://login.company.com/jwks"
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"auth_issuer": "https://development.progress.invalid"},
+        {"auth_issuer": "http://login.company.com"},
+        {"auth_issuer": "https://localhost:8080"},
+        {"auth_issuer": "https://127.0.0.1"},
+        {"auth_jwks_url": "http://login.company.com/jwks"},
+        {"auth_jwks_url": "https://10.0.0.7/jwks"},
+        {"auth_jwks_url": "https://[::1]/jwks"},
+        {"auth_sign_in_url": "http://login.company.com/sign-in"},
+        {"auth_sign_in_url": "https://localhost/sign-in"},
+    ],
+)
+def test_a_deployed_function_refuses_a_development_issuer(
+    environment: Any, changed: dict[str, str]
+) -> None:
+    given: dict[str, Any] = {**REAL, "auth_jwks_url": KEYS, **changed}
+    with pytest.raises(SettingsError, match=next(iter(changed)).upper()):
+        auth.issuer(Settings(environment=environment, **given))
+
+
+def test_firebase_is_the_default_and_any_other_issuer_says_where_its_keys_are() -> None:
+    firebase = auth.issuer(Settings(auth_audience="our-project"))
+    assert firebase.name == "https://securetoken.google.com/our-project"
+    assert firebase.jwks_url.startswith("https://www.googleapis.com/")
+    other = auth.issuer(Settings(auth_jwks_url=KEYS, **REAL))
+    assert (other.name, other.jwks_url) == (REAL["auth_issuer"], KEYS)
+    nothing: dict[str, Any] = {}
+    for given in (nothing, REAL, {**REAL, "auth_jwks_url": "file:///keys"}):
+        with pytest.raises(SettingsError):
+            auth.issuer(Settings(**given))

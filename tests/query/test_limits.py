@@ -1,0 +1,251 @@
+"""What a document may not ask: each bomb is refused, and said to be one, before it costs."""
+
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.query import warm
+from progress.query.execution import documents
+from tests.support import api
+from tests.support.api import Api
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+YEARS = 'dailyStats(from: "2023-01-01", to: "2024-12-31", zeroFill: true)'
+DAY = """date sessionsCompleted studySeconds studyTimeMinutes answers correctAnswers accuracyRate
+averageResponseMs itemsLearned itemsReviewed newMasteryCount averageScore"""
+TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
+
+
+@pytest.fixture(scope="module")
+def aloof() -> Iterator[Api]:
+    """An API without a database: what it refuses never came so far."""
+    with api.served(NOWHERE) as made:
+        yield made
+
+
+def refused(text: str, *, introspection: bool = False) -> tuple[str, str]:
+    """Code and message of the one error of a document."""
+    (fault,) = documents.read(text, introspection=introspection).errors
+    return fault["extensions"]["code"], fault["message"]
+
+
+def is_taken(text: str) -> bool:
+    document = documents.read(text, introspection=False)
+    assert bool(document.errors) == (document.tree is None)
+    return not document.errors
+
+
+def aliased(number: int) -> str:
+    return "{ streak { " + " ".join(f"a{n}: current" for n in range(number)) + " } }"
+
+
+def spelled(tokens: int) -> str:
+    """A good document of so many tokens."""
+    document = "{ item(itemId: %s) { itemId } events(types: [%s]) { edges { cursor } } }"
+    return document % ('"i"', '"t" ' * (tokens - 24))
+
+
+def test_the_limits_are_where_they_are_said_to_be() -> None:
+    assert is_taken(aliased(30))
+    assert refused(aliased(31)) == ("QUERY_TOO_COMPLEX", "aliases: expected at most 30 - found 31")
+    assert is_taken(spelled(2_000))
+    too_long = ("QUERY_TOO_COMPLEX", "tokens: expected at most 2000 - found more")
+    assert refused(spelled(2_001)) == too_long
+    deep = "{ a " * 8 + "}" * 8
+    assert documents.read(deep, introspection=False).errors[0]["extensions"]["code"] != too_long[0]
+    deeper = "{ a " * 9 + "}" * 9
+    assert refused(deeper) == ("QUERY_TOO_COMPLEX", "depth: expected at most 8 - found 9")
+
+
+@pytest.mark.parametrize(
+    ("bomb", "says"),
+    [
+        ("{a" * 5_000, "depth: expected at most 8 - found more than 30"),
+        ("{ a(b: " + "[" * 50 + "]" * 50 + ") }", "depth: expected at most 8"),
+        ("#\n" * 50_000 + "{ a }", "tokens: expected at most 2000"),
+        ("{ " + "a " * 1_990 + "}", "pairs of equal fields: expected at most 2000 - found 1979"),
+        ("{ streak { " + "current " * 1_900 + "} }", "pairs of equal fields"),
+        ("{ " + "itemStats { edges { node { level } } } " * 180 + "}", "pairs of equal fields"),
+        (
+            "{ streak { ...F0 } } "
+            + " ".join(TWICE % (n, n + 1, n + 1) for n in range(40))
+            + " fragment F40 on Streak { current }",
+            "complexity: expected at most 20000 - found 2",
+        ),
+        (
+            "{ streak { ...F0 } } "
+            + " ".join(TWICE.replace("c", "a: c", 1) % (n, n + 1, n + 1) for n in range(40)),
+            "aliases: expected at most 30",
+        ),
+        (
+            "{ ...F0 } "
+            + " ".join(f"fragment F{n} on Query {{ a {{ ...F{n + 1} }} }}" for n in range(150)),
+            "depth: expected at most 8 - found more than 100",
+        ),
+        (
+            "{ ...F0 } "
+            + " ".join(f"fragment F{n} on Query {{ a {{ ...F{n + 1} }} }}" for n in range(12)),
+            "depth: expected at most 8 - found 12",
+        ),
+        ("{ __schema { types { a { a { a { a { a { a { a } } } } } } } } }", "depth"),
+    ],
+)
+def test_a_bomb_is_refused_and_told_by_its_name(bomb: str, says: str) -> None:
+    code, message = refused(bomb)
+    assert code == "QUERY_TOO_COMPLEX"
+    assert says in message
+
+
+def test_fragments_that_go_round_in_circles_are_no_bomb() -> None:
+    everyone = " ".join(f"...F{n}" for n in range(28))
+    circles = [f"fragment F{n} on Streak {{ current {everyone} }}" for n in range(28)]
+    code, message = refused("{ streak { ...F0 } } " + " ".join(circles))
+    assert code == "BAD_USER_INPUT"
+    assert message == 'Cannot spread fragment "F0" within itself.'
+
+
+def test_a_fragment_that_is_never_used_is_limited_too() -> None:
+    assert refused("{ a } fragment F on Query { " + "b " * 100 + "}")[0] == "QUERY_TOO_COMPLEX"
+
+
+def test_introspection_has_limits_of_its_own_where_it_is_on() -> None:
+    deep = '{ __type(name: "Query") { ofType ' + "{ ofType " * 12 + "{ name }" + "}" * 14
+    assert not documents.read(deep, introspection=True).errors
+    assert refused(deep)[0] == "QUERY_TOO_COMPLEX"
+    deeper = deep.replace("{ name }", "{ ofType " * 9 + "{ name }" + "}" * 9)
+    assert "depth of the introspection" in refused(deeper, introspection=True)[1]
+    wide = "{ __schema { types { fields { args { type { fields { args { name } } } } } } } }"
+    assert "complexity of the introspection" in refused(wide, introspection=True)[1]
+
+
+def test_the_usual_introspection_is_answered(aloof: Api) -> None:
+    from graphql import get_introspection_query
+
+    assert "errors" not in aloof.post(get_introspection_query())
+
+
+def test_a_request_is_about_three_learners_and_moments_of_the_past_at_most(aloof: Api) -> None:
+    moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
+    asked = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
+    of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
+    assert aloof.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"  # it was asked
+    too_many = "asOf, knownAt: expected at most 3 learners and moments - found 4"
+    for query in (
+        " ".join(asked),
+        " ".join(f's{n}: streak(userId: "u{n}", {moments[0]}) {{ current }}' for n in range(4)),
+        " ".join(
+            each.replace("streak", "userProgress").replace("current", "userId") for each in asked
+        ),
+    ):
+        assert aloof.error(f"{{ {query} }}", roles=["support"]) == ("QUERY_TOO_COMPLEX", too_many)
+
+
+def test_two_years_of_days_with_all_their_fields_fit(aloof: Api) -> None:
+    assert aloof.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"  # it went to the database
+    thrice = "".join(f"y{n}: {YEARS} {{ {DAY} }} " for n in range(3))
+    code, message = aloof.error(f"{{ {thrice} }}")
+    assert (code, message) == (
+        "QUERY_TOO_COMPLEX",
+        f"complexity: expected at most 20000 - found {3 * 731 * 13}",
+    )
+
+
+def test_what_reads_a_lot_counts_by_what_it_reads(aloof: Api) -> None:
+    months = 'monthlyStats(from: "2023-01-01", to: "%s") { start answers }'
+    for field, most in (
+        (months % "2024-12-31", 4),
+        (months % "2023-01-31", 9),
+        ("userProgress { masteryStats { unlearned } }", 30),
+        ("itemStats(first: 1) { totalCount }", 22),
+        ("itemStats(first: 1, level: A1, domain: R) { totalCount }", 10),
+        ('events(types: ["Nothing"]) { pageInfo { endCursor } }', 4),
+    ):
+        fields = [f"a{n}: {field}" for n in range(most + 1)]
+        errors = aloof.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
+        assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # it was asked
+        if most < 30:  # aliases
+            code, message = aloof.error(f"{{ {' '.join(fields)} }}")
+            assert code == "QUERY_TOO_COMPLEX"
+            assert "rows to read, in thousands: expected at most 1000 - found" in message
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "code"),
+    [
+        ("query ($n: Int) { %s }", {"n": 10}, "UNAVAILABLE"),
+        ("query ($n: Int) { %s }", {"n": 200}, "QUERY_TOO_COMPLEX"),
+        ("query ($n: Int = 200) { %s }", {}, "QUERY_TOO_COMPLEX"),
+        ("query ($n: Int = 10) { %s }", {}, "UNAVAILABLE"),
+        ("query ($n: Int = 200) { %s }", {"n": None}, "UNAVAILABLE"),  # null: the default of 50
+        ("query ($n: Int, $no: Boolean!) { %s }", {"n": 200, "no": True}, "QUERY_TOO_COMPLEX"),
+    ],
+)
+def test_a_list_counts_by_the_length_that_its_arguments_give(
+    aloof: Api, query: str, variables: dict[str, object], code: str
+) -> None:
+    lists = " ".join(
+        f"a{n}: itemStats(first: $n) {{ edges {{ node {{ itemId level mastery lapses }} }} }}"
+        for n in range(20)
+    )
+    unless = " streak @skip(if: $no) { current }" if "$no" in query else ""
+    assert aloof.error(query % (lists + unless), **variables)[0] == code
+
+
+def test_what_the_page_asks_fits(aloof: Api) -> None:
+    asked = warm.page(datetime(2024, 6, 1, tzinfo=UTC))
+    errors = aloof.post(asked.query, **(asked.variables or {}))["errors"]
+    assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # it was asked
+
+
+def test_what_is_unusual_is_no_way_past_the_limit(aloof: Api) -> None:
+    lists = " ".join(
+        f"a{n}: events(first: 200, types: [$t]) {{ edges {{ node {{ eventId data }} }} }}"
+        for n in range(25)
+    )
+    code, _ = aloof.error(f"query ($t: String!) {{ {lists} }}", t="x")
+    assert code == "QUERY_TOO_COMPLEX"
+
+
+def test_fragments_of_one_place_may_share_fields() -> None:
+    fragments = " ".join(f"fragment F{n} on DailyStats {{ date answers }}" for n in range(8))
+    spread = " ".join(f"...F{n}" for n in range(8))
+    assert is_taken(f"{{ {YEARS} {{ {DAY} {spread} }} }} {fragments}")
+
+
+@given(st.text(alphabet='{}()[]:$!@#"\\ .ab1-\n', max_size=60))
+def test_no_text_is_read_otherwise_than_answered(text: str) -> None:
+    document = documents.read(text, introspection=False)
+    assert bool(document.errors) != bool(document.operations)
+    assert documents.read(text, introspection=False) is document
+
+
+def test_many_bombs_fill_no_memory() -> None:
+    def held() -> int:
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        documents.read("{ streak { current } }", introspection=False)
+        before = held()
+        for n in range(100):  # 10 MB
+            assert not is_taken(f"# {n}\n" * 16_000)
+            assert not is_taken("{ " + f"x{n} " * 300 + "}")
+        assert held() - before < 3_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_who_has_asked_too_often_has_no_document_read() -> None:
+    with api.served(NOWHERE, rate_limit_per_minute=3) as served:
+        for _ in range(2):  # the first time it is new, the second it is known
+            assert "errors" not in served.post("{ __typename }")
+        fresh = "{ a: __typename }"
+        assert "errors" not in served.post(fresh)
+        bomb = "{ " + "late " * 1_000 + "}"
+        assert served.error(bomb)[0] == "RATE_LIMITED"
+        assert documents.known(bomb, introspection=True) is None
+        assert documents.known(fresh, introspection=True) is not None

@@ -1,0 +1,319 @@
+"""Operations over the API: who may, what is started once, what is said to a bad request."""
+
+import base64
+import itertools
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.pubsub import wakeups
+from progress.errors import Unavailable
+from progress.event_store import dead_letters, log
+from progress.ingest import push
+from tests.conftest import Store
+from tests.support import api
+from tests.support.api import Api
+from tests.support.operation_fixtures import FIELDS, Operator, operator, wakings
+from tests.support.pushes import pushed
+
+__all__ = ["operator", "wakings"]
+
+UNKNOWN = "00000000-0000-0000-0000-000000000000"
+ADMINISTRATORS_ONLY = {
+    "deadLetters": "{ deadLetters { totalCount } }",
+    "operations": "{ operations { pageInfo { endCursor } } }",
+    "rebuildProjections": 'mutation { rebuildProjections(idempotencyKey: "k") { id } }',
+    "runBatch": 'mutation { runBatch(idempotencyKey: "k") { id } }',
+    "replayDeadLetters": 'mutation { replayDeadLetters(ids: ["1"], idempotencyKey: "k") { id } }',
+    "discardDeadLetters": 'mutation { discardDeadLetters(ids: ["1"], reason: "r") }',
+    "archiveEvents": """mutation {
+      archiveEvents(before: "2024-01-01T00:00:00Z", idempotencyKey: "k") { id } }""",
+    "eraseUser": 'mutation { eraseUser(userId: "u", idempotencyKey: "k") { id } }',
+    "exportUser": 'mutation { exportUser(userId: "u", idempotencyKey: "k") { id } }',
+}
+
+
+def write_letters(connection: Connection, how_many: int) -> list[str]:
+    """The ids of letters that are no JSON, oldest first."""
+    for number in range(how_many):
+        body = pushed(f"no JSON {number} of ann@example.org".encode())
+        log.append(connection, [push.open_push(body)])
+    return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
+
+
+@pytest.mark.parametrize("field", ADMINISTRATORS_ONLY)
+@pytest.mark.parametrize("role", ["learner", "support"])
+def test_what_administrators_alone_may(
+    operator: Operator, connection: Connection, field: str, role: str
+) -> None:
+    write_letters(connection, 1)
+    assert operator.error(ADMINISTRATORS_ONLY[field], "ann", roles=role)[0] == "FORBIDDEN"
+    assert operator.data("{ operations { edges { cursor } } }") == {"operations": {"edges": []}}
+    assert len(dead_letters.list_letters(connection)) == 1
+
+
+def test_an_operation_is_seen_by_administrators_and_by_who_started_it(operator: Operator) -> None:
+    started = operator.start("runBatch")
+    question = f'{{ operation(id: "{started["id"]}") {FIELDS} }}'
+    assert operator.ask(question, "another", roles="admin")["data"] == {"operation": started}
+    assert operator.ask(question, roles="learner")["data"] == {"operation": started}
+    for role in ("learner", "support"):
+        assert operator.ask(question, "ann", roles=role) == operator.ask(
+            question.replace(started["id"], UNKNOWN)
+        )
+
+
+def test_an_operation_is_accepted_and_its_worker_called(operator: Operator) -> None:
+    started = operator.start("rebuildProjections")
+    assert started["kind"] == "REBUILD"
+    assert started["state"] == "PENDING"
+    assert [step["name"] for step in started["steps"]] == ["fold", "swap"]
+    assert (started["progress"], started["error"], started["result"]) == (0, None, None)
+    assert operator.called() == [started["id"]]
+    assert operator.look(started["id"]) == started
+
+
+def test_the_same_key_starts_once(operator: Operator) -> None:
+    first = operator.start("runBatch", key="once")
+    assert operator.start("runBatch", key="once") == first
+    assert operator.called() == [first["id"]] * 2  # the first command may have been lost
+    assert operator.start("rebuildProjections", key="once")["id"] != first["id"]
+    other = operator.ask('mutation { runBatch(idempotencyKey: "once") { id } }', "bea")
+    assert other["data"]["runBatch"]["id"] != first["id"]
+    assert operator.start("runBatch", key="twice")["id"] != first["id"]
+
+
+def test_the_same_key_starts_once_though_asked_at_the_same_time(
+    operator: Operator, store: Store
+) -> None:
+    def start(served: Api) -> str:
+        answer = served.post(
+            'mutation { runBatch(idempotencyKey: "at once") { id } }', "ada", roles="admin"
+        )
+        found: str = answer["data"]["runBatch"]["id"]
+        return found
+
+    with api.served(store.url) as other, ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(start, (operator.api, other)))) == 1
+    assert len(operator.data("{ operations { edges { cursor } } }")["operations"]["edges"]) == 1
+
+
+def test_the_same_key_with_other_arguments_is_refused(
+    operator: Operator, connection: Connection
+) -> None:
+    one, two = write_letters(connection, 2)
+    first = operator.start("replayDeadLetters", f'ids: ["{one}", "{two}"]', key="k")
+    assert operator.start("replayDeadLetters", f'ids: ["{two}", "{one}"]', key="k") == first
+    code, why = operator.error(
+        f'mutation {{ replayDeadLetters(ids: ["{one}"], idempotencyKey: "k") {{ id }} }}'
+    )
+    assert code == "BAD_USER_INPUT"
+    assert why.startswith("idempotencyKey: expected one of its own")
+    assert first["id"] in why
+
+
+def test_a_command_that_cannot_be_sent_changes_nothing_of_the_answer(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> bytes:
+        raise Unavailable("nobody there")
+
+    monkeypatch.setattr(wakeups, "publisher", lambda: refused)
+    assert operator.start("runBatch")["state"] == "PENDING"
+
+
+BAD = {
+    'replayDeadLetters(ids: [], idempotencyKey: "k") { id }': "ids: expected 1 to 200 ids",
+    'replayDeadLetters(ids: ["x"], idempotencyKey: "k") { id }': "ids: expected ids of dead",
+    'replayDeadLetters(ids: ["0"], idempotencyKey: "k") { id }': "ids: expected ids of dead",
+    f'replayDeadLetters(ids: ["{2**63}"], idempotencyKey: "k") {{ id }}': "ids: expected ids of",
+    'replayDeadLetters(ids: ["1"], idempotencyKey: "") { id }': "idempotencyKey: expected 1 to 200",
+    'runBatch(idempotencyKey: "") { id }': "idempotencyKey: expected 1 to 200 characters",
+    'runBatch(idempotencyKey: "\\u0000") { id }': "idempotencyKey: expected 1 to 200 characters",
+    'discardDeadLetters(ids: ["1", "-2"], reason: "r")': "ids: expected ids of dead",
+    'discardDeadLetters(ids: ["1"], reason: " ")': "reason: expected 1 to 1000 characters",
+    'discardDeadLetters(ids: ["1"], reason: "\\u0000")': "reason: expected 1 to 1000 characters",
+    'eraseUser(userId: "", idempotencyKey: "k") { id }': "userId: expected 1 to 200 characters",
+}
+
+
+@pytest.mark.parametrize("call", BAD)
+def test_a_bad_argument_is_named(operator: Operator, connection: Connection, call: str) -> None:
+    write_letters(connection, 1)
+    code, why = operator.error(f"mutation {{ {call} }}")
+    assert code == "BAD_USER_INPUT"
+    assert why.startswith(BAD[call])
+    assert len(dead_letters.list_letters(connection)) == 1
+
+
+def test_too_many_ids_are_refused(operator: Operator) -> None:
+    ids = ", ".join(f'"{n}"' for n in range(1, 202))
+    told = operator.error(f'mutation {{ discardDeadLetters(ids: [{ids}], reason: "r") }}')
+    assert told == ("BAD_USER_INPUT", "ids: expected 1 to 200 ids - found 201")
+
+
+@pytest.mark.parametrize("text", ["7", "x" * 300, UNKNOWN[:-1], "{" + UNKNOWN + "}"])
+def test_a_bad_id_of_an_operation_is_named(operator: Operator, text: str) -> None:
+    answer = operator.ask(f'{{ operation(id: "{text}") {{ id }} }}')
+    (fault,) = answer["errors"]
+    assert fault["extensions"]["code"] == "BAD_USER_INPUT"
+    assert fault["message"].startswith("id: expected the id of an operation, a UUID - found")
+
+
+def test_unknown_letters_are_named_and_the_others_left_alone(
+    operator: Operator, connection: Connection
+) -> None:
+    (known,) = write_letters(connection, 1)
+    for call in (
+        'discardDeadLetters({}, reason: "r")',
+        'replayDeadLetters({}, idempotencyKey: "k") {{ id }}',
+    ):
+        ids = f'ids: ["99", "{known}", "98"]'
+        code, why = operator.error(f"mutation {{ {call.format(ids)} }}")
+        assert code == "NOT_FOUND"
+        assert "98, 99" in why
+    assert len(dead_letters.list_letters(connection)) == 1
+    assert operator.called() == []
+
+
+@pytest.mark.parametrize("kind", ["archiveEvents", "eraseUser", "exportUser"])
+def test_kinds_that_are_not_there_yet_say_so(operator: Operator, kind: str) -> None:
+    code, why = operator.error(ADMINISTRATORS_ONLY[kind])
+    assert code == "NOT_FOUND"
+    assert "not there yet: nothing was started" in why
+
+
+@pytest.mark.parametrize("given", ['userId: "ann", ', "userId: null, ", ""])
+def test_a_learner_may_export_their_own_record_once_that_is_there(
+    operator: Operator, given: str
+) -> None:
+    query = f'mutation {{ exportUser({given}idempotencyKey: "k") {{ id }} }}'
+    assert operator.error(query, "ann", roles="learner")[0] == "NOT_FOUND"
+
+
+def test_letters_are_discarded_and_say_why(operator: Operator, connection: Connection) -> None:
+    one, two, three = write_letters(connection, 3)
+    discard = f'discardDeadLetters(ids: ["{one}", "{three}", "{one}"], reason: " of ann@x.org ")'
+    assert operator.data(f"mutation {{ {discard} }}") == {"discardDeadLetters": 2}
+    assert operator.data(f"mutation {{ {discard} }}") == {"discardDeadLetters": 0}
+    assert [str(x.letter_id) for x in dead_letters.list_letters(connection)] == [two]
+    assert dead_letters.show(connection, int(one)).discard_reason == "of a***@x.org"
+
+
+LETTERS = """{ deadLetters(%s) { totalCount pageInfo { hasNextPage endCursor } edges { cursor node {
+  id kind topic eventId eventType reason payload receivedAt replayedAt } } } }"""
+
+
+def listed(operator: Operator, given: str) -> list[str]:
+    """The ids of all letters, page by page."""
+    ids: list[str] = []
+    after = "null"
+    for _ in itertools.count():
+        found = operator.data(LETTERS % f"{given} after: {after}")["deadLetters"]
+        ids += [edge["node"]["id"] for edge in found["edges"]]
+        if not found["pageInfo"]["hasNextPage"]:
+            assert found["totalCount"] == len(ids)
+            return ids
+        after = f'"{found["pageInfo"]["endCursor"]}"'
+    raise AssertionError
+
+
+def test_letters_that_wait_come_first_and_the_newest_of_them(
+    operator: Operator, connection: Connection
+) -> None:
+    ids = write_letters(connection, 6)
+    for replayed in (ids[4], ids[1]):
+        connection.run(blocks("event_store/dead_letters")["mark replayed"], letter_id=int(replayed))
+    dead_letters.discard(connection, int(ids[2]), "of no use")
+    wanted = [ids[n] for n in (5, 3, 0, 4, 1)]
+    for first in (1, 2, 3, 50):
+        assert listed(operator, f"first: {first}") == wanted
+    assert listed(operator, "kind: MALFORMED, first: 2") == wanted
+    assert listed(operator, "kind: POISONED") == []
+
+
+def test_a_letter_is_shown_as_it_was_stored(operator: Operator, connection: Connection) -> None:
+    event = {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "SessionCompleted",
+        "occurred_at": "2024-03-01T00:00:00Z",
+        "data": {"session_id": "s", "score": 101, "duration_seconds": 1, "email": "ann@x.org"},
+    }
+    log.append(connection, [push.open_push(pushed(event))])
+    (edge,) = operator.data(LETTERS % "first: 1")["deadLetters"]["edges"]
+    letter = edge["node"]
+    assert (letter["kind"], letter["eventType"]) == ("INVALID", "SessionCompleted")
+    assert letter["eventId"] == event["event_id"]
+    assert letter["reason"].endswith("at $.data.score")
+    assert "a***@x.org" in letter["payload"]
+    assert letter["replayedAt"] is None
+
+
+def test_of_a_long_payload_the_database_sends_16_kib(
+    operator: Operator, connection: Connection
+) -> None:
+    texts = [
+        text[:length]
+        for begin in ("", "x", "xx", "xxx")
+        for text in (begin + character * 17_000 for character in "xé€😀")
+        for length in (4_096, 4_097, 16_383, 16_384, 16_385, 17_000)
+    ]
+    for text in texts:
+        log.append(connection, [push.open_push(pushed(text.encode()))])
+    cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
+    found = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
+    assert [edge["node"]["payload"] for edge in found] == cut
+    whole = {"kind": None, "first": 100, "after_replayed": None, "after_at": None, "after_id": None}
+    rows = connection.run(blocks("event_store/dead_letters")["page"], **whole)
+    at = [column["name"] for column in connection.columns or []].index("payload")
+    assert [row[at] for row in rows] == cut
+    assert [x.payload for x in dead_letters.list_letters(connection)] == texts
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_cursor_that_names_no_moment_of_utc(operator: Operator, moment: str) -> None:
+    cursor = base64.urlsafe_b64encode(f'[true,"{moment}",1]'.encode()).decode().rstrip("=")
+    code, why = operator.error(f'{{ deadLetters(after: "{cursor}") {{ totalCount }} }}')
+    assert code == "BAD_USER_INPUT"
+    assert why.startswith("after: expected an endCursor of this list")
+
+
+@pytest.mark.parametrize("query", ["deadLetters", "operations"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("first: 0", "first: expected an integer from 1 to 200"),
+        ("first: 201", "first: expected an integer from 1 to 200"),
+        ('after: "x"', "after: expected an endCursor of this list"),
+        ('after: "WzBd"', "after: expected an endCursor of this list"),
+    ],
+)
+def test_a_page_that_cannot_be(operator: Operator, query: str, given: str, message: str) -> None:
+    code, why = operator.error(f"{{ {query}({given}) {{ pageInfo {{ endCursor }} }} }}")
+    assert code == "BAD_USER_INPUT"
+    assert why.startswith(message)
+
+
+def test_operations_newest_first(operator: Operator) -> None:
+    started = [operator.start("runBatch")["id"] for _ in range(5)]
+    ids: list[str] = []
+    after = "null"
+    while True:
+        page = operator.data(
+            f"{{ operations(first: 2, after: {after}) "
+            "{ pageInfo { hasNextPage endCursor } edges { node { id } } } }"
+        )["operations"]
+        ids += [edge["node"]["id"] for edge in page["edges"]]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+        after = f'"{page["pageInfo"]["endCursor"]}"'
+    assert ids == started[::-1]
+
+
+def test_a_mutation_is_not_taken_by_get(operator: Operator) -> None:
+    response = operator.api.get('mutation { runBatch(idempotencyKey: "k") { id } }', "ada")
+    assert response.status_code == 405
+    assert operator.called() == []

@@ -1,0 +1,212 @@
+"""Lists page by page: whatever the size of a page, all of the list comes, once, in its order."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Store
+from tests.support import api, rows_by_hand
+from tests.support.api import Api
+
+Row = dict[str, Any]
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+ITEMS = """
+query (
+  $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $domain: Domain,
+  $first: Int, $after: String
+) {
+  itemStats(
+    filter: $filter, orderBy: $order, level: $level, domain: $domain, first: $first, after: $after
+  ) {
+    totalCount pageInfo { hasNextPage endCursor } edges { cursor node { itemId } }
+  }
+}"""
+EVENTS = """
+query ($types: [String!], $first: Int, $after: String) {
+  events(types: $types, first: $first, after: $after) {
+    pageInfo { hasNextPage endCursor } edges { cursor node { streamVersion eventType } }
+  }
+}"""
+
+
+@pytest.fixture
+def learner(store: Store) -> Iterator[Callable[[list[Row], list[Row]], Api]]:
+    """Gives the learner these items, and the catalogue those."""
+    connection = rows_by_hand.connect(store.url)
+    with api.served(store.url) as served:
+
+        def given_items(met: list[Row], described: list[Row]) -> Api:
+            connection.run(rows_by_hand.blocks()["empty"])
+            rows_by_hand.fill(connection, "item_stats", *met)
+            rows_by_hand.fill(connection, "items", *described)
+            return served
+
+        yield given_items
+    connection.close()
+
+
+moments = st.integers(0, 3).map(lambda n: START + timedelta(microseconds=n))
+
+
+@st.composite
+def answered(draw: st.DrawFn) -> Row:
+    """What a learner did with an item; few values, so that there are ties."""
+    answers = draw(st.integers(0, 4))
+    row: Row = {"answers": answers, "correct_answers": draw(st.integers(0, answers))}
+    if answers:
+        row["last_answered_at"] = row["first_answered_at"] = draw(moments)
+    if not answers or draw(st.booleans()):
+        days = draw(st.sampled_from([0, 6, 7, 21, 36_500]))
+        row |= {"reviewed_at": draw(moments), "interval_days": days, "easiness_factor": 2.5}
+    return row
+
+
+words = st.fixed_dictionaries(
+    {
+        "level": st.sampled_from([None, "A1", "C2"]),
+        "domains": st.sampled_from([[], ["R"], ["R", "S"]]),
+        "in_catalogue": st.booleans(),
+    }
+)
+entries = st.lists(st.tuples(answered(), st.none() | words), max_size=12)
+
+
+def due(row: Row) -> datetime | None:
+    """When the item is due."""
+    days = timedelta(days=row["interval_days"]) if "reviewed_at" in row else None
+    return None if days is None else row["reviewed_at"] + days
+
+
+FILTERS: dict[str | None, Callable[[Row], bool]] = {
+    None: lambda _: True,
+    "ALL": lambda _: True,
+    "LEARNING": lambda row: row.get("interval_days", 0) < 7,
+    "MASTERED": lambda row: row.get("interval_days", 0) >= 7,
+    "STRUGGLING": lambda r: r["answers"] >= 3 and r["correct_answers"] / r["answers"] < 0.6,
+    "DUE": lambda row: (due(row) or datetime.max.replace(tzinfo=UTC)) <= datetime.now(UTC),
+}
+
+
+def recent(row: Row) -> tuple[bool, float]:
+    newest = max(row[f] for f in ("last_answered_at", "reviewed_at") if f in row)
+    return False, -(newest - START).total_seconds()
+
+
+def earliest_due(row: Row) -> tuple[bool, float]:
+    at = due(row)
+    return at is None, (at - START).total_seconds() if at else 0
+
+
+def accuracy(row: Row) -> tuple[bool, float]:
+    answers = row["answers"]
+    return not answers, row["correct_answers"] / answers if answers else 0
+
+
+ORDERS = {None: recent, "RECENT": recent, "DUE": earliest_due, "ACCURACY": accuracy}
+
+
+def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
+    """Every page from the first to the last."""
+    after = None
+    while True:
+        page = ask(after)
+        yield page
+        cursors = [edge["cursor"] for edge in page["edges"]]
+        assert page["pageInfo"]["endCursor"] == (cursors[-1] if cursors else None)
+        if not page["pageInfo"]["hasNextPage"]:
+            return
+        after = page["pageInfo"]["endCursor"]
+
+
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@given(
+    entries=entries,
+    size=st.integers(1, 13),
+    asked=st.fixed_dictionaries(
+        {
+            "filter": st.sampled_from([*FILTERS]),
+            "order": st.sampled_from([*ORDERS]),
+            "level": st.sampled_from([None, "A1", "B1", "UNKNOWN"]),
+            "domain": st.sampled_from([None, "R", "S", "UNKNOWN"]),
+        }
+    ),
+)
+def test_the_pages_of_items_are_the_list(
+    learner: Callable[[list[Row], list[Row]], Api],
+    entries: list[tuple[Row, Row | None]],
+    size: int,
+    asked: Row,
+) -> None:
+    named = {f"item {n}": entry for n, entry in enumerate(entries)}
+    served = learner(
+        [{"user_id": "ann", "item_id": i, **met} for i, (met, _) in named.items()]
+        + [{"user_id": "bob", "item_id": "another's"}],
+        [{"item_id": i, **word} for i, (_, word) in named.items() if word],
+    )
+
+    def wanted(met: Row, word: Row | None) -> bool:
+        word = word or {"level": None, "domains": []}
+        return (
+            FILTERS[asked["filter"]](met)
+            and asked["level"] in (None, word["level"] or "UNKNOWN")
+            and asked["domain"] in (None, *(word["domains"] or ["UNKNOWN"]))
+        )
+
+    listed = [i for i, entry in named.items() if wanted(*entry)]
+    listed.sort(key=lambda i: (ORDERS[asked["order"]](named[i][0]), i))
+
+    def ask(after: str | None) -> Row:
+        found: Row = served.data(ITEMS, **asked, first=size, after=after)["itemStats"]
+        assert found["totalCount"] == len(listed)
+        assert len(found["edges"]) <= size
+        return found
+
+    whole = [edge["node"]["itemId"] for page in pages(ask) for edge in page["edges"]]
+    assert whole == listed
+
+
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(
+    count=st.integers(0, 20),
+    size=st.integers(1, 21),
+    types=st.sampled_from([None, [], ["ReviewProcessed"], ["ReviewProcessed", "Unheard"]]),
+)
+def test_the_pages_of_the_audit_trail_are_the_stream_newest_first(
+    learner: Callable[[list[Row], list[Row]], Api],
+    count: int,
+    size: int,
+    types: list[str] | None,
+) -> None:
+    served = learner([], [])
+    connection = rows_by_hand.connect(served.url)
+    connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=count)
+    connection.close()
+
+    def ask(after: str | None) -> Row:
+        found: Row = served.data(EVENTS, types=types, first=size, after=after)["events"]
+        return found
+
+    whole = [edge["node"] for page in pages(ask) for edge in page["edges"]]
+    versions = [n for n in range(count, 0, -1) if types is None or (n % 3 and types)]
+    assert [node["streamVersion"] for node in whole] == versions
+
+
+def test_an_item_that_was_listed_is_found_again_after_its_list_moved(
+    learner: Callable[[list[Row], list[Row]], Api],
+) -> None:
+    """The cursor is a place, not a number: what is answered meanwhile does not shift the page."""
+    rows = [
+        {"user_id": "ann", "item_id": f"i{n}", "reviewed_at": START - timedelta(days=n)}
+        for n in range(6)
+    ]
+    served = learner([{**row, "interval_days": 1} for row in rows], [])
+    first = served.data(ITEMS, first=3)["itemStats"]
+    learner([{**row, "interval_days": 1} for row in rows[2:]], [])
+    after = first["pageInfo"]["endCursor"]
+    second = served.data(ITEMS, first=3, after=after)["itemStats"]
+    assert [edge["node"]["itemId"] for edge in second["edges"]] == ["i3", "i4", "i5"]

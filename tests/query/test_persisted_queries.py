@@ -1,0 +1,165 @@
+"""Persisted queries: a document is sent once, and named by its hash from then on."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+import redis
+from starlette.responses import Response
+
+from progress.local import readiness
+from progress.query.http import persisted_queries
+from tests.support import api
+from tests.support.api import Api, Body
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+NOT_FOUND = {
+    "message": "PersistedQueryNotFound",
+    "extensions": {"code": "PERSISTED_QUERY_NOT_FOUND"},
+}
+
+
+@pytest.fixture
+def aloof() -> Iterator[Api]:
+    with api.served(NOWHERE) as made:
+        yield made
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def named(sha: Any, version: Any = 1) -> Body:
+    return {"persistedQuery": {"version": version, "sha256Hash": sha}}
+
+
+def post(served: Api, **members: Any) -> Response:
+    return served.request("POST", "/graphql", msgspec.json.encode(members), api.headers())
+
+
+def get(served: Api, **members: Any) -> Response:
+    """As Apollo Client and urql send it: members that are no text as JSON."""
+    texts = {
+        n: m if isinstance(m, str) else msgspec.json.encode(m).decode() for n, m in members.items()
+    }
+    return served.request("GET", "/graphql?" + urlencode(texts), b"", api.headers())
+
+
+QUERY = "query Kind($yes: Boolean!) { __typename @include(if: $yes) }"
+ASKED: Body = {"operationName": "Kind", "variables": {"yes": True}}
+FOUND = {"data": {"__typename": "Query"}}
+
+
+@pytest.mark.parametrize("again", [post, get])
+@pytest.mark.parametrize("send", [post, get])
+def test_a_document_is_sent_once(aloof: Api, send: Any, again: Any) -> None:
+    extensions = named(sha256(QUERY))
+    missed = again(aloof, extensions=extensions, **ASKED)
+    assert (missed.status_code, api.read(missed)) == (200, {"errors": [NOT_FOUND]})
+    assert "no-store" in missed.headers["cache-control"]
+    assert api.read(send(aloof, query=QUERY, extensions=extensions, **ASKED)) == FOUND
+    assert api.read(again(aloof, extensions=extensions, **ASKED)) == FOUND
+    assert api.read(again(aloof, query="", extensions=extensions, **ASKED)) == FOUND
+
+
+def test_a_mutation_by_its_hash_is_not_taken_from_an_address(aloof: Api) -> None:
+    text = "mutation { __typename }"
+    extensions = named(sha256(text))
+    assert api.read(post(aloof, query=text, extensions=extensions))["data"]
+    assert get(aloof, extensions=extensions).status_code == 405
+    assert api.read(post(aloof, extensions=extensions))["data"] == {"__typename": "Mutation"}
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        named(sha256("another")),
+        named(sha256(QUERY).upper()),
+        named(sha256(QUERY), version=2),
+        named(sha256(QUERY), version="1"),
+        named(7),
+        {"persistedQuery": {"version": 1}},
+        {"persistedQuery": []},
+    ],
+)
+def test_a_hash_that_is_not_the_documents_is_refused(aloof: Api, extensions: Body) -> None:
+    for send in (post, get):
+        response = send(aloof, query=QUERY, extensions=extensions, **ASKED)
+        assert response.status_code == 400
+        (fault,) = api.read(response)["errors"]
+        assert fault["extensions"]["code"] == "BAD_USER_INPUT"
+    for text in (sha256(QUERY), sha256("another")):  # and nothing was kept
+        assert api.read(post(aloof, extensions=named(text)))["errors"] == [NOT_FOUND]
+
+
+def test_a_document_with_faults_is_not_kept(aloof: Api) -> None:
+    for text in ("{", "{ nothing }"):
+        post(aloof, query=text, extensions=named(sha256(text)))
+        assert api.read(post(aloof, extensions=named(sha256(text))))["errors"] == [NOT_FOUND]
+
+
+def test_other_extensions_are_passed_over(aloof: Api) -> None:
+    for extensions in ({"tracing": {"version": 1}}, {"persistedQuery": None}, {}, None):
+        assert api.read(post(aloof, query=QUERY, extensions=extensions, **ASKED)) == FOUND
+
+
+def test_a_hash_is_asked_for_by_callers_only(aloof: Api) -> None:
+    body = msgspec.json.encode({"extensions": named(sha256(QUERY))})
+    headers = {"content-type": "application/json"}
+    assert aloof.request("POST", "/graphql", body, headers).status_code == 401
+
+
+def test_what_one_instance_was_sent_all_know(valkey: str) -> None:
+    numbers = itertools.count()
+    with (
+        api.served(NOWHERE, redis_url=valkey) as one,
+        api.served(NOWHERE, redis_url=valkey) as other,
+    ):
+
+        def is_known() -> bool:
+            """Of a new document; not where Redis was late."""
+            text = f"{QUERY} # {next(numbers)}"
+            extensions = named(sha256(text))
+            assert api.read(post(other, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
+            assert post(one, query=text, extensions=extensions, **ASKED).status_code == 200
+            return "data" in api.read(get(other, extensions=extensions, **ASKED))
+
+        readiness.wait(is_known, "the cache")
+
+
+@pytest.mark.parametrize("text", [b"{ streak { current } }", b"\xff", b""])
+def test_what_another_wrote_into_the_cache_is_not_executed(valkey: str, text: bytes) -> None:
+    with redis.Redis.from_url(valkey) as cache, api.served(NOWHERE, redis_url=valkey) as served:
+        cache.set(f"apq:{sha256('{ __typename }')}", text)
+        answer = api.read(post(served, extensions=named(sha256("{ __typename }"))))
+    assert answer == {"errors": [NOT_FOUND]}
+
+
+@pytest.mark.parametrize("sha", ["", "x", "../../etc/passwd", "a" * 65, "*", "\r\nFLUSHALL\r\n"])
+def test_a_hash_that_is_none_is_not_asked_for(valkey: str, sha: str) -> None:
+    with redis.Redis.from_url(valkey) as cache, api.served(NOWHERE, redis_url=valkey) as served:
+        cache.set(f"apq:{sha}", "{ __typename }")
+        assert api.read(post(served, extensions=named(sha)))["errors"] == [NOT_FOUND]
+
+
+def test_without_its_redis_an_instance_keeps_them_itself() -> None:
+    extensions = named(sha256(QUERY))
+    with api.served(NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
+        assert api.read(post(alone, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
+        assert post(alone, query=QUERY, extensions=extensions, **ASKED).status_code == 200
+        assert api.read(post(alone, extensions=extensions, **ASKED))["data"]
+
+
+def test_an_instance_keeps_no_more_than_it_has_room_for(
+    aloof: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persisted_queries, "_LARGEST", 100)
+    texts = ["{ __typename } # " + str(number) * 30 for number in range(5)]
+    for text in [*texts, texts[-1]]:
+        assert post(aloof, query=text, extensions=named(sha256(text))).status_code == 200
+    found = ["data" in api.read(post(aloof, extensions=named(sha256(text)))) for text in texts]
+    assert found == [False, False, False, True, True]

@@ -1,0 +1,251 @@
+"""The questions of the contract, and who may ask them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import GraphQLSchema, build_schema, print_schema
+
+from progress.adapters.postgres import database
+from progress.query.graphql.schema import SCHEMA
+from tests.conftest import Store
+from tests.support import api, rows_by_hand
+from tests.support.api import Api
+
+DAYS = """query ($user: ID, $from: Date!, $to: Date!, $fill: Boolean) {
+  dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date answers accuracyRate }
+}"""
+EVERY_QUESTION = {
+    "userProgress": "{ userId }",
+    'dailyStats(from: "2024-03-01", to: "2024-03-02"': "{ date }",
+    'weeklyStats(from: "2024-03-01", to: "2024-03-02"': "{ start }",
+    'monthlyStats(from: "2024-03-01", to: "2024-03-02"': "{ start }",
+    "itemStats": "{ totalCount }",
+    'item(itemId: "i"': "{ itemId }",
+    "domainStats": "{ domain }",
+    "levelStats": "{ level }",
+    "streak": "{ current }",
+    "dueForecast": "{ date }",
+    "events": "{ edges { cursor } }",
+}
+
+
+@pytest.fixture
+def served(store: Store) -> Iterator[Api]:
+    with api.served(store.url) as made:
+        yield made
+
+
+def test_the_printed_schema_is_the_contract() -> None:
+    contract = build_schema(Path(__file__).with_name("api.graphql").read_text(encoding="utf-8"))
+    assert types_of(SCHEMA._schema) == types_of(contract)
+
+
+def types_of(schema: GraphQLSchema) -> list[str]:
+    """The types as they are printed, in the order of the alphabet."""
+    return sorted(print_schema(schema).split("\n\n"))
+
+
+def question(name: str, user: str | None = None) -> str:
+    """The text of one of EVERY_QUESTION, about a learner."""
+    opened = name if "(" in name else f"{name}("
+    whose = "" if user is None else f' userId: "{user}"'
+    call = f"{opened}{whose})"
+    return f"{{ {call.replace('()', '')} {EVERY_QUESTION[name]} }}"
+
+
+def test_a_learner_asks_about_themselves_only(served: Api, connection: database.Connection) -> None:
+    rows_by_hand.fill(connection, "user_progress", {"user_id": "bob"})
+    for name in EVERY_QUESTION:
+        assert "errors" not in served.post(question(name))
+        assert "errors" not in served.post(question(name, "ann"))
+        real, invented = (served.post(question(name, user)) for user in ("bob", "nobody"))
+        assert real == invented
+        assert real["data"] is None
+        assert [fault["extensions"]["code"] for fault in real["errors"]] == ["FORBIDDEN"]
+        for role in ("support", "admin"):
+            assert "errors" not in served.post(question(name, "bob"), roles=[role])
+
+
+def test_a_refusal_leaves_no_data_beside_it(served: Api) -> None:
+    answer = served.post('{ streak { current } userProgress(userId: "bob") { userId } }')
+    assert answer["data"] is None
+
+
+def test_a_learner_without_events_gets_nothing_and_zeros(
+    served: Api, connection: database.Connection
+) -> None:
+    rows_by_hand.fill(connection, "catalogue_counts", {"kind": "domain", "name": "R", "items": 3})
+    data = served.data(
+        """{
+          userProgress { userId }
+          dailyStats(from: "2024-03-01", to: "2024-03-02", zeroFill: true) { date }
+          weeklyStats(from: "2024-03-01", to: "2024-03-09", zeroFill: true) { start }
+          monthlyStats(from: "2024-03-01", to: "2024-03-02") { start }
+          itemStats { edges { cursor } pageInfo { hasNextPage endCursor } totalCount }
+          domainStats { domain itemsStudied accuracyRate catalogueItems progressRate }
+          levelStats { level }
+          streak { current longest longestStart longestEnd lastStudyDate activeToday atRisk }
+          dueForecast(days: 2) { items }
+          item(itemId: "i") { itemId }
+          events { edges { cursor } }
+        }"""
+    )
+    assert data == {
+        "dailyStats": [],
+        "weeklyStats": [],
+        "monthlyStats": [],
+        "userProgress": None,
+        "itemStats": {
+            "edges": [],
+            "pageInfo": {"hasNextPage": False, "endCursor": None},
+            "totalCount": 0,
+        },
+        "domainStats": [
+            {
+                "domain": "R",
+                "itemsStudied": 0,
+                "accuracyRate": None,
+                "catalogueItems": 3,
+                "progressRate": 0.0,
+            }
+        ],
+        "levelStats": [],
+        "streak": {
+            "current": 0,
+            "longest": 0,
+            "longestStart": None,
+            "longestEnd": None,
+            "lastStudyDate": None,
+            "activeToday": False,
+            "atRisk": False,
+        },
+        "dueForecast": [{"items": 0}, {"items": 0}],
+        "item": None,
+        "events": {"edges": []},
+    }
+
+
+def test_an_archived_item_is_neither_unlearned_nor_forecast(
+    served: Api, connection: database.Connection
+) -> None:
+    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann"})
+    rows_by_hand.fill(
+        connection,
+        "items",
+        {"item_id": "unlearned"},
+        {"item_id": "met"},
+        {"item_id": "archived, unlearned", "in_catalogue": False},
+        {"item_id": "archived, met", "in_catalogue": False},
+    )
+    reviewed = {"user_id": "ann", "reviewed_at": datetime(2024, 3, 1, tzinfo=UTC)}
+    for item in ("met", "archived, met", "never described"):
+        rows_by_hand.fill(
+            connection, "item_stats", {**reviewed, "item_id": item, "interval_days": 1}
+        )
+    data = served.data(
+        """{
+          userProgress { masteryStats { unlearned } }
+          dueForecast(days: 2) { items }
+          itemStats(filter: DUE) { totalCount }
+          item(itemId: "archived, unlearned") { mastery }
+        }"""
+    )
+    assert data == {
+        "userProgress": {"masteryStats": {"unlearned": 1}},
+        "dueForecast": [{"items": 2}, {"items": 0}],
+        "itemStats": {"totalCount": 3},
+        "item": {"mastery": "UNLEARNED"},
+    }
+
+
+def test_days_are_filled_with_zeros_where_that_is_asked_for(
+    served: Api, connection: database.Connection
+) -> None:
+    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann"})
+    row = {"user_id": "ann", "day": "2024-03-02", "answers": 3, "correct_answers": 1}
+    rows_by_hand.fill(connection, "daily_stats", row)
+    asked = {"from": "2024-03-01", "to": "2024-03-03"}
+    met = {"date": "2024-03-02", "answers": 3, "accuracyRate": 1 / 3}
+    assert served.data(DAYS, **asked)["dailyStats"] == [met]
+    zeros: dict[str, Any] = {"answers": 0, "accuracyRate": None}
+    assert served.data(DAYS, **asked, fill=True)["dailyStats"] == [
+        {"date": "2024-03-01", **zeros},
+        met,
+        {"date": "2024-03-03", **zeros},
+    ]
+
+
+def test_weeks_are_filled_by_their_mondays(served: Api, connection: database.Connection) -> None:
+    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann"})
+    rows_by_hand.fill(connection, "weekly_stats", {"user_id": "ann", "monday": "2024-03-04"})
+    weeks = "{ weeklyStats(from: %s, to: %s, zeroFill: true) { start end } }"
+    found = served.data(weeks % ('"1999-12-28"', '"2000-01-17"'))["weeklyStats"]
+    assert [week["start"] for week in found] == ["2000-01-03", "2000-01-10", "2000-01-17"]
+    assert found[-1]["end"] == "2000-01-23"
+    found = served.data(weeks % ('"2024-03-05"', '"2024-03-10"'))["weeklyStats"]
+    assert found == []
+
+
+def test_numbers_beyond_an_int_are_answered_as_the_largest(
+    served: Api, connection: database.Connection
+) -> None:
+    row = {"user_id": "ann", "day": "2024-03-02", "answers": 2**40, "correct_answers": 2**39}
+    rows_by_hand.fill(connection, "daily_stats", row)
+    (day,) = served.data(DAYS, **{"from": "2024-03-02", "to": "2024-03-02"})["dailyStats"]
+    assert day == {"date": "2024-03-02", "answers": 2**31 - 1, "accuracyRate": 0.5}
+
+
+def test_times_are_utc_with_their_microseconds(
+    served: Api, connection: database.Connection
+) -> None:
+    at = datetime(2024, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    rows_by_hand.fill(
+        connection, "item_stats", {"user_id": "ann", "item_id": "i", "reviewed_at": at}
+    )
+    item = served.data('{ item(itemId: "i") { reviewedAt } }')["item"]
+    assert item == {"reviewedAt": "2024-03-01T12:00:00.123456Z"}
+
+
+def test_the_audit_trail_tells_what_was_recorded(
+    served: Api, connection: database.Connection
+) -> None:
+    connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=1)
+    (edge,) = served.data(
+        """{ events { edges { node {
+          streamId streamVersion globalPosition eventType data correlationId causationId
+          occurredAt recordedAt
+        } } } }"""
+    )["events"]["edges"]
+    assert edge["node"] == {
+        "streamId": "learner-ann",
+        "streamVersion": 1,
+        "globalPosition": "1",
+        "eventType": "ReviewProcessed",
+        "data": '{"number": 1}',
+        "correlationId": "c1",
+        "causationId": None,
+        "occurredAt": "2024-02-29T23:00:00.123456Z",
+        "recordedAt": "2024-03-01T00:00:01Z",
+    }
+
+
+def test_every_projection_tells_how_far_behind_it_is(
+    served: Api, connection: database.Connection
+) -> None:
+    asked = "{ projectionStatus { name eventsBehind secondsBehind status } }"
+    fresh = served.data(asked)["projectionStatus"]
+    assert [p["name"] for p in fresh] == [
+        *("daily_stats", "item_stats", "learning_streaks", "user_progress"),
+        *("weekly_stats", "domain_stats", "level_stats"),
+    ]
+    assert {(p["eventsBehind"], p["secondsBehind"], p["status"]) for p in fresh} == {
+        (0, 0.0, "NORMAL")
+    }
+    connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=7)
+    for projection in served.data(asked)["projectionStatus"]:
+        assert projection["eventsBehind"] == 7
+        assert projection["secondsBehind"] > 600
+        assert projection["status"] == "CRITICAL"

@@ -1,0 +1,64 @@
+"""How often a caller may ask, as a client sees it."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.responses import Response
+
+from tests.support import api
+from tests.support.api import Api
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+ORIGIN = "https://app.example.com"
+TYPE = b'{"query": "{ __typename }"}'
+
+
+@pytest.fixture(params=["in Redis", "in the instance", "with a dead Redis"])
+def limited(request: pytest.FixtureRequest, valkey: str) -> Iterator[Api]:
+    """An API that takes three requests a minute from each caller."""
+    url = {"in Redis": valkey, "with a dead Redis": "redis://127.0.0.1:1"}.get(request.param)
+    with api.served(NOWHERE, rate_limit_per_minute=3, redis_url=url, cors_origins=ORIGIN) as made:
+        yield made
+
+
+def sent(served: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
+    return served.request("POST", "/graphql", body, api.headers(user, origin=ORIGIN, **more))
+
+
+def asked_too_often(served: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
+    """The first refusal; the minute may end once, and Redis be late, while it is waited for."""
+    for asked in range(14):
+        response = sent(served, user, body, **more)
+        if response.status_code == 429:
+            assert asked >= 3
+            return response
+    pytest.fail("never refused")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
+def test_who_asks_too_often_is_told_when_to_ask_again(limited: Api, accept: str) -> None:
+    user = f"{accept} {id(limited)}"
+    refused = asked_too_often(limited, user, accept=accept)
+    assert refused.headers["content-type"].startswith(accept)
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert "no-store" in refused.headers["cache-control"]
+    assert refused.headers["access-control-allow-origin"] == ORIGIN
+    (fault,) = api.read(refused)["errors"]
+    assert fault["extensions"]["code"] == "RATE_LIMITED"
+    assert sent(limited, user + " another").status_code == 200
+
+
+def test_a_get_is_counted_as_a_post_is(limited: Api) -> None:
+    for _ in range(14):
+        got = limited.request("GET", "/graphql?query={__typename}", b"", api.headers("ann"))
+        if got.status_code == 429:
+            assert 1 <= int(got.headers["retry-after"]) <= 60
+            return
+    pytest.fail("never refused")
+
+
+@pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { __typename }"])
+def test_requests_that_are_not_executed_count_too(limited: Api, query: str) -> None:
+    user = f"{query} {id(limited)}"
+    body = b'{"query": "%s"}' % query.encode()
+    asked_too_often(limited, user, body)

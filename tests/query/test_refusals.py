@@ -1,0 +1,108 @@
+"""What is said to a bad question, and where an answer cannot be found."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from progress.adapters.postgres import database
+from tests.conftest import Store
+from tests.support import api, rows_by_hand
+from tests.support.api import Api
+
+NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"
+RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
+
+
+@pytest.fixture
+def served(store: Store) -> Iterator[Api]:
+    with api.served(store.url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def aloof() -> Iterator[Api]:
+    """An API without a database: what it refuses never came so far."""
+    with api.served(NOWHERE) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        (RANGE % ("2024-03-02", "2024-03-01"), "from: expected a day that is not after to"),
+        (RANGE % ("2022-03-01", "2024-03-02"), "at most 731 days - found 733"),
+        (RANGE % ("9999-12-20", "9999-12-31"), "expected the years 2 to 9998"),
+        (RANGE % ("0001-01-01", "0001-01-02"), "expected the years 2 to 9998"),
+        ('{ weeklyStats(from: "9999-12-20", to: "9999-12-31") { end } }', "years 2 to 9998"),
+        ('{ monthlyStats(from: "9999-12-20", to: "9999-12-31") { end } }', "years 2 to 9998"),
+        (RANGE % ("2024-02-30", "2024-03-01"), "expected a day as in 2024-03-29"),
+        (RANGE % ("20240301", "2024-03-01"), "expected a day as in 2024-03-29"),
+        (RANGE % ("2024-W09-5", "2024-03-01"), "expected a day as in 2024-03-29"),
+        ("{ itemStats(first: 0) { totalCount } }", "first: expected an integer from 1 to 200"),
+        ("{ itemStats(first: 201) { totalCount } }", "- found 201"),
+        ("{ events(first: -1) { edges { cursor } } }", "first: expected"),
+        ("{ dueForecast(days: 367) { items } }", "days: expected an integer from 1 to 366"),
+        ("{ dueForecast(days: 0) { items } }", "days: expected"),
+        ('{ itemStats(after: "x") { totalCount } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "größe") { totalCount } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "W10") { totalCount } }', "after: expected an endCursor"),
+        ('{ events(after: "WzBd") { edges { cursor } } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "WyJEVUUiLDEuNSwiaSJd") { totalCount } }', "ordered by RECENT"),
+        ('{ item(itemId: "") { itemId } }', "itemId: expected 1 to 200 characters"),
+        ('{ item(itemId: "a\\u0000") { itemId } }', "none of them U+0000"),
+        ('{ streak(userId: "") { current } }', "userId: expected"),
+        ('{ events(types: ["a\\u0000"]) { edges { cursor } } }', "types: expected"),
+        ("{ events(types: [%s]) { edges { cursor } } }" % ('"t" ' * 51), "at most 50 of them"),
+        ("{ itemStats(filter: SOME) { totalCount } }", "SOME"),
+        ("{ nothing }", "Cannot query field"),
+        ("{ streak { current }", "Syntax Error"),
+        ("query A { streak { current } } query B { streak { current } }", "operation name"),
+    ],
+)
+def test_a_bad_question_is_told_what_and_why(aloof: Api, query: str, says: str) -> None:
+    code, message = aloof.error(query)
+    assert code == "BAD_USER_INPUT"
+    assert says in message
+
+
+def test_the_longest_range_and_page_are_answered(
+    served: Api, connection: database.Connection
+) -> None:
+    served.data(RANGE % ("2022-03-01", "2024-02-29"))
+    served.data("{ itemStats(first: 200) { totalCount } dueForecast(days: 366) { items } }")
+    everything = '{ weeklyStats(from: "%s", to: "%s", zeroFill: true) { end } }'
+    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann"})
+    assert len(served.data(everything % ("9997-01-01", "9998-12-31"))["weeklyStats"]) == 104
+    assert len(served.data(everything % ("0002-01-01", "0003-12-31"))["weeklyStats"]) == 104
+
+
+def test_an_error_of_ours_is_masked_and_logged(
+    served: Api, connection: database.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection.run(rows_by_hand.blocks()["break"])
+    headers = api.headers(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    query = b'{"query": "{ dailyStats(from: \\"2024-03-01\\", to: \\"2024-03-01\\") { date } }"}'
+    (fault,) = api.read(served.request("POST", "/graphql", query, headers))["errors"]
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    assert fault["message"] == f"an error of ours, logged as {trace}"
+    assert fault["extensions"] == {"code": "INTERNAL", "traceId": trace}
+    logged = capsys.readouterr().out
+    assert trace in logged
+    assert "items_learned" in logged
+
+
+def test_a_database_that_is_away_is_said_to_be() -> None:
+    with api.served(NOWHERE) as served:
+        code, message = served.error("{ streak { current } }")
+        assert code == "UNAVAILABLE"
+        assert "secret" not in message
+        assert served.request("GET", "/health").status_code == 200
+
+
+def test_read_models_that_are_not_there_yet_are_a_passing_state(
+    served: Api, connection: database.Connection
+) -> None:
+    assert served.request("GET", "/ready").status_code == 200
+    connection.run(rows_by_hand.blocks()["drop"])
+    assert served.error("{ streak { current } }")[0] == "UNAVAILABLE"
+    assert served.request("GET", "/ready").status_code == 503

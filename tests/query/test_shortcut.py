@@ -1,0 +1,134 @@
+"""POST /graphql around the framework's layers: the same answers, without them."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import functions_framework.aio
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+
+from progress.query.http import shortcut
+from progress.query.http.app import QueryApi
+from progress.settings import Settings
+from tests.support import api, token_issuer
+
+Told = list[dict[str, Any]]
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TYPE = b'{"query": "{ __typename }"}'
+ASKED: dict[str, tuple[str, str, dict[str, str], bytes]] = {
+    "a question": ("POST", "/graphql", {}, TYPE),
+    "what nobody foresaw": ("POST", "/graphql", {}, b'{"query": "{ streak { current } }"}'),
+    "no JSON": ("POST", "/graphql", {}, b"{"),
+    "too long": ("POST", "/graphql", {}, b" " * (1 << 20)),
+    "another media type": ("POST", "/graphql", {"content-type": "text/plain"}, TYPE),
+    "a bad token": ("POST", "/graphql", {"authorization": "Bearer x"}, TYPE),
+    "in the address": ("GET", "/graphql?query={__typename}", {}, b""),
+    "what may be asked": ("OPTIONS", "/graphql", {}, b""),
+    "a method of ours": ("PATCH", "/graphql", {}, b""),
+    "a method of nobody's": ("TRACE", "/graphql", {}, b""),
+    "a page of the framework's": ("GET", "/robots.txt", {}, b""),
+    "health": ("GET", "/health", {}, b""),
+    "nothing": ("POST", "/graphql/", {}, TYPE),
+}
+
+_served: list[QueryApi] = []
+
+
+@functions_framework.aio.http
+async def query(request: Request) -> Response:
+    """The function: what it serves is the test's."""
+    return await _served[-1].answer(request)
+
+
+@pytest.fixture
+def served() -> Iterator[QueryApi]:
+    with token_issuer.serving() as issuer:
+        made = QueryApi(
+            Settings(
+                environment="development",
+                auth_issuer=token_issuer.NAME,
+                auth_audience=token_issuer.AUDIENCE,
+                auth_jwks_url=issuer.url,
+                database_url=NOWHERE,
+            )
+        )
+        _served.append(made)
+        yield made
+        _served.pop()
+
+
+@pytest.fixture
+def app(served: QueryApi, tmp_path: Path) -> Starlette:
+    """The framework's application of the function."""
+    del served  # is what the function calls
+    source = tmp_path / "main.py"
+    source.write_text(f"from {__name__} import query\n", encoding="utf-8")
+    made: Starlette = functions_framework.aio.create_asgi_app(  # type: ignore[no-untyped-call]
+        "query", str(source), "http"
+    )
+    return made
+
+
+def answers(app: Starlette, *names: str) -> dict[str, Told]:
+    """What the server is told to send for each of them."""
+
+    async def answered(name: str) -> Told:
+        method, address, headers, body = ASKED[name]
+        path, _, sought = address.partition("?")
+        said = {**api.headers(), "traceparent": TRACE, **headers}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "root_path": "",
+            "query_string": sought.encode(),
+            "headers": [(key.encode(), value.encode()) for key, value in said.items()],
+        }
+        told: Told = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            told.append({**message, "headers": sorted(message.get("headers", ()))})
+
+        await app(scope, receive, send)
+        return told
+
+    async def all_of_them() -> dict[str, Told]:
+        return {name: await answered(name) for name in names}
+
+    return asyncio.run(all_of_them())
+
+
+def test_the_answers_are_those_of_the_layers(app: Starlette, served: QueryApi) -> None:
+    before = answers(app, *ASKED)
+    layers = app.middleware_stack
+    shortcut.install(app, served)
+    assert app.middleware_stack is not layers
+    assert answers(app, *ASKED) == before
+    assert {name: told[0]["status"] for name, told in before.items()} == {
+        "a question": 200, "what nobody foresaw": 500, "no JSON": 400, "too long": 413,
+        "another media type": 415, "a bad token": 401, "in the address": 200,
+        "what may be asked": 204, "a method of ours": 405, "a method of nobody's": 405,
+        "a page of the framework's": 404, "health": 200, "nothing": 404,
+    }  # fmt: skip
+
+
+def test_only_post_graphql_goes_around_the_layers(app: Starlette, served: QueryApi) -> None:
+    answers(app, "health")
+    for _ in range(2):  # it is installed once
+        shortcut.install(app, served)
+    app.router.routes.clear()
+    told = answers(app, *ASKED)
+    around = {
+        name for name, (method, path, *_) in ASKED.items() if (method, path) == ("POST", "/graphql")
+    }
+    for name, (start, *_) in told.items():
+        assert (start["status"] == 404) == (name not in around), name

@@ -1,0 +1,77 @@
+"""Another learner's record: refused, and never said to exist, whatever is asked."""
+
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+from graphql import GraphQLField, is_leaf_type, is_required_argument
+from graphql.type import get_named_type
+from starlette.responses import Response
+
+from progress.query.graphql.schema import SCHEMA
+from tests.conftest import Store
+from tests.support import api, rows_by_hand
+from tests.support.api import Api
+
+_SCHEMA = SCHEMA._schema
+GIVEN = {"Date": '"2024-03-01"', "DateTime": '"2024-03-01T00:00:00Z"', "ID": '"1"', "String": '"x"'}
+
+
+def about(name: str, field: GraphQLField, user: str) -> str:
+    """The field as it is asked about a learner."""
+    given = {
+        arg: "[]" if "[" in str(each.type) else GIVEN[get_named_type(each.type).name]
+        for arg, each in field.args.items()
+        if is_required_argument(each)
+    }
+    given["userId"] = f'"{user}"'
+    selected = "" if is_leaf_type(get_named_type(field.type)) else "{ __typename }"
+    arguments = ", ".join(f"{arg}: {value}" for arg, value in given.items())
+    return f"{{ {name}({arguments}) {selected} }}"
+
+
+def fields() -> Iterator[tuple[str, str]]:
+    """Of queries and mutations, those about a learner, by name."""
+    for operation, root in (("query", _SCHEMA.query_type), ("mutation", _SCHEMA.mutation_type)):
+        for name, field in root.fields.items() if root else ():
+            if "userId" in field.args:
+                yield operation, name
+
+
+@pytest.fixture
+def served(store: Store) -> Iterator[Api]:
+    connection = rows_by_hand.connect(store.url)
+    rows_by_hand.fill(connection, "user_progress", {"user_id": "bob", "items_learned": 7})
+    connection.close()
+    with api.served(store.url) as made:
+        yield made
+
+
+def told(response: Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """All of it that a client sees."""
+    return response.status_code, response.raw_headers, bytes(response.body)
+
+
+@pytest.mark.parametrize(("operation", "name"), [*fields()])
+def test_who_exists_is_not_told(served: Api, operation: str, name: str) -> None:
+    root = _SCHEMA.query_type if operation == "query" else _SCHEMA.mutation_type
+    assert root
+    answers = []
+    for user in ("bob", "nob"):
+        text = f"{operation} {about(name, root.fields[name], user)}"
+        body = msgspec.json.encode({"query": text})
+        served.request("POST", "/graphql", body, api.headers("bob"))  # the cache knows bob
+        posted = served.request("POST", "/graphql", body, api.headers("ann"))
+        (fault,) = api.read(posted)["errors"]
+        assert fault["extensions"]["code"] == "FORBIDDEN"
+        assert api.read(posted)["data"] is None
+        got = served.request(
+            "GET", "/graphql?" + urlencode({"query": text}), b"", api.headers("ann")
+        )
+        answers.append((told(posted), told(got)))
+    assert answers[0] == answers[1]
+
+
+def test_some_fields_are_about_a_learner() -> None:
+    assert len([*fields()]) >= 11

@@ -1,0 +1,80 @@
+"""`progress warm`: the page's own questions, kept for the learners who were there last."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import redis
+
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch
+from progress.query import warm as cache_warming
+from progress.query.read_models import reader
+from tests.conftest import Store
+from tests.support import api, cache_instances, cli, sample_events
+
+
+def asked(served: api.Api, user: str) -> str:
+    """HIT or MISS, of what the page asks."""
+    question = cache_warming.page(datetime.now(UTC))
+    answer = served.post(question.query, user, **(question.variables or {}))
+    assert "errors" not in answer, answer["errors"]
+    kept: str = answer["extensions"]["cache"]
+    return kept
+
+
+def warm(store: Store, url: str, *options: str) -> str:
+    answer = cli.progress(store.url, "warm", *options, REDIS_URL=url)
+    return cli.done(answer)
+
+
+def test_the_page_of_the_last_learners_is_a_hit(
+    store: Store, connection: Connection, hot: str
+) -> None:
+    sample_events.teach(connection, "ann", "ben", "cyd")
+    batch.run(connection)
+    redis.Redis.from_url(hot).set("left", "over")
+    assert "of 2 learners are kept, 0 of them" in warm(store, hot, "--afresh", "--learners", "2")
+    assert redis.Redis.from_url(hot).get("left") is None
+    with api.served(store.url, redis_url=hot) as served:
+        assert sorted(asked(served, user) for user in ("ann", "ben", "cyd")) == [
+            "HIT", "HIT", "MISS"
+        ]  # fmt: skip
+        assert "of 3 learners are kept" in warm(store, hot)
+        assert "of 3 learners are kept, 3 of them" in warm(store, hot)
+        assert {asked(served, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
+
+
+def test_a_redis_that_is_busy_is_waited_for(store: Store, connection: Connection) -> None:
+    sample_events.teach(connection, "ann")
+    batch.run(connection)
+
+    async def warmed() -> tuple[int, int]:
+        async with reader.opened(store.url):
+            await reader.rows("query/warm", "learners", first=1)
+            own.stop()
+            warming_it = asyncio.create_task(cache_warming.warm(own.url, 1, lambda _, __: None))
+            await asyncio.wait({warming_it}, timeout=0.5)
+            own.go_on()
+            return await warming_it
+
+    with cache_instances.valkey_of_its_own() as own:
+        assert asyncio.run(warmed()) == (1, 0)
+
+
+def test_the_document_is_the_page_s() -> None:
+    question = cache_warming.page(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
+    assert "${" not in question.query
+    assert "progress: userProgress(userId: $user) { totalItemsLearned" in question.query
+    assert question.variables == {
+        "user": None, "from": "2025-01-01", "to": "2026-12-31",
+        "from2": "2023-01-01", "to2": "2024-12-31",
+    }  # fmt: skip
+    next_year = cache_warming.page(datetime(2026, 12, 31, 10, tzinfo=UTC)).variables or {}
+    assert next_year["to"] == "2027-12-31"
+
+
+def test_without_a_redis_it_says_so(store: Store) -> None:
+    cli.failed(cli.progress(store.url, "warm"), "REDIS_URL is not set")
+    away = {"REDIS_URL": "redis://127.0.0.1:9/0"}
+    for options in ((), ("--afresh",)):
+        cli.failed(cli.progress(store.url, "warm", *options, **away), "REDIS_URL")

@@ -1,0 +1,187 @@
+"""Whatever comes over the wire: it is answered or refused, never by an error of ours, and soon."""
+
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.local import ports, readiness
+from tests.query.test_process import asked, started
+from tests.support import api, token_issuer
+from tests.support.api import Api
+
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
+TYPE = b'{"query": "{ __typename }"}'
+SECONDS = 15
+
+
+@pytest.fixture(scope="module")
+def aloof() -> Iterator[Api]:
+    with api.served(NOWHERE) as made:
+        yield made
+
+
+tokens = st.sampled_from(["Bearer ", "Bearer x.y.z", "Basic YTpi"]) | st.builds(
+    lambda: api.headers()["authorization"]
+)
+text = st.text(st.characters(max_codepoint=255), max_size=40)
+headers = st.fixed_dictionaries(
+    {"authorization": tokens, "content-type": st.just("application/json") | text},
+    optional={
+        name: text | st.sampled_from(values)
+        for name, values in {
+            "accept": ["*/*", "application/json;q=x", "a;q=1;q=0,,;", "application/json; q=0.5"],
+            "if-none-match": ["*", 'W/"', ",,,"],
+            "content-length": ["-1", "0", "9" * 30, "1e3", "x"],
+            "origin": ["null", "https://x"],
+            "traceparent": ["00-" + "0" * 32, "-" * 60],
+            "x-cloud-trace-context": ["0" * 32 + "/1;o=1", "z" * 32],
+            "cache-control": ["no-cache", "max-age=x"],
+        }.items()
+    },
+)
+queries = (
+    st.sampled_from(
+        [
+            "",
+            "query={",
+            "query=%ff%fe",
+            "query={__typename}&variables=[1]",
+            "query=%00",
+            "&&==&",
+            "query",
+        ]
+    )
+    | text
+)
+paths = st.sampled_from(["/graphql", "/graphql/stream", "/health", "/ready", "/page/x", "/", "//"])
+bodies = st.binary(max_size=200) | st.sampled_from(
+    [
+        TYPE,
+        b"[" * 90_000,
+        b'{"query":' * 9_000,
+        b'{"query": "' + b"{a" * 40_000 + b'"}',
+        b'"\\ud800"',
+    ]
+)
+
+
+@given(
+    method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "PUT", "x"]),
+    address=st.tuples(paths, queries).map("?".join),
+    named=headers,
+    parts=st.lists(bodies, max_size=3),
+)
+def test_no_request_makes_an_error_of_ours(
+    aloof: Api, method: str, address: str, named: dict[str, str], parts: list[bytes]
+) -> None:
+    response = aloof.request(method, address, [*parts, api.END], named)
+    assert response.status_code < (504 if address.startswith("/ready") else 500)
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A running query function, without a database."""
+    folder: Path = tmp_path_factory.mktemp("function")
+    port = ports.free()
+    with token_issuer.serving() as issuer, started(folder, port, **issuer.environment(NOWHERE)):
+        readiness.wait(lambda: ports.is_listening(port), "the query function")
+        yield port
+
+
+_GOOD = "a good token's"  # which is made when it is sent: it may be long until then
+
+
+def head(request: str = "POST /graphql", **more: str) -> bytes:
+    """The beginning of a request that may ask."""
+    given = {**api.headers(), "authorization": _GOOD, "host": "x", "connection": "close", **more}
+    lines = [f"{request} HTTP/1.1", *(f"{n.replace('_', '-')}: {v}" for n, v in given.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def chunks(size: int) -> bytes:
+    """A body of that many bytes, in parts of which none tells what follows."""
+    part = b"%x\r\n" % 4_096 + b" " * 4_096 + b"\r\n"
+    return part * (size // 4_096) + b"0\r\n\r\n"
+
+
+def whole(body: bytes) -> bytes:
+    return head(content_length=str(len(body))) + body
+
+
+ENDED = None  # the connection, before all of the request was taken
+WIRE: dict[str, tuple[bytes, set[int | None]]] = {
+    "no HTTP": (b"\x00\xff\x16\x03\x01" * 100 + b"\r\n\r\n", {400, ENDED}),
+    "no method": (b" / HTTP/1.1\r\n\r\n", {400}),
+    "a header of 1 MiB": (head(x="y" * (1 << 20)), {400, ENDED}),
+    "50,000 headers": (head(**{f"x{n}": "y" for n in range(50_000)}), {400, ENDED}),
+    "an address of 1 MiB": (head("GET /graphql?query=" + "y" * (1 << 20)), {400, ENDED}),
+    "15,000 parameters": (head("GET /graphql?" + "a=b&" * 15_000), {400}),
+    "a negative length": (head(content_length="-1"), {400}),
+    "an endless length": (head(content_length="9" * 30), {400}),
+    "two lengths": (head(content_length="3", Content_Length="30") + TYPE, {400}),
+    "a length and parts": (head(content_length="3", transfer_encoding="chunked") + TYPE, {400}),
+    "a size that is none": (head(transfer_encoding="chunked") + b"zz\r\n", {400}),
+    "a long body in parts": (head(transfer_encoding="chunked") + chunks(1 << 20), {413}),
+    "a long body": (whole(b" " * (1 << 20)), {413}),
+    "a deep body": (whole(b"[" * 100_000), {400}),
+    "deep variables": (whole(TYPE[:-1] + b', "variables": {"a":' + b"[" * 90_000), {400}),
+    "U+0000": (whole(b'{"query": "\\u0000\x00"}'), {400}),
+    "half a character": (whole(b'{"query": "\\ud800"}'), {400}),
+    "not a number": (whole(TYPE[:-1] + b', "variables": {"a": NaN}}'), {400}),
+    "a number beyond all": (whole(TYPE[:-1] + b', "variables": {"a": 1e999}}'), {400}),
+    "5,000 digits": (whole(TYPE[:-1] + b', "variables": {"a": %s}}' % (b"9" * 5_000)), {400}),
+    "compressed": (head(content_length="3", content_encoding="gzip") + b"\x1f\x8b\x08", {400}),
+    "lower case": (head("post /graphql", content_length="0"), {400}),
+    "a proxy's address": (head("GET http://x/graphql?query={__typename}"), {200}),
+    "waiting to go on": (head(expect="100-continue", content_length="27") + TYPE, {100, 200}),
+    "an upgrade": (head(upgrade="websocket", content_length="27") + TYPE, {200}),
+}
+
+
+@pytest.mark.parametrize("name", WIRE)
+def test_what_is_odd_is_refused_and_the_next_is_answered(port: int, name: str) -> None:
+    told, expected = WIRE[name]
+    sent = told.replace(_GOOD.encode(), api.headers()["authorization"].encode())
+    assert status(port, sent) in expected
+    assert asked(port, "GET", "/health") == (200, {"status": "ok"})
+
+
+def status(port: int, sent: bytes) -> int | None:
+    """Of the answer; None where the connection is ended without one."""
+    with socket.create_connection((ports.HOST, port), timeout=SECONDS) as connection:
+        try:
+            connection.sendall(sent)
+            answer = HTTPResponse(connection)
+            answer.begin()
+        except (ConnectionError, HTTPException):
+            return None
+        return answer.status
+
+
+def test_one_connection_carries_them_all(port: int) -> None:
+    connection = HTTPConnection(ports.HOST, port, timeout=SECONDS)
+
+    def told(method: str, path: str, body: Any = None, **more: str) -> tuple[int, bytes]:
+        connection.request(method, path, body, {**api.headers(), **more})
+        answer = connection.getresponse()
+        found.update(answer.headers)
+        return answer.status, answer.read()
+
+    found: dict[str, str] = {}
+    asked = "/graphql?query={__typename}"
+    for _ in range(2):
+        status, data = told("GET", asked)
+        assert (status, b'"__typename":"Query"' in data) == (200, True)
+        assert told("GET", asked, None, **{"if-none-match": found["etag"]}) == (304, b"")
+        assert told("HEAD", asked) == (200, b"")
+        assert told("OPTIONS", "/graphql") == (204, b"")
+        assert told("POST", "/graphql", b" " * (1 << 20))[0] == 413
+        assert told("POST", "/graphql", iter([TYPE] * 3))[0] == 400  # in parts
+        assert told("POST", "/graphql", TYPE)[0] == 200
+    connection.close()

@@ -1,0 +1,211 @@
+"""Backups of the read models: whole or none, put back as they were, caught up with the log."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
+from progress.errors import ProgressError
+from progress.local import readiness
+from progress.projections import batch, rebuild, schema
+from progress.projections.projector import Projector
+from progress.recovery import backups, checks, manifest, restore, storage
+from progress.recovery.storage import Folder
+from tests.conftest import Store
+from tests.support import cli, cloud_storage, model_rows, sample_events
+from tests.support.backup_fixtures import BLOCKS, USERS, every_row, kept, nobody, taught
+from tests.support.cloud_storage import bucket
+from tests.support.operation_fixtures import url_of
+from tests.support.stage import append, connect
+
+__all__ = ["bucket", "kept", "taught"]
+
+pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+
+
+def spoil(connection: Connection) -> None:
+    """As a fold with a fault would leave it."""
+    connection.run("UPDATE user_progress SET answers = answers + 1")
+
+
+@pytest.mark.every_postgres
+def test_every_row_is_put_back_and_what_came_since_is_folded(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path
+) -> None:
+    before = every_row(taught)
+    assert len(before) > 10
+    spoil(taught)
+    assert every_row(taught) != before
+    _, folded = restore.run(store.connect, kept, nobody)
+    assert folded == 0
+    assert every_row(taught) == before
+    assert taught.run(BLOCKS["without a snapshot"]) == [[len(USERS)]]
+
+    # From now on as if it were of another server, which had come further.
+    (file,) = (tmp_path / "backups").glob("*/manifest.json")
+    found = msgspec.structs.replace(manifest.read(file.read_bytes()), version=2**40)
+    file.write_bytes(manifest.written(found))
+    ((_, newest),) = taught.run(BLOCKS["versions"])
+    since = sample_events.lesson("u1", 9)
+    append(taught, since)
+    _, folded = restore.run(store.connect, kept, nobody)
+    assert folded == len(since)
+    assert taught.run(BLOCKS["versions"])[0][0] > newest
+    assert not checks.run(taught).findings
+    assert not sample_events.wrong(taught)
+    assert model_rows.ask(taught, "schemas") == 1
+    # And it goes on from there.
+    append(taught, sample_events.lesson("u2", 9))
+    batch.run(taught)
+    assert not sample_events.wrong(taught)
+
+
+def test_the_keys_are_those_of_a_schema_that_was_never_restored(
+    store: Store, taught: Connection, kept: Folder
+) -> None:
+    before = model_rows.read(taught, "keys")
+    restore.run(store.connect, kept, nobody)
+    assert model_rows.read(taught, "keys") == before
+
+
+def test_the_commands_say_what_they_did(store: Store, taught: Connection, tmp_path: Path) -> None:
+    where = str(tmp_path / "here")
+    told = cli.done(cli.progress(store.url, "backup", where))
+    assert "backing up" in told
+    (folder,) = Path(where).iterdir()
+    found = json.loads((folder / "manifest.json").read_text())
+    assert folder.name in told
+    assert found["fingerprint"] == schema.fingerprint()
+    assert {table["name"] for table in found["tables"]} >= {"user_progress", "checkpoints"}
+    spoil(taught)
+    assert "are back" in cli.done(cli.progress(store.url, "restore", where))
+    assert not sample_events.wrong(taught)
+
+
+def test_the_query_s_role_may_back_up_and_the_project_s_restore(
+    store: Store, taught: Connection, tmp_path: Path
+) -> None:
+    where = Folder(tmp_path)
+    backups.run(lambda: database.connect(url_of(store, "query")), where, nobody)
+    spoil(taught)
+    restore.run(lambda: database.connect(url_of(store, "project")), where, nobody)
+    assert not sample_events.wrong(taught)
+    refused = cli.progress(url_of(store, "query"), "restore", str(tmp_path))
+    cli.failed(refused, "permission denied", "its owner may")
+
+
+def test_the_newest_whole_one_of_these_folds_is_taken(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path
+) -> None:
+    first, _ = backups.newest(kept)
+    append(taught, sample_events.lesson("u1", 9))
+    batch.run(taught)
+    second, _ = backups.run(store.connect, kept, nobody)
+    assert backups.newest(kept)[0] == second
+    (tmp_path / "backups" / second / manifest.NAME).unlink()
+    assert backups.newest(kept)[0] == first
+    third, _ = backups.run(store.connect, kept, nobody)
+    assert kept.folders() == [first, third]  # what was half-written is gone
+
+
+def test_the_next_may_begin_as_soon_as_one_has_ended(
+    store: Store, taught: Connection, tmp_path: Path
+) -> None:
+    kept = Folder(tmp_path)
+    for _ in range(5):
+        backups.run(store.connect, kept, nobody)
+        rebuild.run(store.connect)
+        backups.run(store.connect, kept, nobody)
+        restore.run(store.connect, kept, nobody)
+
+
+def interrupt(_done: int, _total: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupted_neither_leaves_anything_behind(
+    store: Store, taught: Connection, kept: Folder
+) -> None:
+    before, folders = every_row(taught), kept.folders()
+    with pytest.raises(KeyboardInterrupt):
+        backups.run(store.connect, kept, interrupt)
+    assert kept.folders() == folders
+    with pytest.raises(KeyboardInterrupt):
+        restore.run(store.connect, kept, interrupt)
+    assert model_rows.ask(taught, "schemas") == 1
+    assert every_row(taught) == before
+    restore.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+
+
+def test_a_backup_is_of_one_moment_while_events_are_folded(
+    store: Store, taught: Connection, tmp_path: Path
+) -> None:
+    writer = connect(store.url)
+    projector = Projector(writer)
+    numbers = iter(range(9, 99))
+
+    class Slow(Folder):
+        """Between two tables there comes a lesson."""
+
+        @contextlib.contextmanager
+        def writing(self, path: str) -> Iterator[storage.Output]:
+            append(writer, sample_events.lesson("u1", next(numbers)))
+            projector.catch_up_all()
+            with super().writing(path) as output:
+                yield output
+
+    head = checks.run(taught).head
+    _, made = backups.run(store.connect, Slow(tmp_path), nobody)
+    assert made.head == head < checks.run(taught).head
+    writer.close()
+    restore.run(store.connect, Folder(tmp_path), nobody)
+    assert not sample_events.wrong(taught)
+
+
+def test_no_swap_falls_into_a_backup(store: Store, taught: Connection, tmp_path: Path) -> None:
+    with contextlib.closing(store.connect("backup")) as another:
+        held = statements.blocks("recovery/backups")["lock"]
+        assert another.run(held, schema=schema.schema_name()) == [[True]]
+        with pytest.raises(ProgressError, match="under way"):
+            backups.run(store.connect, Folder(tmp_path), nobody)
+
+        with ThreadPoolExecutor(1) as pool:
+            building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
+            readiness.wait(
+                lambda: bool(taught.run(BLOCKS["waits"], application="rebuild")[0][0]),
+                "the swap",
+                seconds=90,
+            )
+            assert not building.done()
+            another.run("SELECT pg_advisory_unlock_all()")
+            assert building.result() > 0
+
+
+def test_a_bucket_serves_as_well(
+    store: Store, taught: Connection, bucket: cloud_storage.Bucket
+) -> None:
+    for _ in range(2):  # the listing has two pages
+        cli.done(cli.progress(store.url, "backup", "gs://b/read-models"))
+    assert len([name for name in bucket.objects if name.endswith("/manifest.json")]) == 2
+    assert list(bucket.objects)[-1].endswith("/manifest.json")
+    assert all(name.startswith("read-models/") for name in bucket.objects)
+    spoil(taught)
+    cli.done(cli.progress(store.url, "restore", "gs://b/read-models"))
+    assert not sample_events.wrong(taught)
+
+
+def test_a_bucket_that_refuses_is_told_in_one_line(
+    store: Store, taught: Connection, bucket: cloud_storage.Bucket
+) -> None:
+    bucket.refusals = [403]
+    answer = cli.progress(store.url, "backup", "gs://b/p")
+    cli.failed(answer, "gs://b/p: HTTP 403")
+    away = cli.progress(store.url, "backup", "gs://b/p", STORAGE_EMULATOR_HOST="http://127.0.0.1:9")
+    cli.failed(away, "does not answer")

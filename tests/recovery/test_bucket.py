@@ -1,0 +1,50 @@
+"""Objects in a bucket: whole or not there, whatever becomes of the requests on the way."""
+
+import pytest
+
+from progress.errors import ProgressError
+from progress.recovery import storage
+from tests.support import cloud_storage
+from tests.support.cloud_storage import bucket
+
+__all__ = ["bucket"]
+
+
+def test_an_upload_goes_on_after_a_fault_and_in_parts(bucket: cloud_storage.Bucket) -> None:
+    where = storage.at("gs://b/p")
+    data = bytes(range(256)) * (9 << 12)  # 9 MiB
+    bucket.refusals = [503, 500]
+    with where.writing("f/x") as output:
+        for start in range(0, len(data), 99_999):
+            output.write(data[start : start + 99_999])
+    assert bucket.objects["p/f/x"] == data
+    assert "bytes */*" in bucket.spans
+    assert b"".join(where.reading("f/x")) == data
+    with where.writing("f/empty"):
+        pass
+    assert bucket.objects["p/f/empty"] == b""
+    assert where.has("f/x")
+    assert not where.has("f/y")
+    with pytest.raises(ProgressError, match="404"):
+        list(where.reading("f/y"))
+
+
+def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> None:
+    where = storage.at("gs://b/p")
+
+    def write() -> None:
+        with where.writing("f/x") as output:
+            output.write(bytes(9 << 20))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert bucket.cancelled == ["p/f/x"]
+    assert not bucket.objects
+
+
+@pytest.mark.parametrize("where", ["", "s3://b/p", "gs//b/p", "gs://"])
+def test_where_no_backup_can_lie_is_refused(where: str) -> None:
+    """Rather than taken for a folder, which goes with the job's container."""
+    with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
+        storage.at(where)

@@ -1,0 +1,114 @@
+"""`progress check` finds what a restore can leave behind, and says what to do about each."""
+
+import json
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import CheckpointError
+from progress.projections import batch, rebuild, schema
+from progress.projections import projector as shard_projector
+from progress.recovery import checks
+from tests.conftest import Store
+from tests.support import backup_fixtures, cli, sample_events
+from tests.support.stage import append
+
+BLOCKS = backup_fixtures.BLOCKS
+
+
+@pytest.fixture
+def taught(connection: Connection) -> Connection:
+    """A store with learners, folded."""
+    sample_events.teach(connection, "ann", "ben", "cyd", "dan")
+    batch.run(connection)
+    connection.run(BLOCKS["let the log be changed"])
+    return connection
+
+
+def found(connection: Connection) -> str:
+    return "; ".join(f"{each.found}: {each.do}" for each in checks.run(connection).findings)
+
+
+def fold_each(connection: Connection) -> None:
+    projector = shard_projector.Projector(connection)
+    for shard in shard_projector.SHARDS:
+        projector.catch_up(shard)
+
+
+@pytest.mark.every_postgres
+def test_nothing_is_wrong(store: Store, taught: Connection) -> None:
+    assert not found(taught)
+    told = cli.done(cli.progress(store.url, "check"))
+    assert "the log is whole" in told.lower()
+    report = json.loads(cli.done(cli.progress(store.url, "check", "--json")))
+    assert report["events"] == report["head"] > 0
+    assert {each["events_behind"] for each in report["shards"]} == {0}
+
+
+def test_what_is_not_folded_yet_is_not_wrong(taught: Connection) -> None:
+    append(taught, sample_events.lesson("ann", 9))
+    report = checks.run(taught)
+    assert not report.findings
+    assert sum(each.events_behind for each in report.shards) == len(sample_events.lesson("ann", 9))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("lose an event", ["positions 5 to 5 are missing", "Restore the event store"]),
+        ("renumber a stream", ["1 streams do not count"]),
+        ("misplace an event", ["1 events are in another shard"]),
+        ("record it at another time", ["of another log", "progress rebuild"]),
+        (
+            "give a number by hand",
+            ["event_store.dead_letters was given already", "event_store.pending was given"],
+        ),
+        (
+            "lose a checkpoint",
+            ["1 of 16 checkpoints are missing", "of shard 3 are ahead", "progress rebuild"],
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_do(
+    store: Store, taught: Connection, damage: str, words: list[str]
+) -> None:
+    taught.run(BLOCKS[damage])
+    for word in words:
+        assert word in found(taught)
+    cli.failed(cli.progress(store.url, "check"))
+
+
+def test_missing_read_models_are_told(store: Store, taught: Connection) -> None:
+    schema.drop(taught, schema.schema_name())
+    cli.failed(cli.progress(store.url, "check"), "progress migrate")
+    cli.done(cli.progress(store.url, "migrate"))
+    cli.done(cli.progress(store.url, "check"))
+
+
+def test_read_models_ahead_of_the_log_are_told_and_rebuilt(
+    store: Store, taught: Connection
+) -> None:
+    head = checks.run(taught).head
+    taught.run(BLOCKS["lose the end"], head=head - 30)
+    assert "ahead of the log" in found(taught)
+    with pytest.raises(CheckpointError):
+        fold_each(taught)
+    told = cli.failed(cli.progress(store.url, "check"), "progress rebuild")
+    assert "AHEAD" in told
+    cli.done(cli.progress(store.url, "rebuild"))
+    cli.done(cli.progress(store.url, "check"))
+    assert not sample_events.wrong(taught)
+
+
+@pytest.mark.every_postgres
+def test_a_log_that_has_grown_past_the_checkpoints_again_is_told(
+    store: Store, taught: Connection
+) -> None:
+    head = checks.run(taught).head
+    taught.run(BLOCKS["lose the end"], head=head - 30)
+    append(taught, [event for n in range(20, 30) for event in sample_events.lesson("ann", n)])
+    report = checks.run(taught)
+    assert report.head > head
+    assert "of another log" in found(taught)
+    rebuild.run(store.connect)
+    assert not found(taught)

@@ -1,0 +1,118 @@
+"""A flood of dead letters: counted by reason, replayed or discarded by reason."""
+
+import json
+import shlex
+import typing
+import uuid
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.cli import letters
+from progress.event_store import dead_letters
+from progress.projections import batch
+from progress.query.read_models.dead_letters import DeadLetterKind
+from tests.conftest import Store
+from tests.support import cli, model_rows, runbooks, sample_events
+from tests.support.stage import append
+
+FLOOD = 1_200  # more than are folded together, also of a half
+
+
+def start(session: object, items: int) -> dict[str, object]:
+    data = {"session_id": session, "user_id": "ann", "item_count": items}
+    return sample_events.envelope("SessionStarted", data, at=sample_events.BEGIN)
+
+
+def runbook() -> list[str]:
+    """The runbook's commands about dead letters."""
+    return [line for block in runbooks.blocks("Dead letters") for line in block]
+
+
+@pytest.fixture
+def flooded(connection: Connection) -> Connection:
+    """1,200 letters that a rule was too narrow for, and a few of other kinds."""
+    for _ in range(2):  # a letter each: more in one message share one
+        append(connection, [start(str(uuid.uuid4()), 99_999) for _ in range(FLOOD // 2)])
+    append(connection, [start(5, 1), {}, {}, start("s", 3)])
+    return connection
+
+
+@pytest.mark.timeout(300)  # on a busy machine thousands of replays take their time
+def test_a_flood_is_counted_replayed_and_discarded_by_reason(
+    store: Store, flooded: Connection
+) -> None:
+    told = cli.done(cli.progress(store.url, "dead-letters", "count", "--json"))
+    counted = [json.loads(line) for line in told.splitlines()]
+    assert [(each["kind"], each["letters"]) for each in counted] == [
+        ("invalid", FLOOD), ("malformed", 2), ("invalid", 1)
+    ]  # fmt: skip
+    assert "1,200" in cli.done(cli.progress(store.url, "dead-letters", "count"))
+    replay, discard = (shlex.split(line)[1:] for line in runbook() if "--saying" in line)
+    which = replay[replay.index("--kind") :]
+
+    again = cli.done(cli.progress(store.url, *replay))
+    assert "0 dead letters are replayed, 1,200 stay." in again
+
+    # In place of a rule that became wider: half of them are good now.
+    flooded.run(
+        "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
+        " WHERE letter_id % 2 = 0"
+    )
+    half = cli.done(cli.progress(store.url, *replay))
+    assert "600 dead letters are replayed, 600 stay." in half
+    assert "replaying" in half
+    assert model_rows.ask(flooded, "head") == FLOOD // 2 + 1
+
+    gone = ("discard", *which, "--reason", "a fault of the publisher")
+    assert "600 dead letters are discarded." in cli.done(
+        cli.progress(store.url, "dead-letters", *gone)
+    )
+    left = dead_letters.reasons(flooded)
+    assert [(each.kind, each.letters) for each in left] == [("malformed", 2), ("invalid", 1)]
+    assert "2 dead letters are discarded." in cli.done(cli.progress(store.url, *discard))
+    rest = ("discard", "--all", "--reason", "the rest")
+    cli.done(cli.progress(store.url, "dead-letters", *rest))
+    assert not dead_letters.reasons(flooded)
+    batch.run(flooded)
+    assert not sample_events.wrong(flooded)
+
+
+def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
+    store: Store, connection: Connection
+) -> None:
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    sample_events.teach(connection, "ann", "ben")
+    model_rows.ask(connection, "poison", user="ann")
+    model_rows.ask(connection, "poison", user="ben")
+    batch.run(connection)
+    assert len(dead_letters.list_letters(connection)) == 2
+    which = ("dead-letters", "replay", "--kind", "poisoned")
+    assert "2 stay" in cli.done(cli.progress(store.url, *which))
+    model_rows.read(connection, "mend")
+    assert "2 dead letters are replayed, 0 stay" in cli.done(cli.progress(store.url, *which))
+    batch.run(connection)
+    assert not sample_events.wrong(connection)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("replay",),
+        ("replay", "1", "--all"),
+        ("replay", "--all", "--kind", "invalid"),
+        ("discard", "--reason", "x"),
+        ("discard", "--all"),
+        ("discard", "--all", "--reason", " "),
+        ("discard", "--saying", "", "--reason", "x"),
+        ("replay", "--kind", "poison"),
+    ],
+)
+def test_what_is_not_clear_is_wrong_usage(store: Store, arguments: tuple[str, ...]) -> None:
+    answer = cli.progress(store.url, "dead-letters", *arguments)
+    assert answer.returncode == 2, answer.stderr
+
+
+def test_every_kind_can_be_asked_for() -> None:
+    kinds = {kind.lower() for kind in DeadLetterKind}
+    assert set(typing.get_args(letters.OfKind)) == kinds

@@ -1,0 +1,123 @@
+"""From one PostgreSQL to another of another version, with other roles, by the runbook's words."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres.database import Connection
+from progress.local import postgres
+from progress.projections import batch, schema
+from tests.conftest import Store
+from tests.support import api, backup_fixtures, cloud_scheduler, model_rows, sample_events
+from tests.support.ingest_process import Server, bare_server
+from tests.support.postgres_servers import EMBEDDED, OLDEST
+from tests.support.runbooks import Shell, blocks
+from tests.support.stage import append, connect
+
+__all__ = ["bare_server"]
+
+pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+
+BLOCKS = backup_fixtures.BLOCKS
+USERS = ("ann", "ben", "cyd")
+INGEST = "learning-events-ingest-sub"
+
+QUESTION = """{ userProgress { totalItemsLearned accuracyRate }
+  streak { longest } levelStats { level itemsStudied }
+  itemStats { edges { node { itemId answers lapses } } } }"""
+
+
+def text(connection: Connection, block: str) -> dict[str, list[str]]:
+    """The rows of each table that a block names, as text."""
+    return {
+        table: sorted(row for (row,) in connection.run(question))
+        for table, question in connection.run(BLOCKS[block], schema=schema.schema_name())
+    }
+
+
+def rights(url: str) -> list[list[str]]:
+    """Every right that the catalogue knows of our schemas, and who owns what is in them."""
+    with closing(database.connect(url)) as connection:
+        found: list[list[str]] = connection.run(BLOCKS["rights"])
+        return found
+
+
+def answers(url: str) -> list[object]:
+    with api.served(url) as served:
+        return [served.data(QUESTION, user) for user in USERS]
+
+
+def fill(connection: Connection) -> None:
+    """What an event store can hold: events, pending ones, letters, poisoned ones, operations."""
+    connection.run(BLOCKS["let the log be changed"])
+    sample_events.teach(connection, *USERS)
+    append(connection, [{}, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)])
+    lost = {"session_id": "unknown", "item_id": "i0", "response_time_ms": 900}
+    append(connection, [sample_events.envelope("CorrectAnswerGiven", lost, at=sample_events.BEGIN)])
+    model_rows.ask(connection, "poison", user="ann")
+    batch.run(connection)
+    connection.run(BLOCKS["accept an operation"])
+
+
+@pytest.fixture
+def cloud(bare_server: Server) -> str:
+    """The URL of a new server's empty database, whose owner is no superuser."""
+    with closing(database.connect(bare_server.url)) as admin:
+        admin.run("CREATE ROLE progress_owner LOGIN CREATEROLE")
+        admin.run("CREATE DATABASE progress OWNER progress_owner")
+        admin.run("CREATE DATABASE fresh OWNER progress_owner")
+    return bare_server.url.replace("postgres@/postgres", "progress_owner@/progress")
+
+
+@pytest.fixture
+def shell(tmp_path: Path, empty: str) -> Iterator[Shell]:
+    """The operator's."""
+    with cloud_scheduler.serving() as (address, _):
+        told = {
+            "CLOUD_SCHEDULER_EMULATOR_HOST": address,
+            "PUBSUB_PROJECT_ID": "p",
+            "PROJECT": "p",
+            "REDIS_URL": empty,
+        }
+        made = Shell(tmp_path / "clone", [str(postgres.programs())], told)
+        made.subscribe(INGEST, "progress-projection-sub")
+        yield made
+
+
+@pytest.mark.parametrize("served", [EMBEDDED, OLDEST], indirect=True)
+def test_neon_to_cloud_sql(stores: Callable[[], Store], cloud: str, shell: Shell) -> None:
+    neon = stores()
+    with closing(connect(neon.url)) as old:
+        fill(old)
+        log, derived = text(old, "every row of the log"), text(old, "every row")
+    said = answers(neon.url)
+
+    make, move, go_on = blocks("Neon to Cloud SQL")
+    shell.type(*make, DATABASE_URL=cloud)
+    told = shell.type(*move, DATABASE_URL=cloud, NEON_URL=neon.url, NEW_URL=cloud)
+    assert "The log is whole" in told
+    assert f"head {len(log['events'])}" in told
+    assert [s[1] for s in shell.gcloud["subscriptions"]] == ["", "", ""]
+    shell.type(*go_on, DATABASE_URL=cloud)
+    assert [s[3] for s in shell.gcloud["told"] if "seek" in s] == [INGEST]
+    assert [s[1] for s in shell.gcloud["subscriptions"]] == [
+        f"https://{INGEST}", "https://progress-projection-sub", ""
+    ]  # fmt: skip
+
+    assert answers(cloud) == said
+    with closing(connect(cloud)) as new:
+        assert text(new, "every row of the log") == log
+        assert text(new, "every row") == derived
+        # It goes on: numbers begin after those given.
+        append(new, [{}, *sample_events.lesson("ann", 9)])
+        batch.run(new)
+        assert not sample_events.wrong(new)
+    fresh = cloud.replace("/progress?", "/fresh?")
+    with closing(database.connect(fresh)) as connection:
+        migrations.apply(connection)
+        schema.create(connection)
+    assert rights(cloud) == rights(fresh)
+    assert len(rights(cloud)) > 40

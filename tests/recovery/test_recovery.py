@@ -1,0 +1,195 @@
+"""The database is lost while events arrive: restored by the runbook's words, nothing is missing.
+
+A local stack of its own; only Pub/Sub stands elsewhere, as Google's does, and so outlives it.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from google.cloud.pubsub_v1 import SubscriberClient
+
+from progress import settings
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
+from progress.local import datafolder, devkeys, ports, postgres, processes, readiness
+from progress.projections import schema
+from tests.conftest import Store
+from tests.support import backup_fixtures, cloud_scheduler, folders, model_rows, sample_events
+from tests.support.cloud_scheduler import CloudScheduler
+from tests.support.runbooks import Shell, blocks
+from tests.support.stage import connect
+
+pytestmark = pytest.mark.timeout(600)  # on a busy machine a stack takes its time
+
+BLOCKS = backup_fixtures.BLOCKS
+USERS = ("ann", "ben", "cyd")
+RESTORE = blocks("Restore the event store")
+
+QUESTION = """{ userProgress { totalItemsLearned accuracyRate totalSessionsCompleted }
+  streak { longest } levelStats { level itemsStudied }
+  dailyStats(from: "2024-04-01", to: "2024-06-01") { date answers correctAnswers }
+  itemStats { edges { node { itemId answers lapses } } } }"""
+
+
+def block(*words: str) -> list[str]:
+    """The runbook's commands to restore that have these words in them."""
+    (found,) = (each for each in RESTORE if all(word in "\n".join(each) for word in words))
+    return found
+
+
+@pytest.fixture
+def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
+    """Our stand-in for Pub/Sub, its queue in a database that is not lost."""
+    port = ports.free()
+    with (tmp_path / "pubsub.log").open("wb") as output:
+        process = processes.start(
+            [sys.executable, "-m", "progress.local.pubsub", str(port)],
+            output=output,
+            environment=settings.inherited(DATABASE_URL=store.url),
+        )
+    readiness.wait(lambda: ports.is_listening(port), "Pub/Sub", seconds=120)
+    yield f"127.0.0.1:{port}"
+    processes.end(process, by=signal.SIGTERM, seconds=10)
+
+
+class Stack:
+    """A local stack, and the operator's shell in front of it."""
+
+    def __init__(self, shell: Shell, pubsub: str, schedules: CloudScheduler) -> None:
+        self.shell, self._pubsub, self.schedules = shell, pubsub, schedules
+        shell.type(f"progress up --detach --port {ports.free()}")
+        self.env = json.loads(shell.type("progress env --json"))
+        self.told = {"DATABASE_URL": self.env["database_url"], "REDIS_URL": self.env["redis_url"]}
+
+    def type(self, *lines: str) -> str:
+        """As an operator of this stack."""
+        return self.shell.type(*lines, **self.told)
+
+    def know_subscriptions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let gcloud know those that push to ingest."""
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", self._pubsub)
+        with SubscriberClient() as subscriber:
+            found = {
+                each.name.rpartition("/")[2]: each.push_config.push_endpoint
+                for each in subscriber.list_subscriptions(project="projects/progress-local")
+            }
+        self.shell.subscribe(**{name: at for name, at in found.items() if at})
+
+    def publish(self, events: list[dict[str, Any]]) -> None:
+        file = self.shell.folder / "events"
+        file.write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
+        self.shell.type("progress publish events")
+
+    def await_folded(self, count: int) -> None:
+        """Until so many events are recorded and folded."""
+
+        def folded() -> bool:
+            with closing(connect(self.env["database_url"])) as connection:
+                there = model_rows.ask(connection, "head") == count
+                return there and not connection.run(BLOCKS["behind"])
+
+        readiness.wait(folded, f"{count} events", seconds=180)
+        self.type("progress batch")
+
+    def answers(self) -> list[Any]:
+        """What the API says of each learner."""
+        return [self._answer(user) for user in USERS]
+
+    def _answer(self, user: str) -> Any:
+        key = datafolder.at(self.shell.environment["PROGRESS_DATA_DIR"]).key
+        token = devkeys.token(key, user, ["learner"])
+        answer = requests.post(
+            self.env["graphql_url"],
+            json={"query": QUESTION},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+        )
+        body = answer.json()
+        assert "errors" not in body, body
+        return body["data"]
+
+    def rows(self) -> dict[str, list[str]]:
+        """Every row of the read models."""
+        with closing(connect(self.env["database_url"])) as connection:
+            found = connection.run(BLOCKS["every row"], schema=schema.schema_name())
+            return {table: _texts(connection, question) for table, question in found}
+
+    def lose_the_database(self) -> None:
+        server = self.env["database_url"].replace("/progress?", "/postgres?")
+        with closing(database.connect(server)) as connection:
+            connection.run("DROP DATABASE progress WITH (FORCE)")
+            connection.run(statements.blocks("local/database")["make database"])
+
+
+def _texts(connection: Connection, question: str) -> list[str]:
+    return sorted(text for (text,) in connection.run(question))
+
+
+@pytest.fixture
+def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """It runs, and is held by the runbook's schedules."""
+    with (
+        cloud_scheduler.serving("progress-local") as (scheduler, schedules),
+        folders.made("recovery") as folder,
+    ):
+        told = {
+            "PROGRESS_DATA_DIR": str(folder / "data"),
+            "PUBSUB_EMULATOR_HOST": pubsub,
+            "PUBSUB_PROJECT_ID": "progress-local",
+            "PROJECT": "progress-local",
+            "CLOUD_SCHEDULER_EMULATOR_HOST": scheduler,
+            "RATE_LIMIT_PER_MINUTE": "100000",
+        }
+        shell = Shell(tmp_path / "clone", [str(postgres.programs())], told)
+        try:
+            made = Stack(shell, pubsub, schedules)
+            made.know_subscriptions(monkeypatch)
+            yield made
+        finally:
+            shell.type("progress down")
+
+
+def of_everyone(number: int) -> list[dict[str, Any]]:
+    return [event for user in USERS for event in sample_events.lesson(user, number)]
+
+
+def test_the_database_is_lost_and_brought_back(stack: Stack) -> None:
+    words = [sample_events.word(f"i{n}") for n in range(3)]
+    first, later, meanwhile = of_everyone(0) + of_everyone(1), of_everyone(2), of_everyone(3)
+    stack.publish(words + first)
+    stack.await_folded(len(words + first))
+    table_rows, answers = stack.rows(), stack.answers()
+    stack.type(*block("pg_dump"))
+    stack.publish(later)  # in no dump
+    stack.await_folded(len(words + first + later))
+    assert stack.answers() != answers
+
+    stack.type(*block("schedule pause", "pushes hold"))
+    assert {each.state.name for each in stack.schedules.jobs.values()} == {"PAUSED"}
+    stack.lose_the_database()
+    stack.publish(meanwhile)
+    stack.type(*block("progress migrate", "pg_restore"))
+    assert "is whole" in stack.type(*block("progress rebuild", "progress check"))
+    stack.type("progress batch", *block("warm --afresh"))
+    assert stack.rows() == table_rows
+    assert stack.answers() == answers
+
+    # What Pub/Sub held, and what it is asked for again: the latter is published once more here.
+    go_on = block("replay", "pushes resume")
+    stack.type(*(line for line in go_on if "pushes" in line))
+    stack.publish(first + later)
+    everything = words + first + later + meanwhile
+    stack.await_folded(len(everything))
+    stack.type(*(line for line in go_on if "schedule resume" in line), "progress check")
+    assert {each.state.name for each in stack.schedules.jobs.values()} == {"ENABLED"}
+    with closing(connect(stack.env["database_url"])) as connection:
+        assert not sample_events.wrong(connection)
+    for answer in stack.answers():
+        assert answer["userProgress"]["totalSessionsCompleted"] == 4

@@ -1,0 +1,179 @@
+"""A backup that does not fit the log, the folds or itself is refused, and changes nothing."""
+
+import gzip
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import CheckpointError, ProgressError
+from progress.event_store import dead_letters
+from progress.projections import batch, rebuild, schema
+from progress.projections import replay as letter_replay
+from progress.recovery import backups, checks, manifest, restore
+from progress.recovery.storage import PART, Folder
+from tests.conftest import Store
+from tests.support import cli, model_rows, sample_events
+from tests.support.backup_fixtures import BLOCKS, every_row, kept, nobody, taught
+from tests.support.stage import append
+
+__all__ = ["kept", "taught"]
+
+pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+
+
+def test_a_backup_of_other_folds_is_refused(store: Store, kept: Folder, tmp_path: Path) -> None:
+    (folder,) = (tmp_path / "backups").iterdir()
+    folder.rename(folder.with_name(folder.name.replace(schema.fingerprint(), "0123456789ab")))
+    with pytest.raises(ProgressError, match=r"1 of other folds.*progress rebuild"):
+        restore.run(store.connect, kept, nobody)
+    answer = cli.progress(store.url, "restore", str(tmp_path / "nowhere"))
+    cli.failed(answer, "there is no backup", "progress rebuild")
+
+
+def lose_the_end(connection: Connection) -> None:
+    connection.run(BLOCKS["lose the end"], head=checks.run(connection).head - 30)
+
+
+def lose_the_end_and_go_on(connection: Connection) -> None:
+    lose_the_end(connection)
+    append(connection, [event for n in range(20, 30) for event in sample_events.lesson("u1", n)])
+
+
+def set_aside(connection: Connection) -> None:
+    connection.run("SELECT event_store.set_aside(5, 'x')")
+
+
+@pytest.mark.parametrize(
+    ("happened", "words"),
+    [
+        (lose_the_end, "knows the log up to"),
+        (lose_the_end_and_go_on, "is of another log"),
+        (set_aside, "were set aside"),
+    ],
+)
+def test_a_backup_of_another_log_is_refused(
+    store: Store,
+    taught: Connection,
+    kept: Folder,
+    happened: Callable[[Connection], None],
+    words: str,
+) -> None:
+    happened(taught)
+    before = every_row(taught)
+    with pytest.raises(CheckpointError, match=f"{words}.*progress rebuild"):
+        restore.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+
+
+def test_an_event_that_was_taken_back_since_the_backup_is_not_lost(
+    store: Store, taught: Connection, tmp_path: Path
+) -> None:
+    model_rows.ask(taught, "poison", user="u1")
+    rebuild.run(store.connect)
+    kept = Folder(tmp_path)
+    backups.run(store.connect, kept, nobody)
+    restore.run(store.connect, kept, nobody)  # as it was, without the event
+    model_rows.read(taught, "mend")
+
+    def replay(_done: int, _total: int) -> None:
+        for letter in dead_letters.list_letters(taught):
+            assert letter_replay.replay(taught, letter.letter_id) is None
+
+    restore.run(store.connect, kept, replay)  # which the swap folds
+    batch.run(taught)
+    assert not sample_events.wrong(taught)
+    with pytest.raises(CheckpointError, match="count again"):
+        restore.run(store.connect, kept, nobody)
+    assert not sample_events.wrong(taught)
+
+
+def change(file: Path) -> None:
+    """A letter is another, in a whole file of as many rows: as another backup's may be."""
+    rows = bytearray(gzip.decompress(file.read_bytes()))
+    rows[0] ^= 1  # of a learner's name
+    file.write_bytes(gzip.compress(rows))
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def link(to: str) -> Callable[[Path], None]:
+    def linked(file: Path) -> None:
+        file.unlink()
+        file.symlink_to(to)
+
+    return linked
+
+
+@pytest.mark.parametrize(
+    "damage", [change, cut, Path.unlink, pipe, link("/dev/zero"), link("/etc/passwd"), link(".")]
+)
+def test_a_damaged_backup_changes_nothing(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    (folder,) = (tmp_path / "backups").iterdir()
+    damage(folder / "item_days.gz")
+    before = every_row(taught)
+    with pytest.raises(ProgressError, match=r"item_days\.gz"):
+        restore.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+    assert model_rows.ask(taught, "schemas") == 1
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
+def test_a_name_that_leads_elsewhere_is_no_table(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path, name: str
+) -> None:
+    (file,) = (tmp_path / "backups").glob("*/manifest.json")
+    found = manifest.read(file.read_bytes())
+    others = [*found.tables, msgspec.structs.replace(found.tables[0], name=name)]
+    file.write_bytes(manifest.written(msgspec.structs.replace(found, tables=others)))
+    before = every_row(taught)
+    with pytest.raises(ProgressError, match="have no table"):
+        restore.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+
+
+def test_a_manifest_without_an_end_is_refused(
+    store: Store, kept: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backups, "_LONGEST_MANIFEST", 1_000)
+    with pytest.raises(ProgressError, match=r"manifest\.json is too long"):
+        restore.run(store.connect, kept, nobody)
+
+
+@example(bytes(5_000), 2_000, 100)
+@given(st.binary(max_size=5_000), st.integers(1, 2_000), st.integers(1, 100))
+def test_rows_are_unpacked_in_small_parts(data: bytes, times: int, size: int) -> None:
+    packed = gzip.compress(data * times)
+    sent = [packed[at : at + size * 100] for at in range(0, len(packed), size * 100)]
+    parts = list(backups.unpacked(iter(sent), hashlib.sha256()))
+    assert b"".join(parts) == data * times
+    assert max(map(len, parts), default=0) <= PART
+
+
+def test_a_backup_that_leaves_a_table_out_is_refused(
+    store: Store, taught: Connection, kept: Folder, tmp_path: Path
+) -> None:
+    (file,) = (tmp_path / "backups").glob("*/manifest.json")
+    found = manifest.read(file.read_bytes())
+    fewer = [table for table in found.tables if table.name != "item_days"]
+    file.write_bytes(manifest.written(msgspec.structs.replace(found, tables=fewer)))
+    before = every_row(taught)
+    with pytest.raises(ProgressError, match="no table item_days"):
+        restore.run(store.connect, kept, nobody)
+    assert every_row(taught) == before
+    assert model_rows.ask(taught, "schemas") == 1

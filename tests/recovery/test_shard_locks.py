@@ -1,0 +1,102 @@
+"""A stuck shard: who has it is named, and ended when that is asked for."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+
+import pg8000.exceptions
+import pytest
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.errors import ProjectionError
+from progress.local import readiness
+from progress.projections import batch, schema
+from progress.projections.projector import Projector
+from progress.recovery import shard_locks
+from tests.conftest import Store
+from tests.support import backup_fixtures, cli, model_rows, sample_events
+from tests.support.operation_fixtures import url_of
+from tests.support.stage import connect
+
+pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+
+BLOCKS = backup_fixtures.BLOCKS
+
+
+@pytest.fixture
+def waiting(connection: Connection) -> Connection:
+    """A store with learners, none of them folded."""
+    sample_events.teach(connection, "ann", "ben", "cyd", "dan")
+    return connection
+
+
+@pytest.fixture
+def stuck(store: Store, waiting: Connection) -> Iterator[Connection]:
+    """A session that took ann's shard, and neither folds nor goes."""
+    made = database.connect(store.url, name="stuck")
+    schema.search(made)
+    made.run("BEGIN")
+    made.run(BLOCKS["hold a shard"], shard=model_rows.ask(waiting, "shard", user="ann"))
+    yield made
+    made._usock.close()
+
+
+def test_the_session_that_holds_a_shard_is_named_and_ended(
+    store: Store, waiting: Connection, stuck: Connection
+) -> None:
+    shard, pid = model_rows.ask(waiting, "shard", user="ann"), model_rows.ask(stuck, "pid")
+    batch.run(waiting)
+    assert waiting.run(BLOCKS["behind"]) == [[shard]]
+    told = json.loads(cli.done(cli.progress(store.url, "shards", "list", "--json")))
+    (held,) = (each for each in told if each["pid"])
+    assert (held["shard"], held["pid"], held["application"]) == (shard, pid, "stuck")
+    assert held["state"] == "idle in transaction"
+    assert held["events_behind"] > 0
+    # Who may not see another's session is told so, and may not end it.
+    stranger = url_of(store, "project")
+    (line,) = (
+        line
+        for line in cli.done(cli.progress(stranger, "shards", "list")).splitlines()
+        if str(pid) in line
+    )
+    assert "not told" in line
+    with (
+        closing(database.connect(stranger)) as connection,
+        pytest.raises(ProjectionError, match="grant the owner pg_signal_backend"),
+    ):
+        shard_locks.release(connection, shard)
+
+    ended = cli.done(cli.progress(store.url, "shards", "release", str(shard)))
+    assert f"session {pid}" in ended
+    with pytest.raises((pg8000.exceptions.Error, OSError)):
+        stuck.run("SELECT 1")
+    cli.done(cli.progress(store.url, "batch"))
+    assert not sample_events.wrong(waiting)
+    cli.failed(cli.progress(store.url, "shards", "release", str(shard)), "nobody holds shard")
+
+
+def test_a_worker_that_waits_for_another_lives_and_the_other_is_ended(
+    store: Store, waiting: Connection
+) -> None:
+    shard = model_rows.ask(waiting, "shard", user="ann")
+    locker = database.connect(store.url, name="locker")
+    schema.search(locker)
+    locker.run("BEGIN")
+    locker.run(BLOCKS["lock a table"])
+    worker = connect(store.url)
+    with ThreadPoolExecutor(1) as pool:
+        folding: Future[int] = pool.submit(Projector(worker).catch_up, shard)
+        readiness.wait(
+            lambda: bool(waiting.run(BLOCKS["waits"], application="stage")[0][0]),
+            "the worker",
+            seconds=90,
+        )
+        ended = cli.done(cli.progress(store.url, "shards", "release", str(shard)))
+        assert "locker" in ended
+        assert folding.result() > 0
+    worker.close()
+    locker._usock.close()
+    batch.run(waiting)
+    assert not sample_events.wrong(waiting)

@@ -1,0 +1,211 @@
+"""The way back from a release that had come to its end; and whether gcloud knows every call."""
+
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing
+from tests.support.fake_cloud import Cloud
+from tests.support.release_runs import (
+    ROOT,
+    changing,
+    cloud,
+    deploy,
+    environment,
+    run,
+    served,
+    succeeded,
+)
+from tests.support.release_world import REPOSITORY, SERVICES, image
+
+__all__ = ["cloud"]
+
+# gcloud's own parser, in its own Python: it makes no call. What it does not know is printed.
+PARSE = """
+import json, sys
+sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]
+from googlecloudsdk import gcloud_main
+cli = gcloud_main.CreateCLI([])
+for call in json.load(sys.stdin):
+    try:
+        cli._CLI__parser.parse_args(call)
+    except SystemExit:
+        print(json.dumps(call))
+"""
+
+
+def test_a_release_is_taken_back(cloud: Cloud) -> None:
+    succeeded(deploy(cloud, "b"))
+    cloud.forget()
+    succeeded(run(cloud, "back"))
+    assert not cloud.wrong()
+    assert served(cloud.world) == "a"
+    assert cloud.world.executions[-1] == ("a", "batch")  # what came meanwhile
+    cloud.forget()
+    succeeded(run(cloud, "back"))
+    assert not [call for call in cloud.calls if "describe" not in call]
+    succeeded(deploy(cloud, "c", to="dev"))
+    assert served(cloud.world) == "c"
+
+
+def test_blue_is_folded_up_to_now_before_it_is_asked(cloud: Cloud) -> None:
+    succeeded(deploy(cloud, "b"))
+    cloud.forget()
+    succeeded(run(cloud, "back"))
+    asked = next(n for n, w in enumerate(cloud.stood) if "a" in w.share("progress-query"))
+    assert cloud.stood[asked - 1].executions[-1] == ("a", "batch")
+    assert cloud.stood[asked - 1].folded() == {"a", "b"}
+
+
+def test_a_way_back_that_was_killed_is_gone_again_and_none_is_stopped(cloud: Cloud) -> None:
+    succeeded(deploy(cloud, "b", to="dev"))
+    cloud.forget()
+    before = cloud.world
+    cloud.world = before.copied()
+    succeeded(run(cloud, "back"))
+    count = len(cloud.calls)
+    for number in range(count):
+        cloud.forget()
+        cloud.world = before.copied()
+        cloud.faults[number] = "kill"
+        assert run(cloud, "back").returncode < 0
+        cloud.faults.clear()
+        succeeded(run(cloud, "back"))
+        assert not cloud.wrong()
+        assert served(cloud.world) == "a", number
+    for number in range(len(SERVICES), count):  # once it has looked it is not stopped
+        cloud.forget()
+        cloud.world = before.copied()
+        cloud.faults[number] = "term"
+        succeeded(run(cloud, "back"))
+        assert not cloud.wrong()
+        assert served(cloud.world) == "a", number
+
+
+def test_a_release_that_dies_as_it_begins_leaves_no_way_to_a_mixture(
+    cloud: Cloud,
+) -> None:
+    succeeded(deploy(cloud, "b", to="dev"))
+    before = cloud.world
+    marking = next(n for n, call in enumerate(cloud.calls) if "jobs" in call)
+    for number in range(marking):
+        cloud.forget()
+        cloud.world = before.copied()
+        cloud.faults[number] = "kill"
+        assert deploy(cloud, "c").returncode < 0
+        cloud.faults.clear()
+        run(cloud, "back")
+        assert len({code for name in SERVICES for code in cloud.world.share(name)}) == 1
+
+
+def test_without_a_release_before_there_is_nothing_to_go_back_to(
+    cloud: Cloud,
+) -> None:
+    done = run(cloud, "back")
+    assert done.returncode == 1
+    assert "there is nothing to go back to" in done.stderr
+    assert served(cloud.world) == "a"
+    succeeded(run(cloud, "mend"))
+    assert served(cloud.world) == "a"
+
+
+def test_traffic_that_somebody_divided_by_hand_is_not_touched(cloud: Cloud) -> None:
+    succeeded(deploy(cloud, "b"))
+    halves = [{"revisionName": f"progress-query-0000{n}", "percent": 50} for n in (1, 2)]
+    cloud.world.route("progress-query", halves)
+    before = cloud.world.copied()
+    done = deploy(cloud, "c")
+    assert done.returncode == 1
+    assert "progress-query: progress-query-00001, progress-query-00002 share the traffic" in (
+        done.stderr
+    )
+    assert cloud.world == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [f"--image={name[9:]}={image(name, 'b').split('@')[0]}:latest" for name in SERVICES],
+        [f"--image=query={image('progress-query', 'b')}"],
+        [f"--image={name[9:]}={image(name, 'b')}" for name in SERVICES] + ["--steps=50,25,100"],
+        [f"--image={name[9:]}={image(name, 'b')}" for name in SERVICES] + ["--steps=5,50"],
+    ],
+)
+def test_images_come_by_digest_and_steps_grow(cloud: Cloud, wrong: list[str]) -> None:
+    done = run(cloud, "deploy", "--environment=prod", *wrong)
+    assert done.returncode == 2
+    assert "expected" in done.stderr
+    assert not cloud.calls
+
+
+def build(cloud: Cloud, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
+    """The build of a commit's images."""
+    script = ROOT / "infra/release/build.py"
+    where = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
+    return subprocess.run(
+        [sys.executable, script, *where], capture_output=True, text=True, check=False, timeout=100,
+        env=environment(cloud, tmp_path),
+    )  # fmt: skip
+
+
+def test_images_are_built_from_what_terraform_archives(cloud: Cloud, tmp_path: Path) -> None:
+    done = build(cloud, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    functions = ("query", "ingest", "project")
+    names = [f"{REPOSITORY}/{each}" for each in functions]
+    digest = f"sha256:{'d' * 64}"
+    given = zip(functions, names, strict=True)
+    assert done.stdout.splitlines() == [f"{each}={name}@{digest}" for each, name in given]
+    described = (ROOT / "infra/terraform/sources.tf").read_text()
+    own = dict(re.findall(r"^    (\w+) += \{ (.*) \}$", described, re.MULTILINE))
+    for function, name in zip(functions, names, strict=True):
+        archived = dict(re.findall(r'"([^"]+)" = "([^"]+)"', own[function]))
+        files = cloud.world.built[f"{name}:abc123"]
+        rest = {each for each in files if not each.startswith(("progress/", "sql/"))}
+        assert rest == {"requirements.txt", *archived}
+        assert {
+            "progress/projections/schema.py",
+            "sql/projections/fold.sql",
+            "progress/query/page/api.js",
+        } <= files
+        assert not [each for each in files if each.endswith(".pyc")]
+
+
+def test_gcloud_knows_every_call(
+    cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    sdk = _sdk() or missing(request, "gcloud")
+    changing(cloud)
+    calls = list(cloud.calls)
+    cloud.forget()
+    succeeded(run(cloud, "back"))
+    build(cloud, tmp_path)
+    unknown = ["run", "deploy", "x", "--image=y", "--no-traffik"]
+    assert _unknown(sdk, tmp_path, [*calls, *cloud.calls, unknown]) == [unknown]
+
+
+@functools.cache
+def _sdk() -> Path | None:
+    """The folder of an installed gcloud."""
+    program = shutil.which("gcloud")
+    return Path(program).resolve().parent.parent if program else None
+
+
+def _unknown(sdk: Path, folder: Path, calls: list[list[str]]) -> list[list[str]]:
+    """The calls that this gcloud does not understand."""
+    own = sdk / "platform/bundledpythonunix/bin/python3"
+    python = str(own) if own.exists() else os.environ.get("CLOUDSDK_PYTHON", "python3")
+    done = subprocess.run(
+        [python, "-S", "-c", PARSE, str(sdk)], input=json.dumps(calls), text=True,
+        capture_output=True, check=False, timeout=100,
+        env={"CLOUDSDK_CONFIG": str(folder / "config"), "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

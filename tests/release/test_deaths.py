@@ -1,0 +1,89 @@
+"""A release that is cut off, or killed, at each of its calls: what is left and how it is mended."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_cloud import Cloud
+from tests.support.release_runs import (
+    anew,
+    changing,
+    cloud,
+    deploy,
+    deployment,
+    past_return,
+    run,
+    served,
+    start,
+    succeeded,
+)
+
+__all__ = ["cloud"]
+
+
+@pytest.mark.parametrize("way", ["fail, too late", "term", "int, too late"])
+def test_a_call_that_is_cut_off_may_have_had_its_effect(cloud: Cloud, way: str) -> None:
+    """Of traffic that is seen; all else that fails is taken for not done."""
+    for number in changing(cloud):
+        anew(cloud, {number: way})
+        done = deploy(cloud, "b", "--steps=100")
+        where = f"at call {number}: {done.stdout[-2_000:]}"
+        is_seen = way == "fail, too late" and "update-traffic" in cloud.calls[number]
+        late = is_seen or past_return(cloud)
+        assert done.returncode == (0 if late else 1), where
+        assert not cloud.wrong(), where
+        assert served(cloud.world) == ("b" if late else "a"), where
+
+
+@pytest.mark.parametrize("way", ["kill", "kill, too late"])
+def test_what_a_killed_release_left_is_mended(cloud: Cloud, way: str) -> None:
+    for number in changing(cloud):
+        anew(cloud, {number: way})
+        assert deploy(cloud, "b", "--steps=100").returncode < 0
+        assert len(cloud.calls) == number + 1
+        cloud.faults.clear()
+        (serving,) = cloud.world.share("progress-project")
+        done = run(cloud, "mend")
+        where = f"at call {number}: {done.stdout}"
+        assert done.returncode == 0, where + done.stderr
+        assert not cloud.wrong(), where
+        assert served(cloud.world) == serving, where
+
+
+def test_after_a_killed_release_the_next_one_begins_by_mending(cloud: Cloud) -> None:
+    for number in changing(cloud):
+        anew(cloud, {number: "kill"})
+        deploy(cloud, "b", "--steps=100")
+        cloud.faults.clear()
+        done = deploy(cloud, "c", to="dev")
+        assert done.returncode == 0, f"at call {number}: {done.stdout}{done.stderr}"
+        assert not cloud.wrong()
+        assert served(cloud.world) == "c"
+
+
+def test_a_mend_that_is_stopped_is_begun_again(cloud: Cloud) -> None:
+    to_green = next(n for n in changing(cloud) if "progress-query-00002=100" in cloud.calls[n][-1])
+    for number in range(100):
+        anew(cloud, {to_green: "kill, too late"})
+        deploy(cloud, "b", "--steps=100")
+        cloud.forget()
+        cloud.faults[number] = "term"
+        done = run(cloud, "mend")
+        assert (done.returncode == 0) == (len(cloud.calls) <= number)
+        if done.returncode == 0:
+            break
+        assert "interrupted by SIGTERM" in done.stderr
+        assert len(cloud.calls) == number + 1
+        cloud.faults.clear()
+        succeeded(run(cloud, "mend"))
+        assert served(cloud.world) == "a"
+
+
+def test_a_program_that_is_killed_is_mended_by_another(cloud: Cloud, tmp_path: Path) -> None:
+    to_green = next(n for n in changing(cloud) if "progress-query-00002=100" in cloud.calls[n][-1])
+    anew(cloud, {to_green: "kill, too late"})
+    assert start(cloud, tmp_path, *deployment("b", "--steps=100")).returncode < 0
+    assert cloud.world.share("progress-query") == {"b": 100}
+    cloud.faults.clear()
+    succeeded(start(cloud, tmp_path, "mend"))
+    assert served(cloud.world) == "a"

@@ -1,0 +1,188 @@
+"""Whichever call of a release fails or hangs, and whoever stops it: one code serves."""
+
+import os
+import re
+from pathlib import Path
+
+import gcloud
+import outcome
+import psutil
+import pytest
+
+from progress.local import readiness
+from tests.support.fake_cloud import Cloud
+from tests.support.release_runs import (
+    anew,
+    changing,
+    cloud,
+    deploy,
+    deployment,
+    past_return,
+    run,
+    served,
+    start,
+    succeeded,
+)
+from tests.support.release_world import SERVICES, image
+
+__all__ = ["cloud"]
+
+
+def test_whichever_call_fails_one_code_serves_and_a_second_run_succeeds(cloud: Cloud) -> None:
+    """But that traffic went as it was to is only looked at."""
+    changing(cloud)
+    looks = [n + 1 for n, call in enumerate(cloud.calls) if "update-traffic" in call]
+    for number in range(len(cloud.calls)):
+        anew(cloud, {number: "fail"})
+        done = deploy(cloud, "b", "--steps=100")
+        where = f"at call {number}: {done.stdout[-2_000:]}"
+        late = number in looks or past_return(cloud)
+        assert done.returncode == (0 if late else 1), where
+        assert not cloud.wrong(), where
+        assert served(cloud.world) == ("b" if late else "a"), where
+        cloud.forget()
+        succeeded(deploy(cloud, "c", to="dev"))
+        assert not cloud.wrong(), where
+        assert served(cloud.world) == "c", where
+
+
+def test_a_call_about_traffic_that_is_taken_for_done_and_is_not_is_seen(cloud: Cloud) -> None:
+    numbers, calls = changing(cloud), list(cloud.calls)
+    for number in numbers:
+        if {*calls[number]} & {"deploy", "update-traffic"}:
+            anew(cloud, {number: "lost"})
+            done = deploy(cloud, "b", "--steps=100")
+            where = f"at call {number}: {done.stdout[-2_000:]}"
+            assert not cloud.wrong(), where
+            untags = calls[number][-1].startswith("--remove-tags")  # what is not there, or again
+            assert done.returncode == (0 if untags else 1), where
+            assert served(cloud.world) == ("b" if untags else "a"), where
+
+
+def test_nothing_but_the_image_of_the_release_gets_traffic(cloud: Cloud) -> None:
+    """Though gcloud takes a deployment for done, and the newest revision is another's."""
+    cloud.graphql = (500, {})
+    assert deploy(cloud, "c").returncode == 1
+    left, well = cloud.world, (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
+    cloud.graphql = well
+    cloud.forget()
+    cloud.world = left.copied()
+    succeeded(deploy(cloud, "b"))
+    deployments = [n for n, call in enumerate(cloud.calls) if "deploy" in call]
+    assert len(deployments) == 3
+    for number in deployments:
+        cloud.forget()
+        cloud.world = left.copied()
+        cloud.faults[number] = "lost"
+        assert "is the newest revision and not of" in deploy(cloud, "b").stderr
+        assert served(cloud.world) == "a"
+    calls = changing(cloud)
+    anew(cloud, {next(n for n in calls if "deploy" in cloud.calls[n]): "lost"})
+    assert "query has no new revision tagged green" in deploy(cloud, "a", "--steps=100").stderr
+    assert served(cloud.world) == "a"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_revision_that_does_not_start_keeps_no_later_release_from_succeeding(
+    cloud: Cloud, service: str
+) -> None:
+    """Its service is not ready until the next one starts: each call about it fails, done or not."""
+    cloud.world.broken = {image(service, "b")}
+    done = deploy(cloud)
+    assert "is not ready and cannot serve traffic" in done.stderr
+    assert "Blue has all traffic" in done.stdout
+    assert not cloud.wrong()
+    assert served(cloud.world) == "a"
+    deploying = len(cloud.calls)
+    cloud.forget()
+    succeeded(deploy(cloud, "c"))
+    assert served(cloud.world) == "c"
+    for number in range(10, deploying):
+        anew(cloud, {number: "kill"})
+        cloud.world.broken = {image(service, "b")}
+        if deploy(cloud).returncode > 0:
+            break
+        cloud.forget()
+        succeeded(deploy(cloud, "c", to="dev"))
+        assert served(cloud.world) == "c"
+
+
+def test_a_call_that_hangs_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, told = tmp_path / "gcloud", tmp_path / "child"
+    program.write_text(f"#!/bin/sh\nsleep 100 & echo $! > {told}\nwait\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for seconds in (1, 20):
+        with pytest.raises(outcome.Failed, match=f"was not done after {seconds} s and was ended"):
+            gcloud.run(["run", "deploy"], seconds)
+        if told.exists() and told.read_text():  # else the machine is too busy to start it in time
+            break
+    child = int(told.read_text())
+    readiness.wait(lambda: not _runs(child), "the end of what gcloud started")
+
+
+def _runs(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("way", ["term", "int, too late"])
+def test_whoever_stops_it_is_told_what_became_of_it(cloud: Cloud, tmp_path: Path, way: str) -> None:
+    calls = changing(cloud)
+    anew(cloud, {next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1]): way})
+    done = start(cloud, tmp_path, *deployment("b", "--steps=100"))
+    assert done.returncode == 1
+    assert re.search("interrupted by SIG(TERM|INT)", done.stderr)
+    assert "Blue has all traffic: progress-query-00001" in done.stdout
+    assert served(cloud.world) == "a"
+
+
+def test_without_an_address_green_is_not_asked_and_gets_no_traffic(cloud: Cloud) -> None:
+    cloud.world.has_addresses = False
+    assert "progress-project has no address for the tag green" in deploy(cloud).stderr
+    assert served(cloud.world) == "a"
+
+
+def test_the_way_back_is_not_stopped(cloud: Cloud) -> None:
+    calls = changing(cloud)
+    first = next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1])
+    for later in range(1, 12):
+        anew(cloud, {first: "fail", first + later: "term"})
+        assert deploy(cloud, "b", "--steps=100").returncode == 1
+        assert len(cloud.calls) > first + later
+        assert not cloud.wrong()
+        assert served(cloud.world) == "a"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_is_left_of_a_release_that_succeeded_is_ended_and_not_taken_back(
+    cloud: Cloud, service: str
+) -> None:
+    calls = changing(cloud)
+    untag = {"update-traffic", service, "--remove-tags=green"}
+    first = next(n for n in calls if untag <= {*cloud.calls[n]})
+    anew(cloud, dict.fromkeys(range(first, first + 5), "fail"))
+    done = deploy(cloud, "b", "--steps=100")
+    assert done.returncode == 1
+    assert f"left undone: {service}'s tag; run `release.py mend`" in done.stderr
+    cloud.forget()
+    succeeded(run(cloud, "mend"))
+    assert served(cloud.world) == "b"
+
+
+def test_what_cannot_be_undone_is_named(cloud: Cloud) -> None:
+    calls = changing(cloud)
+    first = next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1])
+    anew(cloud, dict.fromkeys(range(first, first + 200), "fail"))
+    done = deploy(cloud, "b", "--steps=100")
+    assert done.returncode == 1
+    assert "progress-query's traffic" in done.stderr
+    assert "run `release.py back` until nothing is left" in done.stderr
+    cloud.forget()
+    succeeded(run(cloud, "back"))
+    assert not cloud.wrong()
+    assert served(cloud.world) == "a"

@@ -1,0 +1,165 @@
+"""The trial of an empty project: the workflow's own steps, with a fake cloud and Terraform."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import fake_cloud
+from tests.support.fake_cloud import Cloud
+from tests.support.terraform import REPOSITORY, Environments
+
+_WORKFLOW = REPOSITORY / ".github" / "workflows" / "trial.yaml"
+
+# Each call takes the next code of the file that is named after the command, or succeeds.
+_TERRAFORM = """#!/bin/bash
+echo "terraform $*" >> "$CALLS"
+[[ "$*" != *" output "* ]] || echo "{\\"query\\": \\"$ADDRESS\\"}"
+for word in "$@"; do [[ "$word" == -* ]] || { command="$word"; break; }; done
+codes="$CODES/$command"
+[ -s "$codes" ] || exit 0
+code="$(head -n 1 "$codes")"
+sed -i 1d "$codes"
+exit "$code"
+"""
+_SLEEP = '#!/bin/sh\necho "sleep $*" >> "$CALLS"\n'
+
+
+@dataclass(frozen=True)
+class Runner:
+    """GitHub's: the steps that run a script, one after another, in a clone."""
+
+    folder: Path
+    cloud: Cloud
+    address: str
+
+    def run(self) -> dict[str, int]:
+        """The exit code of each step that ran, by its name."""
+        (job,) = yaml.safe_load(_WORKFLOW.read_text(encoding="utf-8"))["jobs"].values()
+        done: dict[str, int] = {}
+        for step in job["steps"]:
+            if "run" in step and (not any(done.values()) or step.get("if") == "always()"):
+                done[step["name"]] = self._run_step(step)
+        return done
+
+    def _run_step(self, step: dict[str, Any]) -> int:
+        # As GitHub calls bash where a step names none.
+        return subprocess.run(
+            ["bash", "-e", "-c", step["run"]],
+            cwd=REPOSITORY / step.get("working-directory", "."),
+            env={
+                **os.environ,
+                "PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}",
+                "FAKE_GCLOUD_PORT": str(self.cloud.port),
+                "CALLS": str(self.folder / "calls"),
+                "CODES": str(self.folder),
+                "ADDRESS": self.address,
+                "PYTHONPATH": str(self.folder),
+                "PROJECT_ID": "progress-trial",
+                "REGION": "europe-west1",
+            },
+            check=False,
+            timeout=100,
+        ).returncode
+
+    def fail(self, command: str, *codes: int) -> None:
+        """Let the next calls of this terraform command end so."""
+        (self.folder / command).write_text("".join(f"{code}\n" for code in codes))
+
+    def calls(self, command: str) -> list[str]:
+        """The calls of this terraform command, or of sleep."""
+        lines = (self.folder / "calls").read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if f" {command}" in line or line.startswith(command)]
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    if not shutil.which("jq"):
+        pytest.skip("needs jq")
+    with fake_cloud.running(tmp_path) as cloud:
+        for name, program in (("terraform", _TERRAFORM), ("sleep", _SLEEP)):
+            (tmp_path / name).write_text(program)
+            (tmp_path / name).chmod(0o755)
+        (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep = lambda _: None\n")
+        (tmp_path / "python3").symlink_to(sys.executable)
+        yield Runner(tmp_path, cloud, cloud.world.address)
+
+
+def test_it_applies_plans_again_asks_and_destroys(runner: Runner) -> None:
+    assert runner.run() == {"apply": 0, "plan again": 0, "requests": 0, "destroy": 0}
+    assert runner.cloud.world.published == ["user-events"]
+    assert runner.cloud.world.executions == [("a", "check")]
+    variables = "-var-file=environments/trial.tfvars"
+    for command in ("apply", "plan", "destroy"):
+        (call,) = runner.calls(command)
+        assert call.endswith(variables)
+    assert "-detailed-exitcode" in runner.calls("plan")[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "step"), [("apply", 1, "apply"), ("plan", 2, "plan again")]
+)
+def test_a_plan_that_is_not_empty_fails_it_and_all_is_taken_away(
+    runner: Runner, command: str, code: int, step: str
+) -> None:
+    runner.fail(command, code)
+    done = runner.run()
+    assert (done[step], done["destroy"]) == (code, 0)
+    assert "requests" not in done
+    assert len(runner.calls("destroy")) == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "answer"),
+    [
+        ("ready", (503, {"status": "no database"})),
+        ("graphql", (200, {"data": {"__typename": "Query"}})),
+    ],
+)
+def test_an_answer_that_is_wrong_fails_it(runner: Runner, broken: str, answer: Any) -> None:
+    setattr(runner.cloud, broken, answer)
+    done = runner.run()
+    assert done["requests"] != 0
+    assert done["destroy"] == 0
+    assert runner.cloud.world.published == []
+
+
+def test_a_log_that_disagrees_fails_it(runner: Runner) -> None:
+    runner.cloud.faults[1] = "fail"  # the job's execution, after the event
+    assert runner.run()["requests"] != 0
+
+
+def test_what_cannot_be_taken_away_yet_is_tried_again(runner: Runner) -> None:
+    runner.fail("destroy", 1, 1)
+    assert runner.run()["destroy"] == 0
+    assert len(runner.calls("destroy")) == 3
+    assert runner.calls("sleep") == ["sleep 900"] * 2
+    deleted = [each for each in runner.cloud.calls if "peerings" in each]
+    assert len(deleted) == 2
+
+
+def test_what_stays_is_not_forgotten(runner: Runner) -> None:
+    runner.fail("destroy", *[1] * 10)
+    assert runner.run()["destroy"] == 1
+
+
+def test_the_trial_s_environment_plans_cleanly_and_can_be_taken_away(
+    environments: Environments,
+) -> None:
+    told = environments.variant("trial", "trial")
+    assert told.again == ""
+    kinds = {each["type"] for each in told.state["resources"]}
+    assert {"google_sql_database_instance", "google_redis_instance"} <= kinds
+    kept = {
+        address
+        for address, each in told.applied.items()
+        if each.get("deletion_protection") or each.get("force_destroy") is False
+    }
+    assert kept == set()

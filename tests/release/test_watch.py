@@ -1,0 +1,267 @@
+"""The watch on green: what it goes back for, and what it waits for."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import smoke
+import watch
+from bluegreen import PLANS
+from watch import Limits
+
+from tests.conftest import missing
+from tests.support.fake_cloud import KEY, Cloud
+from tests.support.release_runs import (
+    ROOT,
+    Numbers,
+    cloud,
+    deploy,
+    deployment,
+    numbers,
+    run,
+    served,
+    shares,
+    succeeded,
+)
+from tests.support.release_world import SERVICES
+
+__all__ = ["cloud"]
+
+ILL = {
+    "failed": numbers(1_000, failed=11),
+    "errors": numbers(1_000, errors=11),
+    "p95": numbers(1_000, p95=501),
+}
+AT_LIMITS = numbers(1_000, p95=500, failed=10, errors=10)
+STEPS = (5, 25, 50, 100)
+
+
+def from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
+    """Well until green has this share of the requests; then this service of green's is ill."""
+
+    def told(question: str, revision: str) -> float | None:
+        has_come = cloud.world.share("progress-query").get("b", 0) >= percent
+        is_it = has_come and revision.startswith(of)
+        return (ill if is_it else numbers())(question, revision)
+
+    return told
+
+
+@pytest.mark.parametrize("what", ILL)
+@pytest.mark.parametrize("percent", STEPS)
+@pytest.mark.parametrize("of", SERVICES)
+def test_too_many_errors_or_too_slow_and_all_is_blue_at_once(
+    cloud: Cloud, of: str, percent: int, what: str
+) -> None:
+    cloud.monitoring = from_step(cloud, percent, of, ILL[what])
+    done = deploy(cloud, "b")
+    assert done.returncode == 1
+    name = of.removeprefix("progress-")
+    assert re.search(f"green's {name} showed (more than 1% errors|p95 over 500 ms)", done.stderr)
+    expected = [*(each for each in STEPS if each <= percent), 0]
+    assert shares(cloud, "progress-query") == shares(cloud, "progress-ingest") == expected
+    assert not cloud.wrong()
+    assert served(cloud.world) == "a"
+
+
+def test_what_is_at_its_limits_goes_on(cloud: Cloud) -> None:
+    cloud.monitoring = AT_LIMITS
+    assert deploy(cloud, "b").returncode == 0
+    assert served(cloud.world) == "b"
+
+
+def test_enough_requests_are_judged_before_the_time_is_over(cloud: Cloud) -> None:
+    cloud.monitoring = ILL["failed"]
+    done = deploy(cloud, "b", "--hold=10000")
+    assert done.returncode == 1
+    assert served(cloud.world) == "a"
+
+
+def test_fewer_are_judged_when_the_time_is_over(cloud: Cloud) -> None:
+    """The first request may be the only one that fails."""
+    looks: list[str] = []
+
+    def told(question: str, revision: str) -> float | None:
+        looks.append(question)
+        return numbers(99 if len(looks) < 80 else 1_000, failed=11)(question, revision)
+
+    cloud.monitoring = told
+    done = deploy(cloud, "b", "--steps=100", "--hold=10000", "--every=0.01")
+    assert "more than 1% errors: 1000 requests" in done.stderr
+    assert len(looks) >= 80
+    cloud.monitoring = numbers(5, failed=1)
+    assert "5 requests, 1 errors" in deploy(cloud, "b").stderr
+    assert served(cloud.world) == "a"
+
+
+@dataclass
+class Clock:
+    """Time that passes where somebody waits for it."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_each_step_is_watched_for_ten_minutes_and_as_long_as_monitoring_is_late(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(watch, "time", clock)
+    succeeded(run(cloud, *deployment(times=("--every=120",))))
+    assert clock.now == len(STEPS) * (600 + 240)
+    seconds = [int(found[1]) for each in cloud.asked if (found := re.search(r"\[(\d+)s\]", each))]
+    looks = [60, *range(120, 841, 120)]
+    assert [each for each, _ in itertools.groupby(seconds)] == looks * len(STEPS)
+    assert cloud.smokes == 1 + len(looks) * len(STEPS)
+    assert PLANS["prod"].limits == Limits(600, delay=240, every=30, error_rate=0.01, p95_ms=500)
+
+
+def test_green_that_answers_no_more_is_found_by_asking_it(cloud: Cloud) -> None:
+    def told(question: str, revision: str) -> float | None:
+        cloud.ready = (503, {"status": "unavailable"})
+        return numbers()(question, revision)
+
+    cloud.monitoring = told
+    done = deploy(cloud, "b", "--hold=10000")
+    assert "green is not ready: /ready gave 503" in done.stderr
+    assert served(cloud.world) == "a"
+
+
+def test_green_is_asked_for_two_minutes_before_it_gets_traffic(cloud: Cloud) -> None:
+    cloud.unready = smoke.FRESH - 1
+    succeeded(deploy(cloud, to="dev"))
+    assert cloud.smokes == smoke.FRESH
+    assert smoke.FRESH > 120 / 10
+
+
+def test_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
+    cloud.unready = smoke.FRESH
+    assert "green is not ready: /ready gave 503" in deploy(cloud, to="dev").stderr
+    assert served(cloud.world) == "a"
+    assert not any("b" in world.share("progress-query") for world in cloud.stood)
+
+
+def test_a_single_answer_that_fails_under_traffic_ends_no_release(cloud: Cloud) -> None:
+    def told(question: str, revision: str) -> float | None:
+        cloud.unready = max(cloud.unready, 1 + smoke.WATCHED)  # the second look fails twice
+        return numbers()(question, revision)
+
+    cloud.monitoring = told
+    succeeded(deploy(cloud))
+    assert cloud.smokes > 1 + smoke.WATCHED
+
+
+@pytest.mark.parametrize("told", [lambda *_: None, numbers(0), numbers(p95=None)])
+def test_a_watch_that_sees_nothing_does_not_pass(cloud: Cloud, told: Numbers) -> None:
+    """Nothing at all, or what one of the two counts: each comes by its own way."""
+    cloud.monitoring = told
+    done = deploy(cloud, "b")
+    assert done.returncode == 1
+    assert "nothing was seen of green's query, though it was asked" in done.stderr
+    assert served(cloud.world) == "a"
+
+
+def test_nothing_published_is_no_fault_of_ingest(cloud: Cloud) -> None:
+    def told(question: str, revision: str) -> float | None:
+        return numbers()(question, revision) if "query" in revision else None
+
+    cloud.monitoring = told
+    assert deploy(cloud, "b").returncode == 0
+
+
+def test_without_an_answer_from_monitoring_green_does_not_stay(
+    cloud: Cloud,
+) -> None:
+    cloud.monitoring = lambda *_: float("nan")
+    assert deploy(cloud, "b").returncode == 1
+    cloud.monitoring = None  # type: ignore[assignment]  # so that it breaks
+    assert "Monitoring does not tell how green does" in deploy(cloud, "b").stderr
+    assert served(cloud.world) == "a"
+
+
+def test_monitoring_is_asked_again_where_it_falters(cloud: Cloud) -> None:
+    """A question has three tries."""
+    cloud.falters = lambda number: bool(number % 3)
+    succeeded(deploy(cloud, "b", "--steps=100"))
+    assert len(cloud.asked) == 3 * 3 * 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"ready": (503, {"status": "unavailable"})},
+        {"ready": (404, {})},
+        {"graphql": (200, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})},
+        {"graphql": (500, {"errors": [{"extensions": {"code": "INTERNAL"}}]})},
+        {"graphql": (200, {"data": {"__typename": "Query"}})},  # to a stranger
+        {"graphql": (401, "no JSON object")},
+    ],
+)
+def test_green_that_does_not_answer_well_gets_no_requests(
+    cloud: Cloud, answer: dict[str, tuple[int, object]]
+) -> None:
+    for name, value in answer.items():
+        setattr(cloud, name, value)
+    done = deploy(cloud, "b")
+    assert done.returncode == 1
+    assert shares(cloud, "progress-query") == []
+    assert served(cloud.world) == "a"
+
+
+def test_the_load_balancer_is_asked_where_it_stands_in_front(cloud: Cloud) -> None:
+    done = deploy(cloud, "b", "--address=http://127.0.0.1:9", key=KEY)
+    assert "green does not answer at http://127.0.0.1:9/ready" in done.stderr
+    address = f"--address={cloud.world.address}"
+    succeeded(deploy(cloud, "b", address, key=KEY))
+
+
+def test_what_serves_is_not_taken_for_green(cloud: Cloud) -> None:
+    """The load balancer leads there whoever does not know the key."""
+    address = f"--address={cloud.world.address}"
+    done = deploy(cloud, "b", address, key="another")
+    assert "led to another revision: SMOKE_KEY is not Terraform's smoke_key" in done.stderr
+    assert served(cloud.world) == "a"
+    cloud.forget()
+    done = deploy(cloud, "b", address)
+    assert (done.returncode, cloud.calls) == (2, [])
+    assert "SMOKE_KEY is not set" in done.stderr
+
+
+def test_what_is_asked_of_monitoring_is_what_the_code_writes(cloud: Cloud) -> None:
+    assert deploy(cloud, "b", "--steps=100").returncode == 0
+    signals = json.loads((ROOT / "progress/adapters/telemetry/metric_fields.json").read_text())[
+        "signals"
+    ]
+    asked = {
+        re.sub(r"_bucket$", "", m)
+        for q in cloud.asked
+        for m in re.findall(r"user_progress_(\w+)", q)
+    }
+    assert asked == {"outcome", "latency_ms"} <= signals.keys()
+    for question in cloud.asked:
+        labels = set(re.findall(r"(\w+)=~?\"", question)) - {
+            "monitored_resource", "revision_name", "response_code_class",
+        }  # fmt: skip
+        for metric in re.findall(r"user_progress_(\w+?)(?:_bucket)?\{", question):
+            assert labels <= set(signals[metric]["labels"])
+
+
+def test_prometheus_reads_what_is_asked_of_monitoring(
+    cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    promtool = shutil.which("promtool") or missing(request, "promtool")
+    assert deploy(cloud, "b", "--steps=100").returncode == 0
+    rules = [{"record": f"asked_{n}", "expr": each} for n, each in enumerate({*cloud.asked})]
+    file = tmp_path / "rules.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "watch", "rules": rules}]}))
+    subprocess.run([promtool, "check", "rules", file], check=True)

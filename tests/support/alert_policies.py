@@ -1,0 +1,129 @@
+"""The alerts that Terraform makes: what each reads, and how it reads it."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.support.terraform import REPOSITORY, Resources
+
+Contract = dict[str, dict[str, Any]]
+
+CONTRACT: Contract = msgspec.json.decode(
+    (REPOSITORY / "progress/adapters/telemetry/metric_fields.json").read_bytes()
+)["signals"]
+RUNBOOK = REPOSITORY / "docs" / "runbook.md"
+
+_OWN = "logging_googleapis_com:user_progress_"
+_SERIES = re.compile(r"\b(\w+_googleapis_com:\w+)\s*(\{[^}]*\})?")
+_MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
+_PART = re.compile(r"_(bucket|sum|count)$")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition of an alert, in PromQL; true for so many seconds before anybody is told."""
+
+    name: str
+    query: str
+    seconds: int
+
+    @cached_property
+    def selectors(self) -> list["Selector"]:
+        """The series that it reads."""
+        return [Selector.read(*found) for found in _SERIES.findall(self.query)]
+
+    @property
+    def signals(self) -> set[str]:
+        return {each.signal for each in self.selectors if each.signal}
+
+    @property
+    def foreign(self) -> set[str]:
+        """The metrics of the platform."""
+        return {each.metric for each in self.selectors if not each.signal}
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A metric and which of its series."""
+
+    metric: str
+    signal: str  # empty where the metric is the platform's
+    matchers: tuple[tuple[str, str, str], ...]
+
+    @staticmethod
+    def read(metric: str, braces: str) -> "Selector":
+        own = _PART.sub("", metric.removeprefix(_OWN)) if metric.startswith(_OWN) else ""
+        return Selector(metric, own, tuple(_MATCHER.findall(braces)))
+
+    def takes(self, labels: dict[str, str]) -> bool:
+        """Whether a series with these labels is one of them."""
+        return all(
+            {"=": value == labels.get(name, ""), "!=": value != labels.get(name, "")}.get(
+                sign, (re.fullmatch(value, labels.get(name, "")) is not None) == (sign == "=~")
+            )
+            for name, sign, value in self.matchers
+        )
+
+
+@dataclass(frozen=True)
+class Alert:
+    """The alert policies of one label: one policy for each condition, alike in everything else."""
+
+    name: str
+    severity: str
+    told: str
+    channels: list[str]
+    conditions: list[Condition]
+
+    @property
+    def anchor(self) -> str:
+        """The section of the runbook that it sends its reader to."""
+        return self.told.rpartition("#")[2]
+
+    @property
+    def signals(self) -> set[str]:
+        return {signal for each in self.conditions for signal in each.signals}
+
+
+def alerts(resources: Resources) -> dict[str, Alert]:
+    """Those that read our own metrics, by name."""
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for policy in resources.of("google_monitoring_alert_policy", "alert").values():
+        grouped.setdefault(policy["user_labels"]["alert"], []).append(policy)
+    return {name: _read_alert(name, policies) for name, policies in grouped.items()}
+
+
+def _read_alert(name: str, policies: list[dict[str, Any]]) -> Alert:
+    ((severity, documentation, channels),) = {
+        (
+            each["severity"],
+            each["documentation"][0]["content"],
+            tuple(each.get("notification_channels") or ()),
+        )
+        for each in policies
+    }
+    return Alert(
+        name=name,
+        severity=severity,
+        told=documentation,
+        channels=list(channels),
+        conditions=[_read_condition(each) for each in policies],
+    )
+
+
+def _read_condition(policy: dict[str, Any]) -> Condition:
+    """The only one that a policy with PromQL may have."""
+    (condition,) = policy["conditions"]
+    (promql,) = condition["condition_prometheus_query_language"]
+    seconds = int(promql["duration"].rstrip("s"))
+    return Condition(condition["display_name"], promql["query"], seconds)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a Markdown page can be linked at."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).strip().replace(" ", "-") for each in headings}

@@ -1,0 +1,71 @@
+"""What ann did in a test, and what is answered about her past."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch, snapshots
+from progress.projections.projector import SHARDS, Projector
+from progress.projections.snapshots import Policy
+from progress.query.read_models import queries
+from tests import oracle
+from tests.support import model_rows, sample_events
+from tests.support.query_client import Asking, plain
+from tests.support.stage import append
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+EACH = Policy(event_interval=1)
+RANGE = (date(2024, 3, 1), date(2024, 6, 1))
+
+NOTHING: list[Any] = [
+    None,
+    {
+        **dict.fromkeys(("current", "longest"), 0),
+        **dict.fromkeys(("longest_start", "longest_end", "last_study_date")),
+        **dict.fromkeys(("active_today", "at_risk"), False),
+    },
+    [],
+]
+
+
+def event(kind: str, day: int, **data: Any) -> sample_events.Envelope:
+    return sample_events.envelope(
+        kind, {"user_id": "ann", **data}, at=sample_events.BEGIN + timedelta(days=day)
+    )
+
+
+def kept(connection: Connection) -> int:
+    return int(connection.run("SELECT count(*) FROM event_store.snapshots")[0][0])
+
+
+def told(connection: Connection, *events: sample_events.Envelope) -> None:
+    """Recorded, folded, and snapshots taken."""
+    append(connection, list(events))
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(SHARDS))
+    snapshots.take(connection, EACH)
+
+
+def answered(ask: Asking, user: str = "ann", /, **moments: Any) -> list[Any]:
+    """The learner's standing, streak and days at the moment."""
+    return [
+        plain(ask(queries.get_current_progress(user, **moments))),
+        plain(ask(queries.get_streak(user, **moments))),
+        [*map(plain, ask(queries.get_stats_range(user, *RANGE, **moments)))],
+    ]
+
+
+def wrong(ask: Asking, connection: Connection, **moments: Any) -> list[str]:
+    """Where the answers are not the oracle's."""
+    world = oracle.see(model_rows.stored(connection, "counted"), NOW, **moments)
+    progress, streak, days = answered(ask, **moments)
+    if progress:
+        progress |= plain(progress.pop("mastery_stats")) or {}
+    daily = [{"date": d, **row} for d, row in oracle.daily_stats(world, "ann").items()]
+    wanted = [oracle.user_progress(world, "ann"), oracle.streak(world, "ann"), daily]
+    pairs = zip((progress, streak, days), wanted, strict=True)
+    return [f"found {found}, expected {should}" for found, should in pairs if found != should]
+
+
+def later(day: int) -> datetime:
+    return sample_events.BEGIN + timedelta(days=day, hours=12)

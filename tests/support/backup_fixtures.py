@@ -1,0 +1,45 @@
+"""A store with learners, and a backup of its read models."""
+
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres import statements
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch, schema
+from progress.recovery import backups
+from progress.recovery.storage import Folder
+from tests.conftest import Store
+from tests.support import sample_events
+
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+USERS = [f"u{n}" for n in range(8)]
+
+
+@pytest.fixture
+def taught(connection: Connection) -> Connection:
+    """A store with learners, folded."""
+    sample_events.teach(connection, *USERS)
+    batch.run(connection)
+    connection.run(BLOCKS["let the log be changed"])
+    return connection
+
+
+@pytest.fixture
+def kept(store: Store, taught: Connection, tmp_path: Path) -> Folder:
+    """A backup of it."""
+    made = Folder(tmp_path / "backups")
+    backups.run(store.connect, made, nobody)
+    return made
+
+
+def nobody(_done: int, _total: int) -> None:
+    """Hears how far it is."""
+
+
+def every_row(connection: Connection) -> dict[str, list[str]]:
+    """All that is in the live read models, but transactions' numbers and moments of runs."""
+    return {
+        table: sorted(text for (text,) in connection.run(question))
+        for table, question in connection.run(BLOCKS["every row"], schema=schema.schema_name())
+    }

@@ -1,0 +1,39 @@
+"""The command `progress` on a test's database, as an operator types it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from progress import settings
+
+ROOT = Path(__file__).parents[2]
+
+Done = subprocess.CompletedProcess[str]
+
+
+def progress(url: str, *arguments: str, **environment: str) -> Done:
+    """The command, carried out on the database; further settings as given."""
+    return subprocess.run(
+        [sys.executable, "-m", "progress.cli", *arguments],
+        env=settings.inherited(DATABASE_URL=url, COLUMNS="200", **environment),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def done(answer: Done) -> str:
+    """What it printed; it must have succeeded."""
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def failed(answer: Done, *words: str) -> str:
+    """What it printed; exit code 1 and one line that says this."""
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    (line,) = answer.stderr.splitlines()
+    for word in words:
+        assert word in line
+    return answer.stdout

@@ -1,0 +1,81 @@
+"""The containers of `infra/docker`, as the compose file describes them."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.terraform import REPOSITORY
+
+FOLDER = REPOSITORY / "infra" / "docker"
+FILE = FOLDER / "compose.yaml"
+
+OURS = ("migrate", "topology", "ingest", "project", "query", "batch", "issuer")
+
+_VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?])([^}]*))?\})")
+
+Service = dict[str, Any]
+
+
+def example() -> dict[str, str]:
+    """What `.env.example` sets."""
+    lines = (FOLDER / ".env.example").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def variables() -> dict[str, set[str]]:
+    """Each variable that the compose file reads, with the defaults that it gives it."""
+    found: dict[str, set[str]] = {}
+    for name, sign, text in _VARIABLE.findall(FILE.read_text(encoding="utf-8")):
+        if name:
+            found.setdefault(name, set()).update({text} if sign == "-" else ())
+    return found
+
+
+def services(given: Mapping[str, str]) -> dict[str, Service]:
+    """The services, with the variables put in."""
+    text = _VARIABLE.sub(lambda found: _value(found, given), FILE.read_text(encoding="utf-8"))
+    told: dict[str, Service] = yaml.safe_load(text)["services"]
+    return told
+
+
+def _value(found: re.Match[str], given: Mapping[str, str]) -> str:
+    name, sign, text = found.groups()
+    if name is None:
+        return "$"  # $$ is how one is written
+    return given.get(name) or (text if sign == "-" else given[name])
+
+
+def builds() -> dict[str, list[str | dict[str, str]]]:
+    """By image, what the services that build it say of it."""
+    found: dict[str, list[str | dict[str, str]]] = {}
+    for service in services(example()).values():
+        if "build" in service:
+            found.setdefault(service["image"], []).append(service["build"])
+    return found
+
+
+def dockerfile(image: str) -> Path:
+    """What an image of ours is built from."""
+    (build,) = builds()[image]
+    context = FOLDER / (build if isinstance(build, str) else build["context"])
+    name = "Dockerfile" if isinstance(build, str) else build["dockerfile"]
+    return (context / name).resolve()
+
+
+def started(service: Service) -> list[str]:
+    """What a container of ours runs: the service's command, or else its image's."""
+    if "command" in service:
+        return list(service["command"])
+    line = re.findall(r"^CMD (\[.*\])$", dockerfile(service["image"]).read_text(), re.MULTILINE)[-1]
+    command: list[str] = yaml.safe_load(line)
+    return command
+
+
+def words(command: list[str]) -> list[str]:
+    """The words of a command, of a shell's script too."""
+    script = command[2] if command[:2] == ["sh", "-c"] else ""
+    return shlex.split(script.replace(";", " ")) if script else command

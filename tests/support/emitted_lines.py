@@ -1,0 +1,104 @@
+"""What the running local stack was seen to emit: the lines of its functions and of its job."""
+
+import contextlib
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from progress.local import ports, readiness
+from tests.support import browser
+
+FUNCTIONS = ("ingest", "project", "query", "batch")
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """The lines, and the names of all fields on them."""
+
+    lines: list[Line]
+
+    @property
+    def fields(self) -> set[str]:
+        return {name for line in self.lines for name in line}
+
+    def of(self, operation: str) -> list[Line]:
+        """The lines about that operation, oldest first."""
+        return [line for line in self.lines if line.get("operation") == operation]
+
+
+@dataclass(frozen=True)
+class Driven:
+    """A running stack, by its data folder and the query function's port."""
+
+    folder: Path
+    port: int
+
+    def ask(self, token: str, query: str, path: str = "/graphql", **headers: str) -> bytes:
+        """The body of the answer; of a stream its first line with data."""
+        given = {"content-type": "application/json", "authorization": f"Bearer {token}", **headers}
+        connection = http.client.HTTPConnection(ports.HOST, self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("POST", path, json.dumps({"query": query}), given)
+            answer = connection.getresponse()
+            if path == "/graphql":
+                return answer.read()
+            while not (line := answer.readline()).startswith(b"data: "):
+                assert line, "the stream ended"
+            return line
+
+    def emitted(self) -> Emitted:
+        """All that was written so far; a line that is no JSON is none of ours."""
+        found: list[Line] = []
+        for part in FUNCTIONS:
+            log = self.folder / "logs" / f"{part}.log"
+            if log.exists():
+                found.extend(_read(log.read_text(encoding="utf-8")))
+        return Emitted(found)
+
+    def wait_for(self, *operations: str) -> Emitted:
+        """The same, once each of these operations has a line with its outcome."""
+
+        def told() -> bool:
+            lines = self.emitted().lines
+            return all(
+                any(line.get("operation") == each and "outcome" in line for line in lines)
+                for each in operations
+            )
+
+        readiness.wait(told, f"lines about {', '.join(operations)}", seconds=60)
+        return self.emitted()
+
+
+def _read(text: str) -> Iterator[Line]:
+    for line in text.splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
+
+
+def exercise(stack: browser.Stack, key: str = "signals") -> Driven:
+    """Have a stack answer one of each kind: what it emits is then on disk."""
+    driven = Driven(stack.folder, stack.port)
+    learner, admin = stack.token("signals"), stack.token("operator", "admin")
+    stack.publish(*browser.lesson("signals", 2))
+    for _ in range(2):
+        driven.ask(learner, QUESTION)
+    driven.ask(admin, f'mutation {{ runBatch(idempotencyKey: "{key}") {{ id }} }}')
+    driven.ask(learner, "subscription { progressUpdated { totalItemsLearned } }", "/graphql/stream")
+    driven.wait_for("ingest", "wake", "query", "mutation", "stream", "batch", "run_batch")
+    return driven
+
+
+@pytest.fixture(scope="session")
+def emitted(demo: browser.Stack) -> Emitted:
+    """What a running stack has emitted, after one of each kind of work."""
+    return exercise(demo).emitted()

@@ -1,0 +1,293 @@
+"""Event logs that reach the corners, and ways in which their delivery may go wrong.
+
+Few learners, items, sessions and instants, so that they meet; the instants lie where days
+begin, clocks are moved and the date line was crossed.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from tests.oracle.days import zone
+from tests.oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, PREFERENCES
+
+Envelope = dict[str, Any]
+Fields = dict[str, st.SearchStrategy[Any]]
+
+# ann, una and i44 share a shard.
+LEARNERS = ("ann", "bob", "una")
+ITEMS = ("i1", "i2", "i3", "i44")
+SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
+HOURS = (0, 4, 12, 23)
+ODD = (
+    "response_time_ms",
+    "new_interval",
+    "easiness_factor",
+    "score",
+    "duration_seconds",
+    "domains",
+)
+OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
+
+# Each zone with moments at which something happens to its clock, or to the calendar.
+_TURNS = {
+    "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
+    "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),
+    "Asia/Kathmandu": ("2024-01-31T18:15",),
+    "Australia/Lord_Howe": ("2024-04-06T15:00", "2024-10-05T15:30"),
+    "Pacific/Apia": ("2011-12-30T10:00",),
+    "Pacific/Kiritimati": ("2024-06-30T10:00",),
+    "Africa/Casablanca": ("2024-03-10T02:00", "2024-04-14T02:00"),
+    "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
+}
+ZONES = tuple(_TURNS)
+# What lies ahead of the clock is held back.
+_LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
+_DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
+_HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
+_NUDGES = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
+
+KINDS = (
+    *(
+        "CorrectAnswerGiven",
+        "IncorrectAnswerGiven",
+        "SessionCompleted",
+        "ReviewProcessed",
+    )
+    * 3,
+    *("SessionStarted", "UserPreferencesChanged", "UserCreated") * 2,
+    *(
+        "ItemPublished",
+        "ItemUpdated",
+        "ItemArchived",
+        "SessionAbandoned",
+        "BadgeAwarded",
+    ),
+    "UserDeleted",
+)
+# A log of few kinds goes deep where one of all kinds goes wide.
+THEMES = (
+    KINDS,
+    (*ANSWERS, *ANSWERS, "SessionStarted", "UserPreferencesChanged"),
+    (*("SessionCompleted", "SessionStarted") * 3, "UserPreferencesChanged"),
+    ("ReviewProcessed", "ReviewProcessed", "ReviewProcessed", "UserCreated"),
+    ("ReviewProcessed", "SessionStarted", *ANSWERS, *CATALOGUE),
+    ("SessionStarted", *ANSWERS, *PREFERENCES, "UserDeleted"),
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """An event, and its turns in the delivery: more than one if it is delivered again."""
+
+    envelope: Envelope
+    turns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Log:
+    """What was published, and the moment at which it is asked about."""
+
+    published: tuple[Published, ...]
+    now: datetime
+
+    @property
+    def envelopes(self) -> list[Envelope]:
+        """Each event once."""
+        return [p.envelope for p in self.published]
+
+    @property
+    def delivered(self) -> list[Envelope]:
+        """The events as they arrive, turn by turn."""
+        turns = [(t, n) for n, p in enumerate(self.published) for t in p.turns]
+        return [self.published[n].envelope for _, n in sorted(turns)]
+
+
+@functools.cache
+def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
+    """Instants around the turn, and around midnights and other beginnings of days in the zones."""
+    at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
+    found: dict[datetime, None] = {}
+    for days in _DAYS:
+        day = at + timedelta(days=days)
+        walls = [day.astimezone(zone(name)) for name in zones]
+        begins = [w.replace(hour=h, minute=0).astimezone(UTC) for w in walls for h in HOURS]
+        near = [*(day + timedelta(hours=h) for h in _HOURS_OFF), *begins]
+        found.update(dict.fromkeys(moment + nudge for moment in near for nudge in _NUDGES))
+    return tuple(found)
+
+
+def _walk(start: datetime) -> list[datetime]:
+    """The same time on eight days."""
+    return [start + timedelta(days=n) for n in range(8)]
+
+
+def _id(first: int, number: int) -> str:
+    """The first byte tells the order of ids: on both sides of every sign bit."""
+    return str(UUID(int=first << 120 | number))
+
+
+def _either(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who and what a log speaks of; `owners`: who may start each session."""
+
+    people: tuple[str, ...]
+    items: tuple[str, ...]
+    zones: tuple[str, ...]
+    owners: Mapping[str, tuple[str, ...]]
+
+
+def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
+    """The data of one event."""
+    user = {"user_id": _either(*cast.people)}
+    item = {"item_id": _either(*cast.items)}
+    if kind == "SessionStarted":
+        return _either(*SESSIONS).flatmap(lambda s: _start(s, cast.owners[s]))
+    if kind in DESCRIPTIONS:
+        domains = st.lists(_either("R", "W", "L", "S"), unique=True, max_size=4)
+        words = {"cefr_level": _either("A1", "B2"), "headword": _either("word", "verb")}
+        return _with({**item, "domains": domains}, **_or_null(words))
+    if kind in PREFERENCES:
+        said = {"timezone": _either(*cast.zones), "day_start_hour": _either(*HOURS)}
+        address = {"email": st.just("a@example.com")}
+        return _with({**user, **address}, **_or_null(said))
+    return st.fixed_dictionaries(_fields(user, item).get(kind, user))
+
+
+def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
+    """What the data of most types consist of."""
+    session = {"session_id": _either(*SESSIONS)}
+    answer = {**session, **item, "response_time_ms": _either(1000, 0, 86_400_000)}
+    return {
+        "CorrectAnswerGiven": answer,
+        "IncorrectAnswerGiven": answer,
+        "SessionCompleted": {
+            **session,
+            "score": _either(50, 0, 100),
+            "duration_seconds": _either(59, 1, 0, 86_400),
+        },
+        "SessionAbandoned": session,
+        "ReviewProcessed": {
+            **user,
+            **item,
+            "new_interval": _either(7, 6, 21, 20, 0, 36_500),
+            "easiness_factor": _either(2.5, 1.3, 10),
+        },
+        "ItemArchived": item,
+    }
+
+
+def _extended(kind: str, data: Envelope) -> st.SearchStrategy[Envelope]:
+    """Now and then with fields that other types declare, and this one does not."""
+    extra: Envelope = {name: "odd" for name in ODD if name not in data}
+    if kind not in PREFERENCES:
+        extra |= {"timezone": 5, "day_start_hour": "odd"}
+    return _either(data, data, data, {**extra, **data})
+
+
+def _start(session_id: str, owners: tuple[str, ...]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(
+        {"session_id": st.just(session_id), "user_id": _either(*owners), "item_count": st.just(3)}
+    )
+
+
+def _with(fixed: Fields, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(fixed, optional=optional)
+
+
+def _or_null(fields: Fields) -> Fields:
+    return {name: values | st.none() for name, values in fields.items()}
+
+
+@st.composite
+def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
+    """A log; `contested`: which of its events are stored follows their arrival."""
+    zones = tuple(draw(st.lists(_either(*_TURNS), min_size=1, max_size=2, unique=True)))
+    turns = [t for name in zones for t in _TURNS[name] if t < _LATEST]
+    places = moments(draw(_either(*(turns or _TURNS["UTC"]))), zones)
+    scattered = st.lists(_either(*places), min_size=1, max_size=8, unique=True)
+    pool = draw(scattered | _either(*places).map(_walk))
+    some = (("ann", "bob"),) if contested else (("ann",), ("ann",), ("bob",))
+    owners = {session: draw(_either(*some)) for session in SESSIONS}
+    people, items = draw(_either(LEARNERS[:1], LEARNERS)), draw(_either(ITEMS[:1], ITEMS))
+    cast = Cast(people, items, zones, owners)
+    kinds, fewest = draw(_either(*THEMES)), draw(_either(1, size // 3, size // 2))
+    events = draw(st.lists(_event(kinds, pool, cast), min_size=fewest, max_size=size))
+    return Log(
+        tuple(
+            Published({**event, "event_id": _id(first, n % 4 if contested else n)}, tuple(turns))
+            for n, (event, first, turns) in enumerate(events)
+        ),
+        draw(_either(*pool, *places)),
+    )
+
+
+def _event(
+    kinds: tuple[str, ...], pool: list[datetime], cast: Cast
+) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
+    """An event with the first byte of its id and its turns."""
+    envelope = st.sampled_from(kinds).flatmap(
+        lambda kind: st.fixed_dictionaries(
+            {
+                "event_type": st.just(kind),
+                "occurred_at": _either(*pool).map(datetime.isoformat),
+                "data": _data(kind, cast).flatmap(lambda data: _extended(kind, data)),
+                "metadata": _metadata(kind),
+            }
+        )
+    )
+    turns = st.lists(st.integers(0, 31), min_size=1, max_size=2)
+    return st.tuples(envelope, _either(0, 1, 64, 127, 128, 255), turns)
+
+
+def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
+    """Now and then an event of a session names a learner by itself."""
+    if kind not in OF_A_SESSION:
+        return st.just({})
+    return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
+
+
+TABLES = (
+    *("checkpoints", "user_progress", "daily_stats", "item_stats", "item_days", "completions"),
+    *("reviews", "learning_streaks", "preferences", "items", "weekly_stats", "domain_stats"),
+    "batch_checkpoints",
+)
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """How a log is delivered and projected, beside the turns of its events.
+
+    `sizes`: events in a delivery, one after the other. `every`: deliveries between two
+    projections; None: one at the end. `limit`: events in a window. `tasks`: of the batch job.
+    `crashes`: for one projection each, the table before whose change its connection dies.
+    """
+
+    sizes: tuple[int, ...]
+    every: int | None
+    limit: int
+    workers: int
+    tasks: int
+    crashes: tuple[str, ...]
+
+
+def disturbances() -> st.SearchStrategy[Disturbance]:
+    """What happens on the way."""
+    return st.builds(
+        Disturbance,
+        sizes=st.lists(_either(100, 1, 2, 5), min_size=1, max_size=3).map(tuple),
+        every=_either(None, 1, 2, 3),
+        limit=_either(1000, 1, 2, 3, 7),
+        workers=_either(1, 1, 1, 2, 3),
+        tasks=_either(1, 1, 2, 3),
+        crashes=st.lists(_either(*TABLES), max_size=2).map(tuple),
+    )

@@ -1,0 +1,242 @@
+"""A local stack for tests of what goes wrong: fed through Pub/Sub, its processes killed."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pg8000.exceptions
+from google.api_core.retry import Retry
+from google.cloud.pubsub_v1 import PublisherClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+
+from progress import settings
+from progress.adapters.postgres import database, statements
+from progress.adapters.pubsub import publisher as pubsub_publisher
+from progress.errors import StackError, Unavailable
+from progress.local import datafolder, devkeys, ports, readiness
+from progress.local import stack as local
+from progress.projections import schema
+from tests import oracle
+from tests.support import folders, model_rows, sample_events
+
+Envelope = dict[str, Any]
+Message = list[Envelope]
+
+_IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
+
+
+def blocks() -> dict[str, str]:
+    """The blocks of fault_stack.sql."""
+    return statements.blocks(str(Path(__file__).with_suffix("")))
+
+
+def statements_of(block: str) -> list[str]:
+    """The statements of a block, one by one."""
+    return [part for part in blocks()[block].split(";\n\n") if part.strip()]
+
+
+def close(connection: database.Connection) -> None:
+    """Give the connection up; it may be broken already."""
+    with contextlib.suppress(pg8000.exceptions.Error, OSError):
+        connection.close()
+
+
+class Stack:
+    """A stack on a data folder of its own, and all that was published to it."""
+
+    def __init__(self, folder: Path):
+        self.folder = datafolder.at(str(folder))
+        self.envelopes: list[Envelope] = []
+        self.letters = 0  # that there should be
+        self._port = ports.free()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command `progress`, run to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "progress.cli", *arguments],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """The command `progress`, under way."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "progress.cli", *arguments],
+            env=self._environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        # A test asks fast.
+        more = {"RATE_LIMIT_PER_MINUTE": "1000000"}
+        return settings.inherited(PROGRESS_DATA_DIR=str(self.folder.path), **more)
+
+    def up(self) -> None:
+        started = self.run("up", "--detach", "--standin", "--port", str(self._port))
+        assert started.returncode == 0, started.stderr
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        return local.running(self.folder).addresses
+
+    def pids(self, part: str) -> list[int]:
+        """The part's processes, once it has any; PostgreSQL's with those of its sessions."""
+        found: list[int] = []
+
+        def there() -> bool:
+            with contextlib.suppress(StackError):
+                found[:] = local.pids(local.running(self.folder)).get(part, [])
+            return bool(found)
+
+        readiness.wait(there, part)
+        return found
+
+    def signal(self, part: str, number: signal.Signals) -> None:
+        """To all processes of the part."""
+        for pid in self.pids(part):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    @contextlib.contextmanager
+    def unkept(self) -> Iterator[None]:
+        """Nobody starts again what dies, as long as the block lasts."""
+        (supervisor,) = self.pids("supervisor")
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+
+    def connect(self) -> database.Connection:
+        """As the owner, with the live read models in its path."""
+        connection = database.connect(self.addresses["database_url"], name="faults")
+        try:
+            schema.search(connection)
+        except (pg8000.exceptions.Error, OSError):
+            close(connection)
+            raise
+        return connection
+
+    def count(self, question: str, **values: object) -> int | None:
+        """What a block of fault_stack.sql counts; None while the database is away."""
+        try:
+            connection = self.connect()
+        except (Unavailable, StackError, pg8000.exceptions.Error, OSError):
+            return None
+        try:
+            found: int = connection.run(blocks()[question], **values)[0][0]
+        except (pg8000.exceptions.Error, OSError):
+            return None
+        finally:
+            close(connection)
+        return found
+
+    def sessions(self, name: str) -> int | None:
+        """How many connections of that name work in the database; None while it is away."""
+        return self.count("at work", name=name)
+
+    def publish(self, *messages: Message) -> None:
+        """Return once Pub/Sub holds these; patient while it is away."""
+        self.envelopes += [envelope for message in messages for envelope in message]
+        self.publish_raw(*(json.dumps(message).encode() for message in messages))
+
+    def publish_raw(self, *payloads: bytes, **attributes: str) -> list[str]:
+        """The ids of the messages, when Pub/Sub holds them."""
+        channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"], _IMPATIENT)
+        publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+        topic = f"projects/{self.addresses['project_id']}/topics/{pubsub_publisher.LEARNING}"
+        patience = Retry(initial=0.1, maximum=1.0, timeout=60)
+        sent = [
+            publisher.publish(topic, payload, retry=patience, **attributes) for payload in payloads
+        ]
+        try:
+            return [published.result(timeout=60) for published in sent]
+        finally:
+            publisher.stop()
+
+    def post(self, part: str, body: bytes, *, seconds: float = 30) -> int:
+        """The status that a function answers to a push; 0 where it does not answer."""
+        request = urllib.request.Request(self.addresses[f"{part}_url"], body)  # noqa: S310 - our own
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            refused.close()
+            return refused.code
+        except OSError:
+            return 0
+
+    def ask(
+        self, user: str, query: str, /, *, role: str = "learner", **variables: object
+    ) -> dict[str, Any]:
+        """What the query function answers to the learner; there must be no error."""
+        token = devkeys.token(self.folder.key, user, [role])
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(self.addresses["graphql_url"], body, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            said: dict[str, Any] = json.load(answer)
+        assert "errors" not in said, said["errors"]
+        data: dict[str, Any] = said["data"]
+        return data
+
+    def await_delivery(self) -> None:
+        """Until all that was published is acknowledged, and nothing was given up."""
+        readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
+
+    def await_projection(self, *, seconds: float = 30) -> None:
+        """Until the read models have all that is on record, without the batch job's help."""
+        readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
+
+    def await_wakes(self) -> None:
+        """Until wake-ups come through: some are lost for a while after Pub/Sub was away."""
+
+        def woken() -> bool:
+            self.publish([sample_events.envelope("BadgeAwarded", {}, at=sample_events.BEGIN)])
+            self.await_delivery()
+            with contextlib.suppress(StackError):
+                self.await_projection(seconds=1)
+                return True
+            return False
+
+        readiness.wait(woken, "wake-ups")
+
+    def check(self) -> None:
+        """Nothing that was published is missing or double, in the log and in what it feeds."""
+        self.await_delivery()
+        ran = self.run("batch")
+        assert ran.returncode == 0, ran.stderr
+        status = json.loads(self.run("status", "--json").stdout)
+        stored, pending = oracle.expected(self.envelopes)
+        counts = [status[name] for name in ("events", "pending", "dead_letters")]
+        assert counts == [len(stored), len(pending), self.letters]
+        assert {each["events_behind"] for each in status["projections"]} == {0}
+        with contextlib.closing(self.connect()) as connection:
+            assert {str(e.event_id): e.user_id for e in model_rows.stored(connection)} == stored
+            assert connection.run(blocks()["versions"]) == [[0, 0]]
+            assert sample_events.wrong(connection) == []
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Stack]:
+    """A stack as long as the block lasts."""
+    with folders.made("faults") as folder:
+        stack = Stack(folder / "data")
+        try:
+            stack.up()
+            yield stack
+        finally:
+            stack.run("down")

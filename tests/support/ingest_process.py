@@ -1,0 +1,156 @@
+"""The ingest function as a process of its own, and a PostgreSQL that can be stopped."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+
+import psutil
+import pytest
+
+from progress.adapters.postgres import database, migrations
+from progress.errors import Unavailable
+from progress.local import postgres, processes, readiness
+from tests.support import folders
+
+ROOT = Path(__file__).resolve().parents[2]
+INGEST = ROOT / "functions/ingest/main.py"
+
+
+class Door:
+    """functions-framework with the ingest function, or another, on a free port."""
+
+    def __init__(
+        self,
+        database_url: str,
+        emulator: str = "127.0.0.1:9",
+        source: Path = INGEST,
+        target: str = "ingest",
+    ) -> None:
+        self._source, self._target = source, target
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            self.port = free.getsockname()[1]
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": database_url,
+            "PUBSUB_EMULATOR_HOST": emulator,
+            "PYTHONPATH": str(ROOT),
+            "THREADS": "40",
+        }
+        self._process: Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = processes.start(
+            [
+                Path(sys.executable).with_name("functions-framework"),
+                *("--source", self._source, "--target", self._target),
+                *("--host", "127.0.0.1", "--port", str(self.port)),
+            ],
+            output=DEVNULL,
+            environment=self._environment,
+        )
+        readiness.wait(lambda: self.post(b"", method="GET") == 200, f"the {self._target} function")
+
+    def most_memory(self) -> int:
+        """Bytes that it held at the most so far, the process that watches over it included."""
+        assert self._process is not None
+        own = psutil.Process(self._process.pid)
+        several = (own, *own.children(recursive=True))
+        kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in several]
+        return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in kept)
+
+    def kill(self) -> None:
+        """As hard as can be, workers and all."""
+        if self._process is not None:
+            killed = processes.known(self._process.pid)
+            self._process.kill()
+            self._process.wait()
+            processes.kill_group(killed)
+            self._process = None
+
+    def post(self, body: bytes, *, method: str = "POST") -> int | None:
+        """The status; None where nobody answers."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            try:
+                connection.request(method, "/", body, {"Content-Type": "application/json"})
+                return connection.getresponse().status
+            except (OSError, HTTPException):
+                return None
+
+
+@contextmanager
+def door(
+    database_url: str,
+    emulator: str = "127.0.0.1:9",
+    source: Path = INGEST,
+    target: str = "ingest",
+) -> Iterator[Door]:
+    made = Door(database_url, emulator, source, target)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+class Server:
+    """A PostgreSQL of one test's own, with a migrated database."""
+
+    def __init__(
+        self, folder: Path, programs: Path | None = None, *, admits: str | None = None
+    ) -> None:
+        self._data = folder / "postgres"
+        self.log = folder / "log"
+        self._programs = programs
+        self._process: Popen[bytes] | None = None
+        self.url = postgres.url(self._data)
+        postgres.prepare(self._data, programs)
+        if admits is not None:
+            (self._data / "pg_hba.conf").write_text(admits)
+
+    def start(self, *options: str) -> None:
+        """With further settings, as `name=value`."""
+        given = [part for option in options for part in ("-c", option)]
+        with self.log.open("ab") as output:
+            self._process = processes.start(
+                [*postgres.command(self._data, self._programs), *given],
+                output=output,
+                folder=self._data,
+                account=postgres.account(),
+                at_parent_death=postgres.STOP,
+            )
+        readiness.wait(self._answers, "PostgreSQL")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            processes.end(self._process, by=postgres.STOP, seconds=20)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            database.connect(self.url).close()
+        except Unavailable:
+            return False
+        return True
+
+
+@pytest.fixture
+def bare_server() -> Iterator[Server]:
+    """Running, and nothing done to it."""
+    with folders.made("test") as folder:
+        server = Server(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def own_server(bare_server: Server) -> Server:
+    """Running, and its database migrated."""
+    with closing(database.connect(bare_server.url)) as connection:
+        migrations.apply(connection)
+    return bare_server

@@ -1,0 +1,103 @@
+"""PostgreSQL servers that tests make their databases on."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import hypothesis
+
+from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres.database import Connection
+from progress.errors import Unavailable
+from progress.local import postgres as server
+from progress.local import processes, readiness
+from progress.projections import schema
+from tests.support import folders
+
+EMBEDDED, OLDEST = "embedded", "postgresql-15"
+OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+
+_UNSAFE = ("-c", "fsync=off")  # nothing outlives the tests
+
+
+@dataclass
+class Server:
+    """A PostgreSQL server that tests may make databases on."""
+
+    url: str
+    which: str = EMBEDDED
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _template: str = ""
+    _connection: Connection | None = None
+
+    def examples(self, times: int) -> hypothesis.settings:
+        """So many times the profile's; once on the older server, which has the same folds to do."""
+        profile = hypothesis.settings()
+        times = times if self.which == EMBEDDED else 1
+        return hypothesis.settings(max_examples=times * profile.max_examples)
+
+    def store(self) -> str:
+        """The name of a new database, like the one that was migrated first."""
+        if not self._template:
+            self._template = self._made("template")
+            connection = database.connect(self.sibling(self._template))
+            migrations.apply(connection)
+            schema.create(connection)
+            connection.close()
+        return self._made("test", self._template)
+
+    def drop(self, name: str) -> None:
+        self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Leave nothing behind on a server that is not ours."""
+        if self._template:
+            self.drop(self._template)
+        if self._connection:
+            self._connection.close()
+
+    def sibling(self, name: str) -> str:
+        """The URL of another database of the server."""
+        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
+
+    def _made(self, what: str, template: str = "template1") -> str:
+        name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
+        # Files copied: page by page through the log it is twice the work, to make and to drop.
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        return name
+
+    def _run(self, statement: str) -> None:
+        self._connection = self._connection or database.connect(self.url, name="tests")
+        self._connection.run(statement)
+
+
+@contextmanager
+def started(programs: Path | None) -> Iterator[str]:
+    """The URL of a server of the wheel's, or of other programs, as long as the block lasts."""
+    with folders.made("test") as folder:
+        data = folder / "postgres"
+        server.prepare(data, programs)
+        with (folder / "log").open("wb") as output:
+            process = processes.start(
+                [*server.command(data, programs), *_UNSAFE],
+                output=output,
+                folder=data,
+                account=server.account(),
+                at_parent_death=server.STOP,
+            )
+        readiness.wait(lambda: answers(server.url(data)), "PostgreSQL")
+        yield server.url(data)
+        processes.end(process, by=server.STOP, seconds=10)
+
+
+def answers(url: str) -> bool:
+    """Whether the server takes connections."""
+    try:
+        database.connect(url).close()
+    except Unavailable:
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""A wire to PostgreSQL that can lose what the server answers, or hang."""
+
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from progress.adapters.postgres import url
+from tests.conftest import Store
+
+
+class Wire:
+    """A Unix socket before the server's: it can lose answers, and breaks each time; or it hangs.
+
+    An answer comes after the commit, since nobody asks for a part of it before (Flush).
+    """
+
+    def __init__(self, server: str) -> None:
+        self.url = ""
+        self.folder = Path(tempfile.mkdtemp(prefix="wire-"))
+        self.answers_to_lose = 0
+        self.hangs = False
+        self.sent = b""  # to the server
+        self._server = server
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(self.folder / ".s.PGSQL.5432"))
+        self._socket.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._socket.close()
+        shutil.rmtree(self.folder)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._server)
+                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while said := client.recv(65_536):
+                self.sent += said
+                server.sendall(said)
+
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while said := server.recv(65_536):
+                if self.answers_to_lose:
+                    self.answers_to_lose -= 1
+                    break
+                if not self.hangs:
+                    client.sendall(said)
+        for end in (client, server):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@pytest.fixture
+def wire(store: Store) -> Iterator[Wire]:
+    """Between the test and its store."""
+    at = url.address(store.url)
+    if not at.host.startswith("/"):
+        pytest.skip("the server has no Unix socket")
+    made = Wire(f"{at.host}/.s.PGSQL.{at.port}")
+    made.url = f"postgresql://{at.user}@/{at.database}?host={quote(str(made.folder), safe='/')}"
+    yield made
+    made.close()

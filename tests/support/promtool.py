@@ -1,0 +1,140 @@
+"""Alerts' conditions in a real Prometheus engine: what is told of which numbers."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.alert_policies import Condition
+
+PROGRAM = shutil.which("promtool")
+
+SERVICES = {"monitored_resource": "cloud_run_revision"}
+JOBS = {"monitored_resource": "cloud_run_job"}
+
+_MINUTES = 40
+
+Series = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Numbers, and whether the condition is to hold at their end."""
+
+    condition: str
+    saying: str
+    is_told: bool
+    series: Series = field(default_factory=dict)
+
+
+def growing(metric: str, labels: Mapping[str, str], a_minute: float) -> Series:
+    """A counter that grows by so much a minute."""
+    return {_series(metric, labels): f"0+{a_minute}x{_MINUTES}"}
+
+
+def level(metric: str, labels: Mapping[str, str], value: float) -> Series:
+    return {_series(metric, labels): f"{value}x{_MINUTES}"}
+
+
+def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
+    """A distribution of which the batch job writes one value every five minutes."""
+    counts = [min(minute, until) // 5 for minute in range(_MINUTES)]
+    return {
+        _series(f"{metric}_count", JOBS): " ".join(str(n) for n in counts),
+        _series(f"{metric}_sum", JOBS): " ".join(str(n * value) for n in counts),
+    }
+
+
+def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float]) -> Series:
+    """A distribution: so many values a minute below each bound; the last are all."""
+    rows = {str(bound): a_minute for bound, a_minute in below.items()}
+    every = max(below.values())
+    made = [
+        growing(f"{metric}_bucket", {**labels, "le": le}, each)
+        for le, each in {**rows, "+Inf": every}.items()
+    ]
+    return joined(*made, growing(f"{metric}_count", labels, every))
+
+
+def once(metric: str, labels: Mapping[str, str]) -> Series:
+    """A counter that grew by one five minutes before the end."""
+    quiet = _MINUTES - 5
+    return {_series(metric, labels): f"0x{quiet - 1} 1x5"}
+
+
+def ended(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
+    """A counter of which nothing has been heard for so many minutes."""
+    heard = _MINUTES - minutes
+    return {_series(metric, labels): f"0+1x{heard} _x{minutes}"}
+
+
+def begun(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
+    """A counter whose first and only value came so many minutes before the end."""
+    return {_series(metric, labels): f"_x{_MINUTES - minutes - 1} 1x{minutes - 1}"}
+
+
+def joined(*parts: Series) -> Series:
+    return {name: values for part in parts for name, values in part.items()}
+
+
+def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) -> str:
+    """What is told otherwise than the cases have it; nothing where all is well."""
+    _write_rules(conditions, folder)
+    tests = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "1m",
+        "tests": [_test(case) for case in cases],
+    }
+    (folder / "tests.yml").write_text(json.dumps(tests))
+    return _said(["test", "rules", "tests.yml"], folder)
+
+
+def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
+    """Which queries find nothing among the series; nothing where all find something."""
+    wanted = [{"labels": "{}", "value": 1}]
+    asked = [
+        {"expr": f"clamp_max(count({each}), 1)", "eval_time": "20m", "exp_samples": wanted}
+        for each in queries
+    ]
+    given = [{"series": each, "values": values} for each, values in series.items()]
+    tests = [{"interval": "1m", "input_series": given, "promql_expr_test": asked}]
+    (folder / "tests.yml").write_text(json.dumps({"tests": tests}))
+    return _said(["test", "rules", "tests.yml"], folder)
+
+
+def _write_rules(conditions: Iterable[Condition], folder: Path) -> None:
+    rules = [
+        {"alert": each.name, "expr": each.query, "for": f"{each.seconds}s"} for each in conditions
+    ]
+    (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
+
+
+def _said(arguments: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        [str(PROGRAM), *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def _test(case: Case) -> dict[str, object]:
+    told = [{"labels": "{}", "value": 1}] if case.is_told else []
+    name = json.dumps(case.condition)
+    firing = f'count(count by (alertname) (ALERTS{{alertname={name},alertstate="firing"}}))'
+    return {
+        "name": f"{case.condition}: {case.saying}",
+        "interval": "1m",
+        "input_series": [
+            {"series": series, "values": values} for series, values in case.series.items()
+        ],
+        "promql_expr_test": [
+            {"expr": firing, "eval_time": f"{_MINUTES - 1}m", "exp_samples": told}
+        ],
+    }
+
+
+def _series(metric: str, labels: Mapping[str, str]) -> str:
+    return (
+        f"{metric}{{{','.join(f'{name}={json.dumps(value)}' for name, value in labels.items())}}}"
+    )

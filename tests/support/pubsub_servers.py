@@ -1,0 +1,150 @@
+"""A Pub/Sub to talk to, and an HTTP server that it pushes to."""
+
+import contextlib
+import json
+import queue
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.types import PushConfig, RetryPolicy, Subscription
+
+from progress import settings
+from progress.local import emulator, ports, processes, readiness
+from tests.conftest import missing
+
+PROJECT = "projects/contract"
+
+
+@dataclass
+class Pubsub:
+    """A Pub/Sub to talk to."""
+
+    publisher: PublisherClient
+    subscriber: SubscriberClient
+    host: str
+
+    def topic(self) -> str:
+        name = f"{PROJECT}/topics/t-{uuid.uuid4()}"
+        self.publisher.create_topic(name=name)
+        return name
+
+    def subscribe(self, topic: str, url: str = "", **more: Any) -> str:
+        name = f"{PROJECT}/subscriptions/s-{uuid.uuid4()}"
+        self.subscriber.create_subscription(
+            request=Subscription(
+                name=name,
+                topic=topic,
+                push_config=PushConfig(push_endpoint=url),
+                ack_deadline_seconds=10,
+                retry_policy=RetryPolicy(
+                    minimum_backoff=timedelta(milliseconds=100),
+                    maximum_backoff=timedelta(milliseconds=200),
+                ),
+                **more,
+            )
+        )
+        return name
+
+    def publish(self, topic: str, *data: bytes, **attributes: str) -> list[str]:
+        sent = [self.publisher.publish(topic, each, **attributes) for each in data]
+        return [each.result(timeout=10) for each in sent]
+
+    def pulled(self, subscription: str, count: int) -> list[Any]:
+        received: list[Any] = []
+
+        def enough() -> bool:
+            answer = self.subscriber.pull(subscription=subscription, max_messages=100, timeout=15)
+            received.extend(answer.received_messages)
+            return len(received) >= count
+
+        readiness.wait(enough, f"{count} messages")
+        return received
+
+
+@dataclass
+class Inbox:
+    """An HTTP server that messages are pushed to; `answer` decides on each."""
+
+    url: str
+    bodies: "queue.Queue[dict[str, Any]]"
+    answer: Callable[[dict[str, Any]], int] = field(default=lambda _body: 204)
+
+    def take(self, count: int) -> list[dict[str, Any]]:
+        return [self.bodies.get(timeout=20) for _ in range(count)]
+
+
+@pytest.fixture(scope="module", params=["stand-in", "emulator"])
+def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
+    """Our stand-in; and Google's emulator, where it is."""
+    port = ports.free()
+    environment = settings.inherited()
+    if request.param == "emulator":
+        if not (found := emulator.find()):
+            missing(request, "pubsub-emulator")
+        command = [str(found.java), "-jar", str(found.jar), f"--port={port}", "--host=127.0.0.1"]
+    else:
+        url = request.getfixturevalue("postgres")
+        environment = settings.inherited(DATABASE_URL=url)
+        command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
+    log = request.getfixturevalue("tmp_path_factory").mktemp("pubsub") / "log"
+    with log.open("wb") as output:
+        process = processes.start(command, output=output, environment=environment)
+    try:
+        readiness.wait(lambda: ports.is_listening(port), "Pub/Sub")
+        with clients(f"127.0.0.1:{port}") as made:
+            yield made
+    finally:
+        processes.end(process, by=signal.SIGTERM, seconds=5)
+
+
+@contextlib.contextmanager
+def clients(host: str) -> Iterator[Pubsub]:
+    """The published client library, talking to `host`."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PUBSUB_EMULATOR_HOST", host)
+        made = Pubsub(PublisherClient(), SubscriberClient(), host)
+    yield made
+    made.publisher.stop()
+    made.publisher.transport.close()
+    made.subscriber.close()
+
+
+@contextlib.contextmanager
+def inbox(port: int = 0) -> Iterator[Inbox]:
+    """An HTTP server on this port, or on a free one."""
+    made = Inbox("", queue.Queue())
+
+    class Door(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(made.answer(body))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            made.bodies.put(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128  # the pushes of two subscriptions at once
+
+    server = Server(("127.0.0.1", port), Door)
+    made.url = f"http://127.0.0.1:{server.server_port}/push"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -1,0 +1,46 @@
+"""Rows put into the read models by hand; what is not said is zero, or nothing where it may be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from progress.adapters.postgres import database, statements
+from progress.projections import schema
+
+_MOMENT = "2024-03-01T00:00:00Z"
+_LEFT_OUT: dict[str, dict[str, Any]] = {
+    "item_stats": dict.fromkeys(("answers", "correct_answers", "response_ms", "lapses"), 0),
+    "items": {
+        "domains": [],
+        "described_at": _MOMENT,
+        "decided_at": _MOMENT,
+        "decided_id": "00000000-0000-0000-0000-000000000000",
+        "in_catalogue": True,
+    },
+}
+
+
+def blocks() -> dict[str, str]:
+    """The blocks of rows_by_hand.sql."""
+    return statements.blocks(str(Path(__file__).with_suffix("")))
+
+
+def connect(url: str) -> database.Connection:
+    """A connection that sees the live read models."""
+    connection = database.connect(url, name="filling")
+    schema.search(connection)
+    return connection
+
+
+def fill(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:
+    """Insert the rows."""
+    whole = [{**_zeros(connection, table), **row} for row in rows]
+    connection.run(blocks()[table], rows=json.dumps(whole, default=str))
+
+
+def _zeros(connection: database.Connection, table: str) -> dict[str, Any]:
+    if table in _LEFT_OUT:
+        return _LEFT_OUT[table]
+    connection.run(blocks()["columns"].replace("{table}", table))
+    numbers = [c["name"] for c in connection.columns or [] if c["type_oid"] == 20]
+    return {**dict.fromkeys(numbers, 0), "last_updated": _MOMENT}

@@ -1,0 +1,105 @@
+"""The runbook's commands, read out of its code blocks, and a shell to carry them out in."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from progress import settings
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+
+_HEADING = re.compile(r"^(#{1,3}) (.+)$", re.MULTILINE)
+_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_GCLOUD = Path(__file__).with_name("runbook_gcloud.py")
+
+
+def sections() -> dict[str, str]:
+    """The text under each heading, by the heading."""
+    parts = _HEADING.split(TEXT)
+    return dict(zip(parts[2::3], parts[3::3], strict=True))
+
+
+def blocks(heading: str) -> list[list[str]]:
+    """The commands of a section, by its code blocks."""
+    return [block.splitlines() for block in _BLOCK.findall(sections()[heading])]
+
+
+def commands() -> list[str]:
+    """Every command of the runbook."""
+    return [line for block in _BLOCK.findall(TEXT) for line in block.splitlines()]
+
+
+@dataclass
+class Shell:
+    """Where the runbook's commands are typed: in a clone, with the commands on the path.
+
+    `gcloud` is a stand-in that keeps subscriptions in a file; what it was told is in `told`. In a
+    subscription something waits since the moment in `waits`, or for almost 7 days if it is `old`.
+    """
+
+    folder: Path
+    path: list[str]
+    environment: Mapping[str, str]
+    waits: Mapping[str, float] = field(default_factory=dict)
+    old: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        programs = self.folder / "bin"
+        programs.mkdir(parents=True)
+        for name in ("infra", "docs"):
+            (self.folder / name).symlink_to(ROOT / name)
+        for name, command in (("progress", "-m progress.cli"), ("gcloud", str(_GCLOUD))):
+            program = programs / name
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
+            program.chmod(0o755)
+        self.path = [str(programs), *self.path]
+
+    def run(self, line: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        """A line, by bash."""
+        given = {**self.environment, **changed, "GCLOUD_STATE": str(self.folder / "gcloud.json")}
+        path = ":".join([*self.path, os.environ["PATH"]])
+        return subprocess.run(
+            ["bash", "-c", line],
+            env=settings.inherited(**given, PATH=path, PYTHONPATH=str(ROOT), COLUMNS="200"),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+
+    def type(self, *lines: str, **changed: str) -> str:
+        """These lines, which must all succeed; what they printed."""
+        said = ""
+        for line in lines:
+            answer = self.run(line, **changed)
+            assert answer.returncode == 0, f"{line}\n{answer.stdout}{answer.stderr}"
+            said += answer.stdout
+        return said
+
+    @property
+    def gcloud(self) -> dict[str, list[list[str]]]:
+        """What the stand-in holds: `subscriptions`, and what it was `told`."""
+        state: dict[str, list[list[str]]] = json.loads(
+            (self.folder / "gcloud.json").read_text(encoding="utf-8")
+        )
+        return state
+
+    def subscribe(self, *names: str, **endpoints: str) -> None:
+        """Let there be these push subscriptions, and those that push to an endpoint."""
+        to = {name: f"https://{name}" for name in names} | endpoints
+        pushed = [[name, at, "push@p", "https://audience"] for name, at in to.items()]
+        state = {
+            "subscriptions": [*pushed, ["pulled-sub", "", "", ""]],
+            "snapshots": {},
+            "waits": self.waits,
+            "old": self.old,
+            "told": [],
+        }
+        (self.folder / "gcloud.json").write_text(json.dumps(state), encoding="utf-8")

@@ -1,0 +1,63 @@
+"""What a learner does in a session, as envelopes; and whether the read models know it."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from progress.adapters.postgres import database
+from tests import oracle
+from tests.support import model_rows
+from tests.support.stage import append
+
+Envelope = dict[str, Any]
+
+BEGIN = datetime(2024, 4, 1, 9, tzinfo=UTC)
+
+
+def lesson(user: str, number: int, *, items: int = 3) -> list[Envelope]:
+    """The session of that number, a day after the one before: each item answered and reviewed."""
+    at = BEGIN + timedelta(days=number)
+    session = f"{user}-{number}"
+    told = [("SessionStarted", {"session_id": session, "user_id": user, "item_count": items})]
+    for item in (f"i{n}" for n in range(items)):
+        answer = "IncorrectAnswerGiven" if number % 3 == 0 else "CorrectAnswerGiven"
+        told += [
+            (answer, {"session_id": session, "item_id": item, "response_time_ms": 900 + number}),
+            ("ReviewProcessed", _review(user, item, number)),
+        ]
+    told.append(("SessionCompleted", {"session_id": session, "score": 80, "duration_seconds": 61}))
+    return [envelope(*one, at=at + timedelta(seconds=n)) for n, one in enumerate(told)]
+
+
+def _review(user: str, item: str, number: int) -> dict[str, Any]:
+    interval = (1, 7, 3, 30)[number % 4]
+    return {"user_id": user, "item_id": item, "new_interval": interval, "easiness_factor": 2.5}
+
+
+def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
+    """One event with an id of its own."""
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": kind,
+        "occurred_at": at.isoformat(),
+        "data": data,
+    }
+
+
+def word(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
+    """A description of an item."""
+    data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}
+    return envelope("ItemPublished", data, at=at)
+
+
+def teach(connection: database.Connection, *users: str, lessons: int = 4) -> None:
+    """The first lessons of these learners and the words in them, recorded."""
+    append(connection, [word(f"i{n}") for n in range(3)])
+    for user in users:
+        append(connection, [event for n in range(lessons) for event in lesson(user, n)])
+
+
+def wrong(connection: database.Connection) -> list[str]:
+    """Where the read models differ from the oracle's, a line each."""
+    world = oracle.see(model_rows.stored(connection, "counted"), datetime(2024, 6, 1, tzinfo=UTC))
+    return model_rows.differences(model_rows.standing(connection), model_rows.wanted(world))

@@ -1,0 +1,168 @@
+"""A database on which logs are delivered, one after the other, and what can go wrong there."""
+
+import base64
+import itertools
+import json
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+
+import pg8000.exceptions
+
+from progress.adapters.postgres import database
+from progress.errors import ProgressError
+from progress.event_store import log
+from progress.ingest import push
+from progress.projections import batch, schema, snapshots
+from progress.projections.projector import SHARDS, Projector
+from progress.projections.snapshots import Policy
+from tests import oracle
+from tests.support import model_rows
+from tests.support.event_logs import Disturbance, Envelope, Log
+
+_KEPT = ("zone_rules",)  # no event changes them
+
+
+class Worker:
+    """A connection that folds, as the projecting function and the batch job do."""
+
+    def __init__(self, url: str):
+        self.connection = connect(url)
+        self.pid: int = self.connection.run("SELECT pg_backend_pid()")[0][0]
+        self._projector = Projector(self.connection)
+
+    def run(self, first: int, how: Disturbance) -> None:
+        """Every shard up to the head, from the first on; then the batch, task by task."""
+        for shard in sorted(self._projector.waiting(), key=lambda s: (s - first) % len(SHARDS)):
+            self._projector.catch_up(shard, limit=how.limit)
+        for task in range(how.tasks):
+            batch.fold(self.connection, list(SHARDS)[task :: how.tasks])
+
+
+class Stage:
+    """A database that is swept between two logs, with the connections that work on it."""
+
+    def __init__(self, url: str):
+        self._url = url
+        self.admin = connect(url)
+        # Another than the one that watches: a transaction sees the same activity to its end.
+        self._locker = connect(url)
+        # Only here: what has been recorded goes when the next log comes.
+        self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+        self._sweep = "\n".join(self._sweeping())
+        self._workers: dict[int, Worker] = {}
+        self._pool = ThreadPoolExecutor()
+
+    def close(self) -> None:
+        """End the connections."""
+        self._pool.shutdown()
+        for connection in (
+            self.admin,
+            self._locker,
+            *(w.connection for w in self._workers.values()),
+        ):
+            connection.close()
+
+    def _sweeping(self) -> Iterator[str]:
+        """What empties every table, and puts back what the models' own hold now."""
+        for table in model_rows.read(self.admin, "tables"):
+            if table["tablename"] not in _KEPT:
+                yield table["emptied"]
+                if table["is_model"]:
+                    self.admin.run(table["save"])
+                    yield table["restored"]
+
+    def sweep(self) -> None:
+        """As if no event had ever come."""
+        self.admin.run(self._sweep)
+
+    def deliver(self, log: Log, how: Disturbance) -> None:
+        """Everything of the log, as disturbed as that; at the end all is in the read models."""
+        crashes = deque(how.crashes)
+        for number, chunk in enumerate(chunks(log, how), start=1):
+            append(self.admin, chunk)
+            if how.every and number % how.every == 0:
+                self._project(how, crashes)
+        self._project(how, crashes)
+        self._worker(0).run(0, how)
+
+    def take_snapshots(self, policy: Policy) -> int:
+        """Those that are due since the last delivery; how many."""
+        return snapshots.take(self._worker(0).connection, policy)
+
+    def differences(self, now: datetime) -> list[str]:
+        """Where the rows are not what the oracle makes of the stored events, or a fold failed."""
+        failed = [f"{row['error']}" for row in model_rows.read(self.admin, "failures")]
+        world = oracle.see(model_rows.stored(self.admin), now)
+        return failed + model_rows.differences(
+            model_rows.standing(self.admin), model_rows.wanted(world)
+        )
+
+    def _worker(self, number: int) -> Worker:
+        if number not in self._workers:
+            self._workers[number] = Worker(self._url)
+        return self._workers[number]
+
+    def _project(self, how: Disturbance, crashes: deque[str]) -> None:
+        workers = [self._worker(n) for n in range(how.workers)]
+        if crashes:
+            self._crash(crashes.popleft(), how)
+        else:
+            running = [self._pool.submit(w.run, 5 * n, how) for n, w in enumerate(workers)]
+            for future in running:
+                future.result()
+
+    def _crash(self, table: str, how: Disturbance) -> None:
+        """Kill a worker where it is about to write to the table, if it does."""
+        worker = self._workers.pop(0)
+        self._locker.run("BEGIN")
+        try:
+            self._locker.run(f"LOCK TABLE {table} IN SHARE MODE")
+            running = self._pool.submit(worker.run, 0, how)
+            self._wait(running, worker.pid)
+            model_rows.ask(self.admin, "terminate", pid=worker.pid)
+            while model_rows.ask(self.admin, "lives", pid=worker.pid):
+                pass  # its locks go with it
+            with suppress(ProgressError, pg8000.exceptions.Error, OSError):
+                running.result()
+        finally:
+            self._locker.run("ROLLBACK")
+            with suppress(pg8000.exceptions.Error, OSError):
+                worker.connection.close()
+
+    def _wait(self, running: Future[None], pid: int) -> None:
+        """Until the work is done, or waits for a lock."""
+        while not running.done():
+            if model_rows.ask(self.admin, "waits", pid=pid):
+                return
+
+
+def connect(url: str) -> database.Connection:
+    """A connection to the live read models."""
+    connection = database.connect(url, name="stage")
+    connection.run("SET synchronous_commit = off")
+    schema.search(connection)
+    return connection
+
+
+def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
+    """The log's events as they are delivered together."""
+    waiting = deque(log.delivered)
+    for size in itertools.cycle(how.sizes):
+        if not waiting:
+            return
+        yield [waiting.popleft() for _ in range(min(size, len(waiting)))]
+
+
+def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
+    """One message with these events, pushed."""
+    message = {
+        "messageId": str(uuid.uuid4()),
+        "publishTime": "2024-01-01T00:00:00Z",
+        "data": base64.b64encode(json.dumps(envelopes).encode()).decode(),
+    }
+    body = json.dumps({"subscription": "stage", "message": message}).encode()
+    log.append(connection, [push.open_push(body)])

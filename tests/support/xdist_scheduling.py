@@ -1,0 +1,60 @@
+"""How the tests are dealt out where several processes run them (`pytest -n`)."""
+
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
+
+# Slow to start, therefore for one process alone: its files stay together.
+_SHARED = {
+    "the demo's stack": (
+        *(
+            "query/page/test_admin",
+            "query/page/test_learner",
+            "query/page/test_looks",
+            "query/page/test_safety",
+        ),
+        *("alerts/test_metric_fields", "alerts/test_emitted_lines"),
+    ),
+    "the plans": tuple(
+        f"terraform/test_{each}"
+        for each in (
+            *("bootstrap", "edge", "first", "inputs", "messages", "net", "passwords"),
+            *("refused", "rights", "run", "settings", "sources", "switches"),
+        )
+    ),
+}
+
+# What takes long, by about how many seconds: what is begun last is to be short, lest one process
+# works on while the others have nothing left to do. All else goes by its number of tests.
+_LONG = {
+    130: ("the plans", "the demo's stack"),
+    60: ("system/test_faults", "local/test_stack", "release/test_failures"),
+    40: (
+        *("query/test_as_of", "release/test_deaths", "projections/test_invariant"),
+        "mutants/test_mutants",
+    ),
+    20: (
+        *("recovery/test_recovery", "local/test_pubsub_contract", "demo/test_demo"),
+        "system/test_telemetry",
+        *("query/test_read_models_oracle", "recovery/test_dead_letters", "recovery/test_moving"),
+        *("system/test_faults_operations", "operations/test_changes_subscription"),
+        "projections/test_drop_unused",
+    ),
+}
+_SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
+_A_TEST = 0.2  # seconds
+
+
+class ByFile(LoadFileScheduling):  # type: ignore[misc] # it ships no types
+    """Each file's tests in one process, in their order; what the files share is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = str(super()._split_scope(nodeid)).removeprefix("tests/").removesuffix(".py")
+        return next((what for what, names in _SHARED.items() if name.startswith(names)), name)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        longest = max(self.workqueue, key=self._seconds)
+        self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
+
+    def _seconds(self, scope: str) -> float:
+        return max(_SECONDS.get(scope, 0), _A_TEST * len(self.workqueue[scope]))

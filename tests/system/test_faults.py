@@ -1,0 +1,216 @@
+"""What is killed, stopped, hung or done twice on a local stack: nothing missing or double."""
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from progress import settings
+from progress.local import parts, postgres, readiness
+from tests.support import fault_stack, sample_events
+from tests.support.fault_stack import Message, Stack
+from tests.support.pushes import pushed
+
+ROUNDS = 4
+USERS = [f"u{n}" for n in range(6)]
+
+COMPLETED = "{ userProgress { totalSessionsCompleted } }"
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with fault_stack.running() as made:
+        made.publish([sample_events.word(f"i{n}") for n in range(4)])
+        yield made
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as made:
+        yield made
+
+
+def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
+    """Lessons in messages of one event and of many, in any order, some of them twice."""
+    number = next(_numbers)
+    users = chance.sample(USERS, learners)
+    events = [event for user in users for event in sample_events.lesson(user, number, items=4)]
+    lost = {"session_id": f"lost-{number}", "item_id": "i0", "response_time_ms": 1}
+    events.append(sample_events.envelope("CorrectAnswerGiven", lost, at=sample_events.BEGIN))
+    chance.shuffle(events)
+    messages = []
+    for size in itertools.cycle((1, 2, 1, 5)):
+        if not events:
+            break
+        messages.append([events.pop() for _ in range(min(size, len(events)))])
+    return [*messages, *chance.sample(messages, 3)]
+
+
+def wake(shard: int) -> bytes:
+    """A wake-up as it is pushed."""
+    return pushed({"command": "wake", "shard": shard})
+
+
+def command(stack: Stack, name: str) -> None:
+    """Start a command, and kill it when it is at work in the database."""
+    process = stack.start(name)
+    readiness.wait(
+        lambda: process.poll() is not None or (stack.sessions("progress-cli") or 0) > 0, name
+    )
+    process.kill()
+    process.wait()
+
+
+def backend(stack: Stack) -> None:
+    """Kill one session of PostgreSQL, which ends all of them."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(stack.pids("postgres")[-1], signal.SIGKILL)
+
+
+def supervisor(stack: Stack) -> None:
+    """All that it started dies with it."""
+    stack.signal("supervisor", signal.SIGKILL)
+    stack.up()
+
+
+def killer(part: str) -> Callable[[Stack], None]:
+    return lambda stack: stack.signal(part, signal.SIGKILL)
+
+
+VICTIMS: dict[str, Callable[[Stack], None]] = {
+    part: killer(part) for part in ("ingest", "project", "query", "valkey", "pubsub", "postgres")
+} | {
+    "backend": backend,
+    "batch": lambda stack: command(stack, "batch"),
+    "rebuild": lambda stack: command(stack, "rebuild"),
+}
+
+
+@pytest.mark.timeout(300)  # thirty restarts, on whatever machine
+def test_whatever_is_killed_in_the_middle_of_a_delivery(
+    stack: Stack, pool: ThreadPoolExecutor
+) -> None:
+    chance = random.Random(7)
+    publishing: list[Future[None]] = []
+    for number in range(ROUNDS):
+        victims = chance.sample(sorted(VICTIMS), len(VICTIMS))
+        for victim in victims if number < ROUNDS - 1 else ["supervisor"]:
+            before = stack.count("appended") or 0
+            messages = delivery(chance, learners=len(USERS))
+            publishing.append(pool.submit(stack.publish, *messages))
+            readiness.wait(lambda: (stack.count("appended") or 0) > before, victim)  # noqa: B023
+            if victim == "supervisor":  # Pub/Sub has another port after it
+                for published in publishing:
+                    published.result()
+            (VICTIMS | {"supervisor": supervisor})[victim](stack)
+    for published in publishing:
+        published.result()
+    stack.check()
+    for user in USERS:
+        assert stack.ask(user, COMPLETED)["userProgress"]["totalSessionsCompleted"] > ROUNDS
+
+
+def test_while_postgresql_is_away_ingest_promises_nothing(
+    stack: Stack, pool: ThreadPoolExecutor
+) -> None:
+    chance = random.Random(8)
+    messages = delivery(chance)
+    bodies = [pushed(message) for message in messages]
+    stack.publish(*delivery(chance))
+    with stack.unkept():
+        stack.signal("postgres", signal.SIGKILL)
+        postgres.kill_left(stack.folder.postgres)
+        answers = list(pool.map(lambda body: stack.post("ingest", body), bodies))
+        assert set(answers) == {503}
+    stack.envelopes += [event for message in messages for event in message]
+    for body in bodies:
+        readiness.wait(lambda: stack.post("ingest", body) == 204, "ingest")  # noqa: B023
+    assert stack.post("project", wake(0)) == 204  # its idle connections broke meanwhile
+    stack.check()
+
+
+def test_what_was_sent_while_postgresql_stood_still_is_answered_once_it_is_on_disk(
+    stack: Stack, pool: ThreadPoolExecutor
+) -> None:
+    chance = random.Random(9)
+    messages = delivery(chance)
+    publishing = pool.submit(stack.publish, *delivery(chance))
+    readiness.wait(lambda: (stack.count("waiting") or 0) > 0 or publishing.done(), "a delivery")
+    stack.signal("postgres", signal.SIGSTOP)
+    try:
+        posts = [pool.submit(stack.post, "ingest", pushed(m), seconds=3) for m in messages[:5]]
+        assert {post.result() for post in posts} <= {0, 503}
+    finally:
+        stack.signal("postgres", signal.SIGCONT)
+    publishing.result()
+    stack.envelopes += [event for message in messages for event in message]
+    for message in messages:
+        readiness.wait(lambda: stack.post("ingest", pushed(message)) == 204, "ingest")  # noqa: B023
+    stack.check()
+
+
+def test_without_valkey_nothing_changes(stack: Stack) -> None:
+    stack.await_wakes()
+    stack.ask(USERS[0], COMPLETED)  # the keys of tokens are told by the one who keeps the parts
+    with stack.unkept():
+        stack.signal("valkey", signal.SIGKILL)
+        stack.publish(*delivery(random.Random(10), learners=len(USERS)))
+        stack.await_delivery()
+        stack.await_projection()
+        for user in USERS:
+            assert stack.ask(user, COMPLETED)["userProgress"]
+    stack.check()
+
+
+def test_a_foreign_transaction_that_hangs_stalls_nobody(stack: Stack) -> None:
+    chance = random.Random(11)
+    stack.await_wakes()
+    with contextlib.ExitStack() as hanging:
+        for how in ("foreign table", "hang writing", "hang reading", "hang backing up"):
+            connection = hanging.enter_context(contextlib.closing(stack.connect()))
+            for statement in fault_stack.statements_of(how):
+                connection.run(statement)
+        for _ in range(3):
+            stack.publish(*delivery(chance))
+            stack.await_delivery()
+            stack.await_projection()
+        stack.check()
+
+
+def test_two_of_everything_at_once(stack: Stack, pool: ThreadPoolExecutor) -> None:
+    chance = random.Random(12)
+    wakes = [wake(n % 16) for n in range(160)]
+    jobs = [job(stack), job(stack), stack.start("rebuild"), stack.start("rebuild")]
+    while any(each.poll() is None for each in jobs):
+        messages = delivery(chance)
+        stack.envelopes += [event for message in messages for event in message]
+        twice = [body for body in map(pushed, messages) for _ in range(2)]
+        answers = pool.map(lambda body: stack.post("ingest", body), twice)
+        woken = pool.map(lambda body: stack.post("project", body), wakes)
+        assert set(answers) == {204}
+        assert set(woken) == {204}
+    *batches, one, other = (each.wait() for each in jobs)
+    assert set(batches) == {0}
+    assert sorted((one, other)) in ([0, 0], [0, 1])  # the second is told that the first runs
+    stack.check()
+
+
+def job(stack: Stack) -> subprocess.Popen[bytes]:
+    """The batch job, as the scheduler starts it."""
+    return subprocess.Popen(
+        [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
+        env=settings.inherited(
+            DATABASE_URL=stack.addresses["database_url"].replace("postgres@", "local_batch@"),
+            PYTHONPATH=str(parts.ROOT),
+        ),
+        stdout=subprocess.DEVNULL,
+    )

@@ -1,0 +1,150 @@
+"""What the environment may say, and what stops the start."""
+
+import logging
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres import database
+from progress.adapters.postgres import url as postgres_url
+from progress.adapters.redis import url as redis_url
+from progress.errors import SettingsError
+
+
+def test_nothing_said_is_production_without_a_database() -> None:
+    read = settings.read({})
+    assert (read.environment, read.database_url, read.redis_url) == ("production", None, None)
+    assert (read.rate_limit_per_minute, read.graphql_introspection) == (100, None)
+
+
+def test_values_are_read_as_their_types() -> None:
+    read = settings.read(
+        {
+            "RATE_LIMIT_PER_MINUTE": "7",
+            "GRAPHQL_INTROSPECTION": "false",
+            "ENVIRONMENT": "staging",
+            "CLOUD_RUN_TASK_INDEX": "2",
+        }
+    )
+    assert read.rate_limit_per_minute == 7
+    assert read.graphql_introspection is False
+    assert read.environment == "staging"
+    assert read.cloud_run_task_index == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("DATABASE_URI", "AUTH_ISUER", "PROGRESS_DATADIR", "DB_USER"),  # they begin like ours
+        *(
+            "DATABSE_URL",
+            "REDIS_ULR",
+            "ENVIROMENT",
+            "PUBSUB_PROJECTS_ID",
+            "RADIS_URL",
+            "ENVIRONMEN",
+        ),
+    ],
+)
+def test_a_misspelt_setting_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        settings.read({name: "x"})
+
+
+def test_what_is_not_ours_is_left_alone() -> None:
+    settings.read({"PATH": "/bin", "HOME": "/", "LANG": "C", "KUBERNETES_PORT": "x"})
+    settings.read({"CLOUD_RUN_TASK_ATTEMPT": "0", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "x"})
+    settings.read({"REDIS_URL": "redis://r", "REDIS_URI": "redis://r"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RATE_LIMIT_PER_MINUTE", "many"),
+        ("RATE_LIMIT_PER_MINUTE", "0"),
+        ("RATE_LIMIT_PER_MINUTE", "-1"),
+        ("ENVIRONMENT", "produktion"),
+        ("GRAPHQL_INTROSPECTION", "perhaps"),
+        ("CLOUD_RUN_TASK_COUNT", "1.5"),
+    ],
+)
+def test_a_bad_value_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: expected [a-z, ]+; found '{value}'$"):
+        settings.read({name: value})
+
+
+def test_an_empty_value_is_none() -> None:
+    assert settings.read({"DATABASE_URL": "", "RATE_LIMIT_PER_MINUTE": ""}) == settings.read({})
+
+
+def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
+    secret = "hunter2"  # noqa: S105 - one to look for
+    url = f"postgresql://progress:{secret}@db.example:5433/numbers"
+    assert secret not in repr(
+        settings.read({"DATABASE_URL": url, "REDIS_URL": f"redis://:{secret}@r"})
+    )
+    assert secret not in repr(postgres_url.address(url))
+    with pytest.raises(SettingsError) as fault:
+        settings.read({"DATABASE_URL": url, "ENVIRONMENT": "x"})
+    assert secret not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@h:5433/d", ("u", "p", "h", 5433, "d", "prefer")),
+        ("postgres://h/d", ("postgres", None, "h", 5432, "d", "prefer")),
+        ("postgresql://u@/d?host=/run/pg", ("u", None, "/run/pg", 5432, "d", "prefer")),
+        ("postgresql://u%40x:p%2Fq@h/d?sslmode=require", ("u@x", "p/q", "h", 5432, "d", "require")),
+        (
+            "postgresql://u:p@/d?host=/cloudsql/a:b:c&port=6543",
+            ("u", "p", "/cloudsql/a:b:c", 6543, "d", "prefer"),
+        ),
+        ("postgresql://", ("postgres", None, "127.0.0.1", 5432, "postgres", "prefer")),
+        ("postgresql://u@h/d?password=a%2541", ("u", "a%41", "h", 5432, "d", "prefer")),
+    ],
+)
+def test_a_database_url_is_read(url: str, expected: tuple[object, ...]) -> None:
+    at = postgres_url.address(url)
+    assert (at.user, at.password, at.host, at.port, at.database, at.sslmode) == expected
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "h:5432", "postgresql://h:port/d", "/var/run"])
+def test_what_is_no_database_url_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        postgres_url.address(url)
+
+
+@pytest.mark.parametrize("password", ["[hush", "hush]", "\u2100hush", "a/hush", "a#hush", "a?hush"])
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [(postgres_url.address, "DATABASE_URL"), (redis_url.address, "REDIS_URL")],
+)
+def test_a_password_that_is_not_quoted_is_refused_and_not_told(
+    read: Callable[[str], object], name: str, password: str
+) -> None:
+    scheme = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis"}[name]
+    with pytest.raises(SettingsError, match=f"{name}.*quoted as in a URL") as fault:
+        read(f"{scheme}://u:{password}@h:5432/1")
+    assert "hush" not in "".join(traceback.format_exception(fault.value))
+
+
+def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        at = postgres_url.address("postgresql://u:secret@h/d?channel_binding=require")
+    assert at == postgres_url.address("postgresql://u:secret@h/d")
+    assert "channel_binding" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_no_database_at_all_is_named() -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        database.connect(settings.read({}))
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "AUTH_SIGN_IN_URL"])
+def test_a_url_of_another_kind_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: expected a URL that begins with"):
+        settings.read({name: "zzz"})

@@ -1,0 +1,78 @@
+"""Requests that end in two ways, and bombs: refused by both entry points as they are started."""
+
+import gzip
+import socket
+from contextlib import closing
+
+import pytest
+
+from tests.conftest import Store
+from tests.ingest.test_ingest import letters
+from tests.query.test_process import connection, port
+from tests.support.ingest_process import door
+
+__all__ = ["connection", "port"]
+
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: here\r\n\r\n"
+CHUNKED, EMPTY = b"Transfer-Encoding: chunked", b"0\r\n\r\n"
+
+SMUGGLING: dict[str, tuple[bytes, bytes]] = {
+    "two lengths": (b"Content-Length: 5\r\nContent-Length: 0", b"12345" + HIDDEN),
+    "a list of lengths": (b"Content-Length: 5, 0", b"12345" + HIDDEN),
+    "a length and chunks": (b"Content-Length: 5\r\n" + CHUNKED, EMPTY + HIDDEN),
+    "chunks and a length": (CHUNKED + b"\r\nContent-Length: 100", EMPTY + HIDDEN),
+    "a coding that is almost chunked": (b"Transfer-Encoding: xchunked", EMPTY + HIDDEN),
+    "a space before the colon": (
+        b"Transfer-Encoding : chunked\r\nContent-Length: 5",
+        EMPTY + HIDDEN,
+    ),
+    "a sign": (b"Content-Length: +5", b"12345" + HIDDEN),
+    "less than nothing": (b"Content-Length: -1", HIDDEN),
+    "a number of Python's": (b"Content-Length: 0_5", b"12345" + HIDDEN),
+    "a folded line": (b"X-A: b\r\n c\r\nContent-Length: 5", b"12345" + HIDDEN),
+    "a zero byte": (b"X-A: a\0b\r\nContent-Length: 5", b"12345" + HIDDEN),
+}
+
+
+def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
+    """Those that are answered until the server closes the connection."""
+    received = b""
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
+        wire.sendall(b"POST %b HTTP/1.1\r\nHost: here\r\n%b\r\n\r\n%b" % (path, headers, body))
+        while piece := wire.recv(65_536):
+            received += piece
+    found = [part.split(b" ", 1)[0] for part in received.split(b"HTTP/1.1 ")[1:]]
+    return [int(status) for status in found]
+
+
+def test_ingest_takes_no_request_that_ends_in_two_ways(store: Store) -> None:
+    with door(store.url) as running:
+        for name, (headers, body) in SMUGGLING.items():
+            assert statuses(running.port, b"/", headers, body) in ([400], [501]), name
+    assert letters(store) == []
+
+
+def test_query_takes_no_request_that_ends_in_two_ways(port: int) -> None:
+    for name, (headers, body) in SMUGGLING.items():
+        assert statuses(port, b"/graphql", headers, body) == [400], name
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+def test_no_body_is_decompressed(store: Store, port: int, coding: bytes) -> None:
+    bomb = gzip.compress(b"[" + b"1," * 20_000_000 + b"1]")
+    headers = b"Connection: close\r\nContent-Type: application/json\r\nContent-Encoding: %b\r\n"
+    headers = headers % coding + b"Content-Length: %d" % len(bomb)
+    with door(store.url) as running:
+        before = running.most_memory()
+        assert statuses(running.port, b"/", headers, bomb) == [204]
+        assert running.most_memory() - before < 20_000_000
+    assert [letter[:2] for letter in letters(store)] == [
+        ["malformed", "expected a Pub/Sub push with a message - at $"]
+    ]
+    assert statuses(port, b"/graphql", headers, bomb)[0] >= 400
+
+
+def test_ingest_reads_no_headers_without_end(store: Store) -> None:
+    with door(store.url) as running:
+        for headers in (b"X-A: " + b"a" * 100_000, b"\r\n".join([b"X-A: a"] * 5_000)):
+            assert statuses(running.port, b"/", headers, b"") == [431]

@@ -1,0 +1,194 @@
+"""Traces and metrics of the running local stack, by OTLP; and a stack whose endpoint hangs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from progress.adapters.telemetry import metric_fields, tracing
+from progress.local import ports, readiness
+from tests.support import browser, folders, otlp_collector
+from tests.support.emitted_lines import QUESTION, Driven, exercise
+from tests.support.otlp_collector import Receiver, Span
+
+# On a busy machine a stack takes its time.
+pytestmark = pytest.mark.timeout(300)
+
+_SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
+_SECRETS = ("hush-hush", "signals-token")
+
+
+@contextmanager
+def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
+    """A stack that sends what it measures there."""
+    with folders.made("telemetry") as folder, pytest.MonkeyPatch.context() as told:
+        made = browser.Stack(folder, ports.free())
+        for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
+            told.setenv(name, value)
+        try:
+            made.progress("up", "--detach", "--standin", "--port", str(made.port))
+            yield made
+        finally:
+            made.progress("down")
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with otlp_collector.receiving() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(receiver: Receiver) -> Iterator[browser.Stack]:
+    """A stack that was asked one of each kind, and sends to the receiver."""
+    with _running(receiver.url) as made:
+        exercise(made)
+        yield made
+
+
+def _one(spans: list[Span], part: str, name: str, parent: Span | None = None) -> Span:
+    """A span of that part and name, below that one."""
+    found = [
+        each
+        for each in spans
+        if (each.part, each.name) == (part, name)
+        and (parent is None or each.parent_id == parent.span_id)
+    ]
+    assert found, (part, name, [(each.part, each.name, each.parent_id) for each in spans])
+    return found[0]
+
+
+def _messaging(span: Span) -> dict[str, object]:
+    return {
+        name.removeprefix("messaging."): said
+        for name, said in span.attributes.items()
+        if name.startswith("messaging.")
+    }
+
+
+def test_one_trace_goes_from_the_publisher_to_the_projection(
+    stack: browser.Stack, receiver: Receiver
+) -> None:
+    spans = receiver.wait_for(
+        ("cli", "publish learning-events"), ("ingest", "append"),
+        ("project", "fold"), ("project", "notice"),
+    )  # fmt: skip
+    published = _one(spans, "cli", "publish learning-events")
+    assert published.parent_id == ""
+    assert published.kind == "producer"
+    assert _messaging(published) == {
+        "system": "gcp_pubsub", "operation.name": "publish", "operation.type": "send",
+        "destination.name": "learning-events",
+    }  # fmt: skip
+    taken = _one(spans, "ingest", "ingest", published)
+    assert taken.kind == "consumer"
+    told = _messaging(taken)
+    assert told.pop("message.id")
+    assert str(told.pop("destination.subscription.name")).startswith("learning-events-ingest-sub")
+    assert told == {
+        "system": "gcp_pubsub", "operation.name": "process", "operation.type": "process"
+    }  # fmt: skip
+    _one(spans, "ingest", "append", taken)
+    called = _one(spans, "ingest", "publish progress-commands", taken)
+    woken = _one(spans, "project", "project", called)
+    assert _messaging(woken)["destination.name"] == "progress-commands"
+    folded = _one(spans, "project", "fold", woken)
+    assert folded.kind == "client"
+    assert folded.attributes.keys() >= {"progress.shard", "progress.events", "db.system.name"}
+    _one(spans, "project", "notice", woken)
+
+
+def test_a_question_has_its_statements_and_its_redis_below_it(
+    stack: browser.Stack, receiver: Receiver
+) -> None:
+    parent = tracing.new()
+    _, trace_id, span_id, _ = parent.split("-")
+    token = stack.token("asks")
+    Driven(stack.folder, stack.port).ask(token, QUESTION, traceparent=parent)
+    statement = ("query", "read_models/user_progress current")
+    spans = receiver.wait_for(("query", "query"), ("query", "redis"), statement, trace_id=trace_id)
+    asked = _one(spans, "query", "query")
+    assert asked.parent_id == span_id
+    assert asked.kind == "server"
+    told = {"request.method": "POST", "route": "/graphql", "response.status_code": 200}
+    assert asked.attributes.items() >= {f"http.{name}": said for name, said in told.items()}.items()
+    assert _one(spans, *statement, asked).attributes["db.system.name"] == "postgresql"
+    redis = _one(spans, "query", "redis", asked)
+    assert redis.attributes.keys() == {"db.system.name", "db.operation.name"}
+
+
+def test_an_operation_is_one_trace_from_its_mutation_on(
+    stack: browser.Stack, receiver: Receiver
+) -> None:
+    spans = receiver.wait_for(("query", "publish progress-commands"), ("project", "project"))
+    asked = _one(spans, "query", "query")
+    assert asked.attributes["progress.operation"] == "mutation"
+    called = _one(spans, "query", "publish progress-commands", asked)
+    _one(spans, "project", "project", called)
+
+
+def test_the_lines_of_a_trace_name_it(stack: browser.Stack, receiver: Receiver) -> None:
+    trace_id = receiver.wait_for(("ingest", "ingest"), ("project", "fold"))[0].trace_id
+    lines = Driven(stack.folder, stack.port).emitted().lines
+    named = [
+        line
+        for line in lines
+        if str(line.get("logging.googleapis.com/trace")).endswith(f"/traces/{trace_id}")
+    ]
+    assert {"ingest", "wake"} <= {line.get("operation") for line in named}
+    assert all(line["logging.googleapis.com/trace_sampled"] is True for line in named)
+    spans = {span.span_id for span in receiver.spans}
+    assert all(line["logging.googleapis.com/spanId"] in spans for line in named)
+
+
+def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Receiver) -> None:
+    known = metric_fields.contract().signals
+    readiness.wait(
+        lambda: receiver.metrics() >= {f"progress.{name}" for name in known}, "metrics", seconds=60
+    )
+    for point in list(receiver.points):
+        name = point.name.removeprefix("progress.")
+        if name != point.name:
+            assert point.labels.keys() == set(known[name].labels)
+    results = {p.labels["cache_result"] for p in receiver.points if "cache_result" in p.name}
+    assert {"hit", "miss"} <= results
+
+
+def test_each_part_says_which_it_is(stack: browser.Stack, receiver: Receiver) -> None:
+    receiver.wait_for(("batch", "batch"))
+    services = {each["service.name"] for each in receiver.resources}
+    parts = ("ingest", "project", "query", "batch", "cli")
+    assert services >= {f"progress-{part}" for part in parts}
+    for each in receiver.resources:
+        assert each["gcp.project_id"] == "progress-local"
+        if each["service.name"] != "progress-cli":
+            assert each["deployment.environment.name"] == "development"
+
+
+def test_a_stack_whose_endpoint_hangs_answers_as_before() -> None:
+    with otlp_collector.hanging() as port:
+        endpoint = f"http://someone:{_SECRETS[0]}@{ports.HOST}:{port}/{_SECRETS[1]}"
+        with _running(endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="1") as stack:
+            driven = exercise(stack)
+            found = driven.emitted()
+            assert metric_fields.contract().signals.keys() - found.fields == set()
+            assert {line["outcome"] for line in found.lines if "outcome" in line} == {"ok"}
+            readiness.wait(lambda: bool(_complaints(driven)), "a word about it", seconds=60)
+            exercise(stack, key="again")
+            stack.progress("down")  # bounded, though nothing of what waits can be sent
+            for log in (stack.folder / "logs").iterdir():
+                text = log.read_text(encoding="utf-8")
+                assert not any(secret in text for secret in _SECRETS), log
+            assert {len(said) for said in _complaints(driven).values()} == {1}
+
+
+def _complaints(driven: Driven) -> dict[str, list[str]]:
+    """What the functions said of their exporters so far."""
+    found: dict[str, list[str]] = {}
+    for part in ("ingest", "project", "query"):
+        log = driven.folder / "logs" / f"{part}.log"
+        if log.exists():
+            text = log.read_text(encoding="utf-8")
+            said = [line for line in text.splitlines() if "were not taken" in line]
+            found |= {part: said} if said else {}
+    return found

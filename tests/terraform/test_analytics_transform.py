@@ -1,0 +1,130 @@
+"""The transform in front of BigQuery: the real file on Node, called as Pub/Sub calls it."""
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import missing
+from tests.support.terraform import REPOSITORY
+
+_FILE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
+_LEARNER = "u-1"
+_EVENT = {"event_id": "e-1", "event_type": "SessionStarted"}
+
+# Pub/Sub's contract: `message` has data, a string, and attributes; null drops the message.
+_CALL = """
+const [file, text] = process.argv.slice(1);
+const source = require("fs").readFileSync(file, "utf8");
+const transform = new Function(`${source}; return removeLearner;`)();
+const answers = JSON.parse(text).map(([message, metadata]) => transform(message, metadata));
+process.stdout.write(JSON.stringify(answers));
+"""
+
+Message = tuple[str, dict[str, str], dict[str, str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def node(request: pytest.FixtureRequest) -> None:
+    if not shutil.which("node"):
+        missing(request, "node")
+
+
+def transformed(*messages: Message) -> list[dict[str, Any] | None]:
+    """What BigQuery is written of each message: data, attributes, metadata."""
+    calls = [
+        [{"data": data, "attributes": attributes}, metadata]
+        for data, attributes, metadata in messages
+    ]
+    done = subprocess.run(
+        ["node", "-e", _CALL, str(_FILE), json.dumps(calls)],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
+    )
+    answers: list[dict[str, Any] | None] = json.loads(done.stdout)
+    return answers
+
+
+def written(body: object, **attributes: str) -> tuple[object, dict[str, str]]:
+    """Body and attributes of what is written of a message."""
+    (answer,) = transformed((json.dumps(body), attributes, {}))
+    assert answer
+    assert answer.keys() == {"data", "attributes"}
+    return json.loads(answer["data"]), answer["attributes"]
+
+
+def test_an_event_loses_its_learner_and_nothing_else() -> None:
+    kept = {
+        "session_id": "s-1",
+        "item_count": 3,
+        "score": 2.5,
+        "none": None,
+        "text": "ü \U0001f600",
+    }
+    event = {
+        **_EVENT,
+        "data": {**kept, "user_id": _LEARNER},
+        "metadata": {"user_id": _LEARNER, "correlation_id": "c-1"},
+    }
+    body, attributes = written(event, user_id=_LEARNER, event_type="SessionStarted")
+    assert body == {**_EVENT, "data": kept, "metadata": {"correlation_id": "c-1"}}
+    assert attributes == {"event_type": "SessionStarted"}
+
+
+def test_each_event_of_an_array_does() -> None:
+    events = [{**_EVENT, "data": {"user_id": f"u-{number}", "n": number}} for number in range(3)]
+    body, _ = written(events)
+    assert body == [{**_EVENT, "data": {"n": number}} for number in range(3)]
+
+
+def test_a_key_that_is_written_twice_is_removed_twice() -> None:
+    (answer,) = transformed(('{"data": {"user_id": "u-1", "user_id": "u-2", "n": 1}}', {}, {}))
+    assert answer
+    assert json.loads(answer["data"]) == {"data": {"n": 1}}
+
+
+def test_a_message_that_cannot_be_cleaned_is_not_written() -> None:
+    event = json.dumps({"data": {"user_id": _LEARNER}})
+    ordered = {"ordering_key": _LEARNER}
+    assert (
+        transformed(
+            ('{"data": {"user_id": "u-1"', {}, {}),
+            ("", {}, {}),
+            (event, {}, ordered),
+            ("{}", {"user_id": _LEARNER}, ordered),
+        )
+        == [None] * 4
+    )
+    (answer,) = transformed((event, {}, {"ordering_key": "s-1"}))
+    assert answer
+
+
+_NAMES = st.sampled_from(["user_id", "data", "metadata", "n", "__proto__", "toJSON", "0"])
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.just(_LEARNER + "-secret"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(bodies=st.lists(_VALUES, min_size=20, max_size=20))
+def test_no_user_id_is_left_at_any_depth(bodies: list[object]) -> None:
+    answers = transformed(*[(json.dumps(body), {"user_id": "u-2"}, {}) for body in bodies])
+    for body, answer in zip(bodies, answers, strict=True):
+        assert answer
+        assert json.loads(answer["data"]) == _without(body)
+        assert answer["attributes"] == {}
+
+
+def _without(value: object) -> object:
+    """The oracle."""
+    if isinstance(value, dict):
+        return {name: _without(inner) for name, inner in value.items() if name != "user_id"}
+    return [_without(inner) for inner in value] if isinstance(value, list) else value

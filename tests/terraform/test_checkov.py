@@ -1,0 +1,72 @@
+"""checkov finds nothing in the plans but what infra/checkov/skips.yaml gives a reason for."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import missing
+from tests.support import terraform
+from tests.support.terraform import REPOSITORY, Environments
+
+_SKIPS = REPOSITORY / "infra" / "checkov" / "skips.yaml"
+_OWN = REPOSITORY / ".venv-checkov" / "bin" / "checkov"  # make checkov
+
+
+def skips() -> list[dict[str, Any]]:
+    read: list[dict[str, Any]] = yaml.safe_load(_SKIPS.read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def checkov(request: pytest.FixtureRequest) -> str:
+    found = str(_OWN) if _OWN.exists() else shutil.which("checkov")
+    if found is None:
+        missing(request, "checkov")
+    return found
+
+
+def found_in(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
+    """The checks that fail, and on which resource, without its key."""
+    done = subprocess.run(
+        [program, "--file", *plans, "--framework", "terraform_plan", "--output", "json",
+         "--compact", "--quiet", "--soft-fail", "--skip-download"],
+        env={**os.environ, "LOG_LEVEL": "ERROR"}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    assert told["summary"]["parsing_errors"] == 0
+    assert told["summary"]["passed"] > 50 * len(plans)
+    assert {each["file_path"] for each in told["results"]["failed_checks"]} == {
+        f"/{plan.name}" for plan in plans
+    }
+    for each in told["results"]["failed_checks"]:
+        yield each["check_id"], each["resource"].partition("[")[0]
+
+
+@pytest.mark.timeout(600)
+def test_each_finding_has_its_reason_and_each_reason_its_finding(
+    checkov: str, environments: Environments, tmp_path: Path
+) -> None:
+    plans = [tmp_path / f"{environment}.json" for environment in ("dev", "prod")]
+    for plan in plans:
+        plan.write_text(json.dumps(environments[plan.stem].plan))
+    plans.append(tmp_path / "bootstrap.json")
+    bootstrap = terraform.bootstrap(tmp_path)
+    plans[-1].write_text(json.dumps(bootstrap.planned("bootstrap")))
+    found = {*found_in(checkov, plans)}
+    expected = {(each["check"], resource) for each in skips() for resource in each["resources"]}
+    assert sorted(found - expected) == []
+    assert sorted(expected - found) == []
+
+
+def test_every_skip_says_why() -> None:
+    for each in skips():
+        assert set(each) == {"check", "resources", "reason"}
+        assert each["resources"]
+        assert len(each["reason"]) > 10

@@ -1,0 +1,205 @@
+"""The first apply, on an empty project: what must be there before what, and what runs after it."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.support.cloud_run import container, only, template
+from tests.support.terraform import GCLOUD, REPOSITORY, Environments, Told
+
+# Of the project itself: README has its API switched on before the first apply.
+_AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
+_AGENT = "@gcp-sa-pubsub."
+
+# Whose API makes it, by how the type begins; and what is used beside.
+_APIS = {
+    "artifact_registry": "artifactregistry",
+    "bigquery": "bigquery",
+    "billing": "billingbudgets",
+    "cloud_run": "run",
+    "cloud_scheduler": "cloudscheduler",
+    "compute": "compute",
+    "logging": "logging",
+    "monitoring": "monitoring",
+    "project_iam": "cloudresourcemanager",
+    "pubsub": "pubsub",
+    "redis": "redis",
+    "secret_manager": "secretmanager",
+    "service_account": "iam",
+    "service_networking": "servicenetworking",
+    "sql": "sqladmin",
+    "storage": "storage",
+}
+_BUILT_WITH = {"cloudbuild"}
+_VERSIONS = ("this", "password", "neon_owner")  # of secrets
+_EXPORTED_TO = {"telemetry", "cloudtrace"}
+
+
+class Order:
+    """Which resource waits for which, by their addresses without keys."""
+
+    def __init__(self, graph: str) -> None:
+        self.made = set(re.findall(r'^ *"([^"]+)" \[', graph, re.MULTILINE))
+        self._next: dict[str, set[str]] = {}
+        for later, sooner in re.findall(r'^ *"([^"]+)" -> "([^"]+)"', graph, re.MULTILINE):
+            self._next.setdefault(later, set()).add(sooner)
+
+    def before(self, address: str) -> set[str]:
+        found: set[str] = set()
+        ahead = [address]
+        while ahead:
+            new = self._next.get(ahead.pop(), set()) - found
+            found |= new
+            ahead += new
+        return found
+
+
+@pytest.fixture(scope="module")
+def order(environments: Environments) -> Order:
+    return Order(environments.root().run("graph"))
+
+
+def test_each_waits_for_its_api_to_be_on(order: Order) -> None:
+    made = {each for each in order.made if "google_" in each and "data." not in each} - _AT_ONCE
+    assert len(made) > 50
+    assert {
+        each for each in made if "google_project_service.api" not in order.before(each)
+    } == set()
+
+
+def test_each_api_that_is_used_is_switched_on_and_stays_on(environments: Environments) -> None:
+    there = environments["prod"].applied
+    kinds = {re.sub(r"^(module\.[^.]+\.)*", "", address) for address in there}
+    kinds = {each.partition(".")[0].removeprefix("google_") for each in kinds}
+    kinds -= {"project_service", "terraform_data", "data"}
+    used = {next(api for start, api in _APIS.items() if each.startswith(start)) for each in kinds}
+    services = there.of("google_project_service")
+    assert services.keys() == {
+        f"{each}.googleapis.com" for each in used | _BUILT_WITH | _EXPORTED_TO
+    }
+    assert not any(each["disable_on_destroy"] for each in services.values())
+
+
+def test_what_is_called_is_counted_on_the_project(told: Told) -> None:
+    """Else the API of budgets refuses an operator who signed in as themselves."""
+    said = told.plan["configuration"]["provider_config"]["google"]["expressions"]
+    assert said["user_project_override"]["constant_value"] is True
+    assert said["billing_project"]["references"] == ["var.project_id"]
+
+
+def test_each_image_is_built_before_its_service_is_made(
+    environments: Environments, told: Told, order: Order
+) -> None:
+    built = order.before("module.function.google_cloud_run_v2_service.this")
+    assert {"terraform_data.image", "data.archive_file.source"} <= built
+    rights = {each for each in order.before("terraform_data.image") if "_iam_member." in each}
+    assert {each.rpartition(".")[2] for each in rights} == {"build", "member"}
+    said = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # by whoever applied
+    bucket = told.applied["google_storage_bucket.sources"]["name"]
+    for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
+        image = container(service)["image"]
+        ((_, archive, *words),) = (
+            line.removeprefix("builds ").split()
+            for line in said
+            if line.startswith("builds submit ") and f"_IMAGE={image}," in line
+        )
+        assert archive == told.applied[f'data.archive_file.source["{name}"]']["output_path"]
+        flags = dict(word.removeprefix("--").partition("=")[::2] for word in words)
+        assert flags["substitutions"] == f"_IMAGE={image},_FUNCTION={name}"
+        assert "/serviceAccounts/progress-build@" in flags["service-account"]
+        assert flags["gcs-source-staging-dir"] == f"gs://{bucket}/builds"
+        assert flags["region"] == "europe-west1"  # one of the six for new projects
+        assert flags["config"].endswith("/infra/release/build.yaml")
+    assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
+
+
+def test_the_builder_has_the_python_that_it_is_asked_for() -> None:
+    """`latest` became another: a build that was asked for a Python it has not fails."""
+    build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
+    name, _, tag = build["substitutions"]["_BUILDER"].partition("@")[0].partition(":")
+    assert (name, tag) == ("gcr.io/buildpacks/builder", "google-22")
+    asked = next(word for word in build["steps"][0]["args"] if "GOOGLE_PYTHON_VERSION" in word)
+    version = asked.rpartition("=")[2]
+    assert version.removesuffix(".*") in {"3.10", "3.11", "3.12", "3.13"}  # google-22's
+
+
+def test_each_image_of_the_build_is_named_once_and_with_its_version() -> None:
+    """A digest can take a tag's place there; none is taken without either."""
+    build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
+    images = build["substitutions"]
+    steps = build["steps"]
+    used = [each["name"] for each in steps] + [
+        word.partition("=")[2] for word in steps[0]["args"] if word.startswith("--builder=")
+    ]
+    assert sorted(used) == sorted(f"${name}" for name in images)
+    for image in images.values():
+        assert re.fullmatch(r"gcr\.io/[\w./-]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})", image)
+
+
+def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, order: Order) -> None:
+    given = {
+        re.sub(r'\["[^"]*"\]', "", address)
+        for address, each in told.applied.items()
+        if _AGENT in str(each.get("member"))
+    }
+    assert len(given) == 4
+    for address in given:
+        assert "terraform_data.pubsub_agent" in order.before(address), address
+
+
+def test_a_right_to_a_secret_is_older_than_what_is_in_it(order: Order) -> None:
+    """It becomes known everywhere meanwhile; else the first revision is refused."""
+    right = "google_secret_manager_secret_iam_member.accessor"
+    versions = {f"google_secret_manager_secret_version.{name}" for name in _VERSIONS}
+    slow = {"google_sql_database_instance.this", "google_redis_instance.this"}
+    assert not order.before(right) & (versions | slow)
+    assert slow <= order.before("google_secret_manager_secret_version.this")
+    assert "google_sql_user.owner" in order.before("google_secret_manager_secret_version.password")
+    for user in (
+        "module.function.google_cloud_run_v2_service.this",
+        "module.job.google_cloud_run_v2_job.this",
+    ):
+        assert {right, *versions} <= order.before(user)
+
+
+def test_the_database_is_migrated_when_all_that_it_takes_is_there(
+    environments: Environments, told: Told, order: Order
+) -> None:
+    job = told.applied.of("google_cloud_run_v2_job", "job")["release"]
+    inside = only(template(job)["template"])
+    assert only(inside["containers"])["args"] == ["migrate"]
+    project = told.plan["variables"]["project_id"]["value"]
+    said = (environments.root().folder / GCLOUD).read_text().splitlines()
+    run = f"run jobs execute {job['name']} --wait --region={job['location']} --project={project} "
+    assert [line for line in said if line.startswith(run)]
+    assert {
+        *("google_sql_user.owner", "google_sql_user.member", "terraform_data.image"),
+        "google_secret_manager_secret_iam_member.accessor",
+        *(f"google_secret_manager_secret_version.{name}" for name in _VERSIONS),
+    } <= order.before("terraform_data.migrated")
+
+
+def test_dev_can_be_taken_away_and_production_cannot(environments: Environments) -> None:
+    for name, told in environments.items():
+        there = told.applied
+        guards = {
+            address: each.get("deletion_protection", not each.get("force_destroy"))
+            for address, each in there.items()
+            if each.get("deletion_protection") is not None or each.get("force_destroy") is not None
+        }
+        assert guards.pop("google_bigquery_table.events") is False  # nothing is in it
+        redis = 'google_secret_manager_secret.this["progress-redis-url"]'
+        assert guards.pop(redis, False) is False  # made again from the instance
+        assert len(guards) >= 11
+        assert set(guards.values()) == {name == "prod"}
+        dataset = there["google_bigquery_dataset.analytics"]
+        assert dataset["delete_contents_on_destroy"] == (name != "prod")
+    folder = REPOSITORY / "infra" / "terraform"
+    assert not [each for each in folder.rglob("*.tf") if "prevent_destroy" in each.read_text()]
+
+
+def test_uploaded_sources_are_deleted_and_nothing_else_in_the_bucket(told: Told) -> None:
+    bucket = told.applied["google_storage_bucket.sources"]
+    condition = only(only(bucket["lifecycle_rule"])["condition"])
+    assert condition["matches_prefix"] == ["builds/"]

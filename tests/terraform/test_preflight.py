@@ -1,0 +1,243 @@
+"""What would stop an apply is found before it: the script in front of a fake gcloud."""
+
+import json
+import os
+import runpy
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import fake_cloud
+from tests.support.fake_cloud import Cloud
+from tests.support.release_world import Refused, World
+from tests.support.terraform import REPOSITORY, Environments
+
+_PREFLIGHT = REPOSITORY / "infra" / "preflight"
+_BUCKETS = "storage buckets list"
+_QUOTA = "beta quotas info describe CpuAllocPerProjectRegion"
+_PEERING = "compute.restrictVpcPeering"
+
+
+@dataclass
+class Fresh(World):
+    """A project after infra/bootstrap; a call's answer, by its first words, or the error it has."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def do(self, words: list[str]) -> str:
+        plain = " ".join(word for word in words if not word.startswith("--"))
+        found = max((each for each in self.answers if plain.startswith(each)), key=len, default="")
+        answer = self.answers.get(found, Refused(f"no such call: {plain}"))
+        if isinstance(answer, Refused):
+            raise answer
+        return answer if isinstance(answer, str) else json.dumps(answer)
+
+
+def fresh(project: str) -> Fresh:
+    pipeline = f"progress-pipeline@{project}.iam.gserviceaccount.com"
+    quota = {"applicableLocations": ["europe-west1"], "details": {"value": "200000"}}
+    return Fresh(
+        answers={
+            "version": {"Google Cloud SDK": "550.0.0"},
+            "billing projects describe": {"billingEnabled": True},
+            "iam service-accounts list": [{"email": pipeline}],
+            "auth print-access-token": "token\n",
+            "projects describe": {"parent": {"type": "organization", "id": "12"}},
+            "org-policies describe": {"spec": {"rules": [{"allowAll": True}]}},
+            _QUOTA: {"dimensionsInfos": [quota]},
+            _BUCKETS: [{"name": f"{project}-terraform-state"}],
+            "storage buckets describe": Refused("gs://x not found: 404."),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The script, and the fake that it calls."""
+
+    folder: Path
+    cloud: Cloud
+
+    def look(self, environment: str, **changed: Any) -> tuple[int, list[str]]:
+        """Exit code and lines, in a project that is as it should be but for these answers."""
+        self.cloud.world = fresh(f"progress-{environment}")
+        self.cloud.world.answers.update(
+            {name.replace("_", " "): answer for name, answer in changed.items()}
+        )
+        return self.run(environment)
+
+    def run(self, *arguments: str) -> tuple[int, list[str]]:
+        done = subprocess.run(
+            [_PREFLIGHT, *arguments],
+            env={
+                **os.environ,
+                "PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}",
+                "FAKE_GCLOUD_PORT": str(self.cloud.port),
+                "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING": f"{self.cloud.address}/",
+            },
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        return done.returncode, (done.stdout + done.stderr).splitlines()
+
+
+@pytest.fixture
+def preflight(tmp_path: Path) -> Iterator[Preflight]:
+    with fake_cloud.running(tmp_path) as cloud:
+        yield Preflight(tmp_path, cloud)
+
+
+def policy(*rules: dict[str, Any]) -> dict[str, Any]:
+    return {"spec": {"rules": [*rules]}}
+
+
+def allow(*values: str) -> dict[str, Any]:
+    return policy({"values": {"allowedValues": [*values]}})
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod", "trial"])
+def test_nothing_is_found_where_all_is_well(preflight: Preflight, environment: str) -> None:
+    code, lines = preflight.look(environment)
+    assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "name", "advice"),
+    [
+        ("version", {"Google Cloud SDK": "499.0.0"}, "gcloud", "gcloud components update"),
+        ("billing projects describe", {"billingEnabled": False}, "project", "infra/bootstrap"),
+        ("iam service-accounts list", [], "project", "infra/bootstrap"),
+        (_BUCKETS, [], "bucket names", "infra/bootstrap"),
+        (
+            "storage buckets describe",
+            Refused("403: you does not have storage.buckets.get access"),
+            "bucket names",
+            "another project_id",
+        ),
+        ("storage buckets describe", {"name": "x"}, "bucket names", "another project_id"),
+        (
+            _QUOTA,
+            {
+                "dimensionsInfos": [
+                    {"applicableLocations": ["us-east1"], "details": {"value": "900000"}},
+                    {"applicableLocations": ["europe-west1"], "details": {"value": "20000"}},
+                ]
+            },
+            "CPU quota",
+            "raised, or lower",
+        ),
+    ],
+)
+def test_what_would_stop_the_apply_is_told_with_what_to_do(
+    preflight: Preflight, call: str, answer: Any, name: str, advice: str
+) -> None:
+    code, lines = preflight.look("prod", **{call: answer})
+    found = [line for line in lines if not line.startswith("ok ")]
+    assert code == 1
+    assert found
+    assert all(line.startswith(f"FAIL  {name}: ") for line in found)
+    assert advice in found[0]
+
+
+def test_who_may_make_no_budget_is_told(preflight: Preflight) -> None:
+    preflight.cloud.permissions = []
+    code, lines = preflight.look("dev")
+    (found,) = (line for line in lines if line.startswith("FAIL"))
+    assert code == 1
+    assert "roles/billing.costsManager" in found
+    code, _ = preflight.look("trial")  # it has no budget
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "constraint", "answer", "refuses"),
+    [
+        ("prod", _PEERING, policy({"denyAll": True}), True),
+        ("dev", _PEERING, policy({"denyAll": True}), False),  # Neon needs none
+        ("prod", _PEERING, allow("under:organizations/433637338589"), False),
+        ("prod", _PEERING, allow("under:organizations/12"), True),
+        ("dev", "run.allowedIngress", allow("internal"), True),
+        ("dev", "run.allowedIngress", allow("internal", "is:all"), False),
+        ("prod", "run.allowedIngress", allow("internal", "all"), True),
+        ("dev", "run.allowedVPCEgress", allow("all-traffic"), True),
+        ("dev", "run.managed.requireInvokerIam", policy({"enforce": True}), True),
+        ("dev", "run.managed.requireInvokerIam", policy({"enforce": False}), False),
+        ("dev", "gcp.resourceLocations", allow("in:us-locations"), True),
+        ("dev", "gcp.resourceLocations", allow("in:eu-locations"), False),
+        ("dev", "gcp.resourceLocations", allow("europe-west1"), False),
+        ("dev", "gcp.resourceLocations", allow("europe-west10"), True),
+        (
+            "dev",
+            "gcp.resourceLocations",
+            policy({"values": {"deniedValues": ["in:europe-west1-locations"]}}),
+            True,
+        ),
+        ("prod", "compute.disableGlobalLoadBalancing", policy({"enforce": True}), True),
+        ("dev", "compute.disableGlobalLoadBalancing", policy({"enforce": True}), False),
+    ],
+)
+def test_an_organisation_policy_refuses_what_is_needed(
+    preflight: Preflight, environment: str, constraint: str, answer: Any, refuses: bool
+) -> None:
+    code, lines = preflight.look(environment, **{f"org-policies describe {constraint}": answer})
+    assert code == int(refuses)
+    found = [line for line in lines if line.startswith("FAIL")]
+    assert bool(found) == refuses
+    assert all(constraint in line and "infra/bootstrap/README.md" in line for line in found)
+
+
+def test_without_an_organisation_there_are_no_policies(preflight: Preflight) -> None:
+    nothing = Refused("organization policies need an organization")
+    code, _ = preflight.look("dev", projects_describe={}, **{"org-policies describe": nothing})
+    assert code == 0
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_well(preflight: Preflight) -> None:
+    denied = Refused("PERMISSION_DENIED")
+    code, lines = preflight.look("dev", **{"org-policies describe": denied})
+    assert code == 2
+    (found,) = (line for line in lines if line.startswith("?"))
+    assert "PERMISSION_DENIED" in found
+    code, _ = preflight.look(
+        "dev", **{"org-policies describe": denied, "iam service-accounts list": []}
+    )
+    assert code == 1  # what fails is worse
+
+
+def test_an_environment_that_there_is_not_is_refused(preflight: Preflight) -> None:
+    for arguments in ((), ("production",), ("dev", "prod")):
+        code, (line,) = preflight.run(*arguments)
+        assert (code, line) == (2, "usage: infra/preflight dev|prod|staging|trial")
+    assert preflight.cloud.calls == []
+
+
+def test_it_reads_what_terraform_reads(environments: Environments) -> None:
+    read = runpy.run_path(str(_PREFLIGHT))["Environment"].read
+    for name, told in environments.items():
+        given = {key: each["value"] for key, each in told.plan["variables"].items()}
+        env = read(name)
+        assert (env.project, env.region) == (given["project_id"], given["region"])
+        assert (env.build_region, env.billing_account) == (
+            given["build_region"],
+            given["billing_account"],
+        )
+        assert env.cpus == sum(
+            int(each["cpu"]) * each["most"] for each in given["functions"].values()
+        )
+        assert env.has_peering == bool(told.applied.of("google_service_networking_connection"))
+        buckets = {each["name"] for each in told.applied.of("google_storage_bucket").values()}
+        suffixes = runpy.run_path(str(_PREFLIGHT))["SUFFIXES"]
+        assert buckets == {f"{env.project}-{suffix}" for suffix in suffixes}
+
+
+def test_each_constraint_is_documented() -> None:
+    text = (REPOSITORY / "infra" / "bootstrap" / "README.md").read_text(encoding="utf-8")
+    for each in runpy.run_path(str(_PREFLIGHT))["POLICIES"]:
+        assert f"constraints/{each.constraint}`" in text

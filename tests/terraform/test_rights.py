@@ -1,0 +1,186 @@
+"""Who may do what in the cloud: all of it, so that nobody is given more by the way."""
+
+from collections import defaultdict
+
+import pytest
+
+from tests.support.terraform import Environments, Resources, Told, Values
+
+# Of a grant, what it is on; on the project where none of these is told.
+_PLACES = (
+    *("topic", "subscription", "bucket", "secret_id", "service_account_id", "repository"),
+    *("table_id", "name"),
+)
+
+# By what follows the project's id.
+_BUCKETS = {"progress-archive": "archive", "progress-backup": "backup", "sources": "sources"}
+
+EVERYWHERE = {
+    "ingest": {"pubsub.publisher progress-commands"},
+    "project": {"pubsub.publisher progress-commands", "storage.objectUser archive"},
+    "query": {"pubsub.publisher progress-commands"},
+    "batch": {"pubsub.publisher progress-commands"},
+    "release": {"pubsub.publisher progress-commands", "storage.objectViewer backup"},
+    "backup": {"storage.objectUser backup"},
+    "build": {
+        *("logging.logWriter project", "storage.objectViewer sources"),
+        "artifactregistry.writer images",
+    },
+    "push": {"run.invoker progress-ingest", "run.invoker progress-project"},
+    "scheduler": {
+        *("run.invoker progress-batch", "run.invoker progress-batch-large"),
+        "run.invoker progress-backup",
+    },
+    "pipeline": {
+        *("run.developer project", "monitoring.viewer project", "progressGreenPush project"),
+        *("run.jobsExecutorWithOverrides progress-release", "pubsub.subscriber progress-commands"),
+        "artifactregistry.reader images",
+        *(
+            f"iam.serviceAccountUser progress-{name}"
+            for name in ("ingest", "project", "query", "batch", "release", "backup", "push")
+        ),
+    },
+    # Pub/Sub's own agent.
+    "gcp-sa-pubsub": {
+        *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
+        *(
+            f"pubsub.{role} {name}{suffix}"
+            for name in (
+                *("learning-events-ingest-sub", "algorithm-events-ingest-sub"),
+                *("vocabulary-events-ingest-sub", "user-events-ingest-sub"),
+                *("progress-projection-sub", "progress-analytics-sub-learning-events"),
+                "progress-analytics-sub-algorithm-events",
+                "progress-analytics-sub-vocabulary-events",
+            )
+            for role, suffix in (("subscriber", ""), ("publisher", "-dead-letter"))
+        ),
+    },
+    # The contexts that publish, as environments/*.tfvars name them.
+    "learning": {"pubsub.publisher learning-events"},
+    "algorithm": {"pubsub.publisher algorithm-events"},
+    "vocabulary": {"pubsub.publisher vocabulary-events"},
+    "users": {"pubsub.publisher user-events"},
+}
+
+# Who is made elsewhere: the pipeline by infra/bootstrap.
+STRANGERS = {"gcp-sa-pubsub", "pipeline", "learning", "algorithm", "vocabulary", "users"}
+
+NEON = {
+    "release": {
+        "secretmanager.secretAccessor progress-neon-url-owner",
+        "secretmanager.secretAccessor progress-neon-logins",
+    },
+    **{
+        name: {f"secretmanager.secretAccessor progress-neon-url-{name}"}
+        for name in ("ingest", "project", "query", "backup")
+    },
+    "batch": {
+        "secretmanager.secretAccessor progress-neon-url-batch",
+        "pubsub.subscriber progress-batch-sub",  # what wakes Neon
+    },
+}
+
+PROD = {
+    "release": {
+        "secretmanager.secretAccessor progress-cloud-sql-url-owner",
+        "secretmanager.secretAccessor progress-cloud-sql-logins",
+        "secretmanager.secretAccessor progress-redis-url",
+    },
+    **{
+        name: {"cloudsql.client project", "cloudsql.instanceUser project"}
+        for name in ("ingest", "backup")
+    },
+    **{
+        name: {
+            *("cloudsql.client project", "cloudsql.instanceUser project"),
+            "secretmanager.secretAccessor progress-redis-url",
+        }
+        for name in ("project", "query", "batch")
+    },
+    "scheduler": {
+        f"{right} progress-{name}"
+        for right in ("progressScaling", "iam.serviceAccountUser")
+        for name in ("ingest", "project", "query")
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "further"),
+    [("dev", [NEON]), ("staging", [NEON]), ("prod", [PROD])],
+)
+def test_each_may_do_what_it_needs_and_no_more(
+    environments: Environments, environment: str, further: list[dict[str, set[str]]]
+) -> None:
+    wanted = {
+        who: rights.union(*(each.get(who, set()) for each in further))
+        for who, rights in EVERYWHERE.items()
+    }
+    assert rights(environments[environment].applied) == wanted
+
+
+def rights(told: Resources) -> dict[str, set[str]]:
+    """By account: each role, and what it is on."""
+    found = defaultdict(set)
+    for values in granted(told):
+        on = next((values[place] for place in _PLACES if values.get(place)), "project")
+        found[_short(values["member"])].add(f"{_short(values['role'])} {_place(on)}")
+    return dict(found)
+
+
+def granted(told: Resources) -> list[Values]:
+    return [each for address, each in told.items() if "_iam_member." in address]
+
+
+def _short(name: str) -> str:
+    """Of an account, or a role: what tells it from the others here."""
+    if "gcp-sa-pubsub" in name:
+        return "gcp-sa-pubsub"
+    kind, _, rest = name.partition(":")
+    return (
+        rest.partition("@")[0].removeprefix("progress-")
+        if kind == "serviceAccount"
+        else name.rpartition("roles/")[2]
+    )
+
+
+def _place(name: str) -> str:
+    if name == "standin":
+        return "images"  # all else that is given a right has a name of ours
+    last = name.rpartition("/")[2].partition("@")[0]
+    return _BUCKETS.get(last.partition("-")[2].partition("-")[2], last)
+
+
+def test_grants_add_and_never_replace(told: Told) -> None:
+    """A policy or binding takes away what others, or Google's own agents, were given."""
+    kinds = {each["type"] for each in told.state["resources"]}
+    assert not [each for each in kinds if each.endswith(("_iam_policy", "_iam_binding"))]
+
+
+def test_nobody_has_a_role_over_everything(told: Told) -> None:
+    for values in granted(told.applied):
+        assert values["role"] not in {f"roles/{each}" for each in ("owner", "editor", "viewer")}
+        assert not values["role"].lower().endswith("admin")
+        assert values["member"] not in {"allUsers", "allAuthenticatedUsers"}
+
+
+def test_roles_of_our_own_hold_what_their_names_say(environments: Environments) -> None:
+    roles = environments["prod"].applied.of("google_project_iam_custom_role").values()
+    assert {each["role_id"]: set(each["permissions"]) for each in roles} == {
+        "progressScaling": {"run.services.get", "run.services.update"},
+        "progressGreenPush": {
+            f"pubsub.subscriptions.{each}" for each in ("create", "delete", "get", "list")
+        },
+    }
+
+
+def test_each_part_is_someone_of_its_own(told: Told) -> None:
+    accounts = told.applied.of("google_service_account")
+    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS
+    ids = [each["account_id"] for each in accounts.values()]
+    assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
+    assert all(6 <= len(each) <= 30 for each in ids)
+
+
+def test_nobody_has_a_key(told: Told) -> None:
+    assert not told.applied.of("google_service_account_key")

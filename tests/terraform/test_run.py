@@ -1,0 +1,283 @@
+"""What runs in the cloud, as Terraform would make it: the functions, the jobs, the clock."""
+
+import base64
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from progress.adapters import startup
+from tests.support import terraform
+from tests.support.cloud_run import container, only, said, template
+from tests.support.terraform import Environments, Resources, Told, Values
+
+# CPU, memory, requests at once, instances at least and at most.
+SIZES = {
+    "ingest": ("1", "512Mi", 100, 1, 10),
+    "project": ("2", "2Gi", 10, 1, 5),
+    "query": ("2", "1Gi", 1_000, 2, 20),
+}
+
+
+@pytest.fixture
+def prod(environments: Environments) -> Resources:
+    return environments["prod"].applied
+
+
+def size(service: Values) -> tuple[Any, ...]:
+    inside = template(service)
+    limits = only(container(service)["resources"])["limits"]
+    return (
+        *(limits["cpu"], limits["memory"], inside["max_instance_request_concurrency"]),
+        only(service["scaling"])["min_instance_count"],
+        only(service["scaling"])["max_instance_count"],
+    )
+
+
+@pytest.mark.skipif(not shutil.which("terraform"), reason="needs terraform")
+def test_the_files_are_formatted() -> None:
+    folder = terraform.REPOSITORY / "infra"
+    command = ["terraform", f"-chdir={folder}", "fmt", "-check", "-recursive"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_provider_is_one_that_gets_fixes() -> None:
+    versions = (terraform.REPOSITORY / "infra/terraform/versions.tf").read_text()
+    assert '"hashicorp/google"\n      version = ">= 7.40, < 8"' in versions
+
+
+def test_a_lock_that_is_committed_is_the_registrys() -> None:
+    lock = "infra/terraform/.terraform.lock.hcl"
+    command = ["git", "-C", str(terraform.REPOSITORY), "show", f"HEAD:{lock}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for provider in done.stdout.split("\nprovider ")[1:]:
+        assert '"zh:' in provider  # the stand-in has none
+
+
+def test_a_second_plan_after_apply_shows_no_change(told: Told) -> None:
+    assert told.again == ""
+
+
+def test_production_has_the_sizes_that_were_asked_for(prod: Resources) -> None:
+    services = prod.of("google_cloud_run_v2_service", "function")
+    assert {name: size(each) for name, each in services.items()} == SIZES
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging"])
+def test_the_others_rest_at_nothing(environments: Environments, environment: str) -> None:
+    services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
+    sizes = {name: size(each) for name, each in services.items()}
+    assert {each[3] for each in sizes.values()} == {0}
+    assert {name: each[:3] for name, each in sizes.items()} == {n: s[:3] for n, s in SIZES.items()}
+    assert all(
+        only(template(each)["scaling"])["min_instance_count"] is None for each in services.values()
+    )
+
+
+def test_a_function_has_a_thread_for_each_request_or_a_loop_for_each_core(told: Told) -> None:
+    services = told.applied.of("google_cloud_run_v2_service", "function")
+    for name in ("ingest", "project"):
+        at_once = template(services[name])["max_instance_request_concurrency"]
+        assert int(said(services[name])["THREADS"]) > at_once  # and some for the probes
+    assert said(services["query"])["WORKERS"] == SIZES["query"][0]
+
+
+def test_only_query_is_called_from_outside(environments: Environments) -> None:
+    def ingress(environment: str) -> dict[str, str]:
+        found = environments[environment].applied.of("google_cloud_run_v2_service", "function")
+        return {
+            name: each["ingress"].removeprefix("INGRESS_TRAFFIC_") for name, each in found.items()
+        }
+
+    inside = {"ingest": "INTERNAL_ONLY", "project": "INTERNAL_ONLY"}
+    assert ingress("prod") == inside | {"query": "INTERNAL_LOAD_BALANCER"}
+    assert ingress("dev") == ingress("staging") == inside | {"query": "ALL"}
+
+
+def test_only_query_asks_for_no_google_account(told: Told) -> None:
+    services = told.applied.of("google_cloud_run_v2_service", "function")
+    assert {n for n, each in services.items() if each["invoker_iam_disabled"]} == {"query"}
+
+
+def test_each_runs_as_itself_within_the_network(told: Told) -> None:
+    for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
+        assert template(service)["service_account"].startswith(f"progress-{name}@")
+        assert only(template(service)["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
+        assert template(service)["execution_environment"] == "EXECUTION_ENVIRONMENT_GEN2"
+        resources = only(container(service)["resources"])
+        assert resources["cpu_idle"]  # paid while it answers alone
+        assert resources["startup_cpu_boost"]
+    for name, job in told.applied.of("google_cloud_run_v2_job", "job").items():
+        inside = only(template(job)["template"])
+        assert inside["service_account"].startswith(f"progress-{name.removesuffix('-large')}@")
+        assert only(inside["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
+
+
+def test_the_start_up_probe_alone_waits_for_the_network(told: Told) -> None:
+    for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
+        probes = {
+            kind: only(container(service)[f"{kind}_probe"]) for kind in ("startup", "liveness")
+        }
+        paths = {kind: only(each["http_get"])["path"] for kind, each in probes.items()}
+        # A database that is away must end no instance that runs.
+        assert paths == {"startup": startup.PATH, "liveness": "/health" if name == "query" else "/"}
+        for each in probes.values():
+            assert each["timeout_seconds"] <= each["period_seconds"]
+        first = probes["startup"]
+        seconds = first["period_seconds"] * first["failure_threshold"]
+        # The path passes by itself before the probe gives up; Cloud Run grants 240 s at most.
+        assert startup.TIMEOUT_S + 30 <= seconds <= 240
+        assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
+
+
+def test_the_start_up_probe_knows_where_cloud_sql_is(prod: Resources) -> None:
+    (instance,) = prod.of("google_sql_database_instance").values()
+    for service in prod.of("google_cloud_run_v2_service", "function").values():
+        assert said(service)["CLOUD_SQL_ADDRESS"] == instance["private_ip_address"]
+
+
+def test_a_change_of_the_code_leaves_the_plan_empty(environments: Environments) -> None:
+    assert environments["dev"].again == ""
+    added = environments.root().folder.parents[1] / "progress" / "added.txt"
+    added.write_text("new")
+    try:
+        assert environments.planned_after("dev", lambda _: None) == ""
+    finally:
+        added.unlink()
+
+
+def test_the_first_images_stay_while_there_is_no_release(told: Told) -> None:
+    (images,) = told.applied.of("google_artifact_registry_repository").values()
+    assert images["cleanup_policies"] == []
+
+
+def test_the_jobs_run_the_image_that_the_build_of_project_made(told: Told) -> None:
+    project = told.applied.of("google_cloud_run_v2_service", "function")["project"]
+    for job in told.applied.of("google_cloud_run_v2_job", "job").values():
+        inside = container(job)
+        assert inside["image"] == container(project)["image"]
+        assert inside["command"][:3] == ["/cnb/lifecycle/launcher", "--", "python"]
+        assert said(job)["PYTHONPATH"] == "/workspace"
+
+
+def test_the_job_of_every_five_minutes_ends_before_the_next_begins(told: Told) -> None:
+    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+    times = {name: only(template(each)["template"])["timeout"] for name, each in jobs.items()}
+    assert int(times["batch"].removesuffix("s")) < 300
+    assert int(times["release"].removesuffix("s")) >= 3_600
+
+
+def test_a_job_whose_instance_died_is_tried_again(told: Told) -> None:
+    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+    tries = {name: only(template(each)["template"])["max_retries"] for name, each in jobs.items()}
+    assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3}
+
+
+def test_a_months_end_has_more_memory_and_tasks(told: Told) -> None:
+    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+    small, large = jobs["batch"], jobs["batch-large"]
+    assert container(large)["command"] == container(small)["command"]
+    assert template(large)["task_count"] > template(small)["task_count"]
+    assert template(large)["parallelism"] == template(large)["task_count"]
+    memory = [only(container(each)["resources"])["limits"]["memory"] for each in (small, large)]
+    assert memory == ["1Gi", "4Gi"]
+    limits = only(container(jobs["release"])["resources"])["limits"]
+    assert limits == {"cpu": "2", "memory": "2Gi"}  # it builds read models
+
+
+def test_the_clock_starts_the_jobs_as_who_may(told: Told) -> None:
+    schedules = told.applied.of("google_cloud_scheduler_job", "run")
+    sleeps = bool(told.applied.of("google_pubsub_subscription", "changes"))  # the database
+    assert {name: each["schedule"] for name, each in schedules.items()} == {
+        "batch": "*/15 * * * *" if sleeps else "*/5 * * * *",
+        "batch-large": "0 6 * * *" if sleeps else "15 0 1 * *",
+        "backup": "0 */6 * * *",
+    }
+    assert {each["time_zone"] for each in schedules.values()} == {"Etc/UTC"}
+    may = told.applied.of("google_cloud_run_v2_job_iam_member", "scheduler")
+    for name, each in schedules.items():
+        target = only(each["http_target"])
+        assert target["http_method"] == "POST"
+        assert target["uri"].startswith("https://run.googleapis.com/v2/projects/")
+        assert target["uri"].endswith(f"/jobs/progress-{name}:run")
+        assert not target["oidc_token"]  # Google's APIs take none
+        account = only(target["oauth_token"])["service_account_email"]
+        assert may[name]["member"] == f"serviceAccount:{account}"
+        assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
+
+
+def test_fewer_instances_are_kept_ready_by_night(environments: Environments) -> None:
+    night = environments["prod"].plan["variables"]["night"]["value"]
+    changes = environments["prod"].applied.of("google_cloud_scheduler_job", "night")
+    least: dict[str, dict[str, int]] = {"evening": {}, "morning": {}}
+    for name, each in changes.items():
+        target = only(each["http_target"])
+        time, _, function = name.partition("-")
+        assert (each["schedule"], each["time_zone"]) == (night[time], night["time_zone"])
+        assert only(each["retry_config"])["retry_count"] == 3
+        assert target["http_method"] == "PATCH"
+        assert target["headers"] == {"Content-Type": "application/json"}
+        assert target["uri"].endswith(
+            f"/services/progress-{function}?updateMask=scaling.minInstanceCount"
+        )
+        assert only(target["oauth_token"])["service_account_email"].startswith(
+            "progress-scheduler@"
+        )
+        body = json.loads(base64.b64decode(target["body"]))
+        least[time][function] = body["scaling"]["minInstanceCount"]
+    assert least["morning"] == {name: each[3] for name, each in SIZES.items()}
+    assert all(least["evening"][name] < least["morning"][name] for name in SIZES)
+
+
+def test_there_is_no_night_where_nothing_is_kept_ready(environments: Environments) -> None:
+    for environment in ("dev", "staging"):
+        assert not environments[environment].applied.of("google_cloud_scheduler_job", "night")
+
+
+def test_what_the_pipeline_and_the_clock_change_stays_as_they_left_it(
+    environments: Environments,
+) -> None:
+    assert environments.planned_after("prod", _released) == ""
+
+
+def test_the_most_instances_are_terraforms_though_the_least_are_the_nights(
+    environments: Environments,
+) -> None:
+    def widened(state: Values) -> None:
+        for service in terraform.attributes(state, "google_cloud_run_v2_service"):
+            only(service["scaling"]).update(min_instance_count=0, max_instance_count=99)
+
+    assert "3 to change" in environments.planned_after("prod", widened)
+
+
+def test_what_is_terraforms_own_is_put_right(environments: Environments) -> None:
+    def widened(state: Values) -> None:
+        for service in terraform.attributes(state, "google_cloud_run_v2_service"):
+            service["ingress"] = "INGRESS_TRAFFIC_ALL"
+
+    assert "3 to change" in environments.planned_after("prod", widened)
+
+
+def _released(state: Values) -> None:
+    """The state after a release, in the night, with the schedules held."""
+    for service in terraform.attributes(state, "google_cloud_run_v2_service"):
+        container(service)["image"] = "elsewhere/progress@sha256:0123"
+        template(service)["revision"] = f"{service['name']}-00002-abc"
+        template(service)["labels"] = {"client.knative.dev/nonce": "abcdefghij"}  # gcloud's marks
+        template(service)["annotations"] = {"client.knative.dev/user-image": "elsewhere"}
+        container(service)["name"] = f"{service['name']}-1"
+        share = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "tag": "blue"}
+        service["traffic"] = [{**share, "revision": f"{service['name']}-00002-abc", "percent": 100}]
+        service["client"], service["client_version"] = "gcloud", "500.0.0"
+        only(service["scaling"])["min_instance_count"] = 0
+    for job in terraform.attributes(state, "google_cloud_run_v2_job"):
+        container(job)["image"] = "elsewhere/progress@sha256:0123"
+        container(job)["name"] = f"{job['name']}-1"
+        template(job)["labels"] = {"client.knative.dev/nonce": "abc_def_ghi"}
+        template(job)["annotations"] = {"client.knative.dev/user-image": "elsewhere"}
+        job["client"], job["client_version"] = "gcloud", "500.0.0"
+    for schedule in terraform.attributes(state, "google_cloud_scheduler_job"):
+        schedule["paused"] = True

@@ -1,0 +1,62 @@
+"""What the cloud tells the code: each setting that it reads, and no other."""
+
+import msgspec
+
+from progress import settings
+from progress.settings import Settings
+from tests.support.cloud_run import container, only, said, template
+from tests.support.terraform import Environments, Told
+
+# What the buildpack's framework, gunicorn and Python read; the rest is ours.
+FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH"}
+
+# What Cloud Run itself says; what only tests and the local stack say; what is said when wanted.
+NOT_TOLD = {
+    *("CLOUD_RUN_JOB", "CLOUD_RUN_EXECUTION"),
+    *("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", "CLOUD_RUN_TASK_ATTEMPT"),
+    *("PUBSUB_EMULATOR_HOST", "CLOUD_SCHEDULER_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"),
+    *("PROGRESS_DATA_DIR", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+}
+
+
+def test_every_setting_is_one_that_the_code_reads_and_takes(told: Told) -> None:
+    known = {each.name.upper() for each in msgspec.structs.fields(Settings)}
+    services = told.applied.of("google_cloud_run_v2_service", "function")
+    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+    for part in [*services.values(), *jobs.values()]:
+        given = said(part)
+        assert given.keys() - FRAMEWORK <= known
+        redis = {"REDIS_URL": "rediss://here:6378/0"} if "REDIS_URL" in given else {}
+        settings.read({name: given[name] for name in given.keys() - FRAMEWORK} | redis)
+
+
+def test_every_setting_that_the_code_reads_is_given(environments: Environments) -> None:
+    given: set[str] = set()
+    for environment in environments.values():
+        for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
+            for part in environment.applied.of(kind).values():
+                given |= said(part).keys()
+    assert (
+        given - FRAMEWORK == {e.name.upper() for e in msgspec.structs.fields(Settings)} - NOT_TOLD
+    )
+
+
+def test_a_secret_is_told_to_those_alone_who_may_read_it(told: Told) -> None:
+    told_to = set()
+    for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
+        for part in told.applied.of(kind).values():
+            inside = template(part)
+            who = inside.get("service_account") or only(inside["template"])["service_account"]
+            secrets = {
+                e["name"]: e["value_source"] for e in container(part)["env"] if e["value_source"]
+            }
+            assert all(
+                only(only(s)["secret_key_ref"])["version"] == "latest" for s in secrets.values()
+            )
+            told_to |= {(said(part)[name], who.partition("@")[0]) for name in secrets}
+    may = {
+        (each["secret_id"].rpartition("/")[2], each["member"].partition(":")[2].partition("@")[0])
+        for each in told.applied.of("google_secret_manager_secret_iam_member").values()
+    }
+    assert told_to <= may
+    assert {who for _, who in may} == {who for _, who in told_to}

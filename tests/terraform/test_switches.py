@@ -1,0 +1,10 @@
+"""Terraform's own tests, which need no cloud, whichever provider there is."""
+
+from tests.support.terraform import Root
+
+
+def test_each_switch_turns_what_it_should(root: Root) -> None:
+    assert root.run("validate").startswith("Success!")
+    said = root.run("test")
+    assert " 0 failed" in said
+    assert "run.tftest.hcl... pass" in said
