@@ -118,9 +118,9 @@ ENDED = None  # the connection, before all of the request was taken
 WIRE: dict[str, tuple[bytes, set[int | None]]] = {
     "no HTTP": (b"\x00\xff\x16\x03\x01" * 100 + b"\r\n\r\n", {400, ENDED}),
     "no method": (b" / HTTP/1.1\r\n\r\n", {400}),
-    "a header of 1 MiB": (head(x="y" * (1 << 20)), {400, ENDED}),
-    "50,000 headers": (head(**{f"x{n}": "y" for n in range(50_000)}), {400, ENDED}),
-    "an address of 1 MiB": (head("GET /graphql?query=" + "y" * (1 << 20)), {400, ENDED}),
+    "a header of 1 MiB": (head(x="y" * (1 << 20)), {431, ENDED}),
+    "50,000 headers": (head(**{f"x{n}": "y" for n in range(50_000)}), {431, ENDED}),
+    "an address of 1 MiB": (head("GET /graphql?query=" + "y" * (1 << 20)), {431, ENDED}),
     "15,000 parameters": (head("GET /graphql?" + "a=b&" * 15_000), {400}),
     "a negative length": (head(content_length="-1"), {400}),
     "an endless length": (head(content_length="9" * 30), {400}),
