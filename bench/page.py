@@ -21,7 +21,7 @@ _A_SECOND, _SECONDS = 20, 15
 _LIMIT = 60.0  # milliseconds
 _PACKED = b"gzip"  # an error is too short for that
 
-_SCRIPT = ROOT / "progress" / "page" / "question.js"
+_SCRIPT = ROOT / "progress" / "query" / "page" / "question.js"
 _CONSTANT = re.compile(r"^(?:export )?const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)
 _INSERTED = re.compile(r"\$\{(\w+)\}")
 
