@@ -96,7 +96,7 @@ def _functions(month: Month) -> Usage:
     }
     used: Usage = {"run_requests": DAYS * (month.messages + month.wakes + month.questions)}
     for name, size in month.environment["functions"].items():
-        ready = 3_600 * (size["least"] * _DAY_HOURS + size["night"] * (24 - _DAY_HOURS))
+        ready = 3_600 * (size["min_instances"] * _DAY_HOURS + size["night"] * (24 - _DAY_HOURS))
         idle = max(0.0, ready - busy[name])
         for price, seconds in (("run", busy[name]), ("run_idle", idle)):
             for what in ("cpu", "memory"):
@@ -119,7 +119,7 @@ def _messages(month: Month) -> Usage:
     message = _MEASURED["event_bytes"] * month.events_a_message + _ASSUMED["message_bytes"]
     wake = 30 + _ASSUMED["message_bytes"]
     twice = 2 * max(message, _LEAST_BYTES) * month.messages + 2 * _LEAST_BYTES * month.wakes
-    pulled = wake * month.wakes if month.environment["pulls_changes"] else 0
+    pulled = wake * month.wakes if month.environment["batch_on_demand"] else 0
     week = 6 * (message * month.messages + wake * month.wakes)  # a day of it is free
     return {
         "pubsub": DAYS * (twice + pulled) / GIB,
@@ -148,7 +148,7 @@ def awake_hours(month: Month) -> float:
     each = _MEASURED["session_seconds"] + _ASSUMED["wake_seconds"]
     by_learners = 1 - math.exp(-month.sessions * each / 86_400)
     by_the_clock = month.environment["jobs"]["backup"]["runs_a_day"] * 400 / 86_400
-    if not month.environment["pulls_changes"]:
+    if not month.environment["batch_on_demand"]:
         return float(HOURS)
     return float(HOURS * min(1.0, by_learners + by_the_clock))
 

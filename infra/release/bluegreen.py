@@ -1,124 +1,126 @@
-"""A release: green beside blue, looked at, given the traffic step by step; or all back to blue.
+"""Blue-green release: deploy green beside blue, check it, and move the traffic to it in steps.
 
-The point of no return is the moment at which project's wake-ups go to green: green has been
-watched under all of the traffic by then. What fails before it ends with blue; what fails after it
-leaves green served and something to tidy up, which `mend` or the next release does.
+The point of no return is the step that routes project's wake-ups to green. By then green has been
+watched under all of the traffic. A failure before this step rolls back to blue. After it green
+keeps serving, and `recover` or the next release does the remaining cleanup.
 """
 
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import wayback
+import rollback
+from exit_status import Failed, ignore_signals, log
 from gcloud import Cloud
 from names import BLUE, GREEN, INGEST, PROJECT, QUERY, RELEASE_JOB, SERVICES
-from outcome import Failed, deafen, say
-from smoke import WATCHED, Green
+from smoke import WATCH_TRIES, Green
 from watch import Limits, Monitoring, watch
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The shares of the traffic that green gets one after the other, and how each is watched."""
+    """The percentages of the traffic that green gets step by step, and the limits at each step."""
 
     steps: tuple[int, ...]
-    limits: Limits | None  # None: nobody is there to be watched
+    limits: Limits | None  # None: without learners there is nothing to measure
 
 
 PLANS = {
     "dev": Plan((100,), None),
-    "staging": Plan((100,), Limits(hold=120)),  # the watch is tried here before it is needed
+    "staging": Plan((100,), Limits(hold=120)),  # exercises the watch before production needs it
     "prod": Plan((5, 25, 50, 100), Limits(hold=600)),
 }
 
 
 @dataclass(frozen=True)
 class Release:
-    """Images by service, for a project."""
+    """One release of images, keyed by service, to a project."""
 
     cloud: Cloud
     images: Mapping[str, str]
     plan: Plan
     address: str | None  # of the load balancer in front of query
-    key: str | None = None  # by which that leads to green
+    key: str | None = None  # routes a request through the load balancer to green
 
     def run(self) -> None:
-        """Failed where green did not take over; blue serves then, unless it says otherwise."""
+        """Release; raise Failed if green did not take over.
+
+        Then blue serves, unless the error says otherwise.
+        """
         blue = self._begin()
         try:
             self._expand(blue)
             green = self._deploy(blue)
             self._shift(blue, green)
-            say("== Project's wake-ups go to green")
-            self.cloud.share(PROJECT, {green[PROJECT]: 100})
-        except BaseException as fault:
-            deafen()
-            say(f"FAILED: {fault}")
-            wayback.go_back(self.cloud, blue)
+            log("== Route project's wake-ups to green")
+            self.cloud.split_traffic(PROJECT, {green[PROJECT]: 100})
+        except BaseException as error:
+            ignore_signals()
+            log(f"FAILED: {error}")
+            rollback.roll_back(self.cloud, blue)
             raise
-        deafen()
-        say("== Green serves; what is left of the release is tidied up")
-        wayback.finish(self.cloud, green[PROJECT])
+        ignore_signals()
+        log("== Green serves: clean up after the release")
+        rollback.finish(self.cloud, green[PROJECT])
 
     def _begin(self) -> dict[str, str]:
-        """The revisions that serve, tagged blue on all three services or on none."""
-        say("== Blue is what serves now")
-        services = wayback.look(self.cloud)
-        if wayback.is_unfinished(self.cloud, services):
-            wayback.mend(self.cloud)
-            services = wayback.look(self.cloud)
-        blue = {name: each.serving() for name, each in services.items()}
+        """Tag the serving revisions blue, on all three services or on none; return them."""
+        log("== Tag the serving revisions blue")
+        services = rollback.describe_services(self.cloud)
+        if rollback.is_unfinished(self.cloud, services):
+            rollback.recover(self.cloud)
+            services = rollback.describe_services(self.cloud)
+        blue = {name: service.serving_revision() for name, service in services.items()}
         for name in SERVICES:
             self.cloud.untag(name, BLUE)
         for name in SERVICES:
-            self.cloud.share(name, {blue[name]: 100}, tag=BLUE)
+            self.cloud.split_traffic(name, {blue[name]: 100}, tag=BLUE)
         return blue
 
     def _expand(self, blue: Mapping[str, str]) -> None:
-        """Older read models go, green's are made beside blue's, the migrations are applied."""
-        say("== Read models that nobody serves are dropped, by blue")
-        self.cloud.give_image(RELEASE_JOB, self.cloud.image(blue[PROJECT]))
+        """Drop unused read models, then apply migrations and build green's read models."""
+        log("== Drop read models that no serving revision uses, with blue's image")
+        self.cloud.set_job_image(RELEASE_JOB, self.cloud.find_image(blue[PROJECT]))
         self.cloud.execute(RELEASE_JOB, "contract")
-        say("== The database is brought to what green needs, beside what blue needs")
-        self.cloud.give_image(RELEASE_JOB, self.images[PROJECT])
+        log("== Migrate the database for green and keep what blue needs")
+        self.cloud.set_job_image(RELEASE_JOB, self.images[PROJECT])
         self.cloud.execute(RELEASE_JOB, "migrate")
 
     def _deploy(self, blue: Mapping[str, str]) -> dict[str, str]:
-        """Green's revisions: ready, without traffic, its read models folded from now on."""
-        say("== Green is deployed without traffic")
+        """Deploy green without traffic, send it wake-ups and check it; return its revisions."""
+        log("== Deploy green without traffic")
         for name in SERVICES:
             self.cloud.deploy(name, self.images[name], GREEN)
-        services = wayback.look(self.cloud)
-        green = {name: each.tagged(GREEN) or "" for name, each in services.items()}
-        same = [name for name in SERVICES if green[name] in ("", blue[name])]
-        if same:
-            raise Failed(f"{', '.join(same)} has no new revision tagged {GREEN}: deploy again")
-        say("== Wake-ups go to green's project function, too")
-        wayback.listen(self.cloud, green[PROJECT])
-        say("== Green is asked")
+        services = rollback.describe_services(self.cloud)
+        green = {name: service.find_revision(GREEN) or "" for name, service in services.items()}
+        unchanged = [name for name in SERVICES if green[name] in ("", blue[name])]
+        if unchanged:
+            raise Failed(f"{', '.join(unchanged)} has no new revision tagged {GREEN}: deploy again")
+        log("== Send wake-ups to green's project function as well")
+        rollback.send_wakeups(self.cloud, green[PROJECT])
+        log("== Check green")
         self._green().check()
         return green
 
     def _shift(self, blue: Mapping[str, str], green: Mapping[str, str]) -> None:
         for percent in self.plan.steps:
-            say(f"== {percent} % of the traffic to green")
-            self.cloud.execute(
-                RELEASE_JOB, "batch"
-            )  # green's weeks, levels and domains; and a sweep
+            log(f"== Send {percent} % of the traffic to green")
+            # Updates green's weeks, levels and domains, and sweeps.
+            self.cloud.execute(RELEASE_JOB, "batch")
             for name in (INGEST, QUERY):
                 rest = {blue[name]: 100 - percent} if percent < 100 else {}
-                self.cloud.share(name, {green[name]: percent, **rest})
+                self.cloud.split_traffic(name, {green[name]: percent, **rest})
             if self.plan.limits:
                 self._watch(green, self.plan.limits)
 
     def _watch(self, green: Mapping[str, str], limits: Limits) -> None:
-        say(f"    watched for {limits.hold:g} s, which Monitoring shows {limits.delay:g} s later")
+        log(f"    watching for {limits.hold:g} s; Monitoring shows them {limits.delay:g} s later")
         revisions = {name.removeprefix("progress-"): green[name] for name in SERVICES}
-        monitoring = Monitoring(self.cloud.project, self.cloud.token)
-        check = functools.partial(self._green().check, WATCHED)
+        monitoring = Monitoring(self.cloud.project, self.cloud.fetch_token)
+        check = functools.partial(self._green().check, WATCH_TRIES)
         watch(monitoring, revisions, check, limits)
 
     def _green(self) -> Green:
         if self.address:
             return Green(self.address, self.key)
-        return Green(self.cloud.service(QUERY).address(GREEN))
+        return Green(self.cloud.describe(QUERY).find_address(GREEN))

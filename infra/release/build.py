@@ -1,8 +1,8 @@
-"""Builds a commit's images, one for each function, into the registry of the development project.
+"""Build a commit's images, one for each function, and push them to the registry.
 
     build.py --project P --region R --commit C
 
-Prints `query=IMAGE@sha256:…` and so on, a line each: what `release.py deploy --image` takes.
+Print a line for each function, `query=IMAGE@sha256:…`, for `release.py deploy --image`.
 """
 
 import argparse
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gcloud
-from outcome import Failed, say
+from exit_status import Failed, log
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CONFIG = Path(__file__).with_name("build.yaml")
 
-# What lies in an image beside its function: as infra/terraform/sources.tf has it.
+# The files of each image; the same as in infra/terraform/function_sources.tf.
 SHARED = ("requirements.txt", "progress", "sql")
 OWN = {
     "query": {"main.py": "functions/query/main.py"},
@@ -29,44 +29,45 @@ OWN = {
         "jobs/batch_aggregates/main.py": "jobs/batch_aggregates/main.py",
     },
 }
-_PATIENCE = 1_500.0  # seconds; longer than the build's own
+_TIMEOUT_S = 1_500.0  # longer than the build's own
 
 
 def main() -> int:
-    """The exit code."""
-    parser = argparse.ArgumentParser(description="Builds a commit's images.")
+    """Build every image; return the exit code."""
+    parser = argparse.ArgumentParser(description="Build a commit's images.")
     for name in ("project", "region", "commit"):
         parser.add_argument(f"--{name}", required=True)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
         for function in OWN:
-            say(f"{function}={_build(function, given.project, given.region, given.commit)}")
-    except Failed as fault:
-        sys.stderr.write(f"build: {fault}\n")
+            image = _build(function, arguments.project, arguments.region, arguments.commit)
+            log(f"{function}={image}")
+    except Failed as error:
+        sys.stderr.write(f"build: {error}\n")
         return 1
     return 0
 
 
 def _build(function: str, project: str, region: str, commit: str) -> str:
-    """The image, by digest."""
+    """Build the function's image; return its name with the digest."""
     image = f"{region}-docker.pkg.dev/{project}/progress/{function}"
     account = f"progress-build@{project}.iam.gserviceaccount.com"
     with tempfile.TemporaryDirectory() as folder:
-        lay_out(function, Path(folder))
-        words = (
+        copy_sources(function, Path(folder))
+        command = (
             *("builds", "submit", folder, f"--config={CONFIG}", f"--project={project}"),
             *(f"--region={region}", "--quiet", "--format=json"),
             f"--substitutions=_IMAGE={image}:{commit},_FUNCTION={function}",
             f"--service-account=projects/{project}/serviceAccounts/{account}",
             f"--gcs-source-staging-dir=gs://{project}-sources/builds",
         )
-        built = json.loads(gcloud.run(words, _PATIENCE))
-    (made,) = built["results"]["images"]
-    return f"{image}@{made['digest']}"
+        build = json.loads(gcloud.run(command, _TIMEOUT_S))
+    (result,) = build["results"]["images"]
+    return f"{image}@{result['digest']}"
 
 
-def lay_out(function: str, folder: Path, repository: Path = REPOSITORY) -> None:
-    """All that the function's image is made from."""
+def copy_sources(function: str, folder: Path, repository: Path = REPOSITORY) -> None:
+    """Copy the files that the function's image is built from into the folder."""
     for name in SHARED:
         _copy(repository / name, folder / name)
     for name, source in OWN[function].items():
@@ -75,9 +76,9 @@ def lay_out(function: str, folder: Path, repository: Path = REPOSITORY) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    unwanted: Callable[[str, list[str]], set[str]] = shutil.ignore_patterns("__pycache__", ".*")
+    ignore: Callable[[str, list[str]], set[str]] = shutil.ignore_patterns("__pycache__", ".*")
     if source.is_dir():
-        shutil.copytree(source, target, ignore=unwanted)
+        shutil.copytree(source, target, ignore=ignore)
     else:
         shutil.copyfile(source, target)
 

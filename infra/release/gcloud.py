@@ -1,4 +1,4 @@
-"""The calls of `gcloud` that a release makes, one function each, and what they tell."""
+"""The `gcloud` calls that a release makes, one method each, with their parsed output."""
 
 import contextlib
 import json
@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from outcome import Failed, Interrupted, say
+from exit_status import Failed, Interrupted, log
 
-_SHOWN = 2_000  # characters of an error
+_ERROR_CHARACTERS = 2_000  # the end of gcloud's error output that is shown
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a service's requests go: a share of all, or those to a tag's own address, or both."""
+    """A traffic target of a service: a share of all requests, a tag with its own URL, or both."""
 
     revision: str
     percent: int
@@ -27,198 +27,213 @@ class Target:
 
 @dataclass(frozen=True)
 class Service:
-    """A Cloud Run service as it stands."""
+    """The state of a Cloud Run service."""
 
     name: str
     url: str
     targets: tuple[Target, ...]
 
-    def share(self, revision: str) -> int:
-        """Of a hundred requests, how many the revision gets."""
-        return sum(each.percent for each in self.targets if each.revision == revision)
+    def percent_of(self, revision: str) -> int:
+        """Return the percentage of the requests that the revision gets."""
+        return sum(target.percent for target in self.targets if target.revision == revision)
 
-    def serving(self) -> str:
-        """The revision that gets every request. Failed where several share them."""
-        shares = sorted({each.revision for each in self.targets if each.percent})
-        if len(shares) != 1:
+    def serving_revision(self) -> str:
+        """Return the revision that gets all requests. Raise Failed if several share them."""
+        revisions = sorted({target.revision for target in self.targets if target.percent})
+        if len(revisions) != 1:
             raise Failed(
-                f"{self.name}: {', '.join(shares) or 'no revision'} share the traffic, though no "
-                f"release is under way: bring it to one of them by "
+                f"{self.name}: {', '.join(revisions) or 'no revision'} share the traffic, though "
+                f"no release is in progress: route all traffic to one of them with "
                 f"`gcloud run services update-traffic {self.name} --to-revisions=REVISION=100`"
             )
-        return shares[0]
+        return revisions[0]
 
-    def tagged(self, tag: str) -> str | None:
-        """The revision with the tag."""
-        return next((each.revision for each in self.targets if each.tag == tag), None)
+    def find_revision(self, tag: str) -> str | None:
+        """Return the revision with the tag, or None."""
+        return next((target.revision for target in self.targets if target.tag == tag), None)
 
-    def address(self, tag: str) -> str:
-        """The tag's own URL. Failed where there is none."""
-        for each in self.targets:
-            if each.tag == tag and each.url:
-                return each.url
+    def find_address(self, tag: str) -> str:
+        """Return the tag's own URL. Raise Failed if it has none."""
+        for target in self.targets:
+            if target.tag == tag and target.url:
+                return target.url
         raise Failed(f"{self.name} has no address for the tag {tag}")
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A project and a region; how long a call may take, in seconds."""
+    """A project and region, with the timeouts of a call and of a job's execution."""
 
     project: str
     region: str
-    patience: float = 300.0
-    job_patience: float = 10_900.0  # longer than the release job's own
+    timeout_s: float = 300.0
+    job_timeout_s: float = 10_900.0  # longer than the release job's own
 
-    def service(self, name: str) -> Service:
-        """The service as it stands."""
-        found = self._asked("run", "services", "describe", name, *self._where())
-        targets = tuple(map(_target, found["status"].get("traffic", ())))
-        return Service(name, found["status"]["url"], targets)
+    def describe(self, service: str) -> Service:
+        """Return the current state of the service."""
+        answer = self._read("run", "services", "describe", service, *self._location())
+        targets = tuple(map(_parse_target, answer["status"].get("traffic", ())))
+        return Service(service, answer["status"]["url"], targets)
 
-    def image(self, revision: str) -> str:
-        """The image that the revision runs."""
-        found = self._asked("run", "revisions", "describe", revision, *self._where())
-        return str(found["spec"]["containers"][0]["image"])
+    def find_image(self, revision: str) -> str:
+        """Return the image that the revision runs."""
+        answer = self._read("run", "revisions", "describe", revision, *self._location())
+        return str(answer["spec"]["containers"][0]["image"])
 
     def deploy(self, service: str, image: str, tag: str) -> None:
-        """A new revision without traffic, under the tag; back when it is ready.
+        """Create a revision without traffic, wait until it is ready, and tag it.
 
-        Two calls: `deploy --tag` writes a name for the revision into the service, and the next
-        change that Terraform makes there would be refused, since that name is taken.
+        This takes two calls. `deploy --tag` writes the revision's name into the service, and
+        Terraform's next change of the service would be refused, because the name is taken.
         """
-        self._do("run", "deploy", service, *self._where(), f"--image={image}", "--no-traffic")
-        found = self._asked("run", "services", "describe", service, *self._where())
-        made = found["status"]["latestCreatedRevisionName"]
-        if self.image(made) != image:
-            raise Failed(f"{service}: {made} is the newest revision and not of {image}")
-        self.tag(service, tag, made)
+        self._run("run", "deploy", service, *self._location(), f"--image={image}", "--no-traffic")
+        answer = self._read("run", "services", "describe", service, *self._location())
+        newest = answer["status"]["latestCreatedRevisionName"]
+        if self.find_image(newest) != image:
+            raise Failed(
+                f"{service}: the newest revision, {newest}, does not run {image}: deploy again"
+            )
+        self.tag(service, tag, newest)
 
-    def share(
+    def split_traffic(
         self,
         service: str,
         percents: Mapping[str, int],
         tag: str | None = None,
         untag: str | None = None,
     ) -> None:
-        """Divide the traffic among revisions; one tag goes to the first of them, another away."""
-        shares = ",".join(f"{revision}={percent}" for revision, percent in percents.items())
+        """Split the traffic among revisions. Give `tag` to the first of them and remove `untag`."""
+        split = ",".join(f"{revision}={percent}" for revision, percent in percents.items())
         first = next(iter(percents))
-        tags = [f"--update-tags={tag}={first}"] if tag else []
-        tags += [f"--remove-tags={untag}"] if untag else []
+        flags = [f"--update-tags={tag}={first}"] if tag else []
+        flags += [f"--remove-tags={untag}"] if untag else []
 
-        def is_so(found: Service) -> bool:
-            shared = all(found.share(each) == percent for each, percent in percents.items())
-            tagged = tag is None or found.tagged(tag) == first
-            return shared and tagged and not (untag and found.tagged(untag))
+        def is_reached(state: Service) -> bool:
+            has_split = all(state.percent_of(name) == part for name, part in percents.items())
+            has_tag = tag is None or state.find_revision(tag) == first
+            return has_split and has_tag and not (untag and state.find_revision(untag))
 
-        self._traffic(service, is_so, *tags, f"--to-revisions={shares}")
+        self._update_traffic(service, is_reached, *flags, f"--to-revisions={split}")
 
     def tag(self, service: str, tag: str, revision: str) -> None:
-        """Give the revision an address of its own."""
-        self._traffic(
-            service, lambda found: found.tagged(tag) == revision, f"--update-tags={tag}={revision}"
+        """Give the revision a tag, and with it an address of its own."""
+        self._update_traffic(
+            service,
+            lambda state: state.find_revision(tag) == revision,
+            f"--update-tags={tag}={revision}",
         )
 
     def untag(self, service: str, tag: str) -> None:
-        """Take the tag away; one that is not there is no fault."""
-        self._traffic(service, lambda found: not found.tagged(tag), f"--remove-tags={tag}")
-
-    def give_image(self, job: str, image: str) -> None:
-        """From now on the job runs the image."""
-        self._do("run", "jobs", "update", job, *self._where(), f"--image={image}")
-
-    def execute(self, job: str, *words: str) -> None:
-        """Run the job with these arguments, to its end."""
-        self._do(
-            *("run", "jobs", "execute", job, *self._where(), f"--args={','.join(words)}", "--wait"),
-            seconds=self.job_patience,
+        """Remove the tag if it exists."""
+        self._update_traffic(
+            service, lambda state: not state.find_revision(tag), f"--remove-tags={tag}"
         )
 
-    def is_subscribed(self, subscription: str) -> bool:
-        """Whether there is a subscription of this name; the pipeline may not list all."""
+    def set_job_image(self, job: str, image: str) -> None:
+        """Set the image of the job's later executions."""
+        self._run("run", "jobs", "update", job, *self._location(), f"--image={image}")
+
+    def execute(self, job: str, *arguments: str) -> None:
+        """Execute the job with these arguments and wait for its end."""
+        self._run(
+            *("run", "jobs", "execute", job, *self._location()),
+            *(f"--args={','.join(arguments)}", "--wait"),
+            timeout_s=self.job_timeout_s,
+        )
+
+    def has_subscription(self, subscription: str) -> bool:
+        """Return whether the subscription exists. The pipeline is not allowed to list them."""
         try:
-            self._asked("pubsub", "subscriptions", "describe", subscription, *self._whose())
-        except Failed as fault:
-            if "NOT_FOUND" in str(fault):
+            self._read("pubsub", "subscriptions", "describe", subscription, *self._project())
+        except Failed as error:
+            if "NOT_FOUND" in str(error):
                 return False
             raise
         return True
 
     def subscribe(self, subscription: str, topic: str, service: Service, tag: str) -> None:
-        """Push the topic's messages to the tag's address; forgotten after a day without use."""
-        self._do(
-            *("pubsub", "subscriptions", "create", subscription, *self._whose()),
-            *(f"--topic={topic}", f"--push-endpoint={service.address(tag)}"),
+        """Push the topic's messages to the tag's address; the subscription expires after a day."""
+        self._run(
+            *("pubsub", "subscriptions", "create", subscription, *self._project()),
+            *(f"--topic={topic}", f"--push-endpoint={service.find_address(tag)}"),
             f"--push-auth-service-account=progress-push@{self.project}.iam.gserviceaccount.com",
-            f"--push-auth-token-audience={service.url}",  # Cloud Run knows no tag's
-            '--message-filter=NOT attributes.command = "operation"',  # the served one's
+            # Cloud Run accepts the service's URL as the audience, not a tag's.
+            f"--push-auth-token-audience={service.url}",
+            # The serving revision runs operations.
+            '--message-filter=NOT attributes.command = "operation"',
             *("--ack-deadline=60", "--min-retry-delay=10s", "--max-retry-delay=600s"),
             *("--message-retention-duration=1h", "--expiration-period=1d"),
         )
 
     def unsubscribe(self, subscription: str) -> None:
-        """Remove the subscription."""
-        self._do("pubsub", "subscriptions", "delete", subscription, *self._whose())
+        """Delete the subscription."""
+        self._run("pubsub", "subscriptions", "delete", subscription, *self._project())
 
-    def token(self) -> str:
-        """What the other APIs take as a bearer's."""
-        return run(["auth", "print-access-token", "--quiet"], self.patience).strip()
+    def fetch_token(self) -> str:
+        """Return a bearer token for Google's other APIs."""
+        return run(["auth", "print-access-token", "--quiet"], self.timeout_s).strip()
 
-    def _traffic(self, service: str, is_so: Callable[[Service], bool], *flags: str) -> None:
-        """What counts is how the service stands then, whatever gcloud says: it takes a call for
-        failed as long as the newest of the revisions did not start, wherever the traffic goes.
+    def _update_traffic(
+        self, service: str, is_reached: Callable[[Service], bool], *flags: str
+    ) -> None:
+        """Update the traffic, and judge the result by the state of the service.
+
+        gcloud's exit code does not show the result: the call fails while the newest revision is not
+        ready, whichever revisions get the traffic.
         """
-        wrong: Failed | None = None
+        failure: Failed | None = None
         try:
-            self._do("run", "services", "update-traffic", service, *self._where(), *flags)
+            self._run("run", "services", "update-traffic", service, *self._location(), *flags)
         except Interrupted:
             raise
-        except Failed as fault:
-            wrong = fault
+        except Failed as error:
+            failure = error
         try:
-            is_done = is_so(self.service(service))
+            is_done = is_reached(self.describe(service))
         except Interrupted:
             raise
         except Failed:
-            is_done = not wrong
+            is_done = not failure
         if not is_done:
-            raise wrong or Failed(f"{service} does not stand as `{shlex.join(flags)}` asked")
+            raise failure or Failed(f"{service} did not take over `{shlex.join(flags)}`: try again")
 
-    def _where(self) -> tuple[str, ...]:
-        return (f"--region={self.region}", *self._whose())
+    def _location(self) -> tuple[str, ...]:
+        return (f"--region={self.region}", *self._project())
 
-    def _whose(self) -> tuple[str, ...]:
+    def _project(self) -> tuple[str, ...]:
         return (f"--project={self.project}", "--quiet")
 
-    def _asked(self, *words: str) -> Any:
-        return json.loads(run([*words, "--format=json"], self.patience))
+    def _read(self, *arguments: str) -> Any:
+        return json.loads(run([*arguments, "--format=json"], self.timeout_s))
 
-    def _do(self, *words: str, seconds: float | None = None) -> None:
-        say(f"    $ {shlex.join(['gcloud', *words])}")
-        run(words, seconds or self.patience)
+    def _run(self, *arguments: str, timeout_s: float | None = None) -> None:
+        log(f"    $ {shlex.join(['gcloud', *arguments])}")
+        run(arguments, timeout_s or self.timeout_s)
 
 
-def _target(found: dict[str, Any]) -> Target:
+def _parse_target(answer: dict[str, Any]) -> Target:
     return Target(
-        found["revisionName"], found.get("percent") or 0, found.get("tag"), found.get("url")
+        answer["revisionName"], answer.get("percent") or 0, answer.get("tag"), answer.get("url")
     )
 
 
-def run(words: list[str] | tuple[str, ...], seconds: float) -> str:
-    """What gcloud wrote. Failed where it did not end well, or not in time."""
-    call = shlex.join(["gcloud", *words])
+def run(arguments: list[str] | tuple[str, ...], timeout_s: float) -> str:
+    """Run gcloud and return its output. Raise Failed after an error or the timeout."""
+    call = shlex.join(["gcloud", *arguments])
     with subprocess.Popen(
-        ["gcloud", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        ["gcloud", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         try:
-            output, errors = process.communicate(timeout=seconds)
+            output, errors = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            raise Failed(f"`{call}` was not done after {seconds:g} s and was ended") from None
+            raise Failed(f"`{call}` did not end within {timeout_s:g} s and was killed") from None
         finally:
-            if process.poll() is None:  # too slow, or we were interrupted
+            if process.poll() is None:  # timed out, or a signal interrupted us
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:
-        raise Failed(f"`{call}` failed ({process.returncode}): {errors.strip()[-_SHOWN:]}")
+        raise Failed(
+            f"`{call}` failed ({process.returncode}): {errors.strip()[-_ERROR_CHARACTERS:]}"
+        )
     return output

@@ -1,4 +1,4 @@
-"""What the release moves: as infra/terraform names it."""
+"""Names of the services, jobs, topic and tags that a release uses. infra/terraform defines them."""
 
 INGEST, PROJECT, QUERY = "progress-ingest", "progress-project", "progress-query"
 SERVICES = (QUERY, INGEST, PROJECT)

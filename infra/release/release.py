@@ -1,11 +1,11 @@
-"""Releases images to an environment, blue-green; or takes a release back.
+"""Release images to an environment, blue-green; or roll a release back.
 
-    release.py deploy --environment prod --project P --region R --image query=…@sha256:… …
-    release.py back   --project P --region R    all traffic to the revisions served before
-    release.py mend   --project P --region R    what a release that was killed left
+    release.py deploy   --environment prod --project P --region R --image query=…@sha256:… …
+    release.py rollback --project P --region R    route all traffic to the previous revisions
+    release.py recover  --project P --region R    finish or roll back a release that was killed
 
-One release at a time: whoever starts it sees to that, as the pipeline does.
-Exit codes: 0 done, 1 failed, with what was left, 2 wrong usage.
+Run one release at a time; the pipeline ensures this.
+Exit codes: 0 success, 1 failure (the error names the steps not done), 2 wrong usage.
 """
 
 import argparse
@@ -16,103 +16,108 @@ import signal
 import sys
 from types import FrameType
 
-import wayback
+import rollback
 from bluegreen import PLANS, Plan, Release
+from exit_status import Failed, Interrupted, ignore_signals, log
 from gcloud import Cloud
 from names import GREEN, SERVICES
-from outcome import Failed, Interrupted, deafen, say
 
 _IMAGE = re.compile(r"(ingest|project|query)=(\S+@sha256:[0-9a-f]{64})")
 
 
 def main() -> int:
-    """The exit code."""
-    given = _arguments()
-    cloud = Cloud(given.project, given.region, given.patience, given.job_patience)
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _interrupted)
+    """Run the command; return the exit code."""
+    arguments = _parse_arguments()
+    cloud = Cloud(arguments.project, arguments.region, arguments.timeout, arguments.job_timeout)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
-        if given.command == "deploy":
+        if arguments.command == "deploy":
             key = os.environ.get("SMOKE_KEY")
-            Release(cloud, dict(given.image), _plan(given), given.address, key).run()
-        elif given.command == "back":
-            _back(cloud)
+            images, plan = dict(arguments.image), _make_plan(arguments)
+            Release(cloud, images, plan, arguments.address, key).run()
+        elif arguments.command == "rollback":
+            _roll_back(cloud)
         else:
-            wayback.mend(cloud)
-    except Failed as fault:
-        sys.stderr.write(f"release: {fault}\n")
+            rollback.recover(cloud)
+    except Failed as error:
+        sys.stderr.write(f"release: {error}\n")
         return 1
-    say("Done.")
+    log("Done.")
     return 0
 
 
-def _back(cloud: Cloud) -> None:
-    services = wayback.look(cloud)
-    blue = wayback.marked(services)
-    served = all(each.share(blue[name]) == 100 for name, each in services.items())
-    if served and not wayback.is_unfinished(cloud, services):
-        say(f"Blue has all traffic already: {', '.join(blue.values())}.")
+def _roll_back(cloud: Cloud) -> None:
+    services = rollback.describe_services(cloud)
+    blue = rollback.find_blue(services)
+    is_serving = all(state.percent_of(blue[name]) == 100 for name, state in services.items())
+    if is_serving and not rollback.is_unfinished(cloud, services):
+        log(f"Blue has all traffic already: {', '.join(blue.values())}.")
         return
-    deafen()
-    wayback.go_back(cloud, blue)
+    ignore_signals()
+    rollback.roll_back(cloud, blue)
 
 
-def _interrupted(number: int, _: FrameType | None) -> None:
-    deafen()
+def _interrupt(number: int, _: FrameType | None) -> None:
+    ignore_signals()
     raise Interrupted(f"interrupted by {signal.Signals(number).name}")
 
 
-def _plan(given: argparse.Namespace) -> Plan:
-    """The environment's, as the command changes it."""
-    plan = PLANS[given.environment]
-    changed = {
+def _make_plan(arguments: argparse.Namespace) -> Plan:
+    """Return the environment's plan with the changes of the command line."""
+    plan = PLANS[arguments.environment]
+    changes = {
         name: value
         for name in ("hold", "delay", "every")
-        if (value := getattr(given, name)) is not None
+        if (value := getattr(arguments, name)) is not None
     }
-    limits = plan.limits and dataclasses.replace(plan.limits, **changed)
-    return Plan(given.steps or plan.steps, limits)
+    limits = plan.limits and dataclasses.replace(plan.limits, **changes)
+    return Plan(arguments.steps or plan.steps, limits)
 
 
-def _image(text: str) -> tuple[str, str]:
-    found = _IMAGE.fullmatch(text)
-    if not found:
+def _parse_image(text: str) -> tuple[str, str]:
+    match = _IMAGE.fullmatch(text)
+    if not match:
         raise argparse.ArgumentTypeError(
             f"expected ingest=, project= or query=IMAGE@sha256:DIGEST; found {text!r}"
         )
-    return f"progress-{found[1]}", found[2]
+    return f"progress-{match[1]}", match[2]
 
 
-def _steps(text: str) -> tuple[int, ...]:
+def _parse_steps(text: str) -> tuple[int, ...]:
     steps = tuple(map(int, text.split(",")))
     if sorted({*steps, 0, 100}) != [0, *steps]:
-        raise argparse.ArgumentTypeError("expected percents that grow, the last of them 100")
+        raise argparse.ArgumentTypeError("expected increasing percentages that end with 100")
     return steps
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Releases to an environment, or takes it back.")
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Release to an environment, or roll back.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("deploy", "back", "mend"):
+    for name in ("deploy", "rollback", "recover"):
         command = commands.add_parser(name)
         command.add_argument("--project", required=True)
         command.add_argument("--region", required=True)
-        command.add_argument("--patience", type=float, default=300, help="seconds for a call")
-        command.add_argument("--job-patience", type=float, default=10_900, help="seconds for a job")
+        command.add_argument("--timeout", type=float, default=300, help="of a call, in seconds")
+        command.add_argument(
+            "--job-timeout", type=float, default=10_900, help="of a job, in seconds"
+        )
     deploy = commands.choices["deploy"]
     deploy.add_argument("--environment", required=True, choices=PLANS)
-    deploy.add_argument("--image", type=_image, action="append", default=[], help="three of them")
-    deploy.add_argument("--address", help=f"the load balancer's; SMOKE_KEY leads to {GREEN}")
-    deploy.add_argument("--steps", type=_steps, help="percents, like 5,25,50,100")
-    deploy.add_argument("--hold", type=float, help="seconds of traffic that are judged at a step")
-    deploy.add_argument("--delay", type=float, help="seconds that Monitoring is late")
-    deploy.add_argument("--every", type=float, help="seconds between two looks")
-    given = parser.parse_args()
-    if given.command == "deploy" and sorted(dict(given.image)) != sorted(SERVICES):
+    deploy.add_argument(
+        "--image", type=_parse_image, action="append", default=[], help="once for each function"
+    )
+    deploy.add_argument("--address", help=f"the load balancer's; SMOKE_KEY routes to {GREEN}")
+    deploy.add_argument("--steps", type=_parse_steps, help="percentages, like 5,25,50,100")
+    deploy.add_argument("--hold", type=float, help="seconds of traffic to judge at each step")
+    deploy.add_argument("--delay", type=float, help="seconds by which Monitoring is late")
+    deploy.add_argument("--every", type=float, help="seconds between two measurements")
+    arguments = parser.parse_args()
+    if arguments.command == "deploy" and sorted(dict(arguments.image)) != sorted(SERVICES):
         parser.error("expected --image for each of ingest, project and query")
-    if given.command == "deploy" and given.address and not os.environ.get("SMOKE_KEY"):
-        parser.error("SMOKE_KEY is not set: the load balancer would lead to what serves, not green")
-    return given
+    if arguments.command == "deploy" and arguments.address and not os.environ.get("SMOKE_KEY"):
+        parser.error("SMOKE_KEY is not set: the load balancer would route to blue, so set it")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Green's query function is asked before learners are, and again while they ask it."""
+"""Smoke test: check green's query function before it gets traffic, and while it gets it."""
 
 import http.client
 import json
@@ -9,53 +9,53 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
+from exit_status import Failed, Interrupted, log
 from names import GREEN
-from outcome import Failed, Interrupted, say
 
-_SECONDS = 20.0
+_TIMEOUT_S = 20.0
 _REVISION = "x-progress-revision"
-_PAUSE = 10.0
-FRESH = 13  # tries: an instance that starts may reach its database after two minutes only
-WATCHED = 3  # tries: one that learners ask already
-_QUESTION = {"query": "{ __typename }"}
+_RETRY_DELAY_S = 10.0
+FIRST_TRIES = 13  # a new instance may need two minutes to reach its database
+WATCH_TRIES = 3  # of a revision that learners use already
+_QUERY = {"query": "{ __typename }"}
 
 
 @dataclass(frozen=True)
 class Green:
-    """Where green's query function answers: by a tag's address, or behind the load balancer.
+    """Green's query function, at its tag's address or behind the load balancer.
 
-    The load balancer leads to green whoever knows the key, and says so in its answer.
-    `token` is a learner's; without one the question is asked as a stranger.
+    The load balancer routes a request with the key to green and names green in the response.
+    `token` is a learner's. Without it the query is sent unauthenticated.
     """
 
     address: str
     key: str | None = None  # of the load balancer
     token: str | None = field(default_factory=lambda: os.environ.get("SMOKE_TOKEN"))
 
-    def check(self, tries: int = FRESH) -> None:
-        """Ask until it answers as it should. Failed if it does not after so many tries."""
-        for left in reversed(range(tries)):
+    def check(self, tries: int = FIRST_TRIES) -> None:
+        """Check until green answers as expected. Raise Failed after so many tries."""
+        for tries_left in reversed(range(tries)):
             try:
                 self._check()
             except Interrupted:
                 raise
-            except Failed as fault:
-                if not left:
+            except Failed as error:
+                if not tries_left:
                     raise
-                say(f"    {fault}; asked again")
-                time.sleep(_PAUSE)
+                log(f"    {error}; trying again")
+                time.sleep(_RETRY_DELAY_S)
             else:
                 return
 
     def _check(self) -> None:
-        status, body = self._ask("/ready")
+        status, body = self._request("/ready")
         if status != 200:
-            raise Failed(f"green is not ready: /ready gave {status}, {body[:200]!r}")
-        status, body = self._ask("/graphql", _QUESTION)
-        if not (_is_answered(body) if self.token else status == 401 and _is_refused(body)):
-            raise Failed(f"green's GraphQL did not answer as it should: {status}, {body[:200]!r}")
+            raise Failed(f"green is not ready: /ready answered {status}, {body[:200]!r}")
+        status, body = self._request("/graphql", _QUERY)
+        if not (_is_result(body) if self.token else status == 401 and _is_unauthenticated(body)):
+            raise Failed(f"green's GraphQL gave a wrong answer: {status}, {body[:200]!r}")
 
-    def _ask(self, path: str, body: dict[str, str] | None = None) -> tuple[int, bytes]:
+    def _request(self, path: str, body: dict[str, str] | None = None) -> tuple[int, bytes]:
         headers = {"content-type": "application/json"}
         if self.key:
             headers[_REVISION] = self.key
@@ -67,40 +67,40 @@ class Green:
             headers=headers,
         )
         try:
-            with _opened(request) as answer:
-                if self.key and answer.headers[_REVISION] != GREEN:
+            with _open(request) as response:
+                if self.key and response.headers[_REVISION] != GREEN:
                     raise Failed(
-                        f"{self.address} led to another revision: "
-                        "SMOKE_KEY is not Terraform's smoke_key"
+                        f"{self.address} routed to another revision: "
+                        "SMOKE_KEY differs from Terraform's smoke_key; set both to the same key"
                     )
-                return answer.status, answer.read()
-        except OSError as fault:
-            raise Failed(f"green does not answer at {self.address}{path}: {fault}") from None
+                return response.status, response.read()
+        except OSError as error:
+            raise Failed(f"green does not answer at {self.address}{path}: {error}") from None
 
 
-def _opened(request: urllib.request.Request) -> http.client.HTTPResponse:
-    """The answer, whatever its status is."""
+def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
+    """Return the response, whatever its status."""
     try:
-        answer = urllib.request.urlopen(request, timeout=_SECONDS)  # noqa: S310 - the operator's own
-    except urllib.error.HTTPError as refused:
-        answer = refused
-    opened: http.client.HTTPResponse = answer
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - the operator's own
+    except urllib.error.HTTPError as error:
+        response = error
+    opened: http.client.HTTPResponse = response
     return opened
 
 
-def _is_answered(body: bytes) -> bool:
-    return bool(_read(body) == {"data": {"__typename": "Query"}})
+def _is_result(body: bytes) -> bool:
+    return bool(_parse(body) == {"data": {"__typename": "Query"}})
 
 
-def _is_refused(body: bytes) -> bool:
-    """A stranger is turned away by GraphQL itself, so that it is there and knows whom to trust."""
+def _is_unauthenticated(body: bytes) -> bool:
+    """Return whether GraphQL itself refused: then it runs, and its authentication works."""
     try:
-        return bool(_read(body)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED")
+        return bool(_parse(body)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED")
     except (LookupError, TypeError):
         return False
 
 
-def _read(body: bytes) -> Any:
+def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Green under learners' requests: its errors and its slowness, as Monitoring has seen them."""
+"""Watch green under learners' requests: error rate and latency, read from Cloud Monitoring."""
 
 import json
 import math
@@ -10,39 +10,38 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from outcome import Failed, say
+from exit_status import Failed, log
 
 MONITORING = "https://monitoring.googleapis.com"
 _TRIES = 3
-_SECONDS = 20.0
-_SHORTEST = 60  # what is counted comes once a minute
+_TIMEOUT_S = 20.0
+_MIN_WINDOW_S = 60  # Monitoring writes one point a minute
 
-# What is asked of a revision, over the seconds since its step began. Errors are counted twice: by
-# the platform, which knows of instances that died, and by our own lines, since GraphQL tells an
-# error under status 200. How long streams stay open is not how slow answers are, so that our own
-# latencies are asked for.
-_OF = 'monitored_resource="cloud_run_revision",revision_name="{revision}"'
-QUESTIONS = {
-    "requests": "sum(increase(run_googleapis_com:request_count{{" + _OF + "}}[{seconds}s]))",
+# PromQL for one revision, over the seconds since its step began. Errors are counted twice: Cloud
+# Run counts those of instances that died; our log lines count GraphQL errors, which have status
+# 200. The latency comes from our log lines: Cloud Run's latency of a stream is its whole duration.
+_REVISION = 'monitored_resource="cloud_run_revision",revision_name="{revision}"'
+QUERIES = {
+    "requests": "sum(increase(run_googleapis_com:request_count{{" + _REVISION + "}}[{seconds}s]))",
     "failed": "sum(increase(run_googleapis_com:request_count{{"
-    + _OF
+    + _REVISION
     + ',response_code_class="5xx"}}[{seconds}s]))',
     "errors": "sum(increase(logging_googleapis_com:user_progress_outcome{{"
-    + _OF
+    + _REVISION
     + ',outcome="error"}}[{seconds}s]))',
     "p95": "histogram_quantile(0.95, sum by (le) (increase("
     "logging_googleapis_com:user_progress_latency_ms_bucket{{"
-    + _OF
+    + _REVISION
     + ',operation=~"ingest|query|mutation"}}[{seconds}s])))',
 }
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What green may show, and how long it is looked at, in seconds.
+    """The limits for green, and the times of the watch in seconds.
 
-    `hold` of requests are judged, and what Monitoring shows of them is `delay` late. From `enough`
-    requests on one look suffices to go back; fewer are judged when the time is over.
+    The requests of `hold` seconds are judged; Monitoring shows them `delay` seconds late. With
+    `enough` requests a single measurement fails the release. Fewer are judged at the end.
     """
 
     hold: float
@@ -54,19 +53,19 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A revision's requests since the step began; `p95_ms` is None where there were none."""
+class Measurement:
+    """A revision's requests since the step began; `p95_ms` is None without any."""
 
     requests: float
     errors: float
     p95_ms: float | None
 
     def __str__(self) -> str:
-        slow = "no latency" if self.p95_ms is None else f"p95 {self.p95_ms:.0f} ms"
-        return f"{self.requests:.0f} requests, {self.errors:.0f} errors, {slow}"
+        latency = "no latency" if self.p95_ms is None else f"p95 {self.p95_ms:.0f} ms"
+        return f"{self.requests:.0f} requests, {self.errors:.0f} errors, {latency}"
 
-    def too_much(self, limits: Limits) -> str | None:
-        """What is over a limit."""
+    def find_violation(self, limits: Limits) -> str | None:
+        """Return the limit that is exceeded, or None."""
         if self.errors > limits.error_rate * max(self.requests, self.errors):
             return f"more than {limits.error_rate:.0%} errors"
         if self.p95_ms is not None and self.p95_ms > limits.p95_ms:
@@ -75,43 +74,44 @@ class Seen:
 
 
 class Monitoring:
-    """A project's metrics, by PromQL."""
+    """PromQL queries to a project's metrics."""
 
-    def __init__(self, project: str, token: Callable[[], str]):
+    def __init__(self, project: str, fetch_token: Callable[[], str]):
         root = os.environ.get("RELEASE_MONITORING_URL", MONITORING)
         self._url = f"{root}/v1/projects/{project}/location/global/prometheus/api/v1/query"
-        self._token = token
+        self._fetch_token = fetch_token
 
-    def seen(self, revision: str, seconds: float) -> Seen:
-        """What came in these last seconds. Failed where Monitoring does not tell."""
+    def measure(self, revision: str, seconds: float) -> Measurement:
+        """Measure the revision over the last seconds. Raise Failed without an answer."""
         values = {
             "revision": revision,
-            "seconds": max(_SHORTEST, math.ceil(seconds)),
+            "seconds": max(_MIN_WINDOW_S, math.ceil(seconds)),
         }
-        token = self._token()
-        found = {name: self._ask(q.format(**values), token) for name, q in QUESTIONS.items()}
-        errors = max(found["failed"] or 0.0, found["errors"] or 0.0)
-        return Seen(found["requests"] or 0.0, errors, found["p95"])
+        token = self._fetch_token()
+        results = {name: self._query(q.format(**values), token) for name, q in QUERIES.items()}
+        errors = max(results["failed"] or 0.0, results["errors"] or 0.0)
+        return Measurement(results["requests"] or 0.0, errors, results["p95"])
 
-    def _ask(self, question: str, token: str) -> float | None:
-        for left in reversed(range(_TRIES)):
+    def _query(self, query: str, token: str) -> float | None:
+        for tries_left in reversed(range(_TRIES)):
             try:
-                return self._asked(question, token)
-            except (OSError, ValueError, LookupError, TypeError) as fault:
-                if not left:
+                return self._query_once(query, token)
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                if not tries_left:
                     raise Failed(
-                        f"Cloud Monitoring does not tell how green does: {fault}"
+                        f"Cloud Monitoring did not answer {_TRIES} times, green cannot be judged: "
+                        f"{error}"
                     ) from None
         return None
 
-    def _asked(self, question: str, token: str) -> float | None:
+    def _query_once(self, query: str, token: str) -> float | None:
         request = urllib.request.Request(  # noqa: S310 - the operator's own address
             self._url,
-            data=urllib.parse.urlencode({"query": question}).encode(),
+            data=urllib.parse.urlencode({"query": query}).encode(),
             headers={"authorization": f"Bearer {token}"},
         )
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - see above
-            result = json.load(answer)["data"]["result"]
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - see above
+            result = json.load(response)["data"]["result"]
         value = float(result[0]["value"][1]) if result else math.nan
         return None if math.isnan(value) else value
 
@@ -119,28 +119,33 @@ class Monitoring:
 def watch(
     monitoring: Monitoring, revisions: Mapping[str, str], check: Callable[[], None], limits: Limits
 ) -> None:
-    """Look at green until its time is over. Failed as soon as it shows too much, or nothing at all.
+    """Watch green until its time is over. Raise Failed if it exceeds a limit or cannot be measured.
 
-    `revisions` by what they are called; the first is the one that `check` asks meanwhile, so that
-    silence about it is Monitoring's and not the learners'.
+    `revisions` is keyed by function. `check` sends requests to the first one, so Monitoring must
+    show some for it: if it shows none, the watch cannot judge, and fails the release.
     """
     began = time.monotonic()
     while True:
         check()
-        passed = time.monotonic() - began
-        is_over = passed >= limits.hold + limits.delay
+        elapsed = time.monotonic() - began
+        is_over = elapsed >= limits.hold + limits.delay
         for number, (name, revision) in enumerate(revisions.items()):
-            seen = monitoring.seen(revision, passed)
-            say(f"    {name} after {passed:.0f} s: {seen}")
-            _judge(name, seen, limits, is_over=is_over, must_be_seen=not number)
+            measurement = monitoring.measure(revision, elapsed)
+            log(f"    {name} after {elapsed:.0f} s: {measurement}")
+            _judge(name, measurement, limits, is_over=is_over, needs_requests=not number)
         if is_over:
             return
         time.sleep(limits.every)
 
 
-def _judge(name: str, seen: Seen, limits: Limits, *, is_over: bool, must_be_seen: bool) -> None:
-    too_much = seen.too_much(limits)
-    if too_much and (is_over or seen.requests >= limits.enough):
-        raise Failed(f"green's {name} showed {too_much}: {seen}")
-    if is_over and must_be_seen and (not seen.requests or seen.p95_ms is None):
-        raise Failed(f"nothing was seen of green's {name}, though it was asked: the watch is blind")
+def _judge(
+    name: str, measurement: Measurement, limits: Limits, *, is_over: bool, needs_requests: bool
+) -> None:
+    violation = measurement.find_violation(limits)
+    if violation and (is_over or measurement.requests >= limits.enough):
+        raise Failed(f"green's {name} showed {violation}: {measurement}")
+    if is_over and needs_requests and (not measurement.requests or measurement.p95_ms is None):
+        raise Failed(
+            f"Monitoring shows no requests of green's {name}, though the release sent some: "
+            "green cannot be judged"
+        )

@@ -1,12 +1,12 @@
 # The database, by a switch, and the way from one to the other:
 #
-#   1. database_being_moved_to = "cloud_sql" (or "neon", with var.neon filled in); apply. The new database is made beside the
+#   1. migration_target = "cloud_sql" (or "neon", with var.neon filled in); apply. The new database is made beside the
 #      present one, which the functions go on using. The release job alone now works on the new one: run it once
 #      (`gcloud run jobs execute progress-release`), and the new database has schemas, roles and logins. No release meanwhile.
 #   2. Hold what writes, copy, compare: docs/runbook.md.
-#   3. database = the new one, database_being_moved_to = null, database_left = the former one; apply, and deploy new revisions: all
-#      work on the new one, and the former one stays as it was. To go back: move to it again, with database_left = null.
-#   4. database_left = null; apply. The former one's logins and secrets are removed, Cloud SQL itself with all that is in
+#   3. database = the new one, migration_target = null, former_database = the former one; apply, and deploy new revisions: all
+#      work on the new one, and the former one stays as it was. To go back: move to it again, with former_database = null.
+#   4. former_database = null; apply. The former one's logins and secrets are removed, Cloud SQL itself with all that is in
 #      it; in prod that takes cloud_sql_deletion_protection = false applied before.
 
 variable "database" {
@@ -20,30 +20,30 @@ variable "database" {
   }
 }
 
-variable "database_being_moved_to" {
+variable "migration_target" {
   description = "For the time of a move, the other database: it is made (or kept), and the release job works on it."
   type        = string
   default     = null
 
   validation {
-    condition     = var.database_being_moved_to == null || contains(setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.database_being_moved_to, "none"))
+    condition     = var.migration_target == null || contains(setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.migration_target, "none"))
     error_message = "expected null, or the one of neon and cloud_sql that var.database is not"
   }
 }
 
-variable "database_left" {
+variable "former_database" {
   description = "For the week after a move, the former database: it is kept with its logins, and nobody works on it."
   type        = string
   default     = null
 
   validation {
-    condition     = var.database_left == null || contains(setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.database_left, "none"))
+    condition     = var.former_database == null || contains(setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.former_database, "none"))
     error_message = "expected null, or the one of neon and cloud_sql that var.database is not"
   }
 
   validation {
-    condition     = var.database_left == null || var.database_being_moved_to == null
-    error_message = "expected null while database_being_moved_to is set"
+    condition     = var.former_database == null || var.migration_target == null
+    error_message = "expected null while migration_target is set"
   }
 }
 
@@ -58,7 +58,7 @@ variable "neon" {
   }
 
   validation {
-    condition     = var.neon != null || !contains([for each in [var.database, var.database_being_moved_to, var.database_left] : coalesce(each, "none")], "neon")
+    condition     = var.neon != null || !contains([for each in [var.database, var.migration_target, var.former_database] : coalesce(each, "none")], "neon")
     error_message = "Neon is the database: say where it is"
   }
 }
@@ -104,10 +104,10 @@ variable "cloud_sql_disk_limit_gb" {
 }
 
 locals {
-  databases     = toset(compact([var.database, var.database_being_moved_to, var.database_left]))
+  databases     = toset(compact([var.database, var.migration_target, var.former_database]))
   has_cloud_sql = contains(local.databases, "cloud_sql")
   has_neon      = contains(local.databases, "neon")
-  released_to   = coalesce(var.database_being_moved_to, var.database)
+  released_to   = coalesce(var.migration_target, var.database)
 
   # Who logs in, and the group whose rights that login has. The release job is the owner.
   database_groups = {
@@ -274,7 +274,7 @@ resource "google_project_iam_member" "cloud_sql" {
 
 # `gcloud sql import` and `export` read and write dumps in the backup bucket as the instance.
 resource "google_storage_bucket_iam_member" "cloud_sql_dumps" {
-  count = var.database_being_moved_to != null ? 1 : 0
+  count = var.migration_target != null ? 1 : 0
 
   bucket = google_storage_bucket.backup.name
   role   = "roles/storage.objectAdmin"

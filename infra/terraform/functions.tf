@@ -3,11 +3,11 @@
 variable "functions" {
   description = "The size of ingest, project and query: of an instance, how many requests it takes at once, and how many of them."
   type = map(object({
-    cpu     = string
-    memory  = string
-    at_once = number
-    least   = number # instances, by day
-    most    = number
+    cpu           = string
+    memory        = string
+    concurrency   = number
+    min_instances = number # instances, by day
+    max_instances = number
   }))
 
   validation {
@@ -21,12 +21,12 @@ variable "functions" {
   }
 
   validation {
-    condition     = alltrue([for size in values(var.functions) : size.at_once >= 1 && size.at_once <= 1000])
+    condition     = alltrue([for size in values(var.functions) : size.concurrency >= 1 && size.concurrency <= 1000])
     error_message = "expected 1 to 1000 requests at once"
   }
 
   validation {
-    condition     = alltrue([for size in values(var.functions) : size.least >= 0 && size.most >= max(1, size.least)])
+    condition     = alltrue([for size in values(var.functions) : size.min_instances >= 0 && size.max_instances >= max(1, size.min_instances)])
     error_message = "expected 0 or more instances at least, and as many at most, or more"
   }
 }
@@ -57,13 +57,13 @@ variable "otel_exporter_otlp_endpoint" {
   default     = null
 }
 
-variable "otel_traces_share" {
+variable "trace_sample_ratio" {
   description = "Of all traces, the share that is sent, 0 to 1: a trace's number decides, alike for every part that it passes."
   type        = number
   default     = 1
 
   validation {
-    condition     = var.otel_traces_share >= 0 && var.otel_traces_share <= 1
+    condition     = var.trace_sample_ratio >= 0 && var.trace_sample_ratio <= 1
     error_message = "expected a share from 0 to 1"
   }
 }
@@ -81,7 +81,7 @@ locals {
   otel_settings = {
     OTEL_RESOURCE_ATTRIBUTES = "cloud.provider=gcp,cloud.platform=gcp_cloud_run,cloud.region=${var.region}"
     OTEL_TRACES_SAMPLER      = "traceidratio"
-    OTEL_TRACES_SAMPLER_ARG  = tostring(var.otel_traces_share)
+    OTEL_TRACES_SAMPLER_ARG  = tostring(var.trace_sample_ratio)
   }
 
   query_settings = {
@@ -99,13 +99,13 @@ locals {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY" # Pub/Sub counts as internal
       timeout  = "60s"                           # as long as Pub/Sub waits
       health   = "/"
-      settings = { THREADS = tostring(var.functions["ingest"].at_once + 4) } # and the probes'
+      settings = { THREADS = tostring(var.functions["ingest"].concurrency + 4) } # and the probes'
     }
     project = {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"
       timeout  = "3600s" # a rebuild; Pub/Sub asks again meanwhile and hears that another is at it
       health   = "/"
-      settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].at_once + 4) })
+      settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].concurrency + 4) })
     }
     query = {
       ingress  = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"

@@ -7,13 +7,13 @@ variable "fixed_egress_address" {
   default     = false
 
   validation {
-    condition     = !var.fixed_egress_address || alltrue([for size in values(var.functions) : size.least >= 1])
-    error_message = "with a fixed address a cold start is without network for 30 s: expected least >= 1 for each of functions"
+    condition     = !var.fixed_egress_address || alltrue([for size in values(var.functions) : size.min_instances >= 1])
+    error_message = "with a fixed address a cold start is without network for 30 s: expected min_instances >= 1 for each of functions"
   }
 
   validation {
-    condition     = !var.fixed_egress_address || alltrue([for least in values(try(var.night.least, {})) : least >= 1])
-    error_message = "with a fixed address a cold start is without network for 30 s: expected least >= 1 for each of night.least"
+    condition     = !var.fixed_egress_address || alltrue([for count in values(try(var.night.min_instances, {})) : count >= 1])
+    error_message = "with a fixed address a cold start is without network for 30 s: expected min_instances >= 1 for each of night.min_instances"
   }
 }
 

@@ -1,6 +1,6 @@
 # The topics, who is pushed what is on them, and where a message ends that nobody could take.
 
-variable "pull_changes" {
+variable "batch_on_demand" {
   description = "Whether the batch job asks a subscription first, and leaves the database asleep where nothing happened."
   type        = bool
   default     = false
@@ -171,7 +171,7 @@ resource "google_pubsub_subscription_iam_member" "dead_letter" {
 
 # A database that costs by the hour is woken only where something changed: the batch job looks here first.
 resource "google_pubsub_subscription" "changes" {
-  count = var.pull_changes ? 1 : 0
+  count = var.batch_on_demand ? 1 : 0
 
   name                       = "progress-batch-sub"
   topic                      = local.topics[local.command_topic]

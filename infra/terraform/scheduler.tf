@@ -3,20 +3,20 @@
 variable "night" {
   description = "When fewer instances are kept ready, and how many then; null where it never gets night."
   type = object({
-    time_zone = string
-    evening   = string # cron
-    morning   = string
-    least     = map(number)
+    time_zone     = string
+    evening       = string # cron
+    morning       = string
+    min_instances = map(number)
   })
   default = null
 
   validation {
-    condition     = length(setsubtract(keys(try(var.night.least, {})), keys(var.functions))) == 0
-    error_message = "expected names of functions in night.least: ${join(", ", keys(var.functions))}"
+    condition     = length(setsubtract(keys(try(var.night.min_instances, {})), keys(var.functions))) == 0
+    error_message = "expected names of functions in night.min_instances: ${join(", ", keys(var.functions))}"
   }
 
   validation {
-    condition     = alltrue([for name, least in try(var.night.least, {}) : least >= 0 && least <= try(var.functions[name].least, least)])
+    condition     = alltrue([for name, count in try(var.night.min_instances, {}) : count >= 0 && count <= try(var.functions[name].min_instances, count)])
     error_message = "expected no more instances by night than by day"
   }
 }
@@ -37,7 +37,7 @@ locals {
 
   # After a month's end. Where the small one runs for changes alone: once a day, when the backup wakes the database anyway,
   # for events of the future that came due and wake-ups that were lost. (Its tasks do not ask for changes: they are several.)
-  large_cron = var.pull_changes ? "0 6 * * *" : "15 0 1 * *"
+  large_cron = var.batch_on_demand ? "0 6 * * *" : "15 0 1 * *"
 
   job_schedules = {
     batch       = { cron = "*/${var.batch_minutes} * * * *", says = "Weeks, levels and domains; what is due; what was left" }
@@ -47,8 +47,8 @@ locals {
 
   # "evening-query" and so on: when, which function, how many instances.
   night_changes = var.night == null ? {} : merge(
-    { for name, least in var.night.least : "evening-${name}" => { cron = var.night.evening, function = name, least = least } },
-    { for name, _ in var.night.least : "morning-${name}" => { cron = var.night.morning, function = name, least = var.functions[name].least } },
+    { for name, count in var.night.min_instances : "evening-${name}" => { cron = var.night.evening, function = name, min_instances = count } },
+    { for name, _ in var.night.min_instances : "morning-${name}" => { cron = var.night.morning, function = name, min_instances = var.functions[name].min_instances } },
   )
 }
 
@@ -82,7 +82,7 @@ resource "google_cloud_scheduler_job" "night" {
   for_each = local.night_changes
 
   name             = "progress-${each.key}"
-  description      = "${each.value.function} keeps ${each.value.least} ready from now on"
+  description      = "${each.value.function} keeps ${each.value.min_instances} ready from now on"
   region           = var.region
   schedule         = each.value.cron
   time_zone        = var.night.time_zone
@@ -96,7 +96,7 @@ resource "google_cloud_scheduler_job" "night" {
     http_method = "PATCH"
     uri         = "${local.run_api}/services/${module.function[each.value.function].name}?updateMask=scaling.minInstanceCount"
     headers     = { "Content-Type" = "application/json" }
-    body        = base64encode(jsonencode({ scaling = { minInstanceCount = each.value.least } }))
+    body        = base64encode(jsonencode({ scaling = { minInstanceCount = each.value.min_instances } }))
     oauth_token {
       service_account_email = google_service_account.member["scheduler"].email
     }

@@ -1,9 +1,9 @@
-"""Ask a new environment's query function, and send an event through all of it.
+"""Check a new environment: send requests to its query function, and one event through all parts.
 
     requests.py --project P --region R --address URL
 
-The answer to a stranger shows that the function reads its database and knows whom to trust. An
-event is published, and the release job's `check` compares the log with the read models.
+The refusal of an unauthenticated request shows that the function reaches its database and verifies
+tokens. After publishing an event, the release job's `check` compares the log with the read models.
 """
 
 import argparse
@@ -15,26 +15,26 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "release"))
 
 import gcloud
-from outcome import Failed, say
+from exit_status import Failed, log
 from smoke import Green
 
 _TIMEOUT_S = 1_200.0
 
 
 def main() -> int:
-    """The exit code."""
-    parser = argparse.ArgumentParser(description="Asks a new environment.")
+    """Run the checks; return the exit code."""
+    parser = argparse.ArgumentParser(description="Check a new environment.")
     for name in ("project", "region", "address"):
         parser.add_argument(f"--{name}", required=True)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        Green(given.address, token=None).check()
-        say(f"{given.address} is ready, and refuses a stranger")
-        _publish(given.project)
-        _check(given.project, given.region)
-        say("an event was published; the log and the read models agree")
-    except Failed as fault:
-        sys.stderr.write(f"requests: {fault}\n")
+        Green(arguments.address, token=None).check()
+        log(f"{arguments.address} is ready, and refuses an unauthenticated request")
+        _publish(arguments.project)
+        _check(arguments.project, arguments.region)
+        log("published an event: the log and the read models agree")
+    except Failed as error:
+        sys.stderr.write(f"requests: {error}\n")
         return 1
     return 0
 
@@ -47,14 +47,14 @@ def _publish(project: str) -> None:
         "occurred_at": now,
         "data": {"user_id": f"trial-{now}", "email": "trial@example.com"},
     }
-    words = ("pubsub", "topics", "publish", "user-events", f"--message={json.dumps(event)}")
-    gcloud.run((*words, f"--project={project}", "--quiet"), _TIMEOUT_S)
+    command = ("pubsub", "topics", "publish", "user-events", f"--message={json.dumps(event)}")
+    gcloud.run((*command, f"--project={project}", "--quiet"), _TIMEOUT_S)
 
 
 def _check(project: str, region: str) -> None:
-    """Failed where the job's `check` finds a difference."""
-    words = ("run", "jobs", "execute", "progress-release", "--args=check", "--wait")
-    gcloud.run((*words, f"--project={project}", f"--region={region}", "--quiet"), _TIMEOUT_S)
+    """Run the job's `check`. Raise Failed if it finds a difference."""
+    command = ("run", "jobs", "execute", "progress-release", "--args=check", "--wait")
+    gcloud.run((*command, f"--project={project}", f"--region={region}", "--quiet"), _TIMEOUT_S)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def test_a_job_each_five_minutes_that_always_connects_is_not_free() -> None:
     told = FACTS["environment"]["dev"]
     five = told["jobs"]["batch"] | {"runs_a_day": 288}
     always = FACTS["environment"] | {
-        "dev": told | {"pulls_changes": False, "jobs": told["jobs"] | {"batch": five}}
+        "dev": told | {"batch_on_demand": False, "jobs": told["jobs"] | {"batch": five}}
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(FACTS, "environment", always)
@@ -118,7 +118,7 @@ def test_the_facts_of_an_environment_are_its_plan_s(environments: Environments, 
         sum(each["memory_size_gb"] for each in there.of("google_redis_instance").values())
         == (told["redis_gib"])
     )
-    assert bool(there.of("google_pubsub_subscription", "changes")) == told["pulls_changes"]
+    assert bool(there.of("google_pubsub_subscription", "changes")) == told["batch_on_demand"]
     policies = there.of("google_compute_security_policy").values()
     assert len(policies) == told["policies"]
     few = 3  # a rule is a dollar, a condition ten cents
@@ -141,12 +141,12 @@ def _functions(there: Resources) -> dict[str, Any]:
     found = {}
     for name, each in there.of("google_cloud_run_v2_service", "function").items():
         limits = each["template"][0]["containers"][0]["resources"][0]["limits"]
-        least = each["scaling"][0]["min_instance_count"]
+        min_instances = each["scaling"][0]["min_instance_count"]
         found[name] = {
             "cpu": int(limits["cpu"]),
             "memory": _gib(limits["memory"]),
-            "least": least,
-            "night": night.get(name, least),
+            "min_instances": min_instances,
+            "night": night.get(name, min_instances),
         }
     return found
 

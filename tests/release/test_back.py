@@ -44,12 +44,12 @@ for call in json.load(sys.stdin):
 def test_a_release_is_taken_back(cloud: Cloud) -> None:
     succeeded(deploy(cloud, "b"))
     cloud.forget()
-    succeeded(run(cloud, "back"))
+    succeeded(run(cloud, "rollback"))
     assert not cloud.wrong()
     assert served(cloud.world) == "a"
     assert cloud.world.executions[-1] == ("a", "batch")  # what came meanwhile
     cloud.forget()
-    succeeded(run(cloud, "back"))
+    succeeded(run(cloud, "rollback"))
     assert not [call for call in cloud.calls if "describe" not in call]
     succeeded(deploy(cloud, "c", to="dev"))
     assert served(cloud.world) == "c"
@@ -58,7 +58,7 @@ def test_a_release_is_taken_back(cloud: Cloud) -> None:
 def test_blue_is_folded_up_to_now_before_it_is_asked(cloud: Cloud) -> None:
     succeeded(deploy(cloud, "b"))
     cloud.forget()
-    succeeded(run(cloud, "back"))
+    succeeded(run(cloud, "rollback"))
     asked = next(n for n, w in enumerate(cloud.stood) if "a" in w.share("progress-query"))
     assert cloud.stood[asked - 1].executions[-1] == ("a", "batch")
     assert cloud.stood[asked - 1].folded() == {"a", "b"}
@@ -69,22 +69,22 @@ def test_a_way_back_that_was_killed_is_gone_again_and_none_is_stopped(cloud: Clo
     cloud.forget()
     before = cloud.world
     cloud.world = before.copied()
-    succeeded(run(cloud, "back"))
+    succeeded(run(cloud, "rollback"))
     count = len(cloud.calls)
     for number in range(count):
         cloud.forget()
         cloud.world = before.copied()
         cloud.faults[number] = "kill"
-        assert run(cloud, "back").returncode < 0
+        assert run(cloud, "rollback").returncode < 0
         cloud.faults.clear()
-        succeeded(run(cloud, "back"))
+        succeeded(run(cloud, "rollback"))
         assert not cloud.wrong()
         assert served(cloud.world) == "a", number
     for number in range(len(SERVICES), count):  # once it has looked it is not stopped
         cloud.forget()
         cloud.world = before.copied()
         cloud.faults[number] = "term"
-        succeeded(run(cloud, "back"))
+        succeeded(run(cloud, "rollback"))
         assert not cloud.wrong()
         assert served(cloud.world) == "a", number
 
@@ -101,18 +101,18 @@ def test_a_release_that_dies_as_it_begins_leaves_no_way_to_a_mixture(
         cloud.faults[number] = "kill"
         assert deploy(cloud, "c").returncode < 0
         cloud.faults.clear()
-        run(cloud, "back")
+        run(cloud, "rollback")
         assert len({code for name in SERVICES for code in cloud.world.share(name)}) == 1
 
 
 def test_without_a_release_before_there_is_nothing_to_go_back_to(
     cloud: Cloud,
 ) -> None:
-    done = run(cloud, "back")
+    done = run(cloud, "rollback")
     assert done.returncode == 1
-    assert "there is nothing to go back to" in done.stderr
+    assert "nothing to roll back to" in done.stderr
     assert served(cloud.world) == "a"
-    succeeded(run(cloud, "mend"))
+    succeeded(run(cloud, "recover"))
     assert served(cloud.world) == "a"
 
 
@@ -163,7 +163,7 @@ def test_images_are_built_from_what_terraform_archives(cloud: Cloud, tmp_path: P
     digest = f"sha256:{'d' * 64}"
     given = zip(functions, names, strict=True)
     assert done.stdout.splitlines() == [f"{each}={name}@{digest}" for each, name in given]
-    described = (ROOT / "infra/terraform/sources.tf").read_text()
+    described = (ROOT / "infra/terraform/function_sources.tf").read_text()
     own = dict(re.findall(r"^    (\w+) += \{ (.*) \}$", described, re.MULTILINE))
     for function, name in zip(functions, names, strict=True):
         archived = dict(re.findall(r'"([^"]+)" = "([^"]+)"', own[function]))
@@ -185,7 +185,7 @@ def test_gcloud_knows_every_call(
     changing(cloud)
     calls = list(cloud.calls)
     cloud.forget()
-    succeeded(run(cloud, "back"))
+    succeeded(run(cloud, "rollback"))
     build(cloud, tmp_path)
     unknown = ["run", "deploy", "x", "--image=y", "--no-traffik"]
     assert _unknown(sdk, tmp_path, [*calls, *cloud.calls, unknown]) == [unknown]

@@ -43,7 +43,7 @@ def test_what_a_killed_release_left_is_mended(cloud: Cloud, way: str) -> None:
         assert len(cloud.calls) == number + 1
         cloud.faults.clear()
         (serving,) = cloud.world.share("progress-project")
-        done = run(cloud, "mend")
+        done = run(cloud, "recover")
         where = f"at call {number}: {done.stdout}"
         assert done.returncode == 0, where + done.stderr
         assert not cloud.wrong(), where
@@ -68,14 +68,14 @@ def test_a_mend_that_is_stopped_is_begun_again(cloud: Cloud) -> None:
         deploy(cloud, "b", "--steps=100")
         cloud.forget()
         cloud.faults[number] = "term"
-        done = run(cloud, "mend")
+        done = run(cloud, "recover")
         assert (done.returncode == 0) == (len(cloud.calls) <= number)
         if done.returncode == 0:
             break
         assert "interrupted by SIGTERM" in done.stderr
         assert len(cloud.calls) == number + 1
         cloud.faults.clear()
-        succeeded(run(cloud, "mend"))
+        succeeded(run(cloud, "recover"))
         assert served(cloud.world) == "a"
 
 
@@ -85,5 +85,5 @@ def test_a_program_that_is_killed_is_mended_by_another(cloud: Cloud, tmp_path: P
     assert start(cloud, tmp_path, *deployment("b", "--steps=100")).returncode < 0
     assert cloud.world.share("progress-query") == {"b": 100}
     cloud.faults.clear()
-    succeeded(start(cloud, tmp_path, "mend"))
+    succeeded(start(cloud, tmp_path, "recover"))
     assert served(cloud.world) == "a"

@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
+import exit_status
 import gcloud
-import outcome
 import psutil
 import pytest
 
@@ -74,7 +74,7 @@ def test_nothing_but_the_image_of_the_release_gets_traffic(cloud: Cloud) -> None
         cloud.forget()
         cloud.world = left.copied()
         cloud.faults[number] = "lost"
-        assert "is the newest revision and not of" in deploy(cloud, "b").stderr
+        assert "the newest revision, " in deploy(cloud, "b").stderr
         assert served(cloud.world) == "a"
     calls = changing(cloud)
     anew(cloud, {next(n for n in calls if "deploy" in cloud.calls[n]): "lost"})
@@ -115,7 +115,9 @@ def test_a_call_that_hangs_is_ended_with_all_that_it_started(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for seconds in (1, 20):
-        with pytest.raises(outcome.Failed, match=f"was not done after {seconds} s and was ended"):
+        with pytest.raises(
+            exit_status.Failed, match=f"did not end within {seconds} s and was killed"
+        ):
             gcloud.run(["run", "deploy"], seconds)
         if told.exists() and told.read_text():  # else the machine is too busy to start it in time
             break
@@ -168,9 +170,9 @@ def test_what_is_left_of_a_release_that_succeeded_is_ended_and_not_taken_back(
     anew(cloud, dict.fromkeys(range(first, first + 5), "fail"))
     done = deploy(cloud, "b", "--steps=100")
     assert done.returncode == 1
-    assert f"left undone: {service}'s tag; run `release.py mend`" in done.stderr
+    assert f"not done: {service}'s tag; run `release.py recover`" in done.stderr
     cloud.forget()
-    succeeded(run(cloud, "mend"))
+    succeeded(run(cloud, "recover"))
     assert served(cloud.world) == "b"
 
 
@@ -181,8 +183,8 @@ def test_what_cannot_be_undone_is_named(cloud: Cloud) -> None:
     done = deploy(cloud, "b", "--steps=100")
     assert done.returncode == 1
     assert "progress-query's traffic" in done.stderr
-    assert "run `release.py back` until nothing is left" in done.stderr
+    assert "run `release.py rollback` until it succeeds" in done.stderr
     cloud.forget()
-    succeeded(run(cloud, "back"))
+    succeeded(run(cloud, "rollback"))
     assert not cloud.wrong()
     assert served(cloud.world) == "a"

@@ -133,32 +133,32 @@ def test_green_that_answers_no_more_is_found_by_asking_it(cloud: Cloud) -> None:
 
     cloud.monitoring = told
     done = deploy(cloud, "b", "--hold=10000")
-    assert "green is not ready: /ready gave 503" in done.stderr
+    assert "green is not ready: /ready answered 503" in done.stderr
     assert served(cloud.world) == "a"
 
 
 def test_green_is_asked_for_two_minutes_before_it_gets_traffic(cloud: Cloud) -> None:
-    cloud.unready = smoke.FRESH - 1
+    cloud.unready = smoke.FIRST_TRIES - 1
     succeeded(deploy(cloud, to="dev"))
-    assert cloud.smokes == smoke.FRESH
-    assert smoke.FRESH > 120 / 10
+    assert cloud.smokes == smoke.FIRST_TRIES
+    assert smoke.FIRST_TRIES > 120 / 10
 
 
 def test_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
-    cloud.unready = smoke.FRESH
-    assert "green is not ready: /ready gave 503" in deploy(cloud, to="dev").stderr
+    cloud.unready = smoke.FIRST_TRIES
+    assert "green is not ready: /ready answered 503" in deploy(cloud, to="dev").stderr
     assert served(cloud.world) == "a"
     assert not any("b" in world.share("progress-query") for world in cloud.stood)
 
 
 def test_a_single_answer_that_fails_under_traffic_ends_no_release(cloud: Cloud) -> None:
     def told(question: str, revision: str) -> float | None:
-        cloud.unready = max(cloud.unready, 1 + smoke.WATCHED)  # the second look fails twice
+        cloud.unready = max(cloud.unready, 1 + smoke.WATCH_TRIES)  # the second look fails twice
         return numbers()(question, revision)
 
     cloud.monitoring = told
     succeeded(deploy(cloud))
-    assert cloud.smokes > 1 + smoke.WATCHED
+    assert cloud.smokes > 1 + smoke.WATCH_TRIES
 
 
 @pytest.mark.parametrize("told", [lambda *_: None, numbers(0), numbers(p95=None)])
@@ -167,7 +167,7 @@ def test_a_watch_that_sees_nothing_does_not_pass(cloud: Cloud, told: Numbers) ->
     cloud.monitoring = told
     done = deploy(cloud, "b")
     assert done.returncode == 1
-    assert "nothing was seen of green's query, though it was asked" in done.stderr
+    assert "Monitoring shows no requests of green's query" in done.stderr
     assert served(cloud.world) == "a"
 
 
@@ -185,7 +185,10 @@ def test_without_an_answer_from_monitoring_green_does_not_stay(
     cloud.monitoring = lambda *_: float("nan")
     assert deploy(cloud, "b").returncode == 1
     cloud.monitoring = None  # type: ignore[assignment]  # so that it breaks
-    assert "Monitoring does not tell how green does" in deploy(cloud, "b").stderr
+    assert (
+        "Cloud Monitoring did not answer 3 times, green cannot be judged"
+        in deploy(cloud, "b").stderr
+    )
     assert served(cloud.world) == "a"
 
 
@@ -229,7 +232,7 @@ def test_what_serves_is_not_taken_for_green(cloud: Cloud) -> None:
     """The load balancer leads there whoever does not know the key."""
     address = f"--address={cloud.world.address}"
     done = deploy(cloud, "b", address, key="another")
-    assert "led to another revision: SMOKE_KEY is not Terraform's smoke_key" in done.stderr
+    assert "routed to another revision: SMOKE_KEY differs from Terraform's smoke_key" in done.stderr
     assert served(cloud.world) == "a"
     cloud.forget()
     done = deploy(cloud, "b", address)

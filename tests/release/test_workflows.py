@@ -192,7 +192,7 @@ def test_a_release_is_told_that_it_is_cancelled_and_mended_whatever_became_of_it
     assert job["timeout-minutes"] - deploy["timeout-minutes"] >= 30
     ends = [f"steps.{deploy['id']}.outcome == '{each}'" for each in ("failure", "cancelled")]
     assert mend["if"] == f"always() && ({' || '.join(ends)})"
-    assert mend["run"].startswith("python3 infra/release/release.py mend ")
+    assert mend["run"].startswith("python3 infra/release/release.py recover ")
 
 
 def test_a_called_workflow_is_given_the_secrets_that_it_reads() -> None:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import exit_status
 import gcloud
-import outcome
 import pytest
 import release
+import rollback
 import smoke
-import wayback
 
 from tests.support import fake_cloud
 from tests.support.fake_cloud import SIGNALS, Cloud
@@ -29,7 +29,7 @@ from tests.support.release_world import GREEN_SUBSCRIPTION, JOBS, SERVICES, Worl
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "infra/release/release.py"
 NOW = ("--hold=0", "--delay=0", "--every=0")
-WHERE = ("--project=p", "--region=europe-west1", "--patience=100")
+WHERE = ("--project=p", "--region=europe-west1", "--timeout=100")
 
 Numbers = Callable[[str, str], float | None]
 
@@ -100,8 +100,8 @@ def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended
         else:
             patch.setenv("SMOKE_KEY", key)
         patch.setattr(gcloud, "run", _called(cloud))
-        patch.setattr(wayback, "_PAUSE", 0)
-        patch.setattr(smoke, "_PAUSE", 0)
+        patch.setattr(rollback, "_RETRY_DELAY_S", 0)
+        patch.setattr(smoke, "_RETRY_DELAY_S", 0)
         for each in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, each, signal.getsignal(each))
         stack.enter_context(contextlib.redirect_stdout(output))
@@ -131,7 +131,7 @@ def _called(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]
         if killed:
             raise Killed
         if code:
-            raise outcome.Failed(f"`{shlex.join(['gcloud', *words])}` failed ({code}): {told}")
+            raise exit_status.Failed(f"`{shlex.join(['gcloud', *words])}` failed ({code}): {told}")
         return told
 
     return called

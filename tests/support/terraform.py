@@ -24,12 +24,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ("dev", "staging", "prod")
 # Options: Neon is left for Cloud SQL, and calls leave from one address.
 MOVING = (
-    "-var=database_being_moved_to=cloud_sql",
+    "-var=migration_target=cloud_sql",
     "-var=fixed_egress_address=true",
     """-var=functions={
-        ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 1, most = 2 }
-        project = { cpu = "2", memory = "2Gi", at_once = 10, least = 1, most = 2 }
-        query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 1, most = 2 }
+        ingest  = { cpu = 1, memory = "512Mi", concurrency = 100, min_instances = 1, max_instances = 2 }
+        project = { cpu = 2, memory = "2Gi", concurrency = 10, min_instances = 1, max_instances = 2 }
+        query   = { cpu = 2, memory = "1Gi", concurrency = 1000, min_instances = 1, max_instances = 2 }
     }""",
 )
 GCLOUD = "gcloud.txt"  # what gcloud was told, in the root's folder

@@ -17,7 +17,7 @@ _SHARED = {
     "the plans": tuple(
         f"terraform/test_{each}"
         for each in (
-            *("bootstrap", "edge", "first", "inputs", "messages", "net", "passwords"),
+            *("bootstrap", "load_balancer", "first", "inputs", "messages", "net", "passwords"),
             *("refused", "rights", "run", "settings", "sources", "switches"),
         )
     ),

@@ -246,7 +246,7 @@ def test_while_it_moves_the_release_job_works_on_the_new_database(moving: Told) 
 def test_after_the_move_the_release_job_works_on_the_new_one_and_the_former_one_is_kept(
     environments: Environments,
 ) -> None:
-    options = ("-var=database=cloud_sql", "-var=database_left=neon")
+    options = ("-var=database=cloud_sql", "-var=former_database=neon")
     plan = environments.root().planned("dev", *options, name="moved")
     made = Resources(listed(plan["planned_values"]["root_module"]))
     assert secrets(made, "release")["DATABASE_URL"] == "progress-cloud-sql-url-owner"

@@ -229,7 +229,7 @@ def test_it_reads_what_terraform_reads(environments: Environments) -> None:
             given["billing_account"],
         )
         assert env.cpus == sum(
-            int(each["cpu"]) * each["most"] for each in given["functions"].values()
+            int(each["cpu"]) * each["max_instances"] for each in given["functions"].values()
         )
         assert env.has_peering == bool(told.applied.of("google_service_networking_connection"))
         buckets = {each["name"] for each in told.applied.of("google_storage_bucket").values()}

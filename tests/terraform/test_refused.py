@@ -8,12 +8,18 @@ from tests.support.terraform import Environments
 
 pytestmark = pytest.mark.timeout(600)  # whoever is first waits for all that Terraform does
 
-NIGHT = '{{ time_zone = "UTC", evening = "0 22 * * *", morning = "0 6 * * *", least = {} }}'
+NIGHT = '{{ time_zone = "UTC", evening = "0 22 * * *", morning = "0 6 * * *", min_instances = {} }}'
 
 
 def size(**changed: str) -> str:
     """The three sizes, of which ingest's is changed."""
-    usual = {"cpu": '"1"', "memory": '"1Gi"', "at_once": "9", "least": "1", "most": "2"}
+    usual = {
+        "cpu": '"1"',
+        "memory": '"1Gi"',
+        "concurrency": "9",
+        "min_instances": "1",
+        "max_instances": "2",
+    }
 
     def one(size: dict[str, str]) -> str:
         return "{ " + ", ".join(f"{name} = {value}" for name, value in size.items()) + " }"
@@ -29,15 +35,15 @@ POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
     [
         (
             {
-                "cloud_sql_version": "POSTGRES_14", "database_being_moved_to": "neon",
+                "cloud_sql_version": "POSTGRES_14", "migration_target": "neon",
                 "domain": "dev.example.com", "redis": "memcached",
             },
             (),
         ),
         ({"neon": POOLER}, ()),
         (
-            {"database_being_moved_to": "cloud_sql", "database_left": "cloud_sql"},
-            ("database_being_moved_to",),
+            {"migration_target": "cloud_sql", "former_database": "cloud_sql"},
+            ("migration_target",),
         ),
         ({"database": "mysql"}, ()),
         ({"neon": "null"}, ()),
@@ -53,16 +59,16 @@ POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
         ({"fixed_egress_address": "true"}, ()),
         (
             {
-                "fixed_egress_address": "true", "functions": size(least="1"),
+                "fixed_egress_address": "true", "functions": size(min_instances="1"),
                 "night": NIGHT.format("{ query = 0 }"),
             },
             ("functions", "night"),
         ),
         ({"functions": size(cpu='"3"')}, ()),
         ({"functions": size(memory='"1GB"')}, ()),
-        ({"functions": size(at_once="0")}, ()),
-        ({"functions": size(least="3", most="2")}, ()),
-        ({"functions": size(most="0")}, ()),
+        ({"functions": size(concurrency="0")}, ()),
+        ({"functions": size(min_instances="3", max_instances="2")}, ()),
+        ({"functions": size(max_instances="0")}, ()),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(

@@ -80,8 +80,8 @@ def test_the_others_rest_at_nothing(environments: Environments, environment: str
 def test_a_function_has_a_thread_for_each_request_or_a_loop_for_each_core(told: Told) -> None:
     services = told.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
-        at_once = template(services[name])["max_instance_request_concurrency"]
-        assert int(said(services[name])["THREADS"]) > at_once  # and some for the probes
+        concurrency = template(services[name])["max_instance_request_concurrency"]
+        assert int(said(services[name])["THREADS"]) > concurrency  # and some for the probes
     assert said(services["query"])["WORKERS"] == SIZES["query"][0]
 
 

@@ -10,9 +10,9 @@ neon = {
 redis = "none"
 
 functions = {
-  ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 0, most = 2 }
-  project = { cpu = "2", memory = "2Gi", at_once = 10, least = 0, most = 2 }
-  query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 0, most = 2 }
+  ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 0, max_instances = 2 }
+  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 0, max_instances = 2 }
+  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 2 }
 }
 
 auth = {
@@ -37,8 +37,8 @@ publishers = {
 github = { repository = "example/progress" }
 
 # A free Neon sleeps where nothing happens, and the job's minutes are free: docs/cost.md.
-pull_changes  = true
-batch_minutes = 15
+batch_on_demand = true
+batch_minutes   = 15
 
 # Whatever rests at zero starts first, and there is no cache.
 alerts = ["batch-job", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag"]

@@ -6,9 +6,9 @@ redis    = "memorystore"
 domain   = "progress.example.com"
 
 functions = {
-  ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 1, most = 10 }
-  project = { cpu = "2", memory = "2Gi", at_once = 10, least = 1, most = 5 }
-  query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 2, most = 20 }
+  ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 1, max_instances = 10 }
+  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 1, max_instances = 5 }
+  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 2, max_instances = 20 }
 }
 
 auth = {
@@ -33,10 +33,10 @@ publishers = {
 github = { repository = "example/progress" }
 
 night = {
-  time_zone = "Europe/Brussels"
-  evening   = "0 22 * * *"
-  morning   = "0 6 * * *"
-  least     = { ingest = 0, project = 0, query = 1 }
+  time_zone     = "Europe/Brussels"
+  evening       = "0 22 * * *"
+  morning       = "0 6 * * *"
+  min_instances = { ingest = 0, project = 0, query = 1 }
 }
 
 alert_emails = ["operations@example.com"]

@@ -6,9 +6,9 @@ database = "cloud_sql"
 redis    = "memorystore"
 
 functions = {
-  ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 0, most = 2 }
-  project = { cpu = "2", memory = "2Gi", at_once = 10, least = 0, most = 2 }
-  query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 0, most = 2 }
+  ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 0, max_instances = 2 }
+  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 0, max_instances = 2 }
+  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 2 }
 }
 
 # Nobody signs in: a stranger is refused.

@@ -12,9 +12,9 @@ variables {
   }
 
   functions = {
-    ingest  = { cpu = "1", memory = "512Mi", at_once = 100, least = 0, most = 2 }
-    project = { cpu = "2", memory = "2Gi", at_once = 10, least = 0, most = 2 }
-    query   = { cpu = "2", memory = "1Gi", at_once = 1000, least = 0, most = 2 }
+    ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 0, max_instances = 2 }
+    project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 0, max_instances = 2 }
+    query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 2 }
   }
 
   auth = {
@@ -27,7 +27,7 @@ variables {
     repository = "example/progress"
   }
 
-  pull_changes    = true
+  batch_on_demand = true
   billing_account = "000000-000000-000000"
 }
 
@@ -76,7 +76,7 @@ run "every_part_exports_where_it_is_asked_for" {
 
   variables {
     otel_exporter_otlp_endpoint = "https://telemetry.googleapis.com"
-    otel_traces_share           = 0.1
+    trace_sample_ratio          = 0.1
   }
 
   assert {
@@ -115,7 +115,7 @@ run "the_job_asks_for_changes_only_where_the_profile_does" {
   command = plan
 
   variables {
-    pull_changes = false
+    batch_on_demand = false
   }
 
   assert {
@@ -134,10 +134,10 @@ run "a_night_lowers_the_minimum_of_those_it_names" {
 
   variables {
     night = {
-      time_zone = "Europe/Brussels"
-      evening   = "0 22 * * *"
-      morning   = "0 6 * * *"
-      least     = { query = 0 }
+      time_zone     = "Europe/Brussels"
+      evening       = "0 22 * * *"
+      morning       = "0 6 * * *"
+      min_instances = { query = 0 }
     }
   }
 
@@ -170,7 +170,7 @@ run "sizes_of_all_three_are_wanted" {
 
   variables {
     functions = {
-      query = { cpu = "1", memory = "512Mi", at_once = 10, least = 0, most = 1 }
+      query = { cpu = "1", memory = "512Mi", concurrency = 10, min_instances = 0, max_instances = 1 }
     }
   }
 

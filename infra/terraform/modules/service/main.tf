@@ -17,19 +17,19 @@ resource "google_cloud_run_v2_service" "this" {
 
   # All revisions that receive traffic share these. The minimum changes by night without a new revision.
   scaling {
-    min_instance_count = var.size.least
-    max_instance_count = var.size.most
+    min_instance_count = var.size.min_instances
+    max_instance_count = var.size.max_instances
   }
 
   template {
     service_account                  = var.account
     timeout                          = var.timeout
-    max_instance_request_concurrency = var.size.at_once
+    max_instance_request_concurrency = var.size.concurrency
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
 
     # A revision reached by its tag alone, a release's candidate, is not counted above.
     scaling {
-      max_instance_count = var.size.most
+      max_instance_count = var.size.max_instances
     }
 
     vpc_access {

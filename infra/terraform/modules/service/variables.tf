@@ -21,11 +21,11 @@ variable "image" {
 variable "size" {
   description = "The CPUs and memory of an instance, its requests at once, and the least and most instances."
   type = object({
-    cpu     = string
-    memory  = string
-    at_once = number
-    least   = number
-    most    = number
+    cpu           = string
+    memory        = string
+    concurrency   = number
+    min_instances = number
+    max_instances = number
   })
 }
 

@@ -29,7 +29,7 @@ def test_outside_prod_there_is_no_load_balancer(
     made = environments[environment].applied
     for kind in ("backend_service", "global_forwarding_rule", "security_policy", "url_map"):
         assert not made.of(f"google_compute_{kind}")
-    assert environments[environment].outputs.get("edge_address") is None
+    assert environments[environment].outputs.get("load_balancer_address") is None
 
 
 def test_prod_is_reached_by_the_load_balancer_alone(prod: Resources) -> None:
@@ -43,9 +43,9 @@ def test_tls_1_3_and_a_certificate_of_the_domain(prod: Resources) -> None:
     proxy = only(prod, "google_compute_target_https_proxy")
     policy = only(prod, "google_compute_ssl_policy")
     certificate = only(prod, "google_compute_managed_ssl_certificate")
-    rule = prod.of("google_compute_global_forwarding_rule", "edge")["edge"]
+    rule = prod.of("google_compute_global_forwarding_rule", "load_balancer")["0"]
     assert (rule["port_range"], rule["target"]) == ("443", proxy["id"])
-    assert rule["ip_address"] == only(prod, "google_compute_global_address", "edge")["id"]
+    assert rule["ip_address"] == only(prod, "google_compute_global_address", "load_balancer")["id"]
     assert proxy["ssl_policy"] == policy["id"]
     assert proxy["ssl_certificates"] == [certificate["id"]]
     assert certificate["managed"][0]["domains"] == [DOMAIN]
@@ -53,12 +53,12 @@ def test_tls_1_3_and_a_certificate_of_the_domain(prod: Resources) -> None:
 
 
 def test_plain_http_is_sent_to_https(prod: Resources) -> None:
-    rule = prod.of("google_compute_global_forwarding_rule", "to_https")["edge"]
+    rule = prod.of("google_compute_global_forwarding_rule", "redirect")["0"]
     proxy = only(prod, "google_compute_target_http_proxy")
-    urls = prod.of("google_compute_url_map", "to_https")["edge"]
+    urls = prod.of("google_compute_url_map", "redirect")["0"]
     (redirect,) = urls["default_url_redirect"]
     assert (rule["port_range"], rule["target"]) == ("80", proxy["id"])
-    assert rule["ip_address"] == only(prod, "google_compute_global_address", "edge")["id"]
+    assert rule["ip_address"] == only(prod, "google_compute_global_address", "load_balancer")["id"]
     assert proxy["url_map"] == urls["id"]
     assert redirect["https_redirect"]
     assert redirect["redirect_response_code"] == "MOVED_PERMANENTLY_DEFAULT"
@@ -69,7 +69,7 @@ SMOKE_KEY = "0123456789abcdef0123456789abcdef"
 
 
 def test_without_a_key_nobody_is_led_to_the_green_revision(prod: Resources) -> None:
-    (matcher,) = prod.of("google_compute_url_map", "edge")["edge"]["path_matcher"]
+    (matcher,) = prod.of("google_compute_url_map", "load_balancer")["0"]["path_matcher"]
     assert matcher["route_rules"] == []
 
 
@@ -83,9 +83,9 @@ def test_a_key_leads_to_the_green_revision(environments: Environments) -> None:
     told = environments.variant("prod-smoke", "prod", f"-var=smoke_key={SMOKE_KEY}")
     prod = told.applied
     assert told.again == ""
-    backends = prod.of("google_compute_backend_service", "edge")
-    groups = prod.of("google_compute_region_network_endpoint_group", "edge")
-    urls = prod.of("google_compute_url_map", "edge")["edge"]
+    backends = prod.of("google_compute_backend_service", "load_balancer")
+    groups = prod.of("google_compute_region_network_endpoint_group", "load_balancer")
+    urls = prod.of("google_compute_url_map", "load_balancer")["0"]
     (matcher,) = urls["path_matcher"]
     (route,) = matcher["route_rules"]
     (match,) = route["match_rules"]
@@ -112,7 +112,7 @@ def test_a_key_leads_to_the_green_revision(environments: Environments) -> None:
 
 def test_streams_are_neither_cut_nor_held_back(environments: Environments) -> None:
     planned = environments["prod"].planned
-    for backend in planned.of("google_compute_backend_service", "edge").values():
+    for backend in planned.of("google_compute_backend_service", "load_balancer").values():
         assert backend.get("timeout_sec") is None  # none may be set for a serverless backend
         assert backend["max_stream_duration"] == []
         assert backend["enable_cdn"] is False
@@ -128,7 +128,7 @@ def test_streams_are_neither_cut_nor_held_back(environments: Environments) -> No
 def rules(prod: Resources) -> list[Values]:
     """Cloud Armor's, in their order; both revisions stand behind them."""
     policy = only(prod, "google_compute_security_policy")
-    for backend in prod.of("google_compute_backend_service", "edge").values():
+    for backend in prod.of("google_compute_backend_service", "load_balancer").values():
         assert backend["security_policy"] == policy["id"]
     return sorted(policy["rule"], key=lambda rule: int(rule["priority"]))
 

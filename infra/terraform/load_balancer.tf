@@ -1,7 +1,7 @@
 # In front of the query function, in prod: one address, TLS 1.3, Cloud Armor. Its service takes nothing from elsewhere.
 
 variable "domain" {
-  description = "The name that learners' apps call, in prod; its A record is to point at the output edge_address, upon which the certificate is made."
+  description = "The name that learners' apps call, in prod; its A record is to point at the output load_balancer_address, upon which the certificate is made."
   type        = string
   default     = null
 
@@ -30,14 +30,14 @@ variable "requests_per_minute_by_ip" {
 }
 
 locals {
-  edge = local.is_prod ? toset(["edge"]) : toset([])
+  load_balancer_count = local.is_prod ? 1 : 0
 
   # Revisions of the query function: the one that traffic goes to, and the one that a release tries out under the tag green.
-  edge_backends = local.is_prod ? { live = null, green = "green" } : {}
+  backend_revisions = local.is_prod ? { live = null, green = "green" } : {}
 
   # Preconfigured rules at their surest level, by priority. Cloud Armor reads bodies as GraphQL. Of those that look into texts (true) the
   # document itself is passed by, since braces, quotes and comments are its language, and our own parser bounds it; and tokens, random letters.
-  edge_rule_sets = {
+  waf_rule_sets = {
     1000 = { name = "sqli-v33-stable", of_texts = true }
     1010 = { name = "xss-v33-stable", of_texts = true }
     1020 = { name = "lfi-v33-stable", of_texts = true }
@@ -52,24 +52,24 @@ locals {
   }
 
   # Headers that a caller fills, by priority: functions-framework bounds none.
-  edge_headers = { 110 = "authorization", 111 = "cookie", 112 = "last-event-id" }
+  bounded_headers = { 110 = "authorization", 111 = "cookie", 112 = "last-event-id" }
 }
 
-resource "google_compute_global_address" "edge" {
-  for_each = local.edge
+resource "google_compute_global_address" "load_balancer" {
+  count = local.load_balancer_count
 
-  name = "progress-edge"
+  name = "progress-load-balancer"
 
   depends_on = [google_project_service.api]
 }
 
-output "edge_address" {
+output "load_balancer_address" {
   description = "What the domain's A record is to say; null outside prod."
-  value       = one(values(google_compute_global_address.edge)[*].address)
+  value       = one(google_compute_global_address.load_balancer[*].address)
 }
 
-resource "google_compute_managed_ssl_certificate" "edge" {
-  for_each = local.edge
+resource "google_compute_managed_ssl_certificate" "load_balancer" {
+  count = local.load_balancer_count
 
   name = "progress-${substr(sha256(var.domain), 0, 8)}"
 
@@ -84,8 +84,8 @@ resource "google_compute_managed_ssl_certificate" "edge" {
   depends_on = [google_project_service.api]
 }
 
-resource "google_compute_ssl_policy" "edge" {
-  for_each = local.edge
+resource "google_compute_ssl_policy" "load_balancer" {
+  count = local.load_balancer_count
 
   name            = "progress"
   profile         = "RESTRICTED" # the only one that a minimum of 1.3 goes with
@@ -94,8 +94,8 @@ resource "google_compute_ssl_policy" "edge" {
   depends_on = [google_project_service.api]
 }
 
-resource "google_compute_region_network_endpoint_group" "edge" {
-  for_each = local.edge_backends
+resource "google_compute_region_network_endpoint_group" "load_balancer" {
+  for_each = local.backend_revisions
 
   name                  = "progress-query-${each.key}"
   region                = var.region
@@ -109,13 +109,13 @@ resource "google_compute_region_network_endpoint_group" "edge" {
 
 # No timeout is set: a serverless backend has none but its service's own, so that event streams live as long as that lets them.
 # Nothing is cached or compressed on the way: both would hold a stream back.
-resource "google_compute_backend_service" "edge" {
-  for_each = local.edge_backends
+resource "google_compute_backend_service" "load_balancer" {
+  for_each = local.backend_revisions
 
   name                  = "progress-query-${each.key}"
   load_balancing_scheme = "EXTERNAL_MANAGED"
   protocol              = "HTTPS"
-  security_policy       = google_compute_security_policy.edge["edge"].id
+  security_policy       = google_compute_security_policy.load_balancer[0].id
   enable_cdn            = false
   compression_mode      = "DISABLED"
 
@@ -126,7 +126,7 @@ resource "google_compute_backend_service" "edge" {
   )
 
   backend {
-    group = google_compute_region_network_endpoint_group.edge[each.key].id
+    group = google_compute_region_network_endpoint_group.load_balancer[each.key].id
   }
 
   log_config {
@@ -135,11 +135,11 @@ resource "google_compute_backend_service" "edge" {
   }
 }
 
-resource "google_compute_url_map" "edge" {
-  for_each = local.edge
+resource "google_compute_url_map" "load_balancer" {
+  count = local.load_balancer_count
 
   name            = "progress"
-  default_service = google_compute_backend_service.edge["live"].id
+  default_service = google_compute_backend_service.load_balancer["live"].id
 
   host_rule {
     hosts        = ["*"]
@@ -148,7 +148,7 @@ resource "google_compute_url_map" "edge" {
 
   path_matcher {
     name            = "revisions"
-    default_service = google_compute_backend_service.edge["live"].id
+    default_service = google_compute_backend_service.load_balancer["live"].id
 
     # For who knows the key alone: strangers would try out what nobody has watched yet, and by their errors stop a release.
     dynamic "route_rules" {
@@ -156,7 +156,7 @@ resource "google_compute_url_map" "edge" {
 
       content {
         priority = 1
-        service  = google_compute_backend_service.edge[route_rules.value].id
+        service  = google_compute_backend_service.load_balancer[route_rules.value].id
 
         match_rules {
           prefix_match = "/"
@@ -171,27 +171,27 @@ resource "google_compute_url_map" "edge" {
   }
 }
 
-resource "google_compute_target_https_proxy" "edge" {
-  for_each = local.edge
+resource "google_compute_target_https_proxy" "load_balancer" {
+  count = local.load_balancer_count
 
   name             = "progress"
-  url_map          = google_compute_url_map.edge["edge"].id
-  ssl_certificates = [google_compute_managed_ssl_certificate.edge["edge"].id]
-  ssl_policy       = google_compute_ssl_policy.edge["edge"].id
+  url_map          = google_compute_url_map.load_balancer[0].id
+  ssl_certificates = [google_compute_managed_ssl_certificate.load_balancer[0].id]
+  ssl_policy       = google_compute_ssl_policy.load_balancer[0].id
 }
 
-resource "google_compute_global_forwarding_rule" "edge" {
-  for_each = local.edge
+resource "google_compute_global_forwarding_rule" "load_balancer" {
+  count = local.load_balancer_count
 
   name                  = "progress-https"
   load_balancing_scheme = "EXTERNAL_MANAGED"
-  ip_address            = google_compute_global_address.edge["edge"].id
+  ip_address            = google_compute_global_address.load_balancer[0].id
   port_range            = "443"
-  target                = google_compute_target_https_proxy.edge["edge"].id
+  target                = google_compute_target_https_proxy.load_balancer[0].id
 }
 
-resource "google_compute_url_map" "to_https" {
-  for_each = local.edge
+resource "google_compute_url_map" "redirect" {
+  count = local.load_balancer_count
 
   name = "progress-to-https"
 
@@ -204,25 +204,25 @@ resource "google_compute_url_map" "to_https" {
   depends_on = [google_project_service.api]
 }
 
-resource "google_compute_target_http_proxy" "to_https" {
-  for_each = local.edge
+resource "google_compute_target_http_proxy" "redirect" {
+  count = local.load_balancer_count
 
   name    = "progress-to-https"
-  url_map = google_compute_url_map.to_https["edge"].id
+  url_map = google_compute_url_map.redirect[0].id
 }
 
-resource "google_compute_global_forwarding_rule" "to_https" {
-  for_each = local.edge
+resource "google_compute_global_forwarding_rule" "redirect" {
+  count = local.load_balancer_count
 
   name                  = "progress-http"
   load_balancing_scheme = "EXTERNAL_MANAGED"
-  ip_address            = google_compute_global_address.edge["edge"].id
+  ip_address            = google_compute_global_address.load_balancer[0].id
   port_range            = "80"
-  target                = google_compute_target_http_proxy.to_https["edge"].id
+  target                = google_compute_target_http_proxy.redirect[0].id
 }
 
-resource "google_compute_security_policy" "edge" {
-  for_each = local.edge
+resource "google_compute_security_policy" "load_balancer" {
+  count = local.load_balancer_count
 
   name = "progress"
   type = "CLOUD_ARMOR"
@@ -244,7 +244,7 @@ resource "google_compute_security_policy" "edge" {
   }
 
   dynamic "rule" {
-    for_each = local.edge_headers
+    for_each = local.bounded_headers
 
     content {
       description = "A header of such a length, likewise."
@@ -259,7 +259,7 @@ resource "google_compute_security_policy" "edge" {
   }
 
   dynamic "rule" {
-    for_each = local.edge_rule_sets
+    for_each = local.waf_rule_sets
 
     content {
       description = rule.value.name

@@ -19,7 +19,7 @@ resource "google_service_account" "member" {
   depends_on = [google_project_service.api]
 }
 
-# What each may do here. Of the database, secrets and buckets each has its part in database.tf, secrets.tf, archive.tf.
+# What each may do here. Of the database, secrets and buckets each has its part in database.tf, secrets.tf, buckets.tf.
 
 locals {
   # The pipeline's account is made before all else: infra/bootstrap.
@@ -41,7 +41,7 @@ locals {
   # Who acts as whom: who deploys a service or job, or has Pub/Sub push as someone, takes that one's place.
   acts_as = concat(
     [for who in ["ingest", "project", "query", "batch", "release", "backup", "push"] : { actor = "pipeline", whom = who }],
-    [for who in keys(try(var.night.least, {})) : { actor = "scheduler", whom = who }],
+    [for who in keys(try(var.night.min_instances, {})) : { actor = "scheduler", whom = who }],
   )
 }
 
@@ -64,7 +64,7 @@ resource "google_service_account_iam_member" "acts_as" {
 }
 
 resource "google_pubsub_subscription_iam_member" "changes" {
-  count = var.pull_changes ? 1 : 0
+  count = var.batch_on_demand ? 1 : 0
 
   subscription = google_pubsub_subscription.changes[0].name
   role         = "roles/pubsub.subscriber"
@@ -113,7 +113,7 @@ resource "google_project_iam_custom_role" "scaling" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
-  for_each = toset(keys(try(var.night.least, {})))
+  for_each = toset(keys(try(var.night.min_instances, {})))
 
   name     = module.function[each.key].name
   location = var.region

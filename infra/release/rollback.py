@@ -1,0 +1,171 @@
+"""Rollback: route all traffic to blue from any stage of a release; recover unfinished releases.
+
+The read models of each serving revision must stay up to date. Query therefore goes back to blue
+only after project's wake-ups go to blue.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
+
+from exit_status import Failed, Interrupted, log
+from gcloud import Cloud, Service
+from names import (
+    BLUE,
+    COMMANDS,
+    GREEN,
+    GREEN_SUBSCRIPTION,
+    INGEST,
+    PROJECT,
+    QUERY,
+    RELEASE_JOB,
+    SCHEDULED_JOBS,
+    SERVICES,
+)
+
+_TRIES = 3
+_RETRY_DELAY_S = 1.0
+
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class BestEffort:
+    """Calls that are each tried several times; a failure does not prevent the others."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def run(self, step: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return the call's result. If every try fails, record the step and return None."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return call(*args, **kwargs)
+            except Interrupted:
+                raise
+            except Failed as error:
+                log(f"    {step}: {error}")
+                if not tries_left:
+                    self.failures.append(step)
+                    return None
+                time.sleep(_RETRY_DELAY_S)
+        return None
+
+    def raise_if_incomplete(self, command: str) -> None:
+        """Raise Failed with the steps that failed; `command` repeats them."""
+        if self.failures:
+            raise Failed(f"not done: {', '.join(self.failures)}; run {command} until it succeeds")
+
+
+def describe_services(cloud: Cloud) -> dict[str, Service]:
+    """Return the current state of the three services, by name."""
+    return {name: cloud.describe(name) for name in SERVICES}
+
+
+def is_unfinished(cloud: Cloud, services: Mapping[str, Service]) -> bool:
+    """Return whether a release started and was neither finished nor rolled back."""
+    has_tag = any(service.find_revision(GREEN) for service in services.values())
+    return has_tag or cloud.has_subscription(GREEN_SUBSCRIPTION)
+
+
+def is_past_no_return(services: Mapping[str, Service]) -> bool:
+    """Return whether project's wake-ups go to green: then green passed all checks, and stays."""
+    green = services[PROJECT].find_revision(GREEN)
+    return green is not None and services[PROJECT].percent_of(green) == 100
+
+
+def recover(cloud: Cloud) -> None:
+    """Finish an unfinished release that is past the point of no return; roll back any other."""
+    services = describe_services(cloud)
+    if not is_unfinished(cloud, services):
+        log("No release is unfinished. The release job gets the serving image.")
+        cloud.set_job_image(RELEASE_JOB, cloud.find_image(services[PROJECT].serving_revision()))
+    elif is_past_no_return(services):
+        log("A release died after green had taken over: finishing it.")
+        finish(cloud, services[PROJECT].serving_revision())
+    else:
+        log("A release died before green had taken over: rolling it back.")
+        roll_back(cloud, find_blue(services))
+
+
+def find_blue(services: Mapping[str, Service]) -> dict[str, str]:
+    """Return the revisions tagged blue. Raise Failed if a service has none."""
+    blue = {name: service.find_revision(BLUE) for name, service in services.items()}
+    missing = [name for name, revision in blue.items() if revision is None]
+    if missing:
+        raise Failed(
+            f"{', '.join(missing)} has no revision tagged {BLUE}: nothing to roll back to, traffic "
+            "is unchanged; move it by hand with `gcloud run services update-traffic`"
+        )
+    return {name: revision for name, revision in blue.items() if revision}
+
+
+def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
+    """Route all traffic to these revisions and remove what the release made.
+
+    Each call is retried, and a failure does not prevent the other calls. Raise Failed with the
+    steps that did not succeed.
+    """
+    log(f"== Roll back to {BLUE}: {', '.join(blue.values())}")
+    steps = BestEffort()
+    services = steps.run("the state of the services", describe_services, cloud) or {}
+    if services and services[PROJECT].percent_of(blue[PROJECT]) != 100:
+        _catch_up(cloud, steps, services, blue)
+    for name in (QUERY, INGEST, PROJECT):  # again: an interrupted call may take effect late
+        steps.run(f"{name}'s traffic", cloud.split_traffic, name, {blue[name]: 100}, untag=GREEN)
+    _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB, *SCHEDULED_JOBS))
+    _unsubscribe(cloud, steps)
+    steps.raise_if_incomplete("`release.py rollback`")
+    log(f"Blue has all traffic: {', '.join(blue.values())}.")
+
+
+def _catch_up(
+    cloud: Cloud, steps: BestEffort, services: Mapping[str, Service], blue: Mapping[str, str]
+) -> None:
+    """Bring blue's read models up to date before learners read them; green's stay up to date."""
+    log("Blue's read models are brought up to date first.")
+    if services[QUERY].percent_of(blue[QUERY]) != 100:
+        serving = services[PROJECT].serving_revision()
+        steps.run("green's wake-ups", send_wakeups, cloud, serving)
+    steps.run("project's traffic", cloud.split_traffic, PROJECT, {blue[PROJECT]: 100})
+    _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB,))
+    steps.run("blue's batch run", cloud.execute, RELEASE_JOB, "batch")
+
+
+def send_wakeups(cloud: Cloud, revision: str) -> None:
+    """Push wake-ups to this revision of project as well."""
+    if cloud.describe(PROJECT).find_revision(GREEN) != revision:
+        cloud.tag(PROJECT, GREEN, revision)
+    if not cloud.has_subscription(GREEN_SUBSCRIPTION):
+        cloud.subscribe(GREEN_SUBSCRIPTION, COMMANDS, cloud.describe(PROJECT), GREEN)
+
+
+def finish(cloud: Cloud, green: str) -> None:
+    """Give the jobs the image of green's project revision, and remove what the release made.
+
+    Project's tag is removed last: while anything remains to be done, it shows that green serves.
+    """
+    steps = BestEffort()
+    _set_job_images(cloud, steps, green, (RELEASE_JOB, *SCHEDULED_JOBS))
+    _unsubscribe(cloud, steps)
+    for name in (QUERY, INGEST):
+        steps.run(f"{name}'s tag", cloud.untag, name, GREEN)
+    if not steps.failures:
+        steps.run(f"{PROJECT}'s tag", cloud.untag, PROJECT, GREEN)
+    steps.raise_if_incomplete("`release.py recover`")
+
+
+def _set_job_images(cloud: Cloud, steps: BestEffort, revision: str, jobs: tuple[str, ...]) -> None:
+    image = steps.run(f"the image of {revision}", cloud.find_image, revision)
+    if image:
+        for job in jobs:
+            steps.run(f"{job}'s image", cloud.set_job_image, job, image)
+
+
+def _unsubscribe(cloud: Cloud, steps: BestEffort) -> None:
+    def unsubscribe() -> None:
+        if cloud.has_subscription(GREEN_SUBSCRIPTION):
+            cloud.unsubscribe(GREEN_SUBSCRIPTION)
+
+    steps.run("green's subscription", unsubscribe)
