@@ -1,17 +1,18 @@
-# The pipeline's accounts in each environment: who applies, who plans and changes nothing, who releases.
+# The pipeline's accounts in each environment: one to apply, one to plan (read only), and one to release.
 
 locals {
   accounts = {
     "terraform"         = "GitHub Actions, when it applies infra/terraform"
     "terraform-plan"    = "GitHub Actions, when it plans infra/terraform"
-    "progress-pipeline" = "GitHub Actions, when it releases" # what it may do, infra/terraform says
+    "progress-pipeline" = "GitHub Actions, when it releases" # infra/terraform grants its rights
   }
 
   environment_accounts = {
-    for each in setproduct(keys(var.environments), keys(local.accounts)) : join(" ", each) => { environment = each[0], account = each[1] }
+    for pair in setproduct(keys(var.environments), keys(local.accounts)) :
+    join(" ", pair) => { environment = pair[0], account = pair[1] }
   }
 
-  # On the environment's project: for each kind of resource in infra/terraform who makes and removes it, and who reads it.
+  # Roles on the environment's project: for each kind of resource in infra/terraform the right to manage and to read it.
   project_roles = {
     terraform = [
       "roles/artifactregistry.admin",
@@ -24,7 +25,7 @@ locals {
       "roles/compute.securityAdmin",
       "roles/iam.roleAdmin",
       "roles/iam.serviceAccountAdmin",
-      "roles/iam.serviceAccountUser", # services and jobs run as the accounts that it makes
+      "roles/iam.serviceAccountUser", # to deploy services and jobs with their accounts
       "roles/logging.configWriter",
       "roles/monitoring.editor",
       "roles/pubsub.admin",
@@ -36,7 +37,7 @@ locals {
       "roles/serviceusage.serviceUsageAdmin",
       "roles/storage.admin",
     ]
-    # Not roles/viewer: with it come the contents of buckets and of BigQuery.
+    # Not roles/viewer, which includes the contents of buckets and of BigQuery.
     "terraform-plan" = [
       "roles/artifactregistry.reader",
       "roles/bigquery.metadataViewer",
@@ -45,18 +46,18 @@ locals {
       "roles/cloudsql.viewer",
       "roles/compute.viewer",
       "roles/iam.roleViewer",
-      "roles/iam.securityReviewer", # who may do what, of each resource
+      "roles/iam.securityReviewer", # to read IAM policies
       "roles/iam.serviceAccountViewer",
       "roles/monitoring.viewer",
       "roles/pubsub.viewer",
       "roles/redis.viewer",
       "roles/run.viewer",
-      "roles/secretmanager.viewer", # which secrets there are, not what is in them
+      "roles/secretmanager.viewer", # names of secrets, not their values
       "roles/serviceusage.serviceUsageConsumer",
     ]
   }
 
-  # On the billing account: budgets.
+  # Roles on the billing account, for budgets.
   billing_roles = { "terraform" = "roles/billing.costsManager", "terraform-plan" = "roles/billing.viewer" }
 }
 
@@ -74,7 +75,8 @@ resource "google_project_iam_member" "ci" {
   for_each = merge([
     for environment in keys(var.environments) : merge([
       for account, roles in local.project_roles : {
-        for role in roles : "${environment} ${account} ${role}" => { environment = environment, account = account, role = role }
+        for role in roles :
+        "${environment} ${account} ${role}" => { environment = environment, account = account, role = role }
       }
     ]...)
   ]...)
@@ -84,16 +86,17 @@ resource "google_project_iam_member" "ci" {
   member  = google_service_account.ci["${each.value.environment} ${each.value.account}"].member
 }
 
-# What no role of Google's has without contents: log-based metrics without logs, buckets without objects.
+# Permissions that Google's roles grant only together with contents: to read log-based metrics without logs, and buckets
+# without objects.
 resource "google_project_iam_custom_role" "plan" {
   for_each = var.environments
 
   project = google_project.this[each.key].project_id
   role_id = "terraformPlan"
-  title   = "Terraform: reads what roles of Google's read only with contents"
+  title   = "Terraform: read resources without their contents"
   permissions = [
     "logging.logMetrics.get", "logging.logMetrics.list",
-    "redis.instances.getAuthString", # the provider reads it with the instance; the state has it too
+    "redis.instances.getAuthString", # the provider reads it with the instance; the state has it as well
     "servicenetworking.services.get",
     "storage.buckets.get", "storage.buckets.list",
   ]
@@ -109,7 +112,8 @@ resource "google_project_iam_member" "plan" {
   member  = google_service_account.ci["${each.key} terraform-plan"].member
 }
 
-# The provider compares what is in secrets whose value stands in the state in any case. It reads no other's.
+# The provider compares the values of these secrets with the state, which has them in any case. The plan account cannot
+# read other secrets.
 resource "google_project_iam_member" "plan_contents" {
   for_each = var.environments
 
@@ -118,7 +122,7 @@ resource "google_project_iam_member" "plan_contents" {
   member  = google_service_account.ci["${each.key} terraform-plan"].member
 
   condition {
-    title = "what Terraform compares"
+    title = "Secrets whose values are in the state"
     expression = join(" || ", [
       for secret in ["progress-cloud-sql-logins", "progress-redis-url"] :
       "resource.name.startsWith('projects/${google_project.this[each.key].number}/secrets/${secret}/')"
@@ -127,7 +131,9 @@ resource "google_project_iam_member" "plan_contents" {
 }
 
 resource "google_billing_account_iam_member" "ci" {
-  for_each = { for name, each in local.environment_accounts : name => each if contains(keys(local.billing_roles), each.account) }
+  for_each = {
+    for name, pair in local.environment_accounts : name => pair if contains(keys(local.billing_roles), pair.account)
+  }
 
   billing_account_id = var.billing_account
   role               = local.billing_roles[each.value.account]

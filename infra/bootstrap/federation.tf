@@ -1,10 +1,11 @@
-# GitHub Actions, without a key: a workflow of the repository, from the branch, in the environment, and no other.
+# Workload Identity Federation with GitHub Actions, without keys. It admits only workflows of the repository that run from
+# the branch, in the environment.
 
 locals {
-  # As the environments are called at GitHub.
+  # The names of the environments at GitHub.
   github_environments = { dev = "dev", staging = "staging", prod = "production", trial = "trial", images = "images" }
 
-  # Which workflow works as which account.
+  # The workflows that may use each account.
   workflows = {
     "terraform"         = ["release.yaml"]
     "terraform-plan"    = ["plan.yaml"]
@@ -12,7 +13,7 @@ locals {
   }
   trial_workflows = { "terraform" = ["trial.yaml"] }
 
-  workers = merge(
+  workflow_accounts = merge(
     merge([
       for environment in keys(var.environments) : merge([
         for account, files in environment == "trial" ? local.trial_workflows : local.workflows : {
@@ -24,7 +25,13 @@ locals {
         }
       ]...)
     ]...),
-    { "images progress-pipeline deliver.yaml" = { project = "images", account = google_service_account.images["pipeline"].name, file = "deliver.yaml" } },
+    {
+      "images progress-pipeline deliver.yaml" = {
+        project = "images"
+        account = google_service_account.images["pipeline"].name
+        file    = "deliver.yaml"
+      }
+    },
   )
 }
 
@@ -56,7 +63,8 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "assertion.repository_id == '${var.github.repository_id}'",
     "assertion.ref == 'refs/heads/${var.github.branch}'",
     "assertion.environment == '${local.github_environments[each.key]}'",
-    "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']", # none that a stranger can make happen on the branch
+    # No event that an outsider can trigger on the branch.
+    "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
     "assertion.job_workflow_ref.startsWith('${var.github.repository}/.github/workflows/')",
   ])
 
@@ -66,9 +74,12 @@ resource "google_iam_workload_identity_pool_provider" "github" {
 }
 
 resource "google_service_account_iam_member" "github" {
-  for_each = local.workers
+  for_each = local.workflow_accounts
 
   service_account_id = each.value.account
   role               = "roles/iam.workloadIdentityUser"
-  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github[each.value.project].name}/attribute.workflow/${each.value.file}"
+  member = join("/", [
+    "principalSet://iam.googleapis.com", google_iam_workload_identity_pool.github[each.value.project].name,
+    "attribute.workflow", each.value.file,
+  ])
 }

@@ -1,5 +1,5 @@
 output "github_variables" {
-  description = "The variables of each environment at GitHub, by its name there."
+  description = "The variables to set in each GitHub environment."
   value = {
     for name, project in local.projects : local.github_environments[name] => {
       PROJECT_ID                 = project
@@ -10,6 +10,6 @@ output "github_variables" {
 }
 
 output "state_buckets" {
-  description = "Where each state is: environments/*.gcs.tfbackend of infra/terraform name theirs; images is this root's."
+  description = "The state buckets, for environments/*.gcs.tfbackend of infra/terraform; this root uses images."
   value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }
 }

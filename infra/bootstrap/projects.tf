@@ -1,14 +1,18 @@
-# A project for each environment, and one for the images that all of them run.
+# A project for each environment, and one for the images that all environments run.
 
 locals {
   projects = merge(var.environments, { images = var.images_project })
 
-  # What Terraform itself needs before it can switch on the rest; compute, so that its default account is there to be
-  # stripped of its rights before anything can use it.
+  # The APIs that Terraform needs before it can enable the others. Compute creates its default account, which then loses
+  # its rights before anything can use it. infra/preflight uses cloudquotas and orgpolicy.
   first_apis = {
     for name in keys(local.projects) : name => concat(
       ["cloudresourcemanager", "compute", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
-      name == "images" ? ["artifactregistry", "cloudbuild", "logging"] : ["billingbudgets", "cloudquotas", "orgpolicy", "run"], # infra/preflight asks two of them
+      (
+        name == "images"
+        ? ["artifactregistry", "cloudbuild", "logging"]
+        : ["billingbudgets", "cloudquotas", "orgpolicy", "run"]
+      ),
     )
   }
 }
@@ -35,7 +39,7 @@ resource "google_project_service" "first" {
   disable_on_destroy = false
 }
 
-# Google gives the default accounts the role of an editor. Nothing here runs as one of them.
+# Remove the editor role that Google grants to the default accounts. Nothing here runs as one of them.
 resource "google_project_default_service_accounts" "this" {
   for_each = local.projects
 
@@ -46,7 +50,7 @@ resource "google_project_default_service_accounts" "this" {
   depends_on = [google_project_service.first]
 }
 
-# Cloud Run's own agent, which pulls the images: it is there once it is asked for, or used.
+# Creates Cloud Run's service agent, which pulls the images. Google would otherwise create it at its first use.
 resource "terraform_data" "run_agent" {
   for_each = var.environments
 

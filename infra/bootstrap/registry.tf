@@ -1,4 +1,5 @@
-# Images are built once and run everywhere: their registry, and who builds, belong to no environment.
+# The registry of the images, and the accounts that build them. Images are built once for all environments, so these
+# belong to no environment.
 
 resource "google_artifact_registry_repository" "images" {
   project       = google_project.this["images"].project_id
@@ -7,8 +8,9 @@ resource "google_artifact_registry_repository" "images" {
   format        = "DOCKER"
   description   = "The functions' images"
 
-  # An environment that is not released for long runs an old image. Cloud Run keeps a copy of what serves, but a new revision,
-  # which a changed setting makes, needs the image here. So only what is more than a year old and not among the newest goes.
+  # An environment without recent releases runs an old image. Cloud Run keeps a copy for serving revisions, but a changed
+  # setting creates a new revision, which needs the image in the registry. Therefore images are deleted only when they are
+  # more than a year old and not among the newest.
   cleanup_policies {
     id     = "keep-the-newest"
     action = "KEEP"
@@ -28,11 +30,14 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.first]
 }
 
-# Deploying an image of another project takes both: Cloud Run's agent pulls it, the deployer may see it.
+# To deploy an image of another project, Cloud Run's agent and the deploying account must both be able to read it.
 resource "google_artifact_registry_repository_iam_member" "reader" {
   for_each = merge([
     for name in keys(var.environments) : {
-      "${name} agent"     = "serviceAccount:service-${google_project.this[name].number}@serverless-robot-prod.iam.gserviceaccount.com"
+      "${name} agent" = join("", [
+        "serviceAccount:service-${google_project.this[name].number}",
+        "@serverless-robot-prod.iam.gserviceaccount.com",
+      ])
       "${name} terraform" = google_service_account.ci["${name} terraform"].member
       "${name} pipeline"  = google_service_account.ci["${name} progress-pipeline"].member
     }
@@ -48,7 +53,7 @@ resource "google_artifact_registry_repository_iam_member" "reader" {
 }
 
 resource "google_service_account" "images" {
-  for_each = { build = "Builds the functions", pipeline = "GitHub Actions, when it builds" }
+  for_each = { build = "Builds the images", pipeline = "GitHub Actions, when it builds" }
 
   project      = google_project.this["images"].project_id
   account_id   = "progress-${each.key}"
@@ -83,14 +88,14 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.images["build"].member
 }
 
-# The sources of builds: gcloud brings them, as the pipeline; the build reads them.
+# The source archives of builds: gcloud uploads them with the pipeline's account, and the build reads them.
 resource "google_storage_bucket" "sources" {
   project                     = google_project.this["images"].project_id
   name                        = "${var.images_project}-sources"
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
-  force_destroy               = true # the repository has all that is in it
+  force_destroy               = true
 
   lifecycle_rule {
     action {

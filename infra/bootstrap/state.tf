@@ -1,4 +1,4 @@
-# A bucket for the state of each environment, and for this root's own in the images' project.
+# A bucket for each environment's Terraform state, and one for this root's in the images' project.
 
 resource "google_storage_bucket" "state" {
   for_each = local.projects
@@ -13,7 +13,7 @@ resource "google_storage_bucket" "state" {
     enabled = true
   }
 
-  # A state that was spoilt can be had back for three months, and the last twenty at any time.
+  # A damaged state can be restored: old versions are kept for 90 days, and the last 20 for ever.
   lifecycle_rule {
     action {
       type = "Delete"
@@ -28,13 +28,13 @@ resource "google_storage_bucket" "state" {
   depends_on = [google_project_service.first]
 }
 
-# terraform writes the state and its lock; terraform-plan reads it, and takes no lock.
+# The account terraform writes the state and its lock. terraform-plan only reads the state, without a lock.
 resource "google_storage_bucket_iam_member" "state" {
   for_each = {
-    for each in setproduct(keys(var.environments), ["terraform", "terraform-plan"]) : join(" ", each) => {
-      environment = each[0]
-      account     = each[1]
-      role        = each[1] == "terraform" ? "roles/storage.objectAdmin" : "roles/storage.objectViewer"
+    for pair in setproduct(keys(var.environments), ["terraform", "terraform-plan"]) : join(" ", pair) => {
+      environment = pair[0]
+      account     = pair[1]
+      role        = pair[1] == "terraform" ? "roles/storage.objectAdmin" : "roles/storage.objectViewer"
     }
   }
 

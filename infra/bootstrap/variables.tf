@@ -1,5 +1,5 @@
 variable "environments" {
-  description = "The project of each environment, by its name; trial is the one that is applied and destroyed to see that it works."
+  description = "The project of each environment; trial is applied and destroyed as a test."
   type        = map(string)
 
   validation {
@@ -9,17 +9,17 @@ variable "environments" {
 }
 
 variable "images_project" {
-  description = "The project that images are built and kept in, for all environments."
+  description = "The project that builds and stores the images of all environments."
   type        = string
 }
 
 variable "billing_account" {
-  description = "The billing account of all projects. Who applies needs roles/billing.admin on it."
+  description = "The billing account of all projects. Applying needs roles/billing.admin on it."
   type        = string
 }
 
 variable "parent" {
-  description = "Where the projects are made: folders/NUMBER or organizations/NUMBER; null without an organisation."
+  description = "The parent of the projects: folders/NUMBER or organizations/NUMBER; null: no organisation."
   type        = string
   default     = null
 
@@ -30,22 +30,28 @@ variable "parent" {
 }
 
 variable "region" {
-  description = "Where states and images are kept, and images built: Google lets a new project build in six regions only."
+  description = "The region of states, images and builds: one of the six where Google lets a new project build."
   type        = string
   default     = "europe-west1"
 
   # cloud.google.com/build/docs/locations, "Restricted regions for some projects".
   validation {
-    condition     = contains(["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"], var.region)
-    error_message = "expected asia-east1, australia-southeast1, europe-west1, southamerica-east1, us-central1 or us-west2"
+    condition = contains(
+      ["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"],
+      var.region,
+    )
+    error_message = join(" ", [
+      "expected asia-east1, australia-southeast1, europe-west1, southamerica-east1,",
+      "us-central1 or us-west2",
+    ])
   }
 }
 
 variable "github" {
-  description = "Whose workflows may work here: the repository, its number, its branch."
+  description = "The repository, with its number and branch, whose workflows get access."
   type = object({
     repository    = string # owner/name
-    repository_id = number # a name can be given to another; the number cannot
+    repository_id = number # a name can be reused, the number cannot
     branch        = optional(string, "main")
   })
 }

@@ -8,11 +8,11 @@ terraform {
     }
   }
 
-  # In the images' project, once that is there: README.md.
+  # In the images' project, after the first apply: README.md.
   backend "gcs" {}
 }
 
-# It makes the projects, so that it names none: each resource says in which one it is.
+# The provider has no project, because this root creates the projects: each resource names its own.
 provider "google" {
   region = var.region
 

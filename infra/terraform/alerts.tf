@@ -1,8 +1,8 @@
-# What is told to whom, and when. Each alert reads our own log lines, by the metrics of metrics.tf; what the platform
-# measures is a further condition. The documentation of each names the section of the runbook to follow.
+# The alerts. Each reads the metrics of our own log lines (metrics.tf); some have more conditions on platform metrics.
+# The text of each names the condition, the likely cause, what to do, and its section of the runbook.
 
 variable "github" {
-  description = "The repository and its branch, whose runbook an alert links to."
+  description = "The repository and branch with the runbook that alerts link to."
   type = object({
     repository = string # owner/name
     branch     = optional(string, "main")
@@ -10,43 +10,44 @@ variable "github" {
 }
 
 variable "alert_emails" {
-  description = "Who is told."
+  description = "The e-mail addresses that get the alerts."
   type        = list(string)
   default     = []
 
   validation {
     condition     = var.environment != "prod" || length(var.alert_emails) > 0
-    error_message = "Somebody must be told of production's alerts: say whom in alert_emails."
+    error_message = "expected at least one address in alert_emails for prod"
   }
 }
 
 variable "alerts" {
-  description = "Which alerts this environment has."
+  description = "The alerts of this environment, by name."
   type        = set(string)
   default = [
-    "batch-job", "cold-cache", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag", "slow-queries",
+    "batch-job", "cold-cache", "database-limits", "dead-letters",
+    "errors", "event-delay", "projection-lag", "slow-queries",
   ]
 
   validation {
     condition     = length(setsubtract(var.alerts, keys(local.alerts))) == 0
-    error_message = "expected names of alerts.tf: ${join(", ", keys(local.alerts))}"
+    error_message = "expected names of alerts: ${join(", ", keys(local.alerts))}"
   }
 }
 
 variable "alert_minimum_requests" {
-  description = "A share or a percentile of fewer requests than this in five minutes says nothing."
+  description = "The minimum of requests in five minutes for alerts on a percentage or a percentile."
   type        = number
   default     = 20
 }
 
 variable "alert_minimum_errors" {
-  description = "Fewer errors than this in five minutes are chance, however many requests there were."
+  description = "The minimum of errors in five minutes for the alert on errors."
   type        = number
   default     = 3
 }
 
 variable "database_bytes_limit" {
-  description = "What the database may grow to; null: Cloud SQL's disk as it was made, or Neon's free plan."
+  description = "The database's size limit; null: Cloud SQL's initial disk, or Neon's free plan."
   type        = number
   default     = null
 }
@@ -54,116 +55,140 @@ variable "database_bytes_limit" {
 locals {
   runbook = "https://github.com/${var.github.repository}/blob/${var.github.branch}/docs/runbook.md"
 
-  bytes_limit = coalesce(var.database_bytes_limit, var.database == "cloud_sql" ? local.cloud_sql_size.disk_gb * pow(2, 30) : pow(2, 29))
-
-  of_services = "monitored_resource=\"cloud_run_revision\""
-  of_jobs     = "monitored_resource=\"cloud_run_job\""
-  of_batch    = "${local.of_jobs},operation=\"batch\""
-  of_graphql  = "${local.of_services},operation=~\"query|mutation\""
-
-  # The mean of the batch job's last two looks.
-  batch_mean = {
-    for field in ["projection_lag", "projection_lag_ms", "dead_letters", "database_connections", "database_bytes"] :
-    field => join(" / ", [
-      for part in ["sum", "count"] : "sum(increase(${local.series[field]}_${part}{${local.of_jobs}}[${2 * var.batch_minutes}m]))"
-    ])
-  }
-
-  asked    = "sum(increase(${local.series.latency_ms}_count{${local.of_graphql}}[5m]))"
-  looked   = "sum(increase(${local.series.cache_result}{${local.of_services},cache_result=~\"hit|miss|error\"}[5m]))"
-  computed = "sum(increase(${local.series.cache_result}{${local.of_services},cache_result=~\"miss|error\"}[5m]))"
-  done     = "sum by (operation) (increase(${local.series.outcome}{${local.of_services}}[5m]))"
-  failed   = "sum by (operation) (increase(${local.series.outcome}{${local.of_services},outcome=\"error\"}[5m]))"
-
-  # The same as Cloud Run counts it.
-  answered = {
-    for which, class in { all = "", bad = ",response_code_class=\"5xx\"" } : which =>
-    "sum by (service_name) (increase(run_googleapis_com:request_count{${local.of_services},service_name=~\"progress-.*\"${class}}[5m]))"
-  }
-
-  # How old the oldest message is that was not taken yet, in seconds.
-  waited = {
-    for function in ["ingest", "project"] : function => join("", [
-      "max by (subscription_id) (pubsub_googleapis_com:subscription_oldest_unacked_message_age{monitored_resource=\"pubsub_subscription\",subscription_id=~\"",
-      join("|", [for subscription, pushed in local.pushed : subscription if pushed.function == function]),
-      "\"})",
-    ])
-  }
-
-  # `for`: so long must it be true, in seconds. A single value is in a window of five minutes for up to six: the minute that
-  # it was counted in lies partly within.
+  # `for`: the seconds that a condition must hold. A single value stays in a five-minute window for up to six minutes,
+  # because the minute in which it was counted overlaps the window.
   alerts = {
     "event-delay" = {
       severity = "ERROR"
       title    = "Events are recorded late"
-      meaning  = "Of the last five minutes' events, one in twenty was recorded more than 5 s after its publication."
+      meaning = join(" ", [
+        "in the last five minutes 5 % of the events were recorded more than 5 s after their publication, or a",
+        "message has waited for ingest for five minutes. Learners see old numbers; no event is lost.",
+      ])
+      cause = join(" ", [
+        "ingest is slow, down or at its maximum of instances; the database is down; or an operator holds the",
+        "pushes.",
+      ])
+      action = join(" ", [
+        "if the pushes are held, snooze this alert. Otherwise check the database, then ingest's log and",
+        "instances.",
+      ])
       conditions = {
         "event delay, p95 > 5 s" = {
-          query = "histogram_quantile(0.95, sum by (le) (rate(${local.series.event_delay_ms}_bucket{${local.of_services}}[5m]))) > 5000"
-          for   = 360
+          query = join("", [
+            "histogram_quantile(0.95, sum by (le) (rate(",
+            "${local.series.event_delay_ms}_bucket{${local.services_selector}}[5m]))) > 5000",
+          ])
+          for = 360
         }
-        "messages wait for ingest for more than five minutes" = { # what is not recorded at all has no delay
-          query = "${local.waited.ingest} > 300"
+        "a message waits for ingest for more than 5 minutes" = { # an event that is not recorded has no delay
+          query = "${local.oldest_message_age.ingest} > 300"
           for   = 60
         }
       }
     }
     "slow-queries" = {
       severity = "WARNING"
-      title    = "GraphQL answers slowly"
-      meaning  = "Of the last five minutes' requests, one in twenty took more than 500 ms."
+      title    = "GraphQL responses are slow"
+      meaning  = "in the last five minutes 5 % of the GraphQL requests took more than 500 ms."
+      cause = join(" ", [
+        "a cold or missing cache, a busy database (a rebuild or restore), or query at its maximum of",
+        "instances.",
+      ])
+      action = join(" ", [
+        "check the cache hit rate, then the database's CPU on the dashboard. A rebuild ends by itself.",
+        "Otherwise raise query's max_instances.",
+      ])
       conditions = {
         "GraphQL, p95 > 500 ms" = {
-          query = "histogram_quantile(0.95, sum by (le) (rate(${local.series.latency_ms}_bucket{${local.of_graphql}}[5m]))) > 500 and ${local.asked} >= ${var.alert_minimum_requests}"
-          for   = 360
+          query = join("", [
+            "histogram_quantile(0.95, sum by (le) (rate(",
+            "${local.series.latency_ms}_bucket{${local.graphql_selector}}[5m]))) > 500",
+            " and ${local.graphql_requests} >= ${var.alert_minimum_requests}",
+          ])
+          for = 360
         }
       }
     }
     "cold-cache" = {
       severity = "WARNING"
-      title    = "Few answers come from the cache"
-      meaning  = "Of the look-ups in the last five minutes, fewer than 70 % found an answer; the database computes the rest."
+      title    = "The cache hit rate is low"
+      meaning = join(" ", [
+        "for 15 minutes fewer than 70 % of the cache lookups were hits. Responses are correct, but the",
+        "database computes more of them.",
+      ])
+      cause = "a restore, release or rebuild emptied the cache, or Redis is down."
+      action = join(" ", [
+        "run `progress warm`. If cache_result is `error`, check that the Redis instance runs and has free",
+        "memory.",
+      ])
       conditions = {
         "cache hits < 70 %" = {
-          query = "1 - ${local.computed} / ${local.looked} < 0.7 and ${local.looked} >= ${var.alert_minimum_requests}"
-          for   = 900
+          query = join("", [
+            "1 - ${local.cache_results.misses} / ${local.cache_results.lookups} < 0.7",
+            " and ${local.cache_results.lookups} >= ${var.alert_minimum_requests}",
+          ])
+          for = 900
         }
       }
     }
     "errors" = {
       severity = "CRITICAL"
-      title    = "Requests fail by our fault"
-      meaning  = "Of one kind of work, more than 1 % failed in the last five minutes. A caller's own mistake does not count."
+      title    = "Requests fail with server errors"
+      meaning = join(" ", [
+        "in the last five minutes more than 1 % of the requests of one operation failed. Errors of the caller",
+        "do not count.",
+      ])
+      cause = "a bad release, or a database that does not answer."
+      action = join(" ", [
+        "if it began with a release, roll back. Otherwise check the database, then read the warnings in the",
+        "log.",
+      ])
       conditions = {
         "errors > 1 %" = {
-          query = "${local.failed} / ${local.done} > 0.01 and ${local.failed} >= ${var.alert_minimum_errors}"
-          for   = 60
+          query = join("", [
+            "${local.operations.failed} / ${local.operations.all} > 0.01",
+            " and ${local.operations.failed} >= ${var.alert_minimum_errors}",
+          ])
+          for = 60
         }
-        "answers 5xx, as Cloud Run counts them, > 1 %" = { # a process that dies writes no line
-          query = "${local.answered.bad} / ${local.answered.all} > 0.01 and ${local.answered.bad} >= ${var.alert_minimum_errors}"
-          for   = 60
+        "5xx responses > 1 % (Cloud Run)" = {
+          query = join("", [
+            "${local.responses.failed} / ${local.responses.all} > 0.01",
+            " and ${local.responses.failed} >= ${var.alert_minimum_errors}",
+          ])
+          for = 60
         }
       }
     }
     "projection-lag" = {
       severity = "ERROR"
       title    = "Read models are behind the event log"
-      meaning  = "Recorded events are not folded: learners see numbers of before."
+      meaning  = "recorded events are not folded into the read models. Learners see old numbers; no event is lost."
+      cause    = "the project function is down or too small, one shard is stuck, or somebody imports many events."
+      action = join(" ", [
+        "run `progress shards list`. If all shards are behind, run `progress batch` and check the project",
+        "function. If one is, follow \"A stuck shard\" in the runbook.",
+      ])
       conditions = {
         "more than 1,000 events behind" = {
           query = "${local.batch_mean.projection_lag} > 1000"
           for   = 300
         }
-        "the oldest event not folded is more than five minutes old" = {
+        "oldest unfolded event > 5 minutes" = {
           query = "${local.batch_mean.projection_lag_ms} > 300000"
           for   = 300
         }
-        "half of the wake-ups find more than 1,000 events" = {
-          query = "histogram_quantile(0.5, sum by (le) (rate(${local.series.projection_lag}_bucket{${local.of_services}}[5m]))) > 1000"
-          for   = 360
+        "median events found by a wake-up > 1,000" = {
+          query = join("", [
+            "histogram_quantile(0.5, sum by (le) (rate(",
+            "${local.series.projection_lag}_bucket{${local.services_selector}}[5m]))) > 1000",
+          ])
+          for = 360
         }
-        "commands wait for a worker for more than 15 minutes" = { # a worker that is at one for long lets it be asked again after ten
-          query = "${local.waited.project} > 900"
+        # A worker that is busy with one command for long lets Pub/Sub redeliver it after ten minutes.
+        "a command waits for a worker for more than 15 minutes" = {
+          query = "${local.oldest_message_age.project} > 900"
           for   = 60
         }
       }
@@ -171,43 +196,66 @@ locals {
     "dead-letters" = {
       severity = "WARNING"
       title    = "There are dead letters"
-      meaning  = "Messages were no events, or could not be delivered. Nothing is lost: each waits to be replayed or discarded."
+      meaning = join(" ", [
+        "some messages are not valid events, cannot be folded or could not be delivered. Each is kept until",
+        "it is replayed or discarded.",
+      ])
+      cause  = "a publisher sends malformed events, or an outage lasted longer than Pub/Sub's retries."
+      action = "run `progress dead-letters count` and `list`. Fix the cause, then replay or discard the letters."
       conditions = {
-        "letters neither replayed nor discarded" = {
+        "dead letters neither replayed nor discarded" = {
           query = "${local.batch_mean.dead_letters} > 0"
           for   = 0
         }
-        "messages that Pub/Sub gave up on" = {
-          query = "sum by (subscription_id) (pubsub_googleapis_com:subscription_num_undelivered_messages{monitored_resource=\"pubsub_subscription\",subscription_id=~\"${join("|", sort(tolist(local.dead_letter_subscriptions)))}\"}) > 0"
+        "messages in Pub/Sub's dead-letter subscriptions" = {
+          query = "${local.dead_lettered_messages} > 0"
           for   = 0
         }
       }
     }
     "batch-job" = {
       severity = "ERROR"
-      title    = "The batch job failed or is late, or the backup failed"
-      meaning  = "Weekly, level and domain numbers grow old, and lost wake-ups are not found; or the read models are not backed up. Snooze this while the schedule is paused."
+      title    = "The batch job or the backup failed, or no batch run succeeded"
+      meaning = join(" ", [
+        "a batch run or backup failed, or no batch run has succeeded for ${3 * var.batch_minutes} minutes.",
+        "Weekly, level and domain numbers become old and lost wake-ups are not found, or the last backup",
+        "becomes old.",
+      ])
+      cause = "the schedule is paused, the database is down, or a run exceeded its timeout or memory."
+      action = join(" ", [
+        "run `progress schedule list`. If the schedule is paused on purpose, snooze this alert. Otherwise",
+        "read the job's log and run it again.",
+      ])
       conditions = {
-        "a run failed" = {
-          query = "sum(increase(${local.series.outcome}{${local.of_batch},outcome=\"error\"}[${2 * var.batch_minutes}m])) > 0"
+        "a batch run failed" = {
+          query = "${local.failed_runs} > 0"
           for   = 0
         }
-        "no run ended well for ${3 * var.batch_minutes} minutes" = {
-          # Whether nothing is written where nothing is counted, or zeros. The first apply ends with a run of the release
-          # job: before a job's run is that old, the schedule had no time to start three.
-          query = "(sum(increase(${local.series.outcome}{${local.of_batch},outcome=\"ok\"}[${3 * var.batch_minutes}m])) or vector(0)) == 0 and count(present_over_time(run_googleapis_com:job_completed_execution_count{${local.of_jobs},job_name=~\"progress-.*\"}[1d] offset ${3 * var.batch_minutes}m)) > 0"
+        "no successful batch run for ${3 * var.batch_minutes} minutes" = {
+          query = "(${local.successful_runs} or vector(0)) == 0 and ${local.has_old_executions}"
           for   = 60
         }
-        "an execution failed, as Cloud Run counts them" = { # it may have died without a line; the backup writes none
-          query = "sum by (job_name) (increase(run_googleapis_com:job_completed_execution_count{${local.of_jobs},job_name=~\"progress-batch.*|progress-backup\",result=\"failed\"}[10m])) > 0"
-          for   = 0
+        "a job execution failed (Cloud Run)" = { # a job that dies writes no log line, and the backup never writes one
+          query = join("", [
+            "sum by (job_name) (increase(run_googleapis_com:job_completed_execution_count{",
+            "${local.jobs_selector},job_name=~\"progress-batch.*|progress-backup\",result=\"failed\"}[10m])) > 0",
+          ])
+          for = 0
         }
       }
     }
     "database-limits" = {
       severity = "ERROR"
       title    = "The database is near its limits"
-      meaning  = "At the limit of connections functions wait and fail; at that of its size nothing is recorded."
+      meaning = join(" ", [
+        "the database uses more than 80 % of its connections or of its size. At the limit of connections",
+        "requests wait and fail; at the limit of size no event can be recorded.",
+      ])
+      cause = "too many instances for the database's size, or the growth of the event log."
+      action = join(" ", [
+        "connections: lower query's max_instances or choose a larger cloud_sql_tier. Size: raise",
+        "cloud_sql_disk_limit_gb, or change Neon's plan.",
+      ])
       conditions = {
         "connections > 80 %" = {
           query = "${local.batch_mean.database_connections} > 0.8"

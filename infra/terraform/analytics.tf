@@ -1,8 +1,8 @@
-# What was published, in BigQuery, for questions that Progress does not answer. Not `user-events`: it carries plain
-# addresses, and those are written nowhere. No message says here whose it is: an erasure cannot reach it.
+# Published messages in BigQuery, for analyses that Progress does not offer. `user-events` is excluded, because it has
+# plain e-mail addresses. User ids are removed, because an erasure cannot reach BigQuery.
 
 variable "analytics_days" {
-  description = "How long messages stay in BigQuery; null for ever."
+  description = "The days that messages are kept in BigQuery; null: for ever."
   type        = number
   default     = 400
 }
@@ -16,7 +16,7 @@ locals {
 resource "google_bigquery_dataset" "analytics" {
   dataset_id                 = "progress_analytics"
   location                   = var.region
-  description                = "Events as they were published"
+  description                = "Events as published"
   delete_contents_on_destroy = !local.is_prod
 
   depends_on = [google_project_service.api]
@@ -25,7 +25,7 @@ resource "google_bigquery_dataset" "analytics" {
 resource "google_bigquery_table" "messages" {
   dataset_id               = google_bigquery_dataset.analytics.dataset_id
   table_id                 = "messages"
-  description              = "Each delivery of each message; `events` has each event once"
+  description              = "One row for each delivery of a message; the view `events` has each event once"
   deletion_protection      = local.is_prod
   require_partition_filter = false
   schema                   = file("${path.root}/analytics/messages.json")
@@ -42,17 +42,19 @@ resource "google_bigquery_table" "events" {
   dataset_id          = google_bigquery_dataset.analytics.dataset_id
   table_id            = "events"
   description         = "Each event once, without redeliveries"
-  deletion_protection = false # nothing is in it
+  deletion_protection = false # a view holds no data
 
   view {
     query = templatefile("${path.root}/analytics/events.sql", {
-      table = "${var.project_id}.${google_bigquery_dataset.analytics.dataset_id}.${google_bigquery_table.messages.table_id}"
+      table = join(".", [
+        var.project_id, google_bigquery_dataset.analytics.dataset_id, google_bigquery_table.messages.table_id,
+      ])
     })
     use_legacy_sql = false
   }
 }
 
-# Pub/Sub itself writes the rows.
+# Pub/Sub's service agent writes the rows.
 resource "google_bigquery_table_iam_member" "pubsub" {
   dataset_id = google_bigquery_dataset.analytics.dataset_id
   table_id   = google_bigquery_table.messages.table_id
@@ -77,7 +79,9 @@ resource "google_pubsub_subscription" "analytics" {
   }
 
   bigquery_config {
-    table          = "${var.project_id}.${google_bigquery_table.messages.dataset_id}.${google_bigquery_table.messages.table_id}"
+    table = join(".", [
+      var.project_id, google_bigquery_table.messages.dataset_id, google_bigquery_table.messages.table_id,
+    ])
     write_metadata = true
   }
 
@@ -95,6 +99,6 @@ resource "google_pubsub_subscription" "analytics" {
     ttl = ""
   }
 
-  # The builds last some minutes, until when the right to write there is known.
+  # The grant takes effect during the builds, which last some minutes.
   depends_on = [google_bigquery_table_iam_member.pubsub, terraform_data.image]
 }

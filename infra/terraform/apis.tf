@@ -1,4 +1,4 @@
-# What an empty project must be able to do before anything can be made in it.
+# The APIs that all other resources need.
 
 resource "google_project_service" "api" {
   for_each = toset([

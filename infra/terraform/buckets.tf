@@ -1,12 +1,12 @@
-# Buckets: events that left the log for good, and copies of the read models for a week.
+# Buckets: archived events, and backups of the read models.
 
 locals {
   archive_environment = { ARCHIVE_BUCKET = google_storage_bucket.archive.name }
   backup_location     = "gs://${google_storage_bucket.backup.name}"
 }
 
-# Archived events, in prod the only copy of them: Google deletes no bucket that has something in it. No retention lock: a learner
-# who is erased is erased here too.
+# Archived events. In prod this is their only copy, so the bucket cannot be deleted while it holds objects. It has no
+# retention lock, because erasing a learner deletes their events here too.
 resource "google_storage_bucket" "archive" {
   name                        = "${var.project_id}-progress-archive"
   location                    = var.region
@@ -18,7 +18,7 @@ resource "google_storage_bucket" "archive" {
     enabled = true
   }
 
-  # What was replaced or deleted by mistake can be had back for a month.
+  # Objects that were replaced or deleted by mistake can be restored for 30 days.
   lifecycle_rule {
     action {
       type = "Delete"
@@ -53,7 +53,7 @@ resource "google_storage_bucket_iam_member" "archive" {
   member = google_service_account.member["project"].member
 }
 
-# Read models, every six hours, kept for a week; and dumps on their way from one database to another.
+# Backups of the read models, written every six hours and kept for a week, and dumps during a database migration.
 resource "google_storage_bucket" "backup" {
   name                        = "${var.project_id}-progress-backup"
   location                    = var.region

@@ -1,13 +1,13 @@
-# A word by mail before the month becomes dear. It stops nothing.
+# Budget alert by e-mail; it does not cap spending.
 
 variable "billing_account" {
-  description = "The billing account, for a budget alert; null for none. Who applies needs roles/billing.costsManager on it."
+  description = "The billing account of the budget alert (needs roles/billing.costsManager); null: no alert."
   type        = string
   default     = null
 }
 
 variable "monthly_budget" {
-  description = "In the billing account's currency."
+  description = "The monthly budget, in the billing account's currency."
   type        = number
   default     = 50
 }
@@ -43,13 +43,14 @@ resource "google_billing_budget" "this" {
     spend_basis       = "FORECASTED_SPEND"
   }
 
-  # Besides the billing account's administrators, who are always told.
+  # In addition to the billing account's administrators, who always get the alert.
   dynamic "all_updates_rule" {
     for_each = length(var.alert_emails) > 0 ? [1] : []
 
     content {
       monitoring_notification_channels = slice(
-        [for channel in google_monitoring_notification_channel.email : channel.id], 0, min(5, length(var.alert_emails)) # no more are taken
+        [for channel in google_monitoring_notification_channel.email : channel.id], 0,
+        min(5, length(var.alert_emails)) # the API's limit
       )
     }
   }

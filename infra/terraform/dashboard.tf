@@ -1,20 +1,23 @@
-# One dashboard: a chart for each signal of metric_fields.json, and what the runbook looks at beside them.
+# The dashboard: a chart for each field of metric_fields.json, and platform metrics that the runbook uses.
 
 locals {
-  signal_charts = [
-    for field, signal in local.signals.signals : {
-      title = "${field}: ${signal.meaning}"
-      unit  = signal.unit
-      names = signal.labels # which line is whose
-      lines = signal.kind == "count" ? {
+  field_charts = [
+    for field, metric in local.metric_fields.signals : {
+      title = "${field}: ${metric.meaning}"
+      unit  = metric.unit
+      names = metric.labels # identify a line of the chart
+      lines = metric.kind == "count" ? {
         "a second" = join(" or ", [
-          for of in local.of_either :
-          "sum by (${join(", ", signal.labels)}) (rate(${local.series[field]}{${of}}[5m]))"
+          for resource in local.resource_kinds :
+          "sum by (${join(", ", metric.labels)}) (rate(${local.series[field]}{${resource}}[5m]))"
         ])
         } : {
         for name, quantile in { p50 = 0.5, p95 = 0.95 } : name => join(" or ", [
-          for of in local.of_either :
-          "histogram_quantile(${quantile}, sum by (${join(", ", concat(["le"], signal.labels))}) (rate(${local.series[field]}_bucket{${of}}[10m])))"
+          for resource in local.resource_kinds :
+          join("", [
+            "histogram_quantile(${quantile}, sum by (${join(", ", concat(["le"], metric.labels))}) ",
+            "(rate(${local.series[field]}_bucket{${resource}}[10m])))",
+          ])
         ])
       }
     }
@@ -25,7 +28,9 @@ locals {
       title = "Instances of each service"
       unit  = "1"
       names = ["service_name"]
-      lines = { instances = "sum by (service_name) (run_googleapis_com:container_instance_count{${local.of_services}})" }
+      lines = {
+        instances = "sum by (service_name) (run_googleapis_com:container_instance_count{${local.services_selector}})"
+      }
     },
     {
       title = "Cloud SQL: CPU, 0 to 1"
@@ -41,8 +46,8 @@ locals {
     },
   ]
 
-  charts    = concat(local.signal_charts, local.platform_charts)
-  of_either = [local.of_services, local.of_jobs] # a query must name one kind of resource
+  charts         = concat(local.field_charts, local.platform_charts)
+  resource_kinds = [local.services_selector, local.jobs_selector] # a query may select only one kind of resource
 }
 
 resource "google_monitoring_dashboard" "progress" {
@@ -52,7 +57,7 @@ resource "google_monitoring_dashboard" "progress" {
       columns = 12
       tiles = [
         for index, chart in local.charts : merge(
-          # The API tells no place that is 0: said here, it would be a change in every plan.
+          # The API omits a position of 0; setting it would show a change in every plan.
           { for side, place in { xPos = (index % 2) * 6, yPos = floor(index / 2) * 4 } : side => place if place > 0 },
           {
             width  = 6

@@ -1,7 +1,7 @@
-# What the first build of each function is made from: an archive with all that it needs, and no more.
+# Source archives for the first build of each function, with only the files that it needs.
 
 locals {
-  # requirements.txt at the archive's root is what the buildpack installs; main.py beside it needs no path.
+  # The buildpack installs requirements.txt and runs main.py, both at the archive's root.
   shared_files = [
     for path in concat(
       ["requirements.txt"],
@@ -10,11 +10,14 @@ locals {
     ) : path if length(regexall("(^|/)(__pycache__|\\.[^/]*)(/|$)|\\.pyc$", path)) == 0
   ]
 
-  # Name in the archive => path in the repository.
+  # Path in the archive => path in the repository.
   own_files = {
-    ingest  = { "main.py" = "functions/ingest/main.py" }
-    project = { "main.py" = "functions/project/main.py", "jobs/batch_aggregates/main.py" = "jobs/batch_aggregates/main.py" }
-    query   = { "main.py" = "functions/query/main.py" }
+    ingest = { "main.py" = "functions/ingest/main.py" }
+    project = {
+      "main.py"                       = "functions/project/main.py"
+      "jobs/batch_aggregates/main.py" = "jobs/batch_aggregates/main.py"
+    }
+    query = { "main.py" = "functions/query/main.py" }
   }
 
   archived_files = {
@@ -43,7 +46,7 @@ resource "google_storage_bucket" "sources" {
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
-  force_destroy               = !local.is_prod # the repository has all that is in it
+  force_destroy               = !local.is_prod
 
   lifecycle_rule {
     action {
@@ -51,7 +54,7 @@ resource "google_storage_bucket" "sources" {
     }
     condition {
       age            = 30
-      matches_prefix = ["builds/"] # where gcloud uploads what it builds from
+      matches_prefix = ["builds/"] # gcloud uploads the archives there
     }
   }
 

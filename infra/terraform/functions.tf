@@ -1,12 +1,12 @@
-# The three functions. The first apply builds them; from then on the pipeline brings their images and their traffic.
+# The three functions. The first apply builds their images; later the pipeline sets their images and traffic.
 
 variable "functions" {
-  description = "The size of ingest, project and query: of an instance, how many requests it takes at once, and how many of them."
+  description = "The size of each function: CPUs, memory and concurrency of an instance, and the number of instances."
   type = map(object({
     cpu           = string
     memory        = string
     concurrency   = number
-    min_instances = number # instances, by day
+    min_instances = number # by day
     max_instances = number
   }))
 
@@ -16,23 +16,29 @@ variable "functions" {
   }
 
   validation {
-    condition     = alltrue([for size in values(var.functions) : contains(["1", "2", "4", "6", "8"], size.cpu) && can(regex("^[1-9][0-9]*(Mi|Gi)$", size.memory))])
+    condition = alltrue([
+      for size in values(var.functions) :
+      contains(["1", "2", "4", "6", "8"], size.cpu) && can(regex("^[1-9][0-9]*(Mi|Gi)$", size.memory))
+    ])
     error_message = "expected 1, 2, 4, 6 or 8 CPUs, and memory such as 512Mi or 2Gi"
   }
 
   validation {
     condition     = alltrue([for size in values(var.functions) : size.concurrency >= 1 && size.concurrency <= 1000])
-    error_message = "expected 1 to 1000 requests at once"
+    error_message = "expected a concurrency from 1 to 1000"
   }
 
   validation {
-    condition     = alltrue([for size in values(var.functions) : size.min_instances >= 0 && size.max_instances >= max(1, size.min_instances)])
-    error_message = "expected 0 or more instances at least, and as many at most, or more"
+    condition = alltrue([
+      for size in values(var.functions) :
+      size.min_instances >= 0 && size.max_instances >= max(1, size.min_instances)
+    ])
+    error_message = "expected min_instances of 0 or more, and max_instances of at least 1 and at least min_instances"
   }
 }
 
 variable "auth" {
-  description = "Whose tokens the query function takes, and where the page sends a learner who has none."
+  description = "The issuer of the tokens that the query function accepts, and the page's sign-in address."
   type = object({
     issuer      = string
     audience    = string
@@ -42,7 +48,7 @@ variable "auth" {
 }
 
 variable "api" {
-  description = "What the query function allows: origins of other pages, requests of a learner each minute, introspection."
+  description = "The query function's CORS origins, rate limit of each caller, and GraphQL introspection."
   type = object({
     cors_origins          = optional(list(string), [])
     rate_limit_per_minute = optional(number, 100)
@@ -52,32 +58,33 @@ variable "api" {
 }
 
 variable "otel_exporter_otlp_endpoint" {
-  description = "Where traces and metrics go (OTLP over HTTP); nothing is sent, and nothing is paid, without it."
+  description = "The endpoint for traces and metrics (OTLP over HTTP); null: none are exported."
   type        = string
   default     = null
 }
 
 variable "trace_sample_ratio" {
-  description = "Of all traces, the share that is sent, 0 to 1: a trace's number decides, alike for every part that it passes."
+  # The trace id decides, so that all parts of a trace are kept or dropped together.
+  description = "The share of traces to export, from 0 to 1."
   type        = number
   default     = 1
 
   validation {
     condition     = var.trace_sample_ratio >= 0 && var.trace_sample_ratio <= 1
-    error_message = "expected a share from 0 to 1"
+    error_message = "expected a ratio from 0 to 1"
   }
 }
 
 locals {
-  # A setting that is null is left to progress/settings.py: the modules leave it out.
+  # The modules leave out a setting that is null; progress/settings.py then uses its default.
   common_settings = merge({
     ENVIRONMENT                 = local.environment_name
     PUBSUB_PROJECT_ID           = var.project_id
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otel_exporter_otlp_endpoint
   }, var.otel_exporter_otlp_endpoint == null ? {} : local.otel_settings)
 
-  # What OpenTelemetry reads by itself. Google refuses a metric that names no place. Who sent a request is not asked about
-  # sampling: Cloud Run's front end would have hardly any trace sent, one in ten seconds.
+  # Settings that the OpenTelemetry library reads. Google rejects a metric without a region. The sampler ignores the
+  # caller's sampling decision, because Cloud Run's front end samples only one request in ten seconds.
   otel_settings = {
     OTEL_RESOURCE_ATTRIBUTES = "cloud.provider=gcp,cloud.platform=gcp_cloud_run,cloud.region=${var.region}"
     OTEL_TRACES_SAMPLER      = "traceidratio"
@@ -96,28 +103,29 @@ locals {
 
   function_facts = {
     ingest = {
-      ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY" # Pub/Sub counts as internal
-      timeout  = "60s"                           # as long as Pub/Sub waits
+      ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY" # includes Pub/Sub
+      timeout  = "60s"                           # Pub/Sub's acknowledgement deadline
       health   = "/"
-      settings = { THREADS = tostring(var.functions["ingest"].concurrency + 4) } # and the probes'
+      settings = { THREADS = tostring(var.functions["ingest"].concurrency + 4) } # 4 for the probes
     }
     project = {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      timeout  = "3600s" # a rebuild; Pub/Sub asks again meanwhile and hears that another is at it
+      timeout  = "3600s" # for a rebuild; Pub/Sub redelivers meanwhile and is told that it is in progress
       health   = "/"
       settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].concurrency + 4) })
     }
     query = {
-      ingress  = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
-      timeout  = "3600s"                                                               # streams
-      health   = "/health"                                                             # not /ready: an instance outlives a database that is down
-      settings = merge(local.query_settings, { WORKERS = var.functions["query"].cpu }) # one event loop a core
+      ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
+      timeout = "3600s" # for streams
+      # Not /ready, which fails without the database: an instance must survive an outage of the database.
+      health   = "/health"
+      settings = merge(local.query_settings, { WORKERS = var.functions["query"].cpu }) # one event loop for each core
     }
   }
 
   function_secrets = {
     for name, facts in local.function_facts : name => merge(
-      local.database_secrets[name], name == "ingest" ? {} : local.redis_secrets # it answers nobody
+      local.database_secrets[name], name == "ingest" ? {} : local.redis_secrets # ingest uses no Redis
     )
   }
 }
@@ -133,7 +141,7 @@ module "function" {
   size                = var.functions[each.key]
   timeout             = each.value.timeout
   ingress             = each.value.ingress
-  public              = each.key == "query" # learners have no Google account: the function checks their tokens
+  public              = each.key == "query" # learners have no Google account; the function verifies their tokens
   health              = each.value.health
   settings            = merge(local.common_settings, local.database_environment[each.key], each.value.settings)
   secrets             = local.function_secrets[each.key]

@@ -1,16 +1,16 @@
-# Who the parts are, one account each, and what each of them may do: no more than it needs.
+# Service accounts, one for each part, and their roles: no more than each needs.
 
 resource "google_service_account" "member" {
   for_each = {
-    ingest    = "Records events"
+    ingest    = "Appends events to the log"
     project   = "Folds events into the read models"
-    query     = "Answers the learners"
-    batch     = "The scheduled job"
-    release   = "Migrates the database and prepares a release"
-    backup    = "Copies the read models out"
-    build     = "Builds the functions"
-    push      = "Pub/Sub, when it pushes"
-    scheduler = "Cloud Scheduler, when it calls"
+    query     = "Answers learners' queries"
+    batch     = "Runs the batch jobs"
+    release   = "Migrates the database for a release"
+    backup    = "Backs up the read models"
+    build     = "Builds the images"
+    push      = "Signs Pub/Sub's pushes"
+    scheduler = "Signs Cloud Scheduler's calls"
   }
 
   account_id   = "progress-${each.key}"
@@ -19,35 +19,42 @@ resource "google_service_account" "member" {
   depends_on = [google_project_service.api]
 }
 
-# What each may do here. Of the database, secrets and buckets each has its part in database.tf, secrets.tf, buckets.tf.
+# Roles for the database, secrets and buckets are in database.tf, secrets.tf and buckets.tf.
 
 locals {
-  # The pipeline's account is made before all else: infra/bootstrap.
+  # infra/bootstrap creates the pipeline's account.
   members = merge(
     { for name, account in google_service_account.member : name => account.member },
     { pipeline = "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com" },
   )
 
-  # On the whole project: what has no smaller scope.
+  exports_to_google = startswith(coalesce(var.otel_exporter_otlp_endpoint, "-"), "https://telemetry.googleapis.com")
+
+  # Roles on the whole project, where no narrower scope exists.
   project_roles = merge({
     build    = ["roles/logging.logWriter"]
     pipeline = ["roles/run.developer", "roles/monitoring.viewer"]
     }, {
-    # Who sends traces and metrics to Google itself signs in there, and names the project that it is counted on.
-    for who in startswith(coalesce(var.otel_exporter_otlp_endpoint, "-"), "https://telemetry.googleapis.com") ? ["ingest", "project", "query", "batch", "release", "backup"] : [] :
-    who => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
+    # Exporting traces and metrics to Google needs the right to write them and to bill the calls to this project.
+    for name in local.exports_to_google ? ["ingest", "project", "query", "batch", "release", "backup"] : [] :
+    name => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
   })
 
-  # Who acts as whom: who deploys a service or job, or has Pub/Sub push as someone, takes that one's place.
-  acts_as = concat(
-    [for who in ["ingest", "project", "query", "batch", "release", "backup", "push"] : { actor = "pipeline", whom = who }],
-    [for who in keys(try(var.night.min_instances, {})) : { actor = "scheduler", whom = who }],
+  # Accounts that deploy a service or job, or make Pub/Sub push, must be allowed to act as its service account.
+  impersonations = concat(
+    [
+      for name in ["ingest", "project", "query", "batch", "release", "backup", "push"] :
+      { actor = "pipeline", account = name }
+    ],
+    [for name in keys(try(var.night.min_instances, {})) : { actor = "scheduler", account = name }],
   )
 }
 
 resource "google_project_iam_member" "member" {
   for_each = merge([
-    for member, roles in local.project_roles : { for role in roles : "${member} ${role}" => { member = member, role = role } }
+    for member, roles in local.project_roles : {
+      for role in roles : "${member} ${role}" => { member = member, role = role }
+    }
   ]...)
 
   project = var.project_id
@@ -55,10 +62,10 @@ resource "google_project_iam_member" "member" {
   member  = local.members[each.value.member]
 }
 
-resource "google_service_account_iam_member" "acts_as" {
-  for_each = { for each in local.acts_as : "${each.actor} ${each.whom}" => each }
+resource "google_service_account_iam_member" "impersonation" {
+  for_each = { for pair in local.impersonations : "${pair.actor} ${pair.account}" => pair }
 
-  service_account_id = google_service_account.member[each.value.whom].name
+  service_account_id = google_service_account.member[each.value.account].name
   role               = "roles/iam.serviceAccountUser"
   member             = local.members[each.value.actor]
 }
@@ -71,7 +78,7 @@ resource "google_pubsub_subscription_iam_member" "changes" {
   member       = google_service_account.member["batch"].member
 }
 
-# Pub/Sub pushes to ingest and project, and nobody else calls them.
+# Only Pub/Sub may call ingest and project.
 resource "google_cloud_run_v2_service_iam_member" "push" {
   for_each = toset(["ingest", "project"])
 
@@ -89,10 +96,10 @@ resource "google_service_account_iam_member" "push_tokens" {
   depends_on = [terraform_data.pubsub_agent]
 }
 
-# Cloud Scheduler starts jobs, and by night changes how many instances are kept ready. Cloud Run has no right for that number alone:
-# run.services.update and acting as the service's account let the scheduler's account deploy anything as that function, too. Nobody
-# has a key of it, and only who may change scheduler jobs (here: who applies) can have it call. So it is given only for the
-# functions of var.night, by name, and nothing at all where there is no night.
+# Cloud Scheduler starts the jobs, and changes the minimum of instances in the evening and the morning. Cloud Run has no
+# permission for this number alone: with run.services.update and impersonation the scheduler's account could deploy
+# anything as the function. The risk is limited: the account has no key, only accounts that may change scheduler jobs
+# (here: the one that applies) can use it, and it gets these rights only for the functions in var.night.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 
@@ -106,7 +113,7 @@ resource "google_project_iam_custom_role" "scaling" {
   count = var.night == null ? 0 : 1
 
   role_id     = "progressScaling"
-  title       = "Progress: changes a service's minimum of instances"
+  title       = "Progress: change a service's minimum of instances"
   permissions = ["run.services.get", "run.services.update"]
 
   depends_on = [google_project_service.api]
@@ -121,7 +128,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   member   = google_service_account.member["scheduler"].member
 }
 
-# The pipeline passes the release job its arguments, and while a release lasts pushes commands to the new revision too.
+# The pipeline runs the release job with its own arguments. During a release it pushes commands to green as well.
 resource "google_cloud_run_v2_job_iam_member" "pipeline" {
   name     = module.job["release"].name
   location = var.region
@@ -131,8 +138,8 @@ resource "google_cloud_run_v2_job_iam_member" "pipeline" {
 
 resource "google_project_iam_custom_role" "green_push" {
   role_id     = "progressGreenPush"
-  title       = "Progress: makes and removes the push subscription of a release"
-  permissions = ["pubsub.subscriptions.create", "pubsub.subscriptions.delete", "pubsub.subscriptions.get", "pubsub.subscriptions.list"]
+  title       = "Progress: create and delete the push subscription of a release"
+  permissions = [for action in ["create", "delete", "get", "list"] : "pubsub.subscriptions.${action}"]
 
   depends_on = [google_project_service.api]
 }
@@ -149,7 +156,7 @@ resource "google_pubsub_topic_iam_member" "green_push" {
   member = local.members["pipeline"]
 }
 
-# The first builds read sources and write images.
+# The first builds read source archives and write images.
 resource "google_storage_bucket_iam_member" "build" {
   bucket = google_storage_bucket.sources.name
   role   = "roles/storage.objectViewer"
@@ -163,7 +170,7 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.member["build"].member
 }
 
-# Who deploys an image must be allowed to read it; the first revisions' are here in every environment.
+# Deploying an image requires the right to read it. The first revisions run images of this registry.
 resource "google_artifact_registry_repository_iam_member" "pipeline" {
   repository = google_artifact_registry_repository.images.name
   location   = google_artifact_registry_repository.images.location

@@ -1,19 +1,25 @@
-# The first images: one for each function, built from its archive; the jobs run that of `project`. A release brings
-# others, from the registry that all environments share (infra/bootstrap).
+# The first image of each function, built from its archive; the jobs run the image of `project`. Releases deploy later
+# images from the registry that all environments share (infra/bootstrap).
 
 variable "build_region" {
-  description = "Where Cloud Build makes the first images: Google lets a new project build in six regions only."
+  description = "The region of the first builds: one of the six where Google lets a new project build."
   type        = string
   default     = "europe-west1"
 
   # cloud.google.com/build/docs/locations, "Restricted regions for some projects".
   validation {
-    condition     = contains(["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"], var.build_region)
-    error_message = "expected asia-east1, australia-southeast1, europe-west1, southamerica-east1, us-central1 or us-west2"
+    condition = contains(
+      ["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"],
+      var.build_region,
+    )
+    error_message = join(" ", [
+      "expected asia-east1, australia-southeast1, europe-west1, southamerica-east1,",
+      "us-central1 or us-west2",
+    ])
   }
 }
 
-# Nothing is deleted here: an environment without a release goes on running these few images.
+# There is no cleanup policy: an environment without a release keeps running these few images.
 resource "google_artifact_registry_repository" "images" {
   repository_id = "progress"
   location      = var.region
@@ -23,8 +29,8 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.api]
 }
 
-# The first image of each function, before there is a pipeline: a service is made with an image that is there. gcloud uploads
-# the archive, so that no resource changes with the code. Rights given a moment ago may not hold yet: then once more.
+# Builds the first images, because a service can only be created with an existing image. gcloud uploads the archive, so
+# no resource changes when the code does. The retry waits until new IAM rights take effect.
 resource "terraform_data" "image" {
   for_each = local.own_files
 

@@ -1,20 +1,40 @@
-# What runs to its end: the jobs, in the image of `project`, which has all of the code.
+# The jobs. They run the image of `project`, which has all of the code.
 
 locals {
-  # The buildpack's launcher finds the image's Python; the code lies in /workspace.
+  # The buildpack's launcher sets up the image's Python; the code is in /workspace.
   launcher = ["/cnb/lifecycle/launcher", "--"]
 
   jobs = {
-    # A job waits up to 120 s for the network, and is tried again where its instance died or never got one. A migration that
-    # was refused is not tried again: progress/adapters/postgres/migrations.py.
+    # A job waits up to 120 s for the network, and is retried if its instance died or never got one. A failed migration
+    # is not retried: progress/adapters/postgres/migrations.py.
 
-    # Under 300 s: the next run begins after five minutes; where a second try is still at work, it finds the lock taken.
-    batch = { member = "batch", command = ["python", "jobs/batch_aggregates/main.py"], args = [], cpu = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1 }
-    # A month's end, or after an import: the same with more of everything; meanwhile the small one finds the lock taken.
-    batch-large = { member = "batch", command = ["python", "jobs/batch_aggregates/main.py"], args = [], cpu = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 1 }
-    # As the database's owner; before each release.
-    release = { member = "release", command = ["python", "-m", "progress.cli"], args = ["migrate"], cpu = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 1 }
-    backup  = { member = "backup", command = ["python", "-m", "progress.cli", "backup"], args = [local.backup_location], cpu = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3 }
+    # The timeout is under 300 s because a run starts every 5 minutes. A run that overlaps a retry finds the lock taken.
+    batch = {
+      member  = "batch"
+      command = ["python", "jobs/batch_aggregates/main.py"]
+      args    = []
+      cpu     = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1
+    }
+    # The same work with more resources, at a month's end or after an import. Meanwhile `batch` finds the lock taken.
+    batch-large = {
+      member  = "batch"
+      command = ["python", "jobs/batch_aggregates/main.py"]
+      args    = []
+      cpu     = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 1
+    }
+    # Logs in as the owner of the database. Each release executes it.
+    release = {
+      member  = "release"
+      command = ["python", "-m", "progress.cli"]
+      args    = ["migrate"]
+      cpu     = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 1
+    }
+    backup = {
+      member  = "backup"
+      command = ["python", "-m", "progress.cli", "backup"]
+      args    = [local.backup_location]
+      cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
+    }
   }
 
   job_secrets = {
@@ -56,14 +76,17 @@ module "job" {
   ]
 }
 
-# The database is migrated once by itself, when all that it takes is there; then by each release. It is also migrated when the
-# passwords change: the release job gives them to the logins.
-resource "terraform_data" "migrated" {
-  triggers_replace = [module.job["release"].id, local.password_version_numbers[local.released_to]]
+# Migrates the database at the end of the first apply; later each release does. Runs again when the passwords change,
+# because the release job sets the passwords of the logins.
+resource "terraform_data" "migrate" {
+  triggers_replace = [module.job["release"].id, local.password_version_numbers[local.release_database]]
 
   provisioner "local-exec" {
     environment = {
-      MIGRATE = "gcloud run jobs execute ${module.job["release"].name} --wait --region=${var.region} --project=${var.project_id} --quiet"
+      MIGRATE = join(" ", [
+        "gcloud run jobs execute ${module.job["release"].name} --wait",
+        "--region=${var.region} --project=${var.project_id} --quiet",
+      ])
     }
     command = "$MIGRATE || { sleep 60; $MIGRATE; }"
   }

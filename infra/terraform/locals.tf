@@ -1,11 +1,11 @@
 locals {
   is_prod = var.environment == "prod"
 
-  # As progress/settings.py names it.
+  # The name in progress/settings.py.
   environment_name = { dev = "development", staging = "staging", prod = "production" }[var.environment]
 
-  repository = "${path.root}/../.." # of the code
+  repository = "${path.root}/../.." # the root of the source code
 
-  # The contract of log fields: what the code writes and the alerts read.
-  signals = jsondecode(file("${local.repository}/progress/adapters/telemetry/metric_fields.json"))
+  # The log fields that the code writes, and that the metrics and alerts read.
+  metric_fields = jsondecode(file("${local.repository}/progress/adapters/telemetry/metric_fields.json"))
 }

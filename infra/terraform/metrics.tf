@@ -1,9 +1,9 @@
-# A log-based metric for each signal of metric_fields.json: a distribution of its values, or a count by its values.
+# A log-based metric for each field of metric_fields.json: a distribution of its values, or a counter with labels.
 
 locals {
   metric_prefix = "progress_"
 
-  # Bounds between which a percentile is interpolated; each threshold of an alert is one of them.
+  # Histogram bounds. Percentiles are interpolated between them, so each alert threshold is one of them.
   metric_bounds = {
     "ms" = [
       1, 2, 5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 500, 600, 750, 1000, 1500, 2000, 3000, 4000, 5000,
@@ -16,13 +16,13 @@ locals {
   }
 }
 
-resource "google_logging_metric" "signal" {
-  for_each = local.signals.signals
+resource "google_logging_metric" "field" {
+  for_each = local.metric_fields.signals
 
   name        = "${local.metric_prefix}${each.key}"
   description = each.value.meaning
 
-  # The lines of our services and jobs, whichever has the field.
+  # The log lines of our services and jobs that have the field.
   filter = join(" AND ", [
     "resource.type=(\"cloud_run_revision\" OR \"cloud_run_job\")",
     "(resource.labels.service_name=~\"^progress-\" OR resource.labels.job_name=~\"^progress-\")",
@@ -60,8 +60,8 @@ resource "google_logging_metric" "signal" {
 }
 
 locals {
-  # Each signal as PromQL knows its metric.
+  # The PromQL name of each field's metric.
   series = {
-    for field, metric in google_logging_metric.signal : field => "logging_googleapis_com:user_${metric.name}"
+    for field, metric in google_logging_metric.field : field => "logging_googleapis_com:user_${metric.name}"
   }
 }

@@ -1,24 +1,29 @@
-# The network that the functions and jobs reach the database and Redis by. Each of their instances has a leg in it
-# (direct VPC egress, which costs nothing); what is on the internet they reach without it, unless a fixed address is asked for.
+# The network between the functions and jobs, the database and Redis. Instances use direct VPC egress, which is free.
+# Traffic to the internet does not pass the network, unless fixed_egress_address is set.
 
 variable "fixed_egress_address" {
-  description = "Whether calls to the internet leave from one reserved address, for a Neon that admits listed addresses only. It costs some $40 a month (Cloud NAT, the address) and traffic. All calls go through NAT then, which a fresh instance reaches after some 30 s: each function keeps one instance ready at least, by night too. (A Serverless VPC Access connector would have no such wait; it costs more than the instances.)"
+  # For a Neon database with an IP allow list. Cloud NAT and the address cost about $40 a month, plus traffic. A new
+  # instance reaches NAT only after about 30 s, so each function needs at least one minimum instance, also at night. (A
+  # Serverless VPC Access connector has no such delay, but costs more than the instances.)
+  description = "Whether all calls to the internet leave from one reserved address, at about $40 a month."
   type        = bool
   default     = false
 
   validation {
     condition     = !var.fixed_egress_address || alltrue([for size in values(var.functions) : size.min_instances >= 1])
-    error_message = "with a fixed address a cold start is without network for 30 s: expected min_instances >= 1 for each of functions"
+    error_message = "expected min_instances >= 1: with a fixed address a cold start has no network for 30 s"
   }
 
   validation {
-    condition     = !var.fixed_egress_address || alltrue([for count in values(try(var.night.min_instances, {})) : count >= 1])
-    error_message = "with a fixed address a cold start is without network for 30 s: expected min_instances >= 1 for each of night.min_instances"
+    condition = !var.fixed_egress_address || alltrue([
+      for count in values(try(var.night.min_instances, {})) : count >= 1
+    ])
+    error_message = "expected night.min_instances >= 1: with a fixed address a cold start has no network for 30 s"
   }
 }
 
 locals {
-  # For vpc_access of every service and job. An instance takes addresses of the subnetwork while it lives.
+  # The VPC access of every service and job. Each running instance takes addresses of the subnetwork.
   vpc_access = {
     network    = google_compute_network.this.id
     subnetwork = google_compute_subnetwork.this.id
@@ -43,9 +48,9 @@ resource "google_compute_subnetwork" "this" {
   private_ip_google_access = true
 }
 
-# Nobody in this network listens.
-resource "google_compute_firewall" "nothing_comes_in" {
-  name          = "progress-nothing-comes-in"
+# Nothing in this network accepts connections.
+resource "google_compute_firewall" "deny_ingress" {
+  name          = "progress-deny-ingress"
   network       = google_compute_network.this.id
   direction     = "INGRESS"
   priority      = 1000
@@ -56,7 +61,7 @@ resource "google_compute_firewall" "nothing_comes_in" {
   }
 }
 
-# Cloud SQL and Memorystore live in a network of Google's, which is peered with ours.
+# Cloud SQL and Memorystore are in a Google network that is peered with this one.
 resource "google_compute_global_address" "private_services" {
   count = local.has_private_services ? 1 : 0
 
@@ -74,7 +79,7 @@ resource "google_service_networking_connection" "private_services" {
   network                 = google_compute_network.this.id
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.private_services[0].name]
-  deletion_policy         = "ABANDON" # a deleted instance holds on to the peering for days
+  deletion_policy         = "ABANDON" # a deleted instance keeps the peering in use for days
 
   depends_on = [google_project_service.api]
 }
@@ -113,11 +118,11 @@ resource "google_compute_router_nat" "egress" {
 
   log_config {
     enable = true
-    filter = "ERRORS_ONLY" # a port that was not to be had is a connection that failed
+    filter = "ERRORS_ONLY" # a connection fails when no port is free
   }
 }
 
 output "egress_address" {
-  description = "The address to list in Neon's IP allow; null where none is reserved."
+  description = "The address for Neon's IP allow list; null without fixed_egress_address."
   value       = one(google_compute_address.egress[*].address)
 }

@@ -1,26 +1,26 @@
-# What the pipeline and an operator need to know.
+# Outputs for the pipeline and the operator.
 
 output "urls" {
-  description = "Where each function answers."
-  value       = { for name, each in module.function : name => each.uri }
+  description = "The URL of each function."
+  value       = { for name, function in module.function : name => function.uri }
 }
 
 output "images" {
-  description = "Where this environment's own images are."
+  description = "The registry of this environment's first images."
   value       = local.images
 }
 
 output "services" {
   description = "The name of each function's service."
-  value       = { for name, each in module.function : name => each.name }
+  value       = { for name, function in module.function : name => function.name }
 }
 
 output "jobs" {
   description = "The name of each job."
-  value       = { for name, each in module.job : name => each.name }
+  value       = { for name, job in module.job : name => job.name }
 }
 
 output "accounts" {
-  description = "Who each part is."
-  value       = { for name, each in google_service_account.member : name => each.email }
+  description = "The service account of each part, as an e-mail address."
+  value       = { for name, account in google_service_account.member : name => account.email }
 }

@@ -1,8 +1,9 @@
-# Passwords of the database. They are in no plan and no state: each run of Terraform makes others, and writes them only where
-# a version differs from the one in the state.
+# Database passwords. They are ephemeral and stored in no plan or state: each run of Terraform generates new ones, and
+# writes them only where a version differs from the one in the state.
 
 variable "neon_owner_password" {
-  description = "The password of Neon's owner (TF_VAR_neon_owner_password). Given with the first apply, it goes to Secret Manager and into no plan and no state; given again, it goes there when neon_owner_password_version rises."
+  # It is written to Secret Manager with the first apply, and again when neon_owner_password_version is raised.
+  description = "The password of Neon's owner (TF_VAR_neon_owner_password); stored in no plan and no state."
   type        = string
   default     = null
   ephemeral   = true
@@ -10,23 +11,25 @@ variable "neon_owner_password" {
 }
 
 variable "neon_owner_password_version" {
-  description = "Raised by one each time neon_owner_password is given anew."
+  description = "The version of neon_owner_password; raise it by one with each new password."
   type        = number
   default     = 1
 }
 
 variable "password_version" {
-  description = "Raised by one to give all logins with a password another: Neon's, and Cloud SQL's owner. After an apply that failed, raised again: the logins and the secrets written by then may differ. Not while the database is being moved."
+  # It covers Neon's logins and Cloud SQL's owner. Raise it again after an apply that failed, because logins and secrets
+  # may differ then. Do not raise it during a database migration.
+  description = "The version of the generated passwords; raise it by one to rotate all of them."
   type        = number
   default     = 1
 
   validation {
     condition     = var.password_version >= 1 && floor(var.password_version) == var.password_version
-    error_message = "expected 1, 2 and so on"
+    error_message = "expected a positive integer"
   }
 }
 
-# Of Neon's logins, and of Cloud SQL's owner. Cloud SQL's other logins are IAM's and have none.
+# The passwords of Neon's logins and of Cloud SQL's owner. Cloud SQL's other logins use IAM.
 ephemeral "random_password" "database" {
   for_each = toset(concat(
     local.has_neon ? keys(local.database_groups) : [],
@@ -34,25 +37,34 @@ ephemeral "random_password" "database" {
   ))
 
   length  = 40
-  special = false # it stands in URLs
+  special = false # used in URLs
 }
 
 locals {
-  # A write-only value is written again when its version changes. A login and the secrets that tell its password change together,
-  # so they share one version: also where only the address changes.
+  # Terraform writes a write-only value when its version changes. A login and the secrets with its password must change
+  # together, even if only the address changes, so they share one version.
   password_versions = merge(
-    { for name in ["neon"] : name => [var.password_version, keys(local.database_groups), var.neon.host, var.neon.database] if local.has_neon },
-    { for name in ["cloud_sql"] : name => [var.password_version, google_sql_database_instance.this[0].private_ip_address] if local.has_cloud_sql },
+    {
+      for name in ["neon"] : name =>
+      [var.password_version, keys(local.database_groups), var.neon.host, var.neon.database] if local.has_neon
+    },
+    {
+      for name in ["cloud_sql"] : name =>
+      [var.password_version, google_sql_database_instance.this[0].private_ip_address] if local.has_cloud_sql
+    },
   )
   password_version_numbers = {
     for database, facts in local.password_versions : database => parseint(substr(sha256(jsonencode(facts)), 0, 12), 16)
   }
 
-  neon_at = local.has_neon ? "${var.neon.host}/${var.neon.database}?sslmode=verify-full" : ""
+  neon_address = local.has_neon ? "${var.neon.host}/${var.neon.database}?sslmode=verify-full" : ""
 
-  neon_logins = join(" ", [for member, group in local.database_groups : "${group}=progress_${member}_login:${ephemeral.random_password.database[member].result}" if local.has_neon])
+  neon_logins = join(" ", [
+    for member, group in local.database_groups :
+    "${group}=progress_${member}_login:${ephemeral.random_password.database[member].result}" if local.has_neon
+  ])
 
-  # By the secret's id: the database whose passwords it holds.
+  # The database whose passwords a secret holds, by the secret's id.
   password_secrets = merge(
     { for member in keys(local.database_groups) : "progress-neon-url-${member}" => "neon" if local.has_neon },
     { for name in ["progress-neon-logins"] : name => "neon" if local.has_neon },
@@ -60,10 +72,15 @@ locals {
   )
 
   password_values = merge(
-    { for member in keys(local.database_groups) : "progress-neon-url-${member}" =>
-    "postgresql://progress_${member}_login:${ephemeral.random_password.database[member].result}@${local.neon_at}" if local.has_neon },
+    {
+      for member in keys(local.database_groups) : "progress-neon-url-${member}" => join("", [
+        "postgresql://progress_${member}_login:${ephemeral.random_password.database[member].result}",
+        "@${local.neon_address}",
+      ]) if local.has_neon
+    },
     { for name in ["progress-neon-logins"] : name => local.neon_logins if local.has_neon },
-    # Its certificate is of the instance's own authority; the address is private.
+    # sslmode=require does not verify the certificate: it is signed by the instance's own authority. The address is
+    # private.
     { for name in ["progress-cloud-sql-url-owner"] : name => format("postgresql://%s:%s@%s/%s?sslmode=require",
       google_sql_user.owner[0].name,
       ephemeral.random_password.database["owner"].result,
@@ -81,12 +98,16 @@ resource "google_secret_manager_secret_version" "password" {
   deletion_policy        = "ABANDON"
 }
 
-# The operator's own. Where nothing was given, the release job's error says what to do.
+# The operator's own password. Without it the URL is a placeholder that appears in the release job's error.
 resource "google_secret_manager_secret_version" "neon_owner" {
   count = local.has_neon ? 1 : 0
 
-  secret                 = google_secret_manager_secret.this["progress-neon-url-owner"].id
-  secret_data_wo         = var.neon_owner_password == null ? "postgresql://give-neon_owner_password-and-raise-its-version.invalid/" : "postgresql://${urlencode(var.neon.owner)}:${urlencode(var.neon_owner_password)}@${local.neon_at}"
+  secret = google_secret_manager_secret.this["progress-neon-url-owner"].id
+  secret_data_wo = (
+    var.neon_owner_password == null
+    ? "postgresql://give-neon_owner_password-and-raise-its-version.invalid/"
+    : "postgresql://${urlencode(var.neon.owner)}:${urlencode(var.neon_owner_password)}@${local.neon_address}"
+  )
   secret_data_wo_version = var.neon_owner_password_version
   deletion_policy        = "ABANDON"
 }

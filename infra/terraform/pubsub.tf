@@ -1,13 +1,13 @@
-# The topics, who is pushed what is on them, and where a message ends that nobody could take.
+# Topics, push subscriptions and dead-letter subscriptions.
 
 variable "batch_on_demand" {
-  description = "Whether the batch job asks a subscription first, and leaves the database asleep where nothing happened."
+  description = "Whether the batch job connects to the database only after events, so that Neon can sleep."
   type        = bool
   default     = false
 }
 
 variable "publishers" {
-  description = "Who may publish to the source topics, by topic: IAM members, such as the account of the Learning context."
+  description = "The IAM members that may publish to each source topic, such as the Learning context's account."
   type        = map(set(string))
   default     = {}
 
@@ -17,13 +17,17 @@ variable "publishers" {
   }
 
   validation {
-    condition     = alltrue([for member in flatten(values(var.publishers)) : can(regex("^(serviceAccount|group|user|principal|principalSet):", member))])
-    error_message = "expected named members, such as serviceAccount:NAME@PROJECT.iam.gserviceaccount.com"
+    condition = alltrue([
+      for member in flatten(values(var.publishers)) :
+      can(regex("^(serviceAccount|group|user|principal|principalSet):", member))
+    ])
+    error_message = "expected IAM members, such as serviceAccount:NAME@PROJECT.iam.gserviceaccount.com"
   }
 }
 
 variable "foreign_topics" {
-  description = "Source topics that exist in another project, by name: projects/PROJECT/topics/NAME. There it is said who publishes; who applies here needs roles/pubsub.subscriber on each."
+  # Their own project grants the right to publish. Applying here needs roles/pubsub.subscriber on each.
+  description = "Source topics of other projects: projects/PROJECT/topics/NAME, by topic."
   type        = map(string)
   default     = {}
 
@@ -33,13 +37,15 @@ variable "foreign_topics" {
   }
 
   validation {
-    condition     = alltrue([for topic in values(var.foreign_topics) : can(regex("^projects/[^/]+/topics/[^/]+$", topic))])
+    condition = alltrue([
+      for topic in values(var.foreign_topics) : can(regex("^projects/[^/]+/topics/[^/]+$", topic))
+    ])
     error_message = "expected projects/PROJECT/topics/NAME"
   }
 
   validation {
     condition     = length(setintersection(keys(var.foreign_topics), keys(var.publishers))) == 0
-    error_message = "who publishes to a topic of another project is said in that project, not in publishers"
+    error_message = "expected no foreign topic in publishers: its own project grants the right to publish"
   }
 }
 
@@ -47,24 +53,27 @@ locals {
   source_topics = ["learning-events", "algorithm-events", "vocabulary-events", "user-events"]
   command_topic = "progress-commands"
 
-  week    = "604800s"
-  at_most = "2678400s" # 31 days: longer than that Pub/Sub keeps nothing
+  week          = "604800s"
+  max_retention = "2678400s" # 31 days, Pub/Sub's maximum
 
-  # Subscription => what is pushed, to whom. Pub/Sub waits for an answer for as long as it may.
-  pushed = merge(
-    { for topic in local.source_topics : "${topic}-ingest-sub" => { topic = topic, function = "ingest", seconds = 60 } },
+  # Push subscriptions: topic, function and acknowledgement deadline.
+  push_subscriptions = merge(
+    {
+      for topic in local.source_topics : "${topic}-ingest-sub" => { topic = topic, function = "ingest", seconds = 60 }
+    },
     { "progress-projection-sub" = { topic = local.command_topic, function = "project", seconds = 600 } },
   )
 
-  dead_lettered = toset(concat(keys(local.pushed), keys(local.analytics)))
+  # Subscriptions with a dead-letter topic.
+  dead_letter_sources = toset(concat(keys(local.push_subscriptions), keys(local.analytics)))
 
-  # What holds dead letters of Pub/Sub's, for the alert on them.
-  dead_letter_subscriptions = toset([for each in local.dead_lettered : "${each}-dead-letter-sub"])
+  # The subscriptions that hold Pub/Sub's dead letters.
+  dead_letter_subscriptions = toset([for name in local.dead_letter_sources : "${name}-dead-letter-sub"])
 
   pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 }
 
-# An account of Google's that is there once it is asked for, or used.
+# Creates Pub/Sub's service agent. Google would otherwise create it at its first use.
 resource "terraform_data" "pubsub_agent" {
   triggers_replace = local.pubsub_agent
 
@@ -76,19 +85,24 @@ resource "terraform_data" "pubsub_agent" {
 }
 
 locals {
-  # Topic => who may publish there, of the topics that are made here.
+  # The publishers of each topic of this project.
   publishers = merge(
     {
       for topic in local.source_topics : topic => { for member in lookup(var.publishers, topic, []) : member => member }
       if !contains(keys(var.foreign_topics), topic)
     },
-    { (local.command_topic) = { for who in ["ingest", "project", "query", "batch", "release"] : who => google_service_account.member[who].member } },
+    {
+      (local.command_topic) = {
+        for name in ["ingest", "project", "query", "batch", "release"] : name =>
+        google_service_account.member[name].member
+      }
+    },
   )
 
   topics = merge({ for name, topic in module.topic : name => topic.id }, var.foreign_topics)
 }
 
-# What was acknowledged stays for a week: after a restore the subscriptions are sought back.
+# Topics keep acknowledged messages for a week, so that a restore can replay them.
 module "topic" {
   for_each = local.publishers
   source   = "./modules/topic"
@@ -102,13 +116,13 @@ module "topic" {
 }
 
 resource "google_pubsub_subscription" "push" {
-  for_each = local.pushed
+  for_each = local.push_subscriptions
 
   name                       = each.key
   topic                      = local.topics[each.value.topic]
   ack_deadline_seconds       = each.value.seconds
   message_retention_duration = local.week
-  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # their topic may keep nothing
+  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # those may keep no messages
 
   push_config {
     push_endpoint = module.function[each.value.function].uri
@@ -125,7 +139,7 @@ resource "google_pubsub_subscription" "push" {
 
   dead_letter_policy {
     dead_letter_topic     = module.dead_letter[each.key].id
-    max_delivery_attempts = 100 # with the retries' pauses more than half a day
+    max_delivery_attempts = 100 # with the retry delays more than half a day
   }
 
   expiration_policy {
@@ -135,9 +149,9 @@ resource "google_pubsub_subscription" "push" {
   depends_on = [google_cloud_run_v2_service_iam_member.push, google_service_account_iam_member.push_tokens]
 }
 
-# Pub/Sub itself moves dead letters: it publishes them here, and takes them from the subscription below.
+# Pub/Sub's service agent moves dead letters: it publishes them here and acknowledges them on the source subscription.
 module "dead_letter" {
-  for_each = local.dead_lettered
+  for_each = local.dead_letter_sources
   source   = "./modules/topic"
 
   name       = "${each.key}-dead-letter"
@@ -148,11 +162,11 @@ module "dead_letter" {
 }
 
 resource "google_pubsub_subscription" "dead_letter" {
-  for_each = local.dead_lettered
+  for_each = local.dead_letter_sources
 
   name                       = "${each.key}-dead-letter-sub"
   topic                      = module.dead_letter[each.key].id
-  message_retention_duration = local.at_most
+  message_retention_duration = local.max_retention
 
   expiration_policy {
     ttl = ""
@@ -169,13 +183,14 @@ resource "google_pubsub_subscription_iam_member" "dead_letter" {
   depends_on = [terraform_data.pubsub_agent]
 }
 
-# A database that costs by the hour is woken only where something changed: the batch job looks here first.
+# The batch job checks this subscription first, and connects to the database only after a change, because Neon bills
+# by the hour.
 resource "google_pubsub_subscription" "changes" {
   count = var.batch_on_demand ? 1 : 0
 
   name                       = "progress-batch-sub"
   topic                      = local.topics[local.command_topic]
-  ack_deadline_seconds       = 300 # a run acknowledges when it is done
+  ack_deadline_seconds       = 300 # a run acknowledges at its end
   message_retention_duration = local.week
 
   expiration_policy {

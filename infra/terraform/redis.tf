@@ -1,7 +1,8 @@
-# Redis, by a switch. Nothing in it need be kept: without it every answer is computed, and limits hold for one instance each.
+# Redis, optional: the cache. Losing its content is harmless. Without Redis every answer is computed, and each instance
+# enforces the rate limits by itself.
 
 variable "redis" {
-  description = "memorystore or none."
+  description = "The cache: memorystore or none."
   type        = string
   default     = "none"
 
@@ -14,14 +15,19 @@ variable "redis" {
 locals {
   has_memorystore = var.redis == "memorystore"
 
-  # The same for every service and job. Who takes secrets must depend on the right to them and on their versions: secrets.tf.
-  redis_secrets = { for name in ["REDIS_URL"] : name => google_secret_manager_secret.this["progress-redis-url"].secret_id if local.has_memorystore }
+  # The Redis setting, the same for every service and job. A service or job with secrets must depend on its access to
+  # them and on their versions: secrets.tf.
+  redis_secrets = {
+    for name in ["REDIS_URL"] : name => google_secret_manager_secret.this["progress-redis-url"].secret_id
+    if local.has_memorystore
+  }
 
-  # Its certificates are of an authority of the instance's own (two while one takes over from the other), and name no host that is dialled.
+  # The instance has its own certificate authority (two during a rotation). Its certificate does not name the host that
+  # clients connect to.
   redis_url = local.has_memorystore ? format("rediss://:%s@%s:%d/0?ssl_check_hostname=false&ssl_ca_data=%s",
     google_redis_instance.this[0].auth_string,
     google_redis_instance.this[0].host,
-    google_redis_instance.this[0].port, # 6378, since it is encrypted
+    google_redis_instance.this[0].port, # 6378 with TLS
     urlencode(join("\n", google_redis_instance.this[0].server_ca_certs[*].cert)),
   ) : null
 }

@@ -1,7 +1,7 @@
-# What happens by the clock. `progress schedule pause` holds these: Terraform leaves a held one held.
+# Scheduled calls. Terraform does not resume a schedule that `progress schedule pause` paused.
 
 variable "night" {
-  description = "When fewer instances are kept ready, and how many then; null where it never gets night."
+  description = "The hours with fewer minimum instances, and their number by function; null: no change at night."
   type = object({
     time_zone     = string
     evening       = string # cron
@@ -16,13 +16,17 @@ variable "night" {
   }
 
   validation {
-    condition     = alltrue([for name, count in try(var.night.min_instances, {}) : count >= 0 && count <= try(var.functions[name].min_instances, count)])
-    error_message = "expected no more instances by night than by day"
+    condition = alltrue([
+      for name, count in try(var.night.min_instances, {}) :
+      count >= 0 && count <= try(var.functions[name].min_instances, count)
+    ])
+    error_message = "expected no more minimum instances at night than by day"
   }
 }
 
 variable "batch_minutes" {
-  description = "From one run of the batch job to the next. Each is paid for a minute at least: every 15 of them are free."
+  # Each run is billed for at least a minute. At one run in 15 minutes they are free.
+  description = "The minutes from one run of the batch job to the next."
   type        = number
   default     = 5
 
@@ -35,20 +39,28 @@ variable "batch_minutes" {
 locals {
   run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}"
 
-  # After a month's end. Where the small one runs for changes alone: once a day, when the backup wakes the database anyway,
-  # for events of the future that came due and wake-ups that were lost. (Its tasks do not ask for changes: they are several.)
+  # After a month's end. With batch_on_demand once a day, when the backup wakes the database anyway: this run handles
+  # events that came due and lost wake-ups. (The large job has several tasks, so it does not check for changes.)
   large_cron = var.batch_on_demand ? "0 6 * * *" : "15 0 1 * *"
 
+  batch_cron = "*/${var.batch_minutes} * * * *"
+
   job_schedules = {
-    batch       = { cron = "*/${var.batch_minutes} * * * *", says = "Weeks, levels and domains; what is due; what was left" }
-    batch-large = { cron = local.large_cron, says = "The same with more of everything, whether something changed or not" }
-    backup      = { cron = "0 */6 * * *", says = "The read models, to the bucket" }
+    batch       = { cron = local.batch_cron, description = "Batch read models, due events and missed wake-ups" }
+    batch-large = { cron = local.large_cron, description = "The batch job with more resources, even without changes" }
+    backup      = { cron = "0 */6 * * *", description = "Backup of the read models to the bucket" }
   }
 
-  # "evening-query" and so on: when, which function, how many instances.
+  # Changes of the minimum instances, by name, such as "evening-query".
   night_changes = var.night == null ? {} : merge(
-    { for name, count in var.night.min_instances : "evening-${name}" => { cron = var.night.evening, function = name, min_instances = count } },
-    { for name, _ in var.night.min_instances : "morning-${name}" => { cron = var.night.morning, function = name, min_instances = var.functions[name].min_instances } },
+    {
+      for name, count in var.night.min_instances :
+      "evening-${name}" => { cron = var.night.evening, function = name, min_instances = count }
+    },
+    {
+      for name, _ in var.night.min_instances : "morning-${name}" =>
+      { cron = var.night.morning, function = name, min_instances = var.functions[name].min_instances }
+    },
   )
 }
 
@@ -56,7 +68,7 @@ resource "google_cloud_scheduler_job" "run" {
   for_each = local.job_schedules
 
   name             = "progress-${each.key}"
-  description      = each.value.says
+  description      = each.value.description
   region           = var.region
   schedule         = each.value.cron
   time_zone        = "Etc/UTC"
@@ -77,12 +89,12 @@ resource "google_cloud_scheduler_job" "run" {
   depends_on = [google_cloud_run_v2_job_iam_member.scheduler]
 }
 
-# A service's minimum, not a revision's: no new revision comes of it.
+# Changes the minimum of the service, not of a revision, so that no new revision is created.
 resource "google_cloud_scheduler_job" "night" {
   for_each = local.night_changes
 
   name             = "progress-${each.key}"
-  description      = "${each.value.function} keeps ${each.value.min_instances} ready from now on"
+  description      = "${each.value.function} keeps ${each.value.min_instances} instances ready from now on"
   region           = var.region
   schedule         = each.value.cron
   time_zone        = var.night.time_zone
@@ -94,9 +106,12 @@ resource "google_cloud_scheduler_job" "night" {
 
   http_target {
     http_method = "PATCH"
-    uri         = "${local.run_api}/services/${module.function[each.value.function].name}?updateMask=scaling.minInstanceCount"
-    headers     = { "Content-Type" = "application/json" }
-    body        = base64encode(jsonencode({ scaling = { minInstanceCount = each.value.min_instances } }))
+    uri = join("", [
+      "${local.run_api}/services/${module.function[each.value.function].name}",
+      "?updateMask=scaling.minInstanceCount",
+    ])
+    headers = { "Content-Type" = "application/json" }
+    body    = base64encode(jsonencode({ scaling = { minInstanceCount = each.value.min_instances } }))
     oauth_token {
       service_account_email = google_service_account.member["scheduler"].email
     }
@@ -106,5 +121,5 @@ resource "google_cloud_scheduler_job" "night" {
     ignore_changes = [paused]
   }
 
-  depends_on = [google_cloud_run_v2_service_iam_member.scheduler, google_service_account_iam_member.acts_as]
+  depends_on = [google_cloud_run_v2_service_iam_member.scheduler, google_service_account_iam_member.impersonation]
 }

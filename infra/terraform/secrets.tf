@@ -1,7 +1,7 @@
-# Secret Manager: each secret is read by those who need it and by nobody else, and each reading is recorded.
+# Secrets, each with the accounts that may read it. The audit log records every access.
 
 locals {
-  # By the secret's id: who reads it.
+  # The accounts that may read a secret, by the secret's id.
   secret_readers = merge(
     { for member in keys(local.database_groups) : "progress-neon-url-${member}" => [member] if local.has_neon },
     { for database in local.databases : "progress-${replace(database, "_", "-")}-url-owner" => ["release"] },
@@ -20,7 +20,8 @@ resource "google_secret_manager_secret" "this" {
 
   secret_id = each.key
 
-  # In prod, of the database in use: the former one's go with it, and Redis's is made again from its instance.
+  # Protected in prod, for the database in use. The former database's secrets are removed with it, and Redis's is
+  # recreated from its instance.
   deletion_protection = local.is_prod && startswith(each.key, "progress-${replace(var.database, "_", "-")}-")
 
   replication {
@@ -34,7 +35,7 @@ resource "google_secret_manager_secret" "this" {
   depends_on = [google_project_service.api]
 }
 
-# A version that another replaces stays until somebody destroys it (docs/runbook.md), so that `latest` is there at all times.
+# An old version stays until an operator destroys it (docs/runbook.md), so that `latest` always exists.
 resource "google_secret_manager_secret_version" "this" {
   for_each = toset(concat(
     local.has_cloud_sql ? ["progress-cloud-sql-logins"] : [],
@@ -46,11 +47,14 @@ resource "google_secret_manager_secret_version" "this" {
   deletion_policy = "ABANDON"
 }
 
-# Given before there is anything to read: while a database is made, or an image built, the right becomes known everywhere, and
-# Cloud Run refuses a revision whose account may not read its secrets. Who takes secrets waits for both: right and version.
+# Access is granted before the secrets have versions. Cloud Run refuses a revision whose account cannot read its
+# secrets, and the grant takes effect while a database is created or an image built. Services and jobs with secrets
+# depend on both the grant and the version.
 resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = merge([
-    for name, readers in local.secret_readers : { for reader in readers : "${name}:${reader}" => { secret = name, reader = reader } }
+    for name, readers in local.secret_readers : {
+      for reader in readers : "${name}:${reader}" => { secret = name, reader = reader }
+    }
   ]...)
 
   secret_id = google_secret_manager_secret.this[each.value.secret].id
@@ -58,7 +62,7 @@ resource "google_secret_manager_secret_iam_member" "accessor" {
   member    = google_service_account.member[each.value.reader].member
 }
 
-# Who read a secret, and when: an instance does when it starts, so that this log is short.
+# Log each access to a secret. Instances read secrets only when they start, so there are few entries.
 resource "google_project_iam_audit_config" "secrets" {
   project = var.project_id
   service = "secretmanager.googleapis.com"

@@ -1,10 +1,10 @@
-# Whether the query function answers from outside: in prod alone. In an environment that rests at zero a check a minute
-# would keep an instance and the database awake, and paid for.
+# Uptime check of the query function from the internet, only in prod. In an environment without minimum instances a
+# check every minute would keep an instance and the database running.
 
 resource "google_monitoring_uptime_check_config" "query" {
   count = var.domain == null ? 0 : 1
 
-  display_name     = "Progress, ${var.environment}: the query function is ready"
+  display_name     = "Progress, ${var.environment}: query function ready"
   period           = "60s"
   timeout          = "10s"
   selected_regions = ["EUROPE", "USA_VIRGINIA", "ASIA_PACIFIC"]
@@ -15,7 +15,7 @@ resource "google_monitoring_uptime_check_config" "query" {
   }
 
   http_check {
-    path         = "/ready" # asks the database; without the cache it is ready
+    path         = "/ready" # checks the database; a missing cache is not a failure
     port         = 443
     use_ssl      = true
     validate_ssl = true
@@ -27,14 +27,14 @@ resource "google_monitoring_uptime_check_config" "query" {
 resource "google_monitoring_alert_policy" "uptime" {
   count = var.domain == null ? 0 : 1
 
-  display_name          = "Progress, ${var.environment}: the query function cannot be reached"
+  display_name          = "Progress, ${var.environment}: the API is unreachable"
   severity              = "CRITICAL"
   combiner              = "OR"
   notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
   user_labels           = { alert = "uptime" }
 
   conditions {
-    display_name = "two regions or more found it not ready"
+    display_name = "/ready fails from two or more regions"
     condition_threshold {
       filter = join(" AND ", [
         "resource.type=\"uptime_url\"",
@@ -56,8 +56,13 @@ resource "google_monitoring_alert_policy" "uptime" {
 
   documentation {
     mime_type = "text/markdown"
-    subject   = "Progress, ${var.environment}: the query function cannot be reached"
-    content   = "From outside, /ready does not answer 200: the load balancer, the function or its database is away.\n\nWhat to do: ${local.runbook}#uptime"
+    subject   = "Progress, ${var.environment}: the API is unreachable"
+    content = join("\n\n", [
+      "**Condition:** checks from at least two regions got no 200 from `/ready`. Learners cannot use Progress.",
+      "**Likely cause:** the database is down, no instance of progress-query starts, or the certificate expired.",
+      "**What to do:** check the database, then the service and its log. After a release, roll back.",
+      "**Runbook:** ${local.runbook}#uptime",
+    ])
   }
 
   alert_strategy {

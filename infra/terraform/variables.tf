@@ -1,17 +1,17 @@
-# What an environment must say, or may: environments/*.tfvars say it. A concern's own variables stand in its file.
+# The variables that every environment sets, in environments/*.tfvars. Each other file declares its own variables.
 
 variable "project_id" {
-  description = "The Google Cloud project of this environment; nothing has to be in it yet."
+  description = "The Google Cloud project of this environment; it may be empty."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
-    error_message = "expected the id of a project"
+    error_message = "expected a project id: 6 to 30 lowercase letters, digits and hyphens"
   }
 }
 
 variable "region" {
-  description = "Where everything runs."
+  description = "The region of all resources."
   type        = string
   default     = "europe-west1"
 }

@@ -16,7 +16,7 @@ terraform {
     }
   }
 
-  # Each environment's state lies in a bucket of its own: environments/*.gcs.tfbackend name it.
+  # Each environment has its own state bucket, named in environments/*.gcs.tfbackend.
   backend "gcs" {}
 }
 
@@ -24,7 +24,7 @@ provider "google" {
   project = var.project_id
   region  = var.region
 
-  # An operator's own sign-in: some APIs, that of budgets among them, want to be told on whose account they are called.
+  # For an operator's own sign-in: some APIs, such as budgets, require the project that the call is billed to.
   user_project_override = true
   billing_project       = var.project_id
 

@@ -164,9 +164,9 @@ def test_images_are_built_from_what_terraform_archives(cloud: Cloud, tmp_path: P
     given = zip(functions, names, strict=True)
     assert done.stdout.splitlines() == [f"{each}={name}@{digest}" for each, name in given]
     described = (ROOT / "infra/terraform/function_sources.tf").read_text()
-    own = dict(re.findall(r"^    (\w+) += \{ (.*) \}$", described, re.MULTILINE))
+    own = dict(re.findall(r"^    (\w+) += \{([^}]*)\}$", described, re.MULTILINE))
     for function, name in zip(functions, names, strict=True):
-        archived = dict(re.findall(r'"([^"]+)" = "([^"]+)"', own[function]))
+        archived = dict(re.findall(r'"([^"]+)" += "([^"]+)"', own[function]))
         files = cloud.world.built[f"{name}:abc123"]
         rest = {each for each in files if not each.startswith(("progress/", "sql/"))}
         assert rest == {"requirements.txt", *archived}

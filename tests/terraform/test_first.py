@@ -177,7 +177,7 @@ def test_the_database_is_migrated_when_all_that_it_takes_is_there(
         *("google_sql_user.owner", "google_sql_user.member", "terraform_data.image"),
         "google_secret_manager_secret_iam_member.accessor",
         *(f"google_secret_manager_secret_version.{name}" for name in _VERSIONS),
-    } <= order.before("terraform_data.migrated")
+    } <= order.before("terraform_data.migrate")
 
 
 def test_dev_can_be_taken_away_and_production_cannot(environments: Environments) -> None:

@@ -54,7 +54,7 @@ def test_one_version_gives_every_login_another_password(moving: Told, root: Root
     (root.folder / "moving.tfstate").write_text(json.dumps(moving.state))
     plan = root.planned("staging", *MOVING, "-var=password_version=2", name="moving")
     assert changed(plan) == {
-        *("google_sql_user.owner[0]", "terraform_data.migrated"),
+        *("google_sql_user.owner[0]", "terraform_data.migrate"),
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in moving.passwords),
     }
     shown = root.run("show", "moving.tfplan")
@@ -75,7 +75,7 @@ def test_another_address_is_written_with_other_passwords(
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'
     found = changed(root.planned("dev", f"-var=neon={neon}"))
     assert found == {
-        "terraform_data.migrated",
+        "terraform_data.migrate",
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in dev.passwords),
     }
 

@@ -1,5 +1,5 @@
--- Each event once, however often it was delivered or sent: the first message that had it tells it.
-WITH said AS (
+-- Each event once, however often it was delivered or published: taken from the first message that has it.
+WITH messages AS (
     SELECT
         message_id,
         publish_time,
@@ -11,9 +11,9 @@ WITH said AS (
 
 events AS (
     SELECT
-        said.*,
+        messages.*,
         event
-    FROM said
+    FROM messages
     CROSS JOIN UNNEST(
         IF(JSON_TYPE(body) = 'array', JSON_QUERY_ARRAY(body), [body])
     ) AS event
@@ -51,8 +51,10 @@ SELECT
     publish_time
 FROM named
 WHERE event_id IS NOT NULL
--- A UUID is the same in either case; another id is not.
+-- UUIDs are compared without case, other ids with case.
 QUALIFY ROW_NUMBER() OVER (
-    PARTITION BY IF(REGEXP_CONTAINS(event_id, r'^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'), LOWER(event_id), event_id)
+    PARTITION BY IF(
+        REGEXP_CONTAINS(event_id, r'^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'), LOWER(event_id), event_id
+    )
     ORDER BY publish_time, message_id
 ) = 1

@@ -1,4 +1,4 @@
-// What BigQuery gets of a message: all of it but who the learner is, at whatever depth. Erasure cannot reach what is there.
+// Remove every user_id, at any depth, from a message for BigQuery, because an erasure cannot reach it there.
 function removeLearner(message, metadata) {
   const learners = new Set();
   const withoutLearner = (key, value) => {
@@ -11,13 +11,13 @@ function removeLearner(message, metadata) {
   try {
     body = JSON.parse(message.data, withoutLearner);
   } catch (error) {
-    return null; // no event, and nobody knows whose: the dead letters of Progress have it
+    return null; // not JSON, so a user_id cannot be removed; Progress keeps it as a dead letter
   }
 
   const { user_id, ...attributes } = message.attributes || {};
   learners.add(user_id);
 
-  // Pub/Sub writes the ordering key beside the attributes, and no transform can remove it.
+  // Pub/Sub writes the ordering key to BigQuery, and a transform cannot remove it.
   const { ordering_key } = metadata || {};
   if (ordering_key && learners.has(ordering_key)) return null;
 

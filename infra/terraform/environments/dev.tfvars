@@ -36,13 +36,13 @@ publishers = {
 
 github = { repository = "example/progress" }
 
-# A free Neon sleeps where nothing happens, and the job's minutes are free: docs/cost.md.
+# Keeps Neon's free plan asleep without events, and the job within its free minutes: docs/cost.md.
 batch_on_demand = true
 batch_minutes   = 15
 
-# Whatever rests at zero starts first, and there is no cache.
+# Without slow-queries and cold-cache: every pause ends with a cold start, and there is no cache.
 alerts = ["batch-job", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag"]
 
-# A word before it costs what it should not.
+# Alerts before unexpected costs.
 billing_account = "000000-000000-000000"
 monthly_budget  = 5

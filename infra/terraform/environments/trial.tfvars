@@ -1,4 +1,4 @@
-# What .github/workflows/trial.yaml makes, asks and takes away again: every part that costs by the hour.
+# The environment that .github/workflows/trial.yaml creates, tests and destroys, with Cloud SQL and Memorystore.
 project_id  = "progress-trial"
 environment = "dev"
 
@@ -11,7 +11,7 @@ functions = {
   query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 2 }
 }
 
-# Nobody signs in: a stranger is refused.
+# Nobody signs in: the trial expects that unauthenticated requests are refused.
 auth = {
   issuer   = "https://auth.example.com"
   audience = "progress"

@@ -1,4 +1,4 @@
-# What a switch turns, on a provider that is mocked: it takes neither credentials nor a project.
+# Tests of the switches with a mocked provider: they need no credentials and no project.
 #   terraform init -backend=false && terraform test
 
 variables {
@@ -60,18 +60,19 @@ mock_provider "archive" {
   }
 }
 
-run "nothing_is_exported_unless_asked_for" {
+run "nothing_is_exported_without_an_endpoint" {
   command = plan
 
   assert {
     condition = !anytrue([
-      for name, value in merge(flatten([values(module.function)[*].settings, values(module.job)[*].settings])...) : startswith(name, "OTEL_")
+      for name, value in merge(flatten([values(module.function)[*].settings, values(module.job)[*].settings])...) :
+      startswith(name, "OTEL_")
     ])
-    error_message = "an exporter costs: nobody asked for one"
+    error_message = "a function or job exports traces or metrics, which cost money, without an endpoint"
   }
 }
 
-run "every_part_exports_where_it_is_asked_for" {
+run "every_part_exports_with_an_endpoint" {
   command = plan
 
   variables {
@@ -84,7 +85,7 @@ run "every_part_exports_where_it_is_asked_for" {
       for part in concat(values(module.function), values(module.job)) :
       try(part.settings.OTEL_EXPORTER_OTLP_ENDPOINT, "") == "https://telemetry.googleapis.com"
     ])
-    error_message = "a function or a job exports nothing"
+    error_message = "a function or job does not export"
   }
 
   assert {
@@ -92,12 +93,14 @@ run "every_part_exports_where_it_is_asked_for" {
       for part in concat(values(module.function), values(module.job)) :
       endswith(try(part.settings.OTEL_RESOURCE_ATTRIBUTES, ""), "cloud.region=${var.region}")
     ])
-    error_message = "Google refuses a metric that names no place"
+    error_message = "metrics have no region: Google rejects them"
   }
 
   assert {
-    condition     = alltrue([for part in values(module.function) : try(part.settings.OTEL_TRACES_SAMPLER_ARG, "") == "0.1"])
-    error_message = "a function sends another share of the traces"
+    condition = alltrue([
+      for part in values(module.function) : try(part.settings.OTEL_TRACES_SAMPLER_ARG, "") == "0.1"
+    ])
+    error_message = "a function has another trace sample ratio"
   }
 
   assert {
@@ -107,11 +110,11 @@ run "every_part_exports_where_it_is_asked_for" {
         ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"],
       ) : join(" ", pair)
     ], keys(google_project_iam_member.member))) == 0
-    error_message = "a function or a job may not send to Google what it is told to"
+    error_message = "a function or job has no right to export to Google"
   }
 }
 
-run "the_job_asks_for_changes_only_where_the_profile_does" {
+run "batch_on_demand_alone_gives_the_batch_job_a_subscription" {
   command = plan
 
   variables {
@@ -119,17 +122,19 @@ run "the_job_asks_for_changes_only_where_the_profile_does" {
   }
 
   assert {
-    condition     = length(google_pubsub_subscription.changes) == 0 && length(google_pubsub_subscription_iam_member.changes) == 0
-    error_message = "a subscription that nobody pulls keeps messages for a week"
+    condition = (
+      length(google_pubsub_subscription.changes) + length(google_pubsub_subscription_iam_member.changes) == 0
+    )
+    error_message = "a subscription that no job pulls collects messages for a week"
   }
 
   assert {
     condition     = !contains(keys(module.job["batch"].settings), "CHANGES_SUBSCRIPTION")
-    error_message = "the job would find nothing and never run"
+    error_message = "the batch job reads a subscription that does not exist"
   }
 }
 
-run "a_night_lowers_the_minimum_of_those_it_names" {
+run "a_night_lowers_the_minimum_of_the_functions_that_it_names" {
   command = plan
 
   variables {
@@ -143,12 +148,12 @@ run "a_night_lowers_the_minimum_of_those_it_names" {
 
   assert {
     condition     = toset(keys(google_cloud_scheduler_job.night)) == toset(["evening-query", "morning-query"])
-    error_message = "expected an evening and a morning of query alone"
+    error_message = "expected one evening and one morning schedule, for query only"
   }
 
   assert {
     condition     = toset(keys(google_cloud_run_v2_service_iam_member.scheduler)) == toset(["query"])
-    error_message = "the scheduler may change what it does not change"
+    error_message = "the scheduler has rights on a function without a schedule"
   }
 }
 
@@ -161,11 +166,11 @@ run "no_budget_without_a_billing_account" {
 
   assert {
     condition     = length(google_billing_budget.this) == 0
-    error_message = "there is no account to hold it against"
+    error_message = "a budget exists without a billing account"
   }
 }
 
-run "sizes_of_all_three_are_wanted" {
+run "sizes_of_all_three_functions_are_required" {
   command = plan
 
   variables {
@@ -177,7 +182,7 @@ run "sizes_of_all_three_are_wanted" {
   expect_failures = [var.functions]
 }
 
-run "an_environment_is_one_of_three" {
+run "an_unknown_environment_is_refused" {
   command = plan
 
   variables {
@@ -187,7 +192,7 @@ run "an_environment_is_one_of_three" {
   expect_failures = [var.environment]
 }
 
-run "builds_run_where_a_new_project_may_build" {
+run "a_build_region_that_new_projects_cannot_use_is_refused" {
   command = plan
 
   variables {

@@ -1,7 +1,7 @@
-# One alert: a policy for each of its conditions, because a policy that uses PromQL may have one. The label groups them.
+# One alert, as a policy for each condition: a policy with PromQL may have only one. The label `alert` groups them.
 
 variable "name" {
-  description = "The alert's name: its label, and its section of the runbook."
+  description = "The alert's name: the value of its label, and its section of the runbook."
   type        = string
 }
 
@@ -11,22 +11,25 @@ variable "environment" {
 }
 
 variable "alert" {
-  description = "What is told, and when: `for` is how many seconds a condition must be true."
+  # `for`: the seconds that a condition must hold.
+  description = "The severity, the texts for the operator, and the conditions in PromQL."
   type = object({
     severity   = string
     title      = string
     meaning    = string
+    cause      = string
+    action     = string
     conditions = map(object({ query = string, for = number }))
   })
 }
 
 variable "channels" {
-  description = "The notification channels' ids."
+  description = "The ids of the notification channels."
   type        = list(string)
 }
 
 variable "runbook" {
-  description = "The runbook's address."
+  description = "The URL of the runbook."
   type        = string
 }
 
@@ -45,7 +48,7 @@ resource "google_monitoring_alert_policy" "this" {
       query               = each.value.query
       duration            = "${each.value.for}s"
       evaluation_interval = "60s"
-      # A metric that was made a moment ago is not known yet, and the first apply makes both.
+      # The first apply creates the metrics too, and the API does not know a new metric at once.
       disable_metric_validation = true
     }
   }
@@ -53,13 +56,18 @@ resource "google_monitoring_alert_policy" "this" {
   documentation {
     mime_type = "text/markdown"
     subject   = "Progress, ${var.environment}: ${var.alert.title}"
-    content   = "${var.alert.meaning}\n\nWhat to do: ${var.runbook}#${var.name}"
+    content = join("\n\n", [
+      "**Condition:** ${var.alert.meaning}",
+      "**Likely cause:** ${var.alert.cause}",
+      "**What to do:** ${var.alert.action}",
+      "**Runbook:** ${var.runbook}#${var.name}",
+    ])
   }
 
   alert_strategy {
     auto_close = "3600s"
 
-    # The limit on how often the same is told again; a rate limit is for alerts on single log lines alone.
+    # Repeat the notification every four hours. (A notification rate limit exists only for log-based alerts.)
     dynamic "notification_channel_strategy" {
       for_each = length(var.channels) > 0 ? [1] : []
       content {

@@ -1,4 +1,4 @@
-# A Cloud Run job. Terraform sets its size, settings and rights; releases bring its image.
+# A Cloud Run job. Terraform sets its size, settings and rights; releases set its image.
 
 terraform {
   required_providers {
@@ -65,7 +65,7 @@ resource "google_cloud_run_v2_job" "this" {
 
   lifecycle {
     ignore_changes = [
-      # The pipeline's, and the marks that gcloud leaves on whatever it changes.
+      # Set by releases, and by gcloud with each of its changes.
       client,
       client_version,
       template[0].annotations,

@@ -1,5 +1,5 @@
 output "name" {
-  description = "The job's name, known once the job is there."
+  description = "The job's name, known after the job is created."
   value       = google_cloud_run_v2_job.this.name
 }
 
@@ -9,6 +9,9 @@ output "id" {
 }
 
 output "settings" {
-  description = "The environment variables that the job has, without secrets."
-  value       = { for env in google_cloud_run_v2_job.this.template[0].template[0].containers[0].env : env.name => env.value if length(env.value_source) == 0 }
+  description = "The job's environment variables, without secrets."
+  value = {
+    for env in google_cloud_run_v2_job.this.template[0].template[0].containers[0].env : env.name => env.value
+    if length(env.value_source) == 0
+  }
 }

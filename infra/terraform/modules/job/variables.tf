@@ -14,17 +14,17 @@ variable "account" {
 }
 
 variable "image" {
-  description = "The image that the job is made with. Releases bring later ones."
+  description = "The image that the job is created with; releases set later ones."
   type        = string
 }
 
 variable "command" {
-  description = "The program, and the arguments that no execution overrides."
+  description = "The program, with the arguments that no execution overrides."
   type        = list(string)
 }
 
 variable "args" {
-  description = "The arguments of an execution that gives none."
+  description = "The default arguments of an execution."
   type        = list(string)
 }
 
@@ -39,32 +39,32 @@ variable "memory" {
 }
 
 variable "tasks" {
-  description = "The tasks of an execution, all at once."
+  description = "The number of tasks of an execution, run in parallel."
   type        = number
 }
 
 variable "timeout" {
-  description = "The time for one try of a task, as in 60s."
+  description = "The timeout of one attempt of a task, such as 60s."
   type        = string
 }
 
 variable "retries" {
-  description = "How often a task that failed is tried again."
+  description = "The number of retries of a failed task."
   type        = number
 }
 
 variable "settings" {
-  description = "Environment variables; one that is null is left out."
+  description = "The environment variables; a null value is left out."
   type        = map(string)
 }
 
 variable "secrets" {
-  description = "Environment variables from secrets, by the secret's id."
+  description = "The environment variables from secrets: the secret's id by variable."
   type        = map(string)
 }
 
 variable "network" {
-  description = "The network and subnetwork of its tasks, and the traffic that leaves through them."
+  description = "The network and subnetwork of the tasks, and the traffic to route through them."
   type        = object({ network = string, subnetwork = string, egress = string })
 }
 

@@ -1,4 +1,4 @@
-# A Cloud Run service: one function. Terraform sets its size, settings and rights; releases bring its image and its traffic.
+# A Cloud Run service for a function. Terraform sets its size, settings and rights; releases set its image and traffic.
 
 terraform {
   required_providers {
@@ -15,7 +15,7 @@ resource "google_cloud_run_v2_service" "this" {
   invoker_iam_disabled = var.public
   deletion_protection  = var.deletion_protection
 
-  # All revisions that receive traffic share these. The minimum changes by night without a new revision.
+  # The limits for all revisions with traffic together. Changing the minimum at night creates no revision.
   scaling {
     min_instance_count = var.size.min_instances
     max_instance_count = var.size.max_instances
@@ -27,7 +27,7 @@ resource "google_cloud_run_v2_service" "this" {
     max_instance_request_concurrency = var.size.concurrency
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
 
-    # A revision reached by its tag alone, a release's candidate, is not counted above.
+    # The limit of each revision. Green, reached only by its tag during a release, does not count for the limit above.
     scaling {
       max_instance_count = var.size.max_instances
     }
@@ -70,8 +70,8 @@ resource "google_cloud_run_v2_service" "this" {
         }
       }
 
-      # A fresh instance reaches nothing private for 20 to 80 s. The path fails until the database and Redis accept TCP, and passes
-      # in any case when the process is 120 s old: what is down, or not yet migrated, must keep no instance from starting.
+      # A new instance reaches no private address for 20 to 80 s. /startup fails until the database and Redis accept TCP
+      # connections. After 120 s it passes in any case: a database outage must not prevent instances from starting.
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2
@@ -99,7 +99,7 @@ resource "google_cloud_run_v2_service" "this" {
 
   lifecycle {
     ignore_changes = [
-      # The pipeline's, and the marks that gcloud leaves on whatever it changes.
+      # Set by releases, and by gcloud with each of its changes.
       client,
       client_version,
       template[0].annotations,
@@ -108,7 +108,7 @@ resource "google_cloud_run_v2_service" "this" {
       template[0].labels,
       template[0].revision,
       traffic,
-      # The night's and the morning's.
+      # Set by the schedules for evening and morning.
       scaling[0].min_instance_count,
     ]
   }

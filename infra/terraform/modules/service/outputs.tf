@@ -1,10 +1,10 @@
 output "name" {
-  description = "The service's name, known once the service is there."
+  description = "The service's name, known after the service is created."
   value       = google_cloud_run_v2_service.this.name
 }
 
 output "uri" {
-  description = "The service's own address."
+  description = "The service's URL."
   value       = google_cloud_run_v2_service.this.uri
 }
 
@@ -14,6 +14,9 @@ output "image" {
 }
 
 output "settings" {
-  description = "The environment variables that the service has, without secrets."
-  value       = { for env in google_cloud_run_v2_service.this.template[0].containers[0].env : env.name => env.value if length(env.value_source) == 0 }
+  description = "The service's environment variables, without secrets."
+  value = {
+    for env in google_cloud_run_v2_service.this.template[0].containers[0].env : env.name => env.value
+    if length(env.value_source) == 0
+  }
 }

@@ -14,12 +14,12 @@ variable "account" {
 }
 
 variable "image" {
-  description = "The image that the service is made with. Releases bring later ones."
+  description = "The image that the service is created with; releases set later ones."
   type        = string
 }
 
 variable "size" {
-  description = "The CPUs and memory of an instance, its requests at once, and the least and most instances."
+  description = "The CPUs, memory and concurrency of an instance, and the number of instances."
   type = object({
     cpu           = string
     memory        = string
@@ -30,17 +30,17 @@ variable "size" {
 }
 
 variable "timeout" {
-  description = "The time for one request, as in 60s."
+  description = "The timeout of a request, such as 60s."
   type        = string
 }
 
 variable "ingress" {
-  description = "The networks that requests may come from: a value of google_cloud_run_v2_service.ingress."
+  description = "The allowed origin of requests: a value of google_cloud_run_v2_service.ingress."
   type        = string
 }
 
 variable "public" {
-  description = "Whether callers need no Google account."
+  description = "Whether callers may be unauthenticated by Google."
   type        = bool
 }
 
@@ -50,17 +50,17 @@ variable "health" {
 }
 
 variable "settings" {
-  description = "Environment variables; one that is null is left out."
+  description = "The environment variables; a null value is left out."
   type        = map(string)
 }
 
 variable "secrets" {
-  description = "Environment variables from secrets, by the secret's id."
+  description = "The environment variables from secrets: the secret's id by variable."
   type        = map(string)
 }
 
 variable "network" {
-  description = "The network and subnetwork of its instances, and the traffic that leaves through them."
+  description = "The network and subnetwork of the instances, and the traffic to route through them."
   type        = object({ network = string, subnetwork = string, egress = string })
 }
 

@@ -1,4 +1,4 @@
-# A topic, and who may publish to it.
+# A topic and its publishers.
 
 variable "name" {
   description = "The topic's name."
@@ -6,18 +6,18 @@ variable "name" {
 }
 
 variable "region" {
-  description = "The only region that messages are kept in."
+  description = "The only region that stores messages."
   type        = string
 }
 
 variable "retention" {
-  description = "How long messages stay, also those that were acknowledged, in seconds with an s; null for no longer than needed."
+  description = "The time to keep messages, even acknowledged ones, such as 604800s; null: until delivered."
   type        = string
   default     = null
 }
 
 variable "publishers" {
-  description = "Who may publish: IAM members, by any name that is known before they are made."
+  description = "The IAM members that may publish, by a key that is known before the apply."
   type        = map(string)
 }
 
@@ -39,11 +39,11 @@ resource "google_pubsub_topic_iam_member" "publisher" {
 }
 
 output "id" {
-  description = "projects/PROJECT/topics/NAME."
+  description = "The topic's id: projects/PROJECT/topics/NAME."
   value       = google_pubsub_topic.this.id
 }
 
 output "name" {
-  description = "The topic's name, once it is there."
+  description = "The topic's name, known after the topic is created."
   value       = google_pubsub_topic.this.name
 }

@@ -1,0 +1,75 @@
+# Parts of the alerts' PromQL queries.
+
+locals {
+  bytes_limit = coalesce(
+    var.database_bytes_limit,
+    var.database == "cloud_sql" ? local.cloud_sql_size.disk_gb * pow(2, 30) : pow(2, 29),
+  )
+
+  services_selector = "monitored_resource=\"cloud_run_revision\""
+  jobs_selector     = "monitored_resource=\"cloud_run_job\""
+  batch_selector    = "${local.jobs_selector},operation=\"batch\""
+  graphql_selector  = "${local.services_selector},operation=~\"query|mutation\""
+
+  # The mean of the batch job's last two measurements.
+  batch_mean = {
+    for field in ["projection_lag", "projection_lag_ms", "dead_letters", "database_connections", "database_bytes"] :
+    field => join(" / ", [
+      for part in ["sum", "count"] :
+      "sum(increase(${local.series[field]}_${part}{${local.jobs_selector}}[${2 * var.batch_minutes}m]))"
+    ])
+  }
+
+  # Counts of the last five minutes. An operation is a kind of request, such as query or ingest.
+  graphql_requests = "sum(increase(${local.series.latency_ms}_count{${local.graphql_selector}}[5m]))"
+  cache_results = {
+    for name, results in { lookups = "hit|miss|error", misses = "miss|error" } : name =>
+    "sum(increase(${local.series.cache_result}{${local.services_selector},cache_result=~\"${results}\"}[5m]))"
+  }
+  operations = {
+    for name, matcher in { all = "", failed = ",outcome=\"error\"" } : name =>
+    "sum by (operation) (increase(${local.series.outcome}{${local.services_selector}${matcher}}[5m]))"
+  }
+  # Cloud Run's own count of requests: a process that dies writes no log line.
+  responses = {
+    for name, matcher in { all = "", failed = ",response_code_class=\"5xx\"" } : name => join("", [
+      "sum by (service_name) (increase(run_googleapis_com:request_count{",
+      "${local.services_selector},service_name=~\"progress-.*\"${matcher}}[5m]))",
+    ])
+  }
+
+  # The age of the oldest message that is not acknowledged, in seconds.
+  oldest_message_age = {
+    for function in ["ingest", "project"] : function => join("", [
+      "max by (subscription_id) (pubsub_googleapis_com:subscription_oldest_unacked_message_age{",
+      "monitored_resource=\"pubsub_subscription\",subscription_id=~\"",
+      join("|", [for name, subscription in local.push_subscriptions : name if subscription.function == function]),
+      "\"})",
+    ])
+  }
+
+  dead_lettered_messages = join("", [
+    "sum by (subscription_id) (pubsub_googleapis_com:subscription_num_undelivered_messages{",
+    "monitored_resource=\"pubsub_subscription\",subscription_id=~\"",
+    join("|", sort(tolist(local.dead_letter_subscriptions))),
+    "\"})",
+  ])
+
+  failed_runs = join("", [
+    "sum(increase(${local.series.outcome}",
+    "{${local.batch_selector},outcome=\"error\"}[${2 * var.batch_minutes}m]))",
+  ])
+
+  # Successful batch runs, and whether the environment is old enough to expect any. Without any runs Monitoring may
+  # write nothing or zeros, hence `or vector(0)`. The first apply ends with an execution of the release job. Until it is
+  # as old as the window, the schedule had no time to start three runs.
+  batch_window = "${3 * var.batch_minutes}m"
+  successful_runs = join("", [
+    "sum(increase(${local.series.outcome}",
+    "{${local.batch_selector},outcome=\"ok\"}[${local.batch_window}]))",
+  ])
+  has_old_executions = join("", [
+    "count(present_over_time(run_googleapis_com:job_completed_execution_count{",
+    "${local.jobs_selector},job_name=~\"progress-.*\"}[1d] offset ${local.batch_window})) > 0",
+  ])
+}

@@ -1,0 +1,142 @@
+# Cloud Armor: the firewall rules of the load balancer, in prod.
+
+variable "requests_per_minute_by_ip" {
+  # A whole school may have one address. RATE_LIMIT_PER_MINUTE limits each caller.
+  description = "The limit of requests per minute for one IP address."
+  type        = number
+  default     = 3000
+}
+
+locals {
+  # Preconfigured rules by priority, at the sensitivity with the fewest false positives. Cloud Armor parses bodies as
+  # GraphQL. Rules that match text skip the GraphQL document, because its syntax has braces, quotes and comments and our
+  # own parser limits it, and the bearer token, which is random text.
+  waf_rule_sets = {
+    1000 = { name = "sqli-v33-stable", matches_text = true }
+    1010 = { name = "xss-v33-stable", matches_text = true }
+    1020 = { name = "lfi-v33-stable", matches_text = true }
+    1030 = { name = "rfi-v33-stable", matches_text = true }
+    1040 = { name = "rce-v33-stable", matches_text = true }
+    1050 = { name = "nodejs-v33-stable", matches_text = true }
+    1060 = { name = "protocolattack-v33-stable", matches_text = true }
+    1070 = { name = "methodenforcement-v33-stable", matches_text = false }
+    1080 = { name = "scannerdetection-v33-stable", matches_text = false }
+    1090 = { name = "sessionfixation-v33-stable", matches_text = false }
+    1100 = { name = "cve-canary", matches_text = false }
+  }
+
+  # Headers with a maximum length, by rule priority: functions-framework has no limit for them.
+  limited_headers = { 110 = "authorization", 111 = "cookie", 112 = "last-event-id" }
+}
+
+resource "google_compute_security_policy" "load_balancer" {
+  count = local.load_balancer_count
+
+  name = "progress"
+  type = "CLOUD_ARMOR"
+
+  advanced_options_config {
+    json_parsing = "STANDARD_WITH_GRAPHQL"
+    log_level    = "NORMAL"
+  }
+
+  rule {
+    description = "A path or query longer than any legitimate request."
+    priority    = 100
+    action      = "deny(403)"
+    match {
+      expr {
+        expression = "size(request.path) > 1024 || size(request.query) > 16384"
+      }
+    }
+  }
+
+  dynamic "rule" {
+    for_each = local.limited_headers
+
+    content {
+      description = "A header longer than any legitimate request."
+      priority    = rule.key
+      action      = "deny(403)"
+      match {
+        expr {
+          expression = join(" && ", [
+            "has(request.headers['${rule.value}'])", "size(request.headers['${rule.value}']) > 8192",
+          ])
+        }
+      }
+    }
+  }
+
+  dynamic "rule" {
+    for_each = local.waf_rule_sets
+
+    content {
+      description = rule.value.name
+      priority    = rule.key
+      action      = "deny(403)"
+      match {
+        expr {
+          expression = (
+            rule.value.name == "cve-canary"
+            ? "evaluatePreconfiguredWaf('cve-canary')"
+            : "evaluatePreconfiguredWaf('${rule.value.name}', {'sensitivity': 1})"
+          )
+        }
+      }
+
+      dynamic "preconfigured_waf_config" {
+        for_each = rule.value.matches_text ? [rule.value.name] : []
+
+        content {
+          exclusion {
+            target_rule_set = preconfigured_waf_config.value
+            request_query_param {
+              operator = "EQUALS"
+              value    = "query"
+            }
+            request_header {
+              operator = "EQUALS"
+              value    = "authorization"
+            }
+          }
+        }
+      }
+    }
+  }
+
+  rule {
+    description = "The limit of requests per IP address."
+    priority    = 2000
+    action      = "throttle"
+    match {
+      versioned_expr = "SRC_IPS_V1"
+      config {
+        src_ip_ranges = ["*"]
+      }
+    }
+    rate_limit_options {
+      conform_action = "allow"
+      exceed_action  = "deny(429)"
+      enforce_on_key = "IP"
+      rate_limit_threshold {
+        count        = var.requests_per_minute_by_ip
+        interval_sec = 60
+      }
+    }
+  }
+
+  rule {
+    description = "Allow everything else."
+    priority    = 2147483647
+    action      = "allow"
+    match {
+      versioned_expr = "SRC_IPS_V1"
+      config {
+        src_ip_ranges = ["*"]
+      }
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
