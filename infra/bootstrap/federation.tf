@@ -1,5 +1,5 @@
-# Workload Identity Federation with GitHub Actions, without keys. It admits only workflows of the repository that run from
-# the branch, in the environment.
+# Workload Identity Federation with GitHub Actions, without keys. It admits only workflows of the repository that run
+# from the branch, in the environment.
 
 locals {
   # The names of the environments at GitHub.

@@ -8,9 +8,9 @@ resource "google_artifact_registry_repository" "images" {
   format        = "DOCKER"
   description   = "The functions' images"
 
-  # An environment without recent releases runs an old image. Cloud Run keeps a copy for serving revisions, but a changed
-  # setting creates a new revision, which needs the image in the registry. Therefore images are deleted only when they are
-  # more than a year old and not among the newest.
+  # An environment without recent releases runs an old image. Cloud Run keeps a copy for serving revisions, but a
+  # changed setting creates a new revision, which needs the image in the registry. Therefore images are deleted only
+  # when they are more than a year old and not among the newest.
   cleanup_policies {
     id     = "keep-the-newest"
     action = "KEEP"

@@ -1,1 +1,1 @@
-"""What a month costs: `python -m infra.cost` writes the tables and the chart of docs/cost.md."""
+"""The monthly cost: `python -m infra.cost` writes the tables of docs/cost.md."""

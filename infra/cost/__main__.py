@@ -1,27 +1,95 @@
-"""`python -m infra.cost`: writes the tables of docs/cost.md, between their marks, and its chart."""
+"""`python -m infra.cost`: write the tables of docs/cost.md between their markers."""
 
-from infra.cost import chart, tables
-from infra.cost.usage import HERE
+from pathlib import Path
 
-DOCS = HERE.parent.parent / "docs"
+from infra.cost.bill import SERVICES, Month, compute_items, compute_services
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cost.md"
+
+VOLUMES = {"1 k": 1_000, "100 k": 100_000, "10 M": 10_000_000}  # events a day
+FREE = Month("dev", VOLUMES["1 k"], has_alerts=False)
+LARGEST = Month("prod", VOLUMES["10 M"])
+SAVINGS = {
+    "today's setup": LARGEST,
+    "ten events in a message": Month("prod", LARGEST.events, events_per_message=10),
+    "1 % of the log lines about successes kept": Month("prod", LARGEST.events, logged=0.01),
+    "events and their read models kept for three months": Month(
+        "prod", LARGEST.events, months_kept=3
+    ),
+    "all three": Month("prod", LARGEST.events, 10, 0.01, 3),
+}
 
 
-def written(document: str) -> str:
-    """The document with its tables as they are now."""
-    for name, table in tables.TABLES.items():
+def tabulate_services() -> str:
+    """Return the cost of each service in production at the three volumes."""
+    bills = {name: compute_services(Month("prod", events)) for name, events in VOLUMES.items()}
+    rows = [
+        [service, *(_dollars(bill[service]) for bill in bills.values())]
+        for service in SERVICES
+        if service in bills["1 k"]
+    ]
+    total = ["**all**", *(f"**{_dollars(sum(bill.values()))}**" for bill in bills.values())]
+    return _table(["US dollars a month, events a day", *bills], [*rows, total])
+
+
+def tabulate_free_profile() -> str:
+    """Return the usage of the free profile with the free amounts, by price."""
+    rows = [
+        [
+            f"`{name}`",
+            f"{_number(item.used)} {item.price.unit}",
+            _number(item.price.free) if item.price.free else "none",
+            _dollars(item.usd),
+        ]
+        for name, item in compute_items(FREE).items()
+        if item.used
+    ]
+    total = ["**all**", "", "", f"**{_dollars(sum(compute_services(FREE).values()))}**"]
+    return _table(["price", "used in a month", "free", "cost"], [*rows, total])
+
+
+def tabulate_savings() -> str:
+    """Return the bill at ten million events a day after each change that saves cost."""
+    columns = ("Cloud SQL", "Cloud Logging", "Cloud Run functions", "Pub/Sub")
+    rows = []
+    for change, month in SAVINGS.items():
+        bill = compute_services(month)
+        rest = sum(usd for service, usd in bill.items() if service not in columns)
+        amounts = [*(bill[service] for service in columns), rest]
+        rows.append([change, *map(_dollars, amounts), f"**{_dollars(sum(bill.values()))}**"])
+    return _table(["10 M events a day", *columns, "rest", "all"], rows)
+
+
+TABLES = {
+    "by service": tabulate_services,
+    "free profile": tabulate_free_profile,
+    "savings": tabulate_savings,
+}
+
+
+def update(document: str) -> str:
+    """Return the document with its tables recomputed."""
+    for name, tabulate in TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
         if document.count(begin) != 1 or document.count(end) != 1:
-            raise SystemExit(f"docs/cost.md has no place for the table `{name}`, or several")
+            raise SystemExit(f"docs/cost.md needs the markers of the table `{name}` exactly once")
         before, rest = document.split(begin)
-        document = before + begin + table() + end + rest.split(end)[1]
+        document = before + begin + tabulate() + end + rest.split(end)[1]
     return document
 
 
-def main() -> None:
-    told = DOCS / "cost.md"
-    told.write_text(written(told.read_text(encoding="utf-8")), encoding="utf-8")
-    (DOCS / "cost.svg").write_text(chart.svg(), encoding="utf-8")
+def _dollars(usd: float) -> str:
+    return f"{usd:.2f}" if usd < 9.995 else f"{usd:,.0f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":
-    main()
+    DOCUMENT.write_text(update(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

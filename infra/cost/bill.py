@@ -1,14 +1,32 @@
-"""The bill: how much of each thing is beyond what is free, times its price."""
+"""The cost model: a month's usage of each priced item, from facts.toml, times prices.toml."""
 
+import math
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from infra.cost.usage import HERE, Month, usage
+_FOLDER = Path(__file__).parent
+FACTS: dict[str, Any] = tomllib.loads((_FOLDER / "facts.toml").read_text(encoding="utf-8"))
+_PRICES = tomllib.loads((_FOLDER / "prices.toml").read_text(encoding="utf-8"))
+SERVICES = {service: tuple(prices) for service, prices in _PRICES.items()}
+
+DAYS = 30
+HOURS = 24 * DAYS
+GIB = 2**30
+
+_MEASURED, _ASSUMED = FACTS["measured"], FACTS["assumed"]
+_ACTIVE_S = _ASSUMED["active_hours"] * 3_600  # of a day
+_DAY_HOURS = 16  # with min_instances by day; infra/terraform/environments/prod.tfvars
+_MIN_BYTES = 1_000  # that Pub/Sub bills for a request
+
+Usage = dict[str, float]  # by price
 
 
 @dataclass(frozen=True)
 class Price:
-    """Of one unit, in US dollars, beyond what is free each month."""
+    """The price of one unit in US dollars, beyond the free units of a month."""
 
     usd: float
     unit: str
@@ -20,7 +38,6 @@ class Price:
 class Item:
     """One line of the bill."""
 
-    name: str
     used: float
     price: Price
 
@@ -29,44 +46,200 @@ class Item:
         return max(0.0, self.used - self.price.free) * self.price.usd
 
 
-PRICES = {
-    name: Price(**told)
-    for name, told in tomllib.loads((HERE / "prices.toml").read_text(encoding="utf-8")).items()
-}
+@dataclass(frozen=True)
+class Month:
+    """A month of an environment with a number of events a day. All rates are per day."""
 
-# In the order of an event's way.
-SERVICES = {
-    "Cloud Run functions": (
-        "run_cpu", "run_memory", "run_requests", "run_idle_cpu", "run_idle_memory",
-    ),
-    "Cloud Run jobs": ("job_cpu", "job_memory"),
-    "Pub/Sub": ("pubsub", "pubsub_bigquery", "pubsub_kept"),
-    "Cloud SQL": ("sql_cpu", "sql_memory", "sql_storage", "sql_backup"),
-    "Neon": ("neon_compute", "neon_storage", "neon_transfer"),
-    "Memorystore": ("redis_standard",),
-    "Cloud Logging": ("logging",),
-    "Cloud Monitoring": ("metrics", "alert_conditions", "alert_points", "uptime"),
-    "BigQuery": ("bigquery_active", "bigquery_long_term"),
-    "Cloud Storage": ("storage",),
-    "Artifact Registry, Cloud Build": ("images", "builds"),
-    "Cloud Scheduler, Secret Manager": ("schedules", "secrets", "secret_readings"),
-    "Load balancer, Cloud Armor": (
-        "balancer", "balanced", "armor_policy", "armor_rules", "armor_requests",
-    ),
-    "Traffic to the internet": ("egress",),
-}  # fmt: skip
+    environment: str
+    events: float
+    events_per_message: int = 1
+    logged: float = 1  # the share of log lines about successes that is kept
+    months_kept: float = _ASSUMED["months_kept"]
+    has_alerts: bool = True
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = FACTS["environment"][self.environment]
+        if self.events >= FACTS["larger"]["events_a_day"]:
+            return {**facts, "sql": FACTS["larger"]["sql"]}
+        return facts
+
+    @property
+    def messages(self) -> float:
+        return self.events / self.events_per_message
+
+    @property
+    def sessions(self) -> float:
+        return self.events / float(_MEASURED["events_a_session"])
+
+    @property
+    def queries(self) -> float:
+        return self.sessions * float(_ASSUMED["queries_a_session"])
+
+    @property
+    def wakeups(self) -> float:
+        return self.messages * float(_ASSUMED["wakeups_a_message"])
+
+    @property
+    def stored_events(self) -> float:
+        return self.events * DAYS * self.months_kept
+
+    @property
+    def stored_gib(self) -> float:
+        return float(self.stored_events * _MEASURED["stored_bytes"] / GIB)
 
 
-def items(month: Month) -> dict[str, Item]:
-    """The lines of a month's bill, by the price's name."""
-    return {name: Item(name, used, PRICES[name]) for name, used in usage(month).items()}
+def compute_items(month: Month) -> dict[str, Item]:
+    """Return the lines of a month's bill, by price."""
+    prices = {name: Price(**price) for group in _PRICES.values() for name, price in group.items()}
+    return {name: Item(used, prices[name]) for name, used in compute_usage(month).items()}
 
 
-def services(month: Month) -> dict[str, float]:
-    """What each service costs in the month, in US dollars; those that are not used are left out."""
-    lines = items(month)
+def compute_services(month: Month) -> dict[str, float]:
+    """Return a month's cost of each service that is used, in US dollars."""
+    items = compute_items(month)
     return {
-        service: sum(lines[name].usd for name in names if name in lines)
+        service: sum(items[name].usd for name in names if name in items)
         for service, names in SERVICES.items()
-        if any(name in lines for name in names)
+        if any(name in items for name in names)
+    }
+
+
+def compute_usage(month: Month) -> Usage:
+    """Return a month's usage, by price."""
+    usage: Counter[str] = Counter()
+    for part in (_functions, _jobs, _pubsub, _database, _monitoring, _storage, _load_balancer):
+        usage.update(part(month))  # type: ignore[arg-type]  # a Counter adds floats as well
+    return dict(usage)
+
+
+def busy_seconds(requests: float, cpu_ms: float, streams: float = 0) -> float:
+    """Return the seconds of a day that instances are billed for; `streams` are open at a time."""
+    rate = requests / _ACTIVE_S
+    overlapping = 1 - math.exp(-(rate * _ASSUMED["request_seconds"] + streams))
+    cores = rate * cpu_ms / 1_000 * _ASSUMED["cpu_factor"] / _ASSUMED["utilisation"]
+    return float(_ACTIVE_S * max(overlapping, cores, streams / _ASSUMED["streams_an_instance"]))
+
+
+def _functions(month: Month) -> Usage:
+    streams = month.sessions * _ASSUMED["page_seconds_a_session"] / _ACTIVE_S
+    busy = {
+        "ingest": busy_seconds(month.messages, _MEASURED["ingest_cpu_ms"]),
+        "project": busy_seconds(month.wakeups, _MEASURED["project_cpu_ms"]),
+        "query": busy_seconds(month.queries, _MEASURED["query_cpu_ms"], streams),
+    }
+    usage: Usage = {"run_requests": DAYS * (month.messages + month.wakeups + month.queries)}
+    for name, size in month.facts["functions"].items():
+        ready = 3_600 * (size["min_instances"] * _DAY_HOURS + size["night"] * (24 - _DAY_HOURS))
+        idle = max(0.0, ready - busy[name])
+        for price, seconds in (("run", busy[name]), ("run_idle", idle)):
+            for resource in ("cpu", "memory"):
+                key = f"{price}_{resource}"
+                usage[key] = usage.get(key, 0) + DAYS * seconds * size[resource]
+    return usage
+
+
+def _jobs(month: Month) -> Usage:
+    jobs = month.facts["jobs"].values()
+    seconds = _ASSUMED["job_seconds"] * DAYS
+    return {
+        f"job_{resource}": sum(
+            seconds * job["runs_a_day"] * job["tasks"] * job[resource] for job in jobs
+        )
+        for resource in ("cpu", "memory")
+    }
+
+
+def _pubsub(month: Month) -> Usage:
+    """Count a message's publish, push and BigQuery write, and a wake-up's publish and push."""
+    message = _MEASURED["event_bytes"] * month.events_per_message + _ASSUMED["message_bytes"]
+    wakeup = 30 + _ASSUMED["message_bytes"]
+    pushed = 2 * max(message, _MIN_BYTES) * month.messages + 2 * _MIN_BYTES * month.wakeups
+    pulled = wakeup * month.wakeups if month.facts["batch_on_demand"] else 0
+    week = 6 * (message * month.messages + wakeup * month.wakeups)  # the first day is free
+    return {
+        "pubsub": DAYS * (pushed + pulled) / GIB,
+        "pubsub_bigquery": DAYS * message * month.messages / GIB,
+        "pubsub_kept": week / GIB,
+    }
+
+
+def _database(month: Month) -> Usage:
+    facts = month.facts
+    if facts["database"] == "neon":
+        return {
+            "neon_compute": awake_hours(month) * facts["compute_units"],
+            "neon_storage": month.stored_gib * 1.0737 + 0.03,  # GB; 0.03 without any events
+            "neon_transfer": DAYS * 4 * month.queries * _MEASURED["answer_bytes"] / 1e9,
+        }
+    sql = facts["sql"]
+    return {
+        "sql_cpu": HOURS * sql["cpu"] * sql["copies"],
+        "sql_memory": HOURS * sql["memory"] * sql["copies"],
+        "sql_storage": max(sql["disk"], month.stored_gib * 1.2) * sql["copies"],
+        "sql_backup": month.stored_gib * 1.2,
+        "redis_standard": HOURS * facts["redis_gib"],
+    }
+
+
+def awake_hours(month: Month) -> float:
+    """Return the hours of a month that a Neon database does not sleep."""
+    if not month.facts["batch_on_demand"]:
+        return float(HOURS)
+    session = _MEASURED["session_seconds"] + _ASSUMED["awake_after_seconds"]
+    by_learners = 1 - math.exp(-month.sessions * session / 86_400)
+    by_backups = month.facts["jobs"]["backup"]["runs_a_day"] * 400 / 86_400
+    return float(HOURS * min(1.0, by_learners + by_backups))
+
+
+def _monitoring(month: Month) -> Usage:
+    facts = month.facts
+    line = _MEASURED["line_bytes"] + _ASSUMED["envelope_bytes"]
+    requests = (month.messages + month.wakeups + month.queries) * month.logged
+    entries = requests * (line + _ASSUMED["request_entry_bytes"])
+    entries += facts["jobs"]["batch"]["runs_a_day"] * 4 * line
+    if facts["policies"]:  # the load balancer logs 10 % of the requests
+        entries += month.queries * month.logged * _ASSUMED["request_entry_bytes"] / 10
+    conditions = facts["conditions"] if month.has_alerts else 0
+    distributions, counters = 14, 16  # series, each with at most one point a minute
+    return {
+        "logging": DAYS * entries / GIB,
+        "metrics": HOURS * 60 * (80 * distributions + 8 * counters) / 2**20,
+        "alert_conditions": conditions,
+        "alert_points": conditions * HOURS * 60,
+        "uptime": facts["checks_a_month"],
+    }
+
+
+def _storage(month: Month) -> Usage:
+    facts = month.facts
+    rows = month.stored_events * (_MEASURED["event_bytes"] + _ASSUMED["message_bytes"]) / GIB
+    backups = facts["jobs"]["backup"]["runs_a_day"] * facts["backup_days"]
+    models = month.stored_events * _MEASURED["model_bytes"] / GIB
+    recent = min(1.0, 3 / month.months_kept)  # modified within 90 days
+    return {
+        "bigquery_active": rows * recent,
+        "bigquery_long_term": rows * (1 - recent),
+        "storage": backups * models * _ASSUMED["backup_ratio"],
+        "images": _ASSUMED["images_gib"],
+        "builds": _ASSUMED["builds"] * _ASSUMED["build_minutes"],
+        "schedules": facts["schedules"],
+        "secrets": facts["secrets"],
+        "secret_readings": _ASSUMED["instance_starts"]
+        + DAYS * facts["jobs"]["batch"]["runs_a_day"],
+    }
+
+
+def _load_balancer(month: Month) -> Usage:
+    sent = month.queries * _MEASURED["answer_bytes"] + month.sessions * _MEASURED["page_bytes"]
+    egress = DAYS * sent / GIB
+    if not month.facts["policies"]:
+        return {"egress": egress}
+    return {
+        "egress": egress,
+        "balancer": HOURS,
+        "balanced": egress * 1.5,
+        "armor_policy": month.facts["policies"],
+        "armor_rules": month.facts["rules"],
+        "armor_requests": DAYS * month.queries,
     }
