@@ -107,9 +107,9 @@ def compute_services(month: Month) -> dict[str, float]:
 
 def compute_usage(month: Month) -> Usage:
     """Return a month's usage, by price."""
-    usage: Counter[str] = Counter()
+    usage: Counter[str] = Counter()  # adds floats as well
     for part in (_functions, _jobs, _pubsub, _database, _monitoring, _storage, _load_balancer):
-        usage.update(part(month))  # type: ignore[arg-type]  # a Counter adds floats as well
+        usage.update(part(month))
     return dict(usage)
 
 

@@ -26,11 +26,12 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 MOVING = (
     "-var=migration_target=cloud_sql",
     "-var=fixed_egress_address=true",
-    """-var=functions={
-        ingest  = { cpu = 1, memory = "512Mi", concurrency = 100, min_instances = 1, max_instances = 2 }
-        project = { cpu = 2, memory = "2Gi", concurrency = 10, min_instances = 1, max_instances = 2 }
-        query   = { cpu = 2, memory = "1Gi", concurrency = 1000, min_instances = 1, max_instances = 2 }
-    }""",
+    (
+        "-var=functions={"
+        'ingest={cpu="1",memory="512Mi",concurrency=100,min_instances=1,max_instances=2},'
+        'project={cpu="2",memory="2Gi",concurrency=10,min_instances=1,max_instances=2},'
+        'query={cpu="2",memory="1Gi",concurrency=1000,min_instances=1,max_instances=2}}'
+    ),
 )
 GCLOUD = "gcloud.txt"  # what gcloud was told, in the root's folder
 
