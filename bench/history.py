@@ -81,7 +81,7 @@ def _append(connection: Connection, learner: str, known: int, first: float) -> N
 
 
 def _fold(projector: Projector) -> float:
-    (shard,) = projector.waiting()
+    (shard,) = projector.find_shards_behind()
     begin = time.perf_counter()
-    projector.window(shard, WINDOW)
+    projector.fold_window(shard, WINDOW)
     return time.perf_counter() - begin

@@ -40,5 +40,5 @@ def against_runner(server: Server) -> Iterator[Line]:
 def windows(projector: Projector) -> float:
     """Events a second, over one window of each shard."""
     begin = time.perf_counter()
-    folded = sum(projector.window(shard, WINDOW) or 0 for shard in SHARDS)
+    folded = sum(projector.fold_window(shard, WINDOW) or 0 for shard in SHARDS)
     return folded / (time.perf_counter() - begin)

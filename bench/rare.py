@@ -290,7 +290,7 @@ def _reached(connection: Connection, shard: int, is_over: Event) -> list[tuple[i
     projector, found = Projector(connection), list[tuple[int, float]]()
     while True:
         was_over = is_over.is_set()
-        if projector.window(shard, WINDOW):
+        if projector.fold_window(shard, WINDOW):
             position = connection.run(blocks("rare")["reached"], shard=shard)[0][0]
             found.append((position, time.perf_counter()))
         elif was_over:

@@ -63,12 +63,12 @@ def _fold_half(projector: Projector, half: int) -> None:
     """Every other shard, a window of each in turn, as when events come to all of them."""
     waiting = list(SHARDS)[half::2]
     while waiting:
-        waiting = [shard for shard in waiting if projector.window(shard, WINDOW)]
+        waiting = [shard for shard in waiting if projector.fold_window(shard, WINDOW)]
 
 
 def _bare(store: Store) -> float:
     with closing(database.connect(store.url)) as connection:
-        connection.run(statements.blocks("projections/rebuild")["speed"])  # the same memory
+        connection.run(statements.blocks("projections/rebuild")["tune"])  # the same memory
         connection.run(blocks("rebuilding")["empty"])
         begin = time.perf_counter()
         for name in ("daily", "items"):

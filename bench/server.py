@@ -35,7 +35,7 @@ class Store:
     def connect(self) -> Connection:
         """A connection that finds the read models."""
         connection = database.connect(self.url, name="bench")
-        schema.search(connection)
+        schema.set_search_path(connection)
         return connection
 
 

@@ -201,14 +201,14 @@ def hot(empty: str) -> Iterator[str]:
     """The same, told of what is folded; it is waited for, however busy the machine is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty)
-        patch.setattr(notifications, "_ANSWERING", 10)
+        patch.setattr(notifications, "_REPLY_TIMEOUT_S", 10)
         patch.setattr(async_client, "_SECONDS", 10)
         patch.setattr(async_client, "_GREETING", 10)
-        notifications._line.cache_clear()
+        notifications._publisher.cache_clear()
         settings.current.cache_clear()
         yield empty
     settings.current.cache_clear()
-    notifications._line.cache_clear()
+    notifications._publisher.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def redis() -> str:
 def connect() -> Connection:
     """A connection to the database, as its owner; who folds on it tells the stack's Redis."""
     if not given_database():
-        notifications.aim_at(_stack()["redis_url"])
+        notifications.use(_stack()["redis_url"])
     return startup.connect(where(), name="progress-cli")
 
 

@@ -120,7 +120,7 @@ def status(
     """Count what is stored, and tell how far the projections are behind."""
     connection = places.connect()
     counts = _rows(connection, "event_store/status", "counts")[0]
-    read_model_schema.search(connection)
+    read_model_schema.set_search_path(connection)
     projections = _rows(connection, "projections/checkpoints", "status", now=datetime.now(UTC))
     connection.close()
     for projection in projections:

@@ -29,7 +29,7 @@ def run(settings: Settings) -> int:
         try:
             connection = startup.connect(settings, name="batch")
             if settings.cloud_run_task_index == 0:
-                measured = msgspec.structs.asdict(gauges.measured(connection))
+                measured = msgspec.structs.asdict(gauges.measure(connection))
             report, called = _run(connection, settings)
         except ProgressError as fault:
             told = f"the batch run failed: {fault}"

@@ -54,7 +54,7 @@ def take_up(connection: Connection, operation_id: UUID) -> "Work | None":
     if not taken:
         return None
     kind, arguments, version = taken[0]
-    notifications.tell_operation(str(operation_id), version)
+    notifications.publish_operation(str(operation_id), version)
     return Work(connection, operation_id, kind, arguments)
 
 
@@ -137,7 +137,7 @@ class Work:
             raise _unavailable(fault) from fault
         for version, *_ in rows:
             if version is not None:
-                notifications.tell_operation(str(self.id), version)
+                notifications.publish_operation(str(self.id), version)
         return rows
 
 

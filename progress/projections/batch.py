@@ -43,14 +43,16 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
     shards = [shard for shard in shard_projector.SHARDS if shard % task_count == task_index]
     try:
         replayed = dead_letters.replay_due(connection) if task_index == 0 else 0
-        head = _asked(connection, "head")
+        head = _read_value(connection, "log_end")
         swept = projector.catch_up_all()
         learners = fold(connection, shards)
-        if learners is not None and notifications.are_heard():
-            _tell(connection)
+        if learners is not None and notifications.is_enabled():
+            _publish(connection)
         if learners is not None:
             snapshots.take(connection)
-        is_whole = learners is not None and not _asked(connection, "left", head=head, shards=shards)
+        is_whole = learners is not None and not _read_value(
+            connection, "is_behind", head=head, shards=shards
+        )
         return Report(replayed, swept, learners, is_whole)
     except (OSError, pg8000.exceptions.Error) as fault:
         if database.is_passing(fault):
@@ -58,19 +60,19 @@ def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> Rep
         raise ProjectionError(f"the batch folds failed: {database.message(fault)}") from fault
 
 
-def _tell(connection: Connection) -> None:
+def _publish(connection: Connection) -> None:
     known_at = time.monotonic()
     found = connection.run(statements.blocks("projections/versions")["batch"])
-    notifications.tell_batch(found[0][0], known_at=known_at)
+    notifications.publish_batch(found[0][0], known_at=known_at)
 
 
 def fold(connection: Connection, shards: list[int]) -> int | None:
     """Fold the batch models of these shards' learners: how many changed, None if another folds."""
     schema.prepare_batch(connection)
-    rows = connection.run(statements.blocks("projections/batch")["one"], shards=shards)
+    rows = connection.run(statements.blocks("projections/batch")["fold_batch"], shards=shards)
     changed: int | None = rows[0][0]
     return changed
 
 
-def _asked(connection: Connection, block: str, **values: object) -> Any:
+def _read_value(connection: Connection, block: str, **values: object) -> Any:
     return connection.run(statements.blocks("projections/batch")[block], **values)[0][0]

@@ -19,16 +19,16 @@ def run(connection: Connection) -> Iterator[str]:
     there: those that are may be served.
     """
     own = read_model_schema.schema_name()
-    with rebuild.alone(connection):
+    with rebuild.hold_lock(connection):
         if not read_model_schema.exists(connection, own):
             raise ProjectionError(
                 f"{own} is not there, so that other code may be served: nothing is dropped; "
                 "run `progress migrate` first"
             )
-        for (schema,) in connection.run(_block("left"), kept=own):
+        for (schema,) in connection.run(_block("unused_schemas"), kept=own):
             rebuild.drop(connection, schema)
             yield schema
-        snapshots.drop_outlived(connection)
+        snapshots.drop_orphans(connection)
 
 
 def _block(name: str) -> str:

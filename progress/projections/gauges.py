@@ -22,12 +22,12 @@ class Gauges(msgspec.Struct, frozen=True):
     database_bytes: int
 
 
-def measured(connection: Connection) -> Gauges:
+def measure(connection: Connection) -> Gauges:
     """What they say now; Unavailable if the database does not answer."""
     try:
-        schema.search(connection)
+        schema.set_search_path(connection)
         return Gauges(
-            *connection.run(blocks("projections/gauges")["measured"], now=datetime.now(UTC))[0]
+            *connection.run(blocks("projections/gauges")["measure"], now=datetime.now(UTC))[0]
         )
     except (OSError, pg8000.exceptions.Error) as fault:
         raise Unavailable(f"nothing was measured: {database.message(fault)}") from fault

@@ -23,9 +23,9 @@ from progress.adapters.redis.url import address
 from progress.adapters.telemetry import logs, tracing
 from progress.projections import schema
 
-_CONNECTING, _ANSWERING = 0.015, 0.035  # seconds
-_PAUSE = 1.0  # that a Redis which did not answer is left alone
-_UNTOLD = 100  # commands that wait for its return
+_CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035  # seconds
+_RETRY_AFTER_S = 1.0  # that a Redis which did not answer is left alone
+_MAX_PENDING = 100  # commands that wait for its return
 _REDIS = {"db.system.name": "redis"}
 
 _aimed_at: ContextVar[str | None] = ContextVar("_aimed_at", default=None)
@@ -40,17 +40,17 @@ class Change(msgspec.Struct, frozen=True):
     began: float = msgspec.field(default_factory=time.monotonic)  # before it was committed
 
 
-def are_heard() -> bool:
+def is_enabled() -> bool:
     """Whether there is anyone to tell."""
     return _url() is not None
 
 
-def aim_at(url: str) -> None:
+def use(url: str) -> None:
     """Whom to tell, where the settings name nobody."""
     _aimed_at.set(url)
 
 
-def tell(change: Change, catalogue: int | None = None) -> bool:
+def publish(change: Change, catalogue: int | None = None) -> bool:
     """A window's change, with the catalogue's version where that changed; False if it was lost."""
     ends = version_keys.end(change.began)
     commands: list[Command] = []
@@ -58,28 +58,28 @@ def tell(change: Change, catalogue: int | None = None) -> bool:
         told = (change.version, change.learners, version_keys.of_learner(schema.schema_name(), ""))
         commands.append(("EVAL", version_keys.TELL, 0, ends, *told))
     if catalogue is not None:
-        commands.append(_keeping(version_keys.CATALOGUE, ends, catalogue))
+        commands.append(_keep_version(version_keys.CATALOGUE, ends, catalogue))
         commands.append(("PUBLISH", channels.EVERYONE, catalogue))
     return _send(commands)
 
 
-def tell_batch(version: int, *, known_at: float) -> bool:
+def publish_batch(version: int, *, known_at: float) -> bool:
     """The version of the batch's tables; False if that was lost."""
-    return _send([_keeping(version_keys.BATCH, version_keys.end(known_at), version)])
+    return _send([_keep_version(version_keys.BATCH, version_keys.end(known_at), version)])
 
 
-def tell_swap(version: int, *, known_at: float) -> bool:
+def publish_swap(version: int, *, known_at: float) -> bool:
     """That the read models are others now, by that version; False if that was lost."""
-    keeping = _keeping(version_keys.SWAP, version_keys.end(known_at), version)
+    keeping = _keep_version(version_keys.SWAP, version_keys.end(known_at), version)
     return _send([keeping, ("PUBLISH", channels.EVERYONE, version)])
 
 
-def tell_operation(operation_id: str, version: int) -> bool:
+def publish_operation(operation_id: str, version: int) -> bool:
     """That an operation has come further; False if that was lost."""
     return _send([("PUBLISH", channels.OPERATION + operation_id, version)])
 
 
-def _keeping(kind: str, ends: int, version: int) -> Command:
+def _keep_version(kind: str, ends: int, version: int) -> Command:
     return (
         "EVAL",
         version_keys.KEEP,
@@ -100,15 +100,15 @@ def _send(commands: Sequence[Command]) -> bool:
         return True
     with tracing.span("notice", "client", _REDIS) as span:
         span.note("db.operation.name", resp.named(commands))
-        return _line(url).send(commands)
+        return _publisher(url).send(commands)
 
 
 @functools.cache
-def _line(url: str) -> "_Line":
-    return _Line(url)
+def _publisher(url: str) -> "_Publisher":
+    return _Publisher(url)
 
 
-class _Line:
+class _Publisher:
     """The way to a Redis, which is left alone for a while when it does not answer."""
 
     def __init__(self, url: str) -> None:
@@ -116,7 +116,7 @@ class _Line:
         self._address = address(url)
         self._idle: deque[RedisSocket] = deque()
         self._alone_until = 0.0
-        self._untold: deque[Command] = deque(maxlen=_UNTOLD)
+        self._untold: deque[Command] = deque(maxlen=_MAX_PENDING)
 
     def send(self, commands: Sequence[Command]) -> bool:
         """All of the commands in one round trip, after those that failed before.
@@ -130,7 +130,7 @@ class _Line:
         try:
             replies = self._asked(commands)
         except OSError as fault:
-            self._alone_until = time.monotonic() + _PAUSE
+            self._alone_until = time.monotonic() + _RETRY_AFTER_S
             self._untold.extend(commands)
             logs.write("WARNING", f"Redis was not told of a change: {fault}")
             return False
@@ -141,8 +141,8 @@ class _Line:
 
     def _asked(self, commands: Sequence[Command]) -> list[Reply]:
         """The replies, on a connection that no other thread has meanwhile."""
-        line = self._kept() or RedisSocket(self._address, seconds=_CONNECTING)
-        replies = line.ask(commands, seconds=_ANSWERING)
+        line = self._kept() or RedisSocket(self._address, seconds=_CONNECT_TIMEOUT_S)
+        replies = line.ask(commands, seconds=_REPLY_TIMEOUT_S)
         self._idle.append(line)
         return replies
 

@@ -27,7 +27,7 @@ from progress.projections.projector import Projector
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
-TakenBack = set[tuple[int, datetime]]
+Replayed = set[tuple[int, datetime]]
 T = TypeVar("T")
 
 _WHOLE_SHARD = 2**31 - 1
@@ -63,26 +63,26 @@ def replace(
     How many events that took, with those that `fill` says. Raises as `run` does.
     """
     building = f"{read_model_schema.schema_name()}_building"
-    with contextlib.closing(connect()) as connection, alone(connection):
+    with contextlib.closing(connect()) as connection, hold_lock(connection):
         try:
-            for left in (building, _retired()):  # by one that was killed
+            for left in (building, _former_name()):  # by one that was killed
                 drop(connection, left)
-            counted = _taken_back(connection)  # before any fold could leave one of them out
+            counted = _find_replayed(connection)  # before any fold could leave one of them out
             read_model_schema.create(connection, building)
             folded = fill(building)
             if on_filled:
                 on_filled(connection)
-            with _between_backups(connection):
+            with _hold_off_backups(connection):
                 folded += _swap(connection, building, counted)
-                _let_go(connection)
-            snapshots.drop_outlived(connection)
+                _drop_former(connection)
+            snapshots.drop_orphans(connection)
         finally:
             drop(connection, building)
     return folded
 
 
 @contextlib.contextmanager
-def alone(connection: Connection) -> Iterator[None]:
+def hold_lock(connection: Connection) -> Iterator[None]:
     """For as long as the block lasts nobody else rebuilds. RebuildRunning where one does."""
     if not connection.run(_block("lock"))[0][0]:
         raise RebuildRunning("another rebuild is running: wait for its end")
@@ -93,14 +93,14 @@ def alone(connection: Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _between_backups(connection: Connection) -> Iterator[None]:
+def _hold_off_backups(connection: Connection) -> Iterator[None]:
     """No swap in the middle of a backup: its tables would be those of two schemas."""
     schema = read_model_schema.schema_name()
-    connection.run(_block("await backup"), schema=schema)
+    connection.run(_block("lock_backup"), schema=schema)
     try:
         yield
     finally:
-        connection.run(_block("let back up"), schema=schema)
+        connection.run(_block("unlock_backup"), schema=schema)
 
 
 def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
@@ -108,7 +108,7 @@ def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
     with contextlib.closing(connect()) as connection:
         if read_model_schema.exists(connection, read_model_schema.schema_name()):
             return False
-        _, events = connection.run(_block("head"))[0]
+        _, events = connection.run(_block("log_end"))[0]
         if not events:
             return read_model_schema.create(connection)
     run(connect, on_progress=on_progress)
@@ -121,50 +121,52 @@ def _fold(connect: Connect, building: str, workers: int, on_progress: Progress |
     A shard without a past is folded in one window, into tables without keys.
     """
     with contextlib.ExitStack() as opened:
-        projectors = [opened.enter_context(projector(connect, building)) for _ in range(workers)]
+        projectors = [
+            opened.enter_context(open_projector(connect, building)) for _ in range(workers)
+        ]
         first = projectors[0].connection
-        _, total = first.run(_block("head"))[0]
-        count = _Count(total, on_progress)
-        loosen(first)
-        side_by_side(
-            projectors, shard_projector.SHARDS, lambda p, shard: count.add(_past(p, shard))
+        _, total = first.run(_block("log_end"))[0]
+        count = _Counter(total, on_progress)
+        drop_keys(first)
+        run_in_parallel(
+            projectors, shard_projector.SHARDS, lambda p, shard: count.add(_fold_past(p, shard))
         )
-        side_by_side(projectors, projectors, lambda p, _: make_keys(p.connection))
+        run_in_parallel(projectors, projectors, lambda p, _: create_keys(p.connection))
         count.add(projectors[0].catch_up_all())
-        first.run(_block("measure"))
+        first.run(_block("analyze"))
         shares = [list(shard_projector.SHARDS)[n::workers] for n in range(workers)]
-        side_by_side(projectors, shares, lambda p, share: batch.fold(p.connection, share))
+        run_in_parallel(projectors, shares, lambda p, share: batch.fold(p.connection, share))
     return count.folded
 
 
 @contextlib.contextmanager
-def projector(connect: Connect, building: str) -> Iterator[Projector]:
+def open_projector(connect: Connect, building: str) -> Iterator[Projector]:
     """One that fills a schema nobody reads yet, as fast as it can."""
     with contextlib.closing(connect()) as connection:
-        connection.run(_block("speed"))
+        connection.run(_block("tune"))
         yield Projector(connection, building)
 
 
-def _past(projector: Projector, shard: int) -> int:
+def _fold_past(projector: Projector, shard: int) -> int:
     try:
-        return projector.window(shard, _WHOLE_SHARD) or 0
+        return projector.fold_window(shard, _WHOLE_SHARD) or 0
     except PoisonError as fault:
         logs.write("WARNING", f"shard {shard} is folded in small windows: {fault}")
         return 0
 
 
-def loosen(connection: Connection) -> None:
+def drop_keys(connection: Connection) -> None:
     """Take the large tables' keys away, until `make_keys`."""
-    connection.run(_block("loosen"))
+    connection.run(_block("drop_keys"))
 
 
-def make_keys(connection: Connection) -> None:
+def create_keys(connection: Connection) -> None:
     """Make those that are still to come; several connections may."""
-    while keys := connection.run(_block("next key")):
+    while keys := connection.run(_block("next_key")):
         connection.run(keys[0][0])
 
 
-def side_by_side(
+def run_in_parallel(
     projectors: list[Projector], tasks: Iterable[T], do: Callable[[Projector, T], object]
 ) -> None:
     """Every task once, by whichever projector is free; the first failure ends all."""
@@ -191,7 +193,7 @@ def side_by_side(
             stop.set()
 
 
-class _Count:
+class _Counter:
     """How many events are folded; the workers share it."""
 
     def __init__(self, total: int, on_progress: Progress | None) -> None:
@@ -206,46 +208,50 @@ class _Count:
                 self._on_progress(self.folded, max(self._total, self.folded))
 
 
-def _swap(connection: Connection, building: str, counted: TakenBack) -> int:
+def _swap(connection: Connection, building: str, counted: Replayed) -> int:
     """Put the new schema in the live one's place, caught up; how many events that were."""
     live = read_model_schema.schema_name()
     projector = Projector(connection, building)
-    folded = _come_up(projector, counted)
+    folded = _catch_up(projector, counted)
     with database.transaction(connection):
-        connection.run(_block("hold"), schema=live)
-        folded += _come_up(projector, counted)
-        version, known_at = connection.run(_block("put in"))[0][0], time.monotonic()
+        connection.run(_block("lock_all"), schema=live)
+        folded += _catch_up(projector, counted)
+        version, known_at = connection.run(_block("mark_swap"))[0][0], time.monotonic()
         if read_model_schema.exists(connection, live):
-            connection.run(f"ALTER SCHEMA {identifier(live)} RENAME TO {identifier(_retired())}")
+            connection.run(
+                f"ALTER SCHEMA {identifier(live)} RENAME TO {identifier(_former_name())}"
+            )
         connection.run(f"ALTER SCHEMA {identifier(building)} RENAME TO {identifier(live)}")
-    notifications.tell_swap(version, known_at=known_at)
+    notifications.publish_swap(version, known_at=known_at)
     # A wake-up that found its shard held by the swap has gone away again.
     return folded + Projector(connection).catch_up_all()
 
 
-def _come_up(projector: Projector, counted: TakenBack) -> int:
+def _catch_up(projector: Projector, counted: Replayed) -> int:
     """Fold what came since, and those that count again since: they are behind the checkpoint."""
     folded = projector.catch_up_all()
-    for each in sorted(_taken_back(projector.connection) - counted):
+    for each in sorted(_find_replayed(projector.connection) - counted):
         counted.add(each)
-        projector.fold_again(each[0])
+        projector.refold_event(each[0])
     return folded
 
 
-def _taken_back(connection: Connection) -> TakenBack:
+def _find_replayed(connection: Connection) -> Replayed:
     """The positions of events that were set aside and count again, and since when."""
-    return {(position, since) for position, since in connection.run(_block("taken back")) or []}
+    return {
+        (position, since) for position, since in connection.run(_block("replayed_events")) or []
+    }
 
 
-def _let_go(connection: Connection) -> None:
+def _drop_former(connection: Connection) -> None:
     """Drop what was replaced; where it is read still, as by a dump, that is left to the next."""
     try:
-        drop(connection, _retired())
+        drop(connection, _former_name())
     except Unavailable as fault:
         logs.write("WARNING", f"{fault}: the next rebuild drops it, or `progress contract`")
 
 
-def _retired() -> str:
+def _former_name() -> str:
     return f"{read_model_schema.schema_name()}_retired"
 
 
@@ -256,12 +262,12 @@ def drop(connection: Connection, schema: str) -> None:
     """
     connection.run("SET lock_timeout = '1s'")
     try:
-        _dropped(connection, schema)
+        _try_drop(connection, schema)
     finally:
         connection.run("RESET lock_timeout")
 
 
-def _dropped(connection: Connection, schema: str) -> None:
+def _try_drop(connection: Connection, schema: str) -> None:
     for left in reversed(range(_DROP_TRIES)):
         try:
             read_model_schema.drop(connection, schema)

@@ -10,7 +10,7 @@ from progress.errors import EventStoreError, Unavailable
 from progress.event_store import dead_letters
 from progress.projections.projector import Projector
 
-_AT_ONCE = 500  # letters whose events are folded together
+_LETTERS_PER_FOLD = 500  # letters whose events are folded together
 
 
 def replay(connection: Connection, letter_id: int) -> str | None:
@@ -19,7 +19,7 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     As idempotent as delivery. Raises EventStoreError where there is no such open letter.
     """
     projector = Projector(connection)
-    reason = _tried(projector, letter_id)
+    reason = _try_replay(projector, letter_id)
     projector.catch_up_all()  # nobody else is woken
     return reason
 
@@ -32,28 +32,28 @@ def replay_all(connection: Connection, letter_ids: list[int]) -> Iterator[str | 
     projector = Projector(connection)
     for done, letter_id in enumerate(letter_ids, start=1):
         try:
-            reason = _tried(projector, letter_id)
+            reason = _try_replay(projector, letter_id)
         except EventStoreError as fault:
             reason = str(fault)
-        if done % _AT_ONCE == 0 or done == len(letter_ids):
+        if done % _LETTERS_PER_FOLD == 0 or done == len(letter_ids):
             projector.catch_up_all()
         yield reason
 
 
-def _tried(projector: Projector, letter_id: int) -> str | None:
+def _try_replay(projector: Projector, letter_id: int) -> str | None:
     connection = projector.connection
     letter = dead_letters.show_replayable(connection, letter_id)
     if letter.kind != "poisoned":
         return dead_letters.replay(connection, letter_id)
     try:
         with database.transaction(connection):
-            projector.hold(str(letter.event_id))
+            projector.lock_event_shard(str(letter.event_id))
             position = dead_letters.take_back(connection, letter_id)
-            change = None if position is None else projector.fold_again(position)
+            change = None if position is None else projector.refold_event(position)
     except pg8000.exceptions.DatabaseError as fault:
         if database.is_passing(fault):
             raise Unavailable(f"the database did not answer: {fault}") from fault
         return f"it fails still: {database.message(fault)}"
     if change:
-        projector.tell(change)
+        projector.publish(change)
     return None

@@ -34,8 +34,8 @@ BATCH = ("catalogue_counts", "weekly_stats", "domain_stats", "level_stats", "sna
 DRIVERS = ("checkpoints", "versions", "fold", "batch", "as_of")
 # Of a file, what decides how read models are made and what is in them.
 _FOLDED = (
-    *("table", "views", "functions", "window", "as of", "clear", "fold"),
-    *("forget", "erase"),
+    *("table", "views", "functions", "window", "as_of", "empty_window", "fold"),
+    *("reset_learners", "delete_learners"),
 )
 
 
@@ -71,14 +71,14 @@ def create(connection: "Connection", schema: str | None = None) -> bool:
     with database.transaction(connection):
         connection.run(f"CREATE SCHEMA {_identifier(schema)} AUTHORIZATION progress_project")
         connection.run("SET LOCAL ROLE progress_project")
-        search(connection, schema)
+        set_search_path(connection, schema)
         for statement in _definitions():
             connection.run(statement)
-        _fill(connection)
+        _load_zone_rules(connection)
     return True
 
 
-def search(connection: "Connection", schema: str | None = None) -> None:
+def set_search_path(connection: "Connection", schema: str | None = None) -> None:
     """From now on this connection finds the read models of the schema, and the event store."""
     path = f"{_identifier(schema or schema_name())}, event_store"
     connection.run("SELECT set_config('search_path', :path, false)", path=path)
@@ -100,13 +100,13 @@ def as_of_tables() -> str:
     Views are made again by the same words: here their tables are the temporary ones.
     """
     named = ("as_of", *REALTIME)
-    return "\n\n".join(_joined(named, block) for block in ("as of", "views", "window"))
+    return "\n\n".join(_join(named, block) for block in ("as_of", "views", "window"))
 
 
 def _prepare(connection: "Connection", driver: str, models: tuple[str, ...]) -> None:
-    if not connection.run(_block(driver, "prepared"))[0][0]:
+    if not connection.run(_block(driver, "is_prepared"))[0][0]:
         # At once: as transactions of their own they would wait for the disk, table by table.
-        connection.run(_joined(models, "window"))
+        connection.run(_join(models, "window"))
 
 
 def drop(connection: "Connection", schema: str) -> None:
@@ -120,20 +120,20 @@ def _definitions() -> list[str]:
         for name in ("checkpoints", *REALTIME, *BATCH, "versions", "as_of")
         for block in ("table", "views", "functions")
     ]
-    return [*filter(None, made), _filled("fold"), _filled("batch")]
+    return [*filter(None, made), _fill_in("fold"), _fill_in("batch")]
 
 
-def _filled(driver: str) -> str:
+def _fill_in(driver: str) -> str:
     text = _block(driver, "functions")
     fold = REALTIME if driver == "fold" else BATCH
-    text = text.replace("{fold}", _joined(fold, "fold"))
-    text = text.replace("{clear}", _joined(REALTIME, "clear"))
-    text = text.replace("{forget}", _joined(REALTIME, "forget"))
-    text = text.replace("{erase again}", _joined(BATCH, "erase"))
-    return text.replace("{erase}", _joined((*REALTIME, *BATCH), "erase"))
+    text = text.replace("{fold}", _join(fold, "fold"))
+    text = text.replace("{empty_window}", _join(REALTIME, "empty_window"))
+    text = text.replace("{reset_learners}", _join(REALTIME, "reset_learners"))
+    text = text.replace("{delete_batch_rows}", _join(BATCH, "delete_learners"))
+    return text.replace("{delete_learners}", _join((*REALTIME, *BATCH), "delete_learners"))
 
 
-def _joined(models: tuple[str, ...], block: str) -> str:
+def _join(models: tuple[str, ...], block: str) -> str:
     return "\n\n".join(filter(None, (_block(name, block) for name in models)))
 
 
@@ -142,7 +142,7 @@ def _block(model: str, block: str) -> str:
     return statements.blocks(f"{folder}/{model}").get(block, "")
 
 
-def _fill(connection: "Connection") -> None:
+def _load_zone_rules(connection: "Connection") -> None:
     rules = msgspec.json.encode(list(time_zones.rules())).decode()
     connection.run(_block("zone_rules", "fill"), rules=rules)
 

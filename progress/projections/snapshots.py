@@ -18,7 +18,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 POLICY = Policy()
 
-_AT_ONCE = 50  # learners, whose deletion waits meanwhile
+_LEARNERS_PER_TRANSACTION = 50  # learners, whose deletion waits meanwhile
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -54,18 +54,18 @@ def take(connection: Connection, policy: Policy = POLICY) -> int:
     Each few are a transaction of their own.
     """
     sql = blocks("read_models/snapshots")
-    connection.run(sql["due"], event_interval=policy.event_interval)
+    connection.run(sql["drop_learners_not_due"], event_interval=policy.event_interval)
     taken = 0
-    while of_these := connection.run(sql["take"], at_most=_AT_ONCE, kept=policy.max_snapshots)[0][
-        0
-    ]:
+    while of_these := connection.run(
+        sql["take"], at_most=_LEARNERS_PER_TRANSACTION, kept=policy.max_snapshots
+    )[0][0]:
         taken += of_these
     return taken
 
 
-def drop_outlived(connection: Connection) -> None:
+def drop_orphans(connection: Connection) -> None:
     """Remove those of read models that are gone."""
-    connection.run(blocks("read_models/snapshots")["outlived"])
+    connection.run(blocks("read_models/snapshots")["drop_orphans"])
 
 
 def get_latest_snapshot(

@@ -27,7 +27,7 @@ def wake(shard: int) -> int:
 def _catch_up(projector: Projector, shard: int) -> tuple[int, int]:
     """How many events waited when it began, and how many were folded."""
     try:
-        waited = projector.lag(shard)
+        waited = projector.count_waiting(shard)
         folded = projector.catch_up(shard)
     except ProgressError:
         projector.close()

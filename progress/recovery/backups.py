@@ -44,7 +44,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
         with storage.writing(f"{name}/{manifest.NAME}") as output:
             output.write(manifest.written(made))
         undone.pop_all()
-        connection.run(blocks("projections/rebuild")["let back up"], schema=schema.schema_name())
+        connection.run(blocks("projections/rebuild")["unlock_backup"], schema=schema.schema_name())
     return name, made
 
 
@@ -77,7 +77,7 @@ def _lock(connection: Connection) -> None:
         raise ProgressError("the read models are not there: run `progress migrate`")
     if not connection.run(_block("lock"), schema=schema.schema_name())[0][0]:
         raise ProgressError("another backup, or a rebuild's swap, is under way: wait for its end")
-    schema.search(connection)
+    schema.set_search_path(connection)
 
 
 def _tidy(storage: Storage) -> None:

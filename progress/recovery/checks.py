@@ -45,7 +45,7 @@ def run(connection: Connection) -> Report:
     shards: list[Shard] = []
     findings = _log(connection, events, first, head)
     if schema.exists(connection, schema.schema_name()):
-        schema.search(connection)
+        schema.set_search_path(connection)
         shards = [Shard(*row) for row in _asked(connection, "checkpoints")]
         findings += _shards(shards, head)
     else:

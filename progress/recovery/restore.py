@@ -43,7 +43,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[Mani
 
 def _check(connection: Connection, found: Manifest) -> None:
     """That every event in the rows is in the log, and no event of it was set aside or came back."""
-    head = connection.run(blocks("projections/rebuild")["head"])[0][0]
+    head = connection.run(blocks("projections/rebuild")["log_end"])[0][0]
     if found.head > head:
         raise CheckpointError(
             f"the backup knows the log up to {found.head}, and it ends at {head}: "
@@ -77,22 +77,23 @@ class _Loading:
         """Load all of it; how many events came after it, which are folded too."""
         with contextlib.ExitStack() as opened:
             workers = [
-                opened.enter_context(rebuild.projector(connect, building)) for _ in range(_WORKERS)
+                opened.enter_context(rebuild.open_projector(connect, building))
+                for _ in range(_WORKERS)
             ]
             first = workers[0].connection
             self._see_all(first, building)
-            rebuild.loosen(first)
-            rebuild.side_by_side(
+            rebuild.drop_keys(first)
+            rebuild.run_in_parallel(
                 workers,
                 self._found.tables,
                 lambda worker, table: self._load(worker, building, table),
             )
-            rebuild.side_by_side(
-                workers, workers, lambda worker, _: rebuild.make_keys(worker.connection)
+            rebuild.run_in_parallel(
+                workers, workers, lambda worker, _: rebuild.create_keys(worker.connection)
             )
             self._renumber(first)
             first.run(blocks("recovery/backups")["look again"])
-            first.run(blocks("projections/rebuild")["measure"])
+            first.run(blocks("projections/rebuild")["analyze"])
             since = workers[0].catch_up_all()
             batch.fold(first, list(projector.SHARDS))
         return since

@@ -28,7 +28,7 @@ class Held(msgspec.Struct, frozen=True):
 
 def look(connection: Connection) -> list[Held]:
     """Every shard of the live read models."""
-    schema.search(connection)
+    schema.set_search_path(connection)
     return [Held(*row) for row in connection.run(blocks("recovery/shard_locks")["list"]) or []]
 
 

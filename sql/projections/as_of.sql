@@ -14,7 +14,7 @@ ALTER TABLE daily_stats      ALTER user_id SET STORAGE PLAIN;
 ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
 ALTER TABLE user_progress    ALTER user_id SET STORAGE PLAIN;
 
--- as of --
+-- as_of --
 -- What is asked about: one row, of events that had happened and were recorded by then.
 CREATE TEMPORARY TABLE moment_asked (
     happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL
@@ -133,10 +133,10 @@ BEGIN
 END
 $fold$;
 
--- within --
+-- set_timeout --
 -- The longest that a statement of the transaction may take.
 SELECT set_config('statement_timeout', :milliseconds, true);
 
--- one --
+-- fold_as_of --
 SELECT fold_as_of(:user_id,
     coalesce(CAST(:as_of AS timestamptz), 'infinity'), coalesce(CAST(:known_at AS timestamptz), 'infinity'));

@@ -102,11 +102,11 @@ BEGIN
 {fold}
         -- Of who was deleted meanwhile nothing stays; a deletion that comes from here on waits, and finds these rows.
         PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
-        PERFORM erase_again(ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
+        PERFORM delete_batch_rows(ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
     END IF;
 
     -- What is folded after `reached` was read is in already, and is found again by the next run; and what was set
-    -- back meanwhile, see fold_again, stays so.
+    -- back meanwhile, see refold_event, stays so.
     UPDATE batch_checkpoints b
     SET position = CASE WHEN b.position < (began -> b.shard::text ->> 0)::bigint
             THEN b.position ELSE (reached ->> b.shard::text)::bigint END,
@@ -119,16 +119,16 @@ BEGIN
 END
 $fold$;
 
--- prepared --
+-- is_prepared --
 SELECT to_regclass('pg_temp.batch_learners') IS NOT NULL;
 
--- one --
+-- fold_batch --
 SELECT fold_batch(CAST(:shards AS smallint[]));
 
--- head --
+-- log_end --
 SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
 
--- left --
+-- is_behind --
 -- Whether an event of these shards, recorded up to a position, is not in the batch's tables yet.
 SELECT EXISTS (
     SELECT

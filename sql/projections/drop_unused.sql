@@ -1,6 +1,6 @@
 -- Read models that are served no more.
 
--- left --
+-- unused_schemas --
 -- Schemas of read models but the one that is kept, with those that rebuilds made or put aside: nobody rebuilds now.
 SELECT nspname
 FROM pg_namespace

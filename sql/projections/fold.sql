@@ -2,32 +2,32 @@
 -- the places in braces. A window is one call: one round trip, one transaction.
 
 -- functions --
-CREATE FUNCTION forget(learners text[]) RETURNS void LANGUAGE plpgsql AS $forget$
+CREATE FUNCTION reset_learners(learners text[]) RETURNS void LANGUAGE plpgsql AS $reset$
 BEGIN
-{forget}
+{reset_learners}
 END
-$forget$;
+$reset$;
 
-CREATE FUNCTION erase(learners text[]) RETURNS void LANGUAGE plpgsql AS $erase$
+CREATE FUNCTION delete_learners(learners text[]) RETURNS void LANGUAGE plpgsql AS $delete$
 BEGIN
-PERFORM forget(learners);
-{erase}
+PERFORM reset_learners(learners);
+{delete_learners}
 END
-$erase$;
+$delete$;
 
 -- What the batch job writes of them.
-CREATE FUNCTION erase_again(learners text[]) RETURNS void LANGUAGE plpgsql AS $erase$
+CREATE FUNCTION delete_batch_rows(learners text[]) RETURNS void LANGUAGE plpgsql AS $delete$
 BEGIN
-{erase again}
+{delete_batch_rows}
 END
-$erase$;
+$delete$;
 
 -- The window of an earlier call in the same transaction.
-CREATE FUNCTION clear_window() RETURNS void LANGUAGE plpgsql AS $clear$
+CREATE FUNCTION empty_window() RETURNS void LANGUAGE plpgsql AS $empty$
 BEGIN
-{clear}
+{empty_window}
 END
-$clear$;
+$empty$;
 
 -- The moments at which the learner's local time changes between these two, in order, and what it adds to UTC from each on,
 -- less the hours by which the learner's day starts late.
@@ -84,11 +84,11 @@ BEGIN
     )
     SELECT array_agg(user_id) INTO learners FROM gone;
     IF learners IS NOT NULL THEN
-        PERFORM erase(learners);
+        PERFORM delete_learners(learners);
         -- The batch job may have read their rows: what it is about to commit of them is erased, too.
         PERFORM pg_advisory_xact_lock(hashtext('reading ' || current_schema()), s.shard)
         FROM (SELECT DISTINCT shard FROM deletion_facts WHERE global_position = ANY (positions)) s;
-        PERFORM erase_again(learners);
+        PERFORM delete_batch_rows(learners);
     END IF;
     RETURN learners;
 END
@@ -149,11 +149,11 @@ $fold$;
 
 -- Folds all that these learners did, up to the end of the window, from nothing. Of their preference events those up
 -- to the window's start say nothing more: all of them are in the zones.
-CREATE FUNCTION refold(learners text[], window_shard smallint, window_start bigint, window_end bigint) RETURNS void
+CREATE FUNCTION refold_learners(learners text[], window_shard smallint, window_start bigint, window_end bigint) RETURNS void
 LANGUAGE plpgsql AS $fold$
 BEGIN
-    PERFORM forget(learners);
-    PERFORM clear_window();
+    PERFORM reset_learners(learners);
+    PERFORM empty_window();
     INSERT INTO window_events
     SELECT f.global_position, f.kind, f.user_id, f.occurred_at, f.event_id, f.created_at, f.correct, f.item_id, f.session_id,
         f.response_ms, f.interval_days, f.easiness_factor, f.score, f.duration_seconds
@@ -172,7 +172,7 @@ $fold$;
 -- How many events of the window come before the learners whose histories, with those of the learners before them, would
 -- be too much to refold in one transaction; 0: none are. A longest history is not counted: a burst of changes to it
 -- takes less where each window refolds it once than where others' changes part the windows.
-CREATE FUNCTION events_before_moves() RETURNS int LANGUAGE plpgsql AS $before$
+CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
     RETURN (
         SELECT count(*)
@@ -190,7 +190,7 @@ END
 $before$;
 
 -- Whose rows the window has changed, as JSON: the learners in it, and these others.
-CREATE FUNCTION window_learners(others text[]) RETURNS text LANGUAGE plpgsql AS $learners$
+CREATE FUNCTION list_changed_learners(others text[]) RETURNS text LANGUAGE plpgsql AS $learners$
 BEGIN
     RETURN (
         SELECT json_agg(user_id)
@@ -199,10 +199,10 @@ END
 $learners$;
 
 -- Folds the next window of at most `at_most` events. `folded` is how many they were; null where another worker
--- has the shard. With `is_heard` it tells what changed: the learners (JSON), by which version, and whether
+-- has the shard. With `lists_learners` it tells what changed: the learners (JSON), by which version, and whether
 -- the catalogue did.
 CREATE FUNCTION fold_window(
-    window_shard smallint, at_most int, is_heard boolean,
+    window_shard smallint, at_most int, lists_learners boolean,
     OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
 ) LANGUAGE plpgsql
     -- A plan made on empty tables lives on, so it must be one that is right for full ones.
@@ -218,14 +218,14 @@ DECLARE
     recorded_at   timestamptz;
     rare          bigint[];    -- positions of events that may change more than their own moment
     deleted       text[];
-    before_moves  int;
+    events_before  int;
     moved         text[];      -- learners whose folded facts have come to other zones
 BEGIN
     -- A statement of its own: what follows must see all that the last holder has committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
         RETURN;
     END IF;
-    PERFORM clear_window();
+    PERFORM empty_window();
     SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
 
     INSERT INTO window_events
@@ -248,11 +248,11 @@ BEGIN
     changed_version := pg_current_xact_id()::text::bigint;
 
     IF rare IS NOT NULL THEN
-        before_moves := events_before_moves();
-        IF window_start > 0 AND before_moves > 0 THEN
+        events_before := count_events_before_refolds();
+        IF window_start > 0 AND events_before > 0 THEN
             SELECT w.folded, w.changed_version, w.changed_learners, w.changed_catalogue
             INTO folded, changed_version, changed_learners, changed_catalogue
-            FROM fold_window(window_shard, before_moves, is_heard) w;
+            FROM fold_window(window_shard, events_before, lists_learners) w;
             RETURN;
         END IF;
         deleted := fold_deletions(rare);
@@ -260,11 +260,11 @@ BEGIN
         DELETE FROM window_events WHERE user_id = ANY (moved);
     END IF;
     PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
-    IF is_heard THEN
-        changed_learners := window_learners(deleted || moved);
+    IF lists_learners THEN
+        changed_learners := list_changed_learners(deleted || moved);
     END IF;
     IF moved IS NOT NULL THEN
-        PERFORM refold(moved, window_shard, window_start, window_end);
+        PERFORM refold_learners(moved, window_shard, window_start, window_end);
     END IF;
 
     UPDATE checkpoints
@@ -276,7 +276,7 @@ $fold$;
 
 -- Folds an event that was set aside and counts again now; what changed, as fold_window tells it. The batch job
 -- goes back to it, too. Its caller holds the shard since before the transaction wrote anything: versions only grow.
-CREATE FUNCTION fold_again(
+CREATE FUNCTION refold_event(
     at bigint, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
 ) LANGUAGE plpgsql
     SET enable_seqscan = off
@@ -293,7 +293,7 @@ BEGIN
     FROM event_store.events e
     WHERE e.global_position = at;
     PERFORM pg_advisory_xact_lock(hashtext(current_schema()), window_shard);
-    PERFORM clear_window();
+    PERFORM empty_window();
     SELECT position INTO STRICT reached FROM checkpoints WHERE shard = window_shard;
     IF at > reached THEN
         RETURN;
@@ -303,12 +303,12 @@ BEGIN
     IF NOT changed_catalogue THEN
         deleted := fold_deletions(ARRAY[at]);
         PERFORM fold_preferences(ARRAY[at]);
-        PERFORM refold(ARRAY[substr(stream, 9)], window_shard, 0, reached);
+        PERFORM refold_learners(ARRAY[substr(stream, 9)], window_shard, 0, reached);
     ELSE
         PERFORM fold_facts(window_shard, at - 1, at, true, true);
         UPDATE checkpoints SET catalogue_version = changed_version WHERE shard = window_shard;
     END IF;
-    changed_learners := window_learners(deleted);
+    changed_learners := list_changed_learners(deleted);
     UPDATE batch_checkpoints SET position = least(position, at - 1), catalogue_position = least(catalogue_position, at - 1);
 END
 $fold$;
@@ -324,32 +324,32 @@ BEGIN
 END
 $check$;
 
--- prepared --
+-- is_prepared --
 SELECT to_regclass('pg_temp.window_facts') IS NOT NULL;
 
--- one --
-SELECT * FROM fold_window(:shard, :at_most, :is_heard);
+-- fold_window --
+SELECT * FROM fold_window(:shard, :at_most, :lists_learners);
 
--- again --
-SELECT changed_version, changed_learners, changed_catalogue FROM fold_again(:position);
+-- refold_event --
+SELECT changed_version, changed_learners, changed_catalogue FROM refold_event(:position);
 
--- hold --
+-- lock_event_shard --
 -- The shard of an event, for this transaction.
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), shard) FROM event_store.events WHERE event_id = CAST(:event_id AS uuid);
 
--- waiting --
+-- shards_behind --
 -- Shards with events that are not folded yet.
 SELECT shard FROM shards_behind ORDER BY shard;
 
--- lag --
+-- count_waiting --
 -- How many events of the shard wait, of a great many not all.
 SELECT count_waiting(CAST(:shard AS smallint));
 
--- next --
+-- next_position --
 -- The position of the shard's next event.
 SELECT next_position FROM shards_behind WHERE shard = :shard;
 
--- hold shard --
+-- lock_shard --
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
 
 -- set_aside --

@@ -1,6 +1,6 @@
 -- What the batch job measures before it sweeps.
 
--- measured --
+-- measure --
 -- Events that are recorded and not folded (of a shard no more than 100,000 are counted), the age of the oldest
 -- in ms, letters that wait, connections of those that the server allows, the database's size.
 WITH behind AS (

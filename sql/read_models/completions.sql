@@ -12,7 +12,7 @@ CREATE TABLE completions (
     PRIMARY KEY (user_id, session_id)
 ) WITH (fillfactor = 90);
 
--- as of --
+-- as_of --
 CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY KEY (user_id, session_id)) ON COMMIT DELETE ROWS;
 
 -- window --
@@ -21,7 +21,7 @@ CREATE TEMPORARY TABLE window_completions (
     user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
 ) ON COMMIT DELETE ROWS;
 
--- clear --
+-- empty_window --
 DELETE FROM window_completions;
 
 -- fold --
@@ -54,5 +54,5 @@ SELECT user_id, day, 1, duration_seconds, score FROM counting
 UNION ALL
 SELECT user_id, old_day, -1, -old_seconds, -old_score FROM counting WHERE old_day IS NOT NULL;
 
--- forget --
+-- reset_learners --
 DELETE FROM completions WHERE user_id = ANY (learners);

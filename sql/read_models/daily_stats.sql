@@ -17,7 +17,7 @@ CREATE TABLE daily_stats (
     PRIMARY KEY (user_id, day)
 ) WITH (fillfactor = 60);
 
--- as of --
+-- as_of --
 CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY KEY (user_id, day)) ON COMMIT DELETE ROWS;
 
 -- window --
@@ -29,7 +29,7 @@ CREATE TEMPORARY TABLE window_days (
     had_sessions bigint
 ) ON COMMIT DELETE ROWS;
 
--- clear --
+-- empty_window --
 DELETE FROM window_days;
 
 -- fold --
@@ -96,7 +96,7 @@ USING window_days w
 WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
   AND d.answers = 0 AND d.reviews = 0 AND d.sessions_completed = 0;
 
--- forget --
+-- reset_learners --
 DELETE FROM daily_stats WHERE user_id = ANY (learners);
 
 -- days --

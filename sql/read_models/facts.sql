@@ -84,7 +84,7 @@ CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON CO
 -- What learners did, each with its local day: what the folds read.
 CREATE TEMPORARY TABLE window_facts (LIKE window_shape INCLUDING STORAGE, day date) ON COMMIT DELETE ROWS;
 
--- clear --
+-- empty_window --
 DELETE FROM window_events;
 DELETE FROM window_facts;
 

@@ -8,7 +8,7 @@ CREATE TABLE item_days (
     PRIMARY KEY (user_id, item_id, day)
 );
 
--- as of --
+-- as_of --
 CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, day)) ON COMMIT DELETE ROWS;
 
 -- window --
@@ -17,7 +17,7 @@ CREATE TEMPORARY TABLE window_reviewed (
     user_id varchar(200) COLLATE "C", day date, items_reviewed bigint
 ) ON COMMIT DELETE ROWS;
 
--- clear --
+-- empty_window --
 DELETE FROM window_reviewed;
 
 -- fold --
@@ -59,5 +59,5 @@ JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
 WHERE a.day > i.first_answered_on
 GROUP BY a.day, a.user_id;
 
--- forget --
+-- reset_learners --
 DELETE FROM item_days WHERE user_id = ANY (learners);

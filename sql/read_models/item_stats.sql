@@ -28,7 +28,7 @@ ALTER TABLE item_stats ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAG
 -- A catalogue change reaches the learners of the item.
 CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 
--- as of --
+-- as_of --
 CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KEY (user_id, item_id)) ON COMMIT DELETE ROWS;
 
 -- window --
@@ -38,7 +38,7 @@ CREATE TEMPORARY TABLE window_items (
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint
 ) ON COMMIT DELETE ROWS;
 
--- clear --
+-- empty_window --
 DELETE FROM window_items;
 
 -- fold --
@@ -126,7 +126,7 @@ FROM window_items
 WHERE NOT had_row
 ORDER BY user_id, item_id;
 
--- forget --
+-- reset_learners --
 DELETE FROM item_stats WHERE user_id = ANY (learners);
 
 -- list --

@@ -15,7 +15,7 @@ CREATE TABLE items (
 
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
 
--- as of --
+-- as_of --
 -- Only what was in, and found when asked: in the log's own index of these events, in its order.
 CREATE TEMPORARY VIEW items AS
 SELECT substr(d.stream_id, 6) AS item_id,  -- after 'item-'

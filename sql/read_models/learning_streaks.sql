@@ -8,7 +8,7 @@ CREATE TABLE learning_streaks (
     PRIMARY KEY (user_id, starts)
 ) WITH (fillfactor = 80);
 
--- as of --
+-- as_of --
 CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE, PRIMARY KEY (user_id, starts)) ON COMMIT DELETE ROWS;
 
 -- fold --
@@ -65,7 +65,7 @@ FROM joined
 ORDER BY user_id, starts
 ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends;
 
--- forget --
+-- reset_learners --
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);
 
 -- streak --

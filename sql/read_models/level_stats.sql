@@ -47,7 +47,7 @@ ON CONFLICT (user_id, level) DO UPDATE SET
     mastered_in_catalogue = excluded.mastered_in_catalogue
 WHERE t IS DISTINCT FROM excluded;
 
--- erase --
+-- delete_learners --
 DELETE FROM level_stats WHERE user_id = ANY (learners);
 
 -- by level --

@@ -64,12 +64,12 @@ SELECT
 FROM zones_in_force z
 JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at < z.ends_at AND r.ends_at > z.starts_at;
 
--- as of --
+-- as_of --
 CREATE TEMPORARY TABLE preferences (LIKE preferences INCLUDING STORAGE, PRIMARY KEY (user_id, occurred_at, event_id))
     ON COMMIT DELETE ROWS;
 
 CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PRIMARY KEY (user_id, starts_at)) ON COMMIT DELETE ROWS;
 
--- erase --
+-- delete_learners --
 DELETE FROM preferences WHERE user_id = ANY (learners);
 DELETE FROM zones_in_force WHERE user_id = ANY (learners);

@@ -10,7 +10,7 @@ CREATE TABLE reviews (
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
--- as of --
+-- as_of --
 CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, occurred_at, event_id))
     ON COMMIT DELETE ROWS;
 
@@ -21,7 +21,7 @@ CREATE TEMPORARY TABLE window_reviews (
     lapses bigint                          -- how many more than before; may be negative
 ) ON COMMIT DELETE ROWS;
 
--- clear --
+-- empty_window --
 DELETE FROM window_reviews;
 
 -- fold --
@@ -99,5 +99,5 @@ SELECT user_id, item_id, occurred_at, event_id, interval_days
 FROM window_facts
 WHERE kind = 'review' AND has_future;
 
--- forget --
+-- reset_learners --
 DELETE FROM reviews WHERE user_id = ANY (learners);

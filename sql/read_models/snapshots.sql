@@ -10,7 +10,7 @@ CREATE TABLE snapshot_learners (
 -- fold --
 INSERT INTO snapshot_learners SELECT user_id FROM batch_learners ON CONFLICT DO NOTHING;
 
--- erase --
+-- delete_learners --
 DELETE FROM snapshot_learners WHERE user_id = ANY (learners);
 DELETE FROM event_store.snapshots WHERE stream_id = ANY (ARRAY(SELECT 'learner-' || l FROM unnest(learners) l));
 
@@ -54,7 +54,7 @@ LIMIT 1
 $version$;
 
 -- Strikes those from snapshot_learners who have not come `event_interval` events further since their last one.
-CREATE FUNCTION find_snapshots_due(event_interval bigint) RETURNS void LANGUAGE sql
+CREATE FUNCTION drop_learners_not_due(event_interval bigint) RETURNS void LANGUAGE sql
     SET enable_seqscan = off
     SET random_page_cost = 0
     SET jit = off
@@ -155,13 +155,13 @@ SELECT jsonb_build_object(
         FROM (SELECT t.item_id, array_agg(t.day)::text AS days FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id) d))
 $state$;
 
--- due --
-SELECT find_snapshots_due(:event_interval);
+-- drop_learners_not_due --
+SELECT drop_learners_not_due(:event_interval);
 
 -- take --
 SELECT take_snapshots(:at_most, :kept);
 
--- outlived --
+-- drop_orphans --
 -- Snapshots of tables that are gone.
 DELETE FROM event_store.snapshots
 WHERE NOT EXISTS (SELECT FROM pg_namespace n WHERE n.oid::text = split_part(fingerprint, '-', 2));

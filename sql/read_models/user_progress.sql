@@ -16,7 +16,7 @@ CREATE TABLE user_progress (
     version            bigint NOT NULL     -- of the transaction that changed a row of the learner's last
 ) WITH (fillfactor = 50);
 
--- as of --
+-- as_of --
 CREATE TEMPORARY TABLE user_progress (LIKE user_progress INCLUDING STORAGE, PRIMARY KEY (user_id)) ON COMMIT DELETE ROWS;
 
 -- fold --
@@ -66,7 +66,7 @@ ON CONFLICT (user_id) DO UPDATE SET
     last_fact_at       = greatest(p.last_fact_at, excluded.last_fact_at),
     version            = excluded.version;
 
--- forget --
+-- reset_learners --
 DELETE FROM user_progress WHERE user_id = ANY (learners);
 
 -- current --

@@ -63,7 +63,7 @@ ON CONFLICT (user_id, monday) DO UPDATE SET
     new_mastery_count  = excluded.new_mastery_count
 WHERE s IS DISTINCT FROM excluded;
 
--- erase --
+-- delete_learners --
 DELETE FROM weekly_stats WHERE user_id = ANY (learners);
 
 -- range --

@@ -9,7 +9,7 @@ CREATE TABLE zone_rules (
     PRIMARY KEY (zone, starts_at)
 );
 
--- as of --
+-- as_of --
 -- A copy, for as long as the connection lasts: a view of its own on the live table would fall with that.
 CREATE TEMPORARY TABLE zone_rules AS SELECT * FROM zone_rules;
 ALTER TABLE zone_rules ADD PRIMARY KEY (zone, starts_at);

@@ -65,7 +65,7 @@ class Service:
 
     def connect(self, user: str = "keeper", password: str = KEPT) -> Connection:
         connection = database.connect(self.url(user, password))
-        schema.search(connection)
+        schema.set_search_path(connection)
         return connection
 
     def logged(self) -> str:
@@ -117,7 +117,7 @@ def test_each_function_does_its_work_with_its_own_login(service: Service) -> Non
         return service.connect(login.name, str(login.password))
 
     with closing(connect("ingest")) as ingest:
-        sample_events.teach(ingest, "ada", "bob")
+        sample_events.record_lessons(ingest, "ada", "bob")
     with closing(connect("project")) as project:
         assert projector.Projector(project).catch_up_all() > 0
     with closing(connect("batch")) as job:
@@ -130,18 +130,18 @@ def test_each_function_does_its_work_with_its_own_login(service: Service) -> Non
         now = ask(queries.get_current_progress("ada"))
         assert ask(queries.get_current_progress("ada", as_of=LATER)) == now
     with closing(service.admin()) as admin:
-        schema.search(admin)
-        assert sample_events.wrong(admin) == []
+        schema.set_search_path(admin)
+        assert sample_events.find_differences(admin) == []
 
 
 def test_the_owner_rebuilds_and_contracts(service: Service) -> None:
     with closing(service.connect()) as owner:
-        sample_events.teach(owner, "cleo")
+        sample_events.record_lessons(owner, "cleo")
         rebuild.run(service.connect)
         list(drop_unused.run(owner))
     with closing(service.admin()) as admin:
-        schema.search(admin)
-        assert sample_events.wrong(admin) == []
+        schema.set_search_path(admin)
+        assert sample_events.find_differences(admin) == []
 
 
 def test_a_password_that_is_given_anew_takes_the_place_of_the_old_one(service: Service) -> None:

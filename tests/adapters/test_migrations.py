@@ -50,7 +50,7 @@ def test_two_that_make_the_read_models_take_turns(
 
         def meanwhile() -> list[str]:
             others.append(pool.submit(cli.store.migrate))
-            while not model_rows.ask(watching, "one waits"):
+            while not model_rows.read_value(watching, "one waits"):
                 assert not others[0].done()
             return made()
 

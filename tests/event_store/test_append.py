@@ -266,7 +266,7 @@ def test_reading(log: Connection) -> None:
 
 def test_a_clock_that_moves_backwards_records_no_earlier_moment(connection: Connection) -> None:
     """The last event was recorded by a clock that was a day ahead: as if it has gone back since."""
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     connection.run(backup_fixtures.BLOCKS["let the log be changed"])
     connection.run(
         "UPDATE event_store.events SET created_at = clock_timestamp() + INTERVAL '1 day' "
@@ -275,4 +275,4 @@ def test_a_clock_that_moves_backwards_records_no_earlier_moment(connection: Conn
     stage.append(connection, [{}, *sample_events.lesson("ann", 9)])
     models_batch.run(connection)
     assert dense(connection)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)

@@ -14,7 +14,7 @@ _EVENTS = 30_000
 def reads(connection: Connection) -> int:
     """How often the log was read from end to end."""
     connection.run("SELECT pg_stat_force_next_flush()")
-    found: int = model_rows.ask(connection, "reads from end to end")
+    found: int = model_rows.read_value(connection, "reads from end to end")
     return found
 
 
@@ -23,7 +23,7 @@ def unvacuumed(connection: Connection) -> Connection:
     """A log of many events, all folded, of which the planner knows the size alone."""
     connection.run("ALTER TABLE event_store.events SET (autovacuum_enabled = off)")
     append(connection, sample_events.lesson("ann", 0))
-    model_rows.ask(connection, "repeat", events=_EVENTS)
+    model_rows.read_value(connection, "repeat", events=_EVENTS)
     Projector(connection).catch_up_all()
     batch.fold(connection, list(projector.SHARDS))
     connection.run("ANALYZE event_store.events")
@@ -33,7 +33,7 @@ def unvacuumed(connection: Connection) -> Connection:
 def test_what_is_left_is_found_by_index(unvacuumed: Connection) -> None:
     before = reads(unvacuumed)
     projector = Projector(unvacuumed)
-    assert [projector.lag(shard) for shard in SHARDS] == [0] * 16
+    assert [projector.count_waiting(shard) for shard in SHARDS] == [0] * 16
     assert batch.run(unvacuumed).is_whole
-    assert gauges.measured(unvacuumed).projection_lag == 0
+    assert gauges.measure(unvacuumed).projection_lag == 0
     assert reads(unvacuumed) == before

@@ -54,7 +54,7 @@ class Standin:
         """Nothing can be written to its queue as long as the block lasts."""
         with contextlib.closing(database.connect(self.url)) as connection:
             connection.run("BEGIN")
-            model_rows.ask(connection, "hold the queue")
+            model_rows.read_value(connection, "hold the queue")
             yield
             connection.run("ROLLBACK")
 
@@ -174,7 +174,7 @@ def test_it_ends_when_its_database_goes_away_and_goes_on_with_it(standin: Standi
         sent = pubsub.publish(topic, *(b"%d" % n for n in range(50)))
         inbox.take(20)
         with contextlib.closing(database.connect(standin.url)) as connection:
-            model_rows.ask(connection, "end sessions", application="pubsub-standin")
+            model_rows.read_value(connection, "end sessions", application="pubsub-standin")
         assert standin.ended() == 1
         inbox.answer = lambda _body: 204
         inbox.bodies.queue.clear()

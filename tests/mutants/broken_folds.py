@@ -28,14 +28,14 @@ from tests.support.event_logs import ZONES, Disturbance, Log, Published, logs
 from tests.support.stage import Stage
 
 HERE = Path(__file__).parent
-SHOWN = HERE / "mutants.jsonl"
+DELIVERIES = HERE / "mutants.jsonl"
 
 
 @dataclass
-class Shown:
+class Delivery:
     """A delivery, and the names of the mutants that it shows."""
 
-    mutants: list[str]
+    load_mutants: list[str]
     log: Log
     how: Disturbance
 
@@ -50,28 +50,28 @@ class Mutant:
     by: str
 
 
-def mutants() -> list[Mutant]:
+def load_mutants() -> list[Mutant]:
     """All of mutants.toml."""
     found = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
     return [Mutant(**values) for values in found["mutant"]]
 
 
-def shown() -> list[Shown]:
+def load_deliveries() -> list[Delivery]:
     """All of mutants.jsonl."""
-    lines = SHOWN.read_text(encoding="utf-8").splitlines() if SHOWN.exists() else []
+    lines = DELIVERIES.read_text(encoding="utf-8").splitlines() if DELIVERIES.exists() else []
     return [_shown(json.loads(line)) for line in lines]
 
 
-def _shown(line: dict[str, Any]) -> Shown:
+def _shown(line: dict[str, Any]) -> Delivery:
     published = tuple(Published(envelope, tuple(turns)) for envelope, turns in line["log"])
     how: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in line["how"].items()
     }
     log = Log(published, datetime.fromisoformat(line["now"]))
-    return Shown(line["mutants"], log, Disturbance(**how))
+    return Delivery(line["mutants"], log, Disturbance(**how))
 
 
-def _line(each: Shown) -> str:
+def _line(each: Delivery) -> str:
     line = {
         "mutants": each.mutants,
         "now": each.log.now.isoformat(),
@@ -82,7 +82,7 @@ def _line(each: Shown) -> str:
 
 
 @contextmanager
-def broken(url: str, mutant: Mutant) -> Iterator[Stage]:
+def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
     """A stage whose read models are the mutant's; LookupError if its text is not found."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
@@ -123,7 +123,7 @@ def _staged(url: str) -> Iterator[Stage]:
         connection.close()
 
 
-def shows(stage: Stage, log: Log, how: Disturbance) -> bool:
+def is_killed_by(stage: Stage, log: Log, how: Disturbance) -> bool:
     """Whether the delivery fails, or the rows after it are others than the oracle's."""
     stage.sweep()
     try:
@@ -133,7 +133,7 @@ def shows(stage: Stage, log: Log, how: Disturbance) -> bool:
     return bool(stage.differences(log.now))
 
 
-def find(stage: Stage, mutant: Mutant) -> Shown:
+def find(stage: Stage, mutant: Mutant) -> Delivery:
     """A small delivery that shows the stage's mutant; hypothesis.errors.NoSuchExample if none."""
     plain = st.builds(
         Disturbance,
@@ -146,7 +146,7 @@ def find(stage: Stage, mutant: Mutant) -> Shown:
     )
     log, how = hypothesis.find(
         st.tuples(logs(), plain),
-        lambda delivery: shows(stage, *delivery),
+        lambda delivery: is_killed_by(stage, *delivery),
         settings=hypothesis.settings(
             max_examples=500,
             deadline=None,
@@ -155,14 +155,14 @@ def find(stage: Stage, mutant: Mutant) -> Shown:
             suppress_health_check=list(hypothesis.HealthCheck),
         ),
     )
-    return Shown([mutant.name], _smaller(stage, log, how), how)
+    return Delivery([mutant.name], _smaller(stage, log, how), how)
 
 
 def _smaller(stage: Stage, log: Log, how: Disturbance) -> Log:
     """The log without the events that are not needed. Hypothesis would make it nicer, for hours."""
     for event in reversed(log.published):
         fewer = replace(log, published=tuple(p for p in log.published if p is not event))
-        if shows(stage, fewer, how):
+        if is_killed_by(stage, fewer, how):
             log = fewer
     return log
 
@@ -172,19 +172,19 @@ def main(url: str) -> None:
     connection = database.connect(url)
     migrations.apply(connection)
     connection.close()
-    known = shown()
-    for mutant in mutants():
+    known = load_deliveries()
+    for mutant in load_mutants():
         if any(mutant.name in each.mutants for each in known):
             continue
-        with broken(url, mutant) as stage:
+        with stage_with(url, mutant) as stage:
             for each in known:
-                if shows(stage, each.log, each.how):
+                if is_killed_by(stage, each.log, each.how):
                     each.mutants.append(mutant.name)
                     break
             else:
                 with suppress(hypothesis.errors.NoSuchExample):
                     known.append(find(stage, mutant))
-        SHOWN.write_text("".join(map(_line, known)), encoding="utf-8")
+        DELIVERIES.write_text("".join(map(_line, known)), encoding="utf-8")
         is_shown = any(mutant.name in each.mutants for each in known)
         print("     " if is_shown else "NOT  ", mutant.name)
 

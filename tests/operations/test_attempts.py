@@ -71,8 +71,8 @@ def test_a_step_that_fails_is_tried_again_and_given_up_in_the_end(
     assert done["error"].startswith("fold: permission denied")
     assert (done["result"], done["steps"][0]["state"]) == (None, "FAILED")
     assert done["steps"][1] == {"name": "swap", "state": "PENDING", "attempts": 0, "error": None}
-    assert model_rows.ask(taught, "schemas") == 1
-    assert not sample_events.wrong(taught)
+    assert model_rows.read_value(taught, "schemas") == 1
+    assert not sample_events.find_differences(taught)
 
 
 def test_a_step_that_failed_once_succeeds_the_next_time(
@@ -100,7 +100,7 @@ def test_a_statement_that_takes_too_long_ends_its_operation(
         done = operator.done(started["id"])
     assert (done["state"], done["error"]) == ("TIMED_OUT", "fold: not done within 0 s")
     assert (done["steps"][0]["state"], done["result"]) == ("TIMED_OUT", None)
-    assert model_rows.ask(taught, "schemas") == 1
+    assert model_rows.read_value(taught, "schemas") == 1
 
 
 def test_a_swap_that_takes_too_long_changes_nothing(
@@ -114,8 +114,8 @@ def test_a_swap_that_takes_too_long_changes_nothing(
         done = operator.done(started["id"])
     assert (done["state"], done["error"]) == ("TIMED_OUT", "swap: not done within 0 s")
     assert [step["state"] for step in done["steps"]] == ["SUCCEEDED", "TIMED_OUT"]
-    assert model_rows.ask(taught, "schemas") == 1
-    assert not sample_events.wrong(taught)
+    assert model_rows.read_value(taught, "schemas") == 1
+    assert not sample_events.find_differences(taught)
 
 
 def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(

@@ -109,33 +109,33 @@ def test_where_nothing_changed_the_database_is_left_alone(job: Job) -> None:
 
 
 def test_what_changed_brings_about_one_run(job: Job, store: Store, connection: Connection) -> None:
-    sample_events.teach(connection, "ann", "ben")
+    sample_events.record_lessons(connection, "ann", "ben")
     assert wakeups.send([1, 2])
     status, lines = job.run(DATABASE_URL=store.url)
     assert (status, lines[-1]["learners"]) == (0, 2)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
     assert job.finds(0)
 
 
 def test_the_changes_of_a_run_that_failed_are_there_for_the_next(
     job: Job, store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     assert wakeups.send([1, 2, 3])
     assert job.run()[0] == 1  # the database is nowhere
     assert job.finds(3)
     assert job.run(DATABASE_URL=store.url)[0] == 0
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
     assert job.finds(0)
 
 
 def test_the_next_attempt_runs_though_the_one_that_died_has_the_messages(
     job: Job, store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     job.patch.setattr(backlog, "_FIRST", 0.5)
     assert job.run(DATABASE_URL=store.url, CLOUD_RUN_TASK_ATTEMPT="1")[0] == 0
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_what_changes_while_a_run_goes_on_brings_about_another(job: Job) -> None:
@@ -163,20 +163,20 @@ def test_changes_by_the_thousand_are_taken_in_bounded_calls(
 def test_a_run_that_could_not_fold_all_of_it_is_followed_by_another(
     job: Job, store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     assert wakeups.send([1])
     with _worker_of_every_shard(store):
         assert job.run(DATABASE_URL=store.url)[0] == 0
     assert job.finds(1)
     assert job.run()[0] == 0
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
     assert job.finds(0)
 
 
 def test_a_run_beside_another_leaves_the_changes_to_the_next(
     job: Job, store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     assert wakeups.send([1])
     other = connect(store.url)
     other.run("BEGIN")
@@ -192,22 +192,22 @@ def test_a_run_beside_another_leaves_the_changes_to_the_next(
 def test_where_pubsub_cannot_be_asked_the_run_happens(
     job: Job, store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     status, lines = job.run(DATABASE_URL=store.url, CHANGES_SUBSCRIPTION="is-not-there")
     assert (status, lines[0]["severity"]) == (0, "WARNING")
     assert "cannot look for changes" in lines[0]["message"]
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_of_several_tasks_each_runs_and_none_looks(
     job: Job, store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     assert wakeups.send([1])
     for task in range(2):
         told = {"CLOUD_RUN_TASK_INDEX": f"{task}", "CLOUD_RUN_TASK_COUNT": "2"}
         assert job.run(DATABASE_URL=store.url, **told)[0] == 0
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
     job.told(CLOUD_RUN_TASK_COUNT="1")
     assert job.finds(1)
 
@@ -236,7 +236,7 @@ def _worker_of_every_shard(store: Store) -> Iterator[None]:
     projector = Projector(worker)
     worker.run("BEGIN")
     for shard in SHARDS:
-        projector.window(shard, 1)
+        projector.fold_window(shard, 1)
     yield
     worker.run("ROLLBACK")
     worker.close()

@@ -46,27 +46,27 @@ def test_letters_are_replayed_and_those_that_fail_again_stay(
     reasons = {each["id"]: each["reason"] for each in told["stay"]}
     assert reasons[str(bad)].endswith("at $.data.item_count")
     assert reasons[str(gone)] == f"dead letter {gone} was discarded: of no use"
-    assert model_rows.ask(connection, "head") == 1
+    assert model_rows.read_value(connection, "head") == 1
     batch.run(connection)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_a_poisoned_letter_is_replayed(operator: Operator, connection: Connection) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    sample_events.teach(connection, "ann")
-    model_rows.ask(connection, "poison", user="ann")
+    sample_events.record_lessons(connection, "ann")
+    model_rows.read_value(connection, "poison", user="ann")
     projector.Projector(connection).catch_up_all()
     (letter,) = dead_letters.list_letters(connection)
     first = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
     (stays,) = result(operator.done(first["id"]))["stay"]
     assert stays["id"] == str(letter.letter_id)
     assert stays["reason"].startswith("it fails still:")
-    model_rows.ask(connection, "mend")
+    model_rows.read_value(connection, "mend")
     second = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
     assert result(operator.done(second["id"])) == {
         "replayed": [str(letter.letter_id)],
         "stay": [],
     }
-    assert model_rows.ask(connection, "poisoned") is None
+    assert model_rows.read_value(connection, "poisoned") is None
     batch.run(connection)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)

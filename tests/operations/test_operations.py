@@ -30,23 +30,23 @@ __all__ = ["operator", "taught", "wakings", "worker"]
 
 
 def test_a_batch_run(operator: Operator, connection: Connection) -> None:
-    sample_events.teach(connection, *USERS)
+    sample_events.record_lessons(connection, *USERS)
     done = operator.done(operator.start("runBatch")["id"])
-    swept = model_rows.ask(connection, "head")
+    swept = model_rows.read_value(connection, "head")
     assert result(done) == {"replayed": 0, "swept": swept, "learners": 3}
     assert done["steps"] == [{"name": "batch", "state": "SUCCEEDED", "attempts": 1, "error": None}]
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 @pytest.mark.every_postgres
 def test_a_rebuild(operator: Operator, taught: Connection) -> None:
     taught.run(blocks()["spoil"])
-    assert sample_events.wrong(taught)
+    assert sample_events.find_differences(taught)
     done = operator.done(operator.start("rebuildProjections")["id"])
-    assert result(done) == {"events": model_rows.ask(taught, "head")}
+    assert result(done) == {"events": model_rows.read_value(taught, "head")}
     assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 1), ("swap", 1)]
-    assert not sample_events.wrong(taught)
-    assert model_rows.ask(taught, "schemas") == 1
+    assert not sample_events.find_differences(taught)
+    assert model_rows.read_value(taught, "schemas") == 1
 
 
 def test_what_is_done_is_not_done_again(operator: Operator, taught: Connection) -> None:
@@ -74,7 +74,7 @@ def test_each_change_has_a_greater_version_and_progress_never_falls(
 
 
 def test_progress_is_written_about_once_a_second(operator: Operator, taught: Connection) -> None:
-    sample_events.teach(
+    sample_events.record_lessons(
         taught, *(f"u{n}" for n in range(60)), lessons=1
     )  # something in every shard
     started = operator.start("rebuildProjections")
@@ -128,7 +128,7 @@ def test_a_worker_that_dies_is_followed_by_another(
     done = operator.look(started["id"])
     result(done)
     assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 2), ("swap", 1)]
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
     reached = [progress for _, progress, _ in seen(taught)]
     assert 0.625 in reached
     assert reached == sorted(reached)

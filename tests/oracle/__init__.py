@@ -10,7 +10,7 @@ from tests.oracle.items import item, item_stats
 from tests.oracle.levels import domain_stats, level_stats
 from tests.oracle.periods import monthly_stats, weekly_stats
 from tests.oracle.standing import due_forecast, runs, streak, user_progress
-from tests.oracle.storing import expected
+from tests.oracle.storing import compute_stored
 
 __all__ = [
     "Description",
@@ -24,7 +24,7 @@ __all__ = [
     "descriptions",
     "domain_stats",
     "due_forecast",
-    "expected",
+    "compute_stored",
     "item",
     "item_stats",
     "level_stats",

@@ -11,7 +11,7 @@ from tests.oracle.events import CATALOGUE, LEARNERS
 Envelope = Mapping[str, Any]
 
 
-def expected(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
+def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
     """The stored ids with their learners, and the ids that are held as pending."""
     log = list(log)
     owners = {

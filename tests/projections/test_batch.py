@@ -25,32 +25,32 @@ JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 
 
 def test_a_run_folds_the_shards_whose_wake_up_was_lost(connection: Connection) -> None:
-    sample_events.teach(connection, "ann", "ben", "cyd")
+    sample_events.record_lessons(connection, "ann", "ben", "cyd")
     report = batch.run(connection)
     assert report.learners == 3
-    assert report.swept == model_rows.ask(connection, "head")
-    assert not sample_events.wrong(connection)
+    assert report.swept == model_rows.read_value(connection, "head")
+    assert not sample_events.find_differences(connection)
 
 
 def test_a_second_run_finds_nothing_new(connection: Connection) -> None:
-    sample_events.teach(connection, "ann", "ben")
+    sample_events.record_lessons(connection, "ann", "ben")
     batch.run(connection)
     assert batch.run(connection) == batch.Report(replayed=0, swept=0, learners=0)
 
 
 def test_tasks_share_the_learners(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
-    sample_events.teach(connection, *users, lessons=1)
+    sample_events.record_lessons(connection, *users, lessons=1)
     shares = [batch.run(connection, task, 3).learners or 0 for task in range(3)]
     assert sum(shares) == len(users)
     assert all(shares)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_the_loser_of_two_runs_says_so_and_changes_nothing(
     store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     winner = connect(store.url)
     winner.run("BEGIN")
     Projector(winner)
@@ -65,52 +65,52 @@ def test_what_counts_again_during_a_run_is_in_the_next(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    sample_events.teach(connection, "ann", "ben")
-    model_rows.ask(connection, "poison", user="ann")
+    sample_events.record_lessons(connection, "ann", "ben")
+    model_rows.read_value(connection, "poison", user="ann")
     batch.run(connection)
-    model_rows.ask(connection, "mend")
+    model_rows.read_value(connection, "mend")
     append(connection, sample_events.lesson("ben", 4))
     Projector(connection).catch_up_all()
     (letter,) = dead_letters.list_letters(connection)
     with closing(connect(store.url)) as locker, closing(connect(store.url)) as job:
-        pid = model_rows.ask(job, "pid")
+        pid = model_rows.read_value(job, "pid")
         locker.run("BEGIN")
         locker.run("LOCK TABLE weekly_stats IN SHARE MODE")
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(batch.fold, job, list(SHARDS))
-            while not model_rows.ask(connection, "waits", pid=pid):
+            while not model_rows.read_value(connection, "waits", pid=pid):
                 assert not running.done()
             assert replay.replay(connection, letter.letter_id) is None
             locker.run("ROLLBACK")
             assert running.result() == 1
     batch.run(connection)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_a_learner_who_is_deleted_during_a_run_is_deleted_after_it(
     store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann", "ben")
+    sample_events.record_lessons(connection, "ann", "ben")
     Projector(connection).catch_up_all()
     gone = sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)
     with closing(connect(store.url)) as job, closing(connect(store.url)) as folding:
-        projector, pid = Projector(folding), model_rows.ask(folding, "pid")
+        projector, pid = Projector(folding), model_rows.read_value(folding, "pid")
         job.run("BEGIN")
         assert batch.fold(job, list(SHARDS)) == 2
         append(connection, [gone])
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(projector.catch_up_all)
-            while not model_rows.ask(connection, "waits", pid=pid):
+            while not model_rows.read_value(connection, "waits", pid=pid):
                 assert not running.done(), "the deletion did not wait for the run"
             job.run("COMMIT")
             assert running.result() == 1
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_a_deletion_does_not_wait_for_a_run_that_goes_on(
     store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann", "ben")
+    sample_events.record_lessons(connection, "ann", "ben")
     Projector(connection).catch_up_all()
     connection.run("""
         CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -118,82 +118,88 @@ def test_a_deletion_does_not_wait_for_a_run_that_goes_on(
         CREATE TRIGGER wait BEFORE INSERT ON weekly_stats FOR EACH ROW EXECUTE FUNCTION wait()""")
     connection.run("SELECT pg_advisory_lock(77)")
     with closing(connect(store.url)) as job, ThreadPoolExecutor(1) as pool:
-        pid = model_rows.ask(job, "pid")
+        pid = model_rows.read_value(job, "pid")
         running = pool.submit(batch.fold, job, list(SHARDS))
-        while not model_rows.ask(connection, "waits", pid=pid):
+        while not model_rows.read_value(connection, "waits", pid=pid):
             assert not running.done()
         gone = sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)
         append(connection, [gone])
         Projector(connection).catch_up_all()
         connection.run("SELECT pg_advisory_unlock(77)")
         assert running.result() == 2
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_an_item_on_another_level_moves_for_every_learner(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
-    sample_events.teach(connection, *users)
+    sample_events.record_lessons(connection, *users)
     batch.run(connection)
-    append(connection, [sample_events.word("i1", "C2", at=sample_events.BEGIN + timedelta(days=1))])
+    append(
+        connection,
+        [sample_events.item_published("i1", "C2", at=sample_events.BEGIN + timedelta(days=1))],
+    )
     assert batch.run(connection).learners == len(users)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_words_folded_after_a_first_run_reach_the_learners_whom_it_saw(
     connection: Connection,
 ) -> None:
-    append(connection, [sample_events.word(f"i{n}") for n in range(3)])
+    append(connection, [sample_events.item_published(f"i{n}") for n in range(3)])
     projector = Projector(connection)
-    of_words = projector.waiting()
-    sample_events.teach(connection, *(f"u{n}" for n in range(20)))
+    of_words = projector.find_shards_behind()
+    sample_events.record_lessons(connection, *(f"u{n}" for n in range(20)))
     for shard in set(SHARDS).difference(of_words):
         projector.catch_up(shard)
     batch.fold(connection, list(SHARDS))  # while another worker has the words' shards
     batch.run(connection)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_a_shard_that_slept_and_is_behind_makes_no_old_word_new(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
-    sample_events.teach(connection, *users)
-    append(connection, [sample_events.word("i1", "C2", at=sample_events.BEGIN + timedelta(days=1))])
+    sample_events.record_lessons(connection, *users)
+    append(
+        connection,
+        [sample_events.item_published("i1", "C2", at=sample_events.BEGIN + timedelta(days=1))],
+    )
     batch.run(connection)
     append(connection, sample_events.lesson("u0", 4))
     batch.fold(connection, list(SHARDS))  # before the lesson is folded
     assert batch.run(connection).learners == 1
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_an_event_of_the_future_is_appended_once_it_is_due(connection: Connection) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
-    append(connection, [sample_events.word("i1", at=soon)])
+    append(connection, [sample_events.item_published("i1", at=soon)])
     assert [letter.kind for letter in dead_letters.list_letters(connection)] == ["future"]
     while not batch.run(connection).replayed:
         pass  # a second at most
     assert not dead_letters.list_letters(connection)
-    assert model_rows.ask(connection, "head") == 1
-    assert not sample_events.wrong(connection)
+    assert model_rows.read_value(connection, "head") == 1
+    assert not sample_events.find_differences(connection)
 
 
 def test_what_a_replay_appends_is_folded(connection: Connection) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
-    append(connection, [sample_events.word("i1", at=soon)])
+    append(connection, [sample_events.item_published("i1", at=soon)])
     letter = dead_letters.list_letters(connection)[0].letter_id
     while replay.replay(connection, letter):
         pass  # a second at most
     batch.fold(connection, list(SHARDS))
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_the_job_as_cloud_run_starts_it(store: Store, connection: Connection) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     environment = {**os.environ, "DATABASE_URL": store.url, "ENVIRONMENT": "development"}
     ran = subprocess.run(
         [sys.executable, JOB], env=environment, capture_output=True, text=True, check=True
     )
     said = json.loads(ran.stdout)
     assert (said["severity"], said["learners"]) == ("INFO", 1)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_the_job_without_its_database_says_what_is_wrong() -> None:

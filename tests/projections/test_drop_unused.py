@@ -36,7 +36,7 @@ from progress.adapters.postgres import database
 from progress.projections import schema
 from progress import settings
 connection = database.connect(settings.current())
-schema.search(connection)
+schema.set_search_path(connection)
 rows = connection.run("SELECT user_id, answers FROM user_progress")
 print(json.dumps([schema.schema_name(), rows]))
 """
@@ -87,7 +87,7 @@ class Revision:
 @pytest.fixture
 def taught(connection: Connection) -> Connection:
     """A store with learners; nothing is folded yet."""
-    sample_events.teach(connection, *USERS)
+    sample_events.record_lessons(connection, *USERS)
     return connection
 
 
@@ -145,7 +145,7 @@ def test_two_revisions_are_folded_side_by_side_and_both_answer(
     green.wake()
     assert green.answer() == {user: 2 * answers + 6 for user, answers in before.items()}
     batch.run(taught)
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 def test_whoever_serves_drops_the_others_read_models(
@@ -249,4 +249,4 @@ def test_snapshots_of_read_models_that_are_gone_go_too(taught: Connection) -> No
     )
     list(drop_unused.run(taught))
     assert taught.run("SELECT count(*) FROM event_store.snapshots") == [[0]]
-    assert model_rows.ask(taught, "schemas") == 1
+    assert model_rows.read_value(taught, "schemas") == 1

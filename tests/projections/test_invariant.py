@@ -25,9 +25,9 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(stage: Stage, served
     def check(log: Log, how: Disturbance) -> None:
         stage.sweep()
         stage.deliver(log, how)
-        expected, pending = oracle.expected(log.envelopes)
-        assert {str(e.event_id): e.user_id for e in model_rows.stored(stage.admin)} == expected
-        assert model_rows.ask(stage.admin, "pending") == len(pending)
+        expected, pending = oracle.compute_stored(log.envelopes)
+        assert {str(e.event_id): e.user_id for e in model_rows.read_events(stage.admin)} == expected
+        assert model_rows.read_value(stage.admin, "pending") == len(pending)
         assert stage.differences(log.now) == []
 
     check()
@@ -54,9 +54,9 @@ def test_a_rebuild_gives_the_same_rows(
     stage.sweep()
     early = tuple(p for n, p in enumerate(log.published) if n != late)
     stage.deliver(dataclasses.replace(log, published=early), how)
-    before = model_rows.standing(stage.admin)
+    before = model_rows.read_rows(stage.admin)
     rebuild.run(store.connect, workers=how.workers)
-    assert model_rows.differences(model_rows.standing(stage.admin), before) == []
+    assert model_rows.compare(model_rows.read_rows(stage.admin), before) == []
     assert stage.differences(log.now) == []
     stage.deliver(log, how)  # redelivered but for the late one, by connections from before the swap
     assert stage.differences(log.now) == []
@@ -65,6 +65,6 @@ def test_a_rebuild_gives_the_same_rows(
 def test_learners_and_items_meet_in_one_shard(store: Store) -> None:
     with contextlib.closing(store.connect()) as connection:
         streams = [f"learner-{u}" for u in LEARNERS] + [f"item-{i}" for i in ITEMS]
-        shards = [model_rows.ask(connection, "shard_of", stream_id=s) for s in streams]
+        shards = [model_rows.read_value(connection, "shard_of", stream_id=s) for s in streams]
     assert shards.count(shards[0]) == 3
     assert len(set(shards)) > 3

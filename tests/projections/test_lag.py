@@ -23,8 +23,8 @@ ALL = (
 
 
 def test_lag_counts_the_events_that_are_not_folded(connection: Connection, ask: Asking) -> None:
-    sample_events.teach(connection, "ann")
-    recorded = model_rows.ask(connection, "head")
+    sample_events.record_lessons(connection, "ann")
+    recorded = model_rows.read_value(connection, "head")
     before = {name: ask(queries.check_lag(name)) for name in ALL}
     assert {lag.events_behind for lag in before.values()} == {recorded}
     batch.run(connection)
@@ -35,7 +35,7 @@ def test_lag_counts_the_events_that_are_not_folded(connection: Connection, ask: 
 def test_lag_is_critical_after_five_seconds_and_for_the_batch_after_ten_minutes(
     connection: Connection, ask: Asking
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     for name, limit in (
         ("user_progress", timedelta(seconds=5)),
         ("level_stats", timedelta(minutes=10)),

@@ -38,7 +38,7 @@ def learner_s(user: str) -> str:
 
 
 def folded(connection: Connection, *users: str) -> None:
-    sample_events.teach(connection, *users)
+    sample_events.record_lessons(connection, *users)
     Projector(connection).catch_up_all()
 
 
@@ -51,7 +51,7 @@ def test_who_listens_hears_of_every_learner_whose_rows_changed(
         folded(connection, *users)
         told = dict(heard(listener, len(users)))
     for user in users:
-        version = model_rows.ask(connection, "version", user=user)
+        version = model_rows.read_value(connection, "version", user=user)
         assert told[f"changed:learner:{user}"] == str(version)
 
 
@@ -66,7 +66,7 @@ def test_who_listens_hears_of_a_deletion_and_of_an_operation(
             [sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)],
         )
         Projector(connection).catch_up_all()
-        notifications.tell_operation("o-1", 7)
+        notifications.publish_operation("o-1", 7)
         channels = [channel for channel, _ in heard(listener, 2)]
     assert channels == ["changed:learner:ann", "changed:operation:o-1"]
 
@@ -76,7 +76,7 @@ def test_a_version_only_grows(connection: Connection) -> None:
     for number in range(3):
         append(connection, sample_events.lesson("ann", number))
         Projector(connection).catch_up_all()
-        seen.append(model_rows.ask(connection, "version", user="ann"))
+        seen.append(model_rows.read_value(connection, "version", user="ann"))
     assert seen == sorted(set(seen))
 
 
@@ -84,50 +84,50 @@ def test_a_replay_that_waited_for_a_fold_has_the_greater_version(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    sample_events.teach(connection, "ann")
-    model_rows.ask(connection, "poison", user="ann")
+    sample_events.record_lessons(connection, "ann")
+    model_rows.read_value(connection, "poison", user="ann")
     Projector(connection).catch_up_all()
-    model_rows.ask(connection, "mend")
+    model_rows.read_value(connection, "mend")
     (letter,) = dead_letters.list_letters(connection)
     append(connection, sample_events.lesson("ann", 4))
     with closing(connect(store.url)) as replaying, ThreadPoolExecutor(1) as pool:
-        pid = model_rows.ask(replaying, "pid")
+        pid = model_rows.read_value(replaying, "pid")
         with database.transaction(connection):
-            model_rows.ask(connection, "hold the learner", user="ann")
+            model_rows.read_value(connection, "hold the learner", user="ann")
             replay = pool.submit(letter_replay.replay, replaying, letter.letter_id)
-            while not model_rows.ask(connection, "waits", pid=pid):
+            while not model_rows.read_value(connection, "waits", pid=pid):
                 connection.run("SELECT pg_stat_clear_snapshot()")
             Projector(connection).catch_up_all()
-            folded = model_rows.ask(connection, "version", user="ann")
+            folded = model_rows.read_value(connection, "version", user="ann")
         assert replay.result() is None
-    assert model_rows.ask(connection, "version", user="ann") > folded
+    assert model_rows.read_value(connection, "version", user="ann") > folded
 
 
 @pytest.fixture
 def own() -> Iterator[cache_instances.Valkey]:
     with cache_instances.valkey_of_its_own() as made, pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", made.url)
-        for each in ("_CONNECTING", "_ANSWERING"):
+        for each in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
             patch.setattr(notifications, each, 10)
         settings.current.cache_clear()
-        notifications._line.cache_clear()
+        notifications._publisher.cache_clear()
         yield made
     settings.current.cache_clear()
-    notifications._line.cache_clear()
+    notifications._publisher.cache_clear()
 
 
 def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_fold(
     own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patience = 0.1
-    for each in ("_CONNECTING", "_ANSWERING"):
+    for each in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
         monkeypatch.setattr(notifications, each, patience)
-    assert notifications.tell_operation("warm", 1)
+    assert notifications.publish_operation("warm", 1)
     own.stop()
     times = []
     for number in range(20):
         began = time.monotonic()
-        assert not notifications.tell_operation("o", number)
+        assert not notifications.publish_operation("o", number)
         times.append(time.monotonic() - began)
     assert sum(times) < 10 * patience
 
@@ -136,47 +136,47 @@ def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
     own: cache_instances.Valkey,
 ) -> None:
     own.end()
-    assert not notifications.tell(notifications.Change(5, '["ann"]', None))
-    assert not notifications.tell(notifications.Change(6, '["ben"]', None))  # not even tried
+    assert not notifications.publish(notifications.Change(5, '["ann"]', None))
+    assert not notifications.publish(notifications.Change(6, '["ben"]', None))  # not even tried
     own.start()
-    notifications._line(own.url)._alone_until = 0
-    assert notifications.tell_operation("o", 1)
+    notifications._publisher(own.url)._alone_until = 0
+    assert notifications.publish_operation("o", 1)
     server = own.server()
     assert server.mget(learner_s("ann"), learner_s("ben")) == [b"5", b"6"]
 
 
 def test_a_redis_that_was_started_anew_hears_the_next_at_once(own: cache_instances.Valkey) -> None:
-    assert notifications.tell_operation("o", 1)
+    assert notifications.publish_operation("o", 1)
     own.end()
     own.start()
-    assert notifications.tell_operation("o", 2)
+    assert notifications.publish_operation("o", 2)
 
 
 def test_what_redis_refuses_is_told_once_and_what_follows_is_heard(
     own: cache_instances.Valkey,
 ) -> None:
     own.server().rpush(learner_s("ann"), "no version")
-    assert not notifications.tell(notifications.Change(5, '["ann"]', None))
-    assert notifications.tell_operation("o", 1)
-    assert notifications.tell(notifications.Change(5, '["ben"]', None))
+    assert not notifications.publish(notifications.Change(5, '["ann"]', None))
+    assert notifications.publish_operation("o", 1)
+    assert notifications.publish(notifications.Change(5, '["ben"]', None))
 
 
 def test_a_redis_that_does_not_know_us_hears_nothing(own: cache_instances.Valkey) -> None:
     own.server().config_set("requirepass", "right")
     address = own.url.removeprefix("redis://")
     for password, is_heard in (("", False), ("wrong", False), ("right", True)):
-        line = notifications._line(f"redis://:{password}@{address}")
+        line = notifications._publisher(f"redis://:{password}@{address}")
         assert line.send([("PUBLISH", "changed:operation:o", 1)]) is is_heard
         assert (line._alone_until == 0) is is_heard
 
 
 def test_a_redis_that_is_full_hides_no_change(own: cache_instances.Valkey) -> None:
     server = own.server()
-    assert notifications.tell(notifications.Change(5, '["ann"]', None), catalogue=5)
+    assert notifications.publish(notifications.Change(5, '["ann"]', None), catalogue=5)
     with server.pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
         listener.psubscribe("changed:learner:*")
         server.config_set("maxmemory", 1)
-        assert notifications.tell(notifications.Change(6, '["ann"]', None), catalogue=6)
+        assert notifications.publish(notifications.Change(6, '["ann"]', None), catalogue=6)
         assert heard(listener, 1) == [("changed:learner:ann", "6")]
     catalogue = version_keys.of_all(schema.schema_name(), version_keys.CATALOGUE)
     assert server.mget(learner_s("ann"), catalogue) == [None, None]

@@ -80,7 +80,7 @@ def _in(session: str, kind: str, number: int, turn: int, **data: object) -> samp
 def refolds(connection: Connection) -> int:
     """How often the function has run so far in the connection."""
     connection.run("SELECT pg_stat_force_next_flush()")
-    return model_rows.ask(connection, "refolds") or 0
+    return model_rows.read_value(connection, "refolds") or 0
 
 
 def test_a_window_refolds_a_learner_once_at_most(connection: Connection) -> None:
@@ -93,28 +93,28 @@ def test_a_window_refolds_a_learner_once_at_most(connection: Connection) -> None
     connection.run("SET track_functions = 'all'")
     projector, shard, windows = (
         Projector(connection),
-        model_rows.ask(connection, "shard", user="ann"),
+        model_rows.read_value(connection, "shard", user="ann"),
         0,
     )
     before = refolds(connection)
-    while projector.window(shard, 70):
+    while projector.fold_window(shard, 70):
         windows += 1
     assert windows == 5
     assert refolds(connection) - before == windows
     batch.fold(connection, list(shard_projector.SHARDS))
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_a_window_tells_of_whom_it_refolds_and_of_the_others(connection: Connection) -> None:
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
     Projector(connection).catch_up_all()
-    shard = model_rows.ask(connection, "shard", user="ann")
+    shard = model_rows.read_value(connection, "shard", user="ann")
     moves = functools.partial(
         sample_events.envelope, "UserPreferencesChanged", at=sample_events.BEGIN
     )
     append(connection, [moves({"user_id": "ann", "timezone": "Pacific/Kiritimati"})])
     append(connection, sample_events.lesson("una", 1))
-    told = model_rows.ask(connection, "fold_window", shard=shard, at_most=1_000)
+    told = model_rows.read_value(connection, "fold_window", shard=shard, at_most=1_000)
     assert sorted(json.loads(told)) == ["ann", "una"]
 
 
@@ -122,11 +122,13 @@ def test_a_window_ends_before_the_histories_that_are_too_much_for_it(
     connection: Connection,
 ) -> None:
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
-    projector, shard = Projector(connection), model_rows.ask(connection, "shard", user="ann")
+    projector, shard = Projector(connection), model_rows.read_value(connection, "shard", user="ann")
     projector.catch_up_all()
     told = [("una", 200_001), ("una", 200_002), ("ann", 200_001), ("ann", 200_002)]
     for user, version in told:  # as if they had done so much before
-        model_rows.ask(connection, "move", user=user, version=version, at=sample_events.BEGIN)
-    assert [projector.window(shard, 1_000) for _ in range(3)] == [2, 2, 0]
+        model_rows.read_value(
+            connection, "move", user=user, version=version, at=sample_events.BEGIN
+        )
+    assert [projector.fold_window(shard, 1_000) for _ in range(3)] == [2, 2, 0]
     batch.fold(connection, list(shard_projector.SHARDS))
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)

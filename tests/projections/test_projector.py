@@ -36,19 +36,19 @@ def connection(store: Store) -> Iterator[Connection]:
 def test_a_wake_up_that_finds_its_shard_busy_answers_at_once_and_is_not_lost(
     store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann", lessons=1)
-    shard = model_rows.ask(connection, "shard", user="ann")
+    sample_events.record_lessons(connection, "ann", lessons=1)
+    shard = model_rows.read_value(connection, "shard", user="ann")
     connections = [connect(store.url) for _ in range(3)]
     holder, waker, locker = (Projector(c) for c in connections)
     locker.connection.run("BEGIN")
     locker.connection.run("LOCK TABLE daily_stats IN SHARE MODE")
-    pid = model_rows.ask(holder.connection, "pid")
+    pid = model_rows.read_value(holder.connection, "pid")
     with contextlib.ExitStack() as ending:
         for opened in connections:
             ending.callback(opened.close)
         pool = ending.enter_context(ThreadPoolExecutor(1))
         holding = pool.submit(holder.catch_up, shard)
-        while not model_rows.ask(connection, "waits", pid=pid):
+        while not model_rows.read_value(connection, "waits", pid=pid):
             pass  # the holder is in the middle of its window
         append(connection, sample_events.lesson("ann", 1))
         assert waker.catch_up(shard) == 0
@@ -58,12 +58,12 @@ def test_a_wake_up_that_finds_its_shard_busy_answers_at_once_and_is_not_lost(
         )
     shard_projector.Projector(connection).catch_up_all()
     batch.fold(connection, list(shard_projector.SHARDS))
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_a_poisoned_event_is_set_aside_and_its_shard_goes_on(connection: Connection) -> None:
-    sample_events.teach(connection, "ann", "ben")
-    poisoned = model_rows.ask(connection, "poison", user="ann")
+    sample_events.record_lessons(connection, "ann", "ben")
+    poisoned = model_rows.read_value(connection, "poison", user="ann")
     projector = Projector(connection)
     projector.catch_up_all()
     batch.fold(connection, list(shard_projector.SHARDS))
@@ -72,23 +72,23 @@ def test_a_poisoned_event_is_set_aside_and_its_shard_goes_on(connection: Connect
     dead_letters.discard(connection, letter.letter_id, "of no use")
     with pytest.raises(EventStoreError, match="was discarded: of no use"):
         replay.replay(connection, letter.letter_id)
-    assert model_rows.ask(connection, "poisoned") == poisoned
-    assert not sample_events.wrong(connection)
+    assert model_rows.read_value(connection, "poisoned") == poisoned
+    assert not sample_events.find_differences(connection)
 
 
 def test_no_other_event_is_set_aside_where_another_worker_was_faster(
     store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
-    poisoned = model_rows.ask(connection, "poison", user="ann")
+    sample_events.record_lessons(connection, "ann")
+    poisoned = model_rows.read_value(connection, "poison", user="ann")
     another = Projector(connection)
 
     class Slow(Projector):
         """Another sets aside what failed before it does, and comes past it; and more comes."""
 
-        def window(self, shard: int, at_most: int) -> int | None:
+        def fold_window(self, shard: int, at_most: int) -> int | None:
             try:
-                return super().window(shard, at_most)
+                return super().fold_window(shard, at_most)
             except PoisonError:
                 if at_most == 1:
                     another.catch_up(shard)
@@ -99,46 +99,46 @@ def test_no_other_event_is_set_aside_where_another_worker_was_faster(
         Slow(slow).catch_up_all()
     batch.fold(connection, list(shard_projector.SHARDS))
     assert model_rows.read(connection, "poisoned") == [{"global_position": poisoned}]
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 def test_who_breaks_before_it_sets_aside_is_to_be_woken_again(
     store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
-    model_rows.ask(connection, "poison", user="ann")
+    sample_events.record_lessons(connection, "ann")
+    model_rows.read_value(connection, "poison", user="ann")
 
     class Broken(Projector):
         """Its session ends when it has found the event."""
 
-        def window(self, shard: int, at_most: int) -> int | None:
+        def fold_window(self, shard: int, at_most: int) -> int | None:
             try:
-                return super().window(shard, at_most)
+                return super().fold_window(shard, at_most)
             except PoisonError:
                 if at_most == 1:
-                    model_rows.ask(connection, "terminate", pid=pid)
+                    model_rows.read_value(connection, "terminate", pid=pid)
                 raise
 
     broken = Broken(connect(store.url))
-    pid = model_rows.ask(broken.connection, "pid")
+    pid = model_rows.read_value(broken.connection, "pid")
     with pytest.raises(Unavailable):
         broken.catch_up_all()
     broken.close()
-    assert model_rows.ask(connection, "poisoned") is None
+    assert model_rows.read_value(connection, "poisoned") is None
 
 
 def test_a_poisoned_event_counts_again_once_its_letter_is_replayed(connection: Connection) -> None:
-    sample_events.teach(connection, "ann")
-    model_rows.ask(connection, "poison", user="ann")
+    sample_events.record_lessons(connection, "ann")
+    model_rows.read_value(connection, "poison", user="ann")
     Projector(connection).catch_up_all()
     batch.fold(connection, list(shard_projector.SHARDS))
     letter = dead_letters.list_letters(connection)[0].letter_id
     assert "it fails still" in str(replay.replay(connection, letter))
-    model_rows.ask(connection, "mend")
+    model_rows.read_value(connection, "mend")
     assert replay.replay(connection, letter) is None
     batch.fold(connection, list(shard_projector.SHARDS))
-    assert not sample_events.wrong(connection)
-    assert model_rows.ask(connection, "poisoned") is None
+    assert not sample_events.find_differences(connection)
+    assert model_rows.read_value(connection, "poisoned") is None
 
 
 def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection) -> None:
@@ -148,12 +148,12 @@ def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection
 
 
 def test_a_fault_of_ours_sets_no_event_aside(connection: Connection) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     connection.run("ALTER TABLE item_days RENAME TO item_days_gone")
     with pytest.raises(ProjectionError, match="item_days"):
         Projector(connection).catch_up_all()
-    assert model_rows.ask(connection, "poisoned") is None
+    assert model_rows.read_value(connection, "poisoned") is None
     connection.run("ALTER TABLE item_days_gone RENAME TO item_days")
     Projector(connection).catch_up_all()
     batch.fold(connection, list(shard_projector.SHARDS))
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)

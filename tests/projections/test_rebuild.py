@@ -25,7 +25,7 @@ USERS = [f"u{n}" for n in range(8)]
 @pytest.fixture
 def taught(connection: Connection) -> Connection:
     """A store with learners, folded."""
-    sample_events.teach(connection, *USERS)
+    sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
     return connection
 
@@ -33,7 +33,7 @@ def taught(connection: Connection) -> Connection:
 def test_readers_see_old_rows_or_new_ones_while_events_keep_arriving(
     store: Store, taught: Connection
 ) -> None:
-    before = model_rows.ask(taught, "answered")
+    before = model_rows.read_value(taught, "answered")
     done = threading.Event()
 
     def write() -> None:
@@ -49,7 +49,7 @@ def test_readers_see_old_rows_or_new_ones_while_events_keep_arriving(
     def read() -> None:
         reader, seen = connect(store.url), before
         while not done.is_set():
-            now = model_rows.ask(reader, "answered")
+            now = model_rows.read_value(reader, "answered")
             assert now >= seen, "a reader saw older rows after newer ones"
             seen = now
         reader.close()
@@ -64,8 +64,8 @@ def test_readers_see_old_rows_or_new_ones_while_events_keep_arriving(
         for thread in running:
             thread.result()
     batch.run(taught)
-    assert model_rows.ask(taught, "answered") > before
-    assert not sample_events.wrong(taught)
+    assert model_rows.read_value(taught, "answered") > before
+    assert not sample_events.find_differences(taught)
 
 
 def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
@@ -77,30 +77,30 @@ def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
 
     with pytest.raises(KeyboardInterrupt):
         rebuild.run(lambda: database.connect(store.url), on_progress=interrupt)
-    assert model_rows.ask(taught, "schemas") == 1
-    assert rebuild.run(lambda: database.connect(store.url)) == model_rows.ask(taught, "head")
-    assert model_rows.ask(taught, "schemas") == 1
-    assert not sample_events.wrong(taught)
+    assert model_rows.read_value(taught, "schemas") == 1
+    assert rebuild.run(lambda: database.connect(store.url)) == model_rows.read_value(taught, "head")
+    assert model_rows.read_value(taught, "schemas") == 1
+    assert not sample_events.find_differences(taught)
 
 
 def test_what_a_killed_rebuild_left_is_gone_after_the_next(
     store: Store, taught: Connection
 ) -> None:
     schema.create(taught, f"{schema.schema_name()}_building")
-    schema.search(taught)
+    schema.set_search_path(taught)
     rebuild.run(lambda: database.connect(store.url))
-    assert model_rows.ask(taught, "schemas") == 1
-    assert not sample_events.wrong(taught)
+    assert model_rows.read_value(taught, "schemas") == 1
+    assert not sample_events.find_differences(taught)
 
 
 def test_what_a_rebuild_killed_after_its_swap_left_is_gone_after_the_next(
     store: Store, taught: Connection
 ) -> None:
     schema.create(taught, f"{schema.schema_name()}_retired")
-    schema.search(taught)
+    schema.set_search_path(taught)
     rebuild.run(lambda: database.connect(store.url))
-    assert model_rows.ask(taught, "schemas") == 1
-    assert not sample_events.wrong(taught)
+    assert model_rows.read_value(taught, "schemas") == 1
+    assert not sample_events.find_differences(taught)
 
 
 def test_only_one_rebuild_runs(store: Store, taught: Connection) -> None:
@@ -111,20 +111,20 @@ def test_only_one_rebuild_runs(store: Store, taught: Connection) -> None:
 
 def test_a_rebuild_sets_aside_what_fails(store: Store, taught: Connection) -> None:
     taught.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    model_rows.ask(taught, "poison", user="u1")
+    model_rows.read_value(taught, "poison", user="u1")
     rebuild.run(lambda: database.connect(store.url))
     assert [letter.kind for letter in dead_letters.list_letters(taught)] == ["poisoned"]
     batch.run(taught)
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 def test_an_event_that_counts_again_while_it_is_rebuilt_is_not_lost(
     store: Store, taught: Connection
 ) -> None:
     taught.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    model_rows.ask(taught, "poison", user="u1")
+    model_rows.read_value(taught, "poison", user="u1")
     rebuild.run(lambda: database.connect(store.url))
-    model_rows.ask(taught, "mend")
+    model_rows.read_value(taught, "mend")
 
     def replay(_: Connection) -> None:
         (letter,) = dead_letters.list_letters(taught)
@@ -132,13 +132,13 @@ def test_an_event_that_counts_again_while_it_is_rebuilt_is_not_lost(
 
     rebuild.run(lambda: database.connect(store.url), on_folded=replay)
     batch.run(taught)
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 def test_a_wake_up_that_finds_its_shard_held_by_the_swap_is_not_lost(
     store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard, renamed = model_rows.ask(taught, "shard", user="u1"), rebuild._retired
+    shard, renamed = model_rows.read_value(taught, "shard", user="u1"), rebuild._former_name
 
     def meanwhile() -> str:
         if not taught.run("SELECT pg_try_advisory_lock(hashtext(current_schema()), 0)")[0][0]:
@@ -149,8 +149,8 @@ def test_a_wake_up_that_finds_its_shard_held_by_the_swap_is_not_lost(
 
     monkeypatch.setattr(rebuild, "_retired", meanwhile)
     rebuild.run(lambda: database.connect(store.url))
-    assert Projector(taught).waiting() == []
-    assert model_rows.ask(taught, "head") == 8 * len(USERS) * 4 + 3 + 8
+    assert Projector(taught).find_shards_behind() == []
+    assert model_rows.read_value(taught, "head") == 8 * len(USERS) * 4 + 3 + 8
 
 
 def test_what_is_read_for_long_is_left_to_the_next_rebuild(
@@ -159,18 +159,18 @@ def test_what_is_read_for_long_is_left_to_the_next_rebuild(
     monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
     with contextlib.closing(connect(store.url)) as reader:
         reader.run("BEGIN")
-        model_rows.ask(reader, "answered")
+        model_rows.read_value(reader, "answered")
         rebuild.run(lambda: database.connect(store.url))
-        assert model_rows.ask(taught, "schemas") == 2
-    assert not sample_events.wrong(taught)
-    rebuild.drop(taught, rebuild._retired())
-    assert model_rows.ask(taught, "schemas") == 1
+        assert model_rows.read_value(taught, "schemas") == 2
+    assert not sample_events.find_differences(taught)
+    rebuild.drop(taught, rebuild._former_name())
+    assert model_rows.read_value(taught, "schemas") == 1
 
 
 def test_a_missing_schema_is_built_from_the_log(store: Store, taught: Connection) -> None:
     schema.drop(taught, schema.schema_name())
     assert rebuild.ensure(lambda: database.connect(store.url))
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
     assert not rebuild.ensure(lambda: database.connect(store.url))
 
 

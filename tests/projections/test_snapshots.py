@@ -105,14 +105,14 @@ def test_after_a_rebuild_all_are_taken_anew(store: Store) -> None:
 
 def test_no_swap_comes_between_the_rows_of_a_snapshot_and_their_version(store: Store) -> None:
     job, watching = connect(store.url), connect(store.url)
-    sample_events.teach(job, "ann", lessons=1)
+    sample_events.record_lessons(job, "ann", lessons=1)
     projector.Projector(job).catch_up_all()
     batch.fold(job, list(projector.SHARDS))
     job.run("BEGIN")
     assert snapshots.take(job, Policy(event_interval=8)) == 1
     with ThreadPoolExecutor(1) as pool:
         building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
-        while not model_rows.ask(watching, "waits for its turn", application="rebuild"):
+        while not model_rows.read_value(watching, "waits for its turn", application="rebuild"):
             assert not building.done(), "the swap did not wait for the snapshot"
         job.run("COMMIT")
         building.result()
@@ -123,7 +123,7 @@ def test_no_swap_comes_between_the_rows_of_a_snapshot_and_their_version(store: S
 def test_of_many_learners_each_gets_one(store: Store) -> None:
     job = connect(store.url)
     users = [f"u{number}" for number in range(120)]  # more than are taken at once
-    sample_events.teach(job, *users, lessons=1)
+    sample_events.record_lessons(job, *users, lessons=1)
     job.run("INSERT INTO snapshot_learners SELECT 'nobody'")
     projector.Projector(job).catch_up_all()
     batch.fold(job, list(projector.SHARDS))

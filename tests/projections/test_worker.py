@@ -33,13 +33,13 @@ def test_what_broke_while_it_was_idle_costs_no_wake_up(connection: Connection) -
     worker.wake(0)
     append(connection, sample_events.lesson("u", 0))
     idle = worker._idle.get_nowait()
-    (pid,) = idle.connection.run(model_rows.questions()["pid"])[0]
+    (pid,) = idle.connection.run(model_rows.blocks()["pid"])[0]
     worker._idle.put(idle)
-    model_rows.ask(connection, "terminate", pid=pid)
-    while model_rows.ask(connection, "lives", pid=pid):
+    model_rows.read_value(connection, "terminate", pid=pid)
+    while model_rows.read_value(connection, "lives", pid=pid):
         pass
     assert sum(worker.wake(shard) for shard in SHARDS) > 0
-    assert model_rows.ask(connection, "answered") == 3
+    assert model_rows.read_value(connection, "answered") == 3
 
 
 def test_a_database_that_is_away_is_told(

@@ -138,8 +138,8 @@ def test_the_lag_of_a_wake_up_is_what_waited_when_it_began(
     project: Client, connection: Connection, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(connection, [event for n in range(2) for event in sample_events.lesson("u", n)])
-    (shard,) = projector.Projector(connection).waiting()
-    waiting = model_rows.ask(connection, "head")
+    (shard,) = projector.Projector(connection).find_shards_behind()
+    waiting = model_rows.read_value(connection, "head")
     small = functools.partialmethod(projector.Projector.catch_up, limit=3)
     monkeypatch.setattr(projector.Projector, "catch_up", small)  # several windows
     told = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -154,12 +154,14 @@ def test_the_lag_is_told_though_another_worker_has_the_shard(
     project: Client, store: Store, connection: Connection, said: Said
 ) -> None:
     append(connection, sample_events.lesson("u", 0))
-    (shard,) = projector.Projector(connection).waiting()
+    (shard,) = projector.Projector(connection).find_shards_behind()
     connection.run("BEGIN")
-    projector.Projector(connection).window(shard, 1)
+    projector.Projector(connection).fold_window(shard, 1)
     assert wake(project, shard) == 204
     connection.run("ROLLBACK")
-    assert [line["projection_lag"] for line in said()] == [model_rows.ask(connection, "head")]
+    assert [line["projection_lag"] for line in said()] == [
+        model_rows.read_value(connection, "head")
+    ]
 
 
 def test_a_wake_up_that_fails_is_a_fault_of_ours(
@@ -187,18 +189,18 @@ def test_what_nobody_foresaw_is_told_masked_with_where_it_happened(
 
 
 def test_gauges_are_what_the_store_holds(store: Store, connection: Connection) -> None:
-    sample_events.teach(connection, "ann", "ben")
+    sample_events.record_lessons(connection, "ann", "ben")
     append(connection, [{"no": "event"}])  # a letter
-    before = gauges.measured(connection)
-    assert before.projection_lag == model_rows.ask(connection, "head")
+    before = gauges.measure(connection)
+    assert before.projection_lag == model_rows.read_value(connection, "head")
     assert before.projection_lag_ms > 0
     assert before.dead_letters == 1
     with_more = [store.connect() for _ in range(3)]
     assert 0 < before.database_connections < 1
-    assert gauges.measured(connection).database_connections > before.database_connections
+    assert gauges.measure(connection).database_connections > before.database_connections
     for each in with_more:
         each.close()
     assert before.database_bytes > 1_000_000
     projector.Projector(connection).catch_up_all()
-    after = gauges.measured(connection)
+    after = gauges.measure(connection)
     assert (after.projection_lag, after.projection_lag_ms) == (0, 0)

@@ -84,7 +84,7 @@ def test_every_moment_is_as_the_oracle_says(stage: Stage, served: Server, ask: A
     def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
         stage.deliver(log, how)
-        stored = model_rows.stored(stage.admin)
+        stored = model_rows.read_events(stage.admin)
         for past in moments_asked(data, stored):
             check(ask, stored, log.now, **past)
 
@@ -104,7 +104,7 @@ def test_a_start_from_a_snapshot_changes_no_answer(
             stage.deliver(replace(log, published=log.published[part::parts]), how)
             taken += stage.take_snapshots(policy)
         event(f"{min(taken, 5)} snapshots or more")
-        stored = model_rows.stored(stage.admin)
+        stored = model_rows.read_events(stage.admin)
         for past in moments_asked(data, stored):
             check(ask, stored, log.now, **past)
 

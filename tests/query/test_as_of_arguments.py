@@ -24,8 +24,8 @@ SECOND_ENDS = "2024-04-02T09:00:07.000000Z"
 @pytest.fixture
 def served(store: Store) -> Iterator[Api]:
     connection = connect(store.url)
-    sample_events.teach(connection, "ann")
-    append(connection, [sample_events.word("i9", at=sample_events.BEGIN)])
+    sample_events.record_lessons(connection, "ann")
+    append(connection, [sample_events.item_published("i9", at=sample_events.BEGIN)])
     connection.close()
     with api.served(store.url) as made:
         yield made

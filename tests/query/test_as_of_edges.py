@@ -24,48 +24,48 @@ NEVER, FOREVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=U
 
 
 def test_before_the_first_event_there_is_nothing(connection: Connection, ask: Asking) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     for moments in ({"as_of": NEVER}, {"known_at": NEVER}, {"as_of": FOREVER, "known_at": NEVER}):
-        assert as_of_fixtures.answered(ask, **moments) == as_of_fixtures.NOTHING
+        assert as_of_fixtures.query_past(ask, **moments) == as_of_fixtures.NOTHING
         filled = queries.get_stats_range("ann", *as_of_fixtures.RANGE, zero_fill=True, **moments)
         assert ask(filled) == []
 
 
 def test_at_the_end_of_time_all_has_happened(connection: Connection, ask: Asking) -> None:
-    sample_events.teach(connection, "ann")
-    progress, streak, days = as_of_fixtures.answered(ask, as_of=FOREVER)
+    sample_events.record_lessons(connection, "ann")
+    progress, streak, days = as_of_fixtures.query_past(ask, as_of=FOREVER)
     assert (progress["total_sessions_completed"], progress["current_streak"]) == (4, 0)
     assert (streak["longest"], streak["current"], len(days)) == (4, 0, 4)
 
 
 def test_nothing_was_ever_of_a_deleted_learner(connection: Connection, ask: Asking) -> None:
-    sample_events.teach(connection, "ann", "ben")
-    as_of_fixtures.told(connection)
-    assert as_of_fixtures.kept(connection) == 2
-    before = as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(2))
+    sample_events.record_lessons(connection, "ann", "ben")
+    as_of_fixtures.record(connection)
+    assert as_of_fixtures.count_snapshots(connection) == 2
+    before = as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(2))
     assert before != as_of_fixtures.NOTHING
-    recorded = model_rows.stored(connection)[-1].created_at
+    recorded = model_rows.read_events(connection)[-1].created_at
     append(connection, [as_of_fixtures.event("UserDeleted", 9)])
     for folded in (False, True):
         if folded:
             Projector(connection).catch_up_all()
         for moments in (
-            {"as_of": as_of_fixtures.later(2)},
+            {"as_of": as_of_fixtures.noon_of_day(2)},
             {"known_at": recorded},
             {"as_of": FOREVER},
         ):
-            assert as_of_fixtures.answered(ask, **moments) == as_of_fixtures.NOTHING
+            assert as_of_fixtures.query_past(ask, **moments) == as_of_fixtures.NOTHING
         assert (
-            as_of_fixtures.answered(ask, "ben", as_of=as_of_fixtures.later(2))
+            as_of_fixtures.query_past(ask, "ben", as_of=as_of_fixtures.noon_of_day(2))
             != as_of_fixtures.NOTHING
         )
-    assert as_of_fixtures.kept(connection) == 1
+    assert as_of_fixtures.count_snapshots(connection) == 1
 
 
 def test_a_deletion_takes_along_the_snapshot_that_is_being_taken(
     store: Store, connection: Connection
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     batch.run(connection)
     append(connection, [as_of_fixtures.event("UserDeleted", 9)])
     folding, watching = connect(store.url), store.connect()
@@ -74,12 +74,12 @@ def test_a_deletion_takes_along_the_snapshot_that_is_being_taken(
     with ThreadPoolExecutor(1) as pool:
         with database.transaction(connection):
             connection.run("INSERT INTO snapshot_learners VALUES ('ann')")
-            assert snapshots.take(connection, as_of_fixtures.EACH) == 1
+            assert snapshots.take(connection, as_of_fixtures.EVERY_EVENT) == 1
             folded = pool.submit(projector.catch_up_all)
-            while not model_rows.ask(watching, "waits", pid=pid):
+            while not model_rows.read_value(watching, "waits", pid=pid):
                 assert not folded.done(), "the deletion did not wait for the snapshot"
         assert folded.result() == 1
-    assert as_of_fixtures.kept(connection) == 0
+    assert as_of_fixtures.count_snapshots(connection) == 0
     for each in (folding, watching):
         each.close()
 
@@ -88,29 +88,31 @@ def test_an_answer_starts_from_the_newest_snapshot_that_fits(
     connection: Connection, ask: Asking
 ) -> None:
     for number in range(3):
-        as_of_fixtures.told(connection, *sample_events.lesson("ann", number))
-    assert as_of_fixtures.kept(connection) == 3
+        as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
+    assert as_of_fixtures.count_snapshots(connection) == 3
     connection.run("""UPDATE event_store.snapshots
         SET state = state || jsonb_build_object('learning_streaks', NULL)""")
     lengths = [
-        ask(queries.get_streak("ann", as_of=as_of_fixtures.later(day))).longest for day in range(3)
+        ask(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
+        for day in range(3)
     ]
     assert lengths == [0, 0, 0]
     connection.run("DELETE FROM event_store.snapshots WHERE stream_version > 10")
     lengths = [
-        ask(queries.get_streak("ann", as_of=as_of_fixtures.later(day))).longest for day in range(3)
+        ask(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
+        for day in range(3)
     ]
     assert lengths == [0, 1, 2]
 
 
-@pytest.mark.parametrize("moments", [{}, {"as_of": as_of_fixtures.later(1)}])
+@pytest.mark.parametrize("moments", [{}, {"as_of": as_of_fixtures.noon_of_day(1)}])
 def test_a_snapshot_that_goes_before_it_is_read_is_no_start(
     connection: Connection, ask: Asking, moments: dict[str, datetime]
 ) -> None:
     for number in range(3):
-        as_of_fixtures.told(connection, *sample_events.lesson("ann", number))
+        as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
     asked = moments or {"known_at": FOREVER}
-    model_rows.ask(connection, "snapshots that went")
+    model_rows.read_value(connection, "snapshots that went")
     assert not as_of_fixtures.wrong(ask, connection, **asked)
     connection.run("DELETE FROM event_store.snapshots")
     assert not as_of_fixtures.wrong(ask, connection, **asked)
@@ -118,10 +120,10 @@ def test_a_snapshot_that_goes_before_it_is_read_is_no_start(
 
 def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: Connection) -> None:
     west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
-    as_of_fixtures.told(
+    as_of_fixtures.record(
         connection, as_of_fixtures.event("UserCreated", -1, **west), *sample_events.lesson("ann", 0)
     )
-    model_rows.ask(connection, "wait before the snapshots")
+    model_rows.read_value(connection, "wait before the snapshots")
     with asking(store.url) as ask, closing(connect(store.url)) as other:
         days = functools.partial(
             queries.get_stats_range, "ann", *as_of_fixtures.RANGE, as_of=FOREVER
@@ -130,7 +132,7 @@ def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: 
         connection.run("SELECT pg_advisory_lock(77)")
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(ask, days())
-            while not model_rows.ask(other, "waits for its turn", application="past"):
+            while not model_rows.read_value(other, "waits for its turn", application="past"):
                 assert not running.done()
             append(other, [as_of_fixtures.event("UserDeleted", 9)])
             Projector(other).catch_up_all()
@@ -143,14 +145,14 @@ def test_a_preference_that_comes_late_moves_the_days_of_a_snapshot(
     connection: Connection, ask: Asking
 ) -> None:
     for number in range(3):
-        as_of_fixtures.told(connection, *sample_events.lesson("ann", number))
+        as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
     zone = {"timezone": "Pacific/Kiritimati", "day_start_hour": 0}
-    as_of_fixtures.told(connection, as_of_fixtures.event("UserPreferencesChanged", 1, **zone))
-    before = model_rows.stored(connection)[-2].created_at
+    as_of_fixtures.record(connection, as_of_fixtures.event("UserPreferencesChanged", 1, **zone))
+    before = model_rows.read_events(connection)[-2].created_at
     for day in range(4):
-        assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.later(day))
+        assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.noon_of_day(day))
         assert not as_of_fixtures.wrong(
-            ask, connection, as_of=as_of_fixtures.later(day), known_at=before
+            ask, connection, as_of=as_of_fixtures.noon_of_day(day), known_at=before
         )
 
 
@@ -159,44 +161,45 @@ def test_a_snapshot_without_what_counts_again_is_no_start(
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1)])
-    model_rows.ask(connection, "poison", user="ann")
-    as_of_fixtures.told(connection)
-    assert model_rows.ask(connection, "poisoned")
-    assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.later(1))
-    model_rows.ask(connection, "mend")
+    model_rows.read_value(connection, "poison", user="ann")
+    as_of_fixtures.record(connection)
+    assert model_rows.read_value(connection, "poisoned")
+    assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.noon_of_day(1))
+    model_rows.read_value(connection, "mend")
     letter = connection.run("SELECT letter_id FROM event_store.dead_letters")[0][0]
     assert replay.replay(connection, letter) is None
-    assert not model_rows.ask(connection, "poisoned")
-    assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.later(1))
+    assert not model_rows.read_value(connection, "poisoned")
+    assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.noon_of_day(1))
 
 
 def test_a_learner_never_sees_another_s_answer(connection: Connection, ask: Asking) -> None:
-    sample_events.teach(connection, "ann", "ben", lessons=2)
+    sample_events.record_lessons(connection, "ann", "ben", lessons=2)
     for user, other in (("ann", "ben"), ("ben", "ann")):
         assert (
-            as_of_fixtures.answered(ask, user, as_of=as_of_fixtures.later(0))[0]["user_id"] == user
+            as_of_fixtures.query_past(ask, user, as_of=as_of_fixtures.noon_of_day(0))[0]["user_id"]
+            == user
         )
         assert (
-            as_of_fixtures.answered(ask, "cyd", as_of=as_of_fixtures.later(0))
+            as_of_fixtures.query_past(ask, "cyd", as_of=as_of_fixtures.noon_of_day(0))
             == as_of_fixtures.NOTHING
         )
         assert (
-            as_of_fixtures.answered(ask, other, as_of=as_of_fixtures.later(1))[0]["user_id"]
+            as_of_fixtures.query_past(ask, other, as_of=as_of_fixtures.noon_of_day(1))[0]["user_id"]
             == other
         )
 
 
 def test_answers_go_on_through_rebuilds_and_folds(store: Store, connection: Connection) -> None:
-    as_of_fixtures.told(connection, *sample_events.lesson("ann", 0))
+    as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
     with asking(store.url) as ask:
-        before = as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(0))
+        before = as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(0))
         done = threading.Event()
 
         def work() -> None:
             other = connect(store.url)
             try:
                 for number in range(1, 4):
-                    as_of_fixtures.told(other, *sample_events.lesson("ann", number))
+                    as_of_fixtures.record(other, *sample_events.lesson("ann", number))
                     rebuild.run(lambda: database.connect(store.url))
             finally:
                 done.set()
@@ -205,8 +208,8 @@ def test_answers_go_on_through_rebuilds_and_folds(store: Store, connection: Conn
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work)
             while not done.is_set():
-                assert as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(0)) == before
+                assert as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(0)) == before
             working.result()
-        assert as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(0)) == before
-        assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.later(3))
-    assert as_of_fixtures.kept(connection) == 0  # of what the rebuild has replaced
+        assert as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(0)) == before
+        assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.noon_of_day(3))
+    assert as_of_fixtures.count_snapshots(connection) == 0  # of what the rebuild has replaced

@@ -31,18 +31,18 @@ SHARED = {
 def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
     store: Store, connection: Connection, ask: Asking
 ) -> None:
-    as_of_fixtures.told(connection, *sample_events.lesson("ann", 0))
-    as_of_fixtures.answered(ask, as_of=as_of_fixtures.later(0))
+    as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
+    as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(0))
 
     async def crowd() -> list[Any]:
         asked = [
-            asyncio.ensure_future(queries.get_streak(user, as_of=as_of_fixtures.later(day)))
+            asyncio.ensure_future(queries.get_streak(user, as_of=as_of_fixtures.noon_of_day(day)))
             for user in ("ann", "nobody")
             for day in range(4)
         ]
         while (await _waiting(store)) < as_of._SESSIONS:
             await asyncio.sleep(0)
-        assert (await queries.get_streak("ann", at=as_of_fixtures.later(0))).current == 1
+        assert (await queries.get_streak("ann", at=as_of_fixtures.noon_of_day(0))).current == 1
         assert await _waiting(store) == as_of._SESSIONS
         connection.run("ROLLBACK")
         return list(await asyncio.gather(*asked))
@@ -64,7 +64,7 @@ def test_who_asks_a_lot_leaves_a_place_to_the_others(
     async def crowd() -> None:
         of_the_past, moments = (
             as_of.Past(store.url),
-            {"as_of": as_of_fixtures.later(0), "known_at": None},
+            {"as_of": as_of_fixtures.noon_of_day(0), "known_at": None},
         )
         asked = [
             asyncio.ensure_future(of_the_past.answered(waits, {"user_id": "ann"}, **moments))
@@ -97,12 +97,12 @@ async def _waiting(store: Store) -> int:
 def test_what_takes_too_long_is_ended(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
     with asking(store.url) as ask, pytest.raises(Unavailable, match="does not answer"):
-        ask(queries.get_streak("ann", as_of=as_of_fixtures.later(0)))
+        ask(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)))
     connection.run("ROLLBACK")
 
 
@@ -114,16 +114,18 @@ def test_the_roles_suffice(store: Store, connection: Connection) -> None:
     projector.catch_up_all()
     job.run("SET ROLE progress_batch")
     batch.fold(job, list(SHARDS))
-    assert snapshots.take(job, as_of_fixtures.EACH) == 1
+    assert snapshots.take(job, as_of_fixtures.EVERY_EVENT) == 1
     query = session(store, "progress_query")
     with database.transaction(query):
-        fold = statements.blocks("projections/as_of")["one"]
-        query.run(fold, user_id="ann", as_of=as_of_fixtures.later(0).isoformat(), known_at=None)
+        fold = statements.blocks("projections/as_of")["fold_as_of"]
+        query.run(
+            fold, user_id="ann", as_of=as_of_fixtures.noon_of_day(0).isoformat(), known_at=None
+        )
         assert query.run("SELECT answers FROM user_progress") == [[3]]
     append(connection, [as_of_fixtures.event("UserDeleted", 9)])
     assert projector.catch_up_all() == 1
-    assert as_of_fixtures.kept(connection) == 0
-    snapshots.drop_outlived(folding)
+    assert as_of_fixtures.count_snapshots(connection) == 0
+    snapshots.drop_orphans(folding)
     for each in (folding, job, query):
         each.close()
 
@@ -156,7 +158,7 @@ def test_without_tables_of_its_own_a_session_answers_nothing(connection: Connect
 def test_questions_of_a_request_about_the_same_moments_share_a_fold(
     connection: Connection, ask: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    as_of_fixtures.told(
+    as_of_fixtures.record(
         connection, *sample_events.lesson("ann", 0), *sample_events.lesson("ben", 0)
     )
     folded, fold = [], as_of._Fold._fold
@@ -170,22 +172,22 @@ def test_questions_of_a_request_about_the_same_moments_share_a_fold(
     async def request() -> list[Any]:
         with request_scope.begin(10.0):
             return await asyncio.gather(
-                *(queries.get_streak("ann", as_of=as_of_fixtures.later(0)) for _ in range(5)),
+                *(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)) for _ in range(5)),
                 *(
-                    queries.get_current_progress("ann", as_of=as_of_fixtures.later(0))
+                    queries.get_current_progress("ann", as_of=as_of_fixtures.noon_of_day(0))
                     for _ in range(5)
                 ),
-                queries.get_streak("ann", as_of=as_of_fixtures.later(1)),
-                queries.get_streak("ben", as_of=as_of_fixtures.later(0)),
+                queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(1)),
+                queries.get_streak("ben", as_of=as_of_fixtures.noon_of_day(0)),
             )
 
     answers = ask(request())
     assert [each.current for each in answers[:5]] == [1] * 5
     assert [each.total_sessions_completed for each in answers[5:10]] == [1] * 5
     assert sorted(folded) == [
-        ("ann", as_of_fixtures.later(0)),
-        ("ann", as_of_fixtures.later(1)),
-        ("ben", as_of_fixtures.later(0)),
+        ("ann", as_of_fixtures.noon_of_day(0)),
+        ("ann", as_of_fixtures.noon_of_day(1)),
+        ("ben", as_of_fixtures.noon_of_day(0)),
     ]
 
 
@@ -193,9 +195,9 @@ def test_a_request_makes_no_more_than_three_folds(ask: Asking) -> None:
     async def request() -> None:
         with request_scope.begin(10.0):
             for day in range(as_of.FOLDS):
-                await queries.get_streak("ann", as_of=as_of_fixtures.later(day))
+                await queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))
             with pytest.raises(TooComplex, match="at most 3 learners and moments - found 4"):
-                await queries.get_streak("ann", as_of=as_of_fixtures.later(9))
+                await queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(9))
 
     ask(request())
 
@@ -203,7 +205,7 @@ def test_a_request_makes_no_more_than_three_folds(ask: Asking) -> None:
 def test_who_has_more_events_than_an_answer_may_fold_is_told_what_to_ask(
     store: Store, connection: Connection
 ) -> None:
-    as_of_fixtures.told(connection, *sample_events.lesson("ann", 0))
+    as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
     connection.run("""INSERT INTO event_store.events
         SELECT 10000, gen_random_uuid(), stream_id, 300000, event_type, event_data, metadata,
             occurred_at + interval '1 day', created_at, shard
@@ -219,9 +221,9 @@ def test_who_has_more_events_than_an_answer_may_fold_is_told_what_to_ask(
 def test_a_snapshot_shortens_what_is_folded(
     store: Store, connection: Connection, ask: Asking
 ) -> None:
-    as_of_fixtures.told(connection, *sample_events.lesson("ann", 0))
-    assert as_of_fixtures.kept(connection)
+    as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
+    assert as_of_fixtures.count_snapshots(connection)
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     connection.run("UPDATE event_store.events SET stream_version = stream_version + 300000")
     connection.run("UPDATE event_store.snapshots SET stream_version = stream_version + 300000")
-    assert ask(queries.get_streak("ann", as_of=as_of_fixtures.later(0))).current == 1
+    assert ask(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0))).current == 1

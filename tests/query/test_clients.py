@@ -45,7 +45,7 @@ def test_the_public_audits_pass(clients: Path, url: str) -> None:
 def test_a_generated_client_asks_by_persisted_queries(
     clients: Path, url: str, connection: database.Connection
 ) -> None:
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
     told = {"URL": url, "TOKEN": token_issuer.token("ann")}
     node.run(clients, "graphql-codegen", "--config", "codegen.mjs", **told)
     node.run(clients, "tsc")

@@ -31,7 +31,7 @@ from tests.support import rows_by_hand
 from tests.support.event_logs import Disturbance
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.random_queries import COMPILED, Query, query
-from tests.support.sample_events import Envelope, envelope, word
+from tests.support.sample_events import Envelope, envelope, item_published
 from tests.support.stage import Worker, append
 
 NOW = datetime(2024, 4, 2, 3, 4, 5, 678_901, tzinfo=UTC)
@@ -56,7 +56,7 @@ def log() -> Iterator[Envelope]:
     chance = random.Random(7)
     start = datetime(2024, 1, 10, 9, tzinfo=UTC)
     for n in range(30):
-        described = word(f"i{n}", chance.choice(["A1", "B2", "C2"]), at=start)
+        described = item_published(f"i{n}", chance.choice(["A1", "B2", "C2"]), at=start)
         described["data"]["domains"] = chance.sample(["R", "W", "L", "S"], chance.randint(0, 3))
         yield described
     yield envelope("ItemArchived", {"item_id": "i5"}, at=start + timedelta(days=2))
@@ -89,9 +89,9 @@ def session(user: str, name: str, at: datetime, chance: random.Random) -> Iterat
 def extremes(connection: database.Connection) -> None:
     """Numbers beyond GraphQL's, in rows of their own."""
     much = {"user_id": "ann", "answers": 2**40, "correct_answers": 2**39, "study_seconds": 2**62}
-    rows_by_hand.fill(connection, "daily_stats", {**much, "day": "2024-03-09"})
+    rows_by_hand.insert(connection, "daily_stats", {**much, "day": "2024-03-09"})
     item = {"user_id": "ann", "item_id": "huge", "answers": 2**40, "lapses": 2**33}
-    rows_by_hand.fill(connection, "item_stats", {**item, "easiness_factor": 1e300})
+    rows_by_hand.insert(connection, "item_stats", {**item, "easiness_factor": 1e300})
 
 
 class CountingJoint(Joint, frozen=True):
@@ -223,9 +223,9 @@ def test_a_row_that_is_not_as_the_schema_says_is_the_executors(
 ) -> None:
     query = Query(f"{{ streak {{ current }} it: {asked} }}", {}, None)
     with closing(Worker(store.url).connection) as connection:
-        rows_by_hand.fill(connection, "daily_stats", {"user_id": "ann", "day": "2024-03-02"})
-        rows_by_hand.fill(connection, "items", {"item_id": "i1", "domains": ["R"]})
-        rows_by_hand.fill(connection, "item_stats", {"user_id": "ann", "item_id": "i1"})
+        rows_by_hand.insert(connection, "daily_stats", {"user_id": "ann", "day": "2024-03-02"})
+        rows_by_hand.insert(connection, "items", {"item_id": "i1", "domains": ["R"]})
+        rows_by_hand.insert(connection, "item_stats", {"user_id": "ann", "item_id": "i1"})
         assert way(store.url, query) == ("in parts", 0)
         connection.run(rows_by_hand.blocks()[change])
         assert way(store.url, query) == ("whole", errors)

@@ -42,7 +42,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def queried(store: Store, connection: Connection) -> Iterator[Api]:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     with api.served(store.url) as made:
         yield made
 
@@ -156,7 +156,7 @@ def test_waiting_for_a_place_in_the_past_counts(
     store: Store, connection: Connection, ask: Asking
 ) -> None:
     async def crowd() -> None:
-        of_ann = {"as_of": as_of_fixtures.later(0)}
+        of_ann = {"as_of": as_of_fixtures.noon_of_day(0)}
         many = [
             asyncio.create_task(queries.get_streak("ann", **of_ann))
             for _ in range(as_of._OF_A_LEARNER)
@@ -219,7 +219,7 @@ def test_who_has_less_time_than_whom_they_joined_waits_no_longer(ask: Asking) ->
 def test_what_is_watched_is_told_long_after_the_request_s_time(
     connection: Connection, ask: Asking
 ) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     Projector(connection).catch_up_all()
 
     async def watch() -> None:

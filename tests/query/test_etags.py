@@ -18,7 +18,7 @@ STANDING = "{ userProgress { totalItemsLearned } }"
 @pytest.fixture
 def store_url(store: Store) -> str:
     connection = rows_by_hand.connect(store.url)
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
     connection.close()
     return store.url
 

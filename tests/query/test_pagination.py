@@ -42,8 +42,8 @@ def learner(store: Store) -> Iterator[Callable[[list[Row], list[Row]], Api]]:
 
         def given_items(met: list[Row], described: list[Row]) -> Api:
             connection.run(rows_by_hand.blocks()["empty"])
-            rows_by_hand.fill(connection, "item_stats", *met)
-            rows_by_hand.fill(connection, "items", *described)
+            rows_by_hand.insert(connection, "item_stats", *met)
+            rows_by_hand.insert(connection, "items", *described)
             return served
 
         yield given_items

@@ -90,7 +90,7 @@ def post(port: int) -> Post:
 
 
 def test_every_question_is_answered_over_http(post: Post, connection: database.Connection) -> None:
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
     for name in EVERY_QUESTION:
         status, answer = post(question(name))
         assert (status, answer.get("errors")) == (200, None)
@@ -106,7 +106,7 @@ def test_questions_at_once_each_get_their_own_answer(
     post: Post, connection: database.Connection
 ) -> None:
     learners = [f"learner {n}" for n in range(60)]
-    rows_by_hand.fill(connection, "user_progress", *({"user_id": user} for user in learners))
+    rows_by_hand.insert(connection, "user_progress", *({"user_id": user} for user in learners))
     with ThreadPoolExecutor(20) as pool:
         for user, (status, answer) in zip(
             learners,

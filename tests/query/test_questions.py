@@ -57,7 +57,7 @@ def question(name: str, user: str | None = None) -> str:
 
 
 def test_a_learner_asks_about_themselves_only(served: Api, connection: database.Connection) -> None:
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "bob"})
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "bob"})
     for name in EVERY_QUESTION:
         assert "errors" not in served.post(question(name))
         assert "errors" not in served.post(question(name, "ann"))
@@ -77,7 +77,7 @@ def test_a_refusal_leaves_no_data_beside_it(served: Api) -> None:
 def test_a_learner_without_events_gets_nothing_and_zeros(
     served: Api, connection: database.Connection
 ) -> None:
-    rows_by_hand.fill(connection, "catalogue_counts", {"kind": "domain", "name": "R", "items": 3})
+    rows_by_hand.insert(connection, "catalogue_counts", {"kind": "domain", "name": "R", "items": 3})
     data = served.data(
         """{
           userProgress { userId }
@@ -131,8 +131,8 @@ def test_a_learner_without_events_gets_nothing_and_zeros(
 def test_an_archived_item_is_neither_unlearned_nor_forecast(
     served: Api, connection: database.Connection
 ) -> None:
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann"})
-    rows_by_hand.fill(
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
+    rows_by_hand.insert(
         connection,
         "items",
         {"item_id": "unlearned"},
@@ -142,7 +142,7 @@ def test_an_archived_item_is_neither_unlearned_nor_forecast(
     )
     reviewed = {"user_id": "ann", "reviewed_at": datetime(2024, 3, 1, tzinfo=UTC)}
     for item in ("met", "archived, met", "never described"):
-        rows_by_hand.fill(
+        rows_by_hand.insert(
             connection, "item_stats", {**reviewed, "item_id": item, "interval_days": 1}
         )
     data = served.data(
@@ -164,9 +164,9 @@ def test_an_archived_item_is_neither_unlearned_nor_forecast(
 def test_days_are_filled_with_zeros_where_that_is_asked_for(
     served: Api, connection: database.Connection
 ) -> None:
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann"})
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     row = {"user_id": "ann", "day": "2024-03-02", "answers": 3, "correct_answers": 1}
-    rows_by_hand.fill(connection, "daily_stats", row)
+    rows_by_hand.insert(connection, "daily_stats", row)
     asked = {"from": "2024-03-01", "to": "2024-03-03"}
     met = {"date": "2024-03-02", "answers": 3, "accuracyRate": 1 / 3}
     assert served.data(DAYS, **asked)["dailyStats"] == [met]
@@ -179,8 +179,8 @@ def test_days_are_filled_with_zeros_where_that_is_asked_for(
 
 
 def test_weeks_are_filled_by_their_mondays(served: Api, connection: database.Connection) -> None:
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann"})
-    rows_by_hand.fill(connection, "weekly_stats", {"user_id": "ann", "monday": "2024-03-04"})
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
+    rows_by_hand.insert(connection, "weekly_stats", {"user_id": "ann", "monday": "2024-03-04"})
     weeks = "{ weeklyStats(from: %s, to: %s, zeroFill: true) { start end } }"
     found = served.data(weeks % ('"1999-12-28"', '"2000-01-17"'))["weeklyStats"]
     assert [week["start"] for week in found] == ["2000-01-03", "2000-01-10", "2000-01-17"]
@@ -193,7 +193,7 @@ def test_numbers_beyond_an_int_are_answered_as_the_largest(
     served: Api, connection: database.Connection
 ) -> None:
     row = {"user_id": "ann", "day": "2024-03-02", "answers": 2**40, "correct_answers": 2**39}
-    rows_by_hand.fill(connection, "daily_stats", row)
+    rows_by_hand.insert(connection, "daily_stats", row)
     (day,) = served.data(DAYS, **{"from": "2024-03-02", "to": "2024-03-02"})["dailyStats"]
     assert day == {"date": "2024-03-02", "answers": 2**31 - 1, "accuracyRate": 0.5}
 
@@ -202,7 +202,7 @@ def test_times_are_utc_with_their_microseconds(
     served: Api, connection: database.Connection
 ) -> None:
     at = datetime(2024, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-    rows_by_hand.fill(
+    rows_by_hand.insert(
         connection, "item_stats", {"user_id": "ann", "item_id": "i", "reviewed_at": at}
     )
     item = served.data('{ item(itemId: "i") { reviewedAt } }')["item"]

@@ -13,7 +13,7 @@ MINUTE = timedelta(minutes=1)
 
 def test_a_month_has_all_its_days(connection: database.Connection, ask: Asking) -> None:
     days = ("2024-01-01", "2024-01-31", "2024-02-29", "2024-03-01")
-    rows_by_hand.fill(
+    rows_by_hand.insert(
         connection, "daily_stats", *({"user_id": "ann", "day": d, "answers": 1} for d in days)
     )
     found = ask(queries.get_monthly_stats("ann", date(2024, 1, 1), date(2024, 2, 1)))
@@ -32,11 +32,11 @@ def test_what_falls_due_on_a_day_that_is_over_falls_due_today(
     east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}
     west = {"starts_at": turn, "ends_at": "infinity", "timezone": "Pacific/Pago_Pago"}
     for zone in (east, west):
-        rows_by_hand.fill(
+        rows_by_hand.insert(
             connection, "zones_in_force", {"user_id": "ann", "day_start": "0", **zone}
         )
     due = {"reviewed_at": NOON + 2 * MINUTE - timedelta(days=1), "interval_days": 1}
-    rows_by_hand.fill(connection, "item_stats", {"user_id": "ann", "item_id": "i", **due})
+    rows_by_hand.insert(connection, "item_stats", {"user_id": "ann", "item_id": "i", **due})
     forecast = ask(queries.get_due_forecast("ann", 2, at=NOON))
     assert [(day.date, day.items) for day in forecast] == [
         (date(2024, 3, 11), 1),
@@ -49,7 +49,7 @@ def test_a_run_of_days_that_lie_ahead_is_alive(
 ) -> None:
     """Studied in the east, asked about in the west: of two runs the later one counts."""
     runs = [("2024-03-05", "2024-03-09"), ("2024-03-11", "2024-03-12")]
-    rows_by_hand.fill(
+    rows_by_hand.insert(
         connection,
         "learning_streaks",
         *({"user_id": "ann", "starts": starts, "ends": ends} for starts, ends in runs),

@@ -24,7 +24,7 @@ def delivered(stage: Stage, log: Log) -> oracle.World:
     """The log, stored and folded, as the oracle sees it."""
     stage.sweep()
     stage.deliver(log, PLAINLY)
-    return oracle.see(model_rows.stored(stage.admin), log.now)
+    return oracle.see(model_rows.read_events(stage.admin), log.now)
 
 
 def flat(progress: Any) -> dict[str, Any] | None:

@@ -71,7 +71,7 @@ def test_the_longest_range_and_page_are_answered(
     served.data(RANGE % ("2022-03-01", "2024-02-29"))
     served.data("{ itemStats(first: 200) { totalCount } dueForecast(days: 366) { items } }")
     everything = '{ weeklyStats(from: "%s", to: "%s", zeroFill: true) { end } }'
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "ann"})
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     assert len(served.data(everything % ("9997-01-01", "9998-12-31"))["weeklyStats"]) == 104
     assert len(served.data(everything % ("0002-01-01", "0003-12-31"))["weeklyStats"]) == 104
 

@@ -42,7 +42,7 @@ def fields() -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def served(store: Store) -> Iterator[Api]:
     connection = rows_by_hand.connect(store.url)
-    rows_by_hand.fill(connection, "user_progress", {"user_id": "bob", "items_learned": 7})
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "bob", "items_learned": 7})
     connection.close()
     with api.served(store.url) as made:
         yield made

@@ -30,7 +30,7 @@ def warm(store: Store, url: str, *options: str) -> str:
 def test_the_page_of_the_last_learners_is_a_hit(
     store: Store, connection: Connection, hot: str
 ) -> None:
-    sample_events.teach(connection, "ann", "ben", "cyd")
+    sample_events.record_lessons(connection, "ann", "ben", "cyd")
     batch.run(connection)
     redis.Redis.from_url(hot).set("left", "over")
     assert "of 2 learners are kept, 0 of them" in warm(store, hot, "--afresh", "--learners", "2")
@@ -45,7 +45,7 @@ def test_the_page_of_the_last_learners_is_a_hit(
 
 
 def test_a_redis_that_is_busy_is_waited_for(store: Store, connection: Connection) -> None:
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     batch.run(connection)
 
     async def warmed() -> tuple[int, int]:

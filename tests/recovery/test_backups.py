@@ -58,12 +58,12 @@ def test_every_row_is_put_back_and_what_came_since_is_folded(
     assert folded == len(since)
     assert taught.run(BLOCKS["versions"])[0][0] > newest
     assert not checks.run(taught).findings
-    assert not sample_events.wrong(taught)
-    assert model_rows.ask(taught, "schemas") == 1
+    assert not sample_events.find_differences(taught)
+    assert model_rows.read_value(taught, "schemas") == 1
     # And it goes on from there.
     append(taught, sample_events.lesson("u2", 9))
     batch.run(taught)
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 def test_the_keys_are_those_of_a_schema_that_was_never_restored(
@@ -85,7 +85,7 @@ def test_the_commands_say_what_they_did(store: Store, taught: Connection, tmp_pa
     assert {table["name"] for table in found["tables"]} >= {"user_progress", "checkpoints"}
     spoil(taught)
     assert "are back" in cli.done(cli.progress(store.url, "restore", where))
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 def test_the_query_s_role_may_back_up_and_the_project_s_restore(
@@ -95,7 +95,7 @@ def test_the_query_s_role_may_back_up_and_the_project_s_restore(
     backups.run(lambda: database.connect(url_of(store, "query")), where, nobody)
     spoil(taught)
     restore.run(lambda: database.connect(url_of(store, "project")), where, nobody)
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
     refused = cli.progress(url_of(store, "query"), "restore", str(tmp_path))
     cli.failed(refused, "permission denied", "its owner may")
 
@@ -138,7 +138,7 @@ def test_interrupted_neither_leaves_anything_behind(
     assert kept.folders() == folders
     with pytest.raises(KeyboardInterrupt):
         restore.run(store.connect, kept, interrupt)
-    assert model_rows.ask(taught, "schemas") == 1
+    assert model_rows.read_value(taught, "schemas") == 1
     assert every_row(taught) == before
     restore.run(store.connect, kept, nobody)
     assert every_row(taught) == before
@@ -166,7 +166,7 @@ def test_a_backup_is_of_one_moment_while_events_are_folded(
     assert made.head == head < checks.run(taught).head
     writer.close()
     restore.run(store.connect, Folder(tmp_path), nobody)
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 def test_no_swap_falls_into_a_backup(store: Store, taught: Connection, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_bucket_serves_as_well(
     assert all(name.startswith("read-models/") for name in bucket.objects)
     spoil(taught)
     cli.done(cli.progress(store.url, "restore", "gs://b/read-models"))
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 def test_a_bucket_that_refuses_is_told_in_one_line(

@@ -19,7 +19,7 @@ BLOCKS = backup_fixtures.BLOCKS
 @pytest.fixture
 def taught(connection: Connection) -> Connection:
     """A store with learners, folded."""
-    sample_events.teach(connection, "ann", "ben", "cyd", "dan")
+    sample_events.record_lessons(connection, "ann", "ben", "cyd", "dan")
     batch.run(connection)
     connection.run(BLOCKS["let the log be changed"])
     return connection
@@ -97,7 +97,7 @@ def test_read_models_ahead_of_the_log_are_told_and_rebuilt(
     assert "AHEAD" in told
     cli.done(cli.progress(store.url, "rebuild"))
     cli.done(cli.progress(store.url, "check"))
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 @pytest.mark.every_postgres

@@ -62,7 +62,7 @@ def test_a_flood_is_counted_replayed_and_discarded_by_reason(
     half = cli.done(cli.progress(store.url, *replay))
     assert "600 dead letters are replayed, 600 stay." in half
     assert "replaying" in half
-    assert model_rows.ask(flooded, "head") == FLOOD // 2 + 1
+    assert model_rows.read_value(flooded, "head") == FLOOD // 2 + 1
 
     gone = ("discard", *which, "--reason", "a fault of the publisher")
     assert "600 dead letters are discarded." in cli.done(
@@ -75,16 +75,16 @@ def test_a_flood_is_counted_replayed_and_discarded_by_reason(
     cli.done(cli.progress(store.url, "dead-letters", *rest))
     assert not dead_letters.reasons(flooded)
     batch.run(flooded)
-    assert not sample_events.wrong(flooded)
+    assert not sample_events.find_differences(flooded)
 
 
 def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    sample_events.teach(connection, "ann", "ben")
-    model_rows.ask(connection, "poison", user="ann")
-    model_rows.ask(connection, "poison", user="ben")
+    sample_events.record_lessons(connection, "ann", "ben")
+    model_rows.read_value(connection, "poison", user="ann")
+    model_rows.read_value(connection, "poison", user="ben")
     batch.run(connection)
     assert len(dead_letters.list_letters(connection)) == 2
     which = ("dead-letters", "replay", "--kind", "poisoned")
@@ -92,7 +92,7 @@ def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
     model_rows.read(connection, "mend")
     assert "2 dead letters are replayed, 0 stay" in cli.done(cli.progress(store.url, *which))
     batch.run(connection)
-    assert not sample_events.wrong(connection)
+    assert not sample_events.find_differences(connection)
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,11 @@ def answers(url: str) -> list[object]:
 def fill(connection: Connection) -> None:
     """What an event store can hold: events, pending ones, letters, poisoned ones, operations."""
     connection.run(BLOCKS["let the log be changed"])
-    sample_events.teach(connection, *USERS)
+    sample_events.record_lessons(connection, *USERS)
     append(connection, [{}, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)])
     lost = {"session_id": "unknown", "item_id": "i0", "response_time_ms": 900}
     append(connection, [sample_events.envelope("CorrectAnswerGiven", lost, at=sample_events.BEGIN)])
-    model_rows.ask(connection, "poison", user="ann")
+    model_rows.read_value(connection, "poison", user="ann")
     batch.run(connection)
     connection.run(BLOCKS["accept an operation"])
 
@@ -114,7 +114,7 @@ def test_neon_to_cloud_sql(stores: Callable[[], Store], cloud: str, shell: Shell
         # It goes on: numbers begin after those given.
         append(new, [{}, *sample_events.lesson("ann", 9)])
         batch.run(new)
-        assert not sample_events.wrong(new)
+        assert not sample_events.find_differences(new)
     fresh = cloud.replace("/progress?", "/fresh?")
     with closing(database.connect(fresh)) as connection:
         migrations.apply(connection)

@@ -92,7 +92,7 @@ class Stack:
 
         def folded() -> bool:
             with closing(connect(self.env["database_url"])) as connection:
-                there = model_rows.ask(connection, "head") == count
+                there = model_rows.read_value(connection, "head") == count
                 return there and not connection.run(BLOCKS["behind"])
 
         readiness.wait(folded, f"{count} events", seconds=180)
@@ -161,7 +161,7 @@ def of_everyone(number: int) -> list[dict[str, Any]]:
 
 
 def test_the_database_is_lost_and_brought_back(stack: Stack) -> None:
-    words = [sample_events.word(f"i{n}") for n in range(3)]
+    words = [sample_events.item_published(f"i{n}") for n in range(3)]
     first, later, meanwhile = of_everyone(0) + of_everyone(1), of_everyone(2), of_everyone(3)
     stack.publish(words + first)
     stack.await_folded(len(words + first))
@@ -190,6 +190,6 @@ def test_the_database_is_lost_and_brought_back(stack: Stack) -> None:
     stack.type(*(line for line in go_on if "schedule resume" in line), "progress check")
     assert {each.state.name for each in stack.schedules.jobs.values()} == {"ENABLED"}
     with closing(connect(stack.env["database_url"])) as connection:
-        assert not sample_events.wrong(connection)
+        assert not sample_events.find_differences(connection)
     for answer in stack.answers():
         assert answer["userProgress"]["totalSessionsCompleted"] == 4

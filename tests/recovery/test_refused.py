@@ -75,7 +75,7 @@ def test_a_backup_of_another_log_is_refused(
 def test_an_event_that_was_taken_back_since_the_backup_is_not_lost(
     store: Store, taught: Connection, tmp_path: Path
 ) -> None:
-    model_rows.ask(taught, "poison", user="u1")
+    model_rows.read_value(taught, "poison", user="u1")
     rebuild.run(store.connect)
     kept = Folder(tmp_path)
     backups.run(store.connect, kept, nobody)
@@ -88,10 +88,10 @@ def test_an_event_that_was_taken_back_since_the_backup_is_not_lost(
 
     restore.run(store.connect, kept, replay)  # which the swap folds
     batch.run(taught)
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
     with pytest.raises(CheckpointError, match="count again"):
         restore.run(store.connect, kept, nobody)
-    assert not sample_events.wrong(taught)
+    assert not sample_events.find_differences(taught)
 
 
 def change(file: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_damaged_backup_changes_nothing(
     with pytest.raises(ProgressError, match=r"item_days\.gz"):
         restore.run(store.connect, kept, nobody)
     assert every_row(taught) == before
-    assert model_rows.ask(taught, "schemas") == 1
+    assert model_rows.read_value(taught, "schemas") == 1
 
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
@@ -176,4 +176,4 @@ def test_a_backup_that_leaves_a_table_out_is_refused(
     with pytest.raises(ProgressError, match="no table item_days"):
         restore.run(store.connect, kept, nobody)
     assert every_row(taught) == before
-    assert model_rows.ask(taught, "schemas") == 1
+    assert model_rows.read_value(taught, "schemas") == 1

@@ -28,7 +28,7 @@ BLOCKS = backup_fixtures.BLOCKS
 @pytest.fixture
 def waiting(connection: Connection) -> Connection:
     """A store with learners, none of them folded."""
-    sample_events.teach(connection, "ann", "ben", "cyd", "dan")
+    sample_events.record_lessons(connection, "ann", "ben", "cyd", "dan")
     return connection
 
 
@@ -36,9 +36,9 @@ def waiting(connection: Connection) -> Connection:
 def stuck(store: Store, waiting: Connection) -> Iterator[Connection]:
     """A session that took ann's shard, and neither folds nor goes."""
     made = database.connect(store.url, name="stuck")
-    schema.search(made)
+    schema.set_search_path(made)
     made.run("BEGIN")
-    made.run(BLOCKS["hold a shard"], shard=model_rows.ask(waiting, "shard", user="ann"))
+    made.run(BLOCKS["hold a shard"], shard=model_rows.read_value(waiting, "shard", user="ann"))
     yield made
     made._usock.close()
 
@@ -46,7 +46,10 @@ def stuck(store: Store, waiting: Connection) -> Iterator[Connection]:
 def test_the_session_that_holds_a_shard_is_named_and_ended(
     store: Store, waiting: Connection, stuck: Connection
 ) -> None:
-    shard, pid = model_rows.ask(waiting, "shard", user="ann"), model_rows.ask(stuck, "pid")
+    shard, pid = (
+        model_rows.read_value(waiting, "shard", user="ann"),
+        model_rows.read_value(stuck, "pid"),
+    )
     batch.run(waiting)
     assert waiting.run(BLOCKS["behind"]) == [[shard]]
     told = json.loads(cli.done(cli.progress(store.url, "shards", "list", "--json")))
@@ -73,16 +76,16 @@ def test_the_session_that_holds_a_shard_is_named_and_ended(
     with pytest.raises((pg8000.exceptions.Error, OSError)):
         stuck.run("SELECT 1")
     cli.done(cli.progress(store.url, "batch"))
-    assert not sample_events.wrong(waiting)
+    assert not sample_events.find_differences(waiting)
     cli.failed(cli.progress(store.url, "shards", "release", str(shard)), "nobody holds shard")
 
 
 def test_a_worker_that_waits_for_another_lives_and_the_other_is_ended(
     store: Store, waiting: Connection
 ) -> None:
-    shard = model_rows.ask(waiting, "shard", user="ann")
+    shard = model_rows.read_value(waiting, "shard", user="ann")
     locker = database.connect(store.url, name="locker")
-    schema.search(locker)
+    schema.set_search_path(locker)
     locker.run("BEGIN")
     locker.run(BLOCKS["lock a table"])
     worker = connect(store.url)
@@ -99,4 +102,4 @@ def test_a_worker_that_waits_for_another_lives_and_the_other_is_ended(
     worker.close()
     locker._usock.close()
     batch.run(waiting)
-    assert not sample_events.wrong(waiting)
+    assert not sample_events.find_differences(waiting)

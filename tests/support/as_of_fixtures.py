@@ -14,7 +14,7 @@ from tests.support.query_client import Asking, plain
 from tests.support.stage import append
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
-EACH = Policy(event_interval=1)
+EVERY_EVENT = Policy(event_interval=1)
 RANGE = (date(2024, 3, 1), date(2024, 6, 1))
 
 NOTHING: list[Any] = [
@@ -34,19 +34,19 @@ def event(kind: str, day: int, **data: Any) -> sample_events.Envelope:
     )
 
 
-def kept(connection: Connection) -> int:
+def count_snapshots(connection: Connection) -> int:
     return int(connection.run("SELECT count(*) FROM event_store.snapshots")[0][0])
 
 
-def told(connection: Connection, *events: sample_events.Envelope) -> None:
+def record(connection: Connection, *events: sample_events.Envelope) -> None:
     """Recorded, folded, and snapshots taken."""
     append(connection, list(events))
     Projector(connection).catch_up_all()
     batch.fold(connection, list(SHARDS))
-    snapshots.take(connection, EACH)
+    snapshots.take(connection, EVERY_EVENT)
 
 
-def answered(ask: Asking, user: str = "ann", /, **moments: Any) -> list[Any]:
+def query_past(ask: Asking, user: str = "ann", /, **moments: Any) -> list[Any]:
     """The learner's standing, streak and days at the moment."""
     return [
         plain(ask(queries.get_current_progress(user, **moments))),
@@ -57,8 +57,8 @@ def answered(ask: Asking, user: str = "ann", /, **moments: Any) -> list[Any]:
 
 def wrong(ask: Asking, connection: Connection, **moments: Any) -> list[str]:
     """Where the answers are not the oracle's."""
-    world = oracle.see(model_rows.stored(connection, "counted"), NOW, **moments)
-    progress, streak, days = answered(ask, **moments)
+    world = oracle.see(model_rows.read_events(connection, "counted"), NOW, **moments)
+    progress, streak, days = query_past(ask, **moments)
     if progress:
         progress |= plain(progress.pop("mastery_stats")) or {}
     daily = [{"date": d, **row} for d, row in oracle.daily_stats(world, "ann").items()]
@@ -67,5 +67,5 @@ def wrong(ask: Asking, connection: Connection, **moments: Any) -> list[str]:
     return [f"found {found}, expected {should}" for found, should in pairs if found != should]
 
 
-def later(day: int) -> datetime:
+def noon_of_day(day: int) -> datetime:
     return sample_events.BEGIN + timedelta(days=day, hours=12)

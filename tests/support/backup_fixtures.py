@@ -19,7 +19,7 @@ USERS = [f"u{n}" for n in range(8)]
 @pytest.fixture
 def taught(connection: Connection) -> Connection:
     """A store with learners, folded."""
-    sample_events.teach(connection, *USERS)
+    sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
     connection.run(BLOCKS["let the log be changed"])
     return connection

@@ -36,7 +36,7 @@ Happening = Callable[[], object]
 def taught(store: Store, *users: str) -> Iterator[Connection]:
     """A connection to the store, in which the learners' lessons are folded."""
     with closing(connect(store.url)) as made:
-        sample_events.teach(made, *users)
+        sample_events.record_lessons(made, *users)
         Projector(made).catch_up_all()
         yield made
 

@@ -124,7 +124,7 @@ class Stack:
         """As the owner, with the live read models in its path."""
         connection = database.connect(self.addresses["database_url"], name="faults")
         try:
-            schema.search(connection)
+            schema.set_search_path(connection)
         except (pg8000.exceptions.Error, OSError):
             close(connection)
             raise
@@ -220,14 +220,16 @@ class Stack:
         ran = self.run("batch")
         assert ran.returncode == 0, ran.stderr
         status = json.loads(self.run("status", "--json").stdout)
-        stored, pending = oracle.expected(self.envelopes)
+        stored, pending = oracle.compute_stored(self.envelopes)
         counts = [status[name] for name in ("events", "pending", "dead_letters")]
         assert counts == [len(stored), len(pending), self.letters]
         assert {each["events_behind"] for each in status["projections"]} == {0}
         with contextlib.closing(self.connect()) as connection:
-            assert {str(e.event_id): e.user_id for e in model_rows.stored(connection)} == stored
+            assert {
+                str(e.event_id): e.user_id for e in model_rows.read_events(connection)
+            } == stored
             assert connection.run(blocks()["versions"]) == [[0, 0]]
-            assert sample_events.wrong(connection) == []
+            assert sample_events.find_differences(connection) == []
 
 
 @contextlib.contextmanager

@@ -22,25 +22,25 @@ _MODELS = (
 )
 
 
-def questions() -> dict[str, str]:
+def blocks() -> dict[str, str]:
     """The blocks of model_rows.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def read(connection: database.Connection, name: str) -> list[oracle.Row]:
     """The rows that a question of model_rows.sql finds."""
-    found = connection.run(questions()[name]) or []
+    found = connection.run(blocks()[name]) or []
     columns = [column["name"] for column in connection.columns or []]
     return [dict(zip(columns, row, strict=True)) for row in found]
 
 
-def ask(connection: database.Connection, name: str, **values: object) -> Any:
+def read_value(connection: database.Connection, name: str, **values: object) -> Any:
     """The one value that a question of model_rows.sql finds, or None."""
-    found = connection.run(questions()[name], **values)
+    found = connection.run(blocks()[name], **values)
     return found[0][0] if found else None
 
 
-def stored(connection: database.Connection, question: str = "stored") -> list[oracle.Event]:
+def read_events(connection: database.Connection, question: str = "stored") -> list[oracle.Event]:
     """Every event of the log; with `counted`, without those that were set aside."""
     return [
         oracle.Event(
@@ -55,7 +55,7 @@ def stored(connection: database.Connection, question: str = "stored") -> list[or
     ]
 
 
-def standing(connection: database.Connection) -> Rows:
+def read_rows(connection: database.Connection) -> Rows:
     """Every row of the read models' tables."""
     return {model: dict(map(_keyed, read(connection, model))) for model in _MODELS}
 
@@ -65,7 +65,7 @@ def _keyed(row: oracle.Row) -> tuple[tuple[Any, ...], oracle.Row]:
     return tuple(v for _, v in values[:_KEYS]), dict(values[_KEYS:])
 
 
-def wanted(world: oracle.World) -> Rows:
+def compute_rows(world: oracle.World) -> Rows:
     """The rows that there should be."""
     learners = sorted({e.user_id for e in world.events if e.user_id})
     rows: Rows = {model: {} for model in _MODELS}
@@ -106,7 +106,7 @@ def _studied(found: dict[str, oracle.Row]) -> dict[str, oracle.Row]:
     return {name: row for name, row in found.items() if row["items_studied"]}
 
 
-def differences(actual: Rows, expected: Rows) -> list[str]:
+def compare(actual: Rows, expected: Rows) -> list[str]:
     """What is not as it should be, a line each; a table need not have a field to be right."""
     found = []
     for model in _MODELS:

@@ -180,7 +180,7 @@ $until$;
 
 -- refolds --
 -- How often learners were refolded, by calls of the function, since it is counted.
-SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold';
+SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';
 
 -- fold_window --
 -- Of whom a window tells.

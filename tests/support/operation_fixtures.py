@@ -113,7 +113,7 @@ def url_of(store: Store, function: str) -> str:
 @pytest.fixture
 def taught(connection: Connection) -> Connection:
     """A store with learners, folded."""
-    sample_events.teach(connection, *USERS)
+    sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
     connection.run(blocks()["watch"])
     return connection

@@ -28,11 +28,11 @@ def blocks() -> dict[str, str]:
 def connect(url: str) -> database.Connection:
     """A connection that sees the live read models."""
     connection = database.connect(url, name="filling")
-    schema.search(connection)
+    schema.set_search_path(connection)
     return connection
 
 
-def fill(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:
+def insert(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:
     """Insert the rows."""
     whole = [{**_zeros(connection, table), **row} for row in rows]
     connection.run(blocks()[table], rows=json.dumps(whole, default=str))

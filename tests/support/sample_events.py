@@ -44,20 +44,22 @@ def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
     }
 
 
-def word(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
+def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
     """A description of an item."""
     data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}
     return envelope("ItemPublished", data, at=at)
 
 
-def teach(connection: database.Connection, *users: str, lessons: int = 4) -> None:
+def record_lessons(connection: database.Connection, *users: str, lessons: int = 4) -> None:
     """The first lessons of these learners and the words in them, recorded."""
-    append(connection, [word(f"i{n}") for n in range(3)])
+    append(connection, [item_published(f"i{n}") for n in range(3)])
     for user in users:
         append(connection, [event for n in range(lessons) for event in lesson(user, n)])
 
 
-def wrong(connection: database.Connection) -> list[str]:
+def find_differences(connection: database.Connection) -> list[str]:
     """Where the read models differ from the oracle's, a line each."""
-    world = oracle.see(model_rows.stored(connection, "counted"), datetime(2024, 6, 1, tzinfo=UTC))
-    return model_rows.differences(model_rows.standing(connection), model_rows.wanted(world))
+    world = oracle.see(
+        model_rows.read_events(connection, "counted"), datetime(2024, 6, 1, tzinfo=UTC)
+    )
+    return model_rows.compare(model_rows.read_rows(connection), model_rows.compute_rows(world))

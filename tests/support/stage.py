@@ -36,7 +36,9 @@ class Worker:
 
     def run(self, first: int, how: Disturbance) -> None:
         """Every shard up to the head, from the first on; then the batch, task by task."""
-        for shard in sorted(self._projector.waiting(), key=lambda s: (s - first) % len(SHARDS)):
+        for shard in sorted(
+            self._projector.find_shards_behind(), key=lambda s: (s - first) % len(SHARDS)
+        ):
             self._projector.catch_up(shard, limit=how.limit)
         for task in range(how.tasks):
             batch.fold(self.connection, list(SHARDS)[task :: how.tasks])
@@ -96,9 +98,9 @@ class Stage:
     def differences(self, now: datetime) -> list[str]:
         """Where the rows are not what the oracle makes of the stored events, or a fold failed."""
         failed = [f"{row['error']}" for row in model_rows.read(self.admin, "failures")]
-        world = oracle.see(model_rows.stored(self.admin), now)
-        return failed + model_rows.differences(
-            model_rows.standing(self.admin), model_rows.wanted(world)
+        world = oracle.see(model_rows.read_events(self.admin), now)
+        return failed + model_rows.compare(
+            model_rows.read_rows(self.admin), model_rows.compute_rows(world)
         )
 
     def _worker(self, number: int) -> Worker:
@@ -123,8 +125,8 @@ class Stage:
             self._locker.run(f"LOCK TABLE {table} IN SHARE MODE")
             running = self._pool.submit(worker.run, 0, how)
             self._wait(running, worker.pid)
-            model_rows.ask(self.admin, "terminate", pid=worker.pid)
-            while model_rows.ask(self.admin, "lives", pid=worker.pid):
+            model_rows.read_value(self.admin, "terminate", pid=worker.pid)
+            while model_rows.read_value(self.admin, "lives", pid=worker.pid):
                 pass  # its locks go with it
             with suppress(ProgressError, pg8000.exceptions.Error, OSError):
                 running.result()
@@ -136,7 +138,7 @@ class Stage:
     def _wait(self, running: Future[None], pid: int) -> None:
         """Until the work is done, or waits for a lock."""
         while not running.done():
-            if model_rows.ask(self.admin, "waits", pid=pid):
+            if model_rows.read_value(self.admin, "waits", pid=pid):
                 return
 
 
@@ -144,7 +146,7 @@ def connect(url: str) -> database.Connection:
     """A connection to the live read models."""
     connection = database.connect(url, name="stage")
     connection.run("SET synchronous_commit = off")
-    schema.search(connection)
+    schema.set_search_path(connection)
     return connection
 
 

@@ -29,7 +29,7 @@ _numbers = itertools.count()
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     with fault_stack.running() as made:
-        made.publish([sample_events.word(f"i{n}") for n in range(4)])
+        made.publish([sample_events.item_published(f"i{n}") for n in range(4)])
         yield made
 
 

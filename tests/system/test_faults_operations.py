@@ -23,7 +23,7 @@ USERS = [f"u{n}" for n in range(6)]
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     with fault_stack.running() as made:
-        made.publish([sample_events.word(f"i{n}") for n in range(4)])
+        made.publish([sample_events.item_published(f"i{n}") for n in range(4)])
         made.publish(*(sample_events.lesson(user, day) for user in USERS for day in range(5)))
         made.await_delivery()
         made.await_projection()
@@ -58,7 +58,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_rebuild_is_followed_by_anoth
 ) -> None:
     with contextlib.closing(stack.connect()) as holder:
         holder.run(operation_fixtures.blocks()["spoil"])
-        assert sample_events.wrong(holder)
+        assert sample_events.find_differences(holder)
         holder.run("BEGIN")
         holder.run(operation_fixtures.blocks()["hold the swap"])
         started = start(stack, "rebuildProjections")

@@ -84,7 +84,7 @@ class Past:
     async def _fold(self, fold: "_Fold") -> dict[_Key, _Rows]:
         user_id = fold.moments["user_id"]
         async with self._place(user_id, fold.scope):
-            with tracing.span("projections/as_of one", "client", _SQL):
+            with tracing.span("projections/as_of fold_as_of", "client", _SQL):
                 try:
                     return await self._sessions.ask(fold.answer, fold.scope)
                 except asyncpg.PostgresError as fault:
@@ -156,8 +156,8 @@ class _Fold:
 
     async def _fold(self, session: asyncpg.Connection) -> bool:
         milliseconds = str(int(self.scope.left() * 1_000) or 1)
-        await self._fetch(session, _block("within"), {"milliseconds": milliseconds})
-        found = await self._fetch(session, _block("one"), self.moments)
+        await self._fetch(session, _block("set_timeout"), {"milliseconds": milliseconds})
+        found = await self._fetch(session, _block("fold_as_of"), self.moments)
         has_grown: bool = found[0][0]
         return has_grown
 

@@ -97,7 +97,10 @@ def study(connection: Connection) -> None:
 
 def describe(connection: Connection) -> None:
     later = sample_events.BEGIN + timedelta(days=9)
-    append(connection, [sample_events.word("new"), sample_events.word("i0", "B2", at=later)])
+    append(
+        connection,
+        [sample_events.item_published("new"), sample_events.item_published("i0", "B2", at=later)],
+    )
     Projector(connection).catch_up_all()
 
 

@@ -79,13 +79,19 @@ def test_of_another_learner_nothing_is_computed_again(
 
 def test_a_new_item_is_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
     before = both[0].uncached(*cache_instances.questions("ann"))
-    append(connection, [sample_events.word("new"), sample_events.word("i0", "B2", at=NOW)])
+    append(
+        connection,
+        [sample_events.item_published("new"), sample_events.item_published("i0", "B2", at=NOW)],
+    )
     Projector(connection).catch_up_all()
     assert changed(both, before) == {"userProgress", "itemStats", "item"}
 
 
 def test_a_batch_run_is_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
-    append(connection, [*sample_events.lesson("ann", 4), sample_events.word("i1", "C1", at=NOW)])
+    append(
+        connection,
+        [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
+    )
     Projector(connection).catch_up_all()
     for each in both:
         each.ask(*cache_instances.questions("ann"))
@@ -101,12 +107,15 @@ def test_another_revision_s_versions_hide_no_change(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "schema_name", lambda: "progress_0123456789ab")
         greatest, now = 2**60, time.monotonic()
-        notifications.tell_batch(greatest, known_at=now)
-        notifications.tell(notifications.Change(greatest, '["ann"]', catalogue=True), greatest)
+        notifications.publish_batch(greatest, known_at=now)
+        notifications.publish(notifications.Change(greatest, '["ann"]', catalogue=True), greatest)
     for each in both:
         each.ask(*cache_instances.questions("ann"))
     before = both[0].uncached(*cache_instances.questions("ann"))
-    append(connection, [*sample_events.lesson("ann", 4), sample_events.word("i1", "C1", at=NOW)])
+    append(
+        connection,
+        [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
+    )
     batch.run(connection)
     assert len(changed(both, before)) == len(before)
 
@@ -142,13 +151,13 @@ def test_an_event_that_counts_again_is_in_the_next_answer(
     connection: Connection, store: Store, hot: str
 ) -> None:
     append(connection, [event for n in range(4) for event in sample_events.lesson("cat", n)])
-    model_rows.ask(connection, "poison", user="cat")
+    model_rows.read_value(connection, "poison", user="cat")
     Projector(connection).catch_up_all()
     with cache_instances.instances(store, hot) as both:
         for each in both:
             each.ask(*cache_instances.questions("cat"))
         before = both[0].uncached(*cache_instances.questions("cat"))
-        model_rows.ask(connection, "mend")
+        model_rows.read_value(connection, "mend")
         (letter,) = dead_letters.list_letters(connection)
         assert replay.replay(connection, letter.letter_id) is None
         assert {"userProgress", "dailyStats", "itemStats"} <= changed(both, before, "cat")
@@ -176,21 +185,21 @@ def test_a_version_never_goes_back_however_late_it_is_told(
     server = redis.Redis.from_url(hot)
     anns = learner_s("ann")
     newest = int(server.get(anns) or 0)
-    notifications.tell(notifications.Change(newest - 1, '["ann"]', None))
+    notifications.publish(notifications.Change(newest - 1, '["ann"]', None))
     assert server.get(anns) == b"%d" % newest
     now = time.monotonic()
-    notifications.tell(
+    notifications.publish(
         notifications.Change(newest + 1, '["ann"]', None, began=now - version_keys.LIFE)
     )
     assert server.get(anns) is None  # older than a copy may be
-    notifications.tell(notifications.Change(newest, '["ann"]', None, began=now - 2))
+    notifications.publish(notifications.Change(newest, '["ann"]', None, began=now - 2))
     assert server.pttl(anns) <= 3_000
 
 
 @pytest.mark.parametrize(
     ("events", "copy"),
     [
-        ([sample_events.word("new")], "catalogue"),
+        ([sample_events.item_published("new")], "catalogue"),
         (sample_events.lesson("ann", 4), "learner:ann"),
     ],
 )
@@ -219,7 +228,7 @@ def test_what_changes_while_it_is_computed_is_in_the_next_answer(
 
     def more() -> None:
         append(connection, sample_events.lesson("ann", next(lesson)))
-        append(connection, [sample_events.word(f"w{next(lesson)}")])
+        append(connection, [sample_events.item_published(f"w{next(lesson)}")])
         Projector(connection).catch_up_all()
         batch.run(connection)
 
@@ -308,7 +317,7 @@ def test_an_answer_under_the_key_of_another_learner_does_not_count(
     both[0].ask(*cache_instances.questions("ben"))
     wanted = both[0].uncached(*asked)
     server = redis.Redis.from_url(hot, decode_responses=True)
-    server.set(learner_s("ann"), model_rows.ask(connection, "version", user="ben"), ex=60)
+    server.set(learner_s("ann"), model_rows.read_value(connection, "version", user="ben"), ex=60)
     for one in asked:
         for key in map(str, server.scan_iter(f"query:{one.name}:ben:*")):
             server.copy(key, f"query:{one.name}:ann:{one.params}", replace=True)

@@ -34,7 +34,9 @@ class Learner:
     def describe(self) -> None:
         number = next(self._numbers)
         level = ("A1", "B2", "C1")[number % 3]
-        self._fold([sample_events.word(f"i{number % 4}", level, at=NOW + timedelta(days=number))])
+        self._fold(
+            [sample_events.item_published(f"i{number % 4}", level, at=NOW + timedelta(days=number))]
+        )
 
     def move(self) -> None:
         data = {"user_id": self.name, "timezone": "Pacific/Apia", "day_start_hour": 3}

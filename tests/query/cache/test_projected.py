@@ -37,25 +37,25 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_is_not(
     one: Instance, connection: Connection
 ) -> None:
     assert position(one) == 0
-    sample_events.teach(connection, "ann", "ben", "cat", "dan")
+    sample_events.record_lessons(connection, "ann", "ben", "cat", "dan")
     projector = Projector(connection)
-    head = model_rows.ask(connection, "head")
-    while waiting := projector.waiting():
+    head = model_rows.read_value(connection, "head")
+    while waiting := projector.find_shards_behind():
         reached = position(one)
-        assert model_rows.ask(connection, "unfolded up to", position=reached) == 0
-        assert model_rows.ask(connection, "unfolded up to", position=reached + 1) == 1
-        projector.window(waiting[0], 3)
+        assert model_rows.read_value(connection, "unfolded up to", position=reached) == 0
+        assert model_rows.read_value(connection, "unfolded up to", position=reached + 1) == 1
+        projector.fold_window(waiting[0], 3)
     assert position(one) == head
 
 
 @pytest.mark.usefixtures("anew")
 def test_its_time_is_that_of_the_event(one: Instance, connection: Connection) -> None:
     assert one.run(one.cache.projected_to()) == cache.ProjectedTo("0", None)
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     Projector(connection).catch_up_all()
     told = one.run(one.cache.projected_to())
     assert told
-    assert told.time == model_rows.ask(connection, "newest")
+    assert told.time == model_rows.read_value(connection, "newest")
 
 
 def test_a_hundred_who_ask_within_a_second_ask_the_database_once(
@@ -73,7 +73,7 @@ def test_a_hundred_who_ask_within_a_second_ask_the_database_once(
 def test_without_a_database_it_is_what_was_known(one: Instance, connection: Connection) -> None:
     lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)
     assert lost.run(lost.cache.projected_to()) is None
-    sample_events.teach(connection, "ann")
+    sample_events.record_lessons(connection, "ann")
     Projector(connection).catch_up_all()
     known = position(one)
     lost.cache._versions.last = one.cache._versions.last

@@ -59,7 +59,7 @@ def test_several_instances_hear_by_notices_alone(
                 assert each.told()["totalSessionsCompleted"] == done
         counting = [subscribe(port, UNLEARNED) for port in ports]
         before = [each.told()["masteryStats"]["unlearned"] for each in counting]
-        learning.record(sample_events.word("new to everyone"))
+        learning.record(sample_events.item_published("new to everyone"))
         after = [each.told()["masteryStats"]["unlearned"] for each in counting]
         assert after == [count + 1 for count in before]
         for each in (*streams, *counting):

@@ -80,7 +80,7 @@ def test_a_changed_catalogue_changes_the_standing(
     query = "subscription { progressUpdated { masteryStats { unlearned } } }"
     stream = subscribe(port, query, "cat")
     unlearned = stream.told()["masteryStats"]["unlearned"]
-    learning.record(sample_events.word("never met"))
+    learning.record(sample_events.item_published("never met"))
     assert stream.told()["masteryStats"]["unlearned"] == unlearned + 1
 
 
@@ -104,12 +104,12 @@ def test_an_end_of_the_local_day_ends_a_streak(
     day_start = start - start.replace(hour=0, minute=0, second=0, microsecond=0)
     studied = (now - day_start).date() - timedelta(days=1)
     with closing(rows_by_hand.connect(database)) as connection:
-        rows_by_hand.fill(
+        rows_by_hand.insert(
             connection,
             "learning_streaks",
             {"user_id": "eve", "starts": studied, "ends": studied},
         )
-        rows_by_hand.fill(
+        rows_by_hand.insert(
             connection,
             "zones_in_force",
             {
