@@ -22,7 +22,7 @@ from progress.projections import notifications
 from tests.support import browser, postgres_servers, terraform, xdist_scheduling
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
 from tests.support.query_client import Asking, asking
-from tests.support.stage import Stage, connect
+from tests.support.stage import Stage, connect, publisher_to
 from tests.support.terraform import Environments, Root, Told
 
 # What a test may want of the machine: it is skipped by this name, or fails with --require.
@@ -204,11 +204,11 @@ def hot(empty: str) -> Iterator[str]:
         patch.setattr(notifications, "_REPLY_TIMEOUT_S", 10)
         patch.setattr(async_client, "_SECONDS", 10)
         patch.setattr(async_client, "_GREETING", 10)
-        notifications._publisher.cache_clear()
+        publisher_to.cache_clear()
         settings.current.cache_clear()
         yield empty
     settings.current.cache_clear()
-    notifications._publisher.cache_clear()
+    publisher_to.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ from progress.adapters import request_line, startup
 from progress.adapters.pubsub import push_request
 from progress.adapters.telemetry import logs
 from progress.operations import commands
+from progress.projections.notifications import Publisher
 
-settings.current()  # a bad setting stops the start
 logs.begin("project")
 request_line.bound()
+_publisher = Publisher(settings.current().redis_url)
 
 
 @functions_framework.http
@@ -28,5 +29,5 @@ def project(request: Request) -> ResponseReturnValue:
         if command is None:
             logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
         else:
-            commands.obey(command)
+            commands.obey(command, _publisher)
     return "", pushed.status

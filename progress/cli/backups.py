@@ -43,7 +43,7 @@ def restore(source: From) -> None:
     places.connect().close()
     console = Console(highlight=False)
     with terminal.counting(console, "restoring", total=0) as reached:
-        found, folded = backup_restore.run(places.connect, kept, reached)
+        found, folded = backup_restore.run(places.connect, kept, reached, places.change_publisher())
     console.print(
         f"The read models of {found.taken_at:%Y-%m-%d %H:%M:%S} UTC are back; {folded:,} events "
         "that came after it are folded.",

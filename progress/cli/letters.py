@@ -92,7 +92,7 @@ def replay(
     connection = places.connect()
     if number is not None:
         _only(number, kind, saying, everything)
-        reason = letter_replay.replay(connection, number)
+        reason = letter_replay.replay(connection, number, places.change_publisher())
         connection.close()
         if reason:
             raise EventStoreError(f"dead letter {number} stays: {reason}")
@@ -101,7 +101,8 @@ def replay(
     chosen = _chosen(connection, kind, saying, everything)
     stay = 0
     with terminal.counting(Console(), "replaying", len(chosen)) as reached:
-        for done, reason in enumerate(letter_replay.replay_all(connection, chosen), start=1):
+        reasons = letter_replay.replay_all(connection, chosen, places.change_publisher())
+        for done, reason in enumerate(reasons, start=1):
             stay += reason is not None
             reached(done)
     connection.close()

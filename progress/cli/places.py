@@ -9,7 +9,7 @@ from progress import settings
 from progress.adapters import startup
 from progress.adapters.postgres.database import Connection
 from progress.errors import SettingsError, StackError
-from progress.projections import notifications
+from progress.projections.notifications import Publisher
 from progress.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,10 +56,14 @@ def redis() -> str:
 
 
 def connect() -> Connection:
-    """A connection to the database, as its owner; who folds on it tells the stack's Redis."""
-    if not given_database():
-        notifications.use(_stack()["redis_url"])
+    """Connect to the database, as its owner."""
     return startup.connect(where(), name="progress-cli")
+
+
+def change_publisher() -> Publisher:
+    """Return the publisher of changes, to the Redis of the settings or of the local stack."""
+    url = settings.current().redis_url
+    return Publisher(url if url or given_database() else _stack()["redis_url"])
 
 
 def pubsub() -> tuple[str, str]:

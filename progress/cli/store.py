@@ -79,11 +79,11 @@ def batch_command() -> None:
 
 def run_batch() -> batch.Report:
     """What a whole run of the batch job did; it waits for another run to end."""
-    connection = places.connect()
+    connection, change_publisher = places.connect(), places.change_publisher()
     reports: list[batch.Report] = []
 
     def had_the_lock() -> bool:
-        reports.append(batch.run(connection))
+        reports.append(batch.run(connection, publisher=change_publisher))
         return reports[-1].learners is not None
 
     try:
@@ -110,7 +110,9 @@ def rebuild_command() -> None:
     places.connect().close()  # no bar where there is no database
     console = Console()
     with terminal.counting(console, "rebuilding", total=0) as reached:
-        folded = rebuild.run(places.connect, on_progress=reached)
+        folded = rebuild.run(
+            places.connect, on_progress=reached, publisher=places.change_publisher()
+        )
     console.print(f"{folded:,} events folded, and swapped in.")
 
 

@@ -13,6 +13,7 @@ from progress.adapters.telemetry import logs, tracing
 from progress.errors import ProgressError
 from progress.operations import claim
 from progress.projections import batch, gauges
+from progress.projections.notifications import Publisher
 from progress.settings import Settings
 
 
@@ -61,4 +62,4 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
     """What was done, and how many operations a worker was called to."""
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     called = 0 if index else call_workers(connection)
-    return batch.run(connection, index, count), called
+    return batch.run(connection, index, count, Publisher(settings.redis_url)), called

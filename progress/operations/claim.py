@@ -18,6 +18,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.errors import OperationEnded, Unavailable
 from progress.projections import notifications
+from progress.projections.notifications import Publisher
 
 # The kinds that can be carried out, and their steps in order.
 STEPS = {
@@ -42,7 +43,9 @@ def unattended(connection: Connection) -> list[UUID]:
         raise Unavailable(f"the operations cannot be read: {_told(fault)}") from fault
 
 
-def take_up(connection: Connection, operation_id: UUID) -> "Work | None":
+def take_up(
+    connection: Connection, operation_id: UUID, publisher: Publisher = notifications.DISABLED
+) -> "Work | None":
     """The operation, for this connection to work on; None if another does, or it is done."""
     sql = blocks("operations/operations")
     try:
@@ -54,18 +57,23 @@ def take_up(connection: Connection, operation_id: UUID) -> "Work | None":
     if not taken:
         return None
     kind, arguments, version = taken[0]
-    notifications.publish_operation(str(operation_id), version)
-    return Work(connection, operation_id, kind, arguments)
+    publisher.publish_operation(str(operation_id), version)
+    return Work(connection, operation_id, kind, arguments, publisher)
 
 
 class Work:
     """An operation in the hands of its worker."""
 
     def __init__(
-        self, connection: Connection, operation_id: UUID, kind: str, arguments: dict[str, Any]
+        self,
+        connection: Connection,
+        operation_id: UUID,
+        kind: str,
+        arguments: dict[str, Any],
+        publisher: Publisher,
     ) -> None:
         self.id, self.kind, self.arguments = operation_id, kind, arguments
-        self._connection = connection
+        self._connection, self.publisher = connection, publisher
         self._one_at_a_time = threading.Lock()
         self._step, self._attempts = "", 0
         self._ends_at = self._report_at = 0.0
@@ -137,7 +145,7 @@ class Work:
             raise _unavailable(fault) from fault
         for version, *_ in rows:
             if version is not None:
-                notifications.publish_operation(str(self.id), version)
+                self.publisher.publish_operation(str(self.id), version)
         return rows
 
 

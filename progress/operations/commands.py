@@ -8,7 +8,8 @@ from uuid import UUID
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import tracing
 from progress.operations import step_actions
-from progress.projections import worker
+from progress.projections import notifications, worker
+from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS
 
 TOLD = {"messaging.destination.name": wakeups.TOPIC}  # by a span, of a command
@@ -36,9 +37,9 @@ def trace_parent(body: bytes, header: Callable[[str], str | None]) -> str | None
     return sent or tracing.of_request(header)
 
 
-def obey(command: int | UUID) -> None:
+def obey(command: int | UUID, publisher: Publisher = notifications.DISABLED) -> None:
     """Carry the command out. Unavailable, ProjectionError: it is to be delivered again."""
     if isinstance(command, UUID):
-        step_actions.carry_out(command)
+        step_actions.carry_out(command, publisher)
     else:
-        worker.wake(command)
+        worker.wake(command, publisher)

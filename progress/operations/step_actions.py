@@ -15,21 +15,22 @@ from progress.adapters.telemetry.logs import Severity
 from progress.errors import EventStoreError, OperationEnded, ProgressError, RebuildRunning
 from progress.operations import claim
 from progress.operations.claim import Work
-from progress.projections import batch, rebuild, replay
+from progress.projections import batch, notifications, rebuild, replay
+from progress.projections.notifications import Publisher
 
 _PATIENCE = 30.0  # seconds until a server that is silent counts as away
 _PAUSE = 0.2  # seconds between two looks whether another has ended
 _FOLDED = 0.9  # of a rebuild
 
 
-def carry_out(operation_id: UUID) -> bool:
+def carry_out(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bool:
     """Whether this worker brought the operation to its end, good or bad.
 
     False where another works on it, or it had ended before. Raises Unavailable where it is to be
     attempted once more.
     """
     with _closing(_connect(patience=_PATIENCE)) as connection:
-        work = claim.take_up(connection, operation_id)
+        work = claim.take_up(connection, operation_id, publisher)
         if work is None:
             return False
         try:
@@ -66,7 +67,7 @@ def _run_batch(work: Work) -> object:
     replayed = swept = 0
     with _at_work(work) as connection:
         while True:
-            report = batch.run(connection)
+            report = batch.run(connection, publisher=work.publisher)
             replayed += report.replayed
             swept += report.swept
             if report.learners is not None:
@@ -90,7 +91,10 @@ def _rebuild(work: Work) -> object:
     while True:
         try:
             folded = rebuild.run(
-                lambda: work.bound(_connect()), on_progress=reached, on_folded=begin_swap
+                lambda: work.bound(_connect()),
+                on_progress=reached,
+                on_folded=begin_swap,
+                publisher=work.publisher,
             )
         except RebuildRunning:
             work.check_time()
@@ -109,7 +113,7 @@ def _replay(work: Work) -> object:
         for done, letter_id in enumerate(ids):
             work.reached(done / len(ids))
             try:
-                reason = replay.replay(connection, letter_id)
+                reason = replay.replay(connection, letter_id, work.publisher)
             except EventStoreError as fault:
                 reason = str(fault)
             if reason is None:

@@ -1,6 +1,7 @@
-"""The end of expand and contract: read models that no served code reads any more are dropped.
+"""The end of expand and contract: drop the read models that no deployed code reads.
 
-Who may run it is whoever serves all of the traffic: what it drops, nobody else may be reading.
+Only a revision that serves all of the traffic may run it, since readers of other revisions would
+lose their tables.
 """
 
 from collections.abc import Iterator
@@ -13,16 +14,16 @@ from progress.projections import schema as read_model_schema
 
 
 def run(connection: Connection) -> Iterator[str]:
-    """Drop the read models of all other code, and what killed rebuilds left; each schema's name.
+    """Drop the schemas of other code and of killed rebuilds; yield the name of each.
 
-    RebuildRunning while one builds. ProjectionError where this code's own read models are not
-    there: those that are may be served.
+    Raises RebuildRunning during a rebuild, and ProjectionError if this code's own schema is
+    missing: then other code may be serving.
     """
     own = read_model_schema.schema_name()
     with rebuild.hold_lock(connection):
         if not read_model_schema.exists(connection, own):
             raise ProjectionError(
-                f"{own} is not there, so that other code may be served: nothing is dropped; "
+                f"{own} does not exist, so other code may be served: nothing is dropped; "
                 "run `progress migrate` first"
             )
         for (schema,) in connection.run(_block("unused_schemas"), kept=own):

@@ -1,4 +1,4 @@
-"""How full the store is and how far behind its readers are, as the batch job finds it."""
+"""Gauges of the batch job: the size of the store, and the lag of its readers."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from progress.projections import schema
 
 
 class Gauges(msgspec.Struct, frozen=True):
-    """What is measured; `metric_fields.json` says what each means."""
+    """The measured values; `metric_fields.json` describes each."""
 
     projection_lag: int
     projection_lag_ms: float
@@ -23,11 +23,10 @@ class Gauges(msgspec.Struct, frozen=True):
 
 
 def measure(connection: Connection) -> Gauges:
-    """What they say now; Unavailable if the database does not answer."""
+    """Return the present values; raise Unavailable if the database does not answer."""
     try:
         schema.set_search_path(connection)
-        return Gauges(
-            *connection.run(blocks("projections/gauges")["measure"], now=datetime.now(UTC))[0]
-        )
-    except (OSError, pg8000.exceptions.Error) as fault:
-        raise Unavailable(f"nothing was measured: {database.message(fault)}") from fault
+        rows = connection.run(blocks("projections/gauges")["measure"], now=datetime.now(UTC))
+        return Gauges(*rows[0])
+    except (OSError, pg8000.exceptions.Error) as error:
+        raise Unavailable(f"nothing was measured: {database.message(error)}") from error

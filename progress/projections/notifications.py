@@ -1,21 +1,18 @@
-"""Notices: after a change of the read models is committed, Redis is told.
+"""Notifications: after a change of the read models is committed, publish it to Redis.
 
-The copies of the versions become the new ones, so that no cached answer of before counts, and those
-who listen on the channel of a learner or an operation hear of it. A notice that is lost costs five
-seconds (see `progress.adapters.redis.version_keys`), so none is waited for longer than 50 ms, and
-none fails what it tells of.
+The copies of the versions in Redis take the new values, so that no older cached answer is served,
+and the subscribers of a learner's or an operation's channel are told. A lost notification costs
+five seconds (see `progress.adapters.redis.version_keys`). Hence none waits for more than 50 ms,
+and none fails the change that it reports.
 """
 
 import contextlib
-import functools
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextvars import ContextVar
 
 import msgspec
 
-from progress import settings
 from progress.adapters.redis import channels, resp, version_keys
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
 from progress.adapters.redis.sockets import RedisSocket
@@ -23,142 +20,129 @@ from progress.adapters.redis.url import address
 from progress.adapters.telemetry import logs, tracing
 from progress.projections import schema
 
-_CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035  # seconds
-_RETRY_AFTER_S = 1.0  # that a Redis which did not answer is left alone
-_MAX_PENDING = 100  # commands that wait for its return
+_CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035
+_RETRY_AFTER_S = 1.0  # after a Redis did not reply
+_MAX_PENDING = 100  # commands that wait for Redis to return
 _REDIS = {"db.system.name": "redis"}
-
-_aimed_at: ContextVar[str | None] = ContextVar("_aimed_at", default=None)
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What a fold changed: the version is None where that was nothing."""
+    """The changes of one fold; `version` is None if it changed nothing."""
 
     version: int | None
     learners: str | None  # as JSON
     catalogue: bool | None
-    began: float = msgspec.field(default_factory=time.monotonic)  # before it was committed
+    began: float = msgspec.field(default_factory=time.monotonic)  # before the commit
 
 
-def is_enabled() -> bool:
-    """Whether there is anyone to tell."""
-    return _url() is not None
+class Publisher:
+    """Publishes changes to the Redis of a URL; without a URL, to nobody."""
+
+    def __init__(self, url: str | None) -> None:
+        """Open no connection, so that a process may fork afterwards."""
+        self._connections = _Connections(url) if url else None
+
+    @property
+    def is_enabled(self) -> bool:
+        """True if there is a Redis."""
+        return self._connections is not None
+
+    def publish(self, change: Change, catalogue: int | None = None) -> bool:
+        """Publish a window's change, with the catalogue's version if that changed.
+
+        False if the notification is lost, here and below.
+        """
+        ends = version_keys.end(change.began)
+        commands: list[Command] = []
+        if change.version is not None and change.learners:
+            key = version_keys.of_learner(schema.schema_name(), "")
+            commands.append(
+                ("EVAL", version_keys.TELL, 0, ends, change.version, change.learners, key)
+            )
+        if catalogue is not None:
+            commands.append(_keep_version(version_keys.CATALOGUE, ends, catalogue))
+            commands.append(("PUBLISH", channels.EVERYONE, catalogue))
+        return self._send(commands)
+
+    def publish_batch(self, version: int, *, known_at: float) -> bool:
+        """Publish the version of the batch models."""
+        return self._send([_keep_version(version_keys.BATCH, version_keys.end(known_at), version)])
+
+    def publish_swap(self, version: int, *, known_at: float) -> bool:
+        """Publish the version of read models that replaced the former ones."""
+        keep = _keep_version(version_keys.SWAP, version_keys.end(known_at), version)
+        return self._send([keep, ("PUBLISH", channels.EVERYONE, version)])
+
+    def publish_operation(self, operation_id: str, version: int) -> bool:
+        """Publish an operation's progress."""
+        return self._send([("PUBLISH", channels.OPERATION + operation_id, version)])
+
+    def _send(self, commands: Sequence[Command]) -> bool:
+        if self._connections is None or not commands:
+            return True
+        with tracing.span("notice", "client", _REDIS) as span:
+            span.note("db.operation.name", resp.named(commands))
+            return self._connections.send(commands)
 
 
-def use(url: str) -> None:
-    """Whom to tell, where the settings name nobody."""
-    _aimed_at.set(url)
-
-
-def publish(change: Change, catalogue: int | None = None) -> bool:
-    """A window's change, with the catalogue's version where that changed; False if it was lost."""
-    ends = version_keys.end(change.began)
-    commands: list[Command] = []
-    if change.version is not None and change.learners:
-        told = (change.version, change.learners, version_keys.of_learner(schema.schema_name(), ""))
-        commands.append(("EVAL", version_keys.TELL, 0, ends, *told))
-    if catalogue is not None:
-        commands.append(_keep_version(version_keys.CATALOGUE, ends, catalogue))
-        commands.append(("PUBLISH", channels.EVERYONE, catalogue))
-    return _send(commands)
-
-
-def publish_batch(version: int, *, known_at: float) -> bool:
-    """The version of the batch's tables; False if that was lost."""
-    return _send([_keep_version(version_keys.BATCH, version_keys.end(known_at), version)])
-
-
-def publish_swap(version: int, *, known_at: float) -> bool:
-    """That the read models are others now, by that version; False if that was lost."""
-    keeping = _keep_version(version_keys.SWAP, version_keys.end(known_at), version)
-    return _send([keeping, ("PUBLISH", channels.EVERYONE, version)])
-
-
-def publish_operation(operation_id: str, version: int) -> bool:
-    """That an operation has come further; False if that was lost."""
-    return _send([("PUBLISH", channels.OPERATION + operation_id, version)])
+DISABLED = Publisher(None)
 
 
 def _keep_version(kind: str, ends: int, version: int) -> Command:
-    return (
-        "EVAL",
-        version_keys.KEEP,
-        1,
-        version_keys.of_all(schema.schema_name(), kind),
-        ends,
-        version,
-    )
+    key = version_keys.of_all(schema.schema_name(), kind)
+    return ("EVAL", version_keys.KEEP, 1, key, ends, version)
 
 
-def _url() -> str | None:
-    return settings.current().redis_url or _aimed_at.get()
-
-
-def _send(commands: Sequence[Command]) -> bool:
-    url = _url()
-    if url is None or not commands:
-        return True
-    with tracing.span("notice", "client", _REDIS) as span:
-        span.note("db.operation.name", resp.named(commands))
-        return _publisher(url).send(commands)
-
-
-@functools.cache
-def _publisher(url: str) -> "_Publisher":
-    return _Publisher(url)
-
-
-class _Publisher:
-    """The way to a Redis, which is left alone for a while when it does not answer."""
+class _Connections:
+    """The connections to a Redis; after an error none is used for a while."""
 
     def __init__(self, url: str) -> None:
-        """Made at first use, so after any fork."""
         self._address = address(url)
         self._idle: deque[RedisSocket] = deque()
-        self._alone_until = 0.0
-        self._untold: deque[Command] = deque(maxlen=_MAX_PENDING)
+        self._retry_at = 0.0
+        self._pending: deque[Command] = deque(maxlen=_MAX_PENDING)
 
     def send(self, commands: Sequence[Command]) -> bool:
-        """All of the commands in one round trip, after those that failed before.
+        """Send the commands in one round trip, after those that failed before.
 
-        False, and a line in the log, if they failed: they may have been carried out.
+        False, with a log line, if they failed; Redis may have executed them.
         """
-        if time.monotonic() < self._alone_until:
-            self._untold.extend(commands)
+        if time.monotonic() < self._retry_at:
+            self._pending.extend(commands)
             return False
-        commands = [*self._taken(), *commands]
+        commands = [*self._pop_pending(), *commands]
         try:
-            replies = self._asked(commands)
-        except OSError as fault:
-            self._alone_until = time.monotonic() + _RETRY_AFTER_S
-            self._untold.extend(commands)
-            logs.write("WARNING", f"Redis was not told of a change: {fault}")
+            replies = self._ask(commands)
+        except OSError as error:
+            self._retry_at = time.monotonic() + _RETRY_AFTER_S
+            self._pending.extend(commands)
+            logs.write("WARNING", f"a change was not published to Redis: {error}")
             return False
         refusals = [reply.text for reply in replies if isinstance(reply, ErrorReply)]
-        if refusals:  # the same again would fare no better
-            logs.write("ERROR", f"Redis was told of a change and refused: {refusals[0]}")
+        if refusals:  # a second attempt would be refused as well
+            logs.write("ERROR", f"Redis refused the notification of a change: {refusals[0]}")
         return not refusals
 
-    def _asked(self, commands: Sequence[Command]) -> list[Reply]:
-        """The replies, on a connection that no other thread has meanwhile."""
-        line = self._kept() or RedisSocket(self._address, seconds=_CONNECT_TIMEOUT_S)
-        replies = line.ask(commands, seconds=_REPLY_TIMEOUT_S)
-        self._idle.append(line)
+    def _ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """Return the replies, on a connection that no other thread uses meanwhile."""
+        connection = self._pop_idle() or RedisSocket(self._address, seconds=_CONNECT_TIMEOUT_S)
+        replies = connection.ask(commands, seconds=_REPLY_TIMEOUT_S)
+        self._idle.append(connection)
         return replies
 
-    def _kept(self) -> RedisSocket | None:
+    def _pop_idle(self) -> RedisSocket | None:
         with contextlib.suppress(IndexError):
             while True:
-                line = self._idle.pop()
-                if line.is_open:
-                    return line
-                line.close()
+                connection = self._idle.pop()
+                if connection.is_open:
+                    return connection
+                connection.close()
         return None
 
-    def _taken(self) -> list[Command]:
-        """What failed before; each for one thread alone."""
-        taken = []
+    def _pop_pending(self) -> list[Command]:
+        """Take the commands that failed before; each goes to one thread."""
+        commands = []
         with contextlib.suppress(IndexError):
             while True:
-                taken.append(self._untold.popleft())
-        return taken
+                commands.append(self._pending.popleft())
+        return commands

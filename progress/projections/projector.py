@@ -1,8 +1,8 @@
-"""The realtime projections: each shard of the log, folded window by window into the read models.
+"""The projector: folds each shard of the log, window by window, into the realtime read models.
 
-A window commits with its checkpoint, so that a crash repeats a window and never skips one. A shard
-has one worker at a time. A wake-up that finds its shard busy has nothing to do: the worker
-looks once more after it has let go.
+A window commits with its checkpoint, so a crash repeats a window and never skips one. One worker
+at a time holds a shard. A wake-up that finds its shard held does nothing, because the holder
+checks for new events once more after it released the shard.
 """
 
 import contextlib
@@ -18,106 +18,109 @@ from progress.adapters.telemetry import logs, tracing
 from progress.errors import CheckpointError, PoisonError, ProjectionError, Unavailable
 from progress.projections import notifications
 from progress.projections import schema as read_model_schema
-from progress.projections.notifications import Change
+from progress.projections.notifications import Change, Publisher
 
 SHARDS = range(16)
 WINDOW = 1_000
 
-_SQL = {"db.system.name": "postgresql"}
+_SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 _CHECKPOINT_AHEAD = "PR101"
-# What a value in an event can bring about. Anything else is a fault of ours, and no event's.
-_OF_VALUES = ("21", "22", "23", "54", "P0")
+# SQLSTATE classes that a value of an event can cause. Any other error is a defect of this code.
+_VALUE_ERRORS = ("21", "22", "23", "54", "P0")
 
 
 class Projector:
-    """One connection that folds: the read models' schema in its path, the window's tables made.
+    """A connection that folds, with its search path set and its temporary tables made.
 
-    After each window of the live schema it tells of the change, where there is someone to hear.
+    It publishes each change of the live schema; a schema that is being built has no readers.
     """
 
-    def __init__(self, connection: Connection, schema: str | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        schema: str | None = None,
+        publisher: Publisher = notifications.DISABLED,
+    ) -> None:
         self.connection = connection
         read_model_schema.set_search_path(connection, schema)
         read_model_schema.prepare_window(connection)
         folds = statements.blocks("projections/fold")
         self._fold_window = connection.prepare(folds["fold_window"])
         self._shards_behind = connection.prepare(folds["shards_behind"])
-        self._publishes = schema is None and notifications.is_enabled()
+        self._publisher = publisher if schema is None else notifications.DISABLED
         self._catalogue = connection.prepare(statements.blocks("projections/versions")["catalogue"])
 
     def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
-        """Fold what this shard has not seen; the number of events folded.
+        """Fold the events that the shard has not folded; return their number.
 
-        0 too where another worker has the shard. Raises Unavailable, ProjectionError.
+        0 also if another worker holds the shard. Raises Unavailable, ProjectionError.
         """
         total = 0
         while True:
             folded = self._fold(shard, limit)
             if folded is None:
-                return total  # its holder will look once more
+                return total  # the holder checks once more
             total += folded
-            # A wake-up that came while this worker held the shard has gone away again.
+            # A wake-up that came while this worker held the shard did nothing.
             if folded < limit and shard not in self.find_shards_behind():
                 return total
 
     def lock_event_shard(self, event_id: str) -> None:
-        """Take an event's shard for the caller's transaction, which has written nothing yet."""
-        self.connection.run(
-            statements.blocks("projections/fold")["lock_event_shard"], event_id=event_id
-        )
+        """Lock an event's shard for the caller's transaction, which has written nothing yet."""
+        block = statements.blocks("projections/fold")["lock_event_shard"]
+        self.connection.run(block, event_id=event_id)
 
     def refold_event(self, position: int) -> Change:
-        """Fold an event that was set aside and counts again: what to `tell` of after the commit.
+        """Fold an event that was poisoned and counts again; return the change to publish.
 
-        Within the caller's transaction, which holds the event's shard.
+        Runs in the caller's transaction, which holds the event's shard. Publish after its commit.
         """
-        found = self.connection.run(
-            statements.blocks("projections/fold")["refold_event"], position=position
-        )
-        return Change(*found[0])
+        block = statements.blocks("projections/fold")["refold_event"]
+        return Change(*self.connection.run(block, position=position)[0])
 
     def publish(self, change: Change) -> None:
-        """Say that a change is committed."""
-        if self._publishes and change.version is not None:
-            # The catalogue's version is over all shards: so it is read once the change stands.
+        """Publish a change that is committed."""
+        if self._publisher.is_enabled and change.version is not None:
+            # The catalogue's version is a sum over all shards, so it is read after the commit.
             catalogue = self._run(self._catalogue)[0][0] if change.catalogue else None
-            notifications.publish(change, catalogue)
+            self._publisher.publish(change, catalogue)
 
     def close(self) -> None:
-        """Give the connection up; it may be broken already."""
+        """Close the connection, which may be broken."""
         with contextlib.suppress(OSError, pg8000.exceptions.Error):
             self.connection.close()
 
     def find_shards_behind(self) -> list[int]:
-        """The shards with events that are not folded yet."""
+        """Return the shards that have events which are not folded."""
         return [shard for (shard,) in self._run(self._shards_behind)]
 
     def count_waiting(self, shard: int) -> int:
-        """How many events of the shard are not folded yet; no more than 100,000 are counted."""
-        found: int = self._query("count_waiting", shard=shard)[0][0]
-        return found
+        """Count the shard's events that are not folded, up to 100,000."""
+        count: int = self._query("count_waiting", shard=shard)[0][0]
+        return count
 
     def catch_up_all(self, *, limit: int = WINDOW) -> int:
-        """Fold every shard up to the head of the log; the number of events folded."""
+        """Fold every shard up to the end of the log; return the number of events folded."""
         return sum(self.catch_up(shard, limit=limit) for shard in self.find_shards_behind())
 
     def _fold(self, shard: int, at_most: int) -> int | None:
-        """One window, halved until it passes or only one event is left, which is set aside."""
+        """Fold one window; halve it until it passes or its single event is poisoned."""
         while True:
             position = self._next_position(shard) if at_most == 1 else None
             try:
                 return self.fold_window(shard, at_most)
-            except PoisonError as fault:
-                logs.write("WARNING", f"shard {shard}: a window of {at_most} failed: {fault}")
+            except PoisonError as error:
+                logs.write("WARNING", f"shard {shard}: a window of {at_most} failed: {error}")
                 if position is not None:
-                    self._set_aside(shard, position, str(fault))
+                    self._set_aside(shard, position, str(error))
                 at_most = max(1, at_most // 2)
 
     def fold_window(self, shard: int, at_most: int) -> int | None:
-        """Fold the next window as it is; the number of its events, None where another folds."""
+        """Fold the next window; return the number of events, None if another worker folds."""
         began = time.monotonic()
-        values = {"shard": shard, "at_most": at_most, "lists_learners": self._publishes}
-        with tracing.span("fold", "client", _SQL) as span:
+        lists_learners = self._publisher.is_enabled
+        values = {"shard": shard, "at_most": at_most, "lists_learners": lists_learners}
+        with tracing.span("fold", "client", _SPAN_ATTRIBUTES) as span:
             folded, version, learners, catalogue = self._run(self._fold_window, **values)[0]
             span.note("progress.shard", shard)
             span.note("progress.events", folded or 0)
@@ -125,15 +128,15 @@ class Projector:
         return cast("int | None", folded)
 
     def _next_position(self, shard: int) -> int | None:
-        found = self._query("next_position", shard=shard)
-        return found[0][0] if found else None
+        rows = self._query("next_position", shard=shard)
+        return rows[0][0] if rows else None
 
     def _set_aside(self, shard: int, position: int, error: str) -> None:
-        """Under the lock: who had the shard since that window failed may have come further."""
+        """Set a poisoned event aside, unless another worker folded it since the window failed."""
         with _translate_errors(), database.transaction(self.connection):
             self._query("lock_shard", shard=shard)
-            found = self._query("set_aside", shard=shard, position=position, error=error)
-        if found:
+            rows = self._query("set_aside", shard=shard, position=position, error=error)
+        if rows:
             logs.write("ERROR", f"shard {shard}: an event was set aside as poisoned: {error}")
 
     def _query(self, block: str, **values: object) -> list[list[Any]]:
@@ -149,19 +152,19 @@ class Projector:
 
 @contextlib.contextmanager
 def _translate_errors() -> Iterator[None]:
-    """What the database raises, as the project calls it."""
+    """Raise the project's errors in place of the database's."""
     try:
         yield
-    except (OSError, pg8000.exceptions.Error) as fault:
-        raise _translate(fault) from fault
+    except (OSError, pg8000.exceptions.Error) as error:
+        raise _translate(error) from error
 
 
-def _translate(fault: Exception) -> Exception:
-    if database.is_passing(fault):
-        return Unavailable(f"the database did not answer: {database.message(fault)}")
-    if isinstance(fault, pg8000.exceptions.DatabaseError):
-        if database.sqlstate(fault) == _CHECKPOINT_AHEAD:
-            return CheckpointError(f"{database.message(fault)}: rebuild the projections")
-        poisoned = database.sqlstate(fault).startswith(_OF_VALUES)
-        return (PoisonError if poisoned else ProjectionError)(database.message(fault))
-    return fault
+def _translate(error: Exception) -> Exception:
+    if database.is_passing(error):
+        return Unavailable(f"the database did not answer: {database.message(error)}")
+    if isinstance(error, pg8000.exceptions.DatabaseError):
+        if database.sqlstate(error) == _CHECKPOINT_AHEAD:
+            return CheckpointError(f"{database.message(error)}: rebuild the projections")
+        is_poison = database.sqlstate(error).startswith(_VALUE_ERRORS)
+        return (PoisonError if is_poison else ProjectionError)(database.message(error))
+    return error

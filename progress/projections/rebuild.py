@@ -1,4 +1,4 @@
-"""A rebuild: every projection folded anew beside the live ones, then swapped in one transaction.
+"""A rebuild: fold every projection in a second schema, then swap it in by one transaction.
 
 Events keep arriving and readers keep reading meanwhile: they see the old rows, then the new ones.
 """
@@ -23,6 +23,7 @@ from progress.errors import PoisonError, RebuildRunning, Unavailable
 from progress.projections import batch, notifications, snapshots
 from progress.projections import projector as shard_projector
 from progress.projections import schema as read_model_schema
+from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
 
 Connect = Callable[[], Connection]
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 _WHOLE_SHARD = 2**31 - 1
 _DROP_TRIES = 60
-_IN_USE = ("55P03", "40P01")  # it was waited for; a reader of several tables waited in turn
+_IN_USE = ("55P03", "40P01")  # lock timeout; deadlock with a reader of several tables
 
 
 def run(
@@ -41,15 +42,19 @@ def run(
     workers: int = 2,
     on_progress: Progress | None = None,
     on_folded: Callable[[Connection], None] | None = None,
+    publisher: Publisher = notifications.DISABLED,
 ) -> int:
-    """Rebuild every projection and swap; the number of events folded.
+    """Rebuild every projection and swap; return the number of events folded.
 
-    `on_progress(folded, all)` is called from the workers, `on_folded(connection)` before the
-    swap, which that connection makes. Interrupted or failed, it leaves nothing behind.
-    Raises RebuildRunning where another runs.
+    The workers call `on_progress(folded, all)`. `on_folded(connection)` is called before the
+    swap, with the connection that swaps. An interrupted or failed rebuild leaves nothing behind.
+    Raises RebuildRunning if another rebuild runs.
     """
     return replace(
-        connect, lambda building: _fold(connect, building, workers, on_progress), on_folded
+        connect,
+        lambda building: _fold(connect, building, workers, on_progress),
+        on_folded,
+        publisher,
     )
 
 
@@ -57,23 +62,24 @@ def replace(
     connect: Connect,
     fill: Callable[[str], int],
     on_filled: Callable[[Connection], None] | None = None,
+    publisher: Publisher = notifications.DISABLED,
 ) -> int:
-    """Put a schema that `fill` has filled in the live one's place, caught up with the log.
+    """Let `fill` fill a new schema, catch it up with the log, and swap it with the live one.
 
-    How many events that took, with those that `fill` says. Raises as `run` does.
+    Returns the number of events folded, including those that `fill` returns. Raises as `run` does.
     """
     building = f"{read_model_schema.schema_name()}_building"
     with contextlib.closing(connect()) as connection, hold_lock(connection):
         try:
-            for left in (building, _former_name()):  # by one that was killed
+            for left in (building, _former_name()):  # by a rebuild that was killed
                 drop(connection, left)
-            counted = _find_replayed(connection)  # before any fold could leave one of them out
+            replayed = _find_replayed(connection)  # before any fold could miss one of them
             read_model_schema.create(connection, building)
             folded = fill(building)
             if on_filled:
                 on_filled(connection)
             with _hold_off_backups(connection):
-                folded += _swap(connection, building, counted)
+                folded += _swap(connection, building, replayed, publisher)
                 _drop_former(connection)
             snapshots.drop_orphans(connection)
         finally:
@@ -83,7 +89,7 @@ def replace(
 
 @contextlib.contextmanager
 def hold_lock(connection: Connection) -> Iterator[None]:
-    """For as long as the block lasts nobody else rebuilds. RebuildRunning where one does."""
+    """Hold the lock of rebuilds for the length of the block; RebuildRunning if it is taken."""
     if not connection.run(_block("lock"))[0][0]:
         raise RebuildRunning("another rebuild is running: wait for its end")
     try:
@@ -94,7 +100,7 @@ def hold_lock(connection: Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hold_off_backups(connection: Connection) -> Iterator[None]:
-    """No swap in the middle of a backup: its tables would be those of two schemas."""
+    """Let no backup run meanwhile: it would mix the tables of two schemas."""
     schema = read_model_schema.schema_name()
     connection.run(_block("lock_backup"), schema=schema)
     try:
@@ -104,7 +110,7 @@ def _hold_off_backups(connection: Connection) -> Iterator[None]:
 
 
 def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
-    """Make the live schema where it is missing, folded up to the log; whether it was missing."""
+    """Create the live schema if it is missing, and fold the log into it; True if it was missing."""
     with contextlib.closing(connect()) as connection:
         if read_model_schema.exists(connection, read_model_schema.schema_name()):
             return False
@@ -116,13 +122,13 @@ def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
 
 
 def _fold(connect: Connect, building: str, workers: int, on_progress: Progress | None) -> int:
-    """The whole log into the new schema, by several connections side by side.
+    """Fold the whole log into the new schema, on several connections in parallel.
 
-    A shard without a past is folded in one window, into tables without keys.
+    Each shard is one window, folded into tables without keys.
     """
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as stack:
         projectors = [
-            opened.enter_context(open_projector(connect, building)) for _ in range(workers)
+            stack.enter_context(open_projector(connect, building)) for _ in range(workers)
         ]
         first = projectors[0].connection
         _, total = first.run(_block("log_end"))[0]
@@ -141,7 +147,7 @@ def _fold(connect: Connect, building: str, workers: int, on_progress: Progress |
 
 @contextlib.contextmanager
 def open_projector(connect: Connect, building: str) -> Iterator[Projector]:
-    """One that fills a schema nobody reads yet, as fast as it can."""
+    """Open a projector for a schema that has no readers, tuned for large windows."""
     with contextlib.closing(connect()) as connection:
         connection.run(_block("tune"))
         yield Projector(connection, building)
@@ -150,18 +156,18 @@ def open_projector(connect: Connect, building: str) -> Iterator[Projector]:
 def _fold_past(projector: Projector, shard: int) -> int:
     try:
         return projector.fold_window(shard, _WHOLE_SHARD) or 0
-    except PoisonError as fault:
-        logs.write("WARNING", f"shard {shard} is folded in small windows: {fault}")
+    except PoisonError as error:
+        logs.write("WARNING", f"shard {shard} is folded in small windows: {error}")
         return 0
 
 
 def drop_keys(connection: Connection) -> None:
-    """Take the large tables' keys away, until `make_keys`."""
+    """Drop the keys of the large tables, until `create_keys`."""
     connection.run(_block("drop_keys"))
 
 
 def create_keys(connection: Connection) -> None:
-    """Make those that are still to come; several connections may."""
+    """Create the keys that are missing; several connections may do so in parallel."""
     while keys := connection.run(_block("next_key")):
         connection.run(keys[0][0])
 
@@ -169,7 +175,7 @@ def create_keys(connection: Connection) -> None:
 def run_in_parallel(
     projectors: list[Projector], tasks: Iterable[T], do: Callable[[Projector, T], object]
 ) -> None:
-    """Every task once, by whichever projector is free; the first failure ends all."""
+    """Run each task once, on a projector that is free; the first error ends all."""
     waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
     for task in tasks:
         waiting.put(task)
@@ -184,8 +190,10 @@ def run_in_parallel(
             do(projector, task)
 
     with ThreadPoolExecutor(len(projectors)) as pool:
-        # In copies of this context, so that what they log belongs to the same trace.
-        running = [pool.submit(contextvars.copy_context().run, work, each) for each in projectors]
+        # Copies of this context keep the workers' log lines in the same trace.
+        running = [
+            pool.submit(contextvars.copy_context().run, work, projector) for projector in projectors
+        ]
         try:
             for worker in running:
                 worker.result()
@@ -194,7 +202,7 @@ def run_in_parallel(
 
 
 class _Counter:
-    """How many events are folded; the workers share it."""
+    """The number of events folded, shared by the workers."""
 
     def __init__(self, total: int, on_progress: Progress | None) -> None:
         self.folded, self._total = 0, total
@@ -208,47 +216,48 @@ class _Counter:
                 self._on_progress(self.folded, max(self._total, self.folded))
 
 
-def _swap(connection: Connection, building: str, counted: Replayed) -> int:
-    """Put the new schema in the live one's place, caught up; how many events that were."""
+def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:
+    """Catch the new schema up and put it in the live one's place; return the events folded."""
     live = read_model_schema.schema_name()
     projector = Projector(connection, building)
-    folded = _catch_up(projector, counted)
+    folded = _catch_up(projector, replayed)
     with database.transaction(connection):
         connection.run(_block("lock_all"), schema=live)
-        folded += _catch_up(projector, counted)
+        folded += _catch_up(projector, replayed)
         version, known_at = connection.run(_block("mark_swap"))[0][0], time.monotonic()
         if read_model_schema.exists(connection, live):
-            connection.run(
-                f"ALTER SCHEMA {identifier(live)} RENAME TO {identifier(_former_name())}"
-            )
-        connection.run(f"ALTER SCHEMA {identifier(building)} RENAME TO {identifier(live)}")
-    notifications.publish_swap(version, known_at=known_at)
-    # A wake-up that found its shard held by the swap has gone away again.
-    return folded + Projector(connection).catch_up_all()
+            _rename(connection, live, _former_name())
+        _rename(connection, building, live)
+    publisher.publish_swap(version, known_at=known_at)
+    # A wake-up that found its shard locked by the swap did nothing.
+    return folded + Projector(connection, publisher=publisher).catch_up_all()
 
 
-def _catch_up(projector: Projector, counted: Replayed) -> int:
-    """Fold what came since, and those that count again since: they are behind the checkpoint."""
+def _rename(connection: Connection, schema: str, name: str) -> None:
+    connection.run(f"ALTER SCHEMA {identifier(schema)} RENAME TO {identifier(name)}")
+
+
+def _catch_up(projector: Projector, replayed: Replayed) -> int:
+    """Fold new events, and the replayed ones that are behind the checkpoint."""
     folded = projector.catch_up_all()
-    for each in sorted(_find_replayed(projector.connection) - counted):
-        counted.add(each)
-        projector.refold_event(each[0])
+    for event in sorted(_find_replayed(projector.connection) - replayed):
+        replayed.add(event)
+        projector.refold_event(event[0])
     return folded
 
 
 def _find_replayed(connection: Connection) -> Replayed:
-    """The positions of events that were set aside and count again, and since when."""
-    return {
-        (position, since) for position, since in connection.run(_block("replayed_events")) or []
-    }
+    """Return the positions of poisoned events that count again, each with the time of replay."""
+    rows = connection.run(_block("replayed_events")) or []
+    return {(position, since) for position, since in rows}
 
 
 def _drop_former(connection: Connection) -> None:
-    """Drop what was replaced; where it is read still, as by a dump, that is left to the next."""
+    """Drop the replaced schema; if a reader such as a dump holds it, the next rebuild does."""
     try:
         drop(connection, _former_name())
-    except Unavailable as fault:
-        logs.write("WARNING", f"{fault}: the next rebuild drops it, or `progress contract`")
+    except Unavailable as error:
+        logs.write("WARNING", f"{error}: the next rebuild drops it, or `progress contract`")
 
 
 def _former_name() -> str:
@@ -256,9 +265,9 @@ def _former_name() -> str:
 
 
 def drop(connection: Connection, schema: str) -> None:
-    """Drop a schema that a reader may still be looking at: wait for it a second at a time.
+    """Drop a schema that may have readers: try once a second, for a minute.
 
-    Unavailable where that takes a minute.
+    Raises Unavailable if readers hold it for longer.
     """
     connection.run("SET lock_timeout = '1s'")
     try:
@@ -268,15 +277,15 @@ def drop(connection: Connection, schema: str) -> None:
 
 
 def _try_drop(connection: Connection, schema: str) -> None:
-    for left in reversed(range(_DROP_TRIES)):
+    for tries_left in reversed(range(_DROP_TRIES)):
         try:
             read_model_schema.drop(connection, schema)
             return
-        except pg8000.exceptions.DatabaseError as fault:
-            if database.sqlstate(fault) not in _IN_USE:
+        except pg8000.exceptions.DatabaseError as error:
+            if database.sqlstate(error) not in _IN_USE:
                 raise
-            if not left:
-                raise Unavailable(f"{schema} is being read still") from fault
+            if not tries_left:
+                raise Unavailable(f"{schema} is still being read") from error
 
 
 def _block(name: str) -> str:

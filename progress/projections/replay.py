@@ -1,4 +1,4 @@
-"""A dead letter once more, after what was wrong with it has been mended."""
+"""The replay of dead letters, after the cause of the failure is fixed."""
 
 from collections.abc import Iterator
 
@@ -8,36 +8,42 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError, Unavailable
 from progress.event_store import dead_letters
+from progress.projections import notifications
+from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
 
-_LETTERS_PER_FOLD = 500  # letters whose events are folded together
+_LETTERS_PER_FOLD = 500
 
 
-def replay(connection: Connection, letter_id: int) -> str | None:
-    """Append what the letter holds or, of a `poisoned` one, fold it; None, or why that failed.
+def replay(
+    connection: Connection, letter_id: int, publisher: Publisher = notifications.DISABLED
+) -> str | None:
+    """Append the letter's event or, if it is `poisoned`, fold it; return None or the failure.
 
-    As idempotent as delivery. Raises EventStoreError where there is no such open letter.
+    Idempotent, as delivery is. Raises EventStoreError if there is no such open letter.
     """
-    projector = Projector(connection)
-    reason = _try_replay(projector, letter_id)
-    projector.catch_up_all()  # nobody else is woken
-    return reason
+    projector = Projector(connection, publisher=publisher)
+    failure = _try_replay(projector, letter_id)
+    projector.catch_up_all()  # no worker is woken
+    return failure
 
 
-def replay_all(connection: Connection, letter_ids: list[int]) -> Iterator[str | None]:
-    """The same of each letter in turn; what they hold is folded by and by, all at the end.
+def replay_all(
+    connection: Connection, letter_ids: list[int], publisher: Publisher = notifications.DISABLED
+) -> Iterator[str | None]:
+    """Replay the letters in turn; yield None or the failure of each.
 
-    Of a letter that was closed meanwhile, that it was.
+    A letter that was closed meanwhile counts as a failure. Their events are folded in groups.
     """
-    projector = Projector(connection)
+    projector = Projector(connection, publisher=publisher)
     for done, letter_id in enumerate(letter_ids, start=1):
         try:
-            reason = _try_replay(projector, letter_id)
-        except EventStoreError as fault:
-            reason = str(fault)
+            failure = _try_replay(projector, letter_id)
+        except EventStoreError as error:
+            failure = str(error)
         if done % _LETTERS_PER_FOLD == 0 or done == len(letter_ids):
             projector.catch_up_all()
-        yield reason
+        yield failure
 
 
 def _try_replay(projector: Projector, letter_id: int) -> str | None:
@@ -50,10 +56,10 @@ def _try_replay(projector: Projector, letter_id: int) -> str | None:
             projector.lock_event_shard(str(letter.event_id))
             position = dead_letters.take_back(connection, letter_id)
             change = None if position is None else projector.refold_event(position)
-    except pg8000.exceptions.DatabaseError as fault:
-        if database.is_passing(fault):
-            raise Unavailable(f"the database did not answer: {fault}") from fault
-        return f"it fails still: {database.message(fault)}"
+    except pg8000.exceptions.DatabaseError as error:
+        if database.is_passing(error):
+            raise Unavailable(f"the database did not answer: {error}") from error
+        return f"it still fails: {database.message(error)}"
     if change:
         projector.publish(change)
     return None

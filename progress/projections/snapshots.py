@@ -1,4 +1,4 @@
-"""Snapshots: a learner's read-model state at a version of the learner's stream."""
+"""Snapshots: a learner's read-model rows at a version of the learner's stream."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from progress.adapters.postgres.statements import blocks
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How many events lie between two snapshots of a stream, and how many are kept."""
+    """The number of events between two snapshots of a stream, and the number that is kept."""
 
     event_interval: int = 100
     max_snapshots: int = 3
@@ -18,11 +18,11 @@ class Policy(msgspec.Struct, frozen=True):
 
 POLICY = Policy()
 
-_LEARNERS_PER_TRANSACTION = 50  # learners, whose deletion waits meanwhile
+_LEARNERS_PER_TRANSACTION = 50  # deletions wait meanwhile
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """State after `stream_version` events; `fingerprint` is of the projections that made it."""
+    """The state after `stream_version` events; `fingerprint` names the projections' schema."""
 
     stream_id: str
     stream_version: int
@@ -33,7 +33,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 def save_snapshot(connection: Connection, snapshot: Snapshot, policy: Policy = POLICY) -> None:
-    """Keep it, and of the stream's snapshots the newest `max_snapshots`."""
+    """Save the snapshot, and keep the newest `max_snapshots` of its stream."""
     sql = blocks("event_store/log")
     connection.run(
         sql["save snapshot"],
@@ -49,31 +49,30 @@ def save_snapshot(connection: Connection, snapshot: Snapshot, policy: Policy = P
 
 
 def take(connection: Connection, policy: Policy = POLICY) -> int:
-    """Take those that are due of the learners whom the batch folds have noted; how many.
+    """Take the snapshots that are due, a few learners per transaction; return their number.
 
-    Each few are a transaction of their own.
+    The batch folds note the learners to check.
     """
     sql = blocks("read_models/snapshots")
     connection.run(sql["drop_learners_not_due"], event_interval=policy.event_interval)
+    values = {"at_most": _LEARNERS_PER_TRANSACTION, "kept": policy.max_snapshots}
     taken = 0
-    while of_these := connection.run(
-        sql["take"], at_most=_LEARNERS_PER_TRANSACTION, kept=policy.max_snapshots
-    )[0][0]:
-        taken += of_these
+    while learners := connection.run(sql["take"], **values)[0][0]:
+        taken += learners
     return taken
 
 
 def drop_orphans(connection: Connection) -> None:
-    """Remove those of read models that are gone."""
+    """Drop the snapshots of schemas that do not exist any more."""
     connection.run(blocks("read_models/snapshots")["drop_orphans"])
 
 
 def get_latest_snapshot(
     connection: Connection, stream_id: str, fingerprint: str, *, before: datetime | None = None
 ) -> Snapshot | None:
-    """The newest that projections of this fingerprint made; None if there is none.
+    """Return the newest snapshot that projections of this fingerprint took, or None.
 
-    With `before`, the newest of those that hold no event later than that moment.
+    With `before`, the newest one without an event after that moment.
     """
     rows = connection.run(
         blocks("event_store/log")["latest snapshot"],

@@ -1,4 +1,4 @@
-"""Wake-ups, carried out: the connections that fold are kept between them."""
+"""The worker of wake-ups: keeps its folding connections between them."""
 
 import queue
 
@@ -6,31 +6,33 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.telemetry import logs
 from progress.errors import ProgressError, Unavailable
+from progress.projections import notifications
+from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
 
 _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
 
 
-def wake(shard: int) -> int:
-    """Fold what the shard has not seen: how many events. Unavailable, ProjectionError."""
+def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
+    """Fold the shard's new events; return their number. Raises Unavailable, ProjectionError."""
     try:
-        waited, folded = _catch_up(_idle.get_nowait(), shard)
-    except (queue.Empty, Unavailable):  # it may have broken while it was idle
+        waiting, folded = _catch_up(_idle.get_nowait(), shard)
+    except (queue.Empty, Unavailable):  # an idle connection may have broken
         connection = database.connect(settings.current(), name="project")
-        waited, folded = _catch_up(Projector(connection), shard)
+        waiting, folded = _catch_up(Projector(connection, publisher=publisher), shard)
     logs.write(
-        "INFO", "projected", operation="wake", shard=shard, projection_lag=waited, outcome="ok"
+        "INFO", "projected", operation="wake", shard=shard, projection_lag=waiting, outcome="ok"
     )
     return folded
 
 
 def _catch_up(projector: Projector, shard: int) -> tuple[int, int]:
-    """How many events waited when it began, and how many were folded."""
+    """Return the number of events that waited at the start, and of those folded."""
     try:
-        waited = projector.count_waiting(shard)
+        waiting = projector.count_waiting(shard)
         folded = projector.catch_up(shard)
     except ProgressError:
         projector.close()
         raise
     _idle.put(projector)
-    return waited, folded
+    return waiting, folded

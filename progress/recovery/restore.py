@@ -12,7 +12,8 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.errors import CheckpointError, ProgressError
-from progress.projections import batch, projector, rebuild
+from progress.projections import batch, notifications, projector, rebuild
+from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
 from progress.recovery import backups
 from progress.recovery.manifest import Manifest, Table
@@ -24,7 +25,12 @@ Progress = Callable[[int, int], None]
 _WORKERS = 2
 
 
-def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[Manifest, int]:
+def run(
+    connect: Connect,
+    storage: Storage,
+    on_progress: Progress,
+    publisher: Publisher = notifications.DISABLED,
+) -> tuple[Manifest, int]:
     """Put the newest whole backup in the live read models' place; how many events came after it.
 
     ProgressError where none fits these folds, CheckpointError where it was made from another log:
@@ -38,7 +44,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[Mani
             _check(connection, found)  # what counts again from here on, the swap folds
         return loading.fill(connect, building)
 
-    return found, rebuild.replace(connect, fill)
+    return found, rebuild.replace(connect, fill, publisher=publisher)
 
 
 def _check(connection: Connection, found: Manifest) -> None:

@@ -60,7 +60,7 @@ def test_a_poisoned_letter_is_replayed(operator: Operator, connection: Connectio
     first = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
     (stays,) = result(operator.done(first["id"]))["stay"]
     assert stays["id"] == str(letter.letter_id)
-    assert stays["reason"].startswith("it fails still:")
+    assert stays["reason"].startswith("it still fails:")
     model_rows.read_value(connection, "mend")
     second = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
     assert result(operator.done(second["id"])) == {

@@ -230,7 +230,7 @@ def test_a_reader_is_waited_for_in_small_steps(
         reader.run("BEGIN")
         reader.run(f"SELECT FROM {OTHER}.user_progress")
         monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
-        with pytest.raises(Unavailable, match=f"{OTHER} is being read still"):
+        with pytest.raises(Unavailable, match=f"{OTHER} is still being read"):
             list(drop_unused.run(taught))
         assert OTHER in found(taught)
         reader.run("ROLLBACK")

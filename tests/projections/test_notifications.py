@@ -18,7 +18,7 @@ from progress.projections import replay as letter_replay
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import cache_instances, model_rows, sample_events
-from tests.support.stage import append, connect
+from tests.support.stage import append, connect, publisher, publisher_to
 
 
 def heard(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]]:
@@ -37,9 +37,16 @@ def learner_s(user: str) -> str:
     return version_keys.of_learner(schema.schema_name(), user)
 
 
+def connections(url: str) -> notifications._Connections:
+    """Return the publisher's connections to a Redis."""
+    found = publisher_to(url)._connections
+    assert found is not None
+    return found
+
+
 def folded(connection: Connection, *users: str) -> None:
     sample_events.record_lessons(connection, *users)
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
 
 
 def test_who_listens_hears_of_every_learner_whose_rows_changed(
@@ -65,8 +72,8 @@ def test_who_listens_hears_of_a_deletion_and_of_an_operation(
             connection,
             [sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)],
         )
-        Projector(connection).catch_up_all()
-        notifications.publish_operation("o-1", 7)
+        Projector(connection, publisher=publisher()).catch_up_all()
+        publisher().publish_operation("o-1", 7)
         channels = [channel for channel, _ in heard(listener, 2)]
     assert channels == ["changed:learner:ann", "changed:operation:o-1"]
 
@@ -75,7 +82,7 @@ def test_a_version_only_grows(connection: Connection) -> None:
     seen = [0]
     for number in range(3):
         append(connection, sample_events.lesson("ann", number))
-        Projector(connection).catch_up_all()
+        Projector(connection, publisher=publisher()).catch_up_all()
         seen.append(model_rows.read_value(connection, "version", user="ann"))
     assert seen == sorted(set(seen))
 
@@ -86,7 +93,7 @@ def test_a_replay_that_waited_for_a_fold_has_the_greater_version(
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     sample_events.record_lessons(connection, "ann")
     model_rows.read_value(connection, "poison", user="ann")
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     model_rows.read_value(connection, "mend")
     (letter,) = dead_letters.list_letters(connection)
     append(connection, sample_events.lesson("ann", 4))
@@ -94,10 +101,10 @@ def test_a_replay_that_waited_for_a_fold_has_the_greater_version(
         pid = model_rows.read_value(replaying, "pid")
         with database.transaction(connection):
             model_rows.read_value(connection, "hold the learner", user="ann")
-            replay = pool.submit(letter_replay.replay, replaying, letter.letter_id)
+            replay = pool.submit(letter_replay.replay, replaying, letter.letter_id, publisher())
             while not model_rows.read_value(connection, "waits", pid=pid):
                 connection.run("SELECT pg_stat_clear_snapshot()")
-            Projector(connection).catch_up_all()
+            Projector(connection, publisher=publisher()).catch_up_all()
             folded = model_rows.read_value(connection, "version", user="ann")
         assert replay.result() is None
     assert model_rows.read_value(connection, "version", user="ann") > folded
@@ -110,10 +117,10 @@ def own() -> Iterator[cache_instances.Valkey]:
         for each in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
             patch.setattr(notifications, each, 10)
         settings.current.cache_clear()
-        notifications._publisher.cache_clear()
+        publisher_to.cache_clear()
         yield made
     settings.current.cache_clear()
-    notifications._publisher.cache_clear()
+    publisher_to.cache_clear()
 
 
 def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_fold(
@@ -122,12 +129,12 @@ def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_fold(
     patience = 0.1
     for each in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
         monkeypatch.setattr(notifications, each, patience)
-    assert notifications.publish_operation("warm", 1)
+    assert publisher().publish_operation("warm", 1)
     own.stop()
     times = []
     for number in range(20):
         began = time.monotonic()
-        assert not notifications.publish_operation("o", number)
+        assert not publisher().publish_operation("o", number)
         times.append(time.monotonic() - began)
     assert sum(times) < 10 * patience
 
@@ -136,47 +143,47 @@ def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
     own: cache_instances.Valkey,
 ) -> None:
     own.end()
-    assert not notifications.publish(notifications.Change(5, '["ann"]', None))
-    assert not notifications.publish(notifications.Change(6, '["ben"]', None))  # not even tried
+    assert not publisher().publish(notifications.Change(5, '["ann"]', None))
+    assert not publisher().publish(notifications.Change(6, '["ben"]', None))  # not even tried
     own.start()
-    notifications._publisher(own.url)._alone_until = 0
-    assert notifications.publish_operation("o", 1)
+    connections(own.url)._retry_at = 0
+    assert publisher().publish_operation("o", 1)
     server = own.server()
     assert server.mget(learner_s("ann"), learner_s("ben")) == [b"5", b"6"]
 
 
 def test_a_redis_that_was_started_anew_hears_the_next_at_once(own: cache_instances.Valkey) -> None:
-    assert notifications.publish_operation("o", 1)
+    assert publisher().publish_operation("o", 1)
     own.end()
     own.start()
-    assert notifications.publish_operation("o", 2)
+    assert publisher().publish_operation("o", 2)
 
 
 def test_what_redis_refuses_is_told_once_and_what_follows_is_heard(
     own: cache_instances.Valkey,
 ) -> None:
     own.server().rpush(learner_s("ann"), "no version")
-    assert not notifications.publish(notifications.Change(5, '["ann"]', None))
-    assert notifications.publish_operation("o", 1)
-    assert notifications.publish(notifications.Change(5, '["ben"]', None))
+    assert not publisher().publish(notifications.Change(5, '["ann"]', None))
+    assert publisher().publish_operation("o", 1)
+    assert publisher().publish(notifications.Change(5, '["ben"]', None))
 
 
 def test_a_redis_that_does_not_know_us_hears_nothing(own: cache_instances.Valkey) -> None:
     own.server().config_set("requirepass", "right")
     address = own.url.removeprefix("redis://")
     for password, is_heard in (("", False), ("wrong", False), ("right", True)):
-        line = notifications._publisher(f"redis://:{password}@{address}")
+        line = connections(f"redis://:{password}@{address}")
         assert line.send([("PUBLISH", "changed:operation:o", 1)]) is is_heard
-        assert (line._alone_until == 0) is is_heard
+        assert (line._retry_at == 0) is is_heard
 
 
 def test_a_redis_that_is_full_hides_no_change(own: cache_instances.Valkey) -> None:
     server = own.server()
-    assert notifications.publish(notifications.Change(5, '["ann"]', None), catalogue=5)
+    assert publisher().publish(notifications.Change(5, '["ann"]', None), catalogue=5)
     with server.pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
         listener.psubscribe("changed:learner:*")
         server.config_set("maxmemory", 1)
-        assert notifications.publish(notifications.Change(6, '["ann"]', None), catalogue=6)
+        assert publisher().publish(notifications.Change(6, '["ann"]', None), catalogue=6)
         assert heard(listener, 1) == [("changed:learner:ann", "6")]
     catalogue = version_keys.of_all(schema.schema_name(), version_keys.CATALOGUE)
     assert server.mget(learner_s("ann"), catalogue) == [None, None]

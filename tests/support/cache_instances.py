@@ -24,7 +24,7 @@ from progress.query.cache.cache import Cache, Computed, Question, question
 from progress.query.read_models import queries, reader
 from tests.conftest import Store
 from tests.support import sample_events
-from tests.support.stage import connect
+from tests.support.stage import connect, publisher
 
 NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)  # the day of the last of four lessons
 
@@ -37,7 +37,7 @@ def taught(store: Store, *users: str) -> Iterator[Connection]:
     """A connection to the store, in which the learners' lessons are folded."""
     with closing(connect(store.url)) as made:
         sample_events.record_lessons(made, *users)
-        Projector(made).catch_up_all()
+        Projector(made, publisher=publisher()).catch_up_all()
         yield made
 
 

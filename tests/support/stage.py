@@ -1,6 +1,7 @@
 """A database on which logs are delivered, one after the other, and what can go wrong there."""
 
 import base64
+import functools
 import itertools
 import json
 import uuid
@@ -12,11 +13,13 @@ from datetime import datetime
 
 import pg8000.exceptions
 
+from progress import settings
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
 from progress.event_store import log
 from progress.ingest import push
 from progress.projections import batch, schema, snapshots
+from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from tests import oracle
@@ -168,3 +171,14 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
     }
     body = json.dumps({"subscription": "stage", "message": message}).encode()
     log.append(connection, [push.open_push(body)])
+
+
+def publisher() -> Publisher:
+    """Return the publisher to the Redis that the settings name, if they name one."""
+    return publisher_to(settings.current().redis_url)
+
+
+@functools.cache
+def publisher_to(url: str | None) -> Publisher:
+    """Return the publisher to the Redis at the URL."""
+    return Publisher(url)

@@ -18,7 +18,7 @@ from progress.local import ports, readiness
 from progress.projections.projector import Projector
 from tests.query.test_process import started
 from tests.support import api, sample_events, token_issuer
-from tests.support.stage import append, connect
+from tests.support.stage import append, connect, publisher
 
 Body = dict[str, Any]
 Event = tuple[str, Any]
@@ -150,7 +150,7 @@ class Learning:
 
     def __init__(self, url: str) -> None:
         self._connection = connect(url)
-        self._projector = Projector(self._connection)
+        self._projector = Projector(self._connection, publisher=publisher())
         self._numbers: dict[str, Iterator[int]] = {}
 
     def lesson(self, user: str = "ann") -> None:

@@ -13,7 +13,7 @@ from progress.projections.projector import SHARDS, Projector
 from tests.conftest import Store
 from tests.support import api, cache_instances, sample_events
 from tests.support.api import Api, Body
-from tests.support.stage import append
+from tests.support.stage import append, publisher
 
 # Every field that is kept, one of them twice: under another name, and by a fragment.
 EVERYTHING = """
@@ -92,7 +92,7 @@ def test_what_is_of_the_moment_is_asked_beside_what_is_kept(
 
 def study(connection: Connection) -> None:
     append(connection, sample_events.lesson("ann", 4))
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
 
 
 def describe(connection: Connection) -> None:
@@ -101,18 +101,18 @@ def describe(connection: Connection) -> None:
         connection,
         [sample_events.item_published("new"), sample_events.item_published("i0", "B2", at=later)],
     )
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
 
 
 def run_batch(connection: Connection) -> None:
     describe(connection)
-    batch.run(connection)
+    batch.run(connection, publisher=publisher())
 
 
 def delete(connection: Connection) -> None:
     gone = sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=datetime.now(UTC))
     append(connection, [gone])
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
 
 
 @pytest.mark.parametrize("happen", [study, describe, run_batch, delete])
@@ -134,7 +134,7 @@ def test_a_rebuild_is_in_the_next_answer(
     connection.run("UPDATE daily_stats SET answers = answers + 1")
     for each in both:
         assert ask(each, **NO_CACHE)["data"] != right
-    rebuild.run(store.connect)
+    rebuild.run(store.connect, publisher=publisher())
     for each in both:
         assert ask(each)["data"] == right
 

@@ -15,7 +15,7 @@ from progress.projections.projector import SHARDS, Projector
 from tests.conftest import Store
 from tests.support import cache_instances, model_rows, sample_events
 from tests.support.cache_instances import NOW, Instance
-from tests.support.stage import append
+from tests.support.stage import append, publisher
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_what_was_answered_once_is_answered_from_the_cache_by_every_instance(
 def test_new_events_are_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
     before = both[0].uncached(*cache_instances.questions("ann"))
     append(connection, sample_events.lesson("ann", 4))
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     assert {"userProgress", "dailyStats", "itemStats", "streak"} <= changed(both, before)
 
 
@@ -72,7 +72,7 @@ def test_of_another_learner_nothing_is_computed_again(
     both: list[Instance], connection: Connection
 ) -> None:
     append(connection, sample_events.lesson("ben", 4))
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     both[0].ask(*cache_instances.questions("ann"))
     assert both[0].computed == 0
 
@@ -83,7 +83,7 @@ def test_a_new_item_is_in_the_next_answer(both: list[Instance], connection: Conn
         connection,
         [sample_events.item_published("new"), sample_events.item_published("i0", "B2", at=NOW)],
     )
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     assert changed(both, before) == {"userProgress", "itemStats", "item"}
 
 
@@ -92,11 +92,11 @@ def test_a_batch_run_is_in_the_next_answer(both: list[Instance], connection: Con
         connection,
         [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
     )
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     for each in both:
         each.ask(*cache_instances.questions("ann"))
     before = both[0].uncached(*cache_instances.questions("ann"))
-    assert batch.run(connection).learners == 2
+    assert batch.run(connection, publisher=publisher()).learners == 2
     assert changed(both, before) == {"weeklyStats", "domainStats", "levelStats"}
 
 
@@ -107,8 +107,8 @@ def test_another_revision_s_versions_hide_no_change(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "schema_name", lambda: "progress_0123456789ab")
         greatest, now = 2**60, time.monotonic()
-        notifications.publish_batch(greatest, known_at=now)
-        notifications.publish(notifications.Change(greatest, '["ann"]', catalogue=True), greatest)
+        publisher().publish_batch(greatest, known_at=now)
+        publisher().publish(notifications.Change(greatest, '["ann"]', catalogue=True), greatest)
     for each in both:
         each.ask(*cache_instances.questions("ann"))
     before = both[0].uncached(*cache_instances.questions("ann"))
@@ -116,14 +116,14 @@ def test_another_revision_s_versions_hide_no_change(
         connection,
         [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
     )
-    batch.run(connection)
+    batch.run(connection, publisher=publisher())
     assert len(changed(both, before)) == len(before)
 
 
 def test_a_batch_run_with_nothing_new_takes_nothing_from_the_cache(
     both: list[Instance], connection: Connection
 ) -> None:
-    batch.run(connection)
+    batch.run(connection, publisher=publisher())
     both[0].ask(*cache_instances.questions("ann"))
     assert both[0].computed == 0
 
@@ -132,7 +132,7 @@ def test_a_deleted_learner_is_gone_at_once(both: list[Instance], connection: Con
     gone = sample_events.envelope("UserDeleted", {"user_id": "ann", "reason": "asked"}, at=NOW)
     before = both[0].uncached(*cache_instances.questions("ann"))
     append(connection, [gone])
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     assert len(changed(both, before)) == len(before)  # each field's answer
 
 
@@ -143,7 +143,7 @@ def test_a_rebuild_is_in_the_next_answer(
     for each in both:
         each.ask(*cache_instances.questions("ann"), fresh=True)
     before = both[0].uncached(*cache_instances.questions("ann"))
-    rebuild.run(store.connect)
+    rebuild.run(store.connect, publisher=publisher())
     assert changed(both, before) == {"dailyStats", "monthlyStats"}
 
 
@@ -152,14 +152,14 @@ def test_an_event_that_counts_again_is_in_the_next_answer(
 ) -> None:
     append(connection, [event for n in range(4) for event in sample_events.lesson("cat", n)])
     model_rows.read_value(connection, "poison", user="cat")
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     with cache_instances.instances(store, hot) as both:
         for each in both:
             each.ask(*cache_instances.questions("cat"))
         before = both[0].uncached(*cache_instances.questions("cat"))
         model_rows.read_value(connection, "mend")
         (letter,) = dead_letters.list_letters(connection)
-        assert replay.replay(connection, letter.letter_id) is None
+        assert replay.replay(connection, letter.letter_id, publisher()) is None
         assert {"userProgress", "dailyStats", "itemStats"} <= changed(both, before, "cat")
 
 
@@ -169,7 +169,7 @@ def test_what_was_not_told_is_hidden_for_five_seconds_at_most(
     before = both[0].uncached(*cache_instances.questions("ann"))
     append(connection, sample_events.lesson("ann", 4))
     with cache_instances.untold():
-        Projector(connection).catch_up_all()
+        Projector(connection, publisher=publisher()).catch_up_all()
     server = redis.Redis.from_url(hot)
     kept = list(server.scan_iter("version:*"))
     assert len(kept) == 4
@@ -185,14 +185,14 @@ def test_a_version_never_goes_back_however_late_it_is_told(
     server = redis.Redis.from_url(hot)
     anns = learner_s("ann")
     newest = int(server.get(anns) or 0)
-    notifications.publish(notifications.Change(newest - 1, '["ann"]', None))
+    publisher().publish(notifications.Change(newest - 1, '["ann"]', None))
     assert server.get(anns) == b"%d" % newest
     now = time.monotonic()
-    notifications.publish(
+    publisher().publish(
         notifications.Change(newest + 1, '["ann"]', None, began=now - version_keys.LIFE)
     )
     assert server.get(anns) is None  # older than a copy may be
-    notifications.publish(notifications.Change(newest, '["ann"]', None, began=now - 2))
+    publisher().publish(notifications.Change(newest, '["ann"]', None, began=now - 2))
     assert server.pttl(anns) <= 3_000
 
 
@@ -211,7 +211,7 @@ def test_a_copy_that_is_evicted_is_asked_of_the_database_anew(
     copy: str,
 ) -> None:
     append(connection, events)
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     copy = version_keys.of_all(schema.schema_name(), copy)
     assert redis.Redis.from_url(hot).delete(copy) == 1
     for each in both:  # what they read a moment ago is older
@@ -229,8 +229,8 @@ def test_what_changes_while_it_is_computed_is_in_the_next_answer(
     def more() -> None:
         append(connection, sample_events.lesson("ann", next(lesson)))
         append(connection, [sample_events.item_published(f"w{next(lesson)}")])
-        Projector(connection).catch_up_all()
-        batch.run(connection)
+        Projector(connection, publisher=publisher()).catch_up_all()
+        batch.run(connection, publisher=publisher())
 
     with cache_instances.instances(store, hot) as both:
         for how in ("before", "after"):
@@ -244,7 +244,7 @@ def test_a_day_ends_with_what_depends_on_it(store: Store, connection: Connection
     append(
         connection, [sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN)]
     )
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)  # until 4 in the morning there
     with cache_instances.instances(store, hot, 1) as (one,):
         for at in (last, last + timedelta(seconds=1), last + timedelta(days=1)):
@@ -312,7 +312,7 @@ def test_an_answer_under_the_key_of_another_learner_does_not_count(
 ) -> None:
     """Whatever brings it there: a proxy that mixes replies up, a hand that copies."""
     append(connection, sample_events.lesson("ben", 4))
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     asked = cache_instances.questions("ann")
     both[0].ask(*cache_instances.questions("ben"))
     wanted = both[0].uncached(*asked)

@@ -13,7 +13,7 @@ from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import cache_instances, sample_events
 from tests.support.cache_instances import NOW
-from tests.support.stage import append
+from tests.support.stage import append, publisher
 
 _numbers = itertools.count()
 
@@ -47,7 +47,7 @@ class Learner:
         self._fold([sample_events.envelope("UserDeleted", {"user_id": self.name}, at=NOW)])
 
     def run(self) -> None:
-        batch.run(self._connection)
+        batch.run(self._connection, publisher=publisher())
 
     def evict(self) -> None:
         """What a Redis does whose memory is full."""
@@ -59,7 +59,7 @@ class Learner:
 
     def _fold(self, events: list[sample_events.Envelope]) -> None:
         append(self._connection, events)
-        Projector(self._connection).catch_up_all()
+        Projector(self._connection, publisher=publisher()).catch_up_all()
 
 
 @settings(max_examples=12)

@@ -11,6 +11,7 @@ from progress.query.cache import cache, versions
 from tests.conftest import Store
 from tests.support import cache_instances, model_rows, sample_events
 from tests.support.cache_instances import Instance
+from tests.support.stage import publisher
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_is_not(
 ) -> None:
     assert position(one) == 0
     sample_events.record_lessons(connection, "ann", "ben", "cat", "dan")
-    projector = Projector(connection)
+    projector = Projector(connection, publisher=publisher())
     head = model_rows.read_value(connection, "head")
     while waiting := projector.find_shards_behind():
         reached = position(one)
@@ -52,7 +53,7 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_is_not(
 def test_its_time_is_that_of_the_event(one: Instance, connection: Connection) -> None:
     assert one.run(one.cache.projected_to()) == cache.ProjectedTo("0", None)
     sample_events.record_lessons(connection, "ann")
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     told = one.run(one.cache.projected_to())
     assert told
     assert told.time == model_rows.read_value(connection, "newest")
@@ -74,7 +75,7 @@ def test_without_a_database_it_is_what_was_known(one: Instance, connection: Conn
     lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)
     assert lost.run(lost.cache.projected_to()) is None
     sample_events.record_lessons(connection, "ann")
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
     known = position(one)
     lost.cache._versions.last = one.cache._versions.last
     assert position(lost) == known

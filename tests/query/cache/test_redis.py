@@ -13,7 +13,7 @@ from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import cache_instances, sample_events
 from tests.support.cache_instances import NOW, Instance
-from tests.support.stage import append
+from tests.support.stage import append, publisher
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_keys_of_another_kind_are_no_answers(
             server.lpush(key, "x")
         right(one)
         append(connection, sample_events.lesson("ann", 4))
-        Projector(connection).catch_up_all()
+        Projector(connection, publisher=publisher()).catch_up_all()
         right(one)
 
 

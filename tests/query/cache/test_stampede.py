@@ -12,7 +12,7 @@ from progress.query.cache.cache import Computed, Question
 from tests.conftest import Store
 from tests.support import cache_instances, sample_events
 from tests.support.cache_instances import NOW, Instance
-from tests.support.stage import append
+from tests.support.stage import append, publisher
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_who_knows_of_a_newer_version_does_not_take_the_older_answer(
         first = asyncio.create_task(slow.asked())
         await slow.running.wait()
         append(connection, sample_events.lesson("ann", 4))
-        Projector(connection).catch_up_all()
+        Projector(connection, publisher=publisher()).catch_up_all()
         looks = [await one.cache.ask("caller", [question], at=NOW) for _ in range(10)]
         later = [
             asyncio.create_task(one.cache.answer(each, question, quick.compute)) for each in looks
