@@ -1,72 +1,52 @@
-"""The read models' schema: `sql/read_models`, `sql/projections`; named after their fingerprint.
+"""The schema of the read models: made of `sql/read_models` and `sql/projections`.
 
-To add a read model: write its file (table, fold, what it forgets), and give it its place below.
+It is named after the fingerprint of its SQL, so that two revisions' read models live side by side.
 """
 
 import functools
 import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from progress.adapters.postgres import statements
 from progress.event_store import time_zones
+from progress.projections.models import BATCH, REALTIME, ReadModel
 
 if TYPE_CHECKING:
     from progress.adapters.postgres.database import Connection
 
-# In the order of their folds: a fold may use what the ones before it left in the window's tables.
-REALTIME = (
-    "zone_rules",
-    "preferences",
-    "deleted_learners",
-    "facts",
-    "items",
-    "reviews",
-    "item_stats",
-    "item_days",
-    "completions",
-    "daily_stats",
-    "learning_streaks",
-    "user_progress",
-)
-BATCH = ("catalogue_counts", "weekly_stats", "domain_stats", "level_stats", "snapshots")
-DRIVERS = ("checkpoints", "versions", "fold", "batch", "as_of")
-# Of a file, what decides how read models are made and what is in them.
-_FOLDED = (
-    *("table", "views", "functions", "window", "as_of", "empty_window", "fold"),
-    *("reset_learners", "delete_learners"),
-)
+_DRIVERS = ("checkpoints", "versions", "fold", "batch", "as_of")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 @functools.cache
 def fingerprint() -> str:
-    """Twelve hexadecimal digits that change with any fold and with the rules of the zones."""
+    """Return twelve hexadecimal digits that change with any fold and with the zones' rules."""
     digest = hashlib.sha256(time_zones.VERSION.encode())
-    for name in (*REALTIME, *BATCH, *DRIVERS):
-        for block in _FOLDED:
-            digest.update(_block(name, block).encode())
+    for text in (*_definitions(), as_of_tables(), _window_tables(), _batch_tables()):
+        digest.update(text.encode())
     return digest.hexdigest()[:12]
 
 
 def schema_name() -> str:
-    """The schema that holds the read models of this code."""
+    """Return the name of the schema that holds the read models of this code."""
     return f"progress_{fingerprint()}"
 
 
 def exists(connection: "Connection", schema: str) -> bool:
-    """Whether the database has the schema."""
+    """Return True if the database has the schema."""
     return bool(connection.run("SELECT FROM pg_namespace WHERE nspname = :schema", schema=schema))
 
 
 def create(connection: "Connection", schema: str | None = None) -> bool:
-    """Make the schema with empty read models, in one transaction; False where it is there."""
+    """Create the schema with empty read models, in one transaction; False if it exists."""
     schema = schema or schema_name()
     if exists(connection, schema):
         return False
-    from progress.adapters.postgres import (
-        database,  # it brings pg8000 along, which questions do not need
-    )
+    from progress.adapters.postgres import database  # imports pg8000, which queries do not need
 
     with database.transaction(connection):
         connection.run(f"CREATE SCHEMA {_identifier(schema)} AUTHORIZATION progress_project")
@@ -79,67 +59,99 @@ def create(connection: "Connection", schema: str | None = None) -> bool:
 
 
 def set_search_path(connection: "Connection", schema: str | None = None) -> None:
-    """From now on this connection finds the read models of the schema, and the event store."""
+    """Let the connection find the read models of the schema, and the event store."""
     path = f"{_identifier(schema or schema_name())}, event_store"
     connection.run("SELECT set_config('search_path', :path, false)", path=path)
 
 
 def prepare_window(connection: "Connection") -> None:
-    """Give the connection the temporary tables that a fold works on, unless it has them."""
-    _prepare(connection, "fold", REALTIME)
+    """Create the temporary tables of a fold, unless the connection has them."""
+    _prepare(connection, "fold", _window_tables())
 
 
 def prepare_batch(connection: "Connection") -> None:
-    """Give the connection the temporary tables that the batch folds work on, unless it has them."""
-    _prepare(connection, "batch", ("batch",))
+    """Create the temporary tables of the batch folds, unless the connection has them."""
+    _prepare(connection, "batch", _batch_tables())
 
 
 def as_of_tables() -> str:
-    """What a connection runs whose path is pg_temp and the schema: all that a fold writes, anew.
+    """Return the SQL that prepares an as-of connection: temporary tables for all that folds write.
 
-    Views are made again by the same words: here their tables are the temporary ones.
+    Its search path is pg_temp, then the schema. The views are created again with the same
+    text, since there their tables are the temporary ones.
     """
-    named = ("as_of", *REALTIME)
-    return "\n\n".join(_join(named, block) for block in ("as_of", "views", "window"))
+    names = ("as_of", *_names(REALTIME))
+    return "\n\n".join(_join(names, block) for block in ("as_of", "views", "window"))
 
 
-def _prepare(connection: "Connection", driver: str, models: tuple[str, ...]) -> None:
+def _window_tables() -> str:
+    return _join(_names(REALTIME), "window")
+
+
+def _batch_tables() -> str:
+    return _block("batch", "window")
+
+
+def _prepare(connection: "Connection", driver: str, tables: str) -> None:
     if not connection.run(_block(driver, "is_prepared"))[0][0]:
-        # At once: as transactions of their own they would wait for the disk, table by table.
-        connection.run(_join(models, "window"))
+        # One transaction: single statements would each wait for the disk.
+        connection.run(tables)
 
 
 def drop(connection: "Connection", schema: str) -> None:
-    """Remove a schema of read models that nobody reads any more."""
+    """Drop a schema of read models that nobody reads any more."""
     connection.run(f"DROP SCHEMA IF EXISTS {_identifier(schema)} CASCADE")
 
 
 def _definitions() -> list[str]:
-    made = [
-        _block(name, block)
-        for name in ("checkpoints", *REALTIME, *BATCH, "versions", "as_of")
-        for block in ("table", "views", "functions")
-    ]
-    return [*filter(None, made), _fill_in("fold"), _fill_in("batch")]
+    names = ("checkpoints", *_names(REALTIME), *_names(BATCH), "versions", "as_of", "fold", "batch")
+    blocks = ("table", "views", "functions")
+    return [*filter(None, (_block(name, block) for name in names for block in blocks))]
 
 
-def _fill_in(driver: str) -> str:
-    text = _block(driver, "functions")
-    fold = REALTIME if driver == "fold" else BATCH
-    text = text.replace("{fold}", _join(fold, "fold"))
-    text = text.replace("{empty_window}", _join(REALTIME, "empty_window"))
-    text = text.replace("{reset_learners}", _join(REALTIME, "reset_learners"))
-    text = text.replace("{delete_batch_rows}", _join(BATCH, "delete_learners"))
-    return text.replace("{delete_learners}", _join((*REALTIME, *BATCH), "delete_learners"))
+def _list_projections() -> Iterator[str]:
+    for models, is_realtime in ((REALTIME, "true"), (BATCH, "false")):
+        for model in models:
+            if model.field:
+                yield f"('{model.name}', {is_realtime})"
 
 
-def _join(models: tuple[str, ...], block: str) -> str:
-    return "\n\n".join(filter(None, (_block(name, block) for name in models)))
+def _list_snapshots() -> dict[str, str]:
+    """Return the models of which a snapshot holds rows, with the expression for these."""
+    texts = {name: _block(name, "snapshot") for name in _names(REALTIME)}
+    return {name: text for name, text in texts.items() if text}
 
 
-def _block(model: str, block: str) -> str:
-    folder = "projections" if model in DRIVERS else "read_models"
-    return statements.blocks(f"{folder}/{model}").get(block, "")
+# The text for each `{placeholder}` of the SQL files.
+_PARTS: dict[str, Callable[[], str]] = {
+    "event_columns": lambda: _block("facts", "columns"),
+    "item_columns": lambda: _block("item_stats", "columns"),
+    "realtime_folds": lambda: _join(_names(REALTIME), "fold"),
+    "batch_folds": lambda: _join(_names(BATCH), "fold"),
+    "empty_window": lambda: _join(_names(REALTIME), "empty_window"),
+    "reset_learners": lambda: _join(_names(REALTIME), "reset_learners"),
+    "delete_learners": lambda: _join(_names((*REALTIME, *BATCH)), "delete_learners"),
+    "delete_batch_rows": lambda: _join(_names(BATCH), "delete_learners"),
+    "snapshot": lambda: ",\n".join(f"'{name}', {text}" for name, text in _list_snapshots().items()),
+    "snapshot_columns": lambda: ", ".join(f"{name} jsonb" for name in _list_snapshots()),
+    "restore": lambda: _join(_names(REALTIME), "restore"),
+    "projections": lambda: ", ".join(_list_projections()),
+}
+
+
+def _names(models: Iterable[ReadModel]) -> tuple[str, ...]:
+    return tuple(model.name for model in models)
+
+
+def _join(files: Iterable[str], block: str) -> str:
+    return "\n\n".join(filter(None, (_block(file, block) for file in files)))
+
+
+def _block(file: str, block: str) -> str:
+    """Return a block with its placeholders filled in; empty if the file has no such block."""
+    folder = "projections" if file in _DRIVERS else "read_models"
+    text = statements.blocks(f"{folder}/{file}").get(block, "")
+    return _PLACEHOLDER.sub(lambda match: _PARTS[match[1]](), text)
 
 
 def _load_zone_rules(connection: "Connection") -> None:
@@ -148,7 +160,7 @@ def _load_zone_rules(connection: "Connection") -> None:
 
 
 def _identifier(name: str) -> str:
-    from pg8000.native import identifier  # 20 ms: not for who only asks for names
+    from pg8000.native import identifier  # 20 ms: queries do not need it
 
     quoted: str = identifier(name)
     return quoted

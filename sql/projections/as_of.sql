@@ -2,18 +2,6 @@
 -- The connection's path is pg_temp, then the live schema: each table that a fold writes or a question reads is
 -- one of its own, by the models' `as of` blocks. They are empty at the end of the transaction.
 
--- table --
--- A temporary table has no TOAST table beside it where these cannot be moved out of line, see window_shape.
-ALTER TABLE preferences      ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
-ALTER TABLE zones_in_force   ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
-ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
-ALTER TABLE reviews          ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
-ALTER TABLE item_days        ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
-ALTER TABLE completions      ALTER user_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
-ALTER TABLE daily_stats      ALTER user_id SET STORAGE PLAIN;
-ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
-ALTER TABLE user_progress    ALTER user_id SET STORAGE PLAIN;
-
 -- as_of --
 -- What is asked about: one row, of events that had happened and were recorded by then.
 CREATE TEMPORARY TABLE moment_asked (
@@ -64,15 +52,13 @@ BEGIN
         END IF;
         SELECT s.* INTO state
         FROM event_store.snapshots x
-        CROSS JOIN LATERAL jsonb_to_record(x.state) AS s (
-            preferences text, user_progress text, learning_streaks text, daily_stats text,
-            completions jsonb, item_stats jsonb, reviews jsonb, item_days jsonb)
+        CROSS JOIN LATERAL jsonb_to_record(x.state) AS s ({snapshot_columns})
         WHERE x.stream_id = stream AND x.stream_version = version AND x.fingerprint = snapshot_fingerprint();
         CONTINUE WHEN NOT FOUND AND version > 0;   -- a rebuild, or the job, has dropped it meanwhile
 
-        INSERT INTO preferences SELECT * FROM unnest(state.preferences::preferences[]);
+        INSERT INTO preferences SELECT * FROM unnest((state.preferences #>> '{}')::preferences[]);
         INSERT INTO zones_in_force SELECT * FROM governing_zones;
-        INSERT INTO user_progress SELECT * FROM unnest(state.user_progress::user_progress[]);
+        INSERT INTO user_progress SELECT * FROM unnest((state.user_progress #>> '{}')::user_progress[]);
 
         -- Where a preference event moved days that the snapshot holds, an older one may do, or none.
         EXIT WHEN fold_preferences(ARRAY(
@@ -90,8 +76,7 @@ BEGIN
     -- With their days at once: fold_facts finds no window_events to copy.
     SELECT z.starts, z.shifts INTO starts, shifts FROM zone_shifts(learner, '-infinity', 'infinity') z;
     INSERT INTO window_facts
-    SELECT global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
-        response_ms, interval_days, easiness_factor, score, duration_seconds,
+    SELECT {event_columns},
         date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0'))
     FROM facts
     WHERE stream_id = stream AND stream_version > version
@@ -99,34 +84,7 @@ BEGIN
       AND kind IN ('answer', 'review', 'completion', 'other', 'preference');
 
     IF version > 0 THEN
-        INSERT INTO learning_streaks SELECT * FROM unnest(state.learning_streaks::learning_streaks[]);
-        INSERT INTO daily_stats SELECT * FROM unnest(state.daily_stats::daily_stats[]);
-        -- Of these, what the window may touch.
-        INSERT INTO completions
-        SELECT c.*
-        FROM (SELECT DISTINCT session_id FROM window_facts WHERE kind = 'completion') w
-        JOIN jsonb_each_text(state.completions) s (session_id, rows) ON s.session_id = w.session_id
-        CROSS JOIN LATERAL unnest(s.rows::completions[]) c;
-        INSERT INTO item_stats
-        SELECT i.*
-        FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
-        JOIN jsonb_each_text(state.item_stats) s (item_id, rows) ON s.item_id = w.item_id
-        CROSS JOIN LATERAL unnest(s.rows::item_stats[]) i;
-        INSERT INTO reviews
-        SELECT learner, s.item_id, r.occurred_at, r.event_id, r.interval_days
-        FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'review') w
-        JOIN jsonb_each_text(state.reviews) s (item_id, rows) ON s.item_id = w.item_id
-        CROSS JOIN LATERAL unnest(s.rows::reviews[]) r;
-        INSERT INTO item_days
-        SELECT learner, s.item_id, d.day
-        FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'answer') w
-        JOIN jsonb_each_text(state.item_days) s (item_id, days) ON s.item_id = w.item_id
-        CROSS JOIN LATERAL unnest(s.days::date[]) d (day);
-        -- Of the other items, that they were met: no fold adds to them, and no question asks for more.
-        INSERT INTO item_stats (user_id, item_id, answers, correct_answers, response_ms, lapses)
-        SELECT learner, k.item_id, 0, 0, 0, 0
-        FROM jsonb_object_keys(state.item_stats) k (item_id)
-        ON CONFLICT DO NOTHING;
+{restore}
     END IF;
     PERFORM fold_facts(0::smallint, 0, 0, version > 0, false, false);
     RETURN pg_relation_size('window_facts') + pg_relation_size('item_stats') + pg_relation_size('daily_stats') > 2000000;

@@ -99,7 +99,7 @@ BEGIN
         is_changed := how_many > 0 OR EXISTS (SELECT FROM batch_items);
         ANALYZE batch_learners;
         ANALYZE batch_items;
-{fold}
+{batch_folds}
         -- Of who was deleted meanwhile nothing stays; a deletion that comes from here on waits, and finds these rows.
         PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
         PERFORM delete_batch_rows(ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
@@ -137,7 +137,7 @@ SELECT EXISTS (
         SELECT
         FROM event_store.events e
         WHERE (e.shard, e.global_position) > (b.shard, b.position)
-          AND (e.shard, e.global_position) <= (b.shard, CAST(:head AS bigint))
+          AND (e.shard, e.global_position) <= (b.shard, CAST(:log_end AS bigint))
         ORDER BY e.shard, e.global_position  -- by index
         LIMIT 1
     ) e

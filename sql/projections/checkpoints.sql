@@ -28,6 +28,9 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) n;
 
+-- The read models whose lag is reported.
+CREATE VIEW projections AS SELECT * FROM (VALUES {projections}) AS p (name, realtime);
+
 INSERT INTO checkpoints       (shard, position)                     SELECT s, 0    FROM generate_series(0, 15) s;
 INSERT INTO batch_checkpoints (shard, position, catalogue_position) SELECT s, 0, 0 FROM generate_series(0, 15) s;
 
@@ -94,12 +97,9 @@ SELECT
          WHEN b.seconds > 600 THEN 'CRITICAL'
          ELSE 'NORMAL' END                  AS status,
     b.updated_at
-FROM (VALUES
-    (1, 'daily_stats', TRUE), (2, 'item_stats', TRUE), (3, 'learning_streaks', TRUE),
-    (4, 'user_progress', TRUE), (5, 'weekly_stats', FALSE), (6, 'domain_stats', FALSE),
-    (7, 'level_stats', FALSE)) AS p (place, name, realtime)
+FROM projections p
 LEFT JOIN behind b USING (realtime)
-ORDER BY p.place;
+ORDER BY p.realtime DESC, p.name;
 
 -- ready --
 SELECT count(*) = 16 AS ready FROM checkpoints;

@@ -67,7 +67,7 @@ CREATE FUNCTION fold_facts(
     has_future boolean DEFAULT true
 ) RETURNS void LANGUAGE plpgsql AS $fold$
 BEGIN
-{fold}
+{realtime_folds}
 END
 $fold$;
 
@@ -155,8 +155,7 @@ BEGIN
     PERFORM reset_learners(learners);
     PERFORM empty_window();
     INSERT INTO window_events
-    SELECT f.global_position, f.kind, f.user_id, f.occurred_at, f.event_id, f.created_at, f.correct, f.item_id, f.session_id,
-        f.response_ms, f.interval_days, f.easiness_factor, f.score, f.duration_seconds
+    SELECT {event_columns}
     FROM unnest(learners) l
     CROSS JOIN LATERAL (
         SELECT *
@@ -229,8 +228,7 @@ BEGIN
     SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
 
     INSERT INTO window_events
-    SELECT global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
-        response_ms, interval_days, easiness_factor, score, duration_seconds
+    SELECT {event_columns}
     FROM facts
     WHERE (shard, global_position) > (window_shard, window_start)
       AND (shard, global_position) < (window_shard + 1, 0)

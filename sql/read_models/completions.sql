@@ -12,6 +12,9 @@ CREATE TABLE completions (
     PRIMARY KEY (user_id, session_id)
 ) WITH (fillfactor = 90);
 
+-- Temporary tables are made like this one, see window_shape.
+ALTER TABLE completions ALTER user_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
+
 -- as_of --
 CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY KEY (user_id, session_id)) ON COMMIT DELETE ROWS;
 
@@ -50,9 +53,23 @@ WITH first AS MATERIALIZED (
         duration_seconds = excluded.duration_seconds
 )
 INSERT INTO window_completions
-SELECT user_id, day, 1, duration_seconds, score FROM counting
+SELECT user_id, day, 1 AS sessions_completed, duration_seconds AS study_seconds, score AS scores
+FROM counting
 UNION ALL
-SELECT user_id, old_day, -1, -old_seconds, -old_score FROM counting WHERE old_day IS NOT NULL;
+SELECT user_id, old_day, -1 AS sessions_completed, -old_seconds AS study_seconds, -old_score AS scores
+FROM counting
+WHERE old_day IS NOT NULL;
+
+-- snapshot --
+(SELECT jsonb_object_agg(t.session_id, ARRAY[t]::text) FROM completions t WHERE t.user_id = learner)
+
+-- restore --
+-- Only the sessions that the window may change.
+INSERT INTO completions
+SELECT c.*
+FROM (SELECT DISTINCT session_id FROM window_facts WHERE kind = 'completion') w
+JOIN jsonb_each_text(state.completions) s (session_id, rows) ON s.session_id = w.session_id
+CROSS JOIN LATERAL unnest(s.rows::completions[]) c;
 
 -- reset_learners --
 DELETE FROM completions WHERE user_id = ANY (learners);

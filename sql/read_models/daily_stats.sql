@@ -17,65 +17,83 @@ CREATE TABLE daily_stats (
     PRIMARY KEY (user_id, day)
 ) WITH (fillfactor = 60);
 
+-- Temporary tables are made like this one, see window_shape.
+ALTER TABLE daily_stats ALTER user_id SET STORAGE PLAIN;
+
 -- as_of --
 CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY KEY (user_id, day)) ON COMMIT DELETE ROWS;
 
 -- window --
--- What the window adds to each day; a first that moves takes from one day and gives to another.
-CREATE TEMPORARY TABLE window_days (
-    user_id varchar(200) COLLATE "C", day date, answers bigint, correct_answers bigint, response_ms bigint, reviews bigint,
-    sessions_completed bigint, study_seconds bigint, scores bigint,
-    items_learned bigint, items_reviewed bigint, new_mastery_count bigint,
-    had_sessions bigint
-) ON COMMIT DELETE ROWS;
+-- The change of each day. When an earlier first answer arrives late, items_learned moves: -1 here, +1 there.
+CREATE TEMPORARY TABLE window_days (LIKE daily_stats INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
 -- empty_window --
 DELETE FROM window_days;
 
 -- fold --
-INSERT INTO window_days
-SELECT w.*, coalesce(old.sessions_completed, 0)
-FROM (
-    SELECT user_id, day, sum(answers)::bigint, sum(correct_answers)::bigint, sum(response_ms)::bigint, sum(reviews)::bigint,
-        sum(sessions_completed)::bigint, sum(study_seconds)::bigint, sum(scores)::bigint,
-        sum(items_learned)::bigint, sum(items_reviewed)::bigint, sum(new_mastery_count)::bigint
+-- One CTE for each source of the window, with the columns that it contributes. Full joins are hashed or merged: a plan
+-- that was made on empty tables cannot be a nested loop.
+WITH answered AS (
+    SELECT user_id, day,
+        count(*) FILTER (WHERE kind = 'answer') AS answers,
+        count(*) FILTER (WHERE correct) AS correct_answers,
+        sum(response_ms)::bigint AS response_ms,
+        count(*) FILTER (WHERE kind = 'review') AS reviews
+    FROM window_facts
+    WHERE kind IN ('answer', 'review')
+    GROUP BY user_id, day
+), completed AS (
+    SELECT user_id, day,
+        sum(sessions_completed)::bigint AS sessions_completed,
+        sum(study_seconds)::bigint AS study_seconds,
+        sum(scores)::bigint AS scores
+    FROM window_completions
+    GROUP BY user_id, day
+), learned AS (
+    SELECT user_id, day, sum(change)::bigint AS items_learned
     FROM (
-        SELECT user_id, day,
-            count(*) FILTER (WHERE kind = 'answer') AS answers,
-            count(*) FILTER (WHERE correct) AS correct_answers,
-            coalesce(sum(response_ms) FILTER (WHERE kind = 'answer'), 0)::bigint AS response_ms,
-            count(*) FILTER (WHERE kind = 'review') AS reviews,
-            0 AS sessions_completed, 0 AS study_seconds, 0 AS scores,
-            0 AS items_learned, 0 AS items_reviewed, 0 AS new_mastery_count
-        FROM window_facts
-        WHERE kind IN ('answer', 'review')
-        GROUP BY user_id, day
-        UNION ALL
-        SELECT user_id, day, 0, 0, 0, 0, sessions_completed, study_seconds, scores, 0, 0, 0 FROM window_completions
-        UNION ALL
-        SELECT user_id, first_correct_on, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0 FROM window_items
+        SELECT user_id, first_correct_on AS day, 1 AS change FROM window_items
         WHERE first_correct_on IS DISTINCT FROM had_correct_on
         UNION ALL
-        SELECT user_id, had_correct_on, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0 FROM window_items
+        SELECT user_id, had_correct_on, -1 FROM window_items
         WHERE had_correct_on <> first_correct_on
-        UNION ALL
-        SELECT user_id, day, 0, 0, 0, 0, 0, 0, 0, 0, items_reviewed, 0 FROM window_reviewed
-        UNION ALL
-        SELECT user_id, first_mastered_on, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 FROM window_items
+    ) moves
+    GROUP BY user_id, day
+), reviewed AS (
+    SELECT user_id, day, sum(items_reviewed)::bigint AS items_reviewed
+    FROM window_reviewed
+    GROUP BY user_id, day
+), mastered AS (
+    SELECT user_id, day, sum(change)::bigint AS new_mastery_count
+    FROM (
+        SELECT user_id, first_mastered_on AS day, 1 AS change FROM window_items
         WHERE first_mastered_on IS DISTINCT FROM had_mastered_on
         UNION ALL
-        SELECT user_id, had_mastered_on, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1 FROM window_items
+        SELECT user_id, had_mastered_on, -1 FROM window_items
         WHERE had_mastered_on <> first_mastered_on
-    ) changes
+    ) moves
     GROUP BY user_id, day
-) w
-LEFT JOIN LATERAL (
-    SELECT d.sessions_completed FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day AND has_past OFFSET 0
-) old ON true;
+)
+INSERT INTO window_days
+SELECT user_id, day,
+    coalesce(answers, 0)            AS answers,
+    coalesce(correct_answers, 0)    AS correct_answers,
+    coalesce(response_ms, 0)        AS response_ms,
+    coalesce(reviews, 0)            AS reviews,
+    coalesce(sessions_completed, 0) AS sessions_completed,
+    coalesce(study_seconds, 0)      AS study_seconds,
+    coalesce(scores, 0)             AS scores,
+    coalesce(items_learned, 0)      AS items_learned,
+    coalesce(items_reviewed, 0)     AS items_reviewed,
+    coalesce(new_mastery_count, 0)  AS new_mastery_count
+FROM answered
+FULL JOIN completed USING (user_id, day)
+FULL JOIN learned   USING (user_id, day)
+FULL JOIN reviewed  USING (user_id, day)
+FULL JOIN mastered  USING (user_id, day);
 
 INSERT INTO daily_stats AS d
-SELECT user_id, day, answers, correct_answers, response_ms, reviews, sessions_completed, study_seconds, scores,
-    items_learned, items_reviewed, new_mastery_count
+SELECT *
 FROM window_days
 ORDER BY user_id, day
 ON CONFLICT (user_id, day) DO UPDATE SET
@@ -90,11 +108,17 @@ ON CONFLICT (user_id, day) DO UPDATE SET
     items_reviewed     = d.items_reviewed     + excluded.items_reviewed,
     new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count;
 
--- A completion that moved away may leave a day with nothing.
+-- A day whose only completion moved away has nothing left.
 DELETE FROM daily_stats d
 USING window_days w
 WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
   AND d.answers = 0 AND d.reviews = 0 AND d.sessions_completed = 0;
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM daily_stats t WHERE t.user_id = learner)
+
+-- restore --
+INSERT INTO daily_stats SELECT * FROM unnest((state.daily_stats #>> '{}')::daily_stats[]);
 
 -- reset_learners --
 DELETE FROM daily_stats WHERE user_id = ANY (learners);

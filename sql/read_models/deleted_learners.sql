@@ -6,6 +6,9 @@ CREATE TABLE deleted_learners (
     version bigint NOT NULL                -- of the transaction that deleted the learner
 );
 
+-- Temporary tables are made like this one, see window_shape.
+ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
+
 -- as_of --
 -- Stays empty: nothing is folded of a deleted learner.
 CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id)) ON COMMIT DELETE ROWS;

@@ -77,6 +77,10 @@ ALTER TABLE window_shape
     ALTER kind SET STORAGE PLAIN, ALTER user_id SET STORAGE PLAIN,
     ALTER item_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
 
+-- columns --
+global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
+response_ms, interval_days, easiness_factor, score, duration_seconds
+
 -- window --
 -- Of each connection that folds; emptied at each commit.
 CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON COMMIT DELETE ROWS;

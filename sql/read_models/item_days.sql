@@ -8,6 +8,9 @@ CREATE TABLE item_days (
     PRIMARY KEY (user_id, item_id, day)
 );
 
+-- Temporary tables are made like this one, see window_shape.
+ALTER TABLE item_days ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
+
 -- as_of --
 CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, day)) ON COMMIT DELETE ROWS;
 
@@ -58,6 +61,18 @@ FROM arrived a
 JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
 WHERE a.day > i.first_answered_on
 GROUP BY a.day, a.user_id;
+
+-- snapshot --
+(SELECT jsonb_object_agg(item_id, days)
+ FROM (SELECT t.item_id, array_agg(t.day)::text AS days FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id) d)
+
+-- restore --
+-- Only the items that the window may change.
+INSERT INTO item_days
+SELECT learner, s.item_id, d.day
+FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'answer') w
+JOIN jsonb_each_text(state.item_days) s (item_id, days) ON s.item_id = w.item_id
+CROSS JOIN LATERAL unnest(s.days::date[]) d (day);
 
 -- reset_learners --
 DELETE FROM item_days WHERE user_id = ANY (learners);

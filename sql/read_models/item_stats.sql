@@ -22,17 +22,22 @@ CREATE TABLE item_stats (
     PRIMARY KEY (user_id, item_id)
 ) WITH (fillfactor = 70);
 
--- For window_items, see window_shape.
+-- Temporary tables are made like this one, see window_shape.
 ALTER TABLE item_stats ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
 -- A catalogue change reaches the learners of the item.
 CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 
+-- columns --
+user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
+first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
+interval_days, easiness_factor, reviewed_at, review_id, lapses
+
 -- as_of --
 CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KEY (user_id, item_id)) ON COMMIT DELETE ROWS;
 
 -- window --
--- The rows that the window touches, as they will be, and what of them others count.
+-- The new rows of the items in the window, with the former values that other folds compare.
 CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint
@@ -44,25 +49,29 @@ DELETE FROM window_items;
 -- fold --
 INSERT INTO window_items
 SELECT w.user_id, w.item_id,
-    coalesce(old.answers, 0) + w.answers,
-    coalesce(old.correct_answers, 0) + w.correct_answers,
-    coalesce(old.response_ms, 0) + w.response_ms,
-    least(old.first_answered_at, w.first_answered_at),
+    coalesce(old.answers, 0) + w.answers                   AS answers,
+    coalesce(old.correct_answers, 0) + w.correct_answers   AS correct_answers,
+    coalesce(old.response_ms, 0) + w.response_ms           AS response_ms,
+    least(old.first_answered_at, w.first_answered_at)      AS first_answered_at,
     CASE WHEN w.first_answered_at < old.first_answered_at OR old.first_answered_at IS NULL
-        THEN w.first_answered_on ELSE old.first_answered_on END,
-    greatest(old.last_answered_at, w.last_answered_at),
-    least(old.first_correct_at, w.first_correct_at),
+        THEN w.first_answered_on ELSE old.first_answered_on END AS first_answered_on,
+    greatest(old.last_answered_at, w.last_answered_at)     AS last_answered_at,
+    least(old.first_correct_at, w.first_correct_at)        AS first_correct_at,
     CASE WHEN w.first_correct_at < old.first_correct_at OR old.first_correct_at IS NULL
-        THEN w.first_correct_on ELSE old.first_correct_on END,
-    least(old.first_mastered_at, w.first_mastered_at),
+        THEN w.first_correct_on ELSE old.first_correct_on END AS first_correct_on,
+    least(old.first_mastered_at, w.first_mastered_at)      AS first_mastered_at,
     CASE WHEN w.first_mastered_at < old.first_mastered_at OR old.first_mastered_at IS NULL
-        THEN w.first_mastered_on ELSE old.first_mastered_on END,
-    CASE WHEN later.is_new THEN w.interval_days ELSE old.interval_days END,
-    CASE WHEN later.is_new THEN w.easiness_factor ELSE old.easiness_factor END,
-    CASE WHEN later.is_new THEN w.reviewed_at ELSE old.reviewed_at END,
-    CASE WHEN later.is_new THEN w.review_id ELSE old.review_id END,
-    coalesce(old.lapses, 0) + w.lapses,
-    old.user_id IS NOT NULL, old.first_answered_on, old.first_correct_on, old.first_mastered_on, old.interval_days
+        THEN w.first_mastered_on ELSE old.first_mastered_on END AS first_mastered_on,
+    CASE WHEN later.is_new THEN w.interval_days ELSE old.interval_days END     AS interval_days,
+    CASE WHEN later.is_new THEN w.easiness_factor ELSE old.easiness_factor END AS easiness_factor,
+    CASE WHEN later.is_new THEN w.reviewed_at ELSE old.reviewed_at END         AS reviewed_at,
+    CASE WHEN later.is_new THEN w.review_id ELSE old.review_id END             AS review_id,
+    coalesce(old.lapses, 0) + w.lapses                     AS lapses,
+    old.user_id IS NOT NULL                                AS had_row,
+    old.first_answered_on                                  AS had_answered_on,
+    old.first_correct_on                                   AS had_correct_on,
+    old.first_mastered_on                                  AS had_mastered_on,
+    old.interval_days                                      AS had_interval_days
 FROM (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
         coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,
@@ -92,11 +101,9 @@ CROSS JOIN LATERAL (
        AND (old.reviewed_at IS NULL OR (w.reviewed_at, w.review_id) > (old.reviewed_at, old.review_id)) AS is_new
 ) later;
 
-IF has_past THEN  -- without one there is no key yet that could conflict
+IF has_past THEN  -- in a rebuild the table has no key yet
     INSERT INTO item_stats
-    SELECT user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
-        first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
-        interval_days, easiness_factor, reviewed_at, review_id, lapses
+    SELECT {item_columns}
     FROM window_items
     WHERE had_row
     ORDER BY user_id, item_id
@@ -119,12 +126,27 @@ IF has_past THEN  -- without one there is no key yet that could conflict
 END IF;
 
 INSERT INTO item_stats
-SELECT user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
-    first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
-    interval_days, easiness_factor, reviewed_at, review_id, lapses
+SELECT {item_columns}
 FROM window_items
 WHERE NOT had_row
 ORDER BY user_id, item_id;
+
+-- snapshot --
+(SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)
+
+-- restore --
+-- Whole rows of the items that the window may change; of the others only that they exist, since no fold adds to them
+-- and no query reads more.
+INSERT INTO item_stats
+SELECT i.*
+FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
+JOIN jsonb_each_text(state.item_stats) s (item_id, rows) ON s.item_id = w.item_id
+CROSS JOIN LATERAL unnest(s.rows::item_stats[]) i;
+
+INSERT INTO item_stats (user_id, item_id, answers, correct_answers, response_ms, lapses)
+SELECT learner, k.item_id, 0 AS answers, 0 AS correct_answers, 0 AS response_ms, 0 AS lapses
+FROM jsonb_object_keys(state.item_stats) k (item_id)
+ON CONFLICT DO NOTHING;
 
 -- reset_learners --
 DELETE FROM item_stats WHERE user_id = ANY (learners);

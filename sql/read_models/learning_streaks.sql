@@ -8,6 +8,9 @@ CREATE TABLE learning_streaks (
     PRIMARY KEY (user_id, starts)
 ) WITH (fillfactor = 80);
 
+-- Temporary tables are made like this one, see window_shape.
+ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
+
 -- as_of --
 CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE, PRIMARY KEY (user_id, starts)) ON COMMIT DELETE ROWS;
 
@@ -15,9 +18,14 @@ CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE
 -- Days that became study days join runs, days that ceased to be cut them. Only the runs
 -- that such a day lies in or next to are taken apart.
 WITH turned AS MATERIALIZED (
-    SELECT user_id, day, had_sessions = 0 AS studied
-    FROM window_days
-    WHERE (had_sessions = 0) <> (had_sessions + sessions_completed = 0)
+    SELECT w.user_id, w.day, w.sessions_completed > 0 AS studied
+    FROM window_days w
+    LEFT JOIN LATERAL (
+        SELECT d.sessions_completed FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day OFFSET 0
+    ) now ON true
+    CROSS JOIN LATERAL (SELECT coalesce(now.sessions_completed, 0) AS sessions) s
+    WHERE w.sessions_completed <> 0
+      AND (s.sessions = 0) <> (s.sessions - w.sessions_completed = 0)
 ), near AS MATERIALIZED (
     SELECT DISTINCT t.user_id, r.starts, r.ends
     FROM turned t
@@ -64,6 +72,12 @@ SELECT user_id, starts, ends
 FROM joined
 ORDER BY user_id, starts
 ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends;
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM learning_streaks t WHERE t.user_id = learner)
+
+-- restore --
+INSERT INTO learning_streaks SELECT * FROM unnest((state.learning_streaks #>> '{}')::learning_streaks[]);
 
 -- reset_learners --
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);

@@ -20,6 +20,10 @@ CREATE TABLE zones_in_force (
     PRIMARY KEY (user_id, starts_at)
 );
 
+-- Temporary tables are made like these, see window_shape.
+ALTER TABLE preferences    ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
+ALTER TABLE zones_in_force ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
+
 -- views --
 -- What follows from the preference events. The first of all governs what came before it; of two
 -- at one instant the later id governs; what an event leaves out keeps its value.
@@ -69,6 +73,9 @@ CREATE TEMPORARY TABLE preferences (LIKE preferences INCLUDING STORAGE, PRIMARY 
     ON COMMIT DELETE ROWS;
 
 CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PRIMARY KEY (user_id, starts_at)) ON COMMIT DELETE ROWS;
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM preferences t WHERE t.user_id = learner)
 
 -- delete_learners --
 DELETE FROM preferences WHERE user_id = ANY (learners);

@@ -10,6 +10,9 @@ CREATE TABLE reviews (
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
+-- Temporary tables are made like this one, see window_shape.
+ALTER TABLE reviews ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
+
 -- as_of --
 CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, occurred_at, event_id))
     ON COMMIT DELETE ROWS;
@@ -98,6 +101,23 @@ INSERT INTO reviews
 SELECT user_id, item_id, occurred_at, event_id, interval_days
 FROM window_facts
 WHERE kind = 'review' AND has_future;
+
+-- snapshot --
+(SELECT jsonb_object_agg(item_id, rows)
+ FROM (
+     SELECT t.item_id, array_agg(ROW('', '', t.occurred_at, t.event_id, t.interval_days)::reviews)::text AS rows
+     FROM reviews t
+     WHERE t.user_id = learner
+     GROUP BY t.item_id
+ ) r)
+
+-- restore --
+-- Only the items that the window may change.
+INSERT INTO reviews
+SELECT learner, s.item_id, r.occurred_at, r.event_id, r.interval_days
+FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'review') w
+JOIN jsonb_each_text(state.reviews) s (item_id, rows) ON s.item_id = w.item_id
+CROSS JOIN LATERAL unnest(s.rows::reviews[]) r;
 
 -- reset_learners --
 DELETE FROM reviews WHERE user_id = ANY (learners);

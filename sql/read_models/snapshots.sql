@@ -133,26 +133,12 @@ BEGIN
 END
 $take$;
 
--- The rows as texts of arrays; by item or session, and without these, where a few of many are wanted again.
+-- The rows of each model, by its block `snapshot`: as the text of an array or, where an answer needs a few of many,
+-- as such texts by item or session.
 CREATE FUNCTION snapshot_state(learner text) RETURNS jsonb LANGUAGE sql STABLE AS $state$
 SELECT jsonb_build_object(
-    'preferences',      (SELECT array_agg(t)::text FROM preferences t WHERE t.user_id = learner),
-    'user_progress',    (SELECT array_agg(t)::text FROM user_progress t WHERE t.user_id = learner),
-    'learning_streaks', (SELECT array_agg(t)::text FROM learning_streaks t WHERE t.user_id = learner),
-    'daily_stats',      (SELECT array_agg(t)::text FROM daily_stats t WHERE t.user_id = learner),
-    'completions',      (SELECT jsonb_object_agg(t.session_id, ARRAY[t]::text) FROM completions t WHERE t.user_id = learner),
-    'item_stats',       (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner),
-    'reviews', (
-        SELECT jsonb_object_agg(item_id, rows)
-        FROM (
-            SELECT t.item_id, array_agg(ROW('', '', t.occurred_at, t.event_id, t.interval_days)::reviews)::text AS rows
-            FROM reviews t
-            WHERE t.user_id = learner
-            GROUP BY t.item_id
-        ) r),
-    'item_days', (
-        SELECT jsonb_object_agg(item_id, days)
-        FROM (SELECT t.item_id, array_agg(t.day)::text AS days FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id) d))
+{snapshot}
+)
 $state$;
 
 -- drop_learners_not_due --

@@ -16,6 +16,9 @@ CREATE TABLE user_progress (
     version            bigint NOT NULL     -- of the transaction that changed a row of the learner's last
 ) WITH (fillfactor = 50);
 
+-- Temporary tables are made like this one, see window_shape.
+ALTER TABLE user_progress ALTER user_id SET STORAGE PLAIN;
+
 -- as_of --
 CREATE TEMPORARY TABLE user_progress (LIKE user_progress INCLUDING STORAGE, PRIMARY KEY (user_id)) ON COMMIT DELETE ROWS;
 
@@ -46,9 +49,18 @@ WITH seen AS (
     GROUP BY user_id
 )
 INSERT INTO user_progress AS p
-SELECT s.user_id, coalesce(m.items_learned, 0), coalesce(c.sessions_completed, 0), coalesce(c.study_seconds, 0),
-    s.answers, s.correct_answers, coalesce(m.learning, 0), coalesce(m.short_term, 0), coalesce(m.long_term, 0),
-    s.last_updated, s.last_fact_at, (SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint))
+SELECT s.user_id,
+    coalesce(m.items_learned, 0)      AS items_learned,
+    coalesce(c.sessions_completed, 0) AS sessions_completed,
+    coalesce(c.study_seconds, 0)      AS study_seconds,
+    s.answers,
+    s.correct_answers,
+    coalesce(m.learning, 0)           AS learning,
+    coalesce(m.short_term, 0)         AS short_term,
+    coalesce(m.long_term, 0)          AS long_term,
+    s.last_updated,
+    s.last_fact_at,
+    (SELECT pg_current_xact_id()::text::bigint) AS version
 FROM seen s
 LEFT JOIN studied c ON c.user_id = s.user_id
 LEFT JOIN moved m ON m.user_id = s.user_id
@@ -65,6 +77,9 @@ ON CONFLICT (user_id) DO UPDATE SET
     last_updated       = greatest(p.last_updated, excluded.last_updated),
     last_fact_at       = greatest(p.last_fact_at, excluded.last_fact_at),
     version            = excluded.version;
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM user_progress t WHERE t.user_id = learner)
 
 -- reset_learners --
 DELETE FROM user_progress WHERE user_id = ANY (learners);

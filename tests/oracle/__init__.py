@@ -8,6 +8,7 @@ from tests.oracle.days import daily_stats, day_of
 from tests.oracle.events import Event, Row, World, see
 from tests.oracle.items import item, item_stats
 from tests.oracle.levels import domain_stats, level_stats
+from tests.oracle.models import Rows, defined_models, model_rows
 from tests.oracle.periods import monthly_stats, weekly_stats
 from tests.oracle.standing import due_forecast, runs, streak, user_progress
 from tests.oracle.storing import compute_stored
@@ -16,18 +17,21 @@ __all__ = [
     "Description",
     "Event",
     "Row",
+    "Rows",
     "World",
     "catalogue",
     "catalogue_items",
+    "compute_stored",
     "daily_stats",
     "day_of",
+    "defined_models",
     "descriptions",
     "domain_stats",
     "due_forecast",
-    "compute_stored",
     "item",
     "item_stats",
     "level_stats",
+    "model_rows",
     "monthly_stats",
     "runs",
     "see",

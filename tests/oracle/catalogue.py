@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tests.oracle.events import CATALOGUE, DESCRIPTIONS, World
+from tests.oracle.models import Rows, defines
 
 DOMAINS = ("R", "W", "L", "S")
 LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
@@ -56,3 +57,26 @@ def catalogue_items(world: World, kind: str) -> dict[str, int]:
 def names(description: Description, kind: str) -> tuple[str, ...]:
     """The domains of a described item, or its one level."""
     return description.domains if kind == "domain" else (description.level,)
+
+
+@defines("items")
+def described_items(world: World) -> Rows:
+    """Return the row of every item that was ever described."""
+    return {
+        (item_id, description.headword): {
+            "level": description.level,
+            "domains": list(description.domains),
+            "in_catalogue": item_id in catalogue(world),
+        }
+        for item_id, description in descriptions(world).items()
+    }
+
+
+@defines("catalogue_counts")
+def catalogue_counts(world: World) -> Rows:
+    """Return the number of catalogue items in each domain and level that has some."""
+    return {
+        (kind, name): {"items": count}
+        for kind in ("domain", "level")
+        for name, count in catalogue_items(world, kind).items()
+    }

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tests.oracle.events import PREFERENCES, Event, Row, World, only, ratio
+from tests.oracle.models import defines_by_learner
 
 
 @functools.cache
@@ -108,6 +109,7 @@ def days_with_rows(world: World, user_id: str) -> list[date]:
     return sorted({day(world, e) for e in did})
 
 
+@defines_by_learner("daily_stats")
 def daily_stats(world: World, user_id: str) -> dict[date, Row]:
     """The learner's rows by day."""
     return {d: stats_of(world, user_id, {d}) for d in days_with_rows(world, user_id)}

@@ -6,8 +6,10 @@ from datetime import timedelta
 from tests.oracle.catalogue import Description, descriptions
 from tests.oracle.days import answer_sums
 from tests.oracle.events import Event, Row, World, only
+from tests.oracle.models import defines_by_learner
 
 
+@defines_by_learner("item_stats")
 def item_stats(world: World, user_id: str) -> dict[str, Row]:
     """The learner's rows by item: one for each that was answered or reviewed."""
     met = world.answers(user_id) + world.reviews(user_id)

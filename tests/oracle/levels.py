@@ -3,6 +3,7 @@
 from tests.oracle.catalogue import catalogue, catalogue_items
 from tests.oracle.events import Row, World, ratio
 from tests.oracle.items import item_stats
+from tests.oracle.models import defines_by_learner
 
 
 def domain_stats(world: World, user_id: str) -> dict[str, Row]:
@@ -13,6 +14,22 @@ def domain_stats(world: World, user_id: str) -> dict[str, Row]:
 def level_stats(world: World, user_id: str) -> dict[str, Row]:
     """The learner's rows by level: all that the catalogue has, or the learner studied."""
     return _rows(world, user_id, "level")
+
+
+@defines_by_learner("domain_stats")
+def studied_domains(world: World, user_id: str) -> dict[str, Row]:
+    """Return the rows of the domains that the learner studied."""
+    return _only_studied(domain_stats(world, user_id))
+
+
+@defines_by_learner("level_stats")
+def studied_levels(world: World, user_id: str) -> dict[str, Row]:
+    """Return the rows of the levels that the learner studied."""
+    return _only_studied(level_stats(world, user_id))
+
+
+def _only_studied(rows: dict[str, Row]) -> dict[str, Row]:
+    return {name: row for name, row in rows.items() if row["items_studied"]}
 
 
 def _rows(world: World, user_id: str, kind: str) -> dict[str, Row]:

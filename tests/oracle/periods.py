@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 from tests.oracle.days import day, days_with_rows, stats_of
 from tests.oracle.events import Row, World
+from tests.oracle.models import defines_by_learner
 
 Period = tuple[date, date]
 
@@ -21,6 +22,7 @@ def month(day: date) -> Period:
     return day.replace(day=1), day.replace(day=calendar.monthrange(day.year, day.month)[1])
 
 
+@defines_by_learner("weekly_stats")
 def weekly_stats(world: World, user_id: str) -> dict[date, Row]:
     """The learner's rows by Monday."""
     return _periods(world, user_id, week)

@@ -6,6 +6,7 @@ from tests.oracle.catalogue import archived, catalogue
 from tests.oracle.days import answer_sums, completion_sums, day_of
 from tests.oracle.events import LEARNERS, Row, World
 from tests.oracle.items import item_stats
+from tests.oracle.models import defines_by_learner
 from tests.oracle.periods import study_days
 
 Run = tuple[date, date]
@@ -18,6 +19,12 @@ def runs(world: World, user_id: str) -> list[Run]:
     starts = sorted(d for d in days if d - DAY not in days)
     ends = sorted(d for d in days if d + DAY not in days)
     return list(zip(starts, ends, strict=True))
+
+
+@defines_by_learner("learning_streaks")
+def learning_streaks(world: World, user_id: str) -> dict[date, Row]:
+    """Return the learner's runs by their first day."""
+    return {starts: {"ends": ends} for starts, ends in runs(world, user_id)}
 
 
 def length(run: Run) -> int:
@@ -65,6 +72,13 @@ def user_progress(world: World, user_id: str) -> Row | None:
         "long_term_mastered": sum(1 for i in items.values() if i["mastery"] == "LONG_TERM"),
         "last_updated": max(e.created_at for e in known),
     }
+
+
+@defines_by_learner("user_progress")
+def progress_rows(world: World, user_id: str) -> dict[str, Row]:
+    """Return the learner's one row, if there is one."""
+    row = user_progress(world, user_id)
+    return {"": row} if row else {}
 
 
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, int]:

@@ -24,7 +24,7 @@ SELECT user_id, item_id, answers, correct_answers,
     interval_days, easiness_factor, reviewed_at, lapses
 FROM item_stats;
 
--- runs --
+-- learning_streaks --
 SELECT user_id, starts, ends FROM learning_streaks;
 
 -- user_progress --
@@ -52,7 +52,7 @@ SELECT user_id, level, items_studied, answers, correct_answers,
     CASE WHEN level <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
 FROM level_stats s LEFT JOIN catalogue_counts c ON c.kind = 'level' AND c.name = s.level;
 
--- catalogue --
+-- items --
 SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,
     CASE WHEN domains = '{}' THEN '{UNKNOWN}' ELSE domains END AS domains, in_catalogue
 FROM items WHERE described_at IS NOT NULL;

@@ -35,7 +35,9 @@ def connect(url: str) -> database.Connection:
 def insert(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:
     """Insert the rows."""
     whole = [{**_zeros(connection, table), **row} for row in rows]
-    connection.run(blocks()[table], rows=json.dumps(whole, default=str))
+    connection.run(
+        blocks()["insert"].replace("{table}", table), rows=json.dumps(whole, default=str)
+    )
 
 
 def _zeros(connection: database.Connection, table: str) -> dict[str, Any]:

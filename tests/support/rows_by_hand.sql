@@ -1,28 +1,7 @@
 -- Rows put into the read models by hand, where a test wants what no log gives in a few events.
 
--- item_stats --
-INSERT INTO item_stats SELECT * FROM jsonb_populate_recordset(NULL::item_stats, CAST(:rows AS jsonb));
-
--- items --
-INSERT INTO items SELECT * FROM jsonb_populate_recordset(NULL::items, CAST(:rows AS jsonb));
-
--- daily_stats --
-INSERT INTO daily_stats SELECT * FROM jsonb_populate_recordset(NULL::daily_stats, CAST(:rows AS jsonb));
-
--- weekly_stats --
-INSERT INTO weekly_stats SELECT * FROM jsonb_populate_recordset(NULL::weekly_stats, CAST(:rows AS jsonb));
-
--- user_progress --
-INSERT INTO user_progress SELECT * FROM jsonb_populate_recordset(NULL::user_progress, CAST(:rows AS jsonb));
-
--- learning_streaks --
-INSERT INTO learning_streaks SELECT * FROM jsonb_populate_recordset(NULL::learning_streaks, CAST(:rows AS jsonb));
-
--- domain_stats --
-INSERT INTO domain_stats SELECT * FROM jsonb_populate_recordset(NULL::domain_stats, CAST(:rows AS jsonb));
-
--- catalogue_counts --
-INSERT INTO catalogue_counts SELECT * FROM jsonb_populate_recordset(NULL::catalogue_counts, CAST(:rows AS jsonb));
+-- insert --
+INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb));
 
 -- break --
 ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;
@@ -81,6 +60,3 @@ END $$;
 
 -- hang up --
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'progress_test_query';
-
--- zones_in_force --
-INSERT INTO zones_in_force SELECT * FROM jsonb_populate_recordset(NULL::zones_in_force, CAST(:rows AS jsonb));

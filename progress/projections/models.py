@@ -1,0 +1,42 @@
+"""The read models, declared once: their order, and the GraphQL field that reads each.
+
+The schema, its fingerprint, as-of answers, snapshots, the lag report and the tests use this list.
+"""
+
+from typing import NamedTuple
+
+
+class ReadModel(NamedTuple):
+    """One file of `sql/read_models`.
+
+    `field` is the root field of the query API that reads the model. A model without a field states
+    the reason in `internal`.
+    """
+
+    name: str
+    field: str | None = None
+    internal: str | None = None
+
+
+# In the order of their folds: a fold reads what earlier ones left in the window's tables.
+REALTIME = (
+    ReadModel("zone_rules", internal="constants: joined to a learner's zones"),
+    ReadModel("preferences", internal="decide the local day of every other row"),
+    ReadModel("deleted_learners", internal="keep later events of a deleted learner out"),
+    ReadModel("facts", internal="typed events: what the folds read"),
+    ReadModel("items", internal="the catalogue: joined to a learner's items"),
+    ReadModel("reviews", internal="pairs of neighbours: item_stats counts their lapses"),
+    ReadModel("item_stats", field="itemStats"),
+    ReadModel("item_days", internal="distinct items of a day: weeks and months count them"),
+    ReadModel("completions", internal="first completions of sessions: daily_stats sums them"),
+    ReadModel("daily_stats", field="dailyStats"),
+    ReadModel("learning_streaks", field="streak"),
+    ReadModel("user_progress", field="userProgress"),
+)
+BATCH = (
+    ReadModel("catalogue_counts", internal="denominators of domain_stats and level_stats"),
+    ReadModel("weekly_stats", field="weeklyStats"),
+    ReadModel("domain_stats", field="domainStats"),
+    ReadModel("level_stats", field="levelStats"),
+    ReadModel("snapshots", internal="where an as-of answer starts to fold"),
+)
