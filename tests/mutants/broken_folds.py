@@ -35,7 +35,7 @@ DELIVERIES = HERE / "mutants.jsonl"
 class Delivery:
     """A delivery, and the names of the mutants that it shows."""
 
-    load_mutants: list[str]
+    mutants: list[str]
     log: Log
     how: Disturbance
 

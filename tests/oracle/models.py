@@ -1,13 +1,13 @@
 """The oracle's definition of each read model, registered under the model's name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tests.oracle.events import Row, World
 
 Rows = dict[tuple[Any, ...], Row]  # by the first two columns of the table
 _Key = TypeVar("_Key")
-_OfLearner = Callable[[World, str], Mapping[_Key, Row]]
+_OfLearner = Callable[[World, str], dict[_Key, Row]]
 _OfAll = Callable[[World], Rows]
 
 _DEFINITIONS: dict[str, _OfAll] = {}

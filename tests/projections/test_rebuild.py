@@ -147,7 +147,7 @@ def test_a_wake_up_that_finds_its_shard_held_by_the_swap_is_not_lost(
         taught.run("SELECT pg_advisory_unlock_all()")
         return renamed()
 
-    monkeypatch.setattr(rebuild, "_retired", meanwhile)
+    monkeypatch.setattr(rebuild, "_former_name", meanwhile)
     rebuild.run(lambda: database.connect(store.url))
     assert Projector(taught).find_shards_behind() == []
     assert model_rows.read_value(taught, "head") == 8 * len(USERS) * 4 + 3 + 8

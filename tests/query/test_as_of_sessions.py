@@ -10,6 +10,7 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.errors import TooComplex, Unavailable
 from progress.projections import batch, schema, snapshots
+from progress.projections.models import BATCH
 from progress.projections.projector import SHARDS, Projector
 from progress.query.read_models import as_of, queries
 from tests.conftest import Store
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.every_postgres
 SHARED = {
     *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
     *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
-    "snapshot_learners",
-    *schema.BATCH,
+    *("snapshot_learners", "projections"),
+    *(model.name for model in BATCH),
 }
 
 
