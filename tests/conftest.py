@@ -21,7 +21,7 @@ from progress.local import ports
 from progress.projections import notifications
 from tests.support import browser, postgres_servers, terraform, xdist_scheduling
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
-from tests.support.query_client import Asking, asking
+from tests.support.query_client import QueryClient, open_client
 from tests.support.stage import Stage, connect, publisher_to
 from tests.support.terraform import Environments, Root, Told
 
@@ -80,10 +80,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> xdist_schedu
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "served" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
+    if "postgres_server" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
         "every_postgres"
     ):
-        metafunc.parametrize("served", [EMBEDDED, OLDEST], indirect=True)
+        metafunc.parametrize("postgres_server", [EMBEDDED, OLDEST], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def servers() -> Iterator[Callable[[str], Server]]:
             if which not in running:
                 given = os.environ.get("TEST_DATABASE_URL") if which == EMBEDDED else None
                 programs = OLDEST_PROGRAMS if which == OLDEST else None
-                url = given or stack.enter_context(postgres_servers.started(programs))
+                url = given or stack.enter_context(postgres_servers.start(programs))
                 running[which] = Server(url, which)
                 stack.callback(running[which].close)
             return running[which]
@@ -121,15 +121,15 @@ def postgres(servers: Callable[[str], Server]) -> str:
 
 
 @pytest.fixture
-def served(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
+def postgres_server(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
     """The server of the test's databases."""
     which = getattr(request, "param", EMBEDDED)
     if which == OLDEST and not OLDEST_PROGRAMS.exists():
-        missing(request, OLDEST)
+        skip_without(request, OLDEST)
     return servers(which)
 
 
-def missing(request: pytest.FixtureRequest, what: str) -> NoReturn:
+def skip_without(request: pytest.FixtureRequest, what: str) -> NoReturn:
     """Skip the test for want of something, or fail it where that was to be there."""
     assert what in WANTED
     if what in request.config.getoption("--require"):
@@ -138,17 +138,17 @@ def missing(request: pytest.FixtureRequest, what: str) -> NoReturn:
 
 
 @pytest.fixture
-def stores(served: Server) -> Iterator[Callable[[], Store]]:
+def stores(postgres_server: Server) -> Iterator[Callable[[], Store]]:
     """Makes databases; they are dropped when the test ends."""
     made: list[str] = []
 
     def make() -> Store:
-        made.append(served.store())
-        return Store(served.sibling(made[-1]))
+        made.append(postgres_server.store())
+        return Store(postgres_server.sibling(made[-1]))
 
     yield make
     for name in made:
-        served.drop(name)
+        postgres_server.drop(name)
 
 
 @pytest.fixture
@@ -174,9 +174,9 @@ def stage(store: Store) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def ask(store: Store) -> Iterator[Asking]:
+def fetch(store: Store) -> Iterator[QueryClient]:
     """Questions to the store's read models."""
-    with asking(store.url) as made:
+    with open_client(store.url) as made:
         yield made
 
 
@@ -190,23 +190,23 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty(valkey: str) -> str:
+def empty_redis(valkey: str) -> str:
     """The URL of the Valkey server, which holds nothing."""
     redis.Redis.from_url(valkey).flushall()
     return valkey
 
 
 @pytest.fixture
-def hot(empty: str) -> Iterator[str]:
+def redis_with_notifications(empty_redis: str) -> Iterator[str]:
     """The same, told of what is folded; it is waited for, however busy the machine is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REDIS_URL", empty)
+        patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(notifications, "_REPLY_TIMEOUT_S", 10)
         patch.setattr(async_client, "_SECONDS", 10)
         patch.setattr(async_client, "_GREETING", 10)
         publisher_to.cache_clear()
         settings.current.cache_clear()
-        yield empty
+        yield empty_redis
     settings.current.cache_clear()
     publisher_to.cache_clear()
 
@@ -222,7 +222,7 @@ def demo() -> Iterator[browser.Stack]:
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
     """A browser; a module's own, since no event loop of asyncio's can run beside it."""
     if browser.PROGRAM is None:
-        missing(request, "chromium")
+        skip_without(request, "chromium")
     with browser.browser() as running:
         yield running
 
@@ -250,7 +250,7 @@ def environments(
 ) -> Environments:
     """What Terraform plans and makes of dev, staging and prod."""
     if terraform.offline() is None:
-        missing(request, "terraform")
+        skip_without(request, "terraform")
     base = tmp_path_factory.getbasetemp()  # of a worker: a folder in the run's own
     return Environments(
         (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "terraform"
@@ -267,5 +267,5 @@ def told(request: pytest.FixtureRequest, environments: Environments) -> Told:
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
     """A copy of the Terraform root, for whatever terraform there is."""
     if terraform.program() is None:
-        missing(request, "terraform")
+        skip_without(request, "terraform")
     return terraform.copied(tmp_path)

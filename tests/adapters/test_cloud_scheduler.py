@@ -20,7 +20,7 @@ class Cloud:
     def __init__(self, scheduler: CloudScheduler, address: str) -> None:
         self.scheduler, self._address = scheduler, address
 
-    def schedule(self, *arguments: str, **environment: str) -> cli.Done:
+    def schedule(self, *arguments: str, **environment: str) -> cli.Result:
         given = {"CLOUD_SCHEDULER_EMULATOR_HOST": self._address, "PUBSUB_PROJECT_ID": "p"}
         return cli.progress(NOWHERE, "schedule", *arguments, **(given | environment))
 
@@ -30,35 +30,35 @@ class Cloud:
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    with cloud_scheduler.serving() as (address, scheduler):
+    with cloud_scheduler.serve() as (address, scheduler):
         yield Cloud(scheduler, address)
 
 
 def test_the_schedules_are_listed_however_many_pages_they_fill(cloud: Cloud) -> None:
-    lines = cli.done(cloud.schedule("list", "--json")).splitlines()
+    lines = cli.expect_success(cloud.schedule("list", "--json")).splitlines()
     backup, batch, _ = map(json.loads, lines)
     assert (backup["name"], backup["schedule"]) == ("progress-backup", "0 */6 * * *")
     assert (batch["state"], batch["code"]) == ("ENABLED", 4)
     assert datetime.fromisoformat(batch["last_at"]) == LAST
-    told = cli.done(cloud.schedule("list"))
+    told = cli.expect_success(cloud.schedule("list"))
     assert "with code 4" in told
     assert "2026-11-20 02:00" in told
-    elsewhere = cli.done(cloud.schedule("list", "--region", "us-east1"))
+    elsewhere = cli.expect_success(cloud.schedule("list", "--region", "us-east1"))
     assert "There are no schedules." in elsewhere
 
 
 def test_the_batch_job_is_held_run_and_let_go(cloud: Cloud) -> None:
-    assert "is held." in cli.done(cloud.schedule("pause"))
+    assert "is held." in cli.expect_success(cloud.schedule("pause"))
     assert cloud.state("progress-batch") == "PAUSED"
     assert cloud.state("progress-backup") == "ENABLED"
-    assert "already" in cli.done(cloud.schedule("pause"))
-    cli.done(cloud.schedule("run"))
+    assert "already" in cli.expect_success(cloud.schedule("pause"))
+    cli.expect_success(cloud.schedule("run"))
     assert cloud.scheduler.calls[-1] == "RunJob progress-batch"
     both = ("progress-batch", "progress-backup")
-    cli.done(cloud.schedule("pause", *both))
+    cli.expect_success(cloud.schedule("pause", *both))
     assert {cloud.state(name) for name in both} == {"PAUSED"}
-    assert "PAUSED" in cli.done(cloud.schedule("list"))
-    cli.done(cloud.schedule("resume", *both, "--project", "p"))
+    assert "PAUSED" in cli.expect_success(cloud.schedule("list"))
+    cli.expect_success(cloud.schedule("resume", *both, "--project", "p"))
     assert {cloud.state(name) for name in both} == {"ENABLED"}
 
 
@@ -72,24 +72,24 @@ def test_the_batch_job_is_held_run_and_let_go(cloud: Cloud) -> None:
 )
 def test_a_refusal_is_told_in_one_line(cloud: Cloud, refusal: grpc.StatusCode, words: str) -> None:
     cloud.scheduler.refusal = refusal
-    cli.failed(cloud.schedule("pause"), words)
-    cli.failed(cloud.schedule("list"), words)
+    cli.expect_failure(cloud.schedule("pause"), words)
+    cli.expect_failure(cloud.schedule("list"), words)
 
 
 def test_what_is_not_there_is_told_in_one_line(cloud: Cloud) -> None:
-    cli.failed(cloud.schedule("pause", "progress-x"), "there is no progress-x")
-    cli.failed(cloud.schedule("pause", "--region", "us-east1"), "locations/us-east1")
+    cli.expect_failure(cloud.schedule("pause", "progress-x"), "there is no progress-x")
+    cli.expect_failure(cloud.schedule("pause", "--region", "us-east1"), "locations/us-east1")
 
 
 def test_without_credentials_it_says_how_to_get_some(cloud: Cloud, tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
     nobody = cloud.schedule("list", CLOUD_SCHEDULER_EMULATOR_HOST="", **home)
-    cli.failed(nobody, "gcloud auth application-default login")
+    cli.expect_failure(nobody, "gcloud auth application-default login")
 
 
 def test_nobody_there_is_told_in_one_line(cloud: Cloud) -> None:
     away = cloud.schedule("pause", CLOUD_SCHEDULER_EMULATOR_HOST="127.0.0.1:9")
-    cli.failed(away, "try again")
+    cli.expect_failure(away, "try again")
 
 
 def test_wrong_usage(cloud: Cloud) -> None:

@@ -17,7 +17,7 @@ from progress.adapters.postgres.logins import Login
 from progress.errors import ProgressError, SettingsError, Unavailable
 from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
 from progress.query.read_models import queries
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support import folders, query_client, sample_events
 from tests.support.ingest_process import Server
 from tests.support.postgres_servers import EMBEDDED, OLDEST
@@ -82,8 +82,8 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
     which, kind = request.param
     programs = OLDEST_PROGRAMS if which == OLDEST else None
     if programs and not programs.exists():
-        missing(request, OLDEST)
-    with folders.made("test") as folder:
+        skip_without(request, OLDEST)
+    with folders.create("test") as folder:
         server = Server(folder, programs, admits=ADMITS)
         server.start()
         made = Service(server, kind)
@@ -126,9 +126,9 @@ def test_each_function_does_its_work_with_its_own_login(service: Service) -> Non
         assert batch.run(job).learners == 0
     rebuild.run(lambda: connect("project"))
     query = parts["progress_query"]
-    with query_client.asking(service.url(query.name, str(query.password))) as ask:
-        now = ask(queries.get_current_progress("ada"))
-        assert ask(queries.get_current_progress("ada", as_of=LATER)) == now
+    with query_client.open_client(service.url(query.name, str(query.password))) as fetch:
+        now = fetch(queries.get_current_progress("ada"))
+        assert fetch(queries.get_current_progress("ada", as_of=LATER)) == now
     with closing(service.admin()) as admin:
         schema.set_search_path(admin)
         assert sample_events.find_differences(admin) == []

@@ -73,7 +73,7 @@ def test_a_command_is_an_array_of_its_arguments(size: int) -> None:
     assert resp.read(resp.encoded([command]), 0)[0] == expected
 
 
-def test_many_share_a_connection_and_each_gets_its_own_reply(empty: str) -> None:
+def test_many_share_a_connection_and_each_gets_its_own_reply(empty_redis: str) -> None:
     async def work(client: Client) -> None:
         async def one(number: int) -> None:
             value = b"%d" % number * number
@@ -89,11 +89,13 @@ def test_many_share_a_connection_and_each_gets_its_own_reply(empty: str) -> None
         assert isinstance(connections, bytes)
         assert connections.count(b"\n") == 1
 
-    with_client(empty, work, patience=10)
+    with_client(empty_redis, work, patience=10)
 
 
-def test_a_command_that_is_refused_is_no_failure(hot: str) -> None:
-    replies = with_client(hot, lambda c: c.run(("LPUSH", "l", "1"), ("GET", "l"), ("PING",)))
+def test_a_command_that_is_refused_is_no_failure(redis_with_notifications: str) -> None:
+    replies = with_client(
+        redis_with_notifications, lambda c: c.run(("LPUSH", "l", "1"), ("GET", "l"), ("PING",))
+    )
     assert isinstance(replies[1], ErrorReply)
     assert (replies[0], replies[2]) == (1, b"PONG")
 

@@ -200,7 +200,7 @@ def test_a_function_fails_its_start_up_probe_until_the_network_is_there(
     words = ["-m", "functions_framework", "--target", function, "--port", str(port)]
     words += ["--host", ports.HOST, "--source", f"functions/{function}/main.py"]
     with (
-        token_issuer.serving() as issuer,
+        token_issuer.serve() as issuer,
         start(words, tmp_path, **issuer.environment(closed.url)) as process,
     ):
         try:

@@ -24,15 +24,15 @@ from progress.query.http import requests
 from progress.settings import Settings
 from tests.support import otlp_collector, token_issuer
 from tests.support.ingest_process import ROOT
-from tests.support.otlp_collector import Receiver
+from tests.support.otlp_collector import Collector
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """Where this process sends its spans and metrics."""
-    with otlp_collector.receiving() as made:
+    with otlp_collector.collect() as made:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
@@ -61,7 +61,7 @@ with tracing.begun("a", None, "server"), tracing.span("b") as span:
     logs.write("INFO", "d", latency_ms=1.0, operation="query")
 print([each for each in sys.modules if "opentelemetry" in each or each.endswith("telemetry.otlp")])
 """
-    with token_issuer.serving() as issuer:
+    with token_issuer.serve() as issuer:
         environment = issuer.environment("postgresql://nobody@127.0.0.1:1/none")
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = ""
         ran = subprocess.run(
@@ -147,7 +147,7 @@ def test_a_push_belongs_to_its_publisher_s_trace_or_else_to_its_request_s(
     assert commands.trace_parent(body, headers.get) == parent
 
 
-def test_what_goes_wrong_within_a_span_is_masked(receiver: Receiver) -> None:
+def test_what_goes_wrong_within_a_span_is_masked(receiver: Collector) -> None:
     told = "no answer from postgresql://me:hush-hush@db/x for ann@example.com"
     with (
         tracing.begun("work", None, "internal"),
@@ -163,7 +163,7 @@ def test_what_goes_wrong_within_a_span_is_masked(receiver: Receiver) -> None:
     assert "ann@" not in str(span)
 
 
-def test_what_goes_on_after_a_trace_has_ended_is_no_part_of_it(receiver: Receiver) -> None:
+def test_what_goes_on_after_a_trace_has_ended_is_no_part_of_it(receiver: Collector) -> None:
     with tracing.begun("work", None, "internal"):
         background = tracing.apart()
         assert tracing.present() is not None
@@ -174,7 +174,7 @@ def test_what_goes_on_after_a_trace_has_ended_is_no_part_of_it(receiver: Receive
 
 
 def test_metrics_have_the_labels_that_the_contract_names(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=europe-west1")
     logs.write("INFO", "answered", operation="query", outcome="ok", latency_ms=1.5)
@@ -187,7 +187,7 @@ def test_metrics_have_the_labels_that_the_contract_names(
 
 
 def test_a_share_is_sent_whatever_the_sender_has_decided(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As Terraform has it: Cloud Run's front end says of nearly each request that it is not."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
@@ -202,7 +202,7 @@ def test_a_share_is_sent_whatever_the_sender_has_decided(
 
 
 def test_who_samples_is_asked_by_the_standard_variables(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
@@ -225,7 +225,7 @@ def test_the_standard_variables_are_no_misspelt_settings() -> None:
 @pytest.mark.parametrize("name", ["query", "project"])  # with a loop, and with threads
 def test_a_function_that_is_told_to_end_sends_what_waits(tmp_path: Path, name: str) -> None:
     port = ports.free()
-    with otlp_collector.receiving() as receiver, token_issuer.serving() as issuer:
+    with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:
         told = issuer.environment("postgresql://nobody@127.0.0.1:1/none") | {
             "PROGRESS_DATA_DIR": str(tmp_path),
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,

@@ -18,7 +18,7 @@ from progress.errors import CacheAway, SettingsError, Unavailable
 from progress.local import ports, postgres
 from progress.projections import rebuild
 from progress.query.read_models import queries
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support import cache_instances, folders, query_client, tls_certificates
 from tests.support.ingest_process import Server
 from tests.support.postgres_servers import OLDEST
@@ -130,8 +130,8 @@ def encrypted(
     """A PostgreSQL that takes no connection without TLS: its URL over TCP."""
     programs = Path("/usr/lib/postgresql/15/bin")  # the wheel's is built without TLS
     if not programs.exists():
-        missing(request, OLDEST)
-    with folders.made("test") as folder:
+        skip_without(request, OLDEST)
+    with folders.create("test") as folder:
         port = ports.free()
         server = Server(folder, programs, admits="local all all trust\nhostssl all all all trust\n")
         certificate = authority.certificate(folder / "postgres", named)
@@ -161,13 +161,16 @@ def test_the_database_must_be_who_it_is_said_to_be(
             assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
             migrations.apply(owner)
         rebuild.ensure(lambda: database.connect(url))
-        with query_client.asking(url) as ask:
-            assert ask(queries.get_current_progress("nobody")) is None
+        with query_client.open_client(url) as fetch:
+            assert fetch(queries.get_current_progress("nobody")) is None
     else:
         with pytest.raises(Unavailable, match="not valid for"):
             database.connect(url)
-        with query_client.asking(url) as ask, pytest.raises(Unavailable, match="not valid for"):
-            ask(queries.get_current_progress("nobody"))
+        with (
+            query_client.open_client(url) as fetch,
+            pytest.raises(Unavailable, match="not valid for"),
+        ):
+            fetch(queries.get_current_progress("nobody"))
 
 
 def test_without_a_name_to_check_the_line_is_encrypted_all_the_same(encrypted: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support import promtool
 from tests.support.alert_policies import Condition, alerts
 from tests.support.promtool import (
@@ -212,7 +212,7 @@ CASES = [
 def conditions(request: pytest.FixtureRequest, environments: Environments) -> dict[str, Condition]:
     """Those of production, by name."""
     if promtool.PROGRAM is None:
-        missing(request, "promtool")
+        skip_without(request, "promtool")
     found = alerts(environments["prod"].planned)
     return {each.name: each for alert in found.values() for each in alert.conditions}
 

@@ -64,7 +64,7 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with folders.made("demo") as folder:
+    with folders.create("demo") as folder:
         stack = Stack(folder, ports.free())
         yield stack
         stack.progress("down")

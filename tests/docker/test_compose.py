@@ -15,7 +15,7 @@ import yaml
 
 from progress.local import devkeys
 from progress.settings import Settings
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support import compose_file, promtool
 from tests.support.alert_policies import CONTRACT
 from tests.support.terraform import REPOSITORY
@@ -182,7 +182,7 @@ def test_the_addresses_are_those_of_the_services() -> None:
 
 def test_prometheus_understands_its_configuration(request: pytest.FixtureRequest) -> None:
     if promtool.PROGRAM is None:
-        missing(request, "promtool")
+        skip_without(request, "promtool")
     file = FOLDER / "prometheus" / "prometheus.yml"
     done = subprocess.run(
         [promtool.PROGRAM, "check", "config", str(file)],
@@ -228,7 +228,7 @@ def test_grafana_shows_each_signal_and_nothing_else() -> None:
 def test_each_line_of_grafana_is_drawn(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """By the names and labels that the collector gives what the functions export."""
     if promtool.PROGRAM is None:
-        missing(request, "promtool")
+        skip_without(request, "promtool")
     panels = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     series: promtool.Series = {}

@@ -21,7 +21,7 @@ from progress.adapters.telemetry import logs, tracing
 from progress.errors import Unavailable
 from progress.local import postgres
 from progress.query.execution import errors
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support import cloud_scheduler, runbooks
 from tests.support.runbooks import ROOT, Shell
 
@@ -102,7 +102,7 @@ def test_a_command_of_google_s_is_one_with_its_options(
     line: str, request: pytest.FixtureRequest
 ) -> None:
     if not shutil.which("gcloud"):
-        missing(request, "gcloud")
+        skip_without(request, "gcloud")
     at, words = gcloud(), re.findall(r"--[\w-]+|[\w-]+", re.sub(r"'[^']*'|\"[^\"]*\"", "x", line))
     words.pop(0)
     while words and words[0] in at["commands"]:
@@ -124,7 +124,7 @@ def test_a_command_of_postgresql_s_is_one_with_its_options(line: str, tmp_path: 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """The operator's, in front of Google Cloud."""
-    with cloud_scheduler.serving() as (address, _):
+    with cloud_scheduler.serve() as (address, _):
         told = {"CLOUD_SCHEDULER_EMULATOR_HOST": address, "PROJECT": "p"}
         made = Shell(tmp_path / "clone", [], told)
         made.subscribe(INGEST, "user-events-ingest-sub", "progress-projection-sub")

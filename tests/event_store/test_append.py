@@ -17,7 +17,7 @@ from progress.projections import batch as models_batch
 from tests.conftest import Store
 from tests.support import backup_fixtures, sample_events, stage
 from tests.support.outcomes import FUTURE, Envelope, Outcomes
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 pytestmark = pytest.mark.every_postgres
 
@@ -96,7 +96,7 @@ def test_any_batches_come_to_what_the_table_of_outcomes_says(
         for message_id, events in batch:
             expected.deliver(message_id, events)
         appended = deliver(
-            log, *(pushed(events, message_id=message_id) for message_id, events in batch)
+            log, *(encode_push(events, message_id=message_id) for message_id, events in batch)
         )
         assert set(appended.shards) == shards_of(log, expected.touched)
     rows = log.run("SELECT stream_id, event_id FROM event_store.events ORDER BY global_position")
@@ -158,16 +158,16 @@ def test_what_waited_comes_right_after_the_start_of_its_session(log: Connection)
         start("s", "u"),
         answer("s"),
     )
-    deliver(log, pushed([first, second]))
+    deliver(log, encode_push([first, second]))
     assert ids(log) == []
-    deliver(log, pushed([third, begin, last]))
+    deliver(log, encode_push([third, begin, last]))
     assert ids(log) == [e["event_id"] for e in (begin, first, second, third, last)]
 
 
 def test_a_pending_event_redelivered_with_its_learner_is_appended_now(log: Connection) -> None:
     event = answer("s")
-    deliver(log, pushed(event))
-    deliver(log, pushed({**event, "metadata": {"user_id": "u7"}}))
+    deliver(log, encode_push(event))
+    deliver(log, encode_push({**event, "metadata": {"user_id": "u7"}}))
     (stored,) = event_log.read_events(log, "learner-u7", 1)
     assert (str(stored.event_id), stored.metadata) == (event["event_id"], {})
     assert log.run("SELECT count(*) FROM event_store.pending") == [[0]]
@@ -175,15 +175,15 @@ def test_a_pending_event_redelivered_with_its_learner_is_appended_now(log: Conne
 
 def test_a_time_taken_from_the_publish_time_is_not_compared(log: Connection) -> None:
     event = {**start("s", "u"), "occurred_at": None}
-    deliver(log, pushed(event, publish_time="2024-05-01T00:00:00Z"))
-    appended = deliver(log, pushed(event, publish_time="2024-05-01T00:00:09Z"))
+    deliver(log, encode_push(event, publish_time="2024-05-01T00:00:00Z"))
+    appended = deliver(log, encode_push(event, publish_time="2024-05-01T00:00:09Z"))
     assert appended.outcomes == {"redelivered": 1}
 
 
 def test_json_is_compared_by_value(log: Connection) -> None:
     head = b'{"event_id":"e","event_type":"Weird","occurred_at":"2024-01-01T00:00:00Z","data":'
-    deliver(log, pushed(head + b'{"a":1,"b":[1e2,"\xc3\xa9"]}}'))
-    appended = deliver(log, pushed(head + b'{"b":[100, "\\u00e9"], "a" : 1.0}}'))
+    deliver(log, encode_push(head + b'{"a":1,"b":[1e2,"\xc3\xa9"]}}'))
+    appended = deliver(log, encode_push(head + b'{"b":[100, "\\u00e9"], "a" : 1.0}}'))
     assert appended.outcomes == {"redelivered": 1}
 
 
@@ -191,16 +191,16 @@ def test_an_event_recorded_under_older_rules_is_a_redelivery_though_it_is_invali
     log: Connection,
 ) -> None:
     event = start("s", "u")
-    deliver(log, pushed(event))
+    deliver(log, encode_push(event))
     log.run("""UPDATE event_store.events SET event_data = event_data || '{"item_count": 90000}'""")
     event["data"]["item_count"] = 90_000
-    assert deliver(log, pushed(event)).outcomes == {"redelivered": 1}
+    assert deliver(log, encode_push(event)).outcomes == {"redelivered": 1}
     event["data"]["item_count"] = 90_001
-    assert deliver(log, pushed(event)).outcomes == {"invalid": 1}
+    assert deliver(log, encode_push(event)).outcomes == {"invalid": 1}
 
 
 def test_touched_shards_are_told(log: Connection) -> None:
-    appended = deliver(log, pushed([start("s1", "u1"), start("s2", "u2"), start("s3", "u3")]))
+    appended = deliver(log, encode_push([start("s1", "u1"), start("s2", "u2"), start("s3", "u3")]))
     rows = log.run("SELECT DISTINCT shard FROM event_store.events")
     assert sorted(appended.shards) == sorted(row[0] for row in rows)
 
@@ -235,7 +235,7 @@ def test_what_the_database_refuses_is_told_without_the_row(log: Connection) -> N
     said = start("s", "u")
     said["data"]["said"] = "hush-hush"
     with pytest.raises(EventStoreError, match="violates check constraint") as refused:
-        deliver(log, pushed([said]))
+        deliver(log, encode_push([said]))
     assert "hush" not in str(refused.value)
 
 
@@ -247,9 +247,9 @@ def test_appending_again_takes_no_version(log: Connection) -> None:
 
 def test_reading(log: Connection) -> None:
     events = [start("s", "u"), answer("s"), start("t", "v"), answer("s")]
-    deliver(log, pushed(events[:2]))
+    deliver(log, encode_push(events[:2]))
     between = datetime.now(UTC)
-    deliver(log, pushed(events[2:]))
+    deliver(log, encode_push(events[2:]))
     whole = event_log.read_all_events(log, 1, 10)
     assert event_log.read_all_events(log, 2, 2) == whole[1:3]
     assert event_log.read_events(log, "learner-u", 2) == [whole[1], whole[3]]

@@ -21,7 +21,7 @@ from progress.event_store.dead_letters import DeadLetter
 from progress.event_store.envelope import Letter
 from progress.ingest import push
 from tests.conftest import Store
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def mend(connection: Connection, *, after: int = -1) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        pushed(b"[" + b"1," * 150_000 + b"1]"),
-        pushed(b"[" + b"{}," * 100_001 + b'"\\ud800"]'),
-        pushed(b"[" + b'{"event_id": "a"} ,' * 60_000 + b"[[[[[1]]]]]]"),
+        encode_push(b"[" + b"1," * 150_000 + b"1]"),
+        encode_push(b"[" + b"{}," * 100_001 + b'"\\ud800"]'),
+        encode_push(b"[" + b'{"event_id": "a"} ,' * 60_000 + b"[[[[[1]]]]]]"),
     ],
     ids=["numbers", "objects", "objects with an id"],
 )
@@ -97,7 +97,7 @@ def test_many_faulty_entries_take_no_more_than_their_text(body: bytes) -> None:
 )
 def test_lone_surrogates_take_no_longer_than_other_faults(element: bytes) -> None:
     def seconds(one: bytes) -> float:
-        body = pushed(b"[" + b",".join([one] * 150_000) + b"]")
+        body = encode_push(b"[" + b",".join([one] * 150_000) + b"]")
         began = time.process_time()
         assert len(push.open_push(body).entries) == 1_000
         return time.process_time() - began
@@ -108,7 +108,7 @@ def test_lone_surrogates_take_no_longer_than_other_faults(element: bytes) -> Non
 @pytest.mark.parametrize("body", [b"[" + b"1," * 2_000_000, b"[" + b"{}," * 500_000 + b'"\\q"]'])
 def test_a_long_text_that_is_no_json_is_not_read_element_by_element(body: bytes) -> None:
     began = time.process_time()
-    (entry,) = push.open_push(pushed(body)).entries
+    (entry,) = push.open_push(encode_push(body)).entries
     assert time.process_time() - began < 1
     assert isinstance(entry, Letter)
     assert entry.reason.startswith("expected JSON - at byte ")
@@ -116,7 +116,7 @@ def test_a_long_text_that_is_no_json_is_not_read_element_by_element(body: bytes)
 
 @pytest.mark.parametrize("faulty", [999, 1_000, 1_001, 200_001])
 def test_a_message_leaves_at_most_a_thousand_letters(log: Connection, faulty: int) -> None:
-    body = pushed([1] * faulty, message_id="m")
+    body = encode_push([1] * faulty, message_id="m")
     for _ in range(2):
         deliver(log, body)
     letters = waiting(log)
@@ -134,7 +134,7 @@ def test_only_what_is_malformed_or_invalid_is_bundled(log: Connection) -> None:
     owner = started(data={**first["data"], "user_id": "v"})
     invalid = started(99_999)
     array = [first, *[0] * 999, 1, first, invalid, conflict, {}, owner, started(), 2, future]
-    outcomes = deliver(log, pushed(array, message_id="m"))
+    outcomes = deliver(log, encode_push(array, message_id="m"))
     assert outcomes == {
         "appended": 2,
         "redelivered": 1,
@@ -168,7 +168,7 @@ def test_a_bundle_is_the_entries_as_they_came_with_addresses_masked(log: Connect
         '{"é": "😀"}',
     ]
     payload = "[" + ",".join(["0"] * 999) + " , " + " ,\n".join(entries) + " ]"
-    deliver(log, pushed(payload.encode()))
+    deliver(log, encode_push(payload.encode()))
     bundle = waiting(log)[-1]
     masked = ",".join(entries).replace("\\nann@", "\\n***@").replace("ann\\u", "a***\\u")
     assert bundle.payload == "[" + masked.replace(r"\"a n\"@", r"\"***@") + "]"
@@ -178,7 +178,7 @@ def test_a_bundle_keeps_what_its_message_s_attributes_fill_in(log: Connection) -
     bare = started(99_999, occurred_at=None)
     del bare["data"]["user_id"]
     given = {"user_id": "ben", "event_id": "no array's", "occurred_at": "2024-01-01T00:00:00Z"}
-    deliver(log, pushed([*[0] * 999, bare], attributes=given))
+    deliver(log, encode_push([*[0] * 999, bare], attributes=given))
     assert waiting(log)[-1].attributes == {k: v for k, v in given.items() if k != "event_id"}
     mend(log)
     assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
@@ -189,7 +189,7 @@ def test_a_bundle_keeps_what_its_message_s_attributes_fill_in(log: Connection) -
 def test_a_replay_appends_what_is_good_and_leaves_letters_of_the_rest(log: Connection) -> None:
     good = [started(99_999) for _ in range(1_500)]
     array = [*[0] * 999, *good, *[{}] * 2_500]
-    deliver(log, pushed(array, message_id="m"))
+    deliver(log, encode_push(array, message_id="m"))
     mend(log, after=998)
     bundle = waiting(log)[-1]
     for _ in range(2):
@@ -202,7 +202,7 @@ def test_a_replay_appends_what_is_good_and_leaves_letters_of_the_rest(log: Conne
     }
     assert letters[-1].indexes == [[3_498, 4_998]]
     assert held(letters[-1]) == [{}] * 1_501
-    deliver(log, pushed([*[0] * 999, *[{}] * 4_000], message_id="m"))
+    deliver(log, encode_push([*[0] * 999, *[{}] * 4_000], message_id="m"))
     assert waiting(log)[999:] == letters
 
 
@@ -210,7 +210,7 @@ def test_a_bundle_becomes_the_letter_of_its_first_entry(log: Connection) -> None
     first = started()
     conflict = {**first, "data": {**first["data"], "item_count": 99_999}}
     good = started(99_999)
-    deliver(log, pushed([first, *[0] * 999, conflict, good, 1]))
+    deliver(log, encode_push([first, *[0] * 999, conflict, good, 1]))
     bundle = waiting(log)[-1]
     mend(log)
     reason = dead_letters.replay(log, bundle.letter_id)
@@ -227,7 +227,7 @@ def test_a_bundle_becomes_the_letter_of_its_first_entry(log: Connection) -> None
 
 
 def test_a_bundle_of_which_nothing_is_good_leaves_no_more_than_a_thousand(log: Connection) -> None:
-    deliver(log, pushed([1] * 200_000))
+    deliver(log, encode_push([1] * 200_000))
     bundle = waiting(log)[-1]
     for _ in range(3):
         assert dead_letters.replay(log, bundle.letter_id) == "expected an object - at $"
@@ -239,20 +239,20 @@ def test_a_bundle_of_which_nothing_is_good_leaves_no_more_than_a_thousand(log: C
 
 def test_a_faulty_entry_that_is_stored_leaves_no_letter_of_a_bundle(log: Connection) -> None:
     stored = started()
-    deliver(log, pushed([stored]))
+    deliver(log, encode_push([stored]))
     log.run("SET ROLE progress_erasure")
     log.run(  # in place of a rule that became stricter
         "UPDATE event_store.events SET event_data = jsonb_set(event_data, '{item_count}', '99999')"
     )
     log.run("RESET ROLE")
     stored["data"]["item_count"] = 99_999
-    deliver(log, pushed([*[0] * 999, stored, 1]))
+    deliver(log, encode_push([*[0] * 999, stored, 1]))
     assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
     assert [letter.payload for letter in waiting(log)[999:]] == ["1"]
 
 
 def test_a_bundle_whose_text_is_no_array_stays(log: Connection) -> None:
-    deliver(log, pushed([1] * 1_001))
+    deliver(log, encode_push([1] * 1_001))
     bundle = waiting(log)[-1]
     for text in ("[1]", "1", "[1,", "[1,1,1]"):
         log.run(
@@ -263,7 +263,7 @@ def test_a_bundle_whose_text_is_no_array_stays(log: Connection) -> None:
 
 
 def test_the_rest_of_a_bundle_is_not_lost_to_another_letter(log: Connection) -> None:
-    deliver(log, pushed([1] * 3_000, message_id="m"))
+    deliver(log, encode_push([1] * 3_000, message_id="m"))
     bundle = waiting(log)[-1]
     log.run(  # where the rest would go
         "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
@@ -306,7 +306,7 @@ def await_blocked(log: Connection, backends: int) -> list[int]:
 def half(log: Connection) -> tuple[DeadLetter, set[str]]:
     """A bundle of which half can be appended; the ids of that half."""
     good = [started(99_999) for _ in range(50)]
-    deliver(log, pushed([*[0] * 999, *good, *[1] * 50], message_id="m"))
+    deliver(log, encode_push([*[0] * 999, *good, *[1] * 50], message_id="m"))
     mend(log, after=998)
     return waiting(log)[-1], {event["event_id"] for event in good}
 
@@ -340,7 +340,7 @@ def test_two_replays_and_a_redelivery_at_once_do_it_once(
     store: Store, log: Connection, half: tuple[DeadLetter, set[str]]
 ) -> None:
     bundle, good = half
-    again = pushed([*[0] * 999, *[1] * 100], message_id="m")
+    again = encode_push([*[0] * 999, *[1] * 100], message_id="m")
     with ThreadPoolExecutor(3) as pool:
         with stopped(store, 1_049):
             tries = [pool.submit(replaying, store, bundle)]

@@ -14,7 +14,7 @@ from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.ingest import push
 from tests.conftest import Store
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def recorded(connection: Connection) -> list[str]:
 
 
 def test_a_message_delivered_again_makes_no_second_letter(log: Connection) -> None:
-    body = pushed([event(data={}), event(), {}], message_id="m")
+    body = encode_push([event(data={}), event(), {}], message_id="m")
     for _ in range(3):
         deliver(log, body)
     kinds = [(x.kind, x.index_in_message) for x in dead_letters.list_letters(log)]
     assert kinds == [("invalid", 0), ("malformed", 2)]
-    twice = push.open_push(pushed(b"?", message_id="n"))
+    twice = push.open_push(encode_push(b"?", message_id="n"))
     event_log.append(log, [twice, twice])
     assert len(dead_letters.list_letters(log)) == 3
 
@@ -61,7 +61,7 @@ def test_a_message_delivered_again_makes_no_second_letter(log: Connection) -> No
 def test_a_conflict_keeps_both_contents(log: Connection) -> None:
     first = event()
     second = {**first, "data": {**first["data"], "item_count": 2}}
-    deliver(log, pushed([first, second]))
+    deliver(log, encode_push([first, second]))
     letter = one(log)
     assert (letter.kind, letter.reason) == (
         "conflict",
@@ -73,7 +73,7 @@ def test_a_conflict_keeps_both_contents(log: Connection) -> None:
 
 def test_what_was_mended_since_is_replayed(log: Connection) -> None:
     late = event()
-    deliver(log, pushed({**late, "data": {**late["data"], "item_count": 99_999}}))
+    deliver(log, encode_push({**late, "data": {**late["data"], "item_count": 99_999}}))
     letter = one(log)
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
     log.run(
@@ -89,19 +89,19 @@ def test_what_was_mended_since_is_replayed(log: Connection) -> None:
 def test_a_replay_has_the_attributes_and_the_publish_time_of_its_message(log: Connection) -> None:
     body = {"data": {"session_id": "s", "item_count": 99_999}}
     given = {"event_id": "e-1", "event_type": "SessionStarted", "user_id": "u"}
-    deliver(log, pushed(body, attributes=given))
+    deliver(log, encode_push(body, attributes=given))
     log.run("UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')")
     assert dead_letters.replay(log, one(log).letter_id) is None
     (stored,) = event_log.read_events(log, "learner-u", 1)
     assert stored.metadata["source_id"] == "e-1"
     assert stored.occurred_at == datetime(2024, 5, 1, 12, tzinfo=UTC)
     body["data"]["item_count"] = 9
-    assert deliver(log, pushed(body, attributes=given)) == {"redelivered": 1}
+    assert deliver(log, encode_push(body, attributes=given)) == {"redelivered": 1}
 
 
 def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=11)
-    deliver(log, pushed(event(occurred_at=ahead.isoformat())))
+    deliver(log, encode_push(event(occurred_at=ahead.isoformat())))
     letter = one(log)
     assert letter.kind == "future"
     assert letter.due_at == ahead - timedelta(minutes=10)
@@ -118,8 +118,8 @@ def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
 
 def test_a_due_letter_that_meets_other_content_becomes_a_conflict(log: Connection) -> None:
     late = event(occurred_at="2100-01-01T00:00:00Z")
-    deliver(log, pushed(late))
-    deliver(log, pushed({**late, "occurred_at": "2024-01-01T00:00:00Z"}))
+    deliver(log, encode_push(late))
+    deliver(log, encode_push({**late, "occurred_at": "2024-01-01T00:00:00Z"}))
     log.run("UPDATE event_store.dead_letters SET due_at = now()")
     assert dead_letters.replay_due(log) == 0
     assert one(log).kind == "conflict"
@@ -128,7 +128,8 @@ def test_a_due_letter_that_meets_other_content_becomes_a_conflict(log: Connectio
 
 def test_a_session_s_second_owner(log: Connection) -> None:
     deliver(
-        log, pushed([event(), event(data={"session_id": "s", "user_id": "v", "item_count": 1})])
+        log,
+        encode_push([event(), event(data={"session_id": "s", "user_id": "v", "item_count": 1})]),
     )
     letter = one(log)
     assert letter.kind == "session_owner"
@@ -137,7 +138,7 @@ def test_a_session_s_second_owner(log: Connection) -> None:
 
 
 def test_discarding(log: Connection) -> None:
-    deliver(log, pushed(b"?"))
+    deliver(log, encode_push(b"?"))
     letter = one(log)
     dead_letters.discard(log, letter.letter_id, "a test of the publisher's")
     assert dead_letters.list_letters(log) == []
@@ -152,7 +153,7 @@ def test_discarding(log: Connection) -> None:
 
 
 def test_a_poisoned_event_is_set_aside_and_taken_back(log: Connection) -> None:
-    deliver(log, pushed(event()))
+    deliver(log, encode_push(event()))
     for _ in range(2):
         log.run("SELECT event_store.set_aside(1, 'division by zero')")
     letter = one(log)
@@ -168,10 +169,12 @@ def test_a_poisoned_event_is_set_aside_and_taken_back(log: Connection) -> None:
 
 def test_no_plain_address_is_stored(log: Connection) -> None:
     good = event(event_type="UserCreated", data={"user_id": "u", "email": "plain@b.org"})
-    deliver(log, pushed([good, {**good, "data": {"user_id": "u", "email": "plain@c.org"}}]))
-    deliver(log, pushed({**good, "event_id": "x", "occurred_at": "2100-01-01T00:00:00Z"}))
-    deliver(log, pushed({**good, "event_id": "y", "data": {"user_id": 5, "email": "plain@b.org"}}))
-    deliver(log, pushed(b"plain@b.org"))
+    deliver(log, encode_push([good, {**good, "data": {"user_id": "u", "email": "plain@c.org"}}]))
+    deliver(log, encode_push({**good, "event_id": "x", "occurred_at": "2100-01-01T00:00:00Z"}))
+    deliver(
+        log, encode_push({**good, "event_id": "y", "data": {"user_id": 5, "email": "plain@b.org"}})
+    )
+    deliver(log, encode_push(b"plain@b.org"))
     rows = log.run(
         "SELECT string_agg(t::text, '') FROM ("
         " SELECT to_jsonb(e) FROM event_store.events e"
@@ -182,7 +185,7 @@ def test_no_plain_address_is_stored(log: Connection) -> None:
 
 
 def test_what_was_discarded_is_not_replayed(log: Connection) -> None:
-    deliver(log, pushed([event(data={})]))
+    deliver(log, encode_push([event(data={})]))
     letter = one(log)
     dead_letters.discard(log, letter.letter_id, "of no use")
     with pytest.raises(EventStoreError, match="was discarded: of no use"):

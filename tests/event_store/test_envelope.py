@@ -10,7 +10,7 @@ from progress.event_store.envelope import Arrival, Letter, Message
 from progress.event_store.timestamps import read as moment
 from progress.ingest import push
 from tests.conftest import Store
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 GOOD: dict[str, Any] = {
     "event_id": "0191F0C4-0000-4000-8000-00000000000A",
@@ -143,7 +143,7 @@ def test_invalid(payload: bytes | Any, reason: str) -> None:
 )
 def test_the_utmost_that_a_database_can_hold(store: Store, text: str) -> None:
     connection = store.connect()
-    appended = log.append(connection, [push.open_push(pushed(literal(text)))])
+    appended = log.append(connection, [push.open_push(encode_push(literal(text)))])
     connection.close()
     assert appended.outcomes == {"appended": 1}
 

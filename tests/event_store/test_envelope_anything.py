@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from progress.event_store import log
 from progress.ingest import push
 from tests.conftest import Store
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.text('\0\ud800@{"\\'),
@@ -50,7 +50,7 @@ def test_whatever_comes_is_on_disk(
     store: Store, payload: bytes, attributes: dict[str, str]
 ) -> None:
     connection = store.connect()
-    delivery = push.open_push(pushed(payload, attributes=attributes))
+    delivery = push.open_push(encode_push(payload, attributes=attributes))
     appended = log.append(connection, [delivery])
     connection.close()
     assert sum(appended.outcomes.values()) == len(delivery.entries)

@@ -13,7 +13,7 @@ from progress.event_store import log
 from progress.event_store.log import Appended, Delivery
 from progress.ingest import push
 from tests.conftest import Store
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 pytestmark = pytest.mark.every_postgres
 
@@ -33,7 +33,7 @@ def connect(store: Store) -> Iterator[Callable[[], Connection]]:
 
 def events(count: int, learner: str) -> Delivery:
     return push.open_push(
-        pushed(
+        encode_push(
             [
                 {
                     "event_id": str(uuid.uuid4()),

@@ -11,7 +11,7 @@ from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.ingest import push
 from tests.conftest import Store
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 FUNCTIONS = ["progress_ingest", "progress_project", "progress_batch", "progress_query"]
 DENIED = "42501"
@@ -32,7 +32,7 @@ def append(connection: Connection) -> None:
         "event_type": "New",
         "occurred_at": "2024-01-01T00:00:00Z",
     }
-    event_log.append(connection, [push.open_push(pushed([event, {}]))])
+    event_log.append(connection, [push.open_push(encode_push([event, {}]))])
 
 
 def refused(connection: Connection, statement: str) -> bool:

@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import Store
 from tests.ingest.test_ingest import count, event, letters
-from tests.support.ingest_process import ROOT, Door, door
-from tests.support.pushes import pushed
+from tests.support.ingest_process import ROOT, FunctionProcess, run_function
+from tests.support.pushes import encode_push
 
 MIB = 1 << 20
 
@@ -47,26 +47,26 @@ ENOUGH = 100  # seconds for a body to arrive
 
 
 @contextmanager
-def made(folder: Path, text: str) -> Iterator[Door]:
+def made(folder: Path, text: str) -> Iterator[FunctionProcess]:
     source = folder / "main.py"
     source.write_text(textwrap.dedent(text) + TELLING)
-    with door("unused", source=source) as running:
+    with run_function("unused", source=source) as running:
         yield running
 
 
 @pytest.fixture
-def ingest(store: Store, tmp_path: Path) -> Iterator[Door]:
+def ingest(store: Store, tmp_path: Path) -> Iterator[FunctionProcess]:
     """The function, with time enough for a body to arrive."""
     text = (ROOT / "functions/ingest/main.py").read_text()
     assert "Admission()" in text
     source = tmp_path / "main.py"
     source.write_text(text.replace("Admission()", f"Admission(seconds={ENOUGH})") + TELLING)
-    with door(store.url, source=source) as running:
+    with run_function(store.url, source=source) as running:
         yield running
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Door]:
+def small(tmp_path: Path) -> Iterator[FunctionProcess]:
     """Room for 1 MiB."""
     text = SOURCE.format(room=MIB, seconds=ENOUGH)
     with made(tmp_path, text) as running:
@@ -74,7 +74,7 @@ def small(tmp_path: Path) -> Iterator[Door]:
 
 
 @pytest.fixture
-def large(tmp_path: Path) -> Iterator[Door]:
+def large(tmp_path: Path) -> Iterator[FunctionProcess]:
     """Room for as much as the function has."""
     text = SOURCE.format(room=32 * MIB, seconds=ENOUGH)
     with made(tmp_path, text) as running:
@@ -82,7 +82,7 @@ def large(tmp_path: Path) -> Iterator[Door]:
 
 
 @pytest.fixture
-def hasty(tmp_path: Path) -> Iterator[Door]:
+def hasty(tmp_path: Path) -> Iterator[FunctionProcess]:
     """Room for 1 MiB, and half a second for a body to arrive."""
     with made(tmp_path, SOURCE.format(room=MIB, seconds=0.5)) as running:
         yield running
@@ -90,7 +90,7 @@ def hasty(tmp_path: Path) -> Iterator[Door]:
 
 def push(size: int) -> bytes:
     """A push of one event with a body of this size."""
-    whole = pushed(event(event_id=str(uuid.uuid4())), attributes={"padding": "x"})
+    whole = encode_push(event(event_id=str(uuid.uuid4())), attributes={"padding": "x"})
     return whole.replace(b'"x"', b'"%s"' % (b"x" * (size - len(whole) + 1)))
 
 
@@ -100,7 +100,7 @@ class Client:
     It is opened for the first request: the server closes one that is idle for two seconds.
     """
 
-    def __init__(self, running: Door) -> None:
+    def __init__(self, running: FunctionProcess) -> None:
         self._running = running
 
     @functools.cached_property
@@ -147,27 +147,27 @@ class Client:
 
 
 @contextmanager
-def clients(running: Door, how_many: int) -> Iterator[list[Client]]:
+def clients(running: FunctionProcess, how_many: int) -> Iterator[list[Client]]:
     made = [Client(running) for _ in range(how_many)]
     yield made
     for each in made:
         each.close()
 
 
-def taken(running: Door) -> int:
+def taken(running: FunctionProcess) -> int:
     """Bytes of the room that are taken."""
     with closing(HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
         connection.request("GET", "/taken")
         return int(connection.getresponse().read())
 
 
-def await_taken(running: Door, size: int) -> None:
+def await_taken(running: FunctionProcess, size: int) -> None:
     """Until what others send takes so much room."""
     while taken(running) < size:
         pass
 
 
-def await_free(running: Door, size: int) -> None:
+def await_free(running: FunctionProcess, size: int) -> None:
     """Until a body of this size finds room."""
     with closing(Client(running)) as other:
         while other.post(b"x" * size) != 204:
@@ -175,7 +175,7 @@ def await_free(running: Door, size: int) -> None:
 
 
 def test_beyond_its_room_an_instance_refuses_and_all_is_recorded_in_the_end(
-    ingest: Door, store: Store
+    ingest: FunctionProcess, store: Store
 ) -> None:
     first, second, little = push(20 * MIB), push(20 * MIB), push(1_000)
     with clients(ingest, 3) as (one, two, three):
@@ -192,7 +192,7 @@ def test_beyond_its_room_an_instance_refuses_and_all_is_recorded_in_the_end(
     assert letters(store) == []
 
 
-def test_a_larger_body_is_accepted_alone(small: Door) -> None:
+def test_a_larger_body_is_accepted_alone(small: FunctionProcess) -> None:
     body = b"x" * (3 * MIB)
     with clients(small, 2) as (one, two):
         assert one.post(body) == 204
@@ -205,7 +205,7 @@ def test_a_larger_body_is_accepted_alone(small: Door) -> None:
         assert one.post(body) == 204
 
 
-def test_a_body_without_a_length_counts_as_16_mib(large: Door) -> None:
+def test_a_body_without_a_length_counts_as_16_mib(large: FunctionProcess) -> None:
     with clients(large, 3) as (one, two, three):
         for each in (one, two):
             each.begin(None)
@@ -224,7 +224,7 @@ def test_a_body_without_a_length_counts_as_16_mib(large: Door) -> None:
         assert three.status() == 204
 
 
-def test_a_body_without_a_length_that_outgrows_its_share_needs_room(large: Door) -> None:
+def test_a_body_without_a_length_that_outgrows_its_share_needs_room(large: FunctionProcess) -> None:
     with clients(large, 2) as (one, two):
         one.begin(12 * MIB)
         one.send(b"x")
@@ -240,7 +240,7 @@ def test_a_body_without_a_length_that_outgrows_its_share_needs_room(large: Door)
                 assert one.status() == 204
 
 
-def test_who_waits_for_leave_to_send_gets_an_answer(small: Door) -> None:
+def test_who_waits_for_leave_to_send_gets_an_answer(small: FunctionProcess) -> None:
     body = b"x" * (2 * MIB)
     with clients(small, 3) as (one, held, other):
         one.begin(len(body), "Expect: 100-continue")
@@ -258,7 +258,7 @@ def test_who_waits_for_leave_to_send_gets_an_answer(small: Door) -> None:
 
 @pytest.mark.parametrize("length", [MIB // 2, None], ids=["a length that lies", "chunked"])
 def test_half_a_body_is_no_letter_and_takes_no_room(
-    ingest: Door, store: Store, length: int | None
+    ingest: FunctionProcess, store: Store, length: int | None
 ) -> None:
     with clients(ingest, 2) as (one, two):
         one.begin(length and 20 * MIB)
@@ -270,7 +270,7 @@ def test_half_a_body_is_no_letter_and_takes_no_room(
 
 
 @pytest.mark.parametrize("length", [MIB, None], ids=["a length", "chunked"])
-def test_who_sends_too_slowly_loses_the_room(hasty: Door, length: int | None) -> None:
+def test_who_sends_too_slowly_loses_the_room(hasty: FunctionProcess, length: int | None) -> None:
     with clients(hasty, 2) as (slow, other):
         slow.begin(length)
         slow.send(b"100000\r\n" if length is None else b"", b"x")
@@ -279,7 +279,7 @@ def test_who_sends_too_slowly_loses_the_room(hasty: Door, length: int | None) ->
         assert other.post(b"x") == 204
 
 
-def test_who_sends_slowly_what_is_discarded_is_cut_off(hasty: Door) -> None:
+def test_who_sends_slowly_what_is_discarded_is_cut_off(hasty: FunctionProcess) -> None:
     with clients(hasty, 2) as (held, slow):
         held.begin(60_000)  # so little is waited for as long as it takes
         held.send(b"x")
@@ -290,7 +290,7 @@ def test_who_sends_slowly_what_is_discarded_is_cut_off(hasty: Door) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_discarded_takes_no_memory(small: Door, method: str) -> None:
+def test_what_is_discarded_takes_no_memory(small: FunctionProcess, method: str) -> None:
     body = b"x" * (30 * MIB)
     with clients(small, 9) as (held, *others):
         held.begin(60_000)
@@ -310,7 +310,7 @@ def test_what_is_discarded_takes_no_memory(small: Door, method: str) -> None:
         assert held.status() == 204
 
 
-def test_health_is_told_while_there_is_no_room(small: Door) -> None:
+def test_health_is_told_while_there_is_no_room(small: FunctionProcess) -> None:
     with clients(small, 2) as (held, other):
         held.begin(MIB)
         held.send(b"x")
@@ -319,9 +319,9 @@ def test_health_is_told_while_there_is_no_room(small: Door) -> None:
         assert other.status() == 200
 
 
-def test_a_million_ones_are_taken_and_soon_over(ingest: Door, store: Store) -> None:
+def test_a_million_ones_are_taken_and_soon_over(ingest: FunctionProcess, store: Store) -> None:
     before = ingest.most_memory()
-    body = pushed(b"[" + b"1," * 999_999 + b"1]", message_id="ones")
+    body = encode_push(b"[" + b"1," * 999_999 + b"1]", message_id="ones")
     assert [ingest.post(body), ingest.post(body)] == [204, 204]
     assert len(letters(store)) == 1_000
     assert ingest.most_memory() - before < 20 * len(body)

@@ -14,8 +14,8 @@ from progress.adapters.postgres import database, migrations
 from progress.errors import Unavailable
 from progress.local import readiness
 from tests.support import folders
-from tests.support.ingest_process import Door, Server, door
-from tests.support.pushes import pushed
+from tests.support.ingest_process import FunctionProcess, Server, run_function
+from tests.support.pushes import encode_push
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A folder on a disk of 140 MiB; a new server takes about half of them."""
-    with folders.made("small") as folder:
+    with folders.create("small") as folder:
         mount = ["mount", "-t", "tmpfs", "-o", "size=140m,mode=711", "tmpfs", str(folder)]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
             pytest.skip("needs the right to mount a small disk")
@@ -70,11 +70,11 @@ def test_what_a_full_disk_refuses_comes_again_and_nothing_is_lost(
     server: Server, small_disk: Path
 ) -> None:
     acknowledged, refused, statuses = set[str](), list[bytes](), set[int | None]()
-    with door(server.url) as ingest:
+    with run_function(server.url) as ingest:
         fill(small_disk / "filler")
         for _ in range(40):
             batch = events(1_000)
-            body = pushed(batch)
+            body = encode_push(batch)
             status = ingest.post(body)
             statuses.add(status)
             if status == 204:
@@ -96,7 +96,7 @@ def test_what_a_full_disk_refuses_comes_again_and_nothing_is_lost(
     assert row[0] == row[1] == row[2] == len(acknowledged) + 1_000 * len(refused[:5])
 
 
-def is_taken(ingest: Door, body: bytes) -> bool:
+def is_taken(ingest: FunctionProcess, body: bytes) -> bool:
     return ingest.post(body) == 204
 
 

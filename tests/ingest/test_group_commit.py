@@ -20,7 +20,7 @@ from progress.ingest import push
 from progress.ingest.group_commit import GroupCommit
 from tests.conftest import Store
 from tests.support.postgres_wire import Wire, wire
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 __all__ = ["wire"]
 
@@ -35,7 +35,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def delivery() -> Delivery:
     return push.open_push(
-        pushed(
+        encode_push(
             {
                 "event_id": str(uuid.uuid4()),
                 "event_type": "SessionAbandoned",

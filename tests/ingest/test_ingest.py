@@ -17,21 +17,23 @@ from progress.adapters.postgres import database
 from progress.adapters.pubsub import wakeups
 from tests.conftest import Store
 from tests.support import pushes
-from tests.support.fake_publisher import Wakings, wakings
-from tests.support.ingest_process import Server, bare_server, door, own_server
-from tests.support.pushes import PUBLISHED, pushed
+from tests.support.fake_publisher import FakePublisher, fake_publisher
+from tests.support.ingest_process import Server, bare_server, own_server, run_function
+from tests.support.pushes import PUBLISHED, encode_push
 
-__all__ = ["bare_server", "own_server", "wakings"]
+__all__ = ["bare_server", "fake_publisher", "own_server"]
 
 
 @pytest.fixture
-def ingest(store: Store, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def ingest(
+    store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Client]:
     """The function without a process."""
     monkeypatch.setenv("DATABASE_URL", store.url)
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", wakings.address)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     settings.current.cache_clear()
     wakeups.publisher.cache_clear()
-    with pushes.function("ingest") as called:
+    with pushes.load_function("ingest") as called:
         yield called
     settings.current.cache_clear()
     wakeups.publisher.cache_clear()
@@ -63,17 +65,17 @@ def letters(store: Store) -> list[list[Any]]:
 
 
 def test_an_event_is_on_disk_and_its_shard_is_woken(
-    ingest: Client, store: Store, wakings: Wakings, capsys: pytest.CaptureFixture[str]
+    ingest: Client, store: Store, fake_publisher: FakePublisher, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    body = pushed(event(), attributes={"googclient_traceparent": trace})
+    body = encode_push(event(), attributes={"googclient_traceparent": trace})
     began = datetime.now(UTC)
     assert ingest.post("/", data=body).status_code == 204
     assert count(store.url) == 1
-    (request,) = wakings.requests
+    (request,) = fake_publisher.requests
     assert request.topic == "projects/progress-local/topics/progress-commands"
     with closing(store.connect()) as connection:
-        assert wakings.shards() == [
+        assert fake_publisher.shards() == [
             connection.run("SELECT event_store.shard_of('learner-u')")[0][0]
         ]
     assert dict(request.messages[0].attributes)["traceparent"] == trace
@@ -82,27 +84,27 @@ def test_an_event_is_on_disk_and_its_shard_is_woken(
     # Until it was recorded; what it takes to wake a shard is none of it.
     recorded = datetime.fromisoformat(PUBLISHED) + timedelta(milliseconds=line["event_delay_ms"])
     rounded = timedelta(milliseconds=1)
-    assert began - rounded <= recorded <= wakings.times[0] + rounded
+    assert began - rounded <= recorded <= fake_publisher.times[0] + rounded
     assert line["logging.googleapis.com/trace"].endswith(trace.split("-")[1])
 
 
-def test_each_touched_shard_is_woken_once(ingest: Client, wakings: Wakings) -> None:
+def test_each_touched_shard_is_woken_once(ingest: Client, fake_publisher: FakePublisher) -> None:
     array = [
         event(data={"session_id": f"s{n}", "user_id": f"u{n}", "item_count": 1}) for n in range(200)
     ]
-    assert ingest.post("/", data=pushed(array)).status_code == 204
-    assert sorted(wakings.shards()) == list(range(16))
-    again = [pushed(array), pushed([])]
+    assert ingest.post("/", data=encode_push(array)).status_code == 204
+    assert sorted(fake_publisher.shards()) == list(range(16))
+    again = [encode_push(array), encode_push([])]
     assert [ingest.post("/", data=body).status_code for body in again] == [204, 204]
-    assert sorted(wakings.shards()) == sorted(2 * list(range(16)))
-    assert len(wakings.requests) == 2
+    assert sorted(fake_publisher.shards()) == sorted(2 * list(range(16)))
+    assert len(fake_publisher.requests) == 2
 
 
 def test_a_wake_up_that_cannot_be_sent_fails_nothing(
-    ingest: Client, store: Store, wakings: Wakings
+    ingest: Client, store: Store, fake_publisher: FakePublisher
 ) -> None:
-    wakings.close()
-    assert ingest.post("/", data=pushed(event())).status_code == 204
+    fake_publisher.close()
+    assert ingest.post("/", data=encode_push(event())).status_code == 204
     assert count(store.url) == 1
 
 
@@ -114,7 +116,7 @@ def test_eventarc_tells_the_topic(ingest: Client, store: Store) -> None:
         "ce-type": "google.cloud.pubsub.topic.v1.messagePublished",
         "ce-source": "//pubsub.googleapis.com/projects/p/topics/learning-events",
     }
-    body = pushed([event(), {}], message_id="m")
+    body = encode_push([event(), {}], message_id="m")
     assert ingest.post("/", data=body, headers=headers).status_code == 204
     assert count(store.url) == 1
     assert letters(store) == [
@@ -167,11 +169,11 @@ def test_bad_input_is_a_letter_each_and_harms_nothing_else(ingest: Client, store
         json.dumps(event(data={"session_id": "\0"})).encode(),
     ]
     for payload in bad:
-        assert ingest.post("/", data=pushed(payload)).status_code == 204
-        assert ingest.post("/", data=pushed(event())).status_code == 204
+        assert ingest.post("/", data=encode_push(payload)).status_code == 204
+        assert ingest.post("/", data=encode_push(event())).status_code == 204
     assert (len(letters(store)), count(store.url)) == (len(bad), len(bad))
     hostile = event(event_id=SQL, data={"session_id": SQL, "user_id": SQL, "item_count": 1})
-    assert ingest.post("/", data=pushed(hostile, message_id=SQL)).status_code == 204
+    assert ingest.post("/", data=encode_push(hostile, message_id=SQL)).status_code == 204
     assert count(store.url) == len(bad) + 1
 
 
@@ -182,8 +184,8 @@ def test_health(ingest: Client) -> None:
 def test_while_the_database_is_away_nothing_is_accepted_and_nothing_is_lost(
     own_server: Server,
 ) -> None:
-    bodies = [pushed(event()) for _ in range(20)]
-    with door(own_server.url) as running:
+    bodies = [encode_push(event()) for _ in range(20)]
+    with run_function(own_server.url) as running:
         assert running.post(bodies[0]) == 204
         own_server.stop()
         assert {running.post(body) for body in bodies[1:]} == {503}
@@ -194,9 +196,9 @@ def test_while_the_database_is_away_nothing_is_accepted_and_nothing_is_lost(
 
 @pytest.mark.timeout(240)
 def test_killed_in_the_middle_of_deliveries_it_loses_and_doubles_nothing(store: Store) -> None:
-    bodies = [pushed([event() for _ in range(5)]) for _ in range(300)]
+    bodies = [encode_push([event() for _ in range(5)]) for _ in range(300)]
     waiting, accepted = list(bodies), threading.Semaphore(0)
-    with door(store.url) as running, ThreadPoolExecutor(8) as pool:
+    with run_function(store.url) as running, ThreadPoolExecutor(8) as pool:
 
         def deliver() -> None:
             while waiting:

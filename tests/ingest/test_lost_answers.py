@@ -12,25 +12,27 @@ from progress import settings
 from progress.adapters.pubsub import wakeups
 from tests.conftest import Store
 from tests.support import pushes
-from tests.support.fake_publisher import Wakings, wakings
+from tests.support.fake_publisher import FakePublisher, fake_publisher
 from tests.support.postgres_wire import Wire, wire
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
-__all__ = ["wakings", "wire"]
+__all__ = ["fake_publisher", "wire"]
 
 SESSION = {"session_id": "s"}
 Event = dict[str, Any]
 
 
 @pytest.fixture
-def ingest(wire: Wire, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def ingest(
+    wire: Wire, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Client]:
     """The function, connected to the database; no wake-up was sent yet."""
     monkeypatch.setenv("DATABASE_URL", wire.url)
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", wakings.address)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     settings.current.cache_clear()
     wakeups.publisher.cache_clear()
-    with pushes.function("ingest") as called:
-        assert called.post("/", data=pushed([])).status_code == 204
+    with pushes.load_function("ingest") as called:
+        assert called.post("/", data=encode_push([])).status_code == 204
         yield called
     settings.current.cache_clear()
     wakeups.publisher.cache_clear()
@@ -61,15 +63,17 @@ def shards(store: Store) -> list[int]:
 
 
 @pytest.fixture
-def lose(ingest: Client, wire: Wire, wakings: Wakings) -> Callable[[list[Event]], bytes]:
+def lose(
+    ingest: Client, wire: Wire, fake_publisher: FakePublisher
+) -> Callable[[list[Event]], bytes]:
     """Delivers a message whose events are committed, and is told that the database is away."""
 
     def deliver(events: list[Event]) -> bytes:
         wire.answers_to_lose = 2  # the append's; and of the next connection, that it is one
-        body = pushed(events)
+        body = encode_push(events)
         assert ingest.post("/", data=body).status_code == 503
         assert wire.answers_to_lose == 0
-        assert wakings.shards() == []
+        assert fake_publisher.shards() == []
         return body
 
     return deliver
@@ -89,62 +93,72 @@ def starts(learners: list[str]) -> list[Event]:
 def test_a_redelivery_wakes(
     ingest: Client,
     store: Store,
-    wakings: Wakings,
+    fake_publisher: FakePublisher,
     lose: Callable[[list[Event]], bytes],
     learners: list[str],
 ) -> None:
     body = lose(starts(learners))
     assert ingest.post("/", data=body).status_code == 204
-    assert sorted(wakings.shards()) == shards(store) != []
+    assert sorted(fake_publisher.shards()) == shards(store) != []
 
 
 @several
 def test_a_second_try_of_one_request_wakes(
-    ingest: Client, store: Store, wire: Wire, wakings: Wakings, learners: list[str]
+    ingest: Client, store: Store, wire: Wire, fake_publisher: FakePublisher, learners: list[str]
 ) -> None:
     wire.answers_to_lose = 1
-    assert ingest.post("/", data=pushed(starts(learners))).status_code == 204
+    assert ingest.post("/", data=encode_push(starts(learners))).status_code == 204
     assert wire.answers_to_lose == 0
-    assert sorted(wakings.shards()) == shards(store) != []
+    assert sorted(fake_publisher.shards()) == shards(store) != []
 
 
 @several
 def test_a_conflict_wakes(
     ingest: Client,
     store: Store,
-    wakings: Wakings,
+    fake_publisher: FakePublisher,
     lose: Callable[[list[Event]], bytes],
     learners: list[str],
 ) -> None:
     events = starts(learners)
     lose(events)
     others = [each | {"occurred_at": "2024-03-02T00:00:00Z"} for each in events]
-    assert ingest.post("/", data=pushed(others)).status_code == 204
-    assert sorted(wakings.shards()) == shards(store) != []
+    assert ingest.post("/", data=encode_push(others)).status_code == 204
+    assert sorted(fake_publisher.shards()) == shards(store) != []
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_pending_event_that_was_appended_meanwhile_wakes(
-    ingest: Client, store: Store, wakings: Wakings, lose: Callable[[list[Event]], bytes], count: int
+    ingest: Client,
+    store: Store,
+    fake_publisher: FakePublisher,
+    lose: Callable[[list[Event]], bytes],
+    count: int,
 ) -> None:
-    pending = pushed([answer() for _ in range(count)])
+    pending = encode_push([answer() for _ in range(count)])
     assert ingest.post("/", data=pending).status_code == 204
     lose([start("u")])
     assert ingest.post("/", data=pending).status_code == 204
-    assert wakings.shards() == shards(store) != []
+    assert fake_publisher.shards() == shards(store) != []
 
 
 def test_a_redelivered_start_wakes_what_it_released(
-    ingest: Client, store: Store, wakings: Wakings, lose: Callable[[list[Event]], bytes]
+    ingest: Client,
+    store: Store,
+    fake_publisher: FakePublisher,
+    lose: Callable[[list[Event]], bytes],
 ) -> None:
-    assert ingest.post("/", data=pushed([answer()])).status_code == 204
+    assert ingest.post("/", data=encode_push([answer()])).status_code == 204
     body = lose([start("u")])
     assert ingest.post("/", data=body).status_code == 204
-    assert wakings.shards() == shards(store) != []
+    assert fake_publisher.shards() == shards(store) != []
 
 
 def test_a_redelivery_that_is_invalid_by_todays_rules_wakes(
-    ingest: Client, store: Store, wakings: Wakings, lose: Callable[[list[Event]], bytes]
+    ingest: Client,
+    store: Store,
+    fake_publisher: FakePublisher,
+    lose: Callable[[list[Event]], bytes],
 ) -> None:
     begin = start("u")
     lose([begin])
@@ -154,5 +168,5 @@ def test_a_redelivery_that_is_invalid_by_todays_rules_wakes(
             """UPDATE event_store.events SET event_data = event_data || '{"item_count": 90000}'"""
         )
     begin["data"]["item_count"] = 90_000
-    assert ingest.post("/", data=pushed([begin])).status_code == 204
-    assert wakings.shards() == shards(store) != []
+    assert ingest.post("/", data=encode_push([begin])).status_code == 204
+    assert fake_publisher.shards() == shards(store) != []

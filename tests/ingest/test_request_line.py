@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 import pytest
 
 from tests.conftest import Store
-from tests.support.ingest_process import ROOT, door
+from tests.support.ingest_process import ROOT, run_function
 
 MIB = 1 << 20
 
@@ -22,7 +22,7 @@ def refusal(port: int, address: bytes) -> bytes:
 @pytest.mark.parametrize("function", ["ingest", "project"])
 def test_a_push_has_no_address_without_end(store: Store, function: str) -> None:
     source = ROOT / "functions" / function / "main.py"
-    with door(store.url, source=source, target=function) as running:
+    with run_function(store.url, source=source, target=function) as running:
         before = running.most_memory()
         for length in (10_000, MIB, 20 * MIB):
             assert refusal(running.port, b"/?" + length * b"a") == b"HTTP/1.1 414 "

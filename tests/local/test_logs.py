@@ -189,7 +189,7 @@ def test_what_a_stack_keeps_is_its_owners_alone(stack: Stack) -> None:
 
 def test_the_limit_is_ten_megabytes() -> None:
     assert logfiles.LIMIT == 10 * 2**20
-    with folders.made("limit") as folder:
+    with folders.create("limit") as folder:
         log = folder / "part.log"
         log.write_bytes(b"z" * logfiles.LIMIT + b"\n")
         LogFile(log, logfiles.LIMIT).write(b"next\n")

@@ -60,13 +60,13 @@ class Standin:
 
 
 @pytest.fixture
-def standin(served: Server, tmp_path: Path) -> Iterator[Standin]:
-    name = served.store()
-    made = Standin(served.sibling(name), tmp_path / "log")
+def standin(postgres_server: Server, tmp_path: Path) -> Iterator[Standin]:
+    name = postgres_server.store()
+    made = Standin(postgres_server.sibling(name), tmp_path / "log")
     made.start()
     yield made
     made.kill()
-    served.drop(name)
+    postgres_server.drop(name)
 
 
 def ids(bodies: list[dict[str, Any]]) -> set[str]:

@@ -67,7 +67,7 @@ class Stack:
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
-    with folders.made("stack") as folder:
+    with folders.create("stack") as folder:
         made = Stack(folder / "data", ports.free())
         yield made
         made.run("down")

@@ -18,16 +18,16 @@ from tests.support import model_rows, sample_events
 from tests.support.operation_fixtures import (
     Operator,
     blocks,
+    fake_publisher,
     operator,
+    populated,
     result,
     seen,
-    taught,
     url_of,
-    wakings,
 )
 from tests.support.stage import connect
 
-__all__ = ["operator", "taught", "wakings"]
+__all__ = ["fake_publisher", "operator", "populated"]
 
 
 def test_who_dies_too_often_is_not_followed(operator: Operator, store: Store) -> None:
@@ -52,10 +52,10 @@ def test_who_dies_too_often_is_not_followed(operator: Operator, store: Store) ->
 
 
 def test_a_step_that_fails_is_tried_again_and_given_up_in_the_end(
-    operator: Operator, taught: Connection
+    operator: Operator, populated: Connection
 ) -> None:
     started = operator.start("rebuildProjections")
-    taught.run(blocks()["deny"])
+    populated.run(blocks()["deny"])
     try:
         for attempt in range(1, claim.MOST_ATTEMPTS):
             with pytest.raises(Unavailable, match=f"attempt {attempt}: permission denied"):
@@ -66,23 +66,23 @@ def test_a_step_that_fails_is_tried_again_and_given_up_in_the_end(
             assert "permission denied" in now["steps"][0]["error"]
         done = operator.done(started["id"])
     finally:
-        taught.run(blocks()["allow"])
+        populated.run(blocks()["allow"])
     assert done["state"] == "FAILED"
     assert done["error"].startswith("fold: permission denied")
     assert (done["result"], done["steps"][0]["state"]) == (None, "FAILED")
     assert done["steps"][1] == {"name": "swap", "state": "PENDING", "attempts": 0, "error": None}
-    assert model_rows.read_value(taught, "schemas") == 1
-    assert not sample_events.find_differences(taught)
+    assert model_rows.read_value(populated, "schemas") == 1
+    assert not sample_events.find_differences(populated)
 
 
 def test_a_step_that_failed_once_succeeds_the_next_time(
-    operator: Operator, taught: Connection
+    operator: Operator, populated: Connection
 ) -> None:
     started = operator.start("rebuildProjections")
-    taught.run(blocks()["deny"])
+    populated.run(blocks()["deny"])
     with pytest.raises(Unavailable):
         step_actions.carry_out(UUID(started["id"]))
-    taught.run(blocks()["allow"])
+    populated.run(blocks()["allow"])
     done = operator.done(started["id"])
     result(done)
     assert done["steps"][0] == {"name": "fold", "state": "SUCCEEDED", "attempts": 2, "error": None}
@@ -90,7 +90,7 @@ def test_a_step_that_failed_once_succeeds_the_next_time(
 
 @pytest.mark.every_postgres
 def test_a_statement_that_takes_too_long_ends_its_operation(
-    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(claim.SECONDS, "fold", 0.3)
     started = operator.start("rebuildProjections")
@@ -100,11 +100,11 @@ def test_a_statement_that_takes_too_long_ends_its_operation(
         done = operator.done(started["id"])
     assert (done["state"], done["error"]) == ("TIMED_OUT", "fold: not done within 0 s")
     assert (done["steps"][0]["state"], done["result"]) == ("TIMED_OUT", None)
-    assert model_rows.read_value(taught, "schemas") == 1
+    assert model_rows.read_value(populated, "schemas") == 1
 
 
 def test_a_swap_that_takes_too_long_changes_nothing(
-    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(claim.SECONDS, "swap", 0.3)
     started = operator.start("rebuildProjections")
@@ -114,12 +114,12 @@ def test_a_swap_that_takes_too_long_changes_nothing(
         done = operator.done(started["id"])
     assert (done["state"], done["error"]) == ("TIMED_OUT", "swap: not done within 0 s")
     assert [step["state"] for step in done["steps"]] == ["SUCCEEDED", "TIMED_OUT"]
-    assert model_rows.read_value(taught, "schemas") == 1
-    assert not sample_events.find_differences(taught)
+    assert model_rows.read_value(populated, "schemas") == 1
+    assert not sample_events.find_differences(populated)
 
 
 def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(
-    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contextlib.closing(connect(store.url)) as winner:
         winner.run("BEGIN")
@@ -128,7 +128,7 @@ def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(
         with ThreadPoolExecutor(1) as pool:
             started = operator.start("runBatch")
             running = pool.submit(operator.done, started["id"])
-            readiness.wait(lambda: len(seen(taught)) == 3, "the step")
+            readiness.wait(lambda: len(seen(populated)) == 3, "the step")
             winner.run("ROLLBACK")
         result(running.result())
         winner.run("BEGIN")
@@ -140,7 +140,7 @@ def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(
 
 
 def test_a_rebuild_waits_for_another(
-    operator: Operator, store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = operator.start("rebuildProjections")
     tried: list[bool] = []

@@ -12,11 +12,11 @@ from progress.adapters.pubsub import wakeups
 from progress.errors import Unavailable
 from progress.operations import batch_job, claim, commands
 from tests.conftest import Store
-from tests.support.fake_publisher import Wakings
-from tests.support.operation_fixtures import Operator, operator, url_of, wakings, worker
-from tests.support.pushes import pushed
+from tests.support.fake_publisher import FakePublisher
+from tests.support.operation_fixtures import Operator, fake_publisher, operator, url_of, worker
+from tests.support.pushes import encode_push
 
-__all__ = ["operator", "wakings", "worker"]
+__all__ = ["fake_publisher", "operator", "worker"]
 
 
 @pytest.mark.every_postgres
@@ -42,29 +42,33 @@ def refuse(*_: object, **__: object) -> bytes:
 
 
 def test_a_call_to_an_operation_can_be_told_from_a_wake_up_by_its_attributes(
-    operator: Operator, wakings: Wakings
+    operator: Operator, fake_publisher: FakePublisher
 ) -> None:
     """So that Pub/Sub keeps it from a revision that is being tried out: see infra/release."""
     operator.start("runBatch")
     assert wakeups.send([3])
-    told = [dict(m.attributes) for request in wakings.requests for m in request.messages]
+    told = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]
     assert [each.get("command") for each in told] == ["operation", None]
 
 
 def test_a_pushed_command_is_an_operation_s_or_none() -> None:
     operation = uuid.uuid4()
-    assert commands.open_push(pushed({"command": "operation", "id": str(operation)})) == operation
+    assert (
+        commands.open_push(encode_push({"command": "operation", "id": str(operation)})) == operation
+    )
     bad: object
     for bad in ("x", "", None, 7, {}, [str(operation)]):
-        assert commands.open_push(pushed({"command": "operation", "id": bad})) is None
-    assert commands.open_push(pushed({"command": "operation"})) is None
+        assert commands.open_push(encode_push({"command": "operation", "id": bad})) is None
+    assert commands.open_push(encode_push({"command": "operation"})) is None
 
 
 def test_an_operation_that_there_is_not_is_nobody_s_work(operator: Operator) -> None:
     commands.obey(uuid.uuid4())
 
 
-def test_what_is_sent_is_what_is_understood(operator: Operator, wakings: Wakings) -> None:
+def test_what_is_sent_is_what_is_understood(
+    operator: Operator, fake_publisher: FakePublisher
+) -> None:
     started = operator.start("runBatch")
-    (command,) = wakings.commands()
-    assert commands.open_push(pushed(command)) == UUID(started["id"])
+    (command,) = fake_publisher.commands()
+    assert commands.open_push(encode_push(command)) == UUID(started["id"])

@@ -8,10 +8,10 @@ from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters
 from progress.projections import batch, projector
 from tests.support import model_rows, sample_events
-from tests.support.operation_fixtures import Operator, blocks, operator, result, wakings
+from tests.support.operation_fixtures import Operator, blocks, fake_publisher, operator, result
 from tests.support.stage import append
 
-__all__ = ["operator", "wakings"]
+__all__ = ["fake_publisher", "operator"]
 
 
 def letter_of(connection: Connection, event: dict[str, Any]) -> int:

@@ -18,15 +18,15 @@ from tests.support.operation_fixtures import (
     USERS,
     Operator,
     blocks,
+    fake_publisher,
     operator,
+    populated,
     result,
     seen,
-    taught,
-    wakings,
     worker,
 )
 
-__all__ = ["operator", "taught", "wakings", "worker"]
+__all__ = ["fake_publisher", "operator", "populated", "worker"]
 
 
 def test_a_batch_run(operator: Operator, connection: Connection) -> None:
@@ -39,17 +39,17 @@ def test_a_batch_run(operator: Operator, connection: Connection) -> None:
 
 
 @pytest.mark.every_postgres
-def test_a_rebuild(operator: Operator, taught: Connection) -> None:
-    taught.run(blocks()["spoil"])
-    assert sample_events.find_differences(taught)
+def test_a_rebuild(operator: Operator, populated: Connection) -> None:
+    populated.run(blocks()["spoil"])
+    assert sample_events.find_differences(populated)
     done = operator.done(operator.start("rebuildProjections")["id"])
-    assert result(done) == {"events": model_rows.read_value(taught, "head")}
+    assert result(done) == {"events": model_rows.read_value(populated, "head")}
     assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 1), ("swap", 1)]
-    assert not sample_events.find_differences(taught)
-    assert model_rows.read_value(taught, "schemas") == 1
+    assert not sample_events.find_differences(populated)
+    assert model_rows.read_value(populated, "schemas") == 1
 
 
-def test_what_is_done_is_not_done_again(operator: Operator, taught: Connection) -> None:
+def test_what_is_done_is_not_done_again(operator: Operator, populated: Connection) -> None:
     done = operator.done(operator.start("rebuildProjections", key="k")["id"])
     assert operator.done(done["id"]) == done
     assert operator.start("rebuildProjections", key="k") == done
@@ -58,11 +58,11 @@ def test_what_is_done_is_not_done_again(operator: Operator, taught: Connection) 
 
 @pytest.mark.every_postgres
 def test_each_change_has_a_greater_version_and_progress_never_falls(
-    operator: Operator, taught: Connection, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "_BETWEEN", 0.0)
     operator.done(operator.start("rebuildProjections")["id"])
-    changes = seen(taught)
+    changes = seen(populated)
     assert [version for version, _, _ in changes] == list(range(1, len(changes) + 1))
     reached = [progress for _, progress, _ in changes]
     assert reached == sorted(reached)
@@ -73,20 +73,20 @@ def test_each_change_has_a_greater_version_and_progress_never_falls(
     ]  # fmt: skip
 
 
-def test_progress_is_written_about_once_a_second(operator: Operator, taught: Connection) -> None:
+def test_progress_is_written_about_once_a_second(operator: Operator, populated: Connection) -> None:
     sample_events.record_lessons(
-        taught, *(f"u{n}" for n in range(60)), lessons=1
+        populated, *(f"u{n}" for n in range(60)), lessons=1
     )  # something in every shard
     started = operator.start("rebuildProjections")
     begun = time.monotonic()
     operator.done(started["id"])
     took = time.monotonic() - begun
     # accepted, taken up, two steps begun, the end; and a report for each second that it took
-    assert len(seen(taught)) <= 5 + 1 + took
+    assert len(seen(populated)) <= 5 + 1 + took
 
 
 def test_listeners_hear_of_each_change(
-    operator: Operator, taught: Connection, valkey: str, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, populated: Connection, valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", valkey)
     settings.current.cache_clear()
@@ -95,13 +95,13 @@ def test_listeners_hear_of_each_change(
         listening.subscribe(f"changed:operation:{started['id']}")
         assert listening.get_message(timeout=5)
         operator.done(started["id"])
-        wanted = [version for version, _, _ in seen(taught)][1:]
+        wanted = [version for version, _, _ in seen(populated)][1:]
         heard = [listening.get_message(timeout=5) for _ in wanted]
         assert [int(message["data"]) for message in heard if message] == wanted
 
 
 def test_a_command_delivered_again_while_it_is_worked_on_has_nothing_to_do(
-    operator: Operator, taught: Connection, worker: Connection
+    operator: Operator, populated: Connection, worker: Connection
 ) -> None:
     started = operator.start("runBatch")
     work = claim.take_up(worker, UUID(started["id"]))
@@ -115,9 +115,9 @@ def test_a_command_delivered_again_while_it_is_worked_on_has_nothing_to_do(
 
 @pytest.mark.every_postgres
 def test_a_worker_that_dies_is_followed_by_another(
-    operator: Operator, taught: Connection, worker: Connection
+    operator: Operator, populated: Connection, worker: Connection
 ) -> None:
-    taught.run(blocks()["spoil"])
+    populated.run(blocks()["spoil"])
     started = operator.start("rebuildProjections")
     work = claim.take_up(worker, UUID(started["id"]))
     assert work
@@ -128,8 +128,8 @@ def test_a_worker_that_dies_is_followed_by_another(
     done = operator.look(started["id"])
     result(done)
     assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 2), ("swap", 1)]
-    assert not sample_events.find_differences(taught)
-    reached = [progress for _, progress, _ in seen(taught)]
+    assert not sample_events.find_differences(populated)
+    reached = [progress for _, progress, _ in seen(populated)]
     assert 0.625 in reached
     assert reached == sorted(reached)
     with pytest.raises(Unavailable):

@@ -85,14 +85,14 @@ class Revision:
 
 
 @pytest.fixture
-def taught(connection: Connection) -> Connection:
+def populated(connection: Connection) -> Connection:
     """A store with learners; nothing is folded yet."""
     sample_events.record_lessons(connection, *USERS)
     return connection
 
 
 @pytest.fixture
-def blue(store: Store, taught: Connection) -> Revision:
+def blue(store: Store, populated: Connection) -> Revision:
     """The code as it is, served."""
     return Revision(ROOT, store.url)
 
@@ -132,20 +132,20 @@ def newer(revision: Revision) -> None:
 
 
 def test_two_revisions_are_folded_side_by_side_and_both_answer(
-    blue: Revision, green: Revision, taught: Connection
+    blue: Revision, green: Revision, populated: Connection
 ) -> None:
     blue.wake()
     before = blue.answer()
     green.migrate()
     assert green.answer() == {user: 2 * answers for user, answers in before.items()}
-    append(taught, [event for user in USERS for event in sample_events.lesson(user, 4)])
+    append(populated, [event for user in USERS for event in sample_events.lesson(user, 4)])
     blue.wake()
     assert blue.answer() == {user: answers + 3 for user, answers in before.items()}
     assert green.answer() == {user: 2 * answers for user, answers in before.items()}
     green.wake()
     assert green.answer() == {user: 2 * answers + 6 for user, answers in before.items()}
-    batch.run(taught)
-    assert not sample_events.find_differences(taught)
+    batch.run(populated)
+    assert not sample_events.find_differences(populated)
 
 
 def test_whoever_serves_drops_the_others_read_models(
@@ -176,11 +176,11 @@ def _named(revision: Revision) -> str:
 
 
 def test_after_a_newer_migration_the_older_code_serves_on_but_migrates_no_more(
-    blue: Revision, green: Revision, taught: Connection
+    blue: Revision, green: Revision, populated: Connection
 ) -> None:
     newer(green)
     green.migrate()
-    append(taught, sample_events.lesson("u0", 4))
+    append(populated, sample_events.lesson("u0", 4))
     blue.wake()
     assert blue.answer()["u0"] == 15
     assert blue.command("batch").returncode == 0
@@ -191,62 +191,64 @@ def test_after_a_newer_migration_the_older_code_serves_on_but_migrates_no_more(
     assert blue.answer()["u0"] == 15
 
 
-def test_what_killed_rebuilds_left_is_dropped_and_nothing_else(taught: Connection) -> None:
+def test_what_killed_rebuilds_left_is_dropped_and_nothing_else(populated: Connection) -> None:
     own = read_model_schema.schema_name()
     left = [OTHER, f"{OTHER}_building", f"{OTHER}_retired", f"{own}_building", f"{own}_retired"]
     kept = ["progress_reports", "progress_0123456789abc", "learners", f"{OTHER}_copy"]
-    before = found(taught)
+    before = found(populated)
     for schema in (*left, *kept):
-        taught.run(f"CREATE SCHEMA {schema} CREATE TABLE numbers (n int)")
-    assert sorted(drop_unused.run(taught)) == sorted(left)
-    assert found(taught) == {*before, *kept}
-    assert {"event_store", "operations", "public", own} <= found(taught)
-    assert list(drop_unused.run(taught)) == []
+        populated.run(f"CREATE SCHEMA {schema} CREATE TABLE numbers (n int)")
+    assert sorted(drop_unused.run(populated)) == sorted(left)
+    assert found(populated) == {*before, *kept}
+    assert {"event_store", "operations", "public", own} <= found(populated)
+    assert list(drop_unused.run(populated)) == []
 
 
-def test_code_whose_read_models_are_not_there_drops_nothing(taught: Connection) -> None:
-    read_model_schema.create(taught, OTHER)
-    read_model_schema.drop(taught, read_model_schema.schema_name())
-    before = found(taught)
+def test_code_whose_read_models_are_not_there_drops_nothing(populated: Connection) -> None:
+    read_model_schema.create(populated, OTHER)
+    read_model_schema.drop(populated, read_model_schema.schema_name())
+    before = found(populated)
     with pytest.raises(ProjectionError, match="other code may be served: nothing is dropped"):
-        list(drop_unused.run(taught))
-    assert found(taught) == before
+        list(drop_unused.run(populated))
+    assert found(populated) == before
 
 
-def test_while_a_rebuild_runs_nothing_is_dropped(store: Store, taught: Connection) -> None:
-    read_model_schema.create(taught, f"{OTHER}_building")
+def test_while_a_rebuild_runs_nothing_is_dropped(store: Store, populated: Connection) -> None:
+    read_model_schema.create(populated, f"{OTHER}_building")
     with closing(store.connect()) as rebuilding:
         rebuilding.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
         with pytest.raises(RebuildRunning):
-            list(drop_unused.run(taught))
-    assert f"{OTHER}_building" in found(taught)
+            list(drop_unused.run(populated))
+    assert f"{OTHER}_building" in found(populated)
 
 
 def test_a_reader_is_waited_for_in_small_steps(
-    store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_model_schema.create(taught, OTHER)
+    read_model_schema.create(populated, OTHER)
     with closing(store.connect()) as reader:
         reader.run("BEGIN")
         reader.run(f"SELECT FROM {OTHER}.user_progress")
         monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
         with pytest.raises(Unavailable, match=f"{OTHER} is still being read"):
-            list(drop_unused.run(taught))
-        assert OTHER in found(taught)
+            list(drop_unused.run(populated))
+        assert OTHER in found(populated)
         reader.run("ROLLBACK")
     with closing(connect(store.url)) as again:
         assert list(drop_unused.run(again)) == [OTHER]
 
 
-def test_snapshots_of_read_models_that_are_gone_go_too(taught: Connection) -> None:
-    read_model_schema.create(taught, OTHER)
-    ((namespace,),) = taught.run("SELECT oid FROM pg_namespace WHERE nspname = :name", name=OTHER)
-    taught.run(
+def test_snapshots_of_read_models_that_are_gone_go_too(populated: Connection) -> None:
+    read_model_schema.create(populated, OTHER)
+    ((namespace,),) = populated.run(
+        "SELECT oid FROM pg_namespace WHERE nspname = :name", name=OTHER
+    )
+    populated.run(
         "INSERT INTO event_store.snapshots"
         " (stream_id, stream_version, fingerprint, newest_occurred_at, state)"
         " VALUES ('learner-u0', 1, :fingerprint, now(), '{}')",
         fingerprint=f"0123456789ab-{namespace}",
     )
-    list(drop_unused.run(taught))
-    assert taught.run("SELECT count(*) FROM event_store.snapshots") == [[0]]
-    assert model_rows.read_value(taught, "schemas") == 1
+    list(drop_unused.run(populated))
+    assert populated.run("SELECT count(*) FROM event_store.snapshots") == [[0]]
+    assert model_rows.read_value(populated, "schemas") == 1

@@ -19,8 +19,10 @@ from tests.support.stage import Stage
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 
-def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(stage: Stage, served: Server) -> None:
-    @served.examples(4)
+def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
+    stage: Stage, postgres_server: Server
+) -> None:
+    @postgres_server.examples(4)
     @given(log=logs(), how=disturbances())
     def check(log: Log, how: Disturbance) -> None:
         stage.sweep()
@@ -34,9 +36,9 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(stage: Stage, served
 
 
 def test_whatever_is_stored_of_a_contested_log_gives_the_rows_of_the_oracle(
-    stage: Stage, served: Server
+    stage: Stage, postgres_server: Server
 ) -> None:
-    @served.examples(2)
+    @postgres_server.examples(2)
     @given(log=logs(contested=True), how=disturbances())
     def check(log: Log, how: Disturbance) -> None:
         stage.sweep()

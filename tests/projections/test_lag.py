@@ -10,23 +10,25 @@ from progress.projections import batch
 from progress.projections.models import BATCH, REALTIME
 from progress.query.read_models import queries
 from tests.support import model_rows, sample_events
-from tests.support.query_client import Asking
+from tests.support.query_client import QueryClient
 
 REPORTED = [model.name for model in (*REALTIME, *BATCH) if model.field]
 
 
-def test_lag_counts_the_events_that_are_not_folded(connection: Connection, ask: Asking) -> None:
+def test_lag_counts_the_events_that_are_not_folded(
+    connection: Connection, fetch: QueryClient
+) -> None:
     sample_events.record_lessons(connection, "ann")
     recorded = model_rows.read_value(connection, "head")
-    before = {name: ask(queries.check_lag(name)) for name in REPORTED}
+    before = {name: fetch(queries.check_lag(name)) for name in REPORTED}
     assert {lag.events_behind for lag in before.values()} == {recorded}
     batch.run(connection)
-    after = {name: ask(queries.check_lag(name)) for name in REPORTED}
+    after = {name: fetch(queries.check_lag(name)) for name in REPORTED}
     assert {(lag.events_behind, lag.status) for lag in after.values()} == {(0, "NORMAL")}
 
 
 def test_lag_is_critical_after_five_seconds_and_for_the_batch_after_ten_minutes(
-    connection: Connection, ask: Asking
+    connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     for name, limit in (
@@ -34,10 +36,10 @@ def test_lag_is_critical_after_five_seconds_and_for_the_batch_after_ten_minutes(
         ("level_stats", timedelta(minutes=10)),
     ):
         now = datetime.now(UTC)
-        assert ask(queries.check_lag(name, at=now + limit)).status == "CRITICAL"
-        assert ask(queries.check_lag(name, at=now - timedelta(days=1))).status == "NORMAL"
+        assert fetch(queries.check_lag(name, at=now + limit)).status == "CRITICAL"
+        assert fetch(queries.check_lag(name, at=now - timedelta(days=1))).status == "NORMAL"
 
 
-def test_there_is_no_lag_of_what_is_no_projection(ask: Asking) -> None:
+def test_there_is_no_lag_of_what_is_no_projection(fetch: QueryClient) -> None:
     with pytest.raises(ProjectionError, match="no projection streaks"):
-        ask(queries.check_lag("streaks"))
+        fetch(queries.check_lag("streaks"))

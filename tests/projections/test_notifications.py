@@ -50,10 +50,10 @@ def folded(connection: Connection, *users: str) -> None:
 
 
 def test_who_listens_hears_of_every_learner_whose_rows_changed(
-    connection: Connection, hot: str
+    connection: Connection, redis_with_notifications: str
 ) -> None:
     users = ["ann", "b:n", '\u00e7"\\\n']
-    with redis.Redis.from_url(hot).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
+    with redis.Redis.from_url(redis_with_notifications).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
         listener.psubscribe("changed:learner:*")
         folded(connection, *users)
         told = dict(heard(listener, len(users)))
@@ -63,10 +63,10 @@ def test_who_listens_hears_of_every_learner_whose_rows_changed(
 
 
 def test_who_listens_hears_of_a_deletion_and_of_an_operation(
-    connection: Connection, hot: str
+    connection: Connection, redis_with_notifications: str
 ) -> None:
     folded(connection, "ann")
-    with redis.Redis.from_url(hot).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
+    with redis.Redis.from_url(redis_with_notifications).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
         listener.psubscribe("changed:*")
         append(
             connection,

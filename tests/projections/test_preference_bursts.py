@@ -23,8 +23,10 @@ from tests.support.stage import Stage, append
 
 @pytest.mark.timeout(900)
 @pytest.mark.every_postgres
-def test_a_burst_after_the_facts_gives_the_rows_of_the_oracle(stage: Stage, served: Server) -> None:
-    @served.examples(2)
+def test_a_burst_after_the_facts_gives_the_rows_of_the_oracle(
+    stage: Stage, postgres_server: Server
+) -> None:
+    @postgres_server.examples(2)
     @given(log=logs(size=60), how=disturbances())
     def check(log: Log, how: Disturbance) -> None:
         stage.sweep()

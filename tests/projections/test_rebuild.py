@@ -23,7 +23,7 @@ USERS = [f"u{n}" for n in range(8)]
 
 
 @pytest.fixture
-def taught(connection: Connection) -> Connection:
+def populated(connection: Connection) -> Connection:
     """A store with learners, folded."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
@@ -31,9 +31,9 @@ def taught(connection: Connection) -> Connection:
 
 
 def test_readers_see_old_rows_or_new_ones_while_events_keep_arriving(
-    store: Store, taught: Connection
+    store: Store, populated: Connection
 ) -> None:
-    before = model_rows.read_value(taught, "answered")
+    before = model_rows.read_value(populated, "answered")
     done = threading.Event()
 
     def write() -> None:
@@ -63,13 +63,13 @@ def test_readers_see_old_rows_or_new_ones_while_events_keep_arriving(
             done.set()
         for thread in running:
             thread.result()
-    batch.run(taught)
-    assert model_rows.read_value(taught, "answered") > before
-    assert not sample_events.find_differences(taught)
+    batch.run(populated)
+    assert model_rows.read_value(populated, "answered") > before
+    assert not sample_events.find_differences(populated)
 
 
 def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
-    store: Store, taught: Connection
+    store: Store, populated: Connection
 ) -> None:
     def interrupt(folded: int, total: int) -> None:
         if folded:
@@ -77,108 +77,110 @@ def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
 
     with pytest.raises(KeyboardInterrupt):
         rebuild.run(lambda: database.connect(store.url), on_progress=interrupt)
-    assert model_rows.read_value(taught, "schemas") == 1
-    assert rebuild.run(lambda: database.connect(store.url)) == model_rows.read_value(taught, "head")
-    assert model_rows.read_value(taught, "schemas") == 1
-    assert not sample_events.find_differences(taught)
+    assert model_rows.read_value(populated, "schemas") == 1
+    assert rebuild.run(lambda: database.connect(store.url)) == model_rows.read_value(
+        populated, "head"
+    )
+    assert model_rows.read_value(populated, "schemas") == 1
+    assert not sample_events.find_differences(populated)
 
 
 def test_what_a_killed_rebuild_left_is_gone_after_the_next(
-    store: Store, taught: Connection
+    store: Store, populated: Connection
 ) -> None:
-    schema.create(taught, f"{schema.schema_name()}_building")
-    schema.set_search_path(taught)
+    schema.create(populated, f"{schema.schema_name()}_building")
+    schema.set_search_path(populated)
     rebuild.run(lambda: database.connect(store.url))
-    assert model_rows.read_value(taught, "schemas") == 1
-    assert not sample_events.find_differences(taught)
+    assert model_rows.read_value(populated, "schemas") == 1
+    assert not sample_events.find_differences(populated)
 
 
 def test_what_a_rebuild_killed_after_its_swap_left_is_gone_after_the_next(
-    store: Store, taught: Connection
+    store: Store, populated: Connection
 ) -> None:
-    schema.create(taught, f"{schema.schema_name()}_retired")
-    schema.set_search_path(taught)
+    schema.create(populated, f"{schema.schema_name()}_retired")
+    schema.set_search_path(populated)
     rebuild.run(lambda: database.connect(store.url))
-    assert model_rows.read_value(taught, "schemas") == 1
-    assert not sample_events.find_differences(taught)
+    assert model_rows.read_value(populated, "schemas") == 1
+    assert not sample_events.find_differences(populated)
 
 
-def test_only_one_rebuild_runs(store: Store, taught: Connection) -> None:
-    taught.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
+def test_only_one_rebuild_runs(store: Store, populated: Connection) -> None:
+    populated.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
     with pytest.raises(ProjectionError, match="another rebuild is running"):
         rebuild.run(lambda: database.connect(store.url))
 
 
-def test_a_rebuild_sets_aside_what_fails(store: Store, taught: Connection) -> None:
-    taught.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    model_rows.read_value(taught, "poison", user="u1")
+def test_a_rebuild_sets_aside_what_fails(store: Store, populated: Connection) -> None:
+    populated.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    model_rows.read_value(populated, "poison", user="u1")
     rebuild.run(lambda: database.connect(store.url))
-    assert [letter.kind for letter in dead_letters.list_letters(taught)] == ["poisoned"]
-    batch.run(taught)
-    assert not sample_events.find_differences(taught)
+    assert [letter.kind for letter in dead_letters.list_letters(populated)] == ["poisoned"]
+    batch.run(populated)
+    assert not sample_events.find_differences(populated)
 
 
 def test_an_event_that_counts_again_while_it_is_rebuilt_is_not_lost(
-    store: Store, taught: Connection
+    store: Store, populated: Connection
 ) -> None:
-    taught.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    model_rows.read_value(taught, "poison", user="u1")
+    populated.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    model_rows.read_value(populated, "poison", user="u1")
     rebuild.run(lambda: database.connect(store.url))
-    model_rows.read_value(taught, "mend")
+    model_rows.read_value(populated, "mend")
 
     def replay(_: Connection) -> None:
-        (letter,) = dead_letters.list_letters(taught)
-        assert letter_replay.replay(taught, letter.letter_id) is None
+        (letter,) = dead_letters.list_letters(populated)
+        assert letter_replay.replay(populated, letter.letter_id) is None
 
     rebuild.run(lambda: database.connect(store.url), on_folded=replay)
-    batch.run(taught)
-    assert not sample_events.find_differences(taught)
+    batch.run(populated)
+    assert not sample_events.find_differences(populated)
 
 
 def test_a_wake_up_that_finds_its_shard_held_by_the_swap_is_not_lost(
-    store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard, renamed = model_rows.read_value(taught, "shard", user="u1"), rebuild._former_name
+    shard, renamed = model_rows.read_value(populated, "shard", user="u1"), rebuild._former_name
 
     def meanwhile() -> str:
-        if not taught.run("SELECT pg_try_advisory_lock(hashtext(current_schema()), 0)")[0][0]:
-            append(taught, sample_events.lesson("u1", 4))
-            assert Projector(taught).catch_up(shard) == 0
-        taught.run("SELECT pg_advisory_unlock_all()")
+        if not populated.run("SELECT pg_try_advisory_lock(hashtext(current_schema()), 0)")[0][0]:
+            append(populated, sample_events.lesson("u1", 4))
+            assert Projector(populated).catch_up(shard) == 0
+        populated.run("SELECT pg_advisory_unlock_all()")
         return renamed()
 
     monkeypatch.setattr(rebuild, "_former_name", meanwhile)
     rebuild.run(lambda: database.connect(store.url))
-    assert Projector(taught).find_shards_behind() == []
-    assert model_rows.read_value(taught, "head") == 8 * len(USERS) * 4 + 3 + 8
+    assert Projector(populated).find_shards_behind() == []
+    assert model_rows.read_value(populated, "head") == 8 * len(USERS) * 4 + 3 + 8
 
 
 def test_what_is_read_for_long_is_left_to_the_next_rebuild(
-    store: Store, taught: Connection, monkeypatch: pytest.MonkeyPatch
+    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
     with contextlib.closing(connect(store.url)) as reader:
         reader.run("BEGIN")
         model_rows.read_value(reader, "answered")
         rebuild.run(lambda: database.connect(store.url))
-        assert model_rows.read_value(taught, "schemas") == 2
-    assert not sample_events.find_differences(taught)
-    rebuild.drop(taught, rebuild._former_name())
-    assert model_rows.read_value(taught, "schemas") == 1
+        assert model_rows.read_value(populated, "schemas") == 2
+    assert not sample_events.find_differences(populated)
+    rebuild.drop(populated, rebuild._former_name())
+    assert model_rows.read_value(populated, "schemas") == 1
 
 
-def test_a_missing_schema_is_built_from_the_log(store: Store, taught: Connection) -> None:
-    schema.drop(taught, schema.schema_name())
+def test_a_missing_schema_is_built_from_the_log(store: Store, populated: Connection) -> None:
+    schema.drop(populated, schema.schema_name())
     assert rebuild.ensure(lambda: database.connect(store.url))
-    assert not sample_events.find_differences(taught)
+    assert not sample_events.find_differences(populated)
     assert not rebuild.ensure(lambda: database.connect(store.url))
 
 
 def test_the_keys_are_those_of_a_schema_that_was_never_rebuilt(
-    store: Store, taught: Connection
+    store: Store, populated: Connection
 ) -> None:
-    before = model_rows.read(taught, "keys")
+    before = model_rows.read(populated, "keys")
     rebuild.run(lambda: database.connect(store.url))
-    assert model_rows.read(taught, "keys") == before
-    Projector(taught).catch_up_all()
-    batch.fold(taught, list(SHARDS))
+    assert model_rows.read(populated, "keys") == before
+    Projector(populated).catch_up_all()
+    batch.fold(populated, list(SHARDS))

@@ -76,8 +76,8 @@ def test_another_fingerprint_s_is_never_used(connection: Connection) -> None:
 def test_the_batch_job_takes_one_every_hundred_events(store: Store) -> None:
     job = connect(store.url)
     for number, versions in ((12, []), (13, [104]), (25, [104]), (26, [104, 208])):
-        taught = job.run("SELECT count(*) / 8 FROM event_store.events")[0][0]
-        for lesson in range(taught, number):  # of eight events
+        recorded = job.run("SELECT count(*) / 8 FROM event_store.events")[0][0]
+        for lesson in range(recorded, number):  # of eight events
             append(job, sample_events.lesson("ann", lesson))
         batch.run(job)
         batch.run(job)

@@ -39,9 +39,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
 
 
 @pytest.fixture
-def cached(store: Store, empty: str) -> Iterator[Api]:
+def cached(store: Store, empty_redis: str) -> Iterator[Api]:
     """The API with a cache."""
-    with api.served(store.url, redis_url=empty) as made:
+    with api.serve(store.url, redis_url=empty_redis) as made:
         yield made
 
 
@@ -51,7 +51,7 @@ def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setenv("DATABASE_URL", store.url)
     monkeypatch.setattr(worker, "_idle", queue.LifoQueue())
     settings.current.cache_clear()
-    with pushes.function("project") as called:
+    with pushes.load_function("project") as called:
         yield called
     settings.current.cache_clear()
     while not worker._idle.empty():
@@ -104,14 +104,14 @@ def test_the_cache_is_told_of_where_it_was_asked(cached: Api, said: Said) -> Non
 
 
 def test_a_redis_that_is_away_is_an_error_of_the_cache_alone(store: Store, said: Said) -> None:
-    with api.served(store.url, redis_url="redis://127.0.0.1:1") as alone:
+    with api.serve(store.url, redis_url="redis://127.0.0.1:1") as alone:
         alone.post(QUESTION)
     (line,) = said()
     assert (line["cache_result"], line["outcome"]) == ("error", "ok")
 
 
 def test_a_database_that_is_away_is_a_fault_of_ours(said: Said) -> None:
-    with api.served(NOWHERE) as alone:
+    with api.serve(NOWHERE) as alone:
         assert alone.error(QUESTION)[0] == "UNAVAILABLE"
     assert [line["outcome"] for line in said()] == ["error"]
 

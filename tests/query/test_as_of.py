@@ -15,7 +15,7 @@ from tests import oracle
 from tests.support import model_rows
 from tests.support.event_logs import LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server
-from tests.support.query_client import Asking, plain
+from tests.support.query_client import QueryClient, plain
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
@@ -35,18 +35,18 @@ def moments(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:
     return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
 
 
-def answers(ask: Asking, user: str, days: list[date], **past: Any) -> dict[str, Any]:
+def answers(fetch: QueryClient, user: str, days: list[date], **past: Any) -> dict[str, Any]:
     """All that can be asked about a learner in the past."""
-    progress = plain(ask(queries.get_current_progress(user, **past)))
+    progress = plain(fetch(queries.get_current_progress(user, **past)))
     if progress:
         progress |= plain(progress.pop("mastery_stats")) or {}
     first = min(days, default=date(2024, 3, 1)) - DAY
     asked = (user, first, first + 730 * DAY)
     return {
         "progress": progress,
-        "streak": plain(ask(queries.get_streak(user, **past))),
-        "days": [*map(plain, ask(queries.get_stats_range(*asked, **past)))],
-        "filled": len(ask(queries.get_stats_range(*asked, zero_fill=True, **past))),
+        "streak": plain(fetch(queries.get_streak(user, **past))),
+        "days": [*map(plain, fetch(queries.get_stats_range(*asked, **past)))],
+        "filled": len(fetch(queries.get_stats_range(*asked, zero_fill=True, **past))),
     }
 
 
@@ -61,11 +61,11 @@ def wanted(world: oracle.World, user: str) -> dict[str, Any]:
     }
 
 
-def check(ask: Asking, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
+def check(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
     """Every learner's answers at the moment are the oracle's."""
     world = oracle.see(stored, now, **past)
     for user in EVERYONE:
-        found = answers(ask, user, [*oracle.daily_stats(world, user)], **past)
+        found = answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
         assert found == wanted(world, user), (user, past)
 
 
@@ -78,23 +78,25 @@ def moments_asked(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[M
             yield {"as_of": as_of, "known_at": known_at}
 
 
-def test_every_moment_is_as_the_oracle_says(stage: Stage, served: Server, ask: Asking) -> None:
-    @served.examples(2)
+def test_every_moment_is_as_the_oracle_says(
+    stage: Stage, postgres_server: Server, fetch: QueryClient
+) -> None:
+    @postgres_server.examples(2)
     @given(log=logs(), how=disturbances(), data=st.data())
     def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
         stage.deliver(log, how)
         stored = model_rows.read_events(stage.admin)
         for past in moments_asked(data, stored):
-            check(ask, stored, log.now, **past)
+            check(fetch, stored, log.now, **past)
 
     every_moment()
 
 
 def test_a_start_from_a_snapshot_changes_no_answer(
-    stage: Stage, served: Server, ask: Asking
+    stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
-    @served.examples(2)
+    @postgres_server.examples(2)
     @given(log=logs(size=40), how=disturbances(), data=st.data())
     def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
@@ -106,6 +108,6 @@ def test_a_start_from_a_snapshot_changes_no_answer(
         event(f"{min(taken, 5)} snapshots or more")
         stored = model_rows.read_events(stage.admin)
         for past in moments_asked(data, stored):
-            check(ask, stored, log.now, **past)
+            check(fetch, stored, log.now, **past)
 
     every_moment()

@@ -22,18 +22,18 @@ SECOND_ENDS = "2024-04-02T09:00:07.000000Z"
 
 
 @pytest.fixture
-def served(store: Store) -> Iterator[Api]:
+def query_api(store: Store) -> Iterator[Api]:
     connection = connect(store.url)
     sample_events.record_lessons(connection, "ann")
     append(connection, [sample_events.item_published("i9", at=sample_events.BEGIN)])
     connection.close()
-    with api.served(store.url) as made:
+    with api.serve(store.url) as made:
         yield made
 
 
-def sessions(served: Api, **moments: str) -> int:
+def sessions(query_api: Api, **moments: str) -> int:
     """How many sessions the learner had completed; all answers agree."""
-    data = served.data(PAST, **moments)
+    data = query_api.data(PAST, **moments)
     completed: int = data["userProgress"]["totalSessionsCompleted"]
     assert data["streak"]["current"] == data["userProgress"]["currentStreak"]
     assert len(data["dailyStats"]) in (completed, completed + 1)
@@ -52,44 +52,46 @@ def sessions(served: Api, **moments: str) -> int:
     ],
 )
 def test_a_moment_counts_to_the_microsecond_in_any_offset(
-    served: Api, moment: str, completed: int
+    query_api: Api, moment: str, completed: int
 ) -> None:
-    assert sessions(served, asOf=moment) == completed
+    assert sessions(query_api, asOf=moment) == completed
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "2000-01-01T00:00:00Z"])
-def test_before_all_there_is_nothing(served: Api, moment: str) -> None:
+def test_before_all_there_is_nothing(query_api: Api, moment: str) -> None:
     for moments in ({"asOf": moment}, {"knownAt": moment}):
-        assert served.data(PAST, **moments) == {
+        assert query_api.data(PAST, **moments) == {
             "userProgress": None,
             "streak": {"current": 0, "lastStudyDate": None},
             "dailyStats": [],
         }
 
 
-def test_what_was_unlearned_then(served: Api) -> None:
+def test_what_was_unlearned_then(query_api: Api) -> None:
     def unlearned(**moments: str) -> int:
-        stats = served.data(PAST, **moments)["userProgress"]["masteryStats"]
+        stats = query_api.data(PAST, **moments)["userProgress"]["masteryStats"]
         count: int = stats["unlearned"]
         return count
 
     assert unlearned(asOf=SECOND_ENDS) == 1
 
 
-def test_null_is_the_present(served: Api) -> None:
-    assert served.data(PAST, asOf=None, knownAt=None)["userProgress"] is None  # nothing is folded
+def test_null_is_the_present(query_api: Api) -> None:
+    assert (
+        query_api.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
+    )  # nothing is folded
 
 
 @pytest.mark.parametrize("moment", ["2024-04-02", "2024-04-02T09:00:00", "now", 5])
-def test_what_is_no_moment_is_refused(served: Api, moment: object) -> None:
-    code, message = served.error(PAST, asOf=moment)
+def test_what_is_no_moment_is_refused(query_api: Api, moment: object) -> None:
+    code, message = query_api.error(PAST, asOf=moment)
     assert code == "BAD_USER_INPUT"
     assert "expected a time as in" in message
 
 
-def test_another_s_past_is_nobody_s_business(served: Api) -> None:
+def test_another_s_past_is_nobody_s_business(query_api: Api) -> None:
     asked = {"asOf": SECOND_ENDS, "user": "ann"}
     for user in ("ann", "nobody"):
-        answer = served.post(PAST, "bob", **{**asked, "user": user})
+        answer = query_api.post(PAST, "bob", **{**asked, "user": user})
         assert {fault["extensions"]["code"] for fault in answer["errors"]} == {"FORBIDDEN"}
-    assert "errors" not in served.post(PAST, "bob", roles=["support"], **asked)
+    assert "errors" not in query_api.post(PAST, "bob", roles=["support"], **asked)

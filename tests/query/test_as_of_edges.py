@@ -15,7 +15,7 @@ from progress.projections.projector import Projector
 from progress.query.read_models import queries
 from tests.conftest import Store
 from tests.support import as_of_fixtures, model_rows, sample_events
-from tests.support.query_client import Asking, asking
+from tests.support.query_client import QueryClient, open_client
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
@@ -23,26 +23,28 @@ pytestmark = pytest.mark.every_postgres
 NEVER, FOREVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-def test_before_the_first_event_there_is_nothing(connection: Connection, ask: Asking) -> None:
+def test_before_the_first_event_there_is_nothing(
+    connection: Connection, fetch: QueryClient
+) -> None:
     sample_events.record_lessons(connection, "ann")
     for moments in ({"as_of": NEVER}, {"known_at": NEVER}, {"as_of": FOREVER, "known_at": NEVER}):
-        assert as_of_fixtures.query_past(ask, **moments) == as_of_fixtures.NOTHING
+        assert as_of_fixtures.query_past(fetch, **moments) == as_of_fixtures.NOTHING
         filled = queries.get_stats_range("ann", *as_of_fixtures.RANGE, zero_fill=True, **moments)
-        assert ask(filled) == []
+        assert fetch(filled) == []
 
 
-def test_at_the_end_of_time_all_has_happened(connection: Connection, ask: Asking) -> None:
+def test_at_the_end_of_time_all_has_happened(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann")
-    progress, streak, days = as_of_fixtures.query_past(ask, as_of=FOREVER)
+    progress, streak, days = as_of_fixtures.query_past(fetch, as_of=FOREVER)
     assert (progress["total_sessions_completed"], progress["current_streak"]) == (4, 0)
     assert (streak["longest"], streak["current"], len(days)) == (4, 0, 4)
 
 
-def test_nothing_was_ever_of_a_deleted_learner(connection: Connection, ask: Asking) -> None:
+def test_nothing_was_ever_of_a_deleted_learner(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     as_of_fixtures.record(connection)
     assert as_of_fixtures.count_snapshots(connection) == 2
-    before = as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(2))
+    before = as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(2))
     assert before != as_of_fixtures.NOTHING
     recorded = model_rows.read_events(connection)[-1].created_at
     append(connection, [as_of_fixtures.event("UserDeleted", 9)])
@@ -54,9 +56,9 @@ def test_nothing_was_ever_of_a_deleted_learner(connection: Connection, ask: Aski
             {"known_at": recorded},
             {"as_of": FOREVER},
         ):
-            assert as_of_fixtures.query_past(ask, **moments) == as_of_fixtures.NOTHING
+            assert as_of_fixtures.query_past(fetch, **moments) == as_of_fixtures.NOTHING
         assert (
-            as_of_fixtures.query_past(ask, "ben", as_of=as_of_fixtures.noon_of_day(2))
+            as_of_fixtures.query_past(fetch, "ben", as_of=as_of_fixtures.noon_of_day(2))
             != as_of_fixtures.NOTHING
         )
     assert as_of_fixtures.count_snapshots(connection) == 1
@@ -85,7 +87,7 @@ def test_a_deletion_takes_along_the_snapshot_that_is_being_taken(
 
 
 def test_an_answer_starts_from_the_newest_snapshot_that_fits(
-    connection: Connection, ask: Asking
+    connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
         as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
@@ -93,13 +95,13 @@ def test_an_answer_starts_from_the_newest_snapshot_that_fits(
     connection.run("""UPDATE event_store.snapshots
         SET state = state || jsonb_build_object('learning_streaks', NULL)""")
     lengths = [
-        ask(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
+        fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
         for day in range(3)
     ]
     assert lengths == [0, 0, 0]
     connection.run("DELETE FROM event_store.snapshots WHERE stream_version > 10")
     lengths = [
-        ask(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
+        fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
         for day in range(3)
     ]
     assert lengths == [0, 1, 2]
@@ -107,15 +109,15 @@ def test_an_answer_starts_from_the_newest_snapshot_that_fits(
 
 @pytest.mark.parametrize("moments", [{}, {"as_of": as_of_fixtures.noon_of_day(1)}])
 def test_a_snapshot_that_goes_before_it_is_read_is_no_start(
-    connection: Connection, ask: Asking, moments: dict[str, datetime]
+    connection: Connection, fetch: QueryClient, moments: dict[str, datetime]
 ) -> None:
     for number in range(3):
         as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
     asked = moments or {"known_at": FOREVER}
     model_rows.read_value(connection, "snapshots that went")
-    assert not as_of_fixtures.wrong(ask, connection, **asked)
+    assert not as_of_fixtures.find_differences(fetch, connection, **asked)
     connection.run("DELETE FROM event_store.snapshots")
-    assert not as_of_fixtures.wrong(ask, connection, **asked)
+    assert not as_of_fixtures.find_differences(fetch, connection, **asked)
 
 
 def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: Connection) -> None:
@@ -124,25 +126,25 @@ def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: 
         connection, as_of_fixtures.event("UserCreated", -1, **west), *sample_events.lesson("ann", 0)
     )
     model_rows.read_value(connection, "wait before the snapshots")
-    with asking(store.url) as ask, closing(connect(store.url)) as other:
+    with open_client(store.url) as fetch, closing(connect(store.url)) as other:
         days = functools.partial(
             queries.get_stats_range, "ann", *as_of_fixtures.RANGE, as_of=FOREVER
         )
-        before = ask(days())
+        before = fetch(days())
         connection.run("SELECT pg_advisory_lock(77)")
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(ask, days())
+            running = pool.submit(fetch, days())
             while not model_rows.read_value(other, "waits for its turn", application="past"):
                 assert not running.done()
             append(other, [as_of_fixtures.event("UserDeleted", 9)])
             Projector(other).catch_up_all()
             connection.run("SELECT pg_advisory_unlock(77)")
             assert running.result() == before != []
-        assert ask(days()) == []
+        assert fetch(days()) == []
 
 
 def test_a_preference_that_comes_late_moves_the_days_of_a_snapshot(
-    connection: Connection, ask: Asking
+    connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
         as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
@@ -150,49 +152,59 @@ def test_a_preference_that_comes_late_moves_the_days_of_a_snapshot(
     as_of_fixtures.record(connection, as_of_fixtures.event("UserPreferencesChanged", 1, **zone))
     before = model_rows.read_events(connection)[-2].created_at
     for day in range(4):
-        assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.noon_of_day(day))
-        assert not as_of_fixtures.wrong(
-            ask, connection, as_of=as_of_fixtures.noon_of_day(day), known_at=before
+        assert not as_of_fixtures.find_differences(
+            fetch, connection, as_of=as_of_fixtures.noon_of_day(day)
+        )
+        assert not as_of_fixtures.find_differences(
+            fetch, connection, as_of=as_of_fixtures.noon_of_day(day), known_at=before
         )
 
 
 def test_a_snapshot_without_what_counts_again_is_no_start(
-    connection: Connection, ask: Asking
+    connection: Connection, fetch: QueryClient
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1)])
     model_rows.read_value(connection, "poison", user="ann")
     as_of_fixtures.record(connection)
     assert model_rows.read_value(connection, "poisoned")
-    assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.noon_of_day(1))
+    assert not as_of_fixtures.find_differences(
+        fetch, connection, as_of=as_of_fixtures.noon_of_day(1)
+    )
     model_rows.read_value(connection, "mend")
     letter = connection.run("SELECT letter_id FROM event_store.dead_letters")[0][0]
     assert replay.replay(connection, letter) is None
     assert not model_rows.read_value(connection, "poisoned")
-    assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.noon_of_day(1))
+    assert not as_of_fixtures.find_differences(
+        fetch, connection, as_of=as_of_fixtures.noon_of_day(1)
+    )
 
 
-def test_a_learner_never_sees_another_s_answer(connection: Connection, ask: Asking) -> None:
+def test_a_learner_never_sees_another_s_answer(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann", "ben", lessons=2)
     for user, other in (("ann", "ben"), ("ben", "ann")):
         assert (
-            as_of_fixtures.query_past(ask, user, as_of=as_of_fixtures.noon_of_day(0))[0]["user_id"]
+            as_of_fixtures.query_past(fetch, user, as_of=as_of_fixtures.noon_of_day(0))[0][
+                "user_id"
+            ]
             == user
         )
         assert (
-            as_of_fixtures.query_past(ask, "cyd", as_of=as_of_fixtures.noon_of_day(0))
+            as_of_fixtures.query_past(fetch, "cyd", as_of=as_of_fixtures.noon_of_day(0))
             == as_of_fixtures.NOTHING
         )
         assert (
-            as_of_fixtures.query_past(ask, other, as_of=as_of_fixtures.noon_of_day(1))[0]["user_id"]
+            as_of_fixtures.query_past(fetch, other, as_of=as_of_fixtures.noon_of_day(1))[0][
+                "user_id"
+            ]
             == other
         )
 
 
 def test_answers_go_on_through_rebuilds_and_folds(store: Store, connection: Connection) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
-    with asking(store.url) as ask:
-        before = as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(0))
+    with open_client(store.url) as fetch:
+        before = as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0))
         done = threading.Event()
 
         def work() -> None:
@@ -208,8 +220,12 @@ def test_answers_go_on_through_rebuilds_and_folds(store: Store, connection: Conn
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work)
             while not done.is_set():
-                assert as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(0)) == before
+                assert (
+                    as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0)) == before
+                )
             working.result()
-        assert as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(0)) == before
-        assert not as_of_fixtures.wrong(ask, connection, as_of=as_of_fixtures.noon_of_day(3))
+        assert as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0)) == before
+        assert not as_of_fixtures.find_differences(
+            fetch, connection, as_of=as_of_fixtures.noon_of_day(3)
+        )
     assert as_of_fixtures.count_snapshots(connection) == 0  # of what the rebuild has replaced

@@ -15,7 +15,7 @@ from progress.projections.projector import SHARDS, Projector
 from progress.query.read_models import as_of, queries
 from tests.conftest import Store
 from tests.support import api, as_of_fixtures, sample_events
-from tests.support.query_client import Asking, asking
+from tests.support.query_client import QueryClient, open_client
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
@@ -30,10 +30,10 @@ SHARED = {
 
 
 def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
-    store: Store, connection: Connection, ask: Asking
+    store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
-    as_of_fixtures.query_past(ask, as_of=as_of_fixtures.noon_of_day(0))
+    as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0))
 
     async def crowd() -> list[Any]:
         asked = [
@@ -50,11 +50,11 @@ def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
 
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
-    assert [streak.current for streak in ask(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert [streak.current for streak in fetch(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
 
 
 def test_who_asks_a_lot_leaves_a_place_to_the_others(
-    store: Store, connection: Connection, ask: Asking
+    store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     """Ann's questions wait for the lock; ben's would wait with them if all places were hers."""
     waits, goes = (
@@ -79,7 +79,7 @@ def test_who_asks_a_lot_leaves_a_place_to_the_others(
         of_the_past.close()
 
     connection.run("SELECT pg_advisory_lock(17)")
-    ask(crowd())
+    fetch(crowd())
 
 
 async def _waiting(store: Store) -> int:
@@ -102,8 +102,8 @@ def test_what_takes_too_long_is_ended(
     monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
-    with asking(store.url) as ask, pytest.raises(Unavailable, match="does not answer"):
-        ask(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)))
+    with open_client(store.url) as fetch, pytest.raises(Unavailable, match="does not answer"):
+        fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)))
     connection.run("ROLLBACK")
 
 
@@ -157,7 +157,7 @@ def test_without_tables_of_its_own_a_session_answers_nothing(connection: Connect
 
 
 def test_questions_of_a_request_about_the_same_moments_share_a_fold(
-    connection: Connection, ask: Asking, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_of_fixtures.record(
         connection, *sample_events.lesson("ann", 0), *sample_events.lesson("ben", 0)
@@ -182,7 +182,7 @@ def test_questions_of_a_request_about_the_same_moments_share_a_fold(
                 queries.get_streak("ben", as_of=as_of_fixtures.noon_of_day(0)),
             )
 
-    answers = ask(request())
+    answers = fetch(request())
     assert [each.current for each in answers[:5]] == [1] * 5
     assert [each.total_sessions_completed for each in answers[5:10]] == [1] * 5
     assert sorted(folded) == [
@@ -192,7 +192,7 @@ def test_questions_of_a_request_about_the_same_moments_share_a_fold(
     ]
 
 
-def test_a_request_makes_no_more_than_three_folds(ask: Asking) -> None:
+def test_a_request_makes_no_more_than_three_folds(fetch: QueryClient) -> None:
     async def request() -> None:
         with request_scope.begin(10.0):
             for day in range(as_of.FOLDS):
@@ -200,7 +200,7 @@ def test_a_request_makes_no_more_than_three_folds(ask: Asking) -> None:
             with pytest.raises(TooComplex, match="at most 3 learners and moments - found 4"):
                 await queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(9))
 
-    ask(request())
+    fetch(request())
 
 
 def test_who_has_more_events_than_an_answer_may_fold_is_told_what_to_ask(
@@ -211,20 +211,20 @@ def test_who_has_more_events_than_an_answer_may_fold_is_told_what_to_ask(
         SELECT 10000, gen_random_uuid(), stream_id, 300000, event_type, event_data, metadata,
             occurred_at + interval '1 day', created_at, shard
         FROM event_store.events WHERE stream_id = 'learner-ann' LIMIT 1""")
-    with api.served(store.url) as served:
+    with api.serve(store.url) as query_api:
         asked = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
-        code, message = served.error(asked)
+        code, message = query_api.error(asked)
     assert code == "UNAVAILABLE"
     assert "at most 210000 events since a snapshot of the learner - found 29" in message
     assert message.endswith("ask about a later moment, or leave both out")
 
 
 def test_a_snapshot_shortens_what_is_folded(
-    store: Store, connection: Connection, ask: Asking
+    store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
     assert as_of_fixtures.count_snapshots(connection)
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     connection.run("UPDATE event_store.events SET stream_version = stream_version + 300000")
     connection.run("UPDATE event_store.snapshots SET stream_version = stream_version + 300000")
-    assert ask(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0))).current == 1
+    assert fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0))).current == 1

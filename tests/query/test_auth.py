@@ -23,7 +23,7 @@ from tests.support.token_issuer import Issuer
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    with token_issuer.serving() as made:
+    with token_issuer.serve() as made:
         yield made
 
 

@@ -20,7 +20,7 @@ SCOPE = {"type": "http", "method": "POST", "headers": []}
 
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
-    with api.served(NOWHERE) as made:
+    with api.serve(NOWHERE) as made:
         yield made
 
 

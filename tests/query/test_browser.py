@@ -27,7 +27,7 @@ FOUND = {"__typename": "Query"}
 @pytest.fixture
 def origins() -> Iterator[tuple[str, str]]:
     """Pages of two origins: one that may ask, and that of somebody else."""
-    with token_issuer.serving() as ours, token_issuer.serving() as other:
+    with token_issuer.serve() as ours, token_issuer.serve() as other:
         yield ours.url, other.url
 
 

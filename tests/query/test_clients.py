@@ -22,7 +22,7 @@ SENT_BY = {"urql": "GET", "apollo": "POST"}
 def url(store: Store, tmp_path: Path) -> Iterator[str]:
     """The address of a running query function."""
     port = ports.free()
-    with token_issuer.serving() as issuer, started(tmp_path, port, **issuer.environment(store.url)):
+    with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(store.url)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         yield f"http://{ports.HOST}:{port}/graphql"
 

@@ -19,19 +19,19 @@ TYPE = b'{"query": "{ __typename }"}'
 
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
-    with api.served(NOWHERE, cors_origins=f"{OURS}, {LOCAL}") as made:
+    with api.serve(NOWHERE, cors_origins=f"{OURS}, {LOCAL}") as made:
         yield made
 
 
-def preflight(served: Api, origin: str) -> Response:
+def preflight(query_api: Api, origin: str) -> Response:
     """The answer to what a browser asks before it sends a page's POST."""
     asked = {"access-control-request-method": "POST", "access-control-request-headers": HEADERS}
-    return served.request("OPTIONS", "/graphql", b"", {"origin": origin, **asked})
+    return query_api.request("OPTIONS", "/graphql", b"", {"origin": origin, **asked})
 
 
-def post(served: Api, origin: str | None, **more: str) -> Response:
+def post(query_api: Api, origin: str | None, **more: str) -> Response:
     named = {"origin": origin} if origin else {}
-    return served.request("POST", "/graphql", TYPE, {**api.headers(), **named, **more})
+    return query_api.request("POST", "/graphql", TYPE, {**api.headers(), **named, **more})
 
 
 @pytest.mark.parametrize("origin", [OURS, LOCAL])
@@ -63,13 +63,13 @@ def test_a_cache_keeps_the_answers_to_origins_apart(aloof: Api) -> None:
 
 
 def test_where_none_is_named_none_may() -> None:
-    with api.served(NOWHERE) as closed:
+    with api.serve(NOWHERE) as closed:
         for response in (preflight(closed, OURS), post(closed, OURS)):
             assert not [name for name in response.headers if name.startswith("access-control")]
 
 
 def test_any_origin_means_none_with_credentials() -> None:
-    with api.served(NOWHERE, cors_origins="*") as opened:
+    with api.serve(NOWHERE, cors_origins="*") as opened:
         for response in (preflight(opened, OTHER), post(opened, OTHER)):
             assert response.headers["access-control-allow-origin"] == "*"
             assert "access-control-allow-credentials" not in response.headers

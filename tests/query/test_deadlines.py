@@ -24,7 +24,7 @@ from progress.query.read_models import as_of, queries, reader
 from tests.conftest import Store
 from tests.support import api, as_of_fixtures, sample_events
 from tests.support.api import Api
-from tests.support.query_client import Asking
+from tests.support.query_client import QueryClient
 from tests.support.stage import append, connect
 
 SHORT = 0.3  # seconds
@@ -43,7 +43,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.fixture
 def queried(store: Store, connection: Connection) -> Iterator[Api]:
     sample_events.record_lessons(connection, "ann")
-    with api.served(store.url) as made:
+    with api.serve(store.url) as made:
         yield made
 
 
@@ -73,9 +73,9 @@ def test_a_statement_that_hangs_is_asked_once_and_is_stopped(
     asked: list[str] = []
     once = async_client.Sessions._once
 
-    async def counted(self: Any, ask: Any, scope: Any) -> Any:
+    async def counted(self: Any, fetch: Any, scope: Any) -> Any:
         asked.append(table)
-        return await once(self, ask, scope)
+        return await once(self, fetch, scope)
 
     queried.post(f"{{ again: {field} }}")  # the sessions are open, and the statements prepared
     patient.setattr(request_scope, "TIMEOUT_S", SHORT)
@@ -101,7 +101,7 @@ def test_a_server_that_does_not_greet_is_asked_once(
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / ".s.PGSQL.5432"))
         listening.listen()
-        with api.served(f"postgresql://u@/d?host={tmp_path}") as queried:
+        with api.serve(f"postgresql://u@/d?host={tmp_path}") as queried:
             assert queried.error('{ item(itemId: "i") { itemId } }')[0] == "UNAVAILABLE"
         listening.accept()[0].close()
         listening.setblocking(False)
@@ -131,7 +131,7 @@ async def _answered(queried: Api, request: Request) -> None:
     assert fault["extensions"]["code"] == "UNAVAILABLE"
 
 
-def test_waiting_for_a_connection_counts(store: Store, ask: Asking) -> None:
+def test_waiting_for_a_connection_counts(store: Store, fetch: QueryClient) -> None:
     async def crowd() -> None:
         made = async_client.Sessions(store.url, name="query", size=1, search_path="event_store")
         held, end = asyncio.Event(), asyncio.Event()
@@ -149,11 +149,11 @@ def test_waiting_for_a_connection_counts(store: Store, ask: Asking) -> None:
         assert await made.ask(lambda session: session.fetchval("SELECT 1")) == 1
         made.close()
 
-    ask(crowd())
+    fetch(crowd())
 
 
 def test_waiting_for_a_place_in_the_past_counts(
-    store: Store, connection: Connection, ask: Asking
+    store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     async def crowd() -> None:
         of_ann = {"as_of": as_of_fixtures.noon_of_day(0)}
@@ -170,7 +170,7 @@ def test_waiting_for_a_place_in_the_past_counts(
 
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
-    ask(crowd())
+    fetch(crowd())
 
 
 class Slow:
@@ -185,7 +185,7 @@ class Slow:
         return "done"
 
 
-def test_who_has_more_time_joins_nobody_who_has_little(ask: Asking) -> None:
+def test_who_has_more_time_joins_nobody_who_has_little(fetch: QueryClient) -> None:
     async def both() -> None:
         flights, slow, quick = Flights[str](1.0), Slow(), Slow()
         quick.end.set()
@@ -198,10 +198,10 @@ def test_who_has_more_time_joins_nobody_who_has_little(ask: Asking) -> None:
         slow.end.set()
         assert await first == "done"
 
-    ask(both())
+    fetch(both())
 
 
-def test_who_has_less_time_than_whom_they_joined_waits_no_longer(ask: Asking) -> None:
+def test_who_has_less_time_than_whom_they_joined_waits_no_longer(fetch: QueryClient) -> None:
     async def both() -> None:
         flights, slow = Flights[str](1.0), Slow()
         with request_scope.begin(10.0):
@@ -213,11 +213,11 @@ def test_who_has_less_time_than_whom_they_joined_waits_no_longer(ask: Asking) ->
         assert await first == "done"
         assert slow.began == 1
 
-    ask(both())
+    fetch(both())
 
 
 def test_what_is_watched_is_told_long_after_the_request_s_time(
-    connection: Connection, ask: Asking
+    connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     Projector(connection).catch_up_all()
@@ -234,4 +234,4 @@ def test_what_is_watched_is_told_long_after_the_request_s_time(
             assert after.total_sessions_completed == before.total_sessions_completed + 1
             watched.close()
 
-    ask(watch())
+    fetch(watch())

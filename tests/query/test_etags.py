@@ -24,71 +24,71 @@ def store_url(store: Store) -> str:
 
 
 @pytest.fixture
-def served(store_url: str) -> Iterator[Api]:
-    with api.served(store_url) as made:
+def query_api(store_url: str) -> Iterator[Api]:
+    with api.serve(store_url) as made:
         yield made
 
 
 def got(
-    served: Api, query: str = STANDING, user: str = "ann", method: str = "GET", **more: str
+    query_api: Api, query: str = STANDING, user: str = "ann", method: str = "GET", **more: str
 ) -> Response:
     named = {name.replace("_", "-"): value for name, value in more.items()}
-    return served.request(
+    return query_api.request(
         method, "/graphql?" + urlencode({"query": query}), b"", api.headers(user, **named)
     )
 
 
-def test_an_answer_that_the_browser_has_is_not_sent_again(served: Api) -> None:
-    first = got(served)
+def test_an_answer_that_the_browser_has_is_not_sent_again(query_api: Api) -> None:
+    first = got(query_api)
     tag = first.headers["etag"]
     assert first.headers["cache-control"] == "private, no-cache"
     for known in (tag, tag.removeprefix("W/"), f'"another", {tag}', "*"):
-        again = got(served, if_none_match=known)
+        again = got(query_api, if_none_match=known)
         assert (again.status_code, again.body) == (304, b"")
         assert again.headers["etag"] == tag
         assert again.headers["cache-control"] == "private, no-cache"
         assert "content-length" not in again.headers
     for other in ('"another"', tag[:-2] + '"', tag.replace('"', "")):
-        assert got(served, if_none_match=other).status_code == 200
+        assert got(query_api, if_none_match=other).status_code == 200
 
 
-def test_the_tag_is_of_the_data(served: Api, store_url: str) -> None:
-    tag = got(served).headers["etag"]
-    assert got(served).headers["etag"] == tag
-    assert got(served, user="bob").headers["etag"] != tag
+def test_the_tag_is_of_the_data(query_api: Api, store_url: str) -> None:
+    tag = got(query_api).headers["etag"]
+    assert got(query_api).headers["etag"] == tag
+    assert got(query_api, user="bob").headers["etag"] != tag
     connection = rows_by_hand.connect(store_url)
     connection.run("UPDATE user_progress SET items_learned = 8")
     connection.close()
-    changed = got(served, if_none_match=tag)
+    changed = got(query_api, if_none_match=tag)
     assert changed.status_code == 200
     assert api.read(changed)["data"] == {"userProgress": {"totalItemsLearned": 8}}
 
 
-def test_what_went_wrong_has_no_tag_and_is_not_kept(served: Api) -> None:
+def test_what_went_wrong_has_no_tag_and_is_not_kept(query_api: Api) -> None:
     for query in ("{", '{ userProgress(userId: "bob") { userId } }'):
-        response = got(served, query, if_none_match="*")
+        response = got(query_api, query, if_none_match="*")
         assert response.status_code == 200
         assert "etag" not in response.headers
         assert response.headers["cache-control"] == "private, no-store"
-    refused = served.request("GET", "/graphql?query={a}")
+    refused = query_api.request("GET", "/graphql?query={a}")
     assert (refused.status_code, refused.headers["cache-control"]) == (401, "private, no-store")
 
 
-def test_one_browsers_learners_and_types_are_kept_apart(served: Api) -> None:
-    for response in (got(served), got(served, if_none_match="*"), got(served, "{")):
+def test_one_browsers_learners_and_types_are_kept_apart(query_api: Api) -> None:
+    for response in (got(query_api), got(query_api, if_none_match="*"), got(query_api, "{")):
         assert response.headers["vary"] == "Accept, Authorization, Accept-Encoding"
 
 
-def test_head_is_a_get_that_is_not_read(served: Api) -> None:
-    asked, headed = got(served), got(served, method="HEAD")
+def test_head_is_a_get_that_is_not_read(query_api: Api) -> None:
+    asked, headed = got(query_api), got(query_api, method="HEAD")
     assert headed.status_code == 200
     assert headed.raw_headers == asked.raw_headers
-    assert got(served, "mutation { __typename }", method="HEAD").status_code == 405
+    assert got(query_api, "mutation { __typename }", method="HEAD").status_code == 405
 
 
-def test_a_post_is_answered_whole(served: Api) -> None:
+def test_a_post_is_answered_whole(query_api: Api) -> None:
     body = b'{"query": "%s"}' % STANDING.encode()
-    response = served.request("POST", "/graphql", body, api.headers(**{"if-none-match": "*"}))
+    response = query_api.request("POST", "/graphql", body, api.headers(**{"if-none-match": "*"}))
     assert response.status_code == 200
     assert "etag" not in response.headers
 
@@ -97,12 +97,12 @@ YEAR = '{ dailyStats(from: "2024-01-01", to: "2024-12-31", zeroFill: true) { dat
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_long_answer_is_packed_for_who_unpacks(served: Api, method: str) -> None:
+def test_a_long_answer_is_packed_for_who_unpacks(query_api: Api, method: str) -> None:
     def asked(query: str, **more: str) -> Response:
         if method == "GET":
-            return got(served, query, **more)
+            return got(query_api, query, **more)
         headers = api.headers(**{name.replace("_", "-"): value for name, value in more.items()})
-        return served.request("POST", "/graphql", msgspec.json.encode({"query": query}), headers)
+        return query_api.request("POST", "/graphql", msgspec.json.encode({"query": query}), headers)
 
     plain = asked(YEAR)
     packed = asked(YEAR, accept_encoding="br, gzip")

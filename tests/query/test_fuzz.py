@@ -68,8 +68,8 @@ likely: dict[str, st.SearchStrategy[Any]] = {
 
 
 @pytest.fixture
-def served(store: Store) -> Iterator[Api]:
-    with api.served(store.url) as made:
+def query_api(store: Store) -> Iterator[Api]:
+    with api.serve(store.url) as made:
         yield made
 
 
@@ -80,15 +80,15 @@ def served(store: Store) -> Iterator[Api]:
     role=st.sampled_from(["learner", "admin"]),
 )
 def test_no_argument_makes_an_error_of_ours(
-    served: Api, variables: dict[str, Any], odd: dict[str, Any], role: str
+    query_api: Api, variables: dict[str, Any], odd: dict[str, Any], role: str
 ) -> None:
-    answer = served.post(ALL, roles=[role], **{**variables, **odd})
+    answer = query_api.post(ALL, roles=[role], **{**variables, **odd})
     assert {fault["extensions"]["code"] for fault in answer.get("errors", [])} <= CODES
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(body=st.binary() | anything.map(msgspec.json.encode), query=st.text())
-def test_no_body_makes_an_error_of_ours(served: Api, body: bytes, query: str) -> None:
+def test_no_body_makes_an_error_of_ours(query_api: Api, body: bytes, query: str) -> None:
     for sent in (body, msgspec.json.encode({"query": query})):
-        answer = api.read(served.request("POST", "/graphql", sent, api.headers()))
+        answer = api.read(query_api.request("POST", "/graphql", sent, api.headers()))
         assert {fault["extensions"]["code"] for fault in answer["errors"]} <= CODES

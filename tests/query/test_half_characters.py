@@ -13,6 +13,6 @@ def part(value: object) -> str:
 def test_half_a_character_in_a_refusal_can_be_written() -> None:
     crit = {"alg": "RS256", "kid": "first", "crit": ["\ud800"]}
     token = f"{part(crit)}.{part({})}.AAAA"
-    with api.served("postgresql://nobody@/nowhere?host=/nowhere") as served:
+    with api.serve("postgresql://nobody@/nowhere?host=/nowhere") as query_api:
         given = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        assert served.request("POST", "/graphql", b"{}", given).status_code == 401
+        assert query_api.request("POST", "/graphql", b"{}", given).status_code == 401

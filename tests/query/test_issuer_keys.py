@@ -111,7 +111,7 @@ def test_an_issuer_that_answers_for_ever_is_not_listened_to(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_an_issuer_leads_nowhere_else(tokens: auth.Tokens, issuer: Issuer, status: int) -> None:
     """Not to an address inside, which the operator did not give."""
-    with token_issuer.serving() as inside:
+    with token_issuer.serve() as inside:
         head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {inside.url}\r\nContent-Length: 0"
         issuer.speaks_http, issuer.body = False, f"{head}\r\n\r\n".encode()
         with pytest.raises(Unavailable):
@@ -154,7 +154,7 @@ keys = st.fixed_dictionaries(
 
 @given(odd=st.lists(keys | st.dictionaries(st.text(), scalars), max_size=3))
 def test_odd_keys_are_passed_over(odd: list[dict[str, Any]]) -> None:
-    with token_issuer.serving() as issuer:
+    with token_issuer.serve() as issuer:
         issuer.keys = [*odd, *issuer.keys]
         trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
         tokens = auth.Tokens(trusted)

@@ -23,7 +23,7 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
     """An API without a database: what it refuses never came so far."""
-    with api.served(NOWHERE) as made:
+    with api.serve(NOWHERE) as made:
         yield made
 
 
@@ -240,12 +240,12 @@ def test_many_bombs_fill_no_memory() -> None:
 
 
 def test_who_has_asked_too_often_has_no_document_read() -> None:
-    with api.served(NOWHERE, rate_limit_per_minute=3) as served:
+    with api.serve(NOWHERE, rate_limit_per_minute=3) as query_api:
         for _ in range(2):  # the first time it is new, the second it is known
-            assert "errors" not in served.post("{ __typename }")
+            assert "errors" not in query_api.post("{ __typename }")
         fresh = "{ a: __typename }"
-        assert "errors" not in served.post(fresh)
+        assert "errors" not in query_api.post(fresh)
         bomb = "{ " + "late " * 1_000 + "}"
-        assert served.error(bomb)[0] == "RATE_LIMITED"
+        assert query_api.error(bomb)[0] == "RATE_LIMITED"
         assert documents.known(bomb, introspection=True) is None
         assert documents.known(fresh, introspection=True) is not None

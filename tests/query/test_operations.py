@@ -16,10 +16,10 @@ from progress.ingest import push
 from tests.conftest import Store
 from tests.support import api
 from tests.support.api import Api
-from tests.support.operation_fixtures import FIELDS, Operator, operator, wakings
-from tests.support.pushes import pushed
+from tests.support.operation_fixtures import FIELDS, Operator, fake_publisher, operator
+from tests.support.pushes import encode_push
 
-__all__ = ["operator", "wakings"]
+__all__ = ["fake_publisher", "operator"]
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 ADMINISTRATORS_ONLY = {
@@ -39,7 +39,7 @@ ADMINISTRATORS_ONLY = {
 def write_letters(connection: Connection, how_many: int) -> list[str]:
     """The ids of letters that are no JSON, oldest first."""
     for number in range(how_many):
-        body = pushed(f"no JSON {number} of ann@example.org".encode())
+        body = encode_push(f"no JSON {number} of ann@example.org".encode())
         log.append(connection, [push.open_push(body)])
     return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
 
@@ -89,14 +89,14 @@ def test_the_same_key_starts_once(operator: Operator) -> None:
 def test_the_same_key_starts_once_though_asked_at_the_same_time(
     operator: Operator, store: Store
 ) -> None:
-    def start(served: Api) -> str:
-        answer = served.post(
+    def start(query_api: Api) -> str:
+        answer = query_api.post(
             'mutation { runBatch(idempotencyKey: "at once") { id } }', "ada", roles="admin"
         )
         found: str = answer["data"]["runBatch"]["id"]
         return found
 
-    with api.served(store.url) as other, ThreadPoolExecutor(2) as pool:
+    with api.serve(store.url) as other, ThreadPoolExecutor(2) as pool:
         assert len(set(pool.map(start, (operator.api, other)))) == 1
     assert len(operator.data("{ operations { edges { cursor } } }")["operations"]["edges"]) == 1
 
@@ -242,7 +242,7 @@ def test_a_letter_is_shown_as_it_was_stored(operator: Operator, connection: Conn
         "occurred_at": "2024-03-01T00:00:00Z",
         "data": {"session_id": "s", "score": 101, "duration_seconds": 1, "email": "ann@x.org"},
     }
-    log.append(connection, [push.open_push(pushed(event))])
+    log.append(connection, [push.open_push(encode_push(event))])
     (edge,) = operator.data(LETTERS % "first: 1")["deadLetters"]["edges"]
     letter = edge["node"]
     assert (letter["kind"], letter["eventType"]) == ("INVALID", "SessionCompleted")
@@ -262,7 +262,7 @@ def test_of_a_long_payload_the_database_sends_16_kib(
         for length in (4_096, 4_097, 16_383, 16_384, 16_385, 17_000)
     ]
     for text in texts:
-        log.append(connection, [push.open_push(pushed(text.encode()))])
+        log.append(connection, [push.open_push(encode_push(text.encode()))])
     cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
     found = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
     assert [edge["node"]["payload"] for edge in found] == cut

@@ -38,13 +38,13 @@ query ($types: [String!], $first: Int, $after: String) {
 def learner(store: Store) -> Iterator[Callable[[list[Row], list[Row]], Api]]:
     """Gives the learner these items, and the catalogue those."""
     connection = rows_by_hand.connect(store.url)
-    with api.served(store.url) as served:
+    with api.serve(store.url) as query_api:
 
         def given_items(met: list[Row], described: list[Row]) -> Api:
             connection.run(rows_by_hand.blocks()["empty"])
             rows_by_hand.insert(connection, "item_stats", *met)
             rows_by_hand.insert(connection, "items", *described)
-            return served
+            return query_api
 
         yield given_items
     connection.close()
@@ -143,7 +143,7 @@ def test_the_pages_of_items_are_the_list(
     asked: Row,
 ) -> None:
     named = {f"item {n}": entry for n, entry in enumerate(entries)}
-    served = learner(
+    query_api = learner(
         [{"user_id": "ann", "item_id": i, **met} for i, (met, _) in named.items()]
         + [{"user_id": "bob", "item_id": "another's"}],
         [{"item_id": i, **word} for i, (_, word) in named.items() if word],
@@ -161,7 +161,7 @@ def test_the_pages_of_items_are_the_list(
     listed.sort(key=lambda i: (ORDERS[asked["order"]](named[i][0]), i))
 
     def ask(after: str | None) -> Row:
-        found: Row = served.data(ITEMS, **asked, first=size, after=after)["itemStats"]
+        found: Row = query_api.data(ITEMS, **asked, first=size, after=after)["itemStats"]
         assert found["totalCount"] == len(listed)
         assert len(found["edges"]) <= size
         return found
@@ -182,13 +182,13 @@ def test_the_pages_of_the_audit_trail_are_the_stream_newest_first(
     size: int,
     types: list[str] | None,
 ) -> None:
-    served = learner([], [])
-    connection = rows_by_hand.connect(served.url)
+    query_api = learner([], [])
+    connection = rows_by_hand.connect(query_api.url)
     connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=count)
     connection.close()
 
     def ask(after: str | None) -> Row:
-        found: Row = served.data(EVENTS, types=types, first=size, after=after)["events"]
+        found: Row = query_api.data(EVENTS, types=types, first=size, after=after)["events"]
         return found
 
     whole = [edge["node"] for page in pages(ask) for edge in page["edges"]]
@@ -204,9 +204,9 @@ def test_an_item_that_was_listed_is_found_again_after_its_list_moved(
         {"user_id": "ann", "item_id": f"i{n}", "reviewed_at": START - timedelta(days=n)}
         for n in range(6)
     ]
-    served = learner([{**row, "interval_days": 1} for row in rows], [])
-    first = served.data(ITEMS, first=3)["itemStats"]
+    query_api = learner([{**row, "interval_days": 1} for row in rows], [])
+    first = query_api.data(ITEMS, first=3)["itemStats"]
     learner([{**row, "interval_days": 1} for row in rows[2:]], [])
     after = first["pageInfo"]["endCursor"]
-    second = served.data(ITEMS, first=3, after=after)["itemStats"]
+    second = query_api.data(ITEMS, first=3, after=after)["itemStats"]
     assert [edge["node"]["itemId"] for edge in second["edges"]] == ["i3", "i4", "i5"]

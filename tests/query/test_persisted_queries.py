@@ -25,7 +25,7 @@ NOT_FOUND = {
 
 @pytest.fixture
 def aloof() -> Iterator[Api]:
-    with api.served(NOWHERE) as made:
+    with api.serve(NOWHERE) as made:
         yield made
 
 
@@ -37,16 +37,16 @@ def named(sha: Any, version: Any = 1) -> Body:
     return {"persistedQuery": {"version": version, "sha256Hash": sha}}
 
 
-def post(served: Api, **members: Any) -> Response:
-    return served.request("POST", "/graphql", msgspec.json.encode(members), api.headers())
+def post(query_api: Api, **members: Any) -> Response:
+    return query_api.request("POST", "/graphql", msgspec.json.encode(members), api.headers())
 
 
-def get(served: Api, **members: Any) -> Response:
+def get(query_api: Api, **members: Any) -> Response:
     """As Apollo Client and urql send it: members that are no text as JSON."""
     texts = {
         n: m if isinstance(m, str) else msgspec.json.encode(m).decode() for n, m in members.items()
     }
-    return served.request("GET", "/graphql?" + urlencode(texts), b"", api.headers())
+    return query_api.request("GET", "/graphql?" + urlencode(texts), b"", api.headers())
 
 
 QUERY = "query Kind($yes: Boolean!) { __typename @include(if: $yes) }"
@@ -116,8 +116,8 @@ def test_a_hash_is_asked_for_by_callers_only(aloof: Api) -> None:
 def test_what_one_instance_was_sent_all_know(valkey: str) -> None:
     numbers = itertools.count()
     with (
-        api.served(NOWHERE, redis_url=valkey) as one,
-        api.served(NOWHERE, redis_url=valkey) as other,
+        api.serve(NOWHERE, redis_url=valkey) as one,
+        api.serve(NOWHERE, redis_url=valkey) as other,
     ):
 
         def is_known() -> bool:
@@ -133,22 +133,22 @@ def test_what_one_instance_was_sent_all_know(valkey: str) -> None:
 
 @pytest.mark.parametrize("text", [b"{ streak { current } }", b"\xff", b""])
 def test_what_another_wrote_into_the_cache_is_not_executed(valkey: str, text: bytes) -> None:
-    with redis.Redis.from_url(valkey) as cache, api.served(NOWHERE, redis_url=valkey) as served:
+    with redis.Redis.from_url(valkey) as cache, api.serve(NOWHERE, redis_url=valkey) as query_api:
         cache.set(f"apq:{sha256('{ __typename }')}", text)
-        answer = api.read(post(served, extensions=named(sha256("{ __typename }"))))
+        answer = api.read(post(query_api, extensions=named(sha256("{ __typename }"))))
     assert answer == {"errors": [NOT_FOUND]}
 
 
 @pytest.mark.parametrize("sha", ["", "x", "../../etc/passwd", "a" * 65, "*", "\r\nFLUSHALL\r\n"])
 def test_a_hash_that_is_none_is_not_asked_for(valkey: str, sha: str) -> None:
-    with redis.Redis.from_url(valkey) as cache, api.served(NOWHERE, redis_url=valkey) as served:
+    with redis.Redis.from_url(valkey) as cache, api.serve(NOWHERE, redis_url=valkey) as query_api:
         cache.set(f"apq:{sha}", "{ __typename }")
-        assert api.read(post(served, extensions=named(sha)))["errors"] == [NOT_FOUND]
+        assert api.read(post(query_api, extensions=named(sha)))["errors"] == [NOT_FOUND]
 
 
 def test_without_its_redis_an_instance_keeps_them_itself() -> None:
     extensions = named(sha256(QUERY))
-    with api.served(NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
+    with api.serve(NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
         assert api.read(post(alone, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
         assert post(alone, query=QUERY, extensions=extensions, **ASKED).status_code == 200
         assert api.read(post(alone, extensions=extensions, **ASKED))["data"]

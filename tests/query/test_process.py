@@ -74,7 +74,7 @@ def port(store: Store, connection: database.Connection, tmp_path: Path) -> Itera
     host = parts.netloc.rpartition("@")[2]
     url = parts._replace(netloc=f"progress_test_query@{host}").geturl()
     port = ports.free()
-    with token_issuer.serving() as issuer, started(tmp_path, port, **issuer.environment(url)):
+    with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(url)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         ready = {"status": "ok", "database": "ok", "cache": "off"}
         assert asked(port, "GET", "/ready") == (200, ready)

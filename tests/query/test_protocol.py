@@ -22,14 +22,14 @@ TYPE = '{"query": "{ __typename }"}'
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
     """An API without a database: none of this asks for one."""
-    with api.served(NOWHERE) as made:
+    with api.serve(NOWHERE) as made:
         yield made
 
 
-def sent(served: Api, body: str | bytes, **headers: str) -> Response:
+def sent(query_api: Api, body: str | bytes, **headers: str) -> Response:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     text = body.encode() if isinstance(body, str) else body
-    return served.request("POST", "/graphql", text, api.headers(**given))
+    return query_api.request("POST", "/graphql", text, api.headers(**given))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_introspection_and_graphiql_are_for_development(aloof: Api) -> None:
     page = aloof.request("GET", "/graphql", b"", {"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert b"graphiql" in bytes(page.body).lower()
-    with api.served(NOWHERE, graphql_introspection=False) as closed:
+    with api.serve(NOWHERE, graphql_introspection=False) as closed:
         (fault, *_) = api.read(sent(closed, SCHEMA))["errors"]
         assert fault["extensions"]["code"] == "BAD_USER_INPUT"
         assert closed.request("GET", "/graphql", b"", {"accept": "text/html"}).status_code == 406

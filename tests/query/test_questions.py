@@ -33,8 +33,8 @@ EVERY_QUESTION = {
 
 
 @pytest.fixture
-def served(store: Store) -> Iterator[Api]:
-    with api.served(store.url) as made:
+def query_api(store: Store) -> Iterator[Api]:
+    with api.serve(store.url) as made:
         yield made
 
 
@@ -56,29 +56,31 @@ def question(name: str, user: str | None = None) -> str:
     return f"{{ {call.replace('()', '')} {EVERY_QUESTION[name]} }}"
 
 
-def test_a_learner_asks_about_themselves_only(served: Api, connection: database.Connection) -> None:
+def test_a_learner_asks_about_themselves_only(
+    query_api: Api, connection: database.Connection
+) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "bob"})
     for name in EVERY_QUESTION:
-        assert "errors" not in served.post(question(name))
-        assert "errors" not in served.post(question(name, "ann"))
-        real, invented = (served.post(question(name, user)) for user in ("bob", "nobody"))
+        assert "errors" not in query_api.post(question(name))
+        assert "errors" not in query_api.post(question(name, "ann"))
+        real, invented = (query_api.post(question(name, user)) for user in ("bob", "nobody"))
         assert real == invented
         assert real["data"] is None
         assert [fault["extensions"]["code"] for fault in real["errors"]] == ["FORBIDDEN"]
         for role in ("support", "admin"):
-            assert "errors" not in served.post(question(name, "bob"), roles=[role])
+            assert "errors" not in query_api.post(question(name, "bob"), roles=[role])
 
 
-def test_a_refusal_leaves_no_data_beside_it(served: Api) -> None:
-    answer = served.post('{ streak { current } userProgress(userId: "bob") { userId } }')
+def test_a_refusal_leaves_no_data_beside_it(query_api: Api) -> None:
+    answer = query_api.post('{ streak { current } userProgress(userId: "bob") { userId } }')
     assert answer["data"] is None
 
 
 def test_a_learner_without_events_gets_nothing_and_zeros(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "catalogue_counts", {"kind": "domain", "name": "R", "items": 3})
-    data = served.data(
+    data = query_api.data(
         """{
           userProgress { userId }
           dailyStats(from: "2024-03-01", to: "2024-03-02", zeroFill: true) { date }
@@ -129,7 +131,7 @@ def test_a_learner_without_events_gets_nothing_and_zeros(
 
 
 def test_an_archived_item_is_neither_unlearned_nor_forecast(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     rows_by_hand.insert(
@@ -145,7 +147,7 @@ def test_an_archived_item_is_neither_unlearned_nor_forecast(
         rows_by_hand.insert(
             connection, "item_stats", {**reviewed, "item_id": item, "interval_days": 1}
         )
-    data = served.data(
+    data = query_api.data(
         """{
           userProgress { masteryStats { unlearned } }
           dueForecast(days: 2) { items }
@@ -162,58 +164,58 @@ def test_an_archived_item_is_neither_unlearned_nor_forecast(
 
 
 def test_days_are_filled_with_zeros_where_that_is_asked_for(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     row = {"user_id": "ann", "day": "2024-03-02", "answers": 3, "correct_answers": 1}
     rows_by_hand.insert(connection, "daily_stats", row)
     asked = {"from": "2024-03-01", "to": "2024-03-03"}
     met = {"date": "2024-03-02", "answers": 3, "accuracyRate": 1 / 3}
-    assert served.data(DAYS, **asked)["dailyStats"] == [met]
+    assert query_api.data(DAYS, **asked)["dailyStats"] == [met]
     zeros: dict[str, Any] = {"answers": 0, "accuracyRate": None}
-    assert served.data(DAYS, **asked, fill=True)["dailyStats"] == [
+    assert query_api.data(DAYS, **asked, fill=True)["dailyStats"] == [
         {"date": "2024-03-01", **zeros},
         met,
         {"date": "2024-03-03", **zeros},
     ]
 
 
-def test_weeks_are_filled_by_their_mondays(served: Api, connection: database.Connection) -> None:
+def test_weeks_are_filled_by_their_mondays(query_api: Api, connection: database.Connection) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     rows_by_hand.insert(connection, "weekly_stats", {"user_id": "ann", "monday": "2024-03-04"})
     weeks = "{ weeklyStats(from: %s, to: %s, zeroFill: true) { start end } }"
-    found = served.data(weeks % ('"1999-12-28"', '"2000-01-17"'))["weeklyStats"]
+    found = query_api.data(weeks % ('"1999-12-28"', '"2000-01-17"'))["weeklyStats"]
     assert [week["start"] for week in found] == ["2000-01-03", "2000-01-10", "2000-01-17"]
     assert found[-1]["end"] == "2000-01-23"
-    found = served.data(weeks % ('"2024-03-05"', '"2024-03-10"'))["weeklyStats"]
+    found = query_api.data(weeks % ('"2024-03-05"', '"2024-03-10"'))["weeklyStats"]
     assert found == []
 
 
 def test_numbers_beyond_an_int_are_answered_as_the_largest(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
     row = {"user_id": "ann", "day": "2024-03-02", "answers": 2**40, "correct_answers": 2**39}
     rows_by_hand.insert(connection, "daily_stats", row)
-    (day,) = served.data(DAYS, **{"from": "2024-03-02", "to": "2024-03-02"})["dailyStats"]
+    (day,) = query_api.data(DAYS, **{"from": "2024-03-02", "to": "2024-03-02"})["dailyStats"]
     assert day == {"date": "2024-03-02", "answers": 2**31 - 1, "accuracyRate": 0.5}
 
 
 def test_times_are_utc_with_their_microseconds(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
     at = datetime(2024, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
     rows_by_hand.insert(
         connection, "item_stats", {"user_id": "ann", "item_id": "i", "reviewed_at": at}
     )
-    item = served.data('{ item(itemId: "i") { reviewedAt } }')["item"]
+    item = query_api.data('{ item(itemId: "i") { reviewedAt } }')["item"]
     assert item == {"reviewedAt": "2024-03-01T12:00:00.123456Z"}
 
 
 def test_the_audit_trail_tells_what_was_recorded(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
     connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=1)
-    (edge,) = served.data(
+    (edge,) = query_api.data(
         """{ events { edges { node {
           streamId streamVersion globalPosition eventType data correlationId causationId
           occurredAt recordedAt
@@ -233,10 +235,10 @@ def test_the_audit_trail_tells_what_was_recorded(
 
 
 def test_every_projection_tells_how_far_behind_it_is(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
     asked = "{ projectionStatus { name eventsBehind secondsBehind status } }"
-    fresh = served.data(asked)["projectionStatus"]
+    fresh = query_api.data(asked)["projectionStatus"]
     assert [p["name"] for p in fresh] == [
         *("daily_stats", "item_stats", "learning_streaks", "user_progress"),
         *("weekly_stats", "domain_stats", "level_stats"),
@@ -245,7 +247,7 @@ def test_every_projection_tells_how_far_behind_it_is(
         (0, 0.0, "NORMAL")
     }
     connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=7)
-    for projection in served.data(asked)["projectionStatus"]:
+    for projection in query_api.data(asked)["projectionStatus"]:
         assert projection["eventsBehind"] == 7
         assert projection["secondsBehind"] > 600
         assert projection["status"] == "CRITICAL"

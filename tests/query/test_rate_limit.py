@@ -17,18 +17,18 @@ TYPE = b'{"query": "{ __typename }"}'
 def limited(request: pytest.FixtureRequest, valkey: str) -> Iterator[Api]:
     """An API that takes three requests a minute from each caller."""
     url = {"in Redis": valkey, "with a dead Redis": "redis://127.0.0.1:1"}.get(request.param)
-    with api.served(NOWHERE, rate_limit_per_minute=3, redis_url=url, cors_origins=ORIGIN) as made:
+    with api.serve(NOWHERE, rate_limit_per_minute=3, redis_url=url, cors_origins=ORIGIN) as made:
         yield made
 
 
-def sent(served: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
-    return served.request("POST", "/graphql", body, api.headers(user, origin=ORIGIN, **more))
+def sent(query_api: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
+    return query_api.request("POST", "/graphql", body, api.headers(user, origin=ORIGIN, **more))
 
 
-def asked_too_often(served: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
+def asked_too_often(query_api: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
     """The first refusal; the minute may end once, and Redis be late, while it is waited for."""
     for asked in range(14):
-        response = sent(served, user, body, **more)
+        response = sent(query_api, user, body, **more)
         if response.status_code == 429:
             assert asked >= 3
             return response

@@ -5,27 +5,27 @@ from datetime import UTC, date, datetime, timedelta
 from progress.adapters.postgres import database
 from progress.query.read_models import queries
 from tests.support import rows_by_hand
-from tests.support.query_client import Asking
+from tests.support.query_client import QueryClient
 
 NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def test_a_month_has_all_its_days(connection: database.Connection, ask: Asking) -> None:
+def test_a_month_has_all_its_days(connection: database.Connection, fetch: QueryClient) -> None:
     days = ("2024-01-01", "2024-01-31", "2024-02-29", "2024-03-01")
     rows_by_hand.insert(
         connection, "daily_stats", *({"user_id": "ann", "day": d, "answers": 1} for d in days)
     )
-    found = ask(queries.get_monthly_stats("ann", date(2024, 1, 1), date(2024, 2, 1)))
+    found = fetch(queries.get_monthly_stats("ann", date(2024, 1, 1), date(2024, 2, 1)))
     assert [(month.start, month.end, month.answers) for month in found] == [
         (date(2024, 1, 1), date(2024, 1, 31), 2),
         (date(2024, 2, 1), date(2024, 2, 29), 1),
     ]
-    assert ask(queries.get_monthly_stats("ann", date(2024, 1, 2), date(2024, 1, 31))) == []
+    assert fetch(queries.get_monthly_stats("ann", date(2024, 1, 2), date(2024, 1, 31))) == []
 
 
 def test_what_falls_due_on_a_day_that_is_over_falls_due_today(
-    connection: database.Connection, ask: Asking
+    connection: database.Connection, fetch: QueryClient
 ) -> None:
     """The learner flies over the date line: in a minute it is yesterday."""
     turn = NOON + MINUTE
@@ -37,7 +37,7 @@ def test_what_falls_due_on_a_day_that_is_over_falls_due_today(
         )
     due = {"reviewed_at": NOON + 2 * MINUTE - timedelta(days=1), "interval_days": 1}
     rows_by_hand.insert(connection, "item_stats", {"user_id": "ann", "item_id": "i", **due})
-    forecast = ask(queries.get_due_forecast("ann", 2, at=NOON))
+    forecast = fetch(queries.get_due_forecast("ann", 2, at=NOON))
     assert [(day.date, day.items) for day in forecast] == [
         (date(2024, 3, 11), 1),
         (date(2024, 3, 12), 0),
@@ -45,7 +45,7 @@ def test_what_falls_due_on_a_day_that_is_over_falls_due_today(
 
 
 def test_a_run_of_days_that_lie_ahead_is_alive(
-    connection: database.Connection, ask: Asking
+    connection: database.Connection, fetch: QueryClient
 ) -> None:
     """Studied in the east, asked about in the west: of two runs the later one counts."""
     runs = [("2024-03-05", "2024-03-09"), ("2024-03-11", "2024-03-12")]
@@ -54,7 +54,7 @@ def test_a_run_of_days_that_lie_ahead_is_alive(
         "learning_streaks",
         *({"user_id": "ann", "starts": starts, "ends": ends} for starts, ends in runs),
     )
-    streak = ask(queries.get_streak("ann", at=NOON))
+    streak = fetch(queries.get_streak("ann", at=NOON))
     assert (streak.current, streak.longest, streak.active_today, streak.at_risk) == (
         2,
         5,
@@ -62,7 +62,7 @@ def test_a_run_of_days_that_lie_ahead_is_alive(
         False,
     )
     assert streak.last_study_date == date(2024, 3, 12)
-    later = [ask(queries.get_streak("ann", at=NOON + timedelta(days=n))) for n in (3, 4)]
+    later = [fetch(queries.get_streak("ann", at=NOON + timedelta(days=n))) for n in (3, 4)]
     assert [(s.current, s.active_today, s.at_risk) for s in later] == [
         (2, False, True),
         (0, False, False),

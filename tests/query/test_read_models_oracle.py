@@ -12,7 +12,7 @@ from progress.query.read_models import queries
 from tests import oracle
 from tests.support import model_rows
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, logs
-from tests.support.query_client import Asking, plain
+from tests.support.query_client import QueryClient, plain
 from tests.support.stage import Stage
 
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
@@ -48,28 +48,28 @@ def inside(found: dict[date, Any], first: date, last: date) -> list[dict[str, An
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
-def test_a_learner_stands_as_the_oracle_says(stage: Stage, ask: Asking, log: Log) -> None:
+def test_a_learner_stands_as_the_oracle_says(stage: Stage, fetch: QueryClient, log: Log) -> None:
     world = delivered(stage, log)
     last = max((event.occurred_at for event in world.events), default=log.now)
     for at in (log.now, *(last + n * DAY for n in range(3))):
         then = replace(world, now=at)
-        all_at_once = ask(Standings().states(EVERYONE, at=at))
+        all_at_once = fetch(Standings().states(EVERYONE, at=at))
         for user in EVERYONE:
-            standing = flat(ask(queries.get_current_progress(user, at=at)))
+            standing = flat(fetch(queries.get_current_progress(user, at=at)))
             assert standing == oracle.user_progress(then, user)
-            streak = plain(ask(queries.get_streak(user, at=at)))
+            streak = plain(fetch(queries.get_streak(user, at=at)))
             assert streak == oracle.streak(then, user)
             watched = all_at_once[user]
             assert (flat(watched.progress), plain(watched.streak)) == (standing, streak)
             assert watched.until > at
-            forecast = ask(queries.get_due_forecast(user, 30, at=at))
+            forecast = fetch(queries.get_due_forecast(user, 30, at=at))
             assert {d.date: d.items for d in forecast} == oracle.due_forecast(then, user, 30)
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs(), data=st.data())
 def test_days_weeks_and_months_are_the_oracles(
-    stage: Stage, ask: Asking, log: Log, data: st.DataObject
+    stage: Stage, fetch: QueryClient, log: Log, data: st.DataObject
 ) -> None:
     world = delivered(stage, log)
     for user in EVERYONE:
@@ -77,28 +77,30 @@ def test_days_weeks_and_months_are_the_oracles(
         begins = min(days, default=date(2024, 3, 1)) - 32 * DAY
         for first, last in (around([*days], data), (begins, begins + 730 * DAY)):
             asked = (user, first, last)
-            found = [*map(plain, ask(queries.get_stats_range(*asked)))]
+            found = [*map(plain, fetch(queries.get_stats_range(*asked)))]
             assert found == inside(days, first, last)
-            assert plain(ask(queries.get_daily_stats(user, first))) == days.get(first)
-            weeks = [*map(plain, ask(queries.get_weekly_stats(*asked)))]
+            assert plain(fetch(queries.get_daily_stats(user, first))) == days.get(first)
+            weeks = [*map(plain, fetch(queries.get_weekly_stats(*asked)))]
             assert weeks == inside(oracle.weekly_stats(world, user), first, last)
-            months = [*map(plain, ask(queries.get_monthly_stats(*asked)))]
+            months = [*map(plain, fetch(queries.get_monthly_stats(*asked)))]
             assert months == inside(oracle.monthly_stats(world, user), first, last)
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
-def test_items_domains_and_levels_are_the_oracles(stage: Stage, ask: Asking, log: Log) -> None:
+def test_items_domains_and_levels_are_the_oracles(
+    stage: Stage, fetch: QueryClient, log: Log
+) -> None:
     world = delivered(stage, log)
     for user in EVERYONE:
-        page = ask(queries.get_item_stats(user, first=200, at=log.now))
+        page = fetch(queries.get_item_stats(user, first=200, at=log.now))
         items = oracle.item_stats(world, user)
         assert {i.item_id: plain(i) for _, i in page.items} == items
         assert page.total_count == len(items)
         for item_id in (*ITEMS, "unheard of"):
-            item = ask(queries.get_item(user, item_id))
+            item = fetch(queries.get_item(user, item_id))
             assert plain(item) == oracle.item(world, user, item_id)
-        domains = ask(queries.get_domain_stats(user))
+        domains = fetch(queries.get_domain_stats(user))
         assert {d.domain: plain(d) for d in domains} == oracle.domain_stats(world, user)
-        levels = ask(queries.get_level_stats(user))
+        levels = fetch(queries.get_level_stats(user))
         assert {d.level: plain(d) for d in levels} == oracle.level_stats(world, user)

@@ -15,31 +15,31 @@ DEAD = "redis://:secret@127.0.0.1:1"
 
 @pytest.fixture
 def running(store: Store) -> Iterator[Api]:
-    with api.served(store.url) as made:
+    with api.serve(store.url) as made:
         yield made
 
 
-def ready(served: Api) -> tuple[int, api.Body]:
-    response = served.request("GET", "/ready")
+def ready(query_api: Api) -> tuple[int, api.Body]:
+    response = query_api.request("GET", "/ready")
     assert b"secret" not in response.body
     return response.status_code, api.read(response)
 
 
 def test_it_is_with_a_database(running: Api, store: Store, valkey: str) -> None:
     assert ready(running) == (200, {"status": "ok", "database": "ok", "cache": "off"})
-    with api.served(store.url, redis_url=valkey) as cached:
+    with api.serve(store.url, redis_url=valkey) as cached:
         found = {"status": "ok", "database": "ok", "cache": "ok"}
         readiness.wait(lambda: ready(cached) == (200, found), "the cache")
 
 
 def test_a_dead_cache_is_told_and_costs_no_answer(store: Store) -> None:
-    with api.served(store.url, redis_url=DEAD) as uncached:
+    with api.serve(store.url, redis_url=DEAD) as uncached:
         assert ready(uncached) == (200, {"status": "ok", "database": "ok", "cache": "away"})
         assert uncached.data("{ streak { current } }") == {"streak": {"current": 0}}
 
 
 def test_it_is_not_without_a_database() -> None:
-    with api.served(NOWHERE) as aloof:
+    with api.serve(NOWHERE) as aloof:
         assert ready(aloof) == (503, {"status": "unavailable", "database": "away", "cache": "off"})
 
 

@@ -14,15 +14,15 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
 
 
 @pytest.fixture
-def served(store: Store) -> Iterator[Api]:
-    with api.served(store.url) as made:
+def query_api(store: Store) -> Iterator[Api]:
+    with api.serve(store.url) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
     """An API without a database: what it refuses never came so far."""
-    with api.served(NOWHERE) as made:
+    with api.serve(NOWHERE) as made:
         yield made
 
 
@@ -66,23 +66,23 @@ def test_a_bad_question_is_told_what_and_why(aloof: Api, query: str, says: str) 
 
 
 def test_the_longest_range_and_page_are_answered(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
-    served.data(RANGE % ("2022-03-01", "2024-02-29"))
-    served.data("{ itemStats(first: 200) { totalCount } dueForecast(days: 366) { items } }")
+    query_api.data(RANGE % ("2022-03-01", "2024-02-29"))
+    query_api.data("{ itemStats(first: 200) { totalCount } dueForecast(days: 366) { items } }")
     everything = '{ weeklyStats(from: "%s", to: "%s", zeroFill: true) { end } }'
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
-    assert len(served.data(everything % ("9997-01-01", "9998-12-31"))["weeklyStats"]) == 104
-    assert len(served.data(everything % ("0002-01-01", "0003-12-31"))["weeklyStats"]) == 104
+    assert len(query_api.data(everything % ("9997-01-01", "9998-12-31"))["weeklyStats"]) == 104
+    assert len(query_api.data(everything % ("0002-01-01", "0003-12-31"))["weeklyStats"]) == 104
 
 
 def test_an_error_of_ours_is_masked_and_logged(
-    served: Api, connection: database.Connection, capsys: pytest.CaptureFixture[str]
+    query_api: Api, connection: database.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connection.run(rows_by_hand.blocks()["break"])
     headers = api.headers(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     query = b'{"query": "{ dailyStats(from: \\"2024-03-01\\", to: \\"2024-03-01\\") { date } }"}'
-    (fault,) = api.read(served.request("POST", "/graphql", query, headers))["errors"]
+    (fault,) = api.read(query_api.request("POST", "/graphql", query, headers))["errors"]
     trace = "0af7651916cd43dd8448eb211c80319c"
     assert fault["message"] == f"an error of ours, logged as {trace}"
     assert fault["extensions"] == {"code": "INTERNAL", "traceId": trace}
@@ -92,17 +92,17 @@ def test_an_error_of_ours_is_masked_and_logged(
 
 
 def test_a_database_that_is_away_is_said_to_be() -> None:
-    with api.served(NOWHERE) as served:
-        code, message = served.error("{ streak { current } }")
+    with api.serve(NOWHERE) as query_api:
+        code, message = query_api.error("{ streak { current } }")
         assert code == "UNAVAILABLE"
         assert "secret" not in message
-        assert served.request("GET", "/health").status_code == 200
+        assert query_api.request("GET", "/health").status_code == 200
 
 
 def test_read_models_that_are_not_there_yet_are_a_passing_state(
-    served: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection
 ) -> None:
-    assert served.request("GET", "/ready").status_code == 200
+    assert query_api.request("GET", "/ready").status_code == 200
     connection.run(rows_by_hand.blocks()["drop"])
-    assert served.error("{ streak { current } }")[0] == "UNAVAILABLE"
-    assert served.request("GET", "/ready").status_code == 503
+    assert query_api.error("{ streak { current } }")[0] == "UNAVAILABLE"
+    assert query_api.request("GET", "/ready").status_code == 503

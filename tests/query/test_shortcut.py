@@ -47,8 +47,8 @@ async def query(request: Request) -> Response:
 
 
 @pytest.fixture
-def served() -> Iterator[QueryApi]:
-    with token_issuer.serving() as issuer:
+def query_api() -> Iterator[QueryApi]:
+    with token_issuer.serve() as issuer:
         made = QueryApi(
             Settings(
                 environment="development",
@@ -64,9 +64,9 @@ def served() -> Iterator[QueryApi]:
 
 
 @pytest.fixture
-def app(served: QueryApi, tmp_path: Path) -> Starlette:
+def app(query_api: QueryApi, tmp_path: Path) -> Starlette:
     """The framework's application of the function."""
-    del served  # is what the function calls
+    del query_api  # is what the function calls
     source = tmp_path / "main.py"
     source.write_text(f"from {__name__} import query\n", encoding="utf-8")
     made: Starlette = functions_framework.aio.create_asgi_app(  # type: ignore[no-untyped-call]
@@ -107,10 +107,10 @@ def answers(app: Starlette, *names: str) -> dict[str, Told]:
     return asyncio.run(all_of_them())
 
 
-def test_the_answers_are_those_of_the_layers(app: Starlette, served: QueryApi) -> None:
+def test_the_answers_are_those_of_the_layers(app: Starlette, query_api: QueryApi) -> None:
     before = answers(app, *ASKED)
     layers = app.middleware_stack
-    shortcut.install(app, served)
+    shortcut.install(app, query_api)
     assert app.middleware_stack is not layers
     assert answers(app, *ASKED) == before
     assert {name: told[0]["status"] for name, told in before.items()} == {
@@ -121,10 +121,10 @@ def test_the_answers_are_those_of_the_layers(app: Starlette, served: QueryApi) -
     }  # fmt: skip
 
 
-def test_only_post_graphql_goes_around_the_layers(app: Starlette, served: QueryApi) -> None:
+def test_only_post_graphql_goes_around_the_layers(app: Starlette, query_api: QueryApi) -> None:
     answers(app, "health")
     for _ in range(2):  # it is installed once
-        shortcut.install(app, served)
+        shortcut.install(app, query_api)
     app.router.routes.clear()
     told = answers(app, *ASKED)
     around = {

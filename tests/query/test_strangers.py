@@ -40,11 +40,11 @@ def fields() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def served(store: Store) -> Iterator[Api]:
+def query_api(store: Store) -> Iterator[Api]:
     connection = rows_by_hand.connect(store.url)
     rows_by_hand.insert(connection, "user_progress", {"user_id": "bob", "items_learned": 7})
     connection.close()
-    with api.served(store.url) as made:
+    with api.serve(store.url) as made:
         yield made
 
 
@@ -54,19 +54,19 @@ def told(response: Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
 
 
 @pytest.mark.parametrize(("operation", "name"), [*fields()])
-def test_who_exists_is_not_told(served: Api, operation: str, name: str) -> None:
+def test_who_exists_is_not_told(query_api: Api, operation: str, name: str) -> None:
     root = _SCHEMA.query_type if operation == "query" else _SCHEMA.mutation_type
     assert root
     answers = []
     for user in ("bob", "nob"):
         text = f"{operation} {about(name, root.fields[name], user)}"
         body = msgspec.json.encode({"query": text})
-        served.request("POST", "/graphql", body, api.headers("bob"))  # the cache knows bob
-        posted = served.request("POST", "/graphql", body, api.headers("ann"))
+        query_api.request("POST", "/graphql", body, api.headers("bob"))  # the cache knows bob
+        posted = query_api.request("POST", "/graphql", body, api.headers("ann"))
         (fault,) = api.read(posted)["errors"]
         assert fault["extensions"]["code"] == "FORBIDDEN"
         assert api.read(posted)["data"] is None
-        got = served.request(
+        got = query_api.request(
             "GET", "/graphql?" + urlencode({"query": text}), b"", api.headers("ann")
         )
         answers.append((told(posted), told(got)))

@@ -13,10 +13,10 @@ from tests.conftest import Store
 from tests.support import api, cache_instances, cli, sample_events
 
 
-def asked(served: api.Api, user: str) -> str:
+def asked(query_api: api.Api, user: str) -> str:
     """HIT or MISS, of what the page asks."""
     question = cache_warming.page(datetime.now(UTC))
-    answer = served.post(question.query, user, **(question.variables or {}))
+    answer = query_api.post(question.query, user, **(question.variables or {}))
     assert "errors" not in answer, answer["errors"]
     kept: str = answer["extensions"]["cache"]
     return kept
@@ -24,24 +24,26 @@ def asked(served: api.Api, user: str) -> str:
 
 def warm(store: Store, url: str, *options: str) -> str:
     answer = cli.progress(store.url, "warm", *options, REDIS_URL=url)
-    return cli.done(answer)
+    return cli.expect_success(answer)
 
 
 def test_the_page_of_the_last_learners_is_a_hit(
-    store: Store, connection: Connection, hot: str
+    store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", "cyd")
     batch.run(connection)
-    redis.Redis.from_url(hot).set("left", "over")
-    assert "of 2 learners are kept, 0 of them" in warm(store, hot, "--afresh", "--learners", "2")
-    assert redis.Redis.from_url(hot).get("left") is None
-    with api.served(store.url, redis_url=hot) as served:
-        assert sorted(asked(served, user) for user in ("ann", "ben", "cyd")) == [
+    redis.Redis.from_url(redis_with_notifications).set("left", "over")
+    assert "of 2 learners are kept, 0 of them" in warm(
+        store, redis_with_notifications, "--afresh", "--learners", "2"
+    )
+    assert redis.Redis.from_url(redis_with_notifications).get("left") is None
+    with api.serve(store.url, redis_url=redis_with_notifications) as query_api:
+        assert sorted(asked(query_api, user) for user in ("ann", "ben", "cyd")) == [
             "HIT", "HIT", "MISS"
         ]  # fmt: skip
-        assert "of 3 learners are kept" in warm(store, hot)
-        assert "of 3 learners are kept, 3 of them" in warm(store, hot)
-        assert {asked(served, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
+        assert "of 3 learners are kept" in warm(store, redis_with_notifications)
+        assert "of 3 learners are kept, 3 of them" in warm(store, redis_with_notifications)
+        assert {asked(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
 
 
 def test_a_redis_that_is_busy_is_waited_for(store: Store, connection: Connection) -> None:
@@ -74,7 +76,7 @@ def test_the_document_is_the_page_s() -> None:
 
 
 def test_without_a_redis_it_says_so(store: Store) -> None:
-    cli.failed(cli.progress(store.url, "warm"), "REDIS_URL is not set")
+    cli.expect_failure(cli.progress(store.url, "warm"), "REDIS_URL is not set")
     away = {"REDIS_URL": "redis://127.0.0.1:9/0"}
     for options in ((), ("--afresh",)):
-        cli.failed(cli.progress(store.url, "warm", *options, **away), "REDIS_URL")
+        cli.expect_failure(cli.progress(store.url, "warm", *options, **away), "REDIS_URL")

@@ -22,7 +22,7 @@ SECONDS = 15
 
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
-    with api.served(NOWHERE) as made:
+    with api.serve(NOWHERE) as made:
         yield made
 
 
@@ -89,7 +89,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A running query function, without a database."""
     folder: Path = tmp_path_factory.mktemp("function")
     port = ports.free()
-    with token_issuer.serving() as issuer, started(folder, port, **issuer.environment(NOWHERE)):
+    with token_issuer.serve() as issuer, started(folder, port, **issuer.environment(NOWHERE)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         yield port
 

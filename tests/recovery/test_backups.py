@@ -19,12 +19,12 @@ from progress.recovery import backups, checks, manifest, restore, storage
 from progress.recovery.storage import Folder
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, model_rows, sample_events
-from tests.support.backup_fixtures import BLOCKS, USERS, every_row, kept, nobody, taught
+from tests.support.backup_fixtures import BLOCKS, USERS, every_row, kept, nobody, populated
 from tests.support.cloud_storage import bucket
 from tests.support.operation_fixtures import url_of
 from tests.support.stage import append, connect
 
-__all__ = ["bucket", "kept", "taught"]
+__all__ = ["bucket", "kept", "populated"]
 
 pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
 
@@ -36,76 +36,78 @@ def spoil(connection: Connection) -> None:
 
 @pytest.mark.every_postgres
 def test_every_row_is_put_back_and_what_came_since_is_folded(
-    store: Store, taught: Connection, kept: Folder, tmp_path: Path
+    store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
-    before = every_row(taught)
+    before = every_row(populated)
     assert len(before) > 10
-    spoil(taught)
-    assert every_row(taught) != before
+    spoil(populated)
+    assert every_row(populated) != before
     _, folded = restore.run(store.connect, kept, nobody)
     assert folded == 0
-    assert every_row(taught) == before
-    assert taught.run(BLOCKS["without a snapshot"]) == [[len(USERS)]]
+    assert every_row(populated) == before
+    assert populated.run(BLOCKS["without a snapshot"]) == [[len(USERS)]]
 
     # From now on as if it were of another server, which had come further.
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
     found = msgspec.structs.replace(manifest.read(file.read_bytes()), version=2**40)
     file.write_bytes(manifest.written(found))
-    ((_, newest),) = taught.run(BLOCKS["versions"])
+    ((_, newest),) = populated.run(BLOCKS["versions"])
     since = sample_events.lesson("u1", 9)
-    append(taught, since)
+    append(populated, since)
     _, folded = restore.run(store.connect, kept, nobody)
     assert folded == len(since)
-    assert taught.run(BLOCKS["versions"])[0][0] > newest
-    assert not checks.run(taught).findings
-    assert not sample_events.find_differences(taught)
-    assert model_rows.read_value(taught, "schemas") == 1
+    assert populated.run(BLOCKS["versions"])[0][0] > newest
+    assert not checks.run(populated).findings
+    assert not sample_events.find_differences(populated)
+    assert model_rows.read_value(populated, "schemas") == 1
     # And it goes on from there.
-    append(taught, sample_events.lesson("u2", 9))
-    batch.run(taught)
-    assert not sample_events.find_differences(taught)
+    append(populated, sample_events.lesson("u2", 9))
+    batch.run(populated)
+    assert not sample_events.find_differences(populated)
 
 
 def test_the_keys_are_those_of_a_schema_that_was_never_restored(
-    store: Store, taught: Connection, kept: Folder
+    store: Store, populated: Connection, kept: Folder
 ) -> None:
-    before = model_rows.read(taught, "keys")
+    before = model_rows.read(populated, "keys")
     restore.run(store.connect, kept, nobody)
-    assert model_rows.read(taught, "keys") == before
+    assert model_rows.read(populated, "keys") == before
 
 
-def test_the_commands_say_what_they_did(store: Store, taught: Connection, tmp_path: Path) -> None:
+def test_the_commands_say_what_they_did(
+    store: Store, populated: Connection, tmp_path: Path
+) -> None:
     where = str(tmp_path / "here")
-    told = cli.done(cli.progress(store.url, "backup", where))
+    told = cli.expect_success(cli.progress(store.url, "backup", where))
     assert "backing up" in told
     (folder,) = Path(where).iterdir()
     found = json.loads((folder / "manifest.json").read_text())
     assert folder.name in told
     assert found["fingerprint"] == schema.fingerprint()
     assert {table["name"] for table in found["tables"]} >= {"user_progress", "checkpoints"}
-    spoil(taught)
-    assert "are back" in cli.done(cli.progress(store.url, "restore", where))
-    assert not sample_events.find_differences(taught)
+    spoil(populated)
+    assert "are back" in cli.expect_success(cli.progress(store.url, "restore", where))
+    assert not sample_events.find_differences(populated)
 
 
 def test_the_query_s_role_may_back_up_and_the_project_s_restore(
-    store: Store, taught: Connection, tmp_path: Path
+    store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     where = Folder(tmp_path)
     backups.run(lambda: database.connect(url_of(store, "query")), where, nobody)
-    spoil(taught)
+    spoil(populated)
     restore.run(lambda: database.connect(url_of(store, "project")), where, nobody)
-    assert not sample_events.find_differences(taught)
+    assert not sample_events.find_differences(populated)
     refused = cli.progress(url_of(store, "query"), "restore", str(tmp_path))
-    cli.failed(refused, "permission denied", "its owner may")
+    cli.expect_failure(refused, "permission denied", "its owner may")
 
 
 def test_the_newest_whole_one_of_these_folds_is_taken(
-    store: Store, taught: Connection, kept: Folder, tmp_path: Path
+    store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     first, _ = backups.newest(kept)
-    append(taught, sample_events.lesson("u1", 9))
-    batch.run(taught)
+    append(populated, sample_events.lesson("u1", 9))
+    batch.run(populated)
     second, _ = backups.run(store.connect, kept, nobody)
     assert backups.newest(kept)[0] == second
     (tmp_path / "backups" / second / manifest.NAME).unlink()
@@ -115,7 +117,7 @@ def test_the_newest_whole_one_of_these_folds_is_taken(
 
 
 def test_the_next_may_begin_as_soon_as_one_has_ended(
-    store: Store, taught: Connection, tmp_path: Path
+    store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     kept = Folder(tmp_path)
     for _ in range(5):
@@ -130,22 +132,22 @@ def interrupt(_done: int, _total: int) -> None:
 
 
 def test_interrupted_neither_leaves_anything_behind(
-    store: Store, taught: Connection, kept: Folder
+    store: Store, populated: Connection, kept: Folder
 ) -> None:
-    before, folders = every_row(taught), kept.folders()
+    before, folders = every_row(populated), kept.folders()
     with pytest.raises(KeyboardInterrupt):
         backups.run(store.connect, kept, interrupt)
     assert kept.folders() == folders
     with pytest.raises(KeyboardInterrupt):
         restore.run(store.connect, kept, interrupt)
-    assert model_rows.read_value(taught, "schemas") == 1
-    assert every_row(taught) == before
+    assert model_rows.read_value(populated, "schemas") == 1
+    assert every_row(populated) == before
     restore.run(store.connect, kept, nobody)
-    assert every_row(taught) == before
+    assert every_row(populated) == before
 
 
 def test_a_backup_is_of_one_moment_while_events_are_folded(
-    store: Store, taught: Connection, tmp_path: Path
+    store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     writer = connect(store.url)
     projector = Projector(writer)
@@ -161,15 +163,15 @@ def test_a_backup_is_of_one_moment_while_events_are_folded(
             with super().writing(path) as output:
                 yield output
 
-    head = checks.run(taught).head
+    head = checks.run(populated).head
     _, made = backups.run(store.connect, Slow(tmp_path), nobody)
-    assert made.head == head < checks.run(taught).head
+    assert made.head == head < checks.run(populated).head
     writer.close()
     restore.run(store.connect, Folder(tmp_path), nobody)
-    assert not sample_events.find_differences(taught)
+    assert not sample_events.find_differences(populated)
 
 
-def test_no_swap_falls_into_a_backup(store: Store, taught: Connection, tmp_path: Path) -> None:
+def test_no_swap_falls_into_a_backup(store: Store, populated: Connection, tmp_path: Path) -> None:
     with contextlib.closing(store.connect("backup")) as another:
         held = statements.blocks("recovery/backups")["lock"]
         assert another.run(held, schema=schema.schema_name()) == [[True]]
@@ -179,7 +181,7 @@ def test_no_swap_falls_into_a_backup(store: Store, taught: Connection, tmp_path:
         with ThreadPoolExecutor(1) as pool:
             building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
             readiness.wait(
-                lambda: bool(taught.run(BLOCKS["waits"], application="rebuild")[0][0]),
+                lambda: bool(populated.run(BLOCKS["waits"], application="rebuild")[0][0]),
                 "the swap",
                 seconds=90,
             )
@@ -189,23 +191,23 @@ def test_no_swap_falls_into_a_backup(store: Store, taught: Connection, tmp_path:
 
 
 def test_a_bucket_serves_as_well(
-    store: Store, taught: Connection, bucket: cloud_storage.Bucket
+    store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
     for _ in range(2):  # the listing has two pages
-        cli.done(cli.progress(store.url, "backup", "gs://b/read-models"))
+        cli.expect_success(cli.progress(store.url, "backup", "gs://b/read-models"))
     assert len([name for name in bucket.objects if name.endswith("/manifest.json")]) == 2
     assert list(bucket.objects)[-1].endswith("/manifest.json")
     assert all(name.startswith("read-models/") for name in bucket.objects)
-    spoil(taught)
-    cli.done(cli.progress(store.url, "restore", "gs://b/read-models"))
-    assert not sample_events.find_differences(taught)
+    spoil(populated)
+    cli.expect_success(cli.progress(store.url, "restore", "gs://b/read-models"))
+    assert not sample_events.find_differences(populated)
 
 
 def test_a_bucket_that_refuses_is_told_in_one_line(
-    store: Store, taught: Connection, bucket: cloud_storage.Bucket
+    store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
     bucket.refusals = [403]
     answer = cli.progress(store.url, "backup", "gs://b/p")
-    cli.failed(answer, "gs://b/p: HTTP 403")
+    cli.expect_failure(answer, "gs://b/p: HTTP 403")
     away = cli.progress(store.url, "backup", "gs://b/p", STORAGE_EMULATOR_HOST="http://127.0.0.1:9")
-    cli.failed(away, "does not answer")
+    cli.expect_failure(away, "does not answer")

@@ -17,7 +17,7 @@ BLOCKS = backup_fixtures.BLOCKS
 
 
 @pytest.fixture
-def taught(connection: Connection) -> Connection:
+def populated(connection: Connection) -> Connection:
     """A store with learners, folded."""
     sample_events.record_lessons(connection, "ann", "ben", "cyd", "dan")
     batch.run(connection)
@@ -36,18 +36,18 @@ def fold_each(connection: Connection) -> None:
 
 
 @pytest.mark.every_postgres
-def test_nothing_is_wrong(store: Store, taught: Connection) -> None:
-    assert not found(taught)
-    told = cli.done(cli.progress(store.url, "check"))
+def test_nothing_is_wrong(store: Store, populated: Connection) -> None:
+    assert not found(populated)
+    told = cli.expect_success(cli.progress(store.url, "check"))
     assert "the log is whole" in told.lower()
-    report = json.loads(cli.done(cli.progress(store.url, "check", "--json")))
+    report = json.loads(cli.expect_success(cli.progress(store.url, "check", "--json")))
     assert report["events"] == report["head"] > 0
     assert {each["events_behind"] for each in report["shards"]} == {0}
 
 
-def test_what_is_not_folded_yet_is_not_wrong(taught: Connection) -> None:
-    append(taught, sample_events.lesson("ann", 9))
-    report = checks.run(taught)
+def test_what_is_not_folded_yet_is_not_wrong(populated: Connection) -> None:
+    append(populated, sample_events.lesson("ann", 9))
+    report = checks.run(populated)
     assert not report.findings
     assert sum(each.events_behind for each in report.shards) == len(sample_events.lesson("ann", 9))
 
@@ -70,45 +70,45 @@ def test_what_is_not_folded_yet_is_not_wrong(taught: Connection) -> None:
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(
-    store: Store, taught: Connection, damage: str, words: list[str]
+    store: Store, populated: Connection, damage: str, words: list[str]
 ) -> None:
-    taught.run(BLOCKS[damage])
+    populated.run(BLOCKS[damage])
     for word in words:
-        assert word in found(taught)
-    cli.failed(cli.progress(store.url, "check"))
+        assert word in found(populated)
+    cli.expect_failure(cli.progress(store.url, "check"))
 
 
-def test_missing_read_models_are_told(store: Store, taught: Connection) -> None:
-    schema.drop(taught, schema.schema_name())
-    cli.failed(cli.progress(store.url, "check"), "progress migrate")
-    cli.done(cli.progress(store.url, "migrate"))
-    cli.done(cli.progress(store.url, "check"))
+def test_missing_read_models_are_told(store: Store, populated: Connection) -> None:
+    schema.drop(populated, schema.schema_name())
+    cli.expect_failure(cli.progress(store.url, "check"), "progress migrate")
+    cli.expect_success(cli.progress(store.url, "migrate"))
+    cli.expect_success(cli.progress(store.url, "check"))
 
 
 def test_read_models_ahead_of_the_log_are_told_and_rebuilt(
-    store: Store, taught: Connection
+    store: Store, populated: Connection
 ) -> None:
-    head = checks.run(taught).head
-    taught.run(BLOCKS["lose the end"], head=head - 30)
-    assert "ahead of the log" in found(taught)
+    head = checks.run(populated).head
+    populated.run(BLOCKS["lose the end"], head=head - 30)
+    assert "ahead of the log" in found(populated)
     with pytest.raises(CheckpointError):
-        fold_each(taught)
-    told = cli.failed(cli.progress(store.url, "check"), "progress rebuild")
+        fold_each(populated)
+    told = cli.expect_failure(cli.progress(store.url, "check"), "progress rebuild")
     assert "AHEAD" in told
-    cli.done(cli.progress(store.url, "rebuild"))
-    cli.done(cli.progress(store.url, "check"))
-    assert not sample_events.find_differences(taught)
+    cli.expect_success(cli.progress(store.url, "rebuild"))
+    cli.expect_success(cli.progress(store.url, "check"))
+    assert not sample_events.find_differences(populated)
 
 
 @pytest.mark.every_postgres
 def test_a_log_that_has_grown_past_the_checkpoints_again_is_told(
-    store: Store, taught: Connection
+    store: Store, populated: Connection
 ) -> None:
-    head = checks.run(taught).head
-    taught.run(BLOCKS["lose the end"], head=head - 30)
-    append(taught, [event for n in range(20, 30) for event in sample_events.lesson("ann", n)])
-    report = checks.run(taught)
+    head = checks.run(populated).head
+    populated.run(BLOCKS["lose the end"], head=head - 30)
+    append(populated, [event for n in range(20, 30) for event in sample_events.lesson("ann", n)])
+    report = checks.run(populated)
     assert report.head > head
-    assert "of another log" in found(taught)
+    assert "of another log" in found(populated)
     rebuild.run(store.connect)
-    assert not found(taught)
+    assert not found(populated)

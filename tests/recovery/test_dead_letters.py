@@ -42,16 +42,16 @@ def flooded(connection: Connection) -> Connection:
 def test_a_flood_is_counted_replayed_and_discarded_by_reason(
     store: Store, flooded: Connection
 ) -> None:
-    told = cli.done(cli.progress(store.url, "dead-letters", "count", "--json"))
+    told = cli.expect_success(cli.progress(store.url, "dead-letters", "count", "--json"))
     counted = [json.loads(line) for line in told.splitlines()]
     assert [(each["kind"], each["letters"]) for each in counted] == [
         ("invalid", FLOOD), ("malformed", 2), ("invalid", 1)
     ]  # fmt: skip
-    assert "1,200" in cli.done(cli.progress(store.url, "dead-letters", "count"))
+    assert "1,200" in cli.expect_success(cli.progress(store.url, "dead-letters", "count"))
     replay, discard = (shlex.split(line)[1:] for line in runbook() if "--saying" in line)
     which = replay[replay.index("--kind") :]
 
-    again = cli.done(cli.progress(store.url, *replay))
+    again = cli.expect_success(cli.progress(store.url, *replay))
     assert "0 dead letters are replayed, 1,200 stay." in again
 
     # In place of a rule that became wider: half of them are good now.
@@ -59,20 +59,20 @@ def test_a_flood_is_counted_replayed_and_discarded_by_reason(
         "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
         " WHERE letter_id % 2 = 0"
     )
-    half = cli.done(cli.progress(store.url, *replay))
+    half = cli.expect_success(cli.progress(store.url, *replay))
     assert "600 dead letters are replayed, 600 stay." in half
     assert "replaying" in half
     assert model_rows.read_value(flooded, "head") == FLOOD // 2 + 1
 
     gone = ("discard", *which, "--reason", "a fault of the publisher")
-    assert "600 dead letters are discarded." in cli.done(
+    assert "600 dead letters are discarded." in cli.expect_success(
         cli.progress(store.url, "dead-letters", *gone)
     )
     left = dead_letters.reasons(flooded)
     assert [(each.kind, each.letters) for each in left] == [("malformed", 2), ("invalid", 1)]
-    assert "2 dead letters are discarded." in cli.done(cli.progress(store.url, *discard))
+    assert "2 dead letters are discarded." in cli.expect_success(cli.progress(store.url, *discard))
     rest = ("discard", "--all", "--reason", "the rest")
-    cli.done(cli.progress(store.url, "dead-letters", *rest))
+    cli.expect_success(cli.progress(store.url, "dead-letters", *rest))
     assert not dead_letters.reasons(flooded)
     batch.run(flooded)
     assert not sample_events.find_differences(flooded)
@@ -88,9 +88,11 @@ def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
     batch.run(connection)
     assert len(dead_letters.list_letters(connection)) == 2
     which = ("dead-letters", "replay", "--kind", "poisoned")
-    assert "2 stay" in cli.done(cli.progress(store.url, *which))
+    assert "2 stay" in cli.expect_success(cli.progress(store.url, *which))
     model_rows.read(connection, "mend")
-    assert "2 dead letters are replayed, 0 stay" in cli.done(cli.progress(store.url, *which))
+    assert "2 dead letters are replayed, 0 stay" in cli.expect_success(
+        cli.progress(store.url, *which)
+    )
     batch.run(connection)
     assert not sample_events.find_differences(connection)
 

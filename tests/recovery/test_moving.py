@@ -46,8 +46,8 @@ def rights(url: str) -> list[list[str]]:
 
 
 def answers(url: str) -> list[object]:
-    with api.served(url) as served:
-        return [served.data(QUESTION, user) for user in USERS]
+    with api.serve(url) as query_api:
+        return [query_api.data(QUESTION, user) for user in USERS]
 
 
 def fill(connection: Connection) -> None:
@@ -75,7 +75,7 @@ def cloud(bare_server: Server) -> str:
 @pytest.fixture
 def shell(tmp_path: Path, empty: str) -> Iterator[Shell]:
     """The operator's."""
-    with cloud_scheduler.serving() as (address, _):
+    with cloud_scheduler.serve() as (address, _):
         told = {
             "CLOUD_SCHEDULER_EMULATOR_HOST": address,
             "PUBSUB_PROJECT_ID": "p",
@@ -87,7 +87,7 @@ def shell(tmp_path: Path, empty: str) -> Iterator[Shell]:
         yield made
 
 
-@pytest.mark.parametrize("served", [EMBEDDED, OLDEST], indirect=True)
+@pytest.mark.parametrize("postgres_server", [EMBEDDED, OLDEST], indirect=True)
 def test_neon_to_cloud_sql(stores: Callable[[], Store], cloud: str, shell: Shell) -> None:
     neon = stores()
     with closing(connect(neon.url)) as old:

@@ -136,8 +136,8 @@ def _texts(connection: Connection, question: str) -> list[str]:
 def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """It runs, and is held by the runbook's schedules."""
     with (
-        cloud_scheduler.serving("progress-local") as (scheduler, schedules),
-        folders.made("recovery") as folder,
+        cloud_scheduler.serve("progress-local") as (scheduler, schedules),
+        folders.create("recovery") as folder,
     ):
         told = {
             "PROGRESS_DATA_DIR": str(folder / "data"),

@@ -20,10 +20,10 @@ from progress.recovery import backups, checks, manifest, restore
 from progress.recovery.storage import PART, Folder
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
-from tests.support.backup_fixtures import BLOCKS, every_row, kept, nobody, taught
+from tests.support.backup_fixtures import BLOCKS, every_row, kept, nobody, populated
 from tests.support.stage import append
 
-__all__ = ["kept", "taught"]
+__all__ = ["kept", "populated"]
 
 pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
 
@@ -34,7 +34,7 @@ def test_a_backup_of_other_folds_is_refused(store: Store, kept: Folder, tmp_path
     with pytest.raises(ProgressError, match=r"1 of other folds.*progress rebuild"):
         restore.run(store.connect, kept, nobody)
     answer = cli.progress(store.url, "restore", str(tmp_path / "nowhere"))
-    cli.failed(answer, "there is no backup", "progress rebuild")
+    cli.expect_failure(answer, "there is no backup", "progress rebuild")
 
 
 def lose_the_end(connection: Connection) -> None:
@@ -60,38 +60,38 @@ def set_aside(connection: Connection) -> None:
 )
 def test_a_backup_of_another_log_is_refused(
     store: Store,
-    taught: Connection,
+    populated: Connection,
     kept: Folder,
     happened: Callable[[Connection], None],
     words: str,
 ) -> None:
-    happened(taught)
-    before = every_row(taught)
+    happened(populated)
+    before = every_row(populated)
     with pytest.raises(CheckpointError, match=f"{words}.*progress rebuild"):
         restore.run(store.connect, kept, nobody)
-    assert every_row(taught) == before
+    assert every_row(populated) == before
 
 
 def test_an_event_that_was_taken_back_since_the_backup_is_not_lost(
-    store: Store, taught: Connection, tmp_path: Path
+    store: Store, populated: Connection, tmp_path: Path
 ) -> None:
-    model_rows.read_value(taught, "poison", user="u1")
+    model_rows.read_value(populated, "poison", user="u1")
     rebuild.run(store.connect)
     kept = Folder(tmp_path)
     backups.run(store.connect, kept, nobody)
     restore.run(store.connect, kept, nobody)  # as it was, without the event
-    model_rows.read(taught, "mend")
+    model_rows.read(populated, "mend")
 
     def replay(_done: int, _total: int) -> None:
-        for letter in dead_letters.list_letters(taught):
-            assert letter_replay.replay(taught, letter.letter_id) is None
+        for letter in dead_letters.list_letters(populated):
+            assert letter_replay.replay(populated, letter.letter_id) is None
 
     restore.run(store.connect, kept, replay)  # which the swap folds
-    batch.run(taught)
-    assert not sample_events.find_differences(taught)
+    batch.run(populated)
+    assert not sample_events.find_differences(populated)
     with pytest.raises(CheckpointError, match="count again"):
         restore.run(store.connect, kept, nobody)
-    assert not sample_events.find_differences(taught)
+    assert not sample_events.find_differences(populated)
 
 
 def change(file: Path) -> None:
@@ -122,29 +122,33 @@ def link(to: str) -> Callable[[Path], None]:
     "damage", [change, cut, Path.unlink, pipe, link("/dev/zero"), link("/etc/passwd"), link(".")]
 )
 def test_a_damaged_backup_changes_nothing(
-    store: Store, taught: Connection, kept: Folder, tmp_path: Path, damage: Callable[[Path], None]
+    store: Store,
+    populated: Connection,
+    kept: Folder,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
 ) -> None:
     (folder,) = (tmp_path / "backups").iterdir()
     damage(folder / "item_days.gz")
-    before = every_row(taught)
+    before = every_row(populated)
     with pytest.raises(ProgressError, match=r"item_days\.gz"):
         restore.run(store.connect, kept, nobody)
-    assert every_row(taught) == before
-    assert model_rows.read_value(taught, "schemas") == 1
+    assert every_row(populated) == before
+    assert model_rows.read_value(populated, "schemas") == 1
 
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
 def test_a_name_that_leads_elsewhere_is_no_table(
-    store: Store, taught: Connection, kept: Folder, tmp_path: Path, name: str
+    store: Store, populated: Connection, kept: Folder, tmp_path: Path, name: str
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
     found = manifest.read(file.read_bytes())
     others = [*found.tables, msgspec.structs.replace(found.tables[0], name=name)]
     file.write_bytes(manifest.written(msgspec.structs.replace(found, tables=others)))
-    before = every_row(taught)
+    before = every_row(populated)
     with pytest.raises(ProgressError, match="have no table"):
         restore.run(store.connect, kept, nobody)
-    assert every_row(taught) == before
+    assert every_row(populated) == before
 
 
 def test_a_manifest_without_an_end_is_refused(
@@ -166,14 +170,14 @@ def test_rows_are_unpacked_in_small_parts(data: bytes, times: int, size: int) ->
 
 
 def test_a_backup_that_leaves_a_table_out_is_refused(
-    store: Store, taught: Connection, kept: Folder, tmp_path: Path
+    store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
     found = manifest.read(file.read_bytes())
     fewer = [table for table in found.tables if table.name != "item_days"]
     file.write_bytes(manifest.written(msgspec.structs.replace(found, tables=fewer)))
-    before = every_row(taught)
+    before = every_row(populated)
     with pytest.raises(ProgressError, match="no table item_days"):
         restore.run(store.connect, kept, nobody)
-    assert every_row(taught) == before
-    assert model_rows.read_value(taught, "schemas") == 1
+    assert every_row(populated) == before
+    assert model_rows.read_value(populated, "schemas") == 1

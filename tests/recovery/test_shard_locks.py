@@ -52,7 +52,7 @@ def test_the_session_that_holds_a_shard_is_named_and_ended(
     )
     batch.run(waiting)
     assert waiting.run(BLOCKS["behind"]) == [[shard]]
-    told = json.loads(cli.done(cli.progress(store.url, "shards", "list", "--json")))
+    told = json.loads(cli.expect_success(cli.progress(store.url, "shards", "list", "--json")))
     (held,) = (each for each in told if each["pid"])
     assert (held["shard"], held["pid"], held["application"]) == (shard, pid, "stuck")
     assert held["state"] == "idle in transaction"
@@ -61,7 +61,7 @@ def test_the_session_that_holds_a_shard_is_named_and_ended(
     stranger = url_of(store, "project")
     (line,) = (
         line
-        for line in cli.done(cli.progress(stranger, "shards", "list")).splitlines()
+        for line in cli.expect_success(cli.progress(stranger, "shards", "list")).splitlines()
         if str(pid) in line
     )
     assert "not told" in line
@@ -71,13 +71,15 @@ def test_the_session_that_holds_a_shard_is_named_and_ended(
     ):
         shard_locks.release(connection, shard)
 
-    ended = cli.done(cli.progress(store.url, "shards", "release", str(shard)))
+    ended = cli.expect_success(cli.progress(store.url, "shards", "release", str(shard)))
     assert f"session {pid}" in ended
     with pytest.raises((pg8000.exceptions.Error, OSError)):
         stuck.run("SELECT 1")
-    cli.done(cli.progress(store.url, "batch"))
+    cli.expect_success(cli.progress(store.url, "batch"))
     assert not sample_events.find_differences(waiting)
-    cli.failed(cli.progress(store.url, "shards", "release", str(shard)), "nobody holds shard")
+    cli.expect_failure(
+        cli.progress(store.url, "shards", "release", str(shard)), "nobody holds shard"
+    )
 
 
 def test_a_worker_that_waits_for_another_lives_and_the_other_is_ended(
@@ -96,7 +98,7 @@ def test_a_worker_that_waits_for_another_lives_and_the_other_is_ended(
             "the worker",
             seconds=90,
         )
-        ended = cli.done(cli.progress(store.url, "shards", "release", str(shard)))
+        ended = cli.expect_success(cli.progress(store.url, "shards", "release", str(shard)))
         assert "locker" in ended
         assert folding.result() > 0
     worker.close()

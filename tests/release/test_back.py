@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support.fake_cloud import Cloud
 from tests.support.release_runs import (
     ROOT,
@@ -181,7 +181,7 @@ def test_images_are_built_from_what_terraform_archives(cloud: Cloud, tmp_path: P
 def test_gcloud_knows_every_call(
     cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    sdk = _sdk() or missing(request, "gcloud")
+    sdk = _sdk() or skip_without(request, "gcloud")
     changing(cloud)
     calls = list(cloud.calls)
     cloud.forget()

@@ -14,7 +14,7 @@ import watch
 from bluegreen import PLANS
 from watch import Limits
 
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support.fake_cloud import KEY, Cloud
 from tests.support.release_runs import (
     ROOT,
@@ -262,7 +262,7 @@ def test_what_is_asked_of_monitoring_is_what_the_code_writes(cloud: Cloud) -> No
 def test_prometheus_reads_what_is_asked_of_monitoring(
     cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    promtool = shutil.which("promtool") or missing(request, "promtool")
+    promtool = shutil.which("promtool") or skip_without(request, "promtool")
     assert deploy(cloud, "b", "--steps=100").returncode == 0
     rules = [{"record": f"asked_{n}", "expr": each} for n, each in enumerate({*cloud.asked})]
     file = tmp_path / "rules.yaml"

@@ -116,9 +116,9 @@ def read(response: Response) -> Body:
 
 
 @contextmanager
-def served(url: str, **changed: Any) -> Iterator[Api]:
+def serve(url: str, **changed: Any) -> Iterator[Api]:
     """The API for as long as the block lasts."""
-    with token_issuer.serving() as issuer:
+    with token_issuer.serve() as issuer:
         made = Api(url, issuer, **changed)
         try:
             yield made

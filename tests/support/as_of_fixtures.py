@@ -10,7 +10,7 @@ from progress.projections.snapshots import Policy
 from progress.query.read_models import queries
 from tests import oracle
 from tests.support import model_rows, sample_events
-from tests.support.query_client import Asking, plain
+from tests.support.query_client import QueryClient, plain
 from tests.support.stage import append
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -46,19 +46,19 @@ def record(connection: Connection, *events: sample_events.Envelope) -> None:
     snapshots.take(connection, EVERY_EVENT)
 
 
-def query_past(ask: Asking, user: str = "ann", /, **moments: Any) -> list[Any]:
+def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
     """The learner's standing, streak and days at the moment."""
     return [
-        plain(ask(queries.get_current_progress(user, **moments))),
-        plain(ask(queries.get_streak(user, **moments))),
-        [*map(plain, ask(queries.get_stats_range(user, *RANGE, **moments)))],
+        plain(fetch(queries.get_current_progress(user, **moments))),
+        plain(fetch(queries.get_streak(user, **moments))),
+        [*map(plain, fetch(queries.get_stats_range(user, *RANGE, **moments)))],
     ]
 
 
-def wrong(ask: Asking, connection: Connection, **moments: Any) -> list[str]:
+def find_differences(fetch: QueryClient, connection: Connection, **moments: Any) -> list[str]:
     """Where the answers are not the oracle's."""
     world = oracle.see(model_rows.read_events(connection, "counted"), NOW, **moments)
-    progress, streak, days = query_past(ask, **moments)
+    progress, streak, days = query_past(fetch, **moments)
     if progress:
         progress |= plain(progress.pop("mastery_stats")) or {}
     daily = [{"date": d, **row} for d, row in oracle.daily_stats(world, "ann").items()]

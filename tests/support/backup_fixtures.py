@@ -17,7 +17,7 @@ USERS = [f"u{n}" for n in range(8)]
 
 
 @pytest.fixture
-def taught(connection: Connection) -> Connection:
+def populated(connection: Connection) -> Connection:
     """A store with learners, folded."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
@@ -26,7 +26,7 @@ def taught(connection: Connection) -> Connection:
 
 
 @pytest.fixture
-def kept(store: Store, taught: Connection, tmp_path: Path) -> Folder:
+def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
     """A backup of it."""
     made = Folder(tmp_path / "backups")
     backups.run(store.connect, made, nobody)

@@ -61,7 +61,7 @@ class Stack:
         environment = settings.inherited(
             PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000"
         )
-        return programs.printed(
+        return programs.run(
             [sys.executable, "-m", "progress.cli", *command], environment, text=text
         )
 
@@ -77,7 +77,7 @@ class Stack:
 @contextmanager
 def stack() -> Iterator[Stack]:
     """A stack with the demo's learner, for as long as the block lasts."""
-    with folders.made("page") as folder:
+    with folders.create("page") as folder:
         made = Stack(folder, ports.free())
         try:
             made.progress("demo", "--port", str(made.port))

@@ -33,7 +33,7 @@ Happening = Callable[[], object]
 
 
 @contextmanager
-def taught(store: Store, *users: str) -> Iterator[Connection]:
+def populate(store: Store, *users: str) -> Iterator[Connection]:
     """A connection to the store, in which the learners' lessons are folded."""
     with closing(connect(store.url)) as made:
         sample_events.record_lessons(made, *users)

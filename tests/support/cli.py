@@ -8,10 +8,10 @@ from progress import settings
 
 ROOT = Path(__file__).parents[2]
 
-Done = subprocess.CompletedProcess[str]
+Result = subprocess.CompletedProcess[str]
 
 
-def progress(url: str, *arguments: str, **environment: str) -> Done:
+def progress(url: str, *arguments: str, **environment: str) -> Result:
     """The command, carried out on the database; further settings as given."""
     return subprocess.run(
         [sys.executable, "-m", "progress.cli", *arguments],
@@ -24,13 +24,13 @@ def progress(url: str, *arguments: str, **environment: str) -> Done:
     )
 
 
-def done(answer: Done) -> str:
+def expect_success(answer: Result) -> str:
     """What it printed; it must have succeeded."""
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 
 
-def failed(answer: Done, *words: str) -> str:
+def expect_failure(answer: Result, *words: str) -> str:
     """What it printed; exit code 1 and one line that says this."""
     assert answer.returncode == 1, answer.stdout + answer.stderr
     (line,) = answer.stderr.splitlines()

@@ -86,7 +86,7 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
 
 
 @contextmanager
-def serving(project: str = "p") -> Iterator[tuple[str, CloudScheduler]]:
+def serve(project: str = "p") -> Iterator[tuple[str, CloudScheduler]]:
     """Its address and itself, for as long as the block lasts."""
     server = grpc.server(futures.ThreadPoolExecutor(2))
     scheduler = CloudScheduler(project)

@@ -98,7 +98,7 @@ class _Door(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[tuple[str, Bucket]]:
+def serve() -> Iterator[tuple[str, Bucket]]:
     """Its address and what is in it, for as long as the block lasts."""
     bucket = Bucket()
     door = type("Door", (_Door,), {"bucket": bucket})
@@ -116,7 +116,7 @@ def serving() -> Iterator[tuple[str, Bucket]]:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """Cloud Storage, where the settings name it."""
-    with serving() as (address, made):
+    with serve() as (address, made):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         settings.current.cache_clear()
         yield made

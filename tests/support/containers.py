@@ -39,7 +39,7 @@ class Containers:
 
     def run(self, name: str, *command: str, text: str = "") -> str:
         """What a service's command prints, or another in its container; it must succeed."""
-        return programs.printed(
+        return programs.run(
             command or compose_file.started(self.services[name]),
             self._environment(name),
             text=text,
@@ -87,7 +87,7 @@ class Containers:
 @contextmanager
 def containers(valkey: str, collector: int) -> Iterator[Containers]:
     """The services of ours, none of which runs yet, with a database, Valkey and Pub/Sub that do."""
-    with folders.made("compose") as folder:
+    with folders.create("compose") as folder:
         made = _drawn(folder, valkey, collector)
         with _postgres(folder, made.at["postgres"], made.owner), _pubsub(folder, made):
             try:
@@ -153,7 +153,7 @@ def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
             at_parent_death=postgres.STOP,
         )
     inside = f"{postgres.url(data)}&port={port}"
-    readiness.wait(lambda: postgres_servers.answers(inside), "PostgreSQL")
+    readiness.wait(lambda: postgres_servers.is_answering(inside), "PostgreSQL")
     password = owner.split(":")[2].partition("@")[0]
     connection = database.connect(inside, name="tests")
     connection.run(f"CREATE ROLE progress SUPERUSER LOGIN PASSWORD '{password}'")

@@ -34,7 +34,7 @@ class Emitted:
 
 
 @dataclass(frozen=True)
-class Driven:
+class RunningStack:
     """A running stack, by its data folder and the query function's port."""
 
     folder: Path
@@ -85,9 +85,9 @@ def _read(text: str) -> Iterator[Line]:
 QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 
-def exercise(stack: browser.Stack, key: str = "signals") -> Driven:
+def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
     """Have a stack answer one of each kind: what it emits is then on disk."""
-    driven = Driven(stack.folder, stack.port)
+    driven = RunningStack(stack.folder, stack.port)
     learner, admin = stack.token("signals"), stack.token("operator", "admin")
     stack.publish(*browser.lesson("signals", 2))
     for _ in range(2):

@@ -11,7 +11,7 @@ import pytest
 from google.pubsub_v1.types import PublishRequest, PublishResponse
 
 
-class Wakings:
+class FakePublisher:
     """A gRPC server that takes what is published."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Wakings:
 
 
 @pytest.fixture
-def wakings() -> Iterator[Wakings]:
-    server = Wakings()
+def fake_publisher() -> Iterator[FakePublisher]:
+    server = FakePublisher()
     yield server
     server.close()

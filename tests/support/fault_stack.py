@@ -233,9 +233,9 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Stack]:
+def run_stack() -> Iterator[Stack]:
     """A stack as long as the block lasts."""
-    with folders.made("faults") as folder:
+    with folders.create("faults") as folder:
         stack = Stack(folder / "data")
         try:
             stack.up()

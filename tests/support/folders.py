@@ -12,7 +12,7 @@ _ENOUGH = 4 << 30
 
 
 @contextmanager
-def made(what: str) -> Iterator[Path]:
+def create(what: str) -> Iterator[Path]:
     """A folder as long as the block lasts.
 
     Not below pytest's own: as root the server's user is let through to it.

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INGEST = ROOT / "functions/ingest/main.py"
 
 
-class Door:
+class FunctionProcess:
     """functions-framework with the ingest function, or another, on a free port."""
 
     def __init__(
@@ -83,13 +83,13 @@ class Door:
 
 
 @contextmanager
-def door(
+def run_function(
     database_url: str,
     emulator: str = "127.0.0.1:9",
     source: Path = INGEST,
     target: str = "ingest",
-) -> Iterator[Door]:
-    made = Door(database_url, emulator, source, target)
+) -> Iterator[FunctionProcess]:
+    made = FunctionProcess(database_url, emulator, source, target)
     made.start()
     try:
         yield made
@@ -141,7 +141,7 @@ class Server:
 @pytest.fixture
 def bare_server() -> Iterator[Server]:
     """Running, and nothing done to it."""
-    with folders.made("test") as folder:
+    with folders.create("test") as folder:
         server = Server(folder)
         server.start()
         yield server

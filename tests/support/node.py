@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from progress import settings
-from tests.conftest import missing
+from tests.conftest import skip_without
 
 CLIENTS = Path(__file__).parent.parent / "clients"
 
@@ -21,7 +21,7 @@ def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
     The test skips where Node or the packages are missing.
     """
     if not shutil.which("node") or not (CLIENTS / "node_modules").exists():
-        missing(request, "node")
+        skip_without(request, "node")
     made = folder / "clients"
     shutil.copytree(CLIENTS, made, ignore=shutil.ignore_patterns("node_modules"))
     (made / "node_modules").symlink_to(CLIENTS / "node_modules")

@@ -20,9 +20,9 @@ from progress.projections import batch
 from tests.conftest import Store
 from tests.support import api, sample_events
 from tests.support.api import Api, Body
-from tests.support.fake_publisher import Wakings, wakings
+from tests.support.fake_publisher import FakePublisher, fake_publisher
 
-__all__ = ["operator", "taught", "wakings", "worker"]
+__all__ = ["fake_publisher", "operator", "populated", "worker"]
 
 FIELDS = """{ id kind state progress error result startedAt finishedAt
   steps { name state attempts error } }"""
@@ -41,8 +41,8 @@ def blocks() -> dict[str, str]:
 class Operator:
     """An administrator at the API, with the commands that it sends."""
 
-    def __init__(self, served: Api, sent: Wakings) -> None:
-        self.api, self._sent = served, sent
+    def __init__(self, query_api: Api, sent: FakePublisher) -> None:
+        self.api, self._sent = query_api, sent
 
     def ask(self, query: str, user: str = ADMIN, /, *, roles: object = "admin") -> Body:
         """The body of the answer."""
@@ -87,10 +87,12 @@ class Operator:
 
 
 @pytest.fixture
-def operator(store: Store, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+def operator(
+    store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Operator]:
     """Its API and its workers are in this process, each with the rights of its function."""
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", wakings.address)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     forget: list[Callable[[], None]] = [
         settings.current.cache_clear,
         wakeups.publisher.cache_clear,
@@ -99,7 +101,7 @@ def operator(store: Store, wakings: Wakings, monkeypatch: pytest.MonkeyPatch) ->
         for each in forget:
             each()
             stack.callback(each)
-        yield Operator(stack.enter_context(api.served(url_of(store, "query"))), wakings)
+        yield Operator(stack.enter_context(api.serve(url_of(store, "query"))), fake_publisher)
 
 
 def url_of(store: Store, function: str) -> str:
@@ -111,7 +113,7 @@ def url_of(store: Store, function: str) -> str:
 
 
 @pytest.fixture
-def taught(connection: Connection) -> Connection:
+def populated(connection: Connection) -> Connection:
     """A store with learners, folded."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)

@@ -42,7 +42,7 @@ class Point:
 
 
 @dataclass
-class Receiver:
+class Collector:
     """An endpoint, and what it was sent."""
 
     url: str = ""
@@ -112,9 +112,9 @@ def _values(attributes: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def receiving() -> Iterator[Receiver]:
+def collect() -> Iterator[Collector]:
     """An endpoint that takes all, for as long as the block lasts."""
-    receiver = Receiver()
+    receiver = Collector()
 
     class Door(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -145,7 +145,7 @@ def receiving() -> Iterator[Receiver]:
 
 
 @contextlib.contextmanager
-def hanging() -> Iterator[int]:
+def hang() -> Iterator[int]:
     """The port of a server that takes connections and answers nobody."""
     with socket.create_server((ports.HOST, 0)) as door:
         yield door.getsockname()[1]

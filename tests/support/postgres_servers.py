@@ -76,9 +76,9 @@ class Server:
 
 
 @contextmanager
-def started(programs: Path | None) -> Iterator[str]:
+def start(programs: Path | None) -> Iterator[str]:
     """The URL of a server of the wheel's, or of other programs, as long as the block lasts."""
-    with folders.made("test") as folder:
+    with folders.create("test") as folder:
         data = folder / "postgres"
         server.prepare(data, programs)
         with (folder / "log").open("wb") as output:
@@ -89,12 +89,12 @@ def started(programs: Path | None) -> Iterator[str]:
                 account=server.account(),
                 at_parent_death=server.STOP,
             )
-        readiness.wait(lambda: answers(server.url(data)), "PostgreSQL")
+        readiness.wait(lambda: is_answering(server.url(data)), "PostgreSQL")
         yield server.url(data)
         processes.end(process, by=server.STOP, seconds=10)
 
 
-def answers(url: str) -> bool:
+def is_answering(url: str) -> bool:
     """Whether the server takes connections."""
     try:
         database.connect(url).close()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def printed(
+def run(
     command: Sequence[str | Path],
     environment: Mapping[str, str],
     *,

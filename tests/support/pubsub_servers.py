@@ -19,7 +19,7 @@ from google.pubsub_v1.types import PushConfig, RetryPolicy, Subscription
 
 from progress import settings
 from progress.local import emulator, ports, processes, readiness
-from tests.conftest import missing
+from tests.conftest import skip_without
 
 PROJECT = "projects/contract"
 
@@ -89,7 +89,7 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     environment = settings.inherited()
     if request.param == "emulator":
         if not (found := emulator.find()):
-            missing(request, "pubsub-emulator")
+            skip_without(request, "pubsub-emulator")
         command = [str(found.java), "-jar", str(found.jar), f"--port={port}", "--host=127.0.0.1"]
     else:
         url = request.getfixturevalue("postgres")

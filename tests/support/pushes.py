@@ -21,7 +21,7 @@ PUBLISHED = "2024-05-01T12:00:00Z"
 _numbers = itertools.count()
 
 
-def pushed(
+def encode_push(
     payload: bytes | list[Any] | dict[str, Any],
     *,
     message_id: str | None = None,
@@ -42,7 +42,7 @@ def pushed(
 
 
 @contextmanager
-def function(name: str) -> Iterator[Client]:
+def load_function(name: str) -> Iterator[Client]:
     """The function in this process, which is told what it is only as long as the block lasts."""
     source = str(_FUNCTIONS / name / "main.py")
     with mock.patch.dict(os.environ), mock.patch.object(tracing, "_part", tracing._part):

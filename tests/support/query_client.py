@@ -12,7 +12,7 @@ from progress.query.read_models import reader
 _T = TypeVar("_T")
 
 
-class Asking:
+class QueryClient:
     """An event loop in which questions are asked of one database."""
 
     def __init__(self, url: str):
@@ -33,9 +33,9 @@ class Asking:
 
 
 @contextmanager
-def asking(url: str) -> Iterator[Asking]:
+def open_client(url: str) -> Iterator[QueryClient]:
     """Questions for as long as the block lasts."""
-    made = Asking(url)
+    made = QueryClient(url)
     try:
         yield made
     finally:

@@ -188,7 +188,7 @@ def function(
     door = folder / "main.py"
     door.write_text(_DOOR.format(limits=limits, pace=pace), encoding="utf-8")
     port = ports.free()
-    with token_issuer.serving() as issuer:
+    with token_issuer.serve() as issuer:
         environment = {
             **issuer.environment(url),
             "RATE_LIMIT_PER_MINUTE": "1000000",  # a test asks fast

@@ -76,7 +76,7 @@ class Issuer:
 
 
 @contextmanager
-def serving() -> Iterator[Issuer]:
+def serve() -> Iterator[Issuer]:
     """An issuer whose keys are served as long as the block lasts."""
 
     class Door(BaseHTTPRequestHandler):

@@ -16,7 +16,7 @@ from progress import settings
 from progress.local import parts, postgres, readiness
 from tests.support import fault_stack, sample_events
 from tests.support.fault_stack import Message, Stack
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 ROUNDS = 4
 USERS = [f"u{n}" for n in range(6)]
@@ -28,7 +28,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with fault_stack.running() as made:
+    with fault_stack.run_stack() as made:
         made.publish([sample_events.item_published(f"i{n}") for n in range(4)])
         yield made
 
@@ -57,7 +57,7 @@ def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
 
 def wake(shard: int) -> bytes:
     """A wake-up as it is pushed."""
-    return pushed({"command": "wake", "shard": shard})
+    return encode_push({"command": "wake", "shard": shard})
 
 
 def command(stack: Stack, name: str) -> None:
@@ -124,7 +124,7 @@ def test_while_postgresql_is_away_ingest_promises_nothing(
 ) -> None:
     chance = random.Random(8)
     messages = delivery(chance)
-    bodies = [pushed(message) for message in messages]
+    bodies = [encode_push(message) for message in messages]
     stack.publish(*delivery(chance))
     with stack.unkept():
         stack.signal("postgres", signal.SIGKILL)
@@ -147,14 +147,14 @@ def test_what_was_sent_while_postgresql_stood_still_is_answered_once_it_is_on_di
     readiness.wait(lambda: (stack.count("waiting") or 0) > 0 or publishing.done(), "a delivery")
     stack.signal("postgres", signal.SIGSTOP)
     try:
-        posts = [pool.submit(stack.post, "ingest", pushed(m), seconds=3) for m in messages[:5]]
+        posts = [pool.submit(stack.post, "ingest", encode_push(m), seconds=3) for m in messages[:5]]
         assert {post.result() for post in posts} <= {0, 503}
     finally:
         stack.signal("postgres", signal.SIGCONT)
     publishing.result()
     stack.envelopes += [event for message in messages for event in message]
     for message in messages:
-        readiness.wait(lambda: stack.post("ingest", pushed(message)) == 204, "ingest")  # noqa: B023
+        readiness.wait(lambda: stack.post("ingest", encode_push(message)) == 204, "ingest")  # noqa: B023
     stack.check()
 
 
@@ -193,7 +193,7 @@ def test_two_of_everything_at_once(stack: Stack, pool: ThreadPoolExecutor) -> No
     while any(each.poll() is None for each in jobs):
         messages = delivery(chance)
         stack.envelopes += [event for message in messages for event in message]
-        twice = [body for body in map(pushed, messages) for _ in range(2)]
+        twice = [body for body in map(encode_push, messages) for _ in range(2)]
         answers = pool.map(lambda body: stack.post("ingest", body), twice)
         woken = pool.map(lambda body: stack.post("project", body), wakes)
         assert set(answers) == {204}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import fault_stack, sample_events
 from tests.support.fault_stack import Envelope, Stack
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 PERSON = "confidential.person"
 ADDRESS = f"{PERSON}@example.com"
@@ -21,7 +21,7 @@ NUMBER = "expected an integer from 0 to 86400000 - at $.data.response_time_ms"
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with fault_stack.running() as made:
+    with fault_stack.run_stack() as made:
         yield made
 
 
@@ -145,12 +145,12 @@ def test_the_door_takes_all_of_it_and_takes_it_once(stack: Stack) -> None:
     good = answer(item_id="at the door")
     stack.envelopes.append(good)
     for number, payload in enumerate([*(p for p, _ in WHOLES), *(p for p, _, _ in ELEMENTS)]):
-        body = pushed(payload, message_id=f"door-{number}", attributes={"kind": "bad"})
+        body = encode_push(payload, message_id=f"door-{number}", attributes={"kind": "bad"})
         assert [stack.post("ingest", body) for _ in range(2)] == [204, 204], payload[:200]
     for number, body in enumerate(BODIES):
         assert [stack.post("ingest", body) for _ in range(2)] == [204, 204], number
     stack.letters += len(WHOLES) + len(ELEMENTS) + len(BODIES)
-    assert stack.post("ingest", pushed([good])) == 204
+    assert stack.post("ingest", encode_push([good])) == 204
     stack.check()
 
 

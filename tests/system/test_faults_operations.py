@@ -15,14 +15,14 @@ from progress import settings
 from progress.local import parts, readiness
 from tests.support import fault_stack, operation_fixtures, sample_events
 from tests.support.fault_stack import Stack
-from tests.support.pushes import pushed
+from tests.support.pushes import encode_push
 
 USERS = [f"u{n}" for n in range(6)]
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with fault_stack.running() as made:
+    with fault_stack.run_stack() as made:
         made.publish([sample_events.item_published(f"i{n}") for n in range(4)])
         made.publish(*(sample_events.lesson(user, day) for user in USERS for day in range(5)))
         made.await_delivery()
@@ -63,7 +63,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_rebuild_is_followed_by_anoth
         holder.run(operation_fixtures.blocks()["hold the swap"])
         started = start(stack, "rebuildProjections")
         readiness.wait(lambda: (stack.count("swaps held") or 0) > 0, "the swap")
-        command = pushed({"command": "operation", "id": started})
+        command = encode_push({"command": "operation", "id": started})
         assert stack.post("project", command, seconds=5) == 204  # delivered again meanwhile
         before = look(stack, started)
         assert (before["state"], before["finishedAt"]) == ("RUNNING", None)

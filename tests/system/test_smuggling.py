@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Store
 from tests.ingest.test_ingest import letters
 from tests.query.test_process import connection, port
-from tests.support.ingest_process import door
+from tests.support.ingest_process import run_function
 
 __all__ = ["connection", "port"]
 
@@ -46,7 +46,7 @@ def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
 
 
 def test_ingest_takes_no_request_that_ends_in_two_ways(store: Store) -> None:
-    with door(store.url) as running:
+    with run_function(store.url) as running:
         for name, (headers, body) in SMUGGLING.items():
             assert statuses(running.port, b"/", headers, body) in ([400], [501]), name
     assert letters(store) == []
@@ -62,7 +62,7 @@ def test_no_body_is_decompressed(store: Store, port: int, coding: bytes) -> None
     bomb = gzip.compress(b"[" + b"1," * 20_000_000 + b"1]")
     headers = b"Connection: close\r\nContent-Type: application/json\r\nContent-Encoding: %b\r\n"
     headers = headers % coding + b"Content-Length: %d" % len(bomb)
-    with door(store.url) as running:
+    with run_function(store.url) as running:
         before = running.most_memory()
         assert statuses(running.port, b"/", headers, bomb) == [204]
         assert running.most_memory() - before < 20_000_000
@@ -73,6 +73,6 @@ def test_no_body_is_decompressed(store: Store, port: int, coding: bytes) -> None
 
 
 def test_ingest_reads_no_headers_without_end(store: Store) -> None:
-    with door(store.url) as running:
+    with run_function(store.url) as running:
         for headers in (b"X-A: " + b"a" * 100_000, b"\r\n".join([b"X-A: a"] * 5_000)):
             assert statuses(running.port, b"/", headers, b"") == [431]

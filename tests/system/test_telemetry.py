@@ -8,8 +8,8 @@ import pytest
 from progress.adapters.telemetry import metric_fields, tracing
 from progress.local import ports, readiness
 from tests.support import browser, folders, otlp_collector
-from tests.support.emitted_lines import QUESTION, Driven, exercise
-from tests.support.otlp_collector import Receiver, Span
+from tests.support.emitted_lines import QUESTION, RunningStack, exercise
+from tests.support.otlp_collector import Collector, Span
 
 # On a busy machine a stack takes its time.
 pytestmark = pytest.mark.timeout(300)
@@ -21,7 +21,7 @@ _SECRETS = ("hush-hush", "signals-token")
 @contextmanager
 def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
     """A stack that sends what it measures there."""
-    with folders.made("telemetry") as folder, pytest.MonkeyPatch.context() as told:
+    with folders.create("telemetry") as folder, pytest.MonkeyPatch.context() as told:
         made = browser.Stack(folder, ports.free())
         for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
             told.setenv(name, value)
@@ -33,13 +33,13 @@ def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with otlp_collector.receiving() as made:
+def receiver() -> Iterator[Collector]:
+    with otlp_collector.collect() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def stack(receiver: Receiver) -> Iterator[browser.Stack]:
+def stack(receiver: Collector) -> Iterator[browser.Stack]:
     """A stack that was asked one of each kind, and sends to the receiver."""
     with _running(receiver.url) as made:
         exercise(made)
@@ -67,7 +67,7 @@ def _messaging(span: Span) -> dict[str, object]:
 
 
 def test_one_trace_goes_from_the_publisher_to_the_projection(
-    stack: browser.Stack, receiver: Receiver
+    stack: browser.Stack, receiver: Collector
 ) -> None:
     spans = receiver.wait_for(
         ("cli", "publish learning-events"), ("ingest", "append"),
@@ -99,12 +99,12 @@ def test_one_trace_goes_from_the_publisher_to_the_projection(
 
 
 def test_a_question_has_its_statements_and_its_redis_below_it(
-    stack: browser.Stack, receiver: Receiver
+    stack: browser.Stack, receiver: Collector
 ) -> None:
     parent = tracing.new()
     _, trace_id, span_id, _ = parent.split("-")
     token = stack.token("asks")
-    Driven(stack.folder, stack.port).ask(token, QUESTION, traceparent=parent)
+    RunningStack(stack.folder, stack.port).ask(token, QUESTION, traceparent=parent)
     statement = ("query", "read_models/user_progress current")
     spans = receiver.wait_for(("query", "query"), ("query", "redis"), statement, trace_id=trace_id)
     asked = _one(spans, "query", "query")
@@ -118,7 +118,7 @@ def test_a_question_has_its_statements_and_its_redis_below_it(
 
 
 def test_an_operation_is_one_trace_from_its_mutation_on(
-    stack: browser.Stack, receiver: Receiver
+    stack: browser.Stack, receiver: Collector
 ) -> None:
     spans = receiver.wait_for(("query", "publish progress-commands"), ("project", "project"))
     asked = _one(spans, "query", "query")
@@ -127,9 +127,9 @@ def test_an_operation_is_one_trace_from_its_mutation_on(
     _one(spans, "project", "project", called)
 
 
-def test_the_lines_of_a_trace_name_it(stack: browser.Stack, receiver: Receiver) -> None:
+def test_the_lines_of_a_trace_name_it(stack: browser.Stack, receiver: Collector) -> None:
     trace_id = receiver.wait_for(("ingest", "ingest"), ("project", "fold"))[0].trace_id
-    lines = Driven(stack.folder, stack.port).emitted().lines
+    lines = RunningStack(stack.folder, stack.port).emitted().lines
     named = [
         line
         for line in lines
@@ -141,7 +141,7 @@ def test_the_lines_of_a_trace_name_it(stack: browser.Stack, receiver: Receiver) 
     assert all(line["logging.googleapis.com/spanId"] in spans for line in named)
 
 
-def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Receiver) -> None:
+def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Collector) -> None:
     known = metric_fields.contract().signals
     readiness.wait(
         lambda: receiver.metrics() >= {f"progress.{name}" for name in known}, "metrics", seconds=60
@@ -154,7 +154,7 @@ def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Receiv
     assert {"hit", "miss"} <= results
 
 
-def test_each_part_says_which_it_is(stack: browser.Stack, receiver: Receiver) -> None:
+def test_each_part_says_which_it_is(stack: browser.Stack, receiver: Collector) -> None:
     receiver.wait_for(("batch", "batch"))
     services = {each["service.name"] for each in receiver.resources}
     parts = ("ingest", "project", "query", "batch", "cli")
@@ -166,7 +166,7 @@ def test_each_part_says_which_it_is(stack: browser.Stack, receiver: Receiver) ->
 
 
 def test_a_stack_whose_endpoint_hangs_answers_as_before() -> None:
-    with otlp_collector.hanging() as port:
+    with otlp_collector.hang() as port:
         endpoint = f"http://someone:{_SECRETS[0]}@{ports.HOST}:{port}/{_SECRETS[1]}"
         with _running(endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="1") as stack:
             driven = exercise(stack)
@@ -182,7 +182,7 @@ def test_a_stack_whose_endpoint_hangs_answers_as_before() -> None:
             assert {len(said) for said in _complaints(driven).values()} == {1}
 
 
-def _complaints(driven: Driven) -> dict[str, list[str]]:
+def _complaints(driven: RunningStack) -> dict[str, list[str]]:
     """What the functions said of their exporters so far."""
     found: dict[str, list[str]] = {}
     for part in ("ingest", "project", "query"):

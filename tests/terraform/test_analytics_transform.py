@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support.terraform import REPOSITORY
 
 _FILE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
@@ -31,7 +31,7 @@ Message = tuple[str, dict[str, str], dict[str, str]]
 @pytest.fixture(scope="module", autouse=True)
 def node(request: pytest.FixtureRequest) -> None:
     if not shutil.which("node"):
-        missing(request, "node")
+        skip_without(request, "node")
 
 
 def transformed(*messages: Message) -> list[dict[str, Any] | None]:

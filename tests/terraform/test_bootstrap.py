@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support import terraform
 from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Environments, Resources, Root, Told
@@ -51,7 +51,7 @@ BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
 @pytest.fixture(scope="module")
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Root:
     if terraform.offline() is None:
-        missing(request, "terraform")
+        skip_without(request, "terraform")
     return terraform.bootstrap(tmp_path_factory.mktemp("bootstrap"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import missing
+from tests.conftest import skip_without
 from tests.support import terraform
 from tests.support.terraform import REPOSITORY, Environments
 
@@ -28,7 +28,7 @@ def skips() -> list[dict[str, Any]]:
 def checkov(request: pytest.FixtureRequest) -> str:
     found = str(_OWN) if _OWN.exists() else shutil.which("checkov")
     if found is None:
-        missing(request, "checkov")
+        skip_without(request, "checkov")
     return found
 
 

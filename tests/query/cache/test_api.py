@@ -40,17 +40,19 @@ RANGE = {"from": "2024-03-25", "to": "2024-05-05"}
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    with cache_instances.taught(store, "ann", "ben") as made:
+    with cache_instances.populate(store, "ann", "ben") as made:
         batch.fold(made, list(SHARDS))
         yield made
 
 
 @pytest.fixture
-def both(store: Store, connection: Connection, hot: str) -> Iterator[list[Api]]:
+def both(
+    store: Store, connection: Connection, redis_with_notifications: str
+) -> Iterator[list[Api]]:
     """Two instances."""
     with ExitStack() as stack:
-        how = {"redis_url": hot, "rate_limit_per_minute": 1_000}
-        yield [stack.enter_context(api.served(store.url, **how)) for _ in range(2)]
+        how = {"redis_url": redis_with_notifications, "rate_limit_per_minute": 1_000}
+        yield [stack.enter_context(api.serve(store.url, **how)) for _ in range(2)]
 
 
 def ask(instance: Api, **headers: str) -> Body:
@@ -150,8 +152,8 @@ def test_an_answer_says_how_far_the_projections_have_come(
 def test_a_redis_that_hangs_costs_no_answer(store: Store, connection: Connection) -> None:
     with (
         cache_instances.valkey_of_its_own() as own,
-        api.served(store.url, redis_url=own.url) as one,
-        api.served(store.url) as without,
+        api.serve(store.url, redis_url=own.url) as one,
+        api.serve(store.url) as without,
     ):
         wanted = ask(without)["data"]
         assert ask(one)["data"] == wanted

@@ -20,16 +20,18 @@ from tests.support.stage import append, publisher
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    with cache_instances.taught(store, "ann", "ben") as made:
+    with cache_instances.populate(store, "ann", "ben") as made:
         made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")  # to spoil an event
         batch.fold(made, list(SHARDS))
         yield made
 
 
 @pytest.fixture
-def both(store: Store, connection: Connection, hot: str) -> Iterator[list[Instance]]:
+def both(
+    store: Store, connection: Connection, redis_with_notifications: str
+) -> Iterator[list[Instance]]:
     """Two instances that have answered every question about ann."""
-    with cache_instances.instances(store, hot) as made:
+    with cache_instances.instances(store, redis_with_notifications) as made:
         for each in made:
             each.ask(*cache_instances.questions("ann"))
             each.computed = 0
@@ -148,12 +150,12 @@ def test_a_rebuild_is_in_the_next_answer(
 
 
 def test_an_event_that_counts_again_is_in_the_next_answer(
-    connection: Connection, store: Store, hot: str
+    connection: Connection, store: Store, redis_with_notifications: str
 ) -> None:
     append(connection, [event for n in range(4) for event in sample_events.lesson("cat", n)])
     model_rows.read_value(connection, "poison", user="cat")
     Projector(connection, publisher=publisher()).catch_up_all()
-    with cache_instances.instances(store, hot) as both:
+    with cache_instances.instances(store, redis_with_notifications) as both:
         for each in both:
             each.ask(*cache_instances.questions("cat"))
         before = both[0].uncached(*cache_instances.questions("cat"))
@@ -164,13 +166,13 @@ def test_an_event_that_counts_again_is_in_the_next_answer(
 
 
 def test_what_was_not_told_is_hidden_for_five_seconds_at_most(
-    both: list[Instance], connection: Connection, hot: str
+    both: list[Instance], connection: Connection, redis_with_notifications: str
 ) -> None:
     before = both[0].uncached(*cache_instances.questions("ann"))
     append(connection, sample_events.lesson("ann", 4))
     with cache_instances.untold():
         Projector(connection, publisher=publisher()).catch_up_all()
-    server = redis.Redis.from_url(hot)
+    server = redis.Redis.from_url(redis_with_notifications)
     kept = list(server.scan_iter("version:*"))
     assert len(kept) == 4
     for key in kept:
@@ -180,9 +182,9 @@ def test_what_was_not_told_is_hidden_for_five_seconds_at_most(
 
 
 def test_a_version_never_goes_back_however_late_it_is_told(
-    both: list[Instance], connection: Connection, hot: str
+    both: list[Instance], connection: Connection, redis_with_notifications: str
 ) -> None:
-    server = redis.Redis.from_url(hot)
+    server = redis.Redis.from_url(redis_with_notifications)
     anns = learner_s("ann")
     newest = int(server.get(anns) or 0)
     publisher().publish(notifications.Change(newest - 1, '["ann"]', None))
@@ -206,14 +208,14 @@ def test_a_version_never_goes_back_however_late_it_is_told(
 def test_a_copy_that_is_evicted_is_asked_of_the_database_anew(
     both: list[Instance],
     connection: Connection,
-    hot: str,
+    redis_with_notifications: str,
     events: list[sample_events.Envelope],
     copy: str,
 ) -> None:
     append(connection, events)
     Projector(connection, publisher=publisher()).catch_up_all()
     copy = version_keys.of_all(schema.schema_name(), copy)
-    assert redis.Redis.from_url(hot).delete(copy) == 1
+    assert redis.Redis.from_url(redis_with_notifications).delete(copy) == 1
     for each in both:  # what they read a moment ago is older
         assert each.ask(*cache_instances.questions("ann")) == each.uncached(
             *cache_instances.questions("ann")
@@ -221,7 +223,7 @@ def test_a_copy_that_is_evicted_is_asked_of_the_database_anew(
 
 
 def test_what_changes_while_it_is_computed_is_in_the_next_answer(
-    store: Store, connection: Connection, hot: str
+    store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     asked = cache_instances.questions("ann")
     lesson = iter(range(4, 100))
@@ -232,21 +234,23 @@ def test_what_changes_while_it_is_computed_is_in_the_next_answer(
         Projector(connection, publisher=publisher()).catch_up_all()
         batch.run(connection, publisher=publisher())
 
-    with cache_instances.instances(store, hot) as both:
+    with cache_instances.instances(store, redis_with_notifications) as both:
         for how in ("before", "after"):
             for one in asked:
                 both[0].ask(one, **{how: more}, fresh=True)
                 assert both[1].ask(one) == both[0].ask(one) == both[0].uncached(one)
 
 
-def test_a_day_ends_with_what_depends_on_it(store: Store, connection: Connection, hot: str) -> None:
+def test_a_day_ends_with_what_depends_on_it(
+    store: Store, connection: Connection, redis_with_notifications: str
+) -> None:
     zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
     append(
         connection, [sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN)]
     )
     Projector(connection, publisher=publisher()).catch_up_all()
     last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)  # until 4 in the morning there
-    with cache_instances.instances(store, hot, 1) as (one,):
+    with cache_instances.instances(store, redis_with_notifications, 1) as (one,):
         for at in (last, last + timedelta(seconds=1), last + timedelta(days=1)):
             asked = cache_instances.questions("ann")
             assert one.ask(*asked, at=at) == one.uncached(*asked, at=at)
@@ -257,9 +261,11 @@ def test_a_day_ends_with_what_depends_on_it(store: Store, connection: Connection
         assert one.computed == sum(each.rule.clock for each in asked)
 
 
-def test_no_cache_passes_by_and_keeps_anew(both: list[Instance], hot: str) -> None:
+def test_no_cache_passes_by_and_keeps_anew(
+    both: list[Instance], redis_with_notifications: str
+) -> None:
     asked = cache_instances.questions("ann")
-    server = redis.Redis.from_url(hot)
+    server = redis.Redis.from_url(redis_with_notifications)
     kept = {
         key for key in server.scan_iter() if key.startswith((b"query:", b"stats:", b"summary:"))
     }
@@ -276,8 +282,8 @@ def test_no_cache_passes_by_and_keeps_anew(both: list[Instance], hot: str) -> No
     assert both[1].computed == 0
 
 
-def test_keys_and_lives(both: list[Instance], hot: str) -> None:
-    server = redis.Redis.from_url(hot)
+def test_keys_and_lives(both: list[Instance], redis_with_notifications: str) -> None:
+    server = redis.Redis.from_url(redis_with_notifications)
     lives = {}
     for key in server.scan_iter():
         name = key.decode().partition(":ann")[0]
@@ -299,16 +305,18 @@ def test_keys_and_lives(both: list[Instance], hot: str) -> None:
     assert {name: life for name, life in lives.items() if name in expected} == expected
 
 
-def test_what_has_ended_is_kept_for_a_day(store: Store, connection: Connection, hot: str) -> None:
-    with cache_instances.instances(store, hot, 1) as (one,):
+def test_what_has_ended_is_kept_for_a_day(
+    store: Store, connection: Connection, redis_with_notifications: str
+) -> None:
+    with cache_instances.instances(store, redis_with_notifications, 1) as (one,):
         one.ask(*cache_instances.questions("ann"), at=NOW + timedelta(days=90))
-    server = redis.Redis.from_url(hot)
+    server = redis.Redis.from_url(redis_with_notifications)
     for kind, day in (("daily", "2024-04-30"), ("weekly", "2024-05-06"), ("monthly", "2024-05-30")):
         assert server.ttl(f"stats:{kind}:{day}:ann") > 24 * 3600 - 60
 
 
 def test_an_answer_under_the_key_of_another_learner_does_not_count(
-    both: list[Instance], connection: Connection, hot: str
+    both: list[Instance], connection: Connection, redis_with_notifications: str
 ) -> None:
     """Whatever brings it there: a proxy that mixes replies up, a hand that copies."""
     append(connection, sample_events.lesson("ben", 4))
@@ -316,7 +324,7 @@ def test_an_answer_under_the_key_of_another_learner_does_not_count(
     asked = cache_instances.questions("ann")
     both[0].ask(*cache_instances.questions("ben"))
     wanted = both[0].uncached(*asked)
-    server = redis.Redis.from_url(hot, decode_responses=True)
+    server = redis.Redis.from_url(redis_with_notifications, decode_responses=True)
     server.set(learner_s("ann"), model_rows.read_value(connection, "version", user="ben"), ex=60)
     for one in asked:
         for key in map(str, server.scan_iter(f"query:{one.name}:ben:*")):

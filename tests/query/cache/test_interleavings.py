@@ -65,13 +65,13 @@ class Learner:
 @settings(max_examples=12)
 @given(data=st.data())
 def test_each_answer_is_the_one_without_a_cache(
-    store: Store, connection: Connection, hot: str, data: st.DataObject
+    store: Store, connection: Connection, redis_with_notifications: str, data: st.DataObject
 ) -> None:
-    learner = Learner(connection, redis.Redis.from_url(hot))
+    learner = Learner(connection, redis.Redis.from_url(redis_with_notifications))
     asked = cache_instances.questions(learner.name)
     happen = st.sampled_from(HAPPENINGS).map(lambda name: getattr(learner, name))
     some = st.lists(st.sampled_from(asked), min_size=1, unique=True)
-    with cache_instances.instances(store, hot) as both:
+    with cache_instances.instances(store, redis_with_notifications) as both:
         for _ in range(data.draw(st.integers(3, 10))):
             data.draw(happen)()
             # One is in the middle of its answer when the next thing happens.

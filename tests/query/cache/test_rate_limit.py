@@ -25,8 +25,10 @@ def taken(instances: list[Instance], caller: str, at: datetime, at_most: int = 2
 
 
 @pytest.fixture
-def both(hot: str) -> Iterator[list[Instance]]:
-    made = [Instance("postgresql://nobody", hot, per_minute=5) for _ in range(2)]
+def both(redis_with_notifications: str) -> Iterator[list[Instance]]:
+    made = [
+        Instance("postgresql://nobody", redis_with_notifications, per_minute=5) for _ in range(2)
+    ]
     yield made
     for each in made:
         each.close()
@@ -46,9 +48,9 @@ def test_instances_count_together_each_minute_anew(both: list[Instance]) -> None
     assert taken(both, "ann", NOON + timedelta(seconds=50)) == 5
 
 
-def test_what_was_counted_is_forgotten(both: list[Instance], hot: str) -> None:
+def test_what_was_counted_is_forgotten(both: list[Instance], redis_with_notifications: str) -> None:
     taken(both, "ann", NOON)
-    server = redis.Redis.from_url(hot)
+    server = redis.Redis.from_url(redis_with_notifications)
     (key,) = server.keys("rate:ann:*")
     assert 60 <= server.ttl(key) <= 120
 

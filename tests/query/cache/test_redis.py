@@ -18,7 +18,7 @@ from tests.support.stage import append, publisher
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    with cache_instances.taught(store, "ann") as made:
+    with cache_instances.populate(store, "ann") as made:
         yield made
 
 
@@ -68,10 +68,10 @@ def test_a_redis_that_comes_back_empty_is_used_again(
 
 @pytest.mark.parametrize("spoilt", [b"", b"nonsense", b"[1]\n{}", b'["a",0,0,0,0]\n1', b"\xff\n"])
 def test_an_entry_that_is_none_is_no_answer(
-    store: Store, connection: Connection, hot: str, spoilt: bytes
+    store: Store, connection: Connection, redis_with_notifications: str, spoilt: bytes
 ) -> None:
-    server = redis.Redis.from_url(hot)
-    with cache_instances.instances(store, hot, 1) as (one,):
+    server = redis.Redis.from_url(redis_with_notifications)
+    with cache_instances.instances(store, redis_with_notifications, 1) as (one,):
         right(one)
         for key in server.scan_iter():
             if server.type(key) == b"hash":
@@ -83,10 +83,10 @@ def test_an_entry_that_is_none_is_no_answer(
 
 
 def test_keys_of_another_kind_are_no_answers(
-    store: Store, connection: Connection, hot: str
+    store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
-    server = redis.Redis.from_url(hot)
-    with cache_instances.instances(store, hot, 1) as (one,):
+    server = redis.Redis.from_url(redis_with_notifications)
+    with cache_instances.instances(store, redis_with_notifications, 1) as (one,):
         right(one)
         for key in list(server.scan_iter()):
             server.delete(key)
@@ -110,10 +110,10 @@ def test_a_redis_that_is_full_keeps_nothing_and_the_instance_counts(
 
 
 def test_a_hash_of_a_learner_grows_no_further_than_so(
-    store: Store, connection: Connection, hot: str
+    store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     asked = cache_instances.questions("ann")[0]
-    with cache_instances.instances(store, hot, 1) as (one,):
+    with cache_instances.instances(store, redis_with_notifications, 1) as (one,):
         for number in range(250):
             one.ask(type(asked)(asked.name, "ann", f"{number}"))
-    assert 0 < redis.Redis.from_url(hot).hlen("summary:ann") <= 100
+    assert 0 < redis.Redis.from_url(redis_with_notifications).hlen("summary:ann") <= 100

@@ -17,13 +17,13 @@ from tests.support.stage import append, publisher
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    with cache_instances.taught(store, "ann") as made:
+    with cache_instances.populate(store, "ann") as made:
         yield made
 
 
 @pytest.fixture
-def one(store: Store, connection: Connection, hot: str) -> Iterator[Instance]:
-    with cache_instances.instances(store, hot, 1) as (made,):
+def one(store: Store, connection: Connection, redis_with_notifications: str) -> Iterator[Instance]:
+    with cache_instances.instances(store, redis_with_notifications, 1) as (made,):
         yield made
 
 

@@ -1,4 +1,4 @@
-"""The page's files as they are served: found, kept, compressed, and under their policies."""
+"""The page's files as they are query_api: found, kept, compressed, and under their policies."""
 
 import gzip
 import re
@@ -17,14 +17,14 @@ BUDGET = 40_000  # bytes, compressed; 250,000 is what may never be passed
 
 
 @pytest.fixture(scope="module")
-def served(postgres: str) -> Iterator[api.Api]:
-    with api.served(postgres, auth_sign_in_url="https://login.company.com/?a=1&b=2") as made:
+def query_api(postgres: str) -> Iterator[api.Api]:
+    with api.serve(postgres, auth_sign_in_url="https://login.company.com/?a=1&b=2") as made:
         yield made
 
 
-def version(served: api.Api) -> str:
+def version(query_api: api.Api) -> str:
     """The version that the page names now."""
-    found = re.search(r'"page/(\w{16})/', text(served.request("GET", "/")))
+    found = re.search(r'"page/(\w{16})/', text(query_api.request("GET", "/")))
     assert found
     return found[1]
 
@@ -33,30 +33,30 @@ def text(response: Response) -> str:
     return bytes(response.body).decode()
 
 
-def test_the_page_is_asked_about_each_time_and_comes_once(served: api.Api) -> None:
-    first = served.request("GET", "/")
+def test_the_page_is_asked_about_each_time_and_comes_once(query_api: api.Api) -> None:
+    first = query_api.request("GET", "/")
     assert first.status_code == 200
     assert first.headers["content-type"] == "text/html; charset=utf-8"
     assert first.headers["cache-control"] == "no-cache"
-    again = served.request("GET", "/", headers={"if-none-match": first.headers["etag"]})
+    again = query_api.request("GET", "/", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.body) == (304, b"")
-    assert served.request("GET", "/", headers={"if-none-match": 'W/"other"'}).status_code == 200
+    assert query_api.request("GET", "/", headers={"if-none-match": 'W/"other"'}).status_code == 200
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_is_served_for_good_by_its_type(served: api.Api, name: str) -> None:
-    plain = served.request("GET", f"/page/{version(served)}/{name}")
+def test_each_file_is_served_for_good_by_its_type(query_api: api.Api, name: str) -> None:
+    plain = query_api.request("GET", f"/page/{version(query_api)}/{name}")
     assert plain.body == (static_page.FOLDER / name).read_bytes()
     assert "immutable" in plain.headers["cache-control"]
     kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     assert plain.headers["content-type"].startswith(kinds[Path(name).suffix])
     assert plain.headers["x-content-type-options"] == "nosniff"
-    head = served.request("HEAD", f"/page/{version(served)}/{name}")
+    head = query_api.request("HEAD", f"/page/{version(query_api)}/{name}")
     assert (head.body, head.headers["content-length"]) == (b"", str(len(plain.body)))
 
 
-def test_a_file_of_another_version_is_not_kept(served: api.Api) -> None:
-    other = served.request("GET", "/page/0123456789abcdef/page.css")
+def test_a_file_of_another_version_is_not_kept(query_api: api.Api) -> None:
+    other = query_api.request("GET", "/page/0123456789abcdef/page.css")
     assert (other.status_code, other.headers["cache-control"]) == (200, "no-cache")
 
 
@@ -65,18 +65,18 @@ def test_a_file_of_another_version_is_not_kept(served: api.Api) -> None:
     ["/page", "/page/", "/page/x", "/page/x/", "/page/x/index.html", "/page/x/../../settings.py",
      "/page/x/%2e%2e/settings.py", "/x/page/x/page.css", "/index.html", "/favicon.ico"],
 )  # fmt: skip
-def test_anything_else_is_not_there(served: api.Api, path: str) -> None:
-    assert served.request("GET", path).status_code == 404
+def test_anything_else_is_not_there(query_api: api.Api, path: str) -> None:
+    assert query_api.request("GET", path).status_code == 404
 
 
-def test_the_page_takes_no_posts(served: api.Api) -> None:
-    assert served.request("POST", "/").status_code == 404
+def test_the_page_takes_no_posts(query_api: api.Api) -> None:
+    assert query_api.request("POST", "/").status_code == 404
 
 
-def test_compressed_it_is_the_same_and_small(served: api.Api) -> None:
+def test_compressed_it_is_the_same_and_small(query_api: api.Api) -> None:
     weight = 0
-    for path in ["/", *(f"/page/{version(served)}/{name}" for name in FILES)]:
-        plain, packed = (served.request("GET", path, headers=each) for each in ({}, PACKED))
+    for path in ["/", *(f"/page/{version(query_api)}/{name}" for name in FILES)]:
+        plain, packed = (query_api.request("GET", path, headers=each) for each in ({}, PACKED))
         assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
         weight += len(packed.body)
         body = bytes(packed.body)
@@ -86,8 +86,8 @@ def test_compressed_it_is_the_same_and_small(served: api.Api) -> None:
     assert weight < BUDGET
 
 
-def test_nothing_from_elsewhere_may_run_in_it(served: api.Api) -> None:
-    headers = served.request("GET", "/").headers
+def test_nothing_from_elsewhere_may_run_in_it(query_api: api.Api) -> None:
+    headers = query_api.request("GET", "/").headers
     policy = dict(
         part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";")
     )
@@ -99,9 +99,9 @@ def test_nothing_from_elsewhere_may_run_in_it(served: api.Api) -> None:
     assert headers["permissions-policy"]
 
 
-def test_what_it_begins_with_is_named_in_advance(served: api.Api) -> None:
+def test_what_it_begins_with_is_named_in_advance(query_api: api.Api) -> None:
     """A module is asked for when the page is read, not when another one has named it."""
-    index = text(served.request("GET", "/"))
+    index = text(query_api.request("GET", "/"))
     named = set(re.findall(r'href="page/\w+/(\w+\.js)"', index)) | {"main.js"}
     reached, ahead = set[str](), ["main.js"]
     while ahead:
@@ -114,12 +114,12 @@ def test_what_it_begins_with_is_named_in_advance(served: api.Api) -> None:
     assert named == reached
 
 
-def test_it_says_where_to_sign_in(served: api.Api) -> None:
-    assert 'content="https://login.company.com/?a=1&amp;b=2"' in text(served.request("GET", "/"))
+def test_it_says_where_to_sign_in(query_api: api.Api) -> None:
+    assert 'content="https://login.company.com/?a=1&amp;b=2"' in text(query_api.request("GET", "/"))
 
 
-def test_graphiql_has_a_policy_of_its_own(served: api.Api) -> None:
-    tool = served.request("GET", "/graphql", headers={"accept": "text/html"})
+def test_graphiql_has_a_policy_of_its_own(query_api: api.Api) -> None:
+    tool = query_api.request("GET", "/graphql", headers={"accept": "text/html"})
     assert "graphiql" in text(tool).lower()
     assert "https://unpkg.com" in tool.headers["content-security-policy"]
-    assert "unpkg" not in served.request("GET", "/").headers["content-security-policy"]
+    assert "unpkg" not in query_api.request("GET", "/").headers["content-security-policy"]
