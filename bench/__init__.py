@@ -1,1 +1,1 @@
-"""The speed that is promised, measured: each row against its peer or baseline, in one run."""
+"""Benchmarks: each row of the table against its peer or its baseline, measured in the same run."""

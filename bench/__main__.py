@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …]`: all rows of the table, or the named ones."""
+"""Run the benchmarks: `python -m bench [ROW …]`, all rows without a name."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from rich.console import Console
 from bench import (
     append,
     as_of,
-    batching,
+    batch_job,
     bursts,
     daily,
     expensive,
@@ -20,65 +20,65 @@ from bench import (
     page,
     rare,
     rare_appends,
-    rebuilding,
+    rebuilds,
     report,
     server,
     starts,
     streams,
 )
-from bench.lines import LeftOut, Line
+from bench.lines import Line, RowSkipped
 from bench.server import Server
 
 Row = Callable[[Server], Iterator[Line]]
 
 ROWS: dict[str, Row] = {
-    "copy": append.against_copy,
-    "append": append.against_recorder,
-    "rare appends": rare_appends.against_new,
-    "live": live.against_runner,
-    "history": history.against_short,
-    "rare": rare.against_answers,
-    "rebuild": rebuilding.against_live,
-    "batch": batching.against_fewer,
-    "ingest": ingest.under_load,
-    "bursts": bursts.of_large_bodies,
-    "starts": starts.against_empty,
-    "memory": memory.under_load,
-    "miss": daily.missed,
-    "hit": daily.hit,
-    "page": page.answered,
-    "as of": as_of.of_a_moment,
-    "expensive": expensive.of_all_documents,
-    "streams": streams.told,
-    "latency": latency.published_to_answered,
+    "copy": append.compare_with_copy,
+    "append": append.compare_with_recorder,
+    "rare appends": rare_appends.compare_with_new,
+    "live": live.compare_with_runner,
+    "history": history.compare_with_short,
+    "rare": rare.compare_with_answers,
+    "rebuild": rebuilds.compare_with_live,
+    "batch": batch_job.compare_with_fewer,
+    "ingest": ingest.measure_load,
+    "bursts": bursts.measure_large_bodies,
+    "starts": starts.compare_with_empty,
+    "memory": memory.measure_load,
+    "miss": daily.measure_misses,
+    "hit": daily.measure_hits,
+    "page": page.measure_page,
+    "as of": as_of.measure_moments,
+    "expensive": expensive.measure_documents,
+    "streams": streams.measure_streams,
+    "latency": latency.measure_latency,
 }
 
 
 def main(names: list[str]) -> int:
-    """0 when all was measured, whether the bars are met or not; 2 for a name of no row."""
+    """Measure the rows; return 0, also if a row misses its bar, and 2 for an unknown row."""
     console = Console()
     unknown = set(names) - ROWS.keys()
     if unknown:
-        console.print(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+        console.print(f"unknown row {', '.join(unknown)}; the rows are {', '.join(ROWS)}")
         return 2
     lines: list[Line] = []
     try:
-        with server.running() as postgres:
+        with server.run() as postgres:
             for name in names or ROWS:
                 with console.status(name):
-                    for line in _measured(console, name, postgres):
+                    for line in _measure(console, name, postgres):
                         lines.append(line)
                         console.print(f"{name}: {line.what}: {line.measured} ({line.bound})")
     finally:
-        report.show(console, lines)  # what was measured, though a row broke off
+        report.show(console, lines)  # also after a row failed
     return 0
 
 
-def _measured(console: Console, name: str, postgres: Server) -> Iterator[Line]:
+def _measure(console: Console, name: str, postgres: Server) -> Iterator[Line]:
     try:
         yield from ROWS[name](postgres)
-    except LeftOut as why:
-        console.print(f"{name}: left out: {why}")
+    except RowSkipped as reason:
+        console.print(f"{name}: skipped: {reason}")
 
 
 if __name__ == "__main__":

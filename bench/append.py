@@ -1,4 +1,4 @@
-"""The append: against COPY, and against the recorder of `eventsourcing`."""
+"""The append, compared with COPY and with the recorder of `eventsourcing`."""
 
 import functools
 import itertools
@@ -23,23 +23,23 @@ Batch = list[Envelope]
 _ROUNDS = 11
 
 
-def against_copy(server: Server) -> Iterator[Line]:
-    """1,000 in a call, against COPY of the very rows into a table with the same indexes."""
-    store = server.store()
+def compare_with_copy(server: Server) -> Iterator[Line]:
+    """Compare appends of 1,000 events with COPY of the same rows into an equal table."""
+    store = server.create_store()
     source, rounds = envelopes.endless(), Rounds()
     with closing(store.connect()) as ours, psycopg.connect(store.url, autocommit=True) as copying:
-        ours.run(blocks("append")["copied"])
-        ours.run(blocks("append")["not copied"])
+        ours.run(blocks("append")["create copy"])
+        ours.run(blocks("append")["create view"])
         for number in range(_ROUNDS + 1):
             deliveries = [[envelopes.delivery(b)] for b in _batches(source, calls=10, size=1_000)]
-            appended, copied = _alternating(
+            append_seconds, copy_seconds = _alternate(
                 (deliveries, functools.partial(log.append, ours)),
-                # Read off the log when their turn comes: no part of the time.
-                ((_formatted(copying) for _ in deliveries), functools.partial(_copy, copying)),
+                # The rows are read before each COPY, outside the measured time.
+                ((_format_rows(copying) for _ in deliveries), functools.partial(_copy, copying)),
             )
             if number:  # the first warms up
-                rounds.add("append", 10_000 / appended)
-                rounds.add("COPY", 10_000 / copied)
+                rounds.add("append", 10_000 / append_seconds)
+                rounds.add("COPY", 10_000 / copy_seconds)
     server.drop(store)
     yield Line(
         "append, 1,000 in a call, of COPY of the same rows",
@@ -50,14 +50,14 @@ def against_copy(server: Server) -> Iterator[Line]:
     )
 
 
-def against_recorder(server: Server) -> Iterator[Line]:
-    """100 in a call, with and without redelivered ones, and single."""
+def compare_with_recorder(server: Server) -> Iterator[Line]:
+    """Compare calls with 100 events, with 100 of which 1 % are redelivered, and with one."""
     for what, calls, size, redelivered, bar in (
         ("append, 100 in a call", 60, 100, 0, 1.4),
         ("append, single", 500, 1, 0, 2.0),
         ("append, 100 in a call, 1 % redelivered", 60, 100, 1, 0.9),
     ):
-        store = server.store()
+        store = server.create_store()
         rounds = _with_recorder(store, calls, size, redelivered)
         server.drop(store)
         yield Line(
@@ -76,25 +76,25 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
     with closing(store.connect()) as ours:
         for number in range(_ROUNDS + 1):
             batches = _batches(source, calls, size)
-            stored = [numbering.stored(batch) for batch in batches]
+            stored_events = [numbering.number(batch) for batch in batches]
             if earlier and redelivered:
                 _redeliver(batches, earlier, redelivered)
             earlier = [event for batch in batches for event in batch]
             deliveries = [[envelopes.delivery(batch)] for batch in batches]
-            appended, recorded = _alternating(
+            append_seconds, recorder_seconds = _alternate(
                 (deliveries, functools.partial(log.append, ours)),
-                (stored, recorder.insert_events),
-                block=calls,  # either runs warm, as it does at work
+                (stored_events, recorder.insert_events),
+                block=calls,  # each side runs warm, as in production
             )
             if number:
-                rounds.add("append", calls * size / appended)
-                rounds.add("recorder", calls * size / recorded)
+                rounds.add("append", calls * size / append_seconds)
+                rounds.add("recorder", calls * size / recorder_seconds)
     recorder.datastore.close()
     return rounds
 
 
 def _redeliver(batches: list[Batch], earlier: Batch, how_many: int) -> None:
-    """Put events of the last round in the place of as many in each batch."""
+    """Replace `how_many` events of each batch by events of the last round."""
     old = iter(earlier)
     for batch in batches:
         middle = len(batch) // 2
@@ -105,30 +105,32 @@ def _batches(source: Iterator[Envelope], calls: int, size: int) -> list[Batch]:
     return [list(itertools.islice(source, size)) for _ in range(calls)]
 
 
-def _alternating(
+def _alternate(
     ours: tuple[Iterable[T], Callable[[T], object]],
     theirs: tuple[Iterable[U], Callable[[U], object]],
     block: int = 1,
 ) -> tuple[float, float]:
-    """Seconds of either's calls: a block of ours and a block of theirs in turn."""
-    appended = recorded = 0.0
+    """Return the seconds of both sides; a block of calls of each side runs in turn."""
+    append_seconds = recorder_seconds = 0.0
     (our_values, our_call), (their_values, their_call) = ours, theirs
     our_rest, their_rest = iter(our_values), iter(their_values)
     while our_block := list(itertools.islice(our_rest, block)):
-        appended += sum(seconds(our_call, value) for value in our_block)
-        recorded += sum(seconds(their_call, value) for value in itertools.islice(their_rest, block))
-    return appended, recorded
+        append_seconds += sum(measure_call(our_call, value) for value in our_block)
+        recorder_seconds += sum(
+            measure_call(their_call, value) for value in itertools.islice(their_rest, block)
+        )
+    return append_seconds, recorder_seconds
 
 
-def seconds(call: Callable[[T], object], value: T) -> float:
-    """How long the call took."""
+def measure_call(call: Callable[[T], object], value: T) -> float:
+    """Return the duration of the call."""
     begin = time.perf_counter()
     call(value)
     return time.perf_counter() - begin
 
 
-def _formatted(connection: psycopg.Connection) -> bytes:
-    """The rows that were appended since, as COPY takes them."""
+def _format_rows(connection: psycopg.Connection) -> bytes:
+    """Return the rows appended since the last COPY, in COPY's format."""
     with connection.cursor().copy(blocks("append")["format"]) as out:
         return b"".join(bytes(part) for part in out)
 

@@ -1,10 +1,10 @@
--- What the benchmark of the append asks.
+-- The statements of the append benchmark.
 
--- copied --
+-- create copy --
 CREATE TABLE public.copied (LIKE event_store.events INCLUDING ALL);
 
--- not copied --
--- The rows that the append made since, in the order that it made them.
+-- create view --
+-- The rows appended since the last COPY, in log order.
 CREATE VIEW public.not_copied AS
 SELECT e.* FROM event_store.events e
 WHERE e.global_position > (SELECT coalesce(max(c.global_position), 0) FROM public.copied c)

@@ -1,4 +1,4 @@
-"""A learner's standing, days and streak as of a moment: from nothing, and from a snapshot."""
+"""A learner's progress, days and streak as of a moment, without and with a snapshot."""
 
 import asyncio
 import random
@@ -14,16 +14,16 @@ from bench.server import Server, Store
 from progress.event_store import log
 from progress.query.read_models import queries, reader
 
-_LEARNERS = 4  # their events lie between each other's in the log
+_LEARNERS = 4  # their events alternate in the log
 _DAYS, _ANSWERS, _FRESH = 625, 20, 2  # 41 events a day, 1,250 items
 _SINCE = 100  # events after the snapshot
 _ROUNDS = 40
 _BARS = {"of 25,000 events": 250.0, f"{_SINCE} events after a snapshot": 40.0}
 
 
-def of_a_moment(server: Server) -> Iterator[Line]:
-    """Each question by itself, one after the other, as the query function asks it."""
-    store = server.store()
+def measure_moments(server: Server) -> Iterator[Line]:
+    """Measure the three queries one after the other, through the query function's reader."""
+    store = server.create_store()
     learner = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH)[
         0
     ]  # the batch job has taken the snapshots
@@ -35,8 +35,8 @@ def of_a_moment(server: Server) -> Iterator[Line]:
         f"{_SINCE} events after a snapshot": begin + timedelta(days=1),
     }
     for what, moment in moments.items():
-        took = asyncio.run(_asked(store, learner, moment))
-        yield _line(what, took)
+        milliseconds = asyncio.run(_measure(store, learner, moment))
+        yield _line(what, milliseconds)
     server.drop(store)
 
 
@@ -48,9 +48,9 @@ def _append(store: Store, learner: str, begin: datetime) -> None:
         log.append(connection, [envelopes.delivery(more[:_SINCE])])
 
 
-async def _asked(store: Store, learner: str, moment: datetime) -> list[float]:
-    """Milliseconds of each answer, sorted; the sessions are warm."""
-    took: list[float] = []
+async def _measure(store: Store, learner: str, moment: datetime) -> list[float]:
+    """Return the sorted milliseconds of the answers; the sessions are warm."""
+    milliseconds: list[float] = []
     days = (moment - timedelta(days=30)).date(), moment.date()
     async with reader.opened(store.url):
         for number in range(_ROUNDS + 2):
@@ -62,15 +62,15 @@ async def _asked(store: Store, learner: str, moment: datetime) -> list[float]:
                 begin = time.perf_counter()
                 assert await question
                 if number > 1:
-                    took.append(1_000 * (time.perf_counter() - begin))
-    return sorted(took)
+                    milliseconds.append(1_000 * (time.perf_counter() - begin))
+    return sorted(milliseconds)
 
 
-def _line(what: str, took: list[float]) -> Line:
-    p95 = statistics.quantiles(took, n=20)[-1]
+def _line(what: str, milliseconds: list[float]) -> Line:
+    p95 = statistics.quantiles(milliseconds, n=20)[-1]
     return Line(
         f"asOf of a learner, {what}: 95th percentile",
-        f"{p95:.1f} ms (median {statistics.median(took):.1f})",
+        f"{p95:.1f} ms (median {statistics.median(milliseconds):.1f})",
         "",
         p95,
         _BARS[what],

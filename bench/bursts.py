@@ -1,4 +1,4 @@
-"""Bursts of large bodies: the memory that ingest takes, and whether all of it is recorded."""
+"""Bursts of large bodies: ingest's memory, and a check that every accepted event is recorded."""
 
 import itertools
 import time
@@ -16,36 +16,36 @@ from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from progress.event_store import log
 
-_BURSTS = ((16, 9_600_000), (100, 5_000_000))  # bodies at once, and bytes of each
+_BURSTS = ((16, 9_600_000), (100, 5_000_000))  # concurrent bodies, and the bytes of each
 _EVENTS, _ROUNDS = 29_000, 3
-_PAUSE = 1.0  # seconds until a message that was refused comes again
+_PAUSE = 1.0  # seconds before a refused message is sent again
 
 
-def of_large_bodies(server: Server) -> Iterator[Line]:
-    """Bodies that all come at once, and again until each is accepted."""
-    yield _of_one_conflict(server)
+def measure_large_bodies(server: Server) -> Iterator[Line]:
+    """Send the bodies at once, each again until it is accepted."""
+    yield _measure_conflict(server)
     for bodies, size in _BURSTS:
-        store = server.store()
-        with publisher.running() as commands:
-            told = {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands}
-            with functions.running("ingest", **told) as ingest:
-                events, refusals = _pushed(ingest, bodies, size)
-                peak, left = ingest.most_memory(), ingest.memory()
-        recorded = _recorded(store)
+        store = server.create_store()
+        with publisher.run() as commands:
+            environment = {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands}
+            with functions.run("ingest", **environment) as ingest:
+                events, refusals = _push_all(ingest, bodies, size)
+                peak, at_end = ingest.peak_memory(), ingest.memory()
+        recorded = _count_events(store)
         server.drop(store)
         if recorded != events:
             raise RuntimeError(f"{events} events were accepted, {recorded} are recorded")
         yield Line(
             f"memory of ingest under {bodies} bodies of {size / 1e6:.1f} MB at once",
-            f"{peak:.0f} MB, {left:.0f} MB afterwards",
+            f"{peak:.0f} MB, {at_end:.0f} MB afterwards",
             f"{refusals} × 429, all {events:,} events recorded",
             peak, 400, "MB", at_most=True,
         )  # fmt: skip
 
 
-def _of_one_conflict(server: Server) -> Line:
-    """A large message that has to be recorded event by event."""
-    store, source, rounds = server.store(), envelopes.endless(), Rounds()
+def _measure_conflict(server: Server) -> Line:
+    """Measure a large message that must be recorded event by event."""
+    store, source, rounds = server.create_store(), envelopes.endless(), Rounds()
     with closing(store.connect()) as connection:
         for _ in range(_ROUNDS):
             plain, odd = (list(itertools.islice(source, _EVENTS)) for _ in range(2))
@@ -63,39 +63,41 @@ def _of_one_conflict(server: Server) -> Line:
     )  # fmt: skip
 
 
-def _pushed(ingest: Function, bodies: int, size: int) -> tuple[int, int]:
-    """How many events were accepted, and how many deliveries refused before that."""
+def _push_all(ingest: Function, bodies: int, size: int) -> tuple[int, int]:
+    """Push the bodies; return the number of accepted events and of refused deliveries."""
     source = envelopes.endless()
     many = size * 3 // 4 // len(msgspec.json.encode(list(itertools.islice(source, 420)))) * 420
-    pushes = [_push(number, list(itertools.islice(source, many))) for number in range(bodies)]
+    pushes = [
+        _encode_push(number, list(itertools.islice(source, many))) for number in range(bodies)
+    ]
     with ThreadPoolExecutor(bodies) as pool:
-        refusals = sum(pool.map(lambda body: _delivered(ingest.port, body), pushes))
+        refusals = sum(pool.map(lambda body: _deliver(ingest.port, body), pushes))
     return bodies * many, refusals
 
 
-def _push(number: int, events: list[envelopes.Envelope]) -> bytes:
+def _encode_push(number: int, events: list[envelopes.Envelope]) -> bytes:
     data = b64encode(msgspec.json.encode(events)).decode()
     return msgspec.json.encode({"message": {"data": data, "messageId": f"large-{number}"}})
 
 
-def _delivered(port: int, body: bytes) -> int:
-    """How often it was refused before it was accepted."""
+def _deliver(port: int, body: bytes) -> int:
+    """Deliver until accepted; return the number of refusals."""
     for refusals in itertools.count():
         with closing(HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
             try:
                 connection.request("POST", "/", body)
                 status = connection.getresponse().status
-            except (OSError, HTTPException) as fault:
-                raise RuntimeError("a connection broke") from fault
+            except (OSError, HTTPException) as error:
+                raise RuntimeError("a connection broke") from error
         if status == 204:
             return refusals
         if status not in (429, 503):
-            raise RuntimeError(f"answered {status}")
+            raise RuntimeError(f"unexpected status {status}")
         time.sleep(_PAUSE)
     raise AssertionError
 
 
-def _recorded(store: Store) -> int:
+def _count_events(store: Store) -> int:
     with closing(store.connect()) as connection:
         number: int = connection.run("SELECT count(*) FROM event_store.events")[0][0]
     return number

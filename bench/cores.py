@@ -1,4 +1,4 @@
-"""One core for the server that is measured, the other for all that works for it and asks it."""
+"""Pin the measured server to one core, and its databases and clients to the other."""
 
 import contextlib
 import os
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import psutil
 
-# Systems that let no process be kept to a core have them all do as they like.
+# On systems without CPU affinity, nothing is pinned.
 _CAN_PIN = hasattr(psutil.Process, "cpu_affinity")
 _ALL = sorted(os.sched_getaffinity(0)) if _CAN_PIN else [0]
 MEASURED, REST = _ALL[:1], _ALL[-1:]
 
 
 @contextlib.contextmanager
-def on(cores: list[int]) -> Iterator[None]:
-    """Keep to these cores what the block starts, to its end; what was started before stays."""
+def use(cores: list[int]) -> Iterator[None]:
+    """Start the block's processes on these cores; earlier processes are not moved."""
     if not _CAN_PIN:
         yield
         return
@@ -27,17 +27,17 @@ def on(cores: list[int]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept(pid: int, cores: list[int]) -> Iterator[None]:
-    """Keep this process to these cores, with all that it started and starts, until the end."""
-    keep(pid, cores)
+def pin(pid: int, cores: list[int]) -> Iterator[None]:
+    """Pin a process and its children, present and future, to these cores inside the block."""
+    set_cores(pid, cores)
     try:
         yield
     finally:
-        keep(pid, _ALL)
+        set_cores(pid, _ALL)
 
 
-def keep(pid: int, cores: list[int]) -> None:
-    """Keep this process, and all that it started, to these cores."""
+def set_cores(pid: int, cores: list[int]) -> None:
+    """Pin a process and its present children to these cores."""
     if _CAN_PIN:
         own = psutil.Process(pid)
         for process in (own, *own.children(recursive=True)):

@@ -1,4 +1,4 @@
-"""Thirty days of seven fields, asked of the query function and of graphql-yoga on Node."""
+"""Thirty days of seven fields from the query function, and from graphql-yoga on Node."""
 
 import contextlib
 import itertools
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import msgspec
 
-from bench import asking, cores, functions, study, valkey, yoga
-from bench.asking import Issuer
+from bench import cores, function_client, functions, study, valkey, yoga
+from bench.function_client import Issuer
 from bench.lines import Line, Rounds
+from bench.request_batch import RequestBatch, send
 from bench.server import Server, Store
 from bench.statements import blocks
-from bench.volley import Volley, fire
 
-_LEARNERS = 1_500  # so many that none comes to the limit of a minute
+_LEARNERS = 1_500  # enough that none reaches the limit per minute
 _DAYS, _RANGE = 60, 30
-_REQUESTS = 4_000  # of a contender in a round
+_REQUESTS = 4_000  # for each contender in a round
 _ROUNDS = 9
-_HOT = 1_000  # learners whose answers are kept
+_CACHED = 1_000  # learners with cached answers
 _FIELDS = (
     "date sessionsCompleted studyTimeMinutes answers correctAnswers accuracyRate averageResponseMs"
 )
@@ -31,7 +31,7 @@ _NAMED = _OWN.replace("Days(", "Days($userId: ID!, ").replace("Stats(", "Stats(u
 
 @dataclass(frozen=True)
 class _Contenders:
-    """The ports of the query function, of yoga doing the same work, of bare yoga."""
+    """The ports of the query function, of yoga with the same work, and of bare yoga."""
 
     store: Store
     learners: list[str]
@@ -41,21 +41,21 @@ class _Contenders:
     bare: int
 
     def questions(self) -> Iterator[tuple[bytes, bytes]]:
-        """Requests, no two alike."""
+        """Yield distinct requests, see `questions`."""
         return questions(self.issuer, self.learners)
 
 
 def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    """Requests, no two alike: of a learner with their token, and of anybody about them."""
+    """Yield distinct pairs of requests: with the learner's token, and without one for bare yoga."""
     for back, learner in itertools.product(range(_DAYS - _RANGE + 1), learners):
         to = study.last_day() - timedelta(days=back)
         span = {"from": to - timedelta(days=_RANGE - 1), "to": to}
-        of_any = asking.question(_NAMED, {"userId": learner, **span})
-        yield issuer.question(_OWN, learner, span), of_any
+        of_any = function_client.encode_query(_NAMED, {"userId": learner, **span})
+        yield issuer.encode_query(_OWN, learner, span), of_any
 
 
-def missed(server: Server) -> Iterator[Line]:
-    """Answers that have to be computed, and what PostgreSQL spends on them."""
+def measure_misses(server: Server) -> Iterator[Line]:
+    """Measure computed answers, and PostgreSQL's CPU time for them."""
     rounds = _misses(server)
     yield Line(
         "a miss: 30 daily rows × 7 fields, one core",
@@ -82,39 +82,41 @@ def missed(server: Server) -> Iterator[Line]:
 
 
 def _misses(server: Server) -> Rounds:
-    """Answers a second, and microseconds of PostgreSQL for each."""
+    """Return answers per second, and PostgreSQL's microseconds for each answer."""
     rounds = Rounds()
     with _running(server) as of:
         source = of.questions()
         _compare(of, *next(source))
-        for number in range(_ROUNDS + 2):  # the first two warm up: then every token is known
-            batch = list(itertools.islice(source, _REQUESTS))
-            of_caller, named = [request for request, _ in batch], [request for _, request in batch]
-            for name, volley in (
-                ("ours", Volley(of.ours, of_caller, b'"MISS"')),
-                ("yoga full", Volley(of.full, of_caller)),
-                ("yoga bare", Volley(of.bare, named)),
+        for number in range(_ROUNDS + 2):  # the first two warm up: every token is verified once
+            pairs = list(itertools.islice(source, _REQUESTS))
+            of_caller, named = [request for request, _ in pairs], [request for _, request in pairs]
+            for name, batch in (
+                ("ours", RequestBatch(of.ours, of_caller, b'"MISS"')),
+                ("yoga full", RequestBatch(of.full, of_caller)),
+                ("yoga bare", RequestBatch(of.bare, named)),
             ):
-                before, took = spent(of.store), _fired(volley)
+                before, took = cpu_time(of.store), _send(batch)
                 if number > 1:
                     rounds.add(name, _REQUESTS / took)
-                    rounds.add(f"{name}, database", (spent(of.store) - before) / _REQUESTS)
+                    rounds.add(f"{name}, database", (cpu_time(of.store) - before) / _REQUESTS)
     return rounds
 
 
-def hit(server: Server) -> Iterator[Line]:
-    """Answers that are kept, against bare yoga's, which are computed."""
+def measure_hits(server: Server) -> Iterator[Line]:
+    """Compare cached answers with bare yoga's computed ones."""
     rounds = Rounds()
     with _running(server) as of:
         source = of.questions()
-        hot = [request for request, _ in itertools.islice(source, _HOT)]
+        cached = [request for request, _ in itertools.islice(source, _CACHED)]
         for number in range(_ROUNDS + 2):
             misses = [request for _, request in itertools.islice(source, _REQUESTS)]
-            _fired(Volley(of.ours, hot))  # for versions are looked up again after five seconds
-            kept = _fired(Volley(of.ours, hot * (_REQUESTS // _HOT), b'"HIT"'))
-            bare = _fired(Volley(of.bare, misses))
+            _send(
+                RequestBatch(of.ours, cached)
+            )  # for versions are looked up again after five seconds
+            hits = _send(RequestBatch(of.ours, cached * (_REQUESTS // _CACHED), b'"HIT"'))
+            bare = _send(RequestBatch(of.bare, misses))
             if number > 1:
-                rounds.add("hit", _REQUESTS / kept)
+                rounds.add("hit", _REQUESTS / hits)
                 rounds.add("yoga bare", _REQUESTS / bare)
     yield Line(
         "a hit of the same, one core",
@@ -127,46 +129,46 @@ def hit(server: Server) -> Iterator[Line]:
 
 @contextlib.contextmanager
 def _running(server: Server) -> Iterator[_Contenders]:
-    """The three on one core, each by itself; their databases and who asks on the other."""
+    """Run the three servers on one core, and the databases and the client on the other."""
     yoga.install()
-    store = server.store()
+    store = server.create_store()
     learners = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=2, fresh=1)
     with ExitStack() as stack:
-        stack.enter_context(cores.kept(server.pid, cores.REST))
-        issuer = stack.enter_context(asking.issuer())
-        with cores.on(cores.REST):
-            redis = stack.enter_context(valkey.running())
-        told = {**issuer.environment, "REDIS_URL": redis}
-        with cores.on(cores.MEASURED):
-            ours = functions.running("query", **told, DATABASE_URL=store.url)
+        stack.enter_context(cores.pin(server.pid, cores.REST))
+        issuer = stack.enter_context(function_client.serve_issuer())
+        with cores.use(cores.REST):
+            redis = stack.enter_context(valkey.run())
+        environment = {**issuer.environment, "REDIS_URL": redis}
+        with cores.use(cores.MEASURED):
+            ours = functions.run("query", **environment, DATABASE_URL=store.url)
             port = stack.enter_context(ours).port
-            full = stack.enter_context(yoga.running("full", store, **told))
-            bare = stack.enter_context(yoga.running("bare", store))
+            full = stack.enter_context(yoga.run("full", store, **environment))
+            bare = stack.enter_context(yoga.run("bare", store))
         yield _Contenders(store, learners, issuer, port, full, bare)
     server.drop(store)
 
 
 def _compare(of: _Contenders, own: bytes, named: bytes) -> None:
-    """AssertionError unless all three answer the same thirty rows."""
+    """Assert that all three return the same thirty rows."""
     ours, full, bare = (
-        msgspec.json.decode(asking.answer(port, request))["data"]
+        msgspec.json.decode(function_client.fetch(port, request))["data"]
         for port, request in ((of.ours, own), (of.full, own), (of.bare, named))
     )
     assert ours == full == bare, (ours, full, bare)
     assert len(ours["dailyStats"]) == _RANGE, ours
 
 
-def _fired(what: Volley) -> float:
-    with cores.on(cores.REST):
-        return fire(what).all
+def _send(what: RequestBatch) -> float:
+    with cores.use(cores.REST):
+        return send(what).all
 
 
-def spent(store: Store) -> float:
-    """Microseconds that the sessions in the database have computed for."""
+def cpu_time(store: Store) -> float:
+    """Return the CPU time of the database's sessions, in microseconds."""
     with closing(store.connect()) as connection:
         pids = connection.run(blocks("daily")["sessions"])
-    return sum(_computed(pid) for (pid,) in pids)
+    return sum(_read_cpu_time(pid) for (pid,) in pids)
 
 
-def _computed(pid: int) -> float:
+def _read_cpu_time(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1_000

@@ -1,4 +1,4 @@
--- What the benchmark of the misses asks.
+-- The sessions of the miss benchmark.
 
 -- sessions --
 SELECT pid FROM pg_stat_activity

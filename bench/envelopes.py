@@ -21,7 +21,7 @@ _BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def endless(seed: int = 1) -> Iterator[Envelope]:
-    """Session after session, of learner after learner."""
+    """Yield sessions without end, learner by learner."""
     chance = random.Random(seed)
     for number in itertools.count():
         learner = f"learner-{seed}-{number % _LEARNERS}"
@@ -32,7 +32,7 @@ def endless(seed: int = 1) -> Iterator[Envelope]:
 def session(
     learner: str, begin: datetime, chance: random.Random, items: Sequence[str] = _ITEMS
 ) -> Iterator[Envelope]:
-    """One session's 42 events."""
+    """Yield the 42 events of one session."""
     key = str(uuid.UUID(int=chance.getrandbits(128), version=4))
     of = {"user_id": learner}
     yield _event("SessionStarted", begin, of | {"session_id": key, "item_count": _ANSWERS}, chance)
@@ -61,6 +61,6 @@ def _event(kind: str, at: datetime, data: dict[str, Any], chance: random.Random)
 
 
 def delivery(batch: list[Envelope]) -> Delivery:
-    """A message with these events, decoded."""
+    """Return a decoded message with these events."""
     message = Message(subscription="bench", message_id=str(uuid.uuid4()))
     return Delivery(message, envelope.decode(msgspec.json.encode(batch), message))

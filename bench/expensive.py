@@ -1,4 +1,4 @@
-"""The most expensive document that the limits allow, found by its rows and buffers."""
+"""Search the schema for the most expensive document that the limits allow, by rows and buffers."""
 
 import asyncio
 import bisect
@@ -18,9 +18,9 @@ from graphql import (
     is_required_argument,
 )
 
-from bench import costs, daily, study
-from bench.costs import Costing
+from bench import daily, query_costs, study
 from bench.lines import Line
+from bench.query_costs import Costing
 from bench.server import Server, Store
 from bench.statements import blocks
 from progress.adapters.postgres import database
@@ -30,12 +30,12 @@ from progress.query.execution import documents, root_fields
 from progress.query.execution.selections import QUERY
 
 ROLES: tuple[Role, ...] = ("learner", "support", "admin")
-# Rows and buffers, of 200,000 events and 20,000 items, that fit the bars at 0.4 and 0.75 µs each.
+# Rows and buffers that meet the bars for 200,000 events and 20,000 items, at 0.4 and 0.75 µs each.
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
-SMALL = 10  # times less is in the database in which a document is searched
+SMALL = 10  # the search runs on a database that is smaller by this factor
 
-_MOST = 32  # fields of a document: aliases, and more
-_FIRST, _MIXED = 4, 8  # fields, the most expensive ones: that documents begin with, and have
+_MAX_FIELDS = 32  # fields of a document, more than the limit of aliases
+_FIRST, _MIXED = 4, 8  # most expensive fields: tried first in a document, and used in it
 _ROUNDS = 5
 _BARS = {"the present": 1_000.0, "the past": 3_000.0}
 _DAYS, _ANSWERS, _FRESH = 625, 160, 32  # 200,625 events, 20,000 items
@@ -43,57 +43,57 @@ _LETTERS = 20_000
 
 
 @dataclass(frozen=True)
-class Ask:
+class FieldCall:
     """A root field with its arguments, as GraphQL writes them."""
 
     name: str
     arguments: dict[str, str] = field(default_factory=dict)
     work: int = 0
 
-    def text(self, alias: str, inside: str | None = None) -> str:
-        """It in a document."""
+    def text(self, alias: str, subfields: str | None = None) -> str:
+        """Return the field as it stands in a document."""
         given = ", ".join(f"{name}: {value}" for name, value in self.arguments.items())
-        selected = _selection(QUERY.fields[self.name].type) if inside is None else inside
+        selected = _selection(QUERY.fields[self.name].type) if subfields is None else subfields
         return f"{alias}: {self.name}{f'({given})' if given else ''}{selected}"
 
 
 def _selection(shape: Any) -> str:
-    """All fields of a type, in braces; empty for a scalar."""
+    """Return all fields of a type in braces; empty for a scalar."""
     named = get_named_type(shape)
     if not is_object_type(named):
         return ""
-    inside = (name + _selection(each.type) for name, each in named.fields.items())
-    return f" {{ {' '.join(inside)} }}"
+    subfields = (name + _selection(each.type) for name, each in named.fields.items())
+    return f" {{ {' '.join(subfields)} }}"
 
 
-def document(asks: Sequence[Ask]) -> str:
-    """A document that asks for all of it."""
-    return f"{{ {' '.join(each.text(f'a{n}') for n, each in enumerate(asks))} }}"
+def document(calls: Sequence[FieldCall]) -> str:
+    """Return a document with these fields."""
+    return f"{{ {' '.join(each.text(f'a{n}') for n, each in enumerate(calls))} }}"
 
 
 @dataclass
 class Search:
-    """Searches the schema for the most expensive document of a caller."""
+    """A search for a caller's most expensive document."""
 
     costing: Costing
     learner: str
     past: bool
 
     async def run(self) -> str:
-        """The document. A field counts with the arguments that cost most."""
+        """Return the document, each field with its most expensive arguments."""
         found = [await self._climb(name) for name in QUERY.fields]
-        asks = sorted(filter(None, found), key=lambda each: -each.work)[:_MIXED]
+        calls = sorted(filter(None, found), key=lambda each: -each.work)[:_MIXED]
         if self.past:
-            asks = [self._at(each, days) for days in range(1, 5) for each in asks]
-        fillings = [self._fill([first, *asks]) for first in asks[:_FIRST]]
-        return document(max(fillings, key=lambda each: sum(ask.work for ask in each)))
+            calls = [self._at(each, days) for days in range(1, 5) for each in calls]
+        candidates = [self._fill([first, *calls]) for first in calls[:_FIRST]]
+        return document(max(candidates, key=lambda each: sum(call.work for call in each)))
 
-    async def _climb(self, name: str) -> Ask | None:
-        """The field with the arguments that cost most, found one argument after the other."""
+    async def _climb(self, name: str) -> FieldCall | None:
+        """Return the field with its most expensive arguments, chosen one at a time."""
         arguments = QUERY.fields[name].args
         if self.past and "asOf" not in arguments:
             return None
-        best = Ask(name)
+        best = FieldCall(name)
         for each, argument in arguments.items():
             if is_required_argument(argument) or each == "userId":
                 best.arguments[each] = self._values(each, argument)[0]
@@ -104,23 +104,23 @@ class Search:
             values = await self._cursors(best) if each == "after" else self._values(each, argument)
             for value in values:
                 other = replace(best, arguments={**best.arguments, each: value})
-                best = max(best, await self._measure(other), key=lambda ask: ask.work)
+                best = max(best, await self._measure(other), key=lambda call: call.work)
         return best
 
-    async def _measure(self, ask: Ask) -> Ask:
-        answer, work = await self.costing.answer(document([ask]))
-        return replace(ask, work=0 if answer.errors else work)
+    async def _measure(self, call: FieldCall) -> FieldCall:
+        answer, work = await self.costing.answer(document([call]))
+        return replace(call, work=0 if answer.errors else work)
 
-    async def _cursors(self, ask: Ask) -> list[str]:
-        """The cursor that a list's next page begins at, where it has one."""
-        text = f"{{ {ask.text('a', ' { pageInfo { endCursor } }')} }}"
+    async def _cursors(self, call: FieldCall) -> list[str]:
+        """Return the cursor of a list's next page, if it has one."""
+        text = f"{{ {call.text('a', ' { pageInfo { endCursor } }')} }}"
         answer, _ = await self.costing.answer(text)
         found = msgspec.json.decode(answer.data or b"null")
         cursor = found and found["a"]["pageInfo"]["endCursor"]
         return [f'"{cursor}"'] if cursor else []
 
     def _values(self, name: str, argument: GraphQLArgument) -> list[str]:
-        """The values of an argument that may be the dearest; KeyError for an unknown type."""
+        """Return values of an argument that may be the most expensive; KeyError for a new type."""
         shape = get_named_type(argument.type)
         if isinstance(shape, GraphQLEnumType):
             return sorted(shape.values)
@@ -135,16 +135,18 @@ class Search:
         }
         return values[shape.name]
 
-    def _at(self, ask: Ask, days: int) -> Ask:
-        """It, about a moment so many days ago."""
+    def _at(self, call: FieldCall, days: int) -> FieldCall:
+        """Return the field as of so many days ago."""
         moment = self.costing.context.at - timedelta(days=days)
-        return replace(ask, arguments={**ask.arguments, "asOf": f'"{moment.isoformat()}"'})
+        return replace(call, arguments={**call.arguments, "asOf": f'"{moment.isoformat()}"'})
 
-    def _fill(self, asks: Sequence[Ask]) -> list[Ask]:
-        """As many of the first as the limits allow, then of the second, and so on."""
-        chosen: list[Ask] = []
-        for each in asks:
-            most = 1 if self.past else _MOST - len(chosen)  # equal ones about the past are one
+    def _fill(self, calls: Sequence[FieldCall]) -> list[FieldCall]:
+        """Repeat the first field as often as the limits allow, then the second, and so on."""
+        chosen: list[FieldCall] = []
+        for each in calls:
+            most = (
+                1 if self.past else _MAX_FIELDS - len(chosen)
+            )  # equal fields about the past share one fold
             counts = range(1, most + 1)
             times = bisect.bisect(
                 counts, 0, key=lambda n: not self._is_allowed(chosen + [each] * n)
@@ -152,8 +154,8 @@ class Search:
             chosen += [each] * times
         return chosen
 
-    def _is_allowed(self, asks: Sequence[Ask]) -> bool:
-        found = documents.read(document(asks), introspection=False)
+    def _is_allowed(self, calls: Sequence[FieldCall]) -> bool:
+        found = documents.read(document(calls), introspection=False)
         operation = found.operation(None)
         try:
             return operation is not None and bool(
@@ -164,8 +166,8 @@ class Search:
 
 
 async def find(url: str, learner: str, role: Role, *, past: bool) -> tuple[str, int]:
-    """The most expensive document of a caller with that role, and its rows and buffers."""
-    async with costs.opened(url, learner, role) as costing:
+    """Return the most expensive document for the role, and its rows and buffers."""
+    async with query_costs.open_database(url, learner, role) as costing:
         text = await Search(costing, learner, past).run()
         answer, work = await costing.answer(text)
         if answer.errors:
@@ -174,7 +176,7 @@ async def find(url: str, learner: str, role: Role, *, past: bool) -> tuple[str, 
 
 
 def fill(store: Store, *, times_less: int) -> str:
-    """A learner with 200,000 events and 20,000 items, or so many times less; and dead letters."""
+    """Record a learner with 200,000 events and 20,000 items, divided by `times_less`."""
     days, per_day = (_DAYS, 1) if times_less == 1 else (_DAYS // 5, times_less // 5)
     with closing(database.connect(store.url)) as connection:
         connection.run(blocks("expensive")["letters"], letters=_LETTERS // times_less)
@@ -189,20 +191,20 @@ def fill(store: Store, *, times_less: int) -> str:
     return learner
 
 
-def of_all_documents(server: Server) -> Iterator[Line]:
-    """The document that the search finds in a tenth, measured in the whole."""
-    small, large = server.store(), server.store()
+def measure_documents(server: Server) -> Iterator[Line]:
+    """Search on 10 % of the data, and measure the document found on all of it."""
+    small, large = server.create_store(), server.create_store()
     learner = fill(small, times_less=SMALL)
     fill(large, times_less=1)
     for role in ROLES:
-        for what, bar in _BARS.items():
-            text, _ = asyncio.run(find(small.url, learner, role, past=what == "the past"))
-            took = asyncio.run(_took(large, learner, role, text))
+        for period, bar in _BARS.items():
+            text, _ = asyncio.run(find(small.url, learner, role, past=period == "the past"))
+            milliseconds = asyncio.run(_measure_document(large, learner, role, text))
             yield Line(
-                f"the most expensive document about {what}, {role}: PostgreSQL's time",
-                f"{took:.0f} ms",
+                f"the most expensive document about {period}, {role}: PostgreSQL's time",
+                f"{milliseconds:.0f} ms",
                 "200,000 events, 20,000 items",
-                took,
+                milliseconds,
                 bar,
                 "ms",
                 at_most=True,
@@ -211,15 +213,15 @@ def of_all_documents(server: Server) -> Iterator[Line]:
     server.drop(large)
 
 
-async def _took(store: Store, learner: str, role: Role, text: str) -> float:
-    """Milliseconds that the sessions in the database compute for the document."""
-    took: list[float] = []
-    async with costs.opened(store.url, learner, role, explains=False) as costing:
+async def _measure_document(store: Store, learner: str, role: Role, text: str) -> float:
+    """Return PostgreSQL's milliseconds for the document."""
+    milliseconds: list[float] = []
+    async with query_costs.open_database(store.url, learner, role, explains=False) as costing:
         for number in range(_ROUNDS + 1):
-            before = daily.spent(store) if number else 0.0
+            before = daily.cpu_time(store) if number else 0.0
             answer, _ = await costing.answer(text)
             if answer.errors:
                 raise RuntimeError(f"{text}: {answer.errors[0]}")
-            if number:  # the sessions are open, and the statements prepared
-                took.append((daily.spent(store) - before) / 1_000)
-    return statistics.median(took)
+            if number:  # the first run opens the sessions and prepares the statements
+                milliseconds.append((daily.cpu_time(store) - before) / 1_000)
+    return statistics.median(milliseconds)

@@ -1,7 +1,7 @@
--- Costs of the statements that answer a request.
+-- The plans of a request's statements, and the dead letters of the benchmark.
 
 -- explain --
--- Tells the session's client the plan of each statement that it has run, with rows and buffers.
+-- Send the plan of each statement, with rows and buffers, to the session's client.
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0;
 SET auto_explain.log_analyze = on;
@@ -11,7 +11,7 @@ SET auto_explain.log_format = json;
 SET client_min_messages = log;
 
 -- letters --
--- Dead letters of what was no event.
+-- Dead letters of kind malformed.
 INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message, reason, payload)
 SELECT 'malformed', 'bench', n, 0, 'expected an event - at $', repeat('x', 300)
 FROM generate_series(1, CAST(:letters AS int)) AS n;

@@ -1,4 +1,4 @@
-"""Functions in functions-framework, as they are deployed: one process, eighty threads."""
+"""Functions in functions-framework as deployed: one process, eighty threads."""
 
 import contextlib
 import signal
@@ -15,46 +15,50 @@ from progress import settings
 from progress.local import ports, processes, readiness
 from progress.local.parts import ROOT
 
-_HERE = Path(__file__).resolve().parent
+_FOLDER = Path(__file__).resolve().parent
 SOURCES = {
-    "empty": _HERE / "empty" / "sync.py",
-    "empty ASGI": _HERE / "empty" / "asynchronous.py",
+    "empty": _FOLDER / "empty" / "sync.py",
+    "empty ASGI": _FOLDER / "empty" / "asynchronous.py",
 } | {name: ROOT / "functions" / name / "main.py" for name in ("ingest", "project", "query")}
 
 
 @dataclass(frozen=True)
 class Function:
-    """One that runs."""
+    """A running function."""
 
     port: int
     process: subprocess.Popen[bytes]
 
     def memory(self) -> float:
-        """Megabytes that it holds, with the process that watches over it."""
+        """Return the megabytes in use, with those of its supervising process."""
         own = psutil.Process(self.process.pid)
         return sum(p.memory_info().rss for p in (own, *own.children(recursive=True))) / 1e6
 
-    def most_memory(self) -> float:
-        """Megabytes that it held at the most, so far."""
+    def peak_memory(self) -> float:
+        """Return the peak of the megabytes in use so far."""
         own = psutil.Process(self.process.pid)
-        several = (own, *own.children(recursive=True))
-        kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in several]
-        return sum(int(text.partition("VmHWM:")[2].split()[0]) for text in kept) * 1_024 / 1e6
+        own_processes = (own, *own.children(recursive=True))
+        statuses = [
+            Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in own_processes
+        ]
+        return sum(int(text.partition("VmHWM:")[2].split()[0]) for text in statuses) * 1_024 / 1e6
 
     def connections(self) -> int:
-        """How many are open to it."""
+        """Return the number of open connections."""
         own = psutil.Process(self.process.pid)
-        several = (own, *own.children(recursive=True))
-        return sum(c.status == "ESTABLISHED" for p in several for c in p.net_connections("tcp"))
+        own_processes = (own, *own.children(recursive=True))
+        return sum(
+            c.status == "ESTABLISHED" for p in own_processes for c in p.net_connections("tcp")
+        )
 
 
 @contextlib.contextmanager
-def started(name: str, **environment: str) -> Iterator[Function]:
-    """The function, from the moment that its process is started: it may not answer yet."""
+def start(name: str, **environment: str) -> Iterator[Function]:
+    """Start the function; it may not answer yet."""
     port = ports.free()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        told = {"PYTHONPATH": str(ROOT), "THREADS": "80", "XDG_RUNTIME_DIR": folder}
+        defaults = {"PYTHONPATH": str(ROOT), "THREADS": "80", "XDG_RUNTIME_DIR": folder}
         source = SOURCES[name]
         target = name.partition(" ")[0]
         options = ["--target", target, "--source", str(source), "--host", "127.0.0.1"]
@@ -62,7 +66,7 @@ def started(name: str, **environment: str) -> Iterator[Function]:
             process = processes.start(
                 [sys.executable, "-m", "functions_framework", *options, "--port", str(port)],
                 output=output,
-                environment=settings.inherited(**told, **environment),
+                environment=settings.inherited(**defaults, **environment),
                 folder=ROOT,
             )
         try:
@@ -72,8 +76,8 @@ def started(name: str, **environment: str) -> Iterator[Function]:
 
 
 @contextlib.contextmanager
-def running(name: str, **environment: str) -> Iterator[Function]:
-    """The function, once it listens."""
-    with started(name, **environment) as function:
+def run(name: str, **environment: str) -> Iterator[Function]:
+    """Run the function; it listens."""
+    with start(name, **environment) as function:
         readiness.wait(lambda: ports.is_listening(function.port), name)
         yield function

@@ -1,4 +1,4 @@
-"""A window's cost follows the window, not the history behind it."""
+"""The cost of a window depends on the window, not on the history before it."""
 
 import random
 import time
@@ -17,18 +17,18 @@ from progress.projections.projector import Projector
 
 _ROUNDS = 15
 _EVENTS_A_DAY = 42
-_SESSIONS = 23  # 966 events: all of a window is one learner's
-_ITEMS = 40  # of those that the learner has met
+_SESSIONS = 23  # 966 events: a window of one learner
+_ITEMS = 40  # among those that the learner has answered
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
-_LONG, _SHORT = 4_762, 24  # days, a session of 42 events on each
+_LONG, _SHORT = 4_762, 24  # days with a session of 42 events each
 
 
-def against_short(server: Server) -> Iterator[Line]:
-    """A learner with 200,000 events of history, against ones with 1,000."""
-    store = server.store()
+def compare_with_short(server: Server) -> Iterator[Line]:
+    """Compare a learner with 200,000 earlier events with learners who have 1,000."""
+    store = server.create_store()
     logs.fill(store, learners=1, sessions=_LONG, seed="long", since=_SINCE)
     logs.fill(store, learners=100, sessions=_SHORT, seed="short", since=_SINCE)
-    rounds = _measured(store)
+    rounds = _measure(store)
     server.drop(store)
     for how in ("in order", "backdated"):
         yield Line(
@@ -41,8 +41,8 @@ def against_short(server: Server) -> Iterator[Line]:
         )
 
 
-def _measured(store: Store) -> Rounds:
-    """Seconds for a window; each round has another short learner, who has just 1,000 events."""
+def _measure(store: Store) -> Rounds:
+    """Return the seconds of a window; each round takes a new learner with 1,000 events."""
     rounds, chance = Rounds(), random.Random(1)
     long, *short = logs.learners(store, events=1_000)
     with closing(store.connect()) as ours, closing(store.connect()) as other:
@@ -64,7 +64,7 @@ def _measured(store: Store) -> Rounds:
 
 
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
-    """A session a day from the first on, about items that the learner met from day `known` on."""
+    """Append a session a day from day `first`, about items answered since day `known`."""
     items = connection.run(
         blocks("seed")["items"],
         learner=learner,
@@ -72,7 +72,7 @@ def _append(connection: Connection, learner: str, known: int, first: float) -> N
         until=_EVENTS_A_DAY * (known + _SHORT),
         limit=_ITEMS,
     )
-    chance = random.Random(f"{learner} {first}")  # new ids each time
+    chance = random.Random(f"{learner} {first}")  # new IDs each time
     batch: list[envelopes.Envelope] = []
     for day in range(_SESSIONS):
         begin = _SINCE + timedelta(days=first + day, hours=12)

@@ -1,4 +1,4 @@
-"""The ingest function under load, against an empty one and against the append itself."""
+"""The ingest function under load, compared with an empty function and with the append alone."""
 
 import itertools
 import subprocess
@@ -22,10 +22,10 @@ _HUNDRED = 100  # messages, and events in each
 _seeds = itertools.count(1)
 
 
-def under_load(server: Server) -> Iterator[Line]:
-    """One event in a message, then 100; and what the function's memory came to."""
-    store = server.store()
-    single, hundred, memory = _loaded(store)
+def measure_load(server: Server) -> Iterator[Line]:
+    """Measure messages with one event and with 100, and the function's memory."""
+    store = server.create_store()
+    single, hundred, memory = _measure(store)
     server.drop(store)
     yield Line(
         "ingest, one event in a message, 80 at once",
@@ -46,36 +46,40 @@ def under_load(server: Server) -> Iterator[Line]:
     )
 
 
-def _loaded(store: Store) -> tuple[Rounds, Rounds, float]:
-    """The rounds with one event in a message, those with 100, and megabytes in the end."""
+def _measure(store: Store) -> tuple[Rounds, Rounds, float]:
+    """Return the rounds with one event per message and with 100, and the megabytes."""
     single, hundred = Rounds(), Rounds()
     with ExitStack() as stack:
-        commands = stack.enter_context(publisher.running())
-        ours = stack.enter_context(functions.running("ingest", **_told(store, commands)))
-        empty = stack.enter_context(functions.running("empty"))
+        commands = stack.enter_context(publisher.run())
+        ours = stack.enter_context(functions.run("ingest", **_environment(store, commands)))
+        empty = stack.enter_context(functions.run("empty"))
         for number in range(_ROUNDS + 1):
-            took = push(ours, _SINGLE), push(empty, _SINGLE), push(ours, _HUNDRED, events=100)
+            seconds = (
+                push_messages(ours, _SINGLE),
+                push_messages(empty, _SINGLE),
+                push_messages(ours, _HUNDRED, events=100),
+            )
             if number:  # the first warms up
-                single.add("ingest", _SINGLE / took[0])
-                single.add("empty", _SINGLE / took[1])
-                hundred.add("ingest", 100 * _HUNDRED / took[2])
-                hundred.add("append", _appended(store))
+                single.add("ingest", _SINGLE / seconds[0])
+                single.add("empty", _SINGLE / seconds[1])
+                hundred.add("ingest", 100 * _HUNDRED / seconds[2])
+                hundred.add("append", _append_rate(store))
         return single, hundred, ours.memory()
 
 
-def _told(store: Store, commands: str) -> dict[str, str]:
+def _environment(store: Store, commands: str) -> dict[str, str]:
     return {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands}
 
 
-def push(function: Function, messages: int, *, events: int = 1) -> float:
-    """Seconds until the function has taken all of these messages."""
+def push_messages(function: Function, messages: int, *, events: int = 1) -> float:
+    """Return the seconds until the function has accepted all messages."""
     values = (function.port, messages, _AT_ONCE, events, 1_000 + next(_seeds))
     command = [sys.executable, "-m", "bench.load", *map(str, values)]
     return float(subprocess.check_output(command, cwd=ROOT, text=True))
 
 
-def _appended(store: Store) -> float:
-    """Events a second, 100 in a call."""
+def _append_rate(store: Store) -> float:
+    """Return the events per second of appends with 100 events per call."""
     source = envelopes.endless(1_000 + next(_seeds))
     deliveries = [envelopes.delivery(list(itertools.islice(source, 100))) for _ in range(_HUNDRED)]
     with closing(store.connect()) as connection:

@@ -1,4 +1,4 @@
-"""From published to answered by GraphQL, through the whole local stack, at a steady rate."""
+"""The time from publishing an event until GraphQL returns it, through the local stack."""
 
 import itertools
 import os
@@ -19,10 +19,10 @@ import msgspec
 from google.cloud.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-from bench import asking, envelopes
+from bench import envelopes, function_client
 from bench.envelopes import Envelope
 from bench.lines import Line
-from bench.load import post
+from bench.load import encode_post
 from bench.server import Server
 from progress.adapters.pubsub import publisher
 from progress.local import devkeys, ports, stack
@@ -31,49 +31,52 @@ from progress.local.datafolder import DataFolder
 _SECONDS = 120.0
 _RATE = 200  # events a second
 _TICK = 0.05  # seconds
-_PROBE = 0.5  # seconds from one event that is waited for to the next
-_PATIENCE = 30.0  # seconds
+_PROBE = 0.5  # seconds between two measured events
+_TIMEOUT_S = 30.0  # seconds
 _USER = "probe"
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """The local stack, and a learner's token."""
+    """The local stack and a learner's token."""
 
     addresses: dict[str, str]
     port: int
     token: str
 
     def send(self, client: PublisherClient, event: Envelope) -> None:
-        """Publish to the topic of its type."""
+        """Publish the event to the topic of its type."""
         topic = publisher.TOPICS[event["event_type"]]
         path = f"projects/{self.addresses['project_id']}/topics/{topic}"
         client.publish(path, msgspec.json.encode(event))
 
-    def answers(self, item: str) -> bool:
-        """Whether the learner's item is in the read model yet."""
+    def is_answered(self, item: str) -> bool:
+        """Return True once GraphQL returns the learner's answer for the item."""
         question = {"query": '{ item(itemId: "%s") { answers } }' % item}  # noqa: UP031
-        request = post(question, "/graphql", f"Authorization: Bearer {self.token}")
-        return b'"answers":1' in asking.first_answer(self.port, request)
+        request = encode_post(question, "/graphql", f"Authorization: Bearer {self.token}")
+        return b'"answers":1' in function_client.fetch_first(self.port, request)
 
 
-def published_to_answered(_server: Server) -> Iterator[Line]:
-    """Two minutes at 200 events a second; two of them a second are waited for."""
-    with _running() as running:
-        client = _client(running.addresses["pubsub_emulator_host"])
-        over = threading.Event()
-        load = threading.Thread(target=_steadily, args=(running, client, over))
+def measure_latency(_server: Server) -> Iterator[Line]:
+    """Publish 200 events a second for two minutes, and measure two of them each second."""
+    with _run_stack() as local:
+        client = _client(local.addresses["pubsub_emulator_host"])
+        stop = threading.Event()
+        load = threading.Thread(target=_publish_steadily, args=(local, client, stop))
         load.start()
         try:
-            waited = list(_probes(running, client))
+            milliseconds = list(_measure_probes(local, client))
         finally:
-            over.set()
+            stop.set()
             load.join()
-    p95 = statistics.quantiles(waited, n=20)[-1]
-    quarter = len(waited) // 4
-    first, last = statistics.median(waited[:quarter]), statistics.median(waited[-quarter:])
+    p95 = statistics.quantiles(milliseconds, n=20)[-1]
+    quarter = len(milliseconds) // 4
+    first, last = (
+        statistics.median(milliseconds[:quarter]),
+        statistics.median(milliseconds[-quarter:]),
+    )
     what = f"published → answered by GraphQL, at {_RATE} events/s through the local stack"
-    median = statistics.median(waited)
+    median = statistics.median(milliseconds)
     yield Line(
         f"{what}, 95th percentile", f"{p95:.0f} ms (median {median:.0f})", "", p95, 1_000, "ms",
         at_most=True,
@@ -85,10 +88,10 @@ def published_to_answered(_server: Server) -> Iterator[Line]:
 
 
 @contextmanager
-def _running() -> Iterator[_Stack]:
+def _run_stack() -> Iterator[_Stack]:
     folder = DataFolder(Path(tempfile.mkdtemp(prefix="progress-bench-stack-")))
     port = ports.free()
-    os.environ["RATE_LIMIT_PER_MINUTE"] = "1000000"  # one learner asks until the answer is there
+    os.environ["RATE_LIMIT_PER_MINUTE"] = "1000000"  # one learner polls until the answer arrives
     try:
         stack.up(folder, port, attached=True, standin=True, on_answer=lambda _part: None)
         addresses = stack.running(folder).addresses
@@ -102,26 +105,26 @@ def _client(address: str) -> PublisherClient:
     return PublisherClient(transport=PublisherGrpcTransport(channel=grpc.insecure_channel(address)))
 
 
-def _steadily(running: _Stack, client: PublisherClient, over: threading.Event) -> None:
-    """The load: each tick's events at once."""
+def _publish_steadily(local: _Stack, client: PublisherClient, stop: threading.Event) -> None:
+    """Publish the load, the events of a tick at once."""
     source = envelopes.endless(2)
     due = time.monotonic()
-    while not over.wait(max(0.0, due - time.monotonic())):
+    while not stop.wait(max(0.0, due - time.monotonic())):
         for event in itertools.islice(source, int(_RATE * _TICK)):
-            running.send(client, event)
+            local.send(client, event)
         due += _TICK
 
 
-def _probes(running: _Stack, client: PublisherClient) -> Iterator[float]:
-    """Milliseconds from the publishing of an answer until GraphQL tells of it."""
+def _measure_probes(local: _Stack, client: PublisherClient) -> Iterator[float]:
+    """Yield the milliseconds from publishing an answer until GraphQL returns it."""
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:
         begin = time.monotonic()
         item = str(uuid.uuid4())
-        running.send(client, _answer(item))
-        while not running.answers(item):
-            if time.monotonic() > begin + _PATIENCE:
-                raise RuntimeError("the answer did not come")
+        local.send(client, _answer(item))
+        while not local.is_answered(item):
+            if time.monotonic() > begin + _TIMEOUT_S:
+                raise RuntimeError(f"GraphQL did not return the answer within {_TIMEOUT_S:.0f} s")
             time.sleep(0.005)
         yield 1_000 * (time.monotonic() - begin)
         time.sleep(max(0.0, begin + _PROBE - time.monotonic()))

@@ -1,16 +1,16 @@
-"""What a benchmark comes to: a line of the table, with its bar and whether it is met."""
+"""The lines of the table: a measured value, its bar, and the verdict."""
 
 from dataclasses import dataclass
 from statistics import median
 
 
-class LeftOut(Exception):
-    """A row cannot be measured here; the message says why."""
+class RowSkipped(Exception):
+    """A row cannot be measured on this machine; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One promise. `value` is a ratio where `unit` is ×."""
+    """One measurement and its bar. `value` is a ratio if `unit` is ×."""
 
     what: str
     ours: str
@@ -22,12 +22,12 @@ class Line:
 
     @property
     def passes(self) -> bool:
-        """Whether the bar is met."""
+        """True if the bar is met."""
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
     @property
     def verdict(self) -> str:
-        """`yes`, or by how much it falls short."""
+        """`yes`, or the shortfall in percent."""
         if self.passes:
             return "yes"
         share = self.value / self.bar if self.at_most else self.bar / self.value
@@ -35,47 +35,47 @@ class Line:
 
     @property
     def bound(self) -> str:
-        """The bar, as it is promised."""
-        return f"{'≤' if self.at_most else '≥'} {amount(self.bar, self.unit)}"
+        """The bar, formatted."""
+        return f"{'≤' if self.at_most else '≥'} {format_amount(self.bar, self.unit)}"
 
     @property
     def measured(self) -> str:
-        """The value, as it was found."""
-        return amount(self.value, self.unit)
+        """The value, formatted."""
+        return format_amount(self.value, self.unit)
 
 
 class Rounds:
-    """What several contenders took, round after round."""
+    """The values of several contenders, round by round."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[float]] = {}
 
     def add(self, contender: str, value: float) -> None:
-        """One more round of a contender."""
+        """Add a contender's value of one round."""
         self._values.setdefault(contender, []).append(value)
 
     def median(self, contender: str) -> float:
-        """Of all rounds."""
+        """Return the median of a contender's rounds."""
         return median(self._values[contender])
 
     def ratio(self, ours: str, theirs: str) -> float:
-        """The median of the rounds' ratios: neighbours in time share the machine's moods."""
+        """Return the median of the rounds' ratios: the machine's speed changes between rounds."""
         pairs = zip(self._values[ours], self._values[theirs], strict=True)
         return median(a / b for a, b in pairs)
 
     def rate(self, contender: str, what: str = "events") -> str:
-        """The median as a rate, for reading."""
-        return rate(self.median(contender), what)
+        """Return the median as a formatted rate."""
+        return format_rate(self.median(contender), what)
 
 
-def rate(per_second: float, what: str = "events") -> str:
-    """So many a second, with two or three digits that count."""
+def format_rate(per_second: float, what: str = "events") -> str:
+    """Format a rate with two or three significant digits."""
     if per_second >= 1_000:
         return f"{per_second / 1_000:.{1 if per_second < 100_000 else 0}f} k {what}/s"
     return f"{per_second:.0f} {what}/s"
 
 
-def amount(value: float, unit: str) -> str:
-    """A value with its unit."""
+def format_amount(value: float, unit: str) -> str:
+    """Format a value with its unit."""
     digits = 2 if unit == "×" else 0
     return f"{value:,.{digits}f} {unit}"

@@ -1,4 +1,4 @@
-"""The realtime folds as they run all day: windows of 1,000, after the events that came."""
+"""The realtime folds in normal operation: windows of 1,000 events."""
 
 import time
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ WINDOW = 1_000
 _ROUNDS = 9
 
 
-def against_runner(server: Server) -> Iterator[Line]:
-    """All realtime read models, against the runner of `eventsourcing` and its two counters."""
-    store, theirs = server.store(), server.store()
+def compare_with_runner(server: Server) -> Iterator[Line]:
+    """Compare all realtime read models with the runner of `eventsourcing` and two counters."""
+    store, theirs = server.create_store(), server.create_store()
     logs.fill(store, learners=300, sessions=20)
     peer, rounds = Peer(theirs), Rounds()
     with closing(store.connect()) as connection:
         projector = Projector(connection)
         for number in range(_ROUNDS + 1):
-            folded, runner = windows(projector), peer.project(learners=25)
+            folded, runner = fold_windows(projector), peer.project(learners=25)
             if number:  # the first warms up
                 rounds.add("folds", folded)
                 rounds.add("runner", runner)
@@ -37,8 +37,8 @@ def against_runner(server: Server) -> Iterator[Line]:
     )
 
 
-def windows(projector: Projector) -> float:
-    """Events a second, over one window of each shard."""
+def fold_windows(projector: Projector) -> float:
+    """Fold one window of each shard; return events per second."""
     begin = time.perf_counter()
     folded = sum(projector.fold_window(shard, WINDOW) or 0 for shard in SHARDS)
     return folded / (time.perf_counter() - begin)

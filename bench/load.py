@@ -1,7 +1,7 @@
-"""`python -m bench.load PORT REQUESTS AT_ONCE EVENTS SEED`: pushes, as fast as they are taken.
+"""Send pushes at full speed: `python -m bench.load PORT REQUESTS AT_ONCE EVENTS SEED`.
 
-A process of its own, of little cost: one keep-alive connection for each request that is under
-way, its requests made beforehand. Prints the seconds that it took.
+A separate, cheap process: the requests are made beforehand, and each concurrent request has a
+keep-alive connection. It prints the seconds until the last response.
 """
 
 import asyncio
@@ -10,24 +10,24 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from typing import cast
 
 import msgspec
 import uvloop
 
 from bench import envelopes
+from bench.client_protocol import ClientProtocol
 
 HOST = "127.0.0.1"
 _LENGTH = b"content-length:"
 
 
 def pushes(events: int, seed: int) -> Iterator[bytes]:
-    """HTTP requests as Pub/Sub makes them, each with a message of so many events."""
+    """Yield HTTP requests as Pub/Sub sends them, each with a message of `events` events."""
     source = envelopes.endless(seed)
     for number in itertools.count():
         batch = list(itertools.islice(source, events))
         data = msgspec.json.encode(batch if events > 1 else batch[0])
-        yield post(
+        yield encode_post(
             {
                 "message": {
                     "data": b64encode(data).decode(),
@@ -39,8 +39,8 @@ def pushes(events: int, seed: int) -> Iterator[bytes]:
         )
 
 
-def post(body: object, path: str = "/", *headers: str) -> bytes:
-    """A POST of this as JSON, on a connection that is kept."""
+def encode_post(body: object, path: str = "/", *headers: str) -> bytes:
+    """Return a POST request with a JSON body, for a keep-alive connection."""
     encoded = msgspec.json.encode(body)
     head = (
         f"POST {path} HTTP/1.1",
@@ -52,43 +52,39 @@ def post(body: object, path: str = "/", *headers: str) -> bytes:
     return "\r\n".join(head).encode() + b"\r\n\r\n" + encoded
 
 
-class _Client(asyncio.Protocol):
-    """One connection: the next request goes out when the last is answered."""
+class _Client(ClientProtocol):
+    """One connection; it sends the next request after each response."""
 
     def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None]) -> None:
         self._requests, self._done, self._received = requests, done, b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+    def start(self) -> None:
         self._send()
 
-    def data_received(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         self._received += data
         head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end or len(body) < length(head):
+        if not end or len(body) < content_length(head):
             return
         if not head.startswith(b"HTTP/1.1 2") or b'"errors"' in body:
-            self._fail(RuntimeError(f"answered: {self._received!r}"))
+            self.fail(RuntimeError(f"unexpected response: {self._received!r}"))
         self._received = b""
         self._send()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(exc or RuntimeError("the connection was closed"))
 
     def _send(self) -> None:
         request = next(self._requests, None)
         if request is not None:
-            self._transport.write(request)
+            self.transport.write(request)
         elif not self._done.done():
             self._done.set_result(None)
 
-    def _fail(self, why: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         if not self._done.done():
-            self._done.set_exception(why)
+            self._done.set_exception(error)
 
 
-def length(head: bytes) -> int:
-    """Bytes of the body that the head of an answer announces."""
+def content_length(head: bytes) -> int:
+    """Return the Content-Length of a response head, 0 without one."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(_LENGTH):
             return int(line[len(_LENGTH) :])
@@ -96,7 +92,7 @@ def length(head: bytes) -> int:
 
 
 async def run(port: int, requests: list[bytes], at_once: int) -> float:
-    """Seconds until all are answered; RuntimeError if one is refused."""
+    """Send the requests; return the seconds. RuntimeError if one is refused."""
     loop = asyncio.get_running_loop()
     waiting, done = iter(requests), [loop.create_future() for _ in range(at_once)]
     begin = time.perf_counter()

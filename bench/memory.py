@@ -1,11 +1,11 @@
-"""What the functions hold under load; for ingest see there."""
+"""The memory of project and query under load; the row `ingest` measures ingest's."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import uvloop
 
-from bench import asking, functions, load, logs
+from bench import function_client, functions, load, logs
 from bench.lines import Line
 from bench.server import Server
 from progress.projections.projector import SHARDS
@@ -18,25 +18,33 @@ _QUESTIONS = (
 )
 
 
-def under_load(server: Server) -> Iterator[Line]:
-    """Project woken for every shard at once, then query asked by 80 at once."""
-    store = server.store()
+def measure_load(server: Server) -> Iterator[Line]:
+    """Wake project for every shard at once, then send query 80 concurrent requests."""
+    store = server.create_store()
     logs.fill(store, learners=100, sessions=20)
     with ExitStack() as stack:
-        issuer = stack.enter_context(asking.issuer())
-        told = {"DATABASE_URL": store.url, **issuer.environment}
-        wakes = [asking.wake_up(shard) for shard in SHARDS]
-        project = stack.enter_context(functions.running("project", **told))
+        issuer = stack.enter_context(function_client.serve_issuer())
+        environment = {"DATABASE_URL": store.url, **issuer.environment}
+        wakes = [function_client.encode_wake_up(shard) for shard in SHARDS]
+        project = stack.enter_context(functions.run("project", **environment))
         uvloop.run(load.run(project.port, wakes, len(wakes)))
         yield _line("project", project)
         learners = logs.learners(store, events=1)
-        questions = [issuer.question(q, user) for user in learners for q in _QUESTIONS]
-        query = stack.enter_context(functions.running("query", **told))
+        questions = [issuer.encode_query(q, user) for user in learners for q in _QUESTIONS]
+        query = stack.enter_context(functions.run("query", **environment))
         uvloop.run(load.run(query.port, questions * 10, _AT_ONCE))
         yield _line("query", query)
     server.drop(store)
 
 
 def _line(name: str, function: functions.Function) -> Line:
-    held = function.memory()
-    return Line(f"memory of {name} under load", f"{held:.0f} MB", "", held, 200, "MB", at_most=True)
+    megabytes = function.memory()
+    return Line(
+        f"memory of {name} under load",
+        f"{megabytes:.0f} MB",
+        "",
+        megabytes,
+        200,
+        "MB",
+        at_most=True,
+    )

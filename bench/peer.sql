@@ -1,4 +1,4 @@
--- What the peer's projection keeps.
+-- The read model of the peer's projection.
 
 -- counters --
 CREATE TABLE IF NOT EXISTS public.counters (

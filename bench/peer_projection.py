@@ -1,4 +1,4 @@
-"""The projection that the documentation of `eventsourcing` shows: two counters, exactly once."""
+"""The projection from the documentation of `eventsourcing`: two counters, exactly once."""
 
 import time
 import uuid
@@ -16,12 +16,12 @@ from psycopg.sql import SQL
 from bench.server import Store
 from bench.statements import blocks
 
-_ANSWERS = 39  # of a learner, besides the first event
-_PATIENCE = 60.0  # seconds
+_ANSWERS = 39  # of a learner, after the first event
+_TIMEOUT_S = 60.0  # seconds
 
 
 class Learner(Aggregate):
-    """Answers, an event each."""
+    """A learner; each answer is an event."""
 
     class Answered(Aggregate.Event):
         """One answer."""
@@ -36,49 +36,49 @@ class Learner(Aggregate):
 
     @event(Answered)
     def answer(self, session_id: str, item_id: str, response_time_ms: int) -> None:
-        """One more."""
+        """Record an answer."""
         self.answers += 1
         self.latest = (session_id, item_id, response_time_ms)
 
 
 class Counters(PostgresTrackingRecorder):
-    """The read model: how many learners came, and how many events since."""
+    """The read model: the number of learners and of their answers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sql_create_statements.append(SQL(blocks("peer")["counters"]).format())
 
     def count(self, counter: str, tracking: Tracking) -> None:
-        """One more, with its tracking record."""
+        """Increment a counter in the transaction of the tracking record."""
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_tracking(cursor, tracking)
             cursor.execute(blocks("peer")["count"], (counter,), prepare=True)
 
 
 class Counting(Projection[Counters]):
-    """Each event is one more of one of two counters."""
+    """Count each event in one of the two counters."""
 
     name = "counters"
     topics = (get_topic(Learner.Created), get_topic(Learner.Answered))
 
     @singledispatchmethod
     def process_event(self, _event: Aggregate.Event, tracking: Tracking) -> None:
-        """What is neither."""
+        """Track any other event without counting it."""
         self.view.insert_tracking(tracking)
 
     @process_event.register
-    def came(self, _event: Aggregate.Created, tracking: Tracking) -> None:
-        """A learner's first event."""
+    def count_learner(self, _event: Aggregate.Created, tracking: Tracking) -> None:
+        """Count a learner's first event."""
         self.view.count("learners", tracking)
 
     @process_event.register
-    def answered(self, _event: Aggregate.Event, tracking: Tracking) -> None:
-        """Any later one."""
+    def count_answer(self, _event: Aggregate.Event, tracking: Tracking) -> None:
+        """Count a later event."""
         self.view.count("answers", tracking)
 
 
 class Peer:
-    """A log of the library's, and its runner."""
+    """The library's event log and its runner."""
 
     def __init__(self, store: Store) -> None:
         self._environment = {
@@ -91,7 +91,7 @@ class Peer:
         }
 
     def project(self, learners: int) -> float:
-        """Events a second, of those of so many new learners."""
+        """Project the events of so many new learners; return events per second."""
         begin, end = self._write(learners)
         with ProjectionRunner(
             application_class=Application[uuid.UUID],
@@ -99,13 +99,13 @@ class Peer:
             view_class=Counters,
             env=self._environment,
         ) as runner:
-            runner.wait(begin, _PATIENCE)  # its start is not counted
+            runner.wait(begin, _TIMEOUT_S)  # without the start of the runner
             since = time.perf_counter()
-            runner.wait(end, _PATIENCE)
+            runner.wait(end, _TIMEOUT_S)
             return (end - begin) / (time.perf_counter() - since)
 
     def _write(self, learners: int) -> tuple[int, int]:
-        """The positions of the first and the last event written."""
+        """Write the events; return the positions of the first and the last."""
         application = Application[uuid.UUID](self._environment)
         positions = []
         for _ in range(learners):

@@ -1,4 +1,4 @@
-"""The `eventsourcing` library, as its documentation has it: the recorder, and a projection."""
+"""The recorder of the `eventsourcing` library, used as its documentation shows."""
 
 import uuid
 from collections import Counter
@@ -13,7 +13,7 @@ from bench.server import Store
 
 
 def recorder(store: Store) -> PostgresApplicationRecorder:
-    """A recorder in default mode, which numbers its events in their order as ours does."""
+    """Return a recorder in default mode, which orders all events as our log does."""
     made = PostgresApplicationRecorder(
         PostgresDatastore(store.name, store.host, 5432, "postgres", ""),
         events_table_name="stored_events",
@@ -23,13 +23,13 @@ def recorder(store: Store) -> PostgresApplicationRecorder:
 
 
 class Numbering:
-    """Gives each learner's events their versions: the library's callers know them."""
+    """Number each learner's events: the library's callers pass the versions."""
 
     def __init__(self) -> None:
         self._versions: Counter[str] = Counter()
 
-    def stored(self, batch: Sequence[Envelope]) -> list[StoredEvent]:
-        """The same events, as the library takes them."""
+    def number(self, batch: Sequence[Envelope]) -> list[StoredEvent]:
+        """Return the events in the library's form."""
         made = []
         for event in batch:
             learner = event["data"]["user_id"]

@@ -1,4 +1,4 @@
-"""`python -m bench.publisher PORT`: takes what is published, and does nothing with it."""
+"""A Pub/Sub publisher service that discards its messages: `python -m bench.publisher PORT`."""
 
 import signal
 import subprocess
@@ -13,12 +13,12 @@ from bench.load import HOST
 from progress.local import ports, processes, readiness
 from progress.local.parts import ROOT
 
-_PUBLISHED = b"\x0a\x011"  # a PublishResponse of one message id
+_RESPONSE = b"\x0a\x011"  # a PublishResponse of one message id
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """Its address, until the block ends."""
+def run() -> Iterator[str]:
+    """Run the service inside the block; yield its address."""
     port = ports.free()
     command = [sys.executable, "-m", "bench.publisher", str(port)]
     process = processes.start(command, output=subprocess.DEVNULL, folder=ROOT)
@@ -29,7 +29,7 @@ def running() -> Iterator[str]:
 
 def main() -> None:
     server = grpc.server(ThreadPoolExecutor(4))
-    method = grpc.unary_unary_rpc_method_handler(lambda _request, _context: _PUBLISHED)
+    method = grpc.unary_unary_rpc_method_handler(lambda _request, _context: _RESPONSE)
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", {"Publish": method})]
     )

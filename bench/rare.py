@@ -1,4 +1,4 @@
-"""Rare events: ten thousand of a kind cost little more than ten thousand answers."""
+"""Rare events: the cost of ten thousand of a kind, compared with ten thousand answers."""
 
 import functools
 import itertools
@@ -27,7 +27,7 @@ from progress.projections.projector import Projector
 
 _EVENTS, _MESSAGES = 10_000, 20
 _SESSIONS = 40  # of a learner: 800 answers
-_AFTER = logs.SINCE + timedelta(days=60)  # all that was studied before
+_AFTER = logs.SINCE + timedelta(days=60)  # after all studying
 _DAY = 86_400
 _POPULAR, _AUDIENCE = "item-popular", 1_000
 _ZONES = ("Europe/Berlin", "America/New_York", "Asia/Tokyo", "Pacific/Apia", "UTC")
@@ -36,15 +36,15 @@ _BAR = 20
 
 @dataclass
 class Cast:
-    """Learners with 800 answers, one for each kind of event, and many with a session each."""
+    """Learners with 800 answers, one for each kind of event, and a crowd with one session each."""
 
     learners: Iterator[str]
     crowd: list[str]
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Seconds for events of a kind."""
+class Duration:
+    """Seconds to process events of one kind."""
 
     recording: float
     folding: float
@@ -52,7 +52,7 @@ class Spent:
 
     @property
     def all(self) -> float:
-        """Until they are in every read model."""
+        """The total, until the events are in every read model."""
         return self.recording + self.folding + self.batch
 
     def __str__(self) -> str:
@@ -62,28 +62,30 @@ class Spent:
         )
 
 
-def against_answers(server: Server) -> Iterator[Line]:
-    """Each kind in one message and one after the other, and then what a burst does to others."""
-    store = server.store()
-    cast = _cast(store)
+def compare_with_answers(server: Server) -> Iterator[Line]:
+    """Compare each kind, in one message, with answers; then a burst's effect on a neighbour."""
+    store = server.create_store()
+    cast = _create_cast(store)
     with ExitStack() as stack:
         folding, other = (stack.enter_context(closing(store.connect())) for _ in range(2))
         worker = _Worker(Projector(folding), other)
         worker.projector.catch_up_all()
-        yield _of_preferences(worker, cast)
-        worker.spend(_answers(cast.crowd[:_AUDIENCE], item=_POPULAR))  # those who studied it
-        for what, make in _OF_ONE.items():
-            plain = worker.spend(_answers([next(cast.learners)]))
-            yield _line(what, worker.spend(make(next(cast.learners))), plain)
-        for what, of_many in _OF_MANY.items():
-            plain = worker.spend(_answers(cast.crowd))
-            yield _line(what, worker.spend(of_many(cast.crowd)), plain)
+        yield _measure_preferences(worker, cast)
+        worker.process(
+            _answers(cast.crowd[:_AUDIENCE], item=_POPULAR)
+        )  # the learners who studied the item
+        for what, make in _FOR_ONE.items():
+            plain = worker.process(_answers([next(cast.learners)]))
+            yield _line(what, worker.process(make(next(cast.learners))), plain)
+        for what, make_many in _FOR_MANY.items():
+            plain = worker.process(_answers(cast.crowd))
+            yield _line(what, worker.process(make_many(cast.crowd)), plain)
     server.drop(store)
-    yield _of_neighbours(server)
+    yield _measure_neighbours(server)
 
 
-def _cast(store: Store) -> Cast:
-    logs.fill(store, learners=2 * len(_OF_ONE) + 2, sessions=_SESSIONS, seed="of one")
+def _create_cast(store: Store) -> Cast:
+    logs.fill(store, learners=2 * len(_FOR_ONE) + 2, sessions=_SESSIONS, seed="of one")
     learners = logs.learners(store, events=1)
     logs.fill(store, learners=_EVENTS, sessions=1, seed="of many")
     rebuild.run(functools.partial(database.connect, store.url))
@@ -93,13 +95,13 @@ def _cast(store: Store) -> Cast:
 
 
 class _Worker:
-    """What records, folds, and runs the batch job."""
+    """Record events, fold them, and run the batch job."""
 
     def __init__(self, projector: Projector, connection: Connection) -> None:
         self.projector, self._connection = projector, connection
 
-    def spend(self, events: Iterable[Envelope]) -> Spent:
-        """Take these events in, in one message."""
+    def process(self, events: Iterable[Envelope]) -> Duration:
+        """Process the events, sent in one message."""
         delivery = envelopes.delivery(list(events))
         times = [time.perf_counter()]
         for step in (
@@ -109,10 +111,10 @@ class _Worker:
         ):
             step()
             times.append(time.perf_counter())
-        return Spent(*(after - before for before, after in itertools.pairwise(times)))
+        return Duration(*(after - before for before, after in itertools.pairwise(times)))
 
     def fold(self, events: Iterable[Envelope]) -> float:
-        """Seconds to fold these events, which come in twenty messages."""
+        """Return the seconds to fold the events, sent in twenty messages."""
         seconds = 0.0
         for delivery in _messages(list(events)):
             log.append(self._connection, [delivery])
@@ -127,14 +129,14 @@ def _messages(events: list[Envelope]) -> list[Delivery]:
     return [envelopes.delivery(list(part)) for part in zip(*[iter(events)] * size, strict=True)]
 
 
-def _line(what: str, spent: Spent, plain: Spent) -> Line:
-    ratio = spent.all / plain.all
+def _line(what: str, duration: Duration, plain: Duration) -> Line:
+    ratio = duration.all / plain.all
     against = f"as many answers: {plain.all:.2f} s"
-    return Line(f"{_EVENTS:,} × {what}", str(spent), against, ratio, _BAR, at_most=True)
+    return Line(f"{_EVENTS:,} × {what}", str(duration), against, ratio, _BAR, at_most=True)
 
 
-def _of_preferences(worker: _Worker, cast: Cast) -> Line:
-    """Folding alone, message by message."""
+def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
+    """Measure the folds alone, message by message."""
     answers = worker.fold(_answers([next(cast.learners)]))
     changes = worker.fold(_changes(next(cast.learners)))
     return Line(
@@ -149,7 +151,7 @@ def _of_preferences(worker: _Worker, cast: Cast) -> Line:
 
 
 def _event(kind: str, seconds: float, **data: object) -> Envelope:
-    """One that happens so long after all that was studied."""
+    """Return an event so many seconds after all studying."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": kind,
@@ -159,37 +161,37 @@ def _event(kind: str, seconds: float, **data: object) -> Envelope:
     }
 
 
-def _answers(users: list[str], item: str | None = None, apart: float = 1) -> Iterator[Envelope]:
+def _answers(users: list[str], item: str | None = None, interval: float = 1) -> Iterator[Envelope]:
     chance = random.Random(str(users[:1]))
     for n, user in zip(range(_EVENTS), itertools.cycle(users), strict=False):
         of = {"user_id": user, "session_id": f"of {user}", "response_time_ms": 900}
         word = item or f"item-{chance.randrange(5_000)}"
-        yield _event("CorrectAnswerGiven", apart * n, **of, item_id=word)
+        yield _event("CorrectAnswerGiven", interval * n, **of, item_id=word)
 
 
 def _changes(user: str) -> Iterator[Envelope]:
     chance = random.Random(user)
     for n in range(_EVENTS):
         at = -chance.randrange(60 * _DAY) if n % 2 else n
-        said = {"timezone": chance.choice(_ZONES), "day_start_hour": chance.randrange(6)}
-        yield _event("UserPreferencesChanged", at, user_id=user, **said)
+        fields = {"timezone": chance.choice(_ZONES), "day_start_hour": chance.randrange(6)}
+        yield _event("UserPreferencesChanged", at, user_id=user, **fields)
 
 
-def _repeated(
-    kind: str, data: Mapping[str, object], apart: float = 1
+def _repeat(
+    kind: str, data: Mapping[str, object], interval: float = 1
 ) -> Callable[[str], Iterator[Envelope]]:
-    """The same of a learner again and again, at times so far apart; backwards where negative."""
-    return lambda user: (_event(kind, apart * n, user_id=user, **data) for n in range(_EVENTS))
+    """Repeat an event of a learner at this interval; a negative interval goes backwards."""
+    return lambda user: (_event(kind, interval * n, user_id=user, **data) for n in range(_EVENTS))
 
 
 def _descriptions(items: Iterable[str], kind: str = "ItemUpdated") -> Iterator[Envelope]:
     for n, item in zip(range(_EVENTS), items, strict=False):
-        said = {"headword": f"word {n}", "cefr_level": ("A1", "C2")[n % 2], "domains": ["R", "S"]}
-        yield _event(kind, n, item_id=item, **(said if kind == "ItemUpdated" else {}))
+        fields = {"headword": f"word {n}", "cefr_level": ("A1", "C2")[n % 2], "domains": ["R", "S"]}
+        yield _event(kind, n, item_id=item, **(fields if kind == "ItemUpdated" else {}))
 
 
 def _late_start(user: str) -> Iterator[Envelope]:
-    """Answers that name no learner, and then the start that does."""
+    """Yield answers that name no learner, then the session's start, which does."""
     session = {"session_id": f"late {user}"}
     for answer in itertools.islice(_answers([user]), _EVENTS - 1):
         yield {**answer, "data": {**answer["data"], **session, "user_id": None}}
@@ -197,25 +199,25 @@ def _late_start(user: str) -> Iterator[Envelope]:
 
 
 def _starts(user: str) -> Iterator[Envelope]:
-    """Starts of a session that is another's."""
+    """Yield starts of a session that belongs to another learner."""
     session = {"session_id": "owned", "item_count": 1}
     yield _event("SessionStarted", 0, user_id="its owner", **session)
-    yield from _repeated("SessionStarted", session)(user)
+    yield from _repeat("SessionStarted", session)(user)
 
 
 _REVIEW = {"item_id": "item-1", "new_interval": 9, "easiness_factor": 2.5}
 _END = {"session_id": "ended", "score": 80, "duration_seconds": 60}
 _ADDRESS = {"email": "a@example.com", "timezone": "Asia/Tokyo"}
-_OF_ONE: dict[str, Callable[[str], Iterator[Envelope]]] = {
+_FOR_ONE: dict[str, Callable[[str], Iterator[Envelope]]] = {
     "preferences of one learner": _changes,
-    "a learner's creation": _repeated("UserCreated", _ADDRESS),
-    "a learner's creation, each before the last": _repeated("UserCreated", _ADDRESS, -700),
-    "a learner's deletion": _repeated("UserDeleted", {}),
-    "a completion of one session": _repeated("SessionCompleted", _END),
-    "a completion, each before the last": _repeated("SessionCompleted", _END, -700),
-    "an abandonment of one session": _repeated("SessionAbandoned", {"session_id": "left"}),
-    "a review of one item": _repeated("ReviewProcessed", _REVIEW),
-    "a review of one item, each before the last": _repeated("ReviewProcessed", _REVIEW, -700),
+    "a learner's creation": _repeat("UserCreated", _ADDRESS),
+    "a learner's creation, each before the last": _repeat("UserCreated", _ADDRESS, -700),
+    "a learner's deletion": _repeat("UserDeleted", {}),
+    "a completion of one session": _repeat("SessionCompleted", _END),
+    "a completion, each before the last": _repeat("SessionCompleted", _END, -700),
+    "an abandonment of one session": _repeat("SessionAbandoned", {"session_id": "left"}),
+    "a review of one item": _repeat("ReviewProcessed", _REVIEW),
+    "a review of one item, each before the last": _repeat("ReviewProcessed", _REVIEW, -700),
     "an answer about one item, each before the last": lambda user: _answers([user], "item-2", -700),
     "an answer that waits for a late start, which is the last": _late_start,
     "a start of another's session": _starts,
@@ -223,7 +225,7 @@ _OF_ONE: dict[str, Callable[[str], Iterator[Envelope]]] = {
         itertools.repeat(_POPULAR)
     ),
 }
-_OF_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
+_FOR_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
     "an item's description": lambda _: _descriptions(f"item-{n}" for n in itertools.count()),
     "an item's archiving": lambda _: _descriptions(
         (f"item-{n}" for n in itertools.count()), "ItemArchived"
@@ -240,9 +242,9 @@ _OF_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
 }
 
 
-def _of_neighbours(server: Server) -> Line:
-    """The longest wait for an answer of a learner whose shard has the burst."""
-    store = server.store()
+def _measure_neighbours(server: Server) -> Line:
+    """Measure the longest wait of another learner in the shard of the burst."""
+    store = server.create_store()
     logs.fill(store, learners=40, sessions=_SESSIONS)
     with closing(store.connect()) as connection:
         Projector(connection).catch_up_all()
@@ -262,7 +264,7 @@ def _of_neighbours(server: Server) -> Line:
 
 
 def _longest_wait(store: Store, user: str, messages: Iterable[Delivery | None]) -> float:
-    """Seconds; an answer follows each message, as fast as they are recorded."""
+    """Append an answer after each message; return the longest seconds until one is folded."""
     recorded: list[tuple[int, float]] = []
     answers = _answers([user])
     with (
@@ -270,28 +272,28 @@ def _longest_wait(store: Store, user: str, messages: Iterable[Delivery | None]) 
         closing(store.connect()) as folding,
         ThreadPoolExecutor(1) as pool,
     ):
-        (shard,), is_over = ours.run(blocks("rare")["shard"], learner=user)[0], Event()
-        reaching = pool.submit(_reached, folding, shard, is_over)
+        (shard,), stop = ours.run(blocks("rare")["shard"], learner=user)[0], Event()
+        future = pool.submit(_fold_until, folding, shard, stop)
         for message in messages:
             answer = envelopes.delivery([next(answers)])
             for delivery in filter(None, (message, answer)):
                 log.append(ours, [delivery])
             recorded.append((ours.run(blocks("rare")["head"])[0][0], time.perf_counter()))
-        is_over.set()
-        reached = reaching.result()
+        stop.set()
+        progress = future.result()
     return max(
-        next(at for position, at in reached if position >= wanted) - since
+        next(at for position, at in progress if position >= wanted) - since
         for wanted, since in recorded
     )
 
 
-def _reached(connection: Connection, shard: int, is_over: Event) -> list[tuple[int, float]]:
-    """Positions that the shard was folded up to, and when; until it is over and all is folded."""
-    projector, found = Projector(connection), list[tuple[int, float]]()
+def _fold_until(connection: Connection, shard: int, stop: Event) -> list[tuple[int, float]]:
+    """Fold the shard until stopped and caught up; return each position reached with its time."""
+    projector, positions = Projector(connection), list[tuple[int, float]]()
     while True:
-        was_over = is_over.is_set()
+        was_stopped = stop.is_set()
         if projector.fold_window(shard, WINDOW):
-            position = connection.run(blocks("rare")["reached"], shard=shard)[0][0]
-            found.append((position, time.perf_counter()))
-        elif was_over:
-            return found
+            position = connection.run(blocks("rare")["checkpoint"], shard=shard)[0][0]
+            positions.append((position, time.perf_counter()))
+        elif was_stopped:
+            return positions

@@ -1,7 +1,7 @@
--- What the benchmark of the rare events asks.
+-- The statements of the benchmark of rare events.
 
 -- neighbours --
--- Two learners of one shard, of those with at least so many events.
+-- Two learners of one shard, each with at least so many events.
 SELECT min(user_id), max(user_id)
 FROM (
     SELECT substr(stream_id, 9) AS user_id, shard
@@ -18,5 +18,5 @@ SELECT event_store.shard_of('learner-' || CAST(:learner AS text));
 -- head --
 SELECT max(global_position) FROM event_store.events;
 
--- reached --
+-- checkpoint --
 SELECT position FROM checkpoints WHERE shard = :shard;

@@ -1,4 +1,4 @@
-"""The append of rare events: 10,000 of a kind in one message, against as many new events."""
+"""The append of rare events: 10,000 of a kind in one message, compared with as many new events."""
 
 import itertools
 import uuid
@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from bench import envelopes
-from bench.append import seconds
+from bench.append import measure_call
 from bench.envelopes import Envelope
 from bench.lines import Line, Rounds
 from bench.server import Server
@@ -25,9 +25,9 @@ _KINDS = (
 )
 
 
-def against_new(server: Server) -> Iterator[Line]:
-    """Each kind by itself; the events that wait are released by one start."""
-    store, rounds = server.store(), Rounds()
+def compare_with_new(server: Server) -> Iterator[Line]:
+    """Compare each kind with new events; one start releases the pending ones."""
+    store, rounds = server.create_store(), Rounds()
     source = envelopes.endless(seed=7)
     with closing(store.connect()) as connection:
         for number in range(_ROUNDS):
@@ -37,7 +37,7 @@ def against_new(server: Server) -> Iterator[Line]:
             start = [_start(f"late-{number}")]
             messages = (new, new, others, waiting, waiting, start)
             for what, events in zip(("new", *_KINDS), messages, strict=True):
-                rounds.add(what, _took(connection, events))
+                rounds.add(what, _append(connection, events))
     server.drop(store)
     for what in _KINDS:
         yield Line(
@@ -50,9 +50,9 @@ def against_new(server: Server) -> Iterator[Line]:
         )
 
 
-def _took(connection: Connection, events: list[Envelope]) -> float:
+def _append(connection: Connection, events: list[Envelope]) -> float:
     delivery = envelopes.delivery(events)
-    return seconds(lambda each: log.append(connection, [each]), delivery)
+    return measure_call(lambda each: log.append(connection, [each]), delivery)
 
 
 def _answer(session: str) -> Envelope:

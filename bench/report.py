@@ -1,4 +1,4 @@
-"""The table: on the terminal, and as Markdown for the README."""
+"""Print the table to the terminal, and as Markdown for the docs."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _HEADS = ("what", "ours", "against", "measured", "bar", "met")
 
 
 def show(console: Console, lines: Sequence[Line]) -> None:
-    """The table, and the same as Markdown."""
+    """Print the table, and the same table as Markdown."""
     table = Table(caption=FOOTER)
     for head in _HEADS:
         table.add_column(head, justify="right" if head in ("measured", "bar") else "left")
@@ -26,7 +26,7 @@ def show(console: Console, lines: Sequence[Line]) -> None:
 
 
 def markdown(lines: Sequence[Line]) -> str:
-    """The table as Markdown."""
+    """Return the table as Markdown."""
     rows = [_HEADS, tuple("---" for _ in _HEADS), *(_cells(line) for line in lines)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\n{FOOTER}\n"
 

@@ -1,7 +1,7 @@
-"""`python -m bench.request_parts`: processor time of the parts of a request to the query function.
+"""Measure the CPU time of each part of a request: `python -m bench.request_parts`.
 
-The function runs in this process, without a server, and is asked one question after another. Each
-part is left out in turn: its cost is the time that a request then takes less.
+The query function runs in this process without a server, one request at a time. Each part is
+switched off in turn: its cost is the time that a request saves.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import functions_framework.aio
 import uvloop
 from rich.console import Console
 
-from bench import asking, daily, functions, server, study, valkey
+from bench import daily, function_client, functions, server, study, valkey
 from bench.lines import Rounds
 from progress import settings
 from progress.adapters.telemetry import logs, tracing
@@ -27,8 +27,8 @@ from progress.query.execution.compiled import Compiled
 from progress.query.read_models import reader
 
 _LEARNERS, _DAYS = 100, 60
-_PAIRS = 180  # of neighbours, one with and one without the part; no question is asked twice
-_MISSED = ("keeping the answer", "PostgreSQL's driver and pool", "rows to JSON")
+_PAIRS = 180  # of consecutive requests, with and without the part; no request is repeated
+_MISS_ONLY = ("keeping the answer", "PostgreSQL's driver and pool", "rows to JSON")
 _ROWS = b"[" + b" " * 4_200 + b"]"
 
 _App = Callable[..., Awaitable[None]]
@@ -37,30 +37,30 @@ Request = tuple[list[tuple[bytes, bytes]], bytes]
 
 
 def _parts(app: Any) -> dict[str, Patches]:
-    """What to replace so that a part is left out."""
+    """Return the patches that switch off each part."""
     nothing, ask, narrowed = Span(), Cache.ask, reader.narrowed
-    found: list[Any] = []
+    rows: list[Any] = []
 
-    async def uncounted(cache: Cache, _: str, *told: Any, **more: Any) -> Any:
-        return await ask(cache, None, *told, **more)
+    async def ask_without_limit(cache: Cache, _: str, *args: Any, **more: Any) -> Any:
+        return await ask(cache, None, *args, **more)
 
-    async def held(*told: Any, **more: Any) -> Any:
-        if not found:
-            found.append(await narrowed(*told, **more))
-        return found[0]
+    async def reuse_rows(*args: Any, **more: Any) -> Any:
+        if not rows:
+            rows.append(await narrowed(*args, **more))
+        return rows[0]
 
-    async def nowhere(_: Cache) -> None:
+    async def return_none(_: Cache) -> None:
         return None
 
     return {
         "the log line": [(logs, "write", lambda *_, **__: None)],
         "the trace": [(tracing, "begun", lambda *_: nothing)],
-        "the rate limit": [(Cache, "ask", uncounted)],
-        "how far the projections have come": [(Cache, "projected_to", nowhere)],
+        "the rate limit": [(Cache, "ask", ask_without_limit)],
+        "how far the projections have come": [(Cache, "projected_to", return_none)],
         "keeping the answer": [(Cache, "_keep", lambda *_: None)],
-        "PostgreSQL's driver and pool": [(reader, "narrowed", held)],
+        "PostgreSQL's driver and pool": [(reader, "narrowed", reuse_rows)],
         "rows to JSON": [(Compiled, "_written", lambda *_: _ROWS)],
-        "the framework's layers, which are gone around": [
+        "the framework's layers, which POST /graphql bypasses": [
             (app, "middleware_stack", app.middleware_stack.layers)
         ],
     }
@@ -78,24 +78,24 @@ def _without(patches: Patches) -> Iterator[None]:
             setattr(where, name, own)
 
 
-async def _measured(app: _App, questions: Iterator[Request]) -> Rounds:
-    """Microseconds of a miss and of a hit, and how many fewer they take without each part."""
+async def _measure(app: _App, questions: Iterator[Request]) -> Rounds:
+    """Return the microseconds of a miss and of a hit, and the savings without each part."""
     rounds = Rounds()
-    for request in itertools.islice(questions, _LEARNERS):  # each learner's token is known then
-        await _took(app, request)
+    for request in itertools.islice(questions, _LEARNERS):  # verifies each learner's token once
+        await _time_request(app, request)
     for name, patches in _parts(app).items():
-        asked = list(itertools.islice(questions, 2 * _PAIRS))
+        requests = list(itertools.islice(questions, 2 * _PAIRS))
         for kind in ("miss", "hit"):
-            for one, other in zip(asked[::2], asked[1::2], strict=True):
-                whole = await _took(app, one)
+            for one, other in zip(requests[::2], requests[1::2], strict=True):
+                seconds_with = await _time_request(app, one)
                 with _without(patches):
-                    less = await _took(app, other)
-                rounds.add(kind, whole)
-                rounds.add(f"{kind} {name}", whole - less)
+                    seconds_without = await _time_request(app, other)
+                rounds.add(kind, seconds_with)
+                rounds.add(f"{kind} {name}", seconds_with - seconds_without)
     return rounds
 
 
-async def _took(app: _App, request: Request) -> float:
+async def _time_request(app: _App, request: Request) -> float:
     headers, body = request
     scope = {
         "type": "http", "method": "POST", "path": "/graphql", "root_path": "",
@@ -106,42 +106,42 @@ async def _took(app: _App, request: Request) -> float:
         return {"type": "http.request", "body": body}
 
     async def send(_: Any) -> None:
-        """Goes nowhere."""
+        """Discard the response."""
 
     begin = time.thread_time_ns()
     await app(scope, receive, send)
     return (time.thread_time_ns() - begin) / 1_000
 
 
-def _read(request: bytes) -> Request:
+def _parse(request: bytes) -> Request:
     head, _, body = request.partition(b"\r\n\r\n")
     lines = (line.partition(b": ") for line in head.split(b"\r\n")[1:])
     return [(name.lower(), value) for name, _, value in lines], body
 
 
-def _asked(postgres: server.Server, stack: contextlib.ExitStack) -> Iterator[Request]:
-    store = postgres.store()
+def _requests(postgres: server.Server, stack: contextlib.ExitStack) -> Iterator[Request]:
+    store = postgres.create_store()
     learners = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=2, fresh=1)
-    issuer = stack.enter_context(asking.issuer())
-    redis = stack.enter_context(valkey.running())
+    issuer = stack.enter_context(function_client.serve_issuer())
+    redis = stack.enter_context(valkey.run())
     os.environ.update(issuer.environment, REDIS_URL=redis, DATABASE_URL=store.url)
     settings.current.cache_clear()
-    asked = daily.questions(issuer, learners)
-    return (_read(request) for request, _ in asked)
+    requests = daily.questions(issuer, learners)
+    return (_parse(request) for request, _ in requests)
 
 
 def main() -> None:
     console = Console(file=sys.stdout)
-    with server.running() as postgres, contextlib.ExitStack() as stack:
-        questions = _asked(postgres, stack)
+    with server.run() as postgres, contextlib.ExitStack() as stack:
+        questions = _requests(postgres, stack)
         source = str(functions.SOURCES["query"])
         create = functions_framework.aio.create_asgi_app
         app = create("query", source, "http")  # type: ignore[no-untyped-call]  # it has no types
         with Path(os.devnull).open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log):
-            rounds = uvloop.run(_measured(app, questions))
-        for kind, left_out in (("miss", ()), ("hit", _MISSED)):
+            rounds = uvloop.run(_measure(app, questions))
+        for kind, skipped in (("miss", ()), ("hit", _MISS_ONLY)):
             console.print(f"{kind}: {rounds.median(kind):.0f} µs, without the server")
-            for name in (each for each in _parts(app) if each not in left_out):
+            for name in (each for each in _parts(app) if each not in skipped):
                 console.print(f"  {name}: {rounds.median(f'{kind} {name}'):.1f} µs")
 
 

@@ -1,5 +1,5 @@
--- A log as it would be after months: every learner has a session on most days, in a zone with summer time;
--- each item is answered ten times, at growing distances.
+-- A log after months of study: each learner has a session on most days, in a zone with summer time. Each item is
+-- answered ten times, at growing intervals.
 
 -- log --
 -- Sessions of 42 events: a start, twenty answers with their reviews, a completion.
@@ -22,7 +22,7 @@ answers AS MATERIALIZED (
     CROSS JOIN generate_series(0, 19) AS a
     CROSS JOIN LATERAL (SELECT (ARRAY[0, 1, 2, 3, 4, 6, 8, 11, 14, 18])[a / 2 + 1] AS ago) AS d
 ),
-told AS (
+typed AS (
     SELECT user_id, 'UserCreated' AS type, CAST(:since AS timestamptz) - interval '1 day' AS at, 0 AS turn, jsonb_build_object(
         'user_id', user_id, 'email', 'a***@example.com', 'day_start_hour', nth % 5,
         'timezone', (ARRAY['Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Australia/Sydney', 'America/Santiago'])[nth % 5 + 1]) AS data
@@ -52,7 +52,7 @@ head AS MATERIALIZED (
 SELECT head.position + row_number() OVER (ORDER BY t.at, t.user_id, t.turn), gen_random_uuid(),
     'learner-' || t.user_id, row_number() OVER (PARTITION BY t.user_id ORDER BY t.at, t.turn),
     t.type, t.data, '{}', t.at, timestamptz '2026-01-01 00:00Z', event_store.shard_of('learner-' || t.user_id)
-FROM told t CROSS JOIN head
+FROM typed t CROSS JOIN head
 ORDER BY t.at, t.user_id, t.turn;
 
 -- settle --

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the benchmark's own, fsync on, with a database for each row."""
+"""A PostgreSQL server for the benchmarks, fsync on, with a database for each row."""
 
 import contextlib
 import itertools
@@ -17,14 +17,14 @@ from progress.projections import schema
 
 @dataclass(frozen=True)
 class Store:
-    """A database, migrated, with the live read models' tables."""
+    """A migrated database with the tables of the live read models."""
 
     name: str
     folder: Path
 
     @property
     def url(self) -> str:
-        """Its `DATABASE_URL`."""
+        """The `DATABASE_URL` of the database."""
         return postgres.url(self.folder, database=self.name)
 
     @property
@@ -33,7 +33,7 @@ class Store:
         return str(postgres.socket_folder(self.folder))
 
     def connect(self) -> Connection:
-        """A connection that finds the read models."""
+        """Connect with the live read models in the search path."""
         connection = database.connect(self.url, name="bench")
         schema.set_search_path(connection)
         return connection
@@ -41,14 +41,14 @@ class Store:
 
 @dataclass
 class Server:
-    """The server: it makes databases."""
+    """A running server that creates databases."""
 
     folder: Path
     pid: int
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def store(self) -> Store:
-        """A new database."""
+    def create_store(self) -> Store:
+        """Create a migrated database."""
         store = Store(f"bench_{next(self._numbers)}", self.folder)
         connection = database.connect(postgres.url(self.folder))
         connection.run(f"CREATE DATABASE {store.name}")
@@ -59,14 +59,14 @@ class Server:
         return store
 
     def drop(self, store: Store) -> None:
-        """Remove a database that is done with."""
+        """Drop the database of a finished row."""
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"DROP DATABASE {store.name} WITH (FORCE)")
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
-    """The server, until the block ends; its files go with it."""
+def run() -> Iterator[Server]:
+    """Run the server inside the block; remove its files at the end."""
     folder = Path(tempfile.mkdtemp(prefix="progress-bench-"))
     data = folder / "postgres"
     postgres.prepare(data)
@@ -79,14 +79,14 @@ def running() -> Iterator[Server]:
             at_parent_death=postgres.STOP,
         )
     try:
-        readiness.wait(lambda: _answers(data), "PostgreSQL")
+        readiness.wait(lambda: _is_answering(data), "PostgreSQL")
         yield Server(data, process.pid)
     finally:
         processes.end(process, by=postgres.STOP, seconds=20)
         shutil.rmtree(folder)
 
 
-def _answers(data: Path) -> bool:
+def _is_answering(data: Path) -> bool:
     try:
         database.connect(postgres.url(data)).close()
     except Unavailable:

@@ -1,11 +1,11 @@
-"""From the start of a function's process to its first answer, against an empty function."""
+"""The time from a function's start to its first response, compared with an empty function."""
 
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from bench import asking, functions, load, logs, publisher, valkey
-from bench.asking import Issuer
+from bench import function_client, functions, load, logs, publisher, valkey
+from bench.function_client import Issuer
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
 
@@ -13,19 +13,19 @@ _ROUNDS = 9
 _QUESTION = "{ userProgress { totalItemsLearned currentStreak accuracyRate } }"
 
 
-def against_empty(server: Server) -> Iterator[Line]:
-    """Ingest with its first event on disk, project with a window folded, query with an answer."""
-    store, rounds = server.store(), Rounds()
+def compare_with_empty(server: Server) -> Iterator[Line]:
+    """Measure until ingest's first event is on disk, project's first fold, query's first answer."""
+    store, rounds = server.create_store(), Rounds()
     logs.fill(store, learners=190, sessions=1)  # less than a window for each shard
     with ExitStack() as stack:
-        commands = stack.enter_context(publisher.running())
-        issuer = stack.enter_context(asking.issuer())
-        redis = stack.enter_context(valkey.running())
-        told = {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands, "REDIS_URL": redis}
-        told |= issuer.environment
+        commands = stack.enter_context(publisher.run())
+        issuer = stack.enter_context(function_client.serve_issuer())
+        redis = stack.enter_context(valkey.run())
+        urls = {"DATABASE_URL": store.url, "PUBSUB_EMULATOR_HOST": commands, "REDIS_URL": redis}
+        environment = urls | issuer.environment
         for number in range(_ROUNDS + 1):
             for name, request in _requests(store, issuer, number):
-                seconds = _start(name, request, told)
+                seconds = _time_start(name, request, environment)
                 if number:
                     rounds.add(name, 1_000 * seconds)
     server.drop(store)
@@ -45,15 +45,15 @@ def against_empty(server: Server) -> Iterator[Line]:
 
 
 def _requests(store: Store, issuer: Issuer, number: int) -> Iterator[tuple[str, bytes]]:
-    yield "empty", asking.wake_up(0)
+    yield "empty", function_client.encode_wake_up(0)
     yield "ingest", next(load.pushes(1, number))
-    yield "project", asking.wake_up(number)
-    yield "empty ASGI", asking.wake_up(0)
-    yield "query", issuer.question(_QUESTION, logs.learners(store, events=1)[0])
+    yield "project", function_client.encode_wake_up(number)
+    yield "empty ASGI", function_client.encode_wake_up(0)
+    yield "query", issuer.encode_query(_QUESTION, logs.learners(store, events=1)[0])
 
 
-def _start(name: str, request: bytes, told: dict[str, str]) -> float:
+def _time_start(name: str, request: bytes, environment: dict[str, str]) -> float:
     begin = time.perf_counter()
-    with functions.started(name, **told) as function:
-        asking.first_answer(function.port, request)
+    with functions.start(name, **environment) as function:
+        function_client.fetch_first(function.port, request)
         return time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""Subscriptions: many open streams on one instance, told of changes while queries are answered."""
+"""Subscriptions: many open streams on one instance, with changes and queries at the same time."""
 
 import base64
 import itertools
@@ -14,14 +14,14 @@ from typing import Any
 
 import msgspec
 
-from bench import asking, audience, cores, functions, study, valkey, volley
-from bench.asking import Issuer
-from bench.audience import Audience
+from bench import cores, function_client, functions, request_batch, stream_readers, study, valkey
+from bench.function_client import Issuer
 from bench.functions import Function
 from bench.lines import Line, Rounds
-from bench.load import post
+from bench.load import encode_post
+from bench.request_batch import RequestBatch
 from bench.server import Server
-from bench.volley import Volley
+from bench.stream_readers import StreamReaders
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
 from progress.ingest import push
@@ -33,7 +33,7 @@ _DAYS, _ANSWERS, _FRESH = 10, 20, 6
 _CHANGES, _ROUNDS = 5, 5
 _A_SECOND, _SECONDS = 100, 3
 _PAUSE = 0.25  # seconds between two changes while queries are timed
-_STANDING = """subscription($of: ID) {
+_PROGRESS = """subscription($of: ID) {
     progressUpdated(userId: $of) {
         totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes currentStreak accuracyRate
         masteryStats { unlearned learning shortTermMastered longTermMastered } lastUpdated
@@ -43,8 +43,8 @@ _QUERY = "{ streak { current longest } levelStats { level itemsStudied progressR
 
 
 @dataclass(frozen=True)
-class _Scene:
-    """Learners whose standing changes, and the functions that make it and tell of it."""
+class _Setup:
+    """The learners, and the functions that project and publish their changes."""
 
     learners: list[str]
     issuer: Issuer
@@ -53,116 +53,119 @@ class _Scene:
     project: Function
 
     @contextmanager
-    def listening(self, learner: str | None = None) -> Iterator[Audience]:
-        """Everybody listens to how they stand themselves, or all to how the one learner does."""
-        asked = {"query": _STANDING, "variables": {"of": learner}}
+    def open_streams(self, learner: str | None = None) -> Iterator[StreamReaders]:
+        """Open a stream for each learner, about their own progress or about that of `learner`."""
+        body = {"query": _PROGRESS, "variables": {"of": learner}}
         accept = "Accept: text/event-stream"
         streams = [
-            post(asked, "/graphql/stream", self.issuer.bearer(each, "support"), accept)
+            encode_post(body, "/graphql/stream", self.issuer.bearer(each, "support"), accept)
             for each in self.learners
         ]
-        with audience.listening(self.query.port, streams) as opened:
-            yield opened
+        with stream_readers.open_streams(self.query.port, streams) as readers:
+            yield readers
         readiness.wait(lambda: self.query.connections() < _STREAMS // 10, "the end of the streams")
 
     def change(self, learners: list[str]) -> float:
-        """An answer of each is in the read models; the moment at which the last of them was."""
+        """Project an answer of each learner; return the time of the last projection."""
         events = [_answer(learner) for learner in learners]
         message = {"messageId": str(uuid.uuid4()), "data": _text(events)}
         log.append(self.connection, [push.open_push(msgspec.json.encode({"message": message}))])
         for shard in SHARDS:
-            asking.answer(self.project.port, asking.wake_up(shard))
+            function_client.fetch(self.project.port, function_client.encode_wake_up(shard))
         return time.perf_counter()
 
     def queries(self) -> list[float]:
-        """Seconds until each of some queries was answered, while there are some changes."""
-        over = threading.Event()
-        changes = threading.Thread(target=self._change_until, args=(over,))
-        asked = (self.issuer.question(_QUERY, each) for each in itertools.cycle(self.learners))
+        """Send queries steadily while progress changes; return the seconds of each."""
+        stop = threading.Event()
+        changes = threading.Thread(target=self._change_until, args=(stop,))
+        asked = (self.issuer.encode_query(_QUERY, each) for each in itertools.cycle(self.learners))
         requests = list(itertools.islice(asked, _A_SECOND * _SECONDS))
         changes.start()
         try:
-            return volley.fire(Volley(self.query.port, requests, a_second=_A_SECOND)).each
+            return request_batch.send(
+                RequestBatch(self.query.port, requests, a_second=_A_SECOND)
+            ).each
         finally:
-            over.set()
+            stop.set()
             changes.join()
 
-    def _change_until(self, over: threading.Event) -> None:
+    def _change_until(self, stop: threading.Event) -> None:
         for learner in itertools.cycle(self.learners):
             self.change([learner])
-            if over.wait(_PAUSE):
+            if stop.wait(_PAUSE):
                 return
 
 
-def told(server: Server) -> Iterator[Line]:
-    """Memory, the time until all are told, and what the streams cost the queries."""
+def measure_streams(server: Server) -> Iterator[Line]:
+    """Measure memory, the time until all streams have a change, and the latency of queries."""
     with ExitStack() as stack:
-        scene = _scene(stack, server)
+        setup = _set_up(stack, server)
         for whose, learner in (
             ("each another learner's", None),
-            ("all one learner's", scene.learners[0]),
+            ("all one learner's", setup.learners[0]),
         ):
-            with scene.listening(learner) as listening:
-                yield _until_all(scene, listening, whose, learner)
+            with setup.open_streams(learner) as readers:
+                yield _measure_change(setup, readers, whose, learner)
                 if learner is None:
-                    yield _memory(scene)
-        yield from _cost(scene)
+                    yield _measure_memory(setup)
+        yield from _measure_queries(setup)
 
 
-def _scene(stack: ExitStack, server: Server) -> _Scene:
-    store = server.store()
+def _set_up(stack: ExitStack, server: Server) -> _Setup:
+    store = server.create_store()
     stack.callback(server.drop, store)
     learners = study.fill(store, learners=_STREAMS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH)
-    stack.enter_context(cores.kept(server.pid, cores.REST))
-    issuer = stack.enter_context(asking.issuer())
-    with cores.on(cores.REST):
-        redis = stack.enter_context(valkey.running())
-        told = {**issuer.environment, "DATABASE_URL": store.url, "REDIS_URL": redis}
-        project = stack.enter_context(functions.running("project", **told))
-    with cores.on(cores.MEASURED):
-        query = stack.enter_context(functions.running("query", **told))
-    stack.enter_context(cores.on(cores.REST))
+    stack.enter_context(cores.pin(server.pid, cores.REST))
+    issuer = stack.enter_context(function_client.serve_issuer())
+    with cores.use(cores.REST):
+        redis = stack.enter_context(valkey.run())
+        environment = {**issuer.environment, "DATABASE_URL": store.url, "REDIS_URL": redis}
+        project = stack.enter_context(functions.run("project", **environment))
+    with cores.use(cores.MEASURED):
+        query = stack.enter_context(functions.run("query", **environment))
+    stack.enter_context(cores.use(cores.REST))
     connection = stack.enter_context(closing(store.connect()))
-    return _Scene(learners, issuer, connection, query, project)
+    return _Setup(learners, issuer, connection, query, project)
 
 
-def _until_all(scene: _Scene, listening: Audience, whose: str, learner: str | None) -> Line:
-    changed = [learner] if learner else scene.learners
-    took = []
+def _measure_change(setup: _Setup, readers: StreamReaders, whose: str, learner: str | None) -> Line:
+    changed = [learner] if learner else setup.learners
+    milliseconds = []
     for number in range(_CHANGES):
-        projected = scene.change(changed)
-        took.append(1_000 * max(0.0, listening.heard(number + 2) - projected))
+        projected = setup.change(changed)
+        milliseconds.append(1_000 * max(0.0, readers.wait_for(number + 2) - projected))
+    median = statistics.median(milliseconds)
     return Line(
-        f"{_STREAMS} open streams, {whose}: from a change's projection until all are told",
-        f"{statistics.median(took):.0f} ms (slowest of {_CHANGES}: {max(took):.0f})",
+        f"{_STREAMS} open streams, {whose}: from a change's projection until all have it",
+        f"{median:.0f} ms (slowest of {_CHANGES}: {max(milliseconds):.0f})",
         "",
-        statistics.median(took),
+        median,
         1_000,
         "ms",
         at_most=True,
     )
 
 
-def _memory(scene: _Scene) -> Line:
-    held = scene.query.memory()
+def _measure_memory(setup: _Setup) -> Line:
+    megabytes = setup.query.memory()
     what = f"memory of query with {_STREAMS} open streams"
-    return Line(what, f"{held:.0f} MB", "", held, 250, "MB", at_most=True)
+    return Line(what, f"{megabytes:.0f} MB", "", megabytes, 250, "MB", at_most=True)
 
 
-def _cost(scene: _Scene) -> Iterator[Line]:
+def _measure_queries(setup: _Setup) -> Iterator[Line]:
     rounds = Rounds()
     for number in range(_ROUNDS + 1):
-        without = scene.queries()
-        with scene.listening():
-            among = scene.queries()
+        without = setup.queries()
+        with setup.open_streams():
+            beside = setup.queries()
         if number:  # the first warms up
-            for how, took in (("without", without), ("among", among)):
-                rounds.add(f"{how}, median", 1_000 * statistics.median(took))
-                rounds.add(f"{how}, p95", 1_000 * statistics.quantiles(took, n=20)[-1])
-    for which in ("median", "p95"):
-        ours, theirs = f"among, {which}", f"without, {which}"
+            for how, milliseconds in (("without", without), ("beside", beside)):
+                rounds.add(f"{how}, median", 1_000 * statistics.median(milliseconds))
+                rounds.add(f"{how}, p95", 1_000 * statistics.quantiles(milliseconds, n=20)[-1])
+    for statistic in ("median", "p95"):
+        ours, theirs = f"beside, {statistic}", f"without, {statistic}"
         yield Line(
-            f"queries at {_A_SECOND} a second beside {_STREAMS} open streams: latency, {which}",
+            f"queries at {_A_SECOND} a second beside {_STREAMS} open streams: latency, {statistic}",
             f"{rounds.median(ours):.1f} ms",
             f"without streams: {rounds.median(theirs):.1f} ms",
             rounds.ratio(ours, theirs),

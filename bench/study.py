@@ -1,4 +1,4 @@
-"""Learners who study every day, folded, as the query API meets them."""
+"""Learners who study every day, in folded read models."""
 
 import functools
 from contextlib import closing
@@ -10,18 +10,18 @@ from bench.statements import blocks
 from progress.adapters.postgres import database
 from progress.projections import batch, rebuild
 
-_ITEMS = 5_000  # of the catalogue
+_ITEMS = 5_000  # in the catalogue
 
 
 def last_day() -> date:
-    """The last day of study: yesterday."""
+    """Return the last day of study, yesterday."""
     return datetime.now(UTC).date() - timedelta(days=1)
 
 
 def fill(
     store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
 ) -> list[str]:
-    """The learners: each answers on every day so many items, `fresh` of them new ones."""
+    """Record and fold learners who answer daily, `fresh` times a new item; return their IDs."""
     until = datetime.combine(last_day(), time(12), UTC)
     size = {"learners": learners, "days": days, "answers": answers, "fresh": fresh}
     with closing(database.connect(store.url)) as connection:

@@ -1,4 +1,4 @@
--- A log of learners who study once on every day, at noon UTC, up to :until.
+-- The log of learners who study once a day at noon UTC, up to :until.
 
 -- catalogue --
 INSERT INTO event_store.events
@@ -11,7 +11,7 @@ FROM generate_series(1, CAST(:items AS int)) AS n
 CROSS JOIN (SELECT coalesce(max(global_position), 0) AS position FROM event_store.events) AS head;
 
 -- log --
--- On each day so many answers with their reviews; the first :fresh of them to items never met before.
+-- So many answers with their reviews a day; the first :fresh are for new items.
 INSERT INTO event_store.events
 WITH sessions AS MATERIALIZED (
     SELECT user_id, d, CAST(md5(user_id || d) AS uuid) AS session_id,
@@ -27,7 +27,7 @@ answers AS MATERIALIZED (
     CROSS JOIN generate_series(0, CAST(:answers AS int) - 1) AS a
     CROSS JOIN LATERAL (SELECT hashint8(a + 100 * d) & 1048575 AS chance) AS c
 ),
-told AS (
+typed AS (
     SELECT user_id, CASE WHEN chance % 7 > 0 THEN 'CorrectAnswerGiven' ELSE 'IncorrectAnswerGiven' END AS type,
         answered_at AS at, 1 AS turn, jsonb_build_object('user_id', user_id, 'session_id', session_id, 'item_id', item_id,
             'response_time_ms', 800 + chance % 8000) AS data
@@ -44,7 +44,7 @@ told AS (
 SELECT head.position + row_number() OVER (ORDER BY t.at, t.user_id, t.turn), gen_random_uuid(),
     'learner-' || t.user_id, row_number() OVER (PARTITION BY t.user_id ORDER BY t.at, t.turn),
     t.type, t.data, '{}', t.at, CAST(:until AS timestamptz), event_store.shard_of('learner-' || t.user_id)
-FROM told t
+FROM typed t
 CROSS JOIN (SELECT coalesce(max(global_position), 0) AS position FROM event_store.events) AS head
 ORDER BY t.at, t.user_id, t.turn;
 

@@ -1,4 +1,4 @@
-"""A Valkey of the benchmark's own, which keeps nothing."""
+"""A Valkey server for the benchmarks, without persistence."""
 
 import contextlib
 import signal
@@ -11,8 +11,8 @@ from progress.local import ports, processes, readiness
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
-    """Its `REDIS_URL`, until the block ends."""
+def run() -> Iterator[str]:
+    """Run the server inside the block; yield its `REDIS_URL`."""
     port = ports.free()
     process = processes.start(
         [get_binary_path(), "--bind", ports.HOST, "--port", str(port), "--save", ""],

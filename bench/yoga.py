@@ -1,4 +1,4 @@
-"""The peer of the query API: graphql-yoga with pg on Node, see `bench/yoga`."""
+"""Run the peer of the query API: graphql-yoga with pg on Node, in `bench/yoga`."""
 
 import contextlib
 import shutil
@@ -7,34 +7,34 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.lines import LeftOut
+from bench.lines import RowSkipped
 from bench.server import Store
 from progress import settings
 from progress.local import ports, processes, readiness
 from progress.projections import schema
 
-_HERE = Path(__file__).resolve().parent / "yoga"
-_LOCK = _HERE / "package-lock.json"
-_INSTALLED = _HERE / "node_modules" / ".package-lock.json"  # written by npm
+_FOLDER = Path(__file__).resolve().parent / "yoga"
+_LOCK = _FOLDER / "package-lock.json"
+_INSTALLED = _FOLDER / "node_modules" / ".package-lock.json"  # written by npm
 
 
 def install() -> None:
-    """Fetch its packages, unless they are there; LeftOut where there is no Node."""
+    """Install missing packages; RowSkipped if Node is missing."""
     for program in ("node", "npm"):
         if not shutil.which(program):
-            raise LeftOut(f"{program} is not installed, and the peer runs on Node")
+            raise RowSkipped(f"{program} is not installed; the peer runs on Node")
     if not _INSTALLED.exists() or _INSTALLED.stat().st_mtime < _LOCK.stat().st_mtime:
-        subprocess.run(["npm", "ci", "--silent"], cwd=_HERE, check=True)
+        subprocess.run(["npm", "ci", "--silent"], cwd=_FOLDER, check=True)
 
 
 @contextlib.contextmanager
-def running(how: str, store: Store, **environment: str) -> Iterator[int]:
-    """Its port, until the block ends.
+def run(how: str, store: Store, **environment: str) -> Iterator[int]:
+    """Run the peer inside the block; yield its port.
 
-    `bare` only reads; `full` also knows its callers, counts their requests, and caches.
+    `bare` only reads. `full` also verifies tokens, limits requests and caches.
     """
     port = ports.free()
-    told = {
+    defaults = {
         "NODE_ENV": "production",
         "PGHOST": store.host,
         "PGUSER": "postgres",
@@ -43,10 +43,10 @@ def running(how: str, store: Store, **environment: str) -> Iterator[int]:
         "PGAPPNAME": f"yoga {how}",
     }
     process = processes.start(
-        ["node", _HERE / "server.mjs", how, str(port)],
+        ["node", _FOLDER / "server.mjs", how, str(port)],
         output=subprocess.DEVNULL,
-        environment=settings.inherited(**told, **environment),
-        folder=_HERE,
+        environment=settings.inherited(**defaults, **environment),
+        folder=_FOLDER,
     )
     try:
         readiness.wait(lambda: ports.is_listening(port), f"yoga {how}")

@@ -1,4 +1,4 @@
-"""An empty function: what the framework itself costs."""
+"""An empty function, which measures the framework alone."""
 
 import functions_framework
 from flask import Request
@@ -7,5 +7,5 @@ from flask.typing import ResponseReturnValue
 
 @functions_framework.http
 def empty(_request: Request) -> ResponseReturnValue:
-    """Nothing."""
+    """Return 204."""
     return "", 204

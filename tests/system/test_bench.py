@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench import __main__, page, report
-from bench.lines import LeftOut, Line, Rounds
+from bench.lines import RowSkipped, Line, Rounds
 from bench.server import Server
 from progress.query.execution import documents
 
@@ -44,7 +44,7 @@ def test_a_row_that_cannot_be_measured_is_left_out(
 ) -> None:
     def unmeasured(_server: Server) -> Iterator[Line]:
         yield from ()
-        raise LeftOut("there is no node")
+        raise RowSkipped("there is no node")
 
     monkeypatch.setitem(__main__.ROWS, "miss", unmeasured)
     assert __main__.main(["miss"]) == 0

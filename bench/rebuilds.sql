@@ -1,4 +1,4 @@
--- What a rebuild is measured against.
+-- The bare aggregation that a rebuild is compared with.
 
 -- tables --
 CREATE TABLE public.daily_counters (

@@ -1,4 +1,4 @@
-"""Costs of a request in PostgreSQL: the rows and buffers of the plans of its statements."""
+"""The cost of a request in PostgreSQL: rows and buffers in the plans of its statements."""
 
 import asyncio
 import re
@@ -26,11 +26,11 @@ _BUFFERS = [
     for place, how in (("Shared", "Hit"), ("Shared", "Read"), ("Local", "Hit"), ("Local", "Read"))
 ]
 _TRACE = f"00-{1:032x}-{1:016x}-01"
-_TIMEOUT_S = 120.0  # a machine may be slow: it is measured, not bounded
+_TIMEOUT_S = 120.0  # the request is measured, not bounded, also on a slow machine
 
 
 def _work(message: str) -> int:
-    """The rows and buffers of the plan that the server tells; 0 where the message is none."""
+    """Return the rows and buffers of the plan in a server message; 0 if it holds no plan."""
     found = _PLAN.match(message)
     if found is None:
         return 0
@@ -39,62 +39,62 @@ def _work(message: str) -> int:
 
 
 def _rows(plan: dict[str, Any]) -> int:
-    """The rows that a node and those below it have found, and those that it has left out."""
+    """Return the rows that a node and its children returned or filtered out."""
     found = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     return int(found * plan["Actual Loops"]) + sum(map(_rows, plan.get("Plans", ())))
 
 
 class Costing:
-    """Answers documents over one database, without a cache."""
+    """Execute documents on one database, without a cache."""
 
     def __init__(self, reader: model_reader.Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, datetime.now(UTC))
         self._reader, self._work = reader, 0
         self._cache = Cache(None, per_minute=10**9)
         if explains:
-            for each in (reader._sessions, reader.past._sessions):  # noqa: SLF001 - nobody else asks
-                _explain(each, self._note)
+            for each in (reader._sessions, reader.past._sessions):  # noqa: SLF001 - a benchmark reads its own sessions
+                _explain(each, self._add)
 
     async def answer(self, document: str) -> tuple[Answer, int]:
-        """The answer, and the rows and buffers of its statements: the same in each run.
+        """Return the answer, and the rows and buffers of its statements, equal in each run.
 
-        Counting them takes the database time: where it is measured, they are left at 0.
+        Counting costs the database time. Without `explains` the count stays 0.
         """
         self._work = 0
         with model_reader.using(self._reader), request_scope.begin(_TIMEOUT_S):
             answer = await execute.answered(
                 Asked(document), self.context, cache=self._cache, introspection=False, trace=_TRACE
             )
-        await asyncio.sleep(0.001)  # the loop hands the last messages over
+        await asyncio.sleep(0.001)  # let the loop deliver the last messages
         return answer, self._work
 
-    def _note(self, message: str) -> None:
+    def _add(self, message: str) -> None:
         self._work += _work(message)
 
 
-def _explain(of: Sessions, note: Callable[[str], None]) -> None:
-    """Have each session tell what its statements cost."""
-    connecting = of._connecting  # noqa: SLF001 - a session tells its own client alone
+def _explain(of: Sessions, record: Callable[[str], None]) -> None:
+    """Make each session report the plans of its statements."""
+    connecting = of._connecting  # noqa: SLF001 - plans reach only the session's own client
 
     def explaining() -> Callable[[], Awaitable[asyncpg.Connection]]:
         connect = connecting()
 
-        async def opened() -> asyncpg.Connection:
+        async def connect_explaining() -> asyncpg.Connection:
             session = await connect()
             await session.execute(blocks("expensive")["explain"])
-            session.add_log_listener(lambda _, said: note(said.message))
+            session.add_log_listener(lambda _, said: record(said.message))
             return session
 
-        return opened
+        return connect_explaining
 
     of._connecting = explaining  # type: ignore[method-assign] # noqa: SLF001 - as above
 
 
 @asynccontextmanager
-async def opened(
+async def open_database(
     url: str, user: str, role: Role, *, explains: bool = True
 ) -> AsyncIterator[Costing]:
-    """Costs of what the caller asks of the database, inside the block."""
+    """Open the database for a caller's documents, inside the block."""
     reader = model_reader.Reader(url)
     try:
         yield Costing(reader, Caller(user, role, float("inf")), explains=explains)

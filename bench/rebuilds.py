@@ -1,4 +1,4 @@
-"""A rebuild of a whole log, against the live folds and against a bare aggregation."""
+"""A rebuild of a whole log, compared with the live folds and with a bare aggregation."""
 
 import functools
 import time
@@ -19,16 +19,16 @@ _ROUNDS = 3
 _LEARNERS, _SESSIONS = 1_200, 20  # a million events
 
 
-def against_live(server: Server) -> Iterator[Line]:
-    """Two connections, against two that fold live, and against INSERT … SELECT … GROUP BY."""
-    store, rounds = server.store(), Rounds()
+def compare_with_live(server: Server) -> Iterator[Line]:
+    """Compare a rebuild on two connections with two of live folds and with a bare GROUP BY."""
+    store, rounds = server.create_store(), Rounds()
     events = logs.fill(store, learners=_LEARNERS, sessions=_SESSIONS)
     with closing(database.connect(store.url)) as connection:
-        connection.run(blocks("rebuilding")["tables"])
+        connection.run(blocks("rebuilds")["tables"])
     for _ in range(_ROUNDS):
-        rounds.add("live", events / _live(store))
-        rounds.add("bare", events / _bare(store))
-        rounds.add("rebuild", events / _rebuilt(store))
+        rounds.add("live", events / _time_live(store))
+        rounds.add("bare", events / _time_bare(store))
+        rounds.add("rebuild", events / _time_rebuild(store))
     server.drop(store)
     for what, bar in (("live", 1.0), ("bare", 0.25)):
         yield Line(
@@ -43,8 +43,8 @@ def against_live(server: Server) -> Iterator[Line]:
         )
 
 
-def _live(store: Store) -> float:
-    """Seconds to fold the log in windows, on two connections."""
+def _time_live(store: Store) -> float:
+    """Fold the log in windows on two connections; return the seconds."""
     with closing(database.connect(store.url)) as connection:
         schema.drop(connection, schema.schema_name())
         schema.create(connection)
@@ -53,30 +53,30 @@ def _live(store: Store) -> float:
     begin = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(_fold_half, projectors, (0, 1)))
-    taken = time.perf_counter() - begin
+    seconds = time.perf_counter() - begin
     for connection in connections:
         connection.close()
-    return taken
+    return seconds
 
 
 def _fold_half(projector: Projector, half: int) -> None:
-    """Every other shard, a window of each in turn, as when events come to all of them."""
+    """Fold every other shard, one window of each in turn, as if events arrive in all of them."""
     waiting = list(SHARDS)[half::2]
     while waiting:
         waiting = [shard for shard in waiting if projector.fold_window(shard, WINDOW)]
 
 
-def _bare(store: Store) -> float:
+def _time_bare(store: Store) -> float:
     with closing(database.connect(store.url)) as connection:
-        connection.run(statements.blocks("projections/rebuild")["tune"])  # the same memory
-        connection.run(blocks("rebuilding")["empty"])
+        connection.run(statements.blocks("projections/rebuild")["tune"])  # the same work_mem
+        connection.run(blocks("rebuilds")["empty"])
         begin = time.perf_counter()
         for name in ("daily", "items"):
-            connection.run(blocks("rebuilding")[name])
+            connection.run(blocks("rebuilds")[name])
         return time.perf_counter() - begin
 
 
-def _rebuilt(store: Store) -> float:
+def _time_rebuild(store: Store) -> float:
     begin = time.perf_counter()
     rebuild.run(functools.partial(database.connect, store.url))
     return time.perf_counter() - begin

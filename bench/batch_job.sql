@@ -1,4 +1,4 @@
--- What a run of the batch job reads.
+-- The buffers that a run of the batch job reads.
 
 -- buffers --
 EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF, FORMAT JSON)

@@ -1,4 +1,4 @@
-"""The batch job: its cost follows what changed, not how many learners there are."""
+"""The batch job: its cost depends on the changes, not on the number of learners."""
 
 import functools
 import random
@@ -20,13 +20,13 @@ _ROUNDS = 9
 _MANY, _FEW = 20_000, 1_000
 
 
-def against_fewer(server: Server) -> Iterator[Line]:
-    """A run after one learner changed, at 20,000 learners and at 1,000; one after nothing did."""
+def compare_with_fewer(server: Server) -> Iterator[Line]:
+    """Measure a run after one learner changed, of 20,000 and of 1,000, and an empty run."""
     many, few, rounds = _store(server, _MANY), _store(server, _FEW), Rounds()
     learners = {store: logs.learners(store, events=1) for store in (many, few)}
     for number in range(_ROUNDS + 1):
         for name, store in (("many", many), ("few", few)):
-            seconds = _after_one(store, learners[store][number])
+            seconds = _run_after_one(store, learners[store][number])
             if number:
                 rounds.add(name, seconds)
     buffers = _buffers(many)
@@ -52,8 +52,8 @@ def against_fewer(server: Server) -> Iterator[Line]:
 
 
 def _store(server: Server, learners: int) -> Store:
-    """A session each, folded, by the batch job too."""
-    store = server.store()
+    """Return a store in which each learner has one session, folded by the batch job too."""
+    store = server.create_store()
     logs.fill(store, learners=learners, sessions=1)
     rebuild.run(functools.partial(database.connect, store.url))
     with closing(store.connect()) as connection:
@@ -62,8 +62,8 @@ def _store(server: Server, learners: int) -> Store:
     return store
 
 
-def _after_one(store: Store, learner: str) -> float:
-    """Seconds of a run, on a connection of its own as the job has it."""
+def _run_after_one(store: Store, learner: str) -> float:
+    """Return the seconds of a run after one learner's session, on a new connection."""
     session = envelopes.session(learner, logs.SINCE + timedelta(days=1), random.Random(learner))
     with closing(store.connect()) as connection:
         log.append(connection, [envelopes.delivery(list(session))])
@@ -78,6 +78,6 @@ def _buffers(store: Store) -> int:
     with closing(store.connect()) as connection:
         Projector(connection)
         schema.prepare_batch(connection)
-        plan = connection.run(blocks("batching")["buffers"])[0][0][0]["Plan"]
+        plan = connection.run(blocks("batch_job")["buffers"])[0][0][0]["Plan"]
         read: int = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         return read

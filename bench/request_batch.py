@@ -1,0 +1,161 @@
+"""Send a batch of requests and measure the responses, in a separate, cheap process.
+
+`python -m bench.request_batch` reads the batch from standard input. Each response must succeed
+and contain the expected text.
+"""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import msgspec
+import uvloop
+
+from bench.client_protocol import ClientProtocol
+from bench.load import HOST, content_length
+from progress.local.parts import ROOT
+
+
+class RequestBatch(msgspec.Struct, frozen=True):
+    """Requests to send at full speed, or at a steady rate."""
+
+    port: int
+    requests: list[bytes]
+    expected: bytes = b'"data"'
+    at_once: int = 32
+    a_second: int | None = None
+
+
+class Durations(msgspec.Struct, frozen=True):
+    """Seconds for the whole batch, and for each response since its request was due."""
+
+    all: float
+    each: list[float] = []
+
+
+def send(batch: RequestBatch) -> Durations:
+    """Send the batch from a process; RuntimeError if a response is not as expected."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.request_batch"],
+        input=msgspec.msgpack.encode(batch),
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError("the requests failed, see the error above")
+    return msgspec.msgpack.decode(done.stdout, type=Durations)
+
+
+class _Connection(ClientProtocol):
+    """One connection with one request at a time."""
+
+    def __init__(self, expected: bytes, on_error: Callable[[Exception], None]) -> None:
+        self._expected, self._on_error = expected, on_error
+        self._received, self._whole = b"", 0
+
+    def send(self, request: bytes, on_response: Callable[["_Connection"], None]) -> None:
+        self._on_response = on_response
+        self.transport.write(request)
+
+    def receive(self, data: bytes) -> None:
+        answer = self._received = self._received + data
+        if not self._whole:
+            end = answer.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            self._whole = end + 4 + content_length(answer[:end])
+        if len(answer) < self._whole:
+            return
+        if not answer.startswith(b"HTTP/1.1 2") or self._expected not in answer:
+            self._on_error(RuntimeError(f"expected {self._expected!r}, received {answer!r}"))
+        self._received, self._whole = b"", 0
+        self._on_response(self)
+
+    def fail(self, error: Exception) -> None:
+        self._on_error(error)
+
+
+class _Sender:
+    """Send a batch over its connections."""
+
+    def __init__(self, batch: RequestBatch) -> None:
+        self._batch = batch
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting: Iterator[bytes] = iter(batch.requests)
+        self._open = len(batch.requests)
+        self._free: deque[_Connection] = deque()
+        self._durations: list[float] = []
+
+    async def send_at_full_speed(self) -> Durations:
+        """Send the next request on a connection after each response."""
+        for _ in range(self._batch.at_once):
+            self._free.append(await self._connect())
+        begin = time.perf_counter()
+        for connection in self._free:
+            self._next(connection)
+        await self._done
+        return Durations(time.perf_counter() - begin)
+
+    async def send_steadily(self, a_second: int) -> Durations:
+        """Send each request when it is due, even while earlier ones are unanswered."""
+        begin = time.perf_counter()
+        for number, request in enumerate(self._waiting):
+            due = begin + number / a_second
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            connection = self._free.popleft() if self._free else await self._connect()
+            connection.send(request, self._record_time(due))
+        await self._done
+        return Durations(time.perf_counter() - begin, self._durations)
+
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: _Connection(self._batch.expected, self._fail), HOST, self._batch.port
+        )
+        return connection
+
+    def _next(self, connection: _Connection) -> None:
+        request = next(self._waiting, None)
+        if request is not None:
+            connection.send(request, self._send_next)
+
+    def _send_next(self, connection: _Connection) -> None:
+        self._count()
+        self._next(connection)
+
+    def _record_time(self, due: float) -> Callable[[_Connection], None]:
+        def on_response(connection: _Connection) -> None:
+            self._durations.append(time.perf_counter() - due)
+            self._free.append(connection)
+            self._count()
+
+        return on_response
+
+    def _count(self) -> None:
+        self._open -= 1
+        if not self._open and not self._done.done():
+            self._done.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._done.done():
+            self._done.set_exception(error)
+
+
+async def _send(batch: RequestBatch) -> Durations:
+    sender = _Sender(batch)
+    return await (
+        sender.send_steadily(batch.a_second) if batch.a_second else sender.send_at_full_speed()
+    )
+
+
+def main() -> None:
+    batch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=RequestBatch)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(uvloop.run(_send(batch))))
+
+
+if __name__ == "__main__":
+    main()
