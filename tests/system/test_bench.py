@@ -1,4 +1,4 @@
-"""What the benchmarks make of their measurements."""
+"""The benchmarks' ratios, verdicts and table."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from progress.query.execution import documents
 
 def test_a_ratio_is_taken_within_each_round() -> None:
     rounds = Rounds()
-    for ours, theirs in ((10.0, 5.0), (100.0, 50.0), (3.0, 1.0)):  # a machine of many moods
+    for ours, theirs in ((10.0, 5.0), (100.0, 50.0), (3.0, 1.0)):  # the machine's speed changes
         rounds.add("ours", ours)
         rounds.add("theirs", theirs)
     assert rounds.ratio("ours", "theirs") == 2.0
@@ -23,11 +23,11 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     ("value", "at_most", "verdict"),
     [(2.0, False, "yes"), (1.0, False, "short by 100 %"), (2.5, True, "short by 25 %")],
 )
-def test_a_line_says_by_how_much_it_falls_short(value: float, at_most: bool, verdict: str) -> None:
+def test_a_line_gives_its_shortfall_in_percent(value: float, at_most: bool, verdict: str) -> None:
     assert Line("what", "ours", "theirs", value, 2.0, at_most=at_most).verdict == verdict
 
 
-def test_the_table_as_markdown_has_a_row_for_each_line() -> None:
+def test_the_markdown_table_has_a_row_for_each_line() -> None:
     line = Line("append", "70 k events/s", "COPY 140 k events/s", 0.5, 0.4)
     assert (
         "| append | 70 k events/s | COPY 140 k events/s | 0.50 × | ≥ 0.40 × | yes |"
@@ -35,23 +35,23 @@ def test_the_table_as_markdown_has_a_row_for_each_line() -> None:
     )
 
 
-def test_a_name_of_no_row_is_refused() -> None:
+def test_an_unknown_row_is_refused() -> None:
     assert __main__.main(["nothing"]) == 2
 
 
-def test_a_row_that_cannot_be_measured_is_left_out(
+def test_a_row_that_cannot_be_measured_is_skipped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def unmeasured(_server: Server) -> Iterator[Line]:
+    def skip_row(_server: Server) -> Iterator[Line]:
         yield from ()
         raise RowSkipped("there is no node")
 
-    monkeypatch.setitem(__main__.ROWS, "miss", unmeasured)
+    monkeypatch.setitem(__main__.ROWS, "miss", skip_row)
     assert __main__.main(["miss"]) == 0
-    assert "miss: left out: there is no node" in capsys.readouterr().out
+    assert "miss: skipped: there is no node" in capsys.readouterr().out
 
 
-def test_what_the_page_asks_is_found_in_its_script() -> None:
+def test_the_page_s_query_is_read_from_its_script() -> None:
     document = documents.read(page.document(), introspection=False)
     assert document.errors == []
     assert document.is_query("Page")
