@@ -12,7 +12,7 @@ import msgspec
 
 from bench.statements import blocks
 from progress.adapters import request_scope
-from progress.adapters.postgres.async_client import Sessions
+from progress.adapters.postgres.async_client import Database
 from progress.query.auth import Caller, Role
 from progress.query.cache.cache import Cache
 from progress.query.execution import execute
@@ -52,7 +52,7 @@ class Costing:
         self._reader, self._work = reader, 0
         self._cache = Cache(None, per_minute=10**9)
         if explains:
-            for each in (reader._sessions, reader.past._sessions):  # noqa: SLF001 - a benchmark reads its own sessions
+            for each in (reader._database, reader.past._database):  # noqa: SLF001 - a benchmark reads its own sessions
                 _explain(each, self._add)
 
     async def answer(self, document: str) -> tuple[Answer, int]:
@@ -72,9 +72,9 @@ class Costing:
         self._work += _work(message)
 
 
-def _explain(of: Sessions, record: Callable[[str], None]) -> None:
+def _explain(of: Database, record: Callable[[str], None]) -> None:
     """Make each session report the plans of its statements."""
-    connecting = of._connecting  # noqa: SLF001 - plans reach only the session's own client
+    connecting = of._connector  # noqa: SLF001 - plans reach only the session's own client
 
     def explaining() -> Callable[[], Awaitable[asyncpg.Connection]]:
         connect = connecting()
@@ -87,7 +87,7 @@ def _explain(of: Sessions, record: Callable[[str], None]) -> None:
 
         return connect_explaining
 
-    of._connecting = explaining  # type: ignore[method-assign] # noqa: SLF001 - as above
+    of._connector = explaining  # type: ignore[method-assign] # noqa: SLF001 - as above
 
 
 @asynccontextmanager

@@ -54,7 +54,7 @@ def _parts(app: Any) -> dict[str, Patches]:
 
     return {
         "the log line": [(logs, "write", lambda *_, **__: None)],
-        "the trace": [(tracing, "begun", lambda *_: nothing)],
+        "the trace": [(tracing, "start_span", lambda *_: nothing)],
         "the rate limit": [(Cache, "ask", ask_without_limit)],
         "how far the projections have come": [(Cache, "projected_to", return_none)],
         "keeping the answer": [(Cache, "_keep", lambda *_: None)],

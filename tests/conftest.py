@@ -202,8 +202,8 @@ def redis_with_notifications(empty_redis: str) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(notifications, "_REPLY_TIMEOUT_S", 10)
-        patch.setattr(async_client, "_SECONDS", 10)
-        patch.setattr(async_client, "_GREETING", 10)
+        patch.setattr(async_client, "_TIMEOUT_S", 10)
+        patch.setattr(async_client, "_HANDSHAKE_TIMEOUT_S", 10)
         publisher_to.cache_clear()
         settings.current.cache_clear()
         yield empty_redis

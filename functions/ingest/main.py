@@ -13,10 +13,10 @@ from progress.ingest.admission import Admission
 from progress.ingest.group_commit import GroupCommit
 
 here = settings.current()  # a bad setting stops the start
-logs.begin("ingest")
-request_line.bound()
+logs.configure("ingest")
+request_line.limit_length()
 room = Admission()
-group = GroupCommit(lambda: database.connect(here, name="ingest", patience=15), wakeups.send)
+group = GroupCommit(lambda: database.connect(here, name="ingest", timeout_s=15), wakeups.send)
 
 
 @functions_framework.http
@@ -26,7 +26,7 @@ def ingest(request: Request, body: bytearray, arrived: float) -> int:
     delivery = push.open_push(body, request.headers.get("ce-source", ""))
     body.clear()  # memory
     trace = push.trace_parent(delivery, request.headers.get)
-    with push_request.Pushed("ingest", trace, "ingest", push.told(delivery)) as pushed:
+    with push_request.PushRequest("ingest", trace, "ingest", push.told(delivery)) as pushed:
         delay = push.age_ms(delivery, group.take(delivery, arrived))
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",

@@ -11,8 +11,8 @@ from progress.adapters.telemetry import logs
 from progress.operations import commands
 from progress.projections.notifications import Publisher
 
-logs.begin("project")
-request_line.bound()
+logs.configure("project")
+request_line.limit_length()
 _publisher = Publisher(settings.current().redis_url)
 
 
@@ -25,7 +25,7 @@ def project(request: Request) -> ResponseReturnValue:
     command = commands.open_push(body)
     operation = "wake" if isinstance(command, int) else "operation"
     trace = commands.trace_parent(body, request.headers.get)
-    with push_request.Pushed("project", trace, operation, commands.TOLD) as pushed:
+    with push_request.PushRequest("project", trace, operation, commands.TOLD) as pushed:
         if command is None:
             logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
         else:

@@ -13,7 +13,7 @@ from progress.adapters.telemetry import logs  # noqa: E402
 from progress.query.http import heads, shortcut  # noqa: E402
 from progress.query.http.app import QueryApi  # noqa: E402
 
-logs.begin("query")
+logs.configure("query")
 heads.bound()
 # Made when the function starts, so that it does not start at all where tokens cannot be trusted.
 _api = QueryApi(settings.current())

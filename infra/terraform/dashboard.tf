@@ -2,7 +2,7 @@
 
 locals {
   field_charts = [
-    for field, metric in local.metric_fields.signals : {
+    for field, metric in local.metric_fields : {
       title = "${field}: ${metric.meaning}"
       unit  = metric.unit
       names = metric.labels # identify a line of the chart

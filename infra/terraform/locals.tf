@@ -7,5 +7,5 @@ locals {
   repository = "${path.root}/../.." # the root of the source code
 
   # The log fields that the code writes, and that the metrics and alerts read.
-  metric_fields = jsondecode(file("${local.repository}/progress/adapters/telemetry/metric_fields.json"))
+  metric_fields = jsondecode(file("${local.repository}/progress/adapters/telemetry/metric_fields.json")).metric_fields
 }

@@ -17,7 +17,7 @@ locals {
 }
 
 resource "google_logging_metric" "field" {
-  for_each = local.metric_fields.signals
+  for_each = local.metric_fields
 
   name        = "${local.metric_prefix}${each.key}"
   description = each.value.meaning

@@ -9,7 +9,7 @@ from progress.operations import batch_job
 
 def main() -> int:
     """0 when this task's share is done, or another run is doing it; 1 if it failed."""
-    logs.begin("batch")
+    logs.configure("batch")
     return batch_job.run(settings.current())
 
 

@@ -1,4 +1,4 @@
-"""The schedules of Cloud Scheduler: listed, held, let go, run now."""
+"""Cloud Scheduler: list, pause, resume and run schedules."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from progress.errors import ProgressError
 if TYPE_CHECKING:
     from google.cloud.scheduler_v1 import CloudSchedulerClient
 
-_PATIENCE = 20.0  # seconds
-_RIGHT = "roles/cloudscheduler.admin"
+_TIMEOUT_S = 20.0
+_ROLE = "roles/cloudscheduler.admin"
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """A job of Cloud Scheduler; `code` is google.rpc.Code of its last run, 0 for a good one."""
+    """A job of Cloud Scheduler; `code` is its last run's google.rpc.Code, 0 if that succeeded."""
 
     name: str
     schedule: str
@@ -29,46 +29,46 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class Scheduler:
-    """The schedules of a region of a project; ProgressError says what to do about a refusal."""
+    """The schedules of a region; ProgressError says what to do if Google refuses."""
 
     def __init__(self, project: str, region: str) -> None:
-        self._where = f"projects/{project}/locations/{region}"
-        with _told(f"the schedules of {self._where}"):
+        self._parent = f"projects/{project}/locations/{region}"
+        with _translate_errors(f"the schedules of {self._parent}"):
             self._client = _client()
 
     def all(self) -> list[Schedule]:
-        """Every schedule, by name."""
-        with _told(f"the schedules of {self._where}"):
-            found = self._client.list_jobs(parent=self._where, retry=None, timeout=_PATIENCE)
-            return sorted(map(_schedule, found), key=lambda each: each.name)
+        """Return every schedule, by name."""
+        with _translate_errors(f"the schedules of {self._parent}"):
+            jobs = self._client.list_jobs(parent=self._parent, retry=None, timeout=_TIMEOUT_S)
+            return sorted(map(_schedule, jobs), key=lambda schedule: schedule.name)
 
     def pause(self, name: str) -> bool:
-        """Hold it; False where it was held already."""
+        """Pause a schedule; False if it was paused already."""
         return self._switch(name, "PAUSED", "pause_job")
 
     def resume(self, name: str) -> bool:
-        """Let it go on; False where it did already."""
+        """Resume a schedule; False if it was enabled already."""
         return self._switch(name, "ENABLED", "resume_job")
 
     def run(self, name: str) -> None:
-        """Run it now, whether it is held or not."""
+        """Run a schedule now, even if it is paused."""
         self._call("run_job", name)
 
-    def _switch(self, name: str, wanted: str, method: str) -> bool:
-        # Cloud Scheduler refuses to pause what is paused.
-        if self._call("get_job", name).state.name == wanted:
+    def _switch(self, name: str, state: str, method: str) -> bool:
+        # Cloud Scheduler refuses to pause a paused job.
+        if self._call("get_job", name).state.name == state:
             return False
         self._call(method, name)
         return True
 
     def _call(self, method: str, name: str) -> Any:
-        full = f"{self._where}/jobs/{name}"
-        with _told(f"{name} in {self._where}"):
-            return getattr(self._client, method)(name=full, retry=None, timeout=_PATIENCE)
+        path = f"{self._parent}/jobs/{name}"
+        with _translate_errors(f"{name} in {self._parent}"):
+            return getattr(self._client, method)(name=path, retry=None, timeout=_TIMEOUT_S)
 
 
 def _client() -> "CloudSchedulerClient":
-    from google.cloud.scheduler_v1 import CloudSchedulerClient  # half a second: at first use
+    from google.cloud.scheduler_v1 import CloudSchedulerClient  # 500 ms: with the first use
 
     emulator = settings.current().cloud_scheduler_emulator_host
     if emulator is None:
@@ -84,7 +84,7 @@ def _client() -> "CloudSchedulerClient":
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
+def _translate_errors(target: str) -> Iterator[None]:
     from google.api_core.exceptions import GoogleAPICallError, NotFound, PermissionDenied
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
@@ -92,19 +92,19 @@ def _told(what: str) -> Iterator[None]:
         yield
     except NotFound:
         raise ProgressError(
-            f"there is no {what}: `progress schedule list` names those that are"
+            f"there is no {target}: `progress schedule list` names all schedules"
         ) from None
     except PermissionDenied:
-        raise ProgressError(f"{what}: that is not allowed; it takes {_RIGHT}") from None
-    except GoogleAPICallError as fault:
-        raise ProgressError(f"{what}: Cloud Scheduler says {fault.message}; try again") from fault
+        raise ProgressError(f"{target}: permission denied; it needs {_ROLE}") from None
+    except GoogleAPICallError as error:
+        raise ProgressError(f"{target}: Cloud Scheduler: {error.message}; try again") from error
     except DefaultCredentialsError:
         raise ProgressError(
             "there are no credentials: run `gcloud auth application-default login`"
         ) from None
-    except GoogleAuthError as fault:
+    except GoogleAuthError as error:
         raise ProgressError(
-            f"the credentials are no good ({fault}): run `gcloud auth application-default login`"
+            f"the credentials are invalid ({error}): run `gcloud auth application-default login`"
         ) from None
 
 
@@ -113,12 +113,12 @@ def _schedule(job: Any) -> Schedule:
         name=job.name.rpartition("/")[2],
         schedule=job.schedule,
         state=job.state.name,
-        next_at=_moment(job.schedule_time),
-        last_at=_moment(job.last_attempt_time),
+        next_at=_to_datetime(job.schedule_time),
+        last_at=_to_datetime(job.last_attempt_time),
         code=job.status.code,
     )
 
 
-def _moment(value: datetime | None) -> datetime | None:
-    """A plain one: the library's own kind is JSON to nobody."""
+def _to_datetime(value: datetime | None) -> datetime | None:
+    """Return a plain datetime: the library's own type cannot be encoded as JSON."""
     return value and datetime.fromtimestamp(value.timestamp(), value.tzinfo)

@@ -1,18 +1,17 @@
-"""The bound on a request line where gunicorn reads it: 414 beyond it.
+"""The maximum length of a request line under gunicorn: 414 beyond it.
 
-The framework tells gunicorn to take a line of any length, and gunicorn's environment and
-configuration file are not asked.
+The framework starts gunicorn without a limit and ignores its environment and configuration file.
 """
 
 import functools
 
-_MOST = 8_190  # bytes; gunicorn knows no larger bound
+_MAX_BYTES = 8_190  # the largest limit that gunicorn accepts
 
 
-def bound() -> None:
-    """Have the server that the framework is about to start take no longer line."""
-    from functions_framework._http import gunicorn  # only where a server is started
+def limit_length() -> None:
+    """Limit the request line in the server that the framework is about to start."""
+    from functions_framework._http import gunicorn  # imported only in a server
 
-    gunicorn.GunicornApplication = functools.partial(  # type: ignore[assignment,misc] # made by calls
-        gunicorn.GunicornApplication, limit_request_line=_MOST
+    gunicorn.GunicornApplication = functools.partial(  # type: ignore[assignment,misc] # it is only called
+        gunicorn.GunicornApplication, limit_request_line=_MAX_BYTES
     )

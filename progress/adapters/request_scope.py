@@ -1,7 +1,7 @@
-"""The scope of a request: the deadline by which it is answered, and the folds that its parts share.
+"""The scope of a request: its deadline, and the as-of folds that its fields share.
 
-All tasks that a request starts are within its scope. Whatever they wait for, a free connection or
-a statement, they wait no longer than until the deadline.
+It covers all tasks that a request starts. None of them waits beyond the deadline, neither for a
+connection nor for a statement.
 """
 
 import contextlib
@@ -13,24 +13,24 @@ from typing import Any
 from progress.adapters.telemetry import tracing
 from progress.errors import Unavailable
 
-TIMEOUT_S = 10.0  # of a query from its arrival, and of a question outside of a request
+TIMEOUT_S = 10.0  # of a request from its arrival, and of a statement outside of a request
 
 
 class RequestScope:
-    """A deadline on the monotonic clock, and the folds by learner and moments (`as_of`)."""
+    """A deadline on the monotonic clock, and the as-of folds by learner and moments."""
 
-    __slots__ = ("ends_at", "folds")
+    __slots__ = ("deadline", "folds")
 
     def __init__(self, seconds: float) -> None:
-        self.ends_at = time.monotonic() + seconds
+        self.deadline = time.monotonic() + seconds
         self.folds: dict[object, Any] = {}
 
-    def left(self) -> float:
-        """Seconds until the deadline; Unavailable where there are none."""
-        left = self.ends_at - time.monotonic()
-        if left <= 0:
-            raise Unavailable("the time of the request is over")
-        return left
+    def remaining(self) -> float:
+        """Return the seconds until the deadline; Unavailable if it has passed."""
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise Unavailable("the request's deadline has passed")
+        return seconds
 
 
 _current: ContextVar[RequestScope | None] = ContextVar("_current", default=None)
@@ -38,7 +38,7 @@ _current: ContextVar[RequestScope | None] = ContextVar("_current", default=None)
 
 @contextlib.contextmanager
 def begin(seconds: float) -> Iterator[RequestScope]:
-    """Make the block a request that is answered within so many seconds."""
+    """Run the block as a request with a deadline in `seconds`."""
     scope = RequestScope(seconds)
     token = _current.set(scope)
     try:
@@ -48,12 +48,12 @@ def begin(seconds: float) -> Iterator[RequestScope]:
 
 
 def current() -> RequestScope:
-    """The present request's; outside of one, a new one for the question that is asked now."""
+    """Return the current request's scope; outside of a request, a new one."""
     return _current.get() or RequestScope(TIMEOUT_S)
 
 
-def apart() -> Context:
-    """A context for work that goes on after the request, and outside of its trace."""
-    context = tracing.apart()
+def detached_context() -> Context:
+    """Return a context without the request's scope and trace, for work that outlives it."""
+    context = tracing.detached_context()
     context.run(_current.set, None)
     return context

@@ -1,7 +1,7 @@
-"""Start-up on Cloud Run, where a fresh instance reaches nothing private for a minute or more.
+"""Start-up on Cloud Run, where a new instance has no private network for a minute or more.
 
 Until the process is `TIMEOUT_S` old, a job retries its connection, and a function fails its
-start-up probe. After that both go on with whatever there is.
+start-up probe. After that, both go on without the network.
 """
 
 import socket
@@ -10,11 +10,10 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
-from progress import settings
 from progress.adapters.postgres import url
 from progress.adapters.telemetry import logs
 from progress.errors import Unavailable
-from progress.settings import Settings
+from progress.settings import Settings, current
 
 if TYPE_CHECKING:
     import tenacity
@@ -25,28 +24,28 @@ TIMEOUT_S = 120.0
 PATH = "/startup"
 
 _PAUSE_S = 1.0
-_CONNECT_TIMEOUT_S = 1.0  # a lost SYN is sent again after a second: by the next probe
-_CONNECTOR_PORT = 3307  # of Cloud SQL, where its connector calls
+_CONNECT_TIMEOUT_S = 1.0  # TCP repeats a lost SYN after a second: the next probe does it instead
+_CONNECTOR_PORT = 3307  # of Cloud SQL, for its connector
 _STARTED = time.monotonic()
 
 
 def is_over() -> bool:
-    """Tell whether the process is too old to wait for its network."""
+    """Return whether the process is too old to wait for its network."""
     return time.monotonic() > _STARTED + TIMEOUT_S
 
 
-def connect(where: Settings | str, *, name: str) -> "Connection":
+def connect(target: Settings | str, *, name: str) -> "Connection":
     """Connect to PostgreSQL; a Cloud Run job retries while it starts.
 
-    Unavailable at once if the server itself refuses: its network is there.
+    Unavailable at once if the server itself refuses: the network works.
     """
     from progress.adapters.postgres import (
-        database,  # it brings pg8000 along, which the query function does not need
+        database,  # it imports pg8000, which the query function does not need
     )
 
-    if settings.current().cloud_run_job is None:
-        return database.connect(where, name=name)
-    import tenacity  # 40 ms: only where it is used
+    if current().cloud_run_job is None:
+        return database.connect(target, name=name)
+    import tenacity  # 40 ms: imported only if it is used
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_is_no_network),
@@ -55,18 +54,16 @@ def connect(where: Settings | str, *, name: str) -> "Connection":
         before_sleep=_log_retry,
         reraise=True,
     )
-    return retrying(database.connect, where, name=name)
+    return retrying(database.connect, target, name=name)
 
 
 def _is_no_network(error: BaseException) -> bool:
-    import pg8000.exceptions  # as above
-
-    from progress.adapters.postgres import database
+    from progress.adapters.postgres import database  # as above
 
     if not isinstance(error, Unavailable):
         return False
-    cause = error.__cause__
-    return not isinstance(cause, pg8000.exceptions.DatabaseError) or database.is_passing(cause)
+    failure = error.__cause__ and database.read_failure(error.__cause__)
+    return not failure or failure.is_transient or not failure.is_refusal
 
 
 def _log_retry(state: "tenacity.RetryCallState") -> None:
@@ -75,10 +72,10 @@ def _log_retry(state: "tenacity.RetryCallState") -> None:
 
 
 class Probe:
-    """Start-up probe: passes once every address has accepted a TCP connection, or time is over.
+    """Start-up probe: passes once every address has accepted a TCP connection, or at the timeout.
 
-    One thread connects at a time, for a second at most, and none after the probe has passed: a
-    stranger who asks can hold nothing.
+    Only one thread connects at a time, for a second at most, and none after the probe has passed.
+    So a stranger who calls it cannot occupy threads or sockets.
     """
 
     def __init__(self, addresses: list[tuple[str, int]]) -> None:
@@ -109,26 +106,26 @@ def _accepts(address: tuple[str, int]) -> bool:
 
 @cache
 def probe() -> Probe:
-    """The probe of this process, made from its settings."""
-    return Probe(addresses(settings.current()))
+    """Return the probe of this process."""
+    return Probe(addresses(current()))
 
 
-def addresses(given: Settings) -> list[tuple[str, int]]:
-    """Host and port of the database and of Redis; a Unix socket is always reached."""
-    found: list[tuple[str, int]] = []
-    if given.database_url:
-        at = url.address(given.database_url)
-        found += [] if at.host.startswith("/") else [(at.host, at.port)]
-    elif given.cloud_sql_address:
-        found.append((given.cloud_sql_address, _CONNECTOR_PORT))
-    if given.redis_url:
-        from progress.adapters.redis.url import address  # ingest has no Redis
+def addresses(settings: Settings) -> list[tuple[str, int]]:
+    """Return host and port of the database and of Redis; Unix sockets are left out."""
+    tcp: list[tuple[str, int]] = []
+    if settings.database_url:
+        address = url.parse_url(settings.database_url)
+        tcp += [] if address.host.startswith("/") else [(address.host, address.port)]
+    elif settings.cloud_sql_address:
+        tcp.append((settings.cloud_sql_address, _CONNECTOR_PORT))
+    if settings.redis_url:
+        from progress.adapters.redis.url import parse_url  # ingest has no Redis
 
-        redis = address(given.redis_url)
-        found += [] if redis.path else [(redis.host, redis.port)]
-    return found
+        redis = parse_url(settings.redis_url)
+        tcp += [] if redis.path else [(redis.host, redis.port)]
+    return tcp
 
 
 def status(path: str) -> int:
-    """Answer a GET of a function that has no other: 503 only to a start-up probe that fails."""
+    """Return the status of a GET on a function: 503 for a failed start-up probe, else 200."""
     return 503 if path == PATH and not probe().passes() else 200

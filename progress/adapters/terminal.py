@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal they move, elsewhere one line says what was done."""
+"""Progress bars: moving on a terminal, one line at the end elsewhere."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
-class Reached(Protocol):
-    """Tells a bar how far it is, and that its end is another than was thought."""
+class ReportProgress(Protocol):
+    """Sets a bar's position and, if given, its new total."""
 
-    def __call__(self, reached: int, total: int | None = None, /) -> None: ...
+    def __call__(self, completed: int, total: int | None = None, /) -> None: ...
 
 
 @contextlib.contextmanager
-def counting(console: Console, what: str, total: int) -> Iterator[Reached]:
-    """A bar from 0 to `total`; it is told how far it is."""
+def progress_bar(console: Console, label: str, total: int) -> Iterator[ReportProgress]:
+    """Show a bar from 0 to `total`; the block moves it."""
     columns = (
         TextColumn("  {task.description:<11}"),
         BarColumn(bar_width=30),
@@ -24,5 +24,5 @@ def counting(console: Console, what: str, total: int) -> Iterator[Reached]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda reached, total=None, /: bar.update(task, completed=reached, total=total)
+        task = bar.add_task(label, total=total)
+        yield lambda completed, total=None, /: bar.update(task, completed=completed, total=total)

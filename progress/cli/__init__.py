@@ -3,10 +3,10 @@
 import importlib.util
 import sys
 
-import pg8000.exceptions
 import typer
 
 from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Failure
 from progress.cli import (
     backups,
     imports,
@@ -46,19 +46,24 @@ _MIGRATE = "`progress migrate` may help"
 def main() -> None:
     """Run the command: exit code 0 done, 1 failed, with one line on why, 2 wrong usage."""
     try:
-        app()
+        with database.translate_errors(_translate):
+            app()
     except Unavailable as fault:
         _fail(f"{fault}; see that it runs, and that the settings name it")
     except ProgressError as fault:
         _fail(str(fault))
-    except pg8000.exceptions.DatabaseError as fault:
-        owner = database.sqlstate(fault) == _NO_RIGHT
-        advice = "its owner may: see whom DATABASE_URL names" if owner else _MIGRATE
-        _fail(f"the database refused: {database.message(fault)}; {advice}")
-    except (pg8000.exceptions.InterfaceError, ConnectionError) as fault:
-        _fail(f"the database went away ({fault}); try again")
     except OSError as fault:  # the output's: a full disk, a terminal that is gone
         _fail(f"cannot go on: {fault}")
+
+
+def _translate(failure: Failure) -> ProgressError | None:
+    if failure.is_refusal:
+        lacks_right = failure.sqlstate == _NO_RIGHT
+        advice = "its owner may: see whom DATABASE_URL names" if lacks_right else _MIGRATE
+        return ProgressError(f"the database refused: {failure.message}; {advice}")
+    if isinstance(failure.error, OSError) and not isinstance(failure.error, ConnectionError):
+        return None
+    return ProgressError(f"the database went away ({failure.message}); try again")
 
 
 def _fail(why: str) -> None:

@@ -24,10 +24,10 @@ def add_to(app: typer.Typer) -> None:
 
 def backup(to: To) -> None:
     """Write the read models, as they stand at this moment, into a new folder of TO."""
-    target = storage.at(to)
+    target = storage.open_storage(to)
     places.connect().close()  # no bar where there is no database
     console = Console(highlight=False)
-    with terminal.counting(console, "backing up", total=0) as reached:
+    with terminal.progress_bar(console, "backing up", total=0) as reached:
         name, made = backups.run(places.connect, target, reached)
     rows, size = sum(t.rows for t in made.tables), sum(t.bytes for t in made.tables)
     console.print(
@@ -39,10 +39,10 @@ def backup(to: To) -> None:
 
 def restore(source: From) -> None:
     """Put the newest backup of FROM in the read models' place, caught up with the log."""
-    kept = storage.at(source)
+    kept = storage.open_storage(source)
     places.connect().close()
     console = Console(highlight=False)
-    with terminal.counting(console, "restoring", total=0) as reached:
+    with terminal.progress_bar(console, "restoring", total=0) as reached:
         found, folded = backup_restore.run(places.connect, kept, reached, places.change_publisher())
     console.print(
         f"The read models of {found.taken_at:%Y-%m-%d %H:%M:%S} UTC are back; {folded:,} events "

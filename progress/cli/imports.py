@@ -57,7 +57,9 @@ def anki(
     messages = list(anki_events.messages(learner, answers))
     project, emulator = places.pubsub()
     console = Console()
-    with terminal.counting(console, "publishing", sum(len(m.events) for m in messages)) as reached:
+    with terminal.progress_bar(
+        console, "publishing", sum(len(m.events) for m in messages)
+    ) as reached:
         count = publisher.publish(
             messages, project=project, emulator=emulator, on_published=reached
         )

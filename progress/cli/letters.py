@@ -100,7 +100,7 @@ def replay(
         return
     chosen = _chosen(connection, kind, saying, everything)
     stay = 0
-    with terminal.counting(Console(), "replaying", len(chosen)) as reached:
+    with terminal.progress_bar(Console(), "replaying", len(chosen)) as reached:
         reasons = letter_replay.replay_all(connection, chosen, places.change_publisher())
         for done, reason in enumerate(reasons, start=1):
             stay += reason is not None
@@ -129,7 +129,7 @@ def discard(
         return
     chosen = _chosen(connection, kind, saying, everything)
     closed = 0
-    with terminal.counting(Console(), "discarding", len(chosen)) as reached:
+    with terminal.progress_bar(Console(), "discarding", len(chosen)) as reached:
         for start in range(0, len(chosen), _AT_ONCE):
             these = chosen[start : start + _AT_ONCE]
             closed += dead_letters.discard_all(connection, these, reason)

@@ -26,7 +26,7 @@ def publish(
     lines = list(_lines(file))
     project, emulator = places.pubsub()
     console = Console(stderr=True)
-    with terminal.counting(console, "publishing", total=len(lines)) as reached:
+    with terminal.progress_bar(console, "publishing", total=len(lines)) as reached:
         count = publisher.publish(lines, project=project, emulator=emulator, on_published=reached)
     typer.echo(f"{count} published")
 

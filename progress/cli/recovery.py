@@ -79,7 +79,7 @@ def warm(
             return await warm.warm(url, learners, reached)
 
     console = Console(highlight=False)
-    with terminal.counting(console, "warming", total=0) as reached:
+    with terminal.progress_bar(console, "warming", total=0) as reached:
         asked, kept = asyncio.run(warmed())
     console.print(f"The pages of {asked:,} learners are kept, {kept:,} of them were already.")
 
@@ -88,7 +88,7 @@ def warm(
 def list_shards(as_json: AsJson = False) -> None:
     """Tell of each shard how far it is behind, and which session has it."""
     connection = places.connect()
-    found = shard_locks.look(connection)
+    found = shard_locks.list_shards(connection)
     connection.close()
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())

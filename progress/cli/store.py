@@ -41,14 +41,14 @@ def add_to(app: typer.Typer) -> None:
 def migrate() -> None:
     """Bring the database to the present schemas: migrations, logins, then the read models."""
     given = settings.current()
-    admitted = logins.read(given.database_logins or "")
+    admitted = logins.parse(given.database_logins or "")
     with (
         contextlib.closing(places.connect()) as connection,
-        migrations.turn(connection),
-        migrations.refused_once(connection, given.cloud_run_execution),
+        migrations.exclusive(connection),
+        migrations.keep_refusal(connection, given.cloud_run_execution),
     ):
         applied = migrations.apply(connection)
-        logins.admit(connection, admitted)
+        logins.apply(connection, admitted)
         made = rebuild.ensure(places.connect)
     for name in applied:
         typer.echo(f"applied {name}")
@@ -96,7 +96,7 @@ def run_batch() -> batch.Report:
 
 def _call_workers(operation_ids: list[UUID]) -> None:
     """To operations that nobody works on; without a local Pub/Sub that is left to the job."""
-    commands = [publisher.Command(wakeups.command(each)) for each in operation_ids]
+    commands = [publisher.Command(wakeups.operation_command(each)) for each in operation_ids]
     if commands:
         with contextlib.suppress(StackError):
             project, emulator = places.pubsub()
@@ -109,7 +109,7 @@ def rebuild_command() -> None:
     """Fold every projection anew beside the live ones, then swap."""
     places.connect().close()  # no bar where there is no database
     console = Console()
-    with terminal.counting(console, "rebuilding", total=0) as reached:
+    with terminal.progress_bar(console, "rebuilding", total=0) as reached:
         folded = rebuild.run(
             places.connect, on_progress=reached, publisher=places.change_publisher()
         )

@@ -35,7 +35,7 @@ def load(console: Console, messages: Sequence[Message], where: dict[str, str]) -
     connection = database.connect(where["database_url"], name="demo")
     events = [str(event["event_id"]) for message in messages for event in message.events]
     new = missing = _missing(connection, events)
-    with terminal.counting(console, "published", len(events)) as reached:
+    with terminal.progress_bar(console, "published", len(events)) as reached:
         publisher.publish(
             messages,
             project=where["project_id"],
@@ -67,7 +67,7 @@ def _follow(
     console: Console, what: str, total: int, left: Callable[[], int], *, pause: float = _PAUSE
 ) -> None:
     """A bar that is full when nothing is `left`; StackError where nothing moves any more."""
-    with terminal.counting(console, what, total) as reached:
+    with terminal.progress_bar(console, what, total) as reached:
         last, moved = None, time.monotonic()
         while behind := left():
             if behind != last:

@@ -49,11 +49,18 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 def list_letters(
-    connection: Connection, *, include_closed: bool = False, after: int = 0, limit: int = 1_000
+    connection: Connection,
+    *,
+    include_closed: bool = False,
+    after: int = 0,
+    limit: int = 1_000,
 ) -> list[DeadLetter]:
     """Letters with an id over `after`, oldest first; closed: replayed or discarded."""
     rows = connection.run(
-        blocks("event_store/dead_letters")["list"], after=after, all=include_closed, limit=limit
+        blocks("event_store/dead_letters")["list"],
+        after=after,
+        all=include_closed,
+        limit=limit,
     )
     return [DeadLetter(*row) for row in rows or []]
 

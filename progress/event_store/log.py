@@ -10,9 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import pg8000.exceptions
 
-from progress.adapters.postgres.database import Connection, Statement, is_passing, message, sqlstate
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection, Failure, Statement
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ConsistencyError, EventStoreError, SerializationError, Unavailable
 from progress.event_store import envelope
@@ -78,12 +78,10 @@ def take_apart(connection: Connection, letter_id: int, delivery: Delivery) -> No
     Nothing happens if the letter is no open bundle any more. Raises what `append` raises.
     """
     batch = msgspec.json.encode(_batch([delivery])).decode()
-    try:
+    with database.translate_errors(_translate):
         connection.run(
             blocks("event_store/dead_letters")["take apart"], letter_id=letter_id, batch=batch
         )
-    except (pg8000.exceptions.Error, OSError) as fault:
-        raise _told(fault) from fault
 
 
 def append_events(
@@ -213,31 +211,24 @@ def _of_stream(entry: Arrival | Letter, stream_id: str) -> Arrival:
 
 
 def _append(connection: Connection, batch: dict[str, Any]) -> Appended:
-    try:
+    with database.translate_errors(_translate):
         statement = _prepared.get(connection)
         if statement is None:
             statement = connection.prepare(blocks("event_store/log")["append"])
             _prepared[connection] = statement
         rows = statement.run(batch=msgspec.json.encode(batch).decode())
-    except (pg8000.exceptions.Error, OSError) as fault:
-        raise _told(fault) from fault
     return Appended(**rows[0][0])
 
 
 def _read(connection: Connection, block: str, **values: object) -> list[StoredEvent]:
-    try:
+    with database.translate_errors(_translate):
         rows = connection.run(blocks("event_store/log")[block], **values)
-    except (pg8000.exceptions.Error, OSError) as fault:
-        raise _told(fault) from fault
     return [StoredEvent(*row) for row in rows or []]
 
 
-def _told(fault: Exception) -> Exception:
-    """The fault as the error tree has it."""
-    if isinstance(fault, pg8000.exceptions.DatabaseError):
-        details = fault.args[0]
-        if sqlstate(fault) == "PR001":
-            return Refused(details["M"], details.get("D", ""))
-    if is_passing(fault):
-        return Unavailable(f"the database gave up: {message(fault)}")
-    return EventStoreError(f"the database refused: {message(fault)}")
+def _translate(failure: Failure) -> Exception:
+    if failure.sqlstate == "PR001":
+        return Refused(failure.message, failure.detail)
+    if failure.is_transient:
+        return Unavailable(f"the database did not answer: {failure.message}")
+    return EventStoreError(f"the database refused: {failure.message}")

@@ -6,13 +6,10 @@ is answered before: an acknowledged one is not delivered again, and its shard wo
 Nobody waits longer than the time that a request may take in all.
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-
-import pg8000.exceptions
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
@@ -67,7 +64,7 @@ class GroupCommit:
         ticket = _Ticket(delivery, began + self._seconds)
         group: list[_Ticket] = []
         try:
-            with tracing.span("append", "client", _SQL):  # a follower's is its leader's
+            with tracing.child_span("append", "client", _SQL):  # a follower's is its leader's
                 with self._mutex:
                     self._queue.append(ticket)
                     ticket.leads, self._is_led = not self._is_led, True
@@ -178,15 +175,13 @@ class GroupCommit:
         if self._connection is None:
             seconds = min(_left(deadline), _CONNECT_SECONDS)
             self._connection = database.connect_within(seconds, self._connect)
-        database.limit(self._connection, min(_left(deadline), _APPEND_SECONDS))
+        database.set_timeout(self._connection, min(_left(deadline), _APPEND_SECONDS))
         return self._connection
 
     def _close(self) -> None:
         broken, self._connection = self._connection, None
         if broken is not None:
-            with contextlib.suppress(OSError, pg8000.exceptions.Error):  # it may be gone already
-                database.limit(broken, 0.1)  # to say goodbye
-                broken.close()
+            database.close(broken, timeout_s=0.1)
 
 
 def _left(deadline: float) -> float:

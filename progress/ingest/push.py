@@ -55,7 +55,9 @@ def open_push(body: bytes | bytearray, source: str = "") -> Delivery:
 
 def trace_parent(delivery: Delivery, header: Callable[[str], str | None]) -> str | None:
     """The publisher's trace, as its attributes carry it; where there is none, the request's."""
-    return tracing.of_message(delivery.message.attributes) or tracing.of_request(header)
+    return tracing.traceparent_of_message(
+        delivery.message.attributes
+    ) or tracing.traceparent_of_request(header)
 
 
 def told(delivery: Delivery) -> Attributes:

@@ -20,8 +20,8 @@ from progress.settings import Settings
 def run(settings: Settings) -> int:
     """0 when this task's share is done, or another run is doing it; 1 if it failed."""
     with (
-        tracing.begun("batch", None, "internal") as span,
-        backlog.looked_at(settings) as changes,
+        tracing.start_span("batch", None, "internal") as span,
+        backlog.open_backlog(settings) as changes,
     ):
         if changes.is_idle:
             logs.write("INFO", "batch run: nothing changed", operation="batch", outcome="ok")
@@ -34,7 +34,7 @@ def run(settings: Settings) -> int:
             report, called = _run(connection, settings)
         except ProgressError as fault:
             told = f"the batch run failed: {fault}"
-            span.fail(told)
+            span.record_error(told)
             logs.write("ERROR", told, operation="batch", outcome="error", **measured)
             return 1
         if report.is_whole:

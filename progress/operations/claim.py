@@ -10,11 +10,10 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
-import pg8000.exceptions
 
 from progress import masking
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import OperationEnded, Unavailable
 from progress.projections import notifications
@@ -37,10 +36,8 @@ _LONGEST = 2_000  # characters of an error
 
 def unattended(connection: Connection) -> list[UUID]:
     """Operations that are to be done and that nobody works on, oldest first."""
-    try:
+    with database.translate_errors(_translate_read):
         return [row[0] for row in connection.run(blocks("operations/operations")["unattended"])]
-    except (pg8000.exceptions.Error, OSError) as fault:
-        raise Unavailable(f"the operations cannot be read: {_told(fault)}") from fault
 
 
 def take_up(
@@ -48,12 +45,10 @@ def take_up(
 ) -> "Work | None":
     """The operation, for this connection to work on; None if another does, or it is done."""
     sql = blocks("operations/operations")
-    try:
+    with database.translate_errors(_translate_write):
         if connection.run(sql["lock"], operation_id=operation_id) != [[True]]:
             return None
         taken = connection.run(sql["take up"], operation_id=operation_id)
-    except (pg8000.exceptions.Error, OSError) as fault:
-        raise _unavailable(fault) from fault
     if not taken:
         return None
     kind, arguments, version = taken[0]
@@ -118,7 +113,7 @@ class Work:
 
     def end(self, ended: OperationEnded) -> None:
         """The end that was not."""
-        self._finish(ended.state, _told(ended), None)
+        self._finish(ended.state, _mask(str(ended)), None)
 
     def fail(self, fault: Exception) -> NoReturn:
         """The end of an attempt: OperationEnded where it was the last one or took too long.
@@ -126,7 +121,7 @@ class Work:
         Else Unavailable, so that there will be another.
         """
         self.check_time()
-        error = _told(fault)
+        error = _mask(database.read_failure(fault).message)
         if self._attempts >= MOST_ATTEMPTS:
             raise OperationEnded("FAILED", f"{self._step}: {error}") from fault
         self._write("set back", error=error)
@@ -136,23 +131,24 @@ class Work:
         self._write("finish", state=state, error=error, result=result)
 
     def _write(self, block: str, **values: object) -> list[list[Any]]:
-        try:
-            with self._one_at_a_time:
-                rows: list[list[Any]] = self._connection.run(
-                    blocks("operations/operations")[block], operation_id=self.id, **values
-                )
-        except (pg8000.exceptions.Error, OSError) as fault:
-            raise _unavailable(fault) from fault
+        with database.translate_errors(_translate_write), self._one_at_a_time:
+            rows: list[list[Any]] = self._connection.run(
+                blocks("operations/operations")[block], operation_id=self.id, **values
+            )
         for version, *_ in rows:
             if version is not None:
                 self.publisher.publish_operation(str(self.id), version)
         return rows
 
 
-def _unavailable(fault: Exception) -> Unavailable:
-    return Unavailable(f"the operation cannot be written to: {_told(fault)}")
+def _translate_read(failure: Failure) -> Unavailable:
+    return Unavailable(f"the operations cannot be read: {_mask(failure.message)}")
 
 
-def _told(fault: Exception) -> str:
-    """What went wrong, without an address."""
-    return masking.mask_shapes(database.message(fault))[:_LONGEST]
+def _translate_write(failure: Failure) -> Unavailable:
+    return Unavailable(f"the operation cannot be written to: {_mask(failure.message)}")
+
+
+def _mask(message: str) -> str:
+    """Return the message without addresses, cut to its longest length."""
+    return masking.mask_shapes(message)[:_LONGEST]

@@ -31,10 +31,10 @@ def open_push(body: bytes) -> int | UUID | None:
 def trace_parent(body: bytes, header: Callable[[str], str | None]) -> str | None:
     """The trace of whoever sent the command; where the message carries none, the request's."""
     try:
-        sent = tracing.of_message(json.loads(body)["message"]["attributes"])
+        sent = tracing.traceparent_of_message(json.loads(body)["message"]["attributes"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sent = None
-    return sent or tracing.of_request(header)
+    return sent or tracing.traceparent_of_request(header)
 
 
 def obey(command: int | UUID, publisher: Publisher = notifications.DISABLED) -> None:

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
-import pg8000.exceptions
-
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
@@ -18,7 +16,7 @@ from progress.operations.claim import Work
 from progress.projections import batch, notifications, rebuild, replay
 from progress.projections.notifications import Publisher
 
-_PATIENCE = 30.0  # seconds until a server that is silent counts as away
+_TIMEOUT_S = 30.0  # seconds until a server that is silent counts as away
 _PAUSE = 0.2  # seconds between two looks whether another has ended
 _FOLDED = 0.9  # of a rebuild
 
@@ -29,7 +27,7 @@ def carry_out(operation_id: UUID, publisher: Publisher = notifications.DISABLED)
     False where another works on it, or it had ended before. Raises Unavailable where it is to be
     attempted once more.
     """
-    with _closing(_connect(patience=_PATIENCE)) as connection:
+    with _closing(_connect(timeout_s=_TIMEOUT_S)) as connection:
         work = claim.take_up(connection, operation_id, publisher)
         if work is None:
             return False
@@ -54,10 +52,11 @@ def _log(severity: Severity, work: Work, told: str) -> None:
 
 def _attempted(work: Work) -> object:
     try:
-        return _PROCEDURES[work.kind](work)
-    except (ProgressError, pg8000.exceptions.Error, OSError) as fault:
-        if isinstance(fault, OperationEnded):
-            raise
+        with database.translate_errors(lambda failure: ProgressError(failure.message)):
+            return _PROCEDURES[work.kind](work)
+    except OperationEnded:
+        raise
+    except ProgressError as fault:
         work.fail(fault)
 
 
@@ -142,9 +141,8 @@ def _closing(connection: Connection) -> Iterator[Connection]:
     try:
         yield connection
     finally:
-        with contextlib.suppress(OSError, pg8000.exceptions.Error):  # it may be broken
-            connection.close()
+        database.close(connection)
 
 
-def _connect(patience: float | None = None) -> Connection:
-    return database.connect(settings.current(), name="operation", patience=patience)
+def _connect(timeout_s: float | None = None) -> Connection:
+    return database.connect(settings.current(), name="operation", timeout_s=timeout_s)

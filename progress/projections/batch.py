@@ -8,10 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import pg8000.exceptions
-
 from progress.adapters.postgres import database, statements
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import ProjectionError, Unavailable
 from progress.event_store import dead_letters
 from progress.projections import notifications, schema, snapshots
@@ -47,7 +45,7 @@ def run(
     """
     projector = shard_projector.Projector(connection, publisher=publisher)
     shards = [shard for shard in shard_projector.SHARDS if shard % task_count == task_index]
-    try:
+    with database.translate_errors(_translate):
         replayed = dead_letters.replay_due(connection) if task_index == 0 else 0
         log_end = _read_value(connection, "log_end")
         swept = projector.catch_up_all()
@@ -59,10 +57,12 @@ def run(
         snapshots.take(connection)
         is_whole = not _read_value(connection, "is_behind", log_end=log_end, shards=shards)
         return Report(replayed, swept, learners, is_whole)
-    except (OSError, pg8000.exceptions.Error) as error:
-        if database.is_passing(error):
-            raise Unavailable(f"the database did not answer: {database.message(error)}") from error
-        raise ProjectionError(f"the batch folds failed: {database.message(error)}") from error
+
+
+def _translate(failure: Failure) -> Exception:
+    if failure.is_transient:
+        return Unavailable(f"the database did not answer: {failure.message}")
+    return ProjectionError(f"the batch folds failed: {failure.message}")
 
 
 def _publish(connection: Connection, publisher: Publisher) -> None:

@@ -3,10 +3,9 @@
 from datetime import UTC, datetime
 
 import msgspec
-import pg8000.exceptions
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import Unavailable
 from progress.projections import schema
@@ -24,9 +23,11 @@ class Gauges(msgspec.Struct, frozen=True):
 
 def measure(connection: Connection) -> Gauges:
     """Return the present values; raise Unavailable if the database does not answer."""
-    try:
+    with database.translate_errors(_translate):
         schema.set_search_path(connection)
         rows = connection.run(blocks("projections/gauges")["measure"], now=datetime.now(UTC))
         return Gauges(*rows[0])
-    except (OSError, pg8000.exceptions.Error) as error:
-        raise Unavailable(f"nothing was measured: {database.message(error)}") from error
+
+
+def _translate(failure: Failure) -> Unavailable:
+    return Unavailable(f"nothing was measured: {failure.message}")

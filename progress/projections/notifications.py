@@ -16,7 +16,7 @@ import msgspec
 from progress.adapters.redis import channels, resp, version_keys
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
 from progress.adapters.redis.sockets import RedisSocket
-from progress.adapters.redis.url import address
+from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import logs, tracing
 from progress.projections import schema
 
@@ -52,12 +52,12 @@ class Publisher:
 
         False if the notification is lost, here and below.
         """
-        ends = version_keys.end(change.began)
+        ends = version_keys.expires_at_ms(change.began)
         commands: list[Command] = []
         if change.version is not None and change.learners:
-            key = version_keys.of_learner(schema.schema_name(), "")
+            key = version_keys.learner_key(schema.schema_name(), "")
             commands.append(
-                ("EVAL", version_keys.TELL, 0, ends, change.version, change.learners, key)
+                ("EVAL", version_keys.PUBLISH_SCRIPT, 0, ends, change.version, change.learners, key)
             )
         if catalogue is not None:
             commands.append(_keep_version(version_keys.CATALOGUE, ends, catalogue))
@@ -66,11 +66,13 @@ class Publisher:
 
     def publish_batch(self, version: int, *, known_at: float) -> bool:
         """Publish the version of the batch models."""
-        return self._send([_keep_version(version_keys.BATCH, version_keys.end(known_at), version)])
+        return self._send(
+            [_keep_version(version_keys.BATCH, version_keys.expires_at_ms(known_at), version)]
+        )
 
     def publish_swap(self, version: int, *, known_at: float) -> bool:
         """Publish the version of read models that replaced the former ones."""
-        keep = _keep_version(version_keys.SWAP, version_keys.end(known_at), version)
+        keep = _keep_version(version_keys.SWAP, version_keys.expires_at_ms(known_at), version)
         return self._send([keep, ("PUBLISH", channels.EVERYONE, version)])
 
     def publish_operation(self, operation_id: str, version: int) -> bool:
@@ -80,8 +82,8 @@ class Publisher:
     def _send(self, commands: Sequence[Command]) -> bool:
         if self._connections is None or not commands:
             return True
-        with tracing.span("notice", "client", _REDIS) as span:
-            span.note("db.operation.name", resp.named(commands))
+        with tracing.child_span("notice", "client", _REDIS) as span:
+            span.set_attribute("db.operation.name", resp.operation_name(commands))
             return self._connections.send(commands)
 
 
@@ -89,15 +91,15 @@ DISABLED = Publisher(None)
 
 
 def _keep_version(kind: str, ends: int, version: int) -> Command:
-    key = version_keys.of_all(schema.schema_name(), kind)
-    return ("EVAL", version_keys.KEEP, 1, key, ends, version)
+    key = version_keys.shared_key(schema.schema_name(), kind)
+    return ("EVAL", version_keys.SET_SCRIPT, 1, key, ends, version)
 
 
 class _Connections:
     """The connections to a Redis; after an error none is used for a while."""
 
     def __init__(self, url: str) -> None:
-        self._address = address(url)
+        self._address = parse_url(url)
         self._idle: deque[RedisSocket] = deque()
         self._retry_at = 0.0
         self._pending: deque[Command] = deque(maxlen=_MAX_PENDING)
@@ -126,7 +128,7 @@ class _Connections:
     def _ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Return the replies, on a connection that no other thread uses meanwhile."""
         connection = self._pop_idle() or RedisSocket(self._address, seconds=_CONNECT_TIMEOUT_S)
-        replies = connection.ask(commands, seconds=_REPLY_TIMEOUT_S)
+        replies = connection.run(commands, seconds=_REPLY_TIMEOUT_S)
         self._idle.append(connection)
         return replies
 

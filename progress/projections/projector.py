@@ -5,15 +5,11 @@ at a time holds a shard. A wake-up that finds its shard held does nothing, becau
 checks for new events once more after it released the shard.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any, cast
 
-import pg8000.exceptions
-
 from progress.adapters.postgres import database, statements
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import CheckpointError, PoisonError, ProjectionError, Unavailable
 from progress.projections import notifications
@@ -87,8 +83,7 @@ class Projector:
 
     def close(self) -> None:
         """Close the connection, which may be broken."""
-        with contextlib.suppress(OSError, pg8000.exceptions.Error):
-            self.connection.close()
+        database.close(self.connection)
 
     def find_shards_behind(self) -> list[int]:
         """Return the shards that have events which are not folded."""
@@ -120,10 +115,10 @@ class Projector:
         began = time.monotonic()
         lists_learners = self._publisher.is_enabled
         values = {"shard": shard, "at_most": at_most, "lists_learners": lists_learners}
-        with tracing.span("fold", "client", _SPAN_ATTRIBUTES) as span:
+        with tracing.child_span("fold", "client", _SPAN_ATTRIBUTES) as span:
             folded, version, learners, catalogue = self._run(self._fold_window, **values)[0]
-            span.note("progress.shard", shard)
-            span.note("progress.events", folded or 0)
+            span.set_attribute("progress.shard", shard)
+            span.set_attribute("progress.events", folded or 0)
         self.publish(Change(version, learners, catalogue, began))
         return cast("int | None", folded)
 
@@ -133,38 +128,29 @@ class Projector:
 
     def _set_aside(self, shard: int, position: int, error: str) -> None:
         """Set a poisoned event aside, unless another worker folded it since the window failed."""
-        with _translate_errors(), database.transaction(self.connection):
+        with database.translate_errors(_translate), database.transaction(self.connection):
             self._query("lock_shard", shard=shard)
             rows = self._query("set_aside", shard=shard, position=position, error=error)
         if rows:
             logs.write("ERROR", f"shard {shard}: an event was set aside as poisoned: {error}")
 
     def _query(self, block: str, **values: object) -> list[list[Any]]:
-        with _translate_errors():
+        with database.translate_errors(_translate):
             rows = self.connection.run(statements.blocks("projections/fold")[block], **values)
         return rows or []
 
     def _run(self, statement: database.Statement, **values: object) -> list[list[Any]]:
-        with _translate_errors():
+        with database.translate_errors(_translate):
             rows: list[list[Any]] = statement.run(**values)
         return rows
 
 
-@contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Raise the project's errors in place of the database's."""
-    try:
-        yield
-    except (OSError, pg8000.exceptions.Error) as error:
-        raise _translate(error) from error
-
-
-def _translate(error: Exception) -> Exception:
-    if database.is_passing(error):
-        return Unavailable(f"the database did not answer: {database.message(error)}")
-    if isinstance(error, pg8000.exceptions.DatabaseError):
-        if database.sqlstate(error) == _CHECKPOINT_AHEAD:
-            return CheckpointError(f"{database.message(error)}: rebuild the projections")
-        is_poison = database.sqlstate(error).startswith(_VALUE_ERRORS)
-        return (PoisonError if is_poison else ProjectionError)(database.message(error))
-    return error
+def _translate(failure: Failure) -> Exception | None:
+    if failure.is_transient:
+        return Unavailable(f"the database did not answer: {failure.message}")
+    if not failure.is_refusal:
+        return None
+    if failure.sqlstate == _CHECKPOINT_AHEAD:
+        return CheckpointError(f"{failure.message}: rebuild the projections")
+    is_poison = failure.sqlstate.startswith(_VALUE_ERRORS)
+    return (PoisonError if is_poison else ProjectionError)(failure.message)

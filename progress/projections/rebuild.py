@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
-import pg8000.exceptions
 from pg8000.native import identifier
 
 from progress.adapters.postgres import database, statements
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.telemetry import logs
 from progress.errors import PoisonError, RebuildRunning, Unavailable
 from progress.projections import batch, notifications, snapshots
@@ -279,13 +278,16 @@ def drop(connection: Connection, schema: str) -> None:
 def _try_drop(connection: Connection, schema: str) -> None:
     for tries_left in reversed(range(_DROP_TRIES)):
         try:
-            read_model_schema.drop(connection, schema)
+            with database.translate_errors(_translate_in_use):
+                read_model_schema.drop(connection, schema)
             return
-        except pg8000.exceptions.DatabaseError as error:
-            if database.sqlstate(error) not in _IN_USE:
-                raise
+        except Unavailable as error:
             if not tries_left:
-                raise Unavailable(f"{schema} is still being read") from error
+                raise Unavailable(f"{schema} is still being read") from error.__cause__
+
+
+def _translate_in_use(failure: Failure) -> Unavailable | None:
+    return Unavailable(failure.message) if failure.sqlstate in _IN_USE else None
 
 
 def _block(name: str) -> str:

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 
-import pg8000.exceptions
-
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
-from progress.errors import EventStoreError, Unavailable
+from progress.adapters.postgres.database import Connection, Failure
+from progress.errors import EventStoreError, ProjectionError, Unavailable
 from progress.event_store import dead_letters
 from progress.projections import notifications
 from progress.projections.notifications import Publisher
@@ -52,14 +50,18 @@ def _try_replay(projector: Projector, letter_id: int) -> str | None:
     if letter.kind != "poisoned":
         return dead_letters.replay(connection, letter_id)
     try:
-        with database.transaction(connection):
+        with database.translate_errors(_translate), database.transaction(connection):
             projector.lock_event_shard(str(letter.event_id))
             position = dead_letters.take_back(connection, letter_id)
             change = None if position is None else projector.refold_event(position)
-    except pg8000.exceptions.DatabaseError as error:
-        if database.is_passing(error):
-            raise Unavailable(f"the database did not answer: {error}") from error
-        return f"it still fails: {database.message(error)}"
+    except ProjectionError as error:
+        return f"it still fails: {error}"
     if change:
         projector.publish(change)
     return None
+
+
+def _translate(failure: Failure) -> Exception:
+    if failure.is_transient:
+        return Unavailable(f"the database did not answer: {failure.message}")
+    return ProjectionError(failure.message)

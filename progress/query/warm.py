@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from progress.adapters.redis.sockets import RedisSocket
-from progress.adapters.redis.url import address
+from progress.adapters.redis.url import parse_url
 from progress.errors import CacheAway, ProgressError
 from progress.query.auth import Caller
 from progress.query.cache.cache import Cache
@@ -22,7 +22,7 @@ from progress.query.read_models import reader
 _PAGE = Path(__file__).parent / "page" / "question.js"
 _CONSTANT = re.compile(r"const (\w+) = (?:'([^']*)'|`([^`]*)`);")
 _WHERE_LATEST = timedelta(hours=14)  # ahead of UTC
-_PATIENCE = 10.0  # seconds
+_TIMEOUT_S = 10.0  # seconds
 _TRACE = f"00-{1:032x}-{1:016x}-01"
 
 
@@ -47,7 +47,7 @@ async def warm(url: str, learners: int, on_kept: Callable[[int, int], None]) -> 
 
     How many there were, and of how many all was kept already. On the block's reader.
     """
-    cache = Cache(url, per_minute=1, patience=_PATIENCE)
+    cache = Cache(url, per_minute=1, timeout_s=_TIMEOUT_S)
     asked = page(datetime.now(UTC))
     found = await reader.rows("query/warm", "learners", first=learners)
     hits = 0
@@ -77,8 +77,8 @@ async def _see_kept(cache: Cache) -> None:
 def forget(url: str) -> None:
     """Drop all that is kept: after a restore versions begin again, and would name old answers."""
     try:
-        line = RedisSocket(address(url), seconds=_PATIENCE)
-        line.ask([("FLUSHDB",)], seconds=_PATIENCE)
+        line = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)
+        line.run([("FLUSHDB",)], seconds=_TIMEOUT_S)
         line.close()
     except OSError as fault:
         raise CacheAway(f"{fault}; see that it runs, and that REDIS_URL names it") from fault

@@ -1,1 +1,1 @@
-"""What brings the system back: checked, copied, put back; each is a command of `progress`."""
+"""Recovery: check the log and the read models, back them up, restore them, free a shard."""

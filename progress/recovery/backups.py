@@ -1,4 +1,4 @@
-"""Backups of the read models: every table of the live schema, as it stood at one moment."""
+"""Backups of the read models: every table of the live schema, in one snapshot."""
 
 import contextlib
 import functools
@@ -19,91 +19,91 @@ from progress.recovery.storage import PART, Output, Storage
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
 
-_FAST = 1  # of gzip's levels: the network is no faster than this
-_GZIP = 31
-_JOINED = 1 << 16  # bytes of rows that are packed together
-_LONGEST_MANIFEST = 8 * PART  # with a line for each event that was set aside
-_OFTEN = 10_000  # rows between two words about how far it is
+_GZIP_LEVEL = 1  # the network is no faster than this
+_GZIP_WBITS = 31
+_CHUNK = 1 << 16  # bytes of rows that are compressed together
+_MAX_MANIFEST = 8 * PART  # bytes; it has a line for each event that was set aside
+_REPORT_INTERVAL = 10_000  # rows
 
 
 def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
-    """Write a backup into a new folder of the storage; the folder's name, and what is in it.
+    """Write a backup into a new folder of the storage; return the folder's name and the manifest.
 
-    Any role that reads the read models and the log may. Without its manifest, the last of its
-    files, a backup is none: whatever is interrupted leaves nothing that could be restored.
+    Any role may that reads the read models and the log. The manifest is written last: a folder
+    without one is not a backup, so an interrupted run leaves nothing that could be restored.
     """
     taken_at = datetime.now(UTC)
     name = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{schema.fingerprint()}"
-    with contextlib.closing(connect()) as connection, contextlib.ExitStack() as undone:
+    with contextlib.closing(connect()) as connection, contextlib.ExitStack() as on_failure:
         _lock(connection)
-        _tidy(storage)
-        undone.callback(storage.remove, name)
+        _remove_incomplete(storage)
+        on_failure.callback(storage.remove, name)
         connection.run(_block("begin"))
-        made = _written(connection, storage, name, taken_at, on_progress)
+        backup = _write_tables(connection, storage, name, taken_at, on_progress)
         connection.run("COMMIT")
         with storage.writing(f"{name}/{manifest.NAME}") as output:
-            output.write(manifest.written(made))
-        undone.pop_all()
+            output.write(manifest.encode(backup))
+        on_failure.pop_all()
         connection.run(blocks("projections/rebuild")["unlock_backup"], schema=schema.schema_name())
-    return name, made
+    return name, backup
 
 
-def newest(storage: Storage) -> tuple[str, Manifest]:
-    """The newest whole backup of these folds. ProgressError where there is none."""
-    whole = [each for each in storage.folders() if storage.has(f"{each}/{manifest.NAME}")]
-    ours = [each for each in whole if each.endswith(f"-{schema.fingerprint()}")]
-    if not ours:
-        others = f"{len(whole)} of other folds" if whole else "none"
+def find_newest(storage: Storage) -> tuple[str, Manifest]:
+    """Return the newest complete backup of these folds; ProgressError if there is none."""
+    complete = [name for name in storage.folders() if storage.has(f"{name}/{manifest.NAME}")]
+    matching = [name for name in complete if name.endswith(f"-{schema.fingerprint()}")]
+    if not matching:
+        others = f"{len(complete)} of other folds" if complete else "none"
         raise ProgressError(
             f"there is no backup of the folds {schema.fingerprint()} ({others}): "
             "run `progress rebuild`"
         )
-    name = max(ours)
-    return name, manifest.read(_small(storage.reading(f"{name}/{manifest.NAME}")))
+    name = max(matching)
+    return name, manifest.decode(_read_manifest(storage.reading(f"{name}/{manifest.NAME}")))
 
 
-def _small(parts: Iterator[bytes]) -> bytes:
-    """All of a file that is no longer than a manifest can be; ProgressError where it is."""
-    found = bytearray()
+def _read_manifest(parts: Iterator[bytes]) -> bytes:
+    """Return the whole file; ProgressError if it is longer than a manifest can be."""
+    content = bytearray()
     for part in parts:
-        found += part
-        if len(found) > _LONGEST_MANIFEST:
-            raise ProgressError(f"{manifest.NAME} is too long to be one; take another backup")
-    return bytes(found)
+        content += part
+        if len(content) > _MAX_MANIFEST:
+            raise ProgressError(f"{manifest.NAME} is too long for a manifest; take another backup")
+    return bytes(content)
 
 
 def _lock(connection: Connection) -> None:
     if not schema.exists(connection, schema.schema_name()):
-        raise ProgressError("the read models are not there: run `progress migrate`")
+        raise ProgressError("there are no read models: run `progress migrate`")
     if not connection.run(_block("lock"), schema=schema.schema_name())[0][0]:
-        raise ProgressError("another backup, or a rebuild's swap, is under way: wait for its end")
+        raise ProgressError("another backup, or a rebuild's swap, is running: wait for its end")
     schema.set_search_path(connection)
 
 
-def _tidy(storage: Storage) -> None:
-    """Remove what one that was killed has left; the lock says that no other is at it."""
-    for left in storage.folders():
-        ours = left.endswith(f"-{schema.fingerprint()}")
-        if ours and not storage.has(f"{left}/{manifest.NAME}"):
-            storage.remove(left)
+def _remove_incomplete(storage: Storage) -> None:
+    """Remove the folders of backups that were killed; the lock excludes one that is running."""
+    for name in storage.folders():
+        is_matching = name.endswith(f"-{schema.fingerprint()}")
+        if is_matching and not storage.has(f"{name}/{manifest.NAME}"):
+            storage.remove(name)
 
 
-def _written(
-    connection: Connection, storage: Storage, name: str, taken_at: datetime, said: Progress
+def _write_tables(
+    connection: Connection, storage: Storage, name: str, taken_at: datetime, on_progress: Progress
 ) -> Manifest:
-    checkpoints = [Checkpoint(*row) for row in _asked(connection, "checkpoints")]
-    head, version = _asked(connection, "log")[0]
-    tables = _asked(connection, "tables", schema=schema.schema_name())
-    done, about = 0, sum(rows for _, rows, _ in tables)
-    made: list[Table] = []
+    checkpoints = [Checkpoint(*row) for row in _rows(connection, "checkpoints")]
+    head, version = _rows(connection, "log")[0]
+    tables = _rows(connection, "tables", schema=schema.schema_name())
+    done, estimate = 0, sum(rows for _, rows, _ in tables)
+    written: list[Table] = []
     for table, _, copy_out in tables:
         with storage.writing(f"{name}/{table}.gz") as output:
-            packed = Packed(output, functools.partial(_say, said, done, about))
-            connection.run(copy_out, stream=packed)
-            packed.close()
-        made.append(Table(table, packed.rows, packed.bytes, packed.digest.hexdigest()))
-        done += packed.rows
-    said(done, done)
+            writer = GzipWriter(output, functools.partial(_report, on_progress, done, estimate))
+            connection.run(copy_out, stream=writer)
+            writer.close()
+        written.append(Table(table, writer.rows, writer.bytes, writer.digest.hexdigest()))
+        done += writer.rows
+    on_progress(done, done)
     return Manifest(
         taken_at=taken_at,
         schema=schema.schema_name(),
@@ -112,73 +112,73 @@ def _written(
         version=version,
         checkpoints=checkpoints,
         set_aside=set_aside(connection, checkpoints),
-        tables=made,
+        tables=written,
     )
 
 
-def _say(said: Progress, before: int, about: int, rows: int) -> None:
-    said(before + rows, max(about, before + rows))
+def _report(on_progress: Progress, done: int, estimate: int, rows: int) -> None:
+    on_progress(done + rows, max(estimate, done + rows))
 
 
 def set_aside(connection: Connection, checkpoints: list[Checkpoint]) -> list[int]:
-    """The positions up to these checkpoints that no fold counts now."""
+    """Return the positions of events up to these checkpoints that are set aside now."""
     return [
         position
-        for (position,) in _asked(
+        for (position,) in _rows(
             connection,
             "set aside",
-            shards=[each.shard for each in checkpoints],
-            positions=[each.position for each in checkpoints],
+            shards=[checkpoint.shard for checkpoint in checkpoints],
+            positions=[checkpoint.position for checkpoint in checkpoints],
         )
     ]
 
 
-class Packed:
-    """Takes a table's rows, one a call, and passes them on by gzip; `digest` is of those bytes."""
+class GzipWriter:
+    """Compresses a table's rows, one per call; `digest` is that of the compressed bytes."""
 
-    def __init__(self, output: Output, said: Callable[[int], None]) -> None:
+    def __init__(self, output: Output, on_rows: Callable[[int], None]) -> None:
         self.rows = self.bytes = 0
         self.digest = hashlib.sha256()
-        self._output, self._said = output, said
-        self._pack, self._waiting = zlib.compressobj(_FAST, wbits=_GZIP), bytearray()
+        self._output, self._on_rows = output, on_rows
+        self._gzip, self._buffer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS), bytearray()
 
     def write(self, row: bytes) -> None:
-        self._waiting += row
+        self._buffer += row
         self.rows += 1
-        if len(self._waiting) >= _JOINED:
-            self._pass(self._pack.compress(self._waiting))
-            self._waiting.clear()
-        if self.rows % _OFTEN == 0:
-            self._said(self.rows)
+        if len(self._buffer) >= _CHUNK:
+            self._write(self._gzip.compress(self._buffer))
+            self._buffer.clear()
+        if self.rows % _REPORT_INTERVAL == 0:
+            self._on_rows(self.rows)
 
     def close(self) -> None:
-        """Pass the rest on."""
-        self._pass(self._pack.compress(self._waiting) + self._pack.flush())
+        """Write the rest."""
+        self._write(self._gzip.compress(self._buffer) + self._gzip.flush())
 
-    def _pass(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         if data:
             self.digest.update(data)
             self.bytes += len(data)
             self._output.write(data)
 
 
-def unpacked(data: Iterator[bytes], digest: Any) -> Iterator[bytes]:
-    """The rows again, in parts; what is read goes through `digest`. zlib.error where it is none."""
-    pack = zlib.decompressobj(wbits=_GZIP)
+def decompress(data: Iterator[bytes], digest: Any) -> Iterator[bytes]:
+    """Yield the rows, in parts; update `digest` with what is read. zlib.error if it is damaged."""
+    gzip = zlib.decompressobj(wbits=_GZIP_WBITS)
     for part in data:
         digest.update(part)
-        while part and not pack.eof:
-            # Bounded: a megabyte may hold a gigabyte of rows.
-            if rows := pack.decompress(part, PART):
+        while part and not gzip.eof:
+            # A part is bounded: a megabyte may decompress to a gigabyte.
+            if rows := gzip.decompress(part, PART):
                 yield rows
-            part = pack.unconsumed_tail  # noqa: PLW2901
-    while not pack.eof and (rows := pack.decompress(b"", PART)):
+            part = gzip.unconsumed_tail  # noqa: PLW2901
+    while not gzip.eof and (rows := gzip.decompress(b"", PART)):
         yield rows
-    if not pack.eof:
+    if not gzip.eof:
         raise zlib.error("it ends early")
 
 
-def _asked(connection: Connection, block: str, **values: object) -> list[list[Any]]:
+def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
     return connection.run(_block(block), **values) or []
 
 

@@ -1,4 +1,4 @@
-"""What a backup says of itself; it is written last, so that a backup without one is none."""
+"""The manifest of a backup. It is written last: a folder without one is not a backup."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ FORMAT = 1  # of the files
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table's rows as COPY writes them, by gzip: how many, and the file as it was written."""
+    """A table's file: the rows as COPY writes them, compressed by gzip."""
 
     name: str
     rows: int
@@ -20,7 +20,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The last event of a shard that is in the rows; `event_id` is None where there is none."""
+    """The last folded event of a shard; `event_id` is None if there is none."""
 
     shard: int
     position: int
@@ -28,32 +28,33 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in a backup, and from which log it was made."""
+    """The contents of a backup, and the log that it was made from."""
 
     format: int = FORMAT
     taken_at: datetime
     schema: str
     fingerprint: str
     head: int  # of the log
-    version: int  # the newest that a row has
+    version: int  # the newest of a row
     checkpoints: list[Checkpoint]
-    set_aside: list[int]  # positions that the rows leave out
+    set_aside: list[int]  # positions that are not folded into the rows
     tables: list[Table]
 
 
-def written(manifest: Manifest) -> bytes:
-    """As it is kept."""
+def encode(manifest: Manifest) -> bytes:
+    """Encode the manifest as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(manifest))
 
 
-def read(data: bytes) -> Manifest:
-    """ProgressError where it is none, or of another format."""
+def decode(data: bytes) -> Manifest:
+    """Decode a manifest; ProgressError if it is invalid or of another format."""
     try:
-        found = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as fault:
-        raise ProgressError(f"{NAME} is none: {fault}; take another backup") from None
-    if found.format != FORMAT:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ProgressError(f"{NAME} is invalid: {error}; take another backup") from None
+    if manifest.format != FORMAT:
         raise ProgressError(
-            f"the backup is of format {found.format}, this code reads {FORMAT}: rebuild instead"
+            f"the backup is of format {manifest.format}, this code reads {FORMAT}: "
+            "run `progress rebuild`"
         )
-    return found
+    return manifest

@@ -1,4 +1,4 @@
-"""A backup of the read models put back: beside the live ones, caught up with the log, swapped."""
+"""Restore a backup: load it beside the live read models, catch up with the log, swap."""
 
 import contextlib
 import hashlib
@@ -6,10 +6,8 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 
-import pg8000.exceptions
-
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, notifications, projector, rebuild
@@ -31,130 +29,136 @@ def run(
     on_progress: Progress,
     publisher: Publisher = notifications.DISABLED,
 ) -> tuple[Manifest, int]:
-    """Put the newest whole backup in the live read models' place; how many events came after it.
+    """Replace the live read models by the newest backup; return the number of later events.
 
-    ProgressError where none fits these folds, CheckpointError where it was made from another log:
-    then a rebuild is needed. Failed or interrupted, it leaves nothing behind.
+    ProgressError if no backup fits these folds, CheckpointError if it was made from another log:
+    then a rebuild is needed. A run that fails or is interrupted leaves nothing behind.
     """
-    name, found = backups.newest(storage)
-    loading = _Loading(storage, name, found, on_progress)
+    name, backup = backups.find_newest(storage)
+    loader = _Loader(storage, name, backup, on_progress)
 
     def fill(building: str) -> int:
         with contextlib.closing(connect()) as connection:
-            _check(connection, found)  # what counts again from here on, the swap folds
-        return loading.fill(connect, building)
+            _check(connection, backup)  # the swap folds what is replayed from here on
+        return loader.fill(connect, building)
 
-    return found, rebuild.replace(connect, fill, publisher=publisher)
+    return backup, rebuild.replace(connect, fill, publisher=publisher)
 
 
-def _check(connection: Connection, found: Manifest) -> None:
-    """That every event in the rows is in the log, and no event of it was set aside or came back."""
+def _check(connection: Connection, backup: Manifest) -> None:
+    """CheckpointError if the log lacks the backup's events, or sets others aside."""
     head = connection.run(blocks("projections/rebuild")["log_end"])[0][0]
-    if found.head > head:
+    if backup.head > head:
         raise CheckpointError(
-            f"the backup knows the log up to {found.head}, and it ends at {head}: "
+            f"the backup knows the log up to {backup.head}, and it ends at {head}: "
             "run `progress rebuild`"
         )
     shards = connection.run(
         blocks("recovery/backups")["missing"],
-        shards=[each.shard for each in found.checkpoints],
-        positions=[each.position for each in found.checkpoints],
-        event_ids=[each.event_id for each in found.checkpoints],
+        shards=[checkpoint.shard for checkpoint in backup.checkpoints],
+        positions=[checkpoint.position for checkpoint in backup.checkpoints],
+        event_ids=[checkpoint.event_id for checkpoint in backup.checkpoints],
     )
     if shards:
         raise CheckpointError(
             f"the backup is of another log (shard {shards[0][0]}): run `progress rebuild`"
         )
-    if backups.set_aside(connection, found.checkpoints) != found.set_aside:
+    if backups.set_aside(connection, backup.checkpoints) != backup.set_aside:
         raise CheckpointError(
-            "events were set aside, or count again, since the backup: run `progress rebuild`"
+            "events were set aside, or replayed, since the backup: run `progress rebuild`"
         )
 
 
-class _Loading:
-    """The tables of a backup on their way into a new schema."""
+class _Loader:
+    """Loads the tables of a backup into a new schema."""
 
-    def __init__(self, storage: Storage, name: str, found: Manifest, on_progress: Progress) -> None:
-        self._storage, self._name, self._found = storage, name, found
+    def __init__(
+        self, storage: Storage, name: str, backup: Manifest, on_progress: Progress
+    ) -> None:
+        self._storage, self._name, self._backup = storage, name, backup
         self._on_progress, self._lock, self._rows = on_progress, threading.Lock(), 0
-        self._total = sum(table.rows for table in found.tables)
+        self._total = sum(table.rows for table in backup.tables)
 
     def fill(self, connect: Connect, building: str) -> int:
-        """Load all of it; how many events came after it, which are folded too."""
-        with contextlib.ExitStack() as opened:
+        """Load all tables and fold the later events; return their number."""
+        with contextlib.ExitStack() as stack:
             workers = [
-                opened.enter_context(rebuild.open_projector(connect, building))
+                stack.enter_context(rebuild.open_projector(connect, building))
                 for _ in range(_WORKERS)
             ]
             first = workers[0].connection
-            self._see_all(first, building)
+            self._raise_if_incomplete(first, building)
             rebuild.drop_keys(first)
             rebuild.run_in_parallel(
                 workers,
-                self._found.tables,
+                self._backup.tables,
                 lambda worker, table: self._load(worker, building, table),
             )
             rebuild.run_in_parallel(
                 workers, workers, lambda worker, _: rebuild.create_keys(worker.connection)
             )
             self._renumber(first)
-            first.run(blocks("recovery/backups")["look again"])
+            first.run(blocks("recovery/backups")["request snapshots"])
             first.run(blocks("projections/rebuild")["analyze"])
             since = workers[0].catch_up_all()
             batch.fold(first, list(projector.SHARDS))
         return since
 
-    def _see_all(self, connection: Connection, building: str) -> None:
-        """ProgressError where the backup leaves a table out: it would stay empty."""
+    def _raise_if_incomplete(self, connection: Connection, building: str) -> None:
+        """ProgressError if the backup lacks a table, which would stay empty."""
         tables = connection.run(blocks("recovery/backups")["tables"], schema=building) or []
-        there = {table.name for table in self._found.tables}
-        if lacking := next((name for name, _, _ in tables if name not in there), None):
+        names = {table.name for table in self._backup.tables}
+        if lacking := next((name for name, _, _ in tables if name not in names), None):
             raise ProgressError(f"the backup has no table {lacking}: run `progress rebuild`")
 
     def _load(self, worker: Projector, building: str, table: Table) -> None:
         connection = worker.connection
-        sql = blocks("recovery/backups")["put back"]
-        found = connection.run(sql, schema=building, name=table.name)
-        if not found:
+        sql = blocks("recovery/backups")["load"]
+        statements = connection.run(sql, schema=building, name=table.name)
+        if not statements:
             raise ProgressError(f"these folds have no table {table.name}: run `progress rebuild`")
         rows = _Rows(self._storage.reading(f"{self._name}/{table.name}.gz"))
-        try:
-            with database.transaction(connection):
-                connection.run(found[0][0])
-                connection.run(found[0][1], stream=rows.parts())
-                rows.check(table, connection.row_count)
-        except pg8000.exceptions.DatabaseError as fault:
-            raise _bad(table, database.message(fault)) from fault
+        with (
+            database.translate_errors(lambda failure: _translate(table, failure)),
+            database.transaction(connection),
+        ):
+            connection.run(statements[0][0])
+            connection.run(statements[0][1], stream=rows.parts())
+            rows.check(table, connection.row_count)
         with self._lock:
             self._rows += table.rows
             self._on_progress(self._rows, self._total)
 
     def _renumber(self, connection: Connection) -> None:
-        (now,) = connection.run(blocks("recovery/backups")["version now"])[0]
-        if now <= self._found.version:
+        (version,) = connection.run(blocks("recovery/backups")["current version"])[0]
+        if version <= self._backup.version:
             connection.run(blocks("recovery/backups")["renumber"])
 
 
 class _Rows:
-    """A table's rows as they are read; what is wrong is told at the end, not amid the COPY."""
+    """A table's rows; an error while reading them is raised after the COPY, not during it."""
 
     def __init__(self, data: Iterator[bytes]) -> None:
         self._data, self._digest = data, hashlib.sha256()
-        self._fault: Exception | None = None
+        self._error: Exception | None = None
 
     def parts(self) -> Iterator[bytes]:
-        """All that is good of them."""
+        """Yield the rows up to the first error."""
         try:
-            yield from backups.unpacked(self._data, self._digest)
-        except (zlib.error, ProgressError) as fault:
-            self._fault = fault
+            yield from backups.decompress(self._data, self._digest)
+        except (zlib.error, ProgressError) as error:
+            self._error = error
 
     def check(self, table: Table, rows: int) -> None:
-        """ProgressError where they are not those that the backup says."""
-        if self._fault is None and self._digest.hexdigest() == table.sha256 and rows == table.rows:
+        """ProgressError if the rows differ from the manifest's."""
+        if self._error is None and self._digest.hexdigest() == table.sha256 and rows == table.rows:
             return
-        raise _bad(table, self._fault or "it is not what was written")
+        raise _cannot_restore(table, self._error or "its checksum or row count differs")
 
 
-def _bad(table: Table, why: object) -> ProgressError:
-    return ProgressError(f"{table.name}.gz cannot be restored ({why}): run `progress rebuild`")
+def _cannot_restore(table: Table, reason: object) -> ProgressError:
+    return ProgressError(f"{table.name}.gz cannot be restored ({reason}): run `progress rebuild`")
+
+
+def _translate(table: Table, failure: Failure) -> ProgressError | None:
+    return _cannot_restore(table, failure.message) if failure.is_refusal else None

@@ -1,10 +1,9 @@
-"""Who holds a shard, and how it is taken away from them: a fold has its shard's advisory lock."""
+"""Shard locks: list and end the sessions that hold them. A fold holds its shard's advisory lock."""
 
 import msgspec
-import pg8000.exceptions
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ProjectionError
 from progress.projections import schema
@@ -12,8 +11,8 @@ from progress.projections import schema
 _DENIED = "42501"
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A shard, and the session that has it; `pid` is None where nobody has."""
+class ShardLock(msgspec.Struct, frozen=True):
+    """A shard and the session that holds it; `pid` is None if none does."""
 
     shard: int
     position: int
@@ -26,37 +25,39 @@ class Held(msgspec.Struct, frozen=True):
     waits_for: list[int]
 
 
-def look(connection: Connection) -> list[Held]:
-    """Every shard of the live read models."""
+def list_shards(connection: Connection) -> list[ShardLock]:
+    """Return every shard of the live read models."""
     schema.set_search_path(connection)
-    return [Held(*row) for row in connection.run(blocks("recovery/shard_locks")["list"]) or []]
+    rows = connection.run(blocks("recovery/shard_locks")["list"])
+    return [ShardLock(*row) for row in rows or []]
 
 
 def release(connection: Connection, shard: int) -> list[str]:
-    """End the session that holds the shard or, where it waits, those it waits for; who they were.
+    """End the session that holds the shard, or the sessions that block it; return their names.
 
-    The window that was being folded is rolled back: the next worker folds it. ProjectionError
-    where nobody holds the shard, and where the database refuses.
+    The window that was being folded is rolled back, and the next worker folds it. ProjectionError
+    if no session holds the shard, or if the database refuses.
     """
-    held = next(each for each in look(connection) if each.shard == shard)
-    if held.pid is None:
-        raise ProjectionError(f"nobody holds shard {shard}: `progress batch` folds what waits")
+    lock = next(lock for lock in list_shards(connection) if lock.shard == shard)
+    if lock.pid is None:
+        raise ProjectionError(f"nobody holds shard {shard}: run `progress batch` to fold it")
     ended = []
     for pid, login, application in connection.run(
-        blocks("recovery/shard_locks")["at the bottom"], pid=held.pid
+        blocks("recovery/shard_locks")["blocking sessions"], pid=lock.pid
     ):
-        _end(connection, pid)
+        _end_session(connection, pid)
         ended.append(f"session {pid} ({login}, {application})")
     return ended
 
 
-def _end(connection: Connection, pid: int) -> None:
-    try:
-        connection.run(blocks("recovery/shard_locks")["end"], pid=pid)
-    except pg8000.exceptions.DatabaseError as fault:
-        if database.sqlstate(fault) != _DENIED:
-            raise
-        raise ProjectionError(
-            f"session {pid} may not be ended: grant the owner pg_signal_backend, or start anew "
-            "what it belongs to"
-        ) from fault
+def _end_session(connection: Connection, pid: int) -> None:
+    def translate(failure: Failure) -> ProjectionError | None:
+        if failure.sqlstate != _DENIED:
+            return None
+        return ProjectionError(
+            f"session {pid} may not be ended: grant pg_signal_backend to the owner, or restart the "
+            "process that it belongs to"
+        )
+
+    with database.translate_errors(translate):
+        connection.run(blocks("recovery/shard_locks")["end session"], pid=pid)

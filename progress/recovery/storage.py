@@ -1,4 +1,4 @@
-"""Where backups lie: a folder, or a bucket of Cloud Storage."""
+"""The storage of backups: a folder, or a bucket of Cloud Storage."""
 
 import contextlib
 import os
@@ -11,43 +11,45 @@ from typing import BinaryIO, Protocol
 
 from progress.errors import ProgressError
 
-PART = 1 << 20  # bytes that are read at once
+PART = 1 << 20  # bytes of one read
 
 
 class Output(Protocol):
-    """Takes bytes, one after the other."""
+    """A file that is being written."""
 
     def write(self, data: bytes, /) -> object: ...
 
 
 class Storage(Protocol):
-    """Files under paths `backup/file`; ProgressError where they cannot be had."""
+    """Files under paths `backup/file`; ProgressError if the storage fails."""
 
     def writing(self, path: str) -> AbstractContextManager[Output]:
-        """A new file: there once the block has ended well, else not at all."""
+        """Write a new file; it exists only if the block succeeds."""
 
     def reading(self, path: str) -> Iterator[bytes]:
-        """A file's bytes."""
+        """Yield a file's bytes."""
 
     def folders(self) -> list[str]:
-        """The names of the folders in it."""
+        """Return the names of the folders."""
 
     def has(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether the file exists."""
 
     def remove(self, name: str) -> None:
-        """A folder with all that is in it, as far as that is allowed."""
+        """Remove a folder and its contents, if that is allowed."""
 
 
-def at(where: str) -> Storage:
-    """`gs://bucket/prefix`, or the path of a folder; ProgressError where it is neither."""
-    if where.startswith("gs://"):
-        from progress.recovery.bucket import Bucket  # a third of a second: at first use
+def open_storage(location: str) -> Storage:
+    """Open `gs://bucket/prefix` or a folder's path; ProgressError if it is neither."""
+    if location.startswith("gs://"):
+        from progress.recovery.bucket import Bucket  # 330 ms: with the first use
 
-        return Bucket(where)
-    if not where or "://" in where or where.startswith(("gs:", "gs/")):  # or a variable not set
-        raise ProgressError(f"{where!r}: expected a folder, or gs://bucket/prefix")
-    return Folder(Path(where))
+        return Bucket(location)
+    if (
+        not location or "://" in location or location.startswith(("gs:", "gs/"))
+    ):  # or an unset variable
+        raise ProgressError(f"{location!r}: expected a folder, or gs://bucket/prefix")
+    return Folder(Path(location))
 
 
 class Folder:
@@ -58,8 +60,8 @@ class Folder:
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[Output]:
-        """It is on the disk when the block ends."""
-        with _told():
+        """Write a new file; it is on disk when the block ends."""
+        with _translate_errors():
             target = self._path / path
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(f"{target.name}.part")
@@ -70,39 +72,40 @@ class Folder:
             part.replace(target)
 
     def reading(self, path: str) -> Iterator[bytes]:
-        """Its bytes, a megabyte at a time."""
-        with _told(), self._opened(path) as file:
+        """Yield the file's bytes, a megabyte at a time."""
+        with _translate_errors(), self._open(path) as file:
             while data := file.read(PART):
                 yield data
 
-    def _opened(self, path: str) -> BinaryIO:
-        """The file; a pipe or a device in its place would never end."""
-        whole = self._path / path
-        file = os.fdopen(os.open(whole, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    def _open(self, path: str) -> BinaryIO:
+        """Open a regular file; reading a pipe or a device might never end."""
+        target = self._path / path
+        file = os.fdopen(os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
-            raise ProgressError(f"{whole}: expected a file")
+            raise ProgressError(f"{target}: expected a file")
         return file
 
     def folders(self) -> list[str]:
-        """None where it is not there."""
+        """Return the names of the folders; none if the storage does not exist."""
         if not self._path.exists():
             return []
-        with _told():
-            return sorted(each.name for each in self._path.iterdir() if each.is_dir())
+        with _translate_errors():
+            return sorted(entry.name for entry in self._path.iterdir() if entry.is_dir())
 
     def has(self, path: str) -> bool:
-        """Whether it is there."""
+        """Return whether the file exists."""
         return (self._path / path).is_file()
 
     def remove(self, name: str) -> None:
-        """At once."""
+        """Remove the folder."""
         shutil.rmtree(self._path / name, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
-    except OSError as fault:
-        raise ProgressError(f"{fault.filename}: {fault.strerror}; make room or rights") from fault
+    except OSError as error:
+        advice = "free disk space or grant access"
+        raise ProgressError(f"{error.filename}: {error.strerror}; {advice}") from error

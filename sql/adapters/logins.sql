@@ -1,16 +1,16 @@
--- Who logs in, and as a member of which of the groups that the migrations make.
+-- Logins, each a member of one of the groups that the migrations create.
 
--- given --
--- For the length of a transaction. As values: a password in a statement's text would be in the server's log and
--- in its statistics. Not hashed here: Neon takes none that it cannot check.
+-- set parameters --
+-- Pass the parameters to `apply` for one transaction. A password in a statement's text would be in the server's log and
+-- statistics. It is not hashed here, because Neon rejects hashed passwords.
 SELECT set_config('progress.login', :login, true), set_config('progress.group', :group, true),
        set_config('progress.password', :password, true);
 
--- admit --
+-- apply --
 DO $$
 DECLARE
     login    text := current_setting('progress.login');
-    wanted   text := current_setting('progress.group');
+    target   text := current_setting('progress.group');
     password text := nullif(current_setting('progress.password'), '');
     other    text;
 BEGIN
@@ -21,20 +21,20 @@ BEGIN
         EXECUTE format(CASE WHEN to_regrole(quote_ident(login)) IS NULL THEN 'CREATE' ELSE 'ALTER' END
                        || ' ROLE %I LOGIN PASSWORD %L', login, password);
     ELSIF to_regrole(quote_ident(login)) IS NULL THEN
-        RAISE EXCEPTION 'there is no such login, and no password to make it with';
+        RAISE EXCEPTION 'there is no such login, and no password to create it with';
     END IF;
     FOR other IN
         SELECT g.rolname FROM pg_auth_members m
         JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
-        WHERE r.rolname = login AND g.rolname <> wanted
+        WHERE r.rolname = login AND g.rolname <> target
           AND g.rolname IN ('progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_erasure')
     LOOP
         EXECUTE format('REVOKE %I FROM %I', other, login);
     END LOOP;
-    IF NOT pg_has_role(login, wanted, 'USAGE') THEN
-        EXECUTE format('GRANT %I TO %I', wanted, login);
+    IF NOT pg_has_role(login, target, 'USAGE') THEN
+        EXECUTE format('GRANT %I TO %I', target, login);
     END IF;
 EXCEPTION WHEN OTHERS THEN
-    -- Without the statement that failed, which is in the context otherwise, and holds the password.
+    -- Raise again without the context, which would contain the failed statement with the password.
     RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE;
 END $$;

@@ -1,4 +1,4 @@
--- Which migrations a database has, kept by progress/adapters/postgres/migrations.py.
+-- The record of applied migrations, for progress/adapters/postgres/migrations.py.
 
 -- lock --
 SELECT pg_advisory_lock(hashtextextended('progress.migrations', 0));
@@ -6,14 +6,14 @@ SELECT pg_advisory_lock(hashtextextended('progress.migrations', 0));
 -- unlock --
 SELECT pg_advisory_unlock(hashtextextended('progress.migrations', 0));
 
--- table --
+-- create table --
 CREATE TABLE IF NOT EXISTS public.progress_migrations (
     name       text COLLATE "C" PRIMARY KEY,
     checksum   text        NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- is there --
+-- has table --
 SELECT to_regclass('public.progress_migrations') IS NOT NULL;
 
 -- applied --
@@ -22,7 +22,7 @@ SELECT name, checksum FROM public.progress_migrations ORDER BY name;
 -- record --
 INSERT INTO public.progress_migrations (name, checksum) VALUES (:name, :checksum);
 
--- refusals --
+-- create refusals --
 CREATE TABLE IF NOT EXISTS public.progress_refusals (
     execution text PRIMARY KEY, -- of a Cloud Run job
     reason    text NOT NULL

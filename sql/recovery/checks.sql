@@ -1,22 +1,22 @@
--- Whether the log is whole, and the read models are of this log: what `progress check` asks.
+-- The checks of `progress check`: the log is complete, and the read models were made from it.
 
 -- log --
 SELECT count(*) AS events, coalesce(min(global_position), 0) AS first, coalesce(max(global_position), 0) AS head
 FROM event_store.events;
 
 -- gaps --
--- The first positions that are missing.
-SELECT before + 1 AS starts, global_position - 1 AS ends
+-- The first missing positions.
+SELECT previous + 1 AS first, global_position - 1 AS last
 FROM (
-    SELECT global_position, lag(global_position, 1, CAST(0 AS bigint)) OVER (ORDER BY global_position) AS before
+    SELECT global_position, lag(global_position, 1, CAST(0 AS bigint)) OVER (ORDER BY global_position) AS previous
     FROM event_store.events
 ) p
-WHERE global_position <> before + 1
+WHERE global_position <> previous + 1
 ORDER BY global_position
 LIMIT 3;
 
 -- streams --
--- How many streams do not count 1, 2, 3 …
+-- The number of streams whose versions are not 1, 2, 3 …
 SELECT count(*)
 FROM (
     SELECT FROM event_store.events
@@ -25,25 +25,25 @@ FROM (
 ) s;
 
 -- strays --
--- Events in another shard than their stream is in now: a server that hashes texts otherwise.
+-- The number of events in another shard than their stream's: this server hashes text differently.
 SELECT count(*) FROM event_store.events WHERE shard <> event_store.shard_of(stream_id);
 
 -- numbers --
--- Tables whose next number was given already: rows were restored without their sequence.
+-- The tables whose next number is taken: rows were restored without their sequence.
 SELECT t.name
 FROM (
-    SELECT 'event_store.dead_letters' AS name, 'letter_id' AS key, max(letter_id) AS given FROM event_store.dead_letters
+    SELECT 'event_store.dead_letters' AS name, 'letter_id' AS key, max(letter_id) AS highest FROM event_store.dead_letters
     UNION ALL
     SELECT 'event_store.pending', 'arrival', max(arrival) FROM event_store.pending
     UNION ALL
     SELECT 'operations.operations', 'number', max(number) FROM operations.operations
 ) t
-WHERE t.given > coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence(t.name, t.key) AS regclass)), 0)
+WHERE t.highest > coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence(t.name, t.key) AS regclass)), 0)
 ORDER BY t.name;
 
 -- checkpoints --
--- Of each shard: how far it is folded and how much is not; whether that is past the log's end (`ahead`), and whether the
--- event it stands on is another than the log's (`other`): then the rows were made from another log.
+-- Each shard's checkpoints and its events behind. `ahead`: a checkpoint is past the log's end. `other`: the event at the
+-- checkpoint is not the one that was folded, so the rows were made from another log.
 SELECT c.shard, c.position, b.position AS batch_position,
     (SELECT count(*) FROM event_store.events e
      WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)) AS events_behind,

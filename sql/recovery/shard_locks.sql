@@ -1,4 +1,4 @@
--- Who holds a shard: the sessions behind the advisory locks of the folds.
+-- The sessions that hold shards: a fold holds its shard's advisory lock.
 
 -- list --
 SELECT c.shard, c.position,
@@ -15,8 +15,8 @@ LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
 LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 ORDER BY c.shard;
 
--- at the bottom --
--- The sessions that this one waits for and that wait for nobody; itself where it does not wait.
+-- blocking sessions --
+-- The sessions that block this one and wait for none themselves; this session if it does not wait.
 WITH RECURSIVE chain (pid) AS (
     SELECT CAST(:pid AS integer)
     UNION
@@ -28,6 +28,6 @@ JOIN pg_stat_activity a ON a.pid = c.pid
 WHERE cardinality(pg_blocking_pids(c.pid)) = 0
 ORDER BY a.pid;
 
--- end --
--- True once it is gone.
+-- end session --
+-- Return true once it has ended, within 10 seconds.
 SELECT pg_terminate_backend(CAST(:pid AS integer), 10000);

@@ -65,7 +65,7 @@ def test_the_batch_job_is_held_run_and_let_go(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("refusal", "words"),
     [
-        (grpc.StatusCode.PERMISSION_DENIED, "it takes roles/cloudscheduler.admin"),
+        (grpc.StatusCode.PERMISSION_DENIED, "it needs roles/cloudscheduler.admin"),
         (grpc.StatusCode.UNAVAILABLE, "try again"),
         (grpc.StatusCode.INTERNAL, "try again"),
     ],

@@ -13,7 +13,7 @@ import yarl
 from google.cloud.sql import connector
 
 from progress.adapters.postgres import database, url
-from progress.adapters.postgres.async_client import Sessions
+from progress.adapters.postgres.async_client import Database
 from progress.errors import SettingsError, Unavailable
 from progress.settings import Settings
 
@@ -32,7 +32,7 @@ REFUSALS = {
 @pytest.fixture
 def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The connector finds a server of our own behind the instance's name."""
-    at = url.address(postgres)
+    at = url.parse_url(postgres)
 
     class Connector:
         def __init__(self, *, ip_type: str, refresh_strategy: str, loop: Any = None) -> None:
@@ -61,7 +61,7 @@ def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("instance")
 def test_its_connections_are_like_any_other() -> None:
-    connection = database.connect(CLOUD, name="ingest", patience=5)
+    connection = database.connect(CLOUD, name="ingest", timeout_s=5)
     assert connection.run("SHOW timezone") == [["UTC"]]
     assert connection.prepare("SELECT :n + 1").run(n=1) == [[2]]
     connection.close()
@@ -81,7 +81,7 @@ def test_google_who_refuses_or_is_away_is_a_database_that_is_away(user: str) -> 
         database.connect(where)
 
     async def asked() -> None:
-        await Sessions(where, name="tests", size=1, search_path="public").ask(
+        await Database(where, name="tests", size=1, search_path="public").run(
             lambda session: session.fetch("SELECT")
         )
 

@@ -144,7 +144,7 @@ def test_values_that_are_no_text_are_masked_by_what_they_say() -> None:
 def test_what_a_library_warns_of_is_a_masked_line(capsys: Capture) -> None:
     before = list(logging.getLogger().handlers)
     try:
-        logs.begin("query")
+        logs.configure("query")
         try:
             raise OSError("password=hush-hush")
         except OSError:
@@ -163,7 +163,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from progress.adapters.telemetry import logs
 
-logs.begin("query")
+logs.configure("query")
 server = Logger(Config())  # with a handler of its own, as the framework makes it
 logging.getLogger("uvicorn.error").handlers = server.error_log.handlers
 server.info("token=hush-hush")

@@ -96,7 +96,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
 
 def admit(service: Service, *wanted: Login) -> None:
     with closing(service.connect()) as owner:
-        logins.admit(owner, list(wanted))
+        logins.apply(owner, list(wanted))
 
 
 def groups(service: Service, name: str) -> list[str]:
@@ -187,7 +187,7 @@ def test_it_has_the_rights_of_its_group_and_of_no_other(service: Service) -> Non
 def test_names_and_passwords_are_taken_by_the_letter(
     service: Service, name: str, password: str
 ) -> None:
-    (login,) = logins.read(f"progress_query={quote(name, safe='@')}:{quote(password, safe='')}")
+    (login,) = logins.parse(f"progress_query={quote(name, safe='@')}:{quote(password, safe='')}")
     assert (login.name, login.password) == (name, password)
     admit(service, login)
     admit(service, login)
@@ -221,7 +221,7 @@ def test_no_password_is_in_the_servers_log_or_in_a_message(service: Service) -> 
         admit(service, Login("progress_query", "foreign_one", "s3cr3t"))
     admit(service, Login("progress_query", "told", "s3cr3t"))
     with closing(service.connect()) as owner, pytest.raises(ProgressError) as reserved:
-        logins.admit(owner, [Login("progress_query", "pg_reserved", "s3cr3t")])
+        logins.apply(owner, [Login("progress_query", "pg_reserved", "s3cr3t")])
     assert 'role name "pg_reserved" is reserved' in str(reserved.value)
     assert "is reserved" in service.logged()
     for text in (service.logged(), str(refused.value), str(reserved.value)):
@@ -245,24 +245,24 @@ def test_the_command_does_all_of_it(service: Service, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("progress_query", "the 1. of them: expected group=login"),
-        ("progress_query=a progress_query=", "the 2. of them: expected group=login"),
-        ("progress_query=a:", "the 1. of them: expected group=login"),
-        ("=a:s3cr3t", "the 1. of them: expected a group of progress_ingest"),
+        ("progress_query", "entry 1: expected group=login"),
+        ("progress_query=a progress_query=", "entry 2: expected group=login"),
+        ("progress_query=a:", "entry 1: expected group=login"),
+        ("=a:s3cr3t", "entry 1: expected a group of progress_ingest"),
         ("progress_erasure=a:s3cr3t", "expected a group of progress_ingest"),
         ("postgres=s3cr3t", "expected a group of"),
         ("progress_query=progress_project:s3cr3t", "progress_project is a group"),
-        ("progress_query=a:s3cr3t progress_batch=a:s3cr3t", "a is there twice"),
+        ("progress_query=a:s3cr3t progress_batch=a:s3cr3t", "a is listed twice"),
         (f"progress_query={'a' * 64}:s3cr3t", "is longer than 63 bytes"),
-        ("progress_query=a progress_batch=%FF:s3cr3t", "the 2. of them: expected UTF-8"),
-        ("progress_query=a:s3cr3t%FF", "the 1. of them: expected UTF-8"),
+        ("progress_query=a progress_batch=%FF:s3cr3t", "entry 2: expected UTF-8"),
+        ("progress_query=a:s3cr3t%FF", "entry 1: expected UTF-8"),
     ],
 )
 def test_what_is_wrong_is_told_without_its_password(text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as refused:
-        logins.read(text)
+        logins.parse(text)
     assert "s3cr3t" not in str(refused.value)
 
 
 def test_nothing_said_is_nobody() -> None:
-    assert logins.read(" ") == []
+    assert logins.parse(" ") == []

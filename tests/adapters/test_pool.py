@@ -14,7 +14,7 @@ class _Server:
     """The test's database, which may refuse for a while."""
 
     def __init__(self, url: str) -> None:
-        at = postgres_url.address(url)
+        at = postgres_url.parse_url(url)
         self._to = {"host": at.host, "user": at.user, "database": at.database, "ssl": False}
         self.refuses = False
 
@@ -31,12 +31,12 @@ def server(store: Store) -> _Server:
 
 
 async def _session(pool: Pool) -> int:
-    connection = await pool.taken(seconds=5)
+    connection = await pool.acquire(seconds=5)
     try:
         session: int = await connection.fetchval("SELECT pg_backend_pid()")
         return session
     finally:
-        pool.give(connection)
+        pool.release(connection)
 
 
 def test_many_share_a_few(server: _Server) -> None:
@@ -53,17 +53,17 @@ def test_many_share_a_few(server: _Server) -> None:
 def test_who_gives_up_while_waiting_takes_none_along(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 1)
-        connection = await pool.taken(seconds=5)
-        early, late = (asyncio.create_task(pool.taken(seconds=5)) for _ in range(2))
+        connection = await pool.acquire(seconds=5)
+        early, late = (asyncio.create_task(pool.acquire(seconds=5)) for _ in range(2))
         await asyncio.sleep(0)
         early.cancel()  # before one comes back
         await asyncio.sleep(0)
-        pool.give(connection)
+        pool.release(connection)
         late.cancel()  # when it has come, and is not yet held
         await asyncio.gather(early, late, return_exceptions=True)
         async with asyncio.timeout(5):
-            assert await pool.taken(seconds=5) is connection
-        pool.give(connection)
+            assert await pool.acquire(seconds=5) is connection
+        pool.release(connection)
         pool.close()
 
     asyncio.run(ask())
@@ -72,19 +72,19 @@ def test_who_gives_up_while_waiting_takes_none_along(server: _Server) -> None:
 def test_a_connection_that_is_closed_or_was_refused_makes_room(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 1)
-        connection = await pool.taken(seconds=5)
+        connection = await pool.acquire(seconds=5)
         waiting = asyncio.create_task(_session(pool))
         await asyncio.sleep(0)
         connection.terminate()
-        pool.give(connection)
+        pool.release(connection)
         async with asyncio.timeout(5):
             first = await waiting
             server.refuses = True
-            idle = await pool.taken(seconds=5)
+            idle = await pool.acquire(seconds=5)
             idle.terminate()
-            pool.give(idle)
+            pool.release(idle)
             with pytest.raises(OSError, match="refused"):
-                await pool.taken(seconds=5)
+                await pool.acquire(seconds=5)
             server.refuses = False
             assert await _session(pool) != first
         pool.close()
@@ -95,13 +95,13 @@ def test_a_connection_that_is_closed_or_was_refused_makes_room(server: _Server) 
 def test_one_that_was_closed_while_idle_is_not_lent(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 1)
-        first = await pool.taken(seconds=5)
-        pool.give(first)
+        first = await pool.acquire(seconds=5)
+        pool.release(first)
         await first.close()
-        second = await pool.taken(seconds=5)
+        second = await pool.acquire(seconds=5)
         assert second is not first
         assert await second.fetchval("SELECT 1") == 1
-        pool.give(second)
+        pool.release(second)
         pool.close()
 
     asyncio.run(ask())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from progress.adapters.redis import async_client, resp
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.resp import ErrorReply, Reply
-from progress.adapters.redis.url import address
+from progress.adapters.redis.url import parse_url
 from progress.errors import CacheAway, SettingsError
 from tests.support import cache_instances
 
@@ -54,10 +54,10 @@ def test_a_reply_is_read_as_it_was_written_once_all_of_it_is_there(
 
 
 def with_client(
-    url: str, work: Callable[[Client], Awaitable[T]], *, patience: float | None = None
+    url: str, work: Callable[[Client], Awaitable[T]], *, timeout_s: float | None = None
 ) -> T:
     async def worked() -> T:
-        client = Client(url, patience=patience)
+        client = Client(url, timeout_s=timeout_s)
         try:
             return await work(client)
         finally:
@@ -70,7 +70,7 @@ def with_client(
 def test_a_command_is_an_array_of_its_arguments(size: int) -> None:
     command = ("SET", "é" * (size // 2), b"x" * size, size)
     expected = [b"SET", ("é" * (size // 2)).encode(), b"x" * size, b"%d" % size]
-    assert resp.read(resp.encoded([command]), 0)[0] == expected
+    assert resp.read(resp.encode([command]), 0)[0] == expected
 
 
 def test_many_share_a_connection_and_each_gets_its_own_reply(empty_redis: str) -> None:
@@ -89,7 +89,7 @@ def test_many_share_a_connection_and_each_gets_its_own_reply(empty_redis: str) -
         assert isinstance(connections, bytes)
         assert connections.count(b"\n") == 1
 
-    with_client(empty_redis, work, patience=10)
+    with_client(empty_redis, work, timeout_s=10)
 
 
 def test_a_command_that_is_refused_is_no_failure(redis_with_notifications: str) -> None:
@@ -121,21 +121,21 @@ def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-_PATIENCE = 0.1  # seconds
+_TIMEOUT_S = 0.1  # seconds
 
 
 def is_left_alone(url: str) -> bool:
     """Whether of 20 round trips, each of which fails, few were waited for."""
-    return with_client(url, cost, patience=_PATIENCE) < 10
+    return with_client(url, cost, timeout_s=_TIMEOUT_S) < 10
 
 
 async def cost(client: Client, times: int = 20) -> float:
-    """How many times their patience so many round trips took, each of which failed."""
+    """How many times their timeout so many round trips took, each of which failed."""
     began = time.monotonic()
     for _ in range(times):
         with pytest.raises(CacheAway):
             await client.run(("PING",), ("PING",))
-    return (time.monotonic() - began) / _PATIENCE
+    return (time.monotonic() - began) / _TIMEOUT_S
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_who_answers_nothing_or_nonsense_is_left_alone(answer: bytes | None) -> 
 
 
 def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(async_client, "_PAUSE", 0)
+    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
 
     async def each_attempt(client: Client) -> float:
         spent = 0.0
@@ -169,13 +169,13 @@ def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.M
         return spent
 
     with server(None) as url:
-        assert with_client(url, each_attempt, patience=_PATIENCE) < 10
+        assert with_client(url, each_attempt, timeout_s=_TIMEOUT_S) < 10
 
 
 def test_who_is_slow_is_left_alone() -> None:
-    with server(b"+PONG\r\n", after=3 * _PATIENCE) as url:
+    with server(b"+PONG\r\n", after=3 * _TIMEOUT_S) as url:
         assert is_left_alone(url)
-        assert with_client(url, lambda c: c.run(("PING",)), patience=100 * _PATIENCE) == [b"PONG"]
+        assert with_client(url, lambda c: c.run(("PING",)), timeout_s=100 * _TIMEOUT_S) == [b"PONG"]
 
 
 def test_who_is_not_there_is_left_alone() -> None:
@@ -187,7 +187,7 @@ def test_who_is_not_there_is_left_alone() -> None:
 def test_a_redis_that_stops_is_left_alone_and_found_when_it_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(async_client, "_PAUSE", 0.05)
+    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)
 
     async def work(client: Client) -> None:
         await until(client)
@@ -201,7 +201,7 @@ def test_a_redis_that_stops_is_left_alone_and_found_when_it_goes_on(
         await until(client)
 
     with cache_instances.valkey_of_its_own() as own:
-        with_client(own.url, work, patience=_PATIENCE)
+        with_client(own.url, work, timeout_s=_TIMEOUT_S)
 
 
 async def until(client: Client) -> None:
@@ -230,12 +230,12 @@ def test_a_password_a_number_and_a_unix_socket_are_used() -> None:
             assert isinstance(found, bytes)
             assert b" db=3 " in found
         assert is_left_alone(plain)
-        assert "s:cret" not in repr(address(named))
+        assert "s:cret" not in repr(parse_url(named))
 
 
 def test_addresses() -> None:
-    assert address("rediss://h:7000").tls
-    assert address("redis://h:7000").tls is None
-    assert address("redis://u:p@h").greeting[0] == ("AUTH", "u", "p")
+    assert parse_url("rediss://h:7000").tls
+    assert parse_url("redis://h:7000").tls is None
+    assert parse_url("redis://u:p@h").handshake[0] == ("AUTH", "u", "p")
     with pytest.raises(SettingsError, match="REDIS_URL: the port"):
-        address("redis://h:many")
+        parse_url("redis://h:many")

@@ -35,7 +35,7 @@ def test_values_are_numbered_in_the_order_in_which_they_first_come(made: Path) -
     (made / "asked.sql").write_text(
         "-- rows --\nSELECT x::text FROM t WHERE a = :one AND b = :two AND c = :one::bigint;\n"
     )
-    numbered = statements.numbered("asked", "rows")
+    numbered = statements.load("asked", "rows")
     assert numbered.text == "SELECT x::text FROM t WHERE a = $1 AND b = $2 AND c = $1::bigint;"
     assert numbered.names == ("one", "two")
 

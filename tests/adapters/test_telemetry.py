@@ -36,14 +36,14 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
-        monkeypatch.setattr(tracing, "_part", "cli")
-        for cache in (settings.current, tracing._of_this_process):
+        monkeypatch.setattr(tracing, "_service", "cli")
+        for cache in (settings.current, tracing._create_exporter):
             cache.cache_clear()
         yield made
         exporter = tracing._exporter()
         if exporter is not None:
-            exporter._end()
-        for cache in (settings.current, tracing._of_this_process):
+            exporter._shut_down()
+        for cache in (settings.current, tracing._create_exporter):
             cache.cache_clear()
 
 
@@ -56,8 +56,8 @@ from progress.adapters.telemetry import logs, tracing
 functions_framework.create_app("ingest", "functions/ingest/main.py").test_client().get("/")
 functions_framework.create_app("project", "functions/project/main.py").test_client().post("/")
 functions_framework.aio.create_asgi_app("query", "functions/query/main.py")
-with tracing.begun("a", None, "server"), tracing.span("b") as span:
-    span.note("c", 1)
+with tracing.start_span("a", None, "server"), tracing.child_span("b") as span:
+    span.set_attribute("c", 1)
     logs.write("INFO", "d", latency_ms=1.0, operation="query")
 print([each for each in sys.modules if "opentelemetry" in each or each.endswith("telemetry.otlp")])
 """
@@ -77,18 +77,18 @@ print([each for each in sys.modules if "opentelemetry" in each or each.endswith(
 
 
 def test_without_an_endpoint_a_span_is_always_the_same_one() -> None:
-    assert tracing.span("one") is tracing.span("another", "client", {"key": 1})
+    assert tracing.child_span("one") is tracing.child_span("another", "client", {"key": 1})
 
 
 def test_a_trace_is_passed_on_where_nothing_is_exported() -> None:
-    assert tracing.present() is None
-    with tracing.begun("one", PARENT, "consumer"):
-        with tracing.span("within"):
-            assert tracing.present() == PARENT
-            assert tracing.attributes()["traceparent"] == PARENT
-        with tracing.begun("another", None, "consumer"):
-            assert tracing.present() not in (None, PARENT)
-    assert (tracing.present(), tracing.attributes()) == (None, {})
+    assert tracing.current_traceparent() is None
+    with tracing.start_span("one", PARENT, "consumer"):
+        with tracing.child_span("within"):
+            assert tracing.current_traceparent() == PARENT
+            assert tracing.message_attributes()["traceparent"] == PARENT
+        with tracing.start_span("another", None, "consumer"):
+            assert tracing.current_traceparent() not in (None, PARENT)
+    assert (tracing.current_traceparent(), tracing.message_attributes()) == (None, {})
 
 
 @given(st.text() | st.from_regex(r"[0-9a-f]{2}(-[0-9a-f]*){3}(-.*)?", fullmatch=True))
@@ -98,7 +98,7 @@ def test_a_trace_is_passed_on_where_nothing_is_exported() -> None:
 @example(PARENT.replace("b7ad6b7169203331", "0" * 16))
 @example(PARENT.upper())
 def test_what_is_no_traceparent_is_passed_on_to_nobody(text: str) -> None:
-    found = tracing.of_message({"traceparent": text})
+    found = tracing.traceparent_of_message({"traceparent": text})
     assert found is None or (len(found) == 55 and found[3:52] == text[3:52] and found[:3] == "00-")
     if text.startswith("cc0") or text == PARENT.replace("-01", "-ff"):
         assert found is not None
@@ -150,9 +150,9 @@ def test_a_push_belongs_to_its_publisher_s_trace_or_else_to_its_request_s(
 def test_what_goes_wrong_within_a_span_is_masked(receiver: Collector) -> None:
     told = "no answer from postgresql://me:hush-hush@db/x for ann@example.com"
     with (
-        tracing.begun("work", None, "internal"),
+        tracing.start_span("work", None, "internal"),
         pytest.raises(OSError, match="hush"),
-        tracing.span("asks", "client", {"to": told}),
+        tracing.child_span("asks", "client", {"to": told}),
     ):
         raise OSError(told)
     spans = receiver.wait_for(("cli", "asks"), ("cli", "work"))
@@ -164,12 +164,12 @@ def test_what_goes_wrong_within_a_span_is_masked(receiver: Collector) -> None:
 
 
 def test_what_goes_on_after_a_trace_has_ended_is_no_part_of_it(receiver: Collector) -> None:
-    with tracing.begun("work", None, "internal"):
-        background = tracing.apart()
-        assert tracing.present() is not None
+    with tracing.start_span("work", None, "internal"):
+        background = tracing.detached_context()
+        assert tracing.current_traceparent() is not None
     for goes_on in (background.run, lambda begin: begin()):
-        assert goes_on(tracing.present) is None
-        assert goes_on(lambda: tracing.span("asks")) is tracing._NOTHING
+        assert goes_on(tracing.current_traceparent) is None
+        assert goes_on(lambda: tracing.child_span("asks")) is tracing._NO_SPAN_EXPORTED
     receiver.wait_for(("cli", "work"))
 
 
@@ -195,8 +195,10 @@ def test_a_share_is_sent_whatever_the_sender_has_decided(
     kept, dropped = (PARENT.replace("8448eb211c80319c", f"{each}448eb211c80319c") for each in "0f")
     for parent in (kept, dropped):
         for flags in ("00", "01"):
-            with tracing.begun(flags, f"{parent[:-2]}{flags}", "server"):
-                assert (tracing.present() or "")[-2:] == ("01" if parent == kept else "00")
+            with tracing.start_span(flags, f"{parent[:-2]}{flags}", "server"):
+                assert (tracing.current_traceparent() or "")[-2:] == (
+                    "01" if parent == kept else "00"
+                )
     receiver.wait_for(("cli", "00"), ("cli", "01"))
     assert len(receiver.spans) == 2
 
@@ -206,10 +208,10 @@ def test_who_samples_is_asked_by_the_standard_variables(
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
-    with tracing.begun("dropped", None, "server"):
-        assert (tracing.present() or "").endswith("-00")
-    with tracing.begun("kept", PARENT, "server"):
-        assert (tracing.present() or "").endswith("-01")
+    with tracing.start_span("dropped", None, "server"):
+        assert (tracing.current_traceparent() or "").endswith("-00")
+    with tracing.start_span("kept", PARENT, "server"):
+        assert (tracing.current_traceparent() or "").endswith("-01")
     receiver.wait_for(("cli", "kept"))
     assert {span.name for span in receiver.spans} == {"kept"}
 
@@ -241,7 +243,7 @@ def test_a_function_that_is_told_to_end_sends_what_waits(tmp_path: Path, name: s
         try:
             readiness.wait(lambda: ports.is_listening(port), name)
             connection = http.client.HTTPConnection(ports.HOST, port, timeout=20)
-            connection.request("POST", "/graphql", wakeups.command(uuid.uuid4()))
+            connection.request("POST", "/graphql", wakeups.operation_command(uuid.uuid4()))
             connection.getresponse().read()
             connection.close()
             assert receiver.spans == []
@@ -259,11 +261,11 @@ def test_google_is_sent_to_by_who_has_signed_in(
         otel_exporter_otlp_endpoint="https://telemetry.googleapis.com", pubsub_project_id="ours"
     )
     elsewhere = Settings(otel_exporter_otlp_endpoint="https://telemetry.googleapis.com.example")
-    assert otlp._session(elsewhere) is None
+    assert otlp._session_for(elsewhere) is None
     key = tmp_path / "key.json"
     key.write_text(json.dumps(_signing_in()))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-    session: Any = otlp._session(at_google)
+    session: Any = otlp._session_for(at_google)
     assert session.credentials.quota_project_id == "ours"
     assert session.credentials.scopes == otlp._SCOPES
 
@@ -273,14 +275,16 @@ def test_where_nobody_has_signed_in_nothing_is_sent_and_a_line_says_so(
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))
     given = Settings(otel_exporter_otlp_endpoint="https://telemetry.googleapis.com")
-    assert otlp.exporter(given, "query") is None
+    assert otlp.create_exporter(given, "query") is None
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert line["severity"] == "WARNING"
     assert line["message"].startswith("no traces and metrics: ")
 
 
 def test_every_unit_of_the_contract_has_its_buckets() -> None:
-    found = {s.unit for s in metric_fields.contract().signals.values() if s.kind == "distribution"}
+    found = {
+        s.unit for s in metric_fields.load().metric_fields.values() if s.kind == "distribution"
+    }
     assert found <= otlp._BOUNDS.keys()
 
 

@@ -13,7 +13,7 @@ import redis
 from progress.adapters.postgres import database, migrations
 from progress.adapters.redis import async_client
 from progress.adapters.redis.sockets import RedisSocket
-from progress.adapters.redis.url import address
+from progress.adapters.redis.url import parse_url
 from progress.errors import CacheAway, SettingsError, Unavailable
 from progress.local import ports, postgres
 from progress.projections import rebuild
@@ -61,7 +61,7 @@ def given(url: str, authority: tls_certificates.Authority, *, named: bool) -> st
 
 def answers_the_query_function(url: str) -> bool:
     async def asked() -> bool:
-        line = async_client.Client(url, patience=10)
+        line = async_client.Client(url, timeout_s=10)
         try:
             return await line.run(("PING",)) == [b"PONG"]
         finally:
@@ -71,9 +71,9 @@ def answers_the_query_function(url: str) -> bool:
 
 
 def answers_the_others(url: str) -> bool:
-    line = RedisSocket(address(url), seconds=10)
+    line = RedisSocket(parse_url(url), seconds=10)
     with closing(line):
-        return line.ask([("PING",)], seconds=10) == [b"PONG"] and line.is_open
+        return line.run([("PING",)], seconds=10) == [b"PONG"] and line.is_open
 
 
 @pytest.mark.parametrize("is_checked", [True, False])
@@ -120,7 +120,7 @@ def test_either_of_two_authorities_will_do(
 )
 def test_what_no_redis_can_be_trusted_by_is_told(options: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        address(f"rediss://h?{options}")
+        parse_url(f"rediss://h?{options}")
 
 
 @pytest.fixture(scope="module")

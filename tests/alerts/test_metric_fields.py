@@ -12,8 +12,8 @@ from tests.support.emitted_lines import Emitted, emitted
 __all__ = ["emitted"]
 
 ROOT = Path(__file__).parents[2]
-CONTRACT = metric_fields.contract()
-KNOWN = {*CONTRACT.signals, *CONTRACT.context}
+CONTRACT = metric_fields.load()
+KNOWN = {*CONTRACT.metric_fields, *CONTRACT.context}
 
 RESULTS = {"hit", "miss", "error", "off"}
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_running_stack_emits_every_signal(emitted: Emitted) -> None:
-    assert CONTRACT.signals.keys() - emitted.fields == set()
+    assert CONTRACT.metric_fields.keys() - emitted.fields == set()
 
 
 def test_no_line_has_a_field_that_is_neither_signal_nor_context(emitted: Emitted) -> None:
@@ -32,15 +32,15 @@ def test_no_line_has_a_field_that_is_neither_signal_nor_context(emitted: Emitted
 
 def test_a_line_that_has_a_signal_has_its_labels(emitted: Emitted) -> None:
     for line in emitted.lines:
-        for name in CONTRACT.signals.keys() & line.keys():
-            assert set(CONTRACT.signals[name].labels) <= line.keys(), (name, line)
+        for name in CONTRACT.metric_fields.keys() & line.keys():
+            assert set(CONTRACT.metric_fields[name].labels) <= line.keys(), (name, line)
 
 
 def test_signals_are_what_their_kind_says(emitted: Emitted) -> None:
     for line in emitted.lines:
-        for name in CONTRACT.signals.keys() & line.keys():
+        for name in CONTRACT.metric_fields.keys() & line.keys():
             is_number = isinstance(line[name], int | float)
-            assert is_number == (CONTRACT.signals[name].kind == "distribution"), (name, line)
+            assert is_number == (CONTRACT.metric_fields[name].kind == "distribution"), (name, line)
     assert {line["cache_result"] for line in emitted.lines if "cache_result" in line} <= RESULTS
     assert {line["outcome"] for line in emitted.lines if "outcome" in line} <= {"ok", "error"}
 
@@ -76,7 +76,7 @@ def test_no_signal_is_written_by_nobody() -> None:
     from progress.projections.gauges import Gauges
 
     written = {name for name, _ in _written()} | set(Gauges.__struct_fields__)
-    assert CONTRACT.signals.keys() - written == set()
+    assert CONTRACT.metric_fields.keys() - written == set()
     assert set(CONTRACT.context) - written == {"message", "severity"}  # they have no names there
 
 

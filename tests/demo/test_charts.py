@@ -139,7 +139,7 @@ def test_every_card_has_a_headword_and_every_headword_an_item() -> None:
     assert sorted(items.values(), key=lambda w: (w.level, w.headword)) == words
     assert set(cards) < set(items)
     for message in catalogue.messages(items):
-        read = envelope.decode(publisher.body(message), envelope.Message())
+        read = envelope.decode(publisher.encode(message), envelope.Message())
         assert all(isinstance(entry, envelope.Arrival) for entry in read)
 
 

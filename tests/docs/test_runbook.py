@@ -60,7 +60,7 @@ def test_what_a_database_that_is_away_has_written_is_read(
 ) -> None:
     """The query function answers on, so that it is no line of severity ERROR."""
     away = GraphQLError("", original_error=Unavailable("no connection to the database"))
-    errors.told(away, tracing.new())
+    errors.told(away, tracing.new_traceparent())
     line = json.loads(capsys.readouterr().out)
     (least,) = re.findall(r"severity>=(\w+)", runbooks.sections()[heading])
     levels = get_args(logs.Severity)

@@ -7,12 +7,12 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
-import pg8000.exceptions
 import pytest
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError, Unavailable
 from progress.event_store import dead_letters
@@ -316,8 +316,7 @@ def replaying(store: Store, letter: DeadLetter) -> str | None:
     try:
         return dead_letters.replay(connection, letter.letter_id)
     finally:
-        with suppress(pg8000.exceptions.Error):  # it may have been killed
-            connection.close()
+        database.close(connection)  # it may have been killed
 
 
 def test_a_replay_that_is_killed_midway_changes_nothing(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pg8000.exceptions
 import pytest
 
-from progress.adapters.postgres.database import Connection, sqlstate
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.ingest import push
@@ -38,8 +39,8 @@ def append(connection: Connection) -> None:
 def refused(connection: Connection, statement: str) -> bool:
     try:
         connection.run(statement)
-    except pg8000.exceptions.DatabaseError as fault:
-        if sqlstate(fault) == DENIED:
+    except pg8000.exceptions.DatabaseError as error:
+        if database.read_failure(error).sqlstate == DENIED:
             return True
         raise
     return False

@@ -85,7 +85,7 @@ def test_a_second_import_is_nothing_new(log: list[Answer]) -> None:
 @given(logs)
 def test_ingest_takes_every_event(log: list[Answer]) -> None:
     for message in anki_events.messages(LEARNER, log):
-        read = envelope.decode(publisher.body(message), envelope.Message())
+        read = envelope.decode(publisher.encode(message), envelope.Message())
         assert all(isinstance(entry, envelope.Arrival) for entry in read)
         assert [entry.event_id for entry in read] == [e["event_id"] for e in message.events]
         assert b"learner@example.com" not in msgspec.json.encode(read)

@@ -14,7 +14,7 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.ingest import group_commit
 from progress.ingest.group_commit import GroupCommit
-from tests.adapters.test_patience import silent
+from tests.adapters.test_timeouts import silent
 from tests.conftest import Store
 from tests.ingest.test_group_commit import Gate, delivery, pool, transactions
 from tests.support.postgres_wire import Wire, wire

@@ -104,7 +104,7 @@ def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
 
 def _forget() -> None:
     """Nothing is kept of other folds."""
-    for kept in (statements.blocks, statements.numbered, read_model_schema.fingerprint):
+    for kept in (statements.blocks, statements.load, read_model_schema.fingerprint):
         kept.cache_clear()
 
 

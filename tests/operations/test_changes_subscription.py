@@ -67,7 +67,7 @@ class Job:
         with self.patch.context() as impatient:
             if not expected:
                 impatient.setattr(backlog, "_FIRST", 1.0)
-            with backlog.looked_at(settings.current()) as changes:
+            with backlog.open_backlog(settings.current()) as changes:
                 return changes.messages == expected
 
 
@@ -140,7 +140,7 @@ def test_the_next_attempt_runs_though_the_one_that_died_has_the_messages(
 
 def test_what_changes_while_a_run_goes_on_brings_about_another(job: Job) -> None:
     assert wakeups.send([1, 2])
-    with backlog.looked_at(settings.current()) as changes:
+    with backlog.open_backlog(settings.current()) as changes:
         assert wakeups.send([3])
         changes.acknowledge()
     assert changes.messages == 2
@@ -153,10 +153,10 @@ def test_changes_by_the_thousand_are_taken_in_bounded_calls(
     monkeypatch.setattr(backlog, "_MOST_PULLS", 3)
     monkeypatch.setattr(backlog, "_AT_ONCE", 500)
     assert all(wakeups.send([shard] * 200) for shard in range(10))
-    with backlog.looked_at(settings.current()) as changes:
+    with backlog.open_backlog(settings.current()) as changes:
         changes.acknowledge()
     assert 0 < changes.messages <= 1_500  # an answer may hold fewer than were asked for
-    with backlog.looked_at(settings.current()) as rest:
+    with backlog.open_backlog(settings.current()) as rest:
         assert 0 < rest.messages <= 2_000 - changes.messages  # they bring about the next run
 
 

@@ -34,7 +34,7 @@ def heard(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]]:
 
 def learner_s(user: str) -> str:
     """The key of the copy of a learner's version."""
-    return version_keys.of_learner(schema.schema_name(), user)
+    return version_keys.learner_key(schema.schema_name(), user)
 
 
 def connections(url: str) -> notifications._Connections:
@@ -126,9 +126,9 @@ def own() -> Iterator[cache_instances.Valkey]:
 def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_fold(
     own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patience = 0.1
+    timeout_s = 0.1
     for each in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-        monkeypatch.setattr(notifications, each, patience)
+        monkeypatch.setattr(notifications, each, timeout_s)
     assert publisher().publish_operation("warm", 1)
     own.stop()
     times = []
@@ -136,7 +136,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_fold(
         began = time.monotonic()
         assert not publisher().publish_operation("o", number)
         times.append(time.monotonic() - began)
-    assert sum(times) < 10 * patience
+    assert sum(times) < 10 * timeout_s
 
 
 def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
@@ -185,5 +185,5 @@ def test_a_redis_that_is_full_hides_no_change(own: cache_instances.Valkey) -> No
         server.config_set("maxmemory", 1)
         assert publisher().publish(notifications.Change(6, '["ann"]', None), catalogue=6)
         assert heard(listener, 1) == [("changed:learner:ann", "6")]
-    catalogue = version_keys.of_all(schema.schema_name(), version_keys.CATALOGUE)
+    catalogue = version_keys.shared_key(schema.schema_name(), version_keys.CATALOGUE)
     assert server.mget(learner_s("ann"), catalogue) == [None, None]

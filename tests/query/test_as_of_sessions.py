@@ -58,7 +58,7 @@ def test_who_asks_a_lot_leaves_a_place_to_the_others(
 ) -> None:
     """Ann's questions wait for the lock; ben's would wait with them if all places were hers."""
     waits, goes = (
-        statements.Numbered(f"SELECT {what}", ())
+        statements.NumberedStatement(f"SELECT {what}", ())
         for what in ("pg_advisory_xact_lock_shared(17)", "1")
     )
 
@@ -102,7 +102,7 @@ def test_what_takes_too_long_is_ended(
     monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
-    with open_client(store.url) as fetch, pytest.raises(Unavailable, match="does not answer"):
+    with open_client(store.url) as fetch, pytest.raises(Unavailable, match="did not answer"):
         fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)))
     connection.run("ROLLBACK")
 

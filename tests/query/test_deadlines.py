@@ -71,7 +71,7 @@ def test_a_statement_that_hangs_is_asked_once_and_is_stopped(
 ) -> None:
     field, table = hanging
     asked: list[str] = []
-    once = async_client.Sessions._once
+    once = async_client.Database._run_once
 
     async def counted(self: Any, fetch: Any, scope: Any) -> Any:
         asked.append(table)
@@ -79,7 +79,7 @@ def test_a_statement_that_hangs_is_asked_once_and_is_stopped(
 
     queried.post(f"{{ again: {field} }}")  # the sessions are open, and the statements prepared
     patient.setattr(request_scope, "TIMEOUT_S", SHORT)
-    patient.setattr(async_client.Sessions, "_once", counted)
+    patient.setattr(async_client.Database, "_run_once", counted)
     with closing(connect(store.url)) as locking:
         locking.run("BEGIN")
         locking.run(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
@@ -114,7 +114,7 @@ def test_what_was_spent_before_counts(queried: Api, store: Store) -> None:
     body = msgspec.json.encode({"query": f"{{ {DAYS} }}"})
 
     async def receive() -> dict[str, Any]:
-        request_scope.current().ends_at = time.monotonic()
+        request_scope.current().deadline = time.monotonic()
         return {"type": "http.request", "body": body, "more_body": False}
 
     scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b""}
@@ -133,20 +133,20 @@ async def _answered(queried: Api, request: Request) -> None:
 
 def test_waiting_for_a_connection_counts(store: Store, fetch: QueryClient) -> None:
     async def crowd() -> None:
-        made = async_client.Sessions(store.url, name="query", size=1, search_path="event_store")
+        made = async_client.Database(store.url, name="query", size=1, search_path="event_store")
         held, end = asyncio.Event(), asyncio.Event()
 
         async def hold(_: Any) -> None:
             held.set()
             await end.wait()
 
-        holding = asyncio.create_task(made.ask(hold))
+        holding = asyncio.create_task(made.run(hold))
         await held.wait()
         with request_scope.begin(SHORT), pytest.raises(Unavailable, match="no connection"):
-            await made.ask(lambda session: session.fetch("SELECT 1"))
+            await made.run(lambda session: session.fetch("SELECT 1"))
         end.set()
         await holding
-        assert await made.ask(lambda session: session.fetchval("SELECT 1")) == 1
+        assert await made.run(lambda session: session.fetchval("SELECT 1")) == 1
         made.close()
 
     fetch(crowd())
@@ -227,7 +227,7 @@ def test_what_is_watched_is_told_long_after_the_request_s_time(
         with request_scope.begin(10.0) as scope:
             watched = changes.watch("learner", "ann", lambda state: state.progress)
             before = await anext(watched)
-            scope.ends_at = time.monotonic()
+            scope.deadline = time.monotonic()
             append(connection, sample_events.lesson("ann", 9))
             Projector(connection).catch_up_all()
             after = await anext(watched)

@@ -49,8 +49,8 @@ def test_every_row_is_put_back_and_what_came_since_is_folded(
 
     # From now on as if it were of another server, which had come further.
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    found = msgspec.structs.replace(manifest.read(file.read_bytes()), version=2**40)
-    file.write_bytes(manifest.written(found))
+    found = msgspec.structs.replace(manifest.decode(file.read_bytes()), version=2**40)
+    file.write_bytes(manifest.encode(found))
     ((_, newest),) = populated.run(BLOCKS["versions"])
     since = sample_events.lesson("u1", 9)
     append(populated, since)
@@ -105,13 +105,13 @@ def test_the_query_s_role_may_back_up_and_the_project_s_restore(
 def test_the_newest_whole_one_of_these_folds_is_taken(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
-    first, _ = backups.newest(kept)
+    first, _ = backups.find_newest(kept)
     append(populated, sample_events.lesson("u1", 9))
     batch.run(populated)
     second, _ = backups.run(store.connect, kept, nobody)
-    assert backups.newest(kept)[0] == second
+    assert backups.find_newest(kept)[0] == second
     (tmp_path / "backups" / second / manifest.NAME).unlink()
-    assert backups.newest(kept)[0] == first
+    assert backups.find_newest(kept)[0] == first
     third, _ = backups.run(store.connect, kept, nobody)
     assert kept.folders() == [first, third]  # what was half-written is gone
 
@@ -175,7 +175,7 @@ def test_no_swap_falls_into_a_backup(store: Store, populated: Connection, tmp_pa
     with contextlib.closing(store.connect("backup")) as another:
         held = statements.blocks("recovery/backups")["lock"]
         assert another.run(held, schema=schema.schema_name()) == [[True]]
-        with pytest.raises(ProgressError, match="under way"):
+        with pytest.raises(ProgressError, match="is running"):
             backups.run(store.connect, Folder(tmp_path), nobody)
 
         with ThreadPoolExecutor(1) as pool:

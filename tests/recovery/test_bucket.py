@@ -11,7 +11,7 @@ __all__ = ["bucket"]
 
 
 def test_an_upload_goes_on_after_a_fault_and_in_parts(bucket: cloud_storage.Bucket) -> None:
-    where = storage.at("gs://b/p")
+    where = storage.open_storage("gs://b/p")
     data = bytes(range(256)) * (9 << 12)  # 9 MiB
     bucket.refusals = [503, 500]
     with where.writing("f/x") as output:
@@ -30,7 +30,7 @@ def test_an_upload_goes_on_after_a_fault_and_in_parts(bucket: cloud_storage.Buck
 
 
 def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> None:
-    where = storage.at("gs://b/p")
+    where = storage.open_storage("gs://b/p")
 
     def write() -> None:
         with where.writing("f/x") as output:
@@ -47,4 +47,4 @@ def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> Non
 def test_where_no_backup_can_lie_is_refused(where: str) -> None:
     """Rather than taken for a folder, which goes with the job's container."""
     with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
-        storage.at(where)
+        storage.open_storage(where)

@@ -89,7 +89,7 @@ def test_an_event_that_was_taken_back_since_the_backup_is_not_lost(
     restore.run(store.connect, kept, replay)  # which the swap folds
     batch.run(populated)
     assert not sample_events.find_differences(populated)
-    with pytest.raises(CheckpointError, match="count again"):
+    with pytest.raises(CheckpointError, match="replayed"):
         restore.run(store.connect, kept, nobody)
     assert not sample_events.find_differences(populated)
 
@@ -142,9 +142,9 @@ def test_a_name_that_leads_elsewhere_is_no_table(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path, name: str
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    found = manifest.read(file.read_bytes())
+    found = manifest.decode(file.read_bytes())
     others = [*found.tables, msgspec.structs.replace(found.tables[0], name=name)]
-    file.write_bytes(manifest.written(msgspec.structs.replace(found, tables=others)))
+    file.write_bytes(manifest.encode(msgspec.structs.replace(found, tables=others)))
     before = every_row(populated)
     with pytest.raises(ProgressError, match="have no table"):
         restore.run(store.connect, kept, nobody)
@@ -154,7 +154,7 @@ def test_a_name_that_leads_elsewhere_is_no_table(
 def test_a_manifest_without_an_end_is_refused(
     store: Store, kept: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backups, "_LONGEST_MANIFEST", 1_000)
+    monkeypatch.setattr(backups, "_MAX_MANIFEST", 1_000)
     with pytest.raises(ProgressError, match=r"manifest\.json is too long"):
         restore.run(store.connect, kept, nobody)
 
@@ -164,7 +164,7 @@ def test_a_manifest_without_an_end_is_refused(
 def test_rows_are_unpacked_in_small_parts(data: bytes, times: int, size: int) -> None:
     packed = gzip.compress(data * times)
     sent = [packed[at : at + size * 100] for at in range(0, len(packed), size * 100)]
-    parts = list(backups.unpacked(iter(sent), hashlib.sha256()))
+    parts = list(backups.decompress(iter(sent), hashlib.sha256()))
     assert b"".join(parts) == data * times
     assert max(map(len, parts), default=0) <= PART
 
@@ -173,9 +173,9 @@ def test_a_backup_that_leaves_a_table_out_is_refused(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    found = manifest.read(file.read_bytes())
+    found = manifest.decode(file.read_bytes())
     fewer = [table for table in found.tables if table.name != "item_days"]
-    file.write_bytes(manifest.written(msgspec.structs.replace(found, tables=fewer)))
+    file.write_bytes(manifest.encode(msgspec.structs.replace(found, tables=fewer)))
     before = every_row(populated)
     with pytest.raises(ProgressError, match="no table item_days"):
         restore.run(store.connect, kept, nobody)

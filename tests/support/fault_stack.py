@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pg8000.exceptions
 from google.api_core.retry import Retry
 from google.cloud.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
@@ -42,12 +41,6 @@ def blocks() -> dict[str, str]:
 def statements_of(block: str) -> list[str]:
     """The statements of a block, one by one."""
     return [part for part in blocks()[block].split(";\n\n") if part.strip()]
-
-
-def close(connection: database.Connection) -> None:
-    """Give the connection up; it may be broken already."""
-    with contextlib.suppress(pg8000.exceptions.Error, OSError):
-        connection.close()
 
 
 class Stack:
@@ -125,8 +118,8 @@ class Stack:
         connection = database.connect(self.addresses["database_url"], name="faults")
         try:
             schema.set_search_path(connection)
-        except (pg8000.exceptions.Error, OSError):
-            close(connection)
+        except database.ERRORS:
+            database.close(connection)
             raise
         return connection
 
@@ -134,14 +127,14 @@ class Stack:
         """What a block of fault_stack.sql counts; None while the database is away."""
         try:
             connection = self.connect()
-        except (Unavailable, StackError, pg8000.exceptions.Error, OSError):
+        except (Unavailable, StackError, *database.ERRORS):
             return None
         try:
             found: int = connection.run(blocks()[question], **values)[0][0]
-        except (pg8000.exceptions.Error, OSError):
+        except database.ERRORS:
             return None
         finally:
-            close(connection)
+            database.close(connection)
         return found
 
     def sessions(self, name: str) -> int | None:

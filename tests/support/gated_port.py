@@ -15,7 +15,7 @@ class Gate:
     """Closed at first: bound, so that nobody else takes the port, and not listening."""
 
     def __init__(self, url: str) -> None:
-        self._behind = postgres_url.address(url)
+        self._behind = postgres_url.parse_url(url)
         self._door = socket.socket()
         self._door.bind((ports.HOST, 0))
         self.port: int = self._door.getsockname()[1]

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import pg8000.exceptions
 import pytest
 
 from progress import settings
@@ -126,8 +125,7 @@ def worker(store: Store) -> Iterator[Connection]:
     """Another worker's connection."""
     made = database.connect(url_of(store, "project"), name="operation")
     yield made
-    with contextlib.suppress(pg8000.exceptions.Error, OSError):  # a test may have broken it
-        made.close()
+    database.close(made)  # a test may have broken it
 
 
 def seen(connection: Connection) -> list[tuple[int, float, str]]:

@@ -69,7 +69,7 @@ class Wire:
 @pytest.fixture
 def wire(store: Store) -> Iterator[Wire]:
     """Between the test and its store."""
-    at = url.address(store.url)
+    at = url.parse_url(store.url)
     if not at.host.startswith("/"):
         pytest.skip("the server has no Unix socket")
     made = Wire(f"{at.host}/.s.PGSQL.{at.port}")

@@ -45,5 +45,5 @@ def encode_push(
 def load_function(name: str) -> Iterator[Client]:
     """The function in this process, which is told what it is only as long as the block lasts."""
     source = str(_FUNCTIONS / name / "main.py")
-    with mock.patch.dict(os.environ), mock.patch.object(tracing, "_part", tracing._part):
+    with mock.patch.dict(os.environ), mock.patch.object(tracing, "_service", tracing._service):
         yield Client(functions_framework.create_app(name, source))  # type: ignore[no-untyped-call] # theirs

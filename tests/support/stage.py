@@ -11,8 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 
-import pg8000.exceptions
-
 from progress import settings
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
@@ -131,12 +129,11 @@ class Stage:
             model_rows.read_value(self.admin, "terminate", pid=worker.pid)
             while model_rows.read_value(self.admin, "lives", pid=worker.pid):
                 pass  # its locks go with it
-            with suppress(ProgressError, pg8000.exceptions.Error, OSError):
+            with suppress(ProgressError, *database.ERRORS):
                 running.result()
         finally:
             self._locker.run("ROLLBACK")
-            with suppress(pg8000.exceptions.Error, OSError):
-                worker.connection.close()
+            database.close(worker.connection)
 
     def _wait(self, running: Future[None], pid: int) -> None:
         """Until the work is done, or waits for a lock."""

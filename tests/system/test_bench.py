@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench import __main__, page, report
-from bench.lines import RowSkipped, Line, Rounds
+from bench.lines import Line, Rounds, RowSkipped
 from bench.server import Server
 from progress.query.execution import documents
 

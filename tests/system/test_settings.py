@@ -85,7 +85,7 @@ def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
     assert secret not in repr(
         settings.read({"DATABASE_URL": url, "REDIS_URL": f"redis://:{secret}@r"})
     )
-    assert secret not in repr(postgres_url.address(url))
+    assert secret not in repr(postgres_url.parse_url(url))
     with pytest.raises(SettingsError) as fault:
         settings.read({"DATABASE_URL": url, "ENVIRONMENT": "x"})
     assert secret not in str(fault.value)
@@ -107,20 +107,20 @@ def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
     ],
 )
 def test_a_database_url_is_read(url: str, expected: tuple[object, ...]) -> None:
-    at = postgres_url.address(url)
+    at = postgres_url.parse_url(url)
     assert (at.user, at.password, at.host, at.port, at.database, at.sslmode) == expected
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "h:5432", "postgresql://h:port/d", "/var/run"])
 def test_what_is_no_database_url_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
-        postgres_url.address(url)
+        postgres_url.parse_url(url)
 
 
 @pytest.mark.parametrize("password", ["[hush", "hush]", "\u2100hush", "a/hush", "a#hush", "a?hush"])
 @pytest.mark.parametrize(
     ("read", "name"),
-    [(postgres_url.address, "DATABASE_URL"), (redis_url.address, "REDIS_URL")],
+    [(postgres_url.parse_url, "DATABASE_URL"), (redis_url.parse_url, "REDIS_URL")],
 )
 def test_a_password_that_is_not_quoted_is_refused_and_not_told(
     read: Callable[[str], object], name: str, password: str
@@ -133,8 +133,8 @@ def test_a_password_that_is_not_quoted_is_refused_and_not_told(
 
 def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        at = postgres_url.address("postgresql://u:secret@h/d?channel_binding=require")
-    assert at == postgres_url.address("postgresql://u:secret@h/d")
+        at = postgres_url.parse_url("postgresql://u:secret@h/d?channel_binding=require")
+    assert at == postgres_url.parse_url("postgresql://u:secret@h/d")
     assert "channel_binding" in caplog.text
     assert "secret" not in caplog.text
 

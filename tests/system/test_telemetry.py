@@ -101,7 +101,7 @@ def test_one_trace_goes_from_the_publisher_to_the_projection(
 def test_a_question_has_its_statements_and_its_redis_below_it(
     stack: browser.Stack, receiver: Collector
 ) -> None:
-    parent = tracing.new()
+    parent = tracing.new_traceparent()
     _, trace_id, span_id, _ = parent.split("-")
     token = stack.token("asks")
     RunningStack(stack.folder, stack.port).ask(token, QUESTION, traceparent=parent)
@@ -142,7 +142,7 @@ def test_the_lines_of_a_trace_name_it(stack: browser.Stack, receiver: Collector)
 
 
 def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Collector) -> None:
-    known = metric_fields.contract().signals
+    known = metric_fields.load().metric_fields
     readiness.wait(
         lambda: receiver.metrics() >= {f"progress.{name}" for name in known}, "metrics", seconds=60
     )
@@ -171,7 +171,7 @@ def test_a_stack_whose_endpoint_hangs_answers_as_before() -> None:
         with _running(endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="1") as stack:
             driven = exercise(stack)
             found = driven.emitted()
-            assert metric_fields.contract().signals.keys() - found.fields == set()
+            assert metric_fields.load().metric_fields.keys() - found.fields == set()
             assert {line["outcome"] for line in found.lines if "outcome" in line} == {"ok"}
             readiness.wait(lambda: bool(_complaints(driven)), "a word about it", seconds=60)
             exercise(stack, key="again")
@@ -189,6 +189,6 @@ def _complaints(driven: RunningStack) -> dict[str, list[str]]:
         log = driven.folder / "logs" / f"{part}.log"
         if log.exists():
             text = log.read_text(encoding="utf-8")
-            said = [line for line in text.splitlines() if "were not taken" in line]
+            said = [line for line in text.splitlines() if "were not exported" in line]
             found |= {part: said} if said else {}
     return found

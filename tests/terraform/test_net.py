@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from progress.adapters.postgres import logins, url
-from progress.adapters.redis.url import address
+from progress.adapters.redis.url import parse_url
 from progress.query.read_models import as_of, reader
 from tests.support.cloud_run import containers, secrets, told, value
 from tests.support.terraform import ENVIRONMENTS, MOVING, Environments, Resources, Told, listed
@@ -177,7 +177,7 @@ def test_cloud_sql_knows_each_part_by_its_service_account(prod: Resources, part:
 
 def test_the_release_job_gives_cloud_sql_s_users_their_groups(prod: Resources) -> None:
     users = prod.of("google_sql_user", "member")
-    admitted = logins.read(value(prod, "release", "DATABASE_LOGINS"))
+    admitted = logins.parse(value(prod, "release", "DATABASE_LOGINS"))
     assert {each.name: each.group for each in admitted} == {
         users[part]["name"]: group for part, group in GROUPS.items()
     }
@@ -187,7 +187,7 @@ def test_the_release_job_gives_cloud_sql_s_users_their_groups(prod: Resources) -
 def test_the_release_job_is_the_owner_of_cloud_sql(
     environments: Environments, prod: Resources
 ) -> None:
-    owner = url.address(value(prod, "release", "DATABASE_URL"))
+    owner = url.parse_url(value(prod, "release", "DATABASE_URL"))
     user = prod["google_sql_user.owner[0]"]
     version = prod.of("google_secret_manager_secret_version", "password")[
         "progress-cloud-sql-url-owner"
@@ -208,10 +208,10 @@ def test_the_release_job_is_the_owner_of_cloud_sql(
 
 
 def test_each_part_logs_in_to_neon_with_a_password_of_its_own(dev: Resources) -> None:
-    admitted = {each.name: each for each in logins.read(value(dev, "release", "DATABASE_LOGINS"))}
+    admitted = {each.name: each for each in logins.parse(value(dev, "release", "DATABASE_LOGINS"))}
     passwords = set()
     for part, group in GROUPS.items():
-        at = url.address(value(dev, part, "DATABASE_URL"))
+        at = url.parse_url(value(dev, part, "DATABASE_URL"))
         assert (admitted[at.user].group, admitted[at.user].password) == (group, at.password)
         assert at.host == "ep-example-dev.eu-central-1.aws.neon.tech"
         assert at.sslmode == "verify-full"
@@ -232,9 +232,9 @@ def test_while_it_moves_the_functions_use_the_former_database(moving: Told) -> N
 
 def test_while_it_moves_the_release_job_works_on_the_new_database(moving: Told) -> None:
     made = moving.applied
-    at = url.address(value(made, "release", "DATABASE_URL"))
+    at = url.parse_url(value(made, "release", "DATABASE_URL"))
     assert at.user == made["google_sql_user.owner[0]"]["name"]
-    admitted = logins.read(value(made, "release", "DATABASE_LOGINS"))
+    admitted = logins.parse(value(made, "release", "DATABASE_LOGINS"))
     assert {each.name for each in admitted} == {
         each["name"] for each in made.of("google_sql_user", "member").values()
     }
@@ -272,9 +272,9 @@ def test_redis_asks_for_a_password_over_tls(prod: Resources) -> None:
 def test_redis_is_found_by_its_own_port_and_authority(prod: Resources, part: str) -> None:
     redis = prod["google_redis_instance.this[0]"]
     url = value(prod, part, "REDIS_URL")
-    at = address(url)
+    at = parse_url(url)
     assert (at.host, at.port) == (redis["host"], 6378)
-    assert at.greeting[0] == ("AUTH", redis["auth_string"])
+    assert at.handshake[0] == ("AUTH", redis["auth_string"])
     assert at.tls
     assert not at.tls.check_hostname  # its certificate names nobody
     assert at.tls.verify_mode == ssl.CERT_REQUIRED

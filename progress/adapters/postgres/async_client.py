@@ -1,182 +1,200 @@
-"""Sessions of asyncpg with the database; what their faults mean."""
+"""Database access by asyncpg: a pool, a retry, and the translation of asyncpg's errors."""
 
 import asyncio
 import contextlib
 import functools
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import asyncpg
 
 from progress.adapters import request_scope
+from progress.adapters.postgres import errors
 from progress.adapters.postgres import url as postgres_url
+from progress.adapters.postgres.errors import Failure, Translate
 from progress.adapters.postgres.pool import Connect, Pool
 from progress.adapters.request_scope import RequestScope
 from progress.errors import SettingsError, Unavailable
 from progress.settings import Settings
 
 _T = TypeVar("_T")
-Ask = Callable[[asyncpg.Connection], Awaitable[_T]]
+Work = Callable[[asyncpg.Connection], Awaitable[_T]]
 
-# In case a request to cancel is lost, or the process is: no statement begins after its deadline.
+# The server stops a statement by itself if the request to cancel is lost.
 _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
-# What a connection says that is broken; the second, that it met its end while it lay in the pool.
-_BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-_TOO_LONG = (TimeoutError, asyncpg.QueryCanceledError)
-# Before the first deploy has made its read models.
-_NOT_MADE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+# InternalClientError: the connection broke while it was idle in the pool.
+_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+_TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
+_MISSING = ("42P01", "3F000")  # a table, a schema: before the first deploy creates the read models
 
 
-class Sessions:
-    """At most `size` sessions in UTC; the first is opened for the first question.
+class Database:
+    """At most `size` sessions in UTC; the first is opened on first use.
 
-    `said` is told to the server at the beginning of each, `given` are further settings of it.
+    `init_sql` runs at the start of each session; `settings` are further server settings.
     """
 
     def __init__(
         self,
-        where: Settings | str,
+        target: Settings | str,
         *,
         name: str,
         size: int,
         search_path: str,
-        said: str = "",
-        **given: str,
+        init_sql: str = "",
+        **settings: str,
     ) -> None:
-        self._where, self._size, self._said = where, size, said
+        self._target, self._size, self._init_sql = target, size, init_sql
         self._settings = {
             "application_name": name,
             "search_path": search_path,
             "timezone": "UTC",
-            "jit": "off",  # compiling costs more than these questions do
+            "jit": "off",  # compiling costs more than these queries do
             "max_parallel_workers_per_gather": "0",  # so does starting a worker
             "plan_cache_mode": "force_generic_plan",  # so does planning each time
             "statement_timeout": _STATEMENT_TIMEOUT,
-            **given,
+            **settings,
         }
         self._pool: Pool | None = None
 
-    async def ask(self, ask: Ask[_T], scope: RequestScope | None = None) -> _T:
-        """What a question finds; Unavailable if the database does not answer by the deadline.
+    async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
+        """Return the result of `work`; Unavailable if the database does not answer in time.
 
-        A question that met a passing fault is asked once more by then, in another session: it only
-        reads. One that took too long is not. The scope is the present request's by default.
+        After a transient error the work, which only reads, runs once more on another session; after
+        a timeout it does not. `scope` sets the deadline: by default, the current request's scope.
         """
         scope = scope or request_scope.current()
         try:
-            return await self._once(ask, scope)
-        except (asyncpg.PostgresError, *_BROKEN) as fault:
-            told = _told(fault)
-            if isinstance(fault, _TOO_LONG) or not isinstance(told, Unavailable):
-                raise told from fault
-        try:
-            return await self._once(ask, scope)
-        except (asyncpg.PostgresError, *_BROKEN) as fault:
-            raise _told(fault) from fault
+            return await self._run_once(work, scope)
+        except _ERRORS as error:
+            translated = _translate(_read(error))
+            if translated is None:
+                raise
+            if isinstance(error, _TIMEOUTS):
+                raise translated from error
+        with translate_errors():
+            return await self._run_once(work, scope)
 
     def close(self) -> None:
-        """End those in which nothing is asked."""
+        """Close the idle sessions."""
         if self._pool is not None:
             self._pool.close()
 
-    async def _once(self, ask: Ask[_T], scope: RequestScope) -> _T:
+    async def _run_once(self, work: Work[_T], scope: RequestScope) -> _T:
         pool = self._pool
         if pool is None:
-            pool = self._pool = Pool(self._connecting(), self._size)
+            pool = self._pool = Pool(self._connector(), self._size)
         try:
-            connection = await pool.taken(seconds=scope.left())
-        except (asyncpg.PostgresError, *_BROKEN) as fault:
-            raise Unavailable(f"no connection to the database: {fault}") from fault
-        back = pool.cancel  # unless the question comes to an end: it is in the middle of it
+            connection = await pool.acquire(seconds=scope.remaining())
+        except _ERRORS as error:
+            raise Unavailable(f"no connection to the database: {error}") from error
+        take_back = pool.cancel  # unless the work completes: a statement may still be running
         try:
-            found = await ask(connection)
-            back = pool.give
+            result = await work(connection)
+            take_back = pool.release
         except asyncpg.PostgresError:
-            back = pool.give
+            take_back = pool.release
             raise
         finally:
-            back(connection)
-        return found
+            take_back(connection)
+        return result
 
-    def _connecting(self) -> Connect:
-        connect = _connecting(self._where)
+    def _connector(self) -> Connect:
+        connect = _connect_function(self._target)
 
-        async def opened() -> asyncpg.Connection:
+        async def open_session() -> asyncpg.Connection:
             session = await connect(
                 command_timeout=request_scope.TIMEOUT_S,
                 timeout=request_scope.TIMEOUT_S,
                 server_settings=self._settings,
             )
-            with contextlib.ExitStack() as undone:
-                undone.callback(session.terminate)
-                if self._said:
-                    await session.execute(self._said)
-                undone.pop_all()
+            with contextlib.ExitStack() as on_failure:
+                on_failure.callback(session.terminate)
+                if self._init_sql:
+                    await session.execute(self._init_sql)
+                on_failure.pop_all()
             return session
 
-        return opened
+        return open_session
 
 
-def _told(fault: Exception) -> Exception:
-    """Unavailable where another try may succeed; else the fault itself, which is our own."""
-    if isinstance(fault, _NOT_MADE):
-        return Unavailable("the read models are not there yet: deploy the project function")
-    if _is_passing(fault):
-        return Unavailable(f"the database does not answer: {fault}")
-    return fault
+def _translate(failure: Failure) -> Exception | None:
+    if failure.sqlstate in _MISSING:
+        return Unavailable("the read models do not exist yet: deploy the project function")
+    return errors.to_unavailable(failure)
 
 
-def _is_passing(fault: Exception) -> bool:
-    if not isinstance(fault, asyncpg.PostgresError):
-        return True
-    # A statement prepared before a deploy changed its types is prepared anew.
-    outlived = isinstance(fault, asyncpg.InvalidCachedStatementError)
-    return outlived or postgres_url.is_passing_state(fault.sqlstate or "")
+@contextlib.contextmanager
+def translate_errors(translate: Translate = _translate) -> Iterator[None]:
+    """Raise what `translate` makes of asyncpg's error; the error itself if that is None."""
+    try:
+        yield
+    except _ERRORS as error:
+        translated = translate(_read(error))
+        if translated is None:
+            raise
+        raise translated from error
 
 
-def _connecting(where: Settings | str) -> Callable[..., Awaitable[asyncpg.Connection]]:
-    url = where if isinstance(where, str) else where.database_url
+def _read(error: Exception) -> Failure:
+    if not isinstance(error, asyncpg.PostgresError):
+        return Failure(error, str(error), "", "", is_transient=True, is_refusal=False)
+    sqlstate = error.sqlstate or ""
+    # A deploy changed the types of a prepared statement: it is prepared again.
+    is_stale = isinstance(error, asyncpg.InvalidCachedStatementError)
+    return Failure(
+        error,
+        message=str(error),
+        sqlstate=sqlstate,
+        detail=error.detail or "",
+        is_transient=is_stale or errors.is_transient_state(sqlstate),
+        is_refusal=True,
+    )
+
+
+def _connect_function(target: Settings | str) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    url = target if isinstance(target, str) else target.database_url
     if url:
-        return functools.partial(asyncpg.connect, **_direct(postgres_url.address(url)))
-    if isinstance(where, Settings) and where.instance_connection_name:
-        return _by_connector(where)
+        return functools.partial(asyncpg.connect, **_connect_arguments(postgres_url.parse_url(url)))
+    if isinstance(target, Settings) and target.instance_connection_name:
+        return _connect_by_connector(target)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
-def _direct(at: postgres_url.Address) -> dict[str, Any]:
+def _connect_arguments(address: postgres_url.Address) -> dict[str, Any]:
     return {
-        "host": at.host,
-        "port": at.port,
-        "user": at.user,
-        "password": at.password,
-        "database": at.database,
-        "ssl": False if at.host.startswith("/") else _tls(at.sslmode),
+        "host": address.host,
+        "port": address.port,
+        "user": address.user,
+        "password": address.password,
+        "database": address.database,
+        "ssl": False if address.host.startswith("/") else _tls(address.sslmode),
     }
 
 
 def _tls(sslmode: str) -> ssl.SSLContext | str:
-    """As for pg8000: a mode that asks for a certificate means one that the system trusts."""
-    verified = sslmode in ("verify-ca", "verify-full")
-    return ssl.create_default_context() if verified else sslmode
+    """Return asyncpg's `ssl` argument; `verify-…` requires a certificate that the system trusts."""
+    is_verified = sslmode in ("verify-ca", "verify-full")
+    return ssl.create_default_context() if is_verified else sslmode
 
 
-def _by_connector(where: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
-    from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
+def _connect_by_connector(settings: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    from google.cloud.sql.connector import Connector  # 250 ms: imported only if it is used
 
-    instance, loop = postgres_url.instance(where), asyncio.get_running_loop()
-    with postgres_url.by_connector(instance):
+    instance, loop = postgres_url.instance_name(settings), asyncio.get_running_loop()
+    with postgres_url.translate_connector_errors(instance):
         connector = Connector(ip_type="PRIVATE", loop=loop, refresh_strategy="lazy")
 
-    async def connect(**wanted: Any) -> asyncpg.Connection:
-        with postgres_url.by_connector(instance):
+    async def connect(**arguments: Any) -> asyncpg.Connection:
+        with postgres_url.translate_connector_errors(instance):
             return await connector.connect_async(
                 instance,
                 "asyncpg",
-                user=where.db_iam_user,
-                db=where.db_name,
+                user=settings.db_iam_user,
+                db=settings.db_name,
                 enable_iam_auth=True,
-                **wanted,
+                **arguments,
             )
 
     return connect

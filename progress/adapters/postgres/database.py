@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL by pg8000."""
+"""Connections to PostgreSQL by pg8000, and the boundary that translates pg8000's errors."""
 
 import contextlib
 import functools
@@ -15,201 +15,223 @@ import pg8000.exceptions
 from pg8000.native import Connection
 from pg8000.native import PreparedStatement as Statement
 
+from progress.adapters.postgres import errors
+from progress.adapters.postgres.errors import Failure, Translate
 from progress.adapters.postgres.url import (
     Address,
-    address,
-    by_connector,
-    instance,
-    is_passing_state,
+    instance_name,
+    parse_url,
+    translate_connector_errors,
 )
 from progress.errors import SettingsError, Unavailable
 from progress.settings import Settings
 
-# pg8000 asks for each part of an answer (Flush), though the Sync at the end brings all of it.
-# Without that, the server sends one packet instead of three, and wakes this process once.
+# pg8000 sends a Flush after each message, though the Sync at the end returns all replies.
+# Without the Flush the server sends one packet instead of three and wakes this process once.
 pg8000.core.FLUSH_MSG = b""
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Connection", "Statement", "connect", "is_passing", "sqlstate"]
+__all__ = ["Connection", "Failure", "Statement", "connect", "translate_errors"]
 
-_SECONDS = 10.0  # until a server that does not greet counts as away
+_CONNECT_TIMEOUT_S = 10.0
+# OSError: the connection broke.
+ERRORS = (pg8000.exceptions.Error, OSError)
 
 
 def connect(
-    where: Settings | str, *, name: str = "progress", patience: float | None = None
+    target: Settings | str, *, name: str = "progress", timeout_s: float | None = None
 ) -> Connection:
-    """One connection, in UTC; Unavailable if the server does not answer.
+    """Open a connection in UTC; Unavailable if the server does not answer.
 
-    A statement that is not answered within `patience` seconds fails as if the server were away.
+    A statement that takes longer than `timeout_s` fails as if the server were down.
     """
-    if isinstance(where, str):
-        return _direct(address(where), name, patience)
-    if where.database_url:
-        return _direct(address(where.database_url), name, patience)
-    if where.instance_connection_name:
-        return _by_connector(where, instance(where), name, patience)
+    if isinstance(target, str):
+        return _connect_directly(parse_url(target), name, timeout_s)
+    if target.database_url:
+        return _connect_directly(parse_url(target.database_url), name, timeout_s)
+    if target.instance_connection_name:
+        return _connect_by_connector(target, instance_name(target), name, timeout_s)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
-def _direct(at: Address, name: str, patience: float | None) -> Connection:
-    with contextlib.ExitStack() as undone:
+def _connect_directly(address: Address, name: str, timeout_s: float | None) -> Connection:
+    with contextlib.ExitStack() as on_failure:
         try:
-            wire = undone.enter_context(_socket(at))
-            made = Connection(
-                at.user,
-                host=at.host,  # that a certificate must name; Neon goes by it, too
-                password=at.password,
-                database=at.database,
-                sock=wire,
-                ssl_context=_tls(at),
+            sock = on_failure.enter_context(_open_socket(address))
+            connection = Connection(
+                address.user,
+                host=address.host,  # the certificate must name it; Neon routes by it, too
+                password=address.password,
+                database=address.database,
+                sock=sock,
+                ssl_context=_tls(address),
                 application_name=name,
             )
-            _ready(made, patience)
-            undone.pop_all()
-        except (OSError, pg8000.exceptions.Error) as fault:
-            refusal = _refusal(fault)
-            raise Unavailable(f"no connection to {at!r}: {refusal}") from refusal
-    return made
+            _configure(connection, timeout_s)
+            on_failure.pop_all()
+        except ERRORS as error:
+            cause = _find_refusal(error)
+            raise Unavailable(f"no connection to {address!r}: {cause}") from cause
+    return connection
 
 
-def _refusal(fault: BaseException) -> BaseException:
-    """The server's own error; pg8000 may raise another, since it says goodbye to a closed line."""
-    each: BaseException | None = fault
-    while each is not None and not isinstance(each, pg8000.exceptions.DatabaseError):
-        each = each.__context__
-    return each or fault
+def _find_refusal(error: BaseException) -> BaseException:
+    """Return the server's own error: pg8000 may hide it by failing to close the connection."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, pg8000.exceptions.DatabaseError):
+        cause = cause.__context__
+    return cause or error
 
 
-def _socket(at: Address) -> socket.socket:
-    if at.host.startswith("/"):
+def _open_socket(address: Address) -> socket.socket:
+    if address.host.startswith("/"):
         unix = socket.socket(socket.AF_UNIX)
-        unix.settimeout(_SECONDS)
+        unix.settimeout(_CONNECT_TIMEOUT_S)
         try:
-            unix.connect(f"{at.host}/.s.PGSQL.{at.port}")
+            unix.connect(f"{address.host}/.s.PGSQL.{address.port}")
         except OSError:
             unix.close()
             raise
         return unix
-    tcp = socket.create_connection((at.host, at.port), timeout=_SECONDS)
-    # pg8000 leaves it out: a message over 8 KB then waits 40 ms for an acknowledgement.
+    tcp = socket.create_connection((address.host, address.port), timeout=_CONNECT_TIMEOUT_S)
+    # pg8000 does not set it: a message over 8 KB would wait 40 ms for an acknowledgement.
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return tcp
 
 
-def _tls(at: Address) -> ssl.SSLContext | bool | None:
-    if at.host.startswith("/") or at.sslmode == "disable":
+def _tls(address: Address) -> ssl.SSLContext | bool | None:
+    if address.host.startswith("/") or address.sslmode == "disable":
         return False
-    if at.sslmode in ("allow", "prefer"):
+    if address.sslmode in ("allow", "prefer"):
         return None
     context = ssl.create_default_context()
-    if at.sslmode == "require":
+    if address.sslmode == "require":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _by_connector(where: Settings, at: str, name: str, patience: float | None) -> Connection:
+def _connect_by_connector(
+    settings: Settings, instance: str, name: str, timeout_s: float | None
+) -> Connection:
     try:
-        with by_connector(at):
-            made = _connector().connect(
-                at,
+        with translate_connector_errors(instance):
+            connection = _connector().connect(
+                instance,
                 "pg8000",
-                user=where.db_iam_user,
-                db=where.db_name,
+                user=settings.db_iam_user,
+                db=settings.db_name,
                 enable_iam_auth=True,
                 application_name=name,
             )
-        # It knows pg8000's DB-API alone: the same connection, without `run` and `prepare`.
-        made.__class__ = Connection
-        _ready(made, patience)
-    except (OSError, pg8000.exceptions.Error) as fault:
-        raise Unavailable(f"no connection to {at}: {fault}") from fault
-    return cast("Connection", made)
+        # It returns pg8000's DB-API connection: the same without `run` and `prepare`.
+        connection.__class__ = Connection
+        _configure(connection, timeout_s)
+    except ERRORS as error:
+        raise Unavailable(f"no connection to {instance}: {error}") from error
+    return cast("Connection", connection)
 
 
 @functools.cache
 def _connector() -> Any:
-    """Made at first use, so after any fork."""
-    from google.cloud.sql.connector import Connector  # 250 ms: only where it is used
+    """Return the process's connector, created on first use and so after any fork."""
+    from google.cloud.sql.connector import Connector  # 250 ms: imported only if it is used
 
     return Connector(ip_type="PRIVATE", refresh_strategy="lazy")
 
 
-def _ready(connection: Connection, patience: float | None) -> None:
+def _configure(connection: Connection, timeout_s: float | None) -> None:
     connection.run("SET timezone = 'UTC'")
-    if patience is not None:  # a server that works on when nobody waits any more ends soon after
-        connection.run(f"SET statement_timeout = {1_000 + round(1_000 * patience)}")
-    limit(connection, patience)
+    if timeout_s is not None:  # a server whose client gave up stops a second later
+        connection.run(f"SET statement_timeout = {1_000 + round(1_000 * timeout_s)}")
+    set_timeout(connection, timeout_s)
 
 
-def limit(connection: Connection, patience: float | None) -> None:
-    """Let each statement from now on fail that is not answered within so many seconds."""
-    connection._usock.settimeout(patience)  # noqa: SLF001 - with TLS it is not the one we made
+def set_timeout(connection: Connection, timeout_s: float | None) -> None:
+    """Set the timeout of each further statement."""
+    connection._usock.settimeout(timeout_s)  # noqa: SLF001 - under TLS it is not our own socket
 
 
 def connect_within(seconds: float, connect: Callable[[], Connection]) -> Connection:
-    """The same connection, or Unavailable after so many seconds, whatever `connect` waits for.
+    """Return the connection that `connect` opens; Unavailable if it takes longer.
 
-    Names are looked up and hands are shaken without a time limit of their own. A connection that
-    comes too late is closed.
+    A name look-up or a TLS handshake has no timeout of its own. A connection that is opened too
+    late is closed.
     """
-    made: Future[Connection] = Future()
+    opening: Future[Connection] = Future()
 
     def work() -> None:
         try:
-            made.set_result(connect())
-        except BaseException as fault:  # noqa: BLE001 - it is the caller's
-            made.set_exception(fault)
+            opening.set_result(connect())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller
+            opening.set_exception(error)
 
     threading.Thread(target=work, daemon=True, name="connect").start()
     try:
-        return made.result(seconds)
+        return opening.result(seconds)
     except TimeoutError:
-        made.add_done_callback(_close_late)
+        opening.add_done_callback(_close_late)
         raise Unavailable(f"no connection within {seconds:.1f} s") from None
 
 
-def _close_late(made: Future[Connection]) -> None:
-    if made.exception() is None:
-        with contextlib.suppress(OSError, pg8000.exceptions.Error):
-            made.result().close()
+def _close_late(opening: Future[Connection]) -> None:
+    if opening.exception() is None:
+        close(opening.result())
+
+
+def close(connection: Connection, timeout_s: float | None = None) -> None:
+    """Close a connection that may be broken; wait at most `timeout_s`, if given, to send that."""
+    with contextlib.suppress(*ERRORS):
+        if timeout_s is not None:
+            set_timeout(connection, timeout_s)
+        connection.close()
 
 
 @contextlib.contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """All that is run inside, or nothing of it."""
+    """Run the block in a transaction: commit at its end, roll back if it raises."""
     connection.run("BEGIN")
-    committed = False
+    is_committed = False
     try:
         yield
         connection.run("COMMIT")
-        committed = True
+        is_committed = True
     finally:
-        if not committed:
-            with contextlib.suppress(OSError, pg8000.exceptions.Error):  # it may be broken
+        if not is_committed:
+            with contextlib.suppress(*ERRORS):  # the connection may be broken
                 connection.run("ROLLBACK")
 
 
-def is_passing(fault: BaseException) -> bool:
-    """Whether another try, on another connection, may succeed."""
-    if isinstance(fault, pg8000.exceptions.DatabaseError):
-        return is_passing_state(sqlstate(fault))
-    return isinstance(fault, (OSError, pg8000.exceptions.InterfaceError))
+@contextlib.contextmanager
+def translate_errors(translate: Translate = errors.to_unavailable) -> Iterator[None]:
+    """Raise what `translate` makes of pg8000's error; the error itself if that is None."""
+    try:
+        yield
+    except ERRORS as error:
+        translated = translate(read_failure(error))
+        if translated is None:
+            raise
+        raise translated from error
 
 
-def sqlstate(fault: pg8000.exceptions.DatabaseError) -> str:
-    """The five characters by which PostgreSQL names an error; empty where it gave none."""
-    return str(_told(fault).get("C", ""))
+def read_failure(error: BaseException) -> Failure:
+    """Describe an error of pg8000, or of the connection; any other is not transient."""
+    fields = _server_fields(error)
+    sqlstate, is_refusal = fields.get("C", ""), isinstance(error, pg8000.exceptions.DatabaseError)
+    is_broken = isinstance(error, (OSError, pg8000.exceptions.InterfaceError))
+    return Failure(
+        error,
+        message=fields.get("M", str(error)),
+        sqlstate=sqlstate,
+        detail=fields.get("D", ""),
+        is_transient=errors.is_transient_state(sqlstate) if is_refusal else is_broken,
+        is_refusal=is_refusal,
+    )
 
 
-def message(fault: Exception) -> str:
-    """What PostgreSQL says of an error, in one sentence; of another, what it says itself."""
-    return str(_told(fault).get("M", fault))
-
-
-def _told(fault: Exception) -> dict[str, str]:
-    """The fields of the server's error message; none where the fault is pg8000's own."""
-    details: Any = fault.args[0] if fault.args else None
+def _server_fields(error: BaseException) -> dict[str, str]:
+    """Return the fields of the server's error message; none if the error is pg8000's own."""
+    details: Any = error.args[0] if error.args else None
     return details if isinstance(details, dict) else {}

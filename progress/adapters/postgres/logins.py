@@ -1,86 +1,90 @@
-"""Who logs in to the database: `DATABASE_LOGINS`, read and carried out.
+"""Database logins: parse `DATABASE_LOGINS` and create its logins.
 
-The migrations make groups that cannot log in. A function's own login is a member of one of them and
-has no other rights. Cloud SQL makes logins of its own, by IAM; elsewhere they are made here.
+The migrations create groups that cannot log in. Each function's login belongs to one group and has
+no other rights. Cloud SQL creates logins itself, from IAM; elsewhere they are created here.
 """
 
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-import pg8000.exceptions
-
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ProgressError, SettingsError
 
 GROUPS = ("progress_ingest", "progress_project", "progress_batch", "progress_query")
 
-_LONGEST = 63  # bytes of a name
-_EXPECTED = "expected group=login or group=login:password, with spaces between them"
+_MAX_BYTES = 63  # of a name
+_EXPECTED = "expected group=login or group=login:password, with spaces between entries"
 
 
 @dataclass(frozen=True)
 class Login:
-    """One who logs in, and as a member of which group; without a password, it is there already."""
+    """A login and its group; without a password the login exists already."""
 
     group: str
     name: str
     password: str | None = field(repr=False)
 
 
-def read(text: str) -> list[Login]:
-    """`progress_ingest=name progress_query=name:password`, read; parts quoted as in a URL.
+def parse(text: str) -> list[Login]:
+    """Parse `progress_ingest=name progress_query=name:password`, parts quoted as in a URL.
 
-    SettingsError where it says something else; the message repeats no password.
+    SettingsError if an entry is invalid; its message contains no password.
     """
-    found = [_read_one(entry, number) for number, entry in enumerate(text.split(), 1)]
-    names = [login.name for login in found]
+    logins = [_parse_entry(entry, number) for number, entry in enumerate(text.split(), 1)]
+    names = [login.name for login in logins]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise SettingsError(f"DATABASE_LOGINS: {twice} is there twice: a login has one group")
-    return found
+        raise SettingsError(f"DATABASE_LOGINS: {twice} is listed twice: a login has one group")
+    return logins
 
 
-def _read_one(entry: str, number: int) -> Login:
+def _parse_entry(entry: str, number: int) -> Login:
     group, _, rest = entry.partition("=")
     name, has_password, password = rest.partition(":")
     if not name or (has_password and not password):
-        raise SettingsError(f"DATABASE_LOGINS, the {number}. of them: {_EXPECTED}")
+        raise SettingsError(f"DATABASE_LOGINS, entry {number}: {_EXPECTED}")
     if group not in GROUPS:
         raise SettingsError(
-            f"DATABASE_LOGINS, the {number}. of them: expected a group of {', '.join(GROUPS)}"
+            f"DATABASE_LOGINS, entry {number}: expected a group of {', '.join(GROUPS)}"
         )
-    login = Login(group, _plain(name, number), _plain(password, number) or None)
-    if len(login.name.encode()) > _LONGEST:  # PostgreSQL would cut it, and two become one
-        raise SettingsError(f"DATABASE_LOGINS: {login.name} is longer than {_LONGEST} bytes")
+    login = Login(group, _unquote(name, number), _unquote(password, number) or None)
+    if len(login.name.encode()) > _MAX_BYTES:  # PostgreSQL would cut it: two names become one
+        raise SettingsError(f"DATABASE_LOGINS: {login.name} is longer than {_MAX_BYTES} bytes")
     if login.name in GROUPS or login.name == "progress_erasure":
         raise SettingsError(f"DATABASE_LOGINS: {login.name} is a group, not a login")
     return login
 
 
-def _plain(quoted: str, number: int) -> str:
+def _unquote(quoted: str, number: int) -> str:
     try:
         return unquote(quoted, errors="strict")
-    except UnicodeDecodeError:  # which repeats what it could not read
+    except UnicodeDecodeError:  # its message contains the text
         raise SettingsError(
-            f"DATABASE_LOGINS, the {number}. of them: expected UTF-8, quoted as in a URL"
+            f"DATABASE_LOGINS, entry {number}: expected UTF-8, quoted as in a URL"
         ) from None
 
 
-def admit(connection: Connection, logins: list[Login]) -> None:
-    """Make those that have a password, or change it, and give each the rights of its group alone.
+def apply(connection: Connection, logins: list[Login]) -> None:
+    """Create each login that has a password, or change its password; grant only its group's rights.
 
-    ProgressError names the first that the database does not admit; those before it are admitted.
+    ProgressError names the first login that the database refuses; the logins before it are applied.
     """
     for login in logins:
-        try:
-            with database.transaction(connection):
-                connection.run(
-                    blocks("adapters/logins")["given"],
-                    login=login.name,
-                    group=login.group,
-                    password=login.password or "",
-                )
-                connection.run(blocks("adapters/logins")["admit"])
-        except pg8000.exceptions.DatabaseError as fault:
-            raise ProgressError(f"the login {login.name}: {database.message(fault)}") from None
+        _apply_one(connection, login)
+
+
+def _apply_one(connection: Connection, login: Login) -> None:
+    def translate(failure: Failure) -> ProgressError | None:
+        if not failure.is_refusal:
+            return None
+        return ProgressError(f"the login {login.name}: {failure.message}")
+
+    with database.translate_errors(translate), database.transaction(connection):
+        connection.run(
+            blocks("adapters/logins")["set parameters"],
+            login=login.name,
+            group=login.group,
+            password=login.password or "",
+        )
+        connection.run(blocks("adapters/logins")["apply"])

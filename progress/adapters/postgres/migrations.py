@@ -1,14 +1,12 @@
-"""Plain SQL files of `sql/migrations`, applied once each, in the order of their names."""
+"""Migrations: the plain SQL files of `sql/migrations`, each applied once, in name order."""
 
 import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pg8000.exceptions
-
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import SQL, blocks
 from progress.errors import ProgressError, Unavailable
 
@@ -16,15 +14,15 @@ FOLDER = SQL / "migrations"
 
 
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
-    """Apply what is missing; its names.
+    """Apply the missing migrations; return their names.
 
-    Two that start at once take turns. ProgressError where a file was changed after it was
-    applied, and where the database knows a migration that the code does not.
+    Concurrent runs take turns. ProgressError if a file was changed after it was applied, or if the
+    database has a migration that the code does not know.
     """
     sql = blocks("adapters/migrations")
-    with turn(connection):
-        if connection.run(sql["is there"]) == [[False]]:
-            connection.run(sql["table"])
+    with exclusive(connection):
+        if connection.run(sql["has table"]) == [[False]]:
+            connection.run(sql["create table"])
         missing = _missing(folder, dict(connection.run(sql["applied"]) or []))
         for file in missing:
             _apply_one(connection, file)
@@ -32,8 +30,8 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
 
 
 @contextlib.contextmanager
-def turn(connection: Connection) -> Iterator[None]:
-    """For as long as the block lasts nobody else migrates; what goes with it may be done in it."""
+def exclusive(connection: Connection) -> Iterator[None]:
+    """Hold the migration lock for the block, so that no other process migrates."""
     connection.run(blocks("adapters/migrations")["lock"])
     try:
         yield
@@ -42,32 +40,34 @@ def turn(connection: Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def refused_once(connection: Connection, execution: str | None) -> Iterator[None]:
-    """Let Cloud Run repeat a job that lost the database, and not one that was refused.
+def keep_refusal(connection: Connection, execution: str | None) -> Iterator[None]:
+    """Let Cloud Run retry a job that lost the database, but not one that failed for good.
 
-    A refusal is kept under the job's execution; the next attempt of that execution raises it
-    before anything is done. Outside a job nothing is kept.
+    The reason is stored under the job's execution, and the next attempt of that execution raises it
+    at once. Outside a job nothing is stored.
     """
     if execution is None:
         yield
         return
     sql = blocks("adapters/migrations")
-    connection.run(sql["refusals"])
+    connection.run(sql["create refusals"])
     for (reason,) in connection.run(sql["refusal"], execution=execution) or []:
         raise ProgressError(f"not tried again: {reason}")
     try:
         yield
-    except (ProgressError, pg8000.exceptions.DatabaseError) as error:
-        if _is_refusal(error):
-            with contextlib.suppress(OSError, pg8000.exceptions.Error):
-                reason = database.message(error)
+    except (ProgressError, *database.ERRORS) as error:
+        if _is_permanent(error):
+            with contextlib.suppress(*database.ERRORS):
+                reason = database.read_failure(error).message
                 connection.run(sql["record refusal"], execution=execution, reason=reason)
         raise
 
 
-def _is_refusal(error: Exception) -> bool:
-    passing = any(database.is_passing(each) for each in (error, error.__cause__) if each)
-    return not isinstance(error, Unavailable) and not passing
+def _is_permanent(error: Exception) -> bool:
+    failures = [database.read_failure(cause) for cause in (error, error.__cause__) if cause]
+    if isinstance(error, Unavailable) or any(failure.is_transient for failure in failures):
+        return False
+    return isinstance(error, ProgressError) or failures[0].is_refusal
 
 
 def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
@@ -80,7 +80,7 @@ def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
     for file in files:
         if applied.get(file.name, _checksum(file)) != _checksum(file):
             raise ProgressError(
-                f"{file.name} was changed after it was applied; put it back and add a new file"
+                f"{file.name} was changed after it was applied; restore it and add a new file"
             )
     missing = [file for file in files if file.name not in applied]
     if missing and applied and missing[0].name < max(applied):
@@ -89,15 +89,15 @@ def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
 
 
 def _apply_one(connection: Connection, file: Path) -> None:
-    try:
-        with database.transaction(connection):
-            # No values: the file goes through the simple protocol, which takes many statements.
-            connection.execute_simple(file.read_text(encoding="utf-8"))
-            connection.run(
-                blocks("adapters/migrations")["record"], name=file.name, checksum=_checksum(file)
-            )
-    except pg8000.exceptions.DatabaseError as fault:
-        raise ProgressError(f"{file.name}: {database.message(fault)}") from fault
+    def translate(failure: Failure) -> ProgressError | None:
+        return ProgressError(f"{file.name}: {failure.message}") if failure.is_refusal else None
+
+    with database.translate_errors(translate), database.transaction(connection):
+        # The simple protocol takes many statements, but no parameters.
+        connection.execute_simple(file.read_text(encoding="utf-8"))
+        connection.run(
+            blocks("adapters/migrations")["record"], name=file.name, checksum=_checksum(file)
+        )
 
 
 def _checksum(file: Path) -> str:

@@ -1,6 +1,6 @@
-"""Connections of asyncpg, each lent to one question at a time.
+"""A pool of asyncpg connections, each lent to one caller at a time.
 
-asyncpg's own pool costs a question as much time in Python as the question itself does.
+asyncpg's own pool costs a query as much Python time as the query itself.
 """
 
 import asyncio
@@ -11,40 +11,40 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-_IDLE = 300.0  # seconds after which a connection that nobody needed is ended
-_CANCEL_TIMEOUT_S = 2.0  # for the server to be told
+_IDLE_TIMEOUT_S = 300.0
+_CANCEL_TIMEOUT_S = 2.0  # for the request to cancel to reach the server
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class Pool:
-    """At most so many connections, made when they are needed."""
+    """At most `size` connections, opened on demand."""
 
-    def __init__(self, connect: Connect, most: int) -> None:
+    def __init__(self, connect: Connect, size: int) -> None:
         self._connect = connect
-        self._left = most
+        self._free = size  # connections that may still be opened
         self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def taken(self, *, seconds: float) -> asyncpg.Connection:
-        """A connection, to be given back; TimeoutError if none becomes free or is made by then."""
+    async def acquire(self, *, seconds: float) -> asyncpg.Connection:
+        """Return a connection; TimeoutError if none becomes free or is opened in time."""
         while self._idle:
             connection, since = self._idle.pop()
-            if since >= time.monotonic() - _IDLE and not connection.is_closed():
+            if since >= time.monotonic() - _IDLE_TIMEOUT_S and not connection.is_closed():
                 return connection
             connection.terminate()
-            self._left += 1
+            self._free += 1
         async with asyncio.timeout(seconds):
-            if self._left > 0:
-                self._left -= 1
-                return await self._made()
-            return await self._handed() or await self._made()
+            if self._free > 0:
+                self._free -= 1
+                return await self._open()
+            return await self._wait_for_release() or await self._open()
 
-    def give(self, connection: asyncpg.Connection) -> None:
-        """Take one back that is as it was, or was closed."""
+    def release(self, connection: asyncpg.Connection) -> None:
+        """Take back a connection that is idle or closed."""
         if connection.is_closed():
-            self._vacate()
+            self._free_place()
             return
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -53,33 +53,33 @@ class Pool:
                 return
         now = time.monotonic()
         self._idle.append((connection, now))
-        while self._idle[0][1] < now - _IDLE:
+        while self._idle[0][1] < now - _IDLE_TIMEOUT_S:
             self._idle.popleft()[0].terminate()
-            self._left += 1
+            self._free += 1
 
-    def end(self, connection: asyncpg.Connection) -> None:
-        """Take one back that is broken."""
+    def discard(self, connection: asyncpg.Connection) -> None:
+        """Take back a broken connection."""
         connection.terminate()
-        self._vacate()
+        self._free_place()
 
     def cancel(self, connection: asyncpg.Connection) -> None:
-        """Take one back that is in the middle of something; the server is told to stop it.
+        """Take back a connection that is running a statement; the server is asked to cancel it.
 
-        Its place becomes free when it is closed: until then the server may be busy with it.
+        Its place becomes free once it is closed: until then the server may be busy with it.
         """
         if connection.is_closed():
-            self.end(connection)
+            self.discard(connection)
             return
-        closing = asyncio.create_task(self._close_cancelled(connection))
+        closing = asyncio.create_task(self._cancel_and_close(connection))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
     def close(self) -> None:
-        """End those that are not lent."""
+        """Close the idle connections."""
         while self._idle:
-            self.end(self._idle.pop()[0])
+            self.discard(self._idle.pop()[0])
 
-    async def _close_cancelled(self, connection: asyncpg.Connection) -> None:
+    async def _cancel_and_close(self, connection: asyncpg.Connection) -> None:
         try:
             # asyncpg sends the request to cancel first. terminate() would drop it.
             async with asyncio.timeout(_CANCEL_TIMEOUT_S):
@@ -87,17 +87,17 @@ class Pool:
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
         finally:
-            self._vacate()
+            self._free_place()
 
-    async def _made(self) -> asyncpg.Connection:
-        with contextlib.ExitStack() as undone:
-            undone.callback(self._vacate)
+    async def _open(self) -> asyncpg.Connection:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self._free_place)
             connection = await self._connect()
-            undone.pop_all()
+            on_failure.pop_all()
             return connection
 
-    async def _handed(self) -> asyncpg.Connection | None:
-        """The next that is given back; None where one may be made instead."""
+    async def _wait_for_release(self) -> asyncpg.Connection | None:
+        """Return the next released connection; None if one may be opened instead."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
@@ -109,15 +109,15 @@ class Pool:
 
     def _pass_on(self, connection: asyncpg.Connection | None) -> None:
         if connection is None:
-            self._vacate()
+            self._free_place()
         else:
-            self.give(connection)
+            self.release(connection)
 
-    def _vacate(self) -> None:
-        """Another may be made: by who waits longest, else by the next who comes."""
+    def _free_place(self) -> None:
+        """Let the longest waiting caller, or else the next one, open a connection."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 return
-        self._left += 1
+        self._free += 1

@@ -1,7 +1,7 @@
-"""The named blocks of the files in `sql/`, by name.
+"""SQL statements: the named blocks of the files in `sql/`.
 
-A block begins with a line `-- name --`. Values are written `:name`. pg8000 takes the block
-as it is; asyncpg takes it with `$1` for each name.
+A block begins with a line `-- name --`. Parameters are written `:name`. pg8000 runs a block
+unchanged; for asyncpg each parameter becomes `$1`, `$2` and so on.
 """
 
 import functools
@@ -13,45 +13,45 @@ from pathlib import Path
 SQL = Path(__file__).resolve().parents[3] / "sql"
 
 _BLOCK = re.compile(r"^-- ([a-z][a-z0-9_ ]*) --\n", re.MULTILINE)
-_VALUE = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 
 @dataclass(frozen=True)
-class Numbered:
-    """A statement for asyncpg, and the names of its values in their order."""
+class NumberedStatement:
+    """A statement for asyncpg, and its parameters' names in order."""
 
     text: str
     names: tuple[str, ...]
     name: str = ""  # of its file and block
 
-    def given(self, values: Mapping[str, object]) -> list[object]:
-        """Its values in their order, out of those by name."""
-        return [values[each] for each in self.names]
+    def arguments(self, values: Mapping[str, object]) -> list[object]:
+        """Return the values of the parameters, in order."""
+        return [values[name] for name in self.names]
 
 
 @functools.cache
 def blocks(file: str) -> dict[str, str]:
-    """The blocks of `sql/{file}.sql` by name, in the order of the file; an absolute path is one."""
+    """Return the blocks of `sql/{file}.sql` by name, in file order; `file` may be absolute."""
     parts = _BLOCK.split((SQL / f"{file}.sql").read_text(encoding="utf-8"))
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 @functools.cache
-def numbered(file: str, name: str) -> Numbered:
-    """A block with `$1`, `$2` … in place of `:name`."""
-    return _numbered(blocks(file)[name], f"{file} {name}")
+def load(file: str, name: str) -> NumberedStatement:
+    """Return a block as a statement for asyncpg."""
+    return _number_parameters(blocks(file)[name], f"{file} {name}")
 
 
 @functools.lru_cache(maxsize=1_000)
-def narrowed(file: str, name: str, columns: str, *, versioned: bool) -> Numbered:
-    """The same, of a question of which only these columns are asked."""
+def load_columns(file: str, name: str, columns: str, *, versioned: bool) -> NumberedStatement:
+    """Return a block as a statement that selects these columns only."""
     text = blocks("query/answers")["versioned" if versioned else "narrowed"]
     text = text.replace("{columns}", columns)
     text = text.replace("{question}", blocks(file)[name].rstrip(";"))
-    return _numbered(text, f"{file} {name}")
+    return _number_parameters(text, f"{file} {name}")
 
 
-def _numbered(text: str, name: str) -> Numbered:
+def _number_parameters(text: str, name: str) -> NumberedStatement:
     names: list[str] = []
 
     def number(match: re.Match[str]) -> str:
@@ -59,5 +59,5 @@ def _numbered(text: str, name: str) -> Numbered:
             names.append(match[1])
         return f"${names.index(match[1]) + 1}"
 
-    text = _VALUE.sub(number, text)
-    return Numbered(text, tuple(names), name)
+    text = _PARAMETER.sub(number, text)
+    return NumberedStatement(text, tuple(names), name)

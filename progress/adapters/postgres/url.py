@@ -1,4 +1,4 @@
-"""Where the database is, read; and which errors pass by themselves: for pg8000 and asyncpg."""
+"""The address of the database: `DATABASE_URL`, or Cloud SQL's instance."""
 
 import contextlib
 import logging
@@ -14,15 +14,12 @@ log = logging.getLogger(__name__)
 
 _EXPECTED = "expected postgresql://user:password@host:port/database, each part quoted as in a URL"
 
-# What the server says when it is going away, or when a wait was cut short: worth another try.
-_PASSING = ("08", "40", "53", "55P03", "57", "25P03")
-
-_INSTANCE = re.compile(r"([^:]+:){2,3}[^:]+")  # a project's name may have a domain before it
+_INSTANCE = re.compile(r"([^:]+:){2,3}[^:]+")  # a project id may have a domain before it
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a database is. `host` that begins with `/` is the folder of a Unix socket."""
+    """The address of a database; a `host` that begins with `/` is the folder of a Unix socket."""
 
     user: str
     password: str | None
@@ -35,24 +32,24 @@ class Address:
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
 
 
-def address(url: str) -> Address:
-    """`postgresql://user:password@host:port/database?host=/dir&sslmode=require`, read.
+def parse_url(url: str) -> Address:
+    """Parse `postgresql://user:password@host:port/database?host=/dir&sslmode=require`.
 
-    Other parameters are dropped with a warning. SettingsError where the URL is none.
+    Other parameters are ignored with a warning. SettingsError if the URL is invalid.
     """
     try:
         parts = urlsplit(url)
-    except ValueError:  # whose message may hold the password
+    except ValueError:  # its message may contain the password
         raise SettingsError(f"DATABASE_URL: {_EXPECTED}") from None
     if parts.scheme not in ("postgresql", "postgres"):
         raise SettingsError(f"DATABASE_URL: {_EXPECTED}")
     query = dict(parse_qsl(parts.query))
     for unknown in query.keys() - {"host", "port", "user", "password", "sslmode"}:
-        log.warning("DATABASE_URL: the parameter %s is not used", unknown)
+        log.warning("DATABASE_URL: the parameter %s is ignored", unknown)
     try:
         port = int(query.get("port") or parts.port or 5432)
     except ValueError:
-        raise SettingsError(f"DATABASE_URL: the port is no number; {_EXPECTED}") from None
+        raise SettingsError(f"DATABASE_URL: the port is not a number; {_EXPECTED}") from None
     return Address(
         user=query.get("user") or unquote(parts.username or "postgres"),
         password=query.get("password") or unquote(parts.password or "") or None,
@@ -63,32 +60,30 @@ def address(url: str) -> Address:
     )
 
 
-def is_passing_state(state: str) -> bool:
-    """Whether another try may succeed, by the five characters that PostgreSQL names an error by."""
-    return state.startswith(_PASSING)
+def instance_name(settings: Settings) -> str:
+    """Return Cloud SQL's instance name.
 
-
-def instance(where: Settings) -> str:
-    """Cloud SQL's instance; SettingsError where that, its database or its login is not told."""
-    name = where.instance_connection_name or ""
+    SettingsError if it is invalid, or if the database or the login is missing.
+    """
+    name = settings.instance_connection_name or ""
     if not _INSTANCE.fullmatch(name):
         raise SettingsError(f"INSTANCE_CONNECTION_NAME: expected PROJECT:REGION:NAME; found {name}")
-    for setting, value in (("DB_NAME", where.db_name), ("DB_IAM_USER", where.db_iam_user)):
+    for setting, value in (("DB_NAME", settings.db_name), ("DB_IAM_USER", settings.db_iam_user)):
         if not value:
             raise SettingsError(f"{setting} is missing: INSTANCE_CONNECTION_NAME needs it")
     return name
 
 
 @contextlib.contextmanager
-def by_connector(instance: str) -> Iterator[None]:
-    """Cloud SQL's connector asks Google first: Unavailable where that refuses or is away."""
+def translate_connector_errors(instance: str) -> Iterator[None]:
+    """Raise Unavailable if Google, which Cloud SQL's connector asks first, refuses or is down."""
     try:
         yield
-    except _faults_of_google() as fault:
-        raise Unavailable(f"no connection to {instance}: {fault}") from fault
+    except _connector_errors() as error:
+        raise Unavailable(f"no connection to {instance}: {error}") from error
 
 
-def _faults_of_google() -> tuple[type[Exception], ...]:
+def _connector_errors() -> tuple[type[Exception], ...]:
     import aiohttp  # the connector has imported both
     import google.auth.exceptions
 

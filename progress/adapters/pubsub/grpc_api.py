@@ -1,6 +1,6 @@
-"""Pub/Sub by bare gRPC calls: the client library takes 200 ms to import.
+"""Pub/Sub by plain gRPC calls: the client library takes 200 ms to import.
 
-It also batches in the background, where an instance gets no CPU between requests.
+It also batches in the background, but an instance gets no CPU between requests.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import grpc
 
 _VARINT, _LENGTH_DELIMITED = 0, 2
-_WIDTHS = {1: 8, 5: 4}  # bytes of the wire types that have a fixed one
+_WIDTHS = {1: 8, 5: 4}  # bytes of the wire types of fixed width
 
 
-def channel() -> "grpc.Channel":
-    """A new one, so to be made after any fork. Unavailable without credentials."""
-    import grpc  # 40 ms: with the first call, not with the start
+def open_channel() -> "grpc.Channel":
+    """Open a channel, after any fork; Unavailable without credentials."""
+    import grpc  # 40 ms: with the first call, not at the start
 
     emulator = settings.current().pubsub_emulator_host
     if emulator:
@@ -29,26 +29,26 @@ def channel() -> "grpc.Channel":
 
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/pubsub"])
-    except google.auth.exceptions.GoogleAuthError as fault:
-        raise Unavailable(f"no credentials for Pub/Sub: {fault}") from fault
-    made: grpc.Channel = google.auth.transport.grpc.secure_authorized_channel(  # type: ignore[no-untyped-call]  # it ships no types
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise Unavailable(f"no credentials for Pub/Sub: {error}") from error
+    channel: grpc.Channel = google.auth.transport.grpc.secure_authorized_channel(  # type: ignore[no-untyped-call]  # it ships no types
         credentials, google.auth.transport.requests.Request(), "pubsub.googleapis.com:443"
     )
-    return made
+    return channel
 
 
 def field(number: int, value: bytes) -> bytes:
-    """A length-delimited field, as Protocol Buffers writes it."""
+    """Encode a length-delimited field of Protocol Buffers."""
     return bytes([number << 3 | _LENGTH_DELIMITED]) + _varint(len(value)) + value
 
 
 def number_field(number: int, value: int) -> bytes:
-    """A field that holds a number from 0."""
+    """Encode a field that holds a number of 0 or more."""
     return bytes([number << 3 | _VARINT]) + _varint(value)
 
 
 def fields(message: bytes, number: int) -> Iterator[bytes]:
-    """The length-delimited fields of this number, in their order."""
+    """Yield the length-delimited fields of this number, in order."""
     at = 0
     while at < len(message):
         key, at = _read_varint(message, at)
@@ -64,15 +64,15 @@ def fields(message: bytes, number: int) -> Iterator[bytes]:
 
 
 def _varint(value: int) -> bytes:
-    written = b""
+    encoded = b""
     while value > 0x7F:
-        written += bytes([value & 0x7F | 0x80])
+        encoded += bytes([value & 0x7F | 0x80])
         value >>= 7
-    return written + bytes([value])
+    return encoded + bytes([value])
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number that begins there, and where it ends."""
+    """Return the number at `at` and the position after it."""
     value = shift = 0
     while True:
         byte = message[at]

@@ -1,4 +1,4 @@
-"""Messages to Pub/Sub, as the local stack has it: an emulator, or the stand-in."""
+"""Publish messages to the local stack's Pub/Sub: the emulator or the stand-in."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,31 +30,31 @@ TOPICS = {
     "UserDeleted": "user-events",
 }
 
-_SECONDS = 60.0  # until a message counts as refused
+_TIMEOUT_S = 60.0  # of a message
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What goes out at once: one event, or several that belong together."""
+    """A message of one event, or of several that belong together."""
 
     topic: str
     events: list[dict[str, Any]]
 
 
 class Line(msgspec.Struct, frozen=True):
-    """An envelope, or an array of them, as somebody wrote it: it may be none at all."""
+    """A line of a file: an envelope, an array of them, or invalid text."""
 
     data: bytes
 
     @property
     def topic(self) -> str:
-        """The topic of its type, of the first where there are several."""
+        """The topic of the first event's type."""
         try:
-            read = msgspec.json.decode(self.data, type=_Typed | list[_Typed])
+            decoded = msgspec.json.decode(self.data, type=_Typed | list[_Typed])
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return LEARNING
-        first = read if isinstance(read, _Typed) else next(iter(read), _Typed())
-        tagged = first.data.get("type") if isinstance(first.data, dict) else None
-        return TOPICS.get(str(first.event_type or tagged), LEARNING)
+        first = decoded if isinstance(decoded, _Typed) else next(iter(decoded), _Typed())
+        tag = first.data.get("type") if isinstance(first.data, dict) else None
+        return TOPICS.get(str(first.event_type or tag), LEARNING)
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Command(msgspec.Struct, frozen=True):
 
     @property
     def topic(self) -> str:
-        """That of all commands."""
+        """The topic of all commands."""
         return wakeups.TOPIC
 
 
@@ -80,48 +80,49 @@ def publish(
     emulator: str,
     on_published: Callable[[int], None],
 ) -> int:
-    """Publish each message as the JSON of its events; how many events (or lines) that were.
+    """Publish each message as the JSON of its events; return the number of events or lines.
 
-    Returns once Pub/Sub holds all of them; `on_published` is told how many it holds so far.
-    Unavailable if Pub/Sub does not take one, SerializationError if it is too large for it.
+    Returns once Pub/Sub has stored all of them; `on_published` receives the number so far.
+    Unavailable if Pub/Sub does not accept a message, SerializationError if one is too large.
     """
-    from google.api_core.exceptions import GoogleAPIError  # 400 ms: only where it is used
+    from google.api_core.exceptions import GoogleAPIError  # 400 ms: imported only if it is used
     from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
 
     publisher, count = _publisher(emulator), 0
     try:
-        for message, published in _sent(publisher, project, messages):
-            published.result(timeout=_SECONDS)
+        for message, published in _start_publishing(publisher, project, messages):
+            published.result(timeout=_TIMEOUT_S)
             count += len(message.events) if isinstance(message, Message) else 1
             on_published(count)
-    except (GoogleAPIError, TimeoutError) as fault:
-        raise Unavailable(f"Pub/Sub at {emulator} does not take messages: {fault}") from None
-    except MessageTooLargeError as fault:
-        raise SerializationError(f"a message is over Pub/Sub's limit: {fault}") from None
+    except (GoogleAPIError, TimeoutError) as error:
+        raise Unavailable(f"Pub/Sub at {emulator} does not accept messages: {error}") from None
+    except MessageTooLargeError as error:
+        raise SerializationError(f"a message is over Pub/Sub's limit: {error}") from None
     finally:
         publisher.stop()
     return count
 
 
-def _sent(
+def _start_publishing(
     publisher: "PublisherClient", project: str, messages: Sequence[Message | Line | Command]
 ) -> "list[tuple[Message | Line | Command, Future]]":
-    """Every message on its way, with what tells when Pub/Sub holds it."""
+    """Start to publish every message; return each with the future of its storage."""
     from google.api_core.retry import Retry
 
-    patience = Retry(timeout=_SECONDS)
-    sent = []
+    retry = Retry(timeout=_TIMEOUT_S)
+    started = []
     for message in messages:
-        told = wakeups.published(message.topic)
-        with tracing.begun(f"publish {message.topic}", None, "producer", told):
-            trace = tracing.attributes()
+        attributes = wakeups.publish_attributes(message.topic)
+        with tracing.start_span(f"publish {message.topic}", None, "producer", attributes):
+            trace = tracing.message_attributes()
             topic = _topic(project, message)
-            sent.append((message, publisher.publish(topic, body(message), retry=patience, **trace)))
-    return sent
+            future = publisher.publish(topic, encode(message), retry=retry, **trace)
+            started.append((message, future))
+    return started
 
 
-def body(message: Message | Line | Command) -> bytes:
-    """What is published: a JSON array of the message's events, or the line as it is."""
+def encode(message: Message | Line | Command) -> bytes:
+    """Encode a message as a JSON array of its events; return a line or a command unchanged."""
     if isinstance(message, Message):
         return msgspec.json.encode(message.events)
     return message.data

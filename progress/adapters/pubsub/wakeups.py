@@ -1,6 +1,6 @@
-"""Wake-ups: one message on `progress-commands` for each shard that grew, each operation to be done.
+"""Wake-ups: one message on `progress-commands` for each shard that grew and each operation to run.
 
-A wake-up that is lost costs latency alone: the scheduled sweep finds its shard, or its operation.
+A lost wake-up costs latency only: the scheduled sweep finds its shard or its operation.
 """
 
 import functools
@@ -15,24 +15,29 @@ from progress.errors import Unavailable
 
 TOPIC = "progress-commands"
 _METHOD = "/google.pubsub.v1.Publisher/Publish"
-_SECONDS = 2.0
+_TIMEOUT_S = 2.0
 
 
 def send(shards: Iterable[int]) -> bool:
-    """Wake the projection of these shards; False, and a line in the log, if that failed."""
+    """Wake the projection of these shards; False, and a log line, if that fails."""
     return _send([b'{"command":"wake","shard":%d}' % shard for shard in shards])
 
 
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
-    """Call a worker to each of these operations; False, and a line in the log, if that failed.
+    """Wake a worker for each of these operations; False, and a log line, if that fails.
 
-    The attribute keeps them from a revision that is being tried out: it only folds.
+    The attribute filters them out for a revision under test, which only folds.
     """
-    return _send([command(each) for each in operation_ids], command="operation")
+    return _send([operation_command(each) for each in operation_ids], command="operation")
 
 
-def published(topic: str) -> Attributes:
-    """What the span of whoever publishes there tells."""
+def operation_command(operation_id: UUID) -> bytes:
+    """Encode the command that wakes a worker for an operation."""
+    return b'{"command":"operation","id":"%s"}' % str(operation_id).encode()
+
+
+def publish_attributes(topic: str) -> Attributes:
+    """Return the attributes of a span that publishes to a topic."""
     return {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.name": "publish",
@@ -41,26 +46,21 @@ def published(topic: str) -> Attributes:
     }
 
 
-def command(operation_id: UUID) -> bytes:
-    """What calls a worker to the operation."""
-    return b'{"command":"operation","id":"%s"}' % str(operation_id).encode()
-
-
 def _send(commands: list[bytes], **attributes: str) -> bool:
     if not commands:
         return True
-    import grpc  # 40 ms: with the first wake-up, not with the start
+    import grpc  # 40 ms: with the first wake-up, not at the start
 
     topic = f"projects/{settings.current().pubsub_project_id}/topics/{TOPIC}"
-    with tracing.span(f"publish {TOPIC}", "producer", published(TOPIC)) as span:
-        told = {**tracing.attributes(), **attributes}
-        messages = [_message(command, told) for command in commands]
+    with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
+        attributes = {**tracing.message_attributes(), **attributes}
+        messages = [_encode(command, attributes) for command in commands]
         request = grpc_api.field(1, topic.encode()) + b"".join(messages)
         try:
-            publisher()(request, timeout=_SECONDS)
-        except (grpc.RpcError, Unavailable) as fault:
-            code = fault.code() if isinstance(fault, grpc.Call) else fault
-            span.fail(f"{code}")
+            publisher()(request, timeout=_TIMEOUT_S)
+        except (grpc.RpcError, Unavailable) as error:
+            code = error.code() if isinstance(error, grpc.Call) else error
+            span.record_error(f"{code}")
             logs.write("WARNING", f"wake-up not sent: {code}")
             return False
     return True
@@ -68,15 +68,15 @@ def _send(commands: list[bytes], **attributes: str) -> bool:
 
 @functools.cache
 def publisher() -> Callable[..., bytes]:
-    """Made at first use, so after any fork."""
-    publish: Callable[..., bytes] = grpc_api.channel().unary_unary(_METHOD)
+    """Return the process's Publish call, created on first use and so after any fork."""
+    publish: Callable[..., bytes] = grpc_api.open_channel().unary_unary(_METHOD)
     return publish
 
 
-def _message(data: bytes, attributes: Mapping[str, str]) -> bytes:
-    """A PubsubMessage in its place in a PublishRequest: data = 1, attributes = 2."""
-    told = b"".join(
+def _encode(data: bytes, attributes: Mapping[str, str]) -> bytes:
+    """Encode a PubsubMessage as a field of a PublishRequest: data = 1, attributes = 2."""
+    fields = b"".join(
         grpc_api.field(2, grpc_api.field(1, name.encode()) + grpc_api.field(2, value.encode()))
         for name, value in attributes.items()
     )
-    return grpc_api.field(2, grpc_api.field(1, data) + told)
+    return grpc_api.field(2, grpc_api.field(1, data) + fields)

@@ -1,1 +1,1 @@
-"""Redis: its language, a client of it for each way of waiting, and what of ours stands in it."""
+"""Redis: its protocol, one client for each way of waiting, and our keys and channels."""

@@ -1,8 +1,8 @@
-"""A Redis client for the query function: the commands of many requests share one connection.
+"""An asynchronous Redis client: the commands of many requests share one connection.
 
-Nobody waits for a Redis that is away or hangs: a round trip has a deadline. One that misses it
-breaks the connection, and Redis is left alone for a second; then one attempt to connect is
-made in the background, and requests go on without it until that has succeeded.
+No request waits for a Redis that is down or hangs: a round trip has a timeout. A connection that
+misses it is closed, and for a second no other is opened. Then one attempt to connect runs in the
+background, and requests go on without Redis until it succeeds.
 """
 
 import asyncio
@@ -15,175 +15,179 @@ from typing import cast
 
 from progress.adapters.redis import resp
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
-from progress.adapters.redis.url import address
+from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import tracing
 from progress.errors import CacheAway
 
-_SECONDS = 0.04  # that a round trip may take where a request waits
-_LOOK = 0.005  # after which an overdue answer is looked for once more: this process may have slept
-_GREETING = 0.02  # seconds that a first connection is waited for
-_CONNECTING = 1.0  # seconds that connecting may take while nobody waits for it
-_PAUSE = 1.0  # seconds
+_TIMEOUT_S = 0.04  # of a round trip that a request waits for
+_RECHECK_S = 0.005  # an overdue reply is looked for once more: this process may have been suspended
+_HANDSHAKE_TIMEOUT_S = 0.02  # that a request waits for the first connection
+_CONNECT_TIMEOUT_S = 1.0  # of connecting in the background
+_BACK_OFF_S = 1.0
 _REDIS = {"db.system.name": "redis"}
 
 
 class Client:
-    """A Redis, as the event loop that first asks it sees it.
+    """A client for the event loop that first uses it.
 
-    A caller with `patience` waits that many seconds for a connection and for a round trip.
+    `timeout_s`, if given, replaces the timeouts of the first connection and of a round trip.
     """
 
-    def __init__(self, url: str, *, patience: float | None = None) -> None:
-        self._address = address(url)
-        self._greeting, self._seconds = patience or _GREETING, patience or _SECONDS
-        self._wire: _Wire | None = None
+    def __init__(self, url: str, *, timeout_s: float | None = None) -> None:
+        self._address = parse_url(url)
+        self._handshake_timeout_s = timeout_s or _HANDSHAKE_TIMEOUT_S
+        self._timeout_s = timeout_s or _TIMEOUT_S
+        self._connection: _Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._is_trusted = True  # by those who wait for a connection
-        self._waited_until = 0.0
-        self._alone_until = 0.0
+        self._is_trusted = True  # if not, no request waits for the connection
+        self._wait_until = 0.0
+        self._back_off_until = 0.0
 
     async def run(self, *commands: Command) -> list[Reply]:
-        """The replies to the commands, in order, in one round trip; CacheAway where there are none.
+        """Return the replies to the commands, in order, after one round trip.
 
-        What a caller who has given up had sent is carried out all the same.
+        CacheAway if there are none. Commands that were sent run even if the caller gives up.
         """
         if not tracing.is_exporting():
-            return await self._ask(commands)
-        with tracing.span("redis", "client", _REDIS) as span:
-            span.note("db.operation.name", resp.named(commands))
-            return await self._ask(commands)
+            return await self._run(commands)
+        with tracing.child_span("redis", "client", _REDIS) as span:
+            span.set_attribute("db.operation.name", resp.operation_name(commands))
+            return await self._run(commands)
 
     def send(self, *commands: Command) -> None:
-        """The same for who does not wait: where there is no connection, nothing is sent."""
-        if self._wire and not self._wire.is_lost:
-            self._wire.send(commands)
+        """Send the commands and ignore their replies; without a connection nothing is sent."""
+        if self._connection and not self._connection.is_lost:
+            self._connection.send(commands)
 
     async def close(self) -> None:
-        """End the connection, when what was sent has been carried out."""
+        """Close the connection after the commands that were sent have run."""
         if self._connecting:
             self._connecting.cancel()
-        if self._wire and not self._wire.is_lost:
+        if self._connection and not self._connection.is_lost:
             with contextlib.suppress(CacheAway):
-                await self._wire.ask([("PING",)])
-        if self._wire:
-            self._wire.end("it was closed")
+                await self._connection.run([("PING",)])
+        if self._connection:
+            self._connection.close("it was closed")
 
-    async def _ask(self, commands: Sequence[Command]) -> list[Reply]:
-        wire = self._wire
-        if wire is None or wire.is_lost:
-            wire = await self._reached()
+    async def _run(self, commands: Sequence[Command]) -> list[Reply]:
+        connection = self._connection
+        if connection is None or connection.is_lost:
+            connection = await self._wait_for_connection()
         try:
-            return await wire.ask(commands)
+            return await connection.run(commands)
         except CacheAway:
-            if wire is self._wire:
-                self._left_alone()
+            if connection is self._connection:
+                self._back_off()
             raise
 
-    async def _reached(self) -> "_Wire":
+    async def _wait_for_connection(self) -> "_Connection":
         now = asyncio.get_running_loop().time()
-        if now < self._alone_until:
-            raise CacheAway("Redis is left alone for a while")
+        if now < self._back_off_until:
+            raise CacheAway("Redis failed less than a second ago")
         if self._connecting is None:
-            self._wire = None
-            self._waited_until = now + (self._greeting if self._is_trusted else 0)
+            self._connection = None
+            self._wait_until = now + (self._handshake_timeout_s if self._is_trusted else 0)
             self._connecting = asyncio.create_task(self._connect())
-        if now < self._waited_until:
-            await asyncio.wait({self._connecting}, timeout=self._waited_until - now)
-        if self._wire is None or self._wire.is_lost:
+        if now < self._wait_until:
+            await asyncio.wait({self._connecting}, timeout=self._wait_until - now)
+        if self._connection is None or self._connection.is_lost:
             raise CacheAway("there is no connection to Redis yet")
-        return self._wire
+        return self._connection
 
     async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(max(_CONNECTING, self._seconds)):
-                wire = await self._opened()
+            async with asyncio.timeout(max(_CONNECT_TIMEOUT_S, self._timeout_s)):
+                connection = await self._open()
             try:
-                await self._greet(wire)
-                self._wire, self._is_trusted = wire, True
+                await self._shake_hands(connection)
+                self._connection, self._is_trusted = connection, True
             finally:
-                if wire is not self._wire:
-                    wire.end("it was not greeted")
+                if connection is not self._connection:
+                    connection.close("the handshake failed")
         except (OSError, CacheAway):
-            self._left_alone()
+            self._back_off()
         finally:
             self._connecting = None
 
-    async def _greet(self, wire: "_Wire") -> None:
-        for reply in await wire.ask(self._address.greeting):
+    async def _shake_hands(self, connection: "_Connection") -> None:
+        for reply in await connection.run(self._address.handshake):
             if isinstance(reply, ErrorReply):
                 raise CacheAway(f"Redis refuses: {reply.text}")
 
-    async def _opened(self) -> "_Wire":
-        loop, at = asyncio.get_running_loop(), self._address
-        wire = partial(_Wire, self._seconds)
-        if at.path is not None:
-            return (await loop.create_unix_connection(wire, at.path))[1]
-        return (await loop.create_connection(wire, at.host, at.port, ssl=at.tls))[1]
+    async def _open(self) -> "_Connection":
+        loop, address = asyncio.get_running_loop(), self._address
+        create = partial(_Connection, self._timeout_s)
+        if address.path is not None:
+            return (await loop.create_unix_connection(create, address.path))[1]
+        opened = await loop.create_connection(create, address.host, address.port, ssl=address.tls)
+        return opened[1]
 
-    def _left_alone(self) -> None:
-        self._wire, self._is_trusted = None, False
-        self._alone_until = asyncio.get_running_loop().time() + _PAUSE
+    def _back_off(self) -> None:
+        self._connection, self._is_trusted = None, False
+        self._back_off_until = asyncio.get_running_loop().time() + _BACK_OFF_S
 
 
 @dataclass
-class _Round:
-    """One request's commands, and what has been replied to them."""
+class _Batch:
+    """The commands of one call, and the replies so far."""
 
     count: int
     deadline: float
-    done: asyncio.Future[list[Reply]] | None  # None where nobody waits
+    done: asyncio.Future[list[Reply]] | None  # None if nobody waits
     replies: list[Reply] = field(default_factory=list)
 
 
-class _Wire(asyncio.Protocol):
-    """One connection. Replies come in the order of the commands."""
+class _Connection(asyncio.Protocol):
+    """One connection. Replies arrive in the order of the commands."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, timeout_s: float) -> None:
         self.is_lost = False
-        self._seconds = seconds
+        self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
-        self._rounds: deque[_Round] = deque()
+        self._batches: deque[_Batch] = deque()
         self._rest = b""
-        self._watch: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._unwritten: list[bytes] = []
-        self._next_write: asyncio.Handle | None = None  # what is written together costs once
+        self._next_write: asyncio.Handle | None = None  # one write serves many calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.end(f"the connection was closed: {exc}")
+        self.close(f"the connection was closed: {exc}")
 
-    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+    async def run(self, commands: Sequence[Command]) -> list[Reply]:
         if self.is_lost:
             raise CacheAway("the connection was closed")
         done: asyncio.Future[list[Reply]] = self._loop.create_future()
-        self._take(commands, done)
+        self._enqueue(commands, done)
         return await done
 
     def send(self, commands: Sequence[Command]) -> None:
-        self._take(commands, None)
+        self._enqueue(commands, None)
 
     def data_received(self, data: bytes) -> None:
         data, at = self._rest + data, 0
         try:
-            while at < len(data) and self._rounds:
+            while at < len(data) and self._batches:
                 reply, at = resp.read(data, at)
-                self._replied(reply)
+                self._add_reply(reply)
         except resp.Incomplete:
             pass
-        except (ValueError, RecursionError) as fault:
-            self.end(f"it speaks another language: {fault}")
-        if at < len(data) and not self._rounds:
-            self.end("it speaks without being asked")
+        except (ValueError, RecursionError) as error:
+            self.close(f"the reply is not RESP2: {error}")
+        if at < len(data) and not self._batches:
+            self.close("it sent a reply to no command")
         self._rest = data[at:]
 
-    def _take(self, commands: Sequence[Command], done: asyncio.Future[list[Reply]] | None) -> None:
-        deadline = self._loop.time() + self._seconds
-        self._rounds.append(_Round(len(commands), deadline, done))
-        if self._watch is None:
-            self._watch = self._loop.call_at(deadline, self._look)
-        self._unwritten.append(resp.encoded(commands))
+    def _enqueue(
+        self, commands: Sequence[Command], done: asyncio.Future[list[Reply]] | None
+    ) -> None:
+        deadline = self._loop.time() + self._timeout_s
+        self._batches.append(_Batch(len(commands), deadline, done))
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._watchdog)
+        self._unwritten.append(resp.encode(commands))
         if self._next_write is None:
             self._next_write = self._loop.call_soon(self._write)
 
@@ -192,34 +196,35 @@ class _Wire(asyncio.Protocol):
         self._transport.write(b"".join(self._unwritten))
         self._unwritten.clear()
 
-    def end(self, why: str) -> None:
-        """Give the connection up; those who wait for a reply get none."""
+    def close(self, reason: str) -> None:
+        """Close the connection at once; pending calls fail with CacheAway."""
         self.is_lost = True
-        for handle in (self._watch, self._next_write):
+        for handle in (self._timer, self._next_write):
             if handle:
                 handle.cancel()
         self._transport.abort()
-        while self._rounds:
-            done = self._rounds.popleft().done
+        while self._batches:
+            done = self._batches.popleft().done
             if done and not done.done():
-                done.set_exception(CacheAway(f"Redis does not answer: {why}"))
+                done.set_exception(CacheAway(f"Redis does not answer: {reason}"))
 
-    def _replied(self, reply: Reply) -> None:
-        asked = self._rounds[0]
-        asked.replies.append(reply)
-        if len(asked.replies) == asked.count:
-            self._rounds.popleft()
-            if asked.done and not asked.done.done():
-                asked.done.set_result(asked.replies)
+    def _add_reply(self, reply: Reply) -> None:
+        batch = self._batches[0]
+        batch.replies.append(reply)
+        if len(batch.replies) == batch.count:
+            self._batches.popleft()
+            if batch.done and not batch.done.done():
+                batch.done.set_result(batch.replies)
 
-    def _look(self, overdue: _Round | None = None) -> None:
-        self._watch = None
-        if not self._rounds:
+    def _watchdog(self, overdue: _Batch | None = None) -> None:
+        """Close the connection if its oldest batch is still overdue at a second look."""
+        self._timer = None
+        if not self._batches:
             return
-        oldest = self._rounds[0]
+        oldest = self._batches[0]
         if oldest is overdue:
-            self.end("it took too long")
+            self.close("it took too long")
         elif oldest.deadline <= self._loop.time():
-            self._watch = self._loop.call_later(_LOOK, self._look, oldest)
+            self._timer = self._loop.call_later(_RECHECK_S, self._watchdog, oldest)
         else:
-            self._watch = self._loop.call_at(oldest.deadline, self._look)
+            self._timer = self._loop.call_at(oldest.deadline, self._watchdog)

@@ -1,5 +1,5 @@
-"""Channels in Redis: on each, that something has changed is published, with its version."""
+"""Redis channels: each publishes changes, with the new version."""
 
-EVERYONE = "changed:everyone"  # what may change anybody's standing
-LEARNER = "changed:learner:"  # and an id
-OPERATION = "changed:operation:"  # and an id
+EVERYONE = "changed:everyone"  # changes that may concern any learner
+LEARNER = "changed:learner:"  # followed by an id
+OPERATION = "changed:operation:"  # followed by an id

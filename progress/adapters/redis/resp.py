@@ -1,12 +1,12 @@
-"""RESP2, the language of Redis: commands as it reads them, and its replies."""
+"""RESP2, the protocol of Redis: encode commands and read replies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-_END, _LONGEST = b"\r\n", 65_536
+_END, _MAX_LINE_BYTES = b"\r\n", 65_536
 _SHORT = 512
-_SIZES = [b"$%d\r\n" % size for size in range(_SHORT)]  # formatted once: half of the time
+_SIZES = [b"$%d\r\n" % size for size in range(_SHORT)]  # formatting them is 50 % of the time
 _BULK, _INTEGER, _LINE, _ERROR, _ARRAY = b"$:+-*"
 
 Command = Sequence[bytes | str | int]
@@ -15,17 +15,17 @@ Reply: TypeAlias = "bytes | int | list[Reply] | ErrorReply | None"
 
 @dataclass(frozen=True)
 class ErrorReply:
-    """What Redis answers to a command that it does not carry out."""
+    """Redis's reply to a command that failed."""
 
     text: str
 
 
 class Incomplete(Exception):
-    """The rest of a reply is on its way."""
+    """The rest of a reply has not arrived yet."""
 
 
-def encoded(commands: Sequence[Command]) -> bytes:
-    """The commands as Redis reads them."""
+def encode(commands: Sequence[Command]) -> bytes:
+    """Encode the commands for Redis."""
     parts: list[bytes] = []
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
@@ -36,16 +36,16 @@ def encoded(commands: Sequence[Command]) -> bytes:
     return b"".join(parts)
 
 
-def named(commands: Sequence[Command]) -> str:
-    """The operation that it is to carry out, as a span calls it."""
+def operation_name(commands: Sequence[Command]) -> str:
+    """Return the operation's name in a span."""
     return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
 
 
 def read(data: bytes, at: int) -> tuple[Reply, int]:
-    """The reply that begins there, and where the next one does; ValueError if it is none."""
+    """Return the reply at `at` and the position after it; ValueError if it is invalid."""
     end = data.find(_END, at)
     if end < 0:
-        if len(data) - at > _LONGEST:
+        if len(data) - at > _MAX_LINE_BYTES:
             raise ValueError("a line without an end")
         raise Incomplete
     mark, line, at = data[at], data[at + 1 : end], end + 2
@@ -60,17 +60,17 @@ def read(data: bytes, at: int) -> tuple[Reply, int]:
         return data[at:end], end + 2
     if mark == _INTEGER:
         return int(line), at
-    return (line, at) if mark == _LINE else _rare(mark, line, data, at)
+    return (line, at) if mark == _LINE else _read_rare(mark, line, data, at)
 
 
-def _rare(mark: int, line: bytes, data: bytes, at: int) -> tuple[Reply, int]:
+def _read_rare(mark: int, line: bytes, data: bytes, at: int) -> tuple[Reply, int]:
     if mark == _ERROR:
         return ErrorReply(line.decode(errors="replace")), at
     if mark != _ARRAY:
         raise ValueError(f"expected a reply - found {mark:#04x}")
     count = int(line)
-    found: list[Reply] = []
+    replies: list[Reply] = []
     for _ in range(count):
         reply, at = read(data, at)
-        found.append(reply)
-    return (found if count >= 0 else None), at
+        replies.append(reply)
+    return (replies if count >= 0 else None), at

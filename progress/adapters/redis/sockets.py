@@ -1,6 +1,6 @@
-"""A connection to Redis for a thread that waits for the replies.
+"""A blocking connection to Redis.
 
-redis-py does more, and takes a function 130 ms to import: most of its start.
+redis-py takes 130 ms to import, which would be most of a function's start.
 """
 
 import select
@@ -13,50 +13,50 @@ from progress.adapters.redis import resp
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
 from progress.adapters.redis.url import Address
 
-_LOADING = "LOADING"  # it has just been started, and answers nothing else yet
+_LOADING = "LOADING"  # every reply of a server that is starting
 
 
 class RedisSocket:
-    """One connection; of no use any more once it has raised OSError."""
+    """One connection; it is closed once it has raised OSError."""
 
-    def __init__(self, at: Address, *, seconds: float) -> None:
-        self._greeting: Sequence[Command] = at.greeting
-        self._wire = _opened(at, seconds)
-        weakref.finalize(self, self._wire.close)
+    def __init__(self, address: Address, *, seconds: float) -> None:
+        self._handshake: Sequence[Command] = address.handshake
+        self._socket = _open_socket(address, seconds)
+        weakref.finalize(self, self._socket.close)
 
     @property
     def is_open(self) -> bool:
-        """Whether Redis has not closed it; where nothing is asked, nothing else is to be read."""
+        """Return whether Redis has left it open: an idle connection is readable once closed."""
         poll = select.poll()
-        poll.register(self._wire, select.POLLIN)
+        poll.register(self._socket, select.POLLIN)
         return not poll.poll(0)
 
     def close(self) -> None:
-        """End it."""
-        self._wire.close()
+        """Close the connection."""
+        self._socket.close()
 
-    def ask(self, commands: Sequence[Command], *, seconds: float) -> list[Reply]:
-        """The replies in their order, within that time; OSError where they do not come."""
-        greeting, self._greeting = self._greeting, ()
+    def run(self, commands: Sequence[Command], *, seconds: float) -> list[Reply]:
+        """Return the replies in order; OSError if they do not arrive in time."""
+        handshake, self._handshake = self._handshake, ()
         try:
-            replies = self._replies([*greeting, *commands], time.monotonic() + seconds)
-            _check(replies, len(greeting))
-        except (OSError, ValueError, RecursionError) as fault:
+            replies = self._exchange([*handshake, *commands], time.monotonic() + seconds)
+            _raise_if_refused(replies, len(handshake))
+        except (OSError, ValueError, RecursionError) as error:
             self.close()
-            raise OSError(f"Redis does not answer: {fault}") from fault
-        return replies[len(greeting) :]
+            raise OSError(f"Redis does not answer: {error}") from error
+        return replies[len(handshake) :]
 
-    def _replies(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
-        self._wire.settimeout(_left(deadline))
-        self._wire.sendall(resp.encoded(commands))
+    def _exchange(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
+        self._socket.settimeout(_remaining(deadline))
+        self._socket.sendall(resp.encode(commands))
         replies: list[Reply] = []
         data, at = b"", 0
         while len(replies) < len(commands):
             try:
                 reply, at = resp.read(data, at)
             except resp.Incomplete:
-                self._wire.settimeout(_left(deadline))
-                more = self._wire.recv(65_536)
+                self._socket.settimeout(_remaining(deadline))
+                more = self._socket.recv(65_536)
                 if not more:
                     raise ConnectionResetError("the connection was closed") from None
                 data, at = data[at:] + more, 0
@@ -65,31 +65,31 @@ class RedisSocket:
         return replies
 
 
-def _opened(at: Address, seconds: float) -> socket.socket:
-    if at.path is not None:
-        wire = socket.socket(socket.AF_UNIX)
-        wire.settimeout(seconds)
+def _open_socket(address: Address, seconds: float) -> socket.socket:
+    if address.path is not None:
+        unix = socket.socket(socket.AF_UNIX)
+        unix.settimeout(seconds)
         try:
-            wire.connect(at.path)
+            unix.connect(address.path)
         except OSError:
-            wire.close()
+            unix.close()
             raise
-        return wire
-    wire = socket.create_connection((at.host, at.port), seconds)
-    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if at.tls:
-        return at.tls.wrap_socket(wire, server_hostname=at.host)
-    return wire
+        return unix
+    tcp = socket.create_connection((address.host, address.port), seconds)
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if address.tls:
+        return address.tls.wrap_socket(tcp, server_hostname=address.host)
+    return tcp
 
 
-def _left(deadline: float) -> float:
+def _remaining(deadline: float) -> float:
     return max(0.001, deadline - time.monotonic())
 
 
-def _check(replies: Sequence[Reply], greetings: int) -> None:
-    """OSError where Redis does not take us in, or takes nothing in yet."""
+def _raise_if_refused(replies: Sequence[Reply], handshake_size: int) -> None:
+    """Raise OSError if Redis refuses the handshake or is still loading its data."""
     for number, reply in enumerate(replies):
         if isinstance(reply, ErrorReply) and (
-            number < greetings or reply.text.startswith(_LOADING)
+            number < handshake_size or reply.text.startswith(_LOADING)
         ):
             raise ConnectionRefusedError(reply.text)

@@ -1,6 +1,6 @@
-"""Listening to channels in Redis: what is published there is heard, and whether one still hears.
+"""A subscription to Redis channels that reconnects by itself.
 
-redis-py is imported with the first listener: its import costs more than a whole answer.
+redis-py is imported with the first subscription: the import takes longer than a whole answer.
 """
 
 import asyncio
@@ -13,98 +13,101 @@ from progress.adapters.telemetry import logs
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
-_TURN = 0.2  # seconds without a word until it is asked for one, and new channels are followed
-_SILENCE = 0.5  # seconds until a Redis that was asked for a word counts as away
-_TRY_AGAIN = 1.0  # seconds between two tries to connect
+_POLL_S = 0.2  # without a message: then Redis is pinged and new channels are subscribed to
+_TIMEOUT_S = 0.5  # of a ping, after which Redis counts as down
+_RECONNECT_S = 1.0  # between two attempts to connect
 
 
-class Ears:
-    """One connection that listens; `heard` is called with the channel's name of each message.
+class Subscriber:
+    """One subscribed connection; `on_message` is called with the channel of each message.
 
-    `turned` is called whenever a channel begins to be listened to, also after a break, and when
-    nothing is heard any more: what was published until then may have been missed.
+    `on_state_change` is called when a subscription is confirmed, also after a reconnection, and
+    when the connection is lost. Messages that were published until then may have been missed.
     """
 
     def __init__(
-        self, url: str, wanted: set[str], heard: Callable[[str], None], turned: Callable[[], None]
+        self,
+        url: str,
+        channels: set[str],
+        on_message: Callable[[str], None],
+        on_state_change: Callable[[], None],
     ) -> None:
-        """`wanted` are the channels; they are followed as they come and go."""
-        self.hearing = False
-        self._url, self._wanted = url, wanted
-        self._heard, self._turned = heard, turned
-        self._listened: set[str] = set()
+        """The subscription follows changes of the set `channels`."""
+        self.is_connected = False
+        self._url, self._channels = url, channels
+        self._on_message, self._on_state_change = on_message, on_state_change
+        self._subscribed: set[str] = set()
 
     async def run(self) -> None:
-        """Listen until cancelled, whatever becomes of Redis."""
+        """Receive messages until cancelled; reconnect after every failure."""
         redis: Any = await asyncio.to_thread(importlib.import_module, "redis.asyncio")
-        faults = (redis.RedisError, OSError)  # TimeoutError is one of these
+        errors = (redis.RedisError, OSError)  # TimeoutError is an OSError
         while not _is_cancelled():
             client = redis.from_url(
                 self._url,
-                socket_timeout=_SILENCE,
-                socket_connect_timeout=_SILENCE,
+                socket_timeout=_TIMEOUT_S,
+                socket_connect_timeout=_TIMEOUT_S,
                 retry=None,
                 decode_responses=True,
             )
             try:
-                async with client.pubsub() as channels:
-                    await self._listen(channels)
-            except faults as fault:
-                if self.hearing:
-                    logs.write("WARNING", f"Redis is not heard, the database is asked: {fault!r}")
+                async with client.pubsub() as connection:
+                    await self._receive(connection)
+            except errors as error:
+                if self.is_connected:
+                    logs.write("WARNING", f"no Redis, so the database is polled: {error!r}")
             finally:
-                self._deaf()
-                await _closed(client, faults)
+                self._disconnect()
+                await _close(client, errors)
             if not _is_cancelled():
-                await asyncio.sleep(_TRY_AGAIN)
+                await asyncio.sleep(_RECONNECT_S)
 
-    async def _listen(self, channels: "PubSub") -> None:
-        """Hear until Redis is silent though it was asked; whatever is sent has a timeout too."""
-        asked = False
+    async def _receive(self, connection: "PubSub") -> None:
+        """Receive messages until Redis leaves a ping unanswered; sending has a timeout, too."""
+        is_pinged = False
         while not _is_cancelled():
-            await self._follow(channels)
-            message = await channels.get_message(timeout=_SILENCE if asked else _TURN)
+            await self._update_subscriptions(connection)
+            message = await connection.get_message(timeout=_TIMEOUT_S if is_pinged else _POLL_S)
             if message is not None:
-                asked = False
-                self._take(message)
-            elif asked:
+                is_pinged = False
+                self._handle(message)
+            elif is_pinged:
                 raise TimeoutError("it does not answer")
             else:
-                await channels.ping()
-                asked = True
+                await connection.ping()
+                is_pinged = True
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":
-            self._heard(message["channel"])
-        elif message["type"] == "subscribe":  # confirmed: the first time, or by a new connection
-            self.hearing = True
-            self._turned()
+            self._on_message(message["channel"])
+        elif message["type"] == "subscribe":  # confirmed: a new channel or a new connection
+            self.is_connected = True
+            self._on_state_change()
 
-    async def _follow(self, channels: "PubSub") -> None:
-        """Listen to what is wanted by now, and to nothing else."""
-        if gone := self._listened - self._wanted:
-            await channels.unsubscribe(*gone)
-            self._listened -= gone
-        if new := self._wanted - self._listened:
-            await channels.subscribe(*new)
-            self._listened |= new
+    async def _update_subscriptions(self, connection: "PubSub") -> None:
+        if removed := self._subscribed - self._channels:
+            await connection.unsubscribe(*removed)
+            self._subscribed -= removed
+        if added := self._channels - self._subscribed:
+            await connection.subscribe(*added)
+            self._subscribed |= added
 
-    def _deaf(self) -> None:
-        self._listened.clear()
-        if self.hearing:
-            self.hearing = False
-            self._turned()
+    def _disconnect(self) -> None:
+        self._subscribed.clear()
+        if self.is_connected:
+            self.is_connected = False
+            self._on_state_change()
 
 
 def _is_cancelled() -> bool:
-    """Whether the task was, be it that redis-py took it for a timeout of its own."""
+    """Return whether the task was cancelled, even if redis-py took that for its own timeout."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-async def _closed(client: Any, faults: tuple[type[Exception], ...]) -> None:
+async def _close(client: Any, errors: tuple[type[Exception], ...]) -> None:
     try:
-        async with asyncio.timeout(_SILENCE):
+        async with asyncio.timeout(_TIMEOUT_S):
             await client.aclose()
-    except faults:
+    except errors:
         return

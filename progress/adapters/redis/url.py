@@ -1,4 +1,4 @@
-"""`REDIS_URL`, read."""
+"""The address of Redis: `REDIS_URL`."""
 
 import ssl
 from collections.abc import Mapping
@@ -11,58 +11,63 @@ from progress.errors import SettingsError
 
 @dataclass(frozen=True)
 class Address:
-    """Where a Redis is; `path` is a Unix socket."""
+    """The address of a Redis; `path` is that of a Unix socket."""
 
     host: str
     port: int
     path: str | None
     tls: ssl.SSLContext | None = field(repr=False, compare=False)
-    greeting: tuple[Command, ...] = field(repr=False)  # it may hold a password
+    handshake: tuple[Command, ...] = field(repr=False)  # it may contain a password
 
 
-def address(url: str) -> Address:
-    """`redis://user:password@host:port/db`, `rediss://` or `unix:///path?db=1`, read.
+def parse_url(url: str) -> Address:
+    """Parse `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=1`.
 
-    `rediss://…?ssl_ca_data=…&ssl_check_hostname=false`, as redis-py has them: the certificates of
-    the only authorities to trust, and whether what one signed must name the host. SettingsError
-    where the URL is none.
+    `rediss://` takes redis-py's parameters `ssl_ca_data`, the certificates of the only authorities
+    to trust, and `ssl_check_hostname`. SettingsError if the URL is invalid.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # whose message may hold the password
+    except ValueError:  # its message may contain the password
         raise SettingsError(
-            "REDIS_URL: the port is no number, or a password is not quoted as in a URL"
+            "REDIS_URL: the port is not a number, or the password is not quoted as in a URL"
         ) from None
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     is_unix = parts.scheme == "unix"
     user = unquote(parts.username or "") or query.get("username", "")
     password = unquote(parts.password or "") or query.get("password", "")
-    number = query.get("db") or ("" if is_unix else parts.path.strip("/"))
-    greeting: list[Command] = []
-    if password:
-        greeting.append(("AUTH", user, password) if user else ("AUTH", password))
-    if number and number != "0":
-        greeting.append(("SELECT", number))
+    db = query.get("db") or ("" if is_unix else parts.path.strip("/"))
     return Address(
         host=parts.hostname or "127.0.0.1",
         port=port or 6379,
         path=unquote(parts.path) if is_unix else None,
         tls=_tls(query) if parts.scheme == "rediss" else None,
-        greeting=(*greeting, ("PING",)),
+        handshake=_handshake(user, password, db),
     )
 
 
+def _handshake(user: str, password: str, db: str) -> tuple[Command, ...]:
+    commands: list[Command] = []
+    if password:
+        commands.append(("AUTH", user, password) if user else ("AUTH", password))
+    if db and db != "0":
+        commands.append(("SELECT", db))
+    return (*commands, ("PING",))
+
+
 def _tls(query: Mapping[str, str]) -> ssl.SSLContext:
-    checked = {"true": True, "false": False}.get(query.get("ssl_check_hostname", "true").lower())
-    if checked is None:
+    checks_hostname = {"true": True, "false": False}.get(
+        query.get("ssl_check_hostname", "true").lower()
+    )
+    if checks_hostname is None:
         raise SettingsError("REDIS_URL: ssl_check_hostname: expected true or false")
-    if not checked and "ssl_ca_data" not in query:
-        # Else whoever has any certificate could be our Redis.
+    if not checks_hostname and "ssl_ca_data" not in query:
+        # Otherwise the owner of any certificate could pose as our Redis.
         raise SettingsError("REDIS_URL: ssl_check_hostname=false needs an authority, ssl_ca_data")
     try:
         context = ssl.create_default_context(cadata=query.get("ssl_ca_data"))
     except (ssl.SSLError, TypeError):
         raise SettingsError("REDIS_URL: ssl_ca_data: expected certificates in PEM") from None
-    context.check_hostname = checked
+    context.check_hostname = checks_hostname
     return context

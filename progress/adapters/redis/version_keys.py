@@ -1,24 +1,24 @@
-"""Copies in Redis of the versions in the database, so that a query can tell what still holds.
+"""Copies in Redis of the database's versions; a query reads them to check its cache entries.
 
-A copy lives five seconds from the moment at which its version was known to be the newest, and
-never goes back: it is written where it is greater. So whoever writes late, or with an old answer of
-the database in hand, hides no change; and a change that nobody told of is seen when its copy ends.
+A copy expires five seconds after its version was known to be the newest, and only ever grows. So a
+late writer, or one with an old answer of the database, hides no change. A change whose notification
+was lost is seen once the copy expires.
 """
 
 import time
 
 from progress.adapters.redis import channels
 
-LIFE = 5.0  # seconds: how far behind an answer may be where a change was not told
+TTL_S = 5.0  # seconds that an answer may be behind if a notification was lost
 
-# Kinds of versions; each schema of read models has its own, while two revisions are served.
+# Kinds of versions. Each schema of read models has its own: two revisions may be served at once.
 CATALOGUE = "catalogue"
-BATCH = "batch"  # of weekly, domain and level stats
-SWAP = "schema"  # that put the schema in its place
+BATCH = "batch"  # weekly, domain and level stats
+SWAP = "schema"  # of the rebuild that swapped the schema in
 
-# A server that stood still carries a command out late: so it is said when a copy ends, not how
-# long it lives. One that is full takes no copy: without the old one the change is seen as well.
-_KEEPING = """
+# A server that was suspended runs a command late: so the expiry is a moment, not a duration. A full
+# server stores no copy: the old one is deleted, which shows the change as well.
+_SET_FUNCTION = """
 local now = redis.call('TIME')
 local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
 local function keep(key, version)
@@ -29,14 +29,14 @@ local function keep(key, version)
 end
 """
 
-# KEYS: copies. ARGV: when they end, in ms of the wall clock; the version of each.
-KEEP = f"""{_KEEPING}
+# KEYS: the copies. ARGV: their expiry in ms of the wall clock; the version of each.
+SET_SCRIPT = f"""{_SET_FUNCTION}
 for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
 return left
 """
 
-# ARGV: when the copies end; the version; the learners, as JSON; what stands before each in its key.
-TELL = f"""{_KEEPING}
+# ARGV: the expiry of the copies; the version; the learners, as JSON; the prefix of their keys.
+PUBLISH_SCRIPT = f"""{_SET_FUNCTION}
 for _, learner in ipairs(cjson.decode(ARGV[3])) do
     keep(ARGV[4] .. learner, ARGV[2])
     redis.call('PUBLISH', '{channels.LEARNER}' .. learner, ARGV[2])
@@ -45,16 +45,16 @@ return left
 """
 
 
-def of_learner(schema: str, user_id: str) -> str:
-    """The key of a learner's version in a schema of read models."""
+def learner_key(schema: str, user_id: str) -> str:
+    """Return the key of a learner's version."""
     return f"version:{schema}:learner:{user_id}"
 
 
-def of_all(schema: str, kind: str) -> str:
-    """The key of a version that all learners share."""
+def shared_key(schema: str, kind: str) -> str:
+    """Return the key of a version that all learners share."""
     return f"version:{schema}:{kind}"
 
 
-def end(known_at: float) -> int:
-    """When a copy of a version ends that was the newest at `known_at`, on the monotonic clock."""
-    return int((time.time() + LIFE - (time.monotonic() - known_at)) * 1000)
+def expires_at_ms(known_at: float) -> int:
+    """Return the expiry of a version's copy; `known_at` is on the monotonic clock."""
+    return int((time.time() + TTL_S - (time.monotonic() - known_at)) * 1000)

@@ -1,4 +1,4 @@
-"""A line on standard output, as Cloud Logging reads it: a JSON object without secrets."""
+"""One line on standard output for Cloud Logging: a JSON object without secrets."""
 
 import json
 import sys
@@ -9,28 +9,28 @@ import msgspec
 from progress import masking
 
 _PLAIN = (int, float, bool, type(None))
-_NOTHING: Mapping[str, object] = {}
+_NO_FIELDS: Mapping[str, object] = {}
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def put(line: Mapping[str, object], ours: Mapping[str, object] = _NOTHING) -> None:
-    """Write it with what is `ours`; what has the shape of an address or a secret is masked."""
-    told = " ".join(
-        [v if type(v) is str else "" if type(v) in _PLAIN else str(v) for v in line.values()]
+def write_line(fields: Mapping[str, object], trusted: Mapping[str, object] = _NO_FIELDS) -> None:
+    """Write the fields, with addresses and secrets masked, and the `trusted` fields as they are."""
+    text = " ".join(
+        [v if type(v) is str else "" if type(v) in _PLAIN else str(v) for v in fields.values()]
     )
-    if masking.may_hold_secrets(told):
-        line = {name: _masked(value) for name, value in line.items()}
-    sys.stdout.write(_written({**line, **ours}) + "\n")
+    if masking.may_hold_secrets(text):
+        fields = {name: _mask(value) for name, value in fields.items()}
+    sys.stdout.write(_to_json({**fields, **trusted}) + "\n")
     sys.stdout.flush()
 
 
-def _masked(value: object) -> object:
+def _mask(value: object) -> object:
     return value if isinstance(value, _PLAIN) else masking.mask_secrets(str(value))
 
 
-def _written(line: Mapping[str, object]) -> str:
+def _to_json(line: Mapping[str, object]) -> str:
     try:
         return _encode(line).decode()
-    except UnicodeEncodeError:  # half a character, of which no UTF-8 can be made
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
         return json.dumps(line, default=str)

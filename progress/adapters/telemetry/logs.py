@@ -1,7 +1,7 @@
-"""Log lines as Cloud Logging reads them: one JSON object each, on standard output.
+"""Log lines for Cloud Logging: one JSON object each, on standard output.
 
-What may be on a line says `metric_fields.json`: signals, which alerts read and which are recorded
-as metrics too, and context. No address, token or answer text: what has their shape is masked.
+`metric_fields.json` lists the fields that a line may have: metric fields, which are recorded as
+metrics and read by alerts, and context. Addresses, tokens and answer texts are masked by shape.
 """
 
 import logging
@@ -20,65 +20,68 @@ _TRACE = "logging.googleapis.com/trace"
 _SPAN_ID = "logging.googleapis.com/spanId"
 _SAMPLED = "logging.googleapis.com/trace_sampled"
 
-# They print by handlers of their own, and are given these after our code is loaded.
+# They set up their own handlers after our code is loaded.
 _SERVERS = ("gunicorn.error", "uvicorn.error")
 
 
-class _Adopted(logging.Handler):
-    """What libraries log, as lines like ours."""
+class _LibraryHandler(logging.Handler):
+    """Write what libraries log as lines in our format."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = {"severity": record.levelname, "message": record.getMessage()}
         if record.exc_info and record.exc_info[1]:
             line["stack_trace"] = "".join(traceback.format_exception(record.exc_info[1]))
-        lines.put(line)
+        lines.write_line(line)
 
 
-_ADOPTED = _Adopted(logging.WARNING)
+_LIBRARY_HANDLER = _LibraryHandler(logging.WARNING)
 
 
-def begin(part: str) -> None:
-    """This process is that part of Progress; whatever else is told in it is written as lines."""
-    tracing.name_part(part)
-    logging.getLogger().addHandler(_ADOPTED)
+def configure(service: str) -> None:
+    """Name this process's service, and write library logs and uncaught exceptions as lines."""
+    tracing.set_service_name(service)
+    logging.getLogger().addHandler(_LIBRARY_HANDLER)
     for name in _SERVERS:
-        logging.getLogger(name).addFilter(_adopt)
+        logging.getLogger(name).addFilter(_take_over)
     if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _ended
-    if threading.excepthook is threading.__excepthook__:  # a test's own stays
-        threading.excepthook = _thread_ended
+        sys.excepthook = _log_uncaught
+    if threading.excepthook is threading.__excepthook__:  # a test's own hook stays
+        threading.excepthook = _log_uncaught_in_thread
 
 
-def _adopt(record: logging.LogRecord) -> bool:
-    """False: nobody else is to write it."""
-    _ADOPTED.emit(record)
+def _take_over(record: logging.LogRecord) -> bool:
+    """Write the record; return False, so that no other handler does."""
+    _LIBRARY_HANDLER.emit(record)
     return False
 
 
-def _ended(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
-    """What nobody caught, which Python would print as it is."""
-    if not isinstance(fault, Exception):
-        sys.__excepthook__(kind, fault, trace)
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if not isinstance(error, Exception):
+        sys.__excepthook__(kind, error, trace)
         return
-    stack = "".join(traceback.format_exception(fault))
-    # Not by `write`: it asks the settings, which may be what is wrong.
-    lines.put({"severity": "CRITICAL", "message": f"not caught: {fault}", "stack_trace": stack})
+    stack = "".join(traceback.format_exception(error))
+    # `write` would read the settings, which may be what failed.
+    lines.write_line(
+        {"severity": "CRITICAL", "message": f"not caught: {error}", "stack_trace": stack}
+    )
 
 
-def _thread_ended(told: threading.ExceptHookArgs) -> None:
-    if isinstance(told.exc_value, Exception):
-        _ended(told.exc_type, told.exc_value, told.exc_traceback)
+def _log_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+    if isinstance(arguments.exc_value, Exception):
+        _log_uncaught(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
 
 
 def write(severity: Severity, message: str, **fields: object) -> None:
-    """One line, of the present trace; a field that is None is left out."""
-    tracing.record(fields)
-    said = {name: value for name, value in fields.items() if value is not None}
-    line: dict[str, object] = {"severity": severity, "message": message, **said}
-    parent = tracing.present()
+    """Write one line in the current trace and record its metrics; omit fields that are None."""
+    tracing.record_metrics(fields)
+    present = {name: value for name, value in fields.items() if value is not None}
+    line: dict[str, object] = {"severity": severity, "message": message, **present}
+    parent = tracing.current_traceparent()
     if parent is None:
-        lines.put(line)
+        lines.write_line(line)
         return
     _, trace_id, span_id, flags = parent.split("-")
     trace = f"projects/{settings.current().pubsub_project_id}/traces/{trace_id}"
-    lines.put(line, {_TRACE: trace, _SPAN_ID: span_id, _SAMPLED: flags == tracing.SAMPLED})
+    lines.write_line(line, {_TRACE: trace, _SPAN_ID: span_id, _SAMPLED: flags == tracing.SAMPLED})

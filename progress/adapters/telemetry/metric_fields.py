@@ -1,4 +1,4 @@
-"""The contract of the log's fields, `metric_fields.json`: the alerts read the same file."""
+"""The contract of the log's fields, `metric_fields.json`, which the alerts read too."""
 
 from pathlib import Path
 from typing import Literal
@@ -6,8 +6,8 @@ from typing import Literal
 import msgspec
 
 
-class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A field that alerts read; its labels are fields of the same line."""
+class MetricField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A field that is recorded as a metric; its labels are fields of the same line."""
 
     kind: Literal["distribution", "count"]  # of a number, or of a value's occurrences
     unit: str
@@ -15,16 +15,16 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     meaning: str
 
 
-class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be on a line: signals, and what only people read."""
+class LogFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields that a line may have: metric fields, and context for people."""
 
-    signals: dict[str, Signal]
+    metric_fields: dict[str, MetricField]
     context: tuple[str, ...]
 
 
 _FILE = Path(__file__).with_name("metric_fields.json")
 
 
-def contract() -> Contract:
-    """The contract, read."""
-    return msgspec.json.decode(_FILE.read_bytes(), type=Contract)
+def load() -> LogFields:
+    """Load the contract."""
+    return msgspec.json.decode(_FILE.read_bytes(), type=LogFields)

@@ -1,8 +1,8 @@
-"""Spans and metrics on their way out by OTLP over HTTP; imported only where they are wanted.
+"""The exporter of spans and metrics, by OTLP over HTTP; imported only if it is used.
 
-Both wait in bounded queues and leave in threads of their own: an endpoint that is away, or hangs,
-is no request's affair. What the exporters say of it is a line a minute at most. The standard
-variables (OTEL_TRACES_SAMPLER, OTEL_BSP_SCHEDULE_DELAY, …) are read by OpenTelemetry itself.
+Bounded queues and threads of its own: an unreachable endpoint never delays a request, and is logged
+at most once a minute. OpenTelemetry itself reads the standard variables (OTEL_TRACES_SAMPLER,
+OTEL_BSP_SCHEDULE_DELAY, …).
 """
 
 import asyncio
@@ -37,15 +37,15 @@ from progress.settings import Settings, fill_in
 
 _GOOGLE = "telemetry.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_LAST_WORDS = 3.0  # seconds that a process which ends waits for what it has not sent yet
-_SILENCE = 60.0  # seconds between two lines about exporters
+_SHUTDOWN_TIMEOUT_S = 3.0  # to export the rest when the process ends
+_LOG_INTERVAL_S = 60.0  # between two log lines about exporters
 _METRIC = "progress.{}"
 
-# An instance may get no time of a processor between two requests: what is on its way stands still
-# meanwhile, and is not to be given up for that; what waits goes out while requests are answered.
-_STANDARD = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "1000"}
+# An instance may get no CPU between two requests. An export stops meanwhile, so its timeout is
+# long; the queue is exported often, while requests are handled.
+_DEFAULTS = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "1000"}
 
-# Where a histogram's buckets end, by unit.
+# The upper bounds of a histogram's buckets, by unit.
 _BOUNDS = {
     "ms": (1, 2, 5, 10, 20, 50, 100, 200, 350, 500, 750, 1e3, 2e3, 5e3, 1e4, 6e4, 6e5),
     "{event}": (0, 1, 10, 100, 500, 1e3, 2e3, 5e3, 1e4, 1e5),
@@ -62,42 +62,42 @@ _KINDS = {
 }
 
 
-def exporter(settings: Settings, part: str) -> "Exporter | None":
-    """What exports for this process; None, and a line in the log, where it cannot."""
+def create_exporter(settings: Settings, service: str) -> "Exporter | None":
+    """Return this process's exporter; None, and a log line, if it cannot be created."""
     try:
-        return Exporter(settings, part)
-    except (google.auth.exceptions.GoogleAuthError, ValueError) as fault:
-        _tell(f"no traces and metrics: {fault}")
+        return Exporter(settings, service)
+    except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
+        _log(f"no traces and metrics: {error}")
         return None
 
 
 class Exporter:
-    """The way of spans and metrics out of this process."""
+    """Exports the spans and metrics of this process."""
 
-    def __init__(self, settings: Settings, part: str) -> None:
-        """GoogleAuthError where Google is to be sent to and nobody has signed in."""
-        _quieten()
-        fill_in(**_STANDARD)
+    def __init__(self, settings: Settings, service: str) -> None:
+        """Create the exporter; GoogleAuthError if the endpoint is Google's and nobody signed in."""
+        _redirect_library_logs()
+        fill_in(**_DEFAULTS)
         resource = Resource.create(
             {
-                "service.name": f"progress-{part}",
+                "service.name": f"progress-{service}",
                 "service.instance.id": str(uuid.uuid4()),
                 "deployment.environment.name": settings.environment,
                 "gcp.project_id": settings.pubsub_project_id,
             }
         )
-        spans, metrics = _session(settings), _session(settings)
-        # Both end by themselves otherwise, and wait for half a minute.
+        spans, metrics = _session_for(settings), _session_for(settings)
+        # Their own shutdown at exit would wait for half a minute.
         self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=spans)))
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(session=metrics))
         self._metrics = MeterProvider([reader], resource, shutdown_on_exit=False)
         self._tracer = self._traces.get_tracer("progress")
-        self._signals = metric_fields.contract().signals
-        self._instruments = {name: self._instrument(name) for name in self._signals}
-        self._has_ended = False
-        atexit.register(self._end)
-        self._end_before_the_loop()
+        self._metric_fields = metric_fields.load().metric_fields
+        self._instruments = {name: self._instrument(name) for name in self._metric_fields}
+        self._is_shut_down = False
+        atexit.register(self._shut_down)
+        self._shut_down_on_sigterm()
 
     def span(
         self,
@@ -105,39 +105,39 @@ class Exporter:
         kind: Kind,
         attributes: Attributes,
         parent: str | None,
-        present: ContextVar[str | None],
+        current: ContextVar[str | None],
         *,
         is_remote: bool,
     ) -> Span:
-        """A span that begins with its block, and is `present` as long as that lasts."""
+        """Start a span; it is the `current` one for as long as its block lasts."""
         context = Context() if parent is None else _context(parent, is_remote=is_remote)
-        given = {key: _safe(value) for key, value in attributes.items()}
-        return _Live(self._tracer.start_span(name, context, _KINDS[kind], given), present)
+        masked = {key: _mask(value) for key, value in attributes.items()}
+        return _ExportedSpan(self._tracer.start_span(name, context, _KINDS[kind], masked), current)
 
     def record(self, fields: Mapping[str, object]) -> None:
-        """The signals among the fields; a label that is not there is left out."""
+        """Record the metric fields among the fields; a missing label is left out."""
         for name in self._instruments.keys() & fields.keys():
             if (value := fields[name]) is not None:
-                labels = self._signals[name].labels
+                labels = self._metric_fields[name].labels
                 self._instruments[name](
-                    value, {each: str(fields[each]) for each in labels if each in fields}
+                    value, {label: str(fields[label]) for label in labels if label in fields}
                 )
 
     def _instrument(self, name: str) -> Any:
-        signal, meter = self._signals[name], self._metrics.get_meter("progress")
-        told = {"unit": signal.unit, "description": signal.meaning}
-        if signal.kind == "count":
-            counter = meter.create_counter(_METRIC.format(name), **told)
+        field, meter = self._metric_fields[name], self._metrics.get_meter("progress")
+        description = {"unit": field.unit, "description": field.meaning}
+        if field.kind == "count":
+            counter = meter.create_counter(_METRIC.format(name), **description)
             return lambda _, labels: counter.add(1, labels)
-        bounds = _BOUNDS[signal.unit]
+        bounds = _BOUNDS[field.unit]
         return meter.create_histogram(
-            _METRIC.format(name), **told, explicit_bucket_boundaries_advisory=bounds
+            _METRIC.format(name), **description, explicit_bucket_boundaries_advisory=bounds
         ).record
 
-    def _end_before_the_loop(self) -> None:
-        """Be asked first, where a loop serves: its server dies by the signal, and atexit is silent.
+    def _shut_down_on_sigterm(self) -> None:
+        """Shut down on SIGTERM before an event loop's server, which then ends without atexit.
 
-        The loop goes on meanwhile: who is being answered waits for nothing.
+        The loop keeps running meanwhile, so no request waits.
         """
         before = signal.getsignal(signal.SIGTERM)
         try:
@@ -147,77 +147,77 @@ class Exporter:
         if threading.current_thread() is not threading.main_thread() or not callable(before):
             return
 
-        def told(number: int, _: object) -> None:
+        def handle(number: int, _: object) -> None:
             signal.signal(number, before)
-            threading.Thread(target=ended, args=(number,), daemon=True).start()
+            threading.Thread(target=shut_down, args=(number,), daemon=True).start()
 
-        def ended(number: int) -> None:
-            self._end()
+        def shut_down(number: int) -> None:
+            self._shut_down()
             loop.call_soon_threadsafe(before, number, None)
 
-        signal.signal(signal.SIGTERM, told)
+        signal.signal(signal.SIGTERM, handle)
 
-    def _end(self) -> None:
-        """Send what waits, as far as that is possible at once."""
-        if self._has_ended:
+    def _shut_down(self) -> None:
+        """Export what is queued, within the shutdown timeout."""
+        if self._is_shut_down:
             return
-        self._has_ended = True
-        ends = [
-            threading.Thread(target=each.shutdown, daemon=True)
-            for each in (self._traces, self._metrics)
+        self._is_shut_down = True
+        threads = [
+            threading.Thread(target=provider.shutdown, daemon=True)
+            for provider in (self._traces, self._metrics)
         ]
-        for each in ends:
-            each.start()
-        until = time.monotonic() + _LAST_WORDS
-        for each in ends:
-            each.join(max(0.0, until - time.monotonic()))
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + _SHUTDOWN_TIMEOUT_S
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
-class _Live(Span):
+class _ExportedSpan(Span):
     """A span that is exported."""
 
-    __slots__ = ("_before", "_present", "_span")
+    __slots__ = ("_before", "_current", "_span")
 
-    def __init__(self, span: trace.Span, present: ContextVar[str | None]) -> None:
-        self._span, self._present = span, present
+    def __init__(self, span: trace.Span, current: ContextVar[str | None]) -> None:
+        self._span, self._current = span, current
         self._before: Token[str | None] | None = None
 
     def __enter__(self) -> Self:
-        at = self._span.get_span_context()
-        parent = f"00-{at.trace_id:032x}-{at.span_id:016x}-{at.trace_flags & 1:02x}"
-        self._before = self._present.set(parent)
+        ids = self._span.get_span_context()
+        parent = f"00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags & 1:02x}"
+        self._before = self._current.set(parent)
         return self
 
-    def __exit__(self, *ended: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._before is not None:
-            self._present.reset(self._before)
-        fault = ended[1]
-        if isinstance(fault, Exception):
-            self._span.set_attribute("error.type", type(fault).__qualname__)
-            self.fail(str(fault))
+            self._current.reset(self._before)
+        error = exc_info[1]
+        if isinstance(error, Exception):
+            self._span.set_attribute("error.type", type(error).__qualname__)
+            self.record_error(str(error))
         self._span.end()
 
-    def note(self, name: str, value: str | float) -> None:
-        self._span.set_attribute(name, _safe(value))
+    def set_attribute(self, name: str, value: str | float) -> None:
+        self._span.set_attribute(name, _mask(value))
 
-    def fail(self, why: str) -> None:
-        self._span.set_status(trace.StatusCode.ERROR, masking.mask_secrets(why))
+    def record_error(self, message: str) -> None:
+        self._span.set_status(trace.StatusCode.ERROR, masking.mask_secrets(message))
 
 
-def _safe(value: str | float) -> str | float:
+def _mask(value: str | float) -> str | float:
     return masking.mask_secrets(value) if isinstance(value, str) else value
 
 
 def _context(parent: str, *, is_remote: bool) -> Context:
     _, trace_id, span_id, flags = parent.split("-")
-    above = trace.SpanContext(
+    context = trace.SpanContext(
         int(trace_id, 16), int(span_id, 16), is_remote, trace.TraceFlags(int(flags, 16))
     )
-    return trace.set_span_in_context(trace.NonRecordingSpan(above), Context())
+    return trace.set_span_in_context(trace.NonRecordingSpan(context), Context())
 
 
-def _session(settings: Settings) -> requests.Session | None:
-    """One that signs in, where Google is sent to; None where the exporter's own will do."""
+def _session_for(settings: Settings) -> requests.Session | None:
+    """Return an authorized session if the endpoint is Google's; None for the exporter's own."""
     if urlsplit(settings.otel_exporter_otlp_endpoint or "").hostname != _GOOGLE:
         return None
     from google.auth.transport.requests import AuthorizedSession
@@ -228,27 +228,27 @@ def _session(settings: Settings) -> requests.Session | None:
     return AuthorizedSession(credentials)  # type: ignore[no-untyped-call]  # it ships no types
 
 
-class _Rarely(logging.Handler):
-    """What the exporters say, as our own lines, and not each time."""
+class _RateLimitedHandler(logging.Handler):
+    """Writes what the exporters log as lines in our format, at most once a minute."""
 
     _next = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.created >= self._next:
-            self._next = record.created + _SILENCE
-            _tell(f"traces or metrics were not taken: {record.getMessage()}")
+            self._next = record.created + _LOG_INTERVAL_S
+            _log(f"traces or metrics were not exported: {record.getMessage()}")
 
 
-_RARELY = _Rarely(logging.WARNING)
+_HANDLER = _RateLimitedHandler(logging.WARNING)
 
 
-def _quieten() -> None:
-    """Nothing of what OpenTelemetry and its HTTP client say goes anywhere else."""
+def _redirect_library_logs() -> None:
+    """Send the logs of OpenTelemetry and its HTTP client to our handler only."""
     for name in ("opentelemetry", "urllib3.connectionpool"):
         logger = logging.getLogger(name)
         logger.propagate = False
-        logger.handlers = [_RARELY]
+        logger.handlers = [_HANDLER]
 
 
-def _tell(what: str) -> None:
-    lines.put({"severity": "WARNING", "message": masking.mask_secrets(what)[:500]})
+def _log(message: str) -> None:
+    lines.write_line({"severity": "WARNING", "message": masking.mask_secrets(message)[:500]})

@@ -1,4 +1,4 @@
-"""What a span is, for who begins one: alike whether it is exported or not."""
+"""The interface of a span: the same whether spans are exported or not."""
 
 from collections.abc import Mapping
 from typing import Literal, Self
@@ -8,7 +8,7 @@ Attributes = Mapping[str, str | int | float | bool]
 
 
 class Span:
-    """A span where nothing is exported."""
+    """A span that is not exported."""
 
     __slots__ = ()
 
@@ -16,10 +16,10 @@ class Span:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing was begun."""
+        """End the span."""
 
-    def note(self, name: str, value: str | float) -> None:
-        """One more attribute."""
+    def set_attribute(self, name: str, value: str | float) -> None:
+        """Set an attribute."""
 
-    def fail(self, why: str) -> None:
-        """What was done went wrong."""
+    def record_error(self, message: str) -> None:
+        """Mark the span as failed."""

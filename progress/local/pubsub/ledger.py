@@ -8,7 +8,7 @@ import asyncpg
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
 from progress.adapters.postgres import url as postgres_url
-from progress.adapters.postgres.statements import numbered
+from progress.adapters.postgres.statements import load
 from progress.errors import Unavailable
 from progress.local.pubsub.background import Background
 
@@ -149,7 +149,7 @@ class Ledger:
 
 
 def _text(block: str) -> str:
-    return numbered("local/pubsub", block).text
+    return load("local/pubsub", block).text
 
 
 async def _connected(url: str) -> Any:
@@ -157,7 +157,7 @@ async def _connected(url: str) -> Any:
     async with asyncio.timeout(_START):
         while True:
             try:
-                return await _connect(postgres_url.address(url))
+                return await _connect(postgres_url.parse_url(url))
             except (OSError, asyncpg.CannotConnectNowError):
                 await asyncio.sleep(0.05)
 

@@ -72,18 +72,18 @@ class ProjectedTo(msgspec.Struct, frozen=True):
 class Cache:
     """Of one instance; the database it asks through `progress.query.read_models.reader`.
 
-    With `patience`, in seconds, it waits for a Redis that no request could wait for.
+    With `timeout_s`, in seconds, it waits for a Redis that no request could wait for.
     """
 
-    def __init__(self, url: str | None, *, per_minute: int, patience: float | None = None) -> None:
-        self._redis = Client(url, patience=patience) if url else None
+    def __init__(self, url: str | None, *, per_minute: int, timeout_s: float | None = None) -> None:
+        self._redis = Client(url, timeout_s=timeout_s) if url else None
         self._limit = Limit(per_minute)
         self._versions = Versions()
         self._answers: Flights[tuple[Label | None, bytes]] = Flights(_JOINED)
         self._days: dict[str, Learner] = {}
         self._schema = schema.schema_name()
         kinds = (version_keys.SWAP, version_keys.BATCH, version_keys.CATALOGUE)
-        self._shared = [version_keys.of_all(self._schema, kind) for kind in kinds]
+        self._shared = [version_keys.shared_key(self._schema, kind) for kind in kinds]
 
     async def ask(
         self,
@@ -248,9 +248,9 @@ class Cache:
     def _copy(self, seen: Seen, versions: dict[str, int], known_at: float) -> None:
         """Let Redis know what the database has said since the request came."""
         if self._redis and seen.since <= known_at:
-            ends = version_keys.end(known_at)
+            ends = version_keys.expires_at_ms(known_at)
             keys: Command = (*versions, ends, *versions.values())
-            self._redis.send(("EVAL", version_keys.KEEP, len(versions), *keys))
+            self._redis.send(("EVAL", version_keys.SET_SCRIPT, len(versions), *keys))
 
     async def _computed(
         self, looked: Looked, asked: Question, compute: Compute, *, tells: bool
@@ -283,7 +283,7 @@ class Cache:
 
     def _learner_s(self, user_id: str) -> str:
         """The key of the copy of a learner's version."""
-        return version_keys.of_learner(self._schema, user_id)
+        return version_keys.learner_key(self._schema, user_id)
 
     async def _today(self, seen: Seen, user_id: str) -> tuple[int, datetime]:
         """The learner's version, no newer than what is computed next, and the end of their day."""

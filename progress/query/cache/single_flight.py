@@ -23,11 +23,11 @@ class GaveUp(Exception):
 class Flight(Generic[T]):
     """One computation under way, within the time of the request that began it."""
 
-    __slots__ = ("_waiting", "began", "ends_at")
+    __slots__ = ("_waiting", "began", "deadline")
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.ends_at = request_scope.current().ends_at
+        self.deadline = request_scope.current().deadline
         self._waiting: list[asyncio.Future[T]] = []
 
     async def join(self) -> T:
@@ -38,10 +38,10 @@ class Flight(Generic[T]):
         scope = request_scope.current()
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        if scope.ends_at >= self.ends_at:
+        if scope.deadline >= self.deadline:
             return await waiter
         try:
-            async with asyncio.timeout(scope.left()):
+            async with asyncio.timeout(scope.remaining()):
                 return await waiter
         except TimeoutError:
             raise Unavailable("another request has not found the answer in time") from None
@@ -82,7 +82,7 @@ class Flights(Generic[T]):
         flight = self._flights.get(key)
         if flight is None or time.monotonic() - flight.began >= self._age:
             return None
-        return flight if flight.ends_at >= request_scope.current().ends_at - self._age else None
+        return flight if flight.deadline >= request_scope.current().deadline - self._age else None
 
     async def begin(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
         """The result of a new flight, which callers may join from now on."""

@@ -21,7 +21,7 @@ def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
     cause = fault.original_error
     if isinstance(cause, Unavailable):
         access_log.note_fault()
-        with tracing.within(trace):
+        with tracing.use_trace(trace):
             logs.write("WARNING", f"not answered: {cause}")
         is_long = isinstance(cause, HistoryTooLong)
         why = str(cause) if is_long else "the database does not answer: try again"
@@ -30,7 +30,7 @@ def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
         return refused(fault)
     access_log.note_fault()
     stack = "".join(traceback.format_exception(cause))
-    with tracing.within(trace):
+    with tracing.use_trace(trace):
         logs.write("ERROR", f"not answered: {cause}", stack_trace=stack)
     trace_id = trace.split("-")[1]
     return _coded(fault, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id)

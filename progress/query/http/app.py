@@ -68,16 +68,16 @@ class QueryApi:
         name = _COUNTED.get(request.scope["path"])
         with (
             request_scope.begin(request_scope.TIMEOUT_S),
-            tracing.begun(name or "page", requests.parent(given), "server") as span,
+            tracing.start_span(name or "page", requests.parent(given), "server") as span,
         ):
             account = access_log.opened(name) if name else None
-            response = await self._answer(request, given, tracing.present() or "")
+            response = await self._answer(request, given, tracing.current_traceparent() or "")
             _tell(span, request, response)
             if account is not None and request.scope["method"] != "OPTIONS":
                 account.close(response.status_code)
-                span.note("progress.operation", account.operation)
+                span.set_attribute("progress.operation", account.operation)
                 if account.is_our_fault:
-                    span.fail("")
+                    span.record_error("")
         return response
 
     async def _answer(self, request: Request, given: Headers, trace: str) -> Response:
@@ -200,10 +200,10 @@ class QueryApi:
 
 def _tell(span: Span, request: Request, response: Response) -> None:
     method, path = request.scope["method"], request.scope["path"]
-    span.note("http.request.method", method if method in _METHODS else "_OTHER")
-    span.note("http.response.status_code", response.status_code)
+    span.set_attribute("http.request.method", method if method in _METHODS else "_OTHER")
+    span.set_attribute("http.response.status_code", response.status_code)
     if path in _ROUTES:
-        span.note("http.route", path)
+        span.set_attribute("http.route", path)
 
 
 async def _started() -> Response:

@@ -156,6 +156,6 @@ def parent(given: Headers) -> str | None:
     """The W3C traceparent of the request, sent as such or as Google's load balancers do."""
     if b"traceparent" not in given and b"x-cloud-trace-context" not in given:
         return None
-    return tracing.of_request(
+    return tracing.traceparent_of_request(
         lambda name: given.get(name.encode(), b"")[:_LONGEST_VALUE].decode("latin-1")
     )

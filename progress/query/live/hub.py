@@ -16,7 +16,7 @@ import msgspec
 
 from progress.adapters import request_scope
 from progress.adapters.redis import channels
-from progress.adapters.redis.subscriber import Ears
+from progress.adapters.redis.subscriber import Subscriber
 from progress.adapters.telemetry import logs
 from progress.errors import Unavailable
 
@@ -180,7 +180,7 @@ class Changes:
         self._reason, self._unread = asyncio.Event(), asyncio.Event()
         self._channels = {channels.EVERYONE}
         self._redis_url = redis_url
-        self._ears: Ears | None = None
+        self._subscriber: Subscriber | None = None
         self._work: asyncio.Task[None] | None = None
 
     def watch(self, kind: str, name: str, picked: Callable[[Any], _T]) -> Watch[_T]:
@@ -193,7 +193,9 @@ class Changes:
         self._unread.set()
         self._channels.add(of.source.channel + name)
         if self._work is None:
-            self._work = asyncio.create_task(self._working(), context=request_scope.apart())
+            self._work = asyncio.create_task(
+                self._working(), context=request_scope.detached_context()
+            )
             self._work.add_done_callback(self._ended)
         return made
 
@@ -228,8 +230,10 @@ class Changes:
             work.create_task(self._looking())
             work.create_task(self._reading())
             if self._redis_url:
-                self._ears = Ears(self._redis_url, self._channels, self._heard, self._reason.set)
-                work.create_task(self._ears.run())
+                self._subscriber = Subscriber(
+                    self._redis_url, self._channels, self._heard, self._reason.set
+                )
+                work.create_task(self._subscriber.run())
 
     def _heard(self, channel: str) -> None:
         if channel == channels.EVERYONE:
@@ -252,7 +256,7 @@ class Changes:
 
     def _pause(self) -> float:
         """Seconds until the next look: to the pace, or to the first that the clock changes."""
-        hearing = self._ears is not None and self._ears.hearing
+        hearing = self._subscriber is not None and self._subscriber.is_connected
         pause = self._pace.with_notices if hearing else self._pace.alone
         ends = [
             each.state.until

@@ -16,8 +16,8 @@ import asyncpg
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import statements
-from progress.adapters.postgres.async_client import Sessions
-from progress.adapters.postgres.statements import Numbered
+from progress.adapters.postgres.async_client import Database
+from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.request_scope import RequestScope
 from progress.adapters.telemetry import tracing
 from progress.errors import HistoryTooLong, TooComplex, Unavailable
@@ -56,12 +56,12 @@ class Past:
 
     def __init__(self, where: Settings | str) -> None:
         said = schema.as_of_tables()
-        self._sessions = Sessions(where, name="past", size=_SESSIONS, said=said, **_SETTINGS)
+        self._database = Database(where, name="past", size=_SESSIONS, init_sql=said, **_SETTINGS)
         self._places: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
 
     async def answered(
         self,
-        question: Numbered,
+        question: NumberedStatement,
         values: Values,
         *,
         as_of: datetime | None,
@@ -84,9 +84,9 @@ class Past:
     async def _fold(self, fold: "_Fold") -> dict[_Key, _Rows]:
         user_id = fold.moments["user_id"]
         async with self._place(user_id, fold.scope):
-            with tracing.span("projections/as_of fold_as_of", "client", _SQL):
+            with tracing.child_span("projections/as_of fold_as_of", "client", _SQL):
                 try:
-                    return await self._sessions.ask(fold.answer, fold.scope)
+                    return await self._database.run(fold.answer, fold.scope)
                 except asyncpg.PostgresError as fault:
                     if fault.sqlstate == _TOO_LONG:
                         raise HistoryTooLong(str(fault)) from None
@@ -97,7 +97,7 @@ class Past:
         """One of the places for questions about a learner; Unavailable if none becomes free."""
         places = self._places.setdefault(user_id, asyncio.Semaphore(_OF_A_LEARNER))
         try:
-            async with asyncio.timeout(scope.left()):
+            async with asyncio.timeout(scope.remaining()):
                 await places.acquire()
         except TimeoutError:
             raise Unavailable("too much is asked about this learner's past at once") from None
@@ -108,7 +108,7 @@ class Past:
 
     def close(self) -> None:
         """End the sessions in which nothing is asked."""
-        self._sessions.close()
+        self._database.close()
 
 
 class _Fold:
@@ -122,14 +122,16 @@ class _Fold:
         """Begin to fold, in a task that ends when nobody waits any more."""
         self.moments, self.scope = moments, scope
         self.is_over = False
-        self._questions: dict[_Key, tuple[Numbered, Values]] = {}  # equal ones are asked once
+        self._questions: dict[
+            _Key, tuple[NumberedStatement, Values]
+        ] = {}  # equal ones are asked once
         self._waiting = 0
         self._task = asyncio.create_task(fold(self))
         self._task.add_done_callback(self._end)
 
-    async def ask(self, question: Numbered, values: Values) -> _Rows:
+    async def ask(self, question: NumberedStatement, values: Values) -> _Rows:
         """The rows of the question."""
-        key = (question.text, *question.given(values))
+        key = (question.text, *question.arguments(values))
         self._questions[key] = question, values
         self._waiting += 1
         try:
@@ -155,7 +157,7 @@ class _Fold:
         return rows
 
     async def _fold(self, session: asyncpg.Connection) -> bool:
-        milliseconds = str(int(self.scope.left() * 1_000) or 1)
+        milliseconds = str(int(self.scope.remaining() * 1_000) or 1)
         await self._fetch(session, _block("set_timeout"), {"milliseconds": milliseconds})
         found = await self._fetch(session, _block("fold_as_of"), self.moments)
         has_grown: bool = found[0][0]
@@ -169,9 +171,11 @@ class _Fold:
         self.is_over = True
         return rows
 
-    async def _fetch(self, session: asyncpg.Connection, block: Numbered, values: Values) -> _Rows:
+    async def _fetch(
+        self, session: asyncpg.Connection, block: NumberedStatement, values: Values
+    ) -> _Rows:
         rows: _Rows = await session.fetch(
-            block.text, *block.given(values), timeout=self.scope.left()
+            block.text, *block.arguments(values), timeout=self.scope.remaining()
         )
         return rows
 
@@ -181,5 +185,5 @@ class _Fold:
             task.exception()  # it is the affair of those who wait, if any do
 
 
-def _block(name: str) -> Numbered:
-    return statements.numbered("projections/as_of", name)
+def _block(name: str) -> NumberedStatement:
+    return statements.load("projections/as_of", name)

@@ -10,8 +10,8 @@ import asyncpg
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import statements
-from progress.adapters.postgres.async_client import Sessions
-from progress.adapters.postgres.statements import Numbered
+from progress.adapters.postgres.async_client import Database
+from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.telemetry import tracing
 from progress.projections import schema
 from progress.query.read_models.as_of import Past
@@ -27,7 +27,7 @@ class Reader:
     """Connections that see the live read models; the first is made for the first question."""
 
     def __init__(self, where: Settings | str) -> None:
-        self._sessions = Sessions(
+        self._database = Database(
             where,
             name="query",
             size=_CONNECTIONS,
@@ -36,37 +36,37 @@ class Reader:
         self.past = Past(where)
         self._types: dict[tuple[str, str], dict[str, str]] = {}
 
-    async def answered(self, statement: Numbered, values: Values) -> list[asyncpg.Record]:
+    async def answered(self, statement: NumberedStatement, values: Values) -> list[asyncpg.Record]:
         """The rows of a statement; Unavailable if the database does not answer."""
-        given, scope = statement.given(values), request_scope.current()
+        given, scope = statement.arguments(values), request_scope.current()
 
         async def ask(connection: asyncpg.Connection) -> list[asyncpg.Record]:
             rows: list[asyncpg.Record] = await connection.fetch(
-                statement.text, *given, timeout=scope.left()
+                statement.text, *given, timeout=scope.remaining()
             )
             return rows
 
         if not tracing.is_exporting():
-            return await self._sessions.ask(ask, scope)
-        with tracing.span(statement.name, "client", _SQL):
-            return await self._sessions.ask(ask, scope)
+            return await self._database.run(ask, scope)
+        with tracing.child_span(statement.name, "client", _SQL):
+            return await self._database.run(ask, scope)
 
     async def types(self, file: str, name: str) -> dict[str, str]:
         """The columns of a block of `sql/{file}.sql`, with PostgreSQL's types; asked once each."""
         found = self._types.get((file, name))
         if found is None:
-            text, scope = statements.numbered(file, name).text, request_scope.current()
+            text, scope = statements.load(file, name).text, request_scope.current()
 
             async def ask(connection: asyncpg.Connection) -> dict[str, str]:
-                prepared = await connection.prepare(text, timeout=scope.left())
+                prepared = await connection.prepare(text, timeout=scope.remaining())
                 return {each.name: each.type.name for each in prepared.get_attributes()}
 
-            found = self._types[file, name] = await self._sessions.ask(ask, scope)
+            found = self._types[file, name] = await self._database.run(ask, scope)
         return found
 
     async def close(self) -> None:
         """End the connections at once."""
-        self._sessions.close()
+        self._database.close()
         self.past.close()
 
 
@@ -104,14 +104,14 @@ async def rows(file: str, name: str, **values: object) -> list[asyncpg.Record]:
 
     Unavailable if the database does not answer.
     """
-    return await _reader().answered(statements.numbered(file, name), values)
+    return await _reader().answered(statements.load(file, name), values)
 
 
 async def narrowed(
     file: str, name: str, columns: str, values: Values, *, versioned: bool
 ) -> list[asyncpg.Record]:
     """The same, with these columns only; if `versioned`, with the learner's version after them."""
-    statement = statements.narrowed(file, name, columns, versioned=versioned)
+    statement = statements.load_columns(file, name, columns, versioned=versioned)
     return await _reader().answered(statement, values)
 
 
@@ -119,7 +119,7 @@ async def rows_as_of(
     file: str, name: str, *, as_of: datetime | None, known_at: datetime | None, **values: object
 ) -> list[asyncpg.Record]:
     """As `rows`, about what a learner (`user_id`) had done, or was known to have done, by then."""
-    statement = statements.numbered(file, name)
+    statement = statements.load(file, name)
     return await _reader().past.answered(statement, values, as_of=as_of, known_at=known_at)
 
 

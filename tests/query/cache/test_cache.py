@@ -40,7 +40,7 @@ def both(
 
 def learner_s(user: str) -> str:
     """The key of the copy of a learner's version."""
-    return version_keys.of_learner(schema.schema_name(), user)
+    return version_keys.learner_key(schema.schema_name(), user)
 
 
 def changed(instances: list[Instance], before: list[bytes], user: str = "ann") -> set[str]:
@@ -191,7 +191,7 @@ def test_a_version_never_goes_back_however_late_it_is_told(
     assert server.get(anns) == b"%d" % newest
     now = time.monotonic()
     publisher().publish(
-        notifications.Change(newest + 1, '["ann"]', None, began=now - version_keys.LIFE)
+        notifications.Change(newest + 1, '["ann"]', None, began=now - version_keys.TTL_S)
     )
     assert server.get(anns) is None  # older than a copy may be
     publisher().publish(notifications.Change(newest, '["ann"]', None, began=now - 2))
@@ -214,7 +214,7 @@ def test_a_copy_that_is_evicted_is_asked_of_the_database_anew(
 ) -> None:
     append(connection, events)
     Projector(connection, publisher=publisher()).catch_up_all()
-    copy = version_keys.of_all(schema.schema_name(), copy)
+    copy = version_keys.shared_key(schema.schema_name(), copy)
     assert redis.Redis.from_url(redis_with_notifications).delete(copy) == 1
     for each in both:  # what they read a moment ago is older
         assert each.ask(*cache_instances.questions("ann")) == each.uncached(
@@ -289,7 +289,7 @@ def test_keys_and_lives(both: list[Instance], redis_with_notifications: str) -> 
         name = key.decode().partition(":ann")[0]
         lives[name] = round(server.ttl(key) / 60)
     for name in ("catalogue", "batch", "learner"):
-        del lives[version_keys.of_all(schema.schema_name(), name)]
+        del lives[version_keys.shared_key(schema.schema_name(), name)]
     expected = {
         "summary": 10,
         "query:streak": 5,

@@ -59,7 +59,7 @@ def test_what_was_counted_is_forgotten(both: list[Instance], redis_with_notifica
 def test_without_redis_the_instance_counts(is_hanging: bool) -> None:
     with cache_instances.valkey_of_its_own() as own:
         one = Instance(
-            "postgresql://nobody", own.url if is_hanging else None, per_minute=5, patience=0.1
+            "postgresql://nobody", own.url if is_hanging else None, per_minute=5, timeout_s=0.1
         )
         own.stop()
         assert taken([one], "ann", NOON) == 5

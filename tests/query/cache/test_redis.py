@@ -31,10 +31,10 @@ def right(instance: Instance) -> None:
 def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_answer(
     store: Store, connection: Connection
 ) -> None:
-    asked, patience = cache_instances.questions("ann"), 0.1
+    asked, timeout_s = cache_instances.questions("ann"), 0.1
     with (
         cache_instances.valkey_of_its_own() as own,
-        cache_instances.instances(store, own.url, 1, patience=patience) as (one,),
+        cache_instances.instances(store, own.url, 1, timeout_s=timeout_s) as (one,),
     ):
         one.ask(*asked)
         own.stop()
@@ -42,14 +42,14 @@ def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_answer(
         for _ in range(20):
             looked = one.run(one.cache.ask("caller", asked, at=NOW))
             assert (looked.result, set(looked.found)) == ("error", {None})
-        assert time.monotonic() - began < 10 * patience
+        assert time.monotonic() - began < 10 * timeout_s
         right(one)
 
 
 def test_a_redis_that_comes_back_empty_is_used_again(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_client, "_PAUSE", 0)
+    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
     with (
         cache_instances.valkey_of_its_own() as own,
         cache_instances.instances(store, own.url, 1) as (one,),

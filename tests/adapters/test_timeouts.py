@@ -23,7 +23,7 @@ def silent(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_server_that_does_not_greet_is_away(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_SECONDS", 0.1)
+    monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)
     with pytest.raises(Unavailable):
         database.connect(silent)
 
@@ -49,23 +49,23 @@ def test_the_reason_of_a_refusal_is_told_though_the_line_is_closed(tmp_path: Pat
 
 
 def test_a_statement_that_is_not_answered_in_time_is_worth_another_try(postgres: str) -> None:
-    connection = database.connect(postgres, patience=0.1)
+    connection = database.connect(postgres, timeout_s=0.1)
     with pytest.raises(OSError, match="timed out") as fault:
         connection.run("SELECT pg_sleep(60)")
-    assert database.is_passing(fault.value)
+    assert database.read_failure(fault.value).is_transient
     connection.close()
 
 
-def test_without_patience_a_statement_may_take_its_time(
+def test_without_a_timeout_a_statement_may_take_its_time(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_SECONDS", 0.1)
+    monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)
     connection = database.connect(postgres)
     assert connection.run("SELECT 1 FROM pg_sleep(0.3)") == [[1]]
     connection.close()
 
 
 def test_a_server_works_on_hardly_longer_than_it_is_waited_for(postgres: str) -> None:
-    connection = database.connect(postgres, patience=15)
+    connection = database.connect(postgres, timeout_s=15)
     assert connection.run("SHOW statement_timeout") == [["16s"]]
     connection.close()

@@ -1,0 +1,40 @@
+"""Database errors as both drivers report them, and which of them are transient.
+
+Each driver has one boundary, a context manager `translate_errors`: `database` for pg8000,
+`async_client` for asyncpg.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from progress.errors import Unavailable
+
+# SQLSTATE prefixes of a server that shuts down or of a wait that was cut short.
+_TRANSIENT = ("08", "40", "53", "55P03", "57", "25P03")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed statement or connection; `sqlstate` is empty if the server reported none."""
+
+    error: BaseException
+    message: str
+    sqlstate: str
+    detail: str
+    is_transient: bool  # the same call may succeed on another connection
+    is_refusal: bool  # the server answered, with an error
+
+
+Translate = Callable[[Failure], Exception | None]
+
+
+def to_unavailable(failure: Failure) -> Exception | None:
+    """Return Unavailable for a transient failure; None to raise any other as it is."""
+    if not failure.is_transient:
+        return None
+    return Unavailable(f"the database did not answer: {failure.message}")
+
+
+def is_transient_state(sqlstate: str) -> bool:
+    """Return whether a retry may succeed after an error with this SQLSTATE."""
+    return sqlstate.startswith(_TRANSIENT)
