@@ -17,7 +17,7 @@ from progress.adapters.pubsub import wakeups
 from progress.operations import step_actions
 from progress.projections import batch
 from tests.conftest import Store
-from tests.support import api, sample_events
+from tests.support import api, sample_events, stage
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher, fake_publisher
 
@@ -77,7 +77,7 @@ class Operator:
 
     def done(self, operation_id: str) -> Body:
         """The operation, after a worker was called to it."""
-        step_actions.carry_out(UUID(operation_id))
+        step_actions.carry_out(UUID(operation_id), stage.publisher())
         return self.look(operation_id)
 
     def called(self) -> list[str]:
