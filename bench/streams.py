@@ -69,7 +69,9 @@ class _Setup:
         """Project an answer of each learner; return the time of the last projection."""
         events = [_answer(learner) for learner in learners]
         message = {"messageId": str(uuid.uuid4()), "data": _text(events)}
-        log.append(self.connection, [push.open_push(msgspec.json.encode({"message": message}))])
+        log.append(
+            self.connection, [push.parse_delivery(msgspec.json.encode({"message": message}))]
+        )
         for shard in SHARDS:
             function_client.fetch(self.project.port, function_client.encode_wake_up(shard))
         return time.perf_counter()

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from progress import settings
 from progress.adapters import request_line, startup
 from progress.adapters.pubsub import push_request
-from progress.adapters.telemetry import logs
+from progress.adapters.telemetry import logs, tracing
 from progress.operations import commands
 from progress.projections.notifications import Publisher
 
@@ -21,11 +21,10 @@ def project(request: Request) -> ResponseReturnValue:
     """Does what a command says; 204 once it is done or another is at it, 503 to be asked again."""
     if request.method == "GET":
         return "", startup.status(request.path)
-    body = request.get_data()
-    command = commands.open_push(body)
+    command, attributes = commands.parse_push(request.get_data())
     operation = "wake" if isinstance(command, int) else "operation"
-    trace = commands.trace_parent(body, request.headers.get)
-    with push_request.PushRequest("project", trace, operation, commands.TOLD) as pushed:
+    trace = tracing.traceparent_of_push(attributes, request.headers.get)
+    with push_request.PushRequest("project", trace, operation, commands.SPAN_ATTRIBUTES) as pushed:
         if command is None:
             logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
         else:

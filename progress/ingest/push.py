@@ -1,12 +1,10 @@
 """What Pub/Sub pushes: raw push bodies, and Eventarc's binary CloudEvents, which wrap the same."""
 
 import hashlib
-from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
-
-from progress.adapters.telemetry import tracing
+from progress.adapters.pubsub import push_envelope
+from progress.adapters.pubsub.push_envelope import PushEnvelope
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import SerializationError
 from progress.event_store import envelope, timestamps
@@ -16,31 +14,16 @@ from progress.event_store.log import Delivery
 _SOURCE = "//pubsub.googleapis.com/"
 
 
-class _Pushed(msgspec.Struct, rename="camel"):
-    message_id: str = ""
-    publish_time: str | None = None
-    data: bytes | None = None
-    attributes: dict[str, str] | None = None
-
-
-class _Push(msgspec.Struct, rename="camel"):
-    message: _Pushed
-    subscription: str = ""
-
-
-_decoder = msgspec.json.Decoder(_Push)
-
-
-def open_push(body: bytes | bytearray, source: str = "") -> Delivery:
+def parse_delivery(body: bytes | bytearray, source: str = "") -> Delivery:
     """The message that was pushed; a body that is no push is a message of one dead letter.
 
     `source` is the CloudEvent's (`ce-source`), which names the topic.
     """
     try:
-        push = _decoder.decode(body)
+        push = push_envelope.parse(body)
         if b"\\u0000" in body:
             _refuse_nul(push)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SerializationError):
+    except SerializationError:
         return _no_push(bytes(body))
     message = Message(
         subscription=push.subscription,
@@ -53,14 +36,7 @@ def open_push(body: bytes | bytearray, source: str = "") -> Delivery:
     return Delivery(message, envelope.decode(data, message), len(data))
 
 
-def trace_parent(delivery: Delivery, header: Callable[[str], str | None]) -> str | None:
-    """The publisher's trace, as its attributes carry it; where there is none, the request's."""
-    return tracing.traceparent_of_message(
-        delivery.message.attributes
-    ) or tracing.traceparent_of_request(header)
-
-
-def told(delivery: Delivery) -> Attributes:
+def span_attributes(delivery: Delivery) -> Attributes:
     """What a span tells of the message."""
     message = delivery.message
     known = {
@@ -84,7 +60,7 @@ def _published_at(text: str | None) -> datetime | None:
         return None
 
 
-def _refuse_nul(push: _Push) -> None:
+def _refuse_nul(push: PushEnvelope) -> None:
     attributes = push.message.attributes or {}
     texts = [push.subscription, push.message.message_id, *attributes, *attributes.values()]
     if any("\0" in text for text in texts):

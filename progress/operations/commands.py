@@ -1,24 +1,30 @@
 """Commands: what Pub/Sub pushes from `progress-commands`."""
 
-import base64
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from uuid import UUID
 
-from progress.adapters.pubsub import wakeups
-from progress.adapters.telemetry import tracing
+from progress.adapters.pubsub import push_envelope, wakeups
+from progress.errors import SerializationError
 from progress.operations import step_actions
 from progress.projections import notifications, worker
 from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS
 
-TOLD = {"messaging.destination.name": wakeups.TOPIC}  # by a span, of a command
+SPAN_ATTRIBUTES = {"messaging.destination.name": wakeups.TOPIC}
 
 
-def open_push(body: bytes) -> int | UUID | None:
-    """The shard to wake, or the operation to carry out; None for anything else."""
+def parse_push(body: bytes) -> tuple[int | UUID | None, Mapping[str, str]]:
+    """Return the shard to wake or the operation to run, None for anything else; and attributes."""
     try:
-        data = base64.b64decode(json.loads(body)["message"]["data"])
+        message = push_envelope.parse(body).message
+    except SerializationError:
+        return None, {}
+    return _parse_command(message.data or b""), message.attributes or {}
+
+
+def _parse_command(data: bytes) -> int | UUID | None:
+    try:
         command = json.loads(data)
         if command["command"] == "operation":
             return UUID(command["id"])
@@ -26,15 +32,6 @@ def open_push(body: bytes) -> int | UUID | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return shard if type(shard) is int and shard in SHARDS else None
-
-
-def trace_parent(body: bytes, header: Callable[[str], str | None]) -> str | None:
-    """The trace of whoever sent the command; where the message carries none, the request's."""
-    try:
-        sent = tracing.traceparent_of_message(json.loads(body)["message"]["attributes"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        sent = None
-    return sent or tracing.traceparent_of_request(header)
 
 
 def obey(command: int | UUID, publisher: Publisher = notifications.DISABLED) -> None:

@@ -82,7 +82,7 @@ class Bucket:
     def remove(self, name: str) -> None:
         """Do nothing: the role that writes backups may not delete any."""
 
-    def put(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
+    def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
         """Send a part of an upload, or ask for its state (`bytes */*`); None to try again."""
         try:
             headers = {"Content-Range": content_range}
@@ -149,20 +149,20 @@ class _Upload:
             part = bytes(self._buffer[: end - self._sent])
             span = f"{self._sent}-{end - 1}" if part else "*"
             size_of_all = "*" if total is None else total
-            response = self._bucket.put(self.url, part, f"bytes {span}/{size_of_all}")
+            response = self._bucket.send_part(self.url, part, f"bytes {span}/{size_of_all}")
             if response is None or response.status_code >= 500:
-                response = self._bucket.put(self.url, b"", "bytes */*")
+                response = self._bucket.send_part(self.url, b"", "bytes */*")
             if response is None or response.status_code >= 500:
                 continue
             if response.status_code != _UNFINISHED:
                 self._buffer.clear()
                 return
-            self._drop_arrived(response.headers.get("Range"))
+            self._advance(response.headers.get("Range"))
             if self._sent == end and total is None:
                 return
         raise ProgressError(f"an upload makes no progress after {self._sent} bytes; try again")
 
-    def _drop_arrived(self, header: str | None) -> None:
+    def _advance(self, header: str | None) -> None:
         """Drop the bytes that have arrived by the header, `bytes=0-…`; without one, none have."""
         arrived = int(header.rpartition("-")[2]) + 1 if header else 0
         del self._buffer[: arrived - self._sent]

@@ -143,8 +143,10 @@ def test_a_push_belongs_to_its_publisher_s_trace_or_else_to_its_request_s(
     attributes: dict[str, str], headers: dict[str, str], parent: str | None
 ) -> None:
     body = json.dumps({"message": {"messageId": "1", "attributes": attributes}}).encode()
-    assert push.trace_parent(push.open_push(body), headers.get) == parent
-    assert commands.trace_parent(body, headers.get) == parent
+    delivery = push.parse_delivery(body)
+    assert tracing.traceparent_of_push(delivery.message.attributes, headers.get) == parent
+    _, received = commands.parse_push(body)
+    assert tracing.traceparent_of_push(received, headers.get) == parent
 
 
 def test_what_goes_wrong_within_a_span_is_masked(receiver: Collector) -> None:

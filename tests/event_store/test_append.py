@@ -82,7 +82,7 @@ def forget(connection: Connection) -> None:
 
 
 def deliver(connection: Connection, *bodies: bytes) -> event_log.Appended:
-    return event_log.append(connection, [push.open_push(body) for body in bodies])
+    return event_log.append(connection, [push.parse_delivery(body) for body in bodies])
 
 
 @given(batches=deliveries())

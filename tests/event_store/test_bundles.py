@@ -43,7 +43,7 @@ def started(items: int = 1, **more: Any) -> dict[str, Any]:
 
 
 def deliver(connection: Connection, body: bytes) -> dict[str, int]:
-    return event_log.append(connection, [push.open_push(body)]).outcomes
+    return event_log.append(connection, [push.parse_delivery(body)]).outcomes
 
 
 def waiting(connection: Connection) -> list[DeadLetter]:
@@ -85,7 +85,7 @@ def mend(connection: Connection, *, after: int = -1) -> None:
 )
 def test_many_faulty_entries_take_no_more_than_their_text(body: bytes) -> None:
     tracemalloc.start()
-    delivery = push.open_push(body)
+    delivery = push.parse_delivery(body)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(delivery.entries) == 1_000
@@ -99,7 +99,7 @@ def test_lone_surrogates_take_no_longer_than_other_faults(element: bytes) -> Non
     def seconds(one: bytes) -> float:
         body = encode_push(b"[" + b",".join([one] * 150_000) + b"]")
         began = time.process_time()
-        assert len(push.open_push(body).entries) == 1_000
+        assert len(push.parse_delivery(body).entries) == 1_000
         return time.process_time() - began
 
     assert seconds(element) < 5 * seconds(element.replace(b"d800", b"0041"))
@@ -108,7 +108,7 @@ def test_lone_surrogates_take_no_longer_than_other_faults(element: bytes) -> Non
 @pytest.mark.parametrize("body", [b"[" + b"1," * 2_000_000, b"[" + b"{}," * 500_000 + b'"\\q"]'])
 def test_a_long_text_that_is_no_json_is_not_read_element_by_element(body: bytes) -> None:
     began = time.process_time()
-    (entry,) = push.open_push(encode_push(body)).entries
+    (entry,) = push.parse_delivery(encode_push(body)).entries
     assert time.process_time() - began < 1
     assert isinstance(entry, Letter)
     assert entry.reason.startswith("expected JSON - at byte ")

@@ -35,7 +35,7 @@ def event(**more: Any) -> dict[str, Any]:
 
 
 def deliver(connection: Connection, body: bytes) -> dict[str, int]:
-    return event_log.append(connection, [push.open_push(body)]).outcomes
+    return event_log.append(connection, [push.parse_delivery(body)]).outcomes
 
 
 def one(connection: Connection) -> dead_letters.DeadLetter:
@@ -53,7 +53,7 @@ def test_a_message_delivered_again_makes_no_second_letter(log: Connection) -> No
         deliver(log, body)
     kinds = [(x.kind, x.index_in_message) for x in dead_letters.list_letters(log)]
     assert kinds == [("invalid", 0), ("malformed", 2)]
-    twice = push.open_push(encode_push(b"?", message_id="n"))
+    twice = push.parse_delivery(encode_push(b"?", message_id="n"))
     event_log.append(log, [twice, twice])
     assert len(dead_letters.list_letters(log)) == 3
 

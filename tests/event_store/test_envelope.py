@@ -143,7 +143,7 @@ def test_invalid(payload: bytes | Any, reason: str) -> None:
 )
 def test_the_utmost_that_a_database_can_hold(store: Store, text: str) -> None:
     connection = store.connect()
-    appended = log.append(connection, [push.open_push(encode_push(literal(text)))])
+    appended = log.append(connection, [push.parse_delivery(encode_push(literal(text)))])
     connection.close()
     assert appended.outcomes == {"appended": 1}
 

@@ -50,7 +50,7 @@ def test_whatever_comes_is_on_disk(
     store: Store, payload: bytes, attributes: dict[str, str]
 ) -> None:
     connection = store.connect()
-    delivery = push.open_push(encode_push(payload, attributes=attributes))
+    delivery = push.parse_delivery(encode_push(payload, attributes=attributes))
     appended = log.append(connection, [delivery])
     connection.close()
     assert sum(appended.outcomes.values()) == len(delivery.entries)

@@ -32,7 +32,7 @@ def connect(store: Store) -> Iterator[Callable[[], Connection]]:
 
 
 def events(count: int, learner: str) -> Delivery:
-    return push.open_push(
+    return push.parse_delivery(
         encode_push(
             [
                 {

@@ -33,7 +33,7 @@ def append(connection: Connection) -> None:
         "event_type": "New",
         "occurred_at": "2024-01-01T00:00:00Z",
     }
-    event_log.append(connection, [push.open_push(encode_push([event, {}]))])
+    event_log.append(connection, [push.parse_delivery(encode_push([event, {}]))])
 
 
 def refused(connection: Connection, statement: str) -> bool:

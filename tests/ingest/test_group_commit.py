@@ -34,7 +34,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def delivery() -> Delivery:
-    return push.open_push(
+    return push.parse_delivery(
         encode_push(
             {
                 "event_id": str(uuid.uuid4()),

@@ -40,7 +40,7 @@ def write_letters(connection: Connection, how_many: int) -> list[str]:
     """The ids of letters that are no JSON, oldest first."""
     for number in range(how_many):
         body = encode_push(f"no JSON {number} of ann@example.org".encode())
-        log.append(connection, [push.open_push(body)])
+        log.append(connection, [push.parse_delivery(body)])
     return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
 
 
@@ -242,7 +242,7 @@ def test_a_letter_is_shown_as_it_was_stored(operator: Operator, connection: Conn
         "occurred_at": "2024-03-01T00:00:00Z",
         "data": {"session_id": "s", "score": 101, "duration_seconds": 1, "email": "ann@x.org"},
     }
-    log.append(connection, [push.open_push(encode_push(event))])
+    log.append(connection, [push.parse_delivery(encode_push(event))])
     (edge,) = operator.data(LETTERS % "first: 1")["deadLetters"]["edges"]
     letter = edge["node"]
     assert (letter["kind"], letter["eventType"]) == ("INVALID", "SessionCompleted")
@@ -262,7 +262,7 @@ def test_of_a_long_payload_the_database_sends_16_kib(
         for length in (4_096, 4_097, 16_383, 16_384, 16_385, 17_000)
     ]
     for text in texts:
-        log.append(connection, [push.open_push(encode_push(text.encode()))])
+        log.append(connection, [push.parse_delivery(encode_push(text.encode()))])
     cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
     found = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
     assert [edge["node"]["payload"] for edge in found] == cut

@@ -167,7 +167,7 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
         "data": base64.b64encode(json.dumps(envelopes).encode()).decode(),
     }
     body = json.dumps({"subscription": "stage", "message": message}).encode()
-    log.append(connection, [push.open_push(body)])
+    log.append(connection, [push.parse_delivery(body)])
 
 
 def publisher() -> Publisher:

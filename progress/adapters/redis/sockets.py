@@ -40,7 +40,7 @@ class RedisSocket:
         handshake, self._handshake = self._handshake, ()
         try:
             replies = self._exchange([*handshake, *commands], time.monotonic() + seconds)
-            _raise_if_refused(replies, len(handshake))
+            _check_replies(replies, len(handshake))
         except (OSError, ValueError, RecursionError) as error:
             self.close()
             raise OSError(f"Redis does not answer: {error}") from error
@@ -86,7 +86,7 @@ def _remaining(deadline: float) -> float:
     return max(0.001, deadline - time.monotonic())
 
 
-def _raise_if_refused(replies: Sequence[Reply], handshake_size: int) -> None:
+def _check_replies(replies: Sequence[Reply], handshake_size: int) -> None:
     """Raise OSError if Redis refuses the handshake or is still loading its data."""
     for number, reply in enumerate(replies):
         if isinstance(reply, ErrorReply) and (

@@ -130,6 +130,13 @@ def traceparent_of_request(header: Callable[[str], str | None]) -> str | None:
     return parse_traceparent(f"00-{match[1]}-{int(match[2] or 0):016x}-{flags}")
 
 
+def traceparent_of_push(
+    attributes: Mapping[str, object], header: Callable[[str], str | None]
+) -> str | None:
+    """Return the publisher's traceparent; if the message has none, the push request's own."""
+    return traceparent_of_message(attributes) or traceparent_of_request(header)
+
+
 def message_attributes() -> dict[str, str]:
     """Return the message attributes that carry the current trace; none outside of a trace."""
     parent = current_traceparent()
