@@ -15,11 +15,14 @@ from types import TracebackType
 from typing import IO, Self
 
 from flask import Request
+from flask.typing import ResponseReturnValue
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # it ships no types
 from werkzeug.exceptions import ClientDisconnected
 
 from progress.adapters import startup
 
 _ROOM = 32 << 20
+_MAX_BODY = 64 << 20  # a push is at most 14 MB: 10 MB, the limit of a message, in base64
 _UNKNOWN = 16 << 20  # of a body whose length is not told
 _KEPT, _DISCARDED = 1 << 20, 64 << 10  # bytes that are read at once
 _LARGE = 1 << 20  # the memory of larger bodies is given back at once
@@ -41,29 +44,31 @@ class Admission:
         self._mutex = threading.Lock()
         _keep_little()
 
-    def admitting(self, work: Work) -> Callable[[Request], tuple[str, int]]:
+    def admitting(self, work: Work) -> Callable[[Request], ResponseReturnValue]:
         """The function that lets requests in to `work`."""
 
         @functools.wraps(work)
-        def answer(request: Request) -> tuple[str, int]:
-            return "", self.admit(request, work)
+        def answer(request: Request) -> ResponseReturnValue:
+            status = self.admit(request, work)
+            return "", status, {"Allow": "GET, POST"} if status == 405 else {}
 
         return answer
 
     def admit(self, request: Request, work: Work) -> int:
-        """The status that `work` makes of the body; 429 if there is no room for it.
+        """Return the status of `work`, or of the refusal of the body.
 
-        A GET asks for the function's health. ClientDisconnected (400) if the body does not
-        come as a whole, or not in time.
+        429: there is no room for it. 413: it is over 64 MiB. 405: the method is neither POST nor
+        GET, which a health check uses. ClientDisconnected (400): it does not arrive whole and in
+        time, or its chunks are malformed.
         """
         arrived = time.monotonic()
         with _Share(self) as share:
             try:
                 body = self._receive(request, share)
-            except OSError as fault:
-                raise ClientDisconnected from fault
-            if body is None:
-                return 429
+            except (OSError, ParseException) as error:
+                raise ClientDisconnected from error
+            if isinstance(body, int):
+                return body
             if request.method == "GET":
                 return startup.status(request.path)
             return work(request, body, arrived)
@@ -77,15 +82,15 @@ class Admission:
             self._taken = others + new
         return True
 
-    def _receive(self, request: Request, share: "_Share") -> bytearray | None:
-        """The body; None, and nothing of it is left to read, if there is no room for it."""
+    def _receive(self, request: Request, share: "_Share") -> bytearray | int:
+        """Return the body, or the status of its refusal once all of it is read and discarded."""
         length = request.content_length
         expected = length or 0
         if length is None and "Transfer-Encoding" in request.headers:
             expected = _UNKNOWN
         with _hung_up_after(self._seconds if expected > _DISCARDED else None, request):
-            body = _read(request.stream, expected, share)
-            if body is None:
+            body = _refuse(request, expected) or _read(request.stream, expected, share)
+            if isinstance(body, int):
                 share.resize(0)
                 while request.stream.read(_DISCARDED):
                     pass
@@ -119,14 +124,24 @@ class _Share:
         self.resize(0)
 
 
-def _read(stream: IO[bytes], expected: int, share: _Share) -> bytearray | None:
+def _refuse(request: Request, size: int) -> int | None:
+    """Return the status that refuses the request before its body is read, or None."""
+    if request.method not in ("GET", "POST"):
+        return 405
+    return 413 if size > _MAX_BODY else None
+
+
+def _read(stream: IO[bytes], expected: int, share: _Share) -> bytearray | int:
+    """Return the body, or 413 or 429 if it outgrows the limit or its share."""
     if not share.resize(expected):
-        return None
+        return 429
     body = bytearray()
     while piece := stream.read(_KEPT):
         body += piece
+        if len(body) > _MAX_BODY:
+            return 413
         if len(body) > expected and not share.resize(len(body)):
-            return None
+            return 429
     return body
 
 

@@ -138,6 +138,10 @@ class Client:
         self._answers.read(length)
         return status
 
+    def is_closed(self) -> bool:
+        """Tell whether the server has closed the connection without another answer."""
+        return self._answers.read() == b""
+
     def end_sending(self) -> None:
         self._socket.shutdown(socket.SHUT_WR)
 
@@ -317,6 +321,50 @@ def test_health_is_told_while_there_is_no_room(small: FunctionProcess) -> None:
         await_taken(small, MIB)
         other.send(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         assert other.status() == 200
+
+
+@pytest.mark.parametrize("length", [65 * MIB, None], ids=["a length", "chunked"])
+def test_a_body_over_64_mib_is_refused_and_discarded(small: FunctionProcess, length: int | None) -> None:
+    before = small.most_memory()
+    with clients(small, 1) as (one,):
+        one.begin(length)
+        for _ in range(65):
+            if length is None:
+                one.chunk(b"x" * MIB)
+            else:
+                one.send(b"x" * MIB)
+        one.send(b"0\r\n\r\n" if length is None else b"")
+        assert one.status() == 413
+        assert one.post(b"x") == 204  # the connection is still usable
+    if length is not None:
+        assert small.most_memory() - before < 10 * MIB
+
+
+def test_a_body_over_64_mib_takes_no_room_while_it_arrives(small: FunctionProcess) -> None:
+    with clients(small, 2) as (large, other):
+        large.begin(65 * MIB)
+        large.send(b"x" * MIB)
+        assert taken(small) == 0
+        assert other.post(b"x" * 1_000) == 204
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
+def test_a_request_that_is_no_post_is_no_push(ingest: FunctionProcess, store: Store, method: str) -> None:
+    with closing(HTTPConnection("127.0.0.1", ingest.port, timeout=30)) as connection:
+        connection.request(method, "/", b"" if method == "HEAD" else b"x")
+        response = connection.getresponse()
+        assert (response.status, response.getheader("Allow")) == (405, "GET, POST")
+    assert letters(store) == []
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\nx\r\n", b"1\r\nxyz"], ids=["size", "terminator"])
+def test_a_malformed_chunk_is_a_bad_request(ingest: FunctionProcess, store: Store, chunk: bytes) -> None:
+    with clients(ingest, 1) as (one,):
+        one.begin(None)
+        one.send(chunk, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert one.status() == 400
+        assert one.is_closed()
+    assert letters(store) == []
 
 
 def test_a_million_ones_are_taken_and_soon_over(ingest: FunctionProcess, store: Store) -> None:
