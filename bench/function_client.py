@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.load import HOST, content_length, encode_post
-from progress.local import devkeys
+from progress.local import development_key
 
 _TIMEOUT_S = 30.0  # seconds
 _PAUSE = 0.001
@@ -77,7 +77,7 @@ class Issuer:
         """Return the Authorization header of this user."""
         key = " ".join((user, *roles))
         if key not in self._tokens:
-            self._tokens[key] = devkeys.token(self._key, user, list(roles))
+            self._tokens[key] = development_key.token(self._key, user, list(roles))
         return f"Authorization: Bearer {self._tokens[key]}"
 
 
@@ -86,8 +86,8 @@ def serve_issuer() -> Iterator[Issuer]:
     """Serve an issuer's public keys inside the block."""
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key.pem"
-        devkeys.ensure(key)
-        keys = devkeys.jwks(key)
+        development_key.ensure(key)
+        keys = development_key.jwks(key)
 
         class Keys(http.server.BaseHTTPRequestHandler):
             """Return the public keys."""
@@ -105,8 +105,8 @@ def serve_issuer() -> Iterator[Issuer]:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             environment = {
                 "ENVIRONMENT": "development",
-                "AUTH_ISSUER": devkeys.ISSUER,
-                "AUTH_AUDIENCE": devkeys.AUDIENCE,
+                "AUTH_ISSUER": development_key.ISSUER,
+                "AUTH_AUDIENCE": development_key.AUDIENCE,
                 "AUTH_JWKS_URL": f"http://{HOST}:{server.server_port}/jwks.json",
             }
             yield Issuer(environment, key)

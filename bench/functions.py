@@ -55,7 +55,7 @@ class Function:
 @contextlib.contextmanager
 def start(name: str, **environment: str) -> Iterator[Function]:
     """Start the function; it may not answer yet."""
-    port = ports.free()
+    port = ports.reserve()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         defaults = {"PYTHONPATH": str(ROOT), "THREADS": "80", "XDG_RUNTIME_DIR": folder}

@@ -25,8 +25,8 @@ from bench.lines import Line
 from bench.load import encode_post
 from bench.server import Server
 from progress.adapters.pubsub import publisher
-from progress.local import devkeys, ports, stack
-from progress.local.datafolder import DataFolder
+from progress.local import development_key, ports, stack
+from progress.local.data_folder import DataFolder
 
 _SECONDS = 120.0
 _RATE = 200  # events a second
@@ -90,12 +90,12 @@ def measure_latency(_server: Server) -> Iterator[Line]:
 @contextmanager
 def _run_stack() -> Iterator[_Stack]:
     folder = DataFolder(Path(tempfile.mkdtemp(prefix="progress-bench-stack-")))
-    port = ports.free()
+    port = ports.reserve()
     os.environ["RATE_LIMIT_PER_MINUTE"] = "1000000"  # one learner polls until the answer arrives
     try:
         stack.up(folder, port, attached=True, standin=True, on_answer=lambda _part: None)
         addresses = stack.running(folder).addresses
-        yield _Stack(addresses, port, devkeys.token(folder.key, _USER, []))
+        yield _Stack(addresses, port, development_key.token(folder.key, _USER, []))
     finally:
         stack.down(folder)
         shutil.rmtree(folder.path)

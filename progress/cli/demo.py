@@ -1,4 +1,4 @@
-"""`progress demo`: a real learner's record through the local stack, and what comes of it."""
+"""`progress demo`: load a real learner's record into the local stack, and show the result."""
 
 import codecs
 import io
@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from progress.cli import places, store
+from progress.cli import store, targets
 from progress.demo import loading, show
-from progress.demo.questions import Asker
-from progress.local import stack as local
+from progress.demo.graphql_client import GraphqlClient
+from progress.local import stack
 
-# For a terminal that has no block characters.
+# Replacements on a terminal without block characters.
 _PLAIN = {"·": ".", "░": "-", "▒": "+", "▓": "*", "█": "#", "■": "#", "─": "-", "━": "=", "…": "~"}
 _PLAIN |= {"–": "-", "×": "x"} | dict(zip("▁▂▃▄▅▆▇", "__--==#", strict=True))
 
@@ -27,40 +27,42 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
 ) -> None:
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, show the result."""
-    from progress.local import codes, devkeys
+    from progress.local import development_key, sign_in_codes
 
-    _allow_any_encoding()
+    _replace_unencodable()
     console = Console(highlight=False)
     show.introduce(console)
-    folder = places.folder()
+    folder = targets.data_folder()
     with console.status("starting the local stack"):
-        local.up(folder, port, attached=False, on_answer=lambda _: None)
-    where = local.running(folder).addresses
+        stack.up(folder, port, attached=False, on_answer=lambda _: None)
+    addresses = stack.running(folder).addresses
     user = loading.LEARNER.user_id
-    token = devkeys.token(folder.key, user, ["learner"])
-    asker = Asker(where["graphql_url"], token)
+    token = development_key.token(folder.key, user, ["learner"])
+    client = GraphqlClient(addresses["graphql_url"], token)
     messages = loading.messages()
     total = sum(len(message.events) for message in messages)
-    new = loading.load(console, messages, where)
-    # As another caller: what the learner may ask in a minute is left to their page.
-    watcher = Asker(where["graphql_url"], devkeys.token(folder.key, "demo-watcher", []))
+    new = loading.load(console, messages, addresses)
+    # A caller of its own, so that the learner's rate limit is left to their page.
+    watcher = GraphqlClient(
+        addresses["graphql_url"], development_key.token(folder.key, "demo-watcher", [])
+    )
     loading.await_projection(console, total, watcher)
     with console.status("weeks, levels and skills: the batch job"):
         store.run_batch()
-    show.tell_news(console, new, total)
-    show.picture(console, asker)
-    code = codes.issue(folder.codes, user, ["learner"])
-    show.part(console, where["graphql_url"], code, user)
+    show.report_new(console, new, total)
+    show.show_charts(console, client)
+    code = sign_in_codes.issue(folder.codes, user, ["learner"])
+    show.show_next_steps(console, addresses["graphql_url"], code, user)
 
 
-def _allow_any_encoding() -> None:
-    codecs.register_error("plain", _plain)
+def _replace_unencodable() -> None:
+    codecs.register_error("plain", _encode_plain)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="plain")
 
 
-def _plain(fault: UnicodeError) -> tuple[str, int]:
-    if not isinstance(fault, UnicodeEncodeError):
-        raise fault
-    lost = fault.object[fault.start : fault.end]
-    return "".join(_PLAIN.get(character, "?") for character in lost), fault.end
+def _encode_plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in characters), error.end

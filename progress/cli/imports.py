@@ -1,4 +1,4 @@
-"""`progress import anki`: a learner's review log, published as domain events."""
+"""`progress import anki`: publish a learner's review log as domain events."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from progress.adapters import terminal
 from progress.adapters.pubsub import publisher
-from progress.cli import places
+from progress.cli import targets
 from progress.event_store import time_zones
 from progress.importers import anki_events, anki_log
 
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 @_anki.callback()
 def _group() -> None:
-    """Keeps `anki` a command of its own, though it is the only one."""
+    """Make typer keep `anki` as a subcommand, although it is the only one."""
 
 
 @_anki.command()
@@ -55,13 +55,13 @@ def anki(
     answers = anki_log.read(file)
     learner = anki_events.Learner(user, zone, day_start)
     messages = list(anki_events.messages(learner, answers))
-    project, emulator = places.pubsub()
+    project, emulator = targets.pubsub()
     console = Console()
     with terminal.progress_bar(
         console, "publishing", sum(len(m.events) for m in messages)
-    ) as reached:
+    ) as show_progress:
         count = publisher.publish(
-            messages, project=project, emulator=emulator, on_published=reached
+            messages, project=project, emulator=emulator, on_published=show_progress
         )
     cards = len({answer.card_id for answer in answers})
     console.print(

@@ -1,8 +1,7 @@
-"""`progress operations`: what was started over the API, and how far it is."""
+"""`progress operations`: the operations started over the API, and their progress."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+import contextlib
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -10,12 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from progress.cli import places
+from progress.cli import targets
 from progress.errors import ProgressError
+from progress.operations import records
 
 _operations = typer.Typer(help="What was started over the API.", no_args_is_help=True)
-
-_T = TypeVar("_T")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,9 +27,8 @@ def list_newest(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the operations, newest first."""
-    from progress.query.read_models import operations
-
-    found = _asked(operations.get_operations(first=first))
+    with contextlib.closing(targets.connect()) as connection:
+        operations = records.get_operations(connection, first=first)
     table = Table(
         Column("id", min_width=36),
         "kind",
@@ -41,12 +38,16 @@ def list_newest(
         Column("error", overflow="fold"),
         box=None,
     )
-    for each in found:
+    for operation in operations:
         if as_json:
-            typer.echo(msgspec.json.encode(each).decode())
-        started = f"{each.started_at:%Y-%m-%d %H:%M:%S}"
+            typer.echo(msgspec.json.encode(operation).decode())
         table.add_row(
-            each.id, each.kind, each.state, f"{each.progress:.0%}", started, each.error or ""
+            operation.id,
+            operation.kind,
+            operation.state,
+            f"{operation.progress:.0%}",
+            f"{operation.started_at:%Y-%m-%d %H:%M:%S}",
+            operation.error or "",
         )
     if not as_json:
         Console().print(table if table.row_count else "No operation was started yet.")
@@ -57,19 +58,8 @@ def show(
     operation_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `list` gives it.")],
 ) -> None:
     """Show all of an operation, its steps too."""
-    from progress.query.read_models import operations
-
-    found = _asked(operations.get_operation(operation_id))
-    if found is None:
+    with contextlib.closing(targets.connect()) as connection:
+        operation = records.get_operation(connection, operation_id)
+    if operation is None:
         raise ProgressError(f"there is no operation {operation_id}")
-    typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
-
-
-def _asked(question: Coroutine[Any, Any, _T]) -> _T:
-    from progress.query.read_models import reader
-
-    async def answered() -> _T:
-        async with reader.opened(places.where()):
-            return await question
-
-    return asyncio.run(answered())
+    typer.echo(msgspec.json.format(msgspec.json.encode(operation)).decode())

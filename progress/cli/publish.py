@@ -1,4 +1,4 @@
-"""`progress publish`: envelopes from a file to their topics."""
+"""`progress publish`: publish the envelopes of a file to their topics."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from progress.adapters import terminal
 from progress.adapters.pubsub import publisher
-from progress.cli import places
+from progress.cli import targets
 from progress.errors import ProgressError
 
 
@@ -24,10 +24,12 @@ def publish(
 ) -> None:
     """Publish envelopes through Pub/Sub, each to the topic of its type, and print how many."""
     lines = list(_lines(file))
-    project, emulator = places.pubsub()
+    project, emulator = targets.pubsub()
     console = Console(stderr=True)
-    with terminal.progress_bar(console, "publishing", total=len(lines)) as reached:
-        count = publisher.publish(lines, project=project, emulator=emulator, on_published=reached)
+    with terminal.progress_bar(console, "publishing", total=len(lines)) as show_progress:
+        count = publisher.publish(
+            lines, project=project, emulator=emulator, on_published=show_progress
+        )
     typer.echo(f"{count} published")
 
 
@@ -37,5 +39,5 @@ def _lines(file: str) -> Iterator[publisher.Line]:
             for line in source:
                 if data := line.strip():
                     yield publisher.Line(data)
-    except OSError as fault:
-        raise ProgressError(f"cannot read {file}: {fault.strerror}") from None
+    except OSError as error:
+        raise ProgressError(f"cannot read {file}: {error.strerror}") from None

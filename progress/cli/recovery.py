@@ -1,4 +1,4 @@
-"""`progress check`, `shards`, `warm`: what is wrong, who is in the way, what is kept again."""
+"""`progress check`, `shards`, `warm`: find damage, list shard locks, fill the cache."""
 
 import asyncio
 from typing import Annotated
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from progress.adapters import terminal
-from progress.cli import places
+from progress.cli import targets
 from progress.errors import ProjectionError
 from progress.recovery import checks, shard_locks
 
@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 def check(as_json: AsJson = False) -> None:
     """Compare the log with itself and with the checkpoints; exit code 1 if something is wrong."""
-    connection = places.connect()
+    connection = targets.connect()
     report = checks.run(connection)
     connection.close()
     if as_json:
@@ -47,10 +47,10 @@ def _show(report: checks.Report) -> None:
     console = Console(highlight=False)
     console.print(f"the log: {report.events:,} events, the last at position {report.head:,}")
     table = Table("shard", "folded to", "by the batch job", "events behind", "", box=None)
-    for each in report.shards:
-        state = "AHEAD" if each.ahead else "OTHER LOG" if each.other else ""
-        numbers = (each.position, each.batch_position, each.events_behind)
-        table.add_row(str(each.shard), *(f"{number:,}" for number in numbers), state)
+    for row in report.shards:
+        state = "AHEAD" if row.ahead else "OTHER LOG" if row.other else ""
+        numbers = (row.position, row.batch_position, row.events_behind)
+        table.add_row(str(row.shard), *(f"{number:,}" for number in numbers), state)
     console.print(table)
     for finding in report.findings:
         console.print(f"WRONG  {finding.found}: {finding.do}", soft_wrap=True)
@@ -64,49 +64,51 @@ def warm(
         bool, typer.Option("--afresh", help="Drop all that is kept first, as after a restore.")
     ] = False,
 ) -> None:
-    """Keep the answers of the page for the learners who did something last."""
-    # The API with all that it stands on: a third of a second, for this command alone.
+    """Cache the page's answers for the most recently active learners."""
+    # Importing the API takes 300 ms, so only this command does.
     from progress.query import warm
     from progress.query.read_models import reader
 
-    url = places.redis()
-    where = places.where()
+    url = targets.redis()
+    database = targets.database()
     if afresh:
         warm.forget(url)
 
-    async def warmed() -> tuple[int, int]:
-        async with reader.opened(where):
-            return await warm.warm(url, learners, reached)
+    async def warm_cache() -> tuple[int, int]:
+        async with reader.opened(database):
+            return await warm.warm(url, learners, show_progress)
 
     console = Console(highlight=False)
-    with terminal.progress_bar(console, "warming", total=0) as reached:
-        asked, kept = asyncio.run(warmed())
-    console.print(f"The pages of {asked:,} learners are kept, {kept:,} of them were already.")
+    with terminal.progress_bar(console, "warming", total=0) as show_progress:
+        learner_count, cached = asyncio.run(warm_cache())
+    console.print(
+        f"The pages of {learner_count:,} learners are kept, {cached:,} of them were already."
+    )
 
 
 @_shards.command("list")
 def list_shards(as_json: AsJson = False) -> None:
-    """Tell of each shard how far it is behind, and which session has it."""
-    connection = places.connect()
-    found = shard_locks.list_shards(connection)
+    """Show how far each shard is behind, and which session holds it."""
+    connection = targets.connect()
+    shards = shard_locks.list_shards(connection)
     connection.close()
     if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(msgspec.json.encode(shards).decode())
         return
     table = Table("shard", "behind", "session", "of", "state", "seconds", "waits for", box=None)
-    for each in found:
-        told = each.state is not None  # the database tells it to pg_read_all_stats alone
-        who = (str(each.pid), f"{each.login} {each.application}", each.state or "not told")
-        since = (f"{each.seconds:.0f}" if told else "", " ".join(map(str, each.waits_for)))
-        held = (*who, *since) if each.pid else ("", "", "", "", "")
-        table.add_row(str(each.shard), f"{each.events_behind:,}", *held)
+    for row in shards:
+        is_visible = row.state is not None  # only members of pg_read_all_stats may see it
+        session = (str(row.pid), f"{row.login} {row.application}", row.state or "not told")
+        since = (f"{row.seconds:.0f}" if is_visible else "", " ".join(map(str, row.waits_for)))
+        columns = (*session, *since) if row.pid else ("", "", "", "", "")
+        table.add_row(str(row.shard), f"{row.events_behind:,}", *columns)
     Console(highlight=False).print(table)
 
 
 @_shards.command()
 def release(shard: Shard) -> None:
-    """End the session that holds a shard; what it was folding is folded again by the next."""
-    connection = places.connect()
+    """End the session that holds a shard; the next worker folds its window again."""
+    connection = targets.connect()
     ended = shard_locks.release(connection, shard)
     connection.close()
     typer.echo(f"{' and '.join(ended)} ended: shard {shard} is free.")

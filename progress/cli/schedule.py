@@ -1,4 +1,4 @@
-"""`progress schedule`: what Cloud Scheduler starts, held while something is mended."""
+"""`progress schedule`: list, pause, resume and run the jobs of Cloud Scheduler."""
 
 from typing import Annotated
 
@@ -34,14 +34,24 @@ def list_all(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the schedules: when they run, whether they are held, how the last run ended."""
-    found = _scheduler(project, region).all()
+    schedules = _scheduler(project, region).all()
     table = Table("name", "schedule", "state", "last", "ended", "next", box=None)
-    for each in found:
+    for schedule in schedules:
         if as_json:
-            typer.echo(msgspec.json.encode(each).decode())
-        last, after = (f"{m:%Y-%m-%d %H:%M}" if m else "" for m in (each.last_at, each.next_at))
-        ended = "" if not each.last_at else f"with code {each.code}" if each.code else "well"
-        table.add_row(each.name, each.schedule, each.state, last, ended, after)
+            typer.echo(msgspec.json.encode(schedule).decode())
+        last, following = (
+            f"{moment:%Y-%m-%d %H:%M}" if moment else ""
+            for moment in (schedule.last_at, schedule.next_at)
+        )
+        ended = f"with code {schedule.code}" if schedule.code else "well"
+        table.add_row(
+            schedule.name,
+            schedule.schedule,
+            schedule.state,
+            last,
+            ended if schedule.last_at else "",
+            following,
+        )
     if not as_json:
         Console().print(table if table.row_count else "There are no schedules.")
 

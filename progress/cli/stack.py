@@ -9,11 +9,11 @@ import msgspec
 import typer
 from rich.console import Console
 
-from progress.cli.places import folder
-from progress.local import datafolder, processes
-from progress.local import stack as local
+from progress.cli import targets
+from progress.local import data_folder, processes
+from progress.local import stack as local_stack
 
-_SHOWN = (
+_PRINTED = (
     "graphql_url",
     "ingest_url",
     "pubsub_emulator_host",
@@ -41,51 +41,52 @@ def up(
     """Start the local stack: PostgreSQL, Valkey, Pub/Sub, the functions, the scheduler."""
     console = Console()
     with console.status("starting the local stack"):
-        started = local.up(
-            folder(),
+        supervisor = local_stack.up(
+            targets.data_folder(),
             port,
             attached=not detach,
             standin=standin,
             on_answer=lambda part: console.print(f"  {part} answers"),
         )
-    url = local.running(folder()).addresses["graphql_url"]
-    if started is None:
+    url = local_stack.running(targets.data_folder()).addresses["graphql_url"]
+    if supervisor is None:
         console.print(f"The local stack runs already: {url}")
         return
     console.print(f"The local stack runs: {url}")
     if not detach:
         console.print("Ctrl-C stops it.")
-        _stay(started)
+        _wait(supervisor)
 
 
-def _stay(started: subprocess.Popen[bytes]) -> None:
-    """Until the stack ends, or is asked to by a signal to this process."""
-    # Ends the wait, as Ctrl-C does: what a handler does itself meets the lock that the wait holds.
+def _wait(supervisor: subprocess.Popen[bytes]) -> None:
+    """Wait until the stack ends; a signal to this process stops it."""
+    # Raise KeyboardInterrupt as Ctrl-C does: a handler must not wait itself, since the interrupted
+    # wait holds the lock of the process object.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        started.wait()
-    processes.end(started, by=signal.SIGTERM, seconds=45)
+        supervisor.wait()
+    processes.end(supervisor, by=signal.SIGTERM, seconds=45)
 
 
 def down() -> None:
     """Stop the local stack; its data stays."""
     console = Console()
     with console.status("stopping the local stack"):
-        ran = local.down(folder())
+        ran = local_stack.down(targets.data_folder())
     console.print("The local stack has stopped." if ran else "The local stack does not run.")
 
 
 def env(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Tell where the parts of the local stack are."""
-    state = local.running(folder())
-    where = {name: state.addresses[name] for name in _SHOWN}
-    pids = local.pids(state)
+    """Print the addresses and process ids of the local stack."""
+    state = local_stack.running(targets.data_folder())
+    addresses = {name: state.addresses[name] for name in _PRINTED}
+    pids = local_stack.pids(state)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(where | {"pids": pids})))
+        typer.echo(msgspec.json.format(msgspec.json.encode(addresses | {"pids": pids})))
         return
-    for name, value in where.items():
+    for name, value in addresses.items():
         typer.echo(f"{name}={value}")
     for name, numbers in pids.items():
         typer.echo(f"pid_{name}={' '.join(map(str, numbers))}")
@@ -104,7 +105,7 @@ def _roles(value: list[str] | None) -> list[str] | None:
 
     for role in value or ():
         if role not in get_args(Role):
-            raise typer.BadParameter(f"{role} is none of {', '.join(get_args(Role))}")
+            raise typer.BadParameter(f"{role} is not one of {', '.join(get_args(Role))}")
     return value
 
 
@@ -115,9 +116,9 @@ def token(
     ] = None,
 ) -> None:
     """Make a token for the local query function, good for a day."""
-    from progress.local import devkeys
+    from progress.local import development_key
 
-    at = folder()
-    datafolder.make_usable(at)
-    devkeys.ensure(at.key)
-    typer.echo(devkeys.token(at.key, user, role or ["learner"]))
+    folder = targets.data_folder()
+    data_folder.make_usable(folder)
+    development_key.ensure(folder.key)
+    typer.echo(development_key.token(folder.key, user, role or ["learner"]))

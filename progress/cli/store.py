@@ -1,4 +1,4 @@
-"""`progress migrate`, `status`, `events`, `batch`, `rebuild`, `contract`: the event store's."""
+"""`progress migrate`, `status`, `events`, `batch`, `rebuild`, `contract`: the event store."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from progress.adapters.postgres import logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import publisher, wakeups
-from progress.cli import places
+from progress.cli import targets
 from progress.errors import StackError
 from progress.event_store import log
 from progress.event_store.log import StoredEvent
@@ -26,7 +26,7 @@ from progress.projections import batch, drop_unused, rebuild
 from progress.projections import schema as read_model_schema
 
 _PAGE = 1_000
-_BATCH_WITHIN = 600.0
+_BATCH_TIMEOUT_S = 600.0
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,26 +40,26 @@ def add_to(app: typer.Typer) -> None:
 
 def migrate() -> None:
     """Bring the database to the present schemas: migrations, logins, then the read models."""
-    given = settings.current()
-    admitted = logins.parse(given.database_logins or "")
+    current = settings.current()
+    database_logins = logins.parse(current.database_logins or "")
     with (
-        contextlib.closing(places.connect()) as connection,
+        contextlib.closing(targets.connect()) as connection,
         migrations.exclusive(connection),
-        migrations.keep_refusal(connection, given.cloud_run_execution),
+        migrations.keep_refusal(connection, current.cloud_run_execution),
     ):
         applied = migrations.apply(connection)
-        logins.apply(connection, admitted)
-        made = rebuild.ensure(places.connect)
+        logins.apply(connection, database_logins)
+        created = rebuild.ensure(targets.connect)
     for name in applied:
         typer.echo(f"applied {name}")
-    for login in admitted:
+    for login in database_logins:
         typer.echo(f"{login.name} logs in as {login.group}")
-    typer.echo("The read models are made." if made else "The read models are there.")
+    typer.echo("The read models are made." if created else "The read models are there.")
 
 
 def contract_command() -> None:
-    """Drop the read models of all code but this: for when this alone is served."""
-    connection = places.connect()
+    """Drop the read models of every other version, once only this version is served."""
+    connection = targets.connect()
     try:
         for schema in drop_unused.run(connection):
             typer.echo(f"dropped {schema}")
@@ -69,7 +69,7 @@ def contract_command() -> None:
 
 
 def batch_command() -> None:
-    """Run the batch job now, after a scheduled run that is at it."""
+    """Run the batch job now; wait for a scheduled run to end first."""
     report = run_batch()
     typer.echo(
         f"{report.learners} learners folded, {report.swept} events swept up, "
@@ -78,40 +78,40 @@ def batch_command() -> None:
 
 
 def run_batch() -> batch.Report:
-    """What a whole run of the batch job did; it waits for another run to end."""
-    connection, change_publisher = places.connect(), places.change_publisher()
+    """Run the whole batch job, after another run has ended; return its report."""
+    connection, change_publisher = targets.connect(), targets.change_publisher()
     reports: list[batch.Report] = []
 
-    def had_the_lock() -> bool:
+    def run_with_lock() -> bool:
         reports.append(batch.run(connection, publisher=change_publisher))
         return reports[-1].learners is not None
 
     try:
-        readiness.wait(had_the_lock, "the scheduled run", seconds=_BATCH_WITHIN)
-        _call_workers(claim.unattended(connection))
+        readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
+        _call_workers(claim.list_unclaimed(connection))
     finally:
         connection.close()
     return reports[-1]
 
 
 def _call_workers(operation_ids: list[UUID]) -> None:
-    """To operations that nobody works on; without a local Pub/Sub that is left to the job."""
-    commands = [publisher.Command(wakeups.operation_command(each)) for each in operation_ids]
+    """Send a command for each operation; without a local Pub/Sub, the scheduled job does."""
+    commands = [publisher.Command(wakeups.operation_command(operation_id)) for operation_id in operation_ids]
     if commands:
         with contextlib.suppress(StackError):
-            project, emulator = places.pubsub()
+            project, emulator = targets.pubsub()
             publisher.publish(
                 commands, project=project, emulator=emulator, on_published=lambda _: None
             )
 
 
 def rebuild_command() -> None:
-    """Fold every projection anew beside the live ones, then swap."""
-    places.connect().close()  # no bar where there is no database
+    """Rebuild every projection next to the live ones, then swap."""
+    targets.connect().close()  # fail before the progress bar appears
     console = Console()
-    with terminal.progress_bar(console, "rebuilding", total=0) as reached:
+    with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
         folded = rebuild.run(
-            places.connect, on_progress=reached, publisher=places.change_publisher()
+            targets.connect, on_progress=show_progress, publisher=targets.change_publisher()
         )
     console.print(f"{folded:,} events folded, and swapped in.")
 
@@ -119,8 +119,8 @@ def rebuild_command() -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Count what is stored, and tell how far the projections are behind."""
-    connection = places.connect()
+    """Count what is stored, and show how far the projections are behind."""
+    connection = targets.connect()
     counts = _rows(connection, "event_store/status", "counts")[0]
     read_model_schema.set_search_path(connection)
     projections = _rows(connection, "projections/checkpoints", "status", now=datetime.now(UTC))
@@ -137,10 +137,10 @@ def _show(counts: dict[str, object], projections: list[dict[str, object]]) -> No
     console = Console()
     console.print("  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items()))
     table = Table("projection", "", "events behind", "seconds behind", "status", box=None)
-    for each in projections:
-        kind = "realtime" if each["realtime"] else "batch"
-        behind = (f"{each['events_behind']:,}", f"{each['seconds_behind']:.1f}")
-        table.add_row(str(each["name"]), kind, *behind, str(each["status"]))
+    for row in projections:
+        kind = "realtime" if row["realtime"] else "batch"
+        behind = (f"{row['events_behind']:,}", f"{row['seconds_behind']:.1f}")
+        table.add_row(str(row["name"]), kind, *behind, str(row["status"]))
     console.print(table)
 
 
@@ -148,7 +148,7 @@ def events(
     user: Annotated[str | None, typer.Option(help="This learner's alone.")] = None,
 ) -> None:
     """Print the audit trail: every event as it was recorded, one JSON object a line."""
-    connection = places.connect()
+    connection = targets.connect()
     if user is None:
         position = 1
         while page := log.read_all_events(connection, position, _PAGE):

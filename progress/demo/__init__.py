@@ -1,1 +1,1 @@
-"""What `make demo` shows: a real learner's record, through every part of the stack."""
+"""The demo: a real learner's record, loaded through every part of the stack and shown."""

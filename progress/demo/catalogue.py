@@ -1,7 +1,7 @@
-"""The CEFR word lists as a catalogue of items, and which headword each card is given.
+"""The demo's catalogue: the words of the CEFR word lists, assigned to the learner's cards.
 
-Neither the word lists nor the review log say what is on a card or which skill a word is for:
-both are given here, by rule, and whoever shows them says so.
+The data does not contain what is on a card, or which skill a word trains. Both are assigned here by
+rule, and the demo says so.
 """
 
 import csv
@@ -24,8 +24,8 @@ RULE = "half as many from each higher level, and each headword its skills by its
 _LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 _DOMAINS = {"noun": "RW", "verb": "LS", "adjective": "RL", "adverb": "WS"}
 _ALL_DOMAINS = "RWLS"
-_PUBLISHED = datetime(2024, 1, 1, tzinfo=UTC)
-_ITEMS_IN_A_MESSAGE = 1_000
+_PUBLISHED_AT = datetime(2024, 1, 1, tzinfo=UTC)
+_ITEMS_PER_MESSAGE = 1_000
 _NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
 
 
@@ -38,52 +38,52 @@ class Word(msgspec.Struct, frozen=True):
 
 
 def words(folder: Path = DATA) -> list[Word]:
-    """The headwords of all lists, once each, from the easiest level to the hardest."""
+    """Return the headwords of all lists, once each, from the easiest level to the hardest."""
     levels: dict[str, str] = {}
     domains: dict[str, set[str]] = {}
     for row in _rows(folder):
         headword, level = row["headword"].strip(), row["CEFR"]
         levels[headword] = min(level, levels.get(headword, level))
         domains.setdefault(headword, set()).update(_DOMAINS.get(row["pos"], _ALL_DOMAINS))
-    found = (
+    rows = (
         {"headword": word, "level": levels[word], "domains": _in_order(domains[word])}
         for word in levels
     )
     return sorted(
-        msgspec.convert(list(found), list[Word]), key=lambda word: (word.level, word.headword)
+        msgspec.convert(list(rows), list[Word]), key=lambda word: (word.level, word.headword)
     )
 
 
 def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
-    """An item id for every word: a card's id while there are cards, half as many at each level.
+    """Assign an item id to every word: the cards' ids first, half as many on each higher level.
 
-    Within a level the words come in an order that has nothing to do with the alphabet.
+    Within a level, the order is a hash of the word, not the alphabet.
     """
-    turns = []
+    ranked = []
     for level, group in itertools.groupby(words, key=lambda word: word.level):
         step = 2 ** _LEVELS.index(level)
         shuffled = sorted(group, key=lambda word: uuid5(_NAMESPACE, word.headword))
-        turns += [((turn + 1) * step, word) for turn, word in enumerate(shuffled)]
-    turns.sort(key=lambda turn: (turn[0], turn[1].level))
+        ranked += [((place + 1) * step, word) for place, word in enumerate(shuffled)]
+    ranked.sort(key=lambda entry: (entry[0], entry[1].level))
     ids = itertools.chain(cards, itertools.repeat(None))
     return {
-        card or f"word-{word.headword}": word for card, (_, word) in zip(ids, turns, strict=False)
+        card or f"word-{word.headword}": word for card, (_, word) in zip(ids, ranked, strict=False)
     }
 
 
 def cards(answers: Iterable[Answer]) -> list[str]:
-    """The cards in the order of their first answer; `answers` are oldest first."""
+    """Return the cards in the order of their first answer; `answers` are oldest first."""
     return list(dict.fromkeys(answer.card_id for answer in answers))
 
 
 def messages(items: dict[str, Word]) -> Iterator[Message]:
-    """The items as `ItemPublished`, a thousand in a message; the same items, the same events."""
-    left = iter(items.items())
-    while batch := list(itertools.islice(left, _ITEMS_IN_A_MESSAGE)):
-        yield Message("vocabulary-events", [_published(*item) for item in batch])
+    """Yield the items as `ItemPublished` events, 1,000 in a message, with deterministic ids."""
+    remaining = iter(items.items())
+    while batch := list(itertools.islice(remaining, _ITEMS_PER_MESSAGE)):
+        yield Message("vocabulary-events", [_publish_event(*item) for item in batch])
 
 
-def _published(item_id: str, word: Word) -> dict[str, object]:
+def _publish_event(item_id: str, word: Word) -> dict[str, object]:
     item = events.ItemPublished(
         item_id=item_id,
         domains=word.domains,
@@ -93,7 +93,7 @@ def _published(item_id: str, word: Word) -> dict[str, object]:
     return {
         "event_id": str(uuid5(_NAMESPACE, msgspec.json.encode(item).decode())),
         "event_type": "ItemPublished",
-        "occurred_at": _PUBLISHED,
+        "occurred_at": _PUBLISHED_AT,
         "data": item,
     }
 

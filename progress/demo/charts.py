@@ -1,6 +1,6 @@
-"""A learner's numbers as pictures for a terminal of 80 columns, with colour or without.
+"""Charts of a learner's numbers for a terminal of 80 columns.
 
-A glyph alone tells each value; colour repeats it.
+The glyphs alone show each value, so the charts also work without colour.
 """
 
 from bisect import bisect_left
@@ -9,12 +9,12 @@ from datetime import date, timedelta
 
 from rich.text import Text
 
-from progress.demo.questions import Day, DueDay, Share, Standing, Streak, Weakest, Week
+from progress.demo.graphql_client import Day, DueDay, Share, Standing, Streak, Weakest, Week
 
 _SHADES = "·░▒▓█"
 _GREENS = ("grey42", "green4", "green3", "chartreuse3", "chartreuse1")
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
-_BAR = 26
+_BAR_WIDTH = 26
 _MASTERY = (
     ("long term", "█", "green3"),
     ("short term", "▓", "yellow3"),
@@ -24,24 +24,28 @@ _DOMAINS = {"R": "reading", "W": "writing", "L": "listening", "S": "speaking"}
 
 
 def streak(streak: Streak, standing: Standing) -> Text:
-    """The streak today, the longest one, and the sums of the record."""
-    text = Text("  ").append(_days(streak.current), "bold").append(" in a row today.\n")
+    """Draw the current streak, the longest streak, and the totals."""
+    text = Text("  ").append(_format_days(streak.current), "bold").append(" in a row today.\n")
     if streak.last_study_date and not streak.current:
-        text.append(f"  The record ends on {_date(streak.last_study_date)}; what was learned ")
+        text.append(
+            f"  The record ends on {_format_date(streak.last_study_date)}; what was learned "
+        )
         text.append("stays.\n")
     if streak.longest_start and streak.longest_end:
         text.append("  " + "■" * min(streak.longest, 70), "green3").append("\n")
-        text.append("  The longest run: ").append(_days(streak.longest), "bold green3")
-        text.append(f", {_date(streak.longest_start)} to {_date(streak.longest_end)}.\n")
+        text.append("  The longest run: ").append(_format_days(streak.longest), "bold green3")
+        text.append(
+            f", {_format_date(streak.longest_start)} to {_format_date(streak.longest_end)}.\n"
+        )
     hours, minutes = divmod(standing.total_study_time_minutes, 60)
     text.append(f"  {standing.total_sessions_completed:,} sessions, {hours} h {minutes:02} min, ")
-    text.append(f"{_percent(standing.accuracy_rate)} of all answers right, ")
+    text.append(f"{_format_percent(standing.accuracy_rate)} of all answers right, ")
     text.append(f"{standing.total_items_learned:,} items learned.")
     return text
 
 
 def year(days: Iterable[Day], number: int) -> Text:
-    """A column for each week, a row for each weekday, a shade for each day's answers."""
+    """Draw a heatmap: a column for each week, a row for each weekday, a shade for the answers."""
     answers = {day.date: day.answers for day in days}
     active = sorted(count for count in answers.values() if count)
     monday = date(number, 1, 1) - timedelta(date(number, 1, 1).weekday())
@@ -63,7 +67,7 @@ def year(days: Iterable[Day], number: int) -> Text:
 
 
 def weeks(weeks: Sequence[Week]) -> Text:
-    """Answers in each week as columns, and beneath them how many of ten were right."""
+    """Draw the answers of each week as columns, and the accuracy below them."""
     active = [at for at, week in enumerate(weeks) if week.answers]
     shown = weeks[active[0] : active[-1] + 1] if active else []
     wide = 2 if len(shown) <= 35 else 1
@@ -71,32 +75,31 @@ def weeks(weeks: Sequence[Week]) -> Text:
     text.append("        " + _months([week.start for week in shown], wide) + "\n")
     text.append("  right ", "dim")
     for week in shown:
-        text.append(_eighth(week.accuracy_rate or 0), "cyan")
+        text.append(_block(week.accuracy_rate or 0), "cyan")
         text.append(" " * (wide - 1))
     first, last = (week.accuracy_rate for week in (shown[0], shown[-1])) if shown else (None, None)
-    text.append(
-        f"\n        {_percent(first)} right in the first week, {_percent(last)} in the last."
-    )
+    text.append(f"\n        {_format_percent(first)} right in the first week, ")
+    text.append(f"{_format_percent(last)} in the last.")
     return text
 
 
 def levels(shares: Iterable[Share]) -> Text:
-    """Of all the catalogue's items at a level: known, being learned, and not yet met."""
+    """Draw the catalogue's items of each level: known, being learned, not met."""
     return _shares((f"{share.level:<9}", share) for share in shares)
 
 
 def domains(shares: Iterable[Share]) -> Text:
-    """As `levels`, for each skill; an item that is for two skills counts in both."""
+    """Draw the same for each skill; an item of two skills counts in both."""
     named = ((_DOMAINS.get(share.domain, share.domain.lower()), share) for share in shares)
     return _shares((f"{name:<9}", share) for name, share in named)
 
 
 def weakest(items: Weakest) -> Text:
-    """The items with the lowest accuracy, the share of right answers as a bar."""
+    """Draw the items with the lowest accuracy, with the accuracy as a bar."""
     text = Text()
     for item in (edge.node for edge in items.edges):
         right = round(20 * item.correct_answers / max(item.answers, 1))
-        text.append(f"  {_cut(item.headword or item.item_id, 18):<18} {item.level:<8}")
+        text.append(f"  {_shorten(item.headword or item.item_id, 18):<18} {item.level:<8}")
         text.append("█" * right, "red3").append("·" * (20 - right), "grey42")
         text.append(f" {item.correct_answers} of {item.answers} right")
         text.append(f", lapsed {item.lapses} ×\n" if item.lapses else "\n")
@@ -105,7 +108,7 @@ def weakest(items: Weakest) -> Text:
 
 
 def due(forecast: Sequence[DueDay], last_study: date | None) -> Text:
-    """Items that fall due on each of the coming days; what is overdue is due today."""
+    """Draw the items that fall due on each coming day; overdue items are due today."""
     text = _columns([day.items for day in forecast], 4, 4)
     text.append("        " + "".join(f"{day.date.day:<4}" for day in forecast) + "\n", "dim")
     today, later = (forecast[0].items if forecast else 0), sum(day.items for day in forecast[1:])
@@ -125,49 +128,50 @@ def _shares(rows: Iterable[tuple[str, Share]]) -> Text:
         counts = (share.long_term_mastered, share.short_term_mastered, share.learning)
         text.append(f"  {name} ")
         text.append(_stack(counts, share.catalogue_items or share.items_studied))
-        text.append(
-            f" {_of(known, share.catalogue_items)} known {_percent(share.progress_rate):>5}"
-        )
-        text.append(f", {_percent(share.accuracy_rate):>4} right\n")
+        text.append(f" {_format_share(known, share.catalogue_items)} known ")
+        text.append(f"{_format_percent(share.progress_rate):>5}")
+        text.append(f", {_format_percent(share.accuracy_rate):>4} right\n")
     text.right_crop(1)
     return text
 
 
 def _stack(counts: Sequence[int], whole: int) -> Text:
-    """Each count as its part of the bar; whatever is not 0 is seen."""
-    cells = [max(round(_BAR * count / max(whole, 1)), int(count > 0)) for count in counts]
-    cells[cells.index(max(cells))] -= max(sum(cells) - _BAR, 0)
+    """Draw a stacked bar; each count above 0 gets at least one cell."""
+    cells = [max(round(_BAR_WIDTH * count / max(whole, 1)), int(count > 0)) for count in counts]
+    cells[cells.index(max(cells))] -= max(sum(cells) - _BAR_WIDTH, 0)
     bar = Text()
     for cell, (_, glyph, colour) in zip(cells, _MASTERY, strict=True):
         bar.append(glyph * cell, colour)
-    return bar.append("·" * (_BAR - sum(cells)), "grey42")
+    return bar.append("·" * (_BAR_WIDTH - sum(cells)), "grey42")
 
 
 def _columns(values: Sequence[int], wide: int, high: int) -> Text:
-    """Columns over a line, the greatest value `high` rows high and named at the left."""
-    most = max(values, default=0)
+    """Draw columns; the highest value is `high` rows high and labelled at the left."""
+    highest = max(values, default=0)
     text = Text()
     for row in range(high, 0, -1):
-        text.append(f"{format(most, ',') if row == high else '':>7} ", "dim")
+        text.append(f"{format(highest, ',') if row == high else '':>7} ", "dim")
         for value in values:
-            filled = _eighth(value / max(most, 1) * high - row + 1, least=value > 0 and row == 1)
+            filled = _block(
+                value / max(highest, 1) * high - row + 1, visible=value > 0 and row == 1
+            )
             text.append(filled * max(wide - 1, 1), "green3").append(" " * (wide > 1))
         text.append("\n")
     return text
 
 
-def _eighth(part: float, *, least: bool = False) -> str:
-    """A block that fills this part of its cell, from 0 to 1; `least`: never an empty one."""
-    return _EIGHTHS[min(max(round(part * 8), int(least)), 8)]
+def _block(share: float, *, visible: bool = False) -> str:
+    """Return the block that fills this share of a cell, from 0 to 1; `visible`: at least 1/8."""
+    return _EIGHTHS[min(max(round(share * 8), int(visible)), 8)]
 
 
 def _shade(answers: int, active: Sequence[int]) -> int:
-    """0 without answers, else the quarter of the `active` days, in order, that it falls in."""
+    """Return 0 without answers, else the quartile among the `active` days, from 1 to 4."""
     return 1 + 4 * bisect_left(active, answers) // len(active) if answers else 0
 
 
 def _months(days: Sequence[date], wide: int) -> str:
-    """The names of the months, each over the first of its `days`, `wide` columns a day."""
+    """Return the months' names, each above its first day; a day takes `wide` columns."""
     line = ""
     for place, day in enumerate(days):
         changed = place == 0 or days[place - 1].month != day.month
@@ -176,21 +180,21 @@ def _months(days: Sequence[date], wide: int) -> str:
     return line.rstrip()
 
 
-def _of(part: int, whole: int | None) -> str:
+def _format_share(part: int, whole: int | None) -> str:
     return f"{part:>5,} of {'?' if whole is None else format(whole, ','):>5}"
 
 
-def _percent(rate: float | None) -> str:
+def _format_percent(rate: float | None) -> str:
     return "–" if rate is None else f"{100 * rate:.0f} %"
 
 
-def _days(number: int) -> str:
+def _format_days(number: int) -> str:
     return f"{number:,} day" if number == 1 else f"{number:,} days"
 
 
-def _date(day: date) -> str:
+def _format_date(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def _cut(text: str, longest: int) -> str:
+def _shorten(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"

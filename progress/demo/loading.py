@@ -1,4 +1,4 @@
-"""The demo's events on their way: published, recorded, folded."""
+"""Load the demo's events: publish them, then wait until they are recorded and folded."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,44 +11,44 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.demo import catalogue
-from progress.demo.questions import Asker
+from progress.demo.graphql_client import GraphqlClient
 from progress.errors import StackError
 from progress.importers import anki_events, anki_log
 
 LEARNER = anki_events.Learner("demo-learner", "America/New_York", 4)
 
 _LOG = catalogue.DATA / "anki_reviews.csv"
-_PAUSE = 0.1  # seconds between two looks at the database
-_ASKING = 0.7  # seconds between two questions to the API: a caller may ask a hundred a minute
-_PATIENCE = 60.0  # seconds in which nothing moves
+_DATABASE_POLL_S = 0.1
+_API_POLL_S = 0.7  # the rate limit is 100 requests a minute
+_STALL_TIMEOUT_S = 60.0
 
 
 def messages() -> list[Message]:
-    """The catalogue, the learner's account, and one message for each of their sessions."""
+    """Return the catalogue, the learner's account, and one message for each session."""
     answers = anki_log.read(_LOG)
     items = catalogue.deal(catalogue.words(), catalogue.cards(answers))
     return [*catalogue.messages(items), *anki_events.messages(LEARNER, answers)]
 
 
-def load(console: Console, messages: Sequence[Message], where: dict[str, str]) -> int:
-    """Publish all, and return once all is recorded; how many events were new."""
-    connection = database.connect(where["database_url"], name="demo")
+def load(console: Console, messages: Sequence[Message], addresses: dict[str, str]) -> int:
+    """Publish the messages; once all events are recorded, return how many were new."""
+    connection = database.connect(addresses["database_url"], name="demo")
     events = [str(event["event_id"]) for message in messages for event in message.events]
     new = missing = _missing(connection, events)
-    with terminal.progress_bar(console, "published", len(events)) as reached:
+    with terminal.progress_bar(console, "published", len(events)) as show_progress:
         publisher.publish(
             messages,
-            project=where["project_id"],
-            emulator=where["pubsub_emulator_host"],
-            on_published=reached,
+            project=addresses["project_id"],
+            emulator=addresses["pubsub_emulator_host"],
+            on_published=show_progress,
         )
 
-    def left() -> int:
+    def count_missing() -> int:
         nonlocal missing
         missing = _missing(connection, missing)
         return len(missing)
 
-    _follow(console, "recorded", len(events), left)
+    _follow(console, "recorded", len(events), count_missing)
     connection.close()
     return len(new)
 
@@ -58,25 +58,30 @@ def _missing(connection: database.Connection, events: list[str]) -> list[str]:
     return [event for (event,) in rows]
 
 
-def await_projection(console: Console, total: int, asker: Asker) -> None:
-    """Return once every recorded event is in the realtime read models."""
-    _follow(console, "projected", total, asker.events_behind, pause=_ASKING)
+def await_projection(console: Console, total: int, client: GraphqlClient) -> None:
+    """Wait until every recorded event is in the realtime read models."""
+    _follow(console, "projected", total, client.events_behind, interval_s=_API_POLL_S)
 
 
 def _follow(
-    console: Console, what: str, total: int, left: Callable[[], int], *, pause: float = _PAUSE
+    console: Console,
+    label: str,
+    total: int,
+    count_left: Callable[[], int],
+    *,
+    interval_s: float = _DATABASE_POLL_S,
 ) -> None:
-    """A bar that is full when nothing is `left`; StackError where nothing moves any more."""
-    with terminal.progress_bar(console, what, total) as reached:
+    """Show a progress bar until nothing is left; StackError if the count stops falling."""
+    with terminal.progress_bar(console, label, total) as show_progress:
         last, moved = None, time.monotonic()
-        while behind := left():
-            if behind != last:
-                last, moved = behind, time.monotonic()
-            elif time.monotonic() - moved > _PATIENCE:
+        while left := count_left():
+            if left != last:
+                last, moved = left, time.monotonic()
+            elif time.monotonic() - moved > _STALL_TIMEOUT_S:
                 raise StackError(
-                    f"{behind:,} events are not {what}, and nothing moves: "
+                    f"{left:,} events are not {label}, and nothing moves: "
                     "`progress status` and `progress dead-letters list` tell more"
                 )
-            reached(max(total - behind, 0))
-            time.sleep(pause)
-        reached(total)
+            show_progress(max(total - left, 0))
+            time.sleep(interval_s)
+        show_progress(total)

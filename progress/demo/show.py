@@ -1,4 +1,4 @@
-"""The demo from the first step to the last picture."""
+"""The texts and charts of the demo."""
 
 from datetime import date, timedelta
 
@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.text import Text
 
 from progress.demo import catalogue, charts
-from progress.demo.questions import Asker, History, Overview
+from progress.demo.graphql_client import GraphqlClient, History, Overview
 
 
 def introduce(console: Console) -> None:
-    """What is about to be shown, and what of it is made up."""
+    """Print what the demo shows, and which parts of the data are invented."""
     console.print(
         "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 (an Anki "
         "review log, from Open Spaced Repetition). The words are not theirs: each card is given "
@@ -20,8 +20,8 @@ def introduce(console: Console) -> None:
     )
 
 
-def tell_news(console: Console, new: int, total: int) -> None:
-    """How much of what was published had not been there before."""
+def report_new(console: Console, new: int, total: int) -> None:
+    """Print how many of the published events were new."""
     if new:
         console.print(f"  New: {new:,} of {total:,} events.")
     else:
@@ -30,19 +30,19 @@ def tell_news(console: Console, new: int, total: int) -> None:
         )
 
 
-def picture(console: Console, asker: Asker) -> None:
-    """Ask GraphQL, and show what it answers."""
-    overview = asker.overview()
+def show_charts(console: Console, client: GraphqlClient) -> None:
+    """Query GraphQL, and draw the results."""
+    overview = client.overview()
     last = overview.streak.last_study_date or overview.due_forecast[0].date
-    history = asker.history(date(last.year, 1, 1) - timedelta(6), date(last.year, 12, 31))
-    for title, shown in _pictures(overview, history, last):
+    history = client.history(date(last.year, 1, 1) - timedelta(6), date(last.year, 12, 31))
+    for title, chart in _charts(overview, history, last):
         console.print()
         console.rule(f"[bold]{title}", align="left", style="dim")
-        console.print(shown)
+        console.print(chart)
 
 
-def _pictures(overview: Overview, history: History, last: date) -> list[tuple[str, Text]]:
-    pictures = [
+def _charts(overview: Overview, history: History, last: date) -> list[tuple[str, Text]]:
+    drawn = [
         (f"The year {last.year}", charts.year(history.daily_stats, last.year)),
         ("Answers by week", charts.weeks(history.weekly_stats)),
         ("Levels", charts.levels(overview.level_stats)),
@@ -51,12 +51,12 @@ def _pictures(overview: Overview, history: History, last: date) -> list[tuple[st
         ("Falling due", charts.due(overview.due_forecast, overview.streak.last_study_date)),
     ]
     if overview.user_progress:
-        pictures.insert(0, ("Streak", charts.streak(overview.streak, overview.user_progress)))
-    return pictures
+        drawn.insert(0, ("Streak", charts.streak(overview.streak, overview.user_progress)))
+    return drawn
 
 
-def part(console: Console, url: str, code: str, user: str) -> None:
-    """Where to go from here; no token is printed, since what is printed gets about."""
+def show_next_steps(console: Console, url: str, code: str, user: str) -> None:
+    """Print the next steps; never a token, because terminal output is often shared."""
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
     console.print("  The learner's page. This address signs in once, within ten minutes:")

@@ -7,35 +7,10 @@ import msgspec
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.errors import EventStoreError
-from progress.event_store import envelope, log
+from progress.event_store import dead_letter_record, envelope, log
+from progress.event_store.dead_letter_record import DeadLetter
 from progress.event_store.envelope import Letter, Message
 from progress.event_store.log import Delivery
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A row of `event_store.dead_letters`; `payload` has its addresses masked.
-
-    Of a bundle, `payload` is an array of entries and `indexes` says where each of them stood.
-    """
-
-    letter_id: int
-    kind: str
-    topic: str | None
-    subscription: str
-    message_id: str
-    index_in_message: int
-    event_id: str | None
-    event_type: str | None
-    reason: str
-    payload: str
-    attributes: dict[str, str]
-    published_at: datetime | None
-    received_at: datetime
-    due_at: datetime | None
-    replayed_at: datetime | None
-    discarded_at: datetime | None
-    discard_reason: str | None
-    indexes: list[list[int]] | None
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -56,13 +31,7 @@ def list_letters(
     limit: int = 1_000,
 ) -> list[DeadLetter]:
     """Letters with an id over `after`, oldest first; closed: replayed or discarded."""
-    rows = connection.run(
-        blocks("event_store/dead_letters")["list"],
-        after=after,
-        all=include_closed,
-        limit=limit,
-    )
-    return [DeadLetter(*row) for row in rows or []]
+    return _read(connection, "list letters", after=after, all=include_closed, limit=limit)
 
 
 def reasons(connection: Connection) -> list[Reason]:
@@ -72,18 +41,20 @@ def reasons(connection: Connection) -> list[Reason]:
     ]
 
 
-def alike(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
-    """The ids of the letters that wait, of that kind, with these words in their reason."""
-    rows = connection.run(blocks("event_store/dead_letters")["alike"], kind=kind, saying=saying)
+def select_open(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
+    """Return the ids of the open letters of this kind whose reason contains this text."""
+    rows = connection.run(
+        blocks("event_store/dead_letters")["select open"], kind=kind, saying=saying
+    )
     return [letter_id for (letter_id,) in rows or []]
 
 
 def show(connection: Connection, letter_id: int) -> DeadLetter:
     """One letter; EventStoreError if there is none."""
-    rows = connection.run(blocks("event_store/dead_letters")["one"], letter_id=letter_id)
-    if not rows:
+    letters = _read(connection, "letter by id", letter_id=letter_id)
+    if not letters:
         raise EventStoreError(f"there is no dead letter {letter_id}")
-    return DeadLetter(*rows[0])
+    return letters[0]
 
 
 def show_replayable(connection: Connection, letter_id: int) -> DeadLetter:
@@ -111,8 +82,8 @@ def replay(connection: Connection, letter_id: int) -> str | None:
 
 def replay_due(connection: Connection, limit: int = 10_000) -> int:
     """Replay the `future` letters whose time has come; how many were appended."""
-    rows = connection.run(blocks("event_store/dead_letters")["due"], limit=limit)
-    return sum(_replay(connection, DeadLetter(*row)) is None for row in rows or [])
+    due = _read(connection, "due letters", limit=limit)
+    return sum(_replay(connection, letter) is None for letter in due)
 
 
 def take_back(connection: Connection, letter_id: int) -> int | None:
@@ -144,6 +115,12 @@ def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> i
     )
     closed: int = rows[0][0]
     return closed
+
+
+def _read(connection: Connection, block: str, **values: object) -> list[DeadLetter]:
+    rows = connection.run(blocks("event_store/dead_letters")[block], **values) or []
+    names = [column["name"] for column in connection.columns or []]
+    return [dead_letter_record.from_row(dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[int]]) -> str | None:

@@ -1,4 +1,4 @@
-"""Google's emulator of Pub/Sub, where the Cloud SDK has it and there is a Java to run it."""
+"""Google's Pub/Sub emulator, if the Cloud SDK and Java are installed."""
 
 import shutil
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ _JARS = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 
 @dataclass(frozen=True)
 class Emulator:
-    """The programs that it takes."""
+    """The emulator's jar, and the Java that runs it."""
 
     java: Path
     jar: Path
 
 
 def find() -> Emulator | None:
-    """The emulator that comes with the `gcloud` on the path; None without it or without `java`."""
+    """Return the emulator of the `gcloud` on the path; None without it or without `java`."""
     java, gcloud = shutil.which("java"), shutil.which("gcloud")
     if not java or not gcloud:
         return None

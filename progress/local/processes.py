@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, and how to know them again."""
+"""Start processes that end with their parent, identify them later, and end them."""
 
 import contextlib
 import ctypes
@@ -20,10 +20,10 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process on this machine: its number alone may be another's by now."""
+    """A process on this machine; the start time tells it from a later process with its pid."""
 
     pid: int
-    started: float  # as the system counts it
+    started: float  # psutil's create_time()
 
 
 def start(
@@ -35,9 +35,9 @@ def start(
     account: str | None = None,
     at_parent_death: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
-    """A process in a session of its own; where `account` is given, it runs as that system user.
+    """Start a process in its own session, as the system user `account` if given.
 
-    On Linux it is sent `at_parent_death` when the thread that started it ends, however hard.
+    On Linux it receives `at_parent_death` when the thread that started it ends, even by SIGKILL.
     """
     return subprocess.Popen(
         [str(part) for part in command],
@@ -50,7 +50,7 @@ def start(
         group=account and pwd.getpwnam(account).pw_gid,
         extra_groups=[] if account else None,
         start_new_session=True,
-        # Safe here: the starting processes have one thread.
+        # Safe here: the calling processes have one thread.
         preexec_fn=functools.partial(_die_with_parent, at_parent_death),  # noqa: PLW1509
     )
 
@@ -61,7 +61,7 @@ def _die_with_parent(with_signal: signal.Signals) -> None:
 
 
 def end(process: subprocess.Popen[bytes], *, by: signal.Signals, seconds: float) -> None:
-    """Ask the process to end; kill it where it has not within `seconds`."""
+    """Send the signal; kill the process if it has not ended within `seconds`."""
     if process.poll() is None:
         process.send_signal(by)
     try:
@@ -71,25 +71,25 @@ def end(process: subprocess.Popen[bytes], *, by: signal.Signals, seconds: float)
         process.wait()
 
 
-def known(pid: int) -> Process:
-    """The process that has this number now."""
+def identify(pid: int) -> Process:
+    """Return the process that has this pid now."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return Process(pid, psutil.Process(pid).create_time())
     return Process(pid, 0.0)
 
 
 def is_alive(process: Process) -> bool:
-    """Whether this very process runs."""
+    """Tell whether this process runs, not another with the same pid."""
     try:
-        there = psutil.Process(process.pid)
-        alive: bool = there.create_time() == process.started
-        return alive and there.status() != psutil.STATUS_ZOMBIE
+        current = psutil.Process(process.pid)
+        is_same: bool = current.create_time() == process.started
+        return is_same and current.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
 def family(process: Process) -> list[int]:
-    """The numbers of this process and of all that it started; empty where it runs no more."""
+    """Return the pids of this process and its descendants; empty if it has ended."""
     if not is_alive(process):
         return []
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -101,10 +101,10 @@ def family(process: Process) -> list[int]:
 
 
 def kill_group(process: Process) -> None:
-    """Kill what is left of the session that this process began, though it is dead itself.
+    """Kill the process group that this process leads or, if it is dead, has led.
 
-    A number is not given anew as long as a group bears it: where another process has
-    the number, the group is gone.
+    The system does not reuse a pid while a group has it as its id. So if another process has the
+    pid, the group has ended.
     """
     if is_alive(process) or not psutil.pid_exists(process.pid):
         with contextlib.suppress(ProcessLookupError):
@@ -112,20 +112,20 @@ def kill_group(process: Process) -> None:
 
 
 def kill_within(folder: Path, name: str) -> None:
-    """Kill every process of that name that works in this folder."""
+    """Kill every process of this name whose working directory is `folder`."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name() == name and Path(process.cwd()) == folder:
                 process.kill()
 
 
-def end_all(several: list[Process], *, seconds: float) -> None:
-    """End these processes and their groups: asked first, killed after `seconds`."""
-    alive = [psutil.Process(process.pid) for process in several if is_alive(process)]
-    for each in alive:
+def end_all(targets: list[Process], *, seconds: float) -> None:
+    """End these processes and their groups: signal them first, kill them after `seconds`."""
+    alive = [psutil.Process(process.pid) for process in targets if is_alive(process)]
+    for running in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
-            # PostgreSQL takes SIGTERM for "when all have left".
-            each.send_signal(signal.SIGINT if each.name() == "postgres" else signal.SIGTERM)
+            # For PostgreSQL, SIGTERM means to wait until all sessions have ended.
+            running.send_signal(signal.SIGINT if running.name() == "postgres" else signal.SIGTERM)
     psutil.wait_procs(alive, timeout=seconds)
-    for process in several:
+    for process in targets:
         kill_group(process)

@@ -1,4 +1,4 @@
-"""Waiting for something to answer, without waiting longer than it takes."""
+"""Wait for a condition by polling."""
 
 import time
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from progress.errors import StackError
 
 
-def wait(answers: Callable[[], bool], what: str, *, seconds: float = 30.0) -> None:
-    """Return once `answers()`; StackError names `what` after `seconds`.
+def wait(is_ready: Callable[[], bool], subject: str, *, seconds: float = 30.0) -> None:
+    """Return once `is_ready()`; after `seconds`, raise StackError that names `subject`.
 
-    It is asked again after 2 ms, then ever more seldom, every 0.1 s at last.
+    Polls after 2 ms at first, then less and less often, every 0.1 s in the end.
     """
     pause, deadline = 0.002, time.monotonic() + seconds
-    while not answers():
+    while not is_ready():
         if time.monotonic() > deadline:
-            raise StackError(f"{what} did not answer within {seconds:.0f} s")
+            raise StackError(f"{subject} did not answer within {seconds:.0f} s")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)

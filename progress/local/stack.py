@@ -1,4 +1,4 @@
-"""The local stack from outside: start it, stop it, ask where it is."""
+"""Start and stop the local stack, and read its state, from another process."""
 
 import os
 import signal
@@ -6,15 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from progress import settings
 from progress.errors import StackError
-from progress.local import datafolder, postgres, processes, readiness
-from progress.local.datafolder import DataFolder, State
+from progress.local import data_folder, postgres, processes, readiness
+from progress.local.data_folder import DataFolder, State
 from progress.local.parts import ROOT
 
-_START_WITHIN = 120.0
-_STOP_WITHIN = 45.0
+_START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 45.0
 
 
 def up(
@@ -25,38 +26,43 @@ def up(
     standin: bool = False,
     on_answer: Callable[[str], None],
 ) -> subprocess.Popen[bytes] | None:
-    """Start the stack, and return once all of it answers; None where it runs already.
+    """Start the stack; return its supervisor once every part answers, None if it runs already.
 
-    `on_answer` is told each part that answers. An attached stack stops with this process.
+    Calls `on_answer` with the name of each part that answers. An attached stack stops with this
+    process.
     """
-    datafolder.make_usable(folder)
-    if datafolder.is_held(folder):
-        _wait(folder, lambda: datafolder.is_held(folder), _nobody)
+    data_folder.make_usable(folder)
+    if data_folder.is_held(folder):
+        _wait_for_parts(folder, lambda: data_folder.is_held(folder), _ignore)
         return None
     log = folder.log("supervisor")
-    with datafolder.private():
-        file = log.open("ab")
-        file.truncate(0)
-    with file as output:
-        command = [sys.executable, "-m", "progress.local.supervisor", "--port", str(port)]
-        command += ["--standin"] if standin else []
-        process = _supervisor(folder, command, output.fileno(), attached=attached)
-    _wait(folder, lambda: process.poll() is None, on_answer)
+    options = ["--port", str(port), *(["--standin"] if standin else [])]
+    with _open_empty(log) as output:
+        process = _start_supervisor(folder, options, output.fileno(), attached=attached)
+    _wait_for_parts(folder, lambda: process.poll() is None, on_answer)
     if process.poll() is None:
         return process
-    if datafolder.is_held(folder):  # another `up` was faster
-        _wait(folder, lambda: datafolder.is_held(folder), _nobody)
+    if data_folder.is_held(folder):  # another `up` was faster
+        _wait_for_parts(folder, lambda: data_folder.is_held(folder), _ignore)
         return None
     raise StackError(_last_line(log))
 
 
-def _nobody(_part: str) -> None:
-    """Hears that a part answers."""
+def _open_empty(log: Path) -> BinaryIO:
+    with data_folder.owner_only():
+        file = log.open("ab")
+    file.truncate(0)
+    return file
 
 
-def _supervisor(
-    folder: DataFolder, command: list[str], output: int, *, attached: bool
+def _ignore(_part: str) -> None:
+    """Ignore the name of a part that answers."""
+
+
+def _start_supervisor(
+    folder: DataFolder, options: list[str], output: int, *, attached: bool
 ) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "progress.local.supervisor", *options]
     environment = settings.inherited(PROGRESS_DATA_DIR=str(folder.path))
     if attached:
         return processes.start(command, output=output, environment=environment, folder=ROOT)
@@ -71,53 +77,55 @@ def _supervisor(
     )
 
 
-def _wait(
-    folder: DataFolder, goes_on: Callable[[], bool], on_answer: Callable[[str], None]
+def _wait_for_parts(
+    folder: DataFolder, is_running: Callable[[], bool], on_answer: Callable[[str], None]
 ) -> None:
-    told: set[str] = set()
+    reported: set[str] = set()
 
-    def settled() -> bool:
-        if not goes_on():
+    def is_settled() -> bool:
+        if not is_running():
             return True
         state = folder.state()
         if state is None or not processes.is_alive(state.supervisor):
             return False
         for part in state.answering:
-            if part not in told:
-                told.add(part)
+            if part not in reported:
+                reported.add(part)
                 on_answer(part)
         return state.phase == "ready"
 
-    readiness.wait(settled, "the local stack", seconds=_START_WITHIN)
+    readiness.wait(is_settled, "the local stack", seconds=_START_TIMEOUT_S)
 
 
 def down(folder: DataFolder) -> bool:
-    """Stop the stack and whatever a killed one has left; False where nothing ran."""
-    ran = datafolder.is_held(folder)
+    """Stop the stack and the remains of a killed one; return False if nothing ran."""
+    ran = data_folder.is_held(folder)
     if ran:
-        # One that has just begun has not said yet who it is.
-        readiness.wait(lambda: not datafolder.is_held(folder) or _told(folder), "the supervisor")
+        # A supervisor that has just started has not written its state yet.
+        readiness.wait(
+            lambda: not data_folder.is_held(folder) or _has_state(folder), "the supervisor"
+        )
     state = folder.state()
     if state is None:
         return ran
     if processes.is_alive(state.supervisor):
         os.kill(state.supervisor.pid, signal.SIGTERM)
         readiness.wait(
-            lambda: not processes.is_alive(state.supervisor), "the end", seconds=_STOP_WITHIN
+            lambda: not processes.is_alive(state.supervisor), "the end", seconds=_STOP_TIMEOUT_S
         )
     left = [process for process in state.processes.values() if processes.is_alive(process)]
     processes.end_all([*state.processes.values()], seconds=10)
-    postgres.kill_left(folder.postgres)
+    postgres.kill_leftovers(folder.postgres)
     return ran or bool(left)
 
 
-def _told(folder: DataFolder) -> bool:
+def _has_state(folder: DataFolder) -> bool:
     state = folder.state()
     return state is not None and processes.is_alive(state.supervisor)
 
 
 def running(folder: DataFolder) -> State:
-    """What runs and where; StackError where nothing does."""
+    """Return the state of the running stack; StackError if none runs."""
     state = folder.state()
     if state is None or state.phase != "ready" or not processes.is_alive(state.supervisor):
         raise StackError("the local stack does not run: start it with `progress up`")
@@ -125,10 +133,10 @@ def running(folder: DataFolder) -> State:
 
 
 def pids(state: State) -> dict[str, list[int]]:
-    """The numbers of the processes that run now, by the names of the parts."""
-    found = {name: processes.family(process) for name, process in state.processes.items()}
-    # What runs to an end, like the batch job, is named while it does.
-    present = {name: ids for name, ids in found.items() if ids or name in state.answering}
+    """Return the pids of the running processes by the name of their part."""
+    families = {name: processes.family(process) for name, process in state.processes.items()}
+    # A part that runs to its end, like the batch job, is listed only while it runs.
+    present = {name: ids for name, ids in families.items() if ids or name in state.answering}
     return present | {"supervisor": [state.supervisor.pid]}
 
 

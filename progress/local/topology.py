@@ -1,7 +1,7 @@
-"""The topics and subscriptions of the local stack, made through Pub/Sub's own API.
+"""Create the local stack's topics and subscriptions through Pub/Sub's own API.
 
-Each source topic is pushed to the ingest function, internal commands to the projections.
-Every push subscription has a dead-letter topic, and that one a subscription that keeps it.
+Each source topic is pushed to the ingest function, and internal commands to the project function.
+Every push subscription has a dead-letter topic, whose subscription stores the dead letters.
 """
 
 import contextlib
@@ -25,51 +25,53 @@ from progress.adapters.pubsub import wakeups
 SOURCES = ("learning-events", "algorithm-events", "vocabulary-events", "user-events")
 PROJECTION = "progress-projection-sub"
 
-_ATTEMPTS = 100
+_MAX_ATTEMPTS = 100
 _WEEK = timedelta(days=7)
 
 
-def lay(project: str, ingest_url: str, project_url: str) -> None:
-    """Make what is missing, and push to these addresses from now on."""
+def create(project: str, ingest_url: str, project_url: str) -> None:
+    """Create the missing topics and subscriptions, and set the push addresses of all."""
     publisher, subscriber = PublisherClient(), SubscriberClient()
     with subscriber:
-        there = _subscriptions(subscriber, project)
-        wanted = [(topic, _ingest(topic, there), ingest_url) for topic in SOURCES]
-        for topic, name, url in [*wanted, (wakeups.TOPIC, PROJECTION, project_url)]:
-            _make_topic(publisher, project, topic)
-            _make_topic(publisher, project, f"{name}-dead-letter")
-            _push(subscriber, project, topic, name, url)
-            _keep(subscriber, project, f"{name}-dead-letter")
+        existing = _subscriptions(subscriber, project)
+        pushes = [(topic, _ingest_name(topic, existing), ingest_url) for topic in SOURCES]
+        for topic, name, url in [*pushes, (wakeups.TOPIC, PROJECTION, project_url)]:
+            _create_topic(publisher, project, topic)
+            _create_topic(publisher, project, f"{name}-dead-letter")
+            _create_push(subscriber, project, topic, name, url)
+            _create_pull(subscriber, project, f"{name}-dead-letter")
     publisher.stop()
 
 
 def _subscriptions(subscriber: SubscriberClient, project: str) -> list[str]:
     listed = subscriber.list_subscriptions(project=f"projects/{project}")
-    return [each.name.rpartition("/")[2] for each in listed]
+    return [subscription.name.rpartition("/")[2] for subscription in listed]
 
 
-def _ingest(topic: str, there: list[str]) -> str:
-    """The name of the topic's subscription, new or as it is.
+def _ingest_name(topic: str, existing: list[str]) -> str:
+    """Return the name of the topic's ingest subscription, the existing one or a new one.
 
-    Google's emulator counts its messages from 1 each time it starts, and ingest knows a
-    redelivery by subscription and message id: a new life needs a new name.
+    Google's emulator numbers its messages from 1 after each start, and ingest recognizes a
+    redelivery by subscription and message id. So each start needs new names.
     """
     pattern = re.compile(re.escape(topic) + r"-ingest-sub-\d+")
-    return next(filter(pattern.fullmatch, there), f"{topic}-ingest-sub-{time.time_ns()}")
+    return next(filter(pattern.fullmatch, existing), f"{topic}-ingest-sub-{time.time_ns()}")
 
 
-def _make_topic(publisher: PublisherClient, project: str, topic: str) -> None:
+def _create_topic(publisher: PublisherClient, project: str, topic: str) -> None:
     with contextlib.suppress(AlreadyExists):
         publisher.create_topic(name=f"projects/{project}/topics/{topic}")
 
 
-def _push(subscriber: SubscriberClient, project: str, topic: str, name: str, url: str) -> None:
+def _create_push(
+    subscriber: SubscriberClient, project: str, topic: str, name: str, url: str
+) -> None:
     full = f"projects/{project}/subscriptions/{name}"
-    target = PushConfig(push_endpoint=url)
-    wanted = Subscription(
+    push_config = PushConfig(push_endpoint=url)
+    subscription = Subscription(
         name=full,
         topic=f"projects/{project}/topics/{topic}",
-        push_config=target,
+        push_config=push_config,
         ack_deadline_seconds=60,
         message_retention_duration=_WEEK,
         retry_policy=RetryPolicy(
@@ -77,16 +79,16 @@ def _push(subscriber: SubscriberClient, project: str, topic: str, name: str, url
         ),
         dead_letter_policy=DeadLetterPolicy(
             dead_letter_topic=f"projects/{project}/topics/{name}-dead-letter",
-            max_delivery_attempts=_ATTEMPTS,
+            max_delivery_attempts=_MAX_ATTEMPTS,
         ),
     )
     try:
-        subscriber.create_subscription(request=wanted)
+        subscriber.create_subscription(request=subscription)
     except AlreadyExists:
-        subscriber.modify_push_config(subscription=full, push_config=target)
+        subscriber.modify_push_config(subscription=full, push_config=push_config)
 
 
-def _keep(subscriber: SubscriberClient, project: str, topic: str) -> None:
+def _create_pull(subscriber: SubscriberClient, project: str, topic: str) -> None:
     with contextlib.suppress(AlreadyExists):
         subscriber.create_subscription(
             name=f"projects/{project}/subscriptions/{topic}-sub",
@@ -95,8 +97,8 @@ def _keep(subscriber: SubscriberClient, project: str, topic: str) -> None:
 
 
 def main() -> None:
-    """`python -m progress.local.topology INGEST_URL PROJECT_URL`."""
-    lay(settings.current().pubsub_project_id, *sys.argv[1:])
+    """Run `python -m progress.local.topology INGEST_URL PROJECT_URL`."""
+    create(settings.current().pubsub_project_id, *sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What an administrator, a learner or the scheduler starts."""
+"""Operations: long tasks that an administrator, a learner or the scheduler starts."""

@@ -1,6 +1,6 @@
-"""A run of the batch job, and the line that it ends with: how full and how far behind it found all.
+"""One task of a batch run, and the log line that ends it with the gauges.
 
-What is measured is measured before anything is swept, by the first task alone.
+The first task alone measures the gauges, before it sweeps anything.
 """
 
 import msgspec
@@ -18,7 +18,7 @@ from progress.settings import Settings
 
 
 def run(settings: Settings) -> int:
-    """0 when this task's share is done, or another run is doing it; 1 if it failed."""
+    """Return 0 if this task's share is done or another run is doing it, 1 if it failed."""
     with (
         tracing.start_span("batch", None, "internal") as span,
         backlog.open_backlog(settings) as changes,
@@ -32,25 +32,25 @@ def run(settings: Settings) -> int:
             if settings.cloud_run_task_index == 0:
                 measured = msgspec.structs.asdict(gauges.measure(connection))
             report, called = _run(connection, settings)
-        except ProgressError as fault:
-            told = f"the batch run failed: {fault}"
-            span.record_error(told)
-            logs.write("ERROR", told, operation="batch", outcome="error", **measured)
+        except ProgressError as error:
+            message = f"the batch run failed: {error}"
+            span.record_error(message)
+            logs.write("ERROR", message, operation="batch", outcome="error", **measured)
             return 1
         if report.is_whole:
             changes.acknowledge()
-        _tell(report, called, measured)
+        _log(report, called, measured)
     return 0
 
 
 def call_workers(connection: Connection) -> int:
-    """Call a worker to each operation that nobody works on; how many there were."""
-    waiting = claim.unattended(connection)
-    wakeups.send_operations(waiting)
-    return len(waiting)
+    """Send a command for each unclaimed operation; return how many there were."""
+    unclaimed = claim.list_unclaimed(connection)
+    wakeups.send_operations(unclaimed)
+    return len(unclaimed)
 
 
-def _tell(report: batch.Report, called: int, measured: dict[str, float]) -> None:
+def _log(report: batch.Report, called: int, measured: dict[str, float]) -> None:
     done = "another run has the lock" if report.learners is None else "done"
     logs.write(
         "INFO", f"batch run: {done}", operation="batch", outcome="ok", called=called,
@@ -59,7 +59,7 @@ def _tell(report: batch.Report, called: int, measured: dict[str, float]) -> None
 
 
 def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Report, int]:
-    """What was done, and how many operations a worker was called to."""
+    """Run this task's share; return its report, and the number of operations called."""
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     called = 0 if index else call_workers(connection)
     return batch.run(connection, index, count, Publisher(settings.redis_url)), called

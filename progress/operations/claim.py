@@ -1,7 +1,8 @@
-"""Operations, carried out: one worker for each, its attempts and its end on record.
+"""Claim an operation and record its attempts, its progress and its end.
 
-The worker holds the operation's lock on the connection by which it writes: where that breaks, it
-can report nothing any more, and another takes over.
+One worker runs an operation at a time. It holds the operation's lock on the connection that it
+writes with: when that connection breaks, the worker can report nothing more, and another takes
+over.
 """
 
 import threading
@@ -19,45 +20,39 @@ from progress.errors import OperationEnded, Unavailable
 from progress.projections import notifications
 from progress.projections.notifications import Publisher
 
-# The kinds that can be carried out, and their steps in order.
-STEPS = {
-    "RUN_BATCH": ("batch",),
-    "REBUILD": ("fold", "swap"),
-    "REPLAY_DEAD_LETTERS": ("replay",),
-}
+# Below an hour: each step runs within one request, which Cloud Run ends after an hour.
+STEP_TIMEOUT_S = {"batch": 600.0, "fold": 3_000.0, "swap": 300.0, "replay": 600.0}
+MAX_ATTEMPTS = 5
 
-# Below an hour: what carries a step out is a request, which the cloud ends then.
-SECONDS = {"batch": 600.0, "fold": 3_000.0, "swap": 300.0, "replay": 600.0}
-MOST_ATTEMPTS = 5
-
-_BETWEEN = 1.0  # seconds between two reports of progress
-_LONGEST = 2_000  # characters of an error
+_REPORT_INTERVAL_S = 1.0
+_MAX_ERROR_LENGTH = 2_000  # characters
+_FILE = "operations/operations"
 
 
-def unattended(connection: Connection) -> list[UUID]:
-    """Operations that are to be done and that nobody works on, oldest first."""
+def list_unclaimed(connection: Connection) -> list[UUID]:
+    """Return the unfinished operations that no worker has claimed, oldest first."""
     with database.translate_errors(_translate_read):
-        return [row[0] for row in connection.run(blocks("operations/operations")["unattended"])]
+        return [row[0] for row in connection.run(blocks(_FILE)["list unclaimed"])]
 
 
-def take_up(
+def claim(
     connection: Connection, operation_id: UUID, publisher: Publisher = notifications.DISABLED
-) -> "Work | None":
-    """The operation, for this connection to work on; None if another does, or it is done."""
-    sql = blocks("operations/operations")
+) -> "ClaimedOperation | None":
+    """Claim the operation for this connection; None if it is claimed or finished."""
+    sql = blocks(_FILE)
     with database.translate_errors(_translate_write):
-        if connection.run(sql["lock"], operation_id=operation_id) != [[True]]:
+        if connection.run(sql["lock operation"], operation_id=operation_id) != [[True]]:
             return None
-        taken = connection.run(sql["take up"], operation_id=operation_id)
-    if not taken:
+        rows = connection.run(sql["claim"], operation_id=operation_id)
+    if not rows:
         return None
-    kind, arguments, version = taken[0]
+    kind, arguments, version = rows[0]
     publisher.publish_operation(str(operation_id), version)
-    return Work(connection, operation_id, kind, arguments, publisher)
+    return ClaimedOperation(connection, operation_id, kind, arguments, publisher)
 
 
-class Work:
-    """An operation in the hands of its worker."""
+class ClaimedOperation:
+    """An operation that this worker has claimed."""
 
     def __init__(
         self,
@@ -69,71 +64,74 @@ class Work:
     ) -> None:
         self.id, self.kind, self.arguments = operation_id, kind, arguments
         self._connection, self.publisher = connection, publisher
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
         self._step, self._attempts = "", 0
-        self._ends_at = self._report_at = 0.0
+        self._expires_at = self._next_report_at = 0.0
 
-    def begin(self, step: str) -> None:
-        """An attempt of the step; OperationEnded where there were too many already."""
-        begun = self._write("begin step", name=step, most_attempts=MOST_ATTEMPTS)
+    def begin_step(self, step: str) -> None:
+        """Begin an attempt of the step; OperationEnded if no attempt is left."""
+        rows = self._write("begin step", name=step, most_attempts=MAX_ATTEMPTS)
         self._step = step
-        if not begun:
-            raise OperationEnded("FAILED", f"{step}: {MOST_ATTEMPTS} attempts came to no end")
-        self._attempts = begun[0][1]
-        self._ends_at = time.monotonic() + SECONDS[step]
+        if not rows:
+            raise OperationEnded("FAILED", f"{step}: {MAX_ATTEMPTS} attempts did not finish")
+        self._attempts = rows[0][1]
+        self._expires_at = time.monotonic() + STEP_TIMEOUT_S[step]
 
-    def reached(self, progress: float) -> None:
-        """So far; as often as one likes, by any thread. OperationEnded once the time is up."""
-        self.check_time()
-        with self._one_at_a_time:
-            if not progress or time.monotonic() < self._report_at:
+    def report_progress(self, progress: float) -> None:
+        """Record the progress, at most once a second; OperationEnded if the step's time is over.
+
+        Any thread may call it, as often as it likes.
+        """
+        self.raise_if_expired()
+        with self._lock:
+            if not progress or time.monotonic() < self._next_report_at:
                 return
-            self._report_at = time.monotonic() + _BETWEEN
-        self._write("advance", progress=progress)
+            self._next_report_at = time.monotonic() + _REPORT_INTERVAL_S
+        self._write("record progress", progress=progress)
 
-    def check_time(self) -> None:
-        """OperationEnded once the step's time is up."""
-        if time.monotonic() >= self._ends_at:
+    def raise_if_expired(self) -> None:
+        """Raise OperationEnded if the step's time is over."""
+        if time.monotonic() >= self._expires_at:
             raise OperationEnded(
-                "TIMED_OUT", f"{self._step}: not done within {SECONDS[self._step]:.0f} s"
+                "TIMED_OUT", f"{self._step}: not done within {STEP_TIMEOUT_S[self._step]:.0f} s"
             )
 
-    def bound(self, connection: Connection) -> Connection:
-        """The connection, on which nothing goes on for much longer than the step may."""
-        left = max(0.0, self._ends_at - time.monotonic())
-        connection.run(blocks("operations/operations")["bounds"])
+    def with_deadline(self, connection: Connection) -> Connection:
+        """Return the connection with its statements limited to the step's remaining time."""
+        remaining_s = max(0.0, self._expires_at - time.monotonic())
+        connection.run(blocks(_FILE)["detect dead clients"])
         connection.run(
-            blocks("operations/operations")["within"], milliseconds=f"{left * 1_000 + 100:.0f}"
+            blocks(_FILE)["set statement timeout"], milliseconds=f"{remaining_s * 1_000 + 100:.0f}"
         )
         return connection
 
     def succeed(self, result: object) -> None:
-        """The end that was wanted; `result` can be written as JSON."""
+        """Record success; `result` must be serializable as JSON."""
         self._finish("SUCCEEDED", None, msgspec.json.encode(result).decode())
 
-    def end(self, ended: OperationEnded) -> None:
-        """The end that was not."""
-        self._finish(ended.state, _mask(str(ended)), None)
+    def record_end(self, end: OperationEnded) -> None:
+        """Record an end without success."""
+        self._finish(end.state, _mask(str(end)), None)
 
-    def fail(self, fault: Exception) -> NoReturn:
-        """The end of an attempt: OperationEnded where it was the last one or took too long.
+    def fail_attempt(self, error: Exception) -> NoReturn:
+        """Record a failed attempt, and raise Unavailable to request another.
 
-        Else Unavailable, so that there will be another.
+        Raises OperationEnded after the last attempt, or if the step's time is over.
         """
-        self.check_time()
-        error = _mask(database.read_failure(fault).message)
-        if self._attempts >= MOST_ATTEMPTS:
-            raise OperationEnded("FAILED", f"{self._step}: {error}") from fault
-        self._write("set back", error=error)
-        raise Unavailable(f"{self.kind}, attempt {self._attempts}: {error}") from fault
+        self.raise_if_expired()
+        text = _mask(database.read_failure(error).message)
+        if self._attempts >= MAX_ATTEMPTS:
+            raise OperationEnded("FAILED", f"{self._step}: {text}") from error
+        self._write("record failed attempt", error=text)
+        raise Unavailable(f"{self.kind}, attempt {self._attempts}: {text}") from error
 
     def _finish(self, state: str, error: str | None, result: str | None) -> None:
         self._write("finish", state=state, error=error, result=result)
 
     def _write(self, block: str, **values: object) -> list[list[Any]]:
-        with database.translate_errors(_translate_write), self._one_at_a_time:
+        with database.translate_errors(_translate_write), self._lock:
             rows: list[list[Any]] = self._connection.run(
-                blocks("operations/operations")[block], operation_id=self.id, **values
+                blocks(_FILE)[block], operation_id=self.id, **values
             )
         for version, *_ in rows:
             if version is not None:
@@ -146,9 +144,9 @@ def _translate_read(failure: Failure) -> Unavailable:
 
 
 def _translate_write(failure: Failure) -> Unavailable:
-    return Unavailable(f"the operation cannot be written to: {_mask(failure.message)}")
+    return Unavailable(f"the operation cannot be written: {_mask(failure.message)}")
 
 
 def _mask(message: str) -> str:
-    """Return the message without addresses, cut to its longest length."""
-    return masking.mask_shapes(message)[:_LONGEST]
+    """Return the message with addresses masked, cut to a fixed length."""
+    return masking.mask_shapes(message)[:_MAX_ERROR_LENGTH]

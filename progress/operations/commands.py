@@ -1,4 +1,4 @@
-"""Commands: what Pub/Sub pushes from `progress-commands`."""
+"""Commands that Pub/Sub pushes from the topic `progress-commands`."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,10 @@ SPAN_ATTRIBUTES = {"messaging.destination.name": wakeups.TOPIC}
 
 
 def parse_push(body: bytes) -> tuple[int | UUID | None, Mapping[str, str]]:
-    """Return the shard to wake or the operation to run, None for anything else; and attributes."""
+    """Return the command, a shard to wake or an operation to run, and the message's attributes.
+
+    The command is None for any other body.
+    """
     try:
         message = push_envelope.parse(body).message
     except SerializationError:
@@ -34,9 +37,9 @@ def _parse_command(data: bytes) -> int | UUID | None:
     return shard if type(shard) is int and shard in SHARDS else None
 
 
-def obey(command: int | UUID, publisher: Publisher = notifications.DISABLED) -> None:
-    """Carry the command out. Unavailable, ProjectionError: it is to be delivered again."""
+def handle(command: int | UUID, publisher: Publisher = notifications.DISABLED) -> None:
+    """Run the command; Unavailable or ProjectionError requests redelivery."""
     if isinstance(command, UUID):
-        step_actions.carry_out(command, publisher)
+        step_actions.run(command, publisher)
     else:
         worker.wake(command, publisher)

@@ -1,4 +1,4 @@
-"""What operations of each kind do; any of it may be done again, by another worker."""
+"""Run the steps of each kind of operation. Another worker may repeat any of them."""
 
 import contextlib
 import time
@@ -12,109 +12,107 @@ from progress.adapters.telemetry import logs
 from progress.adapters.telemetry.logs import Severity
 from progress.errors import EventStoreError, OperationEnded, ProgressError, RebuildRunning
 from progress.operations import claim
-from progress.operations.claim import Work
+from progress.operations.claim import ClaimedOperation
 from progress.projections import batch, notifications, rebuild, replay
 from progress.projections.notifications import Publisher
 
-_TIMEOUT_S = 30.0  # seconds until a server that is silent counts as away
-_PAUSE = 0.2  # seconds between two looks whether another has ended
-_FOLDED = 0.9  # of a rebuild
+_CONNECTION_TIMEOUT_S = 30.0
+_RETRY_INTERVAL_S = 0.2  # while another run holds the lock
+_FOLD_SHARE = 0.9  # of a rebuild's progress
 
 
-def carry_out(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bool:
-    """Whether this worker brought the operation to its end, good or bad.
+def run(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bool:
+    """Run the operation to its end, good or bad; False if it is claimed or finished.
 
-    False where another works on it, or it had ended before. Raises Unavailable where it is to be
-    attempted once more.
+    Raises Unavailable if it must be attempted again.
     """
-    with _closing(_connect(timeout_s=_TIMEOUT_S)) as connection:
-        work = claim.take_up(connection, operation_id, publisher)
-        if work is None:
+    with _closing(_connect(timeout_s=_CONNECTION_TIMEOUT_S)) as connection:
+        operation = claim.claim(connection, operation_id, publisher)
+        if operation is None:
             return False
         try:
-            work.succeed(_attempted(work))
-        except OperationEnded as ended:
-            work.end(ended)
-            _log("ERROR", work, str(ended))
+            operation.succeed(_run_steps(operation))
+        except OperationEnded as end:
+            operation.record_end(end)
+            _log("ERROR", operation, str(end))
         else:
-            _log("INFO", work, "done")
+            _log("INFO", operation, "done")
     return True
 
 
-def _log(severity: Severity, work: Work, told: str) -> None:
-    operation = work.kind.lower()
+def _log(severity: Severity, operation: ClaimedOperation, message: str) -> None:
+    kind = operation.kind.lower()
     outcome = "ok" if severity == "INFO" else "error"
     logs.write(
-        severity, f"{operation}: {told}", operation=operation, operation_id=str(work.id),
+        severity, f"{kind}: {message}", operation=kind, operation_id=str(operation.id),
         outcome=outcome,
     )  # fmt: skip
 
 
-def _attempted(work: Work) -> object:
+def _run_steps(operation: ClaimedOperation) -> object:
     try:
         with database.translate_errors(lambda failure: ProgressError(failure.message)):
-            return _PROCEDURES[work.kind](work)
+            return _ACTIONS[operation.kind](operation)
     except OperationEnded:
         raise
-    except ProgressError as fault:
-        work.fail(fault)
+    except ProgressError as error:
+        operation.fail_attempt(error)
 
 
-def _run_batch(work: Work) -> object:
-    """A whole run of the batch job, after a scheduled one that is at it."""
-    work.begin("batch")
+def _run_batch(operation: ClaimedOperation) -> object:
+    """Run the whole batch job, after a scheduled run that holds the lock."""
+    operation.begin_step("batch")
     replayed = swept = 0
-    with _at_work(work) as connection:
+    with _connection_for_step(operation) as connection:
         while True:
-            report = batch.run(connection, publisher=work.publisher)
+            report = batch.run(connection, publisher=operation.publisher)
             replayed += report.replayed
             swept += report.swept
             if report.learners is not None:
                 break
-            work.check_time()
-            time.sleep(_PAUSE)
+            operation.raise_if_expired()
+            time.sleep(_RETRY_INTERVAL_S)
     return {"replayed": replayed, "swept": swept, "learners": report.learners}
 
 
-def _rebuild(work: Work) -> object:
-    """Every projection anew, after another rebuild that is at it."""
-    work.begin("fold")
+def _rebuild(operation: ClaimedOperation) -> object:
+    """Rebuild every projection, after another rebuild that is running."""
+    operation.begin_step("fold")
 
-    def reached(folded: int, total: int) -> None:
-        work.reached(_FOLDED * folded / max(total, 1))
+    def report_progress(folded: int, total: int) -> None:
+        operation.report_progress(_FOLD_SHARE * folded / max(total, 1))
 
     def begin_swap(connection: Connection) -> None:
-        work.begin("swap")
-        work.bound(connection)
+        operation.begin_step("swap")
+        operation.with_deadline(connection)
 
     while True:
         try:
             folded = rebuild.run(
-                lambda: work.bound(_connect()),
-                on_progress=reached,
+                lambda: operation.with_deadline(_connect()),
+                on_progress=report_progress,
                 on_folded=begin_swap,
-                publisher=work.publisher,
             )
         except RebuildRunning:
-            work.check_time()
-            time.sleep(_PAUSE)
+            operation.raise_if_expired()
+            time.sleep(_RETRY_INTERVAL_S)
         else:
             return {"events": folded}
 
 
-def _replay(work: Work) -> object:
-    """Each letter; which of them are replayed, and why the others stay."""
-    work.begin("replay")
-    ids: list[int] = work.arguments["letter_ids"]
+def _replay(operation: ClaimedOperation) -> object:
+    """Replay each dead letter; return the ids replayed, and why the others stay."""
+    operation.begin_step("replay")
+    ids: list[int] = operation.arguments["letter_ids"]
     replayed: list[str] = []
     stay: list[dict[str, str]] = []
-    with _at_work(work) as connection:
+    with _connection_for_step(operation) as connection:
         for done, letter_id in enumerate(ids):
-            work.reached(done / len(ids))
+            operation.report_progress(done / len(ids))
             try:
-                reason = replay.replay(connection, letter_id, work.publisher)
-            except EventStoreError as fault:
-                reason = str(fault)
+                reason = replay.replay(connection, letter_id)
+            except EventStoreError as error:
+                reason = str(error)
             if reason is None:
                 replayed.append(str(letter_id))
             else:
@@ -122,7 +120,7 @@ def _replay(work: Work) -> object:
     return {"replayed": replayed, "stay": stay}
 
 
-_PROCEDURES: dict[str, Callable[[Work], object]] = {
+_ACTIONS: dict[str, Callable[[ClaimedOperation], object]] = {
     "RUN_BATCH": _run_batch,
     "REBUILD": _rebuild,
     "REPLAY_DEAD_LETTERS": _replay,
@@ -130,10 +128,9 @@ _PROCEDURES: dict[str, Callable[[Work], object]] = {
 
 
 @contextlib.contextmanager
-def _at_work(work: Work) -> Iterator[Connection]:
-    """A connection for the present step."""
+def _connection_for_step(operation: ClaimedOperation) -> Iterator[Connection]:
     with _closing(_connect()) as connection:
-        yield work.bound(connection)
+        yield operation.with_deadline(connection)
 
 
 @contextlib.contextmanager

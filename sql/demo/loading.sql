@@ -1,7 +1,7 @@
--- What the demo asks the event log while it loads.
+-- The event log, as the demo polls it while loading.
 
 -- missing --
--- Of these events, those that are not recorded yet.
+-- The given events that are not recorded yet.
 SELECT CAST(wanted.event_id AS text)
 FROM unnest(CAST(:event_ids AS uuid[])) AS wanted (event_id)
 WHERE NOT EXISTS (SELECT FROM event_store.events e WHERE e.event_id = wanted.event_id);

@@ -1,16 +1,14 @@
--- Dead letters, as progress/event_store/dead_letters.py runs them.
+-- Dead letters. A row of the table is a `DeadLetter` of progress/event_store/dead_letter_record.py.
 
--- list --
-SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
-    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
-    indexes
+-- list letters --
+SELECT *
 FROM event_store.dead_letters
 WHERE letter_id > :after AND (:all OR (replayed_at IS NULL AND discarded_at IS NULL))
 ORDER BY letter_id
 LIMIT :limit;
 
--- alike --
--- The ids of those that wait, of a kind, and whose reason has these words in it; null: any.
+-- select open --
+-- The ids of the open letters of this kind whose reason contains this text; null: any.
 SELECT letter_id
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL
@@ -19,24 +17,20 @@ WHERE replayed_at IS NULL AND discarded_at IS NULL
 ORDER BY letter_id;
 
 -- reasons --
--- How many wait for each reason, the most first.
+-- The number of open letters for each reason, most frequent first.
 SELECT kind, reason, count(*) AS letters, min(received_at) AS first_at, max(received_at) AS last_at
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL
 GROUP BY kind, reason
 ORDER BY letters DESC, kind, reason;
 
--- one --
-SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
-    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
-    indexes
+-- letter by id --
+SELECT *
 FROM event_store.dead_letters
 WHERE letter_id = :letter_id;
 
--- due --
-SELECT letter_id, kind, topic, subscription, message_id, index_in_message, event_id, event_type,
-    reason, payload, attributes, published_at, received_at, due_at, replayed_at, discarded_at, discard_reason,
-    indexes
+-- due letters --
+SELECT *
 FROM event_store.dead_letters
 WHERE kind = 'future' AND replayed_at IS NULL AND discarded_at IS NULL AND due_at <= now()
 ORDER BY due_at
@@ -60,26 +54,29 @@ SELECT event_store.take_back(:letter_id);
 -- discard all --
 SELECT event_store.discard_letters(CAST(:letter_ids AS bigint[]), :reason) AS discarded;
 
--- unknown --
--- Which of these ids no letter has.
+-- unknown ids --
+-- The ids that no letter has.
 SELECT u.id FROM unnest(CAST(:letter_ids AS bigint[])) AS u (id)
 WHERE NOT EXISTS (SELECT FROM event_store.dead_letters l WHERE l.letter_id = u.id)
 ORDER BY u.id;
 
 -- page --
--- Letters that were not discarded, after a key: those that wait, the newest first; then those replayed.
--- Where there is none, one row of nulls tells how many there are. Of each payload 16 KiB, or up to three bytes less:
--- no character is cut in two, so the first byte that is left out does not continue one (10xxxxxx).
+-- The letters after a key, without the discarded ones: the open ones first, then the replayed, each newest first.
+-- On an empty page, one row of nulls has the total count. A payload is cut to 16 KiB at the end of a character: the
+-- first byte left out must not be a continuation byte (10xxxxxx), so up to three more bytes are left out.
 WITH listed AS NOT MATERIALIZED (
-    SELECT letter_id, kind, topic, event_id, event_type, reason, payload, received_at, replayed_at
+    SELECT *
     FROM event_store.dead_letters
-    WHERE discarded_at IS NULL AND (CAST(:kind AS text) IS NULL OR kind = lower(:kind))
+    WHERE discarded_at IS NULL AND (CAST(:kind AS text) IS NULL OR kind = :kind)
 )
 SELECT
     t.total_count,
-    CAST(l.letter_id AS text) AS id,
-    upper(l.kind)             AS kind,
+    l.letter_id,
+    l.kind,
     l.topic,
+    l.subscription,
+    l.message_id,
+    l.index_in_message,
     l.event_id,
     l.event_type,
     l.reason,
@@ -89,8 +86,14 @@ SELECT
             WHEN get_byte(cut.bytes, 16383) & 192 <> 128 THEN 1
             WHEN get_byte(cut.bytes, 16382) & 192 <> 128 THEN 2
             ELSE 3 END), 'UTF8') END AS payload,
+    l.attributes,
+    l.published_at,
     l.received_at,
-    l.replayed_at
+    l.due_at,
+    l.replayed_at,
+    l.discarded_at,
+    l.discard_reason,
+    l.indexes
 FROM (SELECT count(*) AS total_count FROM listed) t
 LEFT JOIN LATERAL (
     SELECT *

@@ -1,13 +1,13 @@
--- What the local stack adds to a database of its own.
+-- The local stack's own database, and its users.
 
--- database --
+-- exists --
 SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'progress');
 
--- make database --
+-- create database --
 CREATE DATABASE progress;
 
--- users --
--- Each function connects as a user that has its role and nothing else, as it does when deployed.
+-- create users --
+-- One user for each function, with the function's role only, as in the cloud.
 DO $$
 DECLARE
     part text;

@@ -1,4 +1,4 @@
--- The queue of the stand-in for Pub/Sub: what was published and is not yet acknowledged.
+-- The queue of the stand-in for Pub/Sub: published messages that are not acknowledged yet.
 
 -- schema --
 CREATE SCHEMA IF NOT EXISTS pubsub_standin;
@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS pubsub_standin.queue (
 );
 
 -- run --
--- A number that no earlier run had: message ids are never given twice.
+-- The number of this run, part of each message id: an id is never used twice.
 SELECT nextval('pubsub_standin.runs');
 
 -- topics --
@@ -34,7 +34,7 @@ DELETE FROM pubsub_standin.topics WHERE name = :name;
 -- subscriptions --
 SELECT definition FROM pubsub_standin.subscriptions;
 
--- keep subscription --
+-- save subscription --
 INSERT INTO pubsub_standin.subscriptions VALUES (:name, :definition)
 ON CONFLICT (name) DO UPDATE SET definition = excluded.definition;
 

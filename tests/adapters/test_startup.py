@@ -196,7 +196,7 @@ def status(port: int, path: str) -> int:
 def test_a_function_fails_its_start_up_probe_until_the_network_is_there(
     closed: Gate, tmp_path: Path, function: str, health: str
 ) -> None:
-    port = ports.free()
+    port = ports.reserve()
     words = ["-m", "functions_framework", "--target", function, "--port", str(port)]
     words += ["--host", ports.HOST, "--source", f"functions/{function}/main.py"]
     with (
@@ -210,5 +210,5 @@ def test_a_function_fails_its_start_up_probe_until_the_network_is_there(
             closed.open()
             assert status(port, startup.PATH) == 200
         finally:
-            processes.kill_group(processes.known(process.pid))
+            processes.kill_group(processes.identify(process.pid))
             process.kill()

@@ -228,7 +228,7 @@ def test_the_standard_variables_are_no_misspelt_settings() -> None:
 
 @pytest.mark.parametrize("name", ["query", "project"])  # with a loop, and with threads
 def test_a_function_that_is_told_to_end_sends_what_waits(tmp_path: Path, name: str) -> None:
-    port = ports.free()
+    port = ports.reserve()
     with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:
         told = issuer.environment("postgresql://nobody@127.0.0.1:1/none") | {
             "PROGRESS_DATA_DIR": str(tmp_path),

@@ -132,7 +132,7 @@ def encrypted(
     if not programs.exists():
         skip_without(request, OLDEST)
     with folders.create("test") as folder:
-        port = ports.free()
+        port = ports.reserve()
         server = Server(folder, programs, admits="local all all trust\nhostssl all all all trust\n")
         certificate = authority.certificate(folder / "postgres", named)
         files = {"ssl_cert_file": certificate.chain, "ssl_key_file": certificate.key}

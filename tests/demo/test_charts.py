@@ -13,7 +13,7 @@ from rich.text import Text
 
 from progress.adapters.pubsub import publisher
 from progress.demo import catalogue, charts
-from progress.demo.questions import Day, DueDay, History, Overview, Share, Week
+from progress.demo.graphql_client import Day, DueDay, History, Overview, Share, Week
 from progress.event_store import envelope
 
 counts = st.integers(0, 100_000)

@@ -65,7 +65,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     with folders.create("demo") as folder:
-        stack = Stack(folder, ports.free())
+        stack = Stack(folder, ports.reserve())
         yield stack
         stack.progress("down")
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import yaml
 
-from progress.local import devkeys
+from progress.local import development_key
 from progress.settings import Settings
 from tests.conftest import skip_without
 from tests.support import compose_file, promtool
@@ -177,7 +177,10 @@ def test_the_addresses_are_those_of_the_services() -> None:
                 assert host in SERVICES, (name, host)
                 assert port in json.dumps(SERVICES[host]) or host in ("ingest", "project"), port
     query = SERVICES["query"]["environment"]
-    assert (query["AUTH_ISSUER"], query["AUTH_AUDIENCE"]) == (devkeys.ISSUER, devkeys.AUDIENCE)
+    assert (query["AUTH_ISSUER"], query["AUTH_AUDIENCE"]) == (
+        development_key.ISSUER,
+        development_key.AUDIENCE,
+    )
 
 
 def test_prometheus_understands_its_configuration(request: pytest.FixtureRequest) -> None:

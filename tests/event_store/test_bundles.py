@@ -17,7 +17,7 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError, Unavailable
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
-from progress.event_store.dead_letters import DeadLetter
+from progress.event_store.dead_letter_record import DeadLetter
 from progress.event_store.envelope import Letter
 from progress.ingest import push
 from tests.conftest import Store

@@ -12,6 +12,7 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
+from progress.event_store.dead_letter_record import DeadLetter
 from progress.ingest import push
 from tests.conftest import Store
 from tests.support.pushes import encode_push
@@ -38,7 +39,7 @@ def deliver(connection: Connection, body: bytes) -> dict[str, int]:
     return event_log.append(connection, [push.parse_delivery(body)]).outcomes
 
 
-def one(connection: Connection) -> dead_letters.DeadLetter:
+def one(connection: Connection) -> DeadLetter:
     (letter,) = dead_letters.list_letters(connection)
     return letter
 

@@ -3,6 +3,7 @@
 import asyncio
 import html
 import json
+import os
 import stat
 import time
 import urllib.parse
@@ -11,7 +12,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from progress.local import codes, datafolder, devkeys
+from progress.local import data_folder, development_key, sign_in_codes
 from progress.local.issuer import SIGN_IN, Issuer
 
 PORT, PAGE = 4321, 8080
@@ -24,7 +25,7 @@ class Door:
     """The issuer, asked over a connection."""
 
     def __init__(self, path: Path):
-        self.folder = datafolder.at(str(path))
+        self.folder = data_folder.at(str(path))
         self._issuer = Issuer(self.folder, port=PORT, page_port=PAGE)
 
     def ask(
@@ -53,7 +54,7 @@ class Door:
 
 @pytest.fixture
 def door(tmp_path: Path) -> Door:
-    devkeys.ensure(datafolder.at(str(tmp_path)).key)
+    development_key.ensure(data_folder.at(str(tmp_path)).key)
     return Door(tmp_path)
 
 
@@ -80,8 +81,8 @@ def test_signed_in_one_comes_back_to_the_page(door: Door, page: str, back: str) 
 def signed_in(door: Door, location: str) -> tuple[str, str, list[str]]:
     """Where it leads, and whom its token names."""
     back, _, token = location.partition("#token=")
-    key = jwt.PyJWK(json.loads(devkeys.jwks(door.folder.key))["keys"][0]).key
-    claims = jwt.decode(token, key, algorithms=["RS256"], audience=devkeys.AUDIENCE)
+    key = jwt.PyJWK(json.loads(development_key.jwks(door.folder.key))["keys"][0]).key
+    claims = jwt.decode(token, key, algorithms=["RS256"], audience=development_key.AUDIENCE)
     return back, claims["sub"], claims["roles"]
 
 
@@ -90,7 +91,7 @@ def begun(code: str, page: str = HOME) -> str:
 
 
 def test_a_code_signs_in_once(door: Door) -> None:
-    code = codes.issue(door.folder.codes, "ann", ["learner"])
+    code = sign_in_codes.issue(door.folder.codes, "ann", ["learner"])
     status, headers, _ = door.ask("GET", begun(code))
     assert (status, headers["cache-control"]) == (303, "no-store")
     assert signed_in(door, headers["location"]) == (HOME, "ann", ["learner"])
@@ -103,27 +104,44 @@ def test_a_code_signs_in_once(door: Door) -> None:
 def test_of_two_who_use_a_code_at_once_one_gets_in(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, removed = codes.issue(door.folder.codes, "ann", []), Path.unlink
+    code, removed = sign_in_codes.issue(door.folder.codes, "ann", []), Path.unlink
     others: list[object] = []
 
     def overtaken(file: Path) -> None:
         if not others:
             others.append(None)
-            others.append(codes.redeem(door.folder.codes, code))
+            others.append(sign_in_codes.redeem(door.folder.codes, code))
         removed(file)
 
     monkeypatch.setattr(Path, "unlink", overtaken)
-    assert codes.redeem(door.folder.codes, code) is None
+    assert sign_in_codes.redeem(door.folder.codes, code) is None
     assert others[1] == ("ann", [])
 
 
+def test_a_code_may_be_redeemed_while_another_is_issued(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, stat_of = sign_in_codes.issue(door.folder.codes, "ann", []), Path.stat
+    redeemed: list[object] = []
+
+    def redeem_first(file: Path, **options: bool) -> os.stat_result:
+        if file.parent == door.folder.codes and not redeemed:
+            redeemed.append(None)
+            redeemed.append(sign_in_codes.redeem(door.folder.codes, code))
+        return stat_of(file, **options)
+
+    monkeypatch.setattr(Path, "stat", redeem_first)
+    assert sign_in_codes.issue(door.folder.codes, "ben", [])
+    assert redeemed[1] == ("ann", [])
+
+
 def test_a_code_ends_after_ten_minutes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = codes.issue(door.folder.codes, "ann", ["learner"])
+    old = sign_in_codes.issue(door.folder.codes, "ann", ["learner"])
     (file,) = door.folder.codes.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     later = file.stat().st_mtime + 601
     monkeypatch.setattr(time, "time", lambda: later)
-    assert codes.issue(door.folder.codes, "ben", [])  # and the old one's file is gone
+    assert sign_in_codes.issue(door.folder.codes, "ben", [])  # and the old one's file is gone
     assert not file.exists()
     file.write_text(f'{{"user": "ann", "roles": [], "expires_at": {later - 1}}}')
     assert door.ask("GET", begun(old))[0] == 410
@@ -131,10 +149,10 @@ def test_a_code_ends_after_ten_minutes(door: Door, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("page", ["https://evil.example/", HOME.partition("?")[0], ""])
 def test_a_code_is_not_used_up_for_another_page(door: Door, page: str) -> None:
-    code = codes.issue(door.folder.codes, "ann", ["learner"])
+    code = sign_in_codes.issue(door.folder.codes, "ann", ["learner"])
     status, headers, _ = door.ask("GET", begun(code, page))
     assert (status, "location" in headers) == (200, False)
-    assert codes.redeem(door.folder.codes, code)
+    assert sign_in_codes.redeem(door.folder.codes, code)
 
 
 @pytest.mark.parametrize("code", ["../key", "/etc/passwd", "x" * 9_000, "\0", "%00"])

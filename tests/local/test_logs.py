@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from progress.local import datafolder, logfiles, parts, readiness
-from progress.local.logfiles import LogFile, LogSockets
+from progress.local import data_folder, log_files, parts, readiness
+from progress.local.log_files import LogFile, LogSockets
 from tests.local.test_stack import Stack, stack
 from tests.support import folders
 
@@ -129,7 +129,7 @@ def test_a_full_disk_stops_nobody_and_is_told_when_there_is_room(small_disk: Pat
 _OWN = """
 import logging, sys
 from pathlib import Path
-from progress.local.logfiles import OwnLog
+from progress.local.log_files import OwnLog
 logging.basicConfig(level="INFO", handlers=[OwnLog(Path(sys.argv[1]), 1_000)])
 for number in range(100):
     logging.info("line %d", number)
@@ -168,7 +168,7 @@ def test_what_a_stack_keeps_is_its_owners_alone(stack: Stack) -> None:
     before = os.umask(0o022)
     try:
         stack.folder.mkdir()
-        (stack.folder / "VERSION").write_text(f"{datafolder.VERSION}\n")
+        (stack.folder / "VERSION").write_text(f"{data_folder.VERSION}\n")
         (stack.folder / "logs").mkdir()
         (stack.folder / "logs" / "query.log").write_text("of an earlier version\n")
         assert stack.up().returncode == 0
@@ -188,11 +188,11 @@ def test_what_a_stack_keeps_is_its_owners_alone(stack: Stack) -> None:
 
 
 def test_the_limit_is_ten_megabytes() -> None:
-    assert logfiles.LIMIT == 10 * 2**20
+    assert log_files.LIMIT == 10 * 2**20
     with folders.create("limit") as folder:
         log = folder / "part.log"
-        log.write_bytes(b"z" * logfiles.LIMIT + b"\n")
-        LogFile(log, logfiles.LIMIT).write(b"next\n")
+        log.write_bytes(b"z" * log_files.LIMIT + b"\n")
+        LogFile(log, log_files.LIMIT).write(b"next\n")
         assert log.read_bytes() == b"next\n"
 
 

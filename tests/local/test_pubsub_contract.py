@@ -97,7 +97,7 @@ def test_a_stream_brings_what_is_published(pubsub: Pubsub) -> None:
 
 def test_pushes_go_to_the_present_address(pubsub: Pubsub, inbox: Inbox) -> None:
     topic = pubsub.topic()
-    subscription = pubsub.subscribe(topic, f"http://127.0.0.1:{ports.free()}/nobody")
+    subscription = pubsub.subscribe(topic, f"http://127.0.0.1:{ports.reserve()}/nobody")
     pubsub.publish(topic, b"waits")
     pubsub.subscriber.modify_push_config(
         subscription=subscription, push_config=PushConfig(push_endpoint=inbox.url)

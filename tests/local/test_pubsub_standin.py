@@ -27,7 +27,7 @@ class Standin:
     """A stand-in on one port and one database, through all its lives."""
 
     def __init__(self, url: str, log: Path) -> None:
-        self.port = ports.free()
+        self.port = ports.reserve()
         self.url, self._log = url, log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -74,7 +74,7 @@ def ids(bodies: list[dict[str, Any]]) -> set[str]:
 
 
 def test_what_was_published_outlives_a_kill(standin: Standin) -> None:
-    port = ports.free()
+    port = ports.reserve()
     with pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub:
         topic = pubsub.topic()
         pubsub.subscribe(topic, f"http://127.0.0.1:{port}/")
@@ -111,7 +111,7 @@ def test_a_kill_among_pushes_loses_nothing(standin: Standin) -> None:
 
 
 def test_a_refused_connection_is_no_attempt(standin: Standin) -> None:
-    port = ports.free()
+    port = ports.reserve()
     with pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub:
         topic, letters = pubsub.topic(), pubsub.topic()
         policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)

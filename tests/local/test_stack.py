@@ -21,7 +21,7 @@ import pytest
 import redis
 
 from progress import settings
-from progress.local import datafolder, ports, readiness
+from progress.local import data_folder, ports, readiness
 from tests.support import folders
 
 # On a busy machine a stack takes its time.
@@ -68,7 +68,7 @@ class Stack:
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     with folders.create("stack") as folder:
-        made = Stack(folder / "data", ports.free())
+        made = Stack(folder / "data", ports.reserve())
         yield made
         made.run("down")
 
@@ -194,7 +194,7 @@ def test_a_stack_in_the_foreground_ends_with_its_command(stack: Stack) -> None:
         stdout=subprocess.DEVNULL,
     )
     try:
-        folder = datafolder.DataFolder(deep.folder)
+        folder = data_folder.DataFolder(deep.folder)
         readiness.wait(
             lambda: (now := folder.state()) is not None and now.phase == "ready", "it", seconds=90
         )

@@ -32,21 +32,21 @@ __all__ = ["fake_publisher", "operator", "populated"]
 
 def test_who_dies_too_often_is_not_followed(operator: Operator, store: Store) -> None:
     started = operator.start("runBatch")
-    for _ in range(claim.MOST_ATTEMPTS):
+    for _ in range(claim.MAX_ATTEMPTS):
         with contextlib.closing(database.connect(url_of(store, "project"))) as dying:
-            found: list[claim.Work | None] = []
+            found: list[claim.ClaimedOperation | None] = []
 
             def taken(dying: Connection = dying, found: list[Any] = found) -> bool:
-                found.append(claim.take_up(dying, UUID(started["id"])))
+                found.append(claim.claim(dying, UUID(started["id"])))
                 return found[-1] is not None
 
             readiness.wait(taken, "the lock")
             work = found[-1]
             assert work
-            work.begin("batch")
-    readiness.wait(lambda: step_actions.carry_out(UUID(started["id"])), "the lock")
+            work.begin_step("batch")
+    readiness.wait(lambda: step_actions.run(UUID(started["id"])), "the lock")
     done = operator.look(started["id"])
-    assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts came to no end")
+    assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts did not finish")
     assert done["steps"][0]["attempts"] == 5
     assert done["finishedAt"]
 
@@ -57,9 +57,9 @@ def test_a_step_that_fails_is_tried_again_and_given_up_in_the_end(
     started = operator.start("rebuildProjections")
     populated.run(blocks()["deny"])
     try:
-        for attempt in range(1, claim.MOST_ATTEMPTS):
+        for attempt in range(1, claim.MAX_ATTEMPTS):
             with pytest.raises(Unavailable, match=f"attempt {attempt}: permission denied"):
-                step_actions.carry_out(UUID(started["id"]))
+                step_actions.run(UUID(started["id"]))
             now = operator.look(started["id"])
             assert (now["state"], now["error"]) == ("RUNNING", None)
             assert (now["steps"][0]["state"], now["steps"][0]["attempts"]) == ("PENDING", attempt)
@@ -81,7 +81,7 @@ def test_a_step_that_failed_once_succeeds_the_next_time(
     started = operator.start("rebuildProjections")
     populated.run(blocks()["deny"])
     with pytest.raises(Unavailable):
-        step_actions.carry_out(UUID(started["id"]))
+        step_actions.run(UUID(started["id"]))
     populated.run(blocks()["allow"])
     done = operator.done(started["id"])
     result(done)
@@ -92,7 +92,7 @@ def test_a_step_that_failed_once_succeeds_the_next_time(
 def test_a_statement_that_takes_too_long_ends_its_operation(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(claim.SECONDS, "fold", 0.3)
+    monkeypatch.setitem(claim.STEP_TIMEOUT_S, "fold", 0.3)
     started = operator.start("rebuildProjections")
     with contextlib.closing(connect(store.url)) as holder:
         holder.run("BEGIN")
@@ -106,7 +106,7 @@ def test_a_statement_that_takes_too_long_ends_its_operation(
 def test_a_swap_that_takes_too_long_changes_nothing(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(claim.SECONDS, "swap", 0.3)
+    monkeypatch.setitem(claim.STEP_TIMEOUT_S, "swap", 0.3)
     started = operator.start("rebuildProjections")
     with contextlib.closing(connect(store.url)) as holder:
         holder.run("BEGIN")
@@ -133,7 +133,7 @@ def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(
         result(running.result())
         winner.run("BEGIN")
         batch.fold(winner, [3])
-        monkeypatch.setitem(claim.SECONDS, "batch", 0.5)
+        monkeypatch.setitem(claim.STEP_TIMEOUT_S, "batch", 0.5)
         done = operator.done(operator.start("runBatch")["id"])
         winner.run("ROLLBACK")
     assert (done["state"], done["steps"][0]["state"]) == ("TIMED_OUT", "TIMED_OUT")

@@ -27,7 +27,7 @@ def test_a_command_that_was_lost_is_sent_again_by_the_batch_job(
         without.setattr(wakeups, "publisher", lambda: refuse)
         lost = operator.start("runBatch")["id"]
         held = operator.start("rebuildProjections")["id"]
-    assert claim.take_up(worker, UUID(held))
+    assert claim.claim(worker, UUID(held))
     assert operator.called() == []
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
         assert batch_job.call_workers(job) == 1
@@ -66,7 +66,7 @@ def test_a_pushed_command_is_an_operation_s_or_none() -> None:
 
 
 def test_an_operation_that_there_is_not_is_nobody_s_work(operator: Operator) -> None:
-    commands.obey(uuid.uuid4())
+    commands.handle(uuid.uuid4())
 
 
 def test_what_is_sent_is_what_is_understood(

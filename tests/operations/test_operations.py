@@ -60,7 +60,7 @@ def test_what_is_done_is_not_done_again(operator: Operator, populated: Connectio
 def test_each_change_has_a_greater_version_and_progress_never_falls(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "_BETWEEN", 0.0)
+    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
     operator.done(operator.start("rebuildProjections")["id"])
     changes = seen(populated)
     assert [version for version, _, _ in changes] == list(range(1, len(changes) + 1))
@@ -104,10 +104,10 @@ def test_a_command_delivered_again_while_it_is_worked_on_has_nothing_to_do(
     operator: Operator, populated: Connection, worker: Connection
 ) -> None:
     started = operator.start("runBatch")
-    work = claim.take_up(worker, UUID(started["id"]))
+    work = claim.claim(worker, UUID(started["id"]))
     assert work
-    work.begin("batch")
-    assert not step_actions.carry_out(UUID(started["id"]))
+    work.begin_step("batch")
+    assert not step_actions.run(UUID(started["id"]))
     now = operator.look(started["id"])
     assert now["state"] == "RUNNING"
     assert now["steps"] == [{"name": "batch", "state": "RUNNING", "attempts": 1, "error": None}]
@@ -119,12 +119,12 @@ def test_a_worker_that_dies_is_followed_by_another(
 ) -> None:
     populated.run(blocks()["spoil"])
     started = operator.start("rebuildProjections")
-    work = claim.take_up(worker, UUID(started["id"]))
+    work = claim.claim(worker, UUID(started["id"]))
     assert work
-    work.begin("fold")
-    work.reached(0.625)
+    work.begin_step("fold")
+    work.report_progress(0.625)
     worker._usock.shutdown(socket.SHUT_RDWR)  # as a process ends: nothing is said, the lock goes
-    readiness.wait(lambda: step_actions.carry_out(UUID(started["id"])), "the lock")
+    readiness.wait(lambda: step_actions.run(UUID(started["id"])), "the lock")
     done = operator.look(started["id"])
     result(done)
     assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 2), ("swap", 1)]
@@ -133,4 +133,4 @@ def test_a_worker_that_dies_is_followed_by_another(
     assert 0.625 in reached
     assert reached == sorted(reached)
     with pytest.raises(Unavailable):
-        work.begin("swap")  # whoever was thought dead can write nothing more
+        work.begin_step("swap")  # whoever was thought dead can write nothing more

@@ -180,7 +180,7 @@ def test_what_nobody_foresaw_is_told_masked_with_where_it_happened(
     def fails(_: object) -> None:
         raise LookupError("password=hush-hush of ann@example.com")
 
-    monkeypatch.setattr(commands, "obey", fails)
+    monkeypatch.setattr(commands, "handle", fails)
     assert wake(project, 3) == 500
     (line,) = said()
     assert (line["operation"], line["outcome"]) == ("wake", "error")

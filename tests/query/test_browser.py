@@ -34,7 +34,7 @@ def origins() -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
     """The address of a query function that lets the first of them ask."""
-    port = ports.free()
+    port = ports.reserve()
     told = {
         "AUTH_ISSUER": token_issuer.NAME,
         "AUTH_AUDIENCE": token_issuer.AUDIENCE,

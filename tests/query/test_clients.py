@@ -21,7 +21,7 @@ SENT_BY = {"urql": "GET", "apollo": "POST"}
 @pytest.fixture
 def url(store: Store, tmp_path: Path) -> Iterator[str]:
     """The address of a running query function."""
-    port = ports.free()
+    port = ports.reserve()
     with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(store.url)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         yield f"http://{ports.HOST}:{port}/graphql"

@@ -73,7 +73,7 @@ def port(store: Store, connection: database.Connection, tmp_path: Path) -> Itera
     parts = urlsplit(store.url)
     host = parts.netloc.rpartition("@")[2]
     url = parts._replace(netloc=f"progress_test_query@{host}").geturl()
-    port = ports.free()
+    port = ports.reserve()
     with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(url)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         ready = {"status": "ok", "database": "ok", "cache": "off"}
@@ -143,6 +143,6 @@ def test_it_does_not_start_where_it_could_not_be_trusted(
         "AUTH_JWKS_URL": "http://127.0.0.1:1/jwks.json",
         "ENVIRONMENT": "development",
     }
-    with started(tmp_path, ports.free(), **{**good, **told}) as process:
+    with started(tmp_path, ports.reserve(), **{**good, **told}) as process:
         assert process.wait(30) != 0
     assert says in (tmp_path / "output").read_text(encoding="utf-8")

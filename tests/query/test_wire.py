@@ -88,7 +88,7 @@ def test_no_request_makes_an_error_of_ours(
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A running query function, without a database."""
     folder: Path = tmp_path_factory.mktemp("function")
-    port = ports.free()
+    port = ports.reserve()
     with token_issuer.serve() as issuer, started(folder, port, **issuer.environment(NOWHERE)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         yield port

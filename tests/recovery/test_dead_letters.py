@@ -2,16 +2,13 @@
 
 import json
 import shlex
-import typing
 import uuid
 
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.cli import letters
 from progress.event_store import dead_letters
 from progress.projections import batch
-from progress.query.read_models.dead_letters import DeadLetterKind
 from tests.conftest import Store
 from tests.support import cli, model_rows, runbooks, sample_events
 from tests.support.stage import append
@@ -113,8 +110,3 @@ def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
 def test_what_is_not_clear_is_wrong_usage(store: Store, arguments: tuple[str, ...]) -> None:
     answer = cli.progress(store.url, "dead-letters", *arguments)
     assert answer.returncode == 2, answer.stderr
-
-
-def test_every_kind_can_be_asked_for() -> None:
-    kinds = {kind.lower() for kind in DeadLetterKind}
-    assert set(typing.get_args(letters.OfKind)) == kinds

@@ -18,7 +18,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.local import datafolder, devkeys, ports, postgres, processes, readiness
+from progress.local import data_folder, development_key, ports, postgres, processes, readiness
 from progress.projections import schema
 from tests.conftest import Store
 from tests.support import backup_fixtures, cloud_scheduler, folders, model_rows, sample_events
@@ -47,7 +47,7 @@ def block(*words: str) -> list[str]:
 @pytest.fixture
 def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
     """Our stand-in for Pub/Sub, its queue in a database that is not lost."""
-    port = ports.free()
+    port = ports.reserve()
     with (tmp_path / "pubsub.log").open("wb") as output:
         process = processes.start(
             [sys.executable, "-m", "progress.local.pubsub", str(port)],
@@ -64,7 +64,7 @@ class Stack:
 
     def __init__(self, shell: Shell, pubsub: str, schedules: CloudScheduler) -> None:
         self.shell, self._pubsub, self.schedules = shell, pubsub, schedules
-        shell.type(f"progress up --detach --port {ports.free()}")
+        shell.type(f"progress up --detach --port {ports.reserve()}")
         self.env = json.loads(shell.type("progress env --json"))
         self.told = {"DATABASE_URL": self.env["database_url"], "REDIS_URL": self.env["redis_url"]}
 
@@ -103,8 +103,8 @@ class Stack:
         return [self._answer(user) for user in USERS]
 
     def _answer(self, user: str) -> Any:
-        key = datafolder.at(self.shell.environment["PROGRESS_DATA_DIR"]).key
-        token = devkeys.token(key, user, ["learner"])
+        key = data_folder.at(self.shell.environment["PROGRESS_DATA_DIR"]).key
+        token = development_key.token(key, user, ["learner"])
         answer = requests.post(
             self.env["graphql_url"],
             json={"query": QUESTION},

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_pla
 
 from progress import settings
 from progress.demo import loading
-from progress.local import datafolder, devkeys, ports
+from progress.local import data_folder, development_key, ports
 from tests.support import folders, programs
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -71,14 +71,14 @@ class Stack:
 
     def token(self, user: str, role: str = "learner") -> str:
         """One that `progress token` would print."""
-        return devkeys.token(datafolder.at(str(self.folder)).key, user, [role])
+        return development_key.token(data_folder.at(str(self.folder)).key, user, [role])
 
 
 @contextmanager
 def stack() -> Iterator[Stack]:
     """A stack with the demo's learner, for as long as the block lasts."""
     with folders.create("page") as folder:
-        made = Stack(folder, ports.free())
+        made = Stack(folder, ports.reserve())
         try:
             made.progress("demo", "--port", str(made.port))
             yield made

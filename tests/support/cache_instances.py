@@ -188,7 +188,7 @@ class Valkey:
 
     def __init__(self, *options: str) -> None:
         self._options = options
-        self.port = ports.free()
+        self.port = ports.reserve()
         self.url = f"redis://{ports.HOST}:{self.port}"
         self.folder = tempfile.mkdtemp(prefix="progress-valkey-")
         self.start()

@@ -55,7 +55,7 @@ class Containers:
             environment=self._environment(name),
             folder=self._place(name),
         )
-        self._ending.callback(processes.kill_group, processes.known(process.pid))
+        self._ending.callback(processes.kill_group, processes.identify(process.pid))
         self._ending.callback(processes.end, process, by=signal.SIGTERM, seconds=10)
         readiness.wait(lambda: self._is_well(name), name, seconds=60)
 
@@ -98,7 +98,7 @@ def containers(valkey: str, collector: int) -> Iterator[Containers]:
 
 def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
     parts = ("postgres", "pubsub", "issuer", "ingest", "project", "query")
-    at = {part: ports.free() for part in parts}
+    at = {part: ports.reserve() for part in parts}
     password = secrets.token_hex(8)
     given = compose_file.example() | {
         "POSTGRES_PASSWORD": password,

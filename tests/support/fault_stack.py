@@ -21,7 +21,7 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.pubsub import publisher as pubsub_publisher
 from progress.errors import StackError, Unavailable
-from progress.local import datafolder, devkeys, ports, readiness
+from progress.local import data_folder, development_key, ports, readiness
 from progress.local import stack as local
 from progress.projections import schema
 from tests import oracle
@@ -47,10 +47,10 @@ class Stack:
     """A stack on a data folder of its own, and all that was published to it."""
 
     def __init__(self, folder: Path):
-        self.folder = datafolder.at(str(folder))
+        self.folder = data_folder.at(str(folder))
         self.envelopes: list[Envelope] = []
         self.letters = 0  # that there should be
-        self._port = ports.free()
+        self._port = ports.reserve()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command `progress`, run to its end."""
@@ -176,7 +176,7 @@ class Stack:
         self, user: str, query: str, /, *, role: str = "learner", **variables: object
     ) -> dict[str, Any]:
         """What the query function answers to the learner; there must be no error."""
-        token = devkeys.token(self.folder.key, user, [role])
+        token = development_key.token(self.folder.key, user, [role])
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         request = urllib.request.Request(self.addresses["graphql_url"], body, headers)  # noqa: S310

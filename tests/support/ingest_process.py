@@ -66,7 +66,7 @@ class FunctionProcess:
     def kill(self) -> None:
         """As hard as can be, workers and all."""
         if self._process is not None:
-            killed = processes.known(self._process.pid)
+            killed = processes.identify(self._process.pid)
             self._process.kill()
             self._process.wait()
             processes.kill_group(killed)

@@ -77,7 +77,7 @@ class Operator:
 
     def done(self, operation_id: str) -> Body:
         """The operation, after a worker was called to it."""
-        step_actions.carry_out(UUID(operation_id), stage.publisher())
+        step_actions.run(UUID(operation_id), stage.publisher())
         return self.look(operation_id)
 
     def called(self) -> list[str]:
@@ -106,7 +106,7 @@ def operator(
 def url_of(store: Store, function: str) -> str:
     """The store as the function sees it, with its rights and no others."""
     with contextlib.closing(store.connect()) as owner:
-        owner.run(statements.blocks("local/database")["users"])
+        owner.run(statements.blocks("local/database")["create users"])
         owner.run(blocks()["database rights"])
     return store.url.replace("//postgres@", f"//local_{function}@")
 

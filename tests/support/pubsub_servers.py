@@ -85,7 +85,7 @@ class Inbox:
 @pytest.fixture(scope="module", params=["stand-in", "emulator"])
 def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     """Our stand-in; and Google's emulator, where it is."""
-    port = ports.free()
+    port = ports.reserve()
     environment = settings.inherited()
     if request.param == "emulator":
         if not (found := emulator.find()):

@@ -187,7 +187,7 @@ def function(
     folder.mkdir(exist_ok=True)
     door = folder / "main.py"
     door.write_text(_DOOR.format(limits=limits, pace=pace), encoding="utf-8")
-    port = ports.free()
+    port = ports.reserve()
     with token_issuer.serve() as issuer:
         environment = {
             **issuer.environment(url),

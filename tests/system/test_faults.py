@@ -128,7 +128,7 @@ def test_while_postgresql_is_away_ingest_promises_nothing(
     stack.publish(*delivery(chance))
     with stack.unkept():
         stack.signal("postgres", signal.SIGKILL)
-        postgres.kill_left(stack.folder.postgres)
+        postgres.kill_leftovers(stack.folder.postgres)
         answers = list(pool.map(lambda body: stack.post("ingest", body), bodies))
         assert set(answers) == {503}
     stack.envelopes += [event for message in messages for event in message]

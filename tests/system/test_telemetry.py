@@ -22,7 +22,7 @@ _SECRETS = ("hush-hush", "signals-token")
 def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
     """A stack that sends what it measures there."""
     with folders.create("telemetry") as folder, pytest.MonkeyPatch.context() as told:
-        made = browser.Stack(folder, ports.free())
+        made = browser.Stack(folder, ports.reserve())
         for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
             told.setenv(name, value)
         try:

@@ -1,4 +1,4 @@
-"""`python -m progress.local.pubsub PORT`, with the queue in `DATABASE_URL`."""
+"""Run `python -m progress.local.pubsub PORT`, with the queue in `DATABASE_URL`."""
 
 import asyncio
 import logging
@@ -11,41 +11,41 @@ import uvloop
 
 from progress import settings
 from progress.errors import SettingsError
-from progress.local.pubsub import door
+from progress.local.pubsub import services
 from progress.local.pubsub.background import Background
 from progress.local.pubsub.broker import Broker
-from progress.local.pubsub.ledger import Ledger
+from progress.local.pubsub.queue_store import QueueStore
 
 log = logging.getLogger("progress.local.pubsub")
 
-_LARGEST = 16 * 2**20  # bytes in one call; Pub/Sub itself takes 10 MB
+_MAX_CALL_BYTES = 16 * 2**20  # Pub/Sub itself accepts 10 MB
 
 
 async def serve(port: int, url: str) -> None:
     """Serve until SIGTERM."""
-    background = Background(_end)
-    ledger = await Ledger.open(url, background)
-    over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    broker = Broker(ledger, background)
+    background = Background(_abort)
+    store = await QueueStore.open(url, background)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    broker = Broker(store, background)
     await broker.load()
     server = grpc.aio.server(
-        options=[("grpc.max_receive_message_length", _LARGEST), ("grpc.so_reuseport", 0)]
+        options=[("grpc.max_receive_message_length", _MAX_CALL_BYTES), ("grpc.so_reuseport", 0)]
     )
-    server.add_generic_rpc_handlers(door.services(broker, background))
+    server.add_generic_rpc_handlers(services.make(broker, background))
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    await over.wait()
+    await stopping.wait()
     await server.stop(grace=1)
-    await ledger.close()
+    await store.close()
 
 
-def _end(why: BaseException) -> None:
-    """End at once, to begin anew with what is on disk: what is in memory may be less.
+def _abort(error: BaseException) -> None:
+    """End at once; the next process starts from the disk, since the memory may lack messages.
 
-    Nothing is closed: that might wait for the very thing that failed.
+    Nothing is closed, because closing might wait for the part that failed.
     """
-    log.critical("the stand-in ends: %s", why, exc_info=why)
+    log.critical("the stand-in ends: %s", error, exc_info=error)
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Tasks that go on by themselves: none of them fails, or is dropped half done, unnoticed."""
+"""Background tasks: each failure is reported, and none is cancelled half done."""
 
 import asyncio
 import contextlib
@@ -9,37 +9,37 @@ T = TypeVar("T")
 
 
 class Background:
-    """Keeps tasks until they end, and tells of those that fail."""
+    """Hold tasks until they end, and report each that fails."""
 
-    def __init__(self, on_fault: Callable[[BaseException], None]) -> None:
-        self.on_fault = on_fault
+    def __init__(self, on_error: Callable[[BaseException], None]) -> None:
+        self.on_error = on_error
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that nobody awaits; one that is cancelled has not failed."""
-        task = self._kept(work)
-        task.add_done_callback(self._ended)
+        """Start a task that nobody awaits; a cancelled task has not failed."""
+        task = self._create_task(work)
+        task.add_done_callback(self._report_failure)
         return task
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """What comes of the work, which goes on to its end though its caller is cancelled."""
-        return await asyncio.shield(self._kept(work))
+        """Await the work; it runs to its end even if its caller is cancelled."""
+        return await asyncio.shield(self._create_task(work))
 
     @contextlib.contextmanager
     def fatal(self, kind: type[Exception]) -> Iterator[None]:
-        """Such an error within the block is a fault, whoever catches it."""
+        """Report each error of this kind within the block, even if a caller catches it."""
         try:
             yield
-        except kind as fault:
-            self.on_fault(fault)
+        except kind as error:
+            self.on_error(error)
             raise
 
-    def _kept(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def _create_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)  # the loop itself holds it weakly
+        self._tasks.add(task)  # the event loop holds only a weak reference
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (fault := task.exception()):
-            self.on_fault(fault)
+    def _report_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self.on_error(error)

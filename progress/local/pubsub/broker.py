@@ -1,4 +1,4 @@
-"""Topics and subscriptions of the stand-in, in memory as they are on disk."""
+"""The stand-in's topics and subscriptions, in memory and on disk."""
 
 import asyncio
 from collections import defaultdict
@@ -8,48 +8,48 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from progress.local.pubsub.background import Background
 from progress.local.pubsub.deliveries import Deliveries
-from progress.local.pubsub.ledger import Definition, Ledger
+from progress.local.pubsub.queue_store import Definition, QueueStore
 
 
-class NotThere(LookupError):
-    """A topic or subscription that nobody made; the caller is told so."""
+class NotFound(LookupError):
+    """The topic or subscription does not exist; the caller gets NOT_FOUND."""
 
 
-class AlreadyThere(LookupError):
-    """A topic or subscription that was made before; the caller is told so."""
+class AlreadyExists(LookupError):
+    """The topic or subscription exists; the caller gets ALREADY_EXISTS."""
 
 
 class Broker:
-    """Takes what is published and hands it to the subscriptions, once it is on disk."""
+    """Store published messages on disk, then hand them to the subscriptions."""
 
-    def __init__(self, ledger: Ledger, background: Background) -> None:
-        self._ledger = ledger
+    def __init__(self, store: QueueStore, background: Background) -> None:
+        self._store = store
         self._background = background
-        self._changing = asyncio.Lock()  # one subscription is made or changed at a time
+        self._changing = asyncio.Lock()  # one subscription is created or changed at a time
         self._topics: set[str] = set()
         self._subscriptions: dict[str, Deliveries] = {}
         self._of_topic: defaultdict[str, list[Deliveries]] = defaultdict(list)
 
     async def load(self) -> None:
-        """Take up what is on disk."""
-        self._topics.update(await self._ledger.topics())
-        for definition in await self._ledger.subscriptions():
+        """Load topics, subscriptions and waiting messages from disk."""
+        self._topics.update(await self._store.topics())
+        for definition in await self._store.subscriptions():
             self._attach(definition)
-        for subscription, message, attempts in await self._ledger.waiting():
+        for subscription, message, attempts in await self._store.waiting():
             if subscription in self._subscriptions:
-                self._subscriptions[subscription].put(message, attempts)
+                self._subscriptions[subscription].add(message, attempts)
 
     async def publish(self, topic: str, messages: list[Any]) -> list[str]:
-        """The messages' ids, when all of them are on disk. NotThere without the topic."""
+        """Return the messages' ids once all are on disk; NotFound without the topic."""
         self.topic(topic)
         now = Timestamp()
         now.GetCurrentTime()
         for message in messages:
-            message.message_id = str(self._ledger.next_id())
+            message.message_id = str(self._store.next_id())
             message.publish_time.CopyFrom(now)
-        # A subscription that is made while these are written has not asked for them.
+        # A subscription that is created during the write does not get these messages.
         receivers = list(self._of_topic[topic])
-        await self._ledger.add(
+        await self._store.add(
             [
                 (receiver.definition.name, int(message.message_id), message.SerializeToString())
                 for message in messages
@@ -58,41 +58,41 @@ class Broker:
         )
         for receiver in receivers:
             for message in messages:
-                receiver.put(message)
+                receiver.add(message)
         return [message.message_id for message in messages]
 
     def topic(self, name: str) -> str:
-        """The name, if the topic is there; else NotThere."""
+        """Return the name if the topic exists, else raise NotFound."""
         if name not in self._topics:
-            raise NotThere(f"no topic {name}")
+            raise NotFound(f"no topic {name}")
         return name
 
     def topics(self, project: str) -> list[str]:
-        """The names of a project's topics."""
+        """Return the names of a project's topics."""
         return sorted(name for name in self._topics if name.startswith(f"{project}/"))
 
     async def create_topic(self, name: str) -> None:
         if name in self._topics:
-            raise AlreadyThere(f"topic {name} is there already")
-        await self._ledger.add_topic(name)
+            raise AlreadyExists(f"topic {name} exists already")
+        await self._store.add_topic(name)
         self._topics.add(name)
 
     async def delete_topic(self, name: str) -> None:
-        await self._ledger.remove_topic(self.topic(name))
+        await self._store.remove_topic(self.topic(name))
         self._topics.discard(name)
         self._of_topic.pop(name, None)
 
     def subscription(self, name: str) -> Deliveries:
-        """The subscription, or NotThere."""
+        """Return the subscription, or raise NotFound."""
         if name not in self._subscriptions:
-            raise NotThere(f"no subscription {name}")
+            raise NotFound(f"no subscription {name}")
         return self._subscriptions[name]
 
     def subscriptions(self, project: str) -> list[Any]:
-        """The definitions of a project's subscriptions."""
+        """Return the definitions of a project's subscriptions."""
         return [
-            each.definition
-            for name, each in sorted(self._subscriptions.items())
+            deliveries.definition
+            for name, deliveries in sorted(self._subscriptions.items())
             if name.startswith(f"{project}/")
         ]
 
@@ -100,35 +100,35 @@ class Broker:
         async with self._changing:
             self.topic(definition.topic)
             if definition.name in self._subscriptions:
-                raise AlreadyThere(f"subscription {definition.name} is there already")
-            await self._ledger.keep(definition)
+                raise AlreadyExists(f"subscription {definition.name} exists already")
+            await self._store.save(definition)
             self._attach(definition)
 
     async def modify_push(self, name: str, push_config: Any) -> None:
-        """Push to another address from now on."""
+        """Push to another address."""
         async with self._changing:
             deliveries = self.subscription(name)
             changed = Definition()
             changed.CopyFrom(deliveries.definition)
             changed.push_config.CopyFrom(push_config)
-            await self._ledger.keep(changed)
+            await self._store.save(changed)
             deliveries.redefine(changed)
 
     async def delete_subscription(self, name: str) -> None:
         async with self._changing:
             deliveries = self.subscription(name)
-            await self._ledger.remove(name)
+            await self._store.remove(name)
             deliveries.close()
             del self._subscriptions[name]
             if deliveries in self._of_topic[deliveries.definition.topic]:
                 self._of_topic[deliveries.definition.topic].remove(deliveries)
 
     def _attach(self, definition: Any) -> None:
-        made = Deliveries(definition, self._ledger, self._background, self._give_up)
-        self._subscriptions[definition.name] = made
+        deliveries = Deliveries(definition, self._store, self._background, self._dead_letter)
+        self._subscriptions[definition.name] = deliveries
         if definition.topic in self._topics:
-            self._of_topic[definition.topic].append(made)
+            self._of_topic[definition.topic].append(deliveries)
 
-    async def _give_up(self, topic: str, letter: Any) -> None:
+    async def _dead_letter(self, topic: str, message: Any) -> None:
         if topic in self._topics:
-            await self.publish(topic, [letter])
+            await self.publish(topic, [message])

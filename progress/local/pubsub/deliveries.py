@@ -1,4 +1,4 @@
-"""A subscription's messages on their way: pushed or pulled, tried again, given up."""
+"""The deliveries of one subscription: push or pull, retry, dead-letter."""
 
 import asyncio
 import base64
@@ -12,15 +12,15 @@ from typing import Any
 import orjson
 
 from progress.local.pubsub.background import Background
-from progress.local.pubsub.ledger import Ledger, Message
-from progress.local.pubsub.pushes import Endpoint, Refused
+from progress.local.pubsub.push_client import ConnectionRefused, Endpoint
+from progress.local.pubsub.queue_store import Message, QueueStore
 
-AT_ONCE = 64  # pushes of one subscription
+MAX_PUSHES = 64  # of one subscription at a time
 
-_LONGEST_POLL = 5.0
+_POLL_TIMEOUT_S = 5.0
 _DEFAULT_BACKOFF = (timedelta(milliseconds=100), timedelta(seconds=10))
 
-GiveUp = Callable[[str, Any], Awaitable[None]]  # publishes a message to a dead-letter topic
+DeadLetter = Callable[[str, Any], Awaitable[None]]  # publishes a message to a dead-letter topic
 
 
 @dataclass(eq=False)
@@ -37,116 +37,116 @@ class Delivery:
 
 
 class Deliveries:
-    """What waits in one subscription, and what is out."""
+    """The ready messages of one subscription, and the ones that wait for an acknowledgement."""
 
     def __init__(
-        self, definition: Any, ledger: Ledger, background: Background, give_up: GiveUp
+        self, definition: Any, store: QueueStore, background: Background, dead_letter: DeadLetter
     ) -> None:
-        self._ledger = ledger
+        self._store = store
         self._background = background
-        self._give_up = give_up
+        self._dead_letter = dead_letter
         self._ready: deque[Delivery] = deque()
-        self._something = asyncio.Event()
-        self._out: dict[str, tuple[Delivery, asyncio.TimerHandle]] = {}
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._has_ready = asyncio.Event()
+        self._leased: dict[str, tuple[Delivery, asyncio.TimerHandle]] = {}
+        self._slots = asyncio.Semaphore(MAX_PUSHES)
         self._endpoint: Endpoint | None = None
         self._pusher: asyncio.Task[None] | None = None
         self.redefine(definition)
 
     def redefine(self, definition: Any) -> None:
-        """Take over the settings of the subscription; pushes go to its present address."""
+        """Apply the subscription's settings; push to its present address."""
         self.definition = definition
         retry, letters = definition.retry_policy, definition.dead_letter_policy
-        given = definition.HasField("retry_policy")
-        least, most = (
+        shortest, longest = (
             (retry.minimum_backoff.ToTimedelta(), retry.maximum_backoff.ToTimedelta())
-            if given
+            if definition.HasField("retry_policy")
             else _DEFAULT_BACKOFF
         )
-        self._least, self._most = least.total_seconds(), most.total_seconds()
-        self._most_attempts = letters.max_delivery_attempts or None
-        self._deadline = definition.ack_deadline_seconds or 10
+        self._min_backoff_s = shortest.total_seconds()
+        self._max_backoff_s = longest.total_seconds()
+        self._max_attempts = letters.max_delivery_attempts or None
+        self._ack_deadline_s = definition.ack_deadline_seconds or 10
         self.close()
         if url := definition.push_config.push_endpoint:
             self._endpoint = Endpoint(url)
             self._pusher = self._background.start(self._push_all(self._endpoint))
 
     def close(self) -> None:
-        """Push no more."""
+        """Stop pushing."""
         if self._pusher:
             self._pusher.cancel()
         if self._endpoint:
             self._endpoint.close()
         self._pusher = self._endpoint = None
 
-    def put(self, message: Any, attempts: int = 0) -> None:
-        """A message that is on disk."""
+    def add(self, message: Any, attempts: int = 0) -> None:
+        """Add a message that is on disk."""
         self._return(Delivery(message, attempts))
 
-    async def take(self, most: int, *, wait: bool) -> list[tuple[str, Delivery]]:
-        """Up to `most` messages with their ack ids; waits a while for the first one."""
+    async def pull(self, limit: int, *, wait: bool) -> list[tuple[str, Delivery]]:
+        """Return up to `limit` messages with their ack ids; with `wait`, wait for the first."""
         if not self._ready and wait:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LONGEST_POLL):
-                    await self._something.wait()
-        taken: list[tuple[str, Delivery]] = []
-        while self._ready and len(taken) < most:
+                async with asyncio.timeout(_POLL_TIMEOUT_S):
+                    await self._has_ready.wait()
+        pulled: list[tuple[str, Delivery]] = []
+        while self._ready and len(pulled) < limit:
             delivery = self._ready.popleft()
             delivery.attempts += 1
             ack_id = f"{delivery.id}-{delivery.attempts}"
-            self._out[ack_id] = (delivery, self._timer(ack_id, self._deadline))
-            taken.append((ack_id, delivery))
-        self._note()
-        return taken
+            self._leased[ack_id] = (delivery, self._timer(ack_id, self._ack_deadline_s))
+            pulled.append((ack_id, delivery))
+        self._clear_if_empty()
+        return pulled
 
     def acknowledge(self, ack_id: str) -> None:
-        """The message is done; an ack id that is not out changes nothing."""
-        if out := self._out.pop(ack_id, None):
-            out[1].cancel()
-            self._ledger.acknowledge(self.definition.name, out[0].id)
+        """Remove the message; ignore an unknown or expired ack id."""
+        if lease := self._leased.pop(ack_id, None):
+            lease[1].cancel()
+            self._store.acknowledge(self.definition.name, lease[0].id)
 
     def extend(self, ack_id: str, seconds: int) -> None:
-        """Give the message so long; 0 brings it back now."""
-        if out := self._out.get(ack_id):
-            out[1].cancel()
-            self._out[ack_id] = (out[0], self._timer(ack_id, seconds))
+        """Set the remaining time to acknowledge the message; 0 redelivers it now."""
+        if lease := self._leased.get(ack_id):
+            lease[1].cancel()
+            self._leased[ack_id] = (lease[0], self._timer(ack_id, seconds))
 
     def _timer(self, ack_id: str, seconds: int) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, self._overdue, ack_id)
+        return asyncio.get_running_loop().call_later(seconds, self._expire, ack_id)
 
-    def _overdue(self, ack_id: str) -> None:
-        if out := self._out.pop(ack_id, None):
-            self._failed(out[0])
+    def _expire(self, ack_id: str) -> None:
+        if lease := self._leased.pop(ack_id, None):
+            self._fail(lease[0])
 
     async def _push_all(self, endpoint: Endpoint) -> None:
         while True:
-            await self._something.wait()
+            await self._has_ready.wait()
             await self._slots.acquire()
             if not self._ready:
                 self._slots.release()
                 continue
             push = self._background.start(self._push(endpoint, self._ready.popleft()))
-            self._note()
+            self._clear_if_empty()
             push.add_done_callback(lambda _push: self._slots.release())
 
     async def _push(self, endpoint: Endpoint, delivery: Delivery) -> None:
         delivery.attempts += 1
         try:
-            status = await endpoint.push(self._body(delivery), seconds=self._deadline)
-        except Refused:
+            status = await endpoint.push(self._body(delivery), seconds=self._ack_deadline_s)
+        except ConnectionRefused:
             delivery.attempts -= 1
             delivery.refusals += 1
-            self._later(delivery, delivery.refusals)
+            self._retry_later(delivery, delivery.refusals)
             return
         if 200 <= status < 300 or status == 102:
-            self._ledger.acknowledge(self.definition.name, delivery.id)
+            self._store.acknowledge(self.definition.name, delivery.id)
         else:
-            self._failed(delivery)
+            self._fail(delivery)
 
     def _body(self, delivery: Delivery) -> bytes:
         message = delivery.message
         published = message.publish_time.ToJsonString()
-        wrapped = {
+        wrapper = {
             "data": base64.b64encode(message.data).decode(),
             "attributes": dict(message.attributes),
             "messageId": message.message_id,
@@ -155,37 +155,37 @@ class Deliveries:
             "publish_time": published,
         }
         if message.ordering_key:
-            wrapped["orderingKey"] = message.ordering_key
-        body = {"message": wrapped, "subscription": self.definition.name}
-        if self._most_attempts:
+            wrapper["orderingKey"] = message.ordering_key
+        body = {"message": wrapper, "subscription": self.definition.name}
+        if self._max_attempts:
             body["deliveryAttempt"] = delivery.attempts
         return orjson.dumps(body)
 
-    def _failed(self, delivery: Delivery) -> None:
-        if self._most_attempts and delivery.attempts >= self._most_attempts:
-            self._background.start(self._give(delivery))
+    def _fail(self, delivery: Delivery) -> None:
+        if self._max_attempts and delivery.attempts >= self._max_attempts:
+            self._background.start(self._send_dead_letter(delivery))
             return
-        self._ledger.count(self.definition.name, delivery.id, delivery.attempts)
-        self._later(delivery, delivery.attempts)
+        self._store.count(self.definition.name, delivery.id, delivery.attempts)
+        self._retry_later(delivery, delivery.attempts)
 
-    async def _give(self, delivery: Delivery) -> None:
+    async def _send_dead_letter(self, delivery: Delivery) -> None:
         letter = Message()
         letter.CopyFrom(delivery.message)
         letter.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] = str(delivery.attempts)
         letter.attributes["CloudPubSubDeadLetterSourceSubscription"] = self.definition.name.rsplit(
             "/", 1
         )[-1]
-        await self._give_up(self.definition.dead_letter_policy.dead_letter_topic, letter)
-        self._ledger.acknowledge(self.definition.name, delivery.id)
+        await self._dead_letter(self.definition.dead_letter_policy.dead_letter_topic, letter)
+        self._store.acknowledge(self.definition.name, delivery.id)
 
-    def _later(self, delivery: Delivery, tries: int) -> None:
-        pause = min(self._least * 2 ** min(tries - 1, 30), self._most)
+    def _retry_later(self, delivery: Delivery, tries: int) -> None:
+        pause = min(self._min_backoff_s * 2 ** min(tries - 1, 30), self._max_backoff_s)
         asyncio.get_running_loop().call_later(pause, self._return, delivery)
 
     def _return(self, delivery: Delivery) -> None:
         self._ready.append(delivery)
-        self._something.set()
+        self._has_ready.set()
 
-    def _note(self) -> None:
+    def _clear_if_empty(self) -> None:
         if not self._ready:
-            self._something.clear()
+            self._has_ready.clear()

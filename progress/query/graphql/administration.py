@@ -4,6 +4,8 @@ from typing import Any
 
 from strawberry import ID, UNSET
 
+from progress.event_store.dead_letter_record import DeadLetterKind
+from progress.operations.records import Operation
 from progress.query.graphql import arguments, pagination
 from progress.query.graphql.context import Info
 from progress.query.read_models import dead_letters as letters
@@ -12,7 +14,7 @@ from progress.query.read_models import operations
 
 async def dead_letters(
     info: Info,
-    kind: letters.DeadLetterKind | None = UNSET,
+    kind: DeadLetterKind | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
 ) -> pagination.Page:
@@ -27,7 +29,7 @@ async def dead_letters(
     return pagination.page(entries, has_next=found.has_next, total=found.total_count)
 
 
-async def operation(info: Info, id: ID) -> operations.Operation | None:  # noqa: A002 - the contract's word
+async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the contract's word
     """An operation; for whoever may not see it, as if there were none."""
     found = await operations.get_operation(arguments.operation_id(id))
     mine = found is not None and found.started_by == info.context.caller.user_id

@@ -11,10 +11,11 @@ from strawberry import ID, UNSET
 
 from progress.adapters.pubsub import wakeups
 from progress.errors import BadInput, Forbidden, NotFound
+from progress.operations.records import STEPS, Operation, OperationKind
 from progress.query.graphql import arguments, types
 from progress.query.graphql.context import Info, answers
 from progress.query.read_models import dead_letters, reader
-from progress.query.read_models.operations import Operation, OperationKind, get_operation
+from progress.query.read_models.operations import get_operation
 
 _SECONDS = 3.0  # for a command to be published
 
@@ -83,8 +84,6 @@ class Mutation:
 
 async def _start(info: Info, kind: OperationKind, key: str, **given: object) -> Operation:
     """The operation that is on disk now, and its worker called, unless it is done already."""
-    from progress.operations import claim  # with pg8000: not for who only asks
-
     found = await reader.rows(
         "operations/operations",
         "accept",
@@ -92,7 +91,7 @@ async def _start(info: Info, kind: OperationKind, key: str, **given: object) -> 
         started_by=info.context.caller.user_id,
         key=arguments.identity("idempotencyKey", key),
         arguments=msgspec.json.encode(given).decode(),
-        steps=list(claim.STEPS[kind]),
+        steps=list(STEPS[kind]),
     )
     accepted = found[0]
     if not accepted["is_same"]:

@@ -7,12 +7,12 @@ import strawberry
 from strawberry import ID, UNSET
 
 from progress.errors import NotFound
+from progress.operations.records import Operation
 from progress.query.graphql import administration, types
 from progress.query.graphql.context import Info
 from progress.query.live.hub import Source
 from progress.query.live.sources import Operations, Standings
 from progress.query.read_models import rows
-from progress.query.read_models.operations import Operation
 
 LEARNER, OPERATION = "learner", "operation"  # kinds of what is watched
 

@@ -7,8 +7,10 @@ import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
 from progress.errors import SerializationError
+from progress.event_store import dead_letter_record as dead_letters
 from progress.event_store import timestamps
-from progress.query.read_models import dead_letters, operations, rows
+from progress.operations import records as operations
+from progress.query.read_models import rows
 
 _INT = 2**31 - 1
 

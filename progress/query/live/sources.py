@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 
 from progress.adapters.redis import channels
+from progress.operations.records import Operation
 from progress.query.read_models import reader
 from progress.query.read_models.operations import (
-    Operation,
     get_operation_versions,
     get_some_operations,
 )

@@ -1,41 +1,19 @@
-"""Dead letters, read: those that wait and those that were replayed."""
+"""Dead letters, read by the query API: the open ones, and the replayed ones."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 
 import msgspec
 
+from progress.event_store import dead_letter_record
+from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
 from progress.query.read_models import reader
 
-
-class DeadLetterKind(StrEnum):
-    """What is wrong with a letter."""
-
-    INVALID = "INVALID"
-    MALFORMED = "MALFORMED"
-    CONFLICT = "CONFLICT"
-    FUTURE = "FUTURE"
-    SESSION_OWNER = "SESSION_OWNER"
-    POISONED = "POISONED"
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """What could not become an event; `payload` as it was received, addresses masked."""
-
-    id: str
-    kind: DeadLetterKind
-    topic: str | None
-    event_id: str | None
-    event_type: str | None
-    reason: str
-    payload: str
-    received_at: datetime
-    replayed_at: datetime | None
+_FILE = "event_store/dead_letters"
 
 
 class LetterKey(msgspec.Struct, frozen=True):
-    """Where a letter stands in the list."""
+    """The place of a letter in the list."""
 
     is_replayed: bool
     received_at: datetime
@@ -43,7 +21,7 @@ class LetterKey(msgspec.Struct, frozen=True):
 
 
 class LetterPage(msgspec.Struct, frozen=True):
-    """A part of the list, and how many letters the whole list has."""
+    """A page of the list, and the number of letters in the whole list."""
 
     letters: list[tuple[LetterKey, DeadLetter]]
     has_next: bool
@@ -53,9 +31,9 @@ class LetterPage(msgspec.Struct, frozen=True):
 async def get_dead_letters(
     *, first: int, kind: DeadLetterKind | None = None, after: LetterKey | None = None
 ) -> LetterPage:
-    """The `first` letters after a key: those that wait, newest first, then those replayed."""
-    found = await reader.rows(
-        "event_store/dead_letters",
+    """Return the `first` letters after a key: the open ones, newest first, then the replayed."""
+    rows = await reader.rows(
+        _FILE,
         "page",
         kind=kind,
         first=first + 1,
@@ -63,19 +41,18 @@ async def get_dead_letters(
         after_at=after.received_at if after else None,
         after_id=after.letter_id if after else None,
     )
-    total = found[0]["total_count"]
-    letters = [_listed(dict(row)) for row in found if row["id"] is not None]
+    total = rows[0]["total_count"]
+    letters = [_with_key(dict(row)) for row in rows if row["letter_id"] is not None]
     return LetterPage(letters[:first], has_next=len(letters) > first, total_count=total)
 
 
-def _listed(row: dict[str, object]) -> tuple[LetterKey, DeadLetter]:
-    del row["total_count"]
-    letter = msgspec.convert(row, DeadLetter)
+def _with_key(row: dict[str, object]) -> tuple[LetterKey, DeadLetter]:
+    letter = dead_letter_record.from_row(row)
     is_replayed = letter.replayed_at is not None
-    return LetterKey(is_replayed, letter.received_at, int(letter.id)), letter
+    return LetterKey(is_replayed, letter.received_at, letter.letter_id), letter
 
 
 async def unknown_letters(letter_ids: Sequence[int]) -> list[int]:
-    """Which of these ids no letter has."""
-    found = await reader.rows("event_store/dead_letters", "unknown", letter_ids=list(letter_ids))
-    return [row["id"] for row in found]
+    """Return the ids that no letter has."""
+    rows = await reader.rows(_FILE, "unknown ids", letter_ids=list(letter_ids))
+    return [row["id"] for row in rows]

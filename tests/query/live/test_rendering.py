@@ -8,14 +8,14 @@ from graphql import Executor, GraphQLObjectType, get_named_type, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress.query.execution.selections import GRAPHQL
-from progress.query.http import subscription_results
-from progress.query.read_models.operations import (
+from progress.operations.records import (
     Operation,
     OperationKind,
     OperationState,
     OperationStep,
 )
+from progress.query.execution.selections import GRAPHQL
+from progress.query.http import subscription_results
 from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 
 TRACE = f"00-{32 * 'a'}-{16 * 'b'}-01"

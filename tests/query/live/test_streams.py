@@ -136,7 +136,7 @@ def test_an_operation_is_told_to_its_end(port: int, subscribe: Subscribe, databa
         )
         stream = subscribe(port, query, "root", roles=["admin"], id=str(accepted))
         assert stream.told() == {"state": "PENDING", "progress": 0}
-        connection.run(blocks["take up"], operation_id=accepted)
+        connection.run(blocks["claim"], operation_id=accepted)
         assert stream.told() == {"state": "RUNNING", "progress": 0}
         ended = {"state": "SUCCEEDED", "error": None, "result": "{}"}
         connection.run(blocks["finish"], operation_id=accepted, **ended)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from progress.local import codes, datafolder
+from progress.local import data_folder, sign_in_codes
 from tests.support.browser import DEMO, Stack, Visit
 
 pytestmark = pytest.mark.timeout(180)
@@ -132,7 +132,7 @@ def test_a_state_is_good_once_and_in_its_tab(chromium: Browser, demo: Stack) -> 
 
 
 def test_an_address_with_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
-    code = codes.issue(datafolder.at(str(demo.folder)).codes, DEMO, ["learner"])
+    code = sign_in_codes.issue(data_folder.at(str(demo.folder)).codes, DEMO, ["learner"])
     context = chromium.new_context()
     page = context.new_page()
     asked = list[str]()

@@ -1,4 +1,4 @@
-"""Pushes over HTTP/1.1: connections that are kept, the one used last first."""
+"""Push over HTTP/1.1 on kept-alive connections; the most recently used comes first."""
 
 import asyncio
 from typing import cast
@@ -6,41 +6,41 @@ from urllib.parse import urlsplit
 
 import httptools
 
-_CONNECT = 2.0  # seconds: nobody takes connections who takes longer
+_CONNECT_TIMEOUT_S = 2.0
 
 
-class Refused(OSError):
-    """Nobody listens: no attempt was made."""
+class ConnectionRefused(OSError):
+    """No process listens; this does not count as an attempt."""
 
 
-class Broken(OSError):
+class ConnectionBroken(OSError):
     """The connection ended before an answer."""
 
 
-class Wire(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection; it carries one request at a time."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._answer: asyncio.Future[int] | None = None
         self._transport: asyncio.Transport | None = None
-        self.used = False
+        self.is_used = False
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
     async def send(self, request: bytes) -> int:
-        """The status of the answer; Broken where the connection ends before it."""
+        """Send the request; return the status, or raise ConnectionBroken."""
         if self._transport is None or not self.is_open:
-            raise Broken("the connection ended before the request")
+            raise ConnectionBroken("the connection ended before the request")
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
             return await self._answer
         finally:
             self._answer = None
-            self.used = True
+            self.is_used = True
 
     def close(self) -> None:
         if self._transport:
@@ -62,13 +62,13 @@ class Wire(asyncio.Protocol):
             self._answer.set_result(self._parser.get_status_code())
         self._parser = httptools.HttpResponseParser(self)
 
-    def connection_lost(self, _fault: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         if self._answer and not self._answer.done():
-            self._answer.set_exception(Broken("the connection ended before an answer"))
+            self._answer.set_exception(ConnectionBroken("the connection ended before an answer"))
 
 
 class Endpoint:
-    """Where pushes go to."""
+    """The endpoint of a push subscription, with its idle connections."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -78,40 +78,43 @@ class Endpoint:
             f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
             "User-Agent: pubsub-standin\r\nContent-Type: application/json\r\nContent-Length: "
         ).encode()
-        self._idle: list[Wire] = []
+        self._idle: list[Connection] = []
 
     async def push(self, body: bytes, *, seconds: float) -> int:
-        """The status of the answer, 502 or 504 where none came; Refused where nobody listens."""
+        """Return the answer's status, 502 or 504 without an answer.
+
+        Raises ConnectionRefused if no process listens.
+        """
         request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
         while True:
-            wire = await self._wire()
-            stale = wire.used
+            connection = await self._connect()
+            may_be_stale = connection.is_used
             try:
                 async with asyncio.timeout(seconds):
-                    status = await wire.send(request)
+                    status = await connection.send(request)
             except TimeoutError:
-                wire.close()
+                connection.close()
                 return 504
-            except Broken:
-                if stale:  # closed by the other side for idleness, perhaps
+            except ConnectionBroken:
+                if may_be_stale:  # the server may have closed an idle connection
                     continue
                 return 502
-            if wire.is_open:
-                self._idle.append(wire)
+            if connection.is_open:
+                self._idle.append(connection)
             return status
 
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
-    async def _wire(self) -> Wire:
+    async def _connect(self) -> Connection:
         while self._idle:
-            if (wire := self._idle.pop()).is_open:
-                return wire
+            if (connection := self._idle.pop()).is_open:
+                return connection
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_CONNECT):
-                _, wire = await loop.create_connection(Wire, self._host, self._port)
-        except OSError as fault:
-            raise Refused(str(fault)) from fault
-        return wire
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                _, connection = await loop.create_connection(Connection, self._host, self._port)
+        except OSError as error:
+            raise ConnectionRefused(str(error)) from error
+        return connection

@@ -1,4 +1,4 @@
-"""The folder with a local stack's state: who has it, what runs, where its parts are."""
+"""The folder with a local stack's state: its lock, its processes, its addresses."""
 
 import contextlib
 import fcntl
@@ -15,24 +15,24 @@ from progress.errors import StackError
 from progress.local import readiness
 from progress.local.processes import Process
 
-VERSION = 1  # of what is in the folder; a stack does not touch a folder of a newer one
+VERSION = 1  # of the folder's layout; a stack refuses a folder of another version
 
-_NEEDED = 200 * 2**20  # bytes: a new database with its write-ahead log, and some room
+_MIN_FREE_BYTES = 200 * 2**20  # for a new database with its write-ahead log, and reserve
 
 
 class State(msgspec.Struct, kw_only=True):
-    """What runs; the supervisor writes it, everyone else reads it."""
+    """The running processes and their addresses, as the supervisor writes them."""
 
     supervisor: Process
     phase: Literal["starting", "ready"]
     addresses: dict[str, str]
     processes: dict[str, Process] = {}
-    answering: list[str] = []  # the parts that have answered, in their order
+    answering: list[str] = []  # the parts that have answered, in order
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A local stack's folder, by its absolute path."""
+    """The folder of a local stack, with its absolute path."""
 
     path: Path
 
@@ -60,27 +60,27 @@ class DataFolder:
         return self.logs / f"{part}.log"
 
     def state(self) -> State | None:
-        """What was written last; None where nothing was."""
+        """Return the state written last; None if no state was written."""
         try:
             return msgspec.json.decode((self.path / "stack.json").read_bytes(), type=State)
         except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
             return None
 
     def write(self, state: State) -> None:
-        part = self.path / "stack.json.new"
-        part.touch(mode=0o600)
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
-        part.replace(self.path / "stack.json")
+        new = self.path / "stack.json.new"
+        new.touch(mode=0o600)
+        new.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
+        new.replace(self.path / "stack.json")
 
 
 def at(path: str) -> DataFolder:
-    """The folder as `PROGRESS_DATA_DIR` names it."""
+    """Return the folder that `PROGRESS_DATA_DIR` names."""
     return DataFolder(Path(path).absolute())
 
 
 @contextlib.contextmanager
-def private() -> Iterator[None]:
-    """What the block makes is its owner's alone."""
+def owner_only() -> Iterator[None]:
+    """Make files created in the block accessible to their owner only."""
     before = os.umask(0o077)
     try:
         yield
@@ -89,75 +89,75 @@ def private() -> Iterator[None]:
 
 
 def make_usable(folder: DataFolder) -> None:
-    """Make the folder where it is missing, for its owner alone.
+    """Create the folder if it is missing, accessible to its owner only.
 
-    StackError where it cannot serve, and why.
+    Raises StackError if it cannot be written, is full, or has another version.
     """
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
-        with private():
+        with owner_only():
             folder.logs.mkdir(parents=True, exist_ok=True)
-            _close_to_others(folder)
+            _restrict_to_owner(folder)
             probe = folder.path / ".probe"
             probe.write_bytes(bytes(4096))
             probe.unlink()
-    except OSError as fault:
+    except OSError as error:
         raise StackError(
-            f"cannot write to the data folder {folder.path}: {fault.strerror}; "
+            f"cannot write to the data folder {folder.path}: {error.strerror}; "
             "make room or rights there, or set PROGRESS_DATA_DIR to another"
         ) from None
     free = shutil.disk_usage(folder.path).free
-    if free < _NEEDED:
+    if free < _MIN_FREE_BYTES:
         raise StackError(
             f"the disk of the data folder {folder.path} is full: {free >> 20} MB free, "
-            f"{_NEEDED >> 20} needed; make room or set PROGRESS_DATA_DIR to another disk"
+            f"{_MIN_FREE_BYTES >> 20} needed; make room or set PROGRESS_DATA_DIR to another disk"
         )
-    with private():
+    with owner_only():
         _check_version(folder.path / "VERSION", VERSION, "data folder")
 
 
-def _close_to_others(folder: DataFolder) -> None:
-    """Take from others what an earlier version gave them.
+def _restrict_to_owner(folder: DataFolder) -> None:
+    """Remove the rights that an earlier version gave to other users.
 
-    As root the way to PostgreSQL stays open (o+x), for the user that it runs as.
+    For root, o+x stays: PostgreSQL runs as another user, who must reach its folder.
     """
     if (folder.path / "VERSION").exists():
         folder.path.chmod(folder.path.stat().st_mode & (0o711 if os.geteuid() == 0 else 0o700))
     folder.logs.chmod(0o700)
-    ours = [folder.path / name for name in ("VERSION", "stack.json")]
-    for file in (*ours, folder.key, folder.lock, *folder.logs.iterdir()):
+    files = [folder.path / name for name in ("VERSION", "stack.json")]
+    for file in (*files, folder.key, folder.lock, *folder.logs.iterdir()):
         if file.exists():
             file.chmod(0o600)
 
 
-def check_postgres(folder: DataFolder, served: int) -> None:
-    """StackError where another major version of PostgreSQL than `served` made the database."""
-    _check_version(folder.postgres / "PG_VERSION", served, "database")
+def check_postgres(folder: DataFolder, major: int) -> None:
+    """Raise StackError if another major version of PostgreSQL made the database."""
+    _check_version(folder.postgres / "PG_VERSION", major, "database")
 
 
-def _check_version(file: Path, ours: int, what: str) -> None:
+def _check_version(file: Path, expected: int, subject: str) -> None:
     found = file.read_text(encoding="ascii").strip() if file.exists() else ""
-    if not found and what == "data folder":
-        file.write_text(f"{ours}\n", encoding="ascii")
-    elif found and found != str(ours):
-        age = "newer" if not found.isdigit() or int(found) > ours else "older"
+    if not found and subject == "data folder":
+        file.write_text(f"{expected}\n", encoding="ascii")
+    elif found and found != str(expected):
+        age = "newer" if not found.isdigit() or int(found) > expected else "older"
         raise StackError(
-            f"the {what} in {file.parent} is of the {age} version {found}, this is {ours}: "
+            f"the {subject} in {file.parent} is of the {age} version {found}, this is {expected}: "
             "use the version of Progress that made it, or set PROGRESS_DATA_DIR to another folder"
         )
 
 
 @contextlib.contextmanager
-def held(folder: DataFolder, *, seconds: float = 0.0) -> Iterator[bool]:
-    """Hold the folder until the block or the process ends; False where another process does.
+def hold(folder: DataFolder, *, timeout_s: float = 0.0) -> Iterator[bool]:
+    """Lock the folder until the block or the process ends; False if another process has it.
 
-    It is asked for again for so many `seconds`: `is_held` holds it for an instant.
+    Retries for `timeout_s`, because `is_held` takes the lock for an instant.
     """
-    with private():
+    with owner_only():
         file = folder.lock.open("wb")
     with file:
 
-        def free() -> bool:
+        def lock() -> bool:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -165,7 +165,7 @@ def held(folder: DataFolder, *, seconds: float = 0.0) -> Iterator[bool]:
             return True
 
         try:
-            readiness.wait(free, "the data folder", seconds=seconds)
+            readiness.wait(lock, "the data folder", seconds=timeout_s)
         except StackError:
             yield False
             return
@@ -173,8 +173,8 @@ def held(folder: DataFolder, *, seconds: float = 0.0) -> Iterator[bool]:
 
 
 def is_held(folder: DataFolder) -> bool:
-    """Whether a stack runs on this folder."""
+    """Tell whether a stack runs on this folder."""
     if not folder.lock.exists():
         return False
-    with held(folder) as free:
-        return not free
+    with hold(folder) as is_free:
+        return not is_free

@@ -1,6 +1,6 @@
-"""The development key: signs the tokens of the local stack, and of nothing else.
+"""The development key, which signs the tokens of the local stack.
 
-A deployed query function refuses ISSUER.
+A deployed query function refuses tokens of ISSUER.
 """
 
 import functools
@@ -23,30 +23,28 @@ ISSUER = "https://development.progress.invalid"
 AUDIENCE = "progress-local"
 
 _KEY_ID = "development"
-_DAY = 86_400
+_DAY_S = 86_400
 
 
 def ensure(file: Path) -> None:
-    """Make the key's file, for its owner's eyes, unless it is there."""
+    """Create the key's file, readable by its owner only, unless it exists."""
     if file.exists():
         return
-    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     file.touch(mode=0o600)
-    file.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def jwks(file: Path) -> bytes:
-    """The public half, as the JSON Web Key Set that the query function asks for."""
+    """Return the public key as the JSON Web Key Set that the query function fetches."""
     key = RSAAlgorithm(RSAAlgorithm.SHA256).prepare_key(file.read_bytes())
     public = key.public_key() if isinstance(key, rsa.RSAPrivateKey) else key
-    described = RSAAlgorithm.to_jwk(public, as_dict=True)
-    return json.dumps(
-        {"keys": [described | {"kid": _KEY_ID, "use": "sig", "alg": "RS256"}]}
-    ).encode()
+    jwk = RSAAlgorithm.to_jwk(public, as_dict=True)
+    return json.dumps({"keys": [jwk | {"kid": _KEY_ID, "use": "sig", "alg": "RS256"}]}).encode()
 
 
-def token(file: Path, user: str, roles: list[str], *, seconds: int = _DAY) -> str:
-    """A token for `user`, good for `seconds` from now."""
+def token(file: Path, user: str, roles: list[str], *, seconds: int = _DAY_S) -> str:
+    """Return a token for `user`, valid for `seconds` from now."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
@@ -56,11 +54,11 @@ def token(file: Path, user: str, roles: list[str], *, seconds: int = _DAY) -> st
         "iat": now,
         "exp": now + seconds,
     }
-    key = _opened(file.read_bytes())
+    key = _load(file.read_bytes())
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": _KEY_ID})
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(key: bytes) -> rsa.RSAPrivateKey:
-    """The key, which is checked when it is opened: that takes 30 ms."""
+def _load(key: bytes) -> rsa.RSAPrivateKey:
+    """Load the key; the checks take 30 ms, so the result is cached."""
     return cast("rsa.RSAPrivateKey", load_pem_private_key(key, None))

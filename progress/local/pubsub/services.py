@@ -1,4 +1,4 @@
-"""The gRPC services Publisher and Subscriber, as far as the client library needs them."""
+"""The gRPC services Publisher and Subscriber, with the calls that the client library needs."""
 
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -9,12 +9,12 @@ from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
 from progress.local.pubsub.background import Background
-from progress.local.pubsub.broker import AlreadyThere, Broker, NotThere
+from progress.local.pubsub.broker import AlreadyExists, Broker, NotFound
 from progress.local.pubsub.deliveries import Deliveries, Delivery
 
 Call = Callable[[Broker, Any], Coroutine[Any, Any, Any]]
 
-_AT_ONCE = 1_000  # messages in one answer of a stream
+_MAX_MESSAGES = 1_000  # in one response of a stream
 
 
 async def create_topic(broker: Broker, request: Any) -> Any:
@@ -27,7 +27,9 @@ async def get_topic(broker: Broker, request: Any) -> Any:
 
 
 async def list_topics(broker: Broker, request: Any) -> Any:
-    return _ListTopics(topics=[_Topic(name=name) for name in broker.topics(request.project)])
+    return _ListTopicsResponse(
+        topics=[_Topic(name=name) for name in broker.topics(request.project)]
+    )
 
 
 async def delete_topic(broker: Broker, request: Any) -> Any:
@@ -38,7 +40,7 @@ async def delete_topic(broker: Broker, request: Any) -> Any:
 async def publish(broker: Broker, request: Any) -> Any:
     if not all(message.data or message.attributes for message in request.messages):
         raise ValueError("a message needs data or an attribute")
-    return _Published(message_ids=await broker.publish(request.topic, list(request.messages)))
+    return _PublishResponse(message_ids=await broker.publish(request.topic, list(request.messages)))
 
 
 async def create_subscription(broker: Broker, request: Any) -> Any:
@@ -51,7 +53,7 @@ async def get_subscription(broker: Broker, request: Any) -> Any:
 
 
 async def list_subscriptions(broker: Broker, request: Any) -> Any:
-    return _ListSubscriptions(subscriptions=broker.subscriptions(request.project))
+    return _ListSubscriptionsResponse(subscriptions=broker.subscriptions(request.project))
 
 
 async def delete_subscription(broker: Broker, request: Any) -> Any:
@@ -66,8 +68,8 @@ async def modify_push_config(broker: Broker, request: Any) -> Any:
 
 async def pull(broker: Broker, request: Any) -> Any:
     deliveries = broker.subscription(request.subscription)
-    taken = await deliveries.take(request.max_messages, wait=not request.return_immediately)
-    return _Pulled(received_messages=_received(deliveries, taken))
+    pulled = await deliveries.pull(request.max_messages, wait=not request.return_immediately)
+    return _PullResponse(received_messages=_convert(deliveries, pulled))
 
 
 async def acknowledge(broker: Broker, request: Any) -> Any:
@@ -87,38 +89,38 @@ async def modify_ack_deadline(broker: Broker, request: Any) -> Any:
 async def streaming_pull(
     broker: Broker, requests: AsyncIterator[Any], context: Any
 ) -> AsyncIterator[Any]:
-    """Messages as they come; the client acknowledges them by calls of their own."""
+    """Stream messages as they arrive; the client acknowledges them by separate calls."""
     first = await anext(requests)
     try:
         deliveries = broker.subscription(first.subscription)
-    except NotThere as fault:
-        await context.abort(grpc.StatusCode.NOT_FOUND, str(fault))
+    except NotFound as error:
+        await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
         return
-    most = first.max_outstanding_messages or _AT_ONCE
+    limit = first.max_outstanding_messages or _MAX_MESSAGES
     while not context.cancelled():
-        if taken := await deliveries.take(min(most, _AT_ONCE), wait=True):
-            yield _Streamed(received_messages=_received(deliveries, taken))
+        if pulled := await deliveries.pull(min(limit, _MAX_MESSAGES), wait=True):
+            yield _StreamingPullResponse(received_messages=_convert(deliveries, pulled))
 
 
-def _received(deliveries: Deliveries, taken: list[tuple[str, Delivery]]) -> list[Any]:
-    counted = deliveries.definition.HasField("dead_letter_policy")
+def _convert(deliveries: Deliveries, pulled: list[tuple[str, Delivery]]) -> list[Any]:
+    counts_attempts = deliveries.definition.HasField("dead_letter_policy")
     return [
-        _Received(
+        _ReceivedMessage(
             ack_id=ack_id,
             message=delivery.message,
-            delivery_attempt=delivery.attempts if counted else 0,
+            delivery_attempt=delivery.attempts if counts_attempts else 0,
         )
-        for ack_id, delivery in taken
+        for ack_id, delivery in pulled
     ]
 
 
 _Topic = types.Topic.pb()
-_ListTopics = types.ListTopicsResponse.pb()
-_Published = types.PublishResponse.pb()
-_ListSubscriptions = types.ListSubscriptionsResponse.pb()
-_Pulled = types.PullResponse.pb()
-_Streamed = types.StreamingPullResponse.pb()
-_Received = types.ReceivedMessage.pb()
+_ListTopicsResponse = types.ListTopicsResponse.pb()
+_PublishResponse = types.PublishResponse.pb()
+_ListSubscriptionsResponse = types.ListSubscriptionsResponse.pb()
+_PullResponse = types.PullResponse.pb()
+_StreamingPullResponse = types.StreamingPullResponse.pb()
+_ReceivedMessage = types.ReceivedMessage.pb()
 
 _PUBLISHER: dict[str, tuple[Call, Any]] = {
     "CreateTopic": (create_topic, types.Topic),
@@ -139,14 +141,14 @@ _SUBSCRIBER: dict[str, tuple[Call, Any]] = {
 }
 
 
-def services(broker: Broker, background: Background) -> tuple[grpc.GenericRpcHandler, ...]:
-    """The services, for a gRPC server."""
-    publisher = {name: _unary(broker, background, *of) for name, of in _PUBLISHER.items()}
-    subscriber = {name: _unary(broker, background, *of) for name, of in _SUBSCRIBER.items()}
+def make(broker: Broker, background: Background) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Return the handlers of both services, for a gRPC server."""
+    publisher = {name: _unary(broker, background, *call) for name, call in _PUBLISHER.items()}
+    subscriber = {name: _unary(broker, background, *call) for name, call in _SUBSCRIBER.items()}
     subscriber["StreamingPull"] = grpc.stream_stream_rpc_method_handler(
         functools.partial(streaming_pull, broker),
         request_deserializer=types.StreamingPullRequest.pb().FromString,
-        response_serializer=_written,
+        response_serializer=_serialize,
     )
     return (
         grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", publisher),
@@ -157,25 +159,25 @@ def services(broker: Broker, background: Background) -> tuple[grpc.GenericRpcHan
 def _unary(
     broker: Broker, background: Background, call: Call, request: Any
 ) -> grpc.RpcMethodHandler:
-    async def answered(request: Any, context: Any) -> Any:
+    async def respond(request: Any, context: Any) -> Any:
         try:
-            # A caller that is gone takes no messages, but what it began to change is changed
-            # to the end: on disk and here.
-            answer = call(broker, request)
-            return await (answer if call is pull else background.finish(answer))
-        except NotThere as fault:
-            await context.abort(grpc.StatusCode.NOT_FOUND, str(fault))
-        except AlreadyThere as fault:
-            await context.abort(grpc.StatusCode.ALREADY_EXISTS, str(fault))
-        except ValueError as fault:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(fault))
+            # A pull ends with its caller. A change is finished without its caller, so that disk
+            # and memory agree.
+            response = call(broker, request)
+            return await (response if call is pull else background.finish(response))
+        except NotFound as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+        except AlreadyExists as error:
+            await context.abort(grpc.StatusCode.ALREADY_EXISTS, str(error))
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
     return grpc.unary_unary_rpc_method_handler(
-        answered,
+        respond,
         request_deserializer=request.pb().FromString,
-        response_serializer=_written,
+        response_serializer=_serialize,
     )
 
 
-def _written(message: Any) -> bytes:
+def _serialize(message: Any) -> bytes:
     return bytes(message.SerializeToString())

@@ -1,4 +1,4 @@
-"""What the demo asks over GraphQL, and the answers by type."""
+"""The demo's GraphQL client: its queries, and the types of their results."""
 
 import http.client
 from datetime import date
@@ -15,18 +15,18 @@ _DOCUMENT = Path(__file__).with_suffix(".graphql").read_text(encoding="utf-8")
 _REALTIME = ("daily_stats", "item_stats", "learning_streaks", "user_progress")
 
 
-class _Answer(msgspec.Struct, frozen=True, rename="camel"):
+class _Result(msgspec.Struct, frozen=True, rename="camel"):
     pass
 
 
-class Mastery(_Answer, frozen=True):
+class Mastery(_Result, frozen=True):
     unlearned: int
     learning: int
     short_term_mastered: int
     long_term_mastered: int
 
 
-class Standing(_Answer, frozen=True):
+class Standing(_Result, frozen=True):
     total_items_learned: int
     total_sessions_completed: int
     total_study_time_minutes: int
@@ -34,7 +34,7 @@ class Standing(_Answer, frozen=True):
     mastery_stats: Mastery
 
 
-class Streak(_Answer, frozen=True):
+class Streak(_Result, frozen=True):
     current: int
     longest: int
     longest_start: date | None
@@ -42,8 +42,8 @@ class Streak(_Answer, frozen=True):
     last_study_date: date | None
 
 
-class Share(_Answer, frozen=True):
-    """A row of level or domain stats; `catalogue_items` is null for UNKNOWN."""
+class Share(_Result, frozen=True):
+    """A row of the level or domain stats; `catalogue_items` is null for UNKNOWN."""
 
     items_studied: int
     accuracy_rate: float | None
@@ -56,7 +56,7 @@ class Share(_Answer, frozen=True):
     domain: str = ""
 
 
-class Item(_Answer, frozen=True):
+class Item(_Result, frozen=True):
     item_id: str
     headword: str | None
     level: str
@@ -65,35 +65,35 @@ class Item(_Answer, frozen=True):
     lapses: int
 
 
-class Edge(_Answer, frozen=True):
+class Edge(_Result, frozen=True):
     node: Item
 
 
-class Weakest(_Answer, frozen=True):
+class Weakest(_Result, frozen=True):
     total_count: int
     edges: list[Edge]
 
 
-class DueDay(_Answer, frozen=True):
+class DueDay(_Result, frozen=True):
     date: date
     items: int
 
 
-class Day(_Answer, frozen=True):
+class Day(_Result, frozen=True):
     date: date
     answers: int
     correct_answers: int
     study_time_minutes: int
 
 
-class Week(_Answer, frozen=True):
+class Week(_Result, frozen=True):
     start: date
     answers: int
     accuracy_rate: float | None
 
 
-class Overview(_Answer, frozen=True):
-    """The answer to `Standing`."""
+class Overview(_Result, frozen=True):
+    """The result of the query `Standing`."""
 
     user_progress: Standing | None
     streak: Streak
@@ -103,67 +103,67 @@ class Overview(_Answer, frozen=True):
     due_forecast: list[DueDay]
 
 
-class History(_Answer, frozen=True):
-    """The answer to `History`."""
+class History(_Result, frozen=True):
+    """The result of the query `History`."""
 
     daily_stats: list[Day]
     weekly_stats: list[Week]
 
 
-class Projection(_Answer, frozen=True):
+class Projection(_Result, frozen=True):
     name: str
     events_behind: int
 
 
-class Freshness(_Answer, frozen=True):
-    """The answer to `Freshness`."""
+class Freshness(_Result, frozen=True):
+    """The result of the query `Freshness`."""
 
     projection_status: list[Projection]
 
 
-_A = TypeVar("_A", Overview, History, Freshness)
+_R = TypeVar("_R", Overview, History, Freshness)
 
 
-class Asker(msgspec.Struct, frozen=True):
-    """Where to ask, and as whom."""
+class GraphqlClient(msgspec.Struct, frozen=True):
+    """The GraphQL address, and the token of its caller."""
 
     url: str
     token: str
 
     def overview(self) -> Overview:
-        """How the learner stands now."""
-        return self._ask("Standing", {}, Overview)
+        """Return the learner's present state."""
+        return self._query("Standing", {}, Overview)
 
     def history(self, start: date, end: date) -> History:
-        """The days and weeks from `start` to `end`, at most 731 days."""
-        return self._ask("History", {"from": start, "to": end}, History)
+        """Return the days and weeks from `start` to `end`, at most 731 days."""
+        return self._query("History", {"from": start, "to": end}, History)
 
     def events_behind(self) -> int:
-        """How many recorded events the realtime read models have still to take in."""
-        rows = self._ask("Freshness", {}, Freshness).projection_status
+        """Return the lag of the slowest realtime read model, in events."""
+        rows = self._query("Freshness", {}, Freshness).projection_status
         return max((row.events_behind for row in rows if row.name in _REALTIME), default=0)
 
-    def _ask(self, operation: str, variables: dict[str, Any], answer: type[_A]) -> _A:
+    def _query(self, operation: str, variables: dict[str, Any], result: type[_R]) -> _R:
         body = {"query": _DOCUMENT, "operationName": operation, "variables": variables}
-        status, content = self._posted(msgspec.json.encode(body))
+        status, content = self._post(msgspec.json.encode(body))
         try:
             reply = msgspec.json.decode(content, type=_Reply)
         except msgspec.DecodeError:
             raise Unavailable(f"{self.url}: HTTP {status} without an answer") from None
         if reply.errors:
             raise Unavailable(f"{self.url}: HTTP {status}: {reply.errors}")
-        return msgspec.json.decode(reply.data, type=answer)
+        return msgspec.json.decode(reply.data, type=result)
 
-    def _posted(self, body: bytes) -> tuple[int, bytes]:
-        at = urlsplit(self.url)
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        address = urlsplit(self.url)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        connection = http.client.HTTPConnection(at.netloc, timeout=30)
+        connection = http.client.HTTPConnection(address.netloc, timeout=30)
         try:
-            connection.request("POST", at.path, body, headers)
+            connection.request("POST", address.path, body, headers)
             response = connection.getresponse()
             return response.status, response.read()
-        except (OSError, http.client.HTTPException) as fault:
-            raise Unavailable(f"{self.url} does not answer: {fault}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"{self.url} does not answer: {error}") from None
         finally:
             connection.close()
 

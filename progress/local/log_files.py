@@ -1,8 +1,8 @@
-"""Log files of the local stack: one process writes what all parts say, and rotates the files.
+"""Log files of the local stack: one process writes the output of all parts, and rotates the files.
 
-Each part writes to a socket of its own. The writer leaves the bytes in the socket until they are in
-the file, so that one that is killed loses nothing; the supervisor starts it again. A file is
-rotated at the end of a line: it and the one before it hold twice the limit at most.
+Each part writes to its own socket. The writer leaves the bytes in the socket until they are in the
+file, so that a killed writer loses nothing; the supervisor restarts it. A file is rotated at the
+end of a line: the file and its predecessor together hold at most twice the limit.
 """
 
 import argparse
@@ -26,14 +26,14 @@ from typing import TextIO
 LIMIT = 10 * 2**20  # bytes of a file
 PRIVATE = 0o600
 
-_CHUNK = 2**16
-_CHUNKS = 16  # of one part; then it is the next one's turn
-_WITHIN_S = 5.0
-_PAUSE_S = 0.01  # between two rounds: busy parts are read in large chunks
+_CHUNK_BYTES = 2**16
+_CHUNKS_PER_ROUND = 16  # of one part, so that no part delays the others
+_FLUSH_TIMEOUT_S = 5.0
+_PAUSE_S = 0.01  # between two rounds, so that busy parts are read in large chunks
 
 
 class LogFile:
-    """A file that is put aside, as `.log.old`, once it is longer than the limit."""
+    """A log file; renamed to `.log.old` once it is longer than the limit."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit = path, limit
@@ -41,10 +41,10 @@ class LogFile:
         self._lost = 0
         self._in_line = False
         with contextlib.suppress(OSError):
-            self._opened()  # who looks for it finds it, though the part says nothing
+            self._open()  # so that the file exists even if the part writes nothing
 
     def write(self, data: bytes) -> None:
-        """Append; what a full disk refuses is counted, and told once there is room again."""
+        """Append; count the bytes that a full disk refuses, and report them once it has room."""
         while data:
             try:
                 data = self._append(data)
@@ -53,13 +53,13 @@ class LogFile:
                 return
 
     def _append(self, data: bytes) -> bytes:
-        """Write the beginning; the rest is given back."""
-        if not self._in_line and os.fstat(self._opened()).st_size >= self._limit:
+        """Write up to the rotation point; return the rest."""
+        if not self._in_line and os.fstat(self._open()).st_size >= self._limit:
             self._rotate()
-        file = self._opened()
+        file = self._open()
         if self._lost:
-            begun = b"\n" if self._in_line else b""
-            os.write(file, b"%s... %d bytes lost: the disk was full\n" % (begun, self._lost))
+            line_break = b"\n" if self._in_line else b""
+            os.write(file, b"%s... %d bytes lost: the disk was full\n" % (line_break, self._lost))
             self._lost = 0
         room = max(0, self._limit - os.fstat(file).st_size)
         end = data.find(b"\n", room) + 1 or len(data)
@@ -67,7 +67,7 @@ class LogFile:
         self._in_line = data[written - 1 : written] != b"\n"
         return data[written:]
 
-    def _opened(self) -> int:
+    def _open(self) -> int:
         if self._file is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self._path, flags, PRIVATE)
@@ -81,7 +81,7 @@ class LogFile:
 
 
 class OwnLog(logging.StreamHandler[TextIO]):
-    """Handler of a process whose standard output is the file itself: it rotates that one, too."""
+    """Log handler of a process whose standard output is the log file; it rotates that file."""
 
     def __init__(self, path: Path, limit: int = LIMIT) -> None:
         super().__init__(sys.stdout)
@@ -99,50 +99,50 @@ class OwnLog(logging.StreamHandler[TextIO]):
 
 
 class LogSockets:
-    """The supervisor's ends of the sockets, and the process that reads them."""
+    """The sockets that the parts write to, and the process that reads them."""
 
     def __init__(self, folder: Path, parts: Iterable[str], limit: int = LIMIT) -> None:
         self._folder, self._limit = folder, limit
         self._pairs = {name: socket.socketpair() for name in parts}
 
     def writer(self, part: str) -> int:
-        """The part's standard output."""
+        """Return the file descriptor of the part's standard output."""
         return self._pairs[part][1].fileno()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start a process that writes the files; it ends when every writing end is closed."""
-        reading = {name: pair[0].fileno() for name, pair in self._pairs.items()}
-        named = [f"{name}={file}" for name, file in reading.items()]
-        command = [sys.executable, "-m", __name__, str(self._folder), str(self._limit), *named]
+        """Start the process that writes the files; it ends when every part's end is closed."""
+        readers = {name: pair[0].fileno() for name, pair in self._pairs.items()}
+        sources = [f"{name}={file}" for name, file in readers.items()]
+        command = [sys.executable, "-m", __name__, str(self._folder), str(self._limit), *sources]
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            pass_fds=list(reading.values()),
+            pass_fds=list(readers.values()),
             cwd=Path(__file__).parent.parent.parent,
             start_new_session=True,
         )
 
     def is_written(self, part: str) -> bool:
-        """Tell whether all that the part said so far is in its file."""
+        """Tell whether all of the part's output so far is in its file."""
         unread = fcntl.ioctl(self._pairs[part][0], termios.FIONREAD, bytes(4))
         return struct.unpack("i", unread) == (0,)
 
-    async def written(self, part: str) -> None:
-        """Wait until all that the part said is in its file, or the writer takes too long."""
+    async def flush(self, part: str) -> None:
+        """Wait until all of the part's output is in its file, at most 5 s."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WITHIN_S):
+            async with asyncio.timeout(_FLUSH_TIMEOUT_S):
                 while not self.is_written(part):
                     await asyncio.sleep(_PAUSE_S)
 
     def close(self) -> None:
         """Close the supervisor's ends."""
         for pair in self._pairs.values():
-            for each in pair:
-                each.close()
+            for end in pair:
+                end.close()
 
 
 def write_all(sources: dict[socket.socket, LogFile]) -> None:
-    """Write what comes until every source has ended."""
+    """Copy each source to its file until every source has ended."""
     with selectors.DefaultSelector() as ready:
         for source, target in sources.items():
             source.setblocking(False)
@@ -155,10 +155,10 @@ def write_all(sources: dict[socket.socket, LogFile]) -> None:
 
 
 def _move(source: socket.socket, target: LogFile) -> bool:
-    """Write what there is; False at the end."""
+    """Copy the available bytes; return False at the end of the source."""
     with contextlib.suppress(BlockingIOError):
-        for _ in range(_CHUNKS):
-            data = source.recv(_CHUNK, socket.MSG_PEEK)
+        for _ in range(_CHUNKS_PER_ROUND):
+            data = source.recv(_CHUNK_BYTES, socket.MSG_PEEK)
             if not data:
                 return False
             target.write(data)
@@ -167,18 +167,18 @@ def _move(source: socket.socket, target: LogFile) -> bool:
 
 
 def main() -> None:
-    """`python -m progress.local.logfiles FOLDER LIMIT PART=FD …`: until all have ended."""
+    """Write the logs: `python -m progress.local.log_files FOLDER LIMIT PART=FD …`."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("limit", type=int)
     arguments.add_argument("sources", nargs="+")
-    given = arguments.parse_args()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # the parts' last words are written, too
-    pairs = (each.partition("=") for each in given.sources)
+    options = arguments.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # keep writing the output of parts that are stopping
+    pairs = (source.partition("=") for source in options.sources)
     write_all(
         {
-            socket.socket(fileno=int(file)): LogFile(given.folder / f"{name}.log", given.limit)
+            socket.socket(fileno=int(file)): LogFile(options.folder / f"{name}.log", options.limit)
             for name, _, file in pairs
         }
     )

@@ -1,6 +1,6 @@
-"""`progress dead-letters`: what could not become an event, and what to do with it."""
+"""`progress dead-letters`: list, show, count, replay and discard rejected messages and events."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import typer
@@ -9,19 +9,19 @@ from rich.table import Column, Table
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
-from progress.cli import places
+from progress.cli import targets
 from progress.errors import EventStoreError
 from progress.event_store import dead_letters
+from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.projections import replay as letter_replay
 
-_AT_ONCE = 500  # letters that one statement closes
+_DISCARD_BATCH = 500  # letters per statement
 
 _letters = typer.Typer(help="What could not become an event.", no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `list` gives it.")]
 OneOrNone = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="As `list` gives it.")]
-OfKind = Literal["malformed", "invalid", "conflict", "future", "session_owner", "poisoned"]
-Kind = Annotated[OfKind | None, typer.Option(help="All that wait of this kind.")]
+Kind = Annotated[DeadLetterKind | None, typer.Option(help="All that wait of this kind.")]
 Saying = Annotated[str | None, typer.Option(help="All that wait with this in their reason.")]
 Everything = Annotated[bool, typer.Option("--all", help="All that wait.")]
 
@@ -37,7 +37,7 @@ def list_all(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the letters that wait, oldest first."""
-    connection = places.connect()
+    connection = targets.connect()
     reasons = Column("reason", overflow="fold")
     table = Table("number", "kind", "received", "event", reasons, box=None)
     after = 0
@@ -46,8 +46,8 @@ def list_all(
             if as_json:
                 typer.echo(msgspec.json.encode(letter).decode())
             received = f"{letter.received_at:%Y-%m-%d %H:%M:%S}"
-            what = letter.event_type or f"message {letter.message_id}"
-            table.add_row(str(letter.letter_id), letter.kind, received, what, letter.reason)
+            event = letter.event_type or f"message {letter.message_id}"
+            table.add_row(str(letter.letter_id), letter.kind, received, event, letter.reason)
         after = page[-1].letter_id
     connection.close()
     if not as_json:
@@ -57,7 +57,7 @@ def list_all(
 @_letters.command()
 def show(number: Number) -> None:
     """Show all of a letter, its payload too."""
-    connection = places.connect()
+    connection = targets.connect()
     letter = dead_letters.show(connection, number)
     connection.close()
     typer.echo(msgspec.json.format(msgspec.json.encode(letter)).decode())
@@ -67,16 +67,16 @@ def show(number: Number) -> None:
 def count(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Count the letters that wait, by why they do."""
-    connection = places.connect()
-    found = dead_letters.reasons(connection)
+    """Count the letters that wait, by reason."""
+    connection = targets.connect()
+    reasons = dead_letters.reasons(connection)
     connection.close()
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
-    for each in found:
+    for row in reasons:
         if as_json:
-            typer.echo(msgspec.json.encode(each).decode())
-        when = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (each.first_at, each.last_at))
-        table.add_row(f"{each.letters:,}", each.kind, each.reason, *when)
+            typer.echo(msgspec.json.encode(row).decode())
+        span = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (row.first_at, row.last_at))
+        table.add_row(f"{row.letters:,}", row.kind, row.reason, *span)
     if not as_json:
         Console().print(table if table.row_count else "No dead letters wait.")
 
@@ -89,24 +89,24 @@ def replay(
     everything: Everything = False,
 ) -> None:
     """Read the letter, or all such letters, by today's rules, and append what they hold."""
-    connection = places.connect()
+    connection = targets.connect()
     if number is not None:
-        _only(number, kind, saying, everything)
-        reason = letter_replay.replay(connection, number, places.change_publisher())
+        _check_no_filter(number, kind, saying, everything)
+        reason = letter_replay.replay(connection, number, targets.change_publisher())
         connection.close()
         if reason:
             raise EventStoreError(f"dead letter {number} stays: {reason}")
         typer.echo(f"Dead letter {number} is replayed.")
         return
-    chosen = _chosen(connection, kind, saying, everything)
-    stay = 0
-    with terminal.progress_bar(Console(), "replaying", len(chosen)) as reached:
-        reasons = letter_replay.replay_all(connection, chosen, places.change_publisher())
+    letter_ids = _select(connection, kind, saying, everything)
+    failed = 0
+    with terminal.progress_bar(Console(), "replaying", len(letter_ids)) as show_progress:
+        reasons = letter_replay.replay_all(connection, letter_ids, targets.change_publisher())
         for done, reason in enumerate(reasons, start=1):
-            stay += reason is not None
-            reached(done)
+            failed += reason is not None
+            show_progress(done)
     connection.close()
-    typer.echo(f"{len(chosen) - stay:,} dead letters are replayed, {stay:,} stay.")
+    typer.echo(f"{len(letter_ids) - failed:,} dead letters are replayed, {failed:,} stay.")
 
 
 @_letters.command()
@@ -120,34 +120,34 @@ def discard(
     """Close the letter, or all such letters, for good."""
     if not reason.strip():
         raise typer.BadParameter("say why it is discarded", param_hint="--reason")
-    connection = places.connect()
+    connection = targets.connect()
     if number is not None:
-        _only(number, kind, saying, everything)
+        _check_no_filter(number, kind, saying, everything)
         dead_letters.discard(connection, number, reason)
         connection.close()
         typer.echo(f"Dead letter {number} is discarded.")
         return
-    chosen = _chosen(connection, kind, saying, everything)
+    letter_ids = _select(connection, kind, saying, everything)
     closed = 0
-    with terminal.progress_bar(Console(), "discarding", len(chosen)) as reached:
-        for start in range(0, len(chosen), _AT_ONCE):
-            these = chosen[start : start + _AT_ONCE]
-            closed += dead_letters.discard_all(connection, these, reason)
-            reached(start + len(these))
+    with terminal.progress_bar(Console(), "discarding", len(letter_ids)) as show_progress:
+        for start in range(0, len(letter_ids), _DISCARD_BATCH):
+            page = letter_ids[start : start + _DISCARD_BATCH]
+            closed += dead_letters.discard_all(connection, page, reason)
+            show_progress(start + len(page))
     connection.close()
     typer.echo(f"{closed:,} dead letters are discarded.")
 
 
-def _only(number: int, *filters: object) -> None:
+def _check_no_filter(number: int, *filters: object) -> None:
     if any(filters):
         raise typer.BadParameter(f"either {number} or a filter", param_hint="NUMBER")
 
 
-def _chosen(
-    connection: Connection, kind: str | None, saying: str | None, everything: bool
+def _select(
+    connection: Connection, kind: DeadLetterKind | None, saying: str | None, everything: bool
 ) -> list[int]:
     if everything == (kind is not None or saying is not None):
         raise typer.BadParameter("say which: NUMBER, --kind, --saying, or --all")
-    if saying == "":  # a shell's variable that is not set; it would be all of them
+    if saying == "":  # from an unset shell variable; it would select every letter
         raise typer.BadParameter("--saying: expected words, found none")
-    return dead_letters.alike(connection, kind=kind, saying=saying)
+    return dead_letters.select_open(connection, kind=kind, saying=saying)

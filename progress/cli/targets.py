@@ -1,0 +1,76 @@
+"""Targets of the commands: the settings name them, otherwise the local stack of the data folder.
+
+The stack's modules are imported at first use, since they need development packages.
+"""
+
+from typing import TYPE_CHECKING
+
+from progress import settings
+from progress.adapters import startup
+from progress.adapters.postgres.database import Connection
+from progress.errors import SettingsError, StackError
+from progress.projections.notifications import Publisher
+from progress.settings import Settings
+
+if TYPE_CHECKING:
+    from progress.local.data_folder import DataFolder
+
+
+def data_folder() -> "DataFolder":
+    """Return the data folder that `PROGRESS_DATA_DIR` names."""
+    from progress.local import data_folder
+
+    return data_folder.at(settings.current().progress_data_dir)
+
+
+def database() -> Settings | str:
+    """Return the settings that name the database, or the URL of the stack's database."""
+    return _database_settings() or _stack()["database_url"]
+
+
+def _database_settings() -> Settings | None:
+    current = settings.current()
+    return current if current.database_url or current.instance_connection_name else None
+
+
+def _stack() -> dict[str, str]:
+    from progress.local import stack
+
+    try:
+        return stack.running(data_folder()).addresses
+    except StackError as error:
+        raise SettingsError(f"{error}, or set DATABASE_URL") from None
+
+
+def redis() -> str:
+    """Return the URL of Redis; SettingsError if a database is named but no Redis."""
+    if url := settings.current().redis_url:
+        return url
+    if _database_settings():
+        raise SettingsError("REDIS_URL is not set: without a Redis nothing is kept")
+    return _stack()["redis_url"]
+
+
+def connect() -> Connection:
+    """Connect to the database, as its owner."""
+    return startup.connect(database(), name="progress-cli")
+
+
+def change_publisher() -> Publisher:
+    """Return the publisher of changes, to the Redis of the settings or of the local stack."""
+    url = settings.current().redis_url
+    return Publisher(url if url or _database_settings() else _stack()["redis_url"])
+
+
+def pubsub() -> tuple[str, str]:
+    """Return the project and the emulator's address; StackError if no emulator is known."""
+    current = settings.current()
+    if current.pubsub_emulator_host:
+        return current.pubsub_project_id, current.pubsub_emulator_host
+    try:
+        from progress.local import stack
+    except ModuleNotFoundError:
+        raise StackError("there is no local stack here: set PUBSUB_EMULATOR_HOST") from None
+
+    addresses = stack.running(data_folder()).addresses
+    return addresses["project_id"], addresses["pubsub_emulator_host"]

@@ -1,0 +1,62 @@
+"""The record of a dead letter, read by the command line and by the query API.
+
+This module must not import pg8000, which the query function starts without.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class DeadLetterKind(StrEnum):
+    """The kind of error that made a message or an event a dead letter."""
+
+    INVALID = "invalid"
+    MALFORMED = "malformed"
+    CONFLICT = "conflict"
+    FUTURE = "future"
+    SESSION_OWNER = "session_owner"
+    POISONED = "poisoned"
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A row of `event_store.dead_letters`; `payload` has its addresses masked.
+
+    If it holds several entries of a message (a bundle), `payload` is their array, and `indexes`
+    has their places in the message.
+    """
+
+    letter_id: int
+    kind: DeadLetterKind
+    topic: str | None
+    subscription: str
+    message_id: str
+    index_in_message: int
+    event_id: str | None
+    event_type: str | None
+    reason: str
+    payload: str
+    attributes: dict[str, str]
+    published_at: datetime | None
+    received_at: datetime
+    due_at: datetime | None
+    replayed_at: datetime | None
+    discarded_at: datetime | None
+    discard_reason: str | None
+    indexes: list[list[int]] | None
+
+    @property
+    def id(self) -> str:
+        """The id in the query API."""
+        return str(self.letter_id)
+
+
+def from_row(row: Mapping[str, object]) -> DeadLetter:
+    """Convert a row of the table; its jsonb columns may be JSON text, as asyncpg reads them."""
+    decoded = {
+        name: msgspec.json.decode(value) if isinstance(value, str) else value
+        for name, value in ((name, row[name]) for name in ("attributes", "indexes"))
+    }
+    return msgspec.convert({**row, **decoded}, DeadLetter)

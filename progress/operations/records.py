@@ -1,0 +1,98 @@
+"""Records of operations: kinds, states, steps, and a reader over a synchronous connection.
+
+The query function reads the same rows asynchronously: see `progress.query.read_models.operations`.
+This module must not import pg8000, which the query function starts without.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+
+from progress.adapters.postgres.statements import blocks
+
+if TYPE_CHECKING:
+    from progress.adapters.postgres.database import Connection
+
+# The kinds that a worker can run, with their steps in order.
+STEPS = {
+    "RUN_BATCH": ("batch",),
+    "REBUILD": ("fold", "swap"),
+    "REPLAY_DEAD_LETTERS": ("replay",),
+}
+
+_FILE = "operations/operations"
+
+
+class OperationKind(StrEnum):
+    """The task that an operation performs."""
+
+    REBUILD = "REBUILD"
+    ERASE_USER = "ERASE_USER"
+    EXPORT_USER = "EXPORT_USER"
+    ARCHIVE = "ARCHIVE"
+    REPLAY_DEAD_LETTERS = "REPLAY_DEAD_LETTERS"
+    RUN_BATCH = "RUN_BATCH"
+
+
+class OperationState(StrEnum):
+    """The state of an operation or of one of its steps; SUCCEEDED, FAILED, TIMED_OUT are final."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    COMPENSATING = "COMPENSATING"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+
+
+class OperationStep(msgspec.Struct, frozen=True):
+    """A step; `error` is the error of its last attempt."""
+
+    name: str
+    state: OperationState
+    attempts: int
+    error: str | None
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """An operation; `result` is JSON, `progress` from 0 to 1, `version` grows with each change."""
+
+    id: str
+    number: int  # in the order of acceptance
+    version: int
+    kind: OperationKind
+    state: OperationState
+    started_by: str
+    progress: float
+    error: str | None
+    result: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    steps: list[OperationStep]
+
+
+def from_row(row: Mapping[str, object]) -> Operation:
+    """Convert a row of the view `operations.told`, whose steps are JSON text."""
+    steps = msgspec.json.decode(str(row["steps"]))
+    return msgspec.convert({**row, "steps": steps}, Operation)
+
+
+def get_operation(connection: "Connection", operation_id: UUID) -> Operation | None:
+    """Return one operation, or None if no operation has this id."""
+    found = _read(connection, "operations by id", operation_ids=[str(operation_id)])
+    return found[0] if found else None
+
+
+def get_operations(connection: "Connection", *, first: int) -> list[Operation]:
+    """Return the newest operations, at most `first`."""
+    return _read(connection, "newest operations", first=first, before=None)
+
+
+def _read(connection: "Connection", block: str, **values: object) -> list[Operation]:
+    rows = connection.run(blocks(_FILE)[block], **values) or []
+    names = [column["name"] for column in connection.columns or []]
+    return [from_row(dict(zip(names, row, strict=True))) for row in rows]
