@@ -96,7 +96,9 @@ def run_batch() -> batch.Report:
 
 def _call_workers(operation_ids: list[UUID]) -> None:
     """Send a command for each operation; without a local Pub/Sub, the scheduled job does."""
-    commands = [publisher.Command(wakeups.operation_command(operation_id)) for operation_id in operation_ids]
+    commands = [
+        publisher.Command(wakeups.operation_command(operation_id)) for operation_id in operation_ids
+    ]
     if commands:
         with contextlib.suppress(StackError):
             project, emulator = targets.pubsub()

@@ -92,6 +92,7 @@ def _rebuild(operation: ClaimedOperation) -> object:
                 lambda: operation.with_deadline(_connect()),
                 on_progress=report_progress,
                 on_folded=begin_swap,
+                publisher=operation.publisher,
             )
         except RebuildRunning:
             operation.raise_if_expired()
@@ -110,7 +111,7 @@ def _replay(operation: ClaimedOperation) -> object:
         for done, letter_id in enumerate(ids):
             operation.report_progress(done / len(ids))
             try:
-                reason = replay.replay(connection, letter_id)
+                reason = replay.replay(connection, letter_id, operation.publisher)
             except EventStoreError as error:
                 reason = str(error)
             if reason is None:

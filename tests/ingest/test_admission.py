@@ -324,7 +324,9 @@ def test_health_is_told_while_there_is_no_room(small: FunctionProcess) -> None:
 
 
 @pytest.mark.parametrize("length", [65 * MIB, None], ids=["a length", "chunked"])
-def test_a_body_over_64_mib_is_refused_and_discarded(small: FunctionProcess, length: int | None) -> None:
+def test_a_body_over_64_mib_is_refused_and_discarded(
+    small: FunctionProcess, length: int | None
+) -> None:
     before = small.most_memory()
     with clients(small, 1) as (one,):
         one.begin(length)
@@ -349,7 +351,9 @@ def test_a_body_over_64_mib_takes_no_room_while_it_arrives(small: FunctionProces
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
-def test_a_request_that_is_no_post_is_no_push(ingest: FunctionProcess, store: Store, method: str) -> None:
+def test_a_request_that_is_no_post_is_no_push(
+    ingest: FunctionProcess, store: Store, method: str
+) -> None:
     with closing(HTTPConnection("127.0.0.1", ingest.port, timeout=30)) as connection:
         connection.request(method, "/", b"" if method == "HEAD" else b"x")
         response = connection.getresponse()
@@ -358,7 +362,9 @@ def test_a_request_that_is_no_post_is_no_push(ingest: FunctionProcess, store: St
 
 
 @pytest.mark.parametrize("chunk", [b"zz\r\nx\r\n", b"1\r\nxyz"], ids=["size", "terminator"])
-def test_a_malformed_chunk_is_a_bad_request(ingest: FunctionProcess, store: Store, chunk: bytes) -> None:
+def test_a_malformed_chunk_is_a_bad_request(
+    ingest: FunctionProcess, store: Store, chunk: bytes
+) -> None:
     with clients(ingest, 1) as (one,):
         one.begin(None)
         one.send(chunk, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
