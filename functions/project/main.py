@@ -18,7 +18,7 @@ _publisher = Publisher(settings.current().redis_url)
 
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
-    """Run a command; 204 once it is done or claimed by another worker, 503 to request redelivery."""
+    """Run a command; 204 if done or claimed by another worker, 503 to redeliver."""
     if request.method == "GET":
         return "", startup.status(request.path)
     command, attributes = commands.parse_push(request.get_data())
