@@ -29,6 +29,7 @@ DECLARE
     state   record;
     starts  timestamptz[];
     shifts  interval[];
+    offsets interval[];
 BEGIN
     IF (SELECT c.relpersistence <> 't' FROM pg_class c WHERE c.oid = 'user_progress'::regclass) THEN
         RAISE EXCEPTION 'the connection has no tables of its own for as-of answers';
@@ -74,10 +75,13 @@ BEGIN
     END LOOP;
 
     -- With their days at once: fold_facts finds no window_events to copy.
-    SELECT z.starts, z.shifts INTO starts, shifts FROM zone_shifts(learner, '-infinity', 'infinity') z;
+    SELECT z.starts, z.shifts, z.offsets INTO starts, shifts, offsets FROM zone_shifts(learner, '-infinity', 'infinity') z;
     INSERT INTO window_facts
     SELECT {event_columns},
-        date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0'))
+        date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
+        CASE WHEN kind = 'answer' THEN
+            date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
+        END AS hour
     FROM facts
     WHERE stream_id = stream AND stream_version > version
       AND occurred_at <= fold_as_of.happened_by AND created_at <= recorded_by

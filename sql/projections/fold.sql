@@ -29,12 +29,13 @@ BEGIN
 END
 $empty$;
 
--- The moments at which the learner's local time changes between these two, in order, and what it adds to UTC from each on,
--- less the hours by which the learner's day starts late.
+-- The moments between two at which the learner's local time changes, in order. From each on: the shift from UTC to the
+-- local day (the zone's offset less day_start), and the zone's offset alone.
 CREATE FUNCTION zone_shifts(learner text, first_at timestamptz, last_at timestamptz)
-RETURNS TABLE (starts timestamptz[], shifts interval[]) LANGUAGE sql STABLE AS $shifts$
+RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANGUAGE sql STABLE AS $shifts$
     SELECT array_agg(greatest(z.starts_at, r.starts_at) ORDER BY z.starts_at, r.starts_at),
-        array_agg(r.utc_offset - z.day_start ORDER BY z.starts_at, r.starts_at)
+        array_agg(r.utc_offset - z.day_start ORDER BY z.starts_at, r.starts_at),
+        array_agg(r.utc_offset ORDER BY z.starts_at, r.starts_at)
     FROM (
         SELECT z.*
         FROM zones_in_force z

@@ -85,8 +85,8 @@ response_ms, interval_days, easiness_factor, score, duration_seconds
 -- Of each connection that folds; emptied at each commit.
 CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
--- What learners did, each with its local day: what the folds read.
-CREATE TEMPORARY TABLE window_facts (LIKE window_shape INCLUDING STORAGE, day date) ON COMMIT DELETE ROWS;
+-- The events of learners, as the folds read them: each with its local day; answers with the hour on the wall clock.
+CREATE TEMPORARY TABLE window_facts (LIKE window_shape INCLUDING STORAGE, day date, hour int) ON COMMIT DELETE ROWS;
 
 -- empty_window --
 DELETE FROM window_events;
@@ -102,12 +102,16 @@ WITH spans AS MATERIALIZED (
     WHERE kind IN ('answer', 'review', 'completion')
     GROUP BY user_id
 ), shifts AS MATERIALIZED (
-    SELECT s.user_id, z.starts, z.shifts
+    SELECT s.user_id, z.starts, z.shifts, z.offsets
     FROM spans s
     CROSS JOIN LATERAL zone_shifts(s.user_id, s.first_at, s.last_at) z
 )
 INSERT INTO window_facts
-SELECT e.*, date(e.occurred_at + coalesce(s.shifts[width_bucket(e.occurred_at, s.starts)], '0'))
+SELECT e.*,
+    date(e.occurred_at + coalesce(s.shifts[width_bucket(e.occurred_at, s.starts)], '0')) AS day,
+    CASE WHEN e.kind = 'answer' THEN
+        date_part('hour', e.occurred_at + coalesce(s.offsets[width_bucket(e.occurred_at, s.starts)], '0'))
+    END AS hour
 FROM window_events e
 LEFT JOIN shifts s ON s.user_id = e.user_id
 WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
