@@ -19,7 +19,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
 from progress.local import ports
 from progress.projections import notifications
-from tests.support import browser, postgres_servers, terraform, xdist_scheduling
+from tests.support import browser, postgres_servers, rows_by_hand, terraform, xdist_scheduling
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
 from tests.support.query_client import QueryClient, open_client
 from tests.support.stage import Stage, connect, publisher_to
@@ -175,8 +175,8 @@ def stage(store: Store) -> Iterator[Stage]:
 
 @pytest.fixture
 def fetch(store: Store) -> Iterator[QueryClient]:
-    """Questions to the store's read models."""
-    with open_client(store.url) as made:
+    """Queries of the store's read models, with the rights of the query function."""
+    with open_client(rows_by_hand.query_url(store.url)) as made:
         yield made
 
 

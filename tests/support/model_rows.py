@@ -24,7 +24,16 @@ def compared_models() -> list[str]:
 
 def read(connection: database.Connection, block: str) -> list[oracle.Row]:
     """Return the rows of a block of model_rows.sql."""
-    rows = connection.run(blocks()[block]) or []
+    return _run(connection, blocks()[block])
+
+
+def read_table(connection: database.Connection, table: str) -> list[oracle.Row]:
+    """Return all rows of a table."""
+    return _run(connection, blocks()["table"].replace("{table}", table))
+
+
+def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
+    rows = connection.run(statement) or []
     columns = [column["name"] for column in connection.columns or []]
     return [dict(zip(columns, row, strict=True)) for row in rows]
 

@@ -8,6 +8,12 @@ SELECT user_id, day, answers, correct_answers, sessions_completed, study_seconds
     scores::float8 / nullif(sessions_completed, 0) AS average_score
 FROM daily_stats;
 
+-- hourly_stats --
+SELECT user_id, hour, answers, correct_answers,
+    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    response_ms::float8 / nullif(answers, 0) AS average_response_ms
+FROM hourly_stats;
+
 -- weekly_stats --
 SELECT user_id, monday, active_days, answers, correct_answers, sessions_completed, study_seconds,
     study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, new_mastery_count,
@@ -59,6 +65,19 @@ FROM items WHERE described_at IS NOT NULL;
 
 -- catalogue_counts --
 SELECT kind, name, items FROM catalogue_counts;
+
+-- table --
+SELECT * FROM {table};
+
+-- learner tables --
+SELECT c.relname AS table_name
+FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'window_shape'
+ORDER BY c.relname;
+
+-- is temporary --
+SELECT relpersistence = 't' FROM pg_class WHERE oid = to_regclass(:name);
 
 -- failures --
 SELECT error FROM event_store.poisoned;

@@ -1,8 +1,10 @@
 """Rows put into the read models by hand; what is not said is zero, or nothing where it may be."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from progress.adapters.postgres import database, statements
 from progress.projections import schema
@@ -30,6 +32,15 @@ def connect(url: str) -> database.Connection:
     connection = database.connect(url, name="filling")
     schema.set_search_path(connection)
     return connection
+
+
+def query_url(url: str) -> str:
+    """Return the URL of the database for a login with the rights of the query function."""
+    with contextlib.closing(connect(url)) as connection:
+        connection.run(blocks()["reader"])
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"progress_test_query@{host}").geturl()
 
 
 def insert(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:

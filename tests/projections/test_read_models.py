@@ -1,0 +1,132 @@
+"""Every declared read model is complete: as-of, deletion, oracle, comparison, query field."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch, schema, snapshots
+from progress.projections.models import BATCH, REALTIME, ReadModel
+from progress.projections.projector import SHARDS, Projector
+from progress.query.execution import compiled
+from tests import oracle
+from tests.conftest import Store
+from tests.support import as_of_fixtures, model_rows, rows_by_hand, sample_events
+from tests.support.stage import append
+
+MODELS = (*REALTIME, *BATCH)
+NOT_FOLDED_AS_OF = {"window_shape"}  # a template: no fold writes it
+WITHOUT_ROWS = {"deleted_learners"}  # until the deletion
+
+
+def name_of(model: ReadModel) -> str:
+    return model.name
+
+
+def tables_of(model: ReadModel) -> list[str]:
+    """Return the tables that the model's file creates."""
+    block = statements.blocks(f"read_models/{model.name}").get("table", "")
+    lines = [line.split() for line in block.splitlines()]
+    return [line[2] for line in lines if line[:2] == ["CREATE", "TABLE"]]
+
+
+def count_rows(connection: Connection, table: str) -> int:
+    """Count a learner's rows in a table."""
+    return sum(row["user_id"] == "ann" for row in model_rows.read_table(connection, table))
+
+
+@pytest.fixture
+def learner_tables(connection: Connection) -> list[str]:
+    """The tables of the schema that have rows of learners."""
+    return [row["table_name"] for row in model_rows.read(connection, "learner tables")]
+
+
+@pytest.fixture
+def as_of_connection(store: Store) -> Iterator[Connection]:
+    """A connection with the tables of as-of answers and the rights of the query function."""
+    with closing(rows_by_hand.connect(rows_by_hand.query_url(store.url))) as connection:
+        path = f"pg_temp, {schema.schema_name()}, event_store"
+        connection.run("SELECT set_config('search_path', :path, false)", path=path)
+        connection.run(schema.as_of_tables())
+        yield connection
+
+
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_a_model_has_a_compiled_field_or_a_reason_for_having_none(model: ReadModel) -> None:
+    assert bool(model.field) != bool(model.internal)
+    if model.field:
+        assert compiled._SOURCES[model.field].file == model.name
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if m.field], ids=name_of)
+def test_a_model_with_a_field_is_compared_with_its_oracle(model: ReadModel) -> None:
+    assert model.name in model_rows.compared_models()
+    assert model.name in oracle.defined_models()
+
+
+def test_all_compared_models_have_an_oracle() -> None:
+    assert set(model_rows.compared_models()) == oracle.defined_models()
+
+
+@pytest.mark.parametrize("model", REALTIME, ids=name_of)
+def test_an_as_of_answer_has_its_own_copy_of_each_table(
+    as_of_connection: Connection, model: ReadModel
+) -> None:
+    for table in set(tables_of(model)) - NOT_FOLDED_AS_OF:
+        own = model_rows.read_value(as_of_connection, "is temporary", name=table)
+        assert own, f"{table}: its block `as_of` is missing"
+
+
+def study(connection: Connection) -> None:
+    """Record and fold at least one row of ann in every table, without taking snapshots."""
+    at = sample_events.BEGIN - timedelta(days=1)
+    preferences = {"user_id": "ann", "timezone": "Asia/Kathmandu", "day_start_hour": 4}
+    append(connection, [sample_events.envelope("UserPreferencesChanged", preferences, at=at)])
+    sample_events.record_lessons(connection, "ann")
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(SHARDS))
+
+
+def test_a_deletion_removes_the_learner_from_every_table(
+    connection: Connection, learner_tables: list[str]
+) -> None:
+    study(connection)
+    filled = [table for table in learner_tables if count_rows(connection, table)]
+    assert set(filled) == set(learner_tables) - WITHOUT_ROWS
+    gone = sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)
+    append(connection, [gone])
+    Projector(connection).catch_up_all()
+    assert [table for table in learner_tables if count_rows(connection, table)] == [*WITHOUT_ROWS]
+
+
+def keeps_whole_rows(model: ReadModel) -> bool:
+    """Return True if a snapshot holds the model's rows as one array."""
+    snapshot = statements.blocks(f"read_models/{model.name}").get("snapshot", "")
+    return snapshot.startswith("(SELECT array_agg")
+
+
+def test_every_model_with_rows_of_learners_is_in_a_snapshot(learner_tables: list[str]) -> None:
+    for model in REALTIME:
+        if set(tables_of(model)) & set(learner_tables) - WITHOUT_ROWS:
+            assert "snapshot" in statements.blocks(f"read_models/{model.name}"), model.name
+
+
+@pytest.mark.parametrize("model", [m for m in REALTIME if keeps_whole_rows(m)], ids=name_of)
+def test_an_as_of_answer_restores_the_rows_of_a_snapshot(
+    connection: Connection, as_of_connection: Connection, model: ReadModel
+) -> None:
+    study(connection)
+    assert snapshots.take(connection, as_of_fixtures.EVERY_EVENT)
+    append(connection, sample_events.lesson("ann", 4))
+    Projector(connection).catch_up_all()
+    fold = statements.blocks("projections/as_of")["fold_as_of"]
+    with database.transaction(as_of_connection):
+        as_of_connection.run(fold, user_id="ann", as_of=None, known_at=None)
+        restored = model_rows.read_table(as_of_connection, model.name)
+    live = model_rows.read_table(connection, model.name)
+    for row in (*restored, *live):
+        row.pop("version", None)  # of a transaction
+    assert sorted(restored, key=str) == sorted(live, key=str)
