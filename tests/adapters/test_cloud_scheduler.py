@@ -34,7 +34,7 @@ def cloud() -> Iterator[Cloud]:
         yield Cloud(scheduler, address)
 
 
-def test_the_schedules_are_listed_however_many_pages_they_fill(cloud: Cloud) -> None:
+def test_list_shows_the_schedules_of_all_pages(cloud: Cloud) -> None:
     lines = cli.expect_success(cloud.schedule("list", "--json")).splitlines()
     backup, batch, _ = map(json.loads, lines)
     assert (backup["name"], backup["schedule"]) == ("progress-backup", "0 */6 * * *")
@@ -47,7 +47,7 @@ def test_the_schedules_are_listed_however_many_pages_they_fill(cloud: Cloud) -> 
     assert "There are no schedules." in elsewhere
 
 
-def test_the_batch_job_is_held_run_and_let_go(cloud: Cloud) -> None:
+def test_schedules_are_paused_run_and_resumed(cloud: Cloud) -> None:
     assert "is held." in cli.expect_success(cloud.schedule("pause"))
     assert cloud.state("progress-batch") == "PAUSED"
     assert cloud.state("progress-backup") == "ENABLED"
@@ -70,27 +70,27 @@ def test_the_batch_job_is_held_run_and_let_go(cloud: Cloud) -> None:
         (grpc.StatusCode.INTERNAL, "try again"),
     ],
 )
-def test_a_refusal_is_told_in_one_line(cloud: Cloud, refusal: grpc.StatusCode, words: str) -> None:
+def test_a_refusal_is_reported_in_one_line_with_an_action(cloud: Cloud, refusal: grpc.StatusCode, words: str) -> None:
     cloud.scheduler.refusal = refusal
     cli.expect_failure(cloud.schedule("pause"), words)
     cli.expect_failure(cloud.schedule("list"), words)
 
 
-def test_what_is_not_there_is_told_in_one_line(cloud: Cloud) -> None:
+def test_an_unknown_schedule_or_region_is_named(cloud: Cloud) -> None:
     cli.expect_failure(cloud.schedule("pause", "progress-x"), "there is no progress-x")
     cli.expect_failure(cloud.schedule("pause", "--region", "us-east1"), "locations/us-east1")
 
 
-def test_without_credentials_it_says_how_to_get_some(cloud: Cloud, tmp_path: Path) -> None:
+def test_without_credentials_the_error_says_how_to_get_them(cloud: Cloud, tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
     nobody = cloud.schedule("list", CLOUD_SCHEDULER_EMULATOR_HOST="", **home)
     cli.expect_failure(nobody, "gcloud auth application-default login")
 
 
-def test_nobody_there_is_told_in_one_line(cloud: Cloud) -> None:
+def test_an_unreachable_service_is_reported_in_one_line(cloud: Cloud) -> None:
     away = cloud.schedule("pause", CLOUD_SCHEDULER_EMULATOR_HOST="127.0.0.1:9")
     cli.expect_failure(away, "try again")
 
 
-def test_wrong_usage(cloud: Cloud) -> None:
+def test_an_unknown_subcommand_exits_with_code_2(cloud: Cloud) -> None:
     assert cloud.schedule("hold").returncode == 2

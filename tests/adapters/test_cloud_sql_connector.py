@@ -60,7 +60,7 @@ def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("instance")
-def test_its_connections_are_like_any_other() -> None:
+def test_a_connection_of_the_connector_runs_and_prepares_statements() -> None:
     connection = database.connect(CLOUD, name="ingest", timeout_s=5)
     assert connection.run("SHOW timezone") == [["UTC"]]
     assert connection.prepare("SELECT :n + 1").run(n=1) == [[2]]
@@ -68,14 +68,14 @@ def test_its_connections_are_like_any_other() -> None:
 
 
 @pytest.mark.usefixtures("instance")
-def test_an_instance_that_is_away_is_told() -> None:
+def test_an_unreachable_instance_is_named() -> None:
     with pytest.raises(Unavailable, match="project:region:instance"):
         database.connect(msgspec.structs.replace(CLOUD, db_iam_user="nobody"))
 
 
 @pytest.mark.parametrize("user", REFUSALS)
 @pytest.mark.usefixtures("instance")
-def test_google_who_refuses_or_is_away_is_a_database_that_is_away(user: str) -> None:
+def test_an_error_of_google_makes_the_database_unavailable(user: str) -> None:
     where = msgspec.structs.replace(CLOUD, db_iam_user=user)
     with pytest.raises(Unavailable, match="project:region:instance: "):
         database.connect(where)
@@ -89,7 +89,7 @@ def test_google_who_refuses_or_is_away_is_a_database_that_is_away(user: str) -> 
         asyncio.run(asked())
 
 
-def test_who_has_not_signed_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_make_the_database_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
     with pytest.raises(Unavailable, match=r"project:region:instance: .*/nowhere"):
         database.connect(CLOUD)
@@ -99,7 +99,7 @@ def test_who_has_not_signed_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ("setting", "value"),
     [("instance_connection_name", "instance"), ("db_name", None), ("db_iam_user", None)],
 )
-def test_a_setting_that_is_bad_or_missing_is_named(setting: str, value: str | None) -> None:
+def test_an_invalid_or_missing_setting_is_named(setting: str, value: str | None) -> None:
     where = msgspec.structs.replace(CLOUD, **{setting: value})
     with pytest.raises(SettingsError, match=setting.upper()):
         database.connect(where)

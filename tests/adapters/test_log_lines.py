@@ -74,7 +74,7 @@ _SECRETS = st.one_of(
 @example(("ya29.a0hush-hush_hush.hush", "hush"), "refreshed: ", "")
 @example(('Failing row contains (7, {"said": "hush\\n hush)."}).', "hush"), "DETAIL:  ", "x")
 @example(("{'D': 'Failing row contains (7, hush-hu', 'n': 'said'", "hush"), "", "x")
-def test_no_secret_is_on_a_line_wherever_it_stands(secret: Told, before: str, after: str) -> None:
+def test_a_secret_is_masked_anywhere_in_a_line(secret: Told, before: str, after: str) -> None:
     told, hidden = secret
     text = f"{before}{told} {after}"
     line = _line("ERROR", text, stack_trace=f'File "x", line 1\n  {text}\nOSError: {text}')
@@ -84,7 +84,7 @@ def test_no_secret_is_on_a_line_wherever_it_stands(secret: Told, before: str, af
 
 
 @given(st.lists(_TEXT | st.just("")), st.text())
-def test_any_text_is_a_line_and_masking_it_again_changes_nothing(
+def test_any_text_is_one_line_and_masking_is_idempotent(
     words: list[str], more: str
 ) -> None:
     text = " ".join([*words, more])
@@ -95,7 +95,7 @@ def test_any_text_is_a_line_and_masking_it_again_changes_nothing(
 
 
 @given(st.text(_LETTERS + "-_ .:/()[]{}'\"\n", max_size=200))
-def test_what_holds_no_hint_stays_as_it_is(text: str) -> None:
+def test_text_without_a_hint_of_a_secret_is_unchanged(text: str) -> None:
     if not masking.may_hold_secrets(text):
         assert masking.mask_secrets(text) == text
 
@@ -108,14 +108,14 @@ def test_what_holds_no_hint_stays_as_it_is(text: str) -> None:
      "no connection to Address(host='/run/postgresql', port=5432): [Errno 2]",
      "the token is expired", "shard 3: a window of 500 failed: secret agents pass by"],
 )  # fmt: skip
-def test_what_an_operator_has_to_read_stays(text: str) -> None:
+def test_text_that_operators_need_is_not_masked(text: str) -> None:
     assert masking.mask_secrets(text) == text
 
 
 @pytest.mark.parametrize(
     "piece", ["a@", "://", "password=", "eyJ", "Bearer ", "%40", "'", "\\u0040"]
 )
-def test_masking_takes_no_longer_than_its_text_is_long(piece: str) -> None:
+def test_masking_takes_linear_time(piece: str) -> None:
     """Of sixteen times the text, not the square of that."""
     short, long = (_work(piece * count) for count in (1_000, 16_000))
     assert long < 64 * short
@@ -130,7 +130,7 @@ def _work(text: str) -> float:
     )
 
 
-def test_values_that_are_no_text_are_masked_by_what_they_say() -> None:
+def test_values_other_than_text_are_masked_by_their_text() -> None:
     class Odd:
         def __str__(self) -> str:
             return "password=hush-hush"
@@ -141,7 +141,7 @@ def test_values_that_are_no_text_are_masked_by_what_they_say() -> None:
     }  # fmt: skip
 
 
-def test_what_a_library_warns_of_is_a_masked_line(capsys: Capture) -> None:
+def test_a_library_s_warning_is_a_masked_line(capsys: Capture) -> None:
     before = list(logging.getLogger().handlers)
     try:
         logs.configure("query")
@@ -183,7 +183,7 @@ fail()
 """
 
 
-def test_what_servers_tell_and_what_nobody_caught_are_masked_lines() -> None:
+def test_server_logs_and_uncaught_exceptions_are_masked_lines() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", _TELLING], capture_output=True, text=True, check=False
     )
@@ -196,12 +196,12 @@ def test_what_servers_tell_and_what_nobody_caught_are_masked_lines() -> None:
     assert "ann@" not in ran.stdout
 
 
-def test_half_a_character_in_a_log_line_is_written(capsys: Capture) -> None:
+def test_a_lone_surrogate_in_a_log_line_is_written(capsys: Capture) -> None:
     logs.write("ERROR", "what is \ud800?")
     assert json.loads(capsys.readouterr().out)["message"] == "what is \ud800?"
 
 
-def test_a_field_that_is_none_is_left_out(capsys: Capture) -> None:
+def test_a_field_that_is_none_is_omitted(capsys: Capture) -> None:
     logs.write("INFO", "recorded", event_delay_ms=None, latency_ms=0.0)
     assert json.loads(capsys.readouterr().out).keys() == {"severity", "message", "latency_ms"}
 

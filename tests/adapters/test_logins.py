@@ -108,7 +108,7 @@ def groups(service: Service, name: str) -> list[str]:
         ]
 
 
-def test_each_function_does_its_work_with_its_own_login(service: Service) -> None:
+def test_each_function_works_with_its_own_login(service: Service) -> None:
     parts = {group: Login(group, f"{group}_login", f"of {group}") for group in logins.GROUPS}
     admit(service, *parts.values())
 
@@ -134,7 +134,7 @@ def test_each_function_does_its_work_with_its_own_login(service: Service) -> Non
         assert sample_events.find_differences(admin) == []
 
 
-def test_the_owner_rebuilds_and_contracts(service: Service) -> None:
+def test_the_owner_rebuilds_and_drops_unused_objects(service: Service) -> None:
     with closing(service.connect()) as owner:
         sample_events.record_lessons(owner, "cleo")
         rebuild.run(service.connect)
@@ -144,7 +144,7 @@ def test_the_owner_rebuilds_and_contracts(service: Service) -> None:
         assert sample_events.find_differences(admin) == []
 
 
-def test_a_password_that_is_given_anew_takes_the_place_of_the_old_one(service: Service) -> None:
+def test_a_new_password_replaces_the_old_one(service: Service) -> None:
     admit(service, Login("progress_query", "turning", "first"))
     service.connect("turning", "first").close()
     admit(service, Login("progress_query", "turning", "second"))
@@ -154,13 +154,13 @@ def test_a_password_that_is_given_anew_takes_the_place_of_the_old_one(service: S
     assert 'password authentication failed for user "turning"' in service.logged()
 
 
-def test_without_a_password_it_stays_as_it_is(service: Service) -> None:
+def test_without_a_password_the_login_keeps_its_own(service: Service) -> None:
     admit(service, Login("progress_query", "staying", "here"))
     admit(service, Login("progress_query", "staying", None))
     service.connect("staying", "here").close()
 
 
-def test_it_has_the_rights_of_its_group_and_of_no_other(service: Service) -> None:
+def test_a_login_has_the_rights_of_its_group_only(service: Service) -> None:
     admit(service, Login("progress_project", "mover", "x"))
     assert groups(service, "mover") == ["progress_project"]
     admit(service, Login("progress_query", "mover", "x"))
@@ -184,7 +184,7 @@ def test_it_has_the_rights_of_its_group_and_of_no_other(service: Service) -> Non
         ("MixedCase", "$$; RAISE 'x'; $$"),
     ],
 )
-def test_names_and_passwords_are_taken_by_the_letter(
+def test_names_and_passwords_may_contain_any_character(
     service: Service, name: str, password: str
 ) -> None:
     (login,) = logins.parse(f"progress_query={quote(name, safe='@')}:{quote(password, safe='')}")
@@ -195,26 +195,26 @@ def test_names_and_passwords_are_taken_by_the_letter(
     assert groups(service, name) == ["progress_query"]
 
 
-def test_a_login_that_nobody_made_is_named(service: Service) -> None:
+def test_a_missing_login_without_a_password_is_named(service: Service) -> None:
     with pytest.raises(ProgressError, match=r"nobody@project\.iam: there is no such login"):
         admit(service, Login("progress_query", "nobody@project.iam", None))
 
 
 @pytest.mark.parametrize("name", ["keeper", "postgres"])
-def test_the_owner_is_made_nobodys_login(service: Service, name: str) -> None:
+def test_the_owner_cannot_become_a_login(service: Service, name: str) -> None:
     with pytest.raises(ProgressError, match=f"{name}: it has more rights"):
         admit(service, Login("progress_query", name, "taken"))
     service.connect().close()
 
 
-def test_a_login_that_another_made_is_admitted(service: Service) -> None:
+def test_an_existing_login_of_another_creator_is_accepted(service: Service) -> None:
     with closing(service.admin()) as admin:
         admin.run('CREATE ROLE "progress-batch@project.iam" LOGIN')
     admit(service, Login("progress_batch", "progress-batch@project.iam", None))
     assert groups(service, "progress-batch@project.iam") == ["progress_batch"]
 
 
-def test_no_password_is_in_the_servers_log_or_in_a_message(service: Service) -> None:
+def test_no_password_is_in_the_server_log_or_in_an_error(service: Service) -> None:
     with closing(service.admin()) as admin:
         admin.run("CREATE ROLE foreign_one LOGIN SUPERUSER")
     with pytest.raises(ProgressError) as refused:
@@ -229,7 +229,7 @@ def test_no_password_is_in_the_servers_log_or_in_a_message(service: Service) -> 
     assert "s3cr3t" not in repr(Login("progress_query", "told", "s3cr3t"))
 
 
-def test_the_command_does_all_of_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrate_applies_migrations_and_logins(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", service.url())
     monkeypatch.setenv("DATABASE_LOGINS", "progress_ingest=teller:s3cr3t progress_query=told:new")
     settings.current.cache_clear()
@@ -258,11 +258,11 @@ def test_the_command_does_all_of_it(service: Service, monkeypatch: pytest.Monkey
         ("progress_query=a:s3cr3t%FF", "entry 1: expected UTF-8"),
     ],
 )
-def test_what_is_wrong_is_told_without_its_password(text: str, message: str) -> None:
+def test_an_invalid_setting_is_reported_without_its_password(text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as refused:
         logins.parse(text)
     assert "s3cr3t" not in str(refused.value)
 
 
-def test_nothing_said_is_nobody() -> None:
+def test_an_empty_setting_has_no_logins() -> None:
     assert logins.parse(" ") == []

@@ -26,12 +26,12 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
 
 
-def test_a_second_time_there_is_nothing_to_do(store: Store) -> None:
+def test_a_second_run_applies_nothing(store: Store) -> None:
     with closing(store.connect()) as connection:
         assert migrations.apply(connection) == []
 
 
-def test_two_at_once_take_turns(store: Store, folder: Path) -> None:
+def test_concurrent_migrations_take_turns(store: Store, folder: Path) -> None:
     (folder / "9000_one.sql").write_text("CREATE TABLE one (); SELECT pg_sleep(0.05);")
     (folder / "9001_two.sql").write_text("CREATE TABLE two ();")
     with ThreadPoolExecutor(4) as pool:
@@ -39,7 +39,7 @@ def test_two_at_once_take_turns(store: Store, folder: Path) -> None:
     assert sorted(applied) == [[], [], [], ["9000_one.sql", "9001_two.sql"]]
 
 
-def test_two_that_make_the_read_models_take_turns(
+def test_concurrent_creations_of_the_read_models_take_turns(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", store.url)
@@ -83,7 +83,7 @@ def changed(folder: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_done(
+def test_an_invalid_migration_is_named_and_nothing_is_applied(
     store: Store, folder: Path, change: Callable[[Path], object], message: str
 ) -> None:
     change(folder)
@@ -113,7 +113,7 @@ def migrate_as(monkeypatch: pytest.MonkeyPatch, execution: str) -> None:
     cli.store.migrate()
 
 
-def test_a_refused_migration_is_not_tried_again_by_the_same_execution(
+def test_a_refused_migration_is_not_retried_by_the_same_execution(
     refused: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ProgressError, match=r"^9000_refused.sql: division by zero"):
@@ -126,7 +126,7 @@ def test_a_refused_migration_is_not_tried_again_by_the_same_execution(
     assert refused.run("SELECT last_value FROM attempts") == [[2]]
 
 
-def test_a_migration_that_lost_the_database_is_tried_again(
+def test_a_migration_that_lost_the_database_is_retried(
     refused: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: object) -> bool:
@@ -140,7 +140,7 @@ def test_a_migration_that_lost_the_database_is_tried_again(
     migrate_as(monkeypatch, "one")
 
 
-def test_a_user_who_is_no_superuser_may_migrate(bare_server: Server) -> None:
+def test_a_role_without_superuser_rights_may_migrate(bare_server: Server) -> None:
     with closing(database.connect(bare_server.url)) as admin:
         admin.run("CREATE ROLE deployer LOGIN CREATEROLE")
         admin.run("CREATE DATABASE production OWNER deployer")

@@ -39,7 +39,7 @@ async def _session(pool: Pool) -> int:
         pool.release(connection)
 
 
-def test_many_share_a_few(server: _Server) -> None:
+def test_many_callers_share_a_few_connections(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 3)
         sessions = await asyncio.gather(*(_session(pool) for _ in range(50)))
@@ -50,7 +50,7 @@ def test_many_share_a_few(server: _Server) -> None:
     asyncio.run(ask())
 
 
-def test_who_gives_up_while_waiting_takes_none_along(server: _Server) -> None:
+def test_a_cancelled_waiter_loses_no_connection(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 1)
         connection = await pool.acquire(seconds=5)
@@ -69,7 +69,7 @@ def test_who_gives_up_while_waiting_takes_none_along(server: _Server) -> None:
     asyncio.run(ask())
 
 
-def test_a_connection_that_is_closed_or_was_refused_makes_room(server: _Server) -> None:
+def test_a_closed_or_failed_connection_frees_its_place(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 1)
         connection = await pool.acquire(seconds=5)
@@ -92,7 +92,7 @@ def test_a_connection_that_is_closed_or_was_refused_makes_room(server: _Server) 
     asyncio.run(ask())
 
 
-def test_one_that_was_closed_while_idle_is_not_lent(server: _Server) -> None:
+def test_a_connection_that_was_closed_while_idle_is_not_acquired(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 1)
         first = await pool.acquire(seconds=5)

@@ -17,7 +17,7 @@ from progress.adapters.pubsub import grpc_api as wire
 @given(
     received=st.lists(st.tuples(st.text(min_size=1), st.binary(), st.integers(0, 2**31 - 1))),
 )
-def test_an_answer_of_pubsub_is_read_as_its_library_writes_it(
+def test_a_response_is_decoded_as_the_library_encodes_it(
     received: list[tuple[str, bytes, int]],
 ) -> None:
     answer = PullResponse(
@@ -38,7 +38,7 @@ def test_an_answer_of_pubsub_is_read_as_its_library_writes_it(
 
 
 @given(name=st.text(min_size=1), ids=st.lists(st.text(min_size=1)), most=st.integers(1, 2**31 - 1))
-def test_a_call_to_pubsub_is_what_its_library_would_read(
+def test_a_request_is_encoded_as_the_library_decodes_it(
     name: str, ids: list[str], most: int
 ) -> None:
     subscription = wire.field(1, name.encode())

@@ -43,7 +43,7 @@ def written(reply: Reply) -> bytes:
 
 
 @given(reply=replies, more=st.binary(max_size=5))
-def test_a_reply_is_read_as_it_was_written_once_all_of_it_is_there(
+def test_a_reply_is_read_once_it_is_complete(
     reply: Reply, more: bytes
 ) -> None:
     text = written(reply)
@@ -67,13 +67,13 @@ def with_client(
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 511, 512, 513, 70_000])
-def test_a_command_is_an_array_of_its_arguments(size: int) -> None:
+def test_a_command_is_encoded_as_an_array_of_its_arguments(size: int) -> None:
     command = ("SET", "é" * (size // 2), b"x" * size, size)
     expected = [b"SET", ("é" * (size // 2)).encode(), b"x" * size, b"%d" % size]
     assert resp.read(resp.encode([command]), 0)[0] == expected
 
 
-def test_many_share_a_connection_and_each_gets_its_own_reply(empty_redis: str) -> None:
+def test_concurrent_callers_share_a_connection_and_get_their_own_replies(empty_redis: str) -> None:
     async def work(client: Client) -> None:
         async def one(number: int) -> None:
             value = b"%d" % number * number
@@ -92,7 +92,7 @@ def test_many_share_a_connection_and_each_gets_its_own_reply(empty_redis: str) -
     with_client(empty_redis, work, timeout_s=10)
 
 
-def test_a_command_that_is_refused_is_no_failure(redis_with_notifications: str) -> None:
+def test_a_refused_command_does_not_fail_the_others(redis_with_notifications: str) -> None:
     replies = with_client(
         redis_with_notifications, lambda c: c.run(("LPUSH", "l", "1"), ("GET", "l"), ("PING",))
     )
@@ -152,12 +152,12 @@ async def cost(client: Client, times: int = 20) -> float:
         pytest.param(b"-NOAUTH Authentication required.\r\n", id="no password"),
     ],
 )
-def test_who_answers_nothing_or_nonsense_is_left_alone(answer: bytes | None) -> None:
+def test_a_server_without_valid_replies_is_not_waited_for_again(answer: bytes | None) -> None:
     with server(answer) as url:
         assert is_left_alone(url)
 
 
-def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_the_back_off_no_caller_waits_for_the_next_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
 
     async def each_attempt(client: Client) -> float:
@@ -172,19 +172,19 @@ def test_after_the_pause_nobody_waits_for_the_next_attempt(monkeypatch: pytest.M
         assert with_client(url, each_attempt, timeout_s=_TIMEOUT_S) < 10
 
 
-def test_who_is_slow_is_left_alone() -> None:
+def test_a_slow_server_is_not_waited_for_again() -> None:
     with server(b"+PONG\r\n", after=3 * _TIMEOUT_S) as url:
         assert is_left_alone(url)
         assert with_client(url, lambda c: c.run(("PING",)), timeout_s=100 * _TIMEOUT_S) == [b"PONG"]
 
 
-def test_who_is_not_there_is_left_alone() -> None:
+def test_an_unreachable_server_is_not_waited_for_again() -> None:
     with server(None) as url:
         pass
     assert is_left_alone(url)
 
 
-def test_a_redis_that_stops_is_left_alone_and_found_when_it_goes_on(
+def test_a_suspended_redis_is_not_waited_for_and_is_used_once_it_resumes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)
@@ -214,7 +214,7 @@ async def until(client: Client) -> None:
             await asyncio.sleep(0.001)
 
 
-def test_a_password_a_number_and_a_unix_socket_are_used() -> None:
+def test_a_password_a_database_number_and_a_unix_socket_are_used() -> None:
     with cache_instances.valkey_of_its_own(
         "--requirepass", "s:cret", "--unixsocket", "socket"
     ) as own:
@@ -233,7 +233,7 @@ def test_a_password_a_number_and_a_unix_socket_are_used() -> None:
         assert "s:cret" not in repr(parse_url(named))
 
 
-def test_addresses() -> None:
+def test_a_url_is_parsed_without_showing_its_password() -> None:
     assert parse_url("rediss://h:7000").tls
     assert parse_url("redis://h:7000").tls is None
     assert parse_url("redis://u:p@h").handshake[0] == ("AUTH", "u", "p")

@@ -55,7 +55,7 @@ def start(words: list[str], folder: Path, **told: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_job_whose_network_comes_late_does_its_work(
+def test_a_job_retries_until_its_network_is_there(
     closed: Gate, tmp_path: Path, job: str
 ) -> None:
     told = {"DATABASE_URL": closed.url, "CLOUD_RUN_JOB": f"progress-{job}"}
@@ -69,7 +69,7 @@ def test_a_job_whose_network_comes_late_does_its_work(
     assert process.returncode == 0, rest
 
 
-def test_a_command_elsewhere_fails_at_once(closed: Gate, tmp_path: Path) -> None:
+def test_a_command_outside_cloud_run_fails_at_once(closed: Gate, tmp_path: Path) -> None:
     with start(JOBS["release"], tmp_path, DATABASE_URL=closed.url) as process:
         assert process.stdout
         output = process.stdout.read()
@@ -88,7 +88,7 @@ def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_job")
-def test_a_server_that_refuses_is_not_asked_again(
+def test_a_refusal_of_the_server_is_not_retried(
     postgres: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(Unavailable, match="nowhere"):
@@ -97,7 +97,7 @@ def test_a_server_that_refuses_is_not_asked_again(
 
 
 @pytest.mark.usefixtures("as_job")
-def test_a_job_gives_up_when_its_time_is_over(
+def test_a_job_gives_up_at_the_timeout(
     closed: Gate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lefts = iter([False, False, True])
@@ -107,7 +107,7 @@ def test_a_job_gives_up_when_its_time_is_over(
     assert capsys.readouterr().out.count(_RETRY) == 2
 
 
-def test_the_time_is_two_minutes_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_timeout_is_two_minutes_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr(startup, "_STARTED", now)
     assert not startup.is_over()
@@ -121,7 +121,7 @@ def young(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("young")
-def test_a_probe_passes_when_all_is_reached_and_asks_no_more(store: Store) -> None:
+def test_a_probe_passes_once_all_is_reached_and_connects_no_more(store: Store) -> None:
     with gate(store.url) as database, gate(store.url) as redis:
         probe = startup.Probe([(ports.HOST, database.port), (ports.HOST, redis.port)])
         assert not probe.passes()
@@ -136,7 +136,7 @@ def test_a_probe_passes_when_all_is_reached_and_asks_no_more(store: Store) -> No
 
 
 @pytest.mark.usefixtures("young")
-def test_one_thread_connects_and_others_do_not_wait_for_it() -> None:
+def test_one_thread_connects_and_the_others_do_not_wait() -> None:
     with full() as address, ThreadPoolExecutor(1) as pool:
         probe = startup.Probe([address])
         connecting = pool.submit(probe.passes)
@@ -159,7 +159,7 @@ def full() -> Iterator[tuple[str, int]]:
         yield address
 
 
-def test_a_probe_passes_when_its_time_is_over(
+def test_a_probe_passes_at_the_timeout(
     closed: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(startup, "TIMEOUT_S", 0.0)
@@ -178,7 +178,7 @@ def test_a_probe_passes_when_its_time_is_over(
         (Settings(cloud_sql_address="10.0.0.3", redis_url="unix:///r"), [("10.0.0.3", 3307)]),
     ],
 )
-def test_the_probe_knows_the_database_and_redis(
+def test_the_probe_checks_the_database_and_redis(
     given: Settings, expected: list[tuple[str, int]]
 ) -> None:
     assert startup.addresses(given) == expected
@@ -193,7 +193,7 @@ def status(port: int, path: str) -> int:
 @pytest.mark.parametrize(
     ("function", "health"), [("ingest", "/"), ("project", "/"), ("query", "/health")]
 )
-def test_a_function_fails_its_start_up_probe_until_the_network_is_there(
+def test_a_function_fails_its_start_up_probe_until_its_network_is_there(
     closed: Gate, tmp_path: Path, function: str, health: str
 ) -> None:
     port = ports.reserve()

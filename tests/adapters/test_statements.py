@@ -21,7 +21,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_file_is_its_blocks_by_name(made: Path) -> None:
+def test_a_file_is_parsed_into_its_named_blocks(made: Path) -> None:
     (made / "things.sql").write_text(
         "-- About the file.\n\n-- first one --\nSELECT 1;\n-- a comment\n-- second --\nSELECT 2;\n"
     )
@@ -31,7 +31,7 @@ def test_a_file_is_its_blocks_by_name(made: Path) -> None:
     }
 
 
-def test_values_are_numbered_in_the_order_in_which_they_first_come(made: Path) -> None:
+def test_parameters_are_numbered_by_first_occurrence(made: Path) -> None:
     (made / "asked.sql").write_text(
         "-- rows --\nSELECT x::text FROM t WHERE a = :one AND b = :two AND c = :one::bigint;\n"
     )
@@ -41,7 +41,7 @@ def test_values_are_numbered_in_the_order_in_which_they_first_come(made: Path) -
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_no_file_names_a_block_twice(file: str) -> None:
+def test_block_names_are_unique_within_a_file(file: str) -> None:
     text = (statements.SQL / f"{file}.sql").read_text()
     names = re.findall(r"^-- ([a-z][a-z0-9_ ]*) --$", text, re.MULTILINE)
     assert names

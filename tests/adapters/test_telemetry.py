@@ -47,7 +47,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
             cache.cache_clear()
 
 
-def test_nothing_of_opentelemetry_is_imported_where_nothing_is_exported() -> None:
+def test_opentelemetry_is_not_imported_without_an_endpoint() -> None:
     """Not with a function's start, a span, a line, nor a message published to a worker."""
     script = """
 import sys
@@ -76,11 +76,11 @@ print([each for each in sys.modules if "opentelemetry" in each or each.endswith(
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
-def test_without_an_endpoint_a_span_is_always_the_same_one() -> None:
+def test_without_an_endpoint_all_spans_are_one_object() -> None:
     assert tracing.child_span("one") is tracing.child_span("another", "client", {"key": 1})
 
 
-def test_a_trace_is_passed_on_where_nothing_is_exported() -> None:
+def test_a_trace_is_propagated_without_an_exporter() -> None:
     assert tracing.current_traceparent() is None
     with tracing.start_span("one", PARENT, "consumer"):
         with tracing.child_span("within"):
@@ -97,7 +97,7 @@ def test_a_trace_is_passed_on_where_nothing_is_exported() -> None:
 @example(f"ff{PARENT[2:]}")
 @example(PARENT.replace("b7ad6b7169203331", "0" * 16))
 @example(PARENT.upper())
-def test_what_is_no_traceparent_is_passed_on_to_nobody(text: str) -> None:
+def test_an_invalid_traceparent_is_dropped(text: str) -> None:
     found = tracing.traceparent_of_message({"traceparent": text})
     assert found is None or (len(found) == 55 and found[3:52] == text[3:52] and found[:3] == "00-")
     if text.startswith("cc0") or text == PARENT.replace("-01", "-ff"):
@@ -122,7 +122,7 @@ def test_what_is_no_traceparent_is_passed_on_to_nobody(text: str) -> None:
         ({}, None),
     ],
 )  # fmt: skip
-def test_a_request_names_its_trace_in_either_way(
+def test_a_request_names_its_trace_in_the_standard_header_or_in_google_s(
     headers: requests.Headers, parent: str | None
 ) -> None:
     assert requests.parent(headers) == parent
@@ -139,7 +139,7 @@ def test_a_request_names_its_trace_in_either_way(
         ({}, {}, None),
     ],
 )  # fmt: skip
-def test_a_push_belongs_to_its_publisher_s_trace_or_else_to_its_request_s(
+def test_a_push_continues_the_trace_of_its_message_or_of_its_request(
     attributes: dict[str, str], headers: dict[str, str], parent: str | None
 ) -> None:
     body = json.dumps({"message": {"messageId": "1", "attributes": attributes}}).encode()
@@ -149,7 +149,7 @@ def test_a_push_belongs_to_its_publisher_s_trace_or_else_to_its_request_s(
     assert tracing.traceparent_of_push(received, headers.get) == parent
 
 
-def test_what_goes_wrong_within_a_span_is_masked(receiver: Collector) -> None:
+def test_an_error_within_a_span_is_masked(receiver: Collector) -> None:
     told = "no answer from postgresql://me:hush-hush@db/x for ann@example.com"
     with (
         tracing.start_span("work", None, "internal"),
@@ -165,7 +165,7 @@ def test_what_goes_wrong_within_a_span_is_masked(receiver: Collector) -> None:
     assert "ann@" not in str(span)
 
 
-def test_what_goes_on_after_a_trace_has_ended_is_no_part_of_it(receiver: Collector) -> None:
+def test_work_in_a_detached_context_is_outside_the_trace(receiver: Collector) -> None:
     with tracing.start_span("work", None, "internal"):
         background = tracing.detached_context()
         assert tracing.current_traceparent() is not None
@@ -175,7 +175,7 @@ def test_what_goes_on_after_a_trace_has_ended_is_no_part_of_it(receiver: Collect
     receiver.wait_for(("cli", "work"))
 
 
-def test_metrics_have_the_labels_that_the_contract_names(
+def test_metrics_have_the_labels_of_the_contract(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=europe-west1")
@@ -188,7 +188,7 @@ def test_metrics_have_the_labels_that_the_contract_names(
     assert receiver.resources[0].keys() >= {"cloud.region", "service.instance.id"}
 
 
-def test_a_share_is_sent_whatever_the_sender_has_decided(
+def test_the_sampling_ratio_overrides_the_sender_s_flag(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As Terraform has it: Cloud Run's front end says of nearly each request that it is not."""
@@ -205,7 +205,7 @@ def test_a_share_is_sent_whatever_the_sender_has_decided(
     assert len(receiver.spans) == 2
 
 
-def test_who_samples_is_asked_by_the_standard_variables(
+def test_the_sampler_follows_the_standard_variables(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
@@ -218,7 +218,7 @@ def test_who_samples_is_asked_by_the_standard_variables(
     assert {span.name for span in receiver.spans} == {"kept"}
 
 
-def test_the_standard_variables_are_no_misspelt_settings() -> None:
+def test_the_standard_variables_are_accepted_settings() -> None:
     names = ("TRACES_SAMPLER", "TRACES_SAMPLER_ARG", "RESOURCE_ATTRIBUTES", "SERVICE_NAME",
              "BSP_SCHEDULE_DELAY", "METRIC_EXPORT_INTERVAL", "EXPORTER_OTLP_HEADERS",
              "EXPORTER_OTLP_TIMEOUT", "EXPORTER_OTLP_PROTOCOL", "EXPORTER_OTLP_COMPRESSION",
@@ -227,7 +227,7 @@ def test_the_standard_variables_are_no_misspelt_settings() -> None:
 
 
 @pytest.mark.parametrize("name", ["query", "project"])  # with a loop, and with threads
-def test_a_function_that_is_told_to_end_sends_what_waits(tmp_path: Path, name: str) -> None:
+def test_a_function_exports_its_queue_on_sigterm(tmp_path: Path, name: str) -> None:
     port = ports.reserve()
     with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:
         told = issuer.environment("postgresql://nobody@127.0.0.1:1/none") | {
@@ -256,7 +256,7 @@ def test_a_function_that_is_told_to_end_sends_what_waits(tmp_path: Path, name: s
         assert (name == "project") or receiver.metrics() >= {"progress.latency_ms"}
 
 
-def test_google_is_sent_to_by_who_has_signed_in(
+def test_exports_to_google_are_authorized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_google = Settings(
@@ -272,7 +272,7 @@ def test_google_is_sent_to_by_who_has_signed_in(
     assert session.credentials.scopes == otlp._SCOPES
 
 
-def test_where_nobody_has_signed_in_nothing_is_sent_and_a_line_says_so(
+def test_without_credentials_nothing_is_exported_and_a_line_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))
@@ -283,7 +283,7 @@ def test_where_nobody_has_signed_in_nothing_is_sent_and_a_line_says_so(
     assert line["message"].startswith("no traces and metrics: ")
 
 
-def test_every_unit_of_the_contract_has_its_buckets() -> None:
+def test_every_unit_of_the_contract_has_histogram_buckets() -> None:
     found = {
         s.unit for s in metric_fields.load().metric_fields.values() if s.kind == "distribution"
     }

@@ -22,13 +22,13 @@ def silent(tmp_path: Path) -> Iterator[str]:
         yield f"postgresql://u@/d?host={tmp_path}"
 
 
-def test_a_server_that_does_not_greet_is_away(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_a_handshake_is_unavailable(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)
     with pytest.raises(Unavailable):
         database.connect(silent)
 
 
-def test_the_reason_of_a_refusal_is_told_though_the_line_is_closed(tmp_path: Path) -> None:
+def test_the_reason_of_a_refusal_is_reported_after_the_connection_closed(tmp_path: Path) -> None:
     fields = b"SFATAL\0C3D000\0Mthere is no such database\0\0"
 
     def refuse() -> None:
@@ -48,7 +48,7 @@ def test_the_reason_of_a_refusal_is_told_though_the_line_is_closed(tmp_path: Pat
     assert isinstance(fault.value.__cause__, pg8000.exceptions.DatabaseError)
 
 
-def test_a_statement_that_is_not_answered_in_time_is_worth_another_try(postgres: str) -> None:
+def test_a_statement_timeout_is_transient(postgres: str) -> None:
     connection = database.connect(postgres, timeout_s=0.1)
     with pytest.raises(OSError, match="timed out") as fault:
         connection.run("SELECT pg_sleep(60)")
@@ -56,7 +56,7 @@ def test_a_statement_that_is_not_answered_in_time_is_worth_another_try(postgres:
     connection.close()
 
 
-def test_without_a_timeout_a_statement_may_take_its_time(
+def test_without_a_timeout_a_slow_statement_succeeds(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)
@@ -65,7 +65,7 @@ def test_without_a_timeout_a_statement_may_take_its_time(
     connection.close()
 
 
-def test_a_server_works_on_hardly_longer_than_it_is_waited_for(postgres: str) -> None:
+def test_the_server_stops_a_statement_a_second_after_the_client(postgres: str) -> None:
     connection = database.connect(postgres, timeout_s=15)
     assert connection.run("SHOW statement_timeout") == [["16s"]]
     connection.close()

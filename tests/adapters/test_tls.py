@@ -77,7 +77,7 @@ def answers_the_others(url: str) -> bool:
 
 
 @pytest.mark.parametrize("is_checked", [True, False])
-def test_redis_is_trusted_by_its_own_authority(
+def test_redis_is_trusted_by_the_authority_in_its_url(
     memorystore: str, authority: tls_certificates.Authority, named: str, *, is_checked: bool
 ) -> None:
     url = given(memorystore, authority, named=is_checked)
@@ -101,7 +101,7 @@ def test_an_unknown_authority_is_not_trusted(memorystore: str) -> None:
             answers_the_query_function(url)
 
 
-def test_either_of_two_authorities_will_do(
+def test_either_of_two_authorities_is_trusted(
     memorystore: str, authority: tls_certificates.Authority
 ) -> None:
     both = tls_certificates.Authority().pem + "\n" + authority.pem
@@ -118,7 +118,7 @@ def test_either_of_two_authorities_will_do(
         ("ssl_check_hostname=no", "expected true or false"),
     ],
 )
-def test_what_no_redis_can_be_trusted_by_is_told(options: str, message: str) -> None:
+def test_an_unusable_authority_is_reported(options: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         parse_url(f"rediss://h?{options}")
 
@@ -145,7 +145,7 @@ def encrypted(
         server.stop()
 
 
-def test_the_database_must_be_who_it_is_said_to_be(
+def test_the_database_s_certificate_must_match_the_ssl_mode(
     encrypted: str,
     authority: tls_certificates.Authority,
     named: str,
@@ -173,7 +173,7 @@ def test_the_database_must_be_who_it_is_said_to_be(
             fetch(queries.get_current_progress("nobody"))
 
 
-def test_without_a_name_to_check_the_line_is_encrypted_all_the_same(encrypted: str) -> None:
+def test_without_a_host_name_check_the_connection_is_still_encrypted(encrypted: str) -> None:
     with closing(database.connect(f"{encrypted}?sslmode=require")) as owner:
         assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
     with pytest.raises(Unavailable):

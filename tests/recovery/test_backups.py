@@ -35,7 +35,7 @@ def spoil(connection: Connection) -> None:
 
 
 @pytest.mark.every_postgres
-def test_every_row_is_put_back_and_what_came_since_is_folded(
+def test_every_row_is_restored_and_later_events_are_folded(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     before = every_row(populated)
@@ -66,7 +66,7 @@ def test_every_row_is_put_back_and_what_came_since_is_folded(
     assert not sample_events.find_differences(populated)
 
 
-def test_the_keys_are_those_of_a_schema_that_was_never_restored(
+def test_a_restored_schema_has_all_keys(
     store: Store, populated: Connection, kept: Folder
 ) -> None:
     before = model_rows.read(populated, "keys")
@@ -74,7 +74,7 @@ def test_the_keys_are_those_of_a_schema_that_was_never_restored(
     assert model_rows.read(populated, "keys") == before
 
 
-def test_the_commands_say_what_they_did(
+def test_backup_and_restore_print_their_result(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     where = str(tmp_path / "here")
@@ -90,7 +90,7 @@ def test_the_commands_say_what_they_did(
     assert not sample_events.find_differences(populated)
 
 
-def test_the_query_s_role_may_back_up_and_the_project_s_restore(
+def test_the_query_role_may_back_up_and_the_project_role_may_restore(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     where = Folder(tmp_path)
@@ -102,7 +102,7 @@ def test_the_query_s_role_may_back_up_and_the_project_s_restore(
     cli.expect_failure(refused, "permission denied", "its owner may")
 
 
-def test_the_newest_whole_one_of_these_folds_is_taken(
+def test_the_newest_complete_backup_of_these_folds_is_restored(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     first, _ = backups.find_newest(kept)
@@ -116,7 +116,7 @@ def test_the_newest_whole_one_of_these_folds_is_taken(
     assert kept.folders() == [first, third]  # what was half-written is gone
 
 
-def test_the_next_may_begin_as_soon_as_one_has_ended(
+def test_the_next_backup_may_start_as_soon_as_one_ends(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     kept = Folder(tmp_path)
@@ -131,7 +131,7 @@ def interrupt(_done: int, _total: int) -> None:
     raise KeyboardInterrupt
 
 
-def test_interrupted_neither_leaves_anything_behind(
+def test_an_interrupted_backup_or_restore_leaves_nothing_behind(
     store: Store, populated: Connection, kept: Folder
 ) -> None:
     before, folders = every_row(populated), kept.folders()
@@ -146,7 +146,7 @@ def test_interrupted_neither_leaves_anything_behind(
     assert every_row(populated) == before
 
 
-def test_a_backup_is_of_one_moment_while_events_are_folded(
+def test_a_backup_is_a_snapshot_while_events_are_folded(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     writer = connect(store.url)
@@ -171,7 +171,7 @@ def test_a_backup_is_of_one_moment_while_events_are_folded(
     assert not sample_events.find_differences(populated)
 
 
-def test_no_swap_falls_into_a_backup(store: Store, populated: Connection, tmp_path: Path) -> None:
+def test_a_swap_waits_for_a_running_backup(store: Store, populated: Connection, tmp_path: Path) -> None:
     with contextlib.closing(store.connect("backup")) as another:
         held = statements.blocks("recovery/backups")["lock"]
         assert another.run(held, schema=schema.schema_name()) == [[True]]
@@ -190,7 +190,7 @@ def test_no_swap_falls_into_a_backup(store: Store, populated: Connection, tmp_pa
             assert building.result() > 0
 
 
-def test_a_bucket_serves_as_well(
+def test_a_backup_is_stored_in_and_restored_from_a_bucket(
     store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
     for _ in range(2):  # the listing has two pages
@@ -203,7 +203,7 @@ def test_a_bucket_serves_as_well(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_bucket_that_refuses_is_told_in_one_line(
+def test_a_bucket_s_refusal_is_reported_in_one_line(
     store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
     bucket.refusals = [403]

@@ -10,7 +10,7 @@ from tests.support.cloud_storage import bucket
 __all__ = ["bucket"]
 
 
-def test_an_upload_goes_on_after_a_fault_and_in_parts(bucket: cloud_storage.Bucket) -> None:
+def test_an_upload_in_parts_continues_after_an_error(bucket: cloud_storage.Bucket) -> None:
     where = storage.open_storage("gs://b/p")
     data = bytes(range(256)) * (9 << 12)  # 9 MiB
     bucket.refusals = [503, 500]
@@ -44,7 +44,7 @@ def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> Non
 
 
 @pytest.mark.parametrize("where", ["", "s3://b/p", "gs//b/p", "gs://"])
-def test_where_no_backup_can_lie_is_refused(where: str) -> None:
+def test_an_invalid_storage_location_is_refused(where: str) -> None:
     """Rather than taken for a folder, which goes with the job's container."""
     with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
         storage.open_storage(where)

@@ -36,7 +36,7 @@ def fold_each(connection: Connection) -> None:
 
 
 @pytest.mark.every_postgres
-def test_nothing_is_wrong(store: Store, populated: Connection) -> None:
+def test_a_sound_store_has_no_findings(store: Store, populated: Connection) -> None:
     assert not found(populated)
     told = cli.expect_success(cli.progress(store.url, "check"))
     assert "the log is whole" in told.lower()
@@ -45,7 +45,7 @@ def test_nothing_is_wrong(store: Store, populated: Connection) -> None:
     assert {each["events_behind"] for each in report["shards"]} == {0}
 
 
-def test_what_is_not_folded_yet_is_not_wrong(populated: Connection) -> None:
+def test_events_behind_are_not_a_finding(populated: Connection) -> None:
     append(populated, sample_events.lesson("ann", 9))
     report = checks.run(populated)
     assert not report.findings
@@ -69,7 +69,7 @@ def test_what_is_not_folded_yet_is_not_wrong(populated: Connection) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_what_to_do(
+def test_each_defect_is_reported_with_an_action(
     store: Store, populated: Connection, damage: str, words: list[str]
 ) -> None:
     populated.run(BLOCKS[damage])
@@ -78,14 +78,14 @@ def test_what_is_wrong_is_told_with_what_to_do(
     cli.expect_failure(cli.progress(store.url, "check"))
 
 
-def test_missing_read_models_are_told(store: Store, populated: Connection) -> None:
+def test_missing_read_models_are_reported(store: Store, populated: Connection) -> None:
     schema.drop(populated, schema.schema_name())
     cli.expect_failure(cli.progress(store.url, "check"), "progress migrate")
     cli.expect_success(cli.progress(store.url, "migrate"))
     cli.expect_success(cli.progress(store.url, "check"))
 
 
-def test_read_models_ahead_of_the_log_are_told_and_rebuilt(
+def test_read_models_ahead_of_the_log_are_reported_and_rebuilt(
     store: Store, populated: Connection
 ) -> None:
     head = checks.run(populated).head
@@ -101,7 +101,7 @@ def test_read_models_ahead_of_the_log_are_told_and_rebuilt(
 
 
 @pytest.mark.every_postgres
-def test_a_log_that_has_grown_past_the_checkpoints_again_is_told(
+def test_read_models_of_another_log_are_reported_once_the_log_has_grown(
     store: Store, populated: Connection
 ) -> None:
     head = checks.run(populated).head

@@ -36,7 +36,7 @@ def flooded(connection: Connection) -> Connection:
 
 
 @pytest.mark.timeout(300)  # on a busy machine thousands of replays take their time
-def test_a_flood_is_counted_replayed_and_discarded_by_reason(
+def test_many_letters_are_counted_replayed_and_discarded_by_reason(
     store: Store, flooded: Connection
 ) -> None:
     told = cli.expect_success(cli.progress(store.url, "dead-letters", "count", "--json"))
@@ -75,7 +75,7 @@ def test_a_flood_is_counted_replayed_and_discarded_by_reason(
     assert not sample_events.find_differences(flooded)
 
 
-def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
+def test_all_poisoned_letters_are_replayed_once_the_fold_is_fixed(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -107,6 +107,6 @@ def test_all_poisoned_letters_are_replayed_once_the_fold_is_mended(
         ("replay", "--kind", "poison"),
     ],
 )
-def test_what_is_not_clear_is_wrong_usage(store: Store, arguments: tuple[str, ...]) -> None:
+def test_an_ambiguous_selection_is_wrong_usage(store: Store, arguments: tuple[str, ...]) -> None:
     answer = cli.progress(store.url, "dead-letters", *arguments)
     assert answer.returncode == 2, answer.stderr

@@ -72,7 +72,7 @@ def test_a_backup_of_another_log_is_refused(
     assert every_row(populated) == before
 
 
-def test_an_event_that_was_taken_back_since_the_backup_is_not_lost(
+def test_an_event_that_was_replayed_since_the_backup_is_not_lost(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     model_rows.read_value(populated, "poison", user="u1")
@@ -138,7 +138,7 @@ def test_a_damaged_backup_changes_nothing(
 
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
-def test_a_name_that_leads_elsewhere_is_no_table(
+def test_a_table_name_that_is_no_table_is_refused(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path, name: str
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
@@ -151,7 +151,7 @@ def test_a_name_that_leads_elsewhere_is_no_table(
     assert every_row(populated) == before
 
 
-def test_a_manifest_without_an_end_is_refused(
+def test_a_manifest_that_is_too_long_is_refused(
     store: Store, kept: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backups, "_MAX_MANIFEST", 1_000)
@@ -161,7 +161,7 @@ def test_a_manifest_without_an_end_is_refused(
 
 @example(bytes(5_000), 2_000, 100)
 @given(st.binary(max_size=5_000), st.integers(1, 2_000), st.integers(1, 100))
-def test_rows_are_unpacked_in_small_parts(data: bytes, times: int, size: int) -> None:
+def test_rows_are_decompressed_in_small_parts(data: bytes, times: int, size: int) -> None:
     packed = gzip.compress(data * times)
     sent = [packed[at : at + size * 100] for at in range(0, len(packed), size * 100)]
     parts = list(backups.decompress(iter(sent), hashlib.sha256()))
@@ -169,7 +169,7 @@ def test_rows_are_unpacked_in_small_parts(data: bytes, times: int, size: int) ->
     assert max(map(len, parts), default=0) <= PART
 
 
-def test_a_backup_that_leaves_a_table_out_is_refused(
+def test_a_backup_without_one_of_the_tables_is_refused(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")

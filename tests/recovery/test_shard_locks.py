@@ -42,7 +42,7 @@ def stuck(store: Store, waiting: Connection) -> Iterator[Connection]:
     made._usock.close()
 
 
-def test_the_session_that_holds_a_shard_is_named_and_ended(
+def test_the_session_that_holds_a_shard_is_listed_and_ended(
     store: Store, waiting: Connection, stuck: Connection
 ) -> None:
     shard, pid = (
@@ -81,7 +81,7 @@ def test_the_session_that_holds_a_shard_is_named_and_ended(
     )
 
 
-def test_a_worker_that_waits_for_another_lives_and_the_other_is_ended(
+def test_release_ends_the_blocking_session_and_not_the_waiting_worker(
     store: Store, waiting: Connection
 ) -> None:
     shard = model_rows.read_value(waiting, "shard", user="ann")
