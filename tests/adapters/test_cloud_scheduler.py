@@ -70,7 +70,9 @@ def test_schedules_are_paused_run_and_resumed(cloud: Cloud) -> None:
         (grpc.StatusCode.INTERNAL, "try again"),
     ],
 )
-def test_a_refusal_is_reported_in_one_line_with_an_action(cloud: Cloud, refusal: grpc.StatusCode, words: str) -> None:
+def test_a_refusal_is_reported_in_one_line_with_an_action(
+    cloud: Cloud, refusal: grpc.StatusCode, words: str
+) -> None:
     cloud.scheduler.refusal = refusal
     cli.expect_failure(cloud.schedule("pause"), words)
     cli.expect_failure(cloud.schedule("list"), words)

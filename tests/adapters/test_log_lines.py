@@ -84,9 +84,7 @@ def test_a_secret_is_masked_anywhere_in_a_line(secret: Told, before: str, after:
 
 
 @given(st.lists(_TEXT | st.just("")), st.text())
-def test_any_text_is_one_line_and_masking_is_idempotent(
-    words: list[str], more: str
-) -> None:
+def test_any_text_is_one_line_and_masking_is_idempotent(words: list[str], more: str) -> None:
     text = " ".join([*words, more])
     line = _line("INFO", text)
     once = masking.mask_secrets(text)

@@ -229,7 +229,9 @@ def test_no_password_is_in_the_server_log_or_in_an_error(service: Service) -> No
     assert "s3cr3t" not in repr(Login("progress_query", "told", "s3cr3t"))
 
 
-def test_migrate_applies_migrations_and_logins(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrate_applies_migrations_and_logins(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", service.url())
     monkeypatch.setenv("DATABASE_LOGINS", "progress_ingest=teller:s3cr3t progress_query=told:new")
     settings.current.cache_clear()

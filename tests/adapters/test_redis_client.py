@@ -43,9 +43,7 @@ def written(reply: Reply) -> bytes:
 
 
 @given(reply=replies, more=st.binary(max_size=5))
-def test_a_reply_is_read_once_it_is_complete(
-    reply: Reply, more: bytes
-) -> None:
+def test_a_reply_is_read_once_it_is_complete(reply: Reply, more: bytes) -> None:
     text = written(reply)
     assert resp.read(text + more, 0) == (reply, len(text))
     for end in range(len(text)):
@@ -157,7 +155,9 @@ def test_a_server_without_valid_replies_is_not_waited_for_again(answer: bytes | 
         assert is_left_alone(url)
 
 
-def test_after_the_back_off_no_caller_waits_for_the_next_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_the_back_off_no_caller_waits_for_the_next_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
 
     async def each_attempt(client: Client) -> float:

@@ -55,9 +55,7 @@ def start(words: list[str], folder: Path, **told: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_job_retries_until_its_network_is_there(
-    closed: Gate, tmp_path: Path, job: str
-) -> None:
+def test_a_job_retries_until_its_network_is_there(closed: Gate, tmp_path: Path, job: str) -> None:
     told = {"DATABASE_URL": closed.url, "CLOUD_RUN_JOB": f"progress-{job}"}
     with start(JOBS[job], tmp_path, **told) as process:
         assert process.stdout
@@ -159,9 +157,7 @@ def full() -> Iterator[tuple[str, int]]:
         yield address
 
 
-def test_a_probe_passes_at_the_timeout(
-    closed: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_probe_passes_at_the_timeout(closed: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "TIMEOUT_S", 0.0)
     assert startup.Probe([(ports.HOST, closed.port)]).passes()
 

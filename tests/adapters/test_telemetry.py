@@ -256,9 +256,7 @@ def test_a_function_exports_its_queue_on_sigterm(tmp_path: Path, name: str) -> N
         assert (name == "project") or receiver.metrics() >= {"progress.latency_ms"}
 
 
-def test_exports_to_google_are_authorized(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exports_to_google_are_authorized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_google = Settings(
         otel_exporter_otlp_endpoint="https://telemetry.googleapis.com", pubsub_project_id="ours"
     )

@@ -22,7 +22,9 @@ def silent(tmp_path: Path) -> Iterator[str]:
         yield f"postgresql://u@/d?host={tmp_path}"
 
 
-def test_a_server_without_a_handshake_is_unavailable(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_a_handshake_is_unavailable(
+    silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)
     with pytest.raises(Unavailable):
         database.connect(silent)

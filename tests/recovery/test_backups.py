@@ -66,9 +66,7 @@ def test_every_row_is_restored_and_later_events_are_folded(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_restored_schema_has_all_keys(
-    store: Store, populated: Connection, kept: Folder
-) -> None:
+def test_a_restored_schema_has_all_keys(store: Store, populated: Connection, kept: Folder) -> None:
     before = model_rows.read(populated, "keys")
     restore.run(store.connect, kept, nobody)
     assert model_rows.read(populated, "keys") == before
@@ -171,7 +169,9 @@ def test_a_backup_is_a_snapshot_while_events_are_folded(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_swap_waits_for_a_running_backup(store: Store, populated: Connection, tmp_path: Path) -> None:
+def test_a_swap_waits_for_a_running_backup(
+    store: Store, populated: Connection, tmp_path: Path
+) -> None:
     with contextlib.closing(store.connect("backup")) as another:
         held = statements.blocks("recovery/backups")["lock"]
         assert another.run(held, schema=schema.schema_name()) == [[True]]

@@ -88,7 +88,9 @@ def shell(tmp_path: Path, empty: str) -> Iterator[Shell]:
 
 
 @pytest.mark.parametrize("postgres_server", [EMBEDDED, OLDEST], indirect=True)
-def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(stores: Callable[[], Store], cloud: str, shell: Shell) -> None:
+def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
+    stores: Callable[[], Store], cloud: str, shell: Shell
+) -> None:
     neon = stores()
     with closing(connect(neon.url)) as old:
         fill(old)
