@@ -23,7 +23,9 @@ from tests.support import browser, postgres_servers, rows_by_hand, terraform, xd
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
 from tests.support.query_client import QueryClient, open_client
 from tests.support.stage import Stage, connect, publisher_to
-from tests.support.terraform import Environments, Root, Told
+from tests.support.terraform import Root
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment
 
 # What a test may want of the machine: it is skipped by this name, or fails with --require.
 WANTED = (
@@ -248,8 +250,8 @@ def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., brow
 def environments(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Environments:
-    """What Terraform plans and makes of dev, staging and prod."""
-    if terraform.offline() is None:
+    """The deployments of dev, staging and prod."""
+    if terraform.find_offline() is None:
         skip_without(request, "terraform")
     base = tmp_path_factory.getbasetemp()  # of a worker: a folder in the run's own
     return Environments(
@@ -258,14 +260,14 @@ def environments(
 
 
 @pytest.fixture(params=terraform.ENVIRONMENTS)
-def told(request: pytest.FixtureRequest, environments: Environments) -> Told:
-    """One environment after the other."""
+def deployment(request: pytest.FixtureRequest, environments: Environments) -> Deployment:
+    """The deployment of each environment in turn."""
     return environments[request.param]
 
 
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
-    """A copy of the Terraform root, for whatever terraform there is."""
-    if terraform.program() is None:
+    """A copy of the Terraform root, for any Terraform."""
+    if terraform.find_terraform() is None:
         skip_without(request, "terraform")
-    return terraform.copied(tmp_path)
+    return terraform.copy_root(tmp_path)

@@ -1,17 +1,17 @@
-# For bash: `. infra/recovery/cloud.sh prod`. From then on `progress` runs where the database can be
-# reached, in the release job with its owner's rights, and tells what it said; `progress schedule` runs here.
+# Source this in bash: `. infra/recovery/cloud.sh prod`. Afterwards `progress` runs in the environment's release job, with the
+# rights of the database's owner, and prints the job's output. `progress schedule` runs locally.
 
 _tfvars="$(dirname "${BASH_SOURCE[0]}")/../terraform/environments/$1.tfvars"
-if [ ! -f "$_tfvars" ]; then # no project set is whichever was used last
+if [ ! -f "$_tfvars" ]; then # unset the project, so that no command uses the previous one
     unset PROJECT REGION CLOUDSDK_CORE_PROJECT CLOUDSDK_RUN_REGION
     unset -f progress
-    echo "there is no environment '$1': expected one of $(cd "${_tfvars%/*}" && echo *.tfvars)" >&2
+    echo "unknown environment '$1': expected one of $(cd "${_tfvars%/*}" && echo *.tfvars)" >&2
     return 1
 fi
-_said() { sed -n "s/^$1 *= *\"\(.*\)\".*/\1/p" "$_tfvars"; }
+_tfvar() { sed -n "s/^$1 *= *\"\(.*\)\".*/\1/p" "$_tfvars"; }
 
-PROJECT="$(_said project_id)"
-REGION="$(_said region)"
+PROJECT="$(_tfvar project_id)"
+REGION="$(_tfvar region)"
 REGION="${REGION:-europe-west1}"
 export PROJECT REGION CLOUDSDK_CORE_PROJECT="$PROJECT" CLOUDSDK_RUN_REGION="$REGION"
 
@@ -20,23 +20,23 @@ progress() {
         command progress "$@" --project="$PROJECT" --region="$REGION"
         return
     fi
-    local given execution ended said code=0
-    given="$(printf '|%s' "$@")"
-    execution="$(gcloud run jobs execute progress-release --async --args="^|^${given#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||
+    local arguments execution status output code=0
+    arguments="$(printf '|%s' "$@")"
+    execution="$(gcloud run jobs execute progress-release --async --args="^|^${arguments#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||
         return 1
     echo "$execution runs: progress $*" >&2
-    until ended="$(gcloud run jobs executions describe "$execution" --format='csv[no-heading](status.completionTime,status.succeededCount)')" &&
-        [ "${ended%%,*}" ]; do
+    until status="$(gcloud run jobs executions describe "$execution" --format='csv[no-heading](status.completionTime,status.succeededCount)')" &&
+        [ "${status%%,*}" ]; do
         sleep 5
     done
-    [ "${ended#*,}" = 1 ] || code=1
-    for _ in 1 2 3 4 5 6; do # lines take some seconds, and every command says something
-        # Of this execution: a release, or another operator, may run the job at the same time.
-        said="$(gcloud logging read "resource.type=cloud_run_job AND labels.\"run.googleapis.com/execution_name\"=\"$execution\"" \
+    [ "${status#*,}" = 1 ] || code=1
+    for _ in 1 2 3 4 5 6; do # log lines arrive after some seconds, and every command prints something
+        # Only this execution's lines: a release or another operator may run the job at the same time.
+        output="$(gcloud logging read "resource.type=cloud_run_job AND labels.\"run.googleapis.com/execution_name\"=\"$execution\"" \
             --order=asc --format='value(textPayload,jsonPayload.message)')"
-        [ -z "$said" ] || break
+        [ -z "$output" ] || break
         sleep 5
     done
-    echo "${said:-it said nothing yet: look in the log of $execution}"
+    echo "${output:-no output yet: read the log of $execution}"
     return $code
 }

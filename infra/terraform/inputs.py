@@ -2,7 +2,7 @@
 
     python infra/terraform/inputs.py
 
-Reads as much of HCL as stands here: blocks, quoted strings, brackets and comments.
+It parses only the HCL used here: blocks, quoted strings, brackets and comments.
 """
 
 import re
@@ -36,7 +36,7 @@ class Block:
         return self.attributes.get("description", "").strip('"').replace('\\"', '"')
 
     def row(self) -> str:
-        """A line of its table."""
+        """Return the block's line of the table."""
         cells = [f"`{self.name}`", self.description]
         if self.kind == "variable":
             default = self.attributes.get("default")
@@ -44,44 +44,48 @@ class Block:
                 f"`{self.attributes['type']}`",
                 "required" if default is None else f"`{default}`",
             ]
-        return f"| {' | '.join(each.replace('|', chr(92) + '|') for each in cells)} |"
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def blocks(folder: Path) -> list[Block]:
-    """The variables and outputs of a folder, by name."""
-    found = [
-        Block(start[1], start[2], _attributes(text[start.end() : text.index("\n}", start.end())]))
+def parse_blocks(folder: Path) -> list[Block]:
+    """Return the variables and outputs of a folder, sorted by name."""
+    blocks = [
+        Block(
+            start[1],
+            start[2],
+            _parse_attributes(text[start.end() : text.index("\n}", start.end())]),
+        )
         for text in (path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
         for start in _BLOCK.finditer(text)
     ]
-    return sorted(found, key=lambda each: (each.kind, each.name))
+    return sorted(blocks, key=lambda block: (block.kind, block.name))
 
 
-def tables(root: Path = ROOT) -> str:
-    """The whole of inputs.md."""
+def render(root: Path = ROOT) -> str:
+    """Return the text of inputs.md."""
     parts = [_HEAD]
     for folder in [root, *sorted(root.glob("modules/*"))]:
         name = "The root" if folder == root else f"`modules/{folder.name}`"
-        parts += [f"## {name}\n", *_tables(blocks(folder))]
+        parts += [f"## {name}\n", *_render_tables(parse_blocks(folder))]
     return "\n".join(parts)
 
 
-def _tables(found: list[Block]) -> Iterator[str]:
+def _render_tables(blocks: list[Block]) -> Iterator[str]:
     for kind, head in (
         ("variable", "| input | type | default | description |\n|---|---|---|---|"),
         ("output", "| output | description |\n|---|---|"),
     ):
-        rows = [each.row() for each in found if each.kind == kind]
+        rows = [block.row() for block in blocks if block.kind == kind]
         if rows:
             yield "\n".join([head, *rows, ""])
 
 
-def _attributes(text: str) -> dict[str, str]:
-    return {start[1]: _value(text, start.end()) for start in _ATTRIBUTE.finditer(text)}
+def _parse_attributes(text: str) -> dict[str, str]:
+    return {start[1]: _parse_value(text, start.end()) for start in _ATTRIBUTE.finditer(text)}
 
 
-def _value(text: str, start: int) -> str:
-    """The expression that begins there, on one line and without comments."""
+def _parse_value(text: str, start: int) -> str:
+    """Return the expression at `start` on one line, without comments."""
     depth = 0
     pieces: list[str] = []
     for piece in _PIECE.finditer(text, start):
@@ -91,11 +95,11 @@ def _value(text: str, start: int) -> str:
         if piece[0] == "\n" and not pieces[-1].endswith(("{", "(", "[", ",")):
             pieces.append(",")
         pieces.append("" if piece[0].startswith("#") else re.sub(r"\s+", " ", piece[0]))
-    said = re.sub(r"\s+", " ", "".join(pieces))
-    said = re.sub(r",? ?(?=[\])}])", "", said.replace(" ,", ","))
-    return re.sub(r"(?<=[^{])}", " }", said).replace("[ ", "[").strip()
+    value = re.sub(r"\s+", " ", "".join(pieces))
+    value = re.sub(r",? ?(?=[\])}])", "", value.replace(" ,", ","))
+    return re.sub(r"(?<=[^{])}", " }", value).replace("[ ", "[").strip()
 
 
 if __name__ == "__main__":
-    TABLES.write_text(tables(), encoding="utf-8")
+    TABLES.write_text(render(), encoding="utf-8")
     sys.stdout.write(f"{TABLES}\n")

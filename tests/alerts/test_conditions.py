@@ -20,7 +20,7 @@ from tests.support.promtool import (
     once,
     spread,
 )
-from tests.support.terraform import Environments
+from tests.support.terraform_environments import Environments
 
 _OWN = "logging_googleapis_com:user_progress_"
 _REQUESTS = "run_googleapis_com:request_count"
@@ -217,16 +217,20 @@ def conditions(request: pytest.FixtureRequest, environments: Environments) -> di
     return {each.name: each for alert in found.values() for each in alert.conditions}
 
 
-def test_each_condition_has_numbers_on_both_sides(conditions: dict[str, Condition]) -> None:
+def test_each_condition_has_cases_that_fire_and_that_do_not(
+    conditions: dict[str, Condition],
+) -> None:
     for told in (True, False):
         assert {each.condition for each in CASES if each.is_told is told} == conditions.keys()
 
 
-def test_what_is_told_and_what_is_not(conditions: dict[str, Condition], tmp_path: Path) -> None:
+def test_conditions_fire_for_the_right_cases(
+    conditions: dict[str, Condition], tmp_path: Path
+) -> None:
     assert promtool.wrong(conditions.values(), CASES, tmp_path) == ""
 
 
-def test_a_case_that_is_told_wrong_is_found(
+def test_an_inverted_case_contradicts_its_condition(
     conditions: dict[str, Condition], tmp_path: Path
 ) -> None:
     """The check of the check: each case, turned round, is at odds with its condition."""

@@ -9,7 +9,7 @@ import pytest
 from tests.support.alert_policies import CONTRACT, Selector, alerts
 from tests.support.emitted_lines import Emitted, emitted
 from tests.support.log_filters import parsed
-from tests.support.terraform import Environments
+from tests.support.terraform_environments import Environments
 
 __all__ = ["emitted"]
 
@@ -65,15 +65,15 @@ def taken(environments: Environments, emitted: Emitted) -> dict[str, list[Line]]
     }
 
 
-def test_every_alert_names_a_signal_that_was_seen(
+def test_every_alert_reads_a_metric_field_that_is_emitted(
     environments: Environments, taken: dict[str, list[Line]]
 ) -> None:
     for alert in alerts(environments["prod"].planned).values():
-        for signal in alert.signals:
-            assert taken[signal], (alert.name, signal)
+        for field in alert.metric_fields:
+            assert taken[field], (alert.name, field)
 
 
-def test_a_metric_finds_its_value_and_labels_on_each_line(
+def test_each_metric_extracts_its_value_and_labels_from_each_line(
     environments: Environments, taken: dict[str, list[Line]]
 ) -> None:
     metrics = environments["prod"].planned.of("google_logging_metric")
@@ -86,7 +86,7 @@ def test_a_metric_finds_its_value_and_labels_on_each_line(
             assert all(_series(metric, line).values()), line
 
 
-def test_each_selector_takes_a_series_of_a_line_that_was_seen(
+def test_each_selector_matches_the_series_of_an_emitted_line(
     environments: Environments, taken: dict[str, list[Line]]
 ) -> None:
     """A misspelt label or a resource of the wrong kind would select nothing, for ever."""
@@ -95,8 +95,8 @@ def test_each_selector_takes_a_series_of_a_line_that_was_seen(
     for alert in alerts(planned).values():
         for condition in alert.conditions:
             for selector in condition.selectors:
-                if signal := selector.signal:
-                    series = [_series(metrics[signal], line) for line in taken[signal]]
+                if field := selector.field:
+                    series = [_series(metrics[field], line) for line in taken[field]]
                     assert any(map(_of_errors_too(selector).takes, series)), condition.query
 
 

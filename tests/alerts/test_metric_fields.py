@@ -21,22 +21,22 @@ RESULTS = {"hit", "miss", "error", "off"}
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_the_running_stack_emits_every_signal(emitted: Emitted) -> None:
+def test_the_running_stack_emits_every_metric_field(emitted: Emitted) -> None:
     assert CONTRACT.metric_fields.keys() - emitted.fields == set()
 
 
-def test_no_line_has_a_field_that_is_neither_signal_nor_context(emitted: Emitted) -> None:
+def test_every_field_of_a_line_is_declared(emitted: Emitted) -> None:
     google = {name for name in emitted.fields if name.startswith("logging.googleapis.com/")}
     assert emitted.fields - google - KNOWN == set()
 
 
-def test_a_line_that_has_a_signal_has_its_labels(emitted: Emitted) -> None:
+def test_a_line_with_a_metric_field_has_its_labels(emitted: Emitted) -> None:
     for line in emitted.lines:
         for name in CONTRACT.metric_fields.keys() & line.keys():
             assert set(CONTRACT.metric_fields[name].labels) <= line.keys(), (name, line)
 
 
-def test_signals_are_what_their_kind_says(emitted: Emitted) -> None:
+def test_metric_field_values_match_their_kind(emitted: Emitted) -> None:
     for line in emitted.lines:
         for name in CONTRACT.metric_fields.keys() & line.keys():
             is_number = isinstance(line[name], int | float)
@@ -45,7 +45,7 @@ def test_signals_are_what_their_kind_says(emitted: Emitted) -> None:
     assert {line["outcome"] for line in emitted.lines if "outcome" in line} <= {"ok", "error"}
 
 
-def test_each_kind_of_work_ends_with_its_line(emitted: Emitted) -> None:
+def test_each_operation_ends_with_its_log_line(emitted: Emitted) -> None:
     wanted = {
         "ingest": {"event_delay_ms", "outcome", "latency_ms"},
         "wake": {"projection_lag", "outcome", "shard"},
@@ -72,7 +72,7 @@ def test_the_code_writes_no_other_fields() -> None:
     assert {name: where for name, where in written.items() if name not in KNOWN} == {}
 
 
-def test_no_signal_is_written_by_nobody() -> None:
+def test_every_metric_field_is_written_by_the_code() -> None:
     from progress.projections.gauges import Gauges
 
     written = {name for name, _ in _written()} | set(Gauges.__struct_fields__)

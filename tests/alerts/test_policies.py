@@ -1,4 +1,4 @@
-"""Alerts and the dashboard: each signal is measured, read and told of, and nothing else is."""
+"""Alerts and the dashboard: each field is measured, read and told of, and nothing else is."""
 
 import json
 import re
@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.alert_policies import CONTRACT, RUNBOOK, alerts, anchors
 from tests.support.log_filters import fields, parsed
-from tests.support.terraform import ENVIRONMENTS, Environments, Resources, listed
+from tests.support.terraform import ENVIRONMENTS
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Resources, list_resources
 
 # What the platform itself measures: never the only thing that an alert reads.
 PLATFORM = {
@@ -41,27 +43,29 @@ def environment(request: pytest.FixtureRequest) -> str:
     return named
 
 
-def test_each_signal_has_a_metric_of_its_kind(environments: Environments, environment: str) -> None:
+def test_each_metric_field_has_a_metric_of_its_kind(
+    environments: Environments, environment: str
+) -> None:
     metrics = environments[environment].planned.of("google_logging_metric")
     assert metrics.keys() == CONTRACT.keys()
-    for field, signal in CONTRACT.items():
+    for field, facts in CONTRACT.items():
         metric = metrics[field]
-        is_distribution = signal["kind"] == "distribution"
+        is_distribution = facts["kind"] == "distribution"
         described = metric["metric_descriptor"][0]
         assert metric["name"] == f"progress_{field}"
         assert metric["value_extractor"] == (
             f"EXTRACT(jsonPayload.{field})" if is_distribution else None
         )
         assert described["value_type"] == ("DISTRIBUTION" if is_distribution else "INT64")
-        assert described["unit"] == signal["unit"]
-        assert {each["key"] for each in described["labels"]} == set(signal["labels"])
+        assert described["unit"] == facts["unit"]
+        assert {each["key"] for each in described["labels"]} == set(facts["labels"])
         assert (metric["label_extractors"] or {}) == {
-            label: f"EXTRACT(jsonPayload.{label})" for label in signal["labels"]
+            label: f"EXTRACT(jsonPayload.{label})" for label in facts["labels"]
         }
         assert fields(metric["filter"]) == {field}
 
 
-def test_a_metric_takes_the_lines_of_our_services_and_jobs_that_have_its_field(
+def test_a_metric_matches_lines_of_our_services_and_jobs_with_its_field(
     environments: Environments,
 ) -> None:
     metric = environments["prod"].planned.of("google_logging_metric")["latency_ms"]
@@ -77,16 +81,16 @@ def test_a_metric_takes_the_lines_of_our_services_and_jobs_that_have_its_field(
     assert not matches({"resource": {**service, "type": "gce"}, "jsonPayload": {"latency_ms": 5}})
 
 
-def test_the_alerts_that_were_asked_for_are_there_and_read_their_signal(
+def test_the_required_alerts_read_their_metric_fields(
     environments: Environments,
 ) -> None:
     found = alerts(environments["prod"].planned)
     assert found.keys() == ASKED_FOR.keys()
-    for name, signal in ASKED_FOR.items():
-        assert signal in found[name].signals
+    for name, field in ASKED_FOR.items():
+        assert field in found[name].metric_fields
 
 
-def test_a_policy_with_promql_has_one_condition_and_the_label_of_its_alert(
+def test_each_policy_has_one_condition_and_the_label_of_its_alert(
     environments: Environments, environment: str
 ) -> None:
     """Google refuses a second one, and with it the apply."""
@@ -100,25 +104,25 @@ def test_a_policy_with_promql_has_one_condition_and_the_label_of_its_alert(
     assert len(set(names)) == len(names)
 
 
-def test_each_signal_is_read_by_an_alert(environments: Environments) -> None:
+def test_each_metric_field_is_read_by_an_alert(environments: Environments) -> None:
     found = alerts(environments["prod"].planned)
-    assert {signal for alert in found.values() for signal in alert.signals} == CONTRACT.keys()
+    assert {field for alert in found.values() for field in alert.metric_fields} == CONTRACT.keys()
 
 
-def test_each_alert_reads_a_signal_and_what_else_it_reads_is_named(
+def test_each_alert_reads_a_metric_field_and_only_listed_platform_metrics(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned
     metrics = {each["name"] for each in planned.of("google_logging_metric").values()}
     for alert in alerts(planned).values():
-        assert alert.signals, alert.name
+        assert alert.metric_fields, alert.name
         for condition in alert.conditions:
             assert condition.selectors, condition.name
-            assert {f"progress_{signal}" for signal in condition.signals} <= metrics
+            assert {f"progress_{field}" for field in condition.metric_fields} <= metrics
             assert condition.foreign <= PLATFORM
 
 
-def test_each_selector_names_one_kind_of_resource_and_labels_of_the_signal(
+def test_each_selector_names_one_resource_kind_and_known_labels(
     environments: Environments,
 ) -> None:
     for alert in alerts(environments["prod"].planned).values():
@@ -128,12 +132,14 @@ def test_each_selector_names_one_kind_of_resource_and_labels_of_the_signal(
                 kinds = [(s, v) for name, s, v in selector.matchers if name == "monitored_resource"]
                 assert len(kinds) == 1, condition.name
                 assert kinds[0][0] == "=", condition.name
-                if selector.signal:
-                    labels = set(CONTRACT[selector.signal]["labels"])
+                if selector.field:
+                    labels = set(CONTRACT[selector.field]["labels"])
                     assert names - {"monitored_resource", "job_name"} <= labels, condition.name
 
 
-def test_each_alert_says_what_to_do(environments: Environments, environment: str) -> None:
+def test_each_alert_names_condition_cause_and_action(
+    environments: Environments, environment: str
+) -> None:
     planned = environments[environment].planned
     policies = planned.of("google_monitoring_alert_policy")
     found = alerts(planned)
@@ -149,7 +155,7 @@ def test_each_alert_says_what_to_do(environments: Environments, environment: str
         assert alert.anchor == name
 
 
-def test_of_production_somebody_is_told(environments: Environments) -> None:
+def test_production_alerts_have_a_channel(environments: Environments) -> None:
     applied = environments["prod"].applied
     channels = {
         each["id"] for each in applied.of("google_monitoring_notification_channel").values()
@@ -159,7 +165,7 @@ def test_of_production_somebody_is_told(environments: Environments) -> None:
         assert set(policy["notification_channels"]) == channels
 
 
-def test_only_production_is_asked_from_outside_whether_it_is_there(
+def test_only_production_has_an_uptime_check(
     environments: Environments,
 ) -> None:
     checks = {
@@ -183,7 +189,7 @@ def test_only_production_is_asked_from_outside_whether_it_is_there(
     assert 1 <= told["threshold_value"] < len(check["selected_regions"])
 
 
-def test_a_threshold_is_a_bound_of_its_metric(environments: Environments) -> None:
+def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:
     """Between bounds a percentile is interpolated: the answer would be off by that much.
 
     And a single value, which is in the window for five minutes and a part of its own, is none.
@@ -195,18 +201,20 @@ def test_a_threshold_is_a_bound_of_its_metric(environments: Environments) -> Non
         for condition in alert.conditions:
             if "histogram_quantile" not in condition.query:
                 continue
-            (signal,) = condition.signals
-            buckets = metrics[signal]["bucket_options"][0]["explicit_buckets"][0]["bounds"]
+            (field,) = condition.metric_fields
+            buckets = metrics[field]["bucket_options"][0]["explicit_buckets"][0]["bounds"]
             threshold = re.search(r"\)\)\)? > (\d+)", condition.query)
             assert threshold, condition.query
             assert float(threshold[1]) in buckets
             assert "[5m]" in condition.query
             assert condition.seconds >= 6 * 60
-            checked.add(signal)
+            checked.add(field)
     assert checked == {"event_delay_ms", "latency_ms", "projection_lag"}
 
 
-def test_the_dashboard_shows_each_signal(environments: Environments, environment: str) -> None:
+def test_the_dashboard_shows_each_metric_field(
+    environments: Environments, environment: str
+) -> None:
     planned = environments[environment].planned
     ((_, dashboard),) = planned.of("google_monitoring_dashboard").items()
     tiles: list[dict[str, Any]] = json.loads(dashboard["dashboard_json"])["mosaicLayout"]["tiles"]
@@ -215,27 +223,27 @@ def test_the_dashboard_shows_each_signal(environments: Environments, environment
         assert f"logging_googleapis_com:user_progress_{field}" in text
     foreign = set(re.findall(r"\b(\w+_googleapis_com:\w+)", text))
     assert {each for each in foreign if not each.startswith("logging")} == BESIDE
-    for field, signal in CONTRACT.items():
+    for field, facts in CONTRACT.items():
         (tile,) = (each for each in tiles if each["widget"]["title"].startswith(f"{field}: "))
         for line in tile["widget"]["xyChart"]["dataSets"]:  # each has a name of its own
             named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
-            assert named == set(signal["labels"])
+            assert named == set(facts["labels"])
     places = {(each.get("xPos"), each.get("yPos")) for each in tiles}
     assert len(places) == len(tiles)
     assert 0 not in {place for each in places for place in each}  # the API tells none
 
 
-def test_an_environment_may_have_no_alerts_at_all(environments: Environments) -> None:
+def test_an_environment_may_have_no_alerts(environments: Environments) -> None:
     root = environments.root()
     given = ["-var-file=environments/dev.tfvars", "-var=alerts=[]"]
     root.run("plan", *given, "-state=none.tfstate", "-out=quiet.tfplan")
     plan = json.loads(root.run("show", "-json", "quiet.tfplan"))
-    planned = Resources(listed(plan["planned_values"]["root_module"]))
+    planned = Resources(list_resources(plan["planned_values"]["root_module"]))
     assert planned.of("google_monitoring_alert_policy") == {}
     assert planned.of("google_logging_metric").keys() == CONTRACT.keys()
 
 
-def test_a_production_that_tells_nobody_is_refused(environments: Environments) -> None:
+def test_production_without_alert_emails_is_refused(environments: Environments) -> None:
     root = environments.root()
     given = ["-var-file=environments/prod.tfvars", "-var=alert_emails=[]"]
     with pytest.raises(AssertionError, match="alert_emails"):

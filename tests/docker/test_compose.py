@@ -30,7 +30,7 @@ FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?")
 
 
-def test_it_is_what_the_specification_of_compose_allows() -> None:
+def test_compose_yaml_matches_the_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run(
         [*command, str(compose_file.FILE)], capture_output=True, text=True, check=False
@@ -38,25 +38,25 @@ def test_it_is_what_the_specification_of_compose_allows() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_everything_that_was_asked_for_is_there() -> None:
+def test_all_required_services_exist() -> None:
     tools = {"pgadmin", "redisinsight", "prometheus", "grafana", "jaeger", "collector"}
     assert {"postgres", "valkey", "pubsub", *compose_file.OURS, *tools} == SERVICES.keys()
 
 
-def test_each_variable_is_in_the_example_and_the_reverse() -> None:
+def test_compose_and_the_example_have_the_same_variables() -> None:
     given, read = compose_file.example(), compose_file.variables()
     assert given.keys() == read.keys()
     for name, defaults in read.items():
         assert defaults <= {given[name]}, name
 
 
-def test_whoever_has_no_password_is_told_so() -> None:
+def test_a_client_without_a_password_is_refused() -> None:
     with pytest.raises(KeyError):
         compose_file.services({})
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_each_service_has_a_limit_and_a_way_to_tell_that_it_is_well(name: str) -> None:
+def test_each_service_has_a_memory_limit_and_a_health_check(name: str) -> None:
     service = SERVICES[name]
     limits = service["deploy"]["resources"]["limits"]
     assert float(limits["cpus"]) > 0
@@ -70,25 +70,25 @@ def test_each_service_has_a_limit_and_a_way_to_tell_that_it_is_well(name: str) -
         assert wanted["condition"] == (ended if is_once else healthy)
 
 
-def test_nobody_waits_for_itself() -> None:
+def test_no_service_depends_on_itself() -> None:
     waits = {name: each.get("depends_on", {}).keys() for name, each in SERVICES.items()}
     assert set(TopologicalSorter(waits).static_order()) == SERVICES.keys()
 
 
-def test_what_runs_once_is_awaited_by_someone() -> None:
+def test_other_services_wait_for_each_one_time_service() -> None:
     """`docker compose up --wait` takes it for a failure that a container has ended, otherwise."""
     awaited = {other for service in SERVICES.values() for other in service.get("depends_on", {})}
     assert SERVICES.keys() - LASTING.keys() == {"migrate", "topology"} <= awaited
 
 
-def test_the_functions_have_the_sizes_that_were_asked_for() -> None:
+def test_the_functions_have_the_required_sizes() -> None:
     asked = {"ingest": ("1", "512M"), "project": ("2", "2G"), "query": ("2", "1G")}
     for name, (cpus, memory) in asked.items():
         limits = SERVICES[name]["deploy"]["resources"]["limits"]
         assert (limits["cpus"], limits["memory"]) == (cpus, memory)
 
 
-def test_nothing_listens_but_on_this_machine() -> None:
+def test_all_ports_listen_on_localhost() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert len(ports) > 10
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
@@ -118,7 +118,7 @@ def test_each_image_is_pinned() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_is_mounted_is_there(name: str) -> None:
+def test_mounted_files_exist(name: str) -> None:
     volumes = yaml.safe_load(compose_file.FILE.read_text())["volumes"]
     for mount in SERVICES[name].get("volumes", ()):
         source = mount.split(":")[0]
@@ -129,7 +129,7 @@ def test_what_is_mounted_is_there(name: str) -> None:
             assert source in volumes
 
 
-def test_each_image_of_ours_gets_what_it_copies() -> None:
+def test_each_of_our_images_has_the_files_that_it_copies() -> None:
     """Also past .dockerignore, which lets nothing through that it does not name."""
     ignored = (REPOSITORY / ".dockerignore").read_text().split()
     let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
@@ -145,7 +145,7 @@ def test_each_image_of_ours_gets_what_it_copies() -> None:
 
 
 @pytest.mark.parametrize("name", compose_file.OURS)
-def test_what_a_container_of_ours_runs_is_there(name: str) -> None:
+def test_our_containers_run_existing_programs(name: str) -> None:
     words = compose_file.words(compose_file.started(SERVICES[name]))
     python = words.index("python")
     if words[python + 1] == "-m":
@@ -160,14 +160,14 @@ def test_what_a_container_of_ours_runs_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", compose_file.OURS)
-def test_settings_have_their_names_here_too(name: str) -> None:
+def test_compose_uses_the_names_of_the_settings(name: str) -> None:
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     told = SERVICES[name]["environment"].keys()
     assert told - FRAMEWORK <= known
     assert {"ENVIRONMENT", "PUBSUB_PROJECT_ID"} <= told
 
 
-def test_the_addresses_are_those_of_the_services() -> None:
+def test_the_settings_name_the_services_addresses() -> None:
     """A host that a container is told of is a service, and one at whose port it listens."""
     for name in compose_file.OURS:
         told = json.dumps([SERVICES[name]["environment"], SERVICES[name].get("command")])
@@ -183,7 +183,7 @@ def test_the_addresses_are_those_of_the_services() -> None:
     )
 
 
-def test_prometheus_understands_its_configuration(request: pytest.FixtureRequest) -> None:
+def test_prometheus_accepts_its_configuration(request: pytest.FixtureRequest) -> None:
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
     file = FOLDER / "prometheus" / "prometheus.yml"
@@ -196,7 +196,7 @@ def test_prometheus_understands_its_configuration(request: pytest.FixtureRequest
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_collector_sends_to_whom_it_knows() -> None:
+def test_the_collector_exports_to_existing_services() -> None:
     told = _yaml("collector/config.yaml")
     for pipeline in told["service"]["pipelines"].values():
         for kind, names in pipeline.items():
@@ -211,7 +211,7 @@ def test_the_collector_sends_to_whom_it_knows() -> None:
     assert sent_to == f"http://collector:{receiver}"
 
 
-def test_grafana_shows_each_signal_and_nothing_else() -> None:
+def test_grafana_shows_each_metric_field_and_nothing_else() -> None:
     dashboard = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     shown = set()
@@ -228,7 +228,7 @@ def test_grafana_shows_each_signal_and_nothing_else() -> None:
         assert {each["datasource"]["uid"] for each in (panel, *panel["targets"])} <= sources
 
 
-def test_each_line_of_grafana_is_drawn(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_each_query_of_grafana_finds_data(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """By the names and labels that the collector gives what the functions export."""
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
@@ -255,7 +255,7 @@ def test_grafana_finds_its_dashboards() -> None:
     assert (FOLDER / "grafana" / "dashboards" / Path(home).name).exists()
 
 
-def test_the_readme_tells_each_address() -> None:
+def test_the_readme_lists_each_address() -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     told = set(re.findall(r"localhost:(\d+)|at (\d+)", page))
     outside = {port.split(":")[1] for each in SERVICES.values() for port in each.get("ports", ())}

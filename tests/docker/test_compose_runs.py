@@ -93,7 +93,7 @@ def running(valkey: str, collector: Collector) -> Iterator[Containers]:
         yield made
 
 
-def test_an_event_comes_to_the_page_and_the_signals_to_the_collector(
+def test_an_event_reaches_the_page_and_its_telemetry_the_collector(
     running: Containers, collector: Collector
 ) -> None:
     envelopes = "\n".join(json.dumps(each) for each in browser.lesson("ann", 3))

@@ -20,7 +20,8 @@ from infra.cost.bill import (
     compute_services,
     compute_usage,
 )
-from tests.support.terraform import Environments, Resources
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Resources
 
 DOCS = Path(__file__).parents[2] / "docs"
 

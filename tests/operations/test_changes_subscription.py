@@ -25,7 +25,7 @@ from tests.conftest import Store
 from tests.support import sample_events
 from tests.support.pubsub_servers import PROJECT, Pubsub, pubsub
 from tests.support.stage import connect
-from tests.support.terraform import Environments
+from tests.support.terraform_environments import Environments
 
 __all__ = ["pubsub"]
 

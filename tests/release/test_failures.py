@@ -28,7 +28,7 @@ from tests.support.release_world import SERVICES, image
 __all__ = ["cloud"]
 
 
-def test_whichever_call_fails_one_code_serves_and_a_second_run_succeeds(cloud: Cloud) -> None:
+def test_after_any_failed_call_one_version_serves_and_a_second_run_succeeds(cloud: Cloud) -> None:
     """But that traffic went as it was to is only looked at."""
     changing(cloud)
     looks = [n + 1 for n, call in enumerate(cloud.calls) if "update-traffic" in call]
@@ -46,7 +46,7 @@ def test_whichever_call_fails_one_code_serves_and_a_second_run_succeeds(cloud: C
         assert served(cloud.world) == "c", where
 
 
-def test_a_call_about_traffic_that_is_taken_for_done_and_is_not_is_seen(cloud: Cloud) -> None:
+def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: Cloud) -> None:
     numbers, calls = changing(cloud), list(cloud.calls)
     for number in numbers:
         if {*calls[number]} & {"deploy", "update-traffic"}:
@@ -59,7 +59,7 @@ def test_a_call_about_traffic_that_is_taken_for_done_and_is_not_is_seen(cloud: C
             assert served(cloud.world) == ("b" if untags else "a"), where
 
 
-def test_nothing_but_the_image_of_the_release_gets_traffic(cloud: Cloud) -> None:
+def test_only_the_released_image_gets_traffic(cloud: Cloud) -> None:
     """Though gcloud takes a deployment for done, and the newest revision is another's."""
     cloud.graphql = (500, {})
     assert deploy(cloud, "c").returncode == 1
@@ -83,7 +83,7 @@ def test_nothing_but_the_image_of_the_release_gets_traffic(cloud: Cloud) -> None
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_revision_that_does_not_start_keeps_no_later_release_from_succeeding(
+def test_a_later_release_succeeds_after_a_revision_that_does_not_start(
     cloud: Cloud, service: str
 ) -> None:
     """Its service is not ready until the next one starts: each call about it fails, done or not."""
@@ -107,7 +107,7 @@ def test_a_revision_that_does_not_start_keeps_no_later_release_from_succeeding(
         assert served(cloud.world) == "c"
 
 
-def test_a_call_that_hangs_is_ended_with_all_that_it_started(
+def test_a_call_that_hangs_is_killed_with_its_child_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program, told = tmp_path / "gcloud", tmp_path / "child"
@@ -133,7 +133,9 @@ def _runs(process: int) -> bool:
 
 
 @pytest.mark.parametrize("way", ["term", "int, too late"])
-def test_whoever_stops_it_is_told_what_became_of_it(cloud: Cloud, tmp_path: Path, way: str) -> None:
+def test_an_interrupted_release_reports_its_rollback(
+    cloud: Cloud, tmp_path: Path, way: str
+) -> None:
     calls = changing(cloud)
     anew(cloud, {next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1]): way})
     done = start(cloud, tmp_path, *deployment("b", "--steps=100"))
@@ -143,13 +145,13 @@ def test_whoever_stops_it_is_told_what_became_of_it(cloud: Cloud, tmp_path: Path
     assert served(cloud.world) == "a"
 
 
-def test_without_an_address_green_is_not_asked_and_gets_no_traffic(cloud: Cloud) -> None:
+def test_a_green_without_an_address_gets_no_traffic(cloud: Cloud) -> None:
     cloud.world.has_addresses = False
     assert "progress-project has no address for the tag green" in deploy(cloud).stderr
     assert served(cloud.world) == "a"
 
 
-def test_the_way_back_is_not_stopped(cloud: Cloud) -> None:
+def test_a_rollback_ignores_signals(cloud: Cloud) -> None:
     calls = changing(cloud)
     first = next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1])
     for later in range(1, 12):
@@ -161,9 +163,7 @@ def test_the_way_back_is_not_stopped(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_is_left_of_a_release_that_succeeded_is_ended_and_not_taken_back(
-    cloud: Cloud, service: str
-) -> None:
+def test_a_release_past_no_return_is_finished_not_rolled_back(cloud: Cloud, service: str) -> None:
     calls = changing(cloud)
     untag = {"update-traffic", service, "--remove-tags=green"}
     first = next(n for n in calls if untag <= {*cloud.calls[n]})
@@ -176,7 +176,7 @@ def test_what_is_left_of_a_release_that_succeeded_is_ended_and_not_taken_back(
     assert served(cloud.world) == "b"
 
 
-def test_what_cannot_be_undone_is_named(cloud: Cloud) -> None:
+def test_a_failed_rollback_names_the_remaining_steps(cloud: Cloud) -> None:
     calls = changing(cloud)
     first = next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1])
     anew(cloud, dict.fromkeys(range(first, first + 200), "fail"))

@@ -21,7 +21,7 @@ def test_green_takes_over_step_by_step(cloud: Cloud, tmp_path: Path) -> None:
     assert {cloud.world.tagged(name, "blue") for name in SERVICES} == {"a"}
 
 
-def test_green_gets_wake_ups_before_it_is_asked_and_blue_until_it_is_asked_no_more(
+def test_blue_and_green_both_get_wake_ups_while_both_serve(
     cloud: Cloud,
 ) -> None:
     succeeded(deploy(cloud))
@@ -31,7 +31,7 @@ def test_green_gets_wake_ups_before_it_is_asked_and_blue_until_it_is_asked_no_mo
 
 
 @pytest.mark.parametrize("to", ["dev", "staging"])
-def test_elsewhere_there_is_one_step(cloud: Cloud, to: str) -> None:
+def test_outside_prod_a_release_has_one_step(cloud: Cloud, to: str) -> None:
     succeeded(deploy(cloud, to=to))
     assert not cloud.wrong()
     assert served(cloud.world) == "b"

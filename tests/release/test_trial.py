@@ -14,7 +14,8 @@ import yaml
 
 from tests.support import fake_cloud
 from tests.support.fake_cloud import Cloud
-from tests.support.terraform import REPOSITORY, Environments
+from tests.support.terraform import REPOSITORY
+from tests.support.terraform_environments import Environments
 
 _WORKFLOW = REPOSITORY / ".github" / "workflows" / "trial.yaml"
 
@@ -92,7 +93,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         yield Runner(tmp_path, cloud, cloud.world.address)
 
 
-def test_it_applies_plans_again_asks_and_destroys(runner: Runner) -> None:
+def test_the_trial_applies_plans_again_sends_requests_and_destroys(runner: Runner) -> None:
     assert runner.run() == {"apply": 0, "plan again": 0, "requests": 0, "destroy": 0}
     assert runner.cloud.world.published == ["user-events"]
     assert runner.cloud.world.executions == [("a", "check")]
@@ -106,7 +107,7 @@ def test_it_applies_plans_again_asks_and_destroys(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "step"), [("apply", 1, "apply"), ("plan", 2, "plan again")]
 )
-def test_a_plan_that_is_not_empty_fails_it_and_all_is_taken_away(
+def test_a_non_empty_second_plan_fails_the_trial_and_destroys_everything(
     runner: Runner, command: str, code: int, step: str
 ) -> None:
     runner.fail(command, code)
@@ -123,7 +124,7 @@ def test_a_plan_that_is_not_empty_fails_it_and_all_is_taken_away(
         ("graphql", (200, {"data": {"__typename": "Query"}})),
     ],
 )
-def test_an_answer_that_is_wrong_fails_it(runner: Runner, broken: str, answer: Any) -> None:
+def test_the_trial_fails_on_a_wrong_response(runner: Runner, broken: str, answer: Any) -> None:
     setattr(runner.cloud, broken, answer)
     done = runner.run()
     assert done["requests"] != 0
@@ -131,12 +132,12 @@ def test_an_answer_that_is_wrong_fails_it(runner: Runner, broken: str, answer: A
     assert runner.cloud.world.published == []
 
 
-def test_a_log_that_disagrees_fails_it(runner: Runner) -> None:
+def test_the_trial_fails_if_the_check_finds_differences(runner: Runner) -> None:
     runner.cloud.faults[1] = "fail"  # the job's execution, after the event
     assert runner.run()["requests"] != 0
 
 
-def test_what_cannot_be_taken_away_yet_is_tried_again(runner: Runner) -> None:
+def test_a_failed_destroy_is_retried(runner: Runner) -> None:
     runner.fail("destroy", 1, 1)
     assert runner.run()["destroy"] == 0
     assert len(runner.calls("destroy")) == 3
@@ -145,16 +146,16 @@ def test_what_cannot_be_taken_away_yet_is_tried_again(runner: Runner) -> None:
     assert len(deleted) == 2
 
 
-def test_what_stays_is_not_forgotten(runner: Runner) -> None:
+def test_volumes_keep_the_data(runner: Runner) -> None:
     runner.fail("destroy", *[1] * 10)
     assert runner.run()["destroy"] == 1
 
 
-def test_the_trial_s_environment_plans_cleanly_and_can_be_taken_away(
+def test_the_trial_environment_plans_cleanly_and_can_be_destroyed(
     environments: Environments,
 ) -> None:
     told = environments.variant("trial", "trial")
-    assert told.again == ""
+    assert told.second_plan == ""
     kinds = {each["type"] for each in told.state["resources"]}
     assert {"google_sql_database_instance", "google_redis_instance"} <= kinds
     kept = {

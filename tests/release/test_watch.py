@@ -55,7 +55,7 @@ def from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
 @pytest.mark.parametrize("what", ILL)
 @pytest.mark.parametrize("percent", STEPS)
 @pytest.mark.parametrize("of", SERVICES)
-def test_too_many_errors_or_too_slow_and_all_is_blue_at_once(
+def test_too_many_errors_or_high_latency_roll_back_at_once(
     cloud: Cloud, of: str, percent: int, what: str
 ) -> None:
     cloud.monitoring = from_step(cloud, percent, of, ILL[what])
@@ -69,20 +69,20 @@ def test_too_many_errors_or_too_slow_and_all_is_blue_at_once(
     assert served(cloud.world) == "a"
 
 
-def test_what_is_at_its_limits_goes_on(cloud: Cloud) -> None:
+def test_a_release_at_its_limits_continues(cloud: Cloud) -> None:
     cloud.monitoring = AT_LIMITS
     assert deploy(cloud, "b").returncode == 0
     assert served(cloud.world) == "b"
 
 
-def test_enough_requests_are_judged_before_the_time_is_over(cloud: Cloud) -> None:
+def test_enough_requests_are_judged_before_the_end_of_the_watch(cloud: Cloud) -> None:
     cloud.monitoring = ILL["failed"]
     done = deploy(cloud, "b", "--hold=10000")
     assert done.returncode == 1
     assert served(cloud.world) == "a"
 
 
-def test_fewer_are_judged_when_the_time_is_over(cloud: Cloud) -> None:
+def test_few_requests_are_judged_at_the_end_of_the_watch(cloud: Cloud) -> None:
     """The first request may be the only one that fails."""
     looks: list[str] = []
 
@@ -112,7 +112,7 @@ class Clock:
         self.now += seconds
 
 
-def test_each_step_is_watched_for_ten_minutes_and_as_long_as_monitoring_is_late(
+def test_each_step_is_watched_for_ten_minutes_plus_the_delay_of_monitoring(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -126,7 +126,7 @@ def test_each_step_is_watched_for_ten_minutes_and_as_long_as_monitoring_is_late(
     assert PLANS["prod"].limits == Limits(600, delay=240, every=30, error_rate=0.01, p95_ms=500)
 
 
-def test_green_that_answers_no_more_is_found_by_asking_it(cloud: Cloud) -> None:
+def test_a_green_that_stops_answering_fails_the_smoke_test(cloud: Cloud) -> None:
     def told(question: str, revision: str) -> float | None:
         cloud.ready = (503, {"status": "unavailable"})
         return numbers()(question, revision)
@@ -137,21 +137,21 @@ def test_green_that_answers_no_more_is_found_by_asking_it(cloud: Cloud) -> None:
     assert served(cloud.world) == "a"
 
 
-def test_green_is_asked_for_two_minutes_before_it_gets_traffic(cloud: Cloud) -> None:
+def test_green_has_two_minutes_to_become_ready(cloud: Cloud) -> None:
     cloud.unready = smoke.FIRST_TRIES - 1
     succeeded(deploy(cloud, to="dev"))
     assert cloud.smokes == smoke.FIRST_TRIES
     assert smoke.FIRST_TRIES > 120 / 10
 
 
-def test_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
+def test_a_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
     cloud.unready = smoke.FIRST_TRIES
     assert "green is not ready: /ready answered 503" in deploy(cloud, to="dev").stderr
     assert served(cloud.world) == "a"
     assert not any("b" in world.share("progress-query") for world in cloud.stood)
 
 
-def test_a_single_answer_that_fails_under_traffic_ends_no_release(cloud: Cloud) -> None:
+def test_a_single_failed_smoke_test_does_not_fail_a_release(cloud: Cloud) -> None:
     def told(question: str, revision: str) -> float | None:
         cloud.unready = max(cloud.unready, 1 + smoke.WATCH_TRIES)  # the second look fails twice
         return numbers()(question, revision)
@@ -162,7 +162,7 @@ def test_a_single_answer_that_fails_under_traffic_ends_no_release(cloud: Cloud) 
 
 
 @pytest.mark.parametrize("told", [lambda *_: None, numbers(0), numbers(p95=None)])
-def test_a_watch_that_sees_nothing_does_not_pass(cloud: Cloud, told: Numbers) -> None:
+def test_a_watch_without_measurements_fails_the_release(cloud: Cloud, told: Numbers) -> None:
     """Nothing at all, or what one of the two counts: each comes by its own way."""
     cloud.monitoring = told
     done = deploy(cloud, "b")
@@ -171,7 +171,7 @@ def test_a_watch_that_sees_nothing_does_not_pass(cloud: Cloud, told: Numbers) ->
     assert served(cloud.world) == "a"
 
 
-def test_nothing_published_is_no_fault_of_ingest(cloud: Cloud) -> None:
+def test_ingest_may_have_no_requests(cloud: Cloud) -> None:
     def told(question: str, revision: str) -> float | None:
         return numbers()(question, revision) if "query" in revision else None
 
@@ -179,7 +179,7 @@ def test_nothing_published_is_no_fault_of_ingest(cloud: Cloud) -> None:
     assert deploy(cloud, "b").returncode == 0
 
 
-def test_without_an_answer_from_monitoring_green_does_not_stay(
+def test_without_answers_from_monitoring_a_release_is_rolled_back(
     cloud: Cloud,
 ) -> None:
     cloud.monitoring = lambda *_: float("nan")
@@ -192,7 +192,7 @@ def test_without_an_answer_from_monitoring_green_does_not_stay(
     assert served(cloud.world) == "a"
 
 
-def test_monitoring_is_asked_again_where_it_falters(cloud: Cloud) -> None:
+def test_failed_monitoring_queries_are_retried(cloud: Cloud) -> None:
     """A question has three tries."""
     cloud.falters = lambda number: bool(number % 3)
     succeeded(deploy(cloud, "b", "--steps=100"))
@@ -210,7 +210,7 @@ def test_monitoring_is_asked_again_where_it_falters(cloud: Cloud) -> None:
         {"graphql": (401, "no JSON object")},
     ],
 )
-def test_green_that_does_not_answer_well_gets_no_requests(
+def test_a_green_with_wrong_answers_gets_no_traffic(
     cloud: Cloud, answer: dict[str, tuple[int, object]]
 ) -> None:
     for name, value in answer.items():
@@ -221,14 +221,14 @@ def test_green_that_does_not_answer_well_gets_no_requests(
     assert served(cloud.world) == "a"
 
 
-def test_the_load_balancer_is_asked_where_it_stands_in_front(cloud: Cloud) -> None:
+def test_with_an_address_the_smoke_test_goes_through_the_load_balancer(cloud: Cloud) -> None:
     done = deploy(cloud, "b", "--address=http://127.0.0.1:9", key=KEY)
     assert "green does not answer at http://127.0.0.1:9/ready" in done.stderr
     address = f"--address={cloud.world.address}"
     succeeded(deploy(cloud, "b", address, key=KEY))
 
 
-def test_what_serves_is_not_taken_for_green(cloud: Cloud) -> None:
+def test_the_serving_revision_is_not_mistaken_for_green(cloud: Cloud) -> None:
     """The load balancer leads there whoever does not know the key."""
     address = f"--address={cloud.world.address}"
     done = deploy(cloud, "b", address, key="another")
@@ -240,7 +240,7 @@ def test_what_serves_is_not_taken_for_green(cloud: Cloud) -> None:
     assert "SMOKE_KEY is not set" in done.stderr
 
 
-def test_what_is_asked_of_monitoring_is_what_the_code_writes(cloud: Cloud) -> None:
+def test_monitoring_queries_use_existing_metrics_and_labels(cloud: Cloud) -> None:
     assert deploy(cloud, "b", "--steps=100").returncode == 0
     contract = json.loads((ROOT / "progress/adapters/telemetry/metric_fields.json").read_text())
     metric_fields = contract["metric_fields"]
@@ -258,7 +258,7 @@ def test_what_is_asked_of_monitoring_is_what_the_code_writes(cloud: Cloud) -> No
             assert labels <= set(metric_fields[metric]["labels"])
 
 
-def test_prometheus_reads_what_is_asked_of_monitoring(
+def test_prometheus_parses_the_queries_to_monitoring(
     cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     promtool = shutil.which("promtool") or skip_without(request, "promtool")

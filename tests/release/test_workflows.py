@@ -1,62 +1,23 @@
-"""The pipelines: sound by what others check of them, and naming nothing that is not there."""
+"""The workflows: valid, pinned, with minimal permissions, and naming only files that exist."""
 
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pytest
-import yaml
-
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / ".github/workflows"
-FILES = sorted(FOLDER.glob("*.yaml"))
-BIN = Path(sys.executable).parent
-SIGNS_IN = "google-github-actions/auth"
-
-NAMED = re.compile(r"(?<![\w/.])((?:\.github|infra|tests|environments)/[^\s\"']+)")
-
-Node = dict[str, Any]
-
-each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-
-
-def read(file: Path) -> Node:
-    """The workflow; YAML takes its `on` for true."""
-    found: dict[Any, Any] = yaml.safe_load(file.read_text())
-    return {"on": found.pop(True), **found}
-
-
-def jobs(file: Path) -> dict[str, Node]:
-    found: dict[str, Node] = read(file)["jobs"]
-    return found
-
-
-def steps(file: Path) -> Iterator[tuple[Node, Node, Node]]:
-    """Each step with its job and its workflow."""
-    workflow = read(file)
-    for job in workflow["jobs"].values():
-        for step in job.get("steps", ()):
-            yield step, job, workflow
-
-
-def texts(node: object) -> Iterator[str]:
-    """Every text in it."""
-    if isinstance(node, dict):
-        node = [*node.values()]
-    if isinstance(node, list):
-        for each in node:
-            yield from texts(each)
-    elif isinstance(node, str):
-        yield node
-
-
-def ran(*words: str | Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
-    )  # fmt: skip
+from tests.support.workflows import (
+    BIN,
+    FILES,
+    FOLDER,
+    ROOT,
+    SIGNS_IN,
+    each_file,
+    jobs,
+    ran,
+    read,
+    steps,
+    texts,
+)
 
 
 def zizmor(what: Path) -> "subprocess.CompletedProcess[str]":
@@ -69,7 +30,7 @@ def test_zizmor_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_zizmor_would_find_what_a_title_can_run(tmp_path: Path) -> None:
+def test_zizmor_detects_template_injection(tmp_path: Path) -> None:
     spoilt = (FOLDER / "checks.yaml").read_text()
     spoilt = spoilt.replace("run: make check", "run: echo ${{ github.event.pull_request.title }}")
     file = tmp_path / "checks.yaml"
@@ -77,13 +38,13 @@ def test_zizmor_would_find_what_a_title_can_run(tmp_path: Path) -> None:
     assert "template-injection" in zizmor(file).stdout
 
 
-def test_each_is_a_workflow_by_the_schema() -> None:
+def test_each_workflow_matches_the_schema() -> None:
     schema = ("--builtin-schema", "vendor.github-workflows")
     done = ran(BIN / "check-jsonschema", *schema, *FILES)
     assert done.returncode == 0, done.stdout
 
 
-def test_what_is_served_in_dev_staging_and_production_is_described() -> None:
+def test_the_workflows_are_the_documented_ones() -> None:
     assert {file.stem for file in FILES} == {
         *("checks", "deliver", "release", "rollback", "plan", "trial"),
     }
@@ -96,13 +57,13 @@ def test_each_action_is_pinned_by_its_digest_and_names_its_version(file: Path) -
             assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used[1]), line
 
 
-def test_an_action_has_one_version() -> None:
+def test_each_action_is_used_in_one_version() -> None:
     used = {use for file in FILES for use in re.findall(r"uses: ([^.].*)", file.read_text())}
     assert len({use.partition("@")[0] for use in used}) == len(used)
 
 
 @each_file
-def test_a_job_may_read_the_code_and_no_more_but_sign_in_where_it_does(file: Path) -> None:
+def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
     assert read(file)["permissions"] == {}
     for name, job in jobs(file).items():
         signs_in = job.get("uses", "").endswith("/release.yaml") or any(
@@ -112,47 +73,7 @@ def test_a_job_may_read_the_code_and_no_more_but_sign_in_where_it_does(file: Pat
         assert job["permissions"] == least, name
 
 
-def test_who_signs_in_does_so_in_an_environment_and_works_as_the_account_of_that_work() -> None:
-    accounts = {
-        "infra/release/": "progress-pipeline",
-        "terraform apply": "terraform",
-        "terraform plan": "terraform-plan",
-    }
-    worked = []
-    for file in FILES:
-        for name, job in jobs(file).items():
-            account = None
-            for step in job.get("steps", ()):
-                if step.get("uses", "").startswith(SIGNS_IN):
-                    account = step["with"]["service_account"]
-                    assert job["environment"] in ("images", "trial") or (
-                        "inputs.environment" in job["environment"]
-                    )
-                for work, whose in accounts.items():
-                    if work in step.get("run", "") and "environment" in job and name != "trial":
-                        worked.append(name)
-                        project = "@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com"
-                        assert account == whose + project, (file, step["run"])
-    assert sorted(worked) == ["build", "plan", "release", "release", "release", "rollback"]
-
-
-def test_a_workflow_signs_in_as_accounts_that_bootstrap_lets_it_be() -> None:
-    text = (ROOT / "infra/bootstrap/federation.tf").read_text(encoding="utf-8")
-    lines = re.findall(r'"([\w-]+)" += (\["[^]]*"\])', text)
-    allowed = {
-        (account, file) for account, files in lines for file in re.findall(r'"(.+?)"', files)
-    }
-    allowed |= set(re.findall(r'"images ([\w-]+) ([\w.]+)"', text))
-    signed_in = {
-        (step["with"]["service_account"].partition("@")[0], file.name)
-        for file in FILES
-        for step, _, _ in steps(file)
-        if step.get("uses", "").startswith(SIGNS_IN)
-    }
-    assert signed_in == allowed
-
-
-def test_a_pull_request_reaches_no_cloud() -> None:
+def test_pull_requests_have_no_access_to_the_cloud() -> None:
     by_request = [file for file in FILES if "pull_request" in read(file)["on"]]
     assert [file.stem for file in by_request] == ["checks"]
     text = by_request[0].read_text()
@@ -161,7 +82,7 @@ def test_a_pull_request_reaches_no_cloud() -> None:
 
 
 @each_file
-def test_a_job_ends_in_time_and_leaves_no_credentials_in_the_checkout(file: Path) -> None:
+def test_jobs_have_a_timeout_and_leave_no_credentials_in_the_checkout(file: Path) -> None:
     for job in jobs(file).values():
         assert "uses" in job or job["timeout-minutes"] <= 360
         for step in job.get("steps", ()):
@@ -169,33 +90,7 @@ def test_a_job_ends_in_time_and_leaves_no_credentials_in_the_checkout(file: Path
                 assert step["with"]["persist-credentials"] is False
 
 
-def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
-    """And a way back waits for nobody: not for a release that waits for somebody's approval."""
-    groups = {
-        stem: job["concurrency"]
-        for stem in ("release", "rollback")
-        for job in jobs(FOLDER / f"{stem}.yaml").values()
-    }
-    group = "release-${{ inputs.environment }}"
-    assert groups == {
-        "release": {"group": group, "cancel-in-progress": False},
-        "rollback": {"group": group, "cancel-in-progress": True},
-    }
-    deploying = [f.stem for f in FILES if "release.py deploy" in f.read_text()]
-    assert deploying == ["release"]
-
-
-def test_a_release_is_told_that_it_is_cancelled_and_mended_whatever_became_of_it() -> None:
-    job = jobs(FOLDER / "release.yaml")["release"]
-    deploy, mend = job["steps"][-2:]
-    assert deploy["run"].startswith("exec python3 infra/release/release.py deploy ")
-    assert job["timeout-minutes"] - deploy["timeout-minutes"] >= 30
-    ends = [f"steps.{deploy['id']}.outcome == '{each}'" for each in ("failure", "cancelled")]
-    assert mend["if"] == f"always() && ({' || '.join(ends)})"
-    assert mend["run"].startswith("python3 infra/release/release.py recover ")
-
-
-def test_a_called_workflow_is_given_the_secrets_that_it_reads() -> None:
+def test_a_called_workflow_inherits_the_secrets_that_it_reads() -> None:
     """GitHub gives it none by itself, its job's environment's neither."""
     for file in FILES:
         for name, job in jobs(file).items():
@@ -204,50 +99,15 @@ def test_a_called_workflow_is_given_the_secrets_that_it_reads() -> None:
                 assert job.get("secrets") == ("inherit" if reads else None), name
 
 
-def test_a_pull_request_is_tested_with_all_that_the_gate_is() -> None:
+def test_pull_requests_run_the_same_tests_as_the_gate() -> None:
     """But for the plans: the terraform that needs no cloud is not GitHub's to have."""
     (wanted,) = re.findall(r"^wanted=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     required = re.findall(r"--require ([\w-]+)", (FOLDER / "checks.yaml").read_text())
     assert {*wanted.split()} - {*required} == {"terraform", "checkov"}
 
 
-def test_main_goes_to_dev_then_staging_then_production_in_the_same_images() -> None:
-    deliver = jobs(FOLDER / "deliver.yaml")
-    assert read(FOLDER / "deliver.yaml")["on"] == {"push": {"branches": ["main"]}}
-    assert deliver["build"]["needs"] == "checks"
-    order = [("dev", "build"), ("staging", ["build", "dev"]), ("production", ["build", "staging"])]
-    for name, needs in order:
-        assert deliver[name]["needs"] == needs
-        images = {f: f"${{{{ needs.build.outputs.{f} }}}}" for f in ("query", "ingest", "project")}
-        assert deliver[name]["with"] == {"environment": name, **images}
-    inputs = read(FOLDER / "release.yaml")["on"]["workflow_call"]["inputs"]
-    assert inputs.keys() == deliver["dev"]["with"].keys()
-
-
-def test_environments_are_those_that_terraform_lets_in() -> None:
-    text = (ROOT / "infra/bootstrap/federation.tf").read_text(encoding="utf-8")
-    (names,) = re.findall(r"github_environments = \{(.*)\}", text)
-    files = (ROOT / "infra/terraform/environments").glob("*.tfvars")
-    assert dict(re.findall(r'(\w+) = "(\w+)"', names)) == {
-        **{file.stem: file.stem for file in files},
-        "prod": "production",
-        "images": "images",
-    }
-    for stem in ("rollback", "plan"):
-        given = read(FOLDER / f"{stem}.yaml")["on"]["workflow_dispatch"]["inputs"]["environment"]
-        assert given["options"] == ["dev", "staging", "production"]
-
-
-def test_who_signs_in_is_started_by_what_terraform_lets_in() -> None:
-    told = (ROOT / "infra/bootstrap/federation.tf").read_text()
-    (events,) = re.findall(r"assertion\.event_name in \[(.*?)\]", told)
-    signing_in = [file for file in FILES if "id-token: write" in file.read_text()]
-    started = {event for file in signing_in for event in read(file)["on"]} - {"workflow_call"}
-    assert started == set(re.findall(r"\w+", events))
-
-
 @each_file
-def test_each_file_tool_and_target_that_is_named_is_there(file: Path) -> None:
+def test_workflows_name_existing_files_tools_and_make_targets(file: Path) -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for step, _, _ in steps(file):
         folder = ROOT / step.get("working-directory", ".")
@@ -266,7 +126,7 @@ def test_each_file_tool_and_target_that_is_named_is_there(file: Path) -> None:
             assert (ROOT / text).is_file()
 
 
-def test_terraform_is_told_an_environment_wherever_it_asks_for_one() -> None:
+def test_every_terraform_call_names_an_environment() -> None:
     lines = [
         line
         for file in FILES
@@ -279,7 +139,7 @@ def test_terraform_is_told_an_environment_wherever_it_asks_for_one() -> None:
 
 
 @each_file
-def test_each_variable_that_a_step_reads_is_given_to_it(file: Path) -> None:
+def test_steps_have_the_variables_that_they_read(file: Path) -> None:
     for step, job, workflow in steps(file):
         given = {*workflow.get("env", {}), *job.get("env", {}), *step.get("env", {})}
         read_ = set(re.findall(r"\$\{?([A-Z][A-Z_]*)", step.get("run", "")))
@@ -287,7 +147,7 @@ def test_each_variable_that_a_step_reads_is_given_to_it(file: Path) -> None:
         assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY"}, step
 
 
-def test_every_lock_is_held_against_the_known_vulnerabilities() -> None:
+def test_every_lock_is_audited_for_vulnerabilities() -> None:
     (step,) = [each for each, _, _ in steps(FOLDER / "checks.yaml") if "pip-audit" in str(each)]
     audited = set(
         re.findall(r"-r (\S*requirements\S*\.txt)", step["run"].partition("pip-audit")[2])
@@ -301,7 +161,7 @@ def test_every_lock_is_held_against_the_known_vulnerabilities() -> None:
             assert package.startswith(("#", "    #")) or "--hash=sha256:" in package, package
 
 
-def test_the_scripts_take_what_the_workflows_give_them() -> None:
+def test_the_scripts_accept_the_workflows_arguments() -> None:
     for file in FILES:
         for step, _, _ in steps(file):
             found = re.search(r"python3 (\S+\.py)( \w+)?", step.get("run", ""))

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from tests.support.terraform import REPOSITORY, Resources
+from tests.support.terraform import REPOSITORY
+from tests.support.terraform_state import Resources
 
 Contract = dict[str, dict[str, Any]]
 
@@ -37,13 +38,13 @@ class Condition:
         return [Selector.read(*found) for found in _SERIES.findall(self.query)]
 
     @property
-    def signals(self) -> set[str]:
-        return {each.signal for each in self.selectors if each.signal}
+    def metric_fields(self) -> set[str]:
+        return {each.field for each in self.selectors if each.field}
 
     @property
     def foreign(self) -> set[str]:
         """The metrics of the platform."""
-        return {each.metric for each in self.selectors if not each.signal}
+        return {each.metric for each in self.selectors if not each.field}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Selector:
     """A metric and which of its series."""
 
     metric: str
-    signal: str  # empty where the metric is the platform's
+    field: str  # empty where the metric is the platform's
     matchers: tuple[tuple[str, str, str], ...]
 
     @staticmethod
@@ -85,8 +86,8 @@ class Alert:
         return self.told.rpartition("#")[2]
 
     @property
-    def signals(self) -> set[str]:
-        return {signal for each in self.conditions for signal in each.signals}
+    def metric_fields(self) -> set[str]:
+        return {field for each in self.conditions for field in each.metric_fields}
 
 
 def alerts(resources: Resources) -> dict[str, Alert]:

@@ -1,6 +1,6 @@
-"""What a service or a job of Cloud Run is made of, as Terraform tells it."""
+"""The parts of a Cloud Run service or job in Terraform's resources."""
 
-from tests.support.terraform import Resources, Values
+from tests.support.terraform_state import Resources, Values
 
 
 def template(service: Values) -> Values:
@@ -8,55 +8,56 @@ def template(service: Values) -> Values:
 
 
 def container(service: Values) -> Values:
-    """Of a service or a job."""
+    """Return the container of a service or a job."""
     inside = template(service)
     return only(inside.get("containers") or only(inside["template"])["containers"])
 
 
-def said(service: Values) -> dict[str, str]:
-    """The environment; of what is a secret, the secret's id."""
+def settings(service: Values) -> dict[str, str]:
+    """Return the environment variables; for a secret, its id."""
     return {
-        each["name"]: only(only(each["value_source"])["secret_key_ref"])["secret"]
-        if each["value_source"]
-        else each["value"]
-        for each in container(service)["env"]
+        variable["name"]: only(only(variable["value_source"])["secret_key_ref"])["secret"]
+        if variable["value_source"]
+        else variable["value"]
+        for variable in container(service)["env"]
     }
 
 
-def only(several: list[Values]) -> Values:
-    (one,) = several
-    return one
+def only(values: list[Values]) -> Values:
+    (value,) = values
+    return value
 
 
-def containers(made: Resources) -> dict[str, Values]:
-    """What each service and each job runs, by its name."""
-    services = made.of("google_cloud_run_v2_service", "function")
-    jobs = made.of("google_cloud_run_v2_job", "job")
-    return {name: each["template"][0] for name, each in services.items()} | {
-        name: each["template"][0]["template"][0] for name, each in jobs.items()
+def templates(resources: Resources) -> dict[str, Values]:
+    """Return the template of each service's and each job's instances, by name."""
+    services = resources.of("google_cloud_run_v2_service", "function")
+    jobs = resources.of("google_cloud_run_v2_job", "job")
+    return {name: service["template"][0] for name, service in services.items()} | {
+        name: job["template"][0]["template"][0] for name, job in jobs.items()
     }
 
 
-def told(made: Resources, part: str) -> dict[str, str]:
-    """A part's plain settings."""
-    listed = containers(made)[part]["containers"][0]["env"]
-    return {each["name"]: each["value"] for each in listed if not each["value_source"]}
+def plain_settings(resources: Resources, part: str) -> dict[str, str]:
+    """Return the settings of a service or job that are not secrets."""
+    variables = templates(resources)[part]["containers"][0]["env"]
+    return {each["name"]: each["value"] for each in variables if not each["value_source"]}
 
 
-def secrets(made: Resources, part: str) -> dict[str, str]:
-    """A part's secret settings: the secret's id."""
-    listed = containers(made)[part]["containers"][0]["env"]
+def secret_ids(resources: Resources, part: str) -> dict[str, str]:
+    """Return the secrets' ids of a service or job, by setting."""
+    variables = templates(resources)[part]["containers"][0]["env"]
     return {
         each["name"]: each["value_source"][0]["secret_key_ref"][0]["secret"]
-        for each in listed
+        for each in variables
         if each["value_source"]
     }
 
 
-def value(made: Resources, part: str, setting: str) -> str:
-    """What a part reads in a secret setting."""
-    secret = secrets(made, part)[setting]
-    if secret in made.passwords:
-        return made.passwords[secret]
-    found: str = made.of("google_secret_manager_secret_version", "this")[secret]["secret_data"]
-    return found
+def secret_value(resources: Resources, part: str, setting: str) -> str:
+    """Return the value of a secret setting."""
+    secret = secret_ids(resources, part)[setting]
+    if secret in resources.passwords:
+        return resources.passwords[secret]
+    versions = resources.of("google_secret_manager_secret_version", "this")
+    value: str = versions[secret]["secret_data"]
+    return value

@@ -17,8 +17,9 @@ _SHARED = {
     "the plans": tuple(
         f"terraform/test_{each}"
         for each in (
-            *("bootstrap", "load_balancer", "first", "inputs", "messages", "net", "passwords"),
-            *("refused", "rights", "run", "settings", "sources", "switches"),
+            *("bootstrap", "bootstrap_accounts", "buckets", "budget", "cloud_run", "database"),
+            *("first_apply", "function_sources", "iam", "inputs", "load_balancer", "network"),
+            *("passwords", "pubsub", "redis", "secrets", "settings", "switches", "validation"),
         )
     ),
 }
@@ -29,7 +30,7 @@ _LONG = {
     130: ("the plans", "the demo's stack"),
     60: ("system/test_faults", "local/test_stack", "release/test_failures"),
     40: (
-        *("query/test_as_of", "release/test_deaths", "projections/test_invariant"),
+        *("query/test_as_of", "release/test_recover", "projections/test_invariant"),
         "mutants/test_mutants",
     ),
     20: (

@@ -77,19 +77,19 @@ def test_an_event_loses_its_learner_and_nothing_else() -> None:
     assert attributes == {"event_type": "SessionStarted"}
 
 
-def test_each_event_of_an_array_does() -> None:
+def test_each_event_of_an_array_loses_its_learner() -> None:
     events = [{**_EVENT, "data": {"user_id": f"u-{number}", "n": number}} for number in range(3)]
     body, _ = written(events)
     assert body == [{**_EVENT, "data": {"n": number}} for number in range(3)]
 
 
-def test_a_key_that_is_written_twice_is_removed_twice() -> None:
+def test_a_duplicate_user_id_key_is_removed_twice() -> None:
     (answer,) = transformed(('{"data": {"user_id": "u-1", "user_id": "u-2", "n": 1}}', {}, {}))
     assert answer
     assert json.loads(answer["data"]) == {"data": {"n": 1}}
 
 
-def test_a_message_that_cannot_be_cleaned_is_not_written() -> None:
+def test_a_message_whose_learner_cannot_be_removed_is_dropped() -> None:
     event = json.dumps({"data": {"user_id": _LEARNER}})
     ordered = {"ordering_key": _LEARNER}
     assert (

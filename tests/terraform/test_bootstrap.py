@@ -1,73 +1,22 @@
-"""What is there before the first apply: projects, states, the pipeline's accounts, a registry."""
-
-import re
+"""infra/bootstrap: the projects, state buckets and outputs."""
 
 import pytest
 
-from tests.conftest import skip_without
-from tests.support import terraform
+from tests.support.bootstrap_fixtures import IN_ENVIRONMENTS, PROJECTS, made, root, there
 from tests.support.cloud_run import only
-from tests.support.terraform import GCLOUD, REPOSITORY, Environments, Resources, Root, Told
+from tests.support.terraform import GCLOUD, REPOSITORY, Root
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment, Resources, list_resources
 
-PROJECTS = {
-    "dev": "progress-dev", "staging": "progress-staging", "prod": "progress-prod",
-    "trial": "progress-trial", "images": "progress-images",
-}  # fmt: skip
-IN_ENVIRONMENTS = {name: id_ for name, id_ in PROJECTS.items() if name != "images"}
-
-# Who makes each kind of resource of infra/terraform, and who may plan it: what a role of Google's,
-# or terraformPlan, is for. By how the type begins; the longest counts.
-MADE_BY = {
-    "artifact_registry": ("artifactregistry.admin", "artifactregistry.reader"),
-    "bigquery": ("bigquery.dataOwner", "bigquery.metadataViewer"),
-    "cloud_run": ("run.admin", "run.viewer"),
-    "cloud_scheduler": ("cloudscheduler.admin", "cloudscheduler.viewer"),
-    "compute": ("compute.networkAdmin", "compute.viewer"),
-    "compute_backend_service": ("compute.loadBalancerAdmin", "compute.viewer"),
-    "compute_firewall": ("compute.securityAdmin", "compute.viewer"),
-    "compute_managed_ssl": ("compute.securityAdmin", "compute.viewer"),
-    "compute_region_network_endpoint": ("compute.loadBalancerAdmin", "compute.viewer"),
-    "compute_security_policy": ("compute.securityAdmin", "compute.viewer"),
-    "compute_ssl_policy": ("compute.securityAdmin", "compute.viewer"),
-    "logging_metric": ("logging.configWriter", "terraformPlan"),
-    "monitoring": ("monitoring.editor", "monitoring.viewer"),
-    "project_iam": ("resourcemanager.projectIamAdmin", "iam.securityReviewer"),
-    "project_iam_custom_role": ("iam.roleAdmin", "iam.roleViewer"),
-    "project_service": ("serviceusage.serviceUsageAdmin", "serviceusage.serviceUsageConsumer"),
-    "pubsub": ("pubsub.admin", "pubsub.viewer"),
-    "redis": ("redis.admin", "redis.viewer"),
-    "secret_manager": ("secretmanager.admin", "secretmanager.viewer"),
-    "secret_manager_secret_version": ("secretmanager.admin", "secretmanager.secretAccessor"),
-    "service_account": ("iam.serviceAccountAdmin", "iam.serviceAccountViewer"),
-    "service_networking": ("servicenetworking.networksAdmin", "terraformPlan"),
-    "sql": ("cloudsql.admin", "cloudsql.viewer"),
-    "storage_bucket": ("storage.admin", "terraformPlan"),
-}
-# Of the billing account; and what is done beside resources: images built, accounts worked as.
-BUDGETS = {"billing_budget"}
-BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
+__all__ = ["made", "root", "there"]
 
 
-@pytest.fixture(scope="module")
-def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Root:
-    if terraform.offline() is None:
-        skip_without(request, "terraform")
-    return terraform.bootstrap(tmp_path_factory.mktemp("bootstrap"))
+def _apis(there: Resources) -> list[dict[str, str]]:
+    return [*there.of("google_project_service").values()]
 
 
-@pytest.fixture(scope="module")
-def made(root: Root) -> Told:
-    """The root, planned, applied and planned again."""
-    return root.told("bootstrap")
-
-
-@pytest.fixture(scope="module")
-def there(made: Told) -> Resources:
-    return made.applied
-
-
-def test_a_second_plan_after_apply_shows_no_change(made: Told) -> None:
-    assert made.again == ""
+def test_a_second_plan_after_apply_shows_no_change(made: Deployment) -> None:
+    assert made.second_plan == ""
 
 
 def test_projects_have_no_network_and_no_editor(there: Resources) -> None:
@@ -85,19 +34,15 @@ def test_projects_have_no_network_and_no_editor(there: Resources) -> None:
         assert (project, "compute.googleapis.com") in on
 
 
-def _apis(there: Resources) -> list[dict[str, str]]:
-    return [*there.of("google_project_service").values()]
-
-
 @pytest.mark.parametrize(
     ("parent", "org", "folder"),
     [("organizations/12", "12", None), ("folders/34", None, "34")],
 )
-def test_projects_are_made_where_they_are_told(
+def test_projects_are_created_below_the_parent(
     root: Root, parent: str, org: str, folder: str
 ) -> None:
-    plan = root.planned("bootstrap", f"-var=parent={parent}", name="parent")
-    listed = terraform.listed(plan["planned_values"]["root_module"])
+    plan = root.plan("bootstrap", f"-var=parent={parent}", name="parent")
+    listed = list_resources(plan["planned_values"]["root_module"])
     for project in Resources(listed).of("google_project").values():
         assert (project["org_id"], project["folder_id"]) == (org, folder)
 
@@ -109,10 +54,10 @@ def test_an_unknown_environment_parent_or_region_is_refused(root: Root) -> None:
         ("region=europe-west4", "expected asia-east1"),
     ):
         with pytest.raises(AssertionError, match=complaint):
-            root.planned("bootstrap", f"-var={option}", name="refused")
+            root.plan("bootstrap", f"-var={option}", name="refused")
 
 
-def test_each_state_has_a_bucket_that_keeps_what_was(there: Resources) -> None:
+def test_each_state_has_a_private_versioned_bucket(there: Resources) -> None:
     buckets = there.of("google_storage_bucket", "state")
     assert {each["project"]: each["name"] for each in buckets.values()} == {
         project: f"{project}-terraform-state" for project in PROJECTS.values()
@@ -127,159 +72,8 @@ def test_each_state_has_a_bucket_that_keeps_what_was(there: Resources) -> None:
         assert f'bucket = "{buckets[name]["name"]}"' in file.read_text(encoding="utf-8")
 
 
-_PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "project")
-
-
-def grants(there: Resources, account: str, project: str) -> dict[str, set[str]]:
-    """The account's roles, by what they are on."""
-    member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
-    found: dict[str, set[str]] = {}
-    for address, each in there.items():
-        if "_iam_member." in address and each["member"] == member:
-            place = next(each[key] for key in _PLACES if each.get(key))
-            found.setdefault(place, set()).add(each["role"].rpartition("roles/")[2])
-    return found
-
-
-def _account(name: str, project: str) -> str:
-    return f"projects/{project}/serviceAccounts/{name}@{project}.iam.gserviceaccount.com"
-
-
-def needed(environments: Environments) -> tuple[set[str], set[str]]:
-    """The roles that who applies and who plans needs on a project, of all environments together."""
-    applies, plans = {*BESIDE[0]}, {*BESIDE[1]}
-    for told in environments.values():
-        for kind in {each["type"] for each in told.state["resources"]}:
-            name = kind.removeprefix("google_")
-            if kind.startswith("google_") and name not in BUDGETS | {"project"}:
-                start = max((each for each in MADE_BY if name.startswith(each)), key=len)
-                applies.add(MADE_BY[start][0])
-                plans.add(MADE_BY[start][1])
-    return applies, plans
-
-
-@pytest.mark.parametrize("name", IN_ENVIRONMENTS)
-def test_who_applies_and_who_plans_may_do_that_and_no_more(
-    there: Resources, environments: Environments, name: str
-) -> None:
-    project = PROJECTS[name]
-    applies, plans = needed(environments)
-    state, billing = f"{project}-terraform-state", "000000-000000-000000"
-    assert grants(there, "terraform", project) == {
-        project: applies,
-        state: {"storage.objectAdmin"},
-        billing: {"billing.costsManager"},
-        "standin": {"artifactregistry.reader"},
-    }
-    assert grants(there, "terraform-plan", project) == {
-        project: plans,
-        state: {"storage.objectViewer"},
-        billing: {"billing.viewer"},
-    }
-
-
-def test_who_plans_reads_little_content_and_changes_nothing(there: Resources) -> None:
-    changing = ("admin", "editor", "owner", "user", "manager", "writer", "creator")
-    for project in IN_ENVIRONMENTS.values():
-        for roles in grants(there, "terraform-plan", project).values():
-            assert not [each for each in roles if each.lower().endswith(changing)]
-            assert not roles & {"viewer", "logging.viewer", "bigquery.dataViewer"}
-    for role in there.of("google_project_iam_custom_role").values():
-        does = {each.rpartition(".")[2] for each in role["permissions"]}
-        assert does == {"get", "list", "getAuthString"}
-    number = "100000000000"  # the stand-in's, of each project
-    reads = there.of("google_project_iam_member", "plan_contents")
-    assert {
-        name: re.findall(r"'(.+?)'", only(each["condition"])["expression"])
-        for name, each in reads.items()
-    } == {
-        name: [
-            f"projects/{number}/secrets/progress-cloud-sql-logins/",
-            f"projects/{number}/secrets/progress-redis-url/",
-        ]
-        for name in IN_ENVIRONMENTS
-    }
-
-
-def test_each_account_is_for_its_workflow_in_its_environment(there: Resources) -> None:
-    """Terraform's rights on the project are none of the nightly plan's."""
-    works = {
-        (
-            each["service_account_id"].rpartition("/")[2].removesuffix(".iam.gserviceaccount.com"),
-            *each["member"]
-            .removeprefix("principalSet://iam.googleapis.com/projects/")
-            .split("/locations/global/workloadIdentityPools/progress-github/attribute.workflow/"),
-        )
-        for each in there.of("google_service_account_iam_member", "github").values()
-    }
-    assert works == {
-        ("terraform@progress-trial", "progress-trial", "trial.yaml"),
-        ("progress-pipeline@progress-images", "progress-images", "deliver.yaml"),
-    } | {
-        (f"{account}@{PROJECTS[name]}", PROJECTS[name], f"{file}.yaml")
-        for name in ("dev", "staging", "prod")
-        for account, file in (
-            ("terraform", "release"), ("terraform-plan", "plan"),
-            ("progress-pipeline", "release"), ("progress-pipeline", "rollback"),
-        )
-    }  # fmt: skip
-
-
-def test_only_workflows_of_the_repository_s_branch_sign_in(there: Resources) -> None:
-    providers = there.of("google_iam_workload_identity_pool_provider")
-    assert providers.keys() == PROJECTS.keys()
-    for name, provider in providers.items():
-        assert provider["attribute_condition"].split(" && ") == [
-            "assertion.repository == 'example/progress'",
-            "assertion.repository_id == '123456789'",
-            "assertion.ref == 'refs/heads/main'",
-            f"assertion.environment == '{ {'prod': 'production'}.get(name, name) }'",
-            "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
-            "assertion.job_workflow_ref.startsWith('example/progress/.github/workflows/')",
-        ]
-        assert only(provider["oidc"])["issuer_uri"] == "https://token.actions.githubusercontent.com"
-        mapping = provider["attribute_mapping"]
-        assert mapping["attribute.workflow"] == (
-            "assertion.job_workflow_ref.extract('/.github/workflows/{file}@')"
-        )
-
-
-def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
-    made: Told, there: Resources
-) -> None:
-    readers = there.of("google_artifact_registry_repository_iam_member", "reader")
-    assert {each["role"] for each in readers.values()} == {"roles/artifactregistry.reader"}
-    number = "100000000000"  # the stand-in's, of each project
-    assert {name: each["member"].partition(":")[2] for name, each in readers.items()} == {
-        f"{name} {who}": account
-        for name, project in IN_ENVIRONMENTS.items()
-        for who, account in (
-            ("agent", f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"),
-            ("terraform", f"terraform@{project}.iam.gserviceaccount.com"),
-            ("pipeline", f"progress-pipeline@{project}.iam.gserviceaccount.com"),
-        )
-    }
-    images = PROJECTS["images"]
-    assert grants(there, "progress-build", images) == {
-        images: {"logging.logWriter"},
-        "standin": {"artifactregistry.writer"},
-        f"{images}-sources": {"storage.objectViewer"},
-    }
-    assert grants(there, "progress-pipeline", images) == {
-        images: {"cloudbuild.builds.editor", "serviceusage.serviceUsageConsumer"},
-        f"{images}-sources": {"storage.objectUser", "storage.legacyBucketReader"},
-        _account("progress-build", images): {"iam.serviceAccountUser"},
-    }
-    (repository,) = there.of("google_artifact_registry_repository").values()
-    assert (repository["project"], repository["repository_id"]) == (images, "progress")
-    policies = {each["action"]: each for each in repository["cleanup_policies"]}
-    assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
-    old = only(policies["DELETE"]["condition"])["older_than"]
-    assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60  # an idle environment's image is kept
-
-
-def test_cloud_run_s_agent_is_there_before_it_is_given_rights(root: Root, made: Told) -> None:
-    assert made.again == ""
+def test_cloud_runs_agent_is_created_before_it_gets_rights(root: Root, made: Deployment) -> None:
+    assert made.second_plan == ""
     called = (root.folder / GCLOUD).read_text(encoding="utf-8").splitlines()
     assert sorted(called) == sorted(
         f"beta services identity create --service=run.googleapis.com --project={project} --quiet"
@@ -290,7 +84,7 @@ def test_cloud_run_s_agent_is_there_before_it_is_given_rights(root: Root, made: 
     assert f'"{reader}" -> "terraform_data.run_agent"' in graph
 
 
-def test_github_is_told_where_each_environment_is(made: Told) -> None:
+def test_the_github_variables_name_each_environments_project(made: Deployment) -> None:
     assert {
         name: (each["PROJECT_ID"], each["REGION"])
         for name, each in made.outputs["github_variables"].items()
@@ -300,6 +94,6 @@ def test_github_is_told_where_each_environment_is(made: Told) -> None:
     }
 
 
-def test_the_environments_are_in_the_projects_that_are_made(environments: Environments) -> None:
-    for name, told in environments.items():
-        assert told.plan["variables"]["project_id"]["value"] == PROJECTS[name]
+def test_the_environments_use_the_created_projects(environments: Environments) -> None:
+    for name, deployment in environments.items():
+        assert deployment.plan["variables"]["project_id"]["value"] == PROJECTS[name]

@@ -13,7 +13,8 @@ import yaml
 
 from tests.conftest import skip_without
 from tests.support import terraform
-from tests.support.terraform import REPOSITORY, Environments
+from tests.support.terraform import REPOSITORY
+from tests.support.terraform_environments import Environments
 
 _SKIPS = REPOSITORY / "infra" / "checkov" / "skips.yaml"
 _OWN = REPOSITORY / ".venv-checkov" / "bin" / "checkov"  # make checkov
@@ -50,22 +51,22 @@ def found_in(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.timeout(600)
-def test_each_finding_has_its_reason_and_each_reason_its_finding(
+def test_each_finding_has_a_skip_and_each_skip_a_finding(
     checkov: str, environments: Environments, tmp_path: Path
 ) -> None:
     plans = [tmp_path / f"{environment}.json" for environment in ("dev", "prod")]
     for plan in plans:
         plan.write_text(json.dumps(environments[plan.stem].plan))
     plans.append(tmp_path / "bootstrap.json")
-    bootstrap = terraform.bootstrap(tmp_path)
-    plans[-1].write_text(json.dumps(bootstrap.planned("bootstrap")))
+    bootstrap = terraform.copy_bootstrap(tmp_path)
+    plans[-1].write_text(json.dumps(bootstrap.plan("bootstrap")))
     found = {*found_in(checkov, plans)}
     expected = {(each["check"], resource) for each in skips() for resource in each["resources"]}
     assert sorted(found - expected) == []
     assert sorted(expected - found) == []
 
 
-def test_every_skip_says_why() -> None:
+def test_every_skip_has_a_reason() -> None:
     for each in skips():
         assert set(each) == {"check", "resources", "reason"}
         assert each["resources"]

@@ -6,40 +6,40 @@ from pathlib import Path
 import pytest
 
 from infra.terraform import inputs
-from tests.support.terraform import Told, Values
+from tests.support.terraform_state import Deployment, Values
 
 ROOT_AND_MODULES = [inputs.ROOT, *sorted(inputs.ROOT.glob("modules/*"))]
 
 
-def test_the_table_is_what_the_files_say() -> None:
-    assert inputs.TABLES.read_text() == inputs.tables(), "python infra/terraform/inputs.py"
+def test_inputs_md_is_up_to_date() -> None:
+    assert inputs.TABLES.read_text() == inputs.render(), "python infra/terraform/inputs.py"
 
 
 @pytest.mark.parametrize("folder", ROOT_AND_MODULES, ids=lambda folder: folder.name)
 def test_every_input_has_a_type_and_everything_a_description(folder: Path) -> None:
-    found = inputs.blocks(folder)
+    found = inputs.parse_blocks(folder)
     assert [each.name for each in found if not each.description] == []
     assert [e.name for e in found if e.kind == "variable" and "type" not in e.attributes] == []
 
 
-def test_terraform_finds_the_same(told: Told) -> None:
-    root = told.plan["configuration"]["root_module"]
+def test_terraform_reads_the_same_inputs_and_outputs(deployment: Deployment) -> None:
+    root = deployment.plan["configuration"]["root_module"]
     assert rows(inputs.ROOT) == described(root)
     for name, call in root["module_calls"].items():
         folder = inputs.ROOT / call["source"]
         assert rows(folder) == described(call["module"]), name
 
 
-def test_a_type_and_a_default_are_on_one_line() -> None:
-    (root,) = (each for each in inputs.blocks(inputs.ROOT) if each.name == "github")
+def test_types_and_defaults_are_written_on_one_line() -> None:
+    (root,) = (each for each in inputs.parse_blocks(inputs.ROOT) if each.name == "github")
     assert "\n" not in root.row()
     assert root.attributes["type"].startswith("object({ repository = string, branch")
-    found = {each.name: each for each in inputs.blocks(inputs.ROOT)}
+    found = {each.name: each for each in inputs.parse_blocks(inputs.ROOT)}
     assert json.loads(found["alerts"].attributes["default"])[0] == "batch-job"
 
 
 def rows(folder: Path) -> dict[tuple[str, str], str]:
-    return {(each.kind, each.name): each.description for each in inputs.blocks(folder)}
+    return {(each.kind, each.name): each.description for each in inputs.parse_blocks(folder)}
 
 
 def described(module: Values) -> dict[tuple[str, str], str]:

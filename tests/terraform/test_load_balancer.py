@@ -1,13 +1,13 @@
-"""The edge before the query function, buckets and the budget, as Terraform would make them."""
+"""The planned load balancer in front of the query function, with Cloud Armor."""
 
 import re
-from typing import Any
 
 import pytest
 
-from tests.support.terraform import ENVIRONMENTS, Environments, Resources, Told, Values
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Resources, Values
 
-pytestmark = pytest.mark.timeout(600)  # whoever is first waits for all that Terraform does
+pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
 
 DOMAIN = "progress.example.com"
 
@@ -32,14 +32,14 @@ def test_outside_prod_there_is_no_load_balancer(
     assert environments[environment].outputs.get("load_balancer_address") is None
 
 
-def test_prod_is_reached_by_the_load_balancer_alone(prod: Resources) -> None:
+def test_prod_is_reachable_only_through_the_load_balancer(prod: Resources) -> None:
     services = prod.of("google_cloud_run_v2_service", "function")
     assert services["query"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
     assert services["ingest"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
     assert services["project"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
 
 
-def test_tls_1_3_and_a_certificate_of_the_domain(prod: Resources) -> None:
+def test_the_load_balancer_has_tls_1_3_and_a_certificate_for_the_domain(prod: Resources) -> None:
     proxy = only(prod, "google_compute_target_https_proxy")
     policy = only(prod, "google_compute_ssl_policy")
     certificate = only(prod, "google_compute_managed_ssl_certificate")
@@ -52,7 +52,7 @@ def test_tls_1_3_and_a_certificate_of_the_domain(prod: Resources) -> None:
     assert (policy["min_tls_version"], policy["profile"]) == ("TLS_1_3", "RESTRICTED")
 
 
-def test_plain_http_is_sent_to_https(prod: Resources) -> None:
+def test_plain_http_is_redirected_to_https(prod: Resources) -> None:
     rule = prod.of("google_compute_global_forwarding_rule", "redirect")["0"]
     proxy = only(prod, "google_compute_target_http_proxy")
     urls = prod.of("google_compute_url_map", "redirect")["0"]
@@ -68,21 +68,21 @@ def test_plain_http_is_sent_to_https(prod: Resources) -> None:
 SMOKE_KEY = "0123456789abcdef0123456789abcdef"
 
 
-def test_without_a_key_nobody_is_led_to_the_green_revision(prod: Resources) -> None:
+def test_without_a_smoke_key_no_request_reaches_green(prod: Resources) -> None:
     (matcher,) = prod.of("google_compute_url_map", "load_balancer")["0"]["path_matcher"]
     assert matcher["route_rules"] == []
 
 
-def test_a_key_that_can_be_guessed_is_refused(environments: Environments) -> None:
+def test_a_weak_smoke_key_is_refused(environments: Environments) -> None:
     given = ["-var-file=environments/prod.tfvars", "-state=none.tfstate"]
     for key in ("green", "g" * 31, f"{SMOKE_KEY} "):
         environments.root().run("plan", *given, f"-var=smoke_key={key}", expected=1)
 
 
-def test_a_key_leads_to_the_green_revision(environments: Environments) -> None:
-    told = environments.variant("prod-smoke", "prod", f"-var=smoke_key={SMOKE_KEY}")
-    prod = told.applied
-    assert told.again == ""
+def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
+    deployment = environments.variant("prod-smoke", "prod", f"-var=smoke_key={SMOKE_KEY}")
+    prod = deployment.applied
+    assert deployment.second_plan == ""
     backends = prod.of("google_compute_backend_service", "load_balancer")
     groups = prod.of("google_compute_region_network_endpoint_group", "load_balancer")
     urls = prod.of("google_compute_url_map", "load_balancer")["0"]
@@ -110,7 +110,7 @@ def test_a_key_leads_to_the_green_revision(environments: Environments) -> None:
         assert [each["group"] for each in backends[name]["backend"]] == [group["id"]]
 
 
-def test_streams_are_neither_cut_nor_held_back(environments: Environments) -> None:
+def test_streams_are_not_cut_or_buffered(environments: Environments) -> None:
     planned = environments["prod"].planned
     for backend in planned.of("google_compute_backend_service", "load_balancer").values():
         assert backend.get("timeout_sec") is None  # none may be set for a serverless backend
@@ -138,7 +138,7 @@ def expression(rule: Values) -> str:
     return str(match["expr"][0]["expression"]) if match["expr"] else ""
 
 
-def test_an_address_may_ask_so_often(rules: list[Values]) -> None:
+def test_requests_are_limited_per_ip_address(rules: list[Values]) -> None:
     (rule,) = [each for each in rules if each["action"] == "throttle"]
     (limit,) = rule["rate_limit_options"]
     assert (limit["enforce_on_key"], limit["exceed_action"]) == ("IP", "deny(429)")
@@ -148,7 +148,7 @@ def test_an_address_may_ask_so_often(rules: list[Values]) -> None:
     assert [(each["action"], each["priority"]) for each in after] == [("allow", 2147483647)]
 
 
-def test_owasp_s_rules_refuse_and_read_graphql(prod: Resources, rules: list[Values]) -> None:
+def test_the_owasp_rules_deny_and_parse_graphql(prod: Resources, rules: list[Values]) -> None:
     found = {
         name: rule
         for rule in rules
@@ -167,7 +167,9 @@ def test_owasp_s_rules_refuse_and_read_graphql(prod: Resources, rules: list[Valu
 
 
 @pytest.mark.parametrize("name", ["sqli", "xss", "rce", "lfi", "rfi", "nodejs", "protocolattack"])
-def test_a_document_and_a_token_are_no_attack(rules: list[Values], name: str) -> None:
+def test_firewall_rules_skip_the_graphql_document_and_the_token(
+    rules: list[Values], name: str
+) -> None:
     (rule,) = [each for each in rules if f"'{name}-v33-stable'" in expression(each)]
     (excluded,) = rule["preconfigured_waf_config"][0]["exclusion"]
     assert excluded["target_rule_set"] == f"{name}-v33-stable"
@@ -175,7 +177,7 @@ def test_a_document_and_a_token_are_no_attack(rules: list[Values], name: str) ->
     assert excluded["request_header"] == [{"operator": "EQUALS", "value": "authorization"}]
 
 
-def test_addresses_and_headers_have_an_end(rules: list[Values]) -> None:
+def test_long_urls_and_headers_are_refused(rules: list[Values]) -> None:
     refused = [expression(rule) for rule in rules if rule["action"] == "deny(403)"]
     assert "size(request.path) > 1024 || size(request.query) > 16384" in refused
     for header in ("authorization", "cookie", "last-event-id"):
@@ -183,7 +185,7 @@ def test_addresses_and_headers_have_an_end(rules: list[Values]) -> None:
         assert f"has({at}) && size({at}) > 8192" in refused
 
 
-def test_cloud_armor_takes_as_many_and_as_long_rules(rules: list[Values]) -> None:
+def test_rules_stay_within_cloud_armors_limits(rules: list[Values]) -> None:
     advanced = [expression(rule) for rule in rules if expression(rule)]
     assert len(advanced) <= 20
     for each in advanced:
@@ -191,74 +193,3 @@ def test_cloud_armor_takes_as_many_and_as_long_rules(rules: list[Values]) -> Non
         assert len(re.split(r"&&|\|\|", each)) <= 5
     assert len({rule["priority"] for rule in rules}) == len(rules)
     assert max(len(rule["description"]) for rule in rules) <= 64
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-@pytest.mark.parametrize("name", ["archive", "backup", "sources"])
-def test_a_bucket_is_nobody_else_s(environments: Environments, environment: str, name: str) -> None:
-    bucket = environments[environment].applied[f"google_storage_bucket.{name}"]
-    assert bucket["uniform_bucket_level_access"]
-    assert bucket["public_access_prevention"] == "enforced"
-    assert bucket["location"] == "europe-west1"
-
-
-def lifecycle(bucket: Values) -> dict[str, Any]:
-    """What happens to its objects, by the condition."""
-    return {
-        rule["action"][0]["storage_class"] or rule["action"][0]["type"]: rule["condition"][0]
-        for rule in bucket["lifecycle_rule"]
-    }
-
-
-def test_what_is_archived_grows_cheap_and_stays(prod: Resources) -> None:
-    bucket = prod["google_storage_bucket.archive"]
-    steps = lifecycle(bucket)
-    assert {name: each["age"] for name, each in steps.items() if name != "Delete"} == {
-        "NEARLINE": 30,
-        "COLDLINE": 90,
-        "ARCHIVE": 365,
-    }
-    assert bucket["versioning"][0]["enabled"]
-    assert steps["Delete"]["with_state"] == "ARCHIVED"  # what was replaced, and nothing else
-    assert steps["Delete"]["days_since_noncurrent_time"] == 30
-
-
-def test_backups_are_kept_for_a_week(prod: Resources) -> None:
-    steps = lifecycle(prod["google_storage_bucket.backup"])
-    assert {name: each["age"] for name, each in steps.items()} == {"Delete": 7}
-
-
-def test_who_writes_to_a_bucket(prod: Resources) -> None:
-    accounts = prod.of("google_service_account", "member")
-    may = {
-        (each["bucket"], each["role"].removeprefix("roles/storage."), part)
-        for name in ("archive", "backup")
-        for each in prod.of("google_storage_bucket_iam_member", name).values()
-        for part, account in accounts.items()
-        if account["member"] == each["member"]
-    }
-    assert may == {
-        ("progress-prod-progress-archive", "objectUser", "project"),
-        ("progress-prod-progress-backup", "objectUser", "backup"),
-        ("progress-prod-progress-backup", "objectViewer", "release"),
-    }
-
-
-def test_a_word_is_sent_before_the_month_becomes_dear(told: Told) -> None:
-    budget = only(told.applied, "google_billing_budget")
-    thresholds = {
-        (each["threshold_percent"], each["spend_basis"]) for each in budget["threshold_rules"]
-    }
-    assert thresholds == {
-        *((share, "CURRENT_SPEND") for share in (0.5, 0.9, 1)),
-        (1, "FORECASTED_SPEND"),
-    }
-    variables = {name: each["value"] for name, each in told.plan["variables"].items()}
-    assert budget["billing_account"] == variables["billing_account"]
-    amount = budget["amount"][0]["specified_amount"][0]["units"]
-    assert amount == ("500" if variables["environment"] == "prod" else "5")
-    assert budget["budget_filter"][0]["projects"] == ["projects/100000000000"]
-    assert budget["budget_filter"][0]["calendar_period"] == "MONTH"
-    channels = told.applied.of("google_monitoring_notification_channel")
-    (rule,) = budget["all_updates_rule"] or [{"monitoring_notification_channels": []}]
-    assert rule["monitoring_notification_channels"] == [each["id"] for each in channels.values()]

@@ -5,7 +5,9 @@ import re
 
 import pytest
 
-from tests.support.terraform import MOVING, REPOSITORY, Environments, Root, Told, Values
+from tests.support.terraform import REPOSITORY, Root
+from tests.support.terraform_environments import MIGRATION, Environments
+from tests.support.terraform_state import Deployment, Values
 
 pytestmark = pytest.mark.timeout(600)  # whoever is first waits for all that Terraform does
 
@@ -14,14 +16,14 @@ _WRITTEN = re.compile(r":(\w{32,})(?=[@ ]|$)")
 
 
 @pytest.fixture(scope="module")
-def moving(environments: Environments) -> Told:
-    return environments.variant("moving", "staging", *MOVING)
+def moving(environments: Environments) -> Deployment:
+    return environments.variant("moving", "staging", *MIGRATION)
 
 
-def test_what_the_operator_gives_is_in_no_plan_and_no_state(environments: Environments) -> None:
+def test_plans_and_states_do_not_hold_the_operators_password(environments: Environments) -> None:
     root = environments.root()
     target = "google_secret_manager_secret_version.neon_owner"
-    plan = root.planned("dev", f"-target={target}", OWNER, name="given")
+    plan = root.plan("dev", f"-target={target}", OWNER, name="given")
     root.run("apply", "-state=given.tfstate", OWNER, "given.tfplan")
     state = (root.folder / "given.tfstate").read_text()
     assert target in str(plan)
@@ -30,16 +32,20 @@ def test_what_the_operator_gives_is_in_no_plan_and_no_state(environments: Enviro
         assert "0wner-s3cr3t" not in text
 
 
-def passwords(told: Told) -> set[str]:
+def passwords(deployment: Deployment) -> set[str]:
     """Every password that the apply wrote somewhere."""
-    found = {each[1] for value in told.passwords.values() for each in _WRITTEN.finditer(value)}
-    assert len(found) >= len(told.passwords) - 1  # the logins' secret has no other than the URLs
+    found = {
+        each[1] for value in deployment.passwords.values() for each in _WRITTEN.finditer(value)
+    }
+    assert (
+        len(found) >= len(deployment.passwords) - 1
+    )  # the logins' secret has no other than the URLs
     return found
 
 
-def test_a_password_is_in_no_plan_and_no_state(told: Told) -> None:
-    kept = json.dumps([told.plan, told.state]) + told.again
-    assert not [each for each in passwords(told) if each in kept]
+def test_plans_and_states_hold_no_password(deployment: Deployment) -> None:
+    kept = json.dumps([deployment.plan, deployment.state]) + deployment.second_plan
+    assert not [each for each in passwords(deployment) if each in kept]
     assert "password_wo_version" in kept or "secret_data_wo_version" in kept
 
 
@@ -49,10 +55,10 @@ def changed(plan: Values) -> set[str]:
     return {each["address"] for each in changes if each["change"]["actions"] != ["no-op"]}
 
 
-def test_one_version_gives_every_login_another_password(moving: Told, root: Root) -> None:
+def test_raising_the_password_version_rotates_every_login(moving: Deployment, root: Root) -> None:
     """Of both databases, and nothing else changes; the release job tells the logins."""
     (root.folder / "moving.tfstate").write_text(json.dumps(moving.state))
-    plan = root.planned("staging", *MOVING, "-var=password_version=2", name="moving")
+    plan = root.plan("staging", *MIGRATION, "-var=password_version=2", name="moving")
     assert changed(plan) == {
         *("google_sql_user.owner[0]", "terraform_data.migrate"),
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in moving.passwords),
@@ -61,26 +67,26 @@ def test_one_version_gives_every_login_another_password(moving: Told, root: Root
     assert not [each for each in passwords(moving) if each in json.dumps(plan) + shown]
 
 
-def test_the_runbook_tells_what_an_apply_that_failed_takes() -> None:
+def test_the_runbook_says_what_to_do_after_a_failed_rotation() -> None:
     runbook = (REPOSITORY / "docs" / "runbook.md").read_text()
     assert "If the apply failed, raise `password_version` by one again" in runbook
 
 
-def test_another_address_is_written_with_other_passwords(
+def test_a_changed_database_address_rotates_the_passwords(
     environments: Environments, root: Root
 ) -> None:
     """Each run makes passwords anew, so that a secret alone would tell one that no login has."""
     dev = environments["dev"]
     (root.folder / "dev.tfstate").write_text(json.dumps(dev.state))
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'
-    found = changed(root.planned("dev", f"-var=neon={neon}"))
+    found = changed(root.plan("dev", f"-var=neon={neon}"))
     assert found == {
         "terraform_data.migrate",
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in dev.passwords),
     }
 
 
-def test_a_secret_is_never_without_a_version(environments: Environments, moving: Told) -> None:
+def test_replaced_secret_versions_are_kept(environments: Environments, moving: Deployment) -> None:
     for made in (moving.applied, environments["prod"].applied):
         for each in made.of("google_secret_manager_secret_version").values():
             assert each["deletion_policy"] == "ABANDON"  # else gone before the next is there

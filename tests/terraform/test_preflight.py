@@ -14,7 +14,8 @@ import pytest
 from tests.support import fake_cloud
 from tests.support.fake_cloud import Cloud
 from tests.support.release_world import Refused, World
-from tests.support.terraform import REPOSITORY, Environments
+from tests.support.terraform import REPOSITORY
+from tests.support.terraform_environments import Environments
 
 _PREFLIGHT = REPOSITORY / "infra" / "preflight"
 _BUCKETS = "storage buckets list"
@@ -102,7 +103,7 @@ def allow(*values: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod", "trial"])
-def test_nothing_is_found_where_all_is_well(preflight: Preflight, environment: str) -> None:
+def test_a_correct_project_has_no_findings(preflight: Preflight, environment: str) -> None:
     code, lines = preflight.look(environment)
     assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
     assert len(lines) == 6
@@ -135,7 +136,7 @@ def test_nothing_is_found_where_all_is_well(preflight: Preflight, environment: s
         ),
     ],
 )
-def test_what_would_stop_the_apply_is_told_with_what_to_do(
+def test_problems_are_reported_with_what_to_do(
     preflight: Preflight, call: str, answer: Any, name: str, advice: str
 ) -> None:
     code, lines = preflight.look("prod", **{call: answer})
@@ -146,7 +147,7 @@ def test_what_would_stop_the_apply_is_told_with_what_to_do(
     assert advice in found[0]
 
 
-def test_who_may_make_no_budget_is_told(preflight: Preflight) -> None:
+def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
     preflight.cloud.permissions = []
     code, lines = preflight.look("dev")
     (found,) = (line for line in lines if line.startswith("FAIL"))
@@ -183,7 +184,7 @@ def test_who_may_make_no_budget_is_told(preflight: Preflight) -> None:
         ("dev", "compute.disableGlobalLoadBalancing", policy({"enforce": True}), False),
     ],
 )
-def test_an_organisation_policy_refuses_what_is_needed(
+def test_an_organisation_policy_that_refuses_a_needed_value_is_found(
     preflight: Preflight, environment: str, constraint: str, answer: Any, refuses: bool
 ) -> None:
     code, lines = preflight.look(environment, **{f"org-policies describe {constraint}": answer})
@@ -199,7 +200,7 @@ def test_without_an_organisation_there_are_no_policies(preflight: Preflight) -> 
     assert code == 0
 
 
-def test_what_cannot_be_looked_at_is_not_taken_for_well(preflight: Preflight) -> None:
+def test_a_check_that_cannot_run_is_not_a_success(preflight: Preflight) -> None:
     denied = Refused("PERMISSION_DENIED")
     code, lines = preflight.look("dev", **{"org-policies describe": denied})
     assert code == 2
@@ -211,17 +212,17 @@ def test_what_cannot_be_looked_at_is_not_taken_for_well(preflight: Preflight) ->
     assert code == 1  # what fails is worse
 
 
-def test_an_environment_that_there_is_not_is_refused(preflight: Preflight) -> None:
+def test_an_unknown_environment_is_refused(preflight: Preflight) -> None:
     for arguments in ((), ("production",), ("dev", "prod")):
         code, (line,) = preflight.run(*arguments)
         assert (code, line) == (2, "usage: infra/preflight dev|prod|staging|trial")
     assert preflight.cloud.calls == []
 
 
-def test_it_reads_what_terraform_reads(environments: Environments) -> None:
+def test_preflight_and_terraform_read_the_same_values(environments: Environments) -> None:
     read = runpy.run_path(str(_PREFLIGHT))["Environment"].read
-    for name, told in environments.items():
-        given = {key: each["value"] for key, each in told.plan["variables"].items()}
+    for name, deployment in environments.items():
+        given = {key: each["value"] for key, each in deployment.plan["variables"].items()}
         env = read(name)
         assert (env.project, env.region) == (given["project_id"], given["region"])
         assert (env.build_region, env.billing_account) == (
@@ -231,8 +232,10 @@ def test_it_reads_what_terraform_reads(environments: Environments) -> None:
         assert env.cpus == sum(
             int(each["cpu"]) * each["max_instances"] for each in given["functions"].values()
         )
-        assert env.has_peering == bool(told.applied.of("google_service_networking_connection"))
-        buckets = {each["name"] for each in told.applied.of("google_storage_bucket").values()}
+        assert env.has_peering == bool(
+            deployment.applied.of("google_service_networking_connection")
+        )
+        buckets = {each["name"] for each in deployment.applied.of("google_storage_bucket").values()}
         suffixes = runpy.run_path(str(_PREFLIGHT))["SUFFIXES"]
         assert buckets == {f"{env.project}-{suffix}" for suffix in suffixes}
 

@@ -4,8 +4,10 @@ import msgspec
 
 from progress import settings
 from progress.settings import Settings
-from tests.support.cloud_run import container, only, said, template
-from tests.support.terraform import Environments, Told
+from tests.support.cloud_run import container, only, template
+from tests.support.cloud_run import settings as cloud_settings
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment
 
 # What the buildpack's framework, gunicorn and Python read; the rest is ours.
 FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH"}
@@ -19,32 +21,32 @@ NOT_TOLD = {
 }
 
 
-def test_every_setting_is_one_that_the_code_reads_and_takes(told: Told) -> None:
+def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
     known = {each.name.upper() for each in msgspec.structs.fields(Settings)}
-    services = told.applied.of("google_cloud_run_v2_service", "function")
-    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+    services = deployment.applied.of("google_cloud_run_v2_service", "function")
+    jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
     for part in [*services.values(), *jobs.values()]:
-        given = said(part)
+        given = cloud_settings(part)
         assert given.keys() - FRAMEWORK <= known
         redis = {"REDIS_URL": "rediss://here:6378/0"} if "REDIS_URL" in given else {}
         settings.read({name: given[name] for name in given.keys() - FRAMEWORK} | redis)
 
 
-def test_every_setting_that_the_code_reads_is_given(environments: Environments) -> None:
+def test_every_setting_of_the_code_is_planned(environments: Environments) -> None:
     given: set[str] = set()
     for environment in environments.values():
         for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
             for part in environment.applied.of(kind).values():
-                given |= said(part).keys()
+                given |= cloud_settings(part).keys()
     assert (
         given - FRAMEWORK == {e.name.upper() for e in msgspec.structs.fields(Settings)} - NOT_TOLD
     )
 
 
-def test_a_secret_is_told_to_those_alone_who_may_read_it(told: Told) -> None:
+def test_every_part_may_read_the_secrets_of_its_settings(deployment: Deployment) -> None:
     told_to = set()
     for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
-        for part in told.applied.of(kind).values():
+        for part in deployment.applied.of(kind).values():
             inside = template(part)
             who = inside.get("service_account") or only(inside["template"])["service_account"]
             secrets = {
@@ -53,10 +55,10 @@ def test_a_secret_is_told_to_those_alone_who_may_read_it(told: Told) -> None:
             assert all(
                 only(only(s)["secret_key_ref"])["version"] == "latest" for s in secrets.values()
             )
-            told_to |= {(said(part)[name], who.partition("@")[0]) for name in secrets}
+            told_to |= {(cloud_settings(part)[name], who.partition("@")[0]) for name in secrets}
     may = {
         (each["secret_id"].rpartition("/")[2], each["member"].partition(":")[2].partition("@")[0])
-        for each in told.applied.of("google_secret_manager_secret_iam_member").values()
+        for each in deployment.applied.of("google_secret_manager_secret_iam_member").values()
     }
     assert told_to <= may
     assert {who for _, who in may} == {who for _, who in told_to}

@@ -3,7 +3,7 @@
 from tests.support.terraform import Root
 
 
-def test_each_switch_turns_what_it_should(root: Root) -> None:
+def test_each_switch_changes_the_plan(root: Root) -> None:
     assert root.run("validate").startswith("Success!")
     said = root.run("test")
     assert " 0 failed" in said

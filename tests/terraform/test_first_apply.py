@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from tests.support.cloud_run import container, only, template
-from tests.support.terraform import GCLOUD, REPOSITORY, Environments, Told
+from tests.support.terraform import GCLOUD, REPOSITORY
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment
 
 # Of the project itself: README has its API switched on before the first apply.
 _AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
@@ -60,7 +62,7 @@ def order(environments: Environments) -> Order:
     return Order(environments.root().run("graph"))
 
 
-def test_each_waits_for_its_api_to_be_on(order: Order) -> None:
+def test_each_resource_waits_for_its_api(order: Order) -> None:
     made = {each for each in order.made if "google_" in each and "data." not in each} - _AT_ONCE
     assert len(made) > 50
     assert {
@@ -68,7 +70,7 @@ def test_each_waits_for_its_api_to_be_on(order: Order) -> None:
     } == set()
 
 
-def test_each_api_that_is_used_is_switched_on_and_stays_on(environments: Environments) -> None:
+def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments) -> None:
     there = environments["prod"].applied
     kinds = {re.sub(r"^(module\.[^.]+\.)*", "", address) for address in there}
     kinds = {each.partition(".")[0].removeprefix("google_") for each in kinds}
@@ -81,30 +83,30 @@ def test_each_api_that_is_used_is_switched_on_and_stays_on(environments: Environ
     assert not any(each["disable_on_destroy"] for each in services.values())
 
 
-def test_what_is_called_is_counted_on_the_project(told: Told) -> None:
+def test_api_calls_are_billed_to_the_project(deployment: Deployment) -> None:
     """Else the API of budgets refuses an operator who signed in as themselves."""
-    said = told.plan["configuration"]["provider_config"]["google"]["expressions"]
+    said = deployment.plan["configuration"]["provider_config"]["google"]["expressions"]
     assert said["user_project_override"]["constant_value"] is True
     assert said["billing_project"]["references"] == ["var.project_id"]
 
 
 def test_each_image_is_built_before_its_service_is_made(
-    environments: Environments, told: Told, order: Order
+    environments: Environments, deployment: Deployment, order: Order
 ) -> None:
     built = order.before("module.function.google_cloud_run_v2_service.this")
     assert {"terraform_data.image", "data.archive_file.source"} <= built
     rights = {each for each in order.before("terraform_data.image") if "_iam_member." in each}
     assert {each.rpartition(".")[2] for each in rights} == {"build", "member"}
     said = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # by whoever applied
-    bucket = told.applied["google_storage_bucket.sources"]["name"]
-    for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
+    bucket = deployment.applied["google_storage_bucket.sources"]["name"]
+    for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         image = container(service)["image"]
         ((_, archive, *words),) = (
             line.removeprefix("builds ").split()
             for line in said
             if line.startswith("builds submit ") and f"_IMAGE={image}," in line
         )
-        assert archive == told.applied[f'data.archive_file.source["{name}"]']["output_path"]
+        assert archive == deployment.applied[f'data.archive_file.source["{name}"]']["output_path"]
         flags = dict(word.removeprefix("--").partition("=")[::2] for word in words)
         assert flags["substitutions"] == f"_IMAGE={image},_FUNCTION={name}"
         assert "/serviceAccounts/progress-build@" in flags["service-account"]
@@ -114,7 +116,7 @@ def test_each_image_is_built_before_its_service_is_made(
     assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
 
 
-def test_the_builder_has_the_python_that_it_is_asked_for() -> None:
+def test_the_builder_supports_the_requested_python() -> None:
     """`latest` became another: a build that was asked for a Python it has not fails."""
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
     name, _, tag = build["substitutions"]["_BUILDER"].partition("@")[0].partition(":")
@@ -124,7 +126,7 @@ def test_the_builder_has_the_python_that_it_is_asked_for() -> None:
     assert version.removesuffix(".*") in {"3.10", "3.11", "3.12", "3.13"}  # google-22's
 
 
-def test_each_image_of_the_build_is_named_once_and_with_its_version() -> None:
+def test_each_image_of_the_build_is_pinned_once() -> None:
     """A digest can take a tag's place there; none is taken without either."""
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
     images = build["substitutions"]
@@ -137,10 +139,12 @@ def test_each_image_of_the_build_is_named_once_and_with_its_version() -> None:
         assert re.fullmatch(r"gcr\.io/[\w./-]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})", image)
 
 
-def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, order: Order) -> None:
+def test_pubsubs_agent_is_created_before_it_gets_rights(
+    deployment: Deployment, order: Order
+) -> None:
     given = {
         re.sub(r'\["[^"]*"\]', "", address)
-        for address, each in told.applied.items()
+        for address, each in deployment.applied.items()
         if _AGENT in str(each.get("member"))
     }
     assert len(given) == 4
@@ -148,7 +152,7 @@ def test_pubsubs_own_account_is_there_before_it_is_given_rights(told: Told, orde
         assert "terraform_data.pubsub_agent" in order.before(address), address
 
 
-def test_a_right_to_a_secret_is_older_than_what_is_in_it(order: Order) -> None:
+def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Order) -> None:
     """It becomes known everywhere meanwhile; else the first revision is refused."""
     right = "google_secret_manager_secret_iam_member.accessor"
     versions = {f"google_secret_manager_secret_version.{name}" for name in _VERSIONS}
@@ -163,13 +167,13 @@ def test_a_right_to_a_secret_is_older_than_what_is_in_it(order: Order) -> None:
         assert {right, *versions} <= order.before(user)
 
 
-def test_the_database_is_migrated_when_all_that_it_takes_is_there(
-    environments: Environments, told: Told, order: Order
+def test_the_migration_waits_for_everything_that_it_needs(
+    environments: Environments, deployment: Deployment, order: Order
 ) -> None:
-    job = told.applied.of("google_cloud_run_v2_job", "job")["release"]
+    job = deployment.applied.of("google_cloud_run_v2_job", "job")["release"]
     inside = only(template(job)["template"])
     assert only(inside["containers"])["args"] == ["migrate"]
-    project = told.plan["variables"]["project_id"]["value"]
+    project = deployment.plan["variables"]["project_id"]["value"]
     said = (environments.root().folder / GCLOUD).read_text().splitlines()
     run = f"run jobs execute {job['name']} --wait --region={job['location']} --project={project} "
     assert [line for line in said if line.startswith(run)]
@@ -180,9 +184,9 @@ def test_the_database_is_migrated_when_all_that_it_takes_is_there(
     } <= order.before("terraform_data.migrate")
 
 
-def test_dev_can_be_taken_away_and_production_cannot(environments: Environments) -> None:
-    for name, told in environments.items():
-        there = told.applied
+def test_dev_can_be_destroyed_and_production_cannot(environments: Environments) -> None:
+    for name, deployment in environments.items():
+        there = deployment.applied
         guards = {
             address: each.get("deletion_protection", not each.get("force_destroy"))
             for address, each in there.items()
@@ -199,7 +203,9 @@ def test_dev_can_be_taken_away_and_production_cannot(environments: Environments)
     assert not [each for each in folder.rglob("*.tf") if "prevent_destroy" in each.read_text()]
 
 
-def test_uploaded_sources_are_deleted_and_nothing_else_in_the_bucket(told: Told) -> None:
-    bucket = told.applied["google_storage_bucket.sources"]
+def test_only_uploaded_sources_are_deleted_from_the_bucket(
+    deployment: Deployment,
+) -> None:
+    bucket = deployment.applied["google_storage_bucket.sources"]
     condition = only(only(bucket["lifecycle_rule"])["condition"])
     assert condition["matches_prefix"] == ["builds/"]

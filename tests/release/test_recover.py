@@ -22,7 +22,7 @@ __all__ = ["cloud"]
 
 
 @pytest.mark.parametrize("way", ["fail, too late", "term", "int, too late"])
-def test_a_call_that_is_cut_off_may_have_had_its_effect(cloud: Cloud, way: str) -> None:
+def test_a_release_handles_an_interrupted_call_that_took_effect(cloud: Cloud, way: str) -> None:
     """Of traffic that is seen; all else that fails is taken for not done."""
     for number in changing(cloud):
         anew(cloud, {number: way})
@@ -36,7 +36,7 @@ def test_a_call_that_is_cut_off_may_have_had_its_effect(cloud: Cloud, way: str) 
 
 
 @pytest.mark.parametrize("way", ["kill", "kill, too late"])
-def test_what_a_killed_release_left_is_mended(cloud: Cloud, way: str) -> None:
+def test_a_killed_release_is_recovered(cloud: Cloud, way: str) -> None:
     for number in changing(cloud):
         anew(cloud, {number: way})
         assert deploy(cloud, "b", "--steps=100").returncode < 0
@@ -50,7 +50,7 @@ def test_what_a_killed_release_left_is_mended(cloud: Cloud, way: str) -> None:
         assert served(cloud.world) == serving, where
 
 
-def test_after_a_killed_release_the_next_one_begins_by_mending(cloud: Cloud) -> None:
+def test_the_next_release_recovers_a_killed_one_first(cloud: Cloud) -> None:
     for number in changing(cloud):
         anew(cloud, {number: "kill"})
         deploy(cloud, "b", "--steps=100")
@@ -61,7 +61,7 @@ def test_after_a_killed_release_the_next_one_begins_by_mending(cloud: Cloud) -> 
         assert served(cloud.world) == "c"
 
 
-def test_a_mend_that_is_stopped_is_begun_again(cloud: Cloud) -> None:
+def test_a_recovery_that_is_interrupted_can_be_repeated(cloud: Cloud) -> None:
     to_green = next(n for n in changing(cloud) if "progress-query-00002=100" in cloud.calls[n][-1])
     for number in range(100):
         anew(cloud, {to_green: "kill, too late"})
@@ -79,7 +79,7 @@ def test_a_mend_that_is_stopped_is_begun_again(cloud: Cloud) -> None:
         assert served(cloud.world) == "a"
 
 
-def test_a_program_that_is_killed_is_mended_by_another(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_killed_program_is_recovered_by_another(cloud: Cloud, tmp_path: Path) -> None:
     to_green = next(n for n in changing(cloud) if "progress-query-00002=100" in cloud.calls[n][-1])
     anew(cloud, {to_green: "kill, too late"})
     assert start(cloud, tmp_path, *deployment("b", "--steps=100")).returncode < 0

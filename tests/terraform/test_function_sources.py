@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import terraform
-from tests.support.terraform import REPOSITORY, Environments
+from tests.support.terraform import REPOSITORY
+from tests.support.terraform_environments import Environments
 
 FUNCTIONS = ("ingest", "project", "query")
 
@@ -55,7 +56,7 @@ def archives(
 ) -> dict[str, Path]:
     """Each archive, unpacked."""
     folder = tmp_path_factory.mktemp("sources")
-    root = terraform.copied(folder / "copy", whole=True)
+    root = terraform.copy_root(folder / "copy", whole=True)
     root.run("plan", "-var-file=environments/dev.tfvars", "-target=data.archive_file.source")
     unpacked = {}
     for name in FUNCTIONS:
@@ -65,7 +66,7 @@ def archives(
     return unpacked
 
 
-def test_it_has_the_code_and_nothing_else(archives: dict[str, Path]) -> None:
+def test_the_archive_has_only_the_code(archives: dict[str, Path]) -> None:
     code = {
         path.relative_to(REPOSITORY).as_posix()
         for top in ("progress", "sql")
@@ -88,7 +89,7 @@ def test_the_function_loads_from_it(archives: dict[str, Path], name: str) -> Non
     assert Path(done.stdout.strip()).is_relative_to(archives[name])
 
 
-def test_the_jobs_begin_from_projects(archives: dict[str, Path]) -> None:
+def test_the_jobs_start_from_the_image_of_project(archives: dict[str, Path]) -> None:
     """As far as the database, which is not there."""
     job = _alone(archives["project"], _JOB, "jobs/batch_aggregates/main.py")
     assert job.returncode == 1, job.stderr

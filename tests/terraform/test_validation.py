@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.terraform import Environments
+from tests.support.terraform_environments import Environments
 
 pytestmark = pytest.mark.timeout(600)  # whoever is first waits for all that Terraform does
 
@@ -71,12 +71,12 @@ POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
         ({"functions": size(max_instances="0")}, ()),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_refused(
+def test_invalid_combinations_of_variables_are_refused(
     environments: Environments, wrong: dict[str, str], right: tuple[str, ...]
 ) -> None:
     given = [f"-var={name}={value}" for name, value in wrong.items()]
     with pytest.raises(AssertionError) as refused:
-        environments.root().planned("dev", *given, name="refused")
+        environments.root().plan("dev", *given, name="refused")
     said = str(refused.value)
     assert "Invalid value for variable" in said
     found = set(re.findall(r'variable "(\w+)" \{', said))

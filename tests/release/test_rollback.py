@@ -41,7 +41,7 @@ for call in json.load(sys.stdin):
 """
 
 
-def test_a_release_is_taken_back(cloud: Cloud) -> None:
+def test_a_finished_release_can_be_rolled_back(cloud: Cloud) -> None:
     succeeded(deploy(cloud, "b"))
     cloud.forget()
     succeeded(run(cloud, "rollback"))
@@ -55,7 +55,7 @@ def test_a_release_is_taken_back(cloud: Cloud) -> None:
     assert served(cloud.world) == "c"
 
 
-def test_blue_is_folded_up_to_now_before_it_is_asked(cloud: Cloud) -> None:
+def test_blue_catches_up_before_it_serves_queries(cloud: Cloud) -> None:
     succeeded(deploy(cloud, "b"))
     cloud.forget()
     succeeded(run(cloud, "rollback"))
@@ -64,7 +64,7 @@ def test_blue_is_folded_up_to_now_before_it_is_asked(cloud: Cloud) -> None:
     assert cloud.stood[asked - 1].folded() == {"a", "b"}
 
 
-def test_a_way_back_that_was_killed_is_gone_again_and_none_is_stopped(cloud: Cloud) -> None:
+def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> None:
     succeeded(deploy(cloud, "b", to="dev"))
     cloud.forget()
     before = cloud.world
@@ -89,7 +89,7 @@ def test_a_way_back_that_was_killed_is_gone_again_and_none_is_stopped(cloud: Clo
         assert served(cloud.world) == "a", number
 
 
-def test_a_release_that_dies_as_it_begins_leaves_no_way_to_a_mixture(
+def test_rolling_back_after_an_early_death_never_mixes_revisions(
     cloud: Cloud,
 ) -> None:
     succeeded(deploy(cloud, "b", to="dev"))
@@ -105,7 +105,7 @@ def test_a_release_that_dies_as_it_begins_leaves_no_way_to_a_mixture(
         assert len({code for name in SERVICES for code in cloud.world.share(name)}) == 1
 
 
-def test_without_a_release_before_there_is_nothing_to_go_back_to(
+def test_without_an_earlier_release_a_rollback_fails(
     cloud: Cloud,
 ) -> None:
     done = run(cloud, "rollback")
@@ -116,7 +116,7 @@ def test_without_a_release_before_there_is_nothing_to_go_back_to(
     assert served(cloud.world) == "a"
 
 
-def test_traffic_that_somebody_divided_by_hand_is_not_touched(cloud: Cloud) -> None:
+def test_traffic_that_an_operator_split_is_not_changed(cloud: Cloud) -> None:
     succeeded(deploy(cloud, "b"))
     halves = [{"revisionName": f"progress-query-0000{n}", "percent": 50} for n in (1, 2)]
     cloud.world.route("progress-query", halves)
@@ -138,7 +138,7 @@ def test_traffic_that_somebody_divided_by_hand_is_not_touched(cloud: Cloud) -> N
         [f"--image={name[9:]}={image(name, 'b')}" for name in SERVICES] + ["--steps=5,50"],
     ],
 )
-def test_images_come_by_digest_and_steps_grow(cloud: Cloud, wrong: list[str]) -> None:
+def test_images_need_digests_and_steps_must_increase(cloud: Cloud, wrong: list[str]) -> None:
     done = run(cloud, "deploy", "--environment=prod", *wrong)
     assert done.returncode == 2
     assert "expected" in done.stderr
@@ -155,7 +155,9 @@ def build(cloud: Cloud, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
-def test_images_are_built_from_what_terraform_archives(cloud: Cloud, tmp_path: Path) -> None:
+def test_images_are_built_from_the_files_that_terraform_archives(
+    cloud: Cloud, tmp_path: Path
+) -> None:
     done = build(cloud, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     functions = ("query", "ingest", "project")

@@ -10,8 +10,9 @@ import pytest
 
 from progress.adapters import startup
 from tests.support import terraform
-from tests.support.cloud_run import container, only, said, template
-from tests.support.terraform import Environments, Resources, Told, Values
+from tests.support.cloud_run import container, only, settings, template
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment, Resources, Values, find_attributes
 
 # CPU, memory, requests at once, instances at least and at most.
 SIZES = {
@@ -44,12 +45,12 @@ def test_the_files_are_formatted() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_provider_is_one_that_gets_fixes() -> None:
+def test_the_provider_version_is_maintained() -> None:
     versions = (terraform.REPOSITORY / "infra/terraform/versions.tf").read_text()
     assert '"hashicorp/google"\n      version = ">= 7.40, < 8"' in versions
 
 
-def test_a_lock_that_is_committed_is_the_registrys() -> None:
+def test_a_committed_provider_lock_comes_from_the_registry() -> None:
     lock = "infra/terraform/.terraform.lock.hcl"
     command = ["git", "-C", str(terraform.REPOSITORY), "show", f"HEAD:{lock}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -57,17 +58,19 @@ def test_a_lock_that_is_committed_is_the_registrys() -> None:
         assert '"zh:' in provider  # the stand-in has none
 
 
-def test_a_second_plan_after_apply_shows_no_change(told: Told) -> None:
-    assert told.again == ""
+def test_a_second_plan_after_apply_shows_no_change(deployment: Deployment) -> None:
+    assert deployment.second_plan == ""
 
 
-def test_production_has_the_sizes_that_were_asked_for(prod: Resources) -> None:
+def test_production_has_the_required_sizes(prod: Resources) -> None:
     services = prod.of("google_cloud_run_v2_service", "function")
     assert {name: size(each) for name, each in services.items()} == SIZES
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_the_others_rest_at_nothing(environments: Environments, environment: str) -> None:
+def test_dev_and_staging_have_no_minimum_instances(
+    environments: Environments, environment: str
+) -> None:
     services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
     sizes = {name: size(each) for name, each in services.items()}
     assert {each[3] for each in sizes.values()} == {0}
@@ -77,15 +80,17 @@ def test_the_others_rest_at_nothing(environments: Environments, environment: str
     )
 
 
-def test_a_function_has_a_thread_for_each_request_or_a_loop_for_each_core(told: Told) -> None:
-    services = told.applied.of("google_cloud_run_v2_service", "function")
+def test_a_function_has_a_thread_for_each_request_or_an_event_loop_for_each_core(
+    deployment: Deployment,
+) -> None:
+    services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
         concurrency = template(services[name])["max_instance_request_concurrency"]
-        assert int(said(services[name])["THREADS"]) > concurrency  # and some for the probes
-    assert said(services["query"])["WORKERS"] == SIZES["query"][0]
+        assert int(settings(services[name])["THREADS"]) > concurrency  # and some for the probes
+    assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
 
 
-def test_only_query_is_called_from_outside(environments: Environments) -> None:
+def test_only_query_accepts_requests_from_the_internet(environments: Environments) -> None:
     def ingress(environment: str) -> dict[str, str]:
         found = environments[environment].applied.of("google_cloud_run_v2_service", "function")
         return {
@@ -97,27 +102,27 @@ def test_only_query_is_called_from_outside(environments: Environments) -> None:
     assert ingress("dev") == ingress("staging") == inside | {"query": "ALL"}
 
 
-def test_only_query_asks_for_no_google_account(told: Told) -> None:
-    services = told.applied.of("google_cloud_run_v2_service", "function")
+def test_only_query_allows_callers_without_a_google_account(deployment: Deployment) -> None:
+    services = deployment.applied.of("google_cloud_run_v2_service", "function")
     assert {n for n, each in services.items() if each["invoker_iam_disabled"]} == {"query"}
 
 
-def test_each_runs_as_itself_within_the_network(told: Told) -> None:
-    for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
+def test_each_part_runs_with_its_own_account_in_the_network(deployment: Deployment) -> None:
+    for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         assert template(service)["service_account"].startswith(f"progress-{name}@")
         assert only(template(service)["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
         assert template(service)["execution_environment"] == "EXECUTION_ENVIRONMENT_GEN2"
         resources = only(container(service)["resources"])
         assert resources["cpu_idle"]  # paid while it answers alone
         assert resources["startup_cpu_boost"]
-    for name, job in told.applied.of("google_cloud_run_v2_job", "job").items():
+    for name, job in deployment.applied.of("google_cloud_run_v2_job", "job").items():
         inside = only(template(job)["template"])
         assert inside["service_account"].startswith(f"progress-{name.removesuffix('-large')}@")
         assert only(inside["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
 
 
-def test_the_start_up_probe_alone_waits_for_the_network(told: Told) -> None:
-    for name, service in told.applied.of("google_cloud_run_v2_service", "function").items():
+def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) -> None:
+    for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         probes = {
             kind: only(container(service)[f"{kind}_probe"]) for kind in ("startup", "liveness")
         }
@@ -133,51 +138,51 @@ def test_the_start_up_probe_alone_waits_for_the_network(told: Told) -> None:
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
 
-def test_the_start_up_probe_knows_where_cloud_sql_is(prod: Resources) -> None:
+def test_the_startup_probe_has_cloud_sqls_address(prod: Resources) -> None:
     (instance,) = prod.of("google_sql_database_instance").values()
     for service in prod.of("google_cloud_run_v2_service", "function").values():
-        assert said(service)["CLOUD_SQL_ADDRESS"] == instance["private_ip_address"]
+        assert settings(service)["CLOUD_SQL_ADDRESS"] == instance["private_ip_address"]
 
 
 def test_a_change_of_the_code_leaves_the_plan_empty(environments: Environments) -> None:
-    assert environments["dev"].again == ""
+    assert environments["dev"].second_plan == ""
     added = environments.root().folder.parents[1] / "progress" / "added.txt"
     added.write_text("new")
     try:
-        assert environments.planned_after("dev", lambda _: None) == ""
+        assert environments.plan_after("dev", lambda _: None) == ""
     finally:
         added.unlink()
 
 
-def test_the_first_images_stay_while_there_is_no_release(told: Told) -> None:
-    (images,) = told.applied.of("google_artifact_registry_repository").values()
+def test_first_images_are_never_cleaned_up(deployment: Deployment) -> None:
+    (images,) = deployment.applied.of("google_artifact_registry_repository").values()
     assert images["cleanup_policies"] == []
 
 
-def test_the_jobs_run_the_image_that_the_build_of_project_made(told: Told) -> None:
-    project = told.applied.of("google_cloud_run_v2_service", "function")["project"]
-    for job in told.applied.of("google_cloud_run_v2_job", "job").values():
+def test_the_jobs_run_the_image_of_project(deployment: Deployment) -> None:
+    project = deployment.applied.of("google_cloud_run_v2_service", "function")["project"]
+    for job in deployment.applied.of("google_cloud_run_v2_job", "job").values():
         inside = container(job)
         assert inside["image"] == container(project)["image"]
         assert inside["command"][:3] == ["/cnb/lifecycle/launcher", "--", "python"]
-        assert said(job)["PYTHONPATH"] == "/workspace"
+        assert settings(job)["PYTHONPATH"] == "/workspace"
 
 
-def test_the_job_of_every_five_minutes_ends_before_the_next_begins(told: Told) -> None:
-    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+def test_a_batch_run_ends_before_the_next_one_starts(deployment: Deployment) -> None:
+    jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
     times = {name: only(template(each)["template"])["timeout"] for name, each in jobs.items()}
     assert int(times["batch"].removesuffix("s")) < 300
     assert int(times["release"].removesuffix("s")) >= 3_600
 
 
-def test_a_job_whose_instance_died_is_tried_again(told: Told) -> None:
-    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+def test_a_failed_job_is_retried(deployment: Deployment) -> None:
+    jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
     tries = {name: only(template(each)["template"])["max_retries"] for name, each in jobs.items()}
     assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3}
 
 
-def test_a_months_end_has_more_memory_and_tasks(told: Told) -> None:
-    jobs = told.applied.of("google_cloud_run_v2_job", "job")
+def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -> None:
+    jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
     small, large = jobs["batch"], jobs["batch-large"]
     assert container(large)["command"] == container(small)["command"]
     assert template(large)["task_count"] > template(small)["task_count"]
@@ -188,16 +193,16 @@ def test_a_months_end_has_more_memory_and_tasks(told: Told) -> None:
     assert limits == {"cpu": "2", "memory": "2Gi"}  # it builds read models
 
 
-def test_the_clock_starts_the_jobs_as_who_may(told: Told) -> None:
-    schedules = told.applied.of("google_cloud_scheduler_job", "run")
-    sleeps = bool(told.applied.of("google_pubsub_subscription", "changes"))  # the database
+def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployment) -> None:
+    schedules = deployment.applied.of("google_cloud_scheduler_job", "run")
+    sleeps = bool(deployment.applied.of("google_pubsub_subscription", "changes"))  # the database
     assert {name: each["schedule"] for name, each in schedules.items()} == {
         "batch": "*/15 * * * *" if sleeps else "*/5 * * * *",
         "batch-large": "0 6 * * *" if sleeps else "15 0 1 * *",
         "backup": "0 */6 * * *",
     }
     assert {each["time_zone"] for each in schedules.values()} == {"Etc/UTC"}
-    may = told.applied.of("google_cloud_run_v2_job_iam_member", "scheduler")
+    may = deployment.applied.of("google_cloud_run_v2_job_iam_member", "scheduler")
     for name, each in schedules.items():
         target = only(each["http_target"])
         assert target["http_method"] == "POST"
@@ -209,7 +214,7 @@ def test_the_clock_starts_the_jobs_as_who_may(told: Told) -> None:
         assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
 
 
-def test_fewer_instances_are_kept_ready_by_night(environments: Environments) -> None:
+def test_fewer_instances_are_kept_ready_at_night(environments: Environments) -> None:
     night = environments["prod"].plan["variables"]["night"]["value"]
     changes = environments["prod"].applied.of("google_cloud_scheduler_job", "night")
     least: dict[str, dict[str, int]] = {"evening": {}, "morning": {}}
@@ -232,38 +237,38 @@ def test_fewer_instances_are_kept_ready_by_night(environments: Environments) -> 
     assert all(least["evening"][name] < least["morning"][name] for name in SIZES)
 
 
-def test_there_is_no_night_where_nothing_is_kept_ready(environments: Environments) -> None:
+def test_environments_without_minimum_instances_have_no_night(environments: Environments) -> None:
     for environment in ("dev", "staging"):
         assert not environments[environment].applied.of("google_cloud_scheduler_job", "night")
 
 
-def test_what_the_pipeline_and_the_clock_change_stays_as_they_left_it(
+def test_terraform_keeps_the_changes_of_releases_and_schedules(
     environments: Environments,
 ) -> None:
-    assert environments.planned_after("prod", _released) == ""
+    assert environments.plan_after("prod", _released) == ""
 
 
-def test_the_most_instances_are_terraforms_though_the_least_are_the_nights(
+def test_terraform_restores_the_maximum_of_instances_but_not_the_minimum(
     environments: Environments,
 ) -> None:
     def widened(state: Values) -> None:
-        for service in terraform.attributes(state, "google_cloud_run_v2_service"):
+        for service in find_attributes(state, "google_cloud_run_v2_service"):
             only(service["scaling"]).update(min_instance_count=0, max_instance_count=99)
 
-    assert "3 to change" in environments.planned_after("prod", widened)
+    assert "3 to change" in environments.plan_after("prod", widened)
 
 
-def test_what_is_terraforms_own_is_put_right(environments: Environments) -> None:
+def test_terraform_restores_its_own_attributes(environments: Environments) -> None:
     def widened(state: Values) -> None:
-        for service in terraform.attributes(state, "google_cloud_run_v2_service"):
+        for service in find_attributes(state, "google_cloud_run_v2_service"):
             service["ingress"] = "INGRESS_TRAFFIC_ALL"
 
-    assert "3 to change" in environments.planned_after("prod", widened)
+    assert "3 to change" in environments.plan_after("prod", widened)
 
 
 def _released(state: Values) -> None:
     """The state after a release, in the night, with the schedules held."""
-    for service in terraform.attributes(state, "google_cloud_run_v2_service"):
+    for service in find_attributes(state, "google_cloud_run_v2_service"):
         container(service)["image"] = "elsewhere/progress@sha256:0123"
         template(service)["revision"] = f"{service['name']}-00002-abc"
         template(service)["labels"] = {"client.knative.dev/nonce": "abcdefghij"}  # gcloud's marks
@@ -273,11 +278,11 @@ def _released(state: Values) -> None:
         service["traffic"] = [{**share, "revision": f"{service['name']}-00002-abc", "percent": 100}]
         service["client"], service["client_version"] = "gcloud", "500.0.0"
         only(service["scaling"])["min_instance_count"] = 0
-    for job in terraform.attributes(state, "google_cloud_run_v2_job"):
+    for job in find_attributes(state, "google_cloud_run_v2_job"):
         container(job)["image"] = "elsewhere/progress@sha256:0123"
         container(job)["name"] = f"{job['name']}-1"
         template(job)["labels"] = {"client.knative.dev/nonce": "abc_def_ghi"}
         template(job)["annotations"] = {"client.knative.dev/user-image": "elsewhere"}
         job["client"], job["client_version"] = "gcloud", "500.0.0"
-    for schedule in terraform.attributes(state, "google_cloud_scheduler_job"):
+    for schedule in find_attributes(state, "google_cloud_scheduler_job"):
         schedule["paused"] = True

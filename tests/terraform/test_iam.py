@@ -4,7 +4,8 @@ from collections import defaultdict
 
 import pytest
 
-from tests.support.terraform import Environments, Resources, Told, Values
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment, Resources, Values
 
 # Of a grant, what it is on; on the project where none of these is told.
 _PLACES = (
@@ -109,7 +110,7 @@ PROD = {
     ("environment", "further"),
     [("dev", [NEON]), ("staging", [NEON]), ("prod", [PROD])],
 )
-def test_each_may_do_what_it_needs_and_no_more(
+def test_each_account_has_exactly_the_roles_that_it_needs(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]
 ) -> None:
     wanted = {
@@ -119,17 +120,17 @@ def test_each_may_do_what_it_needs_and_no_more(
     assert rights(environments[environment].applied) == wanted
 
 
-def rights(told: Resources) -> dict[str, set[str]]:
+def rights(resources: Resources) -> dict[str, set[str]]:
     """By account: each role, and what it is on."""
     found = defaultdict(set)
-    for values in granted(told):
+    for values in granted(resources):
         on = next((values[place] for place in _PLACES if values.get(place)), "project")
         found[_short(values["member"])].add(f"{_short(values['role'])} {_place(on)}")
     return dict(found)
 
 
-def granted(told: Resources) -> list[Values]:
-    return [each for address, each in told.items() if "_iam_member." in address]
+def granted(resources: Resources) -> list[Values]:
+    return [each for address, each in resources.items() if "_iam_member." in address]
 
 
 def _short(name: str) -> str:
@@ -151,20 +152,20 @@ def _place(name: str) -> str:
     return _BUCKETS.get(last.partition("-")[2].partition("-")[2], last)
 
 
-def test_grants_add_and_never_replace(told: Told) -> None:
+def test_iam_grants_never_replace_others(deployment: Deployment) -> None:
     """A policy or binding takes away what others, or Google's own agents, were given."""
-    kinds = {each["type"] for each in told.state["resources"]}
+    kinds = {each["type"] for each in deployment.state["resources"]}
     assert not [each for each in kinds if each.endswith(("_iam_policy", "_iam_binding"))]
 
 
-def test_nobody_has_a_role_over_everything(told: Told) -> None:
-    for values in granted(told.applied):
+def test_no_account_has_a_basic_or_admin_role(deployment: Deployment) -> None:
+    for values in granted(deployment.applied):
         assert values["role"] not in {f"roles/{each}" for each in ("owner", "editor", "viewer")}
         assert not values["role"].lower().endswith("admin")
         assert values["member"] not in {"allUsers", "allAuthenticatedUsers"}
 
 
-def test_roles_of_our_own_hold_what_their_names_say(environments: Environments) -> None:
+def test_custom_roles_have_only_their_permissions(environments: Environments) -> None:
     roles = environments["prod"].applied.of("google_project_iam_custom_role").values()
     assert {each["role_id"]: set(each["permissions"]) for each in roles} == {
         "progressScaling": {"run.services.get", "run.services.update"},
@@ -174,13 +175,13 @@ def test_roles_of_our_own_hold_what_their_names_say(environments: Environments) 
     }
 
 
-def test_each_part_is_someone_of_its_own(told: Told) -> None:
-    accounts = told.applied.of("google_service_account")
+def test_each_part_has_its_own_service_account(deployment: Deployment) -> None:
+    accounts = deployment.applied.of("google_service_account")
     assert accounts.keys() == EVERYWHERE.keys() - STRANGERS
     ids = [each["account_id"] for each in accounts.values()]
     assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
     assert all(6 <= len(each) <= 30 for each in ids)
 
 
-def test_nobody_has_a_key(told: Told) -> None:
-    assert not told.applied.of("google_service_account_key")
+def test_no_account_has_a_key(deployment: Deployment) -> None:
+    assert not deployment.applied.of("google_service_account_key")

@@ -8,7 +8,9 @@ import pytest
 from progress.adapters.pubsub import wakeups
 from progress.local import topology
 from tests.support.cloud_run import only
-from tests.support.terraform import REPOSITORY, Environments, Resources, Told, Values
+from tests.support.terraform import REPOSITORY
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment, Resources, Values
 
 CODE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
 TRANSFORM = "removeLearner"
@@ -16,54 +18,54 @@ AGENT = "serviceAccount:service-100000000000@gcp-sa-pubsub.iam.gserviceaccount.c
 WEEK = "604800s"
 
 
-def subscriptions(told: Resources) -> dict[str, Values]:
-    return {each["name"]: each for each in told.of("google_pubsub_subscription").values()}
+def subscriptions(resources: Resources) -> dict[str, Values]:
+    return {each["name"]: each for each in resources.of("google_pubsub_subscription").values()}
 
 
-def test_the_topics_are_those_of_the_local_stack_and_keep_a_week(told: Told) -> None:
-    topics = told.applied.of("google_pubsub_topic", "topic")
+def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: Deployment) -> None:
+    topics = deployment.applied.of("google_pubsub_topic", "topic")
     assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC}
     assert all(each["message_retention_duration"] == WEEK for each in topics.values())
-    for each in told.applied.of("google_pubsub_topic").values():  # dead letters' too
+    for each in deployment.applied.of("google_pubsub_topic").values():  # dead letters' too
         assert only(each["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
 
 
-def test_those_who_are_named_publish_to_the_source_topics(told: Told) -> None:
-    named = told.plan["variables"]["publishers"]["value"]
+def test_only_the_named_publishers_may_publish(deployment: Deployment) -> None:
+    named = deployment.plan["variables"]["publishers"]["value"]
     assert named.keys() == set(topology.SOURCES)
-    grants = _publishers(told)
+    grants = _publishers(deployment)
     assert {topic: grants[topic] for topic in topology.SOURCES} == {
         topic: set(members) for topic, members in named.items()
     }
 
 
-def _publishers(told: Told) -> dict[str, set[str]]:
+def _publishers(deployment: Deployment) -> dict[str, set[str]]:
     """By topic; of topics that somebody may publish to."""
     found: dict[str, set[str]] = {}
-    for grant in told.applied.of("google_pubsub_topic_iam_member").values():
+    for grant in deployment.applied.of("google_pubsub_topic_iam_member").values():
         if grant["role"] == "roles/pubsub.publisher":
             found.setdefault(grant["topic"], set()).add(grant["member"])
     return found
 
 
-def test_a_topic_of_another_project_is_subscribed_to_and_left_to_that_project(
+def test_a_foreign_topic_is_subscribed_to_but_not_managed(
     environments: Environments,
 ) -> None:
     topic = "projects/elsewhere/topics/user-events-v2"
-    told = environments.variant(
+    deployment = environments.variant(
         "foreign",
         "dev",
         f'-var=foreign_topics={{"user-events"="{topic}"}}',
         '-var=publishers={"learning-events"=["group:learning@example.com"]}',
     )
-    assert told.again == ""
-    assert "user-events" not in told.applied.of("google_pubsub_topic", "topic")
-    grants = _publishers(told)
+    assert deployment.second_plan == ""
+    assert "user-events" not in deployment.applied.of("google_pubsub_topic", "topic")
+    grants = _publishers(deployment)
     assert grants["learning-events"] == {"group:learning@example.com"}
     assert not {*topology.SOURCES[1:], topic} & grants.keys()
-    there = subscriptions(told.applied)
+    there = subscriptions(deployment.applied)
     assert there["user-events-ingest-sub"]["topic"] == topic
     # What `infra/recovery/replay` seeks back to, whatever their topic keeps.
     kept = {name for name, each in there.items() if each["retain_acked_messages"]}
@@ -74,23 +76,25 @@ def test_a_topic_of_another_project_is_subscribed_to_and_left_to_that_project(
     ("option", "complaint"),
     [
         ('publishers={"learning"=["group:a@example.com"]}', "expected topics of learning-events"),
-        ('publishers={"user-events"=["allUsers"]}', "expected named members"),
+        ('publishers={"user-events"=["allUsers"]}', "expected IAM members"),
         ('foreign_topics={"users"="projects/p/topics/t"}', "expected topics of learning-events"),
         ('foreign_topics={"user-events"="user-events"}', "expected projects/PROJECT/topics/NAME"),
-        ('foreign_topics={"user-events"="projects/p/topics/t"}', "who publishes to"),
-        ('alerts=["error"]', "expected names of alerts.tf"),
+        ('foreign_topics={"user-events"="projects/p/topics/t"}', "expected no foreign topic"),
+        ('alerts=["error"]', "expected names of alerts"),
     ],
 )
-def test_a_name_that_means_nothing_is_refused(
+def test_invalid_topics_members_and_alerts_are_refused(
     environments: Environments, option: str, complaint: str
 ) -> None:
     with pytest.raises(AssertionError, match=complaint):
-        environments.root().planned("dev", f"-var={option}", name="refused")
+        environments.root().plan("dev", f"-var={option}", name="refused")
 
 
-def test_each_source_topic_is_pushed_to_ingest_and_commands_to_project(told: Told) -> None:
-    services = told.applied.of("google_cloud_run_v2_service", "function")
-    pushed = told.applied.of("google_pubsub_subscription", "push")
+def test_each_source_topic_is_pushed_to_ingest_and_commands_to_project(
+    deployment: Deployment,
+) -> None:
+    services = deployment.applied.of("google_cloud_run_v2_service", "function")
+    pushed = deployment.applied.of("google_pubsub_subscription", "push")
     wanted = {f"{topic}-ingest-sub": (topic, "ingest") for topic in topology.SOURCES}
     wanted[topology.PROJECTION] = (wakeups.TOPIC, "project")
     assert pushed.keys() == wanted.keys()
@@ -102,18 +106,18 @@ def test_each_source_topic_is_pushed_to_ingest_and_commands_to_project(told: Tol
         assert only(target["oidc_token"])["service_account_email"].startswith("progress-push@")
 
 
-def test_pubsub_waits_for_as_long_as_the_function_may_take(told: Told) -> None:
-    services = told.applied.of("google_cloud_run_v2_service", "function")
-    for name, each in told.applied.of("google_pubsub_subscription", "push").items():
+def test_the_acknowledgement_deadline_is_the_functions_timeout(deployment: Deployment) -> None:
+    services = deployment.applied.of("google_cloud_run_v2_service", "function")
+    for name, each in deployment.applied.of("google_pubsub_subscription", "push").items():
         function = "project" if name == topology.PROJECTION else "ingest"
         timeout = int(only(services[function]["template"])["timeout"].removesuffix("s"))
         assert each["ack_deadline_seconds"] == min(timeout, 600)  # Pub/Sub's longest
 
 
-def test_what_is_not_taken_is_sent_again_and_at_last_put_aside(told: Told) -> None:
-    there = subscriptions(told.applied)
-    dead_letters = told.applied.of("google_pubsub_topic", "dead_letter")
-    held = told.applied.of("google_pubsub_subscription", "dead_letter")
+def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: Deployment) -> None:
+    there = subscriptions(deployment.applied)
+    dead_letters = deployment.applied.of("google_pubsub_topic", "dead_letter")
+    held = deployment.applied.of("google_pubsub_subscription", "dead_letter")
     sent = {n: e for n, e in there.items() if e["push_config"] or e["bigquery_config"]}
     assert dead_letters.keys() == held.keys() == sent.keys()
     for name, each in sent.items():
@@ -129,11 +133,11 @@ def test_what_is_not_taken_is_sent_again_and_at_last_put_aside(told: Told) -> No
         assert held[name]["message_retention_duration"] == "2678400s"
 
 
-def test_pubsub_may_put_aside_what_it_cannot_deliver(told: Told) -> None:
+def test_pubsub_may_move_dead_letters(deployment: Deployment) -> None:
     """It takes the message from the one and publishes it to the other, as its own agent."""
-    sent = told.applied.of("google_pubsub_topic", "dead_letter").keys()
-    takes = told.applied.of("google_pubsub_subscription_iam_member", "dead_letter")
-    gives = _publishers(told)
+    sent = deployment.applied.of("google_pubsub_topic", "dead_letter").keys()
+    takes = deployment.applied.of("google_pubsub_subscription_iam_member", "dead_letter")
+    gives = _publishers(deployment)
     assert takes.keys() == sent
     for name in sent:
         assert takes[name]["subscription"] == name
@@ -141,13 +145,13 @@ def test_pubsub_may_put_aside_what_it_cannot_deliver(told: Told) -> None:
         assert gives[f"{name}-dead-letter"] == {AGENT}
 
 
-def test_no_subscription_is_forgotten_for_being_idle(told: Told) -> None:
-    there = subscriptions(told.applied)
+def test_no_subscription_expires(deployment: Deployment) -> None:
+    there = subscriptions(deployment.applied)
     assert all(only(each["expiration_policy"])["ttl"] == "" for each in there.values())
 
 
-def test_plain_addresses_are_not_written_to_bigquery(told: Told) -> None:
-    written = {n: e for n, e in subscriptions(told.applied).items() if e["bigquery_config"]}
+def test_plain_addresses_are_not_written_to_bigquery(deployment: Deployment) -> None:
+    written = {n: e for n, e in subscriptions(deployment.applied).items() if e["bigquery_config"]}
     topics = {topic for topic in topology.SOURCES if topic != "user-events"}
     assert written.keys() == {f"progress-analytics-sub-{topic}" for topic in topics}
     for name, each in written.items():
@@ -155,8 +159,8 @@ def test_plain_addresses_are_not_written_to_bigquery(told: Told) -> None:
         assert not each["topic"].endswith("/user-events")
 
 
-def test_bigquery_has_a_place_for_what_pubsub_writes(told: Told) -> None:
-    table = told.applied.of("google_bigquery_table", "messages")["messages"]
+def test_the_bigquery_table_has_a_column_for_each_field_of_pubsub(deployment: Deployment) -> None:
+    table = deployment.applied.of("google_bigquery_table", "messages")["messages"]
     columns = {each["name"]: each["type"] for each in json.loads(table["schema"])}
     assert columns == {
         **dict.fromkeys(("subscription_name", "message_id", "data", "attributes"), "STRING"),
@@ -165,44 +169,44 @@ def test_bigquery_has_a_place_for_what_pubsub_writes(told: Told) -> None:
     partition = only(table["time_partitioning"])
     assert (partition["type"], partition["field"]) == ("DAY", "publish_time")
     assert partition["expiration_ms"] == 400 * 24 * 60 * 60 * 1000
-    for each in subscriptions(told.applied).values():
+    for each in subscriptions(deployment.applied).values():
         if each["bigquery_config"]:
             config = only(each["bigquery_config"])
             assert config["table"].endswith(f".{table['dataset_id']}.messages")
             assert config["write_metadata"]  # the columns beside `data`
             assert not config["use_topic_schema"]
             assert not config["use_table_schema"]
-    may = told.applied.of("google_bigquery_table_iam_member", "pubsub")["pubsub"]
+    may = deployment.applied.of("google_bigquery_table_iam_member", "pubsub")["pubsub"]
     assert (may["table_id"], may["member"]) == ("messages", AGENT)
     assert may["role"] == "roles/bigquery.dataEditor"
 
 
-def test_nothing_in_bigquery_says_whose_an_event_is(told: Told) -> None:
-    written = told.applied.of("google_pubsub_subscription", "analytics")
+def test_bigquery_has_no_user_ids(deployment: Deployment) -> None:
+    written = deployment.applied.of("google_pubsub_subscription", "analytics")
     for each in written.values():
         transform = only(only(each["message_transforms"])["javascript_udf"])
         assert transform["function_name"] == TRANSFORM
         assert transform["code"] == CODE.read_text(encoding="utf-8")
-    view = told.applied.of("google_bigquery_table", "events")["events"]
+    view = deployment.applied.of("google_bigquery_table", "events")["events"]
     assert "user_id" not in only(view["view"])["query"]
 
 
-def test_the_view_has_each_event_once(told: Told) -> None:
-    view = told.applied.of("google_bigquery_table", "events")["events"]
+def test_the_view_has_each_event_once(deployment: Deployment) -> None:
+    view = deployment.applied.of("google_bigquery_table", "events")["events"]
     query = only(view["view"])["query"]
     assert ".progress_analytics.messages`" in query
     assert re.search(r"QUALIFY ROW_NUMBER\(\) OVER \(\s+PARTITION BY IF\(.*event_id\)\s", query)
 
 
-def test_the_job_looks_for_changes_where_the_profile_asks_for_it(
+def test_batch_on_demand_gives_the_batch_job_a_subscription(
     environments: Environments,
 ) -> None:
-    for name, told in environments.items():
-        found = subscriptions(told.applied).get("progress-batch-sub")
+    for name, deployment in environments.items():
+        found = subscriptions(deployment.applied).get("progress-batch-sub")
         assert (found is not None) == (name != "prod")
         if found is not None:
             assert found["topic"].endswith(f"/{wakeups.TOPIC}")
             assert not found["push_config"]
-            jobs = told.applied.of("google_cloud_run_v2_job", "job")
+            jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
             longest = only(only(jobs["batch"]["template"])["template"])["timeout"]
             assert found["ack_deadline_seconds"] >= int(longest.removesuffix("s"))

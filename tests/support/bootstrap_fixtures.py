@@ -1,0 +1,34 @@
+"""The deployment of infra/bootstrap, made once in a run of the tests."""
+
+import pytest
+
+from tests.conftest import skip_without
+from tests.support import terraform
+from tests.support.terraform import Root
+from tests.support.terraform_state import Deployment, Resources
+
+PROJECTS = {
+    "dev": "progress-dev", "staging": "progress-staging", "prod": "progress-prod",
+    "trial": "progress-trial", "images": "progress-images",
+}  # fmt: skip
+
+
+IN_ENVIRONMENTS = {name: id_ for name, id_ in PROJECTS.items() if name != "images"}
+
+
+@pytest.fixture(scope="session")
+def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Root:
+    if terraform.find_offline() is None:
+        skip_without(request, "terraform")
+    return terraform.copy_bootstrap(tmp_path_factory.mktemp("bootstrap"))
+
+
+@pytest.fixture(scope="session")
+def made(root: Root) -> Deployment:
+    """The root, planned, applied and planned again."""
+    return root.deploy("bootstrap")
+
+
+@pytest.fixture(scope="session")
+def there(made: Deployment) -> Resources:
+    return made.applied

@@ -1,0 +1,92 @@
+"""The environments dev, staging and prod, planned and applied once in a run of the tests."""
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from tests.support.terraform import ENVIRONMENTS, Root, copy_root
+from tests.support.terraform_state import Deployment, Values
+
+# Options of an environment that migrates from Neon to Cloud SQL and has a fixed egress address.
+MIGRATION = (
+    "-var=migration_target=cloud_sql",
+    "-var=fixed_egress_address=true",
+    (
+        "-var=functions={"
+        'ingest={cpu="1",memory="512Mi",concurrency=100,min_instances=1,max_instances=2},'
+        'project={cpu="2",memory="2Gi",concurrency=10,min_instances=1,max_instances=2},'
+        'query={cpu="2",memory="1Gi",concurrency=1000,min_instances=1,max_instances=2}}'
+    ),
+)
+
+
+class Environments(Mapping[str, Deployment]):
+    """Deployments by environment. The first test process that needs one makes it for all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._deployments: dict[str, Deployment] = {}
+
+    def __getitem__(self, environment: str) -> Deployment:
+        return self.variant(environment, environment)
+
+    def variant(self, name: str, environment: str, *options: str) -> Deployment:
+        """Return the environment with more options; `name` identifies them."""
+        if name not in self._deployments:
+            self._deployments[name] = self._deploy_once(name, environment, *options)
+        return self._deployments[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ENVIRONMENTS)
+
+    def __len__(self) -> int:
+        return len(ENVIRONMENTS)
+
+    def root(self) -> Root:
+        """Return the copy of the root that all processes share."""
+        with self._lock():
+            return self._root()
+
+    def plan_after(self, environment: str, change: Callable[[Values], None]) -> str:
+        """Plan after a change of the state; return the plan, or nothing if it has no changes."""
+        state: Values = json.loads(json.dumps(self[environment].state))
+        change(state)
+        root = self.root()
+        (root.folder / "changed.tfstate").write_text(json.dumps(state))
+        with self._lock():
+            return root.find_changes(environment, "changed.tfstate")
+
+    def _root(self) -> Root:
+        folder = self._folder / "repository"
+        if (ready := self._folder / "ready").exists():
+            return Root(folder / "infra" / "terraform")
+        root = copy_root(folder)
+        ready.touch()
+        return root
+
+    def _deploy_once(self, name: str, environment: str, *options: str) -> Deployment:
+        file = self._folder / f"{name}.json"
+        with self._lock():
+            if not file.exists():
+                made = self._root().deploy(environment, *options, name=name)
+                content = [made.plan, made.state, made.second_plan, made.passwords]
+                file.write_text(json.dumps(content))
+        return Deployment(*json.loads(file.read_text()))
+
+    def _lock(self) -> "_Lock":
+        return _Lock(self._folder / "lock")
+
+
+class _Lock:
+    """A lock that one process holds at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w")
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

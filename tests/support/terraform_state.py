@@ -1,0 +1,178 @@
+"""Terraform's plans and states, as mappings from addresses to resources."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support import tls_certificates
+
+Values = dict[str, Any]
+
+_MODULE = re.compile(r'module\.(\w+)(?:\["([^"]*)"\])?\.[^.]+\.this\b')
+
+
+class Resources(Mapping[str, Values]):
+    """The known values of each resource, by address.
+
+    `passwords` maps the ids of secrets with a password to their values, which no state holds.
+    """
+
+    def __init__(self, resources: list[Values], passwords: Mapping[str, str] | None = None) -> None:
+        self._by_address = {resource["address"]: resource for resource in resources}
+        self.passwords = passwords or {}
+
+    def __getitem__(self, address: str) -> Values:
+        values: Values = self._by_address[address]["values"]
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_address)
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
+        """Return the resources of a type, and of this name if given, by key or else by name.
+
+        The resource `this` of a module takes the module's name, and its key unless it has its own.
+        If several names of the type share a key, all but the first are listed by address.
+        """
+        resources: dict[str, Values] = {}
+        for address, resource in self._by_address.items():
+            own_name, module_key = _split_address(address, resource["name"])
+            is_match = resource["type"] == kind and resource["mode"] == "managed"
+            if is_match and name in {None, own_name}:
+                key = str(resource.get("index", module_key or own_name))
+                resources[address if key in resources else key] = resource["values"]
+        return resources
+
+
+def _split_address(address: str, name: str) -> tuple[str, str | None]:
+    """Return a resource's name, and the key of its module."""
+    match = _MODULE.match(address)
+    return (match[1], match[2]) if match else (name, None)
+
+
+def list_resources(module: Values) -> list[Values]:
+    """Return the resources of a planned module and of all modules in it."""
+    nested = [
+        resource for child in module.get("child_modules", ()) for resource in list_resources(child)
+    ]
+    return [*module.get("resources", ()), *nested]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One environment: the plan for an empty project, the state after its apply, a second plan."""
+
+    plan: Values
+    state: Values
+    second_plan: str  # empty if it has no changes
+    passwords: dict[str, str]  # by the secret's id
+
+    @property
+    def planned(self) -> Resources:
+        return Resources(list_resources(self.plan["planned_values"]["root_module"]))
+
+    @property
+    def applied(self) -> Resources:
+        resources = [
+            resource for block in self.state["resources"] for resource in _list_instances(block)
+        ]
+        return Resources(resources, self.passwords)
+
+    @property
+    def outputs(self) -> Values:
+        return {name: output["value"] for name, output in self.state["outputs"].items()}
+
+
+def find_attributes(state: Values, kind: str) -> Iterator[Values]:
+    """Yield the attributes of each resource of a type in a state; a test may change them."""
+    for block in state["resources"]:
+        if block["type"] == kind and block["mode"] == "managed":
+            yield from (instance["attributes"] for instance in block["instances"])
+
+
+def _list_instances(block: Values) -> Iterator[Values]:
+    """Yield the instances of a resource in a state, in the shape of a plan."""
+    module = f"{block['module']}." if "module" in block else ""
+    data = "data." if block["mode"] == "data" else ""
+    address = f"{module}{data}{block['type']}.{block['name']}"
+    for instance in block["instances"]:
+        index = {"index": instance["index_key"]} if "index_key" in instance else {}
+        suffix = f"[{json.dumps(instance['index_key'])}]" if index else ""
+        values = {"address": address + suffix, "values": instance["attributes"]}
+        yield {**block, **index, **values}
+
+
+def make_state(plan: Values) -> Values:
+    """Return a state with the values that Google assigns.
+
+    The offline provider would give all resources the same ones.
+    """
+    resources = [
+        {
+            **{key: resource[key] for key in ("mode", "type", "name")},
+            **_module(resource["address"]),
+            "provider": 'provider["registry.terraform.io/hashicorp/google"]',
+            "instances": [
+                {
+                    **({"index_key": resource["index"]} if "index" in resource else {}),
+                    "schema_version": 0,
+                    "attributes": resource["values"] | assigned,
+                }
+            ],
+        }
+        for resource in list_resources(plan["planned_values"]["root_module"])
+        if (assigned := _assigned(_project(plan, resource["values"]), resource))
+    ]
+    return {"version": 4, "serial": 1, "lineage": "tests", "outputs": {}, "resources": resources}
+
+
+def _project(plan: Values, values: Values) -> str:
+    """Return the project of a resource, by default the root's."""
+    default = plan["variables"].get("project_id", {"value": ""})
+    project: str = values.get("project") or default["value"]
+    return project
+
+
+def _module(address: str) -> Values:
+    """Return the module of a resource as a state names it; nothing for the root module."""
+    match = re.match(r"((?:module\.[^.]+\.)+)", address)
+    return {"module": match[1].rstrip(".")} if match else {}
+
+
+def _assigned(project: str, resource: Values) -> Values:
+    """Return the values that Google assigns to a resource."""
+    values = resource["values"]
+    match resource["type"]:
+        case "google_service_account":
+            email = f"{values['account_id']}@{project}.iam.gserviceaccount.com"
+            name = f"projects/{project}/serviceAccounts/{email}"
+            return {"email": email, "member": f"serviceAccount:{email}", "name": name, "id": name}
+        case "google_secret_manager_secret":
+            name = f"projects/{project}/secrets/{values['secret_id']}"
+        case "google_iam_workload_identity_pool":
+            pool = values["workload_identity_pool_id"]
+            name = f"projects/{project}/locations/global/workloadIdentityPools/{pool}"
+        case "google_project_iam_custom_role":
+            name = f"projects/{project}/roles/{values['role_id']}"
+        case "google_redis_instance":
+            return _redis(project, values)
+        case _:
+            return {}
+    return {"name": name, "id": name}
+
+
+def _redis(project: str, values: Values) -> Values:
+    fields = ("cert", "create_time", "expire_time", "serial_number", "sha1_fingerprint")
+    certificates = [dict.fromkeys(fields, tls_certificates.Authority().pem) for _ in range(2)]
+    return {
+        "id": f"projects/{project}/locations/{values['region']}/instances/{values['name']}",
+        "host": "10.16.0.3",
+        "port": 6378,
+        "auth_string": "its-own",
+        "server_ca_certs": certificates,
+    }

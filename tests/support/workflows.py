@@ -1,0 +1,66 @@
+"""The workflows of .github/workflows, read as mappings."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+FOLDER = ROOT / ".github/workflows"
+
+
+FILES = sorted(FOLDER.glob("*.yaml"))
+
+
+BIN = Path(sys.executable).parent
+
+
+SIGNS_IN = "google-github-actions/auth"
+
+
+Node = dict[str, Any]
+
+
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def read(file: Path) -> Node:
+    """The workflow; YAML takes its `on` for true."""
+    found: dict[Any, Any] = yaml.safe_load(file.read_text())
+    return {"on": found.pop(True), **found}
+
+
+def jobs(file: Path) -> dict[str, Node]:
+    found: dict[str, Node] = read(file)["jobs"]
+    return found
+
+
+def steps(file: Path) -> Iterator[tuple[Node, Node, Node]]:
+    """Each step with its job and its workflow."""
+    workflow = read(file)
+    for job in workflow["jobs"].values():
+        for step in job.get("steps", ()):
+            yield step, job, workflow
+
+
+def texts(node: object) -> Iterator[str]:
+    """Every text in it."""
+    if isinstance(node, dict):
+        node = [*node.values()]
+    if isinstance(node, list):
+        for each in node:
+            yield from texts(each)
+    elif isinstance(node, str):
+        yield node
+
+
+def ran(*words: str | Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+    )  # fmt: skip

@@ -1,0 +1,199 @@
+"""infra/bootstrap: the pipeline's accounts, their roles and workflows, and the registry."""
+
+import re
+
+import pytest
+
+from tests.support.bootstrap_fixtures import IN_ENVIRONMENTS, PROJECTS, made, root, there
+from tests.support.cloud_run import only
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment, Resources
+
+__all__ = ["made", "root", "there"]
+
+# Who makes each kind of resource of infra/terraform, and who may plan it: what a role of Google's,
+# or terraformPlan, is for. By how the type begins; the longest counts.
+MADE_BY = {
+    "artifact_registry": ("artifactregistry.admin", "artifactregistry.reader"),
+    "bigquery": ("bigquery.dataOwner", "bigquery.metadataViewer"),
+    "cloud_run": ("run.admin", "run.viewer"),
+    "cloud_scheduler": ("cloudscheduler.admin", "cloudscheduler.viewer"),
+    "compute": ("compute.networkAdmin", "compute.viewer"),
+    "compute_backend_service": ("compute.loadBalancerAdmin", "compute.viewer"),
+    "compute_firewall": ("compute.securityAdmin", "compute.viewer"),
+    "compute_managed_ssl": ("compute.securityAdmin", "compute.viewer"),
+    "compute_region_network_endpoint": ("compute.loadBalancerAdmin", "compute.viewer"),
+    "compute_security_policy": ("compute.securityAdmin", "compute.viewer"),
+    "compute_ssl_policy": ("compute.securityAdmin", "compute.viewer"),
+    "logging_metric": ("logging.configWriter", "terraformPlan"),
+    "monitoring": ("monitoring.editor", "monitoring.viewer"),
+    "project_iam": ("resourcemanager.projectIamAdmin", "iam.securityReviewer"),
+    "project_iam_custom_role": ("iam.roleAdmin", "iam.roleViewer"),
+    "project_service": ("serviceusage.serviceUsageAdmin", "serviceusage.serviceUsageConsumer"),
+    "pubsub": ("pubsub.admin", "pubsub.viewer"),
+    "redis": ("redis.admin", "redis.viewer"),
+    "secret_manager": ("secretmanager.admin", "secretmanager.viewer"),
+    "secret_manager_secret_version": ("secretmanager.admin", "secretmanager.secretAccessor"),
+    "service_account": ("iam.serviceAccountAdmin", "iam.serviceAccountViewer"),
+    "service_networking": ("servicenetworking.networksAdmin", "terraformPlan"),
+    "sql": ("cloudsql.admin", "cloudsql.viewer"),
+    "storage_bucket": ("storage.admin", "terraformPlan"),
+}
+
+
+# Of the billing account; and what is done beside resources: images built, accounts worked as.
+BUDGETS = {"billing_budget"}
+
+
+BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
+
+
+_PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "project")
+
+
+def grants(there: Resources, account: str, project: str) -> dict[str, set[str]]:
+    """The account's roles, by what they are on."""
+    member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
+    found: dict[str, set[str]] = {}
+    for address, each in there.items():
+        if "_iam_member." in address and each["member"] == member:
+            place = next(each[key] for key in _PLACES if each.get(key))
+            found.setdefault(place, set()).add(each["role"].rpartition("roles/")[2])
+    return found
+
+
+def _account(name: str, project: str) -> str:
+    return f"projects/{project}/serviceAccounts/{name}@{project}.iam.gserviceaccount.com"
+
+
+def needed(environments: Environments) -> tuple[set[str], set[str]]:
+    """The roles that who applies and who plans needs on a project, of all environments together."""
+    applies, plans = {*BESIDE[0]}, {*BESIDE[1]}
+    for deployment in environments.values():
+        for kind in {each["type"] for each in deployment.state["resources"]}:
+            name = kind.removeprefix("google_")
+            if kind.startswith("google_") and name not in BUDGETS | {"project"}:
+                start = max((each for each in MADE_BY if name.startswith(each)), key=len)
+                applies.add(MADE_BY[start][0])
+                plans.add(MADE_BY[start][1])
+    return applies, plans
+
+
+@pytest.mark.parametrize("name", IN_ENVIRONMENTS)
+def test_terraform_accounts_have_exactly_the_roles_that_they_need(
+    there: Resources, environments: Environments, name: str
+) -> None:
+    project = PROJECTS[name]
+    applies, plans = needed(environments)
+    state, billing = f"{project}-terraform-state", "000000-000000-000000"
+    assert grants(there, "terraform", project) == {
+        project: applies,
+        state: {"storage.objectAdmin"},
+        billing: {"billing.costsManager"},
+        "standin": {"artifactregistry.reader"},
+    }
+    assert grants(there, "terraform-plan", project) == {
+        project: plans,
+        state: {"storage.objectViewer"},
+        billing: {"billing.viewer"},
+    }
+
+
+def test_the_plan_account_reads_few_contents_and_changes_nothing(there: Resources) -> None:
+    changing = ("admin", "editor", "owner", "user", "manager", "writer", "creator")
+    for project in IN_ENVIRONMENTS.values():
+        for roles in grants(there, "terraform-plan", project).values():
+            assert not [each for each in roles if each.lower().endswith(changing)]
+            assert not roles & {"viewer", "logging.viewer", "bigquery.dataViewer"}
+    for role in there.of("google_project_iam_custom_role").values():
+        does = {each.rpartition(".")[2] for each in role["permissions"]}
+        assert does == {"get", "list", "getAuthString"}
+    number = "100000000000"  # the stand-in's, of each project
+    reads = there.of("google_project_iam_member", "plan_contents")
+    assert {
+        name: re.findall(r"'(.+?)'", only(each["condition"])["expression"])
+        for name, each in reads.items()
+    } == {
+        name: [
+            f"projects/{number}/secrets/progress-cloud-sql-logins/",
+            f"projects/{number}/secrets/progress-redis-url/",
+        ]
+        for name in IN_ENVIRONMENTS
+    }
+
+
+def test_each_account_is_limited_to_its_workflow_and_environment(there: Resources) -> None:
+    """Terraform's rights on the project are none of the nightly plan's."""
+    works = {
+        (
+            each["service_account_id"].rpartition("/")[2].removesuffix(".iam.gserviceaccount.com"),
+            *each["member"]
+            .removeprefix("principalSet://iam.googleapis.com/projects/")
+            .split("/locations/global/workloadIdentityPools/progress-github/attribute.workflow/"),
+        )
+        for each in there.of("google_service_account_iam_member", "github").values()
+    }
+    assert works == {
+        ("terraform@progress-trial", "progress-trial", "trial.yaml"),
+        ("progress-pipeline@progress-images", "progress-images", "deliver.yaml"),
+    } | {
+        (f"{account}@{PROJECTS[name]}", PROJECTS[name], f"{file}.yaml")
+        for name in ("dev", "staging", "prod")
+        for account, file in (
+            ("terraform", "release"), ("terraform-plan", "plan"),
+            ("progress-pipeline", "release"), ("progress-pipeline", "rollback"),
+        )
+    }  # fmt: skip
+
+
+def test_only_workflows_of_the_repositorys_branch_sign_in(there: Resources) -> None:
+    providers = there.of("google_iam_workload_identity_pool_provider")
+    assert providers.keys() == PROJECTS.keys()
+    for name, provider in providers.items():
+        assert provider["attribute_condition"].split(" && ") == [
+            "assertion.repository == 'example/progress'",
+            "assertion.repository_id == '123456789'",
+            "assertion.ref == 'refs/heads/main'",
+            f"assertion.environment == '{ {'prod': 'production'}.get(name, name) }'",
+            "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
+            "assertion.job_workflow_ref.startsWith('example/progress/.github/workflows/')",
+        ]
+        assert only(provider["oidc"])["issuer_uri"] == "https://token.actions.githubusercontent.com"
+        mapping = provider["attribute_mapping"]
+        assert mapping["attribute.workflow"] == (
+            "assertion.job_workflow_ref.extract('/.github/workflows/{file}@')"
+        )
+
+
+def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
+    made: Deployment, there: Resources
+) -> None:
+    readers = there.of("google_artifact_registry_repository_iam_member", "reader")
+    assert {each["role"] for each in readers.values()} == {"roles/artifactregistry.reader"}
+    number = "100000000000"  # the stand-in's, of each project
+    assert {name: each["member"].partition(":")[2] for name, each in readers.items()} == {
+        f"{name} {who}": account
+        for name, project in IN_ENVIRONMENTS.items()
+        for who, account in (
+            ("agent", f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"),
+            ("terraform", f"terraform@{project}.iam.gserviceaccount.com"),
+            ("pipeline", f"progress-pipeline@{project}.iam.gserviceaccount.com"),
+        )
+    }
+    images = PROJECTS["images"]
+    assert grants(there, "progress-build", images) == {
+        images: {"logging.logWriter"},
+        "standin": {"artifactregistry.writer"},
+        f"{images}-sources": {"storage.objectViewer"},
+    }
+    assert grants(there, "progress-pipeline", images) == {
+        images: {"cloudbuild.builds.editor", "serviceusage.serviceUsageConsumer"},
+        f"{images}-sources": {"storage.objectUser", "storage.legacyBucketReader"},
+        _account("progress-build", images): {"iam.serviceAccountUser"},
+    }
+    (repository,) = there.of("google_artifact_registry_repository").values()
+    assert (repository["project"], repository["repository_id"]) == (images, "progress")
+    policies = {each["action"]: each for each in repository["cleanup_policies"]}
+    assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
+    old = only(policies["DELETE"]["condition"])["older_than"]
+    assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60  # an idle environment's image is kept

@@ -1,0 +1,69 @@
+"""The planned buckets: access, storage classes and retention."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.terraform import ENVIRONMENTS
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Resources, Values
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+
+
+@pytest.fixture(scope="module")
+def prod(environments: Environments) -> Resources:
+    return environments["prod"].applied
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("name", ["archive", "backup", "sources"])
+def test_buckets_are_private_and_in_the_region(
+    environments: Environments, environment: str, name: str
+) -> None:
+    bucket = environments[environment].applied[f"google_storage_bucket.{name}"]
+    assert bucket["uniform_bucket_level_access"]
+    assert bucket["public_access_prevention"] == "enforced"
+    assert bucket["location"] == "europe-west1"
+
+
+def lifecycle(bucket: Values) -> dict[str, Any]:
+    """What happens to its objects, by the condition."""
+    return {
+        rule["action"][0]["storage_class"] or rule["action"][0]["type"]: rule["condition"][0]
+        for rule in bucket["lifecycle_rule"]
+    }
+
+
+def test_archived_events_move_to_cheaper_storage_and_are_kept(prod: Resources) -> None:
+    bucket = prod["google_storage_bucket.archive"]
+    steps = lifecycle(bucket)
+    assert {name: each["age"] for name, each in steps.items() if name != "Delete"} == {
+        "NEARLINE": 30,
+        "COLDLINE": 90,
+        "ARCHIVE": 365,
+    }
+    assert bucket["versioning"][0]["enabled"]
+    assert steps["Delete"]["with_state"] == "ARCHIVED"  # what was replaced, and nothing else
+    assert steps["Delete"]["days_since_noncurrent_time"] == 30
+
+
+def test_backups_are_kept_for_a_week(prod: Resources) -> None:
+    steps = lifecycle(prod["google_storage_bucket.backup"])
+    assert {name: each["age"] for name, each in steps.items()} == {"Delete": 7}
+
+
+def test_each_bucket_has_its_writers(prod: Resources) -> None:
+    accounts = prod.of("google_service_account", "member")
+    may = {
+        (each["bucket"], each["role"].removeprefix("roles/storage."), part)
+        for name in ("archive", "backup")
+        for each in prod.of("google_storage_bucket_iam_member", name).values()
+        for part, account in accounts.items()
+        if account["member"] == each["member"]
+    }
+    assert may == {
+        ("progress-prod-progress-archive", "objectUser", "project"),
+        ("progress-prod-progress-backup", "objectUser", "backup"),
+        ("progress-prod-progress-backup", "objectViewer", "release"),
+    }

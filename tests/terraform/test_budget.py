@@ -1,0 +1,32 @@
+"""The planned budget alert."""
+
+import pytest
+
+from tests.support.terraform_state import Deployment, Resources, Values
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+
+
+def only(made: Resources, kind: str, name: str | None = None) -> Values:
+    (found,) = made.of(kind, name).values()
+    return found
+
+
+def test_a_budget_alert_is_sent_before_the_budget_is_spent(deployment: Deployment) -> None:
+    budget = only(deployment.applied, "google_billing_budget")
+    thresholds = {
+        (each["threshold_percent"], each["spend_basis"]) for each in budget["threshold_rules"]
+    }
+    assert thresholds == {
+        *((share, "CURRENT_SPEND") for share in (0.5, 0.9, 1)),
+        (1, "FORECASTED_SPEND"),
+    }
+    variables = {name: each["value"] for name, each in deployment.plan["variables"].items()}
+    assert budget["billing_account"] == variables["billing_account"]
+    amount = budget["amount"][0]["specified_amount"][0]["units"]
+    assert amount == ("500" if variables["environment"] == "prod" else "5")
+    assert budget["budget_filter"][0]["projects"] == ["projects/100000000000"]
+    assert budget["budget_filter"][0]["calendar_period"] == "MONTH"
+    channels = deployment.applied.of("google_monitoring_notification_channel")
+    (rule,) = budget["all_updates_rule"] or [{"monitoring_notification_channels": []}]
+    assert rule["monitoring_notification_channels"] == [each["id"] for each in channels.values()]

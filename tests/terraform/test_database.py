@@ -1,0 +1,206 @@
+"""The planned database: Cloud SQL, Neon, logins, and the migration from one to the other."""
+
+import pytest
+
+from progress.adapters.postgres import logins, url
+from progress.query.read_models import as_of, reader
+from tests.support.cloud_run import plain_settings, secret_ids, secret_value
+from tests.support.terraform_environments import MIGRATION, Environments
+from tests.support.terraform_state import Deployment, Resources, list_resources
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+
+GROUPS = {
+    "ingest": "progress_ingest",
+    "project": "progress_project",
+    "query": "progress_query",
+    "batch": "progress_batch",
+    "backup": "progress_query",
+}
+
+
+@pytest.fixture(scope="module")
+def prod(environments: Environments) -> Resources:
+    return environments["prod"].applied
+
+
+@pytest.fixture(scope="module")
+def dev(environments: Environments) -> Resources:
+    return environments["dev"].applied
+
+
+@pytest.fixture(scope="module")
+def moving(environments: Environments) -> Deployment:
+    """Neon is left for Cloud SQL; and calls leave from one address."""
+    return environments.variant("moving", "staging", *MIGRATION)
+
+
+def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources) -> None:
+    instance = prod["google_sql_database_instance.this[0]"]
+    (settings,) = instance["settings"]
+    (ip,) = settings["ip_configuration"]
+    (backups,) = settings["backup_configuration"]
+    flags = {each["name"]: each["value"] for each in settings["database_flags"]}
+    assert int(instance["database_version"].removeprefix("POSTGRES_")) >= 15
+    assert (ip["ipv4_enabled"], ip["ssl_mode"]) == (False, "ENCRYPTED_ONLY")
+    assert ip["private_network"] == prod["google_compute_network.this"]["id"]
+    assert ip["authorized_networks"] == []
+    assert backups["enabled"]
+    assert backups["point_in_time_recovery_enabled"]
+    assert backups["transaction_log_retention_days"] == 7
+    assert backups["backup_retention_settings"] == [
+        {"retained_backups": 7, "retention_unit": "COUNT"}
+    ]
+    assert instance["deletion_protection"]
+    assert settings["deletion_protection_enabled"]
+    assert (settings["availability_type"], settings["edition"]) == ("REGIONAL", "ENTERPRISE")
+    assert settings["disk_autoresize"]
+    assert settings["disk_autoresize_limit"] == 500  # GB; 0 would be none
+    assert settings["final_backup_config"] == [{"enabled": True, "retention_days": 30}]
+    assert settings["insights_config"][0]["query_insights_enabled"]
+    assert flags["cloudsql.iam_authentication"] == "on"
+    assert flags["log_min_duration_statement"] == "-1"  # no learner's values in its log
+
+
+def test_outside_prod_cloud_sql_is_small_and_deletable(moving: Deployment) -> None:
+    instance = moving.applied["google_sql_database_instance.this[0]"]
+    (settings,) = instance["settings"]
+    assert settings["availability_type"] == "ZONAL"
+    assert 0 < settings["disk_autoresize_limit"] <= 20
+    assert settings["final_backup_config"] == [{"enabled": True, "retention_days": 7}]
+    assert not instance["deletion_protection"]
+
+
+# A candidate of ingest or query is reached by its tag or header, and only the release does that:
+# one instance, and another in case. Project's is pushed all wake-ups.
+CANDIDATES = {"ingest": 2, "query": 2}
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_the_connection_limit_covers_all_instances_during_a_release(
+    environments: Environments, moving: Deployment, environment: str
+) -> None:
+    made = environments["prod"].applied if environment == "prod" else moving.applied
+    flags = made["google_sql_database_instance.this[0]"]["settings"][0]["database_flags"]
+    (limit,) = (int(each["value"]) for each in flags if each["name"] == "max_connections")
+    each_of = {
+        "ingest": 1,  # groupcommit's
+        "project": int(plain_settings(made, "project")["THREADS"]),
+        "query": int(plain_settings(made, "query")["WORKERS"])
+        * (reader._CONNECTIONS + as_of._SESSIONS),
+    }
+    connections = 0
+    for name, service in made.of("google_cloud_run_v2_service", "function").items():
+        (shared,), (template,) = service["scaling"], service["template"]
+        (own,) = template["scaling"]
+        most = shared["max_instance_count"]
+        candidate = min(CANDIDATES.get(name, most), own["max_instance_count"])
+        assert own["max_instance_count"] >= most  # else a revision with all traffic has fewer
+        connections += (most + candidate) * each_of[name]
+    assert connections <= 0.95 * limit
+
+
+@pytest.mark.parametrize("part", GROUPS)
+def test_each_part_logs_in_to_cloud_sql_with_its_service_account(
+    prod: Resources, part: str
+) -> None:
+    user = prod.of("google_sql_user", "member")[part]
+    assert user["type"] == "CLOUD_IAM_SERVICE_ACCOUNT"
+    assert user["name"] == f"progress-{part}@progress-prod.iam"
+    assert plain_settings(prod, part)["DB_IAM_USER"] == user["name"]
+    assert plain_settings(prod, part)["DB_NAME"] == prod["google_sql_database.this[0]"]["name"]
+    instance = prod["google_sql_database_instance.this[0]"]
+    assert plain_settings(prod, part)["INSTANCE_CONNECTION_NAME"] == instance["connection_name"]
+    assert "DATABASE_URL" not in secret_ids(prod, part)
+    account = prod.of("google_service_account", "member")[part]
+    roles = {
+        each["role"]
+        for key, each in prod.of("google_project_iam_member", "cloud_sql").items()
+        if key.startswith(f"{part}-") and each["member"] == account["member"]
+    }
+    assert roles == {"roles/cloudsql.client", "roles/cloudsql.instanceUser"}
+
+
+def test_the_release_job_assigns_cloud_sql_users_to_groups(prod: Resources) -> None:
+    users = prod.of("google_sql_user", "member")
+    admitted = logins.parse(secret_value(prod, "release", "DATABASE_LOGINS"))
+    assert {each.name: each.group for each in admitted} == {
+        users[part]["name"]: group for part, group in GROUPS.items()
+    }
+    assert all(each.password is None for each in admitted)
+
+
+def test_the_release_job_is_the_owner_of_cloud_sql(
+    environments: Environments, prod: Resources
+) -> None:
+    owner = url.parse_url(secret_value(prod, "release", "DATABASE_URL"))
+    user = prod["google_sql_user.owner[0]"]
+    version = prod.of("google_secret_manager_secret_version", "password")[
+        "progress-cloud-sql-url-owner"
+    ]
+    assert owner.user == user["name"]
+    assert len(owner.password or "") >= 32
+    assert user["password_wo_version"] == version["secret_data_wo_version"] > 0
+    configured = environments["prod"].plan["configuration"]["root_module"]["resources"]
+    (given,) = (each for each in configured if each["address"] == "google_sql_user.owner")
+    assert given["expressions"]["password_wo"]["references"] == [
+        'ephemeral.random_password.database["owner"].result',
+        'ephemeral.random_password.database["owner"]',
+        "ephemeral.random_password.database",
+    ]
+    assert owner.sslmode == "require"
+    assert owner.host == prod["google_sql_database_instance.this[0]"]["private_ip_address"]
+    assert "DB_IAM_USER" not in plain_settings(prod, "release")
+
+
+def test_each_part_logs_in_to_neon_with_a_password_of_its_own(dev: Resources) -> None:
+    admitted = {
+        each.name: each for each in logins.parse(secret_value(dev, "release", "DATABASE_LOGINS"))
+    }
+    passwords = set()
+    for part, group in GROUPS.items():
+        at = url.parse_url(secret_value(dev, part, "DATABASE_URL"))
+        assert (admitted[at.user].group, admitted[at.user].password) == (group, at.password)
+        assert at.host == "ep-example-dev.eu-central-1.aws.neon.tech"
+        assert at.sslmode == "verify-full"
+        assert "DB_IAM_USER" not in plain_settings(dev, part)
+        passwords.add(at.password)
+    assert len(passwords) == len(admitted) == len(GROUPS)
+    assert all(len(password or "") >= 32 for password in passwords)
+    assert not dev.of("google_sql_database_instance")
+
+
+def test_during_a_migration_the_functions_use_the_current_database(moving: Deployment) -> None:
+    made = moving.applied
+    assert made["google_sql_database_instance.this[0]"]
+    for part in GROUPS:
+        assert "neon.tech" in secret_value(made, part, "DATABASE_URL")
+        assert "DB_IAM_USER" not in plain_settings(made, part)
+
+
+def test_during_a_migration_the_release_job_works_on_the_new_database(moving: Deployment) -> None:
+    made = moving.applied
+    at = url.parse_url(secret_value(made, "release", "DATABASE_URL"))
+    assert at.user == made["google_sql_user.owner[0]"]["name"]
+    admitted = logins.parse(secret_value(made, "release", "DATABASE_LOGINS"))
+    assert {each.name for each in admitted} == {
+        each["name"] for each in made.of("google_sql_user", "member").values()
+    }
+    dumps = made["google_storage_bucket_iam_member.cloud_sql_dumps[0]"]
+    assert dumps["bucket"] == made["google_storage_bucket.backup"]["name"]
+    assert moving.second_plan == ""
+
+
+def test_after_a_migration_all_parts_use_the_new_database_and_the_former_one_is_kept(
+    environments: Environments,
+) -> None:
+    options = ("-var=database=cloud_sql", "-var=former_database=neon")
+    plan = environments.root().plan("dev", *options, name="moved")
+    made = Resources(list_resources(plan["planned_values"]["root_module"]))
+    assert secret_ids(made, "release")["DATABASE_URL"] == "progress-cloud-sql-url-owner"
+    assert secret_ids(made, "release")["DATABASE_LOGINS"] == "progress-cloud-sql-logins"
+    assert made.of("google_secret_manager_secret_version", "password").keys() == {
+        *(f"progress-neon-url-{part}" for part in GROUPS),
+        *("progress-neon-logins", "progress-cloud-sql-url-owner"),
+    }
+    assert made['google_secret_manager_secret.this["progress-neon-url-query"]']

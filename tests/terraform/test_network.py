@@ -1,0 +1,66 @@
+"""The planned network: subnetwork, firewall, fixed egress address and peering."""
+
+import ipaddress
+
+import pytest
+
+from tests.support.cloud_run import templates
+from tests.support.terraform import ENVIRONMENTS
+from tests.support.terraform_environments import MIGRATION, Environments
+from tests.support.terraform_state import Deployment
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+
+
+@pytest.fixture(scope="module")
+def moving(environments: Environments) -> Deployment:
+    """Neon is left for Cloud SQL; and calls leave from one address."""
+    return environments.variant("moving", "staging", *MIGRATION)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_part_is_connected_to_the_network(
+    environments: Environments, environment: str
+) -> None:
+    made = environments[environment].applied
+    subnetwork = made["google_compute_subnetwork.this"]
+    assert subnetwork["private_ip_google_access"]
+    instances = sum(
+        each["template"][0]["scaling"][0]["max_instance_count"]
+        for each in made.of("google_cloud_run_v2_service", "function").values()
+    )
+    addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
+    assert addresses > 8 * instances  # two of each, blue and green, and what is let go late
+    for name, each in templates(made).items():
+        (access,) = each["vpc_access"]
+        assert access["egress"] == "PRIVATE_RANGES_ONLY", name
+        assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
+    assert not made.of("google_compute_router_nat")
+    assert not made.of("google_compute_address")
+    (firewall,) = made.of("google_compute_firewall").values()  # nobody here listens
+    assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
+    assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
+    assert not firewall["allow"]
+
+
+def test_a_fixed_egress_address_is_reserved_and_used(moving: Deployment) -> None:
+    made = moving.applied
+    (nat,) = made.of("google_compute_router_nat").values()
+    (address,) = made.of("google_compute_address").values()
+    assert nat["nat_ip_allocate_option"] == "MANUAL_ONLY"
+    assert nat["nat_ips"] == [address["self_link"]]
+    assert nat["log_config"][0]["enable"]  # a port that was not to be had
+    assert moving.outputs["egress_address"] == address["address"]
+    for each in templates(made).values():
+        assert each["vpc_access"][0]["egress"] == "ALL_TRAFFIC"
+
+
+def test_databases_wait_for_the_network_peering(environments: Environments) -> None:
+    configured = environments["prod"].plan["configuration"]["root_module"]["resources"]
+    peering = environments["prod"].applied[
+        "google_service_networking_connection.private_services[0]"
+    ]
+    assert peering["deletion_policy"] == "ABANDON"
+    waits = {each["address"]: each.get("depends_on", []) for each in configured}
+    for waiting in ("google_sql_database_instance.this", "google_redis_instance.this"):
+        assert "google_service_networking_connection.private_services" in waits[waiting]

@@ -1,0 +1,74 @@
+"""The planned secrets: readers, region, audit log and values."""
+
+import itertools
+
+import pytest
+
+from tests.support.cloud_run import secret_ids, templates
+from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Resources
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+
+
+@pytest.fixture(scope="module")
+def prod(environments: Environments) -> Resources:
+    return environments["prod"].applied
+
+
+@pytest.fixture(scope="module")
+def dev(environments: Environments) -> Resources:
+    return environments["dev"].applied
+
+
+def member(part: str) -> str:
+    """As whom a service or job runs."""
+    return "batch" if part == "batch-large" else part
+
+
+def readers(made: Resources) -> set[tuple[str, str]]:
+    """Who may read which secret."""
+    return {
+        (key.partition(":")[2], key.partition(":")[0])
+        for key in made.of("google_secret_manager_secret_iam_member", "accessor")
+    }
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_only_the_parts_that_use_a_secret_may_read_it(
+    environments: Environments, environment: str
+) -> None:
+    made = environments[environment].applied
+    given = {
+        (member(part), each) for part in templates(made) for each in secret_ids(made, part).values()
+    }
+    assert readers(made) == given
+    assert {secret for _, secret in given} == set(made.of("google_secret_manager_secret", "this"))
+    accounts = made.of("google_service_account", "member")
+    for key, each in made.of("google_secret_manager_secret_iam_member", "accessor").items():
+        assert each["role"] == "roles/secretmanager.secretAccessor"
+        assert each["member"] == accounts[key.partition(":")[2]]["member"]
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_secrets_stay_in_the_region_and_reads_are_logged(
+    environments: Environments, environment: str
+) -> None:
+    made = environments[environment].applied
+    for each in made.of("google_secret_manager_secret", "this").values():
+        (replication,) = each["replication"]
+        replicas = replication["user_managed"][0]["replicas"]
+        assert [replica["location"] for replica in replicas] == ["europe-west1"]
+    audited = made["google_project_iam_audit_config.secrets"]
+    assert audited["service"] == "secretmanager.googleapis.com"
+    assert [each["log_type"] for each in audited["audit_log_config"]] == ["DATA_READ"]
+
+
+def test_no_two_secrets_have_the_same_value(dev: Resources, prod: Resources) -> None:
+    for made in (dev, prod):
+        held = [
+            each["secret_data"]
+            for each in made.of("google_secret_manager_secret_version", "this").values()
+        ]
+        held += made.passwords.values()
+        assert all(one != other for one, other in itertools.combinations(held, 2))
