@@ -1,20 +1,20 @@
--- An as-of answer: the same folds, in temporary tables of the connection, of what a learner did by a moment.
--- The connection's path is pg_temp, then the live schema: each table that a fold writes or a question reads is
--- one of its own, by the models' `as of` blocks. They are empty at the end of the transaction.
+-- An as-of answer: the same folds in temporary tables, over one learner's events up to a moment.
+-- The search path is pg_temp, then the live schema: the models' blocks `as_of` create each table that a fold writes or a
+-- query reads. They are empty at the end of the transaction.
 
 -- as_of --
--- What is asked about: one row, of events that had happened and were recorded by then.
+-- One row: the moments by which events had to occur and to be recorded.
 CREATE TEMPORARY TABLE moment_asked (
     happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL
 ) ON COMMIT DELETE ROWS;
 
 -- functions --
--- Folds what the learner did by a moment, as far as it was recorded by a moment, into the connection's own tables.
--- A deleted learner did nothing, whenever the deletion happened or was recorded. True where the tables have grown.
--- PR001 where their stream has more events since the snapshot to start from than an answer may fold.
+-- Fold the learner's events that occurred by one moment and were recorded by another into the temporary tables.
+-- A deleted learner has no events, whenever the deletion occurred or was recorded. True if the tables have grown large.
+-- Raises PR001 if the stream has more events since the snapshot than an answer may fold.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz) RETURNS boolean
 LANGUAGE plpgsql
-    -- See fold_window: plans made on empty tables live on.
+    -- See fold_window.
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off
     SET enable_bitmapscan = off
@@ -23,8 +23,8 @@ LANGUAGE plpgsql
 AS $fold$
 DECLARE
     stream  text := 'learner-' || learner;
-    version bigint;     -- of the snapshot to start from; 0: from nothing
-    most    CONSTANT bigint := 210000;  -- 200,000 are answered
+    version bigint;     -- of the snapshot to start from; 0: no snapshot
+    most    CONSTANT bigint := 210000;  -- 200,000 are guaranteed
     newest  bigint := (SELECT max(e.stream_version) FROM event_store.events e WHERE e.stream_id = stream);
     state   record;
     starts  timestamptz[];
@@ -32,7 +32,7 @@ DECLARE
     offsets interval[];
 BEGIN
     IF (SELECT c.relpersistence <> 't' FROM pg_class c WHERE c.oid = 'user_progress'::regclass) THEN
-        RAISE EXCEPTION 'the connection has no tables of its own for as-of answers';
+        RAISE EXCEPTION 'the connection has no temporary tables for as-of answers';
     END IF;
     INSERT INTO moment_asked VALUES (happened_by, recorded_by);
     IF EXISTS (
@@ -55,13 +55,13 @@ BEGIN
         FROM event_store.snapshots x
         CROSS JOIN LATERAL jsonb_to_record(x.state) AS s ({snapshot_columns})
         WHERE x.stream_id = stream AND x.stream_version = version AND x.fingerprint = snapshot_fingerprint();
-        CONTINUE WHEN NOT FOUND AND version > 0;   -- a rebuild, or the job, has dropped it meanwhile
+        CONTINUE WHEN NOT FOUND AND version > 0;   -- a rebuild or the batch job dropped it meanwhile
 
         INSERT INTO preferences SELECT * FROM unnest((state.preferences #>> '{}')::preferences[]);
         INSERT INTO zones_in_force SELECT * FROM governing_zones;
         INSERT INTO user_progress SELECT * FROM unnest((state.user_progress #>> '{}')::user_progress[]);
 
-        -- Where a preference event moved days that the snapshot holds, an older one may do, or none.
+        -- A later preference event may move days of this snapshot: then try an older one, or none.
         EXIT WHEN fold_preferences(ARRAY(
             SELECT e.global_position
             FROM event_store.events e
@@ -74,7 +74,7 @@ BEGIN
         DELETE FROM user_progress;
     END LOOP;
 
-    -- With their days at once: fold_facts finds no window_events to copy.
+    -- Filled with local days directly: fold_facts finds no window_events to copy.
     SELECT z.starts, z.shifts, z.offsets INTO starts, shifts, offsets FROM zone_shifts(learner, '-infinity', 'infinity') z;
     INSERT INTO window_facts
     SELECT {event_columns},
@@ -96,7 +96,7 @@ END
 $fold$;
 
 -- set_timeout --
--- The longest that a statement of the transaction may take.
+-- Limit the time of each statement of the transaction.
 SELECT set_config('statement_timeout', :milliseconds, true);
 
 -- fold_as_of --

@@ -1,17 +1,17 @@
--- The batch job's driver: what changed since its last run, folded. The batch models' own blocks stand in
--- the place in braces.
+-- The driver of the batch folds: fold what changed since the last run. The name in braces stands for the batch models'
+-- folds.
 
 -- window --
 CREATE TEMPORARY TABLE batch_items (item_id varchar(200) COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE batch_learners (user_id varchar(200) COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
 
 -- functions --
--- Notes what changed since the last run: the items described anew, the learners of these shards with new
--- events, and the learners of those items.
+-- Find what changed since the last run: items with a new description, learners of these shards with new events, and the
+-- learners of those items.
 CREATE FUNCTION find_changes(shards smallint[], catalogue_start bigint, catalogue_end bigint) RETURNS void LANGUAGE plpgsql
     SET enable_seqscan = off
     SET enable_bitmapscan = off
-    SET random_page_cost = 0   -- what changed is little and new: by index, however large the log
+    SET random_page_cost = 0   -- changes are few and recent: use indexes, however large the log
     SET jit = off
 AS $find$
 DECLARE
@@ -19,7 +19,7 @@ DECLARE
     is_later boolean := EXISTS (SELECT FROM batch_checkpoints b WHERE b.shard = ANY (shards) AND b.position > 0);
 BEGIN
     INSERT INTO batch_items
-    SELECT item_id FROM items WHERE catalogue_start = 0  -- a first run: all, without the log
+    SELECT item_id FROM items WHERE catalogue_start = 0  -- first run: every item, without reading the log
     UNION
     SELECT f.item_id
     FROM checkpoints c
@@ -60,17 +60,17 @@ BEGIN
 END
 $find$;
 
--- Folds what changed for the learners of these shards; how many learners they were. Null where another run
--- has one of the shards.
+-- Fold the changes of these shards' learners; return the number of learners, or null if another run holds one of the
+-- shards.
 CREATE FUNCTION fold_batch(shards smallint[]) RETURNS int LANGUAGE plpgsql
     SET plan_cache_mode = force_custom_plan
     SET jit = off
 AS $fold$
 DECLARE
-    began           jsonb;    -- shard: its positions before this run
-    reached         jsonb;    -- shard: how far its learners are folded
+    began           jsonb;    -- by shard: its two positions before this run
+    reached         jsonb;    -- by shard: the position up to which its learners are folded
     catalogue_start bigint;
-    catalogue_end   bigint;   -- up to here the whole log is folded, so the whole catalogue
+    catalogue_end   bigint;   -- up to here every shard is folded, so the whole catalogue is
     is_behind       boolean;
     how_many        int := 0;
     is_changed      boolean := false;
@@ -100,13 +100,13 @@ BEGIN
         ANALYZE batch_learners;
         ANALYZE batch_items;
 {batch_folds}
-        -- Of who was deleted meanwhile nothing stays; a deletion that comes from here on waits, and finds these rows.
+        -- Delete the rows of learners who were deleted meanwhile. A later deletion waits for this lock and finds the rows.
         PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
         PERFORM delete_batch_rows(ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
     END IF;
 
-    -- What is folded after `reached` was read is in already, and is found again by the next run; and what was set
-    -- back meanwhile, see refold_event, stays so.
+    -- Events folded after `reached` was read are included; the next run finds them again. A position that refold_event
+    -- set back meanwhile stays.
     UPDATE batch_checkpoints b
     SET position = CASE WHEN b.position < (began -> b.shard::text ->> 0)::bigint
             THEN b.position ELSE (reached ->> b.shard::text)::bigint END,
@@ -129,7 +129,7 @@ SELECT fold_batch(CAST(:shards AS smallint[]));
 SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
 
 -- is_behind --
--- Whether an event of these shards, recorded up to a position, is not in the batch's tables yet.
+-- True if an event of these shards, up to a position, is not in the batch models.
 SELECT EXISTS (
     SELECT
     FROM batch_checkpoints b

@@ -1,20 +1,20 @@
--- How far each shard of the log has been folded: by the realtime folds, and by the batch job.
+-- Checkpoints: the position up to which each shard is folded, by the realtime folds and by the batch job.
 
 -- table --
 CREATE TABLE checkpoints (
     shard      smallint PRIMARY KEY,
     position   bigint NOT NULL,            -- all events of the shard up to here are in the read models
-    updated_at timestamptz,                -- when the newest of them was recorded; null: none yet
-    catalogue_version bigint NOT NULL DEFAULT 0,  -- of the transaction that last changed the catalogue by this shard's events
-    swap_version      bigint NOT NULL DEFAULT 0   -- of the one that put this schema in another's place
+    updated_at timestamptz,                -- when the newest of them was recorded; null: none
+    catalogue_version bigint NOT NULL DEFAULT 0,  -- of the last transaction in which this shard changed the catalogue
+    swap_version      bigint NOT NULL DEFAULT 0   -- of the transaction that swapped this schema in
 ) WITH (fillfactor = 50);
 
 CREATE TABLE batch_checkpoints (
     shard              smallint PRIMARY KEY,
-    position           bigint NOT NULL,    -- all of the shard's learners up to here are in the batch's tables
-    catalogue_position bigint NOT NULL,    -- and all of the catalogue up to here
-    updated_at         timestamptz,        -- of the run; null: none yet
-    version            bigint NOT NULL DEFAULT 0   -- of the last run that changed anything
+    position           bigint NOT NULL,    -- the shard's learners are folded up to here
+    catalogue_position bigint NOT NULL,    -- the catalogue is folded up to here
+    updated_at         timestamptz,        -- of the run; null: none
+    version            bigint NOT NULL DEFAULT 0   -- of the last run that changed rows
 ) WITH (fillfactor = 50);
 
 CREATE VIEW shards_behind AS
@@ -35,8 +35,8 @@ INSERT INTO checkpoints       (shard, position)                     SELECT s, 0 
 INSERT INTO batch_checkpoints (shard, position, catalogue_position) SELECT s, 0, 0 FROM generate_series(0, 15) s;
 
 -- functions --
--- How many events of a shard are not folded; of a great many no more than 100,000 are counted. By index, whatever the
--- planner takes to be quicker: of a log that was not vacuumed for a while it would read everything.
+-- Count the shard's events that are not folded, up to 100,000. The settings force the index: for a log that was not
+-- vacuumed the planner would read the whole table.
 CREATE FUNCTION count_waiting(of_shard smallint) RETURNS bigint LANGUAGE plpgsql STABLE
     SET enable_seqscan = off
     SET enable_bitmapscan = off
@@ -57,8 +57,7 @@ END
 $count$;
 
 -- status --
--- How far each projection is behind the log. Realtime projections share the shards' checkpoints;
--- the batch job has its own.
+-- The lag of each projection. Realtime projections share the shards' checkpoints; the batch job has its own.
 WITH shards AS (
     SELECT TRUE AS realtime, shard, position, updated_at FROM checkpoints
     UNION ALL

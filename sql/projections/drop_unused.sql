@@ -1,7 +1,7 @@
--- Read models that are served no more.
+-- Schemas of read models that no deployed code uses.
 
 -- unused_schemas --
--- Schemas of read models but the one that is kept, with those that rebuilds made or put aside: nobody rebuilds now.
+-- All schemas of read models except the kept one, including those of killed rebuilds. No rebuild runs meanwhile.
 SELECT nspname
 FROM pg_namespace
 WHERE nspname ~ '^progress_[0-9a-f]{12}(_building|_retired)?$' AND nspname <> :kept

@@ -1,13 +1,15 @@
--- One window of one shard, folded: the driver of all realtime folds. The models' own blocks stand in
--- the places in braces. A window is one call: one round trip, one transaction.
+-- The driver of all realtime folds: one call folds one window of one shard, in one transaction. Names in braces stand
+-- for the models' blocks of that name, joined (see schema.py).
 
 -- functions --
+-- Delete what a refold computes again from the log.
 CREATE FUNCTION reset_learners(learners text[]) RETURNS void LANGUAGE plpgsql AS $reset$
 BEGIN
 {reset_learners}
 END
 $reset$;
 
+-- Delete every row of the learners.
 CREATE FUNCTION delete_learners(learners text[]) RETURNS void LANGUAGE plpgsql AS $delete$
 BEGIN
 PERFORM reset_learners(learners);
@@ -15,14 +17,14 @@ PERFORM reset_learners(learners);
 END
 $delete$;
 
--- What the batch job writes of them.
+-- Delete the rows that the batch job writes.
 CREATE FUNCTION delete_batch_rows(learners text[]) RETURNS void LANGUAGE plpgsql AS $delete$
 BEGIN
 {delete_batch_rows}
 END
 $delete$;
 
--- The window of an earlier call in the same transaction.
+-- Empty the window's tables: an earlier call in the same transaction may have filled them.
 CREATE FUNCTION empty_window() RETURNS void LANGUAGE plpgsql AS $empty$
 BEGIN
 {empty_window}
@@ -60,9 +62,9 @@ RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANG
     ) r
 $shifts$;
 
--- Adds what is in window_events, and the catalogue events of the window where it has some. Learners without a
--- past have no rows yet: nothing is looked up, and the tables need no keys. Where no window follows, what only
--- later ones look up is not kept.
+-- Add the events in window_events, and the window's catalogue events if there are any. has_past: the learners may have
+-- rows; if not, nothing is looked up and the tables need no keys. has_future: later windows follow; if not, rows that
+-- only later windows look up are not written.
 CREATE FUNCTION fold_facts(
     window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean,
     has_future boolean DEFAULT true
@@ -72,7 +74,7 @@ BEGIN
 END
 $fold$;
 
--- Removes the learners whom these events delete; who they are.
+-- Delete the learners of these UserDeleted events; return the newly deleted ones.
 CREATE FUNCTION fold_deletions(positions bigint[]) RETURNS text[] LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
@@ -86,7 +88,7 @@ BEGIN
     SELECT array_agg(user_id) INTO learners FROM gone;
     IF learners IS NOT NULL THEN
         PERFORM delete_learners(learners);
-        -- The batch job may have read their rows: what it is about to commit of them is erased, too.
+        -- The batch job may be about to commit rows of theirs: wait for it and delete these too.
         PERFORM pg_advisory_xact_lock(hashtext('reading ' || current_schema()), s.shard)
         FROM (SELECT DISTINCT shard FROM deletion_facts WHERE global_position = ANY (positions)) s;
         PERFORM delete_batch_rows(learners);
@@ -95,8 +97,8 @@ BEGIN
 END
 $fold$;
 
--- Records these preference events and makes their learners' zones anew, once for each of them. Returns the learners
--- of whom that moves folded facts to other zones: these are to be refolded.
+-- Record these preference events and compute their learners' zones, once per learner. Return the learners whose folded
+-- facts move to other zones: the caller refolds them.
 CREATE FUNCTION fold_preferences(positions bigint[]) RETURNS text[] LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
@@ -111,7 +113,7 @@ BEGIN
     )
     SELECT array_agg(DISTINCT user_id) INTO learners FROM arrived;
 
-    -- All parts see the zones as they were, and write only where these differ: a learner may have thousands.
+    -- All parts see the former zones. Only differences are written: a learner may have thousands of zones.
     WITH had AS (
         SELECT * FROM zones_in_force WHERE user_id = ANY (learners)
         UNION ALL
@@ -148,8 +150,8 @@ BEGIN
 END
 $fold$;
 
--- Folds all that these learners did, up to the end of the window, from nothing. Of their preference events those up
--- to the window's start say nothing more: all of them are in the zones.
+-- Delete the learners' rows and fold their whole history again, up to the end of the window. Their zones are complete,
+-- so preference events before the window are left out.
 CREATE FUNCTION refold_learners(learners text[], window_shard smallint, window_start bigint, window_end bigint) RETURNS void
 LANGUAGE plpgsql AS $fold$
 BEGIN
@@ -169,9 +171,9 @@ BEGIN
 END
 $fold$;
 
--- How many events of the window come before the learners whose histories, with those of the learners before them, would
--- be too much to refold in one transaction; 0: none are. A longest history is not counted: a burst of changes to it
--- takes less where each window refolds it once than where others' changes part the windows.
+-- Count the events before the point where the refolds of one transaction would exceed 200,000 events; 0 if they do not.
+-- The longest history is not counted: a burst of preference changes in it is cheapest if each window refolds it once,
+-- and cutting windows at other learners' changes would refold it more often.
 CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
     RETURN (
@@ -189,7 +191,7 @@ BEGIN
 END
 $before$;
 
--- Whose rows the window has changed, as JSON: the learners in it, and these others.
+-- Return the learners whose rows the window changed, and these others, as JSON.
 CREATE FUNCTION list_changed_learners(others text[]) RETURNS text LANGUAGE plpgsql AS $learners$
 BEGIN
     RETURN (
@@ -198,14 +200,14 @@ BEGIN
 END
 $learners$;
 
--- Folds the next window of at most `at_most` events. `folded` is how many they were; null where another worker
--- has the shard. With `lists_learners` it tells what changed: the learners (JSON), by which version, and whether
--- the catalogue did.
+-- Fold the next window of at most `at_most` events. `folded` is their number, or null if another worker holds the shard.
+-- Also returns the version of the change, whether the catalogue changed and, with lists_learners, the changed learners
+-- as JSON.
 CREATE FUNCTION fold_window(
     window_shard smallint, at_most int, lists_learners boolean,
     OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
 ) LANGUAGE plpgsql
-    -- A plan made on empty tables lives on, so it must be one that is right for full ones.
+    -- Plans are cached. One that is made on empty tables must suit full tables.
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off
     SET enable_bitmapscan = off
@@ -216,12 +218,12 @@ DECLARE
     window_start  bigint;
     window_end    bigint;
     recorded_at   timestamptz;
-    rare          bigint[];    -- positions of events that may change more than their own moment
+    rare          bigint[];    -- positions of preference and deletion events, which may change the past
     deleted       text[];
     events_before  int;
-    moved         text[];      -- learners whose folded facts have come to other zones
+    moved         text[];      -- learners to refold, since folded facts move to other zones
 BEGIN
-    -- A statement of its own: what follows must see all that the last holder has committed.
+    -- A separate statement, so that the next ones see everything that the last holder committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
         RETURN;
     END IF;
@@ -273,8 +275,8 @@ BEGIN
 END
 $fold$;
 
--- Folds an event that was set aside and counts again now; what changed, as fold_window tells it. The batch job
--- goes back to it, too. Its caller holds the shard since before the transaction wrote anything: versions only grow.
+-- Fold a poisoned event that counts again; return its change as fold_window does. The batch job starts again from it.
+-- The caller locked the shard before its transaction wrote anything, so that versions only grow.
 CREATE FUNCTION refold_event(
     at bigint, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
 ) LANGUAGE plpgsql
@@ -312,7 +314,7 @@ BEGIN
 END
 $fold$;
 
--- A checkpoint past the log's end means that the log was restored from an older backup.
+-- Raise PR101 if the checkpoint is past the end of the log: the log was restored from an older backup.
 CREATE FUNCTION check_checkpoint(at bigint) RETURNS void LANGUAGE plpgsql AS $check$
 DECLARE
     head bigint := (SELECT coalesce(max(e.global_position), 0) FROM event_store.events e);
@@ -333,24 +335,24 @@ SELECT * FROM fold_window(:shard, :at_most, :lists_learners);
 SELECT changed_version, changed_learners, changed_catalogue FROM refold_event(:position);
 
 -- lock_event_shard --
--- The shard of an event, for this transaction.
+-- Lock an event's shard for this transaction.
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), shard) FROM event_store.events WHERE event_id = CAST(:event_id AS uuid);
 
 -- shards_behind --
--- Shards with events that are not folded yet.
+-- Shards with events that are not folded.
 SELECT shard FROM shards_behind ORDER BY shard;
 
 -- count_waiting --
--- How many events of the shard wait, of a great many not all.
+-- The number of the shard's events that are not folded, up to 100,000.
 SELECT count_waiting(CAST(:shard AS smallint));
 
 -- next_position --
--- The position of the shard's next event.
+-- The position of the shard's next event to fold.
 SELECT next_position FROM shards_behind WHERE shard = :shard;
 
 -- lock_shard --
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
 
 -- set_aside --
--- The event that was the next when its window of one failed, unless another worker has come past it since.
+-- Set aside the event whose window of one failed, unless another worker has folded it since.
 SELECT event_store.set_aside(next_position, :error) FROM shards_behind WHERE shard = :shard AND next_position = :position;

@@ -1,7 +1,7 @@
--- A rebuild: the read models folded anew in a schema of their own, then put in the place of the live one.
+-- A rebuild: fold the read models in a second schema, then swap it with the live one.
 
 -- lock --
--- One rebuild at a time; held by the connection.
+-- The lock of rebuilds, held by the connection.
 SELECT pg_try_advisory_lock(hashtext('rebuild'), 0);
 
 -- unlock --
@@ -11,8 +11,8 @@ SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 
 -- lock_all --
--- Every shard of a schema, the batch job and its snapshots, for this transaction: who is at it now must end first. A
--- deletion waits for the others with its shard in hand: so the shards come first.
+-- Lock every shard of a schema, its batch job and its snapshots for this transaction, after their holders end. Shards
+-- come first, since a deletion waits for the others while it holds its shard.
 SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), shard)
 FROM (
     SELECT kind, shard FROM (VALUES (1, ''), (2, 'batch '), (3, 'reading ')) AS k (place, kind), generate_series(0, 15) AS shard
@@ -26,24 +26,24 @@ SELECT pg_advisory_lock(hashtext('backup ' || CAST(:schema AS text)), 0);
 SELECT pg_advisory_unlock(hashtext('backup ' || CAST(:schema AS text)), 0);
 
 -- replayed_events --
--- Events that were set aside and count again, each with the moment at which that was decided.
+-- Poisoned events that were replayed, each with the time of the replay.
 SELECT CAST(substr(message_id, 10) AS bigint) AS position, replayed_at   -- after 'position-'
 FROM event_store.dead_letters
 WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
 ORDER BY position;
 
 -- mark_swap --
--- Whatever was computed from the schema before this one counts no more.
+-- Mark the swap: answers computed from the former schema are not current any more.
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
 
 -- tune --
--- A shard's whole past is one window. Only the swap has to be on disk when it is done, and all before it then is.
+-- Tune the connection for windows of a whole shard. Only the swap must be on disk at its commit, and flushes the rest.
 SELECT set_config('work_mem', '128MB', false), set_config('maintenance_work_mem', '256MB', false),
     set_config('temp_buffers', '128MB', false), set_config('synchronous_commit', 'off', false),
-    set_config('default_statistics_target', '10', false);  -- sizes are all that the batch's plans need
+    set_config('default_statistics_target', '10', false);  -- the batch plans need only table sizes
 
 -- drop_keys --
--- The large tables without their keys: these are made at the end, at once. Their definitions are kept.
+-- Drop the keys of the large tables and save their definitions: creating them at the end is faster.
 DO $drop$
 DECLARE
     key record;
@@ -68,12 +68,12 @@ END
 $drop$;
 
 -- next_key --
--- The definition of a key that is still to come; another worker gets another.
+-- Take the definition of one dropped key; parallel workers take different ones.
 DELETE FROM pending_keys
 WHERE ctid = (SELECT ctid FROM pending_keys LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING definition;
 
 -- analyze --
--- The keys are made. The batch folds join whole tables: their plans need to know how large these are.
+-- All keys exist. The batch folds join whole tables, so their plans need the sizes.
 DROP TABLE pending_keys;
 ANALYZE item_stats, item_days, daily_stats, items;

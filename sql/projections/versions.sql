@@ -1,6 +1,5 @@
--- Versions: what tells whether an answer that was computed before still holds. A version is the number of a
--- transaction. One that changes a learner's rows, or the catalogue's, or the batch's, holds their shard before it gets
--- its number: so each version only grows.
+-- Versions tell whether a cached answer is current. A version is a transaction id. A transaction that changes rows of
+-- a learner, of the catalogue or of the batch locks their shard before it gets its id, so that each version only grows.
 
 -- table --
 CREATE VIEW learner_versions AS
@@ -9,7 +8,7 @@ UNION ALL
 SELECT user_id, version FROM deleted_learners;
 
 -- learner --
--- 0 for a learner without events. And until when the learner's local day is the present one, at the longest.
+-- The learner's version, 0 without events; and the latest moment at which the learner's local day may end.
 SELECT coalesce(v.version, 0)                          AS learner,
     least(here.ends_at, CAST(CAST(asked.now + zone.shift AS date) + 1 AS timestamptz) - zone.shift) AS day_ends
 FROM (SELECT CAST(:now AS timestamptz) AS now) AS asked
@@ -18,20 +17,20 @@ LEFT JOIN segments here ON here.user_id = :user_id AND here.starts_at <= asked.n
 CROSS JOIN LATERAL (SELECT coalesce(here.shift, INTERVAL '0 hours') AS shift) AS zone;
 
 -- learners --
--- Those of them that have events or are deleted.
+-- The versions of those learners that have events or are deleted.
 SELECT user_id, version FROM learner_versions WHERE user_id = ANY (CAST(:user_ids AS text[]));
 
 -- catalogue --
--- By whatever shard it changed.
+-- The sum over all shards, since any shard may change the catalogue.
 SELECT CAST(sum(catalogue_version) AS bigint) FROM checkpoints;
 
 -- batch --
--- Of all shards' weekly, domain and level stats: the denominators are everyone's.
+-- The sum over all shards' batch runs, since all learners share the denominators.
 SELECT CAST(sum(version) AS bigint) FROM batch_checkpoints;
 
 -- shared --
--- The versions that all learners have in common; and the position that all shards are folded up to, with the moment
--- at which that event was recorded.
+-- The versions that all learners share; and the position up to which all shards are folded, with the time at which that
+-- event was recorded.
 WITH reached AS (
     SELECT coalesce(min(n.next_position) - 1, max(h.position), 0) AS position
     FROM (SELECT max(global_position) AS position FROM events) AS h

@@ -1,4 +1,4 @@
--- The first completion of each session of a learner: the one that counts.
+-- One row per learner and completed session: its first completion, the only one that counts.
 
 -- table --
 CREATE TABLE completions (
@@ -19,7 +19,7 @@ ALTER TABLE completions ALTER user_id SET STORAGE PLAIN, ALTER session_id SET ST
 CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY KEY (user_id, session_id)) ON COMMIT DELETE ROWS;
 
 -- window --
--- What a day gains or, where an earlier completion came late, loses.
+-- The change of each day. When an earlier completion arrives late, its former day loses.
 CREATE TEMPORARY TABLE window_completions (
     user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
 ) ON COMMIT DELETE ROWS;

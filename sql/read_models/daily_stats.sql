@@ -6,11 +6,11 @@ CREATE TABLE daily_stats (
     day                date   NOT NULL,
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
-    response_ms        bigint NOT NULL,    -- summed
+    response_ms        bigint NOT NULL,    -- sum
     reviews            bigint NOT NULL,
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,
-    scores             bigint NOT NULL,    -- summed
+    scores             bigint NOT NULL,    -- sum
     items_learned      bigint NOT NULL,
     items_reviewed     bigint NOT NULL,
     new_mastery_count  bigint NOT NULL,
@@ -124,7 +124,7 @@ INSERT INTO daily_stats SELECT * FROM unnest((state.daily_stats #>> '{}')::daily
 DELETE FROM daily_stats WHERE user_id = ANY (learners);
 
 -- days --
--- The days of a range that are there, both ends inclusive.
+-- The rows of a range of days, both ends inclusive.
 SELECT
     day                                                AS date,
     sessions_completed,
@@ -143,7 +143,7 @@ WHERE user_id = :user_id AND day BETWEEN :first_day AND :last_day
 ORDER BY day;
 
 -- range --
--- The days of a range, both ends inclusive; with zero_fill every day, of a learner who is known.
+-- The rows of a range of days, both ends inclusive; with zero_fill one for every day, if the learner has events.
 SELECT
     asked.day                                          AS date,
     coalesce(d.sessions_completed, 0)                  AS sessions_completed,
@@ -168,7 +168,7 @@ WHERE d.day IS NOT NULL
 ORDER BY asked.day;
 
 -- months --
--- The whole calendar months whose first day lies in the range: a month ends within 30 days of it.
+-- The whole calendar months whose first day lies in the range. A month ends at most 30 days after its first day.
 WITH days AS (
     SELECT d.*, d.day - CAST(extract(day FROM d.day) AS integer) + 1 AS month
     FROM daily_stats d

@@ -1,4 +1,4 @@
--- Learners who are deleted: no read model has a row of theirs, whatever arrives later.
+-- One row per deleted learner: no other read model has rows of theirs, whatever arrives later.
 
 -- table --
 CREATE TABLE deleted_learners (
@@ -10,5 +10,5 @@ CREATE TABLE deleted_learners (
 ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
--- Stays empty: nothing is folded of a deleted learner.
+-- Stays empty: as-of answers fold nothing of a deleted learner.
 CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id)) ON COMMIT DELETE ROWS;

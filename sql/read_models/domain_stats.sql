@@ -1,4 +1,4 @@
--- One row per learner and domain studied: the batch job's, every five minutes.
+-- One row per learner and domain with a studied item. The batch job folds it every five minutes.
 
 -- table --
 CREATE TABLE domain_stats (
@@ -15,7 +15,7 @@ CREATE TABLE domain_stats (
 );
 
 -- fold --
--- The changed learners' items, by the latest description of each.
+-- Count the changed learners' items by their latest descriptions.
 WITH studied AS MATERIALIZED (
     SELECT s.user_id, place.domain,
         count(*) AS items_studied, sum(s.answers)::bigint AS answers, sum(s.correct_answers)::bigint AS correct_answers,
@@ -51,7 +51,7 @@ WHERE t IS DISTINCT FROM excluded;
 DELETE FROM domain_stats WHERE user_id = ANY (learners);
 
 -- by domain --
--- Every domain that the catalogue has items in or the learner studied; UNKNOWN has no denominator.
+-- Every domain that has items in the catalogue or that the learner studied. UNKNOWN has no denominator.
 SELECT
     domain,
     coalesce(d.items_studied, 0)                       AS items_studied,

@@ -1,8 +1,7 @@
--- What the events of learners say, typed and with their local day; and the window that a fold works on.
+-- The events of learners, typed; and the window of them that a fold works on.
 
 -- table --
--- Every event of the log; kind and data are null where no fold looks at it: a type that nobody
--- declared, or an event that was set aside.
+-- Every event of the log. kind and data are null if no fold reads it: an undeclared type, or a poisoned event.
 CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
@@ -24,7 +23,7 @@ SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     e.event_type = 'CorrectAnswerGiven' AS correct,
     d.event_data ->> 'item_id' AS item_id,
     d.event_data ->> 'session_id' AS session_id,
-    -- Cast only where the type declares the field: any other event may have it, as an extra of any kind.
+    -- Cast only for types that declare the field: other events may have an extra field of that name and of any type.
     CASE WHEN e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
         THEN (d.event_data ->> 'response_time_ms')::bigint END AS response_ms,
     CASE WHEN e.event_type = 'ReviewProcessed'
@@ -66,8 +65,8 @@ FROM event_store.events e
 WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
   AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
 
--- What the window's tables of events are made like. Plain columns are never moved out of line: a temporary
--- table with a TOAST table beside it takes ten times as long to empty, at each commit.
+-- The template of the window's tables. Plain storage avoids a TOAST table: with one, a temporary table takes ten times
+-- as long to empty at each commit.
 CREATE TABLE window_shape (
     global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid,
     created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", response_ms bigint,
@@ -82,7 +81,7 @@ global_position, kind, user_id, occurred_at, event_id, created_at, correct, item
 response_ms, interval_days, easiness_factor, score, duration_seconds
 
 -- window --
--- Of each connection that folds; emptied at each commit.
+-- Each connection that folds has these tables; they are emptied at each commit.
 CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
 -- The events of learners, as the folds read them: each with its local day; answers with the hour on the wall clock.
@@ -93,9 +92,8 @@ DELETE FROM window_events;
 DELETE FROM window_facts;
 
 -- fold --
--- local day of t = date(t + the zone's offset at t - day_start). Zones and offsets are looked up once for a
--- learner, for the span of the learner's events, and not once for an event. An event finds its own among them by
--- halves: a learner may have thousands of zones and of events.
+-- The local day of t is date(t + the zone's offset at t - day_start). Zones and offsets are read once per learner, for
+-- the span of the learner's events. Each event finds its own by binary search: both may be thousands.
 WITH spans AS MATERIALIZED (
     SELECT user_id, min(occurred_at) AS first_at, max(occurred_at) AS last_at
     FROM window_events

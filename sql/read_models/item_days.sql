@@ -1,4 +1,4 @@
--- Which items a learner answered on which local day.
+-- One row per learner, item and local day with an answer.
 
 -- table --
 CREATE TABLE item_days (
@@ -15,7 +15,7 @@ ALTER TABLE item_days ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE
 CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, day)) ON COMMIT DELETE ROWS;
 
 -- window --
--- Items reviewed, by day: one more or one less than before.
+-- The change of items_reviewed on each day.
 CREATE TEMPORARY TABLE window_reviewed (
     user_id varchar(200) COLLATE "C", day date, items_reviewed bigint
 ) ON COMMIT DELETE ROWS;
@@ -24,8 +24,8 @@ CREATE TEMPORARY TABLE window_reviewed (
 DELETE FROM window_reviewed;
 
 -- fold --
--- An item that is answered on a day later than its first answer's is reviewed on that day. Where the
--- first answer moves, the days that were there already are judged again: those between the two firsts.
+-- An item is reviewed on each day with an answer after the day of its first answer. If the first answer moves, the days
+-- between the former and the new first day change.
 INSERT INTO window_reviewed
 SELECT i.user_id, d.day, CASE WHEN d.day > i.first_answered_on THEN 1 ELSE -1 END
 FROM window_items i

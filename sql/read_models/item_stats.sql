@@ -6,7 +6,7 @@ CREATE TABLE item_stats (
     item_id           text COLLATE "C" NOT NULL,
     answers           bigint NOT NULL,
     correct_answers   bigint NOT NULL,
-    response_ms       bigint NOT NULL,     -- summed
+    response_ms       bigint NOT NULL,     -- sum
     first_answered_at timestamptz,
     first_answered_on date,                -- local, see facts.sql
     last_answered_at  timestamptz,
@@ -25,7 +25,7 @@ CREATE TABLE item_stats (
 -- Temporary tables are made like this one, see window_shape.
 ALTER TABLE item_stats ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
--- A catalogue change reaches the learners of the item.
+-- The batch job finds the learners of an item whose description changed.
 CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 
 -- columns --
@@ -152,8 +152,8 @@ ON CONFLICT DO NOTHING;
 DELETE FROM item_stats WHERE user_id = ANY (learners);
 
 -- list --
--- One page of a learner's items, after a key; with the number of all that the filters let through.
--- Every order is an ascending number, so that one key fits all: microseconds are exact to 2255.
+-- One page of a learner's items after a key, with the number of items that pass the filters. Every order is an ascending
+-- number, so that one type of key suits all; microseconds are exact until 2255.
 WITH listed AS (
     SELECT
         s.item_id,
@@ -176,7 +176,7 @@ WITH listed AS (
             ELSE TRUE
           END
       AND CASE
-            WHEN CAST(:level AS text) IS NULL THEN TRUE   -- the catalogue is not looked into
+            WHEN CAST(:level AS text) IS NULL THEN TRUE   -- the catalogue is not read
             ELSE :level = coalesce(
                 (SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')
           END
@@ -230,7 +230,7 @@ LEFT JOIN items i ON i.item_id = page.item_id
 ORDER BY page.sort_key NULLS LAST, page.item_id;
 
 -- item --
--- One item as a learner knows it; no row for one that was neither described nor met.
+-- One item of a learner; no row if it was neither described nor met.
 SELECT
     asked.item_id,
     i.headword,
@@ -259,8 +259,8 @@ LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
 WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
 
 -- forecast --
--- How many items fall due on each local day from today. What is overdue counts today; an archived
--- item is not due. Wherever the learner flies, the calendar jumps by less than three days.
+-- The number of items that fall due on each local day from today. Overdue items count on today; archived items are not
+-- due. A change of zone moves the calendar by less than three days.
 WITH today AS (
     SELECT CAST(CAST(:now AS timestamptz) + coalesce((
         SELECT shift FROM segments

@@ -1,4 +1,4 @@
--- The catalogue: the latest description of each item, and whether it is in.
+-- The catalogue: one row per item, with its latest description and whether it is in the catalogue.
 
 -- table --
 CREATE TABLE items (
@@ -6,17 +6,17 @@ CREATE TABLE items (
     headword     text,
     level        text COLLATE "C",         -- A1 … C2, or null
     domains      text[] COLLATE "C" NOT NULL,  -- distinct, in the order R W L S; may be empty
-    described_at timestamptz,              -- of the latest ItemPublished or ItemUpdated; null: never described
+    described_at timestamptz,              -- of the latest ItemPublished or ItemUpdated; null: not described
     described_id uuid,
-    decided_at   timestamptz NOT NULL,     -- of the latest of those and ItemArchived
+    decided_at   timestamptz NOT NULL,     -- of the latest catalogue event, ItemArchived included
     decided_id   uuid        NOT NULL,
-    in_catalogue boolean     NOT NULL      -- the latest of the three is no ItemArchived
+    in_catalogue boolean     NOT NULL      -- false if that event is an ItemArchived
 ) WITH (fillfactor = 80);
 
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
 
 -- as_of --
--- Only what was in, and found when asked: in the log's own index of these events, in its order.
+-- Only in_catalogue, computed by the query: from the log's index of these events, in the order of the index.
 CREATE TEMPORARY VIEW items AS
 SELECT substr(d.stream_id, 6) AS item_id,  -- after 'item-'
     d.event_type <> 'ItemArchived' AS in_catalogue

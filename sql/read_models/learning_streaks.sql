@@ -15,8 +15,8 @@ ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
 CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE, PRIMARY KEY (user_id, starts)) ON COMMIT DELETE ROWS;
 
 -- fold --
--- Days that became study days join runs, days that ceased to be cut them. Only the runs
--- that such a day lies in or next to are taken apart.
+-- A day that becomes a study day joins runs; a day that ceases to be one cuts a run. Only runs that contain such a day or
+-- are next to it change.
 WITH turned AS MATERIALIZED (
     SELECT w.user_id, w.day, w.sessions_completed > 0 AS studied
     FROM window_days w
@@ -83,7 +83,7 @@ INSERT INTO learning_streaks SELECT * FROM unnest((state.learning_streaks #>> '{
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);
 
 -- streak --
--- A run that reaches past today is of a clock ahead or a flight west: it counts, and today with it.
+-- A run that reaches past today (a clock ahead, a flight west) is current, and today is active.
 WITH today AS (
     SELECT CAST(CAST(:now AS timestamptz) + coalesce((
         SELECT shift FROM segments

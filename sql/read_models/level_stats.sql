@@ -1,4 +1,4 @@
--- One row per learner and CEFR level studied: the batch job's, every five minutes.
+-- One row per learner and CEFR level with a studied item. The batch job folds it every five minutes.
 
 -- table --
 CREATE TABLE level_stats (
@@ -15,7 +15,7 @@ CREATE TABLE level_stats (
 );
 
 -- fold --
--- The changed learners' items, by the latest description of each.
+-- Count the changed learners' items by their latest descriptions.
 WITH studied AS MATERIALIZED (
     SELECT s.user_id, place.level,
         count(*) AS items_studied, sum(s.answers)::bigint AS answers, sum(s.correct_answers)::bigint AS correct_answers,
@@ -51,7 +51,7 @@ WHERE t IS DISTINCT FROM excluded;
 DELETE FROM level_stats WHERE user_id = ANY (learners);
 
 -- by level --
--- Every level that the catalogue has items in or the learner studied, from A1 to C2, UNKNOWN last: it has no
+-- Every level that has items in the catalogue or that the learner studied, from A1 to C2. UNKNOWN comes last and has no
 -- denominator.
 SELECT
     level,

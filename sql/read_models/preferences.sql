@@ -1,20 +1,20 @@
--- A learner's preference events, and the zone and the hour that were in force when.
--- local day of t = date(t + the zone's offset at t - day_start), see facts.sql.
+-- A learner's preference events, and the periods in which each zone and day start were in force.
+-- The local day of t is date(t + the zone's offset at t - day_start), see facts.sql.
 
 -- table --
 CREATE TABLE preferences (
     user_id     text COLLATE "C" NOT NULL,
     occurred_at timestamptz NOT NULL,
     event_id    uuid        NOT NULL,
-    timezone    text COLLATE "C",          -- null: as the preference event before
-    day_start   interval,                  -- null: as the preference event before
+    timezone    text COLLATE "C",          -- null: the former value stays
+    day_start   interval,                  -- null: the former value stays
     PRIMARY KEY (user_id, occurred_at, event_id)
 );
 
 CREATE TABLE zones_in_force (
     user_id   text COLLATE "C" NOT NULL,
-    starts_at timestamptz NOT NULL,        -- -infinity for a learner's first; no row at all: UTC and 0
-    ends_at   timestamptz NOT NULL,        -- exclusive; infinity for the last
+    starts_at timestamptz NOT NULL,        -- -infinity for a learner's first period; without a row UTC and 0 apply
+    ends_at   timestamptz NOT NULL,        -- exclusive; infinity for the last period
     timezone  text COLLATE "C" NOT NULL,
     day_start interval NOT NULL,           -- after midnight, on the wall clock
     PRIMARY KEY (user_id, starts_at)
@@ -25,8 +25,8 @@ ALTER TABLE preferences    ALTER user_id SET STORAGE PLAIN, ALTER timezone SET S
 ALTER TABLE zones_in_force ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
 
 -- views --
--- What follows from the preference events. The first of all governs what came before it; of two
--- at one instant the later id governs; what an event leaves out keeps its value.
+-- The periods that follow from the preference events. The first event also governs the time before it. Of two events at
+-- one instant, the later id governs. A field that an event leaves out keeps its value.
 CREATE VIEW governing_zones AS
 WITH counted AS (
     SELECT *,
@@ -58,7 +58,7 @@ SELECT user_id, starts_at, lead(starts_at, 1, 'infinity') OVER (PARTITION BY use
 FROM compared
 WHERE before IS DISTINCT FROM (timezone, day_start);
 
--- The segments of constant shift: local day of t = date(t + the shift of the one that t lies in).
+-- The segments of constant shift: the local day of t is date(t + the shift of the segment that contains t).
 CREATE VIEW segments AS
 SELECT
     z.user_id,

@@ -1,4 +1,4 @@
--- Every review, in the order of its time: a lapse is a pair of neighbours.
+-- One row per review. A lapse is a pair of neighbours in time.
 
 -- table --
 CREATE TABLE reviews (
@@ -21,16 +21,16 @@ CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (use
 CREATE TEMPORARY TABLE window_reviews (
     user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C", first_mastered_at timestamptz, first_mastered_on date,
     reviewed_at timestamptz, review_id uuid, interval_days bigint, easiness_factor double precision,
-    lapses bigint                          -- how many more than before; may be negative
+    lapses bigint                          -- the change of the count; may be negative
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
 DELETE FROM window_reviews;
 
 -- fold --
--- A new review makes pairs with its neighbours, and parts those that were a pair: only these are counted.
--- One sort serves pairs, latest and first mastered review: by item first, since a learner's own reviews all have one
--- user_id, which a sort would compare each time; the latest first, so that the first row of an item is its latest.
+-- A new review forms pairs with its neighbours and separates a former pair: only these pairs are counted.
+-- One sort serves the pairs, the latest review and the first review of 7 days or more. It sorts by item first, since all
+-- rows of a learner have the same user_id; and the latest first, so that an item's first row is its latest review.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor
@@ -68,7 +68,7 @@ WITH arrived AS MATERIALIZED (
      FROM neighbours WHERE after_at IS NOT NULL)
 ), linked AS (
     SELECT *, lead(interval_days) OVER later AS before_days, lead(is_new) OVER later AS before_is_new,
-        lag(is_new) OVER later IS NULL AS is_latest   -- an old one among them: then the window changes no latest
+        lag(is_new) OVER later IS NULL AS is_latest   -- a stored review may be the latest: then the window has none
     FROM chain
     WINDOW later AS (PARTITION BY item_id, user_id ORDER BY occurred_at DESC, event_id DESC)
 ), reviewed AS (

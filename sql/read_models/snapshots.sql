@@ -1,8 +1,8 @@
--- Snapshots: what the realtime tables hold of a learner at a version of the learner's stream, so that an as-of
--- answer need not begin with the first event. The batch job takes them; see as_of.sql for their use.
+-- Snapshots: a learner's rows in the realtime tables at a version of the learner's stream, so that an as-of answer does
+-- not start with the first event. The batch job takes them; as_of.sql uses them.
 
 -- table --
--- Who did something since it was last looked at how far they have come; everyone after a rebuild.
+-- The learners with new events since the last check; all learners after a rebuild.
 CREATE TABLE snapshot_learners (
     user_id text COLLATE "C" PRIMARY KEY
 );
@@ -15,8 +15,7 @@ DELETE FROM snapshot_learners WHERE user_id = ANY (learners);
 DELETE FROM event_store.snapshots WHERE stream_id = ANY (ARRAY(SELECT 'learner-' || l FROM unnest(learners) l));
 
 -- functions --
--- Of the tables that a snapshot is taken of: their folds, and which tables they are, so that nothing of what
--- a rebuild has replaced is used any more.
+-- Identify the folds and the tables that a snapshot is taken of: snapshots of tables that a rebuild replaced are not used.
 CREATE FUNCTION snapshot_fingerprint() RETURNS text LANGUAGE sql STABLE AS $fingerprint$
 SELECT substr(n.nspname, 10, 12) || '-' || n.oid   -- after 'progress_'
 FROM pg_class c
@@ -24,7 +23,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = 'window_shape'::regclass
 $fingerprint$;
 
--- The positions of what is set aside among the first events of a stream.
+-- The positions of the poisoned events up to a version of a stream.
 CREATE FUNCTION set_aside_until(stream text, version bigint) RETURNS bigint[] LANGUAGE sql STABLE AS $aside$
 SELECT coalesce(array_agg(e.global_position ORDER BY e.global_position), '{}')
 FROM event_store.poisoned p
@@ -32,7 +31,7 @@ JOIN event_store.events e ON e.global_position = p.global_position
 WHERE e.stream_id = stream AND e.stream_version <= version
 $aside$;
 
--- The versions of a learner's snapshots that hold nothing which happened or was recorded later.
+-- The versions of a learner's snapshots without events that occurred or were recorded later than the moments.
 CREATE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
 LANGUAGE sql STABLE AS $until$
 SELECT s.stream_version
@@ -43,7 +42,7 @@ WHERE s.stream_id = stream AND s.fingerprint = snapshot_fingerprint()
   AND s.set_aside = set_aside_until(stream, s.stream_version)
 $until$;
 
--- How far the folds have come in a learner's stream.
+-- The version up to which a learner's stream is folded.
 CREATE FUNCTION version_folded(learner text) RETURNS bigint LANGUAGE sql STABLE AS $version$
 SELECT e.stream_version
 FROM event_store.events e
@@ -53,7 +52,7 @@ ORDER BY e.stream_version DESC
 LIMIT 1
 $version$;
 
--- Strikes those from snapshot_learners who have not come `event_interval` events further since their last one.
+-- Delete the learners from snapshot_learners who have fewer than event_interval new events since their last snapshot.
 CREATE FUNCTION drop_learners_not_due(event_interval bigint) RETURNS void LANGUAGE sql
     SET enable_seqscan = off
     SET random_page_cost = 0
@@ -67,11 +66,11 @@ WHERE user_id IN (
         SELECT max(s.stream_version)
         FROM event_store.snapshots s
         WHERE s.stream_id = 'learner-' || l.user_id AND s.fingerprint = snapshot_fingerprint()), 0)
-    FOR UPDATE SKIP LOCKED   -- another task of the job strikes them
+    FOR UPDATE SKIP LOCKED   -- another task of the job deletes them
 )
 $due$;
 
--- Takes the snapshots of the next learners, and keeps the newest `kept` of each; how many learners they were.
+-- Take the snapshots of the next learners and keep the newest `kept` of each; return the number of learners.
 CREATE FUNCTION take_snapshots(at_most int, kept int) RETURNS int LANGUAGE plpgsql
     SET enable_seqscan = off
     SET random_page_cost = 0
@@ -81,8 +80,8 @@ DECLARE
     learners text[];
     streams  text[];
 BEGIN
-    -- Folds go on, but a deletion waits: it must find the snapshot, to take it along. And a swap: the rows, the version
-    -- and the fingerprint are those of one schema.
+    -- Folds continue. A deletion waits, since it must find and delete the snapshot. A swap waits, so that rows, version
+    -- and fingerprint belong to one schema.
     PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM generate_series(0, 15) s;
 
     WITH next AS (
@@ -95,7 +94,7 @@ BEGIN
         RETURN 0;
     END IF;
 
-    -- One statement sees one state: the rows are those of the version.
+    -- One statement sees one state, so that the rows belong to the version.
     INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, set_aside, state)
     SELECT v.stream_id, v.stream_version, snapshot_fingerprint(), greatest(last.newest_occurred_at, since.newest_occurred_at),
         set_aside_until(v.stream_id, v.stream_version), s.state
@@ -148,6 +147,6 @@ SELECT drop_learners_not_due(:event_interval);
 SELECT take_snapshots(:at_most, :kept);
 
 -- drop_orphans --
--- Snapshots of tables that are gone.
+-- Delete the snapshots of schemas that do not exist any more.
 DELETE FROM event_store.snapshots
 WHERE NOT EXISTS (SELECT FROM pg_namespace n WHERE n.oid::text = split_part(fingerprint, '-', 2));

@@ -12,8 +12,8 @@ CREATE TABLE user_progress (
     short_term         bigint NOT NULL,
     long_term          bigint NOT NULL,
     last_updated       timestamptz NOT NULL,
-    last_fact_at       timestamptz,        -- the newest answer, completion or review
-    version            bigint NOT NULL     -- of the transaction that changed a row of the learner's last
+    last_fact_at       timestamptz,        -- of the newest answer, completion or review
+    version            bigint NOT NULL     -- of the last transaction that changed a row of the learner
 ) WITH (fillfactor = 50);
 
 -- Temporary tables are made like this one, see window_shape.
@@ -85,8 +85,8 @@ ON CONFLICT (user_id) DO UPDATE SET
 DELETE FROM user_progress WHERE user_id = ANY (learners);
 
 -- current --
--- How one learner stands at a moment. The streak and what is unlearned depend on the day and on
--- the catalogue, so they are found when asked.
+-- A learner's summary at a moment. The streak depends on the day and `unlearned` on the catalogue, so the query computes
+-- both.
 WITH today AS (
     SELECT CAST(CAST(:now AS timestamptz) + coalesce((
         SELECT shift FROM segments

@@ -1,4 +1,4 @@
--- One row per learner and ISO week with a daily row: the batch job's, every five minutes.
+-- One row per learner and ISO week with a daily row. The batch job folds it every five minutes.
 
 -- table --
 CREATE TABLE weekly_stats (
@@ -12,7 +12,7 @@ CREATE TABLE weekly_stats (
     study_seconds      bigint NOT NULL,
     scores             bigint NOT NULL,
     items_learned      bigint NOT NULL,
-    items_reviewed     bigint NOT NULL,    -- distinct items answered on a day later than their first
+    items_reviewed     bigint NOT NULL,    -- distinct items answered on a day after the day of their first answer
     new_mastery_count  bigint NOT NULL,
     PRIMARY KEY (user_id, monday)
 );
@@ -67,7 +67,7 @@ WHERE s IS DISTINCT FROM excluded;
 DELETE FROM weekly_stats WHERE user_id = ANY (learners);
 
 -- range --
--- The whole weeks whose Monday lies in the range; with zero_fill every one, of a learner who is known.
+-- The whole weeks whose Monday lies in the range; with zero_fill every week, if the learner has events.
 SELECT
     asked.day                                          AS start,
     asked.day + 6                                      AS "end",
@@ -86,7 +86,7 @@ SELECT
 FROM (
     SELECT CAST(:first_day AS date) + n AS day
     FROM generate_series(0, CAST(:last_day AS date) - CAST(:first_day AS date)) AS n
-    WHERE (CAST(:first_day AS date) + n - DATE '2001-01-01') % 7 = 0   -- that was a Monday
+    WHERE (CAST(:first_day AS date) + n - DATE '2001-01-01') % 7 = 0   -- 2001-01-01 was a Monday
 ) AS asked
 LEFT JOIN weekly_stats w ON w.user_id = :user_id AND w.monday = asked.day
 WHERE w.monday IS NOT NULL

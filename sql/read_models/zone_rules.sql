@@ -1,4 +1,4 @@
--- The offsets of every zone, 2000 to 2060: data of the pinned tzdata package, no engine's own table.
+-- The offsets of every zone from 2000 to 2060, from the pinned tzdata package: PostgreSQL's own tables may differ.
 
 -- table --
 CREATE TABLE zone_rules (
@@ -10,7 +10,7 @@ CREATE TABLE zone_rules (
 );
 
 -- as_of --
--- A copy, for as long as the connection lasts: a view of its own on the live table would fall with that.
+-- A copy for the life of the connection: a view of the live table would be dropped with that table.
 CREATE TEMPORARY TABLE zone_rules AS SELECT * FROM zone_rules;
 ALTER TABLE zone_rules ADD PRIMARY KEY (zone, starts_at);
 
