@@ -21,7 +21,7 @@ _A_SECOND, _SECONDS = 20, 15
 _LIMIT = 60.0  # milliseconds
 _PACKED = b"gzip"  # an error is too short to be compressed
 
-_SCRIPT = ROOT / "progress" / "query" / "page" / "question.js"
+_SCRIPT = ROOT / "progress" / "query" / "page" / "query.js"
 _CONSTANT = re.compile(r"^(?:export )?const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)
 _INSERTED = re.compile(r"\$\{(\w+)\}")
 
@@ -68,7 +68,7 @@ def _request(issuer: Issuer, learner: str, *headers: str) -> bytes:
 def document() -> str:
     """Return the page's query, read from its script."""
     constants = {n: text for n, _, text in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8"))}
-    return _INSERTED.sub(lambda match: constants[match[1]], constants["QUESTION"])
+    return _INSERTED.sub(lambda match: constants[match[1]], constants["QUERY"])
 
 
 def _line(how: str, durations: list[float]) -> Line:

@@ -14,7 +14,8 @@ from bench.statements import blocks
 from progress.adapters import request_scope
 from progress.adapters.postgres.async_client import Database
 from progress.query.auth import Caller, Role
-from progress.query.cache.cache import Cache
+from progress.query.cache.cache import AnswerCache
+from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import execute
 from progress.query.execution.execute import Answer, Asked
 from progress.query.graphql.context import Context
@@ -50,7 +51,7 @@ class Costing:
     def __init__(self, reader: model_reader.Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, datetime.now(UTC))
         self._reader, self._work = reader, 0
-        self._cache = Cache(None, per_minute=10**9)
+        self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9))
         if explains:
             for each in (reader._database, reader.past._database):  # noqa: SLF001 - a benchmark reads its own sessions
                 _explain(each, self._add)

@@ -22,7 +22,8 @@ from bench.lines import Rounds
 from progress import settings
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Span
-from progress.query.cache.cache import Cache
+from progress.query.cache.cache import AnswerCache
+from progress.query.cache.versions import DatabaseVersions
 from progress.query.execution.compiled import Compiled
 from progress.query.read_models import reader
 
@@ -38,26 +39,26 @@ Request = tuple[list[tuple[bytes, bytes]], bytes]
 
 def _parts(app: Any) -> dict[str, Patches]:
     """Return the patches that switch off each part."""
-    nothing, ask, narrowed = Span(), Cache.ask, reader.narrowed
+    nothing, lookup, narrowed = Span(), AnswerCache.lookup, reader.narrowed
     rows: list[Any] = []
 
-    async def ask_without_limit(cache: Cache, _: str, *args: Any, **more: Any) -> Any:
-        return await ask(cache, None, *args, **more)
+    async def look_up_without_limit(cache: AnswerCache, _: str, *args: Any, **more: Any) -> Any:
+        return await lookup(cache, None, *args, **more)
 
     async def reuse_rows(*args: Any, **more: Any) -> Any:
         if not rows:
             rows.append(await narrowed(*args, **more))
         return rows[0]
 
-    async def return_none(_: Cache) -> None:
+    async def return_none(_: DatabaseVersions) -> None:
         return None
 
     return {
         "the log line": [(logs, "write", lambda *_, **__: None)],
         "the trace": [(tracing, "start_span", lambda *_: nothing)],
-        "the rate limit": [(Cache, "ask", ask_without_limit)],
-        "how far the projections have come": [(Cache, "projected_to", return_none)],
-        "keeping the answer": [(Cache, "_keep", lambda *_: None)],
+        "the rate limit": [(AnswerCache, "lookup", look_up_without_limit)],
+        "how far the projections have come": [(DatabaseVersions, "projected_to", return_none)],
+        "keeping the answer": [(AnswerCache, "_store", lambda *_: None)],
         "PostgreSQL's driver and pool": [(reader, "narrowed", reuse_rows)],
         "rows to JSON": [(Compiled, "_written", lambda *_: _ROWS)],
         "the framework's layers, which POST /graphql bypasses": [

@@ -1,8 +1,8 @@
-"""The door of the query API: any HTTP request, answered from the read models."""
+"""Entry point of the query function: answers any HTTP request from the read models."""
 
 import gc
 
-gc.disable()  # until everything is imported and there to stay: an eighth of the start
+gc.disable()  # until the imports are done and frozen: saves 12 % of the cold start
 
 import functions_framework.aio  # noqa: E402 - see above
 from starlette.requests import Request  # noqa: E402
@@ -14,16 +14,16 @@ from progress.query.http import heads, shortcut  # noqa: E402
 from progress.query.http.app import QueryApi  # noqa: E402
 
 logs.configure("query")
-heads.bound()
-# Made when the function starts, so that it does not start at all where tokens cannot be trusted.
+heads.install()
+# Created at start, so that the function does not start if it could not trust any token.
 _api = QueryApi(settings.current())
 gc.freeze()
-gc.set_threshold(20_000)  # requests leave few cycles; a search at every third is a twentieth
+gc.set_threshold(20_000)  # requests leave few cycles: saves 5 % CPU
 gc.enable()
 
 
 @functions_framework.aio.http
 async def query(request: Request) -> Response:
-    """GraphQL at /graphql, liveness at /health, readiness at /ready."""
+    """Answer GraphQL at /graphql, liveness at /health and readiness at /ready."""
     shortcut.install(request.app, _api)
     return await _api.answer(request)

@@ -72,7 +72,7 @@ def warm(
     url = targets.redis()
     database = targets.database()
     if afresh:
-        warm.forget(url)
+        warm.clear(url)
 
     async def warm_cache() -> tuple[int, int]:
         async with reader.opened(database):

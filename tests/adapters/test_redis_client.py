@@ -200,7 +200,7 @@ def test_a_suspended_redis_is_not_waited_for_and_is_used_once_it_resumes(
         own.start()
         await until(client)
 
-    with cache_instances.valkey_of_its_own() as own:
+    with cache_instances.own_valkey() as own:
         with_client(own.url, work, timeout_s=_TIMEOUT_S)
 
 
@@ -215,9 +215,7 @@ async def until(client: Client) -> None:
 
 
 def test_a_password_a_database_number_and_a_unix_socket_are_used() -> None:
-    with cache_instances.valkey_of_its_own(
-        "--requirepass", "s:cret", "--unixsocket", "socket"
-    ) as own:
+    with cache_instances.own_valkey("--requirepass", "s:cret", "--unixsocket", "socket") as own:
         plain, local = own.url, f"unix://{own.folder}/socket"
         named = plain.replace("redis://", "redis://:s%3Acret@") + "/3"
 

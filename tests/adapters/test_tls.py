@@ -47,7 +47,7 @@ def memorystore(
     """A Valkey behind TLS and a password: its URL, without a word on whom to trust."""
     certificate = authority.certificate(tmp_path_factory.mktemp("tls"), named)
     with (
-        cache_instances.valkey_of_its_own("--requirepass", PASSWORD) as own,
+        cache_instances.own_valkey("--requirepass", PASSWORD) as own,
         tls_certificates.terminated(own.port, certificate) as door,
     ):
         yield f"rediss://:{quote(PASSWORD)}@{HOST}:{door}/0"

@@ -112,7 +112,7 @@ def test_a_replay_that_waited_for_a_fold_has_the_greater_version(
 
 @pytest.fixture
 def own() -> Iterator[cache_instances.Valkey]:
-    with cache_instances.valkey_of_its_own() as made, pytest.MonkeyPatch.context() as patch:
+    with cache_instances.own_valkey() as made, pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", made.url)
         for each in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
             patch.setattr(notifications, each, 10)

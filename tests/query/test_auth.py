@@ -158,7 +158,7 @@ def test_a_request_without_a_bearer_token_is_refused(
 ) -> None:
     with pytest.raises(Unauthenticated):
         asyncio.run(tokens.caller(header))
-    assert issuer.asked == 0
+    assert issuer.requests == 0
 
 
 def test_a_known_token_is_refused_under_another_scheme(tokens: auth.Tokens) -> None:
@@ -173,7 +173,7 @@ def test_a_known_token_is_refused_under_another_scheme(tokens: auth.Tokens) -> N
 def test_the_keys_are_asked_for_once(tokens: auth.Tokens, issuer: Issuer) -> None:
     for n in range(20):
         caller(tokens, token_issuer.token(f"learner {n}"))
-    assert issuer.asked == 1
+    assert issuer.requests == 1
 
 
 def test_an_unknown_key_asks_once_a_minute(
@@ -184,7 +184,7 @@ def test_an_unknown_key_asks_once_a_minute(
         for n in range(1_000):
             with pytest.raises(Unauthenticated):
                 caller(tokens, f"{part({'alg': 'RS256', 'kid': f'unknown {n}'})}.{part({})}.AAAA")
-        assert issuer.asked == asked
+        assert issuer.requests == asked
         clock.now += 61
 
 
@@ -195,7 +195,7 @@ def test_unknown_keys_asked_at_once_ask_once(tokens: auth.Tokens, issuer: Issuer
         assert all(isinstance(each, Unauthenticated) for each in found)
 
     asyncio.run(all_at_once())
-    assert issuer.asked == 1
+    assert issuer.requests == 1
 
 
 def test_a_new_key_is_found_and_a_withdrawn_one_goes(
@@ -216,7 +216,7 @@ def test_an_issuer_that_is_away_is_no_fault_of_the_token(
     for _ in range(10):
         with pytest.raises(Unavailable):
             caller(tokens, token_issuer.token())
-    assert issuer.asked == 1
+    assert issuer.requests == 1
     issuer.fails = False
     clock.now += 6
     assert caller(tokens, token_issuer.token()).user_id == "ann"

@@ -74,7 +74,7 @@ def test_a_body_that_breaks_off_is_refused(aloof: Api) -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "_SECONDS", 0.05)
+    monkeypatch.setattr(requests, "_BODY_TIMEOUT_S", 0.05)
 
     async def receive() -> Any:
         await asyncio.Event().wait()

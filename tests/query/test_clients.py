@@ -12,7 +12,7 @@ from progress.local import ports, readiness
 from tests.conftest import Store
 from tests.query.test_process import started
 from tests.support import node, rows_by_hand, subscription_client, token_issuer
-from tests.support.subscription_client import Learning
+from tests.support.subscription_client import LessonRecorder
 
 NAMED, SENT = False, True  # a document: by its hash alone, or whole
 SENT_BY = {"urql": "GET", "apollo": "POST"}
@@ -60,8 +60,8 @@ def test_a_generated_client_asks_by_persisted_queries(
 
 
 def test_graphql_sse_hears_of_changes(clients: Path, store: Store, tmp_path: Path) -> None:
-    learning = Learning(store.url)
-    with subscription_client.function(store.url, tmp_path / "function") as function:
+    recorder = LessonRecorder(store.url)
+    with subscription_client.query_function(store.url, tmp_path / "function") as function:
         told = {
             "URL": f"http://{ports.HOST}:{function.port}/graphql/stream",
             "TOKEN": token_issuer.token(),
@@ -72,9 +72,9 @@ def test_graphql_sse_hears_of_changes(clients: Path, store: Store, tmp_path: Pat
             assert next(heard) == "ended"
             assert next(heard) == {"data": {"progressUpdated": None}}
             for done in (1, 2):
-                learning.lesson()
+                recorder.add_lesson()
                 assert next(heard) == {
                     "data": {"progressUpdated": {"totalSessionsCompleted": done}}
                 }
             assert [*heard] == [{"status": 401}]
-    learning.close()
+    recorder.close()

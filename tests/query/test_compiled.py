@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
 from progress.query.auth import Caller
-from progress.query.cache.cache import Cache
+from progress.query.cache.cache import AnswerCache
+from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import documents, execute, executor, root_fields
 from progress.query.execution.documents import Document
 from progress.query.execution.execute import Answer
@@ -114,7 +115,7 @@ class Both:
     def __post_init__(self) -> None:
         self._runner = asyncio.Runner()
         self._reader = reader.Reader(self.url)
-        self._cache = Cache(None, per_minute=10**9)
+        self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9))
 
     def answers(self, query: Query, role: Any = "learner") -> tuple[Answer, Answer]:
         """The answer as it is given, and the executor's."""
@@ -141,8 +142,9 @@ class Both:
         """Count which way it goes: in parts without an error, or otherwise."""
         operation = document.operation(asked.operation_name)
         pieces = root_fields.split(operation, asked.variables, context) if operation else []
-        looked = await self._cache.ask("ann", [p.question for p in pieces if p.question], at=NOW)
-        joint = CountingJoint(asked, context, self._cache, looked, [])
+        keys = [part.cache_key for part in pieces if part.cache_key]
+        lookup = await self._cache.lookup("ann", keys, at=NOW)
+        joint = CountingJoint(asked, context, self._cache, lookup, [])
         outcomes = await joint.outcomes(pieces)
         in_parts = bool(pieces) and all(isinstance(each, bytes) for each in outcomes)
         in_parts = in_parts and not any(part.is_compiled for part in joint.executed)

@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import Response
 
 from progress.errors import SettingsError
-from progress.query.http.cors import Origins
+from progress.query.http.cors import Cors
 from tests.support import api
 from tests.support.api import Api
 
@@ -104,16 +104,16 @@ def test_options_tells_the_methods(aloof: Api) -> None:
 )
 def test_a_bad_origin_stops_the_start_and_is_named(bad: str) -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS") as refused:
-        Origins(f"{OURS},{bad}")
+        Cors(f"{OURS},{bad}")
     assert repr(bad) in str(refused.value)
 
 
 def test_any_and_some_are_a_contradiction() -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS"):
-        Origins(f"{OURS}, *")
+        Cors(f"{OURS}, *")
 
 
 @pytest.mark.parametrize("good", ["", OURS, f" {OURS} , {LOCAL},", "http://[::1]:3000"])
 def test_good_origins_are_taken(good: str) -> None:
-    taken: Any = Origins(good)
+    taken: Any = Cors(good)
     assert taken

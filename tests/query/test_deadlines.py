@@ -17,15 +17,15 @@ from progress.adapters.postgres import async_client
 from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.projections.projector import Projector
-from progress.query.cache.single_flight import Flights
-from progress.query.live.hub import Changes, Pace
-from progress.query.live.sources import Standings
+from progress.query.cache.single_flight import SingleFlight
+from progress.query.live.hub import LiveQueries, PollIntervals
+from progress.query.live.sources import Learners
 from progress.query.read_models import as_of, queries, reader
 from tests.conftest import Store
 from tests.support import api, as_of_fixtures, sample_events
 from tests.support.api import Api
 from tests.support.query_client import QueryClient
-from tests.support.stage import append, connect
+from tests.support.stage import append, connect, publisher
 
 SHORT = 0.3  # seconds
 DAYS = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { date }'
@@ -187,7 +187,7 @@ class Slow:
 
 def test_who_has_more_time_joins_nobody_who_has_little(fetch: QueryClient) -> None:
     async def both() -> None:
-        flights, slow, quick = Flights[str](1.0), Slow(), Slow()
+        flights, slow, quick = SingleFlight[str](1.0), Slow(), Slow()
         quick.end.set()
         with request_scope.begin(5.0):
             first = asyncio.create_task(flights.join("key", slow.compute))
@@ -203,7 +203,7 @@ def test_who_has_more_time_joins_nobody_who_has_little(fetch: QueryClient) -> No
 
 def test_who_has_less_time_than_whom_they_joined_waits_no_longer(fetch: QueryClient) -> None:
     async def both() -> None:
-        flights, slow = Flights[str](1.0), Slow()
+        flights, slow = SingleFlight[str](1.0), Slow()
         with request_scope.begin(10.0):
             first = asyncio.create_task(flights.join("key", slow.compute))
             await asyncio.sleep(0)
@@ -216,22 +216,22 @@ def test_who_has_less_time_than_whom_they_joined_waits_no_longer(fetch: QueryCli
     fetch(both())
 
 
-def test_what_is_watched_is_told_long_after_the_request_s_time(
+def test_a_subscription_outlives_the_deadline_of_its_request(
     connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann")
-    Projector(connection).catch_up_all()
+    Projector(connection, publisher=publisher()).catch_up_all()
 
     async def watch() -> None:
-        changes = Changes({"learner": Standings()}, None, Pace(alone=0.01))
+        live_queries = LiveQueries({"learner": Learners()}, None, PollIntervals(without_redis=0.01))
         with request_scope.begin(10.0) as scope:
-            watched = changes.watch("learner", "ann", lambda state: state.progress)
-            before = await anext(watched)
+            subscription = live_queries.subscribe("learner", "ann", lambda state: state.progress)
+            before = await anext(subscription)
             scope.deadline = time.monotonic()
             append(connection, sample_events.lesson("ann", 9))
-            Projector(connection).catch_up_all()
-            after = await anext(watched)
+            Projector(connection, publisher=publisher()).catch_up_all()
+            after = await anext(subscription)
             assert after.total_sessions_completed == before.total_sessions_completed + 1
-            watched.close()
+            subscription.close()
 
     fetch(watch())

@@ -42,7 +42,7 @@ def test_a_thousand_unknown_keys_at_once_ask_once_a_minute(
             await all_refused(tokens, 1_000)
             for _ in range(100):
                 await all_refused(tokens, 1)
-            assert issuer.asked == asked
+            assert issuer.requests == asked
             clock.now += 61
 
     asyncio.run(minutes())
@@ -56,7 +56,7 @@ def test_good_tokens_do_not_wait_for_the_answer_about_a_bad_one(
 
     async def at_once() -> None:
         bad = asyncio.create_task(tokens.caller(f"Bearer {unknown(1)}"))
-        while issuer.asked < 2:
+        while issuer.requests < 2:
             await asyncio.sleep(0.001)
         assert (await tokens.caller(f"Bearer {token_issuer.token('bob')}")).user_id == "bob"
         assert not bad.done()
@@ -76,7 +76,7 @@ def test_aged_keys_are_good_while_new_ones_are_waited_for(
 
     async def at_once() -> None:
         first = asyncio.create_task(tokens.caller(f"Bearer {token_issuer.token('bob')}"))
-        while issuer.asked < 2:
+        while issuer.requests < 2:
             await asyncio.sleep(0.001)
         assert (await tokens.caller(f"Bearer {token_issuer.token('eve')}")).user_id == "eve"
         issuer.may_answer.set()
@@ -88,12 +88,12 @@ def test_aged_keys_are_good_while_new_ones_are_waited_for(
 def test_an_issuer_that_does_not_answer_is_not_waited_for(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "_PATIENCE", 1)
+    monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 1)
     issuer.may_answer.clear()
     for _ in range(3):
         with pytest.raises(Unavailable):
             caller(tokens, token_issuer.token())
-    assert issuer.asked == 1
+    assert issuer.requests == 1
     issuer.may_answer.set()
     clock.now += 6
     monkeypatch.undo()
@@ -116,7 +116,7 @@ def test_an_issuer_leads_nowhere_else(tokens: auth.Tokens, issuer: Issuer, statu
         issuer.speaks_http, issuer.body = False, f"{head}\r\n\r\n".encode()
         with pytest.raises(Unavailable):
             caller(tokens, token_issuer.token())
-        assert (issuer.asked, inside.asked) == (1, 0)
+        assert (issuer.requests, inside.requests) == (1, 0)
 
 
 GARBAGE = [b"", b"<html>", b"[]", b"{}", b'{"keys": null}', b'{"keys": [1]}', b'{"keys": []}']
@@ -164,7 +164,7 @@ def test_odd_keys_are_passed_over(odd: list[dict[str, Any]]) -> None:
 def test_a_withdrawn_key_ends_the_tokens_that_it_signed(
     issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "_KEYS_LIVE", 0.0)
+    monkeypatch.setattr(auth, "_KEYS_TTL_S", 0.0)
     trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
     tokens = auth.Tokens(trusted, auth.Keys(issuer.url, clock=clock))
     token = token_issuer.token(exp=int(time.time()) + 86_400)
@@ -209,7 +209,7 @@ def test_the_issuers_clock_may_be_a_little_ahead(tokens: auth.Tokens, claim: str
 def test_an_odd_end_is_no_error_of_ours(tokens: auth.Tokens, end: Any) -> None:
     signed = token_issuer.token(exp=end)
     if isinstance(end, int | float) and end > 1:
-        assert caller(tokens, signed).until < float("inf")
+        assert caller(tokens, signed).expires_at < float("inf")
     else:
         with pytest.raises(Unauthenticated):
             caller(tokens, signed)
@@ -237,7 +237,7 @@ def test_no_token_makes_an_error_of_ours(
 def test_threads_do_not_pile_up_behind_an_issuer_that_hangs(
     tokens: auth.Tokens, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "_PATIENCE", 0.05)
+    monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.05)
     issuer.may_answer.clear()
     before = threading.active_count()
     for _ in range(50):
@@ -261,8 +261,8 @@ def test_a_firebase_project_needs_no_more_than_its_name(issuer: Issuer) -> None:
 
 
 def test_who_waits_for_keys_that_do_not_come_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "_PATIENCE", 0.2)
-    monkeypatch.setattr(auth, "_TRY_AGAIN", 0.2)
+    monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(auth, "_RETRY_INTERVAL_S", 0.2)
 
     async def all_at_once(port: int) -> None:
         keys = auth.Keys(f"http://127.0.0.1:{port}")

@@ -196,7 +196,7 @@ def test_a_list_counts_by_the_length_that_its_arguments_give(
 
 
 def test_what_the_page_asks_fits(aloof: Api) -> None:
-    asked = warm.page(datetime(2024, 6, 1, tzinfo=UTC))
+    asked = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
     errors = aloof.post(asked.query, **(asked.variables or {}))["errors"]
     assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # it was asked
 

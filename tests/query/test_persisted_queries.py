@@ -157,7 +157,7 @@ def test_without_its_redis_an_instance_keeps_them_itself() -> None:
 def test_an_instance_keeps_no_more_than_it_has_room_for(
     aloof: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(persisted_queries, "_LARGEST", 100)
+    monkeypatch.setattr(persisted_queries, "_MAX_CHARACTERS", 100)
     texts = ["{ __typename } # " + str(number) * 30 for number in range(5)]
     for text in [*texts, texts[-1]]:
         assert post(aloof, query=text, extensions=named(sha256(text))).status_code == 200

@@ -129,7 +129,7 @@ def test_a_connection_that_broke_in_the_pool_is_no_answers_fault(
     ("told", "says"),
     [
         ({"AUTH_AUDIENCE": ""}, "AUTH_AUDIENCE is missing"),
-        ({"ENVIRONMENT": "production"}, "is for development, and this is deployed"),
+        ({"ENVIRONMENT": "production"}, "is for development: set a public https:// URL"),
         ({"AUTH_ISUER": "x"}, "unknown setting AUTH_ISUER"),
         ({"CORS_ORIGINS": "https://a.example/"}, "CORS_ORIGINS: expected origins such as"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from progress.query.live.sources import Standings
+from progress.query.live.sources import Learners
 from progress.query.read_models import queries
 from tests import oracle
 from tests.support import model_rows
@@ -53,15 +53,15 @@ def test_a_learner_stands_as_the_oracle_says(stage: Stage, fetch: QueryClient, l
     last = max((event.occurred_at for event in world.events), default=log.now)
     for at in (log.now, *(last + n * DAY for n in range(3))):
         then = replace(world, now=at)
-        all_at_once = fetch(Standings().states(EVERYONE, at=at))
+        all_at_once = fetch(Learners().fetch_states(EVERYONE, at=at))
         for user in EVERYONE:
             standing = flat(fetch(queries.get_current_progress(user, at=at)))
             assert standing == oracle.user_progress(then, user)
             streak = plain(fetch(queries.get_streak(user, at=at)))
             assert streak == oracle.streak(then, user)
-            watched = all_at_once[user]
-            assert (flat(watched.progress), plain(watched.streak)) == (standing, streak)
-            assert watched.until > at
+            state = all_at_once[user]
+            assert (flat(state.progress), plain(state.streak)) == (standing, streak)
+            assert state.expires_at > at
             forecast = fetch(queries.get_due_forecast(user, 30, at=at))
             assert {d.date: d.items for d in forecast} == oracle.due_forecast(then, user, 30)
 

@@ -15,7 +15,7 @@ from tests.support import api, cache_instances, cli, sample_events
 
 def asked(query_api: api.Api, user: str) -> str:
     """HIT or MISS, of what the page asks."""
-    question = cache_warming.page(datetime.now(UTC))
+    question = cache_warming.page_query(datetime.now(UTC))
     answer = query_api.post(question.query, user, **(question.variables or {}))
     assert "errors" not in answer, answer["errors"]
     kept: str = answer["extensions"]["cache"]
@@ -59,19 +59,19 @@ def test_a_redis_that_is_busy_is_waited_for(store: Store, connection: Connection
             own.go_on()
             return await warming_it
 
-    with cache_instances.valkey_of_its_own() as own:
+    with cache_instances.own_valkey() as own:
         assert asyncio.run(warmed()) == (1, 0)
 
 
 def test_the_document_is_the_page_s() -> None:
-    question = cache_warming.page(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
+    question = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
     assert "${" not in question.query
     assert "progress: userProgress(userId: $user) { totalItemsLearned" in question.query
     assert question.variables == {
         "user": None, "from": "2025-01-01", "to": "2026-12-31",
         "from2": "2023-01-01", "to2": "2024-12-31",
     }  # fmt: skip
-    next_year = cache_warming.page(datetime(2026, 12, 31, 10, tzinfo=UTC)).variables or {}
+    next_year = cache_warming.page_query(datetime(2026, 12, 31, 10, tzinfo=UTC)).variables or {}
     assert next_year["to"] == "2027-12-31"
 
 

@@ -1,4 +1,4 @@
-"""The query API in a test: requests as the framework hands them over, responses read."""
+"""The query API in a test: requests as the framework passes them, and parsed responses."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -17,24 +17,24 @@ from tests.support import token_issuer
 from tests.support.token_issuer import Issuer
 
 Body = dict[str, Any]
-END = b""  # as the last part of a body that comes in parts
+END = b""  # the last chunk of a body in chunks
 
 
 class Api:
-    """The API over one database, with an issuer of its own."""
+    """The API over one database, with its own issuer."""
 
     def __init__(self, url: str, issuer: Issuer, **changed: Any):
         self.url = url
         self._runner = asyncio.Runner()
         self._reader = reader.Reader(url)
-        many = {"rate_limit_per_minute": 1_000_000}  # a test asks fast
-        given: Body = {"environment": "development", **many, **changed}
+        unlimited = {"rate_limit_per_minute": 1_000_000}
+        options: Body = {"environment": "development", **unlimited, **changed}
         self._api = QueryApi(
             Settings(
                 auth_issuer=token_issuer.NAME,
                 auth_audience=token_issuer.AUDIENCE,
                 auth_jwks_url=issuer.url,
-                **given,
+                **options,
             )
         )
 
@@ -45,45 +45,49 @@ class Api:
         body: bytes | Iterable[bytes] = b"",
         headers: dict[str, str] | None = None,
     ) -> Response:
-        """The response to a request as bare as that; its body may come in parts."""
+        """Return the response to a raw request; its body may come in chunks."""
         path, _, query = path.partition("?")
-        named = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
+        encoded = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
         scope = {
             "type": "http",
             "method": method,
             "path": path,
             "query_string": query.encode(),
-            "headers": named,
+            "headers": encoded,
         }
 
-        parts = iter([body] if isinstance(body, bytes) else body)
-        whole = isinstance(body, bytes)
+        chunks = iter([body] if isinstance(body, bytes) else body)
+        is_whole = isinstance(body, bytes)
 
         async def receive() -> Body:
-            part = next(parts, None)
-            if part is None:
+            chunk = next(chunks, None)
+            if chunk is None:
                 return {"type": "http.disconnect"}
-            return {"type": "http.request", "body": part, "more_body": not whole and part != END}
+            return {
+                "type": "http.request",
+                "body": chunk,
+                "more_body": not is_whole and chunk != END,
+            }
 
-        async def answered() -> Response:
+        async def use_reader() -> Response:
             with reader.using(self._reader):
                 return await self._api.answer(Request(scope, receive))
 
-        return self._runner.run(answered())
+        return self._runner.run(use_reader())
 
     def post(
         self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
     ) -> Body:
-        """The body of the response to a learner's query."""
+        """Send a learner's query by POST; return the response body."""
         body = msgspec.json.encode({"query": query, "variables": variables})
         return read(self.request("POST", "/graphql", body, headers(user, roles)))
 
     def get(self, query: str, user: str = "ann") -> Response:
-        """The response to a query in the address."""
+        """Send a learner's query by GET."""
         return self.request("GET", "/graphql?" + urlencode({"query": query}), b"", headers(user))
 
     def data(self, query: str, user: str = "ann", /, **variables: object) -> Body:
-        """The data of a query that is answered without an error."""
+        """Return the data of a query that must succeed."""
         answer = self.post(query, user, **variables)
         assert "errors" not in answer, answer["errors"]
         data: Body = answer["data"]
@@ -92,35 +96,36 @@ class Api:
     def error(
         self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
     ) -> tuple[str, str]:
-        """The code and the message of the one error of a query."""
-        (fault,) = self.post(query, user, roles=roles, **variables)["errors"]
-        return fault["extensions"]["code"], fault["message"]
+        """Return the code and the message of a query's only error."""
+        (error,) = self.post(query, user, roles=roles, **variables)["errors"]
+        return error["extensions"]["code"], error["message"]
 
     def close(self) -> None:
-        """End the connections and the loop."""
-        self._runner.run(self._api._cache.close())
+        """Close the connections and the loop."""
+        if redis := self._api._redis:
+            self._runner.run(redis.close())
         self._runner.run(self._reader.close())
         self._runner.close()
 
 
 def headers(user: str = "ann", roles: Any = None, **more: str) -> dict[str, str]:
-    """Those of a request by the learner."""
+    """Return the headers of a learner's request."""
     token = token_issuer.token(user, roles=roles)
     return {"content-type": "application/json", "authorization": f"Bearer {token}", **more}
 
 
 def read(response: Response) -> Body:
-    """The body, which is JSON."""
+    """Return the JSON body."""
     body: Body = msgspec.json.decode(response.body)
     return body
 
 
 @contextmanager
 def serve(url: str, **changed: Any) -> Iterator[Api]:
-    """The API for as long as the block lasts."""
+    """Serve the API during the block."""
     with token_issuer.serve() as issuer:
-        made = Api(url, issuer, **changed)
+        query_api = Api(url, issuer, **changed)
         try:
-            yield made
+            yield query_api
         finally:
-            made.close()
+            query_api.close()

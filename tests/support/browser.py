@@ -1,4 +1,4 @@
-"""The learner's page in a real Chromium, over a real local stack that has the demo's record."""
+"""The learner's page in Chromium, over a local stack with the demo's data."""
 
 import json
 import shutil
@@ -28,9 +28,9 @@ Envelope = dict[str, Any]
 _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 _AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# Who comes back from the sign-in has begun it in this tab.
+# As if this tab had started the sign-in.
 STATE = "f" * 32
-_BEGUN = f"""
+_STATE_SCRIPT = f"""
 if (location.search === '?state={STATE}') sessionStorage.setItem('progress.state', '{STATE}');
 """
 _LISTENERS = """
@@ -40,14 +40,14 @@ addEventListener('securitypolicyviolation', (event) =>
 window.shifts = [];
 new PerformanceObserver((list) => shifts.push(...list.getEntries()
   .filter((entry) => !entry.hadRecentInput)
-  .map((entry) => [entry.value, ...entry.sources.map((each) => each.node?.className ?? '')])))
+  .map((entry) => [entry.value, ...entry.sources.map((source) => source.node?.className ?? '')])))
   .observe({ type: 'layout-shift', buffered: true });
 """
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A local stack, driven by the commands."""
+    """A local stack, driven through the command line."""
 
     folder: Path
     port: int
@@ -57,7 +57,7 @@ class Stack:
         return f"http://{ports.HOST}:{self.port}/"
 
     def progress(self, *command: str, text: str = "") -> str:
-        """What the command prints; it must succeed."""
+        """Run a command, which must succeed; return its output."""
         environment = settings.inherited(
             PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000"
         )
@@ -66,111 +66,111 @@ class Stack:
         )
 
     def publish(self, *envelopes: Envelope) -> None:
-        lines = [json.dumps(each, ensure_ascii=False) for each in envelopes]
+        lines = [json.dumps(envelope, ensure_ascii=False) for envelope in envelopes]
         self.progress("publish", "-", text="\n".join(lines))
 
     def token(self, user: str, role: str = "learner") -> str:
-        """One that `progress token` would print."""
+        """Return a token as `progress token` prints it."""
         return development_key.token(data_folder.at(str(self.folder)).key, user, [role])
 
 
 @contextmanager
 def stack() -> Iterator[Stack]:
-    """A stack with the demo's learner, for as long as the block lasts."""
+    """Run a stack with the demo's learner during the block."""
     with folders.create("page") as folder:
-        made = Stack(folder, ports.reserve())
+        stack = Stack(folder, ports.reserve())
         try:
-            made.progress("demo", "--port", str(made.port))
-            yield made
+            stack.progress("demo", "--port", str(stack.port))
+            yield stack
         finally:
-            made.progress("down")
+            stack.progress("down")
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Chromium, for as long as the block lasts. No event loop of asyncio's runs beside it."""
+    """Run Chromium during the block. No asyncio loop may run in the same thread."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=PROGRAM, args=_OPTIONS)
-        yield started
-        started.close()
+        chromium = playwright.chromium.launch(executable_path=PROGRAM, args=_OPTIONS)
+        yield chromium
+        chromium.close()
 
 
 @dataclass
 class Visit:
-    """A page that is looked at, and what it did that nobody would see."""
+    """An open page, with its requests and its uncaught errors."""
 
     stack: Stack
     context: BrowserContext
     page: Page = field(init=False)
     requests: list[Request] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.context.add_init_script(_LISTENERS)
-        self.context.add_init_script(_BEGUN)
+        self.context.add_init_script(_STATE_SCRIPT)
         self.page = self.context.new_page()
-        # Not the list's own method: playwright leaves a mark on what it calls.
+        # Not the list's own method, because playwright sets attributes on handlers.
         self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108
-        self.page.on("pageerror", lambda error: self.faults.append(f"{error}"))
+        self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
 
     def open(self, user: str = DEMO, role: str = "learner", at: str = "") -> Page:
-        """The page with its numbers, by a learner who has come back from the sign-in."""
-        self.page.goto(self.back(self.stack.token(user, role)))
+        """Open the page as a signed-in learner and wait for its numbers."""
+        self.page.goto(self.return_url(self.stack.token(user, role)))
         self.settle()
         if at:
             self.page.evaluate("at => { location.hash = at }", at)
             self.settle()
         return self.page
 
-    def back(self, token: str) -> str:
-        """The address to which the sign-in sends whoever has this token."""
+    def return_url(self, token: str) -> str:
+        """Return the URL to which the sign-in redirects with this token."""
         return f"{self.stack.page}?state={STATE}#token={token}"
 
     def settle(self) -> None:
-        """Until what was asked for is there."""
+        """Wait until the data is shown."""
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
 
-    def questions(self) -> list[Request]:
-        """The requests to the API, streams apart."""
-        return [each for each in self.requests if urlsplit(each.url).path == "/graphql"]
+    def queries(self) -> list[Request]:
+        """Return the requests to the API, without streams."""
+        return [request for request in self.requests if urlsplit(request.url).path == "/graphql"]
 
     def check(self) -> None:
-        """That nothing failed unseen, nothing broke the policy and nobody else was asked."""
-        assert self.faults == []
+        """Check for uncaught errors, policy violations and requests to other hosts."""
+        assert self.errors == []
         assert self.page.evaluate("window.violations ?? []") == []
         own = (self.stack.page, "data:")
-        assert [each.url for each in self.requests if not each.url.startswith(own)] == []
+        assert [request.url for request in self.requests if not request.url.startswith(own)] == []
 
-    def offences(self) -> list[str]:
-        """What axe finds wrong with what is shown now."""
+    def find_violations(self) -> list[str]:
+        """Return the accessibility violations that axe finds."""
         self.page.evaluate(_AXE)
-        found = self.page.evaluate(
+        violations = self.page.evaluate(
             "tags => axe.run({ runOnly: tags, resultTypes: ['violations'] })", _STANDARDS
         )
         return [
-            f"{fault['id']}: {node['html'][:200]} {node['failureSummary']}"
-            for fault in found["violations"]
-            for node in fault["nodes"]
+            f"{violation['id']}: {node['html'][:200]} {node['failureSummary']}"
+            for violation in violations["violations"]
+            for node in violation["nodes"]
         ]
 
 
 def envelope(kind: str, at: datetime, **data: object) -> Envelope:
-    """An event that happened at `at`."""
+    """Return the envelope of an event that happened at `at`."""
     moment = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     identity = str(uuid.uuid4())
     return {"event_id": identity, "event_type": kind, "occurred_at": moment, "data": data}
 
 
 def lesson(
-    user: str, right: int, wrong: int = 0, *, back: timedelta = timedelta(0), item: str = "i"
+    user: str, right: int, wrong: int = 0, *, ago: timedelta = timedelta(0), item: str = "i"
 ) -> list[Envelope]:
-    """A finished session with so many answers, as long ago as `back`."""
-    at = datetime.now(UTC) - back
+    """Return the events of a finished session that was `ago` before now."""
+    at = datetime.now(UTC) - ago
     session, answers = str(uuid.uuid4()), right + wrong
-    named = {"session_id": session}
-    given = ["CorrectAnswerGiven"] * right + ["IncorrectAnswerGiven"] * wrong
+    ids = {"session_id": session}
+    kinds = ["CorrectAnswerGiven"] * right + ["IncorrectAnswerGiven"] * wrong
     return [
-        envelope("SessionStarted", at, user_id=user, item_count=answers, **named),
-        *(envelope(kind, at, item_id=item, response_time_ms=900, **named) for kind in given),
-        envelope("SessionCompleted", at, user_id=user, score=80, duration_seconds=600, **named),
+        envelope("SessionStarted", at, user_id=user, item_count=answers, **ids),
+        *(envelope(kind, at, item_id=item, response_time_ms=900, **ids) for kind in kinds),
+        envelope("SessionCompleted", at, user_id=user, score=80, duration_seconds=600, **ids),
     ]

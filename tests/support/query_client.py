@@ -1,4 +1,4 @@
-"""Questions put to the read models of a test's database, and their answers as plain rows."""
+"""An event loop that runs queries of the read models over a test's database."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -13,28 +13,28 @@ _T = TypeVar("_T")
 
 
 class QueryClient:
-    """An event loop in which questions are asked of one database."""
+    """Runs queries over one database in its own event loop."""
 
     def __init__(self, url: str):
         self._runner = asyncio.Runner()
         self._reader = reader.Reader(url)
 
-    def __call__(self, question: Coroutine[Any, Any, _T]) -> _T:
-        async def asked() -> _T:
+    def __call__(self, query: Coroutine[Any, Any, _T]) -> _T:
+        async def use_reader() -> _T:
             with reader.using(self._reader):
-                return await question
+                return await query
 
-        return self._runner.run(asked())
+        return self._runner.run(use_reader())
 
     def close(self) -> None:
-        """End the connections and the loop."""
+        """Close the connections and the loop."""
         self._runner.run(self._reader.close())
         self._runner.close()
 
 
 @contextmanager
 def open_client(url: str) -> Iterator[QueryClient]:
-    """Questions for as long as the block lasts."""
+    """Open a client for the block."""
     made = QueryClient(url)
     try:
         yield made
@@ -43,5 +43,5 @@ def open_client(url: str) -> Iterator[QueryClient]:
 
 
 def plain(row: msgspec.Struct | None) -> dict[str, Any] | None:
-    """A row as the oracle has it."""
+    """Return a row in the oracle's format."""
     return None if row is None else msgspec.structs.asdict(row)

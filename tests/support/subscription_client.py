@@ -1,4 +1,4 @@
-"""The query function with streams to read, and what changes what they tell."""
+"""A running query function, its event streams, and a recorder of lessons that change them."""
 
 import http.client
 import itertools
@@ -23,21 +23,21 @@ from tests.support.stage import append, connect, publisher
 Body = dict[str, Any]
 Event = tuple[str, Any]
 
-SECONDS = 20  # that a test waits for an event
+TIMEOUT_S = 20  # for one event
 
-STANDING = "subscription { progressUpdated { totalSessionsCompleted currentStreak } }"
+PROGRESS = "subscription { progressUpdated { totalSessionsCompleted currentStreak } }"
 STREAK = "subscription { streakUpdated { current lastStudyDate } }"
 
-_DOOR = """
+_MAIN = """
 import functions_framework.aio
 from progress import settings
 from progress.query.http import heads
 from progress.query.http.app import QueryApi
-from progress.query.http.subscriptions import Limits
-from progress.query.live.hub import Pace
+from progress.query.http.subscriptions import StreamLimits
+from progress.query.live.hub import PollIntervals
 
-heads.bound()
-_api = QueryApi(settings.current(), Limits({limits}), Pace({pace}))
+heads.install()
+_api = QueryApi(settings.current(), StreamLimits({limits}), PollIntervals({intervals}))
 
 
 @functions_framework.aio.http
@@ -47,30 +47,31 @@ async def query(request):
 
 
 class Stream:
-    """One that is read, event by event."""
+    """An open event stream, read event by event."""
 
-    def __init__(self, port: int, query: str, user: str = "ann", /, **more: Any) -> None:
-        self._connection = http.client.HTTPConnection(ports.HOST, port, timeout=SECONDS)
-        if room := more.pop("room", None):
-            self._narrow(room)
-        headers = api.headers(user, more.pop("roles", None), accept="text/event-stream")
-        headers |= more.pop("headers", {})
-        body = json.dumps({"query": query, "variables": more})
+    def __init__(self, port: int, query: str, user: str = "ann", /, **variables: Any) -> None:
+        """`roles`, `headers` and `receive_buffer` (bytes) are options, not variables."""
+        self._connection = http.client.HTTPConnection(ports.HOST, port, timeout=TIMEOUT_S)
+        if size := variables.pop("receive_buffer", None):
+            self._connect_with_buffer(size)
+        headers = api.headers(user, variables.pop("roles", None), accept="text/event-stream")
+        headers |= variables.pop("headers", {})
+        body = json.dumps({"query": query, "variables": variables})
         self._connection.request("POST", "/graphql/stream", body, headers)
         self.response = self._connection.getresponse()
         self.status = self.response.status
 
-    def _narrow(self, room: int) -> None:
-        """Take no more than that, in bytes, before it is read."""
-        wire = socket.socket()
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-        wire.settimeout(SECONDS)
-        wire.connect((self._connection.host, self._connection.port))
-        self._connection.sock = wire
+    def _connect_with_buffer(self, size: int) -> None:
+        """Let the kernel receive at most `size` bytes that were not read."""
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        client.settimeout(TIMEOUT_S)
+        client.connect((self._connection.host, self._connection.port))
+        self._connection.sock = client
 
-    def event(self) -> Event | None:
-        """The next event: its name and what it holds; None where the stream has ended."""
-        name, data, deadline = "", "", time.monotonic() + SECONDS
+    def next_event(self) -> Event | None:
+        """Return the name and the data of the next event; None after the end of the stream."""
+        name, data, deadline = "", "", time.monotonic() + TIMEOUT_S
         while line := self.response.readline().decode():
             field, _, value = line.rstrip("\n").partition(":")
             if field == "event":
@@ -80,12 +81,12 @@ class Stream:
             elif name:
                 return name, json.loads(data) if data else None
             elif line.startswith(":"):
-                assert time.monotonic() < deadline, "there was nothing but heart-beats"
+                assert time.monotonic() < deadline, "the stream sent only heartbeats"
         return None
 
-    def told(self) -> Any:
-        """What the next event tells of the one field that is asked for."""
-        event = self.event()
+    def next_value(self) -> Any:
+        """Return the value of the only field of the next result."""
+        event = self.next_event()
         assert event
         name, result = event
         assert name == "next"
@@ -93,27 +94,26 @@ class Stream:
         (value,) = result["data"].values()
         return value
 
-    def beat(self) -> None:
-        """Read the next heart-beat."""
+    def read_heartbeat(self) -> None:
         while not self.response.readline().startswith(b":"):
             pass
 
-    def last(self) -> Any:
-        """Read to the end, which is a complete one; what was told last."""
-        told = None
-        while (event := self.event()) and event[0] == "next":
-            (told,) = event[1]["data"].values()
+    def read_to_end(self) -> Any:
+        """Read to the end, which must be complete; return the last value."""
+        value = None
+        while (event := self.next_event()) and event[0] == "next":
+            (value,) = event[1]["data"].values()
         assert event == ("complete", None)
-        assert self.event() is None
-        return told
+        assert self.next_event() is None
+        return value
 
-    def body(self) -> Body:
-        """The whole response, where it is no stream."""
-        answer: Body = json.loads(self.response.read())
-        return answer
+    def read_body(self) -> Body:
+        """Return the whole body of a response that is not a stream."""
+        body: Body = json.loads(self.response.read())
+        return body
 
     def close(self) -> None:
-        """Leave, in the middle."""
+        """Disconnect in the middle of the stream."""
         self.response.close()
         self._connection.close()
 
@@ -123,21 +123,21 @@ Subscribe = Callable[..., Stream]
 
 @pytest.fixture
 def subscribe() -> Iterator[Subscribe]:
-    """Opens streams, which end with the test."""
-    opened: list[Stream] = []
+    """Open streams that are closed after the test."""
+    streams: list[Stream] = []
 
-    def made(*asked: Any, **more: Any) -> Stream:
-        opened.append(Stream(*asked, **more))
-        return opened[-1]
+    def open_stream(*args: Any, **variables: Any) -> Stream:
+        streams.append(Stream(*args, **variables))
+        return streams[-1]
 
-    yield made
-    for stream in opened:
+    yield open_stream
+    for stream in streams:
         stream.close()
 
 
 @contextmanager
-def told(redis: str) -> Iterator[None]:
-    """What is folded by those who begin inside is told to that Redis."""
+def publishing_to(redis: str) -> Iterator[None]:
+    """Within the block, new projectors publish their changes to this Redis."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", redis)
         settings.current.cache_clear()
@@ -145,55 +145,53 @@ def told(redis: str) -> Iterator[None]:
     settings.current.cache_clear()
 
 
-class Learning:
-    """A learner's lessons, recorded and projected."""
+class LessonRecorder:
+    """Appends and projects learners' lessons."""
 
     def __init__(self, url: str) -> None:
         self._connection = connect(url)
         self._projector = Projector(self._connection, publisher=publisher())
         self._numbers: dict[str, Iterator[int]] = {}
 
-    def lesson(self, user: str = "ann") -> None:
-        """The learner's next session is in the read models."""
+    def add_lesson(self, user: str = "ann") -> None:
+        """Add the learner's next session to the read models."""
         number = next(self._numbers.setdefault(user, itertools.count()))
-        append(self._connection, sample_events.lesson(user, number))
-        self.project()
+        self.append(*sample_events.lesson(user, number))
 
-    def record(self, *envelopes: Body) -> None:
-        """Other events are in the read models."""
+    def append(self, *envelopes: Body) -> None:
+        """Add these events to the read models."""
         append(self._connection, list(envelopes))
-        self.project()
-
-    def project(self) -> None:
-        """Fold what is not folded yet."""
         self._projector.catch_up_all()
 
     def close(self) -> None:
         self._connection.close()
 
 
-class Running(NamedTuple):
-    """A query function."""
+class QueryFunction(NamedTuple):
+    """A running query function."""
 
     port: int
     process: "subprocess.Popen[bytes]"
 
 
 @contextmanager
-def function(
-    url: str, folder: Path, *, limits: str = "", pace: str = "", **told: str
-) -> Iterator[Running]:
-    """One that reads this database; `limits` and `pace` are what it is made with."""
+def query_function(
+    url: str, folder: Path, *, limits: str = "", intervals: str = "", **environment: str
+) -> Iterator[QueryFunction]:
+    """Run a query function over this database.
+
+    `limits` and `intervals` are the arguments of its StreamLimits and PollIntervals, as source.
+    """
     folder.mkdir(exist_ok=True)
-    door = folder / "main.py"
-    door.write_text(_DOOR.format(limits=limits, pace=pace), encoding="utf-8")
+    main = folder / "main.py"
+    main.write_text(_MAIN.format(limits=limits, intervals=intervals), encoding="utf-8")
     port = ports.reserve()
     with token_issuer.serve() as issuer:
-        environment = {
+        variables = {
             **issuer.environment(url),
-            "RATE_LIMIT_PER_MINUTE": "1000000",  # a test asks fast
-            **told,
+            "RATE_LIMIT_PER_MINUTE": "1000000",
+            **environment,
         }
-        with started(folder, port, door, **environment) as process:
+        with started(folder, port, main, **variables) as process:
             readiness.wait(lambda: ports.is_listening(port), "the query function")
-            yield Running(port, process)
+            yield QueryFunction(port, process)

@@ -1,4 +1,4 @@
-"""An issuer of tokens: keys that come and go, and the server that tells the public halves."""
+"""A token issuer: its keys, which tests may change, and a server of the public ones."""
 
 import contextlib
 import json
@@ -20,43 +20,43 @@ AUDIENCE = "progress-test"
 
 @cache
 def rsa_key(name: str) -> rsa.RSAPrivateKey:
-    """A key for each name."""
+    """Return the RSA key of that name."""
     del name
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @cache
 def ec_key() -> ec.EllipticCurvePrivateKey:
-    """A key for ES256."""
+    """Return the key for ES256."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def public(key: Any, key_id: str) -> dict[str, Any]:
-    """The public half as a JSON Web Key."""
+    """Return the public key as a JSON Web Key."""
     to_jwk = RSAAlgorithm.to_jwk if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm.to_jwk
     return {**to_jwk(key.public_key(), as_dict=True), "kid": key_id, "use": "sig"}
 
 
 def claims(user: str = "ann", **changed: Any) -> dict[str, Any]:
-    """Good claims, but for what is changed; None leaves one out."""
+    """Return valid claims with these changes; None removes a claim."""
     now = int(time.time())
-    good = {"iss": NAME, "aud": AUDIENCE, "sub": user, "iat": now, "exp": now + 600}
-    return {name: value for name, value in {**good, **changed}.items() if value is not None}
+    valid = {"iss": NAME, "aud": AUDIENCE, "sub": user, "iat": now, "exp": now + 600}
+    return {name: value for name, value in {**valid, **changed}.items() if value is not None}
 
 
 def token(user: str = "ann", *, key_id: str = "first", **changed: Any) -> str:
-    """A token signed by the key of that id."""
+    """Return a token signed with the key of that id."""
     return jwt.encode(
         claims(user, **changed), rsa_key(key_id), algorithm="RS256", headers={"kid": key_id}
     )
 
 
 class Issuer:
-    """What the server tells, and how often it was asked."""
+    """The responses of the server, and the number of requests to it."""
 
     def __init__(self, url: str):
         self.url = url
-        self.asked = 0
+        self.requests = 0
         self.fails = False
         self.body: bytes | None = None  # instead of the keys
         self.speaks_http = True
@@ -65,7 +65,7 @@ class Issuer:
         self.keys: list[dict[str, Any]] = [public(rsa_key("first"), "first")]
 
     def environment(self, database_url: str) -> dict[str, str]:
-        """What a query function is told that trusts this issuer."""
+        """Return the settings of a query function that trusts this issuer."""
         return {
             "AUTH_ISSUER": NAME,
             "AUTH_AUDIENCE": AUDIENCE,
@@ -77,25 +77,24 @@ class Issuer:
 
 @contextmanager
 def serve() -> Iterator[Issuer]:
-    """An issuer whose keys are served as long as the block lasts."""
+    """Serve an issuer's keys during the block."""
 
-    class Door(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            issuer.asked += 1
+            issuer.requests += 1
             issuer.may_answer.wait(20)
             if issuer.speaks_http:
                 self.send_response(500 if issuer.fails else 200)
                 self.end_headers()
-            told = (
-                json.dumps({"keys": issuer.keys}).encode() if issuer.body is None else issuer.body
-            )
-            with contextlib.suppress(ConnectionError):  # nobody waits any longer
-                self.wfile.write(told)
+            keys = json.dumps({"keys": issuer.keys}).encode()
+            body = keys if issuer.body is None else issuer.body
+            with contextlib.suppress(ConnectionError):  # the client has given up
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     issuer = Issuer(f"http://127.0.0.1:{server.server_address[1]}/jwks.json")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -51,10 +51,10 @@ def _one(spans: list[Span], part: str, name: str, parent: Span | None = None) ->
     found = [
         each
         for each in spans
-        if (each.part, each.name) == (part, name)
+        if (each.component, each.name) == (part, name)
         and (parent is None or each.parent_id == parent.span_id)
     ]
-    assert found, (part, name, [(each.part, each.name, each.parent_id) for each in spans])
+    assert found, (part, name, [(each.component, each.name, each.parent_id) for each in spans])
     return found[0]
 
 

@@ -1,1 +1,1 @@
-"""Answers kept: where and how long, by which versions they still count, computed once for all."""
+"""The cache of answers: policies, versions, shared computations, and the rate limit."""

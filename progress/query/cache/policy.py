@@ -1,4 +1,4 @@
-"""What is kept of answers, where and for how long."""
+"""Cache policies: which answers are cached, under which Redis key, and for how long."""
 
 import functools
 import hashlib
@@ -12,14 +12,14 @@ import msgspec
 from progress.adapters.postgres import statements
 from progress.projections import schema
 
-_SUMMARY = timedelta(minutes=10)
-_FINISHED = timedelta(hours=24)
-# A day is over everywhere: 12 hours behind UTC, where a day may begin 23 hours after midnight.
-_OVER_EVERYWHERE = timedelta(hours=36)
-_LARGEST = 512 * 1024  # bytes of an answer: a larger one may take longer than the cache may
+_SUMMARY_TTL = timedelta(minutes=10)
+_FINISHED_TTL = timedelta(hours=24)
+# At UTC-12 a date ends 12 hours later, and a learner's day may start 23 hours after midnight.
+_DAY_END_DELAY = timedelta(hours=36)
+_MAX_BYTES = 512 * 1024  # a larger answer may take longer than the timeout of the cache
 
-# KEYS: a hash. ARGV: a field, its value, the life of the hash in ms, from its first field on.
-_HOLD = """
+# KEYS: a hash. ARGV: a field, its value, the TTL of the hash in ms from its first field on.
+_SET_FIELD = """
 local key = KEYS[1]
 if redis.call('HLEN', key) >= 100 and redis.call('HEXISTS', key, ARGV[1]) == 0 then
     redis.call('DEL', key)
@@ -29,111 +29,116 @@ if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
 """
 
 
-class Rule(NamedTuple):
-    """What a root field's answer depends on beside the learner, and how long it is kept."""
+class CachePolicy(NamedTuple):
+    """What the answer of a root field depends on besides the learner, and its TTL in minutes."""
 
     minutes: int
     batch: bool = False
     catalogue: bool = False
-    clock: bool = False  # on what today is, for the learner
-    period: str | None = None  # what its rows are about: kept longer when they have ended
-    longest: int = 0  # days from a period's first day to its last
+    clock: bool = False  # the learner's local date
+    period: str | None = None  # the unit of its rows; finished periods have a longer TTL
+    period_days: int = 0  # the most days from a period's first day to its last
 
 
-# Fields that are not here are not kept: they answer about the log, the projections or operations.
-RULES = {
-    "userProgress": Rule(10, catalogue=True, clock=True),  # what is unlearned; the current streak
-    "dailyStats": Rule(15, period="daily"),
-    "weeklyStats": Rule(60, batch=True, period="weekly", longest=6),
-    "monthlyStats": Rule(30, period="monthly", longest=30),
-    "itemStats": Rule(10, catalogue=True),  # headwords, levels, domains
-    "item": Rule(30, catalogue=True),
-    "domainStats": Rule(60, batch=True),  # with the catalogue as the batch counted it
-    "levelStats": Rule(60, batch=True),
-    "streak": Rule(5, clock=True),
-    "dueForecast": Rule(10, catalogue=True, clock=True),  # what is archived is not due
+# Other root fields are not cached: they are about the event log, the projections or operations.
+POLICIES = {
+    "userProgress": CachePolicy(10, catalogue=True, clock=True),  # unlearned; the current streak
+    "dailyStats": CachePolicy(15, period="daily"),
+    "weeklyStats": CachePolicy(60, batch=True, period="weekly", period_days=6),
+    "monthlyStats": CachePolicy(30, period="monthly", period_days=30),
+    "itemStats": CachePolicy(10, catalogue=True),  # headwords, levels, domains
+    "item": CachePolicy(30, catalogue=True),
+    "domainStats": CachePolicy(60, batch=True),  # with the catalogue as the batch counted it
+    "levelStats": CachePolicy(60, batch=True),
+    "streak": CachePolicy(5, clock=True),
+    "dueForecast": CachePolicy(10, catalogue=True, clock=True),  # archived items are not due
 }
 
 
-class Question(msgspec.Struct, frozen=True):
-    """A root field of a query, about a learner."""
+class CacheKey(msgspec.Struct, frozen=True):
+    """Identifies the answer of a root field about a learner."""
 
     name: str
     user_id: str
-    params: str  # a hash of all that is asked, and of whom it is about
-    last_day: date | None = None  # that rows of periods are about
+    params: str  # a hash of the field, its arguments, its selection and the learner
+    last_day: date | None = None  # of the requested periods
 
     @property
-    def rule(self) -> Rule:
-        return RULES[self.name]
+    def policy(self) -> CachePolicy:
+        return POLICIES[self.name]
 
 
-def question(
+def cache_key(
     name: str, user_id: str, arguments: Mapping[str, Any], selection: str
-) -> Question | None:
-    """What a root field with those arguments asks; None where its answer is not kept.
+) -> CacheKey | None:
+    """Return the key of a root field's answer; None if the answer is not cached.
 
-    `arguments` are coerced, by their names in the schema; `selection` is the field's selection
-    with its response keys, written the same way each time.
+    `arguments` are coerced, by their names in the schema. `selection` is the field's selection with
+    its response keys, as normalized text.
     """
-    rule = RULES.get(name)
-    if rule is None or arguments.get("asOf") or arguments.get("knownAt"):
+    policy = POLICIES.get(name)
+    if policy is None or arguments.get("asOf") or arguments.get("knownAt"):
         return None
-    if arguments.get("filter") == "DUE":  # what is due changes by the moment
+    if arguments.get("filter") == "DUE":  # the due items change with every moment
         return None
-    said = msgspec.json.encode((_revision(), name, user_id, sorted(arguments.items()), selection))
-    params = hashlib.blake2b(said, digest_size=16).hexdigest()
-    return Question(
-        name, user_id, params, _last_day(rule, arguments["to"]) if rule.period else None
+    identity = (_code_version(), name, user_id, sorted(arguments.items()), selection)
+    params = hashlib.blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()
+    return CacheKey(
+        name, user_id, params, _last_day(policy, arguments["to"]) if policy.period else None
     )
 
 
-def _last_day(rule: Rule, to: date) -> date:
-    """Of the period that a day is in, at the latest; the calendar ends before some do."""
-    return date.fromordinal(min(to.toordinal() + rule.longest, date.max.toordinal()))
+def _last_day(policy: CachePolicy, to: date) -> date:
+    """Return the latest day on which the period around `to` can end, within the calendar."""
+    return date.fromordinal(min(to.toordinal() + policy.period_days, date.max.toordinal()))
 
 
-class Place(NamedTuple):
-    """Where an answer is kept: a key, or a field of one; and for how long."""
+class CacheLocation(NamedTuple):
+    """A Redis key, the field if the key is a hash, and the TTL."""
 
     key: str
     field: str | None
-    life: timedelta
+    ttl: timedelta
 
 
-def place(asked: Question, at: datetime) -> Place:
-    """Where the answer is kept that is asked for at that moment."""
-    if asked.name == "userProgress":
-        return Place(f"summary:{asked.user_id}", asked.params, _SUMMARY)
-    if asked.last_day and asked.last_day < (at - _OVER_EVERYWHERE).date():
-        key = f"stats:{asked.rule.period}:{asked.last_day}:{asked.user_id}"
-        return Place(key, asked.params, _FINISHED)
-    key = f"query:{asked.name}:{asked.user_id}:{asked.params}"
-    return Place(key, None, timedelta(minutes=asked.rule.minutes))
+def locate(key: CacheKey, at: datetime) -> CacheLocation:
+    """Return the location of an answer that is requested at that moment."""
+    if key.name == "userProgress":
+        return CacheLocation(f"summary:{key.user_id}", key.params, _SUMMARY_TTL)
+    if key.last_day and key.last_day < (at - _DAY_END_DELAY).date():
+        period = f"stats:{key.policy.period}:{key.last_day}:{key.user_id}"
+        return CacheLocation(period, key.params, _FINISHED_TTL)
+    query = f"query:{key.name}:{key.user_id}:{key.params}"
+    return CacheLocation(query, None, timedelta(minutes=key.policy.minutes))
 
 
-def getting(at: Place) -> Sequence[str]:
-    """The command that gets the entry."""
-    return ("GET", at.key) if at.field is None else ("HGET", at.key, at.field)
+def get_command(location: CacheLocation) -> Sequence[str]:
+    """Return the Redis command that reads the entry."""
+    if location.field is None:
+        return ("GET", location.key)
+    return ("HGET", location.key, location.field)
 
 
-def keeping(at: Place, entry: bytes, seconds: float | None) -> Sequence[str | bytes | int] | None:
-    """The command that keeps the entry, for so long at most; None if it is not to be kept."""
-    life = at.life.total_seconds() if seconds is None else min(seconds, at.life.total_seconds())
-    milliseconds = int(life * 1000)
-    if milliseconds <= 0 or len(entry) > _LARGEST:
+def set_command(
+    location: CacheLocation, entry: bytes, max_seconds: float | None
+) -> Sequence[str | bytes | int] | None:
+    """Return the Redis command that writes the entry; None if it is expired or too large."""
+    ttl = location.ttl.total_seconds()
+    seconds = ttl if max_seconds is None else min(max_seconds, ttl)
+    milliseconds = int(seconds * 1000)
+    if milliseconds <= 0 or len(entry) > _MAX_BYTES:
         return None
-    if at.field is None:
-        return ("SET", at.key, entry, "PX", milliseconds)
-    return ("EVAL", _HOLD, 1, at.key, at.field, entry, milliseconds)
+    if location.field is None:
+        return ("SET", location.key, entry, "PX", milliseconds)
+    return ("EVAL", _SET_FIELD, 1, location.key, location.field, entry, milliseconds)
 
 
 @functools.cache
-def _revision() -> str:
-    """Changes with the read models and with the code that answers from them."""
+def _code_version() -> str:
+    """Return a hash of the read models' schema and of the code that answers from them."""
     digest = hashlib.sha256(schema.schema_name().encode())
-    here = Path(__file__).parent.parent
-    code = [here / each for each in ("read_models", "live", "graphql", "execution", "http")]
+    query = Path(__file__).parent.parent
+    code = [query / name for name in ("read_models", "live", "graphql", "execution", "http")]
     for folder in (*code, statements.SQL / "read_models", statements.SQL / "projections"):
         for file in sorted([*folder.glob("*.py"), *folder.glob("*.sql")]):
             digest.update(file.read_bytes())

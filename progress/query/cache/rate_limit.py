@@ -1,40 +1,50 @@
-"""How many requests a caller may make a minute: counted in Redis, or else in the instance."""
+"""Rate limit: requests per caller and minute, counted in Redis, or in the instance without it."""
 
 from datetime import datetime
 
+from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.resp import Command, Reply
-from progress.errors import RateLimited
+from progress.errors import CacheAway, RateLimited
 
 _MINUTE = 60
 
 
-class Limit:
-    """A number of requests in each minute of the clock."""
+class RateLimiter:
+    """Allows each caller a number of requests in each minute of the clock."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, redis: Client | None, per_minute: int) -> None:
+        self._redis = redis
         self._per_minute = per_minute
-        self._minute = 0  # that the instance counts in
+        self._minute = 0  # of the counts in this instance
         self._counts: dict[str, int] = {}
 
-    def counting(self, caller: str, at: datetime) -> Command:
-        """The command that counts a request; `check` takes its reply."""
-        return ("INCR", f"rate:{caller}:{_minute(at)}")
+    async def count(self, caller: str, at: datetime) -> None:
+        """Count a request; raise RateLimited beyond the limit."""
+        if self._redis is None:
+            self.count_locally(caller, at)
+            return
+        try:
+            (reply,) = await self._redis.run(self.increment_command(caller, at))
+        except CacheAway:
+            self.count_locally(caller, at)
+        else:
+            self.check(reply, caller, at)
 
-    def forgetting(self, counting: Command) -> Command:
-        """To be sent after the first count: a minute is over at some time."""
-        return ("EXPIRE", counting[1], 2 * _MINUTE)
+    def increment_command(self, caller: str, at: datetime) -> Command:
+        """Return the Redis command that counts a request, for a pipeline of the caller's."""
+        return ("INCR", _key(caller, at))
 
     def check(self, reply: Reply, caller: str, at: datetime) -> None:
-        """RateLimited if the request is one too many."""
-        if isinstance(reply, int):
-            self._check(reply, at)
-        else:
-            self.count(caller, at)
-
-    def count(self, caller: str | None, at: datetime) -> None:
-        """Count a request in the instance; RateLimited if it is one too many. Nobody's are free."""
-        if caller is None:
+        """Check the reply to `increment_command`; raise RateLimited beyond the limit."""
+        if not isinstance(reply, int):
+            self.count_locally(caller, at)
             return
+        if reply == 1 and self._redis:
+            self._redis.send(("EXPIRE", _key(caller, at), 2 * _MINUTE))
+        self._check(reply, at)
+
+    def count_locally(self, caller: str, at: datetime) -> None:
+        """Count a request in this instance; raise RateLimited beyond the limit."""
         if self._minute != _minute(at):
             self._minute = _minute(at)
             self._counts.clear()
@@ -46,6 +56,10 @@ class Limit:
             seconds = _MINUTE - int(at.timestamp()) % _MINUTE
             why = f"expected at most {self._per_minute} requests a minute: wait {seconds} seconds"
             raise RateLimited(why, seconds)
+
+
+def _key(caller: str, at: datetime) -> str:
+    return f"rate:{caller}:{_minute(at)}"
 
 
 def _minute(at: datetime) -> int:

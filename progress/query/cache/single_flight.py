@@ -1,7 +1,7 @@
 """Single flight: concurrent callers with the same key share one computation.
 
-The caller that begins it computes in its own task. A task of the computation's own, and the shield
-around it, cost a caller that nobody joins 12 % of its time.
+The caller that starts it computes in its own task. A separate task, with a shield around it, costs
+a caller that nobody joins 12 % of its time.
 """
 
 import asyncio
@@ -16,86 +16,88 @@ from progress.errors import Unavailable
 T = TypeVar("T")
 
 
-class GaveUp(Exception):
-    """The caller that computed was cancelled: another has to compute."""
+class Abandoned(Exception):
+    """The computing caller was cancelled: another caller must compute."""
 
 
 class Flight(Generic[T]):
-    """One computation under way, within the time of the request that began it."""
+    """A computation in progress. Its deadline is that of the request that started it."""
 
-    __slots__ = ("_waiting", "began", "deadline")
+    __slots__ = ("_waiters", "deadline", "started_at")
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
+        self.started_at = time.monotonic()
         self.deadline = request_scope.current().deadline
-        self._waiting: list[asyncio.Future[T]] = []
+        self._waiters: list[asyncio.Future[T]] = []
 
     async def join(self) -> T:
-        """The result, once it is there; GaveUp if nobody computes it any more.
+        """Wait for the result.
 
-        Unavailable where the request that joins must be answered before.
+        Raise Abandoned if the computation was cancelled, and Unavailable at the deadline of the
+        joining request.
         """
         scope = request_scope.current()
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        self._waiters.append(waiter)
         if scope.deadline >= self.deadline:
             return await waiter
         try:
             async with asyncio.timeout(scope.remaining()):
                 return await waiter
         except TimeoutError:
-            raise Unavailable("another request has not found the answer in time") from None
+            raise Unavailable("a shared computation did not end before the deadline") from None
 
-    def land(self, result: T) -> None:
-        """Hand the result to those who joined."""
-        for each in self._waiting:
-            if not each.done():
-                each.set_result(result)
+    def resolve(self, result: T) -> None:
+        """Pass the result to the callers that joined."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(result)
 
-    def fail(self, why: BaseException) -> None:
-        """Tell those who joined that there is no result."""
-        for each in self._waiting:
-            if not each.done():
-                each.set_exception(why if isinstance(why, Exception) else GaveUp())
+    def fail(self, error: BaseException) -> None:
+        """Pass the error to the callers that joined."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error if isinstance(error, Exception) else Abandoned())
 
 
-class Flights(Generic[T]):
-    """Computations under way, by key. One older than `age` seconds is not joined any more.
+class SingleFlight(Generic[T]):
+    """Computations in progress, by key.
 
-    Nor is one whose deadline is so much earlier than that of the request that would join it: it
-    may fail where that request has time. So nobody gives up more than `age` seconds too early.
+    Callers do not join a computation that started more than `max_age` seconds ago, or whose
+    deadline is more than `max_age` before their own: it may fail while they still have time.
     """
 
-    def __init__(self, age: float) -> None:
-        self._age = age
+    def __init__(self, max_age: float) -> None:
+        self._max_age = max_age
         self._flights: dict[Hashable, Flight[T]] = {}
 
-    async def join(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
-        """The result of the flight under way, or of one that begins now."""
-        while flight := self.under_way(key):
-            with contextlib.suppress(GaveUp):
+    async def join(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the computation in progress, or of a new one."""
+        while flight := self.in_progress(key):
+            with contextlib.suppress(Abandoned):
                 return await flight.join()
-        return await self.begin(key, begin)
+        return await self.start(key, compute)
 
-    def under_way(self, key: Hashable) -> Flight[T] | None:
-        """The flight to join."""
+    def in_progress(self, key: Hashable) -> Flight[T] | None:
+        """Return the flight to join, if any."""
         flight = self._flights.get(key)
-        if flight is None or time.monotonic() - flight.began >= self._age:
+        if flight is None or time.monotonic() - flight.started_at >= self._max_age:
             return None
-        return flight if flight.deadline >= request_scope.current().deadline - self._age else None
+        earliest = request_scope.current().deadline - self._max_age
+        return flight if flight.deadline >= earliest else None
 
-    async def begin(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
-        """The result of a new flight, which callers may join from now on."""
+    async def start(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
+        """Compute the result in a new flight, which others may join from now on."""
         flight: Flight[T] = Flight()
         self._flights[key] = flight
         try:
-            result = await begin()
-        except BaseException as why:
+            result = await compute()
+        except BaseException as error:
             self._remove(key, flight)
-            flight.fail(why)
+            flight.fail(error)
             raise
         self._remove(key, flight)
-        flight.land(result)
+        flight.resolve(result)
         return result
 
     def _remove(self, key: Hashable, flight: Flight[T]) -> None:

@@ -1,4 +1,4 @@
-"""What an answer was made from, and whether that is still so."""
+"""The versions that an answer was computed from, and whether they are current."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -6,107 +6,107 @@ from typing import NamedTuple
 import msgspec
 
 from progress.adapters.redis.resp import Reply
-from progress.query.cache.policy import Question, Rule
-from progress.query.cache.versions import Shared
+from progress.query.cache.policy import CacheKey, CachePolicy
+from progress.query.cache.versions import SharedVersions
 
 
-class Label(NamedTuple):
-    """What is answered, and from which versions; None where it does not depend on one."""
+class VersionStamp(NamedTuple):
+    """The identity and the versions of an answer; None for a version that it does not depend on."""
 
-    params: str  # the question's, so that no answer is ever another learner's
+    params: str  # the key's, so that an entry under another learner's key is not used
     learner: int
     schema: int
     batch: int | None
     catalogue: int | None
-    ends: float | None  # with the learner's day; in seconds of the wall clock
+    expires_at: float | None  # the end of the learner's day, in seconds since 1970
 
 
-class Seen(msgspec.Struct):
-    """The versions that a request has seen, each the newest at some moment since it came."""
+class RequestVersions(msgspec.Struct):
+    """The versions seen by a request. Each was current at some moment since the request came."""
 
     at: datetime
-    since: float  # that moment, on the monotonic clock
+    since: float  # the same moment on the monotonic clock
     learners: dict[str, int | None]
     schema: int | None = None
     batch: int | None = None
     catalogue: int | None = None
 
-    def note(self, copies: Reply) -> None:
-        """Those of the schema, the batch, the catalogue and each learner, None where none is."""
-        if isinstance(copies, list) and len(copies) == 3 + len(self.learners):
-            found = [
-                int(each) if isinstance(each, bytes) and each.isdigit() else None for each in copies
+    def read_copies(self, reply: Reply) -> None:
+        """Take the copies from Redis: schema, batch, catalogue, each learner; None if missing."""
+        if isinstance(reply, list) and len(reply) == 3 + len(self.learners):
+            versions = [
+                int(copy) if isinstance(copy, bytes) and copy.isdigit() else None for copy in reply
             ]
-            self.schema, self.batch, self.catalogue, *learners = found
+            self.schema, self.batch, self.catalogue, *learners = versions
             self.learners = dict(zip(self.learners, learners, strict=True))
 
-    def lacks(self, rule: Rule) -> bool:
-        """Whether a version is missing that is no learner's."""
+    def lacks_shared(self, policy: CachePolicy) -> bool:
+        """Return whether a version is missing that the policy needs, except the learner's."""
         return (
             self.schema is None
-            or (rule.batch and self.batch is None)
-            or (rule.catalogue and self.catalogue is None)
+            or (policy.batch and self.batch is None)
+            or (policy.catalogue and self.catalogue is None)
         )
 
-    def take(self, shared: Shared) -> None:
-        """Fill in what is missing."""
+    def fill(self, shared: SharedVersions) -> None:
+        """Set the missing versions, except the learners'."""
         self.schema = shared.schema if self.schema is None else self.schema
         self.batch = shared.batch if self.batch is None else self.batch
         self.catalogue = shared.catalogue if self.catalogue is None else self.catalogue
 
-    def label(self, question: Question, learner: int, ends: datetime | None) -> Label:
-        """The label of an answer that is computed after all this was seen."""
-        rule = question.rule
-        if self.schema is None or self.lacks(rule):
-            raise ValueError("the versions that all learners share were not seen yet")
-        return Label(
-            question.params,
+    def stamp(self, key: CacheKey, learner: int, day_ends: datetime | None) -> VersionStamp:
+        """Return the stamp of an answer that is computed after these versions were seen."""
+        policy = key.policy
+        if self.schema is None or self.lacks_shared(policy):
+            raise ValueError("expected the shared versions to be read before an answer is stamped")
+        return VersionStamp(
+            key.params,
             learner,
             self.schema,
-            self.batch if rule.batch else None,
-            self.catalogue if rule.catalogue else None,
-            ends.timestamp() if rule.clock and ends else None,
+            self.batch if policy.batch else None,
+            self.catalogue if policy.catalogue else None,
+            day_ends.timestamp() if policy.clock and day_ends else None,
         )
 
-    def holds(self, label: Label, question: Question) -> bool:
-        """Whether an answer with that label is the present one: all of it must have been seen."""
-        rule = question.rule
+    def is_current(self, stamp: VersionStamp, key: CacheKey) -> bool:
+        """Return whether all versions of the stamp equal the seen ones."""
+        policy = key.policy
         return (
-            label.params == question.params
-            and label.learner == self.learners.get(question.user_id)
-            and label.schema == self.schema
-            and label.batch == (self.batch if rule.batch else None)
-            and label.catalogue == (self.catalogue if rule.catalogue else None)
-            and self._is_today(label)
+            stamp.params == key.params
+            and stamp.learner == self.learners.get(key.user_id)
+            and stamp.schema == self.schema
+            and stamp.batch == (self.batch if policy.batch else None)
+            and stamp.catalogue == (self.catalogue if policy.catalogue else None)
+            and self._is_unexpired(stamp)
         )
 
-    def admits(self, label: Label, question: Question) -> bool:
-        """Whether nothing that was seen is newer than an answer with that label."""
+    def allows(self, stamp: VersionStamp, key: CacheKey) -> bool:
+        """Return whether no seen version is newer than the stamp's."""
         pairs = (
-            (label.learner, self.learners.get(question.user_id)),
-            (label.schema, self.schema),
-            (label.batch, self.batch),
-            (label.catalogue, self.catalogue),
+            (stamp.learner, self.learners.get(key.user_id)),
+            (stamp.schema, self.schema),
+            (stamp.batch, self.batch),
+            (stamp.catalogue, self.catalogue),
         )
         newer = any(own is not None and seen is not None and seen > own for own, seen in pairs)
-        return not newer and self._is_today(label)
+        return not newer and self._is_unexpired(stamp)
 
-    def _is_today(self, label: Label) -> bool:
-        return label.ends is None or self.at.timestamp() < label.ends
-
-
-def sealed(label: Label, data: bytes) -> bytes:
-    """The entry for an answer."""
-    return msgspec.json.encode(label) + b"\n" + data
+    def _is_unexpired(self, stamp: VersionStamp) -> bool:
+        return stamp.expires_at is None or self.at.timestamp() < stamp.expires_at
 
 
-def opened(entry: bytes) -> tuple[Label, bytes] | None:
-    """The label and the answer; None if it is no entry."""
+def encode(stamp: VersionStamp, data: bytes) -> bytes:
+    """Return the cache entry of an answer."""
+    return msgspec.json.encode(stamp) + b"\n" + data
+
+
+def decode(entry: bytes) -> tuple[VersionStamp, bytes] | None:
+    """Return the stamp and the answer of a cache entry; None if it is malformed."""
     head, _, data = entry.partition(b"\n")
     try:
-        return _decode(head), data
+        return _decode_stamp(head), data
     except msgspec.DecodeError:
         return None
 
 
-_decode = msgspec.json.Decoder(Label).decode
+_decode_stamp = msgspec.json.Decoder(VersionStamp).decode

@@ -1,31 +1,33 @@
-"""The versions as the database has them; see `sql/projections/versions.sql`."""
+"""Versions read from the database; `sql/projections/versions.sql` defines them."""
 
+import asyncio
 import time
 from datetime import datetime
 
 import msgspec
 
-from progress.query.cache.single_flight import Flights
+from progress.query.cache.single_flight import SingleFlight
 from progress.query.read_models import reader
 
-YOUNG = 1.0  # seconds
+MAX_AGE_S = 1.0
+_REFRESH_TIMEOUT_S = 0.05
 
 
-class Learner(msgspec.Struct, frozen=True):
-    """A learner's version, and until when their local day is the present one."""
+class LearnerVersion(msgspec.Struct, frozen=True):
+    """A learner's version, and the end of their local day."""
 
     version: int
     day_ends: datetime
-    at: datetime  # the moment on that day
-    known_at: float  # on the monotonic clock, before the database was asked
+    at: datetime  # a moment on that day
+    known_at: float  # monotonic time before the database was asked
 
-    def is_of_the_day(self, at: datetime) -> bool:
-        """Whether that later moment lies on the same day."""
+    def is_same_day(self, at: datetime) -> bool:
+        """Return whether a later moment is on the same day."""
         return self.at <= at < self.day_ends
 
 
-class Shared(msgspec.Struct, frozen=True):
-    """What all learners have in common, and how far the projections have come, at least."""
+class SharedVersions(msgspec.Struct, frozen=True):
+    """The versions that all learners share, and the position that the projections have reached."""
 
     schema: int
     catalogue: int
@@ -35,43 +37,65 @@ class Shared(msgspec.Struct, frozen=True):
     known_at: float
 
     @property
-    def is_young(self) -> bool:
-        return time.monotonic() - self.known_at < YOUNG
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.known_at < MAX_AGE_S
 
 
-class Versions:
-    """Reads them for an instance; who asks at once is answered at once.
+class ProjectedTo(msgspec.Struct, frozen=True):
+    """All events up to `position` are in the read models. `time` is when that one was recorded."""
 
-    `since` is the moment that an answer must not be older than, on the monotonic clock.
+    position: str  # 64 bits, as text
+    time: datetime | None
+
+
+class DatabaseVersions:
+    """Reads versions for an instance; concurrent callers share one statement.
+
+    `since` is a monotonic time: the returned version was read after it.
     """
 
     def __init__(self) -> None:
-        self.last: Shared | None = None
-        self._learners: Flights[Learner] = Flights(YOUNG)
-        self._shared: Flights[Shared] = Flights(YOUNG)
+        self.last: SharedVersions | None = None
+        self._learners: SingleFlight[LearnerVersion] = SingleFlight(MAX_AGE_S)
+        self._shared: SingleFlight[SharedVersions] = SingleFlight(MAX_AGE_S)
 
-    async def learner(self, user_id: str, at: datetime, *, since: float) -> Learner:
-        """The learner's, on the day that is theirs at that moment; Unavailable."""
+    async def fetch_learner(self, user_id: str, at: datetime, *, since: float) -> LearnerVersion:
+        """Return the learner's version and day at that moment, or raise Unavailable."""
 
-        async def read() -> Learner:
+        async def read() -> LearnerVersion:
             known_at = time.monotonic()
-            found = await reader.rows("projections/versions", "learner", user_id=user_id, now=at)
-            return Learner(found[0]["learner"], found[0]["day_ends"], at, known_at)
+            (row,) = await reader.rows("projections/versions", "learner", user_id=user_id, now=at)
+            return LearnerVersion(row["learner"], row["day_ends"], at, known_at)
 
-        for _ in range(2):  # the first may have begun before
+        for _ in range(2):  # the first flight may have started before `since`
             learner = await self._learners.join(user_id, read)
-            if learner.known_at >= since and learner.is_of_the_day(at):
+            if learner.known_at >= since and learner.is_same_day(at):
                 return learner
         return await read()
 
-    async def shared(self, *, since: float) -> Shared:
-        """What all share; Unavailable."""
+    async def fetch_shared(self, *, since: float) -> SharedVersions:
+        """Return the shared versions, or raise Unavailable."""
         while self.last is None or self.last.known_at < since:
-            self.last = await self._shared.join("", _shared)
+            self.last = await self._shared.join("", _read_shared)
         return self.last
 
+    async def projected_to(self) -> ProjectedTo | None:
+        """Return a position that the projections have reached; None if the database is away.
 
-async def _shared() -> Shared:
+        Call it before the data is read: then the data can only be newer.
+        A known position is returned after 50 ms, although the database has not answered.
+        """
+        last = self.last
+        if last is None or not last.is_fresh:
+            since = time.monotonic() - MAX_AGE_S
+            refresh = asyncio.create_task(self.fetch_shared(since=since))
+            refresh.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await asyncio.wait({refresh}, timeout=_REFRESH_TIMEOUT_S if last else None)
+            last = self.last
+        return ProjectedTo(str(last.position), last.recorded_at) if last else None
+
+
+async def _read_shared() -> SharedVersions:
     known_at = time.monotonic()
-    found = await reader.rows("projections/versions", "shared")
-    return Shared(**found[0], known_at=known_at)
+    (row,) = await reader.rows("projections/versions", "shared")
+    return SharedVersions(**row, known_at=known_at)

@@ -23,7 +23,7 @@ from graphql import (
 )
 from graphql.type import get_nullable_type
 
-from progress.query.cache.cache import Computed
+from progress.query.cache.cache import ComputedAnswer
 from progress.query.execution.selections import GRAPHQL, QUERY, Field, Unusual
 from progress.query.graphql import arguments
 from progress.query.read_models import reader
@@ -135,9 +135,9 @@ class Compiled:
         return given.get("asOf") is None and given.get("knownAt") is None
 
     async def answered(
-        self, user_id: str, given: Values, at: datetime, *, tells: bool = False
-    ) -> Computed:
-        """The answer, if it `tells` with the learner's version that the statement saw.
+        self, user_id: str, given: Values, at: datetime, *, returns_version: bool = False
+    ) -> ComputedAnswer:
+        """Return the answer, with `returns_version` also the learner's version from the statement.
 
         Unusual where the executor would find something wrong with it.
         """
@@ -146,15 +146,17 @@ class Compiled:
         types = await reader.types(file, block)
         if types is not self._fitting:
             self._check_types(types)
-        rows = await reader.narrowed(file, block, self._asked, values, versioned=tells)
-        version = rows[0][-1] if tells and rows else None
-        if tells and not rows:
+        rows = await reader.narrowed(file, block, self._asked, values, versioned=returns_version)
+        version = rows[0][-1] if returns_version and rows else None
+        if returns_version and not rows:
             version = (await reader.rows("query/answers", "version", user_id=user_id))[0]["version"]
-            rows = await reader.narrowed(file, block, self._asked, values, versioned=tells)
+            rows = await reader.narrowed(
+                file, block, self._asked, values, versioned=returns_version
+            )
         data = self._written(rows)
         if self._has_enums or b"null" in data:
             self._check(rows)
-        return Computed(data, version)
+        return ComputedAnswer(data, version)
 
     def _check_types(self, types: Mapping[str, str]) -> None:
         """Unusual where a column is of a type that is not written as GraphQL's is."""

@@ -15,7 +15,8 @@ import orjson
 from graphql import ExecutionResult, GraphQLError, OperationType
 
 from progress.errors import Forbidden, TooComplex
-from progress.query.cache.cache import Cache, ProjectedTo
+from progress.query.cache.cache import AnswerCache
+from progress.query.cache.versions import ProjectedTo
 from progress.query.execution import access_log, documents, executor, root_fields
 from progress.query.execution import errors as graphql_errors
 from progress.query.execution.documents import Document
@@ -49,34 +50,34 @@ async def answered(
     asked: Asked,
     context: Context,
     *,
-    cache: Cache,
+    cache: AnswerCache,
     introspection: bool,
     trace: str,
-    fresh: bool = False,
+    bypass: bool = False,
 ) -> Answer:
     """The response; each error has a code, and one of ours is masked and logged.
 
-    RateLimited where the caller has asked too often. With `fresh` what is kept does not count.
+    RateLimited where the caller has asked too often. With `bypass` no cached answer is used.
     `trace` is a W3C traceparent.
     """
     document = documents.read(asked.query, introspection=introspection)
     asks = _asks(document, asked, context)
     pieces = [] if isinstance(asks, Answer) else asks
-    questions = [part.question for part in pieces if part.question]
+    keys = [part.cache_key for part in pieces if part.cache_key]
     caller = context.caller.user_id if not asked.is_counted else None
-    looked = await cache.ask(caller, questions, at=context.at, fresh=fresh)
+    lookup = await cache.lookup(caller, keys, at=context.at, bypass=bypass)
     if isinstance(asks, Answer):
         return asks
-    answer = await _joined(document, pieces, Joint(asked, context, cache, looked), trace)
-    if questions and not answer.errors:  # what cannot be answered could not have been kept
-        access_log.note_cache(looked.result)
+    answer = await _joined(document, pieces, Joint(asked, context, cache, lookup), trace)
+    if keys and not answer.errors:  # what cannot be answered could not have been kept
+        access_log.note_cache(lookup.result)
     return answer
 
 
 async def _joined(document: Document, pieces: Sequence[Part], joint: Joint, trace: str) -> Answer:
     """The answer of all the parts; the executor's where there are none."""
     is_constant = bool(pieces) and all(part.root.constant for part in pieces)
-    projected_to = None if is_constant else await joint.cache.projected_to()
+    projected_to = None if is_constant else await joint.cache.versions.projected_to()
     if pieces:
         answer = _merged(pieces, await joint.outcomes(pieces), trace)
     else:
@@ -84,7 +85,7 @@ async def _joined(document: Document, pieces: Sequence[Part], joint: Joint, trac
     if is_constant:
         return answer
     # A hit where all that can be kept was: some questions are about the very moment.
-    is_hit = bool(pieces) and not answer.errors and joint.looked.result == "hit"
+    is_hit = bool(pieces) and not answer.errors and joint.lookup.result == "hit"
     told_more = _extensions(projected_to, is_hit=is_hit)
     return Answer(answer.data, answer.errors, told_more, answer.executed)
 
@@ -122,7 +123,7 @@ def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | An
         return []
     if operation.kind is OperationType.MUTATION:
         access_log.note_kind("mutation")
-    if operation.kind is OperationType.SUBSCRIPTION and context.changes is None:
+    if operation.kind is OperationType.SUBSCRIPTION and context.live_queries is None:
         return _refusal([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
     try:
         return root_fields.split(operation, asked.variables, context)

@@ -33,7 +33,7 @@ from graphql.pyutils import Undefined
 from graphql.type import get_nullable_type
 from graphql.utilities import coerce_input_literal, coerce_input_value
 
-from progress.query.cache.policy import RULES
+from progress.query.cache.policy import POLICIES
 from progress.query.execution import compiled, limits, selections
 from progress.query.execution.selections import GRAPHQL, QUERY, Field, Switches, Unusual
 
@@ -70,8 +70,8 @@ class Root:
         self.opening = f'"{field.key}":'.encode()
         self.told = field.told()
         self.compiled = compiled.compiled(field)
-        rule = RULES.get(field.name)
-        self.tells = self.compiled is not None and rule is not None and not rule.clock
+        policy = POLICIES.get(field.name)
+        self.returns_version = self.compiled is not None and policy is not None and not policy.clock
         self.constant = b'"Query"' if field.name == "__typename" else None
         self._fixed, self._each = limits.weight(field)
         self._given: dict[str, Any] = {}

@@ -11,8 +11,8 @@ import orjson
 from graphql import ExecutionResult, OperationType, is_non_null_type, located_error
 
 from progress.errors import Refused, Unavailable
-from progress.query.cache import cache
-from progress.query.cache.cache import Cache, Computed, Looked, Question
+from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup
+from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.execution import executor, limits
 from progress.query.execution.executor import Asked
 from progress.query.execution.plans import Operation, Root
@@ -25,12 +25,12 @@ Outcome = bytes | ExecutionResult
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A root field with its arguments; `question` is None where the answer is not kept."""
+    """A root field with its arguments; `cache_key` is None where the answer is not cached."""
 
     root: Root
     arguments: Values
     user_id: str
-    question: Question | None
+    cache_key: CacheKey | None
 
     @property
     def is_compiled(self) -> bool:
@@ -63,8 +63,8 @@ def _part(root: Root, given: dict[str, Any] | None, context: Context) -> Part:
     if given is None:
         raise Unusual
     user_id = context.learner(given.pop("userId", None))
-    question = cache.question(root.field.name, user_id, given, root.told)
-    return Part(root, given, user_id, question)
+    key = cache_key(root.field.name, user_id, given, root.told)
+    return Part(root, given, user_id, key)
 
 
 class Joint(msgspec.Struct, frozen=True):
@@ -72,13 +72,13 @@ class Joint(msgspec.Struct, frozen=True):
 
     asked: Asked
     context: Context
-    cache: Cache
-    looked: Looked
+    cache: AnswerCache
+    lookup: Lookup
 
     async def outcomes(self, parts: Sequence[Part]) -> list[Outcome]:
         """The data of each part, or the executor's result where that has errors."""
-        kept = iter(self.looked.found)
-        found = [next(kept) if part.question else part.root.constant for part in parts]
+        kept = iter(self.lookup.answers)
+        found = [next(kept) if part.cache_key else part.root.constant for part in parts]
         if None not in found:
             return cast("list[Outcome]", found)
         waiting = [self._outcome(*each) for each in zip(parts, found, strict=True)]
@@ -87,7 +87,7 @@ class Joint(msgspec.Struct, frozen=True):
     async def _outcome(self, part: Part, found: bytes | None) -> Outcome:
         if found is not None:
             return found
-        if part.question is None and not part.is_compiled:
+        if part.cache_key is None and not part.is_compiled:
             return await self._executed(part)
         try:
             return await self._answer(part)
@@ -98,19 +98,25 @@ class Joint(msgspec.Struct, frozen=True):
 
     async def _answer(self, part: Part) -> bytes:
         # A version that Redis had labels the answer: to read it again is a fifth of the statement.
-        tells = part.root.tells and self.looked.seen.learners.get(part.user_id) is None
-        compute = functools.partial(self._computed, part, tells=tells)
-        if part.question is None:
+        returns_version = (
+            part.root.returns_version and self.lookup.versions.learners.get(part.user_id) is None
+        )
+        compute = functools.partial(self._computed, part, returns_version=returns_version)
+        if part.cache_key is None:
             return (await compute()).data
-        return await self.cache.answer(self.looked, part.question, compute, tells=tells)
+        return await self.cache.get_or_compute(
+            self.lookup, part.cache_key, compute, returns_version=returns_version
+        )
 
-    async def _computed(self, part: Part, *, tells: bool) -> Computed:
+    async def _computed(self, part: Part, *, returns_version: bool) -> ComputedAnswer:
         if part.is_compiled and (compiled := part.root.compiled):
             at = self.context.at
-            return await compiled.answered(part.user_id, part.arguments, at, tells=tells)
+            return await compiled.answered(
+                part.user_id, part.arguments, at, returns_version=returns_version
+            )
         outcome = await self._executed(part)
         if isinstance(outcome, bytes):
-            return Computed(outcome)
+            return ComputedAnswer(outcome)
         raise _cause(outcome)
 
     async def _executed(self, part: Part) -> Outcome:

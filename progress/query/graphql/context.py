@@ -10,7 +10,8 @@ import strawberry
 from progress.errors import BadInput, Forbidden
 from progress.query.auth import Caller
 from progress.query.graphql import arguments
-from progress.query.live.hub import Changes, Watch
+from progress.query.live.hub import LiveQueries
+from progress.query.live.topics import Subscription
 
 _T = TypeVar("_T")
 
@@ -20,7 +21,7 @@ class Context(msgspec.Struct, frozen=True):
 
     caller: Caller
     at: datetime
-    changes: Changes | None = None  # where there can be subscriptions
+    live_queries: LiveQueries | None = None  # where there can be subscriptions
 
     def learner(self, asked: str | None) -> str:
         """The learner to answer about; Forbidden where the caller may not."""
@@ -37,11 +38,11 @@ class Context(msgspec.Struct, frozen=True):
     def is_admin(self) -> bool:
         return self.caller.role == "admin"
 
-    def watch(self, kind: str, name: str, picked: Callable[[Any], _T]) -> Watch[_T]:
-        """Tells what is picked of the state of something, now and after every change."""
-        if self.changes is None:
+    def subscribe(self, topic: str, id_: str, select: Callable[[Any], _T]) -> Subscription[_T]:
+        """Subscribe to the selected part of a state, now and after every change."""
+        if self.live_queries is None:
             raise BadInput("subscriptions are for /graphql/stream")
-        return self.changes.watch(kind, name, picked)
+        return self.live_queries.subscribe(topic, id_, select)
 
 
 Info = strawberry.Info[Context, None]

@@ -1,4 +1,4 @@
-"""The subscriptions: each finds whom it is about, and watches them."""
+"""The subscriptions: each finds its subject and subscribes to it."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -10,16 +10,16 @@ from progress.errors import NotFound
 from progress.operations.records import Operation
 from progress.query.graphql import administration, types
 from progress.query.graphql.context import Info
-from progress.query.live.hub import Source
-from progress.query.live.sources import Operations, Standings
+from progress.query.live.sources import Learners, Operations
+from progress.query.live.topics import Source
 from progress.query.read_models import rows
 
-LEARNER, OPERATION = "learner", "operation"  # kinds of what is watched
+LEARNER, OPERATION = "learner", "operation"  # topics
 
 
 def sources() -> dict[str, Source]:
-    """Where what is watched is read, by its kind."""
-    return {LEARNER: Standings(), OPERATION: Operations()}
+    """Return the source of each topic."""
+    return {LEARNER: Learners(), OPERATION: Operations()}
 
 
 def _tells(shape: object, description: str | None = None) -> Callable[[Any], Any]:
@@ -40,18 +40,18 @@ class Subscription:
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.UserProgress | None]:
         learner = info.context.learner(user_id)
-        return info.context.watch(LEARNER, learner, lambda state: state.progress)
+        return info.context.subscribe(LEARNER, learner, lambda state: state.progress)
 
     @_tells(types.Streak)
     async def streak_updated(
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.Streak]:
         learner = info.context.learner(user_id)
-        return info.context.watch(LEARNER, learner, lambda state: state.streak)
+        return info.context.subscribe(LEARNER, learner, lambda state: state.streak)
 
     @_tells(types.Operation)
     async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract's word
         found = await administration.operation(info, id)
         if found is None:
             raise NotFound("there is no such operation that you may see")
-        return info.context.watch(OPERATION, found.id, lambda state: state.operation)
+        return info.context.subscribe(OPERATION, found.id, lambda state: state.operation)

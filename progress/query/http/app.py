@@ -1,4 +1,4 @@
-"""The query API over HTTP: its routes, and the way of a GraphQL request through it."""
+"""The query API over HTTP: its routes, and the path of a GraphQL request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,69 +10,77 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.adapters import request_scope, startup
+from progress.adapters.redis.async_client import Client
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Span
 from progress.errors import Refused, Unavailable
 from progress.query import auth
 from progress.query.auth import Caller
-from progress.query.cache.cache import Cache
+from progress.query.cache.cache import AnswerCache
+from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import access_log, documents, execute
 from progress.query.execution.errors import Unforeseen
 from progress.query.execution.execute import Answer, Asked
 from progress.query.graphql import subscriptions
 from progress.query.graphql.context import Context
-from progress.query.http import requests, responses, sse
-from progress.query.http.cors import Origins
-from progress.query.http.persisted_queries import Documents
+from progress.query.http import readiness, requests, responses, sse
+from progress.query.http.cors import Cors
+from progress.query.http.persisted_queries import PersistedQueries
 from progress.query.http.requests import Headers
-from progress.query.http.static_page import Page, graphiql
-from progress.query.http.subscriptions import Limits, Streams
-from progress.query.live.hub import Changes, Pace
-from progress.query.read_models import reader
+from progress.query.http.static_page import StaticPage, graphiql
+from progress.query.http.subscriptions import StreamLimits, Streams
+from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.settings import Settings
 
-_Answering = Callable[[Request, Headers, str], Awaitable[Response]]
+_Handler = Callable[[Request, Headers, str], Awaitable[Response]]
 
-_READING = ("GET", "HEAD")
-_TAKEN = ("POST", *_READING)
-_COUNTED = {"/graphql": "query", "/graphql/stream": "stream"}  # each has a line in the log
-_ROUTES = {*_COUNTED, "/health", "/ready", startup.PATH}
-_METHODS = {*_TAKEN, "OPTIONS", "PUT", "DELETE", "PATCH"}  # what the framework lets through
-_POST = ((b"allow", b"POST"),)
+_SAFE_METHODS = ("GET", "HEAD")
+_ALLOWED_METHODS = ("POST", *_SAFE_METHODS)
+_LOGGED = {"/graphql": "query", "/graphql/stream": "stream"}  # each request writes a log line
+_ROUTES = {*_LOGGED, "/health", "/ready", startup.PATH}
+_KNOWN_METHODS = {*_ALLOWED_METHODS, "OPTIONS", "PUT", "DELETE", "PATCH"}  # of the framework
+_ALLOW_POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
 
 
 class QueryApi:
-    """What `functions/query` answers."""
+    """Answers every HTTP request to `functions/query`."""
 
     def __init__(
-        self, settings: Settings, limits: Limits | None = None, pace: Pace | None = None
+        self,
+        settings: Settings,
+        limits: StreamLimits | None = None,
+        intervals: PollIntervals | None = None,
     ) -> None:
-        """SettingsError where tokens could not be trusted, or an origin is none."""
+        """Raise SettingsError for an untrusted issuer or a malformed origin."""
         self._tokens = auth.Tokens(auth.issuer(settings))
-        self._origins = Origins(settings.cors_origins)
-        self._cache = Cache(settings.redis_url, per_minute=settings.rate_limit_per_minute)
-        self._persisted = Documents(self._cache)
+        self._cors = Cors(settings.cors_origins)
+        self._redis = Client(settings.redis_url) if settings.redis_url else None
+        self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
+        self._cache = AnswerCache(self._redis, self._limiter)
+        self._persisted = PersistedQueries(self._redis)
         self._streams = Streams(limits)
-        self._changes = Changes(subscriptions.sources(), settings.redis_url, pace)
-        self._page = Page(settings.auth_sign_in_url)
-        asked_for = settings.graphql_introspection
-        self._open = settings.environment == "development" if asked_for is None else asked_for
+        sources = subscriptions.sources()
+        self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
+        self._page = StaticPage(settings.auth_sign_in_url)
+        introspection = settings.graphql_introspection
+        is_development = settings.environment == "development"
+        self._introspection = is_development if introspection is None else introspection
 
     async def answer(self, request: Request) -> Response:
-        """The response to any request, whatever happens.
+        """Return the response to any request.
 
-        What nobody foresaw is masked and logged, and told by its trace.
+        An unexpected error is masked and logged; the response has its trace id.
         """
-        given = requests.headers(request)
-        name = _COUNTED.get(request.scope["path"])
+        headers = requests.headers(request)
+        name = _LOGGED.get(request.scope["path"])
         with (
             request_scope.begin(request_scope.TIMEOUT_S),
-            tracing.start_span(name or "page", requests.parent(given), "server") as span,
+            tracing.start_span(name or "page", requests.parent(headers), "server") as span,
         ):
             account = access_log.opened(name) if name else None
-            response = await self._answer(request, given, tracing.current_traceparent() or "")
-            _tell(span, request, response)
+            response = await self._answer(request, headers, tracing.current_traceparent() or "")
+            _set_attributes(span, request, response)
             if account is not None and request.scope["method"] != "OPTIONS":
                 account.close(response.status_code)
                 span.set_attribute("progress.operation", account.operation)
@@ -80,159 +88,150 @@ class QueryApi:
                     span.record_error("")
         return response
 
-    async def _answer(self, request: Request, given: Headers, trace: str) -> Response:
+    async def _answer(self, request: Request, headers: Headers, trace: str) -> Response:
         with Unforeseen(trace) as unforeseen:
-            return await self._routed(request, given, trace)
-        response = responses.faulty(500, unforeseen.told, given)
-        self._origins.tell(given, response)
+            return await self._route(request, headers, trace)
+        response = responses.from_error(500, unforeseen.told, headers)
+        self._cors.add_headers(headers, response)
         return response
 
-    async def _routed(self, request: Request, given: Headers, trace: str) -> Response:
+    async def _route(self, request: Request, headers: Headers, trace: str) -> Response:
         match request.scope["path"]:
             case "/graphql":
-                return await self._shared(request, given, trace, self._executed)
+                return await self._handle(request, headers, trace, self._execute)
             case "/graphql/stream":
-                return await self._shared(request, given, trace, self._streamed)
+                return await self._handle(request, headers, trace, self._stream)
             case "/health" | "/ready" | startup.PATH:
-                return await self._probed(request)
-        nothing = {"error": "there is nothing here: ask /graphql"}
-        return self._page.answer(request) or responses.json(nothing, 404)
+                return await self._probe(request)
+        error = {"error": "there is nothing at this path: use /graphql"}
+        return self._page.answer(request) or responses.json(error, 404)
 
-    async def _probed(self, request: Request) -> Response:
-        """Answer whoever asks how the instance does."""
-        if request.scope["method"] not in _READING:
-            return _only_read(request)
+    async def _probe(self, request: Request) -> Response:
+        if request.scope["method"] not in _SAFE_METHODS:
+            return _reject_unsafe(request)
         match request.scope["path"]:
             case "/ready":
-                return await self._ready()
+                return await readiness.check(self._redis)
             case startup.PATH:
-                return await _started()
+                return await _probe_startup()
         return responses.json({"status": "ok"})
 
-    async def _ready(self) -> Response:
-        """Whether the instance can answer; without the cache it can."""
-        try:
-            found = await reader.rows("projections/checkpoints", "ready")
-            database = "ok" if found[0]["ready"] else "its read models are not there yet"
-        except Unavailable:
-            database = "away"
-        is_ready = database == "ok"
-        told = {"status": "ok" if is_ready else "unavailable", "database": database}
-        cache = await self._cache.state()
-        return responses.json({**told, "cache": cache}, 200 if is_ready else 503)
-
-    async def _shared(
-        self, request: Request, given: Headers, trace: str, answer: _Answering
+    async def _handle(
+        self, request: Request, headers: Headers, trace: str, handler: _Handler
     ) -> Response:
-        """A response, or a refusal, that pages of other origins may read too."""
+        """Run the handler, turn its errors into responses, and add the CORS headers."""
         if request.scope["method"] == "OPTIONS":
-            return self._origins.preflight(given, _ALLOW)
+            return self._cors.preflight(headers, _ALLOW)
         try:
-            response = await answer(request, given, trace)
-        except Refused as fault:
-            response = responses.refused(fault, given)
-        except Unavailable as fault:
-            logs.write("WARNING", f"not answered: {fault}")
-            response = responses.unavailable(given)
-        self._origins.tell(given, response)
+            response = await handler(request, headers, trace)
+        except Refused as error:
+            response = responses.rejected(error, headers)
+        except Unavailable as error:
+            logs.write("WARNING", f"not answered: {error}")
+            response = responses.unavailable(headers)
+        self._cors.add_headers(headers, response)
         return response
 
-    async def _executed(self, request: Request, given: Headers, trace: str) -> Response:
-        """One operation, answered at once."""
-        if self._open and request.method == "GET" and _is_browser(request):
+    async def _execute(self, request: Request, headers: Headers, trace: str) -> Response:
+        """Run one operation and return its result."""
+        if self._introspection and request.method == "GET" and _is_browser(request):
             return graphiql()
-        if not_taken := _not_taken(request, given):
-            return not_taken
-        caller, asked, sha256 = await self._read(request, given)
-        posted = request.scope["method"] == "POST"
-        if not posted and not execute.is_query(asked, introspection=self._open):
-            return responses.error(405, "expected POST: it is no query", given, lines=_POST)
-        answer = await self._answered(asked, Context(caller, datetime.now(UTC)), given, trace)
+        if rejection := _reject_by_headers(request, headers):
+            return rejection
+        caller, asked, sha256 = await self._read(request, headers)
+        is_post = request.scope["method"] == "POST"
+        if not is_post and not execute.is_query(asked, introspection=self._introspection):
+            why = "expected POST: the operation is not a query"
+            return responses.error(405, why, headers, lines=_ALLOW_POST)
+        answer = await self._run(asked, Context(caller, datetime.now(UTC)), headers, trace)
         if sha256 is not None and answer.executed:
-            await self._persisted.keep(sha256, asked.query)
-        media = responses.media_type(requests.accepted(given))
-        if posted:
-            return responses.answered(answer, media, given)
-        return responses.got(answer, media, given)
+            await self._persisted.put(sha256, asked.query)
+        media_type = responses.media_type(requests.accept(headers))
+        if is_post:
+            return responses.to_post(answer, media_type, headers)
+        return responses.to_get(answer, media_type, headers)
 
-    async def _streamed(self, request: Request, given: Headers, trace: str) -> Response:
-        """One operation, answered by events."""
-        if not_taken := _not_taken(request, given, events=True):
-            return not_taken
-        caller, asked, sha256 = await self._read(request, given)
-        document = documents.read(asked.query, introspection=self._open)
+    async def _stream(self, request: Request, headers: Headers, trace: str) -> Response:
+        """Run one operation and return its results as events."""
+        if rejection := _reject_by_headers(request, headers, events=True):
+            return rejection
+        caller, asked, sha256 = await self._read(request, headers)
+        document = documents.read(asked.query, introspection=self._introspection)
         kind = document.kind(asked.operation_name)
         if kind is OperationType.MUTATION and request.scope["method"] != "POST":
-            return responses.error(405, "expected POST: it is a mutation", given, lines=_POST)
+            why = "expected POST: the operation is a mutation"
+            return responses.error(405, why, headers, lines=_ALLOW_POST)
         if sha256 is not None and not document.errors:
-            await self._persisted.keep(sha256, asked.query)
-        context = Context(caller, datetime.now(UTC), self._changes)
+            await self._persisted.put(sha256, asked.query)
+        context = Context(caller, datetime.now(UTC), self._live_queries)
         if document.tree and kind is OperationType.SUBSCRIPTION:
             if not asked.is_counted:
-                await self._cache.ask(caller.user_id, (), at=context.at)
-            return await self._streams.answer(asked, document.tree, context, trace)
-        answer = await self._answered(asked, context, given, trace)
+                await self._limiter.count(caller.user_id, context.at)
+            return await self._streams.open(asked, document.tree, context, trace)
+        answer = await self._run(asked, context, headers, trace)
         return sse.single(responses.body(answer))
 
-    async def _answered(self, asked: Asked, context: Context, given: Headers, trace: str) -> Answer:
+    async def _run(self, asked: Asked, context: Context, headers: Headers, trace: str) -> Answer:
         return await execute.answered(
             asked,
             context,
             cache=self._cache,
-            introspection=self._open,
-            fresh=b"no-cache" in given.get(b"cache-control", b"").lower(),
+            introspection=self._introspection,
+            bypass=b"no-cache" in headers.get(b"cache-control", b"").lower(),
             trace=trace,
         )
 
-    async def _read(self, request: Request, given: Headers) -> tuple[Caller, Asked, str | None]:
-        """Who asks, what, and the hash by which the document is to be known."""
-        caller = await self._tokens.caller(given.get(b"authorization", b"").decode("latin-1"))
-        asked, sha256 = await requests.read(request, given)
+    async def _read(self, request: Request, headers: Headers) -> tuple[Caller, Asked, str | None]:
+        """Return the caller, the request, and the hash under which to persist its document."""
+        caller = await self._tokens.caller(headers.get(b"authorization", b"").decode("latin-1"))
+        asked, sha256 = await requests.read(request, headers)
         if sha256 is not None and not asked.query:
-            text = await self._persisted.found(sha256)
+            text = await self._persisted.get(sha256)
             asked = msgspec.structs.replace(asked, query=text)
-        if not documents.known(asked.query, introspection=self._open):
-            # To read a document costs more than to answer it: first it is counted.
-            await self._cache.ask(caller.user_id, (), at=datetime.now(UTC))
+        if not documents.known(asked.query, introspection=self._introspection):
+            # Reading a document costs more than answering it, so the request is counted before.
+            await self._limiter.count(caller.user_id, datetime.now(UTC))
             asked = msgspec.structs.replace(asked, is_counted=True)
         return caller, asked, sha256
 
 
-def _tell(span: Span, request: Request, response: Response) -> None:
+def _set_attributes(span: Span, request: Request, response: Response) -> None:
     method, path = request.scope["method"], request.scope["path"]
-    span.set_attribute("http.request.method", method if method in _METHODS else "_OTHER")
+    span.set_attribute("http.request.method", method if method in _KNOWN_METHODS else "_OTHER")
     span.set_attribute("http.response.status_code", response.status_code)
     if path in _ROUTES:
         span.set_attribute("http.route", path)
 
 
-async def _started() -> Response:
-    """The start-up probe, which tries to connect in a thread."""
+async def _probe_startup() -> Response:
+    """Run the start-up probe in a thread, since it connects to the database."""
     passes = await asyncio.to_thread(startup.probe().passes)
     return responses.json({"status": "ok" if passes else "unavailable"}, 200 if passes else 503)
 
 
-def _only_read(request: Request) -> Response:
+def _reject_unsafe(request: Request) -> Response:
     allow = ((b"allow", b"GET, HEAD, OPTIONS"),)
     if request.scope["method"] == "OPTIONS":
         return responses.Reply(b"", 204, allow)
     return responses.json({"error": "expected GET"}, 405, allow)
 
 
-def _not_taken(request: Request, given: Headers, *, events: bool = False) -> Response | None:
-    """The refusal of a request by its method and its media types alone."""
+def _reject_by_headers(
+    request: Request, headers: Headers, *, events: bool = False
+) -> Response | None:
+    """Return a rejection if the method or a media type is not supported."""
     method = request.scope["method"]
-    if method not in _TAKEN or (events and method == "HEAD"):
+    if method not in _ALLOWED_METHODS or (events and method == "HEAD"):
         allow = ((b"allow", _ALLOW),)
-        return responses.error(405, "expected GET or POST", given, lines=allow)
-    if method == "POST" and not requests.is_json(given):
-        return responses.error(415, f"expected Content-Type: {responses.JSON}", given)
-    accept = requests.accepted(given)
-    if events and not sse.is_liked(accept):
-        return responses.error(406, f"expected Accept: {sse.EVENTS}", given)
+        return responses.error(405, "expected GET or POST", headers, lines=allow)
+    if method == "POST" and not requests.is_json(headers):
+        return responses.error(415, f"expected Content-Type: {responses.JSON}", headers)
+    accept = requests.accept(headers)
+    if events and not sse.accepts(accept):
+        return responses.error(406, f"expected Accept: {sse.EVENTS}", headers)
     if not events and not responses.media_type(accept):
         expected = f"expected Accept: {responses.GRAPHQL} or {responses.JSON}"
-        return responses.error(406, expected, given)
+        return responses.error(406, expected, headers)
     return None
 
 

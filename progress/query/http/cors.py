@@ -1,4 +1,4 @@
-"""CORS: which other origins' pages may read the answers."""
+"""CORS: response headers that let pages of other origins read the responses."""
 
 import re
 
@@ -12,20 +12,20 @@ _ANY = "*"
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[1-9]\d{0,4}))?"
 )
-_USUAL = {"http": "80", "https": "443"}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST")
 _EXPOSED = (b"access-control-expose-headers", b"ETag, Retry-After, WWW-Authenticate")
-_KEPT = (b"access-control-max-age", b"7200")
+_MAX_AGE = (b"access-control-max-age", b"7200")
 _VARY = (b"vary", b"Origin")
-_VARY_ASKED = (b"vary", b"Access-Control-Request-Headers")
+_VARY_PREFLIGHT = (b"vary", b"Access-Control-Request-Headers")
 
 
-class Origins:
-    """The origins that CORS_ORIGINS names, and what is told to each."""
+class Cors:
+    """The origins of CORS_ORIGINS, and the headers for each."""
 
-    def __init__(self, named: str) -> None:
-        """SettingsError names what is no origin."""
-        origins = [each.strip() for each in named.split(",") if each.strip()]
+    def __init__(self, setting: str) -> None:
+        """Raise SettingsError for a malformed origin."""
+        origins = [origin.strip() for origin in setting.split(",") if origin.strip()]
         for origin in origins:
             if origin != _ANY and not _is_origin(origin):
                 expected = "expected origins such as https://app.example.com, separated by commas"
@@ -33,34 +33,34 @@ class Origins:
         self._any = _ANY in origins
         if self._any and len(origins) > 1:
             raise SettingsError("CORS_ORIGINS: expected * alone, or origins; found both")
-        self._named = {origin.encode() for origin in origins}
+        self._origins = {origin.encode() for origin in origins}
 
-    def tell(self, given: Headers, response: Response) -> None:
-        """Let the page that asks read the response, if its origin may."""
-        if not self._named:
+    def add_headers(self, headers: Headers, response: Response) -> None:
+        """Let a page of an allowed origin read the response."""
+        if not self._origins:
             return
         if not self._any:
             response.raw_headers.append(_VARY)
-        if origin := self._allowed(given):
-            response.raw_headers += (*origin, _EXPOSED)
+        if lines := self._allow_origin(headers):
+            response.raw_headers += (*lines, _EXPOSED)
 
-    def preflight(self, given: Headers, allow: bytes) -> Response:
-        """The response to OPTIONS; to the page of an origin that may, what it may send.
+    def preflight(self, headers: Headers, allow: bytes) -> Response:
+        """Return the response to OPTIONS. A page of an allowed origin may send any header.
 
-        Whatever headers it asks for: who may ask is told by a token, which no browser adds itself.
+        That is safe because a request needs a token, which no browser adds by itself.
         """
         response = Reply(b"", 204, ((b"allow", allow),))
-        if self._named and b"access-control-request-method" in given:
-            response.raw_headers += (_VARY, _VARY_ASKED)
-            if origin := self._allowed(given):
-                headers = given.get(b"access-control-request-headers", b"")
-                asked = (b"access-control-allow-headers", headers)
-                response.raw_headers += (*origin, _METHODS, asked, _KEPT)
+        if self._origins and b"access-control-request-method" in headers:
+            response.raw_headers += (_VARY, _VARY_PREFLIGHT)
+            if lines := self._allow_origin(headers):
+                names = headers.get(b"access-control-request-headers", b"")
+                allowed = (b"access-control-allow-headers", names)
+                response.raw_headers += (*lines, _METHODS, allowed, _MAX_AGE)
         return response
 
-    def _allowed(self, given: Headers) -> tuple[tuple[bytes, bytes], ...]:
-        origin = given.get(b"origin")
-        if origin is None or not (self._any or origin in self._named):
+    def _allow_origin(self, headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+        origin = headers.get(b"origin")
+        if origin is None or not (self._any or origin in self._origins):
             return ()
         if self._any:
             return ((b"access-control-allow-origin", b"*"),)
@@ -69,6 +69,6 @@ class Origins:
 
 
 def _is_origin(text: str) -> bool:
-    """Whether a browser could send it: it leaves out the port that is usual."""
-    found = _ORIGIN.fullmatch(text)
-    return found is not None and found["port"] != _USUAL[found["scheme"]]
+    """Return whether a browser could send this origin: it omits the default port."""
+    match = _ORIGIN.fullmatch(text)
+    return match is not None and match["port"] != _DEFAULT_PORTS[match["scheme"]]

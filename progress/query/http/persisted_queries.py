@@ -1,42 +1,61 @@
-"""Persisted queries: documents that clients name by their hash, once they have sent them."""
+"""Persisted queries: documents that clients name by their hash after sending them once (APQ)."""
 
-from progress.errors import PersistedQueryNotFound
-from progress.query.cache.cache import Cache
+import contextlib
+
+from progress.adapters.redis.async_client import Client
+from progress.errors import CacheAway, PersistedQueryNotFound
 from progress.query.http import requests
 
-_LARGEST = 8 << 20  # characters kept in the instance
+_MAX_CHARACTERS = 8 << 20  # of the texts in the instance
+_TTL_S = 24 * 3600
 
 
-class Documents:
-    """The documents kept, by the SHA-256 of their text: for all instances in the cache.
+class PersistedQueries:
+    """Documents by the SHA-256 of their text: in Redis for all instances, the newest also here.
 
-    The newest are also kept in the instance, up to a size: a text never changes under its hash.
+    The local copies are never invalidated, because the text of a hash never changes.
     """
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
+    def __init__(self, redis: Client | None) -> None:
+        self._redis = redis
         self._texts: dict[str, str] = {}
         self._size = 0
 
-    async def found(self, sha256: str) -> str:
-        """The document; PersistedQueryNotFound where it is not kept."""
+    async def get(self, sha256: str) -> str:
+        """Return the document, or raise PersistedQueryNotFound."""
         if text := self._texts.get(sha256):
             return text
-        text = await self._cache.document(sha256) if requests.is_sha256(sha256) else None
-        # Whoever writes to the cache shall not say what is executed.
+        text = await self._fetch(sha256) if requests.is_sha256(sha256) else None
+        # Checked again, so that write access to Redis is no access to what is executed.
         if text is None or requests.sha256(text) != sha256:
             raise PersistedQueryNotFound
         self._remember(sha256, text)
         return text
 
-    async def keep(self, sha256: str, text: str) -> None:
-        """Keep a document that was found good, under a hash that was found to be its own."""
-        if sha256 not in self._texts:
-            self._remember(sha256, text)
-            await self._cache.keep_document(sha256, text)
+    async def put(self, sha256: str, text: str) -> None:
+        """Store a valid document under its hash, which the caller has checked."""
+        if sha256 in self._texts:
+            return
+        self._remember(sha256, text)
+        if self._redis:
+            with contextlib.suppress(CacheAway):
+                await self._redis.run(("SET", _key(sha256), text, "EX", _TTL_S))
+
+    async def _fetch(self, sha256: str) -> str | None:
+        if self._redis is None:
+            return None
+        try:
+            (reply,) = await self._redis.run(("GET", _key(sha256)))
+        except CacheAway:
+            return None
+        return reply.decode(errors="replace") if isinstance(reply, bytes) else None
 
     def _remember(self, sha256: str, text: str) -> None:
         self._size += 0 if sha256 in self._texts else len(text)
         self._texts[sha256] = text
-        while self._size > _LARGEST:
+        while self._size > _MAX_CHARACTERS:
             self._size -= len(self._texts.pop(next(iter(self._texts))))
+
+
+def _key(sha256: str) -> str:
+    return f"apq:{sha256}"

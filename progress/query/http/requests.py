@@ -1,4 +1,4 @@
-"""What was asked: GraphQL in the JSON of a POST or in an address, no longer than it may be."""
+"""GraphQL requests, read from a JSON body or a query string within the size limits."""
 
 import asyncio
 import functools
@@ -17,14 +17,14 @@ from progress.query.execution.execute import Asked
 
 Headers = dict[bytes, bytes]
 
-_LONGEST = 100 * 1024  # bytes of a body
-_LONGEST_VALUE = 500  # bytes of a header that are read
-_SECONDS = 10  # that the body may take to come
+_MAX_BODY = 100 * 1024  # bytes
+_MAX_VALUE = 500  # bytes that are read of a header
+_BODY_TIMEOUT_S = 10
 _HEX = b"0123456789abcdef"
 
 
 class _PersistedQuery(msgspec.Struct, frozen=True, rename="camel"):
-    """A document by its hash, as Apollo Client and urql name it."""
+    """The hash of a document, as Apollo Client and urql send it."""
 
     version: Literal[1]
     sha256_hash: str
@@ -34,8 +34,8 @@ class _Extensions(msgspec.Struct, frozen=True, rename="camel"):
     persisted_query: _PersistedQuery | None = None
 
 
-class _Sent(msgspec.Struct, frozen=True, rename="camel"):
-    """The members of a GraphQL request that mean something here."""
+class _Parameters(msgspec.Struct, frozen=True, rename="camel"):
+    """The members of a GraphQL request that this API uses."""
 
     query: str | None = None
     variables: dict[str, Any] | None = None
@@ -43,108 +43,109 @@ class _Sent(msgspec.Struct, frozen=True, rename="camel"):
     extensions: _Extensions | None = None
 
 
-_decode = msgspec.json.Decoder(_Sent).decode
+_decode = msgspec.json.Decoder(_Parameters).decode
 
 
 def headers(request: Request) -> Headers:
-    """The request's headers; of those that come twice, the last."""
+    """Return the request's headers. Of a repeated header, the last one counts."""
     return dict(request.scope["headers"])
 
 
-async def read(request: Request, given: Headers) -> tuple[Asked, str | None]:
-    """The request, and the hash that its document is to be known by, or is already.
+async def read(request: Request, headers: Headers) -> tuple[Asked, str | None]:
+    """Return the GraphQL request, and the hash of its document if the client sent one.
 
-    The document is empty where only its hash was sent. BadInput for what is no request, TooLarge
-    as soon as it is too long.
+    The document is empty if only its hash was sent. Raise BadInput for a malformed request, and
+    TooLarge once the body exceeds the limit.
     """
     try:
         if request.scope["method"] == "POST":
-            sent = _decode(await _body(request, given))
+            parameters = _decode(await _body(request, headers))
         else:
-            sent = _in_address(request.scope["query_string"])
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:
-        raise BadInput(f"expected a GraphQL request in JSON: {fault}") from None
-    named = sent.extensions and sent.extensions.persisted_query
-    if named is None and sent.query is None:
+            parameters = _from_query_string(request.scope["query_string"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise BadInput(f"expected a GraphQL request in JSON: {error}") from None
+    persisted = parameters.extensions and parameters.extensions.persisted_query
+    if persisted is None and parameters.query is None:
         raise BadInput("expected a GraphQL request: its query is missing")
-    text = sent.query or ""
-    if named and text and sha256(text) != named.sha256_hash:
+    text = parameters.query or ""
+    if persisted and text and sha256(text) != persisted.sha256_hash:
         raise BadInput("persistedQuery: the query has another sha256Hash than the one sent with it")
-    return Asked(text, sent.variables, sent.operation_name), named.sha256_hash if named else None
+    asked = Asked(text, parameters.variables, parameters.operation_name)
+    return asked, persisted.sha256_hash if persisted else None
 
 
 def is_sha256(text: str) -> bool:
-    """Whether it is written as one: a key that is none would be kept for nothing."""
+    """Return whether the text has the form of a SHA-256. Another text is never a key in Redis."""
     return len(text) == 64 and text.isascii() and not text.strip(_HEX.decode())
 
 
 def sha256(text: str) -> str:
-    """The hash of a document, as clients write it."""
+    """Return the hash of a document, as clients write it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _in_address(query_string: bytes) -> _Sent:
-    """The request that is in the parameters; an empty one counts as none."""
-    given: dict[str, Any] = dict(parse_qsl(query_string.decode("latin-1")))
+def _from_query_string(query_string: bytes) -> _Parameters:
+    """Return the request of a query string. An empty parameter counts as missing."""
+    parameters: dict[str, Any] = dict(parse_qsl(query_string.decode("latin-1")))
     for name in ("variables", "extensions"):
-        if name in given:
-            given[name] = msgspec.json.decode(given[name])
-    return msgspec.convert(given, _Sent)
+        if name in parameters:
+            parameters[name] = msgspec.json.decode(parameters[name])
+    return msgspec.convert(parameters, _Parameters)
 
 
-async def _body(request: Request, given: Headers) -> bytes:
-    if _is_long(given.get(b"content-length", b"")):
-        raise TooLarge(f"expected a body of at most {_LONGEST} bytes")
-    message = _arrived(request)
+async def _body(request: Request, headers: Headers) -> bytes:
+    if _is_too_large(headers.get(b"content-length", b"")):
+        raise TooLarge(f"expected a body of at most {_MAX_BODY} bytes")
+    message = _poll_message(request)
     if message and not message.get("more_body", False):
-        return await _received(request, message)
+        return await _collect(request, message)
     try:
-        async with asyncio.timeout(_SECONDS):
-            return await _received(request, message)
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            return await _collect(request, message)
     except TimeoutError:
-        raise BadInput(f"expected the whole body within {_SECONDS} seconds") from None
+        raise BadInput(f"expected the whole body within {_BODY_TIMEOUT_S} seconds") from None
 
 
-def _is_long(length: bytes) -> bool:
-    return length.isdigit() and (len(length) > 9 or int(length) > _LONGEST)
+def _is_too_large(length: bytes) -> bool:
+    return length.isdigit() and (len(length) > 9 or int(length) > _MAX_BODY)
 
 
-def _arrived(request: Request) -> Message | None:
-    """The first message of the body if it has come already: then no timer is needed."""
-    receiving = cast("Coroutine[Any, Any, Message]", request.receive())
+def _poll_message(request: Request) -> Message | None:
+    """Return the first message of the body if it is here already: then no timer is needed."""
+    receive = cast("Coroutine[Any, Any, Message]", request.receive())
     try:
-        receiving.send(None)
-    except StopIteration as ended:
-        return ended.value  # type: ignore[no-any-return]
-    receiving.close()
+        receive.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    receive.close()
     return None
 
 
-async def _received(request: Request, message: Message | None) -> bytes:
-    """The body, of which the first message may be here."""
+async def _collect(request: Request, message: Message | None) -> bytes:
+    """Return the whole body; `message` is the first one if it is here already."""
     parts, size, more = [], 0, True
     while more:
         message = message or await request.receive()
         if message["type"] == "http.disconnect":
-            raise BadInput("the request broke off")
+            raise BadInput("the client disconnected before the end of the body")
         part: bytes = message.get("body", b"")
         more = message.get("more_body", False)
         size += len(part)
-        if size > _LONGEST:
-            raise TooLarge(f"expected a body of at most {_LONGEST} bytes")
+        if size > _MAX_BODY:
+            raise TooLarge(f"expected a body of at most {_MAX_BODY} bytes")
         parts.append(part)
         message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def accepted(given: Headers) -> bytes:
-    """The media types that are liked; no more of them than are worth remembering."""
-    return given.get(b"accept", b"")[:_LONGEST_VALUE]
+def accept(headers: Headers) -> bytes:
+    """Return the start of the Accept header, short enough to be a key of a cache."""
+    return headers.get(b"accept", b"")[:_MAX_VALUE]
 
 
-def is_json(given: Headers) -> bool:
-    """Whether the body says that it is; a form can send none that does."""
-    return _is_json(given.get(b"content-type", b"")[:_LONGEST_VALUE])
+def is_json(headers: Headers) -> bool:
+    """Return whether the body is declared as JSON, which no HTML form can do."""
+    return _is_json(headers.get(b"content-type", b"")[:_MAX_VALUE])
 
 
 @functools.lru_cache(maxsize=256)
@@ -152,10 +153,10 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
-def parent(given: Headers) -> str | None:
-    """The W3C traceparent of the request, sent as such or as Google's load balancers do."""
-    if b"traceparent" not in given and b"x-cloud-trace-context" not in given:
+def parent(headers: Headers) -> str | None:
+    """Return the request's W3C traceparent, also from the header of Google's load balancers."""
+    if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
         return None
     return tracing.traceparent_of_request(
-        lambda name: given.get(name.encode(), b"")[:_LONGEST_VALUE].decode("latin-1")
+        lambda name: headers.get(name.encode(), b"")[:_MAX_VALUE].decode("latin-1")
     )

@@ -1,4 +1,4 @@
-"""Answers over HTTP: their media types, statuses and headers; bodies are joined as bytes."""
+"""HTTP responses of answers and errors: media types, statuses, headers and JSON bodies."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ from progress.query.http.requests import Headers
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 
-Lines = Sequence[tuple[bytes, bytes]]
+Lines = Sequence[tuple[bytes, bytes]]  # of a head
 
 _MEDIA_TYPES = {GRAPHQL: GRAPHQL, JSON: JSON, "application/*": JSON, "*/*": JSON}
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
@@ -32,15 +32,15 @@ _HEADERS: dict[str, Lines] = {
     for media in (JSON, GRAPHQL)
 }
 _VARY = (b"vary", b"Accept, Authorization, Accept-Encoding")
-_PACKED = (b"content-encoding", b"gzip")
-_GZIP = 31  # zlib's window, with gzip's head and foot
-_LONG = 4_096  # bytes from which a body is packed: a year's days shrink to a fifth
-# May be kept by the browser alone, and is asked about each time: an answer is never an old one.
+_GZIPPED = (b"content-encoding", b"gzip")
+_GZIP_WBITS = 31  # zlib's largest window, in the gzip format
+_MIN_GZIP = 4_096  # bytes; a year of daily stats shrinks by 80 %
+# Only the browser may store it, and must revalidate it each time: an answer is never outdated.
 _REVALIDATED = ((b"cache-control", b"private, no-cache"), _VARY)
-_NOT_KEPT = ((b"cache-control", b"private, no-store"), _VARY)
+_NOT_STORED = ((b"cache-control", b"private, no-store"), _VARY)
 
 _STATUSES: dict[type[Exception], int] = {
-    PersistedQueryNotFound: 200,  # nothing went wrong: the client sends the document next
+    PersistedQueryNotFound: 200,  # by the protocol: the client sends the document next
     TooLarge: 413,
     Unauthenticated: 401,
     RateLimited: 429,
@@ -48,7 +48,7 @@ _STATUSES: dict[type[Exception], int] = {
 
 
 class Reply(Response):
-    """A response whose headers are bytes already: starlette's own encodes them each time."""
+    """A response whose headers are bytes. Starlette's own encodes them for each response."""
 
     def __init__(self, body: bytes, status: int, lines: Lines) -> None:
         self.status_code = status
@@ -60,44 +60,44 @@ class Reply(Response):
 
 
 def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
-    """A response that is not GraphQL's."""
-    return Reply(orjson.dumps(body), status, (*_HEADERS[JSON], *_NOT_KEPT[:1], *lines))
+    """Return a response in JSON that is not GraphQL."""
+    return Reply(orjson.dumps(body), status, (*_HEADERS[JSON], *_NOT_STORED[:1], *lines))
 
 
-def answered(answer: Answer, media: str, given: Headers) -> Response:
-    """The response to a POST; packed where it is long and the client can unpack it."""
+def to_post(answer: Answer, media: str, headers: Headers) -> Response:
+    """Return the response to a POST; a long one is gzipped if the client accepts it."""
     bad = not answer.executed and media == GRAPHQL
     text, lines = body(answer), _HEADERS[media]
-    if len(text) >= _LONG and b"gzip" in given.get(b"accept-encoding", b""):
-        packer = zlib.compressobj(1, wbits=_GZIP)
-        text, lines = packer.compress(text) + packer.flush(), (*lines, _PACKED)
+    if len(text) >= _MIN_GZIP and b"gzip" in headers.get(b"accept-encoding", b""):
+        compressor = zlib.compressobj(1, wbits=_GZIP_WBITS)
+        text, lines = compressor.compress(text) + compressor.flush(), (*lines, _GZIPPED)
     return Reply(text, 400 if bad else 200, lines)
 
 
-def got(answer: Answer, media: str, given: Headers) -> Response:
-    """The response to a GET."""
-    response = answered(answer, media, given)
+def to_get(answer: Answer, media: str, headers: Headers) -> Response:
+    """Return the response to a GET, with an ETag over the data."""
+    response = to_post(answer, media, headers)
     if answer.errors or answer.data is None:
-        response.raw_headers += _NOT_KEPT
+        response.raw_headers += _NOT_STORED
         return response
-    # Weak: what the extensions tell may be another when the data is the same.
+    # Weak, because the extensions may differ while the data is the same.
     tag = b'W/"%s"' % hashlib.blake2b(answer.data, digest_size=16).hexdigest().encode()
     lines = ((b"etag", tag), *_REVALIDATED)
-    known = given.get(b"if-none-match")
-    if known and _is_among(tag, known):
+    condition = headers.get(b"if-none-match")
+    if condition and _matches(tag, condition):
         return Reply(b"", 304, lines)
     response.raw_headers += lines
     return response
 
 
-def _is_among(tag: bytes, known: bytes) -> bool:
+def _matches(tag: bytes, condition: bytes) -> bool:
     opaque = tag.removeprefix(b"W/")
-    tags = [each.strip().removeprefix(b"W/") for each in known.split(b",")]
+    tags = [entry.strip().removeprefix(b"W/") for entry in condition.split(b",")]
     return opaque in tags or tags == [b"*"]
 
 
 def body(answer: Answer) -> bytes:
-    """A response as JSON."""
+    """Return an answer as JSON, joined from bytes."""
     entries = []
     if answer.errors:
         entries.append(b'"errors":' + orjson.dumps(answer.errors))
@@ -108,50 +108,53 @@ def body(answer: Answer) -> bytes:
     return b"{" + b",".join(entries) + b"}"
 
 
-def refused(fault: Refused, given: Headers) -> Response:
-    """The response to what was refused before it was executed."""
+def rejected(rejection: Refused, headers: Headers) -> Response:
+    """Return the response to a request that was rejected before execution."""
     lines: Lines = ()
-    match fault:
+    match rejection:
         case Unauthenticated():
             challenge = b'Bearer realm="progress"'
-            if b"authorization" in given:
+            if b"authorization" in headers:
                 challenge += b', error="invalid_token"'
             lines = ((b"www-authenticate", challenge),)
         case RateLimited():
-            lines = ((b"retry-after", b"%d" % fault.seconds),)
-    return error(_STATUSES.get(type(fault), 400), fault, given, code=fault.code, lines=lines)
+            lines = ((b"retry-after", b"%d" % rejection.seconds),)
+    status = _STATUSES.get(type(rejection), 400)
+    return error(status, rejection, headers, code=rejection.code, lines=lines)
 
 
-def unavailable(given: Headers) -> Response:
-    """The response where something that is needed does not answer."""
+def unavailable(headers: Headers) -> Response:
+    """Return the response for a dependency that does not answer."""
     why = "unavailable for the moment: try again"
-    return error(503, why, given, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
+    return error(503, why, headers, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
 
 
 def error(
-    status: int, why: object, given: Headers, *, code: str = "BAD_USER_INPUT", lines: Lines = ()
+    status: int, why: object, headers: Headers, *, code: str = "BAD_USER_INPUT", lines: Lines = ()
 ) -> Response:
-    """An error of the request, in GraphQL's shape."""
-    told = {"message": str(why), "extensions": {"code": code}}
-    return faulty(status, told, given, lines)
+    """Return an error of the request in the GraphQL format."""
+    formatted = {"message": str(why), "extensions": {"code": code}}
+    return from_error(status, formatted, headers, lines)
 
 
-def faulty(status: int, told: dict[str, Any], given: Headers, lines: Lines = ()) -> Response:
-    """A response that is one error, of the media type that is liked."""
-    media = media_type(requests.accepted(given)) or JSON
-    lines = (*_HEADERS[media], *_NOT_KEPT, *lines)
-    return Reply(orjson.dumps({"errors": [told]}), status, lines)
+def from_error(
+    status: int, formatted: dict[str, Any], headers: Headers, lines: Lines = ()
+) -> Response:
+    """Return a response with one formatted error, in the preferred media type."""
+    media = media_type(requests.accept(headers)) or JSON
+    lines = (*_HEADERS[media], *_NOT_STORED, *lines)
+    return Reply(orjson.dumps({"errors": [formatted]}), status, lines)
 
 
 @functools.lru_cache(maxsize=256)
 def media_type(accept: bytes) -> str:
-    """The one of ours that an Accept header likes best, of equals the first; empty if none."""
-    best, liking = "", 0.0
+    """Return the supported media type that an Accept header prefers, the first of equals, or ""."""
+    best, best_weight = "", 0.0
     for part in (accept or JSON.encode()).decode("latin-1").lower().split(","):
-        name, *parameters = [piece.strip() for piece in part.split(";")]
+        name, *parameters = [text.strip() for text in part.split(";")]
         weight = _weight(next((p[2:] for p in parameters if p.startswith("q=")), "1"))
-        if name in _MEDIA_TYPES and weight > liking:
-            best, liking = _MEDIA_TYPES[name], weight
+        if name in _MEDIA_TYPES and weight > best_weight:
+            best, best_weight = _MEDIA_TYPES[name], weight
     return best
 
 

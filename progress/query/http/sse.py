@@ -1,4 +1,4 @@
-"""Server-Sent Events: a response that goes on, as the GraphQL over SSE protocol has it."""
+"""Server-Sent Events: responses of the GraphQL over SSE protocol, in distinct-connections mode."""
 
 import asyncio
 import functools
@@ -14,10 +14,10 @@ from progress.query.http.responses import Reply
 
 EVENTS = "text/event-stream"
 
-_GRACE = 2.0  # seconds: for a client to take the end, once its token has expired
-_BEAT = b":\n\n"  # a comment: no proxy takes the connection for dead, and who has gone is noticed
+_GRACE_S = 2.0  # for the client to read the end after its token has expired
+_HEARTBEAT = b":\n\n"  # a comment: proxies keep the connection, and the server sees a gone client
 _COMPLETE = b"event: complete\ndata:\n\n"
-_LINES = (
+_HEADERS = (
     (b"content-type", f"{EVENTS}; charset=utf-8".encode()),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -26,90 +26,93 @@ _LINES = (
 
 
 @functools.lru_cache(maxsize=256)
-def is_liked(accept: bytes) -> bool:
-    """Whether an Accept header's value takes events; without one anything is taken."""
-    liked = {part.partition(b";")[0].strip() for part in accept.lower().split(b",")}
-    return bool(liked & {b"", EVENTS.encode(), b"text/*", b"*/*"})
+def accepts(accept: bytes) -> bool:
+    """Return whether an Accept header allows events. An empty one allows every media type."""
+    media_types = {part.partition(b";")[0].strip() for part in accept.lower().split(b",")}
+    return bool(media_types & {b"", EVENTS.encode(), b"text/*", b"*/*"})
 
 
 def single(body: bytes) -> Response:
-    """One result, and the end."""
-    return Reply(_next(body) + _COMPLETE, 200, _LINES)
+    """Return a response with one result and the end."""
+    return Reply(_next_event(body) + _COMPLETE, 200, _HEADERS)
 
 
-def _next(body: bytes) -> bytes:
+def _next_event(body: bytes) -> bytes:
     return b"event: next\ndata: " + body + b"\n\n"  # JSON has no line breaks
 
 
 class EventStream(Response):
-    """Results as they come, each that is another than the one before it.
+    """A stream of results. A result equal to the one before it is not sent.
 
-    `following` gives the next and raises StopAsyncIteration after the last; it is asked when the
-    client has taken what came before, so nothing heaps up. `close` has it raise that at once.
-    `held` is let go of in the end.
+    `next_result` raises StopAsyncIteration after the last result. It is called only when the client
+    has read what was sent before, so that nothing accumulates. `close` makes it raise at once.
+    `resources` is closed at the end of the response.
     """
 
     def __init__(
         self,
         first: bytes,
-        following: Callable[[], Awaitable[bytes]],
+        next_result: Callable[[], Awaitable[bytes]],
         close: Callable[[], None],
-        held: ExitStack,
+        resources: ExitStack,
         *,
-        until: float,
+        expires_at: float,
         heartbeat: float,
     ) -> None:
-        """`until` is in seconds since 1970; `heartbeat` in seconds."""
+        """`expires_at` is in seconds since 1970; `heartbeat` is in seconds."""
         self.status_code, self.background = 200, None
-        self.raw_headers = [*_LINES]
-        self._first, self._following = first, following
-        self._close, self._held = close, held
-        self._until, self._heartbeat = until, heartbeat
+        self.raw_headers = [*_HEADERS]
+        self._first, self._next_result = first, next_result
+        self._close, self._resources = close, resources
+        self._expires_at, self._heartbeat = expires_at, heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, to its end or until the client goes; one that does not read is cut off."""
-        leaving = asyncio.create_task(self._left(receive))
+        """Send results to the end or until the client disconnects.
+
+        A client that does not read is cut off soon after its token has expired.
+        """
+        disconnect = asyncio.create_task(self._close_on_disconnect(receive))
         try:
-            async with asyncio.timeout(self._until + _GRACE - time.time()):
+            async with asyncio.timeout(self._expires_at + _GRACE_S - time.time()):
                 await self._send(scope, send)
         except TimeoutError:
             if "abort" in scope.get("state", ()):
                 scope["state"]["abort"]()
-                await leaving  # the server knows then that there is nothing left to send
+                await disconnect  # then the server knows that nothing is left to send
         finally:
-            leaving.cancel()
+            disconnect.cancel()
             self._close()
-            self._held.close()
+            self._resources.close()
 
     async def _send(self, scope: Scope, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         if scope["method"] != "HEAD":
-            await self._tell(send)
+            await self._send_results(send)
         await send({"type": "http.response.body", "body": _COMPLETE})
 
-    async def _left(self, receive: Receive) -> None:
+    async def _close_on_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         self._close()
 
-    async def _tell(self, send: Send) -> None:
+    async def _send_results(self, send: Send) -> None:
         last, body = b"", self._first
         while True:
-            piece = _BEAT if body in (b"", last) else _next(body)
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            event = _HEARTBEAT if body in (b"", last) else _next_event(body)
+            await send({"type": "http.response.body", "body": event, "more_body": True})
             last = body or last
             try:
-                body = await self._awaited()
+                body = await self._wait_for_result()
             except (StopAsyncIteration, Unavailable):
                 return
 
-    async def _awaited(self) -> bytes:
-        """The next result; empty where it is time for a heart-beat."""
-        left = self._until - time.time()
+    async def _wait_for_result(self) -> bytes:
+        """Return the next result, or nothing when a heartbeat is due."""
+        seconds = self._expires_at - time.time()
         try:
-            async with asyncio.timeout(max(0, min(left, self._heartbeat))):
-                return await self._following()
+            async with asyncio.timeout(max(0, min(seconds, self._heartbeat))):
+                return await self._next_result()
         except TimeoutError:
-            if time.time() < self._until:
+            if time.time() < self._expires_at:
                 return b""
             raise StopAsyncIteration from None

@@ -1,7 +1,7 @@
-"""The learner's page: its files, and the policies that let a browser do with them what they need.
+"""The learner's page: its files, served with a strict Content-Security-Policy.
 
-Every file but the first has the hash of all of them in its address, so that a browser keeps them
-for good and never mixes those of two versions.
+The URL of every file except index.html contains the hash of all files. So a browser caches them
+forever and never mixes two versions.
 """
 
 import functools
@@ -29,53 +29,55 @@ _POLICY = (
     "img-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-# GraphiQL's page has its script in itself, and takes the rest from where its makers put it.
+# GraphiQL has an inline script, and loads its libraries from unpkg.com.
 _GRAPHIQL_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' https://unpkg.com; "
     "style-src 'unsafe-inline' https://unpkg.com; font-src data: https://unpkg.com; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-_SHUT = {
+_ISOLATION = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), "
     "payment=(), usb=()",
-    "Referrer-Policy": "no-referrer",  # a token has come in the address
+    "Referrer-Policy": "no-referrer",  # the URL may contain a token
     "X-Content-Type-Options": "nosniff",
 }
-_FOR_GOOD = "public, max-age=31536000, immutable"
-_ASK_FIRST = "no-cache"  # kept, and asked about each time
-_SMALLEST = 300  # bytes from which on it is worth to be compressed
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
+_MIN_GZIP = 300  # bytes
 
 
 class _File(msgspec.Struct, frozen=True):
     plain: bytes
-    compressed: bytes | None
+    gzipped: bytes | None
     etag: str
     media_type: str
 
 
-class Page:
-    """What is answered at `/` and below `/page/`."""
+class StaticPage:
+    """Serves `/` and the files below `/page/`."""
 
     def __init__(self, sign_in: str | None) -> None:
-        """`sign_in` is the issuer's page where tokens are given out."""
+        """`sign_in` is the URL of the issuer's sign-in page."""
         self._sign_in = sign_in
 
     def answer(self, request: Request) -> Response | None:
-        """One of the page's files; None for an address that is not the page's."""
+        """Return one of the page's files, or None for another path."""
         if request.method not in ("GET", "HEAD"):
             return None
         if request.url.path == "/":
-            return _response(self._index, request, _ASK_FIRST, {"Content-Security-Policy": _POLICY})
-        _, _, below = request.url.path.partition("/page/")
-        version, _, name = below.partition("/")
+            return _response(
+                self._index, request, _REVALIDATE, {"Content-Security-Policy": _POLICY}
+            )
+        _, _, path = request.url.path.partition("/page/")
+        version, _, name = path.partition("/")
         file = _files().get(name)
         if file is None or not request.url.path.startswith("/page/"):
             return None
-        # The hash of another version: for the moment in which two are being served.
-        return _response(file, request, _FOR_GOOD if version == _version() else _ASK_FIRST)
+        # During a release a request may have the hash of the other version.
+        return _response(file, request, _IMMUTABLE if version == _version() else _REVALIDATE)
 
     @functools.cached_property
     def _index(self) -> _File:
@@ -85,12 +87,12 @@ class Page:
 
 
 def graphiql() -> Response:
-    """The development tool, under a policy of its own."""
+    """Return GraphiQL, with its own policy."""
     from strawberry.http.ides import get_graphql_ide_html
 
     page = get_graphql_ide_html("graphiql").replace("{{ SUBSCRIPTION_ENABLED }}", "false")
     policy = {"Content-Security-Policy": _GRAPHIQL_POLICY}
-    return Response(page, media_type="text/html", headers=_SHUT | policy)
+    return Response(page, media_type="text/html", headers=_ISOLATION | policy)
 
 
 @functools.cache
@@ -101,13 +103,13 @@ def _files() -> dict[str, _File]:
 
 @functools.cache
 def _version() -> str:
-    named = (f"{name} {file.etag}" for name, file in _files().items())
-    return _hash("\n".join(named).encode())
+    tags = (f"{name} {file.etag}" for name, file in _files().items())
+    return _hash("\n".join(tags).encode())
 
 
 def _file(plain: bytes, suffix: str) -> _File:
-    packed = gzip.compress(plain, mtime=0) if len(plain) >= _SMALLEST else None
-    return _File(plain, packed, f'W/"{_hash(plain)}"', _TYPES[suffix])
+    gzipped = gzip.compress(plain, mtime=0) if len(plain) >= _MIN_GZIP else None
+    return _File(plain, gzipped, f'W/"{_hash(plain)}"', _TYPES[suffix])
 
 
 def _hash(data: bytes) -> str:
@@ -115,20 +117,20 @@ def _hash(data: bytes) -> str:
 
 
 def _response(
-    file: _File, request: Request, kept: str, more: Mapping[str, str] | None = None
+    file: _File, request: Request, cache_control: str, more: Mapping[str, str] | None = None
 ) -> Response:
     headers = {
-        **_SHUT,
+        **_ISOLATION,
         **(more or {}),
-        "Cache-Control": kept,
+        "Cache-Control": cache_control,
         "ETag": file.etag,
         "Vary": "Accept-Encoding",
     }
-    known = request.headers.get("if-none-match", "")
-    if file.etag in [each.strip() for each in known.split(",")]:
+    condition = request.headers.get("if-none-match", "")
+    if file.etag in [tag.strip() for tag in condition.split(",")]:
         return Response(status_code=304, headers=headers)
     body = file.plain
-    if file.compressed and "gzip" in request.headers.get("accept-encoding", ""):
-        body, headers["Content-Encoding"] = file.compressed, "gzip"
+    if file.gzipped and "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers["Content-Encoding"] = file.gzipped, "gzip"
     headers |= {"Content-Type": file.media_type, "Content-Length": str(len(body))}
     return Response(b"" if request.method == "HEAD" else body, headers=headers)

@@ -1,4 +1,4 @@
-"""Subscriptions, opened: how many may be, what each tells, and when all of them end."""
+"""Open streams of subscriptions: their limits, their results, and their end with the process."""
 
 import asyncio
 import inspect
@@ -21,83 +21,91 @@ from progress.query.execution.selections import GRAPHQL
 from progress.query.graphql.context import Context
 from progress.query.http import responses, sse, subscription_results
 from progress.query.http.sse import EventStream
-from progress.query.http.subscription_results import Rendering
-from progress.query.live.hub import Watch
+from progress.query.http.subscription_results import SubscriptionResult
+from progress.query.live.topics import Subscription
 
-_TRY_AGAIN = 5  # seconds
-_PATIENCE = 3.0  # seconds: with clients that do not read, when the process is to end
+_RETRY_AFTER_S = 5
+_SHUTDOWN_TIMEOUT_S = 3.0  # for clients that do not read
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """How many streams may be open, and how often each says that it lives."""
+class StreamLimits(msgspec.Struct, frozen=True):
+    """How many streams may be open, and the seconds between two heartbeats."""
 
-    of_a_caller: int = 10
-    of_the_instance: int = 900  # it takes 1,000 requests at once: the rest are for queries
-    heartbeat: float = 12.0  # seconds
+    per_caller: int = 10
+    per_instance: int = 900  # of 1,000 concurrent requests; the rest are for queries
+    heartbeat: float = 12.0
 
 
 class Streams:
     """The streams of an instance."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, limits: StreamLimits | None = None) -> None:
+        self._limits = limits or StreamLimits()
         self._callers: Counter[str] = Counter()
-        self._open: set[Watch[Any]] = set()
-        self._follows_signals = self._is_ending = False
+        self._open: set[Subscription[Any]] = set()
+        self._handles_signals = self._is_shutting_down = False
 
-    async def answer(
-        self, asked: Asked, tree: DocumentNode, context: Context, trace: str
+    async def open(
+        self, request: Asked, tree: DocumentNode, context: Context, trace: str
     ) -> Response:
-        """The response to a subscription, which is in this document.
+        """Open the stream of the document's subscription; return it or a response with an error.
 
-        RateLimited, Unavailable where a stream cannot be opened.
+        Raise RateLimited or Unavailable if no more streams may be open.
         """
         executor = Executor.build(
             GRAPHQL,
             tree,
             context_value=context,
-            raw_variable_values=asked.variables,
-            operation_name=asked.operation_name,
+            raw_variable_values=request.variables,
+            operation_name=request.operation_name,
         )
         if isinstance(executor, list):
-            return _refused(ExecutionResult(None, executor), trace)
-        with ExitStack() as held:
-            held.enter_context(self._place(context.caller.user_id))
-            watch: Any = create_source_event_stream(executor)
-            if inspect.isawaitable(watch):
-                watch = await watch
-            if isinstance(watch, ExecutionResult):
-                return _refused(watch, trace)
-            held.enter_context(self._kept(watch))
-            rendered = subscription_results.rendering(tree, executor, trace)
-            return await self._begun(watch, rendered, held, context.caller.until)
+            return _error(ExecutionResult(None, executor), trace)
+        with ExitStack() as resources:
+            resources.enter_context(self._count(context.caller.user_id))
+            subscription: Any = create_source_event_stream(executor)
+            if inspect.isawaitable(subscription):
+                subscription = await subscription
+            if isinstance(subscription, ExecutionResult):
+                return _error(subscription, trace)
+            resources.enter_context(self._close_on_shutdown(subscription))
+            result = subscription_results.compile_result(tree, executor, trace)
+            return await self._start(subscription, result, resources, context.caller.expires_at)
 
-    async def _begun(
-        self, watch: Watch[Any], rendered: Rendering, held: ExitStack, until: float
+    async def _start(
+        self,
+        subscription: Subscription[Any],
+        result: SubscriptionResult,
+        resources: ExitStack,
+        expires_at: float,
     ) -> Response:
-        """The stream, once it has something to tell."""
+        """Wait for the first result, then return the stream."""
 
-        async def following() -> bytes:
-            return await rendered(await anext(watch))
+        async def next_result() -> bytes:
+            return await result(await anext(subscription))
 
         try:
-            first = await following()
+            first = await next_result()
         except StopAsyncIteration:
-            raise Unavailable("this instance is about to end: try again") from None
-        beat = self._limits.heartbeat
+            raise Unavailable("this instance is shutting down: try again") from None
         return EventStream(
-            first, following, watch.close, held.pop_all(), until=until, heartbeat=beat
+            first,
+            next_result,
+            subscription.close,
+            resources.pop_all(),
+            expires_at=expires_at,
+            heartbeat=self._limits.heartbeat,
         )
 
     @contextmanager
-    def _place(self, caller: str) -> Iterator[None]:
-        """One of the places; RateLimited, Unavailable where there is none."""
+    def _count(self, caller: str) -> Iterator[None]:
+        """Count a stream while it is open; raise RateLimited or Unavailable beyond the limits."""
         limits = self._limits
-        if self._callers[caller] >= limits.of_a_caller:
-            why = f"{limits.of_a_caller} streams are open: close one of them"
-            raise RateLimited(why, _TRY_AGAIN)
-        if self._is_ending or self._callers.total() >= limits.of_the_instance:
-            raise Unavailable("this instance takes no more streams now: try again")
+        if self._callers[caller] >= limits.per_caller:
+            why = f"{limits.per_caller} streams are open: close one of them"
+            raise RateLimited(why, _RETRY_AFTER_S)
+        if self._is_shutting_down or self._callers.total() >= limits.per_instance:
+            raise Unavailable("this instance accepts no more streams now: try again")
         self._callers[caller] += 1
         try:
             yield
@@ -107,47 +115,51 @@ class Streams:
                 del self._callers[caller]
 
     @contextmanager
-    def _kept(self, watch: Watch[Any]) -> Iterator[None]:
-        """Until the block ends, the end of all is its end too."""
-        if not self._follows_signals:
-            self._follow_signals()
-            self._follows_signals = True
-        self._open.add(watch)
+    def _close_on_shutdown(self, subscription: Subscription[Any]) -> Iterator[None]:
+        """Close the subscription with the block, or earlier when the process shuts down."""
+        if not self._handles_signals:
+            self._handle_signals()
+            self._handles_signals = True
+        self._open.add(subscription)
         try:
             yield
         finally:
-            self._open.discard(watch)
-            watch.close()
+            self._open.discard(subscription)
+            subscription.close()
 
-    def end(self) -> None:
-        """Complete every stream: its client comes back, to another instance."""
-        self._is_ending = True
-        for watch in list(self._open):
-            watch.close()
+    def shut_down(self) -> None:
+        """Complete every stream, so that its client reconnects to another instance."""
+        self._is_shutting_down = True
+        for subscription in list(self._open):
+            subscription.close()
 
-    def _follow_signals(self) -> None:
-        """End when the process is to: the server waits for every response."""
+    def _handle_signals(self) -> None:
+        """Shut down on a signal: otherwise the server waits for every stream to end."""
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._then(signal.getsignal(number), loop))
+            signal.signal(number, self._shut_down_before(signal.getsignal(number), loop))
 
-    def _then(self, before: Any, loop: asyncio.AbstractEventLoop) -> Callable[..., None]:
-        def told(number: int, frame: FrameType | None) -> None:
-            if not self._is_ending:
-                loop.call_soon_threadsafe(self.end)
-                loop.call_soon_threadsafe(loop.call_later, _PATIENCE, self._insist)
-            if callable(before):
-                before(number, frame)
+    def _shut_down_before(
+        self, handler: Any, loop: asyncio.AbstractEventLoop
+    ) -> Callable[..., None]:
+        """Return a signal handler that shuts down, then calls the server's own handler."""
 
-        return told
+        def handle(number: int, frame: FrameType | None) -> None:
+            if not self._is_shutting_down:
+                loop.call_soon_threadsafe(self.shut_down)
+                loop.call_soon_threadsafe(loop.call_later, _SHUTDOWN_TIMEOUT_S, self._force)
+            if callable(handler):
+                handler(number, frame)
 
-    def _insist(self) -> None:
-        """A second signal has the server wait no longer for clients that do not read."""
+        return handle
+
+    def _force(self) -> None:
+        """Send a second signal: the server then waits no longer for clients that do not read."""
         if self._open:
             signal.raise_signal(signal.SIGINT)
 
 
-def _refused(result: ExecutionResult, trace: str) -> Response:
+def _error(result: ExecutionResult, trace: str) -> Response:
     return sse.single(responses.body(execute.told(result, trace)))

@@ -1,16 +1,16 @@
-"""Who watches what, and the telling of each change: one for an instance, however many watch.
+"""Live queries: one poller and one Redis subscription per instance feed all subscribers.
 
-That something changed is heard by a notice in Redis, and found by comparing versions in the
-database: often without Redis, now and then with it, since a notice can be lost. What changed is
-read for many at once, on one connection, and only the newest state is kept for whoever watches.
+A Redis notification says that something changed. The poller finds changes by comparing versions in
+the database: often without Redis, and seldom with it, because a notification can be lost. Changed
+subjects are read in batches on one connection, and a subscriber gets only the newest state.
 """
 
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,286 +19,152 @@ from progress.adapters.redis import channels
 from progress.adapters.redis.subscriber import Subscriber
 from progress.adapters.telemetry import logs
 from progress.errors import Unavailable
+from progress.query.live.topics import Source, Subject, Subscription, Topic
 
 _T = TypeVar("_T")
 
-_MANY = 100  # that are read by one statement
+
+class PollIntervals(msgspec.Struct, frozen=True):
+    """Seconds between two comparisons of versions in the database."""
+
+    without_redis: float = 0.4
+    with_redis: float = 5.0
+    shortest: float = 0.05  # whatever requests a comparison
+    after_error: float = 0.2
 
 
-class State(Protocol):
-    """How something stands."""
-
-    @property
-    def version(self) -> str:
-        """Another one after each change."""
-
-    @property
-    def until(self) -> datetime | None:
-        """When the clock alone changes it; None for never."""
-
-    @property
-    def is_last(self) -> bool:
-        """Whether it stays as it is."""
-
-
-class Source(Protocol):
-    """Where the things of one kind are read."""
-
-    channel: str  # of the notices: this and an id
-
-    async def versions(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """The version of each that has one; Unavailable if the database does not answer."""
-
-    async def states(self, ids: Sequence[str]) -> Mapping[str, State]:
-        """How each stands, its version seen no later than the rest; Unavailable likewise."""
-
-
-class Pace(msgspec.Struct, frozen=True):
-    """Seconds between two looks at the versions in the database."""
-
-    alone: float = 0.4
-    with_notices: float = 5.0
-    at_most: float = 0.05  # however often there is reason for one
-    after_failure: float = 0.2
-
-
-class Watch(Generic[_T]):
-    """Tells the state of one thing, then each newer one; of several not taken only the newest.
-
-    `picked` is what of the state is told. Ends when it is closed, and after the last state. Raises
-    Unavailable where the database does not answer and nothing was told yet.
-    """
-
-    def __init__(self, picked: Callable[[Any], _T], closed: Callable[["Watch[_T]"], None]) -> None:
-        self._picked, self._closed = picked, closed
-        self._state: State | None = None
-        self._fault: Exception | None = None
-        self._open = True
-        self._news = asyncio.Event()
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether nothing was told yet."""
-        return self._state is None
-
-    def __aiter__(self) -> "Watch[_T]":
-        return self
-
-    async def __anext__(self) -> _T:
-        await self._news.wait()
-        self._news.clear()
-        if self._fault is not None:
-            raise self._fault
-        if not self._open or self._state is None:
-            raise StopAsyncIteration
-        if self._state.is_last:
-            self.close()
-        return self._picked(self._state)
-
-    def tell(self, state: State) -> None:
-        """The next that is told, unless a newer comes before."""
-        self._state = state
-        self._news.set()
-
-    def fail(self, fault: Exception) -> None:
-        """Nothing more is told."""
-        self._fault = fault
-        self._news.set()
-
-    def close(self) -> None:
-        """Watch no longer."""
-        if self._open:
-            self._open = False
-            self._closed(self)
-        self._news.set()
-
-
-class _Watched:
-    """A thing, how it stood when it was read last, and who watches it."""
-
-    __slots__ = ("state", "watches")
-
-    def __init__(self) -> None:
-        self.state: State | None = None
-        self.watches: set[Watch[Any]] = set()
-
-    def is_another(self, version: str | None) -> bool:
-        """Whether this version is; what was never read is about to be."""
-        return self.state is not None and version != self.state.version
-
-    def is_over(self, moment: datetime) -> bool:
-        """Whether the clock has changed it."""
-        until = self.state.until if self.state else None
-        return until is not None and until <= moment
-
-
-class _Kind:
-    """The things of one kind that are watched, and those of them that may have changed."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.watched: dict[str, _Watched] = {}
-        self.stale: dict[str, None] = {}  # in the order in which they changed
-
-    def doubt(self, ids: Iterable[str]) -> None:
-        """They may have changed."""
-        self.stale.update((each, None) for each in ids if each in self.watched)
-
-    def taken(self) -> list[str]:
-        """Some that may have changed; they count as read from now on."""
-        some = list(self.stale)[:_MANY]
-        for each in some:
-            del self.stale[each]
-        return some
-
-    def tell(self, states: Mapping[str, State]) -> None:
-        """What was read, to those who watch it."""
-        for name, state in states.items():
-            if found := self.watched.get(name):
-                found.state = state
-                for watch in found.watches:
-                    watch.tell(state)
-
-    def fail(self, names: Iterable[str], fault: Unavailable) -> None:
-        """Who was told nothing yet hears of it; for the others it is read again."""
-        for name in names:
-            if found := self.watched.get(name):
-                for watch in found.watches:
-                    if watch.is_waiting:
-                        watch.fail(fault)
-                self.stale[name] = None
-
-
-class Changes:
-    """What is watched, by the name of its kind and its id. Works while somebody watches."""
+class LiveQueries:
+    """The subscriptions of an instance. The poller runs while there is at least one."""
 
     def __init__(
-        self, sources: Mapping[str, Source], redis_url: str | None, pace: Pace | None = None
+        self,
+        sources: Mapping[str, Source],
+        redis_url: str | None,
+        intervals: PollIntervals | None = None,
     ) -> None:
-        self._kinds = {name: _Kind(source) for name, source in sources.items()}
-        self._pace = pace or Pace()
-        self._reason, self._unread = asyncio.Event(), asyncio.Event()
+        self._topics = {name: Topic(source) for name, source in sources.items()}
+        self._intervals = intervals or PollIntervals()
+        self._poll_requested, self._has_stale = asyncio.Event(), asyncio.Event()
         self._channels = {channels.EVERYONE}
         self._redis_url = redis_url
         self._subscriber: Subscriber | None = None
-        self._work: asyncio.Task[None] | None = None
+        self._worker: asyncio.Task[None] | None = None
 
-    def watch(self, kind: str, name: str, picked: Callable[[Any], _T]) -> Watch[_T]:
-        """Tells the thing's state at once, and whenever it changed."""
-        of = self._kinds[kind]
-        found = of.watched.setdefault(name, _Watched())
-        made = Watch(picked, lambda watch: self._left(of, name, watch))
-        found.watches.add(made)
-        of.stale[name] = None  # read anew though another watches: it may have changed just now
-        self._unread.set()
-        self._channels.add(of.source.channel + name)
-        if self._work is None:
-            self._work = asyncio.create_task(
-                self._working(), context=request_scope.detached_context()
+    def subscribe(self, topic_name: str, id_: str, select: Callable[[Any], _T]) -> Subscription[_T]:
+        """Subscribe to a subject's present state and its changes."""
+        topic = self._topics[topic_name]
+        subject = topic.subjects.setdefault(id_, Subject())
+        subscription = Subscription(select, lambda closed: self._unsubscribe(topic, id_, closed))
+        subject.subscriptions.add(subscription)
+        topic.stale[id_] = None  # also if another subscribes: it may have changed just now
+        self._has_stale.set()
+        self._channels.add(topic.source.channel + id_)
+        if self._worker is None:
+            self._worker = asyncio.create_task(
+                self._run(), context=request_scope.detached_context()
             )
-            self._work.add_done_callback(self._ended)
-        return made
+            self._worker.add_done_callback(self._fail_all)
+        return subscription
 
-    def _left(self, of: _Kind, name: str, watch: Watch[Any]) -> None:
-        found = of.watched[name]
-        found.watches.discard(watch)
-        if found.watches:
+    def _unsubscribe(self, topic: Topic, id_: str, subscription: Subscription[Any]) -> None:
+        subject = topic.subjects[id_]
+        subject.subscriptions.discard(subscription)
+        if subject.subscriptions:
             return
-        del of.watched[name]
-        of.stale.pop(name, None)
-        self._channels.discard(of.source.channel + name)
-        if self._work and not any(kind.watched for kind in self._kinds.values()):
-            self._work.cancel()
-            self._work = None
+        del topic.subjects[id_]
+        topic.stale.pop(id_, None)
+        self._channels.discard(topic.source.channel + id_)
+        if self._worker and not any(topic.subjects for topic in self._topics.values()):
+            self._worker.cancel()
+            self._worker = None
 
-    def _ended(self, work: asyncio.Task[None]) -> None:
-        """A fault of ours ends what is watched, so that nobody waits for what will not come."""
-        if work.cancelled() or (fault := work.exception()) is None:
+    def _fail_all(self, worker: asyncio.Task[None]) -> None:
+        """If the worker crashed, fail all subscribers instead of leaving them waiting."""
+        if worker.cancelled() or (error := worker.exception()) is None:
             return
-        stack = "".join(traceback.format_exception(fault))
-        logs.write("ERROR", f"changes are not told any more: {fault}", stack_trace=stack)
-        if self._work is work:
-            self._work = None
-        broken = Unavailable("changes cannot be told")
-        for kind in self._kinds.values():
-            for watched in list(kind.watched.values()):
-                for watch in list(watched.watches):
-                    watch.fail(broken)
+        stack = "".join(traceback.format_exception(error))
+        logs.write("ERROR", f"live queries have stopped: {error}", stack_trace=stack)
+        if self._worker is worker:
+            self._worker = None
+        unavailable = Unavailable("live queries have stopped in this instance: subscribe again")
+        for topic in self._topics.values():
+            for subject in list(topic.subjects.values()):
+                for subscription in list(subject.subscriptions):
+                    subscription.fail(unavailable)
 
-    async def _working(self) -> None:
-        async with asyncio.TaskGroup() as work:
-            work.create_task(self._looking())
-            work.create_task(self._reading())
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._poll())
+            tasks.create_task(self._read_stale())
             if self._redis_url:
                 self._subscriber = Subscriber(
-                    self._redis_url, self._channels, self._heard, self._reason.set
+                    self._redis_url, self._channels, self._on_message, self._poll_requested.set
                 )
-                work.create_task(self._subscriber.run())
+                tasks.create_task(self._subscriber.run())
 
-    def _heard(self, channel: str) -> None:
+    def _on_message(self, channel: str) -> None:
         if channel == channels.EVERYONE:
-            self._reason.set()
-        for kind in self._kinds.values():
-            if channel.startswith(kind.source.channel):
-                kind.doubt([channel.removeprefix(kind.source.channel)])
-        self._unread.set()
+            self._poll_requested.set()
+        for topic in self._topics.values():
+            if channel.startswith(topic.source.channel):
+                topic.mark_stale([channel.removeprefix(topic.source.channel)])
+        self._has_stale.set()
 
-    async def _looking(self) -> None:
-        """Compare versions, at the pace and whenever there is reason to."""
+    async def _poll(self) -> None:
+        """Compare versions at each interval, and when a comparison is requested."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause()):
-                    await self._reason.wait()
-            self._reason.clear()
-            for kind in self._kinds.values():
-                await self._look(kind)
-            await asyncio.sleep(self._pace.at_most)
+                async with asyncio.timeout(self._seconds_to_poll()):
+                    await self._poll_requested.wait()
+            self._poll_requested.clear()
+            for topic in self._topics.values():
+                await self._compare_versions(topic)
+            await asyncio.sleep(self._intervals.shortest)
 
-    def _pause(self) -> float:
-        """Seconds until the next look: to the pace, or to the first that the clock changes."""
-        hearing = self._subscriber is not None and self._subscriber.is_connected
-        pause = self._pace.with_notices if hearing else self._pace.alone
-        ends = [
-            each.state.until
-            for kind in self._kinds.values()
-            for each in kind.watched.values()
-            if each.state and each.state.until
+    def _seconds_to_poll(self) -> float:
+        """Return the seconds until the interval ends or the first state expires."""
+        is_notified = self._subscriber is not None and self._subscriber.is_connected
+        interval = self._intervals.with_redis if is_notified else self._intervals.without_redis
+        expiries = [
+            subject.state.expires_at
+            for topic in self._topics.values()
+            for subject in topic.subjects.values()
+            if subject.state and subject.state.expires_at
         ]
-        first = (min(ends) - datetime.now(UTC)).total_seconds() if ends else pause
-        return max(0.0, min(pause, first))
+        first = (min(expiries) - datetime.now(UTC)).total_seconds() if expiries else interval
+        return max(0.0, min(interval, first))
 
-    async def _look(self, kind: _Kind) -> None:
-        if not kind.watched:
+    async def _compare_versions(self, topic: Topic) -> None:
+        if not topic.subjects:
             return
         try:
-            versions = await kind.source.versions(list(kind.watched))
+            versions = await topic.source.fetch_versions(list(topic.subjects))
         except Unavailable:
-            return  # the next look will find what changed
-        moment = datetime.now(UTC)
-        kind.doubt(
-            name
-            for name, each in kind.watched.items()
-            if each.is_another(versions.get(name)) or each.is_over(moment)
+            return  # the next comparison finds the change
+        now = datetime.now(UTC)
+        topic.mark_stale(
+            id_
+            for id_, subject in topic.subjects.items()
+            if subject.has_changed(versions.get(id_)) or subject.has_expired(now)
         )
-        self._unread.set()
+        self._has_stale.set()
 
-    async def _reading(self) -> None:
-        """Read what may have changed, and tell it."""
+    async def _read_stale(self) -> None:
         while True:
-            await self._unread.wait()
-            self._unread.clear()
-            while any([await self._read(kind) for kind in self._kinds.values()]):
+            await self._has_stale.wait()
+            self._has_stale.clear()
+            while any([await self._read_batch(topic) for topic in self._topics.values()]):
                 pass
 
-    async def _read(self, kind: _Kind) -> bool:
-        """Some of the kind; whether there were any."""
-        some = kind.taken()
-        if not some:
+    async def _read_batch(self, topic: Topic) -> bool:
+        """Read and publish some stale subjects; return whether there were any."""
+        batch = topic.pop_batch()
+        if not batch:
             return False
         try:
-            kind.tell(await kind.source.states(some))
-        except Unavailable as fault:
-            logs.write("WARNING", f"changes are not told yet: {fault}")
-            kind.fail(some, fault)
-            await asyncio.sleep(self._pace.after_failure)
+            topic.publish(await topic.source.fetch_states(batch))
+        except Unavailable as error:
+            logs.write("WARNING", f"changes are published later: {error}")
+            topic.fail(batch, error)
+            await asyncio.sleep(self._intervals.after_error)
         return True

@@ -1,4 +1,4 @@
-"""How things stand that are watched, many at once, with the versions that say when they changed."""
+"""Sources of the live queries: states of learners and operations, read in batches."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,75 +17,78 @@ from progress.query.read_models.operations import (
 from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """A learner's progress, None for one without events, and streak.
+class LearnerState(msgspec.Struct, frozen=True):
+    """A learner's progress, None without events, and streak.
 
-    `until` is the end of the learner's local day: the streak may then be another. `version`
-    is another one after each change.
+    It expires at the end of the learner's local day, because the streak may change then.
     """
 
     version: str
-    until: datetime
+    expires_at: datetime
     progress: UserProgress | None
     streak: Streak
 
-    is_last: ClassVar[bool] = False
+    is_final: ClassVar[bool] = False
 
 
-class OperationStanding(msgspec.Struct, frozen=True):
-    """How far an operation is. It stays as it is in the end."""
+class OperationState(msgspec.Struct, frozen=True):
+    """The state of an operation; it is final once the operation has ended."""
 
     version: str
     operation: Operation
 
-    until: ClassVar[None] = None
+    expires_at: ClassVar[None] = None
 
     @property
-    def is_last(self) -> bool:
-        """Whether the operation has ended."""
+    def is_final(self) -> bool:
         return self.operation.finished_at is not None
 
 
-class Standings:
-    """Where standings are read; both raise Unavailable if the database does not answer."""
+class Learners:
+    """Reads learners. Both methods raise Unavailable if the database does not answer."""
 
     channel = channels.LEARNER
 
-    async def versions(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """The version of each learner."""
-        found = await reader.rows("query/standings", "versions", learners=ids)
-        return {row["user_id"]: row["version"] for row in found}
+    async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the version of each learner."""
+        rows = await reader.rows("query/learner_states", "versions", learners=ids)
+        return {row["user_id"]: row["version"] for row in rows}
 
-    async def states(
+    async def fetch_states(
         self, ids: Sequence[str], *, at: datetime | None = None
-    ) -> dict[str, Standing]:
-        """How each learner stands, at the moment, or now."""
-        moment = at or datetime.now(UTC)
-        found = await reader.rows("query/standings", "standings", learners=ids, now=moment)
-        return {row["user_id"]: _standing(dict(row)) for row in found}
+    ) -> dict[str, LearnerState]:
+        """Return the state of each learner at the moment, by default now."""
+        now = at or datetime.now(UTC)
+        rows = await reader.rows("query/learner_states", "states", learners=ids, now=now)
+        return {row["user_id"]: _learner_state(dict(row)) for row in rows}
 
 
 class Operations:
-    """Where operations are read; both raise Unavailable if the database does not answer."""
+    """Reads operations. Both methods raise Unavailable if the database does not answer."""
 
     channel = channels.OPERATION
 
-    async def versions(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """The version of each operation that there is."""
-        found = await get_operation_versions([UUID(each) for each in ids])
-        return {str(name): str(version) for name, version in found.items()}
+    async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the version of each operation that exists."""
+        versions = await get_operation_versions([UUID(id_) for id_ in ids])
+        return {str(id_): str(version) for id_, version in versions.items()}
 
-    async def states(self, ids: Sequence[str]) -> dict[str, OperationStanding]:
-        """How far each operation is that there is."""
-        found = await get_some_operations([UUID(each) for each in ids])
-        return {each.id: OperationStanding(str(each.version), each) for each in found}
+    async def fetch_states(self, ids: Sequence[str]) -> dict[str, OperationState]:
+        """Return the state of each operation that exists."""
+        operations = await get_some_operations([UUID(id_) for id_ in ids])
+        return {
+            operation.id: OperationState(str(operation.version), operation)
+            for operation in operations
+        }
 
 
-def _standing(row: dict[str, Any]) -> Standing:
+def _learner_state(row: dict[str, Any]) -> LearnerState:
     streak = Streak(**{name: row.pop(name) for name in Streak.__struct_fields__})
     counts = {name: row.pop(name) for name in MasteryStats.__struct_fields__}
-    version, until, has_progress = (row.pop(n) for n in ("version", "until", "has_progress"))
+    version, expires_at, has_progress = (
+        row.pop(n) for n in ("version", "expires_at", "has_progress")
+    )
     progress = UserProgress(
         **row, current_streak=streak.current, mastery_stats=MasteryStats(**counts)
     )
-    return Standing(version, until, progress if has_progress else None, streak)
+    return LearnerState(version, expires_at, progress if has_progress else None, streak)

@@ -1,14 +1,14 @@
-// The administrator's part: how far the projections are, what could not be recorded, what is being done.
+// The administrator's view: lag of the projections, dead letters, and operations.
 
-import { ask } from './api.js';
+import { runQuery } from './api.js';
 import { h, show } from './dom.js';
-import { chosen, confirmed, letters } from './letters.js';
+import { confirm, deadLetters, selectedIds } from './dead_letters.js';
 import { count, distance, number, seconds } from './format.js';
-import { OPERATION, isOver, kindOf, operations } from './operations.js';
-import { Retry, failed, problemCard } from './problems.js';
+import { OPERATION, hasEnded, kindOf, operations } from './operations.js';
+import { Retry, handleError, problemCard } from './problems.js';
 import { Subscription } from './stream.js';
 
-const QUESTION = `query Administration($kind: DeadLetterKind, $first: Int) {
+const QUERY = `query Administration($kind: DeadLetterKind, $first: Int) {
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
   letters: deadLetters(kind: $kind, first: $first) {
     totalCount
@@ -17,200 +17,200 @@ const QUESTION = `query Administration($kind: DeadLetterKind, $first: Int) {
   }
   operations(first: 10) { edges { node { ${OPERATION} } } }
 }`;
-const FOLLOW = `subscription Follow($id: ID!) { operation: operationUpdated(id: $id) { ${OPERATION} } }`;
-const START = (mutation, parameters = '', given = '') =>
-  `mutation Start($key: ID!${parameters}) {
-    operation: ${mutation}(idempotencyKey: $key${given}) { ${OPERATION} }
+const SUBSCRIPTION = `subscription Follow($id: ID!) { operation: operationUpdated(id: $id) { ${OPERATION} } }`;
+const startMutation = (name, variables = '', args = '') =>
+  `mutation Start($key: ID!${variables}) {
+    operation: ${name}(idempotencyKey: $key${args}) { ${OPERATION} }
   }`;
 const MUTATIONS = {
-  batch: START('runBatch'),
-  rebuild: START('rebuildProjections'),
-  replay: START('replayDeadLetters', ', $ids: [ID!]!', ', ids: $ids'),
+  batch: startMutation('runBatch'),
+  rebuild: startMutation('rebuildProjections'),
+  replay: startMutation('replayDeadLetters', ', $ids: [ID!]!', ', ids: $ids'),
 };
 const DISCARD = `mutation Discard($ids: [ID!]!, $reason: String!) {
   discarded: discardDeadLetters(ids: $ids, reason: $reason)
 }`;
 
-const EVERY = 10_000; // milliseconds
-const AT_ONCE = 2; // operations that are followed live: a browser opens six connections
-const PAGE = 20;
-const MOST = 200;
+const INTERVAL_MS = 10_000;
+const MAX_SUBSCRIPTIONS = 2; // to operations: a browser opens at most six connections
+const PAGE_SIZE = 20;
+const MAX_LETTERS = 200;
 
 export class Administration {
-  constructor(place, shell) {
-    Object.assign(this, { place, shell, data: null, problem: null, refusal: null });
-    this.view = { kind: null, first: PAGE, chosen: new Set() };
-    this.keys = {}; // one for each thing to be done, until it is known to have been accepted
-    this.lines = new Map();
+  constructor(element, shell) {
+    Object.assign(this, { element, shell, data: null, problem: null, error: null });
+    this.view = { kind: null, first: PAGE_SIZE, selected: new Set() };
+    this.keys = {}; // idempotency keys of the mutations that are not known to be accepted
+    this.subscriptions = new Map();
     this.closing = new AbortController();
     this.retry = new Retry(() => this.load());
     this.listen();
     this.load();
-    this.clock = setInterval(() => document.hidden || this.load(), EVERY);
+    this.clock = setInterval(() => document.hidden || this.load(), INTERVAL_MS);
   }
 
   close() {
     this.closing.abort();
     this.retry.stop();
     clearInterval(this.clock);
-    for (const line of this.lines.values()) line.close();
+    for (const subscription of this.subscriptions.values()) subscription.close();
   }
 
   async load() {
     const { kind, first } = this.view;
-    const turn = (this.turn = Symbol('only the last question counts'));
-    const isOld = () => this.closing.signal.aborted || this.turn !== turn;
+    const request = (this.lastRequest = Symbol('only the last request counts'));
+    const isOutdated = () => this.closing.signal.aborted || this.lastRequest !== request;
     try {
-      const { data } = await ask(QUESTION, { kind, first });
-      if (!isOld()) this.take(data);
+      const { data } = await runQuery(QUERY, { kind, first });
+      if (!isOutdated()) this.update(data);
     } catch (problem) {
-      if (!isOld()) failed(this, problem);
+      if (!isOutdated()) handleError(this, problem);
     }
   }
 
-  take({ projections, letters: found, operations: all }) {
-    const known = all.edges.map((edge) => edge.node);
-    this.data = { projections, letters: found, operations: known };
-    const there = new Set(found.edges.map((edge) => edge.node.id));
-    for (const id of this.view.chosen) if (!there.has(id)) this.view.chosen.delete(id);
+  update({ projections, letters, operations: connection }) {
+    const rows = connection.edges.map((edge) => edge.node);
+    this.data = { projections, letters, operations: rows };
+    const shown = new Set(letters.edges.map((edge) => edge.node.id));
+    for (const id of this.view.selected) if (!shown.has(id)) this.view.selected.delete(id);
     this.problem = null;
-    this.retry.succeeded();
+    this.retry.reset();
     this.draw();
     this.follow();
   }
 
   draw() {
     const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
-    this.place.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.place, this.data ? this.sections() : [], problem);
-    const all = this.place.querySelector('[name=all]');
-    if (all) all.checked = this.view.chosen.size === this.data.letters.edges.length;
+    this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
+    show(this.element, this.data ? this.sections() : [], problem);
+    const all = this.element.querySelector('[name=all]');
+    if (all) all.checked = this.view.selected.size === this.data.letters.edges.length;
   }
 
   sections() {
-    const { projections, letters: found, operations: known } = this.data;
+    const { projections, letters, operations: rows } = this.data;
     return [
       h('h1', { 'data-key': 'title' }, 'Administration'),
-      h('p', { class: 'refusal', role: 'alert', 'data-key': 'refusal' }, this.refusal),
-      lag(projections), letters(found, this.view), operations(known),
+      h('p', { class: 'error', role: 'alert', 'data-key': 'error' }, this.error),
+      lag(projections), deadLetters(letters, this.view), operations(rows),
     ];
   }
 
-  /** Hear of the operations that are going on. */
+  /** Subscribe to the operations in progress. */
   follow() {
-    const going = this.data.operations.filter((each) => !isOver(each)).slice(0, AT_ONCE);
-    for (const { id } of going) {
-      if (this.lines.has(id)) continue;
-      this.lines.set(id, new Subscription(FOLLOW, { id }, {
-        data: ({ operation }) => this.hear(operation),
+    const running = this.data.operations.filter((operation) => !hasEnded(operation)).slice(0, MAX_SUBSCRIPTIONS);
+    for (const { id } of running) {
+      if (this.subscriptions.has(id)) continue;
+      this.subscriptions.set(id, new Subscription(SUBSCRIPTION, { id }, {
+        data: ({ operation }) => this.onOperation(operation),
         state: () => {},
       }));
     }
   }
 
-  hear(operation) {
-    const at = this.data.operations.findIndex((each) => each.id === operation.id);
-    this.put(operation, Math.max(at, 0));
+  onOperation(operation) {
+    const index = this.data.operations.findIndex((row) => row.id === operation.id);
+    this.insert(operation, Math.max(index, 0));
     this.draw();
-    if (!isOver(operation)) return;
-    this.lines.get(operation.id)?.close();
-    this.shell.say(`${kindOf(operation)}: ${operation.state === 'SUCCEEDED' ? 'done' : 'not done'}.`);
+    if (!hasEnded(operation)) return;
+    this.subscriptions.get(operation.id)?.close();
+    this.shell.announce(`${kindOf(operation)}: ${operation.state === 'SUCCEEDED' ? 'done' : 'not done'}.`);
     this.load();
   }
 
-  put(operation, at) {
-    const rest = this.data.operations.filter((each) => each.id !== operation.id);
-    this.data.operations = rest.toSpliced(at, 0, operation);
+  insert(operation, index) {
+    const rest = this.data.operations.filter((row) => row.id !== operation.id);
+    this.data.operations = rest.toSpliced(index, 0, operation);
   }
 
   listen() {
-    const on = (type, act) => this.place.addEventListener(type, act, { signal: this.closing.signal });
-    on('click', (event) => this.click(event.target.closest('[data-do]')));
+    const on = (type, listener) => this.element.addEventListener(type, listener, { signal: this.closing.signal });
+    on('click', (event) => this.click(event.target.closest('[data-action]')));
     on('change', (event) => this.change(event.target));
   }
 
   change(input) {
-    if (input.name === 'kind') Object.assign(this.view, { kind: input.value || null, first: PAGE });
+    if (input.name === 'kind') Object.assign(this.view, { kind: input.value || null, first: PAGE_SIZE });
     if (input.name === 'kind') return this.load();
-    const all = input.name === 'all' ? this.place.querySelectorAll('[name=letter]') : [input];
+    const all = input.name === 'all' ? this.element.querySelectorAll('[name=letter]') : [input];
     for (const box of all) {
       box.checked = input.checked;
-      this.view.chosen[input.checked ? 'add' : 'delete'](box.value);
+      this.view.selected[input.checked ? 'add' : 'delete'](box.value);
     }
     this.draw();
   }
 
   click(button) {
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
-    const acts = {
-      more: () => this.more(),
+    const actions = {
+      more: () => this.showMore(),
       batch: () => this.start('batch'),
       rebuild: () => this.rebuild(),
-      replay: () => this.start('replay', { ids: chosen(this.view) }),
+      replay: () => this.start('replay', { ids: selectedIds(this.view) }),
       discard: () => this.discard(),
     };
-    acts[button.dataset.do]();
+    actions[button.dataset.action]();
   }
 
-  more() {
-    this.view.first = Math.min(this.view.first + PAGE, MOST);
+  showMore() {
+    this.view.first = Math.min(this.view.first + PAGE_SIZE, MAX_LETTERS);
     this.load();
   }
 
   async rebuild() {
-    const sure = await confirmed({
+    const isConfirmed = await confirm({
       title: 'Rebuild all projections?',
       text: `They are computed anew from the whole record, beside those that are read now,
         and take their place at the end.`,
       action: 'Rebuild',
     });
-    if (sure) this.start('rebuild');
+    if (isConfirmed) this.start('rebuild');
   }
 
-  /** The same wish, tried again, is the same operation. */
-  async start(what, given = {}) {
-    const wish = JSON.stringify([what, given]);
-    this.keys[wish] ??= crypto.randomUUID();
-    const answer = await this.tried(MUTATIONS[what], { key: this.keys[wish], ...given });
+  /** Start an operation. A repeated attempt has the same idempotency key. */
+  async start(name, args = {}) {
+    const attempt = JSON.stringify([name, args]);
+    this.keys[attempt] ??= crypto.randomUUID();
+    const answer = await this.mutate(MUTATIONS[name], { key: this.keys[attempt], ...args });
     if (!answer) return;
-    delete this.keys[wish];
-    this.uncheck();
-    this.shell.say(`${kindOf(answer.operation)}: started.`);
-    this.put(answer.operation, 0);
+    delete this.keys[attempt];
+    this.clearSelection();
+    this.shell.announce(`${kindOf(answer.operation)}: started.`);
+    this.insert(answer.operation, 0);
     this.draw();
     this.follow();
   }
 
   async discard() {
-    const ids = chosen(this.view);
-    const reason = await confirmed({
+    const ids = selectedIds(this.view);
+    const reason = await confirm({
       title: `Discard ${ids.length === 1 ? 'this letter' : `${number(ids.length)} letters`}?`,
       text: 'What they hold will never be recorded. The letters themselves are kept, with your reason.',
       action: 'Discard',
-      asks: 'Reason',
+      prompt: 'Reason',
     });
     if (!reason) return;
-    const answer = await this.tried(DISCARD, { ids, reason });
+    const answer = await this.mutate(DISCARD, { ids, reason });
     if (!answer) return;
-    this.uncheck();
-    this.shell.say(`${number(answer.discarded)} discarded.`);
+    this.clearSelection();
+    this.shell.announce(`${number(answer.discarded)} discarded.`);
     this.load();
   }
 
-  uncheck() {
-    this.view.chosen.clear();
-    for (const box of this.place.querySelectorAll('[type=checkbox]')) box.checked = false;
+  clearSelection() {
+    this.view.selected.clear();
+    for (const box of this.element.querySelectorAll('[type=checkbox]')) box.checked = false;
   }
 
-  /** The mutation's data; null where it was refused, and the page says why. */
-  async tried(mutation, variables) {
-    this.refusal = null;
+  /** Return the mutation's data; null, and an error on the page, if it was rejected. */
+  async mutate(mutation, variables) {
+    this.error = null;
     try {
-      return (await ask(mutation, variables)).data;
+      return (await runQuery(mutation, variables)).data;
     } catch (problem) {
       if (!problem.kind) throw problem;
       if (problem.kind === 'signed-out') this.shell.signedOut();
-      else this.refusal = `Not done: ${problem.message}. Try again.`;
+      else this.error = `Not done: ${problem.message}. Try again.`;
       return null;
     } finally {
       if (!this.closing.signal.aborted) this.draw();
@@ -226,10 +226,10 @@ function lag(rows) {
     h('table', { class: 'rows' },
       h('thead', null, h('tr', null, ['Projection', 'State', 'Behind'].map((name, at) =>
         h('th', { scope: 'col', class: at > 1 ? 'end' : null }, name)))),
-      h('tbody', null, rows.map(line))));
+      h('tbody', null, rows.map(lagRow))));
 }
 
-function line(row) {
+function lagRow(row) {
   const critical = row.status === 'CRITICAL';
   return h('tr', null,
     h('th', { scope: 'row' }, row.name.replaceAll('_', ' '),

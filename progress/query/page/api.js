@@ -1,10 +1,10 @@
-// Questions to the API, and what can be the matter with the answer.
+// Requests to the API, and the problems that they can end with.
 
 import * as session from './session.js';
 
-const PATIENCE = 20_000; // milliseconds
+const TIMEOUT_MS = 20_000;
 
-/** Why there is no answer: `kind` tells what to do, `after` how many seconds to wait. */
+/** Why a request failed. `kind` selects what to show; `after` is the seconds to wait, if known. */
 export class Problem extends Error {
   constructor(kind, message, { after = null, trace = null } = {}) {
     super(message);
@@ -22,18 +22,18 @@ const KINDS = {
   QUERY_TOO_COMPLEX: 'refused',
 };
 
-/** The answer's data and extensions; a Problem where there is no whole answer. */
-export async function ask(query, variables) {
-  const response = await post('graphql', 'application/json', { query, variables }, PATIENCE);
+/** Run a query. Return its data and extensions, or throw a Problem if there is any error. */
+export async function runQuery(query, variables) {
+  const response = await post('graphql', 'application/json', { query, variables }, TIMEOUT_MS);
   const answer = await response.json().catch(() => null);
   const problem = problemOf(response, answer);
   if (problem) throw problem;
   return answer;
 }
 
-/** The response to a request; a Problem if there is none. */
-export async function post(path, accept, body, patience, signal) {
-  const signals = [signal, patience && AbortSignal.timeout(patience)].filter(Boolean);
+/** Send a request. Return its response, or throw a Problem. */
+export async function post(path, accept, body, timeout, signal) {
+  const signals = [signal, timeout && AbortSignal.timeout(timeout)].filter(Boolean);
   try {
     return await fetch(new URL(path, document.baseURI), {
       method: 'POST',
@@ -46,18 +46,18 @@ export async function post(path, accept, body, patience, signal) {
       credentials: 'omit',
       signal: AbortSignal.any(signals),
     });
-  } catch (fault) {
-    if (signal?.aborted) throw fault;
-    throw new Problem(navigator.onLine ? 'away' : 'offline', fault.message);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(navigator.onLine ? 'away' : 'offline', error.message);
   }
 }
 
-/** What is the matter with a response; null if nothing is. */
+/** The problem of a response; null for a complete answer. */
 export function problemOf(response, answer) {
   const error = answer?.errors?.[0];
   if (response.ok && answer?.data && !error) return null;
   const { code, traceId } = error?.extensions ?? {};
-  const details = { after: waiting(response.headers.get('Retry-After')), trace: traceId };
+  const details = { after: parseRetryAfter(response.headers.get('Retry-After')), trace: traceId };
   return new Problem(kindOf(response, code), error?.message ?? `HTTP ${response.status}`, details);
 }
 
@@ -67,8 +67,8 @@ function kindOf(response, code) {
   return KINDS[code] ?? (response.status >= 502 ? 'away' : 'fault');
 }
 
-/** Seconds that Retry-After tells, as a number or as a date. */
-function waiting(header) {
+/** The seconds of a Retry-After header, which is a number or a date. */
+function parseRetryAfter(header) {
   if (!header) return null;
   const seconds = Number(header);
   return Number.isFinite(seconds) ? seconds : Math.max(0, (Date.parse(header) - Date.now()) / 1000);

@@ -1,18 +1,18 @@
-// Elements from descriptions; and one tree made like another, so that what a reader holds stays.
+// Creates elements, and updates a tree in place, so that focus and scroll positions stay.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** An HTML element; of its children, null and false are left out. */
+/** Create an HTML element. Children that are null or false are skipped. */
 export function h(name, attributes, ...children) {
-  return filled(document.createElement(name), attributes, children);
+  return fill(document.createElement(name), attributes, children);
 }
 
-/** An SVG element. */
+/** Create an SVG element. */
 export function s(name, attributes, ...children) {
-  return filled(document.createElementNS(SVG, name), attributes, children);
+  return fill(document.createElementNS(SVG, name), attributes, children);
 }
 
-function filled(element, attributes, children) {
+function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === true) element.setAttribute(name, '');
     else if (value !== false && value != null) element.setAttribute(name, value);
@@ -24,84 +24,84 @@ function filled(element, attributes, children) {
 }
 
 /**
- * Give `place` these children. Elements that were there before and are alike stay what they are,
- * with their focus, their scroll position, and whether they are open; `data-key` tells who is who.
+ * Replace the children of `parent`. Elements that match a new one are updated in place: they keep
+ * their focus, their scroll position, and whether they are open. `data-key` identifies elements.
  */
-export function show(place, ...children) {
-  const held = lineage(document.activeElement, place);
+export function show(parent, ...children) {
+  const focused = ancestors(document.activeElement, parent);
   const next = document.createElement('div');
   next.append(...children.flat(2).filter((child) => child != null && child !== false));
-  adopt(place, next);
-  restore(held);
+  updateChildren(parent, next);
+  restoreFocus(focused);
 }
 
-/** The element and what it is in, up to `place`; nothing if it is elsewhere. */
-function lineage(element, place) {
-  const line = [];
-  for (let each = element; each && place.contains(each); each = each.parentElement) line.push(each);
-  return line;
+/** The element and its ancestors up to `parent`; empty if it is elsewhere. */
+function ancestors(element, parent) {
+  const chain = [];
+  for (let node = element; node && parent.contains(node); node = node.parentElement) chain.push(node);
+  return chain;
 }
 
-/** Give the focus back; where its element has gone, to the nearest that is left around it. */
-function restore(held) {
-  const left = held.find((each) => each.isConnected);
-  if (!left || left === document.activeElement) return;
-  if (left !== held[0]) left.tabIndex = -1;
-  left.focus({ preventScroll: true });
+/** Restore the focus; if its element was removed, focus the nearest remaining ancestor. */
+function restoreFocus(chain) {
+  const target = chain.find((element) => element.isConnected);
+  if (!target || target === document.activeElement) return;
+  if (target !== chain[0]) target.tabIndex = -1;
+  target.focus({ preventScroll: true });
 }
 
-function adopt(now, next) {
-  const wanted = [...next.childNodes];
-  const keys = new Set(wanted.map(keyOf).filter(Boolean));
+function updateChildren(now, next) {
+  const children = [...next.childNodes];
+  const keys = new Set(children.map(keyOf).filter(Boolean));
   for (const child of [...now.childNodes]) {
     if (keyOf(child) && !keys.has(keyOf(child))) child.remove();
   }
-  let place = now.firstChild;
-  for (const child of wanted) {
-    const same = counterpart(now, place, child);
-    if (!same) {
-      now.insertBefore(child, place);
+  let position = now.firstChild;
+  for (const child of children) {
+    const match = findMatch(now, position, child);
+    if (!match) {
+      now.insertBefore(child, position);
       continue;
     }
-    if (same === place) place = place.nextSibling;
-    else now.insertBefore(same, place);
-    become(same, child);
+    if (match === position) position = position.nextSibling;
+    else now.insertBefore(match, position);
+    update(match, child);
   }
-  while (place) {
-    const after = place.nextSibling;
-    place.remove();
-    place = after;
+  while (position) {
+    const next = position.nextSibling;
+    position.remove();
+    position = next;
   }
 }
 
-function counterpart(now, place, child) {
+function findMatch(now, position, child) {
   const key = keyOf(child);
-  if (key) return [...now.children].find((each) => keyOf(each) === key);
-  const alike = place && place.nodeName === child.nodeName && !keyOf(place);
-  return alike && place.id === child.id ? place : null;
+  if (key) return [...now.children].find((element) => keyOf(element) === key);
+  const isAlike = position && position.nodeName === child.nodeName && !keyOf(position);
+  return isAlike && position.id === child.id ? position : null;
 }
 
-function become(now, next) {
+function update(now, next) {
   if (now.nodeType !== Node.ELEMENT_NODE) {
     if (now.data !== next.data) now.data = next.data;
     return;
   }
   for (const { name } of [...now.attributes]) {
-    if (!next.hasAttribute(name) && !isReaders(now, name) && !isHeld(now, name)) now.removeAttribute(name);
+    if (!next.hasAttribute(name) && !isSetByUser(now, name) && !keepsFocus(now, name)) now.removeAttribute(name);
   }
   for (const { name, value } of next.attributes) {
-    if (now.getAttribute(name) !== value && !isReaders(now, name)) now.setAttribute(name, value);
+    if (now.getAttribute(name) !== value && !isSetByUser(now, name)) now.setAttribute(name, value);
   }
-  adopt(now, next);
+  updateChildren(now, next);
 }
 
-/** Whether it is the reader who says what it is. */
-function isReaders(element, attribute) {
+/** Whether the user sets the attribute. */
+function isSetByUser(element, attribute) {
   return attribute === 'open' && element.localName === 'details';
 }
 
-/** Whether the focus would be lost with it. */
-function isHeld(element, attribute) {
+/** Whether removing the attribute would lose the focus. */
+function keepsFocus(element, attribute) {
   return attribute === 'tabindex' && element === document.activeElement;
 }
 

@@ -1,4 +1,4 @@
-// What falls due on each of the coming days.
+// The number of items that fall due on each of the next days.
 
 import { h, s } from './dom.js';
 import { count, dayOfMonth, fullDay, number, weekday } from './format.js';
@@ -14,11 +14,11 @@ export function due({ due: days }) {
 }
 
 function column({ date, items }, most) {
-  const tall = items && Math.max((100 * items) / most, 2);
+  const height = items && Math.max((100 * items) / most, 2);
   return h('li', null,
     h('span', { class: 'unseen' }, `${fullDay(date)}: ${count(items, 'item', 'items')}`),
     h('span', { class: 'of', 'aria-hidden': 'true' }, items ? number(items) : ''),
     s('svg', { class: 'post', 'aria-hidden': 'true' },
-      s('rect', { class: 'right', x: '14%', width: '72%', y: `${100 - tall}%`, height: `${tall}%`, rx: 2 })),
+      s('rect', { class: 'right', x: '14%', width: '72%', y: `${100 - height}%`, height: `${height}%`, rx: 2 })),
     h('span', { class: 'of', 'aria-hidden': 'true' }, weekday(date, 'narrow'), h('b', null, dayOfMonth(date))));
 }

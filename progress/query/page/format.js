@@ -1,11 +1,11 @@
-// Numbers, days and moments in the document's language.
+// Formats of numbers, dates and times in the document's language.
 
 const language = document.documentElement.lang;
 const UTC = { timeZone: 'UTC' };
 
 const numbers = new Intl.NumberFormat(language);
 const percents = new Intl.NumberFormat(language, { style: 'percent' });
-const fine = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
+const tenths = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
 const plurals = new Intl.PluralRules(language);
 const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
 const duration = (unit) =>
@@ -30,9 +30,9 @@ const NONE = '–';
 
 export const number = (value) => (value == null ? NONE : numbers.format(value));
 export const percent = (rate) => (rate == null ? NONE : percents.format(rate));
-export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? fine.format(rate) : percent(rate));
+export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format(rate) : percent(rate));
 
-/** A number with what it counts: 1 day, 2 days. */
+/** A number with its unit in the right plural form: 1 day, 2 days. */
 export function count(value, one, many) {
   return `${number(value)} ${plurals.select(value) === 'one' ? one : many}`;
 }
@@ -44,10 +44,10 @@ export function minutes(value) {
   return whole ? `${hours.format(whole)} ${rest}` : rest;
 }
 
-/** Seconds with a tenth, where that says something. */
+/** Seconds; below ten with one decimal. */
 export const seconds = (value) => second.format(value < 10 ? Math.round(10 * value) / 10 : Math.round(value));
 
-// A day is text as the API gives it, 2024-03-29: nobody's time zone has a say in it.
+// A day is text as in the API, 2024-03-29. It is independent of the browser's time zone.
 
 export const instant = (day) => Date.parse(`${day}T00:00:00Z`);
 export const dayAfter = (day, days) => dayOf(instant(day) + days * 86_400_000);
@@ -64,10 +64,10 @@ export const days = (from, to) => long.formatRange(instant(from), instant(to));
 
 export const moment = (time) => moments.format(new Date(time));
 
-/** How far off a moment is, in the unit that says it shortest. */
+/** The time from now to a moment, in its largest unit. */
 export function distance(time) {
   const seconds = (Date.parse(time) - Date.now()) / 1000;
   const units = [['year', 31_557_600], ['month', 2_629_800], ['day', 86_400], ['hour', 3_600], ['minute', 60]];
-  const [unit, size] = units.find(([, each]) => Math.abs(seconds) >= each) ?? ['second', 1];
+  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
   return relative.format(Math.trunc(seconds / size), unit);
 }

@@ -1,4 +1,4 @@
-// The items that go wrong most often.
+// The items with the lowest accuracy.
 
 import { h } from './dom.js';
 import { distance, number, percent } from './format.js';
@@ -26,21 +26,21 @@ function row(item) {
     h('td', { class: 'end' },
       h('b', null, percent(item.accuracyRate)),
       h('span', { class: 'of' }, `${number(item.correctAnswers)} of ${number(item.answers)}`)),
-    h('td', { class: 'end' }, when(item.dueAt)));
+    h('td', { class: 'end' }, formatDue(item.dueAt)));
 }
 
 function word({ headword, itemId }) {
   if (!headword) return h('span', { class: 'id' }, itemId);
-  return h('span', { class: 'word', lang: script(headword) }, headword);
+  return h('span', { class: 'word', lang: language(headword) }, headword);
 }
 
-/** The language of a word, where its letters alone tell it. */
-function script(text) {
+/** The language of a word if its script determines it. */
+function language(text) {
   if (/[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(text)) return 'ja';
   return /\p{Script=Hangul}/u.test(text) ? 'ko' : null;
 }
 
-function when(dueAt) {
+function formatDue(dueAt) {
   if (!dueAt) return '–';
   return Date.parse(dueAt) <= Date.now() ? 'now' : distance(dueAt);
 }

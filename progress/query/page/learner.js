@@ -1,28 +1,29 @@
-// A learner's dashboard: one question for all of it, drawn, and drawn again when something changed.
+// A learner's dashboard: one query for all of it, repeated after each change.
 
-import { ask } from './api.js';
+import { runQuery } from './api.js';
 import { show, h } from './dom.js';
 import { due } from './due.js';
 import { count } from './format.js';
-import { behind, freshness } from './freshness.js';
+import { countBehind, freshness } from './freshness.js';
 import { items } from './items.js';
-import { Retry, failed, problemCard } from './problems.js';
-import { EARLIER, LIVE, QUESTION, joined, ranges } from './question.js';
+import { Retry, handleError, problemCard } from './problems.js';
+import { EARLIER_QUERY, QUERY, SUBSCRIPTION, joinRanges, ranges } from './query.js';
 import { domains, levels } from './shares.js';
 import { Subscription } from './stream.js';
 import { today, totals } from './today.js';
 import { weeks } from './weeks.js';
-import { stepped, within, year } from './year.js';
+import { clampDay, moveDay, year } from './year.js';
 
-const OFTEN = 1_000; // milliseconds between two questions, however much happens
-const SELDOM = 300_000; // between two while nothing happens: a day ends, the batch job runs
-const UNTOLD = 30_000; // between two while nobody tells what happens, or not all is counted yet
-const SAY_AGAIN = 20_000;
+// Milliseconds between two queries.
+const MIN_INTERVAL = 1_000; // whatever changes
+const IDLE_INTERVAL = 300_000; // without changes: a day ends, the batch job runs
+const POLL_INTERVAL = 30_000; // without a subscription, or while events are still being counted
+const ANNOUNCE_INTERVAL = 20_000;
 
 export class Learner {
-  /** `shell` shows the state of the line, says things, and hears that nobody is signed in. */
-  constructor(place, user, shell) {
-    Object.assign(this, { place, user, shell, data: null, problem: null, asked: 0, said: -SAY_AGAIN });
+  /** `shell` shows the state of the subscription, announces texts, and handles the end of the sign-in. */
+  constructor(element, user, shell) {
+    Object.assign(this, { element, user, shell, data: null, problem: null, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
     this.view = { year: null, day: null, preview: null };
     this.years = new Map();
     this.closing = new AbortController();
@@ -34,100 +35,100 @@ export class Learner {
   close() {
     this.closing.abort();
     this.retry.stop();
-    this.line?.close();
+    this.subscription?.close();
     clearTimeout(this.later);
-    clearTimeout(this.saying);
+    clearTimeout(this.announcing);
     clearInterval(this.clock);
   }
 
-  /** Ask again; of many wishes within a moment, the first and the last are heard. */
+  /** Query again. Of many calls in a short time, the first and the last lead to a query. */
   refresh() {
-    if (this.asking) {
-      this.wanted = true;
+    if (this.isLoading) {
+      this.isOutdated = true;
       return;
     }
     clearTimeout(this.later);
-    const wait = this.asked + OFTEN - performance.now();
+    const wait = this.queriedAt + MIN_INTERVAL - performance.now();
     if (this.data && wait > 0) this.later = setTimeout(() => this.refresh(), wait);
     else this.load();
   }
 
   async load() {
-    this.asking = true;
-    this.wanted = false;
-    this.asked = performance.now();
+    this.isLoading = true;
+    this.isOutdated = false;
+    this.queriedAt = performance.now();
     try {
-      const answer = await ask(QUESTION, { user: this.user, ...ranges() });
+      const answer = await runQuery(QUERY, { user: this.user, ...ranges() });
       if (this.closing.signal.aborted) return;
-      this.take(answer);
-      if (this.isElsewhere()) await this.loadYear();
+      this.update(answer);
+      if (this.isOutsideRanges()) await this.loadYear();
     } catch (problem) {
       if (this.closing.signal.aborted) return;
-      failed(this, problem);
+      handleError(this, problem);
     } finally {
-      this.asking = false;
+      this.isLoading = false;
     }
-    if (this.wanted) this.refresh();
+    if (this.isOutdated) this.refresh();
   }
 
-  take({ data, extensions }) {
+  update({ data, extensions }) {
     const before = this.data;
-    this.data = { ...joined(data), projectedTo: extensions?.projectedTo };
+    this.data = { ...joinRanges(data), projectedTo: extensions?.projectedTo };
     this.problem = null;
-    this.retry.succeeded();
-    this.choose();
+    this.retry.reset();
+    this.selectDay();
     this.draw();
-    if (before) this.say();
-    this.line ??= new Subscription(LIVE, { user: this.user }, {
-      data: ({ progress }) => this.hear(progress),
-      state: (state) => this.follow(state),
+    if (before) this.announce();
+    this.subscription ??= new Subscription(SUBSCRIPTION, { user: this.user }, {
+      data: ({ progress }) => this.onProgress(progress),
+      state: (state) => this.onState(state),
     });
-    this.clock ??= setInterval(() => document.hidden || this.tick(), UNTOLD);
+    this.clock ??= setInterval(() => document.hidden || this.tick(), POLL_INTERVAL);
   }
 
-  follow(state) {
-    this.told = state === 'live';
+  onState(state) {
+    this.isLive = state === 'live';
     if (state.kind === 'signed-out') this.shell.signedOut();
     else this.shell.live(state);
   }
 
   tick() {
-    const isWhole = this.told && !behind(this.data.projections);
-    if (!isWhole || performance.now() > this.asked + SELDOM) this.refresh();
+    const isComplete = this.isLive && !countBehind(this.data.projections);
+    if (!isComplete || performance.now() > this.queriedAt + IDLE_INTERVAL) this.refresh();
   }
 
-  /** The first message of each line only tells what the page may know already. */
-  hear(progress) {
+  /** The first message of each connection repeats what the page may already show. */
+  onProgress(progress) {
     if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.refresh();
   }
 
-  /** Which year and day to open on, until the reader has chosen others. */
-  choose() {
+  /** Select the first year and day to show, and add the days of a loaded year. */
+  selectDay() {
     const { day, streak, days } = this.data;
     if (!this.view.year) {
       const last = streak.lastStudyDate ?? [...days.keys()].at(-1) ?? day;
       this.view.year = Number((last < day ? last : day).slice(0, 4));
-      this.view.day = within(String(this.view.year) === day.slice(0, 4) ? day : last, this.view.year, day);
+      this.view.day = clampDay(String(this.view.year) === day.slice(0, 4) ? day : last, this.view.year, day);
     }
-    const own = this.years.get(this.view.year);
-    if (own) for (const each of own) days.set(each.date, each);
+    const loaded = this.years.get(this.view.year);
+    if (loaded) for (const row of loaded) days.set(row.date, row);
   }
 
-  isElsewhere() {
+  isOutsideRanges() {
     const { from2, to } = ranges();
     return this.view.year < Number(from2.slice(0, 4)) || this.view.year > Number(to.slice(0, 4));
   }
 
-  /** A year that the one question does not ask for: it is older, or this clock is years behind. */
+  /** Load a year outside of the query's ranges: an older one, or after a clock that is wrong. */
   async loadYear() {
-    const asked = this.view.year;
-    this.view.loading = !this.years.has(asked);
+    const year = this.view.year;
+    this.view.loading = !this.years.has(year);
     this.draw();
     try {
-      const { data } = await ask(EARLIER, { user: this.user, from: `${asked}-01-01`, to: `${asked}-12-31` });
-      this.years.set(asked, data.days);
-      for (const each of data.days) this.data.days.set(each.date, each);
-      if (this.view.year === asked && this.view.loading) this.view.day = this.lastDay();
+      const { data } = await runQuery(EARLIER_QUERY, { user: this.user, from: `${year}-01-01`, to: `${year}-12-31` });
+      this.years.set(year, data.days);
+      for (const row of data.days) this.data.days.set(row.date, row);
+      if (this.view.year === year && this.view.loading) this.view.day = this.lastDay();
     } finally {
       this.view.loading = false;
     }
@@ -136,40 +137,40 @@ export class Learner {
 
   draw() {
     const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
-    this.place.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.place, this.data ? sections(this.data, this.view, this.user) : [], problem);
-    if (this.drawn !== this.view.year && this.data?.progress) this.scrollToDay();
+    this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
+    show(this.element, this.data ? sections(this.data, this.view, this.user) : [], problem);
+    if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
   }
 
   scrollToDay() {
     const cell = this.cell();
     if (!cell) return;
-    this.drawn = this.view.year;
+    this.scrolledYear = this.view.year;
     const frame = cell.closest('.scroll');
     frame.scrollLeft = cell.offsetLeft - frame.clientWidth + 4 * cell.offsetWidth;
   }
 
   cell() {
-    return this.place.querySelector(`[data-day="${this.view.day}"]`);
+    return this.element.querySelector(`[data-day="${this.view.day}"]`);
   }
 
-  /** Now, or when what was said last has been heard: of several updates, the newest. */
-  say() {
-    clearTimeout(this.saying);
-    const wait = this.said + SAY_AGAIN - performance.now();
+  /** Announce the newest update, at most once in each interval. */
+  announce() {
+    clearTimeout(this.announcing);
+    const wait = this.announcedAt + ANNOUNCE_INTERVAL - performance.now();
     if (wait > 0) {
-      this.saying = setTimeout(() => this.say(), wait);
+      this.announcing = setTimeout(() => this.announce(), wait);
       return;
     }
-    const now = this.data.days.get(this.data.day);
-    const answers = count(now?.answers ?? 0, 'answer', 'answers');
+    const row = this.data.days.get(this.data.day);
+    const answers = count(row?.answers ?? 0, 'answer', 'answers');
     const streak = count(this.data.streak.current, 'day', 'days');
-    const heard = this.shell.say(`Updated: ${answers} today, a streak of ${streak}.`);
-    if (heard) this.said = performance.now();
+    const isHeard = this.shell.announce(`Updated: ${answers} today, a streak of ${streak}.`);
+    if (isHeard) this.announcedAt = performance.now();
   }
 
   listen() {
-    const on = (type, act) => this.place.addEventListener(type, act, { signal: this.closing.signal });
+    const on = (type, listener) => this.element.addEventListener(type, listener, { signal: this.closing.signal });
     on('click', (event) => this.click(event));
     on('keydown', (event) => this.key(event));
     on('pointerover', (event) => event.pointerType === 'mouse' && this.preview(event.target.dataset?.day));
@@ -177,28 +178,28 @@ export class Learner {
   }
 
   wake() {
-    if (!document.hidden && performance.now() > this.asked + 60_000) this.refresh();
+    if (!document.hidden && performance.now() > this.queriedAt + 60_000) this.refresh();
   }
 
   click({ target }) {
     const button = target.closest('[data-year], [data-step], [data-day]');
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
-    if (to) this.turn(Number(to));
-    if (step) this.go(stepped(this.view.day, Number(step) < 0 ? 'ArrowUp' : 'ArrowDown'));
-    if (day) this.go(day, true);
+    if (to) this.goToYear(Number(to));
+    if (step) this.goToDay(moveDay(this.view.day, Number(step) < 0 ? 'ArrowUp' : 'ArrowDown'));
+    if (day) this.goToDay(day, true);
   }
 
   key(event) {
     if (!event.target.dataset?.day || event.altKey || event.metaKey) return;
-    const to = stepped(this.view.day, event.key, event.ctrlKey);
+    const to = moveDay(this.view.day, event.key, event.ctrlKey);
     if (!to) return;
     event.preventDefault();
-    this.go(to, true);
+    this.goToDay(to, true);
   }
 
-  go(day, focus = false) {
-    this.view.day = within(day, this.view.year, this.data.day);
+  goToDay(day, focus = false) {
+    this.view.day = clampDay(day, this.view.year, this.data.day);
     this.view.preview = null;
     this.draw();
     if (focus) this.cell()?.focus();
@@ -210,18 +211,18 @@ export class Learner {
     this.draw();
   }
 
-  turn(to) {
+  goToYear(to) {
     this.view.year = to;
     this.view.day = this.lastDay();
     this.draw();
-    if (this.isElsewhere()) this.loadYear().catch((problem) => failed(this, problem));
+    if (this.isOutsideRanges()) this.loadYear().catch((problem) => handleError(this, problem));
   }
 
-  /** The year's last day with study, else its last day. */
+  /** The last study day of the year, else its last day. */
   lastDay() {
-    const { year: of } = this.view;
-    const last = [...this.data.days.keys()].filter((day) => day.startsWith(`${of}-`)).sort().at(-1);
-    return within(last ?? `${of}-12-31`, of, this.data.day);
+    const { year } = this.view;
+    const last = [...this.data.days.keys()].filter((day) => day.startsWith(`${year}-`)).sort().at(-1);
+    return clampDay(last ?? `${year}-12-31`, year, this.data.day);
   }
 }
 
@@ -229,7 +230,7 @@ function sections(data, view, user) {
   const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' },
     user ? `Progress of ${user}` : 'Your progress');
   if (!data.progress) return [title, welcome(user), freshness(data)];
-  const stack = (key, ...parts) => h('div', { class: 'stack', 'data-key': key }, parts.map((part) => part(data)));
+  const stack = (key, ...parts) => h('div', { class: 'stack', 'data-key': key }, parts.map((draw) => draw(data)));
   return [
     title, today(data), year(data, view),
     stack('left', weeks, items), stack('right', due, levels, domains),

@@ -1,4 +1,4 @@
-// The page: who is signed in, what they look at, and where that is drawn.
+// The entry point: signs in, selects the view from the URL, and draws it.
 
 import { h, show } from './dom.js';
 import { Learner } from './learner.js';
@@ -6,62 +6,62 @@ import * as session from './session.js';
 
 const main = document.getElementById('main');
 const views = document.getElementById('views');
-const line = document.getElementById('live');
-const said = document.getElementById('said');
-const out = document.getElementById('sign-out');
+const liveState = document.getElementById('live');
+const status = document.getElementById('status');
+const signOut = document.getElementById('sign-out');
 
-const LINES = { live: ['on', 'Live'], waiting: ['off', 'Connecting'] };
+const LIVE_STATES = { live: ['on', 'Live'], waiting: ['off', 'Connecting'] };
 const skeleton = main.querySelector('.skeleton').cloneNode(true);
-let shown = null;
+let currentView = null;
 
 const shell = {
-  /** What has become of the subscription. */
+  /** Show the state of the subscription. */
   live(state) {
-    line.hidden = false;
-    const [look, text] = LINES[state] ?? ['off', 'Not live'];
-    line.className = `line ${look}`;
-    if (line.textContent !== text) line.textContent = text;
+    liveState.hidden = false;
+    const [style, text] = LIVE_STATES[state] ?? ['off', 'Not live'];
+    liveState.className = `line ${style}`;
+    if (liveState.textContent !== text) liveState.textContent = text;
   },
-  /** Say it to those who listen; false if it is not heard now. */
-  say(text) {
+  /** Announce a text to screen readers. Return false if the page is hidden. */
+  announce(text) {
     if (document.hidden) return false;
-    said.textContent = text;
+    status.textContent = text;
     return true;
   },
   signedOut() {
     const expired = Boolean(session.token());
-    session.forget();
-    signIn(expired ? 'Your sign-in has ended' : 'Sign in');
+    session.signOut();
+    showSignIn(expired ? 'Your sign-in has ended' : 'Sign in');
   },
 };
 
-function signIn(title) {
-  leave();
-  const there = session.signIn();
+function showSignIn(title) {
+  closeView();
+  const url = session.signInUrl();
   main.setAttribute('aria-busy', 'false');
   main.replaceChildren(h('section', { class: 'card wide problem' },
     h('h1', null, title),
-    there
+    url
       ? [h('p', null, 'To see your progress, sign in where you learn.'),
-        h('a', { class: 'button', href: there }, 'Sign in')]
+        h('a', { class: 'button', href: url }, 'Sign in')]
       : h('p', null, 'Open this page from where you learn: you will be signed in there.')));
 }
 
-function leave() {
-  shown?.close();
-  shown = null;
-  for (const each of [views, line, out]) each.hidden = true;
+function closeView() {
+  currentView?.close();
+  currentView = null;
+  for (const element of [views, liveState, signOut]) element.hidden = true;
 }
 
-/** What the address leads to: a learner's progress, one's own if it names nobody, or the administration. */
-function destination() {
+/** Return the view of the URL: a learner's progress, by default one's own, or the administration. */
+function parseHash() {
   const [, view, name] = /^#\/(learner|administration)\/?(.*)$/.exec(location.hash) ?? [];
   if (view === 'administration') return { view, title: 'Administration · Progress' };
-  const user = name ? decoded(name) : null;
+  const user = name ? decode(name) : null;
   return { view: 'learner', user, title: user ? `${user} · Progress` : 'Progress' };
 }
 
-function decoded(text) {
+function decode(text) {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -71,28 +71,28 @@ function decoded(text) {
 
 async function route() {
   const hint = session.takeHint();
-  const there = hint && session.signIn(hint);
-  if (there) return location.replace(there);
-  const isOurs = session.take();
-  if (!session.token()) return signIn(isOurs ? 'Sign in' : 'This link signs nobody in');
-  const { view, user, title } = destination();
-  if (shown) main.replaceChildren(skeleton.cloneNode(true));
-  leave();
-  out.hidden = false;
-  navigate(view);
+  const url = hint && session.signInUrl(hint);
+  if (url) return location.replace(url);
+  const isOurs = session.takeToken();
+  if (!session.token()) return showSignIn(isOurs ? 'Sign in' : 'This link signs nobody in');
+  const { view, user, title } = parseHash();
+  if (currentView) main.replaceChildren(skeleton.cloneNode(true));
+  closeView();
+  signOut.hidden = false;
+  showNavigation(view);
   document.title = title;
-  const at = location.hash;
-  const make = view === 'learner' ? () => new Learner(main, user, shell) : await administration();
-  if (at === location.hash) shown = make();
+  const hash = location.hash;
+  const create = view === 'learner' ? () => new Learner(main, user, shell) : await loadAdministration();
+  if (hash === location.hash) currentView = create();
 }
 
-async function administration() {
+async function loadAdministration() {
   const { Administration } = await import('./admin.js');
   return () => new Administration(main, shell);
 }
 
-/** The ways between the views, for those who have more than one. */
-function navigate(current) {
+/** Show the navigation to those who may see more than one view. */
+function showNavigation(current) {
   const role = session.role();
   views.hidden = role === 'learner';
   if (views.hidden) return;
@@ -100,14 +100,14 @@ function navigate(current) {
     h('a', { href, 'aria-current': view === current ? 'page' : null }, name);
   show(views, link('My progress', 'learner', '#/'),
     role === 'admin' && link('Administration', 'administration', '#/administration'),
-    finder());
+    searchForm());
 }
 
-function finder() {
-  const plain = { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', maxlength: 200 };
+function searchForm() {
+  const attributes = { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', maxlength: 200 };
   return h('form', { class: 'finder', role: 'search' },
     h('label', { class: 'unseen', for: 'other' }, 'A learner’s id'),
-    h('input', { id: 'other', name: 'other', placeholder: 'A learner’s id', ...plain }),
+    h('input', { id: 'other', name: 'other', placeholder: 'A learner’s id', ...attributes }),
     h('button', { class: 'button quiet' }, 'Show'));
 }
 
@@ -116,10 +116,10 @@ views.addEventListener('submit', (event) => {
   const id = new FormData(event.target).get('other').trim();
   location.hash = id ? `#/learner/${encodeURIComponent(id)}` : '#/';
 });
-out.addEventListener('click', () => {
-  session.forget();
+signOut.addEventListener('click', () => {
+  session.signOut();
   history.replaceState(null, '', location.pathname);
-  signIn('You are signed out');
+  showSignIn('You are signed out');
   main.focus();
 });
 document.querySelector('.skip').addEventListener('click', (event) => {
@@ -128,6 +128,6 @@ document.querySelector('.skip').addEventListener('click', (event) => {
 });
 addEventListener('hashchange', async () => {
   await route();
-  if (shown) shell.say(document.title);
+  if (currentView) shell.announce(document.title);
 });
 route();

@@ -1,4 +1,4 @@
-// Operations: what is being done, step by step, and what became of it.
+// Operations: their state, progress, steps and results.
 
 import { h, s } from './dom.js';
 import { count, distance, percent } from './format.js';
@@ -16,14 +16,14 @@ const STATES = {
 };
 
 export const kindOf = ({ kind }) => KINDS[kind] ?? kind;
-export const isOver = ({ state }) => ['SUCCEEDED', 'FAILED', 'TIMED_OUT'].includes(state);
+export const hasEnded = ({ state }) => ['SUCCEEDED', 'FAILED', 'TIMED_OUT'].includes(state);
 
 export function operations(rows) {
   return h('section', { class: 'card', 'aria-labelledby': 'operations', 'data-key': 'operations' },
     h('h2', { id: 'operations' }, 'Operations'),
     h('div', { class: 'tools' },
-      h('button', { type: 'button', class: 'button', 'data-do': 'batch' }, 'Run the batch job'),
-      h('button', { type: 'button', class: 'button quiet', 'data-do': 'rebuild' }, 'Rebuild projections …')),
+      h('button', { type: 'button', class: 'button', 'data-action': 'batch' }, 'Run the batch job'),
+      h('button', { type: 'button', class: 'button quiet', 'data-action': 'rebuild' }, 'Rebuild projections …')),
     rows.length === 0 && h('p', { class: 'note' }, 'None has been started yet.'),
     h('ul', { class: 'operations' }, rows.map(operation)));
 }
@@ -34,8 +34,8 @@ function operation(row) {
     h('div', { class: 'head' },
       h('h3', null, kindOf(row), ' ', chip(row.state)),
       h('span', { class: 'of' }, ended)),
-    !isOver(row) && progress(row),
-    row.error && h('p', { class: 'refusal' }, row.error),
+    !hasEnded(row) && progress(row),
+    row.error && h('p', { class: 'error' }, row.error),
     h('details', null,
       h('summary', null, count(row.steps.length, 'step', 'steps'),
         h('span', { class: 'unseen' }, ` of ${kindOf(row)}, ${ended}`)),
@@ -44,11 +44,11 @@ function operation(row) {
 }
 
 function progress(row) {
-  const now = Math.round(100 * row.progress);
-  const range = { 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': now };
+  const percentage = Math.round(100 * row.progress);
+  const range = { 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': percentage };
   const name = `Progress of ${kindOf(row)}`;
-  return h('div', { class: 'going', role: 'progressbar', 'aria-label': name, ...range },
-    s('svg', { class: 'bar' }, s('rect', { class: 'right', width: `${now}%`, height: '100%' })),
+  return h('div', { class: 'running', role: 'progressbar', 'aria-label': name, ...range },
+    s('svg', { class: 'bar' }, s('rect', { class: 'right', width: `${percentage}%`, height: '100%' })),
     h('span', null, percent(row.progress)));
 }
 
@@ -59,6 +59,6 @@ function step(row) {
 }
 
 function chip(state) {
-  const [look, name] = STATES[state];
-  return h('span', { class: `chip ${look}` }, name);
+  const [style, name] = STATES[state];
+  return h('span', { class: `chip ${style}` }, name);
 }

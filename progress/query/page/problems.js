@@ -1,10 +1,10 @@
-// What is the matter, said so that a reader knows what to do; and trying again.
+// Problems: their messages to the user, and retries.
 
 import { Problem } from './api.js';
 import { h } from './dom.js';
 import { count } from './format.js';
 
-const SAID = {
+const MESSAGES = {
   offline: ['You are offline', 'As soon as there is a connection, the page goes on by itself.'],
   away: ['The server does not answer', 'Your progress is safe. It is being tried again.'],
   busy: ['One moment, please', 'More was asked than is allowed in a minute.'],
@@ -12,35 +12,35 @@ const SAID = {
   fault: ['Something went wrong', 'It is our fault, not yours. Try again; if it stays, report it.'],
   refused: ['The question was not understood', 'Load the page again: there may be a newer one.'],
 };
-const BY_ITSELF = new Set(['away', 'busy']);
-const LONGEST = 30; // seconds
+const RETRIED = new Set(['away', 'busy']);
+const MAX_PAUSE_S = 30;
 
-/** Tries again when it makes sense, and when the reader says so. */
+/** Retries after a pause, when the browser is online again, or when the user asks for it. */
 export class Retry {
-  constructor(again) {
-    this.again = again;
-    this.tries = 0;
+  constructor(action) {
+    this.action = action;
+    this.attempts = 0;
     this.online = () => this.now();
   }
 
-  failed(problem) {
+  schedule(problem) {
     this.stop();
     if (problem.kind === 'offline') addEventListener('online', this.online, { once: true });
-    if (!BY_ITSELF.has(problem.kind)) return;
-    const pause = problem.after ?? Math.min(LONGEST, 2 ** (this.tries + 1));
-    this.tries += 1;
+    if (!RETRIED.has(problem.kind)) return;
+    const pause = problem.after ?? Math.min(MAX_PAUSE_S, 2 ** (this.attempts + 1));
+    this.attempts += 1;
     this.at = Date.now() + pause * 1000;
     this.timer = setTimeout(() => this.now(), pause * 1000);
   }
 
-  succeeded() {
+  reset() {
     this.stop();
-    this.tries = 0;
+    this.attempts = 0;
   }
 
   now() {
     this.stop();
-    this.again();
+    this.action();
   }
 
   stop() {
@@ -49,39 +49,39 @@ export class Retry {
     this.at = null;
   }
 
-  /** Whole seconds until it is tried again; null if it is not, by itself. */
+  /** Whole seconds until the next automatic retry; null without one. */
   get seconds() {
     return this.at && Math.max(1, Math.ceil((this.at - Date.now()) / 1000));
   }
 }
 
-/** What went wrong as a Problem: what nobody foresaw is shown too, and reported besides. */
-function told(fault) {
-  if (fault instanceof Problem) return fault;
-  reportError(fault);
-  return new Problem('fault', String(fault));
+/** Return an error as a Problem. An unexpected one is also reported to the browser. */
+function toProblem(error) {
+  if (error instanceof Problem) return error;
+  reportError(error);
+  return new Problem('fault', String(error));
 }
 
-/** What a view does that was not answered: it says so and tries again, or leaves who is signed out. */
-export function failed(view, fault) {
-  const problem = told(fault);
+/** Show a view's error and retry; if the sign-in has ended, show that instead. */
+export function handleError(view, error) {
+  const problem = toProblem(error);
   if (problem.kind === 'signed-out') return view.shell.signedOut();
   view.problem = problem;
-  view.retry.failed(problem);
+  view.retry.schedule(problem);
   view.draw();
 }
 
-/** The card that stands in for the numbers, or the note beneath them if they are there. */
-export function problemCard(problem, retry, beneath) {
-  const [title, advice] = SAID[problem.kind];
+/** A card in place of the numbers, or a note below them if there are any. */
+export function problemCard(problem, retry, hasNumbers) {
+  const [title, advice] = MESSAGES[problem.kind];
   const button = h('button', { type: 'button', class: 'button', 'data-retry': true }, 'Try again');
   button.addEventListener('click', () => retry.now());
-  const look = beneath ? 'toast' : 'card wide problem';
-  return h('section', { class: look, role: 'alert', 'data-key': `problem-${problem.kind}` },
-    h(beneath ? 'p' : 'h1', { class: 'title' }, title),
+  const style = hasNumbers ? 'toast' : 'card wide problem';
+  return h('section', { class: style, role: 'alert', 'data-key': `problem-${problem.kind}` },
+    h(hasNumbers ? 'p' : 'h1', { class: 'title' }, title),
     h('p', null, advice,
       retry.seconds && ` Next try in ${count(retry.seconds, 'second', 'seconds')}.`,
-      beneath && ' The numbers are those of before.'),
+      hasNumbers && ' The numbers are those of before.'),
     problem.trace && h('p', { class: 'note' }, `Trace ${problem.trace}`),
     problem.kind === 'refused' && h('p', { class: 'note' }, problem.message),
     problem.kind === 'forbidden' ? h('a', { class: 'button', href: '#/' }, 'To your own progress') : button);

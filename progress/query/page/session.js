@@ -1,21 +1,21 @@
-// Who is signed in: the issuer's token, kept for as long as this tab is open.
+// The session: the issuer's token, kept while this tab is open.
 
 const TOKEN = 'progress.token';
-const STATE = 'progress.state'; // of the sign-in that this tab has begun
+const STATE = 'progress.state'; // of the sign-in that this tab has started
 
-/** Take a token out of the address. A link that this tab did not ask for signs nobody in: false. */
-export function take() {
-  const given = fromHash('token');
-  if (!given) return true;
+/** Move a token from the URL to the session. Return false if this tab did not start the sign-in. */
+export function takeToken() {
+  const token = fromHash('token');
+  if (!token) return true;
   const state = new URLSearchParams(location.search).get('state');
   history.replaceState(null, '', location.pathname);
   if (!state || state !== read(STATE)) return false;
-  keep(STATE, null);
-  keep(TOKEN, given);
+  store(STATE, null);
+  store(TOKEN, token);
   return true;
 }
 
-/** Whom to sign in, in an address that leads to the sign-in at once; null in any other. */
+/** Take the login hint from a URL that leads to the sign-in at once; null from any other URL. */
 export function takeHint() {
   const hint = fromHash('sign-in');
   if (hint) history.replaceState(null, '', location.pathname);
@@ -24,12 +24,12 @@ export function takeHint() {
 
 export const token = () => read(TOKEN);
 
-export const forget = () => keep(TOKEN, null);
+export const signOut = () => store(TOKEN, null);
 
-/** The role that the token tells: for what to show. What may be done, the server decides. */
+/** The token's role decides what is shown; the server decides what is allowed. */
 export function role() {
   const roles = [claims().roles ?? []].flat();
-  return ['admin', 'support'].find((each) => roles.includes(each)) ?? 'learner';
+  return ['admin', 'support'].find((role) => roles.includes(role)) ?? 'learner';
 }
 
 export const learner = () => claims().sub ?? '';
@@ -37,23 +37,23 @@ export const learner = () => claims().sub ?? '';
 function claims() {
   try {
     const part = token().split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
-    const bytes = Uint8Array.from(atob(part), (letter) => letter.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(part), (character) => character.charCodeAt(0));
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
     return {};
   }
 }
 
-/** The issuer's sign-in, which comes back here; null where there is none, or nothing can be kept. */
-export function signIn(hint = null) {
+/** The URL of the issuer's sign-in, which returns here; null without one or without storage. */
+export function signInUrl(hint = null) {
   const address = document.querySelector('meta[name=sign-in]').content;
-  if (!address || !(read(STATE) || keep(STATE, random()))) return null;
-  const back = new URL(location.pathname, location.origin);
-  back.searchParams.set('state', read(STATE));
-  const there = new URL(address);
-  there.searchParams.set('return', back.href);
-  if (hint) there.searchParams.set('login_hint', hint);
-  return there.href;
+  if (!address || !(read(STATE) || store(STATE, random()))) return null;
+  const returnUrl = new URL(location.pathname, location.origin);
+  returnUrl.searchParams.set('state', read(STATE));
+  const url = new URL(address);
+  url.searchParams.set('return', returnUrl.href);
+  if (hint) url.searchParams.set('login_hint', hint);
+  return url.href;
 }
 
 const fromHash = (name) => new URLSearchParams(location.hash.slice(1)).get(name);
@@ -65,12 +65,12 @@ function read(name) {
   try {
     return sessionStorage.getItem(name);
   } catch {
-    return null; // this browser keeps nothing
+    return null; // the browser blocks storage
   }
 }
 
-/** Keep a text as long as the tab is open, or remove it; false where the browser keeps nothing. */
-function keep(name, text) {
+/** Store a text while the tab is open, or remove it. Return false if the browser blocks storage. */
+function store(name, text) {
   try {
     if (text === null) sessionStorage.removeItem(name);
     else sessionStorage.setItem(name, text);

@@ -1,30 +1,30 @@
-// Subscriptions: GraphQL over Server-Sent Events, one request for each, taken up again when it ends.
+// Subscriptions: GraphQL over Server-Sent Events, one request each, with reconnection.
 
 import { Problem, post, problemOf } from './api.js';
 
-const SILENCE = 40_000; // without even a heart-beat: the line is dead
-const LONGEST = 30_000; // between two tries
+const SILENCE_MS = 40_000; // without a heartbeat the connection counts as broken
+const MAX_PAUSE_MS = 30_000; // between two attempts
 
-/** Tells `data` of each event and `state` of the line: live, waiting or the Problem that ends it. */
+/** Calls `data` for each result, and `state` with "live", "waiting" or the Problem that ended it. */
 export class Subscription {
   constructor(query, variables, { data, state }) {
     this.body = { query, variables };
-    this.tell = { data, state };
-    this.tries = 0;
+    this.callbacks = { data, state };
+    this.attempts = 0;
     this.onVisible = () => (document.hidden ? this.pause() : this.resume());
     document.addEventListener('visibilitychange', this.onVisible);
     if (!document.hidden) this.resume();
   }
 
   resume() {
-    if (this.line) return;
-    this.line = new AbortController();
-    this.run(this.line);
+    if (this.controller) return;
+    this.controller = new AbortController();
+    this.run(this.controller);
   }
 
   pause() {
-    this.line?.abort();
-    this.line = null;
+    this.controller?.abort();
+    this.controller = null;
   }
 
   close() {
@@ -33,60 +33,60 @@ export class Subscription {
     this.closed = true;
   }
 
-  async run(line) {
-    while (!line.signal.aborted) {
+  async run(controller) {
+    while (!controller.signal.aborted) {
       let after = null;
       try {
-        await this.listen(line);
+        await this.listen(controller);
       } catch (problem) {
-        if (line.signal.aborted) return;
+        if (controller.signal.aborted) return;
         if (!(problem instanceof Problem)) throw problem;
         if (['signed-out', 'forbidden', 'refused'].includes(problem.kind)) {
           this.close();
-          return this.tell.state(problem);
+          return this.callbacks.state(problem);
         }
         after = problem.after;
       }
-      this.tell.state('waiting');
-      await this.rest(after, line.signal);
+      this.callbacks.state('waiting');
+      await this.wait(after, controller.signal);
     }
   }
 
-  /** One connection to its end. */
-  async listen(line) {
-    const one = new AbortController();
-    const signal = AbortSignal.any([line.signal, one.signal]);
-    const watch = deadline(SILENCE, () => one.abort());
+  /** Read one connection to its end. */
+  async listen(controller) {
+    const connection = new AbortController();
+    const signal = AbortSignal.any([controller.signal, connection.signal]);
+    const watchdog = startWatchdog(SILENCE_MS, () => connection.abort());
     try {
       const response = await post('graphql/stream', 'text/event-stream', this.body, null, signal);
       const type = response.headers.get('Content-Type') ?? '';
       if (!response.ok || !type.startsWith('text/event-stream')) {
         throw problemOf(response, await response.json().catch(() => null)) ?? new Problem('away', type);
       }
-      this.tell.state('live');
-      for await (const { event, data } of events(response.body, watch.again)) {
-        if (event === 'next') this.take(JSON.parse(data));
+      this.callbacks.state('live');
+      for await (const { event, data } of events(response.body, watchdog.reset)) {
+        if (event === 'next') this.handleResult(JSON.parse(data));
       }
-    } catch (fault) {
-      if (line.signal.aborted || fault instanceof Problem) throw fault;
-      // The line broke: another try.
+    } catch (error) {
+      if (controller.signal.aborted || error instanceof Problem) throw error;
+      // The connection broke: reconnect.
     } finally {
-      watch.stop();
-      one.abort();
+      watchdog.stop();
+      connection.abort();
     }
   }
 
-  take({ data, errors }) {
+  handleResult({ data, errors }) {
     if (errors?.length) {
       throw problemOf({ ok: true, status: 200, headers: new Headers() }, { errors });
     }
-    this.tries = 0;
-    this.tell.data(data);
+    this.attempts = 0;
+    this.callbacks.data(data);
   }
 
-  rest(seconds, signal) {
-    const pause = seconds ? seconds * 1000 : Math.min(LONGEST, 500 * 2 ** this.tries);
-    this.tries += 1;
+  wait(seconds, signal) {
+    const pause = seconds ? seconds * 1000 : Math.min(MAX_PAUSE_MS, 500 * 2 ** this.attempts);
+    this.attempts += 1;
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, pause * (0.75 + Math.random() / 2));
       signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
@@ -94,24 +94,24 @@ export class Subscription {
   }
 }
 
-/** Calls `then` if nobody asks for another term within `time`. */
-function deadline(time, then) {
-  let timer = setTimeout(then, time);
+/** Call `expire` when `time` milliseconds have passed without a reset. */
+function startWatchdog(time, expire) {
+  let timer = setTimeout(expire, time);
   const stop = () => clearTimeout(timer);
-  return { stop, again: () => (stop(), (timer = setTimeout(then, time))) };
+  return { stop, reset: () => (stop(), (timer = setTimeout(expire, time))) };
 }
 
-/** The events of a stream, as the HTML standard reads them; `alive` hears of each piece. */
-export async function* events(body, alive = () => {}) {
+/** Parse the events of a stream as the HTML standard does; call `onData` for each chunk. */
+export async function* events(body, onData = () => {}) {
   let rest = '';
   let event = { event: 'message', lines: [] };
-  for await (const piece of pieces(body)) {
-    alive();
-    // A CR at the end may be half of a CRLF: it waits for what follows.
-    const lines = (rest + piece).split(/\r\n|\n|\r(?!$)/);
+  for await (const chunk of chunks(body)) {
+    onData();
+    // A CR at the end may be half of a CRLF: keep it for the next chunk.
+    const lines = (rest + chunk).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     for (const line of lines) {
-      if (line) take(event, line);
+      if (line) addField(event, line);
       else {
         if (event.lines.length || event.event !== 'message') {
           yield { event: event.event, data: event.lines.join('\n') };
@@ -122,7 +122,7 @@ export async function* events(body, alive = () => {}) {
   }
 }
 
-async function* pieces(body) {
+async function* chunks(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     for (let read; !(read = await reader.read()).done; ) yield read.value;
@@ -131,7 +131,7 @@ async function* pieces(body) {
   }
 }
 
-function take(event, line) {
+function addField(event, line) {
   const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
   if (field === 'event') event.event = value;
   if (field === 'data') event.lines.push(value);

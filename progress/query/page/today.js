@@ -1,17 +1,17 @@
-// Today, and the sums of everything: what a learner looks for first.
+// The tiles of today, and the totals since the first day.
 
 import { h, s } from './dom.js';
 import { count, days, fullDay, longDay, minutes, number, percent } from './format.js';
 import { bar, legend } from './shares.js';
 
-/** The learner's day, streak, answers and what is due. */
+/** The learner's streak, answers of the day, and due items. */
 export function today({ day, streak, days: studied, due }) {
-  const now = studied.get(day);
+  const row = studied.get(day);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today' }, 'Today', h('small', null, fullDay(day))),
-    tile('Streak', streak.current, streak.current === 1 ? 'day' : 'days', ...standing(streak)),
-    tile('Answers today', now?.answers ?? 0, '', ...done(now, streak)),
-    tile('Due today', due[0].items, due[0].items === 1 ? 'item' : 'items', ...ahead(due)),
+    tile('Streak', streak.current, streak.current === 1 ? 'day' : 'days', ...streakNotes(streak)),
+    tile('Answers today', row?.answers ?? 0, '', ...answerNotes(row, streak)),
+    tile('Due today', due[0].items, due[0].items === 1 ? 'item' : 'items', ...dueNotes(due)),
   );
 }
 
@@ -23,7 +23,7 @@ function tile(name, value, unit, ...notes) {
   );
 }
 
-function standing(streak) {
+function streakNotes(streak) {
   const { current, longest, longestStart, longestEnd, lastStudyDate, activeToday, atRisk } = streak;
   const longestRun = longest > current && longestStart
     ? note(`Longest: ${count(longest, 'day', 'days')}, ${days(longestStart, longestEnd)}`)
@@ -34,17 +34,17 @@ function standing(streak) {
   return [note('It begins with your first finished session')];
 }
 
-function done(now, { activeToday }) {
-  if (!now?.answers) return [note(activeToday ? 'A session finished, no answers in it' : 'Nothing yet today')];
-  const sessions = count(now.sessionsCompleted, 'session', 'sessions');
+function answerNotes(row, { activeToday }) {
+  if (!row?.answers) return [note(activeToday ? 'A session finished, no answers in it' : 'Nothing yet today')];
+  const sessions = count(row.sessionsCompleted, 'session', 'sessions');
   return [
-    note(h('b', null, percent(now.correctAnswers / now.answers)), ' right'),
-    note(`${sessions}, ${minutes(now.studyTimeMinutes)}`),
+    note(h('b', null, percent(row.correctAnswers / row.answers)), ' right'),
+    note(`${sessions}, ${minutes(row.studyTimeMinutes)}`),
   ];
 }
 
-function ahead(due) {
-  const later = due.slice(1).reduce((sum, each) => sum + each.items, 0);
+function dueNotes(due) {
+  const later = due.slice(1).reduce((sum, day) => sum + day.items, 0);
   return [
     note(due[0].items ? 'With what is overdue' : 'All caught up'),
     note(`${number(later)} more in the ${due.length - 1} days after`),
@@ -61,7 +61,7 @@ function mark(kind, text) {
     text);
 }
 
-/** Everything since the first day. */
+/** The totals since the first day. */
 export function totals({ progress }) {
   const { unlearned, learning, shortTermMastered, longTermMastered } = progress.masteryStats;
   const whole = unlearned + learning + shortTermMastered + longTermMastered;

@@ -1,4 +1,4 @@
-// A year of study days: a grid that arrow keys walk through, a shade for each day's answers.
+// A year of study days: a grid with a shade for each day's answers, navigated by arrow keys.
 
 import { h, s } from './dom.js';
 import {
@@ -6,35 +6,35 @@ import {
 } from './format.js';
 
 const SHADES = 5;
-const BACK = 10; // years
+const MAX_YEARS_BACK = 10;
 
-/** The section; `view` has the year and the day that the reader has chosen. */
+/** The section. `view` has the selected year and day. */
 export function year(data, view) {
   const { days, day: today } = data;
-  const studied = [...days.values()].filter((each) => each.date.startsWith(`${view.year}-`));
-  const marks = studied.map((each) => each.answers).filter(Boolean).sort((a, b) => a - b);
-  const named = { 'aria-label': `Study days of ${view.year}`, 'aria-describedby': 'year-keys' };
+  const studied = [...days.values()].filter((day) => day.date.startsWith(`${view.year}-`));
+  const ranking = studied.map((day) => day.answers).filter(Boolean).sort((a, b) => a - b);
+  const labels = { 'aria-label': `Study days of ${view.year}`, 'aria-describedby': 'year-keys' };
   return h('section', { class: 'card wide', 'aria-labelledby': 'year', 'data-key': 'year' },
     h('div', { class: 'head' },
-      h('h2', { id: 'year' }, 'Study days'), chooser(view, Number(today.slice(0, 4)))),
+      h('h2', { id: 'year' }, 'Study days'), yearPicker(view, Number(today.slice(0, 4)))),
     h('p', { class: 'note' }, summary(studied, view, data)),
     h('div', { class: 'scroll', id: 'year-scroll' },
-      h('table', { class: 'year', role: 'grid', ...named },
-        grid(view, today, (day) => shade(days.get(day)?.answers ?? 0, marks), days))),
+      h('table', { class: 'year', role: 'grid', ...labels },
+        grid(view, today, (day) => shade(days.get(day)?.answers ?? 0, ranking), days))),
     h('div', { class: 'beneath' },
       readout(view.preview ?? view.day, days),
       h('div', { class: 'scale', 'aria-hidden': 'true' }, 'Fewer answers', swatches(), 'more')),
     h('p', { id: 'year-keys', class: 'unseen' }, 'Arrow keys go from day to day and from week to week.'));
 }
 
-function chooser(view, last) {
-  const step = (name, by, path, off) =>
+function yearPicker(view, last) {
+  const step = (name, by, path, isDisabled) =>
     h('button', {
       class: 'step', type: 'button', 'aria-label': name,
-      'data-year': view.year + by, 'aria-disabled': off && 'true',
+      'data-year': view.year + by, 'aria-disabled': isDisabled && 'true',
     }, arrow(path));
   return h('div', { class: 'years', role: 'group', 'aria-label': 'Year' },
-    step('Year before', -1, 'M10 3L5 8l5 5', view.year <= last - BACK),
+    step('Year before', -1, 'M10 3L5 8l5 5', view.year <= last - MAX_YEARS_BACK),
     h('span', { class: 'chosen' }, view.year),
     step('Year after', 1, 'M6 3l5 5-5 5', view.year >= last));
 }
@@ -44,8 +44,8 @@ const arrow = (d) =>
 
 function summary(studied, view, { streak, day }) {
   if (view.loading) return `Asking for ${view.year} …`;
-  const active = studied.filter((each) => each.answers || each.sessionsCompleted);
-  const answers = studied.reduce((sum, each) => sum + each.answers, 0);
+  const active = studied.filter((day) => day.answers || day.sessionsCompleted);
+  const answers = studied.reduce((sum, day) => sum + day.answers, 0);
   const text = active.length
     ? `${count(active.length, 'study day', 'study days')}, ${count(answers, 'answer', 'answers')}.`
     : `No study days in ${view.year}.`;
@@ -57,24 +57,24 @@ function grid(view, today, shadeOf, days) {
   const monday = firstMonday(view.year);
   const weeks = [];
   for (let start = monday; Number(start.slice(0, 4)) <= view.year; start = dayAfter(start, 7)) weeks.push(start);
-  const rows = [0, 1, 2, 3, 4, 5, 6].map((place) =>
+  const rows = [0, 1, 2, 3, 4, 5, 6].map((weekdayIndex) =>
     h('tr', null,
-      h('th', { scope: 'row', abbr: weekday(dayAfter(monday, place), 'long') },
-        h('span', { class: place % 2 ? 'unseen' : null }, weekday(dayAfter(monday, place)))),
-      weeks.map((start) => cell(dayAfter(start, place), view, today, shadeOf, days))));
+      h('th', { scope: 'row', abbr: weekday(dayAfter(monday, weekdayIndex), 'long') },
+        h('span', { class: weekdayIndex % 2 ? 'unseen' : null }, weekday(dayAfter(monday, weekdayIndex)))),
+      weeks.map((start) => cell(dayAfter(start, weekdayIndex), view, today, shadeOf, days))));
   return [h('thead', null, h('tr', null, h('td'), months(weeks, view.year))), h('tbody', null, rows)];
 }
 
 export const firstMonday = (number) => dayAfter(`${number}-01-01`, -weekdayOf(`${number}-01-01`));
 
-/** A header over the weeks that end in each month. */
+/** A header above the weeks that end in each month. */
 function months(weeks, year) {
   const ends = weeks.map((start) => (dayAfter(start, 6).startsWith(year) ? dayAfter(start, 6) : `${year}-12-31`));
   const spans = Map.groupBy(ends, (day) => day.slice(0, 7));
-  return [...spans].map(([name, within]) => {
+  return [...spans].map(([name, columns]) => {
     const day = `${name}-01`;
-    return h('th', { scope: 'colgroup', colspan: within.length, abbr: month(day, 'long') },
-      h('span', { class: within.length < 3 ? 'unseen' : null }, month(day)));
+    return h('th', { scope: 'colgroup', colspan: columns.length, abbr: month(day, 'long') },
+      h('span', { class: columns.length < 3 ? 'unseen' : null }, month(day)));
   });
 }
 
@@ -87,17 +87,17 @@ function cell(day, view, today, shadeOf, days) {
     'data-day': day,
     tabindex: chosen ? 0 : -1,
     'aria-selected': String(chosen),
-    'aria-label': `${fullDay(day)}: ${told(days.get(day))}`,
+    'aria-label': `${fullDay(day)}: ${describe(days.get(day))}`,
   });
 }
 
-/** 0 without answers, else the quarter of the year's days with answers, in order, that it is in. */
-function shade(answers, marks) {
+/** 0 without answers, else 1 to 4: the day's quartile among the year's days with answers. */
+function shade(answers, ranking) {
   if (!answers) return 0;
-  return 1 + Math.floor(((SHADES - 1) * marks.findIndex((each) => each >= answers)) / marks.length);
+  return 1 + Math.floor(((SHADES - 1) * ranking.findIndex((other) => other >= answers)) / ranking.length);
 }
 
-function told(row) {
+function describe(row) {
   if (!row) return 'no study';
   const { sessionsCompleted: sessions } = row;
   const parts = [
@@ -114,15 +114,15 @@ function readout(day, days) {
     h('button', { class: 'step', type: 'button', 'data-step': by, 'aria-label': name }, arrow(d));
   return h('div', { class: 'readout' },
     step('Day before', -1, 'M10 3L5 8l5 5'),
-    h('p', { id: 'chosen-day' }, h('b', null, fullDay(day)), h('span', null, told(days.get(day)))),
+    h('p', { id: 'chosen-day' }, h('b', null, fullDay(day)), h('span', null, describe(days.get(day)))),
     step('Day after', 1, 'M6 3l5 5-5 5'));
 }
 
-const swatches = () => Array.from({ length: SHADES }, (_, place) =>
-  s('svg', { width: 12, height: 12 }, s('rect', { class: `heat-${place}`, width: 12, height: 12, rx: 3 })));
+const swatches = () => Array.from({ length: SHADES }, (_, index) =>
+  s('svg', { width: 12, height: 12 }, s('rect', { class: `heat-${index}`, width: 12, height: 12, rx: 3 })));
 
-/** The day that a key leads to from `day`; null if the key means nothing here. */
-export function stepped(day, key, control) {
+/** The day that a key moves to from `day`; null for another key. */
+export function moveDay(day, key, control) {
   const week = Math.floor((instant(day) - instant(firstMonday(day.slice(0, 4)))) / 604_800_000);
   const steps = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -7, ArrowRight: 7, PageUp: -28, PageDown: 28 };
   if (key in steps) return dayAfter(day, steps[key]);
@@ -131,8 +131,8 @@ export function stepped(day, key, control) {
   return { Home: dayAfter(day, -7 * week), End: dayAfter(day, 7 * (53 - week)) }[key] ?? null;
 }
 
-/** The nearest day that the year's grid has. */
-export function within(day, year, today) {
+/** The nearest day in the year's grid. */
+export function clampDay(day, year, today) {
   const last = `${year}-12-31` < today ? `${year}-12-31` : today;
   return day < `${year}-01-01` ? `${year}-01-01` : day > last ? last : day;
 }

@@ -1,4 +1,4 @@
-"""The cache as a client sees it: answers are found again, and are never those of before."""
+"""The cache as a client of the API sees it: hits, and never an outdated answer."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ from tests.support import api, cache_instances, sample_events
 from tests.support.api import Api, Body
 from tests.support.stage import append, publisher
 
-# Every field that is kept, one of them twice: under another name, and by a fragment.
+# Every field that is cached; one of them twice: with an alias, and by a fragment.
 EVERYTHING = """
 query Everything($from: Date!, $to: Date!) {
   me: userProgress { totalItemsLearned currentStreak masteryStats { unlearned learning } }
@@ -40,23 +40,23 @@ RANGE = {"from": "2024-03-25", "to": "2024-05-05"}
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    with cache_instances.populate(store, "ann", "ben") as made:
-        batch.fold(made, list(SHARDS))
-        yield made
+    with cache_instances.populate(store, "ann", "ben") as connection:
+        batch.fold(connection, list(SHARDS))
+        yield connection
 
 
 @pytest.fixture
 def both(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> Iterator[list[Api]]:
-    """Two instances."""
+    """Serve two instances."""
     with ExitStack() as stack:
-        how = {"redis_url": redis_with_notifications, "rate_limit_per_minute": 1_000}
-        yield [stack.enter_context(api.serve(store.url, **how)) for _ in range(2)]
+        options = {"redis_url": redis_with_notifications, "rate_limit_per_minute": 1_000}
+        yield [stack.enter_context(api.serve(store.url, **options)) for _ in range(2)]
 
 
 def ask(instance: Api, **headers: str) -> Body:
-    """The whole answer."""
+    """Return the whole response body."""
     body = msgspec.json.encode({"query": EVERYTHING, "variables": RANGE})
     response = instance.request("POST", "/graphql", body, api.headers("ann", **headers))
     answer = api.read(response)
@@ -64,32 +64,32 @@ def ask(instance: Api, **headers: str) -> Body:
     return answer
 
 
-def told(answer: Body) -> str:
-    found: str = answer["extensions"]["cache"]
-    return found
+def cache_result(answer: Body) -> str:
+    result: str = answer["extensions"]["cache"]
+    return result
 
 
-def test_the_second_is_a_hit_of_any_instance_and_says_the_same(both: list[Api]) -> None:
+def test_the_second_request_is_a_hit_in_any_instance(both: list[Api]) -> None:
     first = ask(both[0])
-    assert told(first) == "MISS"
-    for each in both:
-        again = ask(each)
-        assert (told(again), again["data"]) == ("HIT", first["data"])
-    passing_by = ask(both[1], **NO_CACHE)
-    assert (told(passing_by), passing_by["data"]) == ("MISS", first["data"])
+    assert cache_result(first) == "MISS"
+    for instance in both:
+        again = ask(instance)
+        assert (cache_result(again), again["data"]) == ("HIT", first["data"])
+    bypassing = ask(both[1], **NO_CACHE)
+    assert (cache_result(bypassing), bypassing["data"]) == ("MISS", first["data"])
 
 
-def test_what_is_of_the_moment_is_asked_beside_what_is_kept(
+def test_fields_that_are_not_cached_are_computed_next_to_a_hit(
     both: list[Api], connection: Connection
 ) -> None:
     query = "{ streak { longest } projectionStatus { name eventsBehind } }"
     first, again = both[0].post(query), both[0].post(query)
-    assert (told(first), told(again)) == ("MISS", "HIT")
+    assert (cache_result(first), cache_result(again)) == ("MISS", "HIT")
     append(connection, sample_events.lesson("ben", 4))
     later = both[0].post(query)
-    assert (told(later), later["data"]["streak"]) == ("HIT", first["data"]["streak"])
+    assert (cache_result(later), later["data"]["streak"]) == ("HIT", first["data"]["streak"])
     assert later["data"]["projectionStatus"] != again["data"]["projectionStatus"]
-    assert told(both[0].post("{ projectionStatus { name } }")) == "MISS"
+    assert cache_result(both[0].post("{ projectionStatus { name } }")) == "MISS"
 
 
 def study(connection: Connection) -> None:
@@ -117,15 +117,15 @@ def delete(connection: Connection) -> None:
     Projector(connection, publisher=publisher()).catch_up_all()
 
 
-@pytest.mark.parametrize("happen", [study, describe, run_batch, delete])
-def test_what_happens_is_in_the_next_answer(
-    both: list[Api], connection: Connection, happen: Callable[[Connection], None]
+@pytest.mark.parametrize("change", [study, describe, run_batch, delete])
+def test_a_change_is_in_the_next_answer(
+    both: list[Api], connection: Connection, change: Callable[[Connection], None]
 ) -> None:
-    before = [ask(each)["data"] for each in both]
-    happen(connection)
-    after = [ask(each)["data"] for each in both]
-    wanted = ask(both[0], **NO_CACHE)["data"]
-    assert after == [wanted, wanted]
+    before = [ask(instance)["data"] for instance in both]
+    change(connection)
+    after = [ask(instance)["data"] for instance in both]
+    expected = ask(both[0], **NO_CACHE)["data"]
+    assert after == [expected, expected]
     assert before == [before[0], before[0]] != after
 
 
@@ -134,47 +134,47 @@ def test_a_rebuild_is_in_the_next_answer(
 ) -> None:
     right = ask(both[0])["data"]
     connection.run("UPDATE daily_stats SET answers = answers + 1")
-    for each in both:
-        assert ask(each, **NO_CACHE)["data"] != right
+    for instance in both:
+        assert ask(instance, **NO_CACHE)["data"] != right
     rebuild.run(store.connect, publisher=publisher())
-    for each in both:
-        assert ask(each)["data"] == right
+    for instance in both:
+        assert ask(instance)["data"] == right
 
 
-def test_an_answer_says_how_far_the_projections_have_come(
+def test_an_answer_carries_the_position_of_the_projections(
     both: list[Api], connection: Connection
 ) -> None:
     (head,) = connection.run("SELECT max(global_position)::text, max(created_at) FROM events")
-    reached = ask(both[0])["extensions"]["projectedTo"]
-    assert (reached["position"], datetime.fromisoformat(reached["time"])) == tuple(head)
+    projected_to = ask(both[0])["extensions"]["projectedTo"]
+    assert (projected_to["position"], datetime.fromisoformat(projected_to["time"])) == tuple(head)
 
 
-def test_a_redis_that_hangs_costs_no_answer(store: Store, connection: Connection) -> None:
+def test_a_hanging_redis_does_not_change_the_answer(store: Store, connection: Connection) -> None:
     with (
-        cache_instances.valkey_of_its_own() as own,
+        cache_instances.own_valkey() as own,
         api.serve(store.url, redis_url=own.url) as one,
         api.serve(store.url) as without,
     ):
-        wanted = ask(without)["data"]
-        assert ask(one)["data"] == wanted
+        expected = ask(without)["data"]
+        assert ask(one)["data"] == expected
         own.stop()
         for _ in range(3):
             answer = ask(one)
-            assert (told(answer), answer["data"]) == ("MISS", wanted)
+            assert (cache_result(answer), answer["data"]) == ("MISS", expected)
 
 
-def test_a_version_that_redis_had_is_not_read_again(both: list[Api]) -> None:
+def test_a_version_copied_in_redis_is_not_read_from_the_database(both: list[Api]) -> None:
     one, _ = both
     one._reader = reader = cache_instances.CountingReader(one.url)
 
-    def asked(first_day: str, reading: str) -> None:
+    def check(first_day: str, version_sql: str) -> None:
         query = f'{{ dailyStats(from: "{first_day}", to: "2024-05-05") {{ answers }} }}'
-        reader.asked.clear()
-        assert told(one.post(query)) == "MISS"
-        of_days = [text for text in reader.asked if "FROM daily_stats" in text]
-        assert [reading in text for text in of_days] == [True]
-        assert told(one.post(query)) == "HIT"
+        reader.statements.clear()
+        assert cache_result(one.post(query)) == "MISS"
+        statements = [text for text in reader.statements if "FROM daily_stats" in text]
+        assert [version_sql in text for text in statements] == [True]
+        assert cache_result(one.post(query)) == "HIT"
 
-    asked("2024-03-25", "SELECT version FROM user_progress")
-    asked("2024-03-26", "")
-    assert not any("SELECT version" in text for text in reader.asked)
+    check("2024-03-25", "SELECT version FROM user_progress")
+    check("2024-03-26", "")
+    assert not any("SELECT version" in text for text in reader.statements)

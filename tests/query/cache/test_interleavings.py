@@ -1,4 +1,4 @@
-"""Whatever happens, and whenever: each answer is the one that there would be without a cache."""
+"""Each answer equals the one without a cache, whatever happens and whenever."""
 
 import itertools
 from datetime import timedelta
@@ -17,11 +17,11 @@ from tests.support.stage import append, publisher
 
 _numbers = itertools.count()
 
-HAPPENINGS = ("study", "study", "describe", "move", "run", "run", "evict", "nothing")
+ACTIONS = ("study", "study", "describe", "move", "run", "run", "evict", "nothing")
 
 
 class Learner:
-    """A learner to whom things happen, each told to Redis."""
+    """A learner to whom things happen. Each change is published to Redis."""
 
     def __init__(self, connection: Connection, server: "redis.Redis") -> None:
         self.name = f"learner {next(_numbers)}"
@@ -50,7 +50,7 @@ class Learner:
         batch.run(self._connection, publisher=publisher())
 
     def evict(self) -> None:
-        """What a Redis does whose memory is full."""
+        """Drop a key, as a Redis does whose memory is full."""
         if key := self._server.randomkey():
             self._server.delete(key)
 
@@ -64,22 +64,22 @@ class Learner:
 
 @settings(max_examples=12)
 @given(data=st.data())
-def test_each_answer_is_the_one_without_a_cache(
+def test_each_answer_equals_the_one_without_a_cache(
     store: Store, connection: Connection, redis_with_notifications: str, data: st.DataObject
 ) -> None:
     learner = Learner(connection, redis.Redis.from_url(redis_with_notifications))
-    asked = cache_instances.questions(learner.name)
-    happen = st.sampled_from(HAPPENINGS).map(lambda name: getattr(learner, name))
-    some = st.lists(st.sampled_from(asked), min_size=1, unique=True)
+    keys = cache_instances.all_keys(learner.name)
+    actions = st.sampled_from(ACTIONS).map(lambda name: getattr(learner, name))
+    subsets = st.lists(st.sampled_from(keys), min_size=1, unique=True)
     with cache_instances.instances(store, redis_with_notifications) as both:
         for _ in range(data.draw(st.integers(3, 10))):
-            data.draw(happen)()
-            # One is in the middle of its answer when the next thing happens.
-            one = data.draw(st.sampled_from(both))
-            one.ask(*data.draw(some), before=data.draw(happen), after=data.draw(happen))
-            for each in both:
-                questions = data.draw(some)
-                assert each.ask(*questions) == each.uncached(*questions)
+            data.draw(actions)()
+            # The next actions happen before and after an instance reads its answer.
+            instance = data.draw(st.sampled_from(both))
+            instance.get(*data.draw(subsets), before=data.draw(actions), after=data.draw(actions))
+            for instance in both:
+                some = data.draw(subsets)
+                assert instance.get(*some) == instance.read(*some)
         learner.vanish()
-        for each in both:
-            assert each.ask(*asked) == each.uncached(*asked)
+        for instance in both:
+            assert instance.get(*keys) == instance.read(*keys)

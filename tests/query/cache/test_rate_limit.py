@@ -1,4 +1,4 @@
-"""The rate limit: so many requests of a caller in a minute, over all instances."""
+"""The rate limit counts a caller's requests per minute over all instances."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,56 +13,56 @@ from tests.support.cache_instances import Instance
 NOON = datetime(2024, 4, 4, 12, 0, 10, tzinfo=UTC)
 
 
-def taken(instances: list[Instance], caller: str, at: datetime, at_most: int = 20) -> int:
-    """How many requests, of one instance and the next in turn, were taken."""
-    for number in range(at_most):
+def count_allowed(instances: list[Instance], caller: str, at: datetime, maximum: int = 20) -> int:
+    """Send requests to the instances in turn; return how many were allowed."""
+    for number in range(maximum):
         instance = instances[number % len(instances)]
         try:
-            instance.run(instance.cache.ask(caller, (), at=at))
+            instance.run(instance.cache.lookup(caller, (), at=at))
         except RateLimited:
             return number
-    return at_most
+    return maximum
 
 
 @pytest.fixture
 def both(redis_with_notifications: str) -> Iterator[list[Instance]]:
-    made = [
+    instances = [
         Instance("postgresql://nobody", redis_with_notifications, per_minute=5) for _ in range(2)
     ]
-    yield made
-    for each in made:
-        each.close()
+    yield instances
+    for instance in instances:
+        instance.close()
 
 
-def test_who_is_refused_hears_for_how_long(both: list[Instance]) -> None:
-    taken(both, "ann", NOON)
-    with pytest.raises(RateLimited, match="at most 5 requests a minute: wait 50 s") as refused:
-        both[0].run(both[0].cache.ask("ann", (), at=NOON))
-    assert refused.value.seconds == 50
+def test_a_rejection_states_when_to_retry(both: list[Instance]) -> None:
+    count_allowed(both, "ann", NOON)
+    with pytest.raises(RateLimited, match="at most 5 requests a minute: wait 50 s") as rejection:
+        both[0].run(both[0].limiter.count("ann", NOON))
+    assert rejection.value.seconds == 50
 
 
-def test_instances_count_together_each_minute_anew(both: list[Instance]) -> None:
-    assert taken(both, "ann", NOON) == 5
-    assert taken(both, "ann", NOON + timedelta(seconds=49)) == 0
-    assert taken(both, "ben", NOON) == 5
-    assert taken(both, "ann", NOON + timedelta(seconds=50)) == 5
+def test_instances_share_a_count_that_restarts_each_minute(both: list[Instance]) -> None:
+    assert count_allowed(both, "ann", NOON) == 5
+    assert count_allowed(both, "ann", NOON + timedelta(seconds=49)) == 0
+    assert count_allowed(both, "ben", NOON) == 5
+    assert count_allowed(both, "ann", NOON + timedelta(seconds=50)) == 5
 
 
-def test_what_was_counted_is_forgotten(both: list[Instance], redis_with_notifications: str) -> None:
-    taken(both, "ann", NOON)
+def test_counts_expire(both: list[Instance], redis_with_notifications: str) -> None:
+    count_allowed(both, "ann", NOON)
     server = redis.Redis.from_url(redis_with_notifications)
     (key,) = server.keys("rate:ann:*")
     assert 60 <= server.ttl(key) <= 120
 
 
 @pytest.mark.parametrize("is_hanging", [True, False])
-def test_without_redis_the_instance_counts(is_hanging: bool) -> None:
-    with cache_instances.valkey_of_its_own() as own:
-        one = Instance(
+def test_without_redis_each_instance_counts_alone(is_hanging: bool) -> None:
+    with cache_instances.own_valkey() as own:
+        instance = Instance(
             "postgresql://nobody", own.url if is_hanging else None, per_minute=5, timeout_s=0.1
         )
         own.stop()
-        assert taken([one], "ann", NOON) == 5
-        assert taken([one], "ben", NOON) == 5
-        assert taken([one], "ann", NOON + timedelta(minutes=1)) == 5
-        one.close()
+        assert count_allowed([instance], "ann", NOON) == 5
+        assert count_allowed([instance], "ben", NOON) == 5
+        assert count_allowed([instance], "ann", NOON + timedelta(minutes=1)) == 5
+        instance.close()

@@ -1,4 +1,4 @@
-"""Those who watch are told the newest state, whatever happens on the way to it."""
+"""Every subscriber gets the newest state, whatever fails in between."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
@@ -9,79 +9,80 @@ import pytest
 from msgspec import Struct
 
 from progress.errors import Unavailable
-from progress.query.live.hub import Changes, Pace, Watch
+from progress.query.live.hub import LiveQueries, PollIntervals
+from progress.query.live.topics import Subscription
 
-QUICK = Pace(alone=0.01, at_most=0.001, after_failure=0.01)
+SHORT = PollIntervals(without_redis=0.01, shortest=0.001, after_error=0.01)
 
 
-class Standing(Struct, frozen=True):
+class Number(Struct, frozen=True):
     version: str
-    told: int
-    is_last: bool = False
-    until: datetime | None = None
+    value: int
+    is_final: bool = False
+    expires_at: datetime | None = None
 
 
-class Things:
-    """Where things are read in memory: their states, and what goes wrong with the next reading."""
+class Numbers:
+    """A source in memory, which can be made to fail."""
 
-    channel = "changed:thing:"
+    channel = "changed:number:"
 
     def __init__(self) -> None:
-        self.standing: dict[str, Standing] = {}
-        self.fault: Exception | None = None
-        self.readings: list[list[str]] = []
+        self.states: dict[str, Number] = {}
+        self.error: Exception | None = None
+        self.batches: list[list[str]] = []
 
-    def set(self, name: str, told: int, *, is_last: bool = False) -> None:
-        self.standing[name] = Standing(str(told), told, is_last)
+    def set(self, name: str, value: int, *, is_final: bool = False) -> None:
+        self.states[name] = Number(str(value), value, is_final)
 
-    async def versions(self, ids: Sequence[str]) -> Mapping[str, str]:
-        return {each: self.standing[each].version for each in ids}
+    async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
+        return {id_: self.states[id_].version for id_ in ids}
 
-    async def states(self, ids: Sequence[str]) -> Mapping[str, Standing]:
-        self.readings.append(list(ids))
+    async def fetch_states(self, ids: Sequence[str]) -> Mapping[str, Number]:
+        self.batches.append(list(ids))
         await asyncio.sleep(0)
-        if self.fault:
-            raise self.fault
-        return {each: self.standing[each] for each in ids}
+        if self.error:
+            raise self.error
+        return {id_: self.states[id_] for id_ in ids}
 
 
-def told(state: Any) -> int:
-    found: int = state.told
-    return found
+def value(state: Any) -> int:
+    number: int = state.value
+    return number
 
 
 def run(scene: Coroutine[Any, Any, None]) -> None:
     asyncio.run(scene)
 
 
-def opened(things: Things, *names: str) -> tuple[Changes, list[Watch[int]]]:
-    changes = Changes({"thing": things}, None, QUICK)
-    return changes, [changes.watch("thing", name, told) for name in names]
+def subscribe(numbers: Numbers, *names: str) -> tuple[LiveQueries, list[Subscription[int]]]:
+    live_queries = LiveQueries({"number": numbers}, None, SHORT)
+    return live_queries, [live_queries.subscribe("number", name, value) for name in names]
 
 
-def test_many_are_read_by_few_statements() -> None:
+def test_many_subjects_are_read_in_few_batches() -> None:
     async def scene() -> None:
-        things = Things()
+        numbers = Numbers()
         names = [f"t{n}" for n in range(250)]
         for name in names:
-            things.set(name, 1)
-        _, watches = opened(things, *names, *names)
-        assert [await anext(each) for each in watches] == [1] * 500
-        assert sorted(map(len, things.readings)) == [50, 100, 100]
-        for each in watches:
-            each.close()
+            numbers.set(name, 1)
+        _, subscriptions = subscribe(numbers, *names, *names)
+        assert [await anext(subscription) for subscription in subscriptions] == [1] * 500
+        assert sorted(map(len, numbers.batches)) == [50, 100, 100]
+        for subscription in subscriptions:
+            subscription.close()
 
     run(scene())
 
 
-def test_of_several_states_that_were_not_taken_the_newest_is_told() -> None:
+def test_a_slow_subscriber_skips_to_the_newest_state() -> None:
     async def scene() -> None:
-        things = Things()
-        things.set("a", 1)
-        _, (idle, busy) = opened(things, "a", "a")
+        numbers = Numbers()
+        numbers.set("a", 1)
+        _, (idle, busy) = subscribe(numbers, "a", "a")
         for number in range(2, 20):
             assert await anext(busy) == number - 1
-            things.set("a", number)
+            numbers.set("a", number)
         assert await anext(busy) == 19
         assert await anext(idle) == 19
         idle.close()
@@ -90,53 +91,53 @@ def test_of_several_states_that_were_not_taken_the_newest_is_told() -> None:
     run(scene())
 
 
-def test_a_last_state_ends_the_watch() -> None:
+def test_a_final_state_ends_the_subscription() -> None:
     async def scene() -> None:
-        things = Things()
-        things.set("a", 1)
-        _, (watch,) = opened(things, "a")
-        assert await anext(watch) == 1
-        things.set("a", 2, is_last=True)
-        assert [each async for each in watch] == [2]
+        numbers = Numbers()
+        numbers.set("a", 1)
+        _, (subscription,) = subscribe(numbers, "a")
+        assert await anext(subscription) == 1
+        numbers.set("a", 2, is_final=True)
+        assert [number async for number in subscription] == [2]
 
     run(scene())
 
 
-def test_who_was_told_nothing_hears_of_a_failure_and_the_others_of_the_state_after_it() -> None:
+def test_a_failed_read_fails_new_subscribers_and_old_ones_get_the_next_state() -> None:
     async def scene() -> None:
-        things = Things()
-        things.set("a", 1)
-        changes, (old,) = opened(things, "a")
+        numbers = Numbers()
+        numbers.set("a", 1)
+        live_queries, (old,) = subscribe(numbers, "a")
         assert await anext(old) == 1
-        things.fault = Unavailable("away")
-        new = changes.watch("thing", "a", told)
+        numbers.error = Unavailable("away")
+        new = live_queries.subscribe("number", "a", value)
         with pytest.raises(Unavailable, match="away"):
             await anext(new)
         new.close()
-        things.set("a", 2)
-        things.fault = None
+        numbers.set("a", 2)
+        numbers.error = None
         while await anext(old) != 2:
-            pass  # the first may be read again
+            pass  # state 1 may be read again
         old.close()
 
     run(scene())
 
 
-def test_a_fault_of_ours_ends_what_is_watched_and_nothing_that_comes_later(
+def test_a_crash_fails_all_subscribers_and_later_ones_are_served(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def scene() -> None:
-        things = Things()
-        things.set("a", 1)
-        changes, (old,) = opened(things, "a")
+        numbers = Numbers()
+        numbers.set("a", 1)
+        live_queries, (old,) = subscribe(numbers, "a")
         assert await anext(old) == 1
-        things.fault = ValueError("odd")
-        things.set("a", 2)
+        numbers.error = ValueError("odd")
+        numbers.set("a", 2)
         with pytest.raises(Unavailable):
             await anext(old)
         old.close()
-        things.fault = None
-        new = changes.watch("thing", "a", told)
+        numbers.error = None
+        new = live_queries.subscribe("number", "a", value)
         assert await anext(new) == 2
         new.close()
 
@@ -144,16 +145,16 @@ def test_a_fault_of_ours_ends_what_is_watched_and_nothing_that_comes_later(
     assert "ValueError: odd" in capsys.readouterr().out
 
 
-def test_nothing_works_on_where_nobody_watches() -> None:
+def test_no_task_runs_without_subscribers() -> None:
     async def scene() -> None:
-        things = Things()
-        things.set("a", 1)
+        numbers = Numbers()
+        numbers.set("a", 1)
         for _ in range(3):
-            _, watches = opened(things, "a", "a")
-            assert [await anext(each) for each in watches] == [1, 1]
-            for each in watches:
-                each.close()
-                each.close()
+            _, subscriptions = subscribe(numbers, "a", "a")
+            assert [await anext(subscription) for subscription in subscriptions] == [1, 1]
+            for subscription in subscriptions:
+                subscription.close()
+                subscription.close()
             async with asyncio.timeout(5):
                 while asyncio.all_tasks() != {asyncio.current_task()}:
                     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The page's files as they are query_api: found, kept, compressed, and under their policies."""
+"""The page's files over HTTP: paths, caching, compression and security headers."""
 
 import gzip
 import re
@@ -12,8 +12,8 @@ from progress.query.http import static_page
 from tests.support import api
 
 FILES = sorted(path.name for path in static_page.FOLDER.iterdir() if path.name != "index.html")
-PACKED = {"accept-encoding": "gzip, deflate, br"}
-BUDGET = 40_000  # bytes, compressed; 250,000 is what may never be passed
+GZIP = {"accept-encoding": "gzip, deflate, br"}
+BUDGET = 40_000  # bytes, compressed; 250,000 is the hard limit
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +23,17 @@ def query_api(postgres: str) -> Iterator[api.Api]:
 
 
 def version(query_api: api.Api) -> str:
-    """The version that the page names now."""
-    found = re.search(r'"page/(\w{16})/', text(query_api.request("GET", "/")))
-    assert found
-    return found[1]
+    """Return the version in the page's links."""
+    match = re.search(r'"page/(\w{16})/', text(query_api.request("GET", "/")))
+    assert match
+    return match[1]
 
 
 def text(response: Response) -> str:
     return bytes(response.body).decode()
 
 
-def test_the_page_is_asked_about_each_time_and_comes_once(query_api: api.Api) -> None:
+def test_the_index_is_revalidated_each_time(query_api: api.Api) -> None:
     first = query_api.request("GET", "/")
     assert first.status_code == 200
     assert first.headers["content-type"] == "text/html; charset=utf-8"
@@ -44,7 +44,7 @@ def test_the_page_is_asked_about_each_time_and_comes_once(query_api: api.Api) ->
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_is_served_for_good_by_its_type(query_api: api.Api, name: str) -> None:
+def test_each_file_is_immutable_and_has_its_media_type(query_api: api.Api, name: str) -> None:
     plain = query_api.request("GET", f"/page/{version(query_api)}/{name}")
     assert plain.body == (static_page.FOLDER / name).read_bytes()
     assert "immutable" in plain.headers["cache-control"]
@@ -55,7 +55,7 @@ def test_each_file_is_served_for_good_by_its_type(query_api: api.Api, name: str)
     assert (head.body, head.headers["content-length"]) == (b"", str(len(plain.body)))
 
 
-def test_a_file_of_another_version_is_not_kept(query_api: api.Api) -> None:
+def test_a_file_of_another_version_is_revalidated(query_api: api.Api) -> None:
     other = query_api.request("GET", "/page/0123456789abcdef/page.css")
     assert (other.status_code, other.headers["cache-control"]) == (200, "no-cache")
 
@@ -65,28 +65,28 @@ def test_a_file_of_another_version_is_not_kept(query_api: api.Api) -> None:
     ["/page", "/page/", "/page/x", "/page/x/", "/page/x/index.html", "/page/x/../../settings.py",
      "/page/x/%2e%2e/settings.py", "/x/page/x/page.css", "/index.html", "/favicon.ico"],
 )  # fmt: skip
-def test_anything_else_is_not_there(query_api: api.Api, path: str) -> None:
+def test_other_paths_are_not_found(query_api: api.Api, path: str) -> None:
     assert query_api.request("GET", path).status_code == 404
 
 
-def test_the_page_takes_no_posts(query_api: api.Api) -> None:
+def test_a_post_to_the_page_is_not_found(query_api: api.Api) -> None:
     assert query_api.request("POST", "/").status_code == 404
 
 
-def test_compressed_it_is_the_same_and_small(query_api: api.Api) -> None:
-    weight = 0
+def test_compressed_files_are_equal_and_within_the_budget(query_api: api.Api) -> None:
+    size = 0
     for path in ["/", *(f"/page/{version(query_api)}/{name}" for name in FILES)]:
-        plain, packed = (query_api.request("GET", path, headers=each) for each in ({}, PACKED))
-        assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
-        weight += len(packed.body)
-        body = bytes(packed.body)
-        if packed.headers.get("content-encoding") == "gzip":
+        plain, gzipped = (query_api.request("GET", path, headers=headers) for headers in ({}, GZIP))
+        assert plain.headers["vary"] == gzipped.headers["vary"] == "Accept-Encoding"
+        size += len(gzipped.body)
+        body = bytes(gzipped.body)
+        if gzipped.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         assert body == plain.body
-    assert weight < BUDGET
+    assert size < BUDGET
 
 
-def test_nothing_from_elsewhere_may_run_in_it(query_api: api.Api) -> None:
+def test_the_policy_allows_no_foreign_code(query_api: api.Api) -> None:
     headers = query_api.request("GET", "/").headers
     policy = dict(
         part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";")
@@ -99,27 +99,27 @@ def test_nothing_from_elsewhere_may_run_in_it(query_api: api.Api) -> None:
     assert headers["permissions-policy"]
 
 
-def test_what_it_begins_with_is_named_in_advance(query_api: api.Api) -> None:
-    """A module is asked for when the page is read, not when another one has named it."""
+def test_every_module_of_the_start_is_preloaded(query_api: api.Api) -> None:
+    """The browser requests all modules at once, not one after another."""
     index = text(query_api.request("GET", "/"))
-    named = set(re.findall(r'href="page/\w+/(\w+\.js)"', index)) | {"main.js"}
-    reached, ahead = set[str](), ["main.js"]
-    while ahead:
-        reached.add(name := ahead.pop())
+    preloaded = set(re.findall(r'href="page/\w+/(\w+\.js)"', index)) | {"main.js"}
+    imported, pending = set[str](), ["main.js"]
+    while pending:
+        imported.add(name := pending.pop())
         module = (static_page.FOLDER / name).read_text(encoding="utf-8")
-        ahead += (
+        pending += (
             set(re.findall(r"^(?:import|export|\}) .*from '\./(.+)';$", module, re.MULTILINE))
-            - reached
+            - imported
         )
-    assert named == reached
+    assert preloaded == imported
 
 
-def test_it_says_where_to_sign_in(query_api: api.Api) -> None:
+def test_the_index_has_the_sign_in_url(query_api: api.Api) -> None:
     assert 'content="https://login.company.com/?a=1&amp;b=2"' in text(query_api.request("GET", "/"))
 
 
-def test_graphiql_has_a_policy_of_its_own(query_api: api.Api) -> None:
-    tool = query_api.request("GET", "/graphql", headers={"accept": "text/html"})
-    assert "graphiql" in text(tool).lower()
-    assert "https://unpkg.com" in tool.headers["content-security-policy"]
+def test_graphiql_has_its_own_policy(query_api: api.Api) -> None:
+    graphiql = query_api.request("GET", "/graphql", headers={"accept": "text/html"})
+    assert "graphiql" in text(graphiql).lower()
+    assert "https://unpkg.com" in graphiql.headers["content-security-policy"]
     assert "unpkg" not in query_api.request("GET", "/").headers["content-security-policy"]

@@ -1,4 +1,4 @@
-"""What a learner sees and does on the page, in a real browser over the real stack."""
+"""The learner's view, in a real browser over the real stack."""
 
 import re
 import uuid
@@ -18,30 +18,30 @@ HIDE = """hidden => {
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
 Visits = Callable[..., Visit]
-LAST_DAY = "2024-10-06"  # of the demo's record
+LAST_DAY = "2024-10-06"  # of the demo's data
 
 
 def section(page: Page, name: str) -> str:
-    """The text of the part of the page with that heading."""
+    """Return the text of the section with that heading."""
     return page.get_by_role("region", name=name).inner_text()
 
 
-def chosen(page: Page) -> str:
-    """The one day that Tab leads to."""
+def selected_day(page: Page) -> str:
+    """Return the only day of the grid that Tab reaches."""
     (day,) = page.eval_on_selector_all(
         "[data-day][tabindex='0']", "cells => cells.map(cell => cell.dataset.day)"
     )
     return str(day)
 
 
-def somebody(demo: Stack) -> str:
-    """A learner of the test's own, who finished a session ten minutes ago."""
+def create_learner(demo: Stack) -> str:
+    """Create a learner who finished a session ten minutes ago; return their id."""
     user = f"page-{uuid.uuid4()}"
-    demo.publish(*browser.lesson(user, 3, 1, back=timedelta(minutes=10)))
+    demo.publish(*browser.lesson(user, 3, 1, ago=timedelta(minutes=10)))
     return user
 
 
-def test_the_demos_learner_sees_their_record(visit: Visits) -> None:
+def test_the_demo_learner_sees_their_numbers(visit: Visits) -> None:
     page = visit().open()
     today = section(page, "Today")
     assert re.search(r"Streak\s+0\s+days", today)
@@ -62,7 +62,7 @@ def test_the_demos_learner_sees_their_record(visit: Visits) -> None:
     assert re.search(r"Items learned\s+1,203", section(page, "All together"))
 
 
-def test_a_year_is_a_grid_that_says_each_day(visit: Visits) -> None:
+def test_the_year_is_a_grid_with_a_label_for_each_day(visit: Visits) -> None:
     page = visit().open()
     grid = page.get_by_role("grid", name="Study days of 2024")
     assert grid.get_by_role("gridcell", name=re.compile("2024")).count() == 366
@@ -72,13 +72,13 @@ def test_a_year_is_a_grid_that_says_each_day(visit: Visits) -> None:
     assert cell.get_attribute("aria-label") == (
         "Sunday, 6 October 2024: 350 answers, 83% right, 1 session of 1h 24m, 17 newly learned"
     )
-    assert chosen(page) == LAST_DAY
+    assert selected_day(page) == LAST_DAY
     expect(grid.get_by_role("gridcell", name=re.compile(", 7 October"))).to_have_accessible_name(
         "Monday, 7 October 2024: no study"
     )
 
 
-def test_the_grid_is_walked_by_keys(visit: Visits) -> None:
+def test_keys_move_through_the_grid(visit: Visits) -> None:
     page = visit().open()
     page.locator(f"[data-day='{LAST_DAY}']").focus()
     for key, day in [
@@ -88,15 +88,15 @@ def test_the_grid_is_walked_by_keys(visit: Visits) -> None:
         ("Control+End", "2024-12-31"), ("ArrowRight", "2024-12-31"), ("Home", "2024-01-02"),
     ]:  # fmt: skip
         page.keyboard.press(key)
-        assert chosen(page) == day, key
+        assert selected_day(page) == day, key
         assert page.evaluate("document.activeElement.dataset.day") == day
     expect(page.locator("#chosen-day")).to_contain_text("Tuesday, 2 January 2024")
 
 
-def test_days_and_years_are_chosen_by_pointer_too(visit: Visits) -> None:
+def test_the_pointer_selects_days_and_years(visit: Visits) -> None:
     page = visit().open()
     page.get_by_role("button", name="Day before").click()
-    assert chosen(page) == "2024-10-05"
+    assert selected_day(page) == "2024-10-05"
     page.locator("[data-day='2024-07-17']").click()
     expect(page.locator("#chosen-day")).to_contain_text("165 answers")
     page.locator("[data-day='2024-07-16']").hover()
@@ -105,23 +105,23 @@ def test_days_and_years_are_chosen_by_pointer_too(visit: Visits) -> None:
     expect(page.get_by_role("grid")).to_have_accessible_name("Study days of 2023")
     assert "No study days in 2023." in section(page, "Study days")
     page.get_by_role("button", name="Year after").click()
-    assert chosen(page) == LAST_DAY
+    assert selected_day(page) == LAST_DAY
 
 
-def test_a_year_before_the_four_that_came_is_asked_for(visit: Visits, demo: Stack) -> None:
-    user = somebody(demo)
+def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None:
+    user = create_learner(demo)
     long_ago = datetime.now(UTC).replace(month=6, day=15, year=datetime.now(UTC).year - 6)
-    demo.publish(*browser.lesson(user, 7, back=datetime.now(UTC) - long_ago))
-    looking = visit()
-    page = looking.open(user)
-    assert len(looking.questions()) == 1
+    demo.publish(*browser.lesson(user, 7, ago=datetime.now(UTC) - long_ago))
+    visitor = visit()
+    page = visitor.open(user)
+    assert len(visitor.queries()) == 1
     for _ in range(6):
         page.get_by_role("button", name="Year before").click()
     expect(page.locator("#chosen-day")).to_contain_text(f"15 June {long_ago.year}")
     expect(page.locator("#chosen-day")).to_contain_text("7 answers")
 
 
-def test_the_weeks_are_a_table_too(visit: Visits) -> None:
+def test_the_weeks_are_also_a_table(visit: Visits) -> None:
     page = visit().open()
     table = page.get_by_role("region", name="Answers by week").get_by_role("table")
     expect(table).to_be_hidden()
@@ -134,7 +134,9 @@ def test_the_weeks_are_a_table_too(visit: Visits) -> None:
     ]
 
 
-def test_someone_new_is_welcomed_and_then_followed(visit: Visits, demo: Stack) -> None:
+def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
+    visit: Visits, demo: Stack
+) -> None:
     user = f"page-{uuid.uuid4()}"
     page = visit().open(user)
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
@@ -146,25 +148,23 @@ def test_someone_new_is_welcomed_and_then_followed(visit: Visits, demo: Stack) -
     expect(tiles).to_contain_text("75% right")
 
 
-def test_a_streak_at_risk_says_what_to_do(visit: Visits, demo: Stack) -> None:
+def test_a_streak_at_risk_is_marked(visit: Visits, demo: Stack) -> None:
     user = f"page-{uuid.uuid4()}"
-    demo.publish(*browser.lesson(user, 3, back=timedelta(days=1)))
+    demo.publish(*browser.lesson(user, 3, ago=timedelta(days=1)))
     page = visit().open(user)
     expect(page.get_by_role("region", name="Today")).to_contain_text(
         "At risk: finish a session today", timeout=20_000
     )
 
 
-def test_a_change_is_shown_at_once_and_takes_nothing_from_the_reader(
-    visit: Visits, demo: Stack
-) -> None:
-    user = somebody(demo)
+def test_a_live_update_keeps_focus_scroll_and_open_details(visit: Visits, demo: Stack) -> None:
+    user = create_learner(demo)
     page = visit(viewport={"width": 390, "height": 700}).open(user)
     expect(page.locator("#live")).to_have_text("Live")
     tiles = page.get_by_role("region", name="Today")
     expect(tiles).to_contain_text("75% right", timeout=20_000)
     page.get_by_text("The weeks as a table").click()
-    day = chosen(page)
+    day = selected_day(page)
     page.locator(f"[data-day='{day}']").focus()
     page.keyboard.press("ArrowUp")
     before = page.evaluate("[document.activeElement.dataset.day, scrollY]")
@@ -174,37 +174,39 @@ def test_a_change_is_shown_at_once_and_takes_nothing_from_the_reader(
     assert page.evaluate("[document.activeElement.dataset.day, scrollY]") == before
     assert page.evaluate("document.activeElement.known && document.querySelector('details').known")
     assert page.evaluate("document.querySelector('details').open")
-    said = "Updated: 8 answers today, a streak of 1 day."  # after what was said of a part of it
-    expect(page.get_by_role("status")).to_have_text(said, timeout=30_000)
+    announcement = (
+        "Updated: 8 answers today, a streak of 1 day."  # may follow one of a partial update
+    )
+    expect(page.get_by_role("status")).to_have_text(announcement, timeout=30_000)
 
 
-def test_a_page_out_of_sight_listens_to_nothing(visit: Visits, demo: Stack) -> None:
-    user = somebody(demo)
-    looking = visit()
-    page = looking.open(user)
+def test_a_hidden_page_closes_its_stream(visit: Visits, demo: Stack) -> None:
+    user = create_learner(demo)
+    visitor = visit()
+    page = visitor.open(user)
     expect(page.locator("#live")).to_have_text("Live")
-    with page.expect_event("requestfailed", lambda each: "stream" in each.url):
+    with page.expect_event("requestfailed", lambda request: "stream" in request.url):
         page.evaluate(HIDE, True)
-    asked = len(looking.questions())
+    queries = len(visitor.queries())
     demo.publish(*browser.lesson(user, 4))
-    assert len(looking.questions()) == asked
+    assert len(visitor.queries()) == queries
     page.evaluate(HIDE, False)
     expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
 
 
-def test_japanese_is_marked_as_what_it_is(visit: Visits, demo: Stack) -> None:
-    user, item = somebody(demo), str(uuid.uuid4())
+def test_japanese_headwords_have_a_lang_attribute(visit: Visits, demo: Stack) -> None:
+    user, item = create_learner(demo), str(uuid.uuid4())
     at = datetime.now(UTC) - timedelta(days=1)
-    described = {"item_id": item, "headword": "食べる", "domains": ["R"], "cefr_level": "A1"}
+    item_data = {"item_id": item, "headword": "食べる", "domains": ["R"], "cefr_level": "A1"}
     demo.publish(
-        browser.envelope("ItemPublished", at, **described), *browser.lesson(user, 1, 4, item=item)
+        browser.envelope("ItemPublished", at, **item_data), *browser.lesson(user, 1, 4, item=item)
     )
     page = visit().open(user)
     word = page.get_by_role("region", name="Weakest items").get_by_text("食べる")
     expect(word).to_have_attribute("lang", "ja", timeout=20_000)
 
 
-def test_support_looks_at_another_learner(visit: Visits) -> None:
+def test_support_opens_another_learner(visit: Visits) -> None:
     page = visit().open("sam", "support")
     expect(page.get_by_role("link", name="Administration")).to_have_count(0)
     page.get_by_label("A learner’s id").fill(browser.DEMO)
@@ -214,7 +216,7 @@ def test_support_looks_at_another_learner(visit: Visits) -> None:
     expect(page).to_have_title(f"{browser.DEMO} · Progress")
 
 
-def test_an_address_that_is_none_leads_somewhere(visit: Visits) -> None:
+def test_a_malformed_hash_still_shows_a_view(visit: Visits) -> None:
     page = visit().open("sam", "support")
     for at, title in (("#/learner/%", "% · Progress"), ("#/nowhere", "Progress")):
         page.evaluate("at => { location.hash = at }", at)
@@ -222,7 +224,7 @@ def test_an_address_that_is_none_leads_somewhere(visit: Visits) -> None:
         expect(page.get_by_role("heading", name=re.compile("Nothing|Welcome"))).to_be_visible()
 
 
-def test_a_learner_is_shown_no_way_to_others_and_refused_by_the_server(visit: Visits) -> None:
+def test_a_learner_has_no_navigation_and_is_forbidden_other_views(visit: Visits) -> None:
     page = visit().open()
     expect(page.get_by_role("navigation")).to_have_count(0)
     for at in ("#/learner/somebody", "#/administration"):
@@ -232,9 +234,9 @@ def test_a_learner_is_shown_no_way_to_others_and_refused_by_the_server(visit: Vi
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
-def test_the_page_takes_what_the_cache_has(visit: Visits) -> None:
-    seen = visit()
-    seen.open()
-    assert seen.questions()
-    for question in seen.questions():  # fetch's own `cache: "no-store"` would ask for no-cache
-        assert "cache-control" not in question.all_headers()
+def test_the_page_does_not_bypass_the_cache(visit: Visits) -> None:
+    visitor = visit()
+    visitor.open()
+    assert visitor.queries()
+    for query in visitor.queries():  # fetch's own `cache: "no-store"` would ask for no-cache
+        assert "cache-control" not in query.all_headers()

@@ -1,4 +1,4 @@
-"""What the page does with a token, with little, and with what goes wrong."""
+"""Sign-in, the handling of tokens, transfer size, and errors of the API."""
 
 import json
 import re
@@ -17,54 +17,54 @@ pytestmark = pytest.mark.timeout(180)
 Visits = Callable[..., Visit]
 
 _TRANSFERRED = """performance.getEntries()
-    .filter((each) => each.entryType === 'navigation' || each.name.includes('/page/'))
-    .map((each) => each.transferSize)"""
+    .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
+    .map((entry) => entry.transferSize)"""
 
-BUDGET = 40_000  # bytes over the wire, all files; 250,000 is what may never be passed
+BUDGET = 40_000  # bytes of all files over the network; 250,000 is the hard limit
 
 
-def test_the_first_numbers_need_one_question(visit: Visits) -> None:
-    looking = visit()
-    page = looking.open()
+def test_the_first_numbers_need_one_request(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
     expect(page.get_by_role("region", name="All together")).to_be_visible()
-    asked = looking.questions()
-    assert [each.method for each in asked] == ["POST"]
-    first = looking.requests.index(asked[0])
-    assert not any("graphql/stream" in each.url for each in looking.requests[:first])
+    queries = visitor.queries()
+    assert [query.method for query in queries] == ["POST"]
+    first = visitor.requests.index(queries[0])
+    assert not any("graphql/stream" in request.url for request in visitor.requests[:first])
 
 
-def test_the_page_is_light_and_comes_once(visit: Visits) -> None:
-    looking = visit()
-    page = looking.open()
+def test_the_page_is_small_and_transferred_once(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
     assert 10_000 < sum(page.evaluate(_TRANSFERRED)) < BUDGET
     page.reload()
-    looking.settle()
+    visitor.settle()
     assert set(page.evaluate(_TRANSFERRED)[1:]) == {0}
 
 
-def test_a_token_leaves_the_address_at_once(visit: Visits, demo: Stack) -> None:
-    said = list[str]()
-    looking = visit()
-    looking.page.on("console", lambda message: said.append(message.text))
-    page = looking.open()
+def test_a_token_is_removed_from_the_url_at_once(visit: Visits, demo: Stack) -> None:
+    console = list[str]()
+    visitor = visit()
+    visitor.page.on("console", lambda message: console.append(message.text))
+    page = visitor.open()
     token = demo.token(DEMO).split(".")[0]
     assert page.url == demo.page
     assert page.evaluate("history.length") <= 2
-    for request in looking.requests:
+    for request in visitor.requests:
         assert token not in request.url
         assert token not in request.headers.get("referer", "")
-    assert not any(token in line for line in said)
+    assert not any(token in line for line in console)
     assert page.evaluate("localStorage.length") == 0
     assert page.evaluate("document.cookie") == ""
     log = (demo.folder / "logs" / "query.log").read_text(encoding="utf-8")
     assert token not in log
 
 
-def test_a_token_lasts_for_the_tab_and_no_longer(visit: Visits) -> None:
-    looking = visit()
-    page = looking.open()
+def test_a_token_is_kept_until_the_user_signs_out(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
     page.reload()
-    looking.settle()
+    visitor.settle()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
@@ -74,7 +74,7 @@ def test_a_token_lasts_for_the_tab_and_no_longer(visit: Visits) -> None:
     assert page.evaluate("sessionStorage.getItem('progress.token')") is None
 
 
-def test_the_way_to_the_sign_in_and_back(chromium: Browser, demo: Stack) -> None:
+def test_the_sign_in_returns_to_the_page(chromium: Browser, demo: Stack) -> None:
     page = chromium.new_context().new_page()
     page.goto(demo.page)
     page.get_by_role("link", name="Sign in").click()
@@ -86,70 +86,70 @@ def test_the_way_to_the_sign_in_and_back(chromium: Browser, demo: Stack) -> None
     page.context.close()
 
 
-def test_a_link_signs_nobody_in_as_somebody_else(visit: Visits, demo: Stack) -> None:
-    looking = visit()
-    page = looking.page
-    theirs = demo.token("mallory")
+def test_a_link_with_a_foreign_token_signs_nobody_in(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    page = visitor.page
+    foreign = demo.token("mallory")
     for query in ("", "?state=", "?state=null", "?state=0123456789abcdef"):
-        page.goto(f"{demo.page}{query}#token={theirs}")
+        page.goto(f"{demo.page}{query}#token={foreign}")
         expect(page.get_by_role("heading", name="This link signs nobody in")).to_be_visible()
         assert page.url == demo.page
         assert page.evaluate("sessionStorage.getItem('progress.token')") is None
-    begun = page.evaluate("sessionStorage.getItem('progress.state')")
-    assert re.fullmatch("[0-9a-f]{32}", begun)
-    there = page.get_by_role("link", name="Sign in").get_attribute("href") or ""
-    assert parse_qs(urlsplit(there).query)["return"] == [f"{demo.page}?state={begun}"]
-    assert looking.questions() == []
+    state = page.evaluate("sessionStorage.getItem('progress.state')")
+    assert re.fullmatch("[0-9a-f]{32}", state)
+    url = page.get_by_role("link", name="Sign in").get_attribute("href") or ""
+    assert parse_qs(urlsplit(url).query)["return"] == [f"{demo.page}?state={state}"]
+    assert visitor.queries() == []
 
 
-def test_a_link_signs_nobody_out(visit: Visits, demo: Stack) -> None:
-    looking = visit()
-    page = looking.open()
+def test_a_link_with_a_foreign_token_signs_nobody_out(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    page = visitor.open()
     own = page.evaluate("sessionStorage.getItem('progress.token')")
     page.evaluate("token => { location.hash = `#token=${token}` }", demo.token("mallory"))
     expect(page).to_have_url(demo.page)
-    page.goto(looking.back(demo.token("mallory")).replace("f", "e", 1))
-    looking.settle()
+    page.goto(visitor.return_url(demo.token("mallory")).replace("f", "e", 1))
+    visitor.settle()
     assert page.evaluate("sessionStorage.getItem('progress.token')") == own
 
 
-def test_a_state_is_good_once_and_in_its_tab(chromium: Browser, demo: Stack) -> None:
+def test_a_state_is_valid_once_and_in_its_own_tab(chromium: Browser, demo: Stack) -> None:
     context = chromium.new_context()
     page, other = context.new_page(), context.new_page()
     for tab in (page, other):
         tab.goto(demo.page)
     page.get_by_role("link", name="Sign in").click()
     page.get_by_label("Learner’s id").fill(DEMO)
-    with page.expect_response(lambda answer: answer.status == 303) as sent:
+    with page.expect_response(lambda response: response.status == 303) as response:
         page.get_by_role("button", name="Sign in").click()
-    back = sent.value.headers["location"]
+    url = response.value.headers["location"]
     expect(page.get_by_role("region", name="Study days")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     for tab in (page, other):
-        tab.goto(back)
+        tab.goto(url)
         expect(tab.get_by_role("heading", name="This link signs nobody in")).to_be_visible()
     context.close()
 
 
-def test_an_address_with_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
+def test_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
     code = sign_in_codes.issue(data_folder.at(str(demo.folder)).codes, DEMO, ["learner"])
     context = chromium.new_context()
     page = context.new_page()
-    asked = list[str]()
-    page.on("request", lambda request: asked.append(request.url))
+    urls = list[str]()
+    page.on("request", lambda request: urls.append(request.url))
     page.goto(f"{demo.page}#sign-in={code}")
     expect(page.get_by_role("region", name="Study days")).to_contain_text("61 study days")
     assert page.url == demo.page
-    assert not any(code in each for each in asked if each.startswith(demo.page))
+    assert not any(code in url for url in urls if url.startswith(demo.page))
     again = context.new_page()
     again.goto(f"{demo.page}#sign-in={code}")
     expect(again.get_by_role("alert")).to_contain_text("signs in once, within ten minutes")
-    again.get_by_role("button", name="Sign in").click()  # here, instead
+    again.get_by_role("button", name="Sign in").click()  # signs in by the form instead
     expect(again).to_have_url(demo.page)
     context.close()
 
 
-def test_a_browser_that_keeps_nothing_is_not_sent_away(chromium: Browser, demo: Stack) -> None:
+def test_without_storage_there_is_no_link_to_the_sign_in(chromium: Browser, demo: Stack) -> None:
     context = chromium.new_context()
     context.add_init_script("delete window.sessionStorage;")
     context.add_init_script(
@@ -162,18 +162,18 @@ def test_a_browser_that_keeps_nothing_is_not_sent_away(chromium: Browser, demo: 
     context.close()
 
 
-def test_who_is_signed_out_is_told_so(visit: Visits, demo: Stack) -> None:
-    looking = visit()
-    looking.page.goto(looking.back(f"{demo.token(DEMO)[:-9]}AAAAAAAAA"))
-    expect(looking.page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
-    expect(looking.page.get_by_role("link", name="Sign in")).to_be_visible()
-    assert looking.page.evaluate("sessionStorage.getItem('progress.token')") is None
+def test_an_invalid_token_ends_the_sign_in(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    visitor.page.goto(visitor.return_url(f"{demo.token(DEMO)[:-9]}AAAAAAAAA"))
+    expect(visitor.page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
+    expect(visitor.page.get_by_role("link", name="Sign in")).to_be_visible()
+    assert visitor.page.evaluate("sessionStorage.getItem('progress.token')") is None
 
 
-def answered(page: Page, status: int, code: str, **headers: str) -> None:
-    """Have the next questions answered so; what else comes is real."""
-    fault = {"message": "no", "extensions": {"code": code, "traceId": "4bf9"}}
-    body = json.dumps({"errors": [fault]})
+def fail_queries(page: Page, status: int, code: str, **headers: str) -> None:
+    """Fail the next queries like this; other requests reach the server."""
+    error = {"message": "no", "extensions": {"code": code, "traceId": "4bf9"}}
+    body = json.dumps({"errors": [error]})
 
     def answer(route: Route) -> None:
         route.fulfill(status=status, body=body, headers=headers, content_type="application/json")
@@ -181,10 +181,10 @@ def answered(page: Page, status: int, code: str, **headers: str) -> None:
     page.route(re.compile("/graphql$"), answer)
 
 
-def test_asked_too_often_it_waits_as_long_as_it_is_told(visit: Visits) -> None:
-    looking = visit()
-    answered(looking.page, 429, "RATE_LIMITED", **{"Retry-After": "2"})
-    page = looking.open()
+def test_a_rate_limited_page_retries_after_the_given_time(visit: Visits) -> None:
+    visitor = visit()
+    fail_queries(visitor.page, 429, "RATE_LIMITED", **{"Retry-After": "2"})
+    page = visitor.open()
     expect(page.get_by_role("alert")).to_contain_text("Next try in 2 seconds")
     page.unroute_all()
     expect(page.get_by_role("region", name="Today")).to_be_visible(timeout=10_000)
@@ -196,10 +196,12 @@ def test_asked_too_often_it_waits_as_long_as_it_is_told(visit: Visits) -> None:
     [(503, "UNAVAILABLE", "The server does not answer"), (200, "INTERNAL", "Something went wrong"),
      (502, "", "The server does not answer"), (400, "BAD_USER_INPUT", "was not understood")],
 )  # fmt: skip
-def test_a_fault_says_what_to_do(visit: Visits, status: int, code: str, title: str) -> None:
-    looking = visit()
-    answered(looking.page, status, code)
-    page = looking.open()
+def test_an_error_is_explained_and_can_be_retried(
+    visit: Visits, status: int, code: str, title: str
+) -> None:
+    visitor = visit()
+    fail_queries(visitor.page, status, code)
+    page = visitor.open()
     expect(page.get_by_role("alert")).to_contain_text(title)
     expect(page.get_by_role("alert")).to_contain_text("4bf9")
     page.unroute_all()
@@ -210,44 +212,44 @@ def test_a_fault_says_what_to_do(visit: Visits, status: int, code: str, title: s
 @pytest.mark.parametrize(
     "body", ["{}", "[]", '"x"', "", '{"data": null}', '{"data": {"due": []}}', '{"errors": [null]}']
 )
-def test_an_answer_that_is_none_is_said_to_be(visit: Visits, body: str) -> None:
-    looking = visit()
-    page = looking.page
+def test_a_malformed_answer_is_an_error(visit: Visits, body: str) -> None:
+    visitor = visit()
+    page = visitor.page
     page.route(re.compile("/graphql$"), lambda route: route.fulfill(status=200, body=body))
-    page.goto(looking.back(looking.stack.token(DEMO)))
+    page.goto(visitor.return_url(visitor.stack.token(DEMO)))
     expect(page.get_by_role("alert")).to_contain_text("Something went wrong")
-    looking.faults.clear()  # what nobody foresaw is reported to the browser, too
+    visitor.errors.clear()  # unexpected errors are also reported to the browser
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
 @pytest.mark.parametrize("year", [2016, 2045])
-def test_a_clock_that_is_years_off_hides_no_study_day(visit: Visits, year: int) -> None:
-    looking = visit()
-    looking.page.clock.set_fixed_time(f"{year}-06-01T12:00:00Z")
-    expect(looking.open().get_by_role("region", name="Study days")).to_contain_text("61 study days")
+def test_a_wrong_clock_hides_no_study_day(visit: Visits, year: int) -> None:
+    visitor = visit()
+    visitor.page.clock.set_fixed_time(f"{year}-06-01T12:00:00Z")
+    expect(visitor.open().get_by_role("region", name="Study days")).to_contain_text("61 study days")
 
 
-def test_without_a_connection_it_waits_for_one(visit: Visits) -> None:
-    looking = visit()
-    page = looking.open()
-    asked = len(looking.questions())
-    looking.context.set_offline(True)
+def test_an_offline_page_continues_when_it_is_online(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    queries = len(visitor.queries())
+    visitor.context.set_offline(True)
     page.evaluate("user => { location.hash = `#/learner/${user}` }", DEMO)
     expect(page.get_by_role("alert")).to_contain_text("You are offline")
-    looking.context.set_offline(False)
+    visitor.context.set_offline(False)
     expect(page.get_by_role("region", name="Today")).to_be_visible()
-    assert len(looking.questions()) > asked
+    assert len(visitor.queries()) > queries
 
 
-def test_numbers_stay_where_there_are_no_newer_ones(visit: Visits, demo: Stack) -> None:
+def test_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -> None:
     user = f"page-{uuid.uuid4()}"
-    looking = visit()
-    page = looking.open(user)
+    visitor = visit()
+    page = visitor.open(user)
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     expect(page.locator("#live")).to_have_text("Live")
-    answered(page, 503, "UNAVAILABLE")
+    fail_queries(page, 503, "UNAVAILABLE")
     demo.publish({"event_id": str(uuid.uuid4()), "event_type": "SessionStarted",
                   "occurred_at": "2024-03-29T20:32:32Z",
                   "data": {"user_id": user, "session_id": user, "item_count": 1}})  # fmt: skip
@@ -257,7 +259,7 @@ def test_numbers_stay_where_there_are_no_newer_ones(visit: Visits, demo: Stack) 
     expect(page.get_by_role("region", name="Today")).to_be_visible(timeout=20_000)
 
 
-def test_what_a_learner_wrote_is_text(visit: Visits) -> None:
+def test_a_user_s_text_is_never_html(visit: Visits) -> None:
     bad = "<img src=x onerror=alert(1)>"
     page = visit().open("sam", "support")
     page.get_by_label("A learner’s id").fill(bad)
@@ -267,26 +269,26 @@ def test_what_a_learner_wrote_is_text(visit: Visits) -> None:
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3, 7, 1_000])
-def test_a_stream_is_read_however_it_is_cut(visit: Visits, chunks: int) -> None:
+def test_a_stream_is_parsed_for_any_chunk_size(visit: Visits, chunks: int) -> None:
     page = visit().open()
     module = page.evaluate("document.querySelector('link[href$=\"stream.js\"]').href")
     text = (
         ':\n\nevent: next\r\ndata: {"a":\r\ndata: 1}\r\n\r\n:beat\n\nevent:next\rdata:日本\r\r'
         "id: 3\nevent: complete\ndata:\n\nevent: next\ndata: cut off"
     )
-    read = page.evaluate(
+    result = page.evaluate(
         """async ([module, text, size]) => {
             const { events } = await import(module);
             const bytes = new TextEncoder().encode(text);
             let at = 0;
-            const body = new ReadableStream({ pull(line) {
-                if (at < bytes.length) line.enqueue(bytes.slice(at, at += size));
-                else line.close();
+            const body = new ReadableStream({ pull(controller) {
+                if (at < bytes.length) controller.enqueue(bytes.slice(at, at += size));
+                else controller.close();
             } });
-            const found = [];
-            for await (const each of events(body)) found.push([each.event, each.data]);
-            return found;
+            const result = [];
+            for await (const { event, data } of events(body)) result.push([event, data]);
+            return result;
         }""",
         [module, text, chunks],
     )
-    assert read == [["next", '{"a":\n1}'], ["next", "日本"], ["complete", ""]]
+    assert result == [["next", '{"a":\n1}'], ["next", "日本"], ["complete", ""]]

@@ -1,17 +1,17 @@
--- How many learners stand at once, for those who watch them: the answers of `current` (user_progress) and
--- `streak` (learning_streaks) for each, in one statement; and the versions that say whether they are others by now.
+-- States of many learners at once, for live queries: `current` (user_progress) and `streak` (learning_streaks) of
+-- each learner in one statement, and their versions.
 
 -- versions --
--- A text that is another after each change of what `standings` answers of the learner, but for the clock's.
+-- A text that differs after each change of a learner's state, except for changes by the clock alone.
 SELECT a.user_id, concat_ws(' ', coalesce(v.version, 0), c.catalogue, c.swap) AS version
 FROM unnest(CAST(:learners AS text[])) AS a (user_id)
 CROSS JOIN (SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swap FROM checkpoints) AS c
 LEFT JOIN learner_versions v ON v.user_id = a.user_id;
 
--- standings --
--- One row for each learner, without progress where there are no events. `until`: when their local day ends,
--- or when they move to another zone.
-WITH here AS (
+-- states --
+-- One row per learner; progress is NULL without events. `expires_at` is the end of the learner's local day, or the
+-- moment at which they move to another zone.
+WITH local_time AS (
     SELECT a.user_id, coalesce(s.shift, INTERVAL '0 hours') AS shift, coalesce(s.ends_at, 'infinity') AS ends_at
     FROM unnest(CAST(:learners AS text[])) AS a (user_id)
     LEFT JOIN LATERAL (
@@ -20,10 +20,10 @@ WITH here AS (
         OFFSET 0
     ) s ON TRUE
 ),
-asked AS (
+local_day AS (
     SELECT user_id, CAST(CAST(:now AS timestamptz) + shift AS date) AS day,
-        least(ends_at, CAST(CAST(CAST(:now AS timestamptz) + shift AS date) + 1 AS timestamptz) - shift) AS until
-    FROM here
+        least(ends_at, CAST(CAST(CAST(:now AS timestamptz) + shift AS date) + 1 AS timestamptz) - shift) AS expires_at
+    FROM local_time
 ),
 catalogue AS MATERIALIZED (
     SELECT count(*) AS items FROM items WHERE in_catalogue
@@ -34,7 +34,7 @@ shared AS MATERIALIZED (
 SELECT
     a.user_id,
     concat_ws(' ', coalesce(v.version, 0), shared.catalogue, shared.swap) AS version,
-    a.until,
+    a.expires_at,
     p.user_id IS NOT NULL                              AS has_progress,
     p.items_learned                                    AS total_items_learned,
     p.sessions_completed                               AS total_sessions_completed,
@@ -54,7 +54,7 @@ SELECT
     latest.ends                                        AS last_study_date,
     coalesce(latest.ends >= a.day, FALSE)              AS active_today,
     coalesce(latest.ends = a.day - 1, FALSE)           AS at_risk
-FROM asked a
+FROM local_day a
 CROSS JOIN catalogue
 CROSS JOIN shared
 LEFT JOIN learner_versions v ON v.user_id = a.user_id

@@ -1,4 +1,4 @@
-"""How the page stands on screens of all kinds, and for readers of all kinds."""
+"""Accessibility and layout on several screens, colour schemes and input devices."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +19,10 @@ WIDE = {"viewport": {"width": 1280, "height": 800}}
 ADMINISTRATION = "#/administration"
 
 _FOCUSED = """(() => {
-  const now = document.activeElement;
-  const name = now.dataset.day || now.ariaLabel || now.placeholder || now.textContent.trim();
-  return [name, getComputedStyle(now).outlineStyle];
+  const focused = document.activeElement;
+  const name = focused.dataset.day || focused.ariaLabel || focused.placeholder
+    || focused.textContent.trim();
+  return [name, getComputedStyle(focused).outlineStyle];
 })()"""
 
 
@@ -29,7 +30,7 @@ Visits = Callable[..., Visit]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _something_to_administer(chromium: Browser, demo: Stack) -> None:
+def _dead_letter(chromium: Browser, demo: Stack) -> None:
     demo.publish({"event_id": "no id", "event_type": "SessionStarted", "data": {}})
 
 
@@ -41,32 +42,34 @@ def _something_to_administer(chromium: Browser, demo: Stack) -> None:
 @pytest.mark.parametrize(
     ("role", "at"), [("learner", ""), ("admin", ""), ("admin", ADMINISTRATION)]
 )
-def test_nothing_is_in_the_way_of_anybody(
+def test_a_view_has_no_accessibility_violations(
     visit: Visits, screen: dict[str, Any], scheme: str, role: str, at: str
 ) -> None:
-    looking = visit(**screen, color_scheme=scheme)
-    page = looking.open(role=role, at=at)
+    visitor = visit(**screen, color_scheme=scheme)
+    page = visitor.open(role=role, at=at)
     for summary in page.locator("summary").all()[:3]:
         summary.click()
-    assert looking.offences() == []
+    assert visitor.find_violations() == []
     assert fits(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nor_where_there_are_no_numbers(visit: Visits, demo: Stack, scheme: str) -> None:
-    looking = visit(**PHONE, color_scheme=scheme)
-    looking.open("a stranger")
-    assert looking.offences() == []
-    looking.page.get_by_role("button", name="Sign out").click()
-    assert looking.offences() == []
-    looking.page.goto(looking.back("bad"))
-    expect(looking.page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
-    assert looking.offences() == []
-    assert fits(looking.page)
+def test_a_page_without_numbers_has_no_accessibility_violations(
+    visit: Visits, demo: Stack, scheme: str
+) -> None:
+    visitor = visit(**PHONE, color_scheme=scheme)
+    visitor.open("a stranger")
+    assert visitor.find_violations() == []
+    visitor.page.get_by_role("button", name="Sign out").click()
+    assert visitor.find_violations() == []
+    visitor.page.goto(visitor.return_url("bad"))
+    expect(visitor.page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
+    assert visitor.find_violations() == []
+    assert fits(visitor.page)
 
 
 def fits(page: Page) -> bool:
-    """Whether nothing goes beyond the sides; what is wide scrolls in a frame of its own."""
+    """Return whether the page does not scroll sideways; wide tables scroll in their own frame."""
     return bool(
         page.evaluate(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
@@ -74,15 +77,15 @@ def fits(page: Page) -> bool:
     )
 
 
-def test_a_scheme_is_the_readers(visit: Visits) -> None:
-    shades = []
+def test_the_colour_scheme_follows_the_browser(visit: Visits) -> None:
+    backgrounds = []
     for scheme in ("light", "dark"):
         page = visit(color_scheme=scheme).open()
-        shades.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert shades == ["rgb(245, 246, 244)", "rgb(15, 19, 18)"]
+        backgrounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert backgrounds == ["rgb(245, 246, 244)", "rgb(15, 19, 18)"]
 
 
-def test_nothing_moves_for_those_who_want_none_of_it(visit: Visits) -> None:
+def test_reduced_motion_disables_animations(visit: Visits) -> None:
     page = visit(reduced_motion="reduce").open()
     assert page.evaluate("document.getAnimations().length") == 0
     assert (
@@ -92,47 +95,49 @@ def test_nothing_moves_for_those_who_want_none_of_it(visit: Visits) -> None:
 
 
 @pytest.mark.parametrize("screen", [WIDE, PHONE], ids=["wide", "phone"])
-def test_nothing_jumps_when_the_numbers_come(visit: Visits, screen: dict[str, Any]) -> None:
+def test_the_layout_does_not_shift_when_the_numbers_arrive(
+    visit: Visits, screen: dict[str, Any]
+) -> None:
     page = visit(**screen).open()
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
     shifts = page.evaluate("window.shifts")
-    assert sum(each[0] for each in shifts) < 0.02, shifts
+    assert sum(shift[0] for shift in shifts) < 0.02, shifts
 
 
-def test_what_is_pressed_is_large_enough(visit: Visits) -> None:
+def test_touch_targets_are_large_enough(visit: Visits) -> None:
     page = visit(**PHONE).open(role="admin")
     small = """() => [...document.querySelectorAll('a, button, input, select, summary')]
-        .filter((each) => each.checkVisibility() && !each.classList.contains('skip'))
-        .filter((each) => Math.min(each.offsetWidth, each.offsetHeight) < 44)
-        .map((each) => each.outerHTML)"""
+        .filter((target) => target.checkVisibility() && !target.classList.contains('skip'))
+        .filter((target) => Math.min(target.offsetWidth, target.offsetHeight) < 44)
+        .map((target) => target.outerHTML)"""
     assert page.evaluate(small) == []
     page.evaluate("at => { location.hash = at }", ADMINISTRATION)
     page.get_by_role("region", name="Dead letters").wait_for()
-    ticks = "[...document.querySelectorAll('.tick')].every((each) => each.offsetHeight >= 44)"
+    ticks = "[...document.querySelectorAll('.tick')].every((tick) => tick.offsetHeight >= 44)"
     assert page.evaluate(ticks)
-    assert [each for each in page.evaluate(small) if "checkbox" not in each] == []
+    assert [target for target in page.evaluate(small) if "checkbox" not in target] == []
 
 
-def test_everything_is_reached_by_keys(visit: Visits) -> None:
+def test_tab_reaches_every_control(visit: Visits) -> None:
     page = visit().open(role="admin")
     page.evaluate("document.body.focus()")
-    wanted = page.evaluate(
+    controls = page.evaluate(
         """[...document.querySelectorAll('a, button, input, summary, [tabindex="0"]')]
-           .filter((each) => each.checkVisibility()).length"""
+           .filter((element) => element.checkVisibility()).length"""
     )
     reached = []
-    for _ in range(wanted):
+    for _ in range(controls):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(_FOCUSED))
     names = [name for name, _ in reached]
     for name in ("Skip to the numbers", "Administration", "A learner’s id", "Year before",
                  "2024-10-06", "Day after", "The weeks as a table"):  # fmt: skip
         assert name in names
-    assert len(set(names)) == wanted
+    assert len(set(names)) == controls
     assert {outline for _, outline in reached} == {"solid"}
 
 
-def test_the_way_to_the_numbers_is_short(visit: Visits) -> None:
+def test_the_first_tab_stop_skips_to_the_numbers(visit: Visits) -> None:
     page = visit().open()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the numbers")).to_be_in_viewport()
@@ -144,7 +149,7 @@ def test_the_way_to_the_numbers_is_short(visit: Visits) -> None:
     ("name", "screen", "scheme"),
     [("page-light", WIDE, "light"), ("page-dark", WIDE, "dark"), ("page-phone", PHONE, "light")],
 )
-def test_pictures_are_small_enough_to_show(
+def test_the_documentation_s_pictures_are_small(
     visit: Visits, pictures: Path, name: str, screen: dict[str, Any], scheme: str
 ) -> None:
     page = visit(**screen, color_scheme=scheme).open()
@@ -155,5 +160,5 @@ def test_pictures_are_small_enough_to_show(
 
 @pytest.fixture
 def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where to leave the documentation's pictures: in docs/, if they are wanted anew."""
+    """Return the folder of the documentation's pictures: docs/ with --pictures."""
     return ROOT / "docs" if request.config.getoption("--pictures") else tmp_path

@@ -1,4 +1,4 @@
-"""What an answer says of the projections: how far they have come, at least."""
+"""`projectedTo`: a position that the projections have reached."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.projections.projector import Projector
-from progress.query.cache import cache, versions
+from progress.query.cache import versions
 from tests.conftest import Store
 from tests.support import cache_instances, model_rows, sample_events
 from tests.support.cache_instances import Instance
@@ -16,24 +16,23 @@ from tests.support.stage import publisher
 
 @pytest.fixture
 def one(store: Store) -> Iterator[Instance]:
-    with cache_instances.instances(store, None, 1) as (made,):
-        yield made
+    with cache_instances.instances(store, None, 1) as (instance,):
+        yield instance
 
 
 @pytest.fixture
-def anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each question is put to the database."""
-    monkeypatch.setattr(versions, "YOUNG", 0)
-    monkeypatch.setattr(cache, "YOUNG", 0)
+def always_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the versions from the database for each call."""
+    monkeypatch.setattr(versions, "MAX_AGE_S", 0)
 
 
 def position(instance: Instance) -> int:
-    told = instance.run(instance.cache.projected_to())
-    assert told is not None
-    return int(told.position)
+    projected_to = instance.run(instance.cache.versions.projected_to())
+    assert projected_to is not None
+    return int(projected_to.position)
 
 
-@pytest.mark.usefixtures("anew")
+@pytest.mark.usefixtures("always_read")
 def test_all_events_up_to_the_position_are_projected_and_the_next_is_not(
     one: Instance, connection: Connection
 ) -> None:
@@ -49,34 +48,38 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_is_not(
     assert position(one) == head
 
 
-@pytest.mark.usefixtures("anew")
-def test_its_time_is_that_of_the_event(one: Instance, connection: Connection) -> None:
-    assert one.run(one.cache.projected_to()) == cache.ProjectedTo("0", None)
+@pytest.mark.usefixtures("always_read")
+def test_the_time_is_that_of_the_event_at_the_position(
+    one: Instance, connection: Connection
+) -> None:
+    assert one.run(one.cache.versions.projected_to()) == versions.ProjectedTo("0", None)
     sample_events.record_lessons(connection, "ann")
     Projector(connection, publisher=publisher()).catch_up_all()
-    told = one.run(one.cache.projected_to())
-    assert told
-    assert told.time == model_rows.read_value(connection, "newest")
+    projected_to = one.run(one.cache.versions.projected_to())
+    assert projected_to
+    assert projected_to.time == model_rows.read_value(connection, "newest")
 
 
-def test_a_hundred_who_ask_within_a_second_ask_the_database_once(
+def test_a_hundred_calls_within_a_second_share_one_statement(
     one: Instance, connection: Connection
 ) -> None:
     async def hundred() -> None:
         for _ in range(2):
-            await asyncio.gather(*(one.cache.projected_to() for _ in range(50)))
+            await asyncio.gather(*(one.cache.versions.projected_to() for _ in range(50)))
 
     one.run(hundred())
-    assert len(one.reader.asked) == 1
+    assert len(one.reader.statements) == 1
 
 
-@pytest.mark.usefixtures("anew")
-def test_without_a_database_it_is_what_was_known(one: Instance, connection: Connection) -> None:
+@pytest.mark.usefixtures("always_read")
+def test_without_a_database_the_last_known_position_is_returned(
+    one: Instance, connection: Connection
+) -> None:
     lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)
-    assert lost.run(lost.cache.projected_to()) is None
+    assert lost.run(lost.cache.versions.projected_to()) is None
     sample_events.record_lessons(connection, "ann")
     Projector(connection, publisher=publisher()).catch_up_all()
     known = position(one)
-    lost.cache._versions.last = one.cache._versions.last
+    lost.cache.versions.last = one.cache.versions.last
     assert position(lost) == known
     lost.close()

@@ -1,8 +1,8 @@
-"""Which questions' answers are kept, and which are one question."""
+"""Which root fields are cached, and which requests share a cache key."""
 
 import pytest
 
-from progress.query.cache.policy import question
+from progress.query.cache.policy import cache_key
 from tests.support.cache_instances import NOW
 
 
@@ -17,15 +17,15 @@ from tests.support.cache_instances import NOW
         ("operations", {}),
     ],
 )
-def test_what_is_not_kept(name: str, arguments: dict[str, object]) -> None:
-    assert question(name, "ann", arguments, "") is None
+def test_some_fields_are_not_cached(name: str, arguments: dict[str, object]) -> None:
+    assert cache_key(name, "ann", arguments, "") is None
 
 
-def test_other_arguments_learners_and_selections_are_other_questions() -> None:
-    different = {
-        question("dueForecast", user, {"days": days}, selection)
+def test_each_learner_argument_and_selection_has_its_own_key() -> None:
+    keys = {
+        cache_key("dueForecast", user, {"days": days}, selection)
         for user in ("ann", "ben")
         for days in (1, 2)
         for selection in ("{ date }", "{ day: date }")
     }
-    assert len(different) == 8
+    assert len(keys) == 8

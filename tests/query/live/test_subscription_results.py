@@ -1,4 +1,4 @@
-"""A state is written as the executor would write it, whatever is asked of it."""
+"""Subscription results equal the executor's for any selection."""
 
 import asyncio
 from datetime import UTC, date, datetime
@@ -59,27 +59,27 @@ SUBSCRIPTIONS = {
     "streakUpdated": ("streakUpdated", streaks),
     "operationUpdated": (f'operationUpdated(id: "{ID}")', operations),
 }
-SWITCHES = ("", "", "", " @include(if: $on)", " @skip(if: $on)", " @skip(if: true)")
+DIRECTIVES = ("", "", "", " @include(if: $on)", " @skip(if: $on)", " @skip(if: true)")
 
 
 @st.composite
 def selections(draw: st.DrawFn, shape: GraphQLObjectType) -> str:
-    """Some fields of the type, under other names, in fragments, switched on or off."""
-    asked = []
+    """Draw fields of the type with aliases, fragments and directives."""
+    fields = []
     names = draw(st.lists(st.sampled_from(["__typename", *shape.fields]), min_size=1, max_size=6))
     for number, name in enumerate(names):
-        inside = get_named_type(shape.fields[name].type) if name in shape.fields else None
-        text = draw(st.sampled_from(["", f"a{number}: "])) + name + draw(st.sampled_from(SWITCHES))
-        if isinstance(inside, GraphQLObjectType):
-            text += draw(selections(inside))
-        asked.append(draw(st.sampled_from([text, f"... on {shape.name} {{ {text} }}"])))
-    return " { " + " ".join(asked) + " }"
+        member = get_named_type(shape.fields[name].type) if name in shape.fields else None
+        text = (
+            draw(st.sampled_from(["", f"a{number}: "])) + name + draw(st.sampled_from(DIRECTIVES))
+        )
+        if isinstance(member, GraphQLObjectType):
+            text += draw(selections(member))
+        fields.append(draw(st.sampled_from([text, f"... on {shape.name} {{ {text} }}"])))
+    return " { " + " ".join(fields) + " }"
 
 
 @given(st.data(), st.sampled_from(sorted(SUBSCRIPTIONS)), st.sampled_from([True, False, None]))
-def test_a_state_is_written_as_the_executor_writes_it(
-    data: st.DataObject, name: str, on: bool | None
-) -> None:
+def test_a_result_equals_the_executor_s(data: st.DataObject, name: str, on: bool | None) -> None:
     field, rows = SUBSCRIPTIONS[name]
     assert GRAPHQL.subscription_type
     shape = get_named_type(GRAPHQL.subscription_type.fields[name].type)
@@ -89,21 +89,21 @@ def test_a_state_is_written_as_the_executor_writes_it(
     )
     executor: Any = Executor.build(GRAPHQL, tree, raw_variable_values={"on": on})
     state = data.draw(rows)
-    written = asyncio.run(subscription_results.rendering(tree, executor, TRACE)(state))
-    assert written == asyncio.run(subscription_results._executed(executor, state, TRACE))
+    written = asyncio.run(subscription_results.compile_result(tree, executor, TRACE)(state))
+    assert written == asyncio.run(subscription_results._execute(executor, state, TRACE))
 
 
-def test_a_number_and_a_moment_are_written_as_in_a_query() -> None:
+def test_numbers_and_times_are_formatted_as_in_a_query() -> None:
     moment = datetime(2024, 3, 1, 12, 30, 0, 250, UTC)
     row = UserProgress("ann", 2**40, 0, 0, 0, None, MasteryStats(0, 0, 0, 0), moment)
     tree = parse("subscription { progressUpdated { totalItemsLearned lastUpdated } }")
     executor: Any = Executor.build(GRAPHQL, tree, raw_variable_values={})
-    told = b'{"totalItemsLearned":2147483647,"lastUpdated":"2024-03-01T12:30:00.000250Z"}'
-    written = asyncio.run(subscription_results.rendering(tree, executor, TRACE)(row))
-    assert written == b'{"data":{"progressUpdated":' + told + b"}}"
+    expected = b'{"totalItemsLearned":2147483647,"lastUpdated":"2024-03-01T12:30:00.000250Z"}'
+    written = asyncio.run(subscription_results.compile_result(tree, executor, TRACE)(row))
+    assert written == b'{"data":{"progressUpdated":' + expected + b"}}"
     streak = Streak(1, 2, date(2024, 3, 1), None, None, active_today=True, at_risk=False)
     tree = parse("subscription { streakUpdated { longestStart longestEnd activeToday } }")
     executor = Executor.build(GRAPHQL, tree, raw_variable_values={})
-    told = b'{"longestStart":"2024-03-01","longestEnd":null,"activeToday":true}'
-    written = asyncio.run(subscription_results.rendering(tree, executor, TRACE)(streak))
-    assert written == b'{"data":{"streakUpdated":' + told + b"}}"
+    expected = b'{"longestStart":"2024-03-01","longestEnd":null,"activeToday":true}'
+    written = asyncio.run(subscription_results.compile_result(tree, executor, TRACE)(streak))
+    assert written == b'{"data":{"streakUpdated":' + expected + b"}}"

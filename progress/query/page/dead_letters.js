@@ -1,4 +1,4 @@
-// Dead letters: what could not be recorded, why, and what to do about it.
+// Dead letters: the messages that could not be recorded, with their reasons and actions.
 
 import { h } from './dom.js';
 import { count, moment, number } from './format.js';
@@ -8,31 +8,31 @@ const KINDS = {
   SESSION_OWNER: 'Another’s session', POISONED: 'Not foldable',
 };
 
-/** The section; `view` has the kind that is looked for and the letters that are ticked. */
-export function letters({ totalCount, pageInfo, edges }, view) {
+/** The section. `view` has the kind to show and the ids of the selected letters. */
+export function deadLetters({ totalCount, pageInfo, edges }, view) {
   const rows = edges.map((edge) => edge.node);
   return h('section', { class: 'card', 'aria-labelledby': 'letters', 'data-key': 'letters' },
-    h('div', { class: 'head' }, h('h2', { id: 'letters' }, 'Dead letters'), kinds(view)),
+    h('div', { class: 'head' }, h('h2', { id: 'letters' }, 'Dead letters'), kindFilter(view)),
     h('p', { class: 'note' }, totalCount
       ? `${count(totalCount, 'message or event', 'messages and events')} could not be recorded as received.`
       : 'Everything that was received is recorded.'),
-    rows.length > 0 && tools(view),
+    rows.length > 0 && toolbar(view),
     h('ul', { class: 'letters' }, rows.map(letter)),
     pageInfo.hasNextPage &&
-      h('button', { type: 'button', class: 'button quiet', 'data-do': 'more' }, 'Show more'));
+      h('button', { type: 'button', class: 'button quiet', 'data-action': 'more' }, 'Show more'));
 }
 
-function kinds({ kind }) {
+function kindFilter({ kind }) {
   return h('label', { class: 'kinds' }, h('span', { class: 'unseen' }, 'Kind'),
     h('select', { name: 'kind' }, h('option', { value: '' }, 'All kinds'),
       Object.entries(KINDS).map(([value, name]) => h('option', { value, selected: value === kind }, name))));
 }
 
-function tools(view) {
-  const none = view.chosen.size === 0 && 'true';
-  const many = view.chosen.size ? ` ${number(view.chosen.size)}` : '';
-  const button = (what, name, look) =>
-    h('button', { type: 'button', class: `button ${look}`, 'data-do': what, 'aria-disabled': none }, name, many);
+function toolbar(view) {
+  const isDisabled = view.selected.size === 0 && 'true';
+  const suffix = view.selected.size ? ` ${number(view.selected.size)}` : '';
+  const button = (action, name, style) =>
+    h('button', { type: 'button', class: `button ${style}`, 'data-action': action, 'aria-disabled': isDisabled }, name, suffix);
   return h('div', { class: 'tools' },
     h('label', { class: 'tick' }, h('input', { type: 'checkbox', name: 'all' }), 'All of these'),
     button('replay', 'Replay', ''), button('discard', 'Discard', 'quiet'));
@@ -49,15 +49,15 @@ function letter(row) {
     h('details', null,
       h('summary', null, 'As received', h('span', { class: 'unseen' }, `, letter ${row.id}`)),
       h('pre', { tabindex: 0, role: 'region', 'aria-label': `Letter ${row.id} as received` },
-        pretty(row.payload)),
-      isCut(row) && h('p', { class: 'of' },
+        formatJson(row.payload)),
+      isTruncated(row) && h('p', { class: 'of' },
         `The first 16 KiB: progress dead-letters show ${row.id} has all of it.`)));
 }
 
-/** The API cuts a payload where its 16,384th byte is, or up to three bytes before. */
-const isCut = (row) => new TextEncoder().encode(row.payload).length > 16_380;
+/** The API cuts a payload at 16,384 bytes, or up to three bytes before, between two characters. */
+const isTruncated = (row) => new TextEncoder().encode(row.payload).length > 16_380;
 
-function pretty(payload) {
+function formatJson(payload) {
   try {
     return JSON.stringify(JSON.parse(payload), null, 2);
   } catch {
@@ -65,14 +65,14 @@ function pretty(payload) {
   }
 }
 
-/** The ids of the letters that are ticked. */
-export const chosen = (view) => [...view.chosen].sort();
+/** The ids of the selected letters. */
+export const selectedIds = (view) => [...view.selected].sort();
 
-/** Whether the reader wants it: their answer where something is asked, else true; null if not. */
-export function confirmed({ title, text, action, asks }) {
-  const dialog = h('dialog', { 'aria-labelledby': 'asked' }, h('form', null,
-    h('h2', { id: 'asked' }, title), h('p', null, text),
-    asks && [h('label', { for: 'answer' }, asks),
+/** Ask for confirmation. Resolve to the text of the prompt, or true without one; null if cancelled. */
+export function confirm({ title, text, action, prompt }) {
+  const dialog = h('dialog', { 'aria-labelledby': 'dialog-title' }, h('form', null,
+    h('h2', { id: 'dialog-title' }, title), h('p', null, text),
+    prompt && [h('label', { for: 'answer' }, prompt),
       h('textarea', { id: 'answer', name: 'answer', required: true, maxlength: 500, rows: 3 })],
     h('div', { class: 'tools' }, h('button', { class: 'button' }, action),
       h('button', { type: 'button', class: 'button quiet', value: 'no' }, 'Cancel'))));
@@ -83,7 +83,7 @@ export function confirmed({ title, text, action, asks }) {
     dialog.querySelector('[value=no]').addEventListener('click', () => dialog.close());
     dialog.addEventListener('submit', (event) => {
       event.preventDefault();
-      answer = asks ? new FormData(event.target).get('answer').trim() : true;
+      answer = prompt ? new FormData(event.target).get('answer').trim() : true;
       dialog.close();
     });
     dialog.addEventListener('close', () => (dialog.remove(), resolve(answer)), { once: true });

@@ -1,15 +1,15 @@
-// What the page asks: all of a learner's numbers at once, and then to be told of changes.
+// The page's queries: all of a learner's numbers in one request, and a subscription to changes.
 
 const DAY = 'date answers correctAnswers studyTimeMinutes sessionsCompleted itemsLearned';
 const WEEK = 'start end answers correctAnswers studyTimeMinutes activeDays';
 const SHARE = `itemsStudied accuracyRate learning shortTermMastered longTermMastered
   catalogueItems progressRate`;
 
-const STANDING = `totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate
+const PROGRESS = `totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate
   lastUpdated masteryStats { unlearned learning shortTermMastered longTermMastered }`;
 
-export const QUESTION = `query Page($user: ID, $from: Date!, $to: Date!, $from2: Date!, $to2: Date!) {
-  progress: userProgress(userId: $user) { ${STANDING} }
+export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!, $from2: Date!, $to2: Date!) {
+  progress: userProgress(userId: $user) { ${PROGRESS} }
   streak(userId: $user) {
     current longest longestStart longestEnd lastStudyDate activeToday atRisk
   }
@@ -26,28 +26,28 @@ export const QUESTION = `query Page($user: ID, $from: Date!, $to: Date!, $from2:
   due: dueForecast(userId: $user, days: 14) { date items }
   projections: projectionStatus { name eventsBehind secondsBehind status }
 }`;
-export const EARLIER = `query Earlier($user: ID, $from: Date!, $to: Date!) {
+export const EARLIER_QUERY = `query Earlier($user: ID, $from: Date!, $to: Date!) {
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
 }`;
-export const LIVE = `subscription Live($user: ID) {
-  progress: progressUpdated(userId: $user) { ${STANDING} }
+export const SUBSCRIPTION = `subscription Live($user: ID) {
+  progress: progressUpdated(userId: $user) { ${PROGRESS} }
 }`;
 
-/** Four years in two ranges, none longer than the API allows, the same ones all year long. */
+/** Four years in two ranges. The API allows each, and they stay the same all year. */
 export function ranges() {
-  const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // where it is latest
+  const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
   const two = (year) => [`${year - 1}-01-01`, `${year}-12-31`];
   const [from, to] = two(last);
   const [from2, to2] = two(last - 2);
   return { from, to, from2, to2 };
 }
 
-/** The answer with its days and weeks by their dates; the learner's own day comes with it. */
-export function joined({ days, daysBefore, weeks: late, weeksBefore, ...rest }) {
+/** The data with maps of its days and weeks by date, and the learner's present day. */
+export function joinRanges({ days, daysBefore, weeks, weeksBefore, ...rest }) {
   return {
     ...rest,
     day: rest.due[0].date,
-    days: new Map([...daysBefore, ...days].map((each) => [each.date, each])),
-    weeks: new Map([...weeksBefore, ...late].map((each) => [each.start, each])),
+    days: new Map([...daysBefore, ...days].map((day) => [day.date, day])),
+    weeks: new Map([...weeksBefore, ...weeks].map((week) => [week.start, week])),
   };
 }

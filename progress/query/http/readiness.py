@@ -1,0 +1,37 @@
+"""Readiness: whether the database has this revision's read models, and whether Redis answers."""
+
+from typing import Literal
+
+from starlette.responses import Response
+
+from progress.adapters.redis.async_client import Client
+from progress.errors import CacheAway, Unavailable
+from progress.query.http import responses
+from progress.query.read_models import reader
+
+
+async def check(redis: Client | None) -> Response:
+    """Return 200 if the instance can answer queries. It can without Redis, more slowly."""
+    database = await _database_status()
+    is_ready = database == "ok"
+    status = {"status": "ok" if is_ready else "unavailable", "database": database}
+    return responses.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
+
+
+async def redis_status(redis: Client | None) -> Literal["ok", "away", "off"]:
+    """Return "off" where no Redis is configured, else whether it answers."""
+    if redis is None:
+        return "off"
+    try:
+        await redis.run(("PING",))
+    except CacheAway:
+        return "away"
+    return "ok"
+
+
+async def _database_status() -> str:
+    try:
+        (row,) = await reader.rows("projections/checkpoints", "ready")
+    except Unavailable:
+        return "away"
+    return "ok" if row["ready"] else "its read models are not there yet"

@@ -1,0 +1,150 @@
+"""Topics of live queries: the subscribed subjects of one kind, their states and subscriptions."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from progress.errors import Unavailable
+
+_T = TypeVar("_T")
+
+_BATCH_SIZE = 100  # subjects that one statement reads
+
+
+class State(Protocol):
+    """The state of a learner or an operation at one version."""
+
+    @property
+    def version(self) -> str:
+        """Differs after each change."""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """The time at which the clock alone changes the state; None for never."""
+
+    @property
+    def is_final(self) -> bool:
+        """True if no later change can follow."""
+
+
+class Source(Protocol):
+    """Reads the subjects of one topic. Both methods raise Unavailable without the database."""
+
+    channel: str  # prefix of the notification channels; a subject's id follows
+
+    async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the version of each subject that has one."""
+
+    async def fetch_states(self, ids: Sequence[str]) -> Mapping[str, State]:
+        """Return the state of each subject; its version is not newer than the rest of it."""
+
+
+class Subscription(Generic[_T]):
+    """Iterate over the states of one subject: the present one, then the newest after each change.
+
+    States that the subscriber did not take in time are skipped. `select` picks the part to return.
+    The iteration ends when the subscription is closed, and after a final state. It raises
+    Unavailable if the database does not answer before the first state.
+    """
+
+    def __init__(
+        self, select: Callable[[Any], _T], unsubscribe: Callable[["Subscription[_T]"], None]
+    ) -> None:
+        self._select, self._unsubscribe = select, unsubscribe
+        self._state: State | None = None
+        self._error: Exception | None = None
+        self._is_open = True
+        self._updated = asyncio.Event()
+
+    @property
+    def is_waiting(self) -> bool:
+        """True until the first state."""
+        return self._state is None
+
+    def __aiter__(self) -> "Subscription[_T]":
+        return self
+
+    async def __anext__(self) -> _T:
+        await self._updated.wait()
+        self._updated.clear()
+        if self._error is not None:
+            raise self._error
+        if not self._is_open or self._state is None:
+            raise StopAsyncIteration
+        if self._state.is_final:
+            self.close()
+        return self._select(self._state)
+
+    def publish(self, state: State) -> None:
+        """Return this state next, unless a newer one replaces it before."""
+        self._state = state
+        self._updated.set()
+
+    def fail(self, error: Exception) -> None:
+        """Raise this error next."""
+        self._error = error
+        self._updated.set()
+
+    def close(self) -> None:
+        """Unsubscribe and end the iteration."""
+        if self._is_open:
+            self._is_open = False
+            self._unsubscribe(self)
+        self._updated.set()
+
+
+class Subject:
+    """A learner or an operation, its state when last read, and its subscriptions."""
+
+    __slots__ = ("state", "subscriptions")
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.subscriptions: set[Subscription[Any]] = set()
+
+    def has_changed(self, version: str | None) -> bool:
+        """Compare the version with the state's. False before the first read, which is pending."""
+        return self.state is not None and version != self.state.version
+
+    def has_expired(self, now: datetime) -> bool:
+        """Return whether the clock has changed the state."""
+        expires_at = self.state.expires_at if self.state else None
+        return expires_at is not None and expires_at <= now
+
+
+class Topic:
+    """The subscribed subjects of one source, and which of them may have changed."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.subjects: dict[str, Subject] = {}
+        self.stale: dict[str, None] = {}  # in the order in which they changed
+
+    def mark_stale(self, ids: Iterable[str]) -> None:
+        """Have these subjects read again, if anyone subscribes to them."""
+        self.stale.update((id_, None) for id_ in ids if id_ in self.subjects)
+
+    def pop_batch(self) -> list[str]:
+        """Take some stale subjects. They count as read from now on."""
+        batch = list(self.stale)[:_BATCH_SIZE]
+        for id_ in batch:
+            del self.stale[id_]
+        return batch
+
+    def publish(self, states: Mapping[str, State]) -> None:
+        """Pass each state to the subject's subscriptions."""
+        for id_, state in states.items():
+            if subject := self.subjects.get(id_):
+                subject.state = state
+                for subscription in subject.subscriptions:
+                    subscription.publish(state)
+
+    def fail(self, ids: Iterable[str], error: Unavailable) -> None:
+        """Fail the subscriptions that have no state yet, and read the subjects again later."""
+        for id_ in ids:
+            if subject := self.subjects.get(id_):
+                for subscription in subject.subscriptions:
+                    if subscription.is_waiting:
+                        subscription.fail(error)
+                self.stale[id_] = None

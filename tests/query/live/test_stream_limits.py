@@ -1,0 +1,241 @@
+"""Limits of streams: their number, memory and shutdown time; nothing remains after their end."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+import psutil
+import pytest
+from starlette.types import Message
+
+from progress.local import readiness
+from progress.query.http.sse import EventStream
+from tests.conftest import Store
+from tests.query.live.test_notifications import count_subscribers
+from tests.support import subscription_client, token_issuer
+from tests.support.subscription_client import (
+    PROGRESS,
+    LessonRecorder,
+    QueryFunction,
+    Stream,
+    Subscribe,
+    subscribe,
+)
+
+__all__ = ["subscribe"]
+
+# One number under many long aliases: a few results fill every buffer between both ends.
+_NAMES = " ".join(f"{3_500 * letter}: totalSessionsCompleted" for letter in ascii_lowercase)
+WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
+
+SHORT = "without_redis=0.02, shortest=0"
+
+
+@pytest.fixture
+def recorder(store: Store) -> Iterator[LessonRecorder]:
+    recorder = LessonRecorder(store.url)
+    yield recorder
+    recorder.close()
+
+
+def open_idle_stream(
+    port: int, subscribe: Subscribe, recorder: LessonRecorder, lessons: int, **options: Any
+) -> Stream:
+    """Return a stream that was not read while another stream received all lessons."""
+    idle = subscribe(port, WIDE, receive_buffer=4096, **options)
+    active = subscribe(port, PROGRESS)
+    assert active.next_value() is None
+    for count in range(1, lessons + 1):
+        recorder.add_lesson()
+        assert active.next_value()["totalSessionsCompleted"] == count
+    active.close()
+    return idle
+
+
+def test_a_client_that_reads_late_skips_to_the_newest_state(
+    store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    lessons = 80
+    with subscription_client.query_function(
+        store.url, tmp_path / "function", intervals=SHORT
+    ) as function:
+        idle = open_idle_stream(function.port, subscribe, recorder, lessons)
+        values: list[Any] = [idle.next_value()]
+        while values[-1] is None or lessons not in values[-1].values():
+            values.append(idle.next_value())
+        assert len(values) < lessons - 20
+
+
+def test_a_stream_that_is_not_read_ends_when_its_token_expires(
+    store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    token = token_issuer.token("ann", exp=time.time() + 8)
+    options = {"headers": {"authorization": f"Bearer {token}"}}
+    with subscription_client.query_function(
+        store.url, tmp_path / "function", intervals=SHORT
+    ) as function:
+        idle = open_idle_stream(function.port, subscribe, recorder, 60, **options)
+        assert count_clients(function) == 1
+        readiness.wait(lambda: count_clients(function) == 0, "the end of the stream")
+        idle.close()
+    assert not (tmp_path / "function" / "output").read_text(encoding="utf-8").count("ERROR")
+
+
+def count_clients(function: QueryFunction) -> int:
+    """Return the number of connected clients."""
+    (worker,) = psutil.Process(function.process.pid).children()
+    connections = worker.net_connections("tcp")
+    return sum(c.status == "ESTABLISHED" and c.laddr.port == function.port for c in connections)
+
+
+def test_shutdown_completes_all_streams(
+    store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    with subscription_client.query_function(
+        store.url, tmp_path / "function", intervals=SHORT
+    ) as function:
+        idle = open_idle_stream(function.port, subscribe, recorder, 60)
+        streams = [subscribe(function.port, PROGRESS) for _ in range(3)]
+        for stream in streams:
+            assert stream.next_value()
+        function.process.send_signal(signal.SIGTERM)
+        for stream in streams:
+            assert stream.read_to_end() is None
+        assert function.process.wait(8) == 0  # though one client does not read
+        idle.close()
+
+
+def test_streams_are_limited_per_caller_and_per_instance(
+    store: Store, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    limits = "per_caller=2, per_instance=3"
+    with subscription_client.query_function(
+        store.url, tmp_path / "function", limits=limits
+    ) as function:
+        port = function.port
+        first, _ = streams = [subscribe(port, PROGRESS) for _ in range(2)]
+        assert [stream.next_value() for stream in streams] == [None, None]
+        refused = subscribe(port, PROGRESS)
+        assert refused.status == 429
+        assert refused.read_body()["errors"][0]["extensions"] == {"code": "RATE_LIMITED"}
+        assert subscribe(port, PROGRESS, "bob").next_value() is None
+        full = subscribe(port, PROGRESS, "eve")
+        assert full.status == 503
+        assert full.read_body()["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
+        assert {stream.response.headers["retry-after"] for stream in (refused, full)} == {"5"}
+        first.close()
+        readiness.wait(
+            lambda: subscribe(port, PROGRESS).status == 200, "a stream for the next subscriber"
+        )
+
+
+def test_a_failed_subscription_does_not_count_as_open(
+    store: Store, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    limits = "per_caller=1, per_instance=1"
+    query = 'subscription { streakUpdated(userId: "bob") { current } }'
+    with subscription_client.query_function(
+        store.url, tmp_path / "function", limits=limits
+    ) as function:
+        for _ in range(3):
+            event = subscribe(function.port, query).next_event()
+            assert event
+            assert event[1]["errors"][0]["extensions"] == {"code": "FORBIDDEN"}
+        assert subscribe(function.port, PROGRESS).next_value() is None
+
+
+def test_opening_a_stream_counts_against_the_rate_limit(
+    store: Store, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    environment = {"RATE_LIMIT_PER_MINUTE": "3"}
+    with subscription_client.query_function(
+        store.url, tmp_path / "function", **environment
+    ) as function:
+        statuses = [subscribe(function.port, PROGRESS).status for _ in range(7)]
+        # At most one minute ends in between.
+        assert statuses[:3] == [200] * 3
+        refused = subscribe(function.port, PROGRESS)
+        assert 429 in (*statuses, refused.status)
+
+
+def test_an_idle_stream_sends_heartbeats(
+    store: Store, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    limits = "heartbeat=0.05"
+    with subscription_client.query_function(
+        store.url, tmp_path / "function", limits=limits
+    ) as function:
+        stream = subscribe(function.port, PROGRESS)
+        assert stream.next_value() is None
+        for _ in range(5):
+            stream.read_heartbeat()
+
+
+def test_a_thousand_streams_leak_nothing(store: Store, valkey: str, tmp_path: Path) -> None:
+    environment = {"REDIS_URL": valkey, "RATE_LIMIT_PER_MINUTE": "1000000"}
+    with subscription_client.query_function(
+        store.url, tmp_path / "function", **environment
+    ) as function:
+
+        def try_to_visit() -> bool:
+            with closing(Stream(function.port, PROGRESS)) as stream:
+                if stream.status == 429:  # the one before has not ended yet
+                    return False
+                assert stream.next_value() is None
+                return True
+
+        def visit(_: int) -> None:
+            readiness.wait(try_to_visit, "a stream")
+
+        with ThreadPoolExecutor(8) as visitors:
+            [*visitors.map(visit, range(700))]  # memory taken at first is reused
+            readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
+            before = measure(function)
+            [*visitors.map(visit, range(1_000))]
+        readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
+        # The pool may have opened some more connections to the database.
+        readiness.wait(lambda: measure(function)[0] < before[0] + 10, "the end of the connections")
+        assert measure(function)[1] < before[1] + 5_000_000
+
+
+def measure(function: QueryFunction) -> tuple[int, int]:
+    """Return the open files and the resident bytes of the worker process."""
+    (worker,) = psutil.Process(function.process.pid).children()
+    return worker.num_fds(), worker.memory_info().rss
+
+
+def test_a_stream_releases_its_resources_although_it_is_still_referenced() -> None:
+    released: list[str] = []
+
+    async def next_result() -> bytes:
+        raise StopAsyncIteration
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(_: Message) -> None:
+        pass
+
+    async def scene() -> None:
+        resources = ExitStack()
+        resources.callback(released.append, "slot")
+        stream = EventStream(
+            b"{}",
+            next_result,
+            lambda: None,
+            resources,
+            expires_at=time.time() + 60,
+            heartbeat=1,
+        )
+        del resources
+        await stream({"type": "http", "method": "POST"}, receive, send)
+        assert released == ["slot"]
+
+    asyncio.run(scene())
