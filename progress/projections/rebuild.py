@@ -72,7 +72,9 @@ def replace(
         try:
             for left in (building, _former_name()):  # by a rebuild that was killed
                 drop(connection, left)
-            replayed = _find_replayed(connection)  # before any fold could miss one of them
+            replayed = _find_replayed_positions(
+                connection
+            )  # before any fold could miss one of them
             read_model_schema.create(connection, building)
             folded = fill(building)
             if on_filled:
@@ -239,13 +241,13 @@ def _rename(connection: Connection, schema: str, name: str) -> None:
 def _catch_up(projector: Projector, replayed: Replayed) -> int:
     """Fold new events, and the replayed ones that are behind the checkpoint."""
     folded = projector.catch_up_all()
-    for event in sorted(_find_replayed(projector.connection) - replayed):
+    for event in sorted(_find_replayed_positions(projector.connection) - replayed):
         replayed.add(event)
         projector.refold_event(event[0])
     return folded
 
 
-def _find_replayed(connection: Connection) -> Replayed:
+def _find_replayed_positions(connection: Connection) -> Replayed:
     """Return the positions of poisoned events that count again, each with the time of replay."""
     rows = connection.run(_block("replayed_events")) or []
     return {(position, since) for position, since in rows}

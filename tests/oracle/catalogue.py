@@ -1,4 +1,4 @@
-"""The catalogue: what is in it, and how its items were described last."""
+"""The catalogue: its items and their latest descriptions."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 
 @dataclass(frozen=True)
 class Description:
-    """An item as it was described last; of an item never described, what is answered for it."""
+    """The latest description of an item; the defaults are those of an item without one."""
 
     headword: str | None = None
     level: str = "UNKNOWN"
@@ -19,32 +19,32 @@ class Description:
 
 
 def descriptions(world: World) -> dict[str, Description]:
-    """Every item that was ever described, by its latest description."""
+    """Return the latest description of each described item."""
     latest: dict[str, Description] = {}
     for event in world.events:
         if event.type in DESCRIPTIONS:
-            said = event.data.get("domains") or []
+            domains = event.data.get("domains") or []
             latest[event.data["item_id"]] = Description(
                 headword=event.data.get("headword"),
                 level=event.data.get("cefr_level") or "UNKNOWN",
-                domains=tuple(d for d in DOMAINS if d in said) or ("UNKNOWN",),
+                domains=tuple(d for d in DOMAINS if d in domains) or ("UNKNOWN",),
             )
     return latest
 
 
 def archived(world: World) -> set[str]:
-    """The items whose latest word is that they leave."""
+    """Return the items whose latest catalogue event is ItemArchived."""
     last = {e.data["item_id"]: e.type for e in world.events if e.type in CATALOGUE}
-    return {item_id for item_id, said in last.items() if said == "ItemArchived"}
+    return {item_id for item_id, type_ in last.items() if type_ == "ItemArchived"}
 
 
 def catalogue(world: World) -> set[str]:
-    """The items that are in the catalogue."""
+    """Return the items that are described and not archived."""
     return descriptions(world).keys() - archived(world)
 
 
 def catalogue_items(world: World, kind: str) -> dict[str, int]:
-    """Items of the catalogue in each domain, or at each level, that has some; not UNKNOWN."""
+    """Count the catalogue items of each domain or level that has some; UNKNOWN has none."""
     described = descriptions(world)
     counts: dict[str, int] = {}
     for item_id in catalogue(world):
@@ -55,7 +55,7 @@ def catalogue_items(world: World, kind: str) -> dict[str, int]:
 
 
 def names(description: Description, kind: str) -> tuple[str, ...]:
-    """The domains of a described item, or its one level."""
+    """Return the domains of a described item, or its level."""
     return description.domains if kind == "domain" else (description.level,)
 
 

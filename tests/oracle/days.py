@@ -1,4 +1,4 @@
-"""Local days, and what a learner did on each."""
+"""Local days, and daily_stats."""
 
 import functools
 import importlib.resources
@@ -11,19 +11,23 @@ from tests.oracle.models import defines_by_learner
 
 @functools.cache
 def zone(name: str) -> ZoneInfo:
-    """The zone by the pinned tzdata package, whatever the machine's own tables say."""
+    """Return the zone of the pinned tzdata package, not of the machine."""
     source = importlib.resources.files("tzdata").joinpath("zoneinfo", *name.split("/"))
     with source.open("rb") as rules:
         return ZoneInfo.from_file(rules, key=name)
 
 
 def preference(world: World, user_id: str, moment: datetime) -> tuple[str, int]:
-    """The zone and the hour in force at the moment."""
-    said = world.of(user_id, *PREFERENCES)
-    before = [e for e in said if e.occurred_at <= moment]
-    governing = before[-1] if before else said[0] if said else None
+    """Return the zone and day_start_hour in force at the moment.
+
+    The latest preference event at or before the moment applies; if all are later, the earliest one;
+    if there is none, UTC and 0. A field that an event leaves out keeps its value.
+    """
+    preferences = world.of(user_id, *PREFERENCES)
+    before = [e for e in preferences if e.occurred_at <= moment]
+    governing = before[-1] if before else preferences[0] if preferences else None
     name, hour = "UTC", 0
-    for event in said:
+    for event in preferences:
         if governing is None or event.when > governing.when:
             break
         if event.data.get("timezone") is not None:
@@ -34,42 +38,42 @@ def preference(world: World, user_id: str, moment: datetime) -> tuple[str, int]:
 
 
 def day_of(world: World, user_id: str, moment: datetime) -> date:
-    """The learner's local day at the moment: the wall clock there, some hours back."""
+    """Return the date of the moment on the wall clock less day_start_hour hours."""
     name, hour = preference(world, user_id, moment)
-    wall = moment.astimezone(zone(name)).replace(tzinfo=None)
-    return (wall - timedelta(hours=hour)).date()
+    wall_clock = moment.astimezone(zone(name)).replace(tzinfo=None)
+    return (wall_clock - timedelta(hours=hour)).date()
 
 
 def day(world: World, event: Event) -> date:
-    """The local day of an event of a learner."""
+    """Return the local day of a learner's event."""
     assert event.user_id is not None
     return day_of(world, event.user_id, event.occurred_at)
 
 
 def firsts(events: list[Event]) -> list[Event]:
-    """The first of the events for each item."""
+    """Return the first event of each item."""
     return [e for e in events if e == only(events, e.data["item_id"])[0]]
 
 
 def masteries(world: World, user_id: str) -> list[Event]:
-    """For each item the first review with an interval of a week or more."""
+    """Return the first review of each item with an interval of 7 days or more."""
     return firsts([e for e in world.reviews(user_id) if e.data["new_interval"] >= 7])
 
 
 def answer_sums(answers: list[Event]) -> Row:
-    """The fields that add up answers."""
+    """Return the fields that are sums and means over answers."""
     correct = [e for e in answers if e.type == "CorrectAnswerGiven"]
-    waited = sum(e.data["response_time_ms"] for e in answers)
+    response_ms = sum(e.data["response_time_ms"] for e in answers)
     return {
         "answers": len(answers),
         "correct_answers": len(correct),
         "accuracy_rate": ratio(len(correct), len(answers)),
-        "average_response_ms": ratio(waited, len(answers)),
+        "average_response_ms": ratio(response_ms, len(answers)),
     }
 
 
 def completion_sums(completions: list[Event]) -> Row:
-    """The fields that add up completed sessions."""
+    """Return the fields that are sums and means over completed sessions."""
     seconds = sum(e.data["duration_seconds"] for e in completions)
     return {
         "sessions_completed": len(completions),
@@ -80,7 +84,7 @@ def completion_sums(completions: list[Event]) -> Row:
 
 
 def reviewed_later(world: World, user_id: str, answers: list[Event]) -> int:
-    """How many items were answered among these on a day after the day of their first answer."""
+    """Count the items with one of these answers on a day after the day of their first answer."""
     first_days = {e.data["item_id"]: day(world, e) for e in firsts(world.answers(user_id))}
     return len(
         {e.data["item_id"] for e in answers if first_days[e.data["item_id"]] < day(world, e)}
@@ -88,7 +92,7 @@ def reviewed_later(world: World, user_id: str, answers: list[Event]) -> int:
 
 
 def stats_of(world: World, user_id: str, days: set[date]) -> Row:
-    """What the learner did on these days, in the fields that days, weeks and months share."""
+    """Return the fields that days, weeks and months share, computed over these days."""
 
     def on(events: list[Event]) -> list[Event]:
         return [e for e in events if day(world, e) in days]
@@ -104,12 +108,12 @@ def stats_of(world: World, user_id: str, days: set[date]) -> Row:
 
 
 def days_with_rows(world: World, user_id: str) -> list[date]:
-    """The days with an answer, a completed session or a review."""
-    did = world.answers(user_id) + world.completions(user_id) + world.reviews(user_id)
-    return sorted({day(world, e) for e in did})
+    """Return the days with an answer, a completed session or a review."""
+    events = world.answers(user_id) + world.completions(user_id) + world.reviews(user_id)
+    return sorted({day(world, e) for e in events})
 
 
 @defines_by_learner("daily_stats")
 def daily_stats(world: World, user_id: str) -> dict[date, Row]:
-    """The learner's rows by day."""
+    """Return the learner's rows by day."""
     return {d: stats_of(world, user_id, {d}) for d in days_with_rows(world, user_id)}

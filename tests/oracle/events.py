@@ -1,4 +1,4 @@
-"""Stored events, and the part of them that a question may see."""
+"""Stored events, and those of them that count for a query."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Event:
-    """An event as it is stored; `user_id` is None where it belongs to no learner."""
+    """A stored event; `user_id` is None if it belongs to no learner."""
 
     event_id: UUID
     type: str
@@ -36,38 +36,38 @@ class Event:
 
     @property
     def when(self) -> tuple[datetime, UUID]:
-        """What "first", "latest" and "before" compare."""
+        """Return the key that "first", "latest" and "before" compare."""
         return (self.occurred_at, self.event_id)
 
 
 @dataclass(frozen=True)
 class World:
-    """The events that count for a question, in their order, and its moment."""
+    """The events that count for a query, in order, and the moment of the query."""
 
     events: tuple[Event, ...]
     deleted: frozenset[str]
     now: datetime
 
     def of(self, user_id: str, *types: str) -> list[Event]:
-        """The learner's events of these types, in order; none for a deleted learner."""
+        """Return the learner's events of these types, in order; none of a deleted learner."""
         if user_id in self.deleted:
             return []
         return [e for e in self.events if e.user_id == user_id and e.type in types]
 
     def answers(self, user_id: str) -> list[Event]:
-        """Every answer of the learner."""
+        """Return the answers of the learner."""
         return self.of(user_id, *ANSWERS)
 
     def correct(self, user_id: str) -> list[Event]:
-        """Every correct answer of the learner."""
+        """Return the correct answers of the learner."""
         return self.of(user_id, "CorrectAnswerGiven")
 
     def reviews(self, user_id: str) -> list[Event]:
-        """Every review of the learner."""
+        """Return the reviews of the learner."""
         return self.of(user_id, "ReviewProcessed")
 
     def completions(self, user_id: str) -> list[Event]:
-        """The first completion of each session of the learner."""
+        """Return the first completion of each session of the learner."""
         firsts: dict[str, Event] = {}
         for event in self.of(user_id, "SessionCompleted"):
             firsts.setdefault(event.data["session_id"], event)
@@ -81,28 +81,28 @@ def see(
     as_of: datetime | None = None,
     known_at: datetime | None = None,
 ) -> World:
-    """What a question sees that is asked at `now`, as of a moment, or with what was known then.
+    """Return the events that count for a query at `now`, as of a moment, or known at a moment.
 
     A deletion holds for every moment.
     """
-    everything = sorted(stored, key=lambda e: e.when)
+    all_events = sorted(stored, key=lambda e: e.when)
     return World(
         events=tuple(
             e
-            for e in everything
+            for e in all_events
             if (as_of is None or e.occurred_at <= as_of)
             and (known_at is None or e.created_at <= known_at)
         ),
-        deleted=frozenset(e.user_id for e in everything if e.type == "UserDeleted" and e.user_id),
+        deleted=frozenset(e.user_id for e in all_events if e.type == "UserDeleted" and e.user_id),
         now=as_of or known_at or now,
     )
 
 
 def only(events: Iterable[Event], item_id: str) -> list[Event]:
-    """Those that name the item."""
+    """Return the events about the item."""
     return [e for e in events if e.data["item_id"] == item_id]
 
 
 def ratio(part: float, whole: int) -> float | None:
-    """A rate or a mean, not rounded; None of nothing."""
+    """Return a rate or a mean, not rounded; None if `whole` is 0."""
     return part / whole if whole else None

@@ -1,4 +1,4 @@
-"""What a learner knows of each item."""
+"""item_stats: answers, reviews and mastery of each item."""
 
 import itertools
 from datetime import timedelta
@@ -11,13 +11,15 @@ from tests.oracle.models import defines_by_learner
 
 @defines_by_learner("item_stats")
 def item_stats(world: World, user_id: str) -> dict[str, Row]:
-    """The learner's rows by item: one for each that was answered or reviewed."""
-    met = world.answers(user_id) + world.reviews(user_id)
-    return {item_id: _row(world, user_id, item_id) for item_id in {e.data["item_id"] for e in met}}
+    """Return the learner's rows by item: one for each item answered or reviewed."""
+    events = world.answers(user_id) + world.reviews(user_id)
+    return {
+        item_id: _row(world, user_id, item_id) for item_id in {e.data["item_id"] for e in events}
+    }
 
 
 def item(world: World, user_id: str, item_id: str) -> Row | None:
-    """The item's row; UNLEARNED with zeros for one described only; None for one unheard of."""
+    """Return the item's row; UNLEARNED with zeros if only described; None if neither."""
     row = item_stats(world, user_id).get(item_id)
     if row is None and item_id in descriptions(world):
         return _row(world, user_id, item_id)

@@ -1,4 +1,4 @@
-"""How far a learner has come in each domain and at each level."""
+"""domain_stats and level_stats: item_stats joined to the latest descriptions."""
 
 from tests.oracle.catalogue import catalogue, catalogue_items
 from tests.oracle.events import Row, World, ratio
@@ -7,12 +7,12 @@ from tests.oracle.models import defines_by_learner
 
 
 def domain_stats(world: World, user_id: str) -> dict[str, Row]:
-    """The learner's rows by domain: all that the catalogue has, or the learner studied."""
+    """Return the learner's rows by domain: those in the catalogue, and those studied."""
     return _rows(world, user_id, "domain")
 
 
 def level_stats(world: World, user_id: str) -> dict[str, Row]:
-    """The learner's rows by level: all that the catalogue has, or the learner studied."""
+    """Return the learner's rows by level: those in the catalogue, and those studied."""
     return _rows(world, user_id, "level")
 
 
@@ -44,7 +44,7 @@ def _row(world: World, kind: str, name: str, items: list[Row]) -> Row:
     answers = sum(i["answers"] for i in items)
     correct = sum(i["correct_answers"] for i in items)
     mastered = [i for i in items if i["mastery"] in ("SHORT_TERM", "LONG_TERM")]
-    still_there = [i for i in mastered if i["item_id"] in catalogue(world)]
+    in_catalogue = [i for i in mastered if i["item_id"] in catalogue(world)]
     total = None if name == "UNKNOWN" else catalogue_items(world, kind).get(name, 0)
     return {
         kind: name,
@@ -56,5 +56,5 @@ def _row(world: World, kind: str, name: str, items: list[Row]) -> Row:
         "short_term_mastered": sum(1 for i in items if i["mastery"] == "SHORT_TERM"),
         "long_term_mastered": sum(1 for i in items if i["mastery"] == "LONG_TERM"),
         "catalogue_items": total,
-        "progress_rate": ratio(len(still_there), total) if total else None,
+        "progress_rate": ratio(len(in_catalogue), total) if total else None,
     }

@@ -1,4 +1,4 @@
-"""Weeks and months, made of whole days."""
+"""weekly_stats and monthly stats: sums of whole days."""
 
 import calendar
 from collections.abc import Callable
@@ -12,24 +12,24 @@ Period = tuple[date, date]
 
 
 def week(day: date) -> Period:
-    """The ISO week's Monday and Sunday."""
+    """Return the Monday and the Sunday of the day's ISO week."""
     monday = day - timedelta(days=day.isoweekday() - 1)
     return monday, monday + timedelta(days=6)
 
 
 def month(day: date) -> Period:
-    """The calendar month's first and last day."""
+    """Return the first and the last day of the day's calendar month."""
     return day.replace(day=1), day.replace(day=calendar.monthrange(day.year, day.month)[1])
 
 
 @defines_by_learner("weekly_stats")
 def weekly_stats(world: World, user_id: str) -> dict[date, Row]:
-    """The learner's rows by Monday."""
+    """Return the learner's rows by Monday."""
     return _periods(world, user_id, week)
 
 
 def monthly_stats(world: World, user_id: str) -> dict[date, Row]:
-    """The learner's rows by the first of the month."""
+    """Return the learner's rows by the first day of the month."""
     return _periods(world, user_id, month)
 
 
@@ -49,5 +49,5 @@ def _periods(world: World, user_id: str, period: Callable[[date], Period]) -> di
 
 
 def study_days(world: World, user_id: str) -> set[date]:
-    """The days with at least one completed session."""
+    """Return the days with at least one completed session."""
     return {day(world, e) for e in world.completions(user_id)}

@@ -1,4 +1,4 @@
-"""Where a learner stands: the streak, the summary, what falls due."""
+"""The streak, user_progress and the due forecast."""
 
 from datetime import date, timedelta
 
@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 
 
 def runs(world: World, user_id: str) -> list[Run]:
-    """The learner's runs of consecutive study days, first and last day of each, oldest first."""
+    """Return the runs of consecutive study days as first and last day, oldest first."""
     days = study_days(world, user_id)
     starts = sorted(d for d in days if d - DAY not in days)
     ends = sorted(d for d in days if d + DAY not in days)
@@ -28,19 +28,19 @@ def learning_streaks(world: World, user_id: str) -> dict[date, Row]:
 
 
 def length(run: Run) -> int:
-    """Its days."""
+    """Return the number of days in the run."""
     return (run[1] - run[0]).days + 1
 
 
 def streak(world: World, user_id: str) -> Row:
-    """The streak at the world's moment."""
+    """Return the streak at the moment of the query."""
     today = day_of(world, user_id, world.now)
     all_runs = runs(world, user_id)
-    # max() takes the first of equals: the earliest.
+    # On a tie max() returns the first run, which is the earliest.
     longest = max(all_runs, key=length, default=None)
-    alive = [run for run in all_runs if run[1] >= today - DAY]
-    current = length(alive[-1]) if alive else 0
-    active = bool(alive) and alive[-1][1] >= today
+    qualifying = [run for run in all_runs if run[1] >= today - DAY]
+    current = length(qualifying[-1]) if qualifying else 0
+    active = bool(qualifying) and qualifying[-1][1] >= today
     return {
         "current": current,
         "longest": length(longest) if longest else 0,
@@ -53,7 +53,7 @@ def streak(world: World, user_id: str) -> Row:
 
 
 def user_progress(world: World, user_id: str) -> Row | None:
-    """The learner's summary; None for one deleted or never heard of."""
+    """Return the learner's summary; None for a deleted learner or one without known events."""
     known = world.of(user_id, *LEARNERS)
     if not known:
         return None
@@ -82,14 +82,14 @@ def progress_rows(world: World, user_id: str) -> dict[str, Row]:
 
 
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, int]:
-    """Items falling due on each of the next days, today first; what is overdue counts today."""
+    """Return the items due on each of the next days, today first; overdue ones count today."""
     today = day_of(world, user_id, world.now)
     forecast = {today + n * DAY: 0 for n in range(days)}
     for item_id, row in item_stats(world, user_id).items():
         if row["due_at"] is None or item_id in archived(world):
             continue
-        overdue = row["due_at"] <= world.now
-        falls = today if overdue else max(today, day_of(world, user_id, row["due_at"]))
-        if falls in forecast:
-            forecast[falls] += 1
+        is_overdue = row["due_at"] <= world.now
+        due_on = today if is_overdue else max(today, day_of(world, user_id, row["due_at"]))
+        if due_on in forecast:
+            forecast[due_on] += 1
     return forecast

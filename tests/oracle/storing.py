@@ -1,6 +1,6 @@
-"""Which events of a log are stored, for logs whose set does not follow arrival.
+"""The events of a log that are stored, for logs whose stored set does not depend on arrival.
 
-That is: no two contents under one id, no two learners starting one session.
+In such logs no id has two contents, and no two learners start one session.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ Envelope = Mapping[str, Any]
 
 
 def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
-    """The stored ids with their learners, and the ids that are held as pending."""
+    """Return the stored ids with their learners, and the ids that are pending."""
     log = list(log)
     owners = {
         e["data"]["session_id"]: own_learner(e) for e in log if e["event_type"] == "SessionStarted"
@@ -32,8 +32,10 @@ def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[
 
 
 def own_learner(event: Envelope) -> str | None:
-    """The learner that the event itself names."""
+    """Return the learner that the event names."""
     if event["event_type"] in CATALOGUE:
         return None
-    named: str | None = event["data"].get("user_id") or (event.get("metadata") or {}).get("user_id")
-    return named
+    user_id: str | None = event["data"].get("user_id") or (event.get("metadata") or {}).get(
+        "user_id"
+    )
+    return user_id

@@ -1,4 +1,4 @@
-"""The oracle at other moments, and after a deletion."""
+"""The oracle as of a moment, and after a deletion."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ from tests import oracle
 from tests.oracle.test_oracle import NOW, answer, event
 
 
-def test_nothing_is_left_of_a_deleted_learner() -> None:
+def test_a_deleted_learner_has_no_rows_at_any_moment() -> None:
     seen = oracle.see(
         [
             answer("2024-01-01"),
@@ -21,7 +21,7 @@ def test_nothing_is_left_of_a_deleted_learner() -> None:
     assert not oracle.item_stats(seen, "ann")
 
 
-def test_as_of_and_known_at() -> None:
+def test_as_of_limits_occurrence_and_known_at_limits_recording() -> None:
     early, late = answer("2024-01-01"), answer("2024-01-02")
     assert len(oracle.see([late, early], NOW, as_of=early.occurred_at).events) == 1
     seen = oracle.see([late, early], NOW, known_at=early.created_at)

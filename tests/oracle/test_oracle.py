@@ -1,4 +1,4 @@
-"""The oracle itself, against examples worked out by hand and facts that others published."""
+"""The oracle, against examples computed by hand and published facts."""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 def event(
     kind: str, at: str, user: str | None = "ann", n: int | None = None, **data: Any
 ) -> oracle.Event:
-    """A stored event; numbered by its place in the test where no number is given."""
+    """Return a stored event; without a number it gets the next one."""
     number = next(_numbers) if n is None else n
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
     return oracle.Event(UUID(int=number), kind, data, moment, moment, user)
@@ -30,7 +30,7 @@ def answer(
     ms: int = 1000,
     n: int | None = None,
 ) -> oracle.Event:
-    """An answer of ann's."""
+    """Return an answer of ann's."""
     kind = "CorrectAnswerGiven" if right else "IncorrectAnswerGiven"
     return event(kind, at, n=n, session_id="s", item_id=item, response_time_ms=ms)
 
@@ -38,7 +38,7 @@ def answer(
 def done(
     at: str, session: str, *, score: int = 50, seconds: int = 90, n: int | None = None
 ) -> oracle.Event:
-    """A completion of ann's."""
+    """Return a completion of ann's."""
     return event(
         "SessionCompleted",
         at,
@@ -50,7 +50,7 @@ def done(
 
 
 def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> oracle.Event:
-    """A review of ann's."""
+    """Return a review of ann's."""
     return event(
         "ReviewProcessed",
         at,
@@ -62,7 +62,7 @@ def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> or
 
 
 def world(*events: oracle.Event, now: datetime = NOW) -> oracle.World:
-    """All of the events, at a moment."""
+    """Return the events as a query at a moment sees them."""
     return oracle.see(events, now)
 
 
@@ -73,22 +73,24 @@ def world(*events: oracle.Event, now: datetime = NOW) -> oracle.World:
         ("UTC", 4, "2024-03-01T03:59:59", date(2024, 2, 29)),
         ("Asia/Kathmandu", 0, "2024-01-01T18:15:00", date(2024, 1, 2)),
         ("Asia/Kathmandu", 0, "2024-01-01T18:14:59", date(2024, 1, 1)),
-        # 30 December 2011 never came in Apia.
+        # Apia skipped 30 December 2011.
         ("Pacific/Apia", 0, "2011-12-30T09:59:59", date(2011, 12, 29)),
         ("Pacific/Apia", 0, "2011-12-30T10:00:00", date(2011, 12, 31)),
-        # The clock is moved at 2 to 3: the wall says 4 when three hours of the day have passed.
+        # The clock moves from 2 to 3: it shows 4 after three hours of the day.
         ("America/New_York", 4, "2024-03-10T07:59:59", date(2024, 3, 9)),
         ("America/New_York", 4, "2024-03-10T08:00:00", date(2024, 3, 10)),
         # British Columbia stays on summer time from 2026 in the pinned rules.
         ("America/Vancouver", 2, "2026-11-01T09:00:00", date(2026, 11, 1)),
     ],
 )
-def test_a_local_day(name: str, hour: int, at: str, expected: date) -> None:
+def test_the_local_day_follows_the_zone_and_the_day_start(
+    name: str, hour: int, at: str, expected: date
+) -> None:
     seen = world(event("UserCreated", "2000-01-01", timezone=name, day_start_hour=hour))
     assert oracle.day_of(seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC)) == expected
 
 
-def test_preferences_are_inherited_and_govern_their_own_instant() -> None:
+def test_a_preference_keeps_omitted_fields_and_applies_at_its_own_instant() -> None:
     seen = world(
         event("UserPreferencesChanged", "2024-01-01T12:00", day_start_hour=13, n=1),
         event(
@@ -108,7 +110,7 @@ def test_preferences_are_inherited_and_govern_their_own_instant() -> None:
     assert day("2024-01-05T12:00:00") == date(2024, 1, 6)
 
 
-def test_two_preferences_at_the_first_instant() -> None:
+def test_of_two_preferences_at_the_first_instant_the_earlier_id_governs_the_time_before() -> None:
     seen = world(
         event("UserCreated", "2024-01-05T12:00", timezone="Pacific/Kiritimati", n=2),
         event("UserCreated", "2024-01-05T12:00", timezone="America/New_York", n=1),
@@ -118,7 +120,7 @@ def test_two_preferences_at_the_first_instant() -> None:
     assert oracle.day_of(seen, "ann", early + timedelta(days=1)) == date(2024, 1, 6)
 
 
-def test_a_day_of_answers() -> None:
+def test_daily_stats_sum_answers_completions_and_reviews() -> None:
     seen = world(
         answer("2024-01-01T10:00", "i1", right=False, ms=1000),
         answer("2024-01-02T10:00", "i1", ms=2000),
@@ -150,7 +152,7 @@ def test_a_day_of_answers() -> None:
     assert days[date(2024, 1, 3)]["accuracy_rate"] is None
 
 
-def test_weeks_and_months() -> None:
+def test_weekly_and_monthly_stats_sum_whole_periods() -> None:
     seen = world(
         answer("2024-01-31T10:00", "i1"),
         answer("2024-01-31T11:00", "i2"),
@@ -175,7 +177,7 @@ def test_weeks_and_months() -> None:
     assert months[date(2024, 2, 1)]["end"] == date(2024, 2, 29)
 
 
-def test_lapses_and_mastery() -> None:
+def test_lapses_and_mastery_follow_the_intervals() -> None:
     intervals = [7, 6, 6, 21, 0, 20]
     reviews = [review(f"2024-01-0{n + 1}T10:00", i) for n, i in enumerate(intervals)]
     row = oracle.item_stats(world(*reviews), "ann")["i1"]
@@ -189,7 +191,7 @@ def test_lapses_and_mastery() -> None:
     assert oracle.item_stats(world(*reviews[:2]), "ann")["i1"]["mastery"] == "LEARNING"
 
 
-def test_ties_go_by_id_and_ids_compare_as_uuids() -> None:
+def test_events_at_one_instant_are_ordered_by_id_as_a_uuid() -> None:
     high, low = UUID(int=0x80 << 120).int, UUID(int=0x7F << 120).int
     seen = world(review("2024-01-01", 7, n=high), review("2024-01-01", 3, n=low))
     assert oracle.item_stats(seen, "ann")["i1"]["interval_days"] == 7
@@ -212,7 +214,7 @@ def test_ties_go_by_id_and_ids_compare_as_uuids() -> None:
         ([], 3, 0, False, False, None),
     ],
 )
-def test_a_streak(
+def test_the_streak_depends_on_today(
     *,
     days: list[int],
     today: int,
@@ -236,12 +238,12 @@ def test_a_streak(
 
 
 def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
-    """A word about an item of the catalogue."""
+    """Return a catalogue event."""
     return event(kind, at, None, item_id=item, **data)
 
 
-def a_catalogue() -> oracle.World:
-    """Described twice, archived, without a level, and what ann knows of it."""
+def catalogue_world() -> oracle.World:
+    """Return items that are described twice, archived and without a level, and events of ann."""
     return world(
         published("ItemPublished", "2024-01-01", "i1", domains=["W", "R"], cefr_level="A1"),
         published("ItemUpdated", "2024-01-02", "i1", domains=["S", "L", "R"], headword="w"),
@@ -255,8 +257,8 @@ def a_catalogue() -> oracle.World:
     )
 
 
-def test_the_catalogue_as_described_last() -> None:
-    seen = a_catalogue()
+def test_domains_and_levels_use_the_latest_description() -> None:
+    seen = catalogue_world()
     assert oracle.catalogue(seen) == {"i1", "i3"}
     domains = oracle.domain_stats(seen, "ann")
     assert domains.keys() == {"R", "L", "S", "UNKNOWN"}
@@ -280,7 +282,7 @@ def test_the_catalogue_as_described_last() -> None:
     assert oracle.item(seen, "ann", "i8") is None
 
 
-def test_the_forecast() -> None:
+def test_the_due_forecast_counts_overdue_items_today_and_no_archived_ones() -> None:
     seen = world(
         review("2024-05-20T10:00", 3, "i1"),
         review("2024-05-30T13:00", 2, "i2"),

@@ -1,4 +1,4 @@
-"""The oracle against what is published of a real learner's review log."""
+"""The oracle against published statistics of a real learner's review log."""
 
 import csv
 import itertools
@@ -14,7 +14,7 @@ ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"
 
 
 def anki() -> Iterator[oracle.Event]:
-    """The real review log, a completion where a rest of half an hour begins."""
+    """Yield the real review log, with a completion before each break of 30 minutes or more."""
     with ANKI.open(encoding="utf-8") as file:
         rows = [(datetime.fromisoformat(r["review_time"]), r) for r in csv.DictReader(file)]
     rows.sort(key=lambda r: r[0])
@@ -30,7 +30,7 @@ def anki() -> Iterator[oracle.Event]:
         yield answer(at, row["card_id"], right=row["review_rating"] != "1")
 
 
-def test_the_real_review_log() -> None:
+def test_the_oracle_agrees_with_the_published_statistics() -> None:
     zone_event = event("UserCreated", "2024-01-01", timezone="America/New_York", day_start_hour=4)
     log = list(anki())
     completions = [e for e in log if e.type == "SessionCompleted"]
