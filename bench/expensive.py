@@ -24,7 +24,7 @@ from bench.query_costs import Costing
 from bench.server import Server, Store
 from bench.statements import blocks
 from progress.adapters.postgres import database
-from progress.errors import TooComplex
+from progress.errors import QueryTooComplex
 from progress.query.auth import Role
 from progress.query.execution import documents, root_fields
 from progress.query.execution.selections import QUERY
@@ -161,7 +161,7 @@ class Search:
             return operation is not None and bool(
                 root_fields.split(operation, None, self.costing.context)
             )
-        except TooComplex:
+        except QueryTooComplex:
             return False
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.local import postgres, processes, readiness
 from progress.projections import schema
 
@@ -89,6 +89,6 @@ def run() -> Iterator[Server]:
 def _is_answering(data: Path) -> bool:
     try:
         database.connect(postgres.url(data)).close()
-    except Unavailable:
+    except DatabaseUnavailable:
         return False
     return True

@@ -1,125 +1,163 @@
-"""What can go wrong, as one tree.
+"""The exceptions that Progress raises, as one tree.
 
 ProgressError
-├── SettingsError            the operator mends the environment
-├── StackError               the local stack cannot start: the developer frees what is taken
-├── ReviewLogError           the caller mends the file to import
-├── Unavailable              the database is away: the caller tries again
-│   └── HistoryTooLong       it is too much to fold: the caller asks about another moment
-├── CacheAway                Redis is away: the caller goes on without it
-├── Refused                  the query API refused: the caller mends the request
-│   ├── BadInput             an argument is none of those allowed
-│   │   └── TooLarge         the request is longer than it may be
-│   ├── TooComplex           the caller asks for less at a time
-│   ├── PersistedQueryNotFound   the caller sends the document with its hash
-│   ├── RateLimited          the caller asked too often: later again
-│   ├── Unauthenticated      there is no token, or a bad one
-│   ├── Forbidden            the token does not give the right
-│   └── NotFound             what is named is not there
-├── EventStoreError          the event log refused
-│   ├── SerializationError   the publisher mends the event
-│   └── ConsistencyError     the stream moved on: the caller reads it again
-├── OperationEnded           a step has no attempt or no time left: the operation ends
-└── ProjectionError          a fold failed
-    ├── PoisonError          an event cannot be folded: it is set aside
-    ├── CheckpointError      a checkpoint and the log disagree: rebuild
-    └── RebuildRunning       another rebuild runs: wait for its end
+├── SettingsError                the operator corrects the environment
+├── StackError                   the local stack cannot run: the developer follows the message
+├── ReviewLogError               the caller corrects the file to import
+├── Unavailable                  the caller tries the same call again later
+│   ├── DatabaseUnavailable      PostgreSQL does not answer
+│   ├── PubSubUnavailable        Pub/Sub does not answer
+│   ├── IssuerUnavailable        the token issuer does not publish its keys
+│   ├── QueryUnavailable         the query function does not answer
+│   ├── InstanceUnavailable      this instance is full, stopping, or partly crashed
+│   ├── DeadlineExceeded         the time for the request is over
+│   ├── AttemptFailed            an attempt at an operation failed: another one follows
+│   └── HistoryTooLong           too many events: the caller asks about another moment
+├── RedisUnavailable             the caller continues without Redis
+├── RequestRejected              the client of the query API corrects its request
+│   ├── BadInput                 an argument is not allowed
+│   │   └── RequestTooLarge      the request is too long
+│   ├── QueryTooComplex          the document selects too much
+│   ├── PersistedQueryNotFound   the hash is unknown: the client sends the document with it
+│   ├── RateLimited              too many requests: the client tries again later
+│   ├── Unauthenticated          the token is missing or not valid
+│   ├── Forbidden                the role lacks the right
+│   └── NotFound                 the named thing does not exist
+├── EventStoreError              the event log rejected a call
+│   ├── SerializationError       the publisher corrects the event
+│   └── ConsistencyError         the stream has another version: the caller reads it again
+│       └── EventRejected        an event without a message breaks a rule
+├── OperationEnded               an operation failed, timed out or was cancelled: it ends
+└── ProjectionError              a fold failed
+    ├── PoisonError              an event cannot be folded: the projector sets it aside
+    ├── CheckpointError          a checkpoint and the log disagree: an operator rebuilds
+    └── RebuildRunning           another rebuild runs: the caller waits for its end
+
+RedisUnavailable is not Unavailable: no request fails because Redis is down.
 """
 
 
 class ProgressError(Exception):
-    """Anything that Progress itself raises."""
+    """Every error that Progress raises itself."""
 
 
 class SettingsError(ProgressError):
-    """A setting is missing, misspelt or bad; the operator mends it."""
+    """A setting is missing, misspelt or not valid; the operator corrects it."""
 
 
 class StackError(ProgressError):
-    """The local stack cannot do what was asked; the message says why and what to do."""
+    """The local stack cannot run a command; the message says why and what to do."""
 
 
 class ReviewLogError(ProgressError):
-    """A review log is not what its columns say; the message names the row and the column."""
+    """A review log does not match its columns; the message names the row and the column."""
 
 
 class Unavailable(ProgressError):
-    """The database cannot be reached or had to give up; the same call may succeed later."""
+    """A dependency or this instance cannot serve the call; the same call may succeed later."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL cannot be reached, or cancelled the statement; the caller tries again."""
+
+
+class PubSubUnavailable(Unavailable):
+    """Pub/Sub cannot be reached, or has no credentials; the caller tries again."""
+
+
+class IssuerUnavailable(Unavailable):
+    """The token issuer has never published a key to this instance; the client tries again."""
+
+
+class QueryUnavailable(Unavailable):
+    """The query function does not answer, or answers with errors; the caller tries again."""
+
+
+class InstanceUnavailable(Unavailable):
+    """This instance is full, is stopping, or a part of it has crashed; the client tries again."""
+
+
+class DeadlineExceeded(Unavailable):
+    """The time for the request is over; the client tries again."""
+
+
+class AttemptFailed(Unavailable):
+    """An attempt at an operation failed; Pub/Sub delivers its command again."""
 
 
 class HistoryTooLong(Unavailable):
-    """More events lie before a moment than an answer may fold; the message says what to ask."""
+    """More events lie before a moment than an answer may fold; the message says what to request."""
 
 
-class CacheAway(ProgressError):
-    """Redis is away, or did not answer in time; nothing is lost but speed."""
+class RedisUnavailable(ProgressError):
+    """Redis cannot be reached, or did not answer in time; the caller continues without it."""
 
 
-class Refused(ProgressError):
-    """The query API refused a request: `code` says why to a program, the message to a person."""
+class RequestRejected(ProgressError):
+    """The query API rejects a request: `code` is for programs, the message for people."""
 
     code = "BAD_USER_INPUT"
 
 
-class BadInput(Refused):
-    """An argument is none of those allowed; the message says which, and what was expected."""
+class BadInput(RequestRejected):
+    """An argument is not allowed; the message names it and says what was expected."""
 
 
-class TooLarge(BadInput):
-    """A request is longer than it may be; the caller asks for less at a time."""
+class RequestTooLarge(BadInput):
+    """A request is too long; the client splits it."""
 
 
-class TooComplex(Refused):
-    """A document asks for more than it may; the message says of what, and how much was found."""
+class QueryTooComplex(RequestRejected):
+    """A document exceeds a limit; the message names the limit and the measured value."""
 
     code = "QUERY_TOO_COMPLEX"
 
 
-class PersistedQueryNotFound(Refused):
-    """No document is kept under the hash; the caller sends the document with it, once."""
+class PersistedQueryNotFound(RequestRejected):
+    """No document is stored under the hash; the client sends the document with it, once."""
 
     code = "PERSISTED_QUERY_NOT_FOUND"
 
     def __init__(self) -> None:
-        super().__init__("PersistedQueryNotFound")  # clients look for this very word
+        super().__init__("PersistedQueryNotFound")  # clients compare the message
 
 
-class RateLimited(Refused):
-    """The caller has asked as often as a minute allows; `seconds` from now they may ask again."""
+class RateLimited(RequestRejected):
+    """The caller used up its requests of this minute; it may try again in `seconds`."""
 
     code = "RATE_LIMITED"
 
-    def __init__(self, why: str, seconds: int) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, seconds: int) -> None:
+        super().__init__(reason)
         self.seconds = seconds
 
 
-class Unauthenticated(Refused):
-    """A request without a token, or with one that is not good; the caller signs in."""
+class Unauthenticated(RequestRejected):
+    """A request without a token, or with one that is not valid; the caller signs in."""
 
     code = "UNAUTHENTICATED"
 
 
-class Forbidden(Refused):
-    """The caller's role does not give the right; who may grant it is an administrator."""
+class Forbidden(RequestRejected):
+    """The caller's role lacks the right; an administrator may grant it."""
 
     code = "FORBIDDEN"
 
 
-class NotFound(Refused):
-    """A request names something that is not there; the message says what."""
+class NotFound(RequestRejected):
+    """A request names something that does not exist; the message names it."""
 
     code = "NOT_FOUND"
 
 
 class EventStoreError(ProgressError):
-    """The event log refused an operation."""
+    """The event log rejected a call; the message says why."""
 
 
 class SerializationError(EventStoreError):
-    """An event is not what its declaration says; the publisher mends it.
+    """An event does not match its declaration; the publisher corrects it.
 
-    The message names what was expected and where: `expected an integer - at $.data.score`.
+    The message says what was expected and where: `expected an integer - at $.data.score`.
     """
 
 
@@ -127,11 +165,19 @@ class ConsistencyError(EventStoreError):
     """A stream is not at the version that the caller expected; nothing was appended."""
 
 
-class OperationEnded(ProgressError):
-    """An operation ends without having succeeded; `state` says how, the message why."""
+class EventRejected(ConsistencyError):
+    """An event without a message breaks a rule; `kind` is what its dead letter would be."""
 
-    def __init__(self, state: str, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, kind: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class OperationEnded(ProgressError):
+    """An operation ends without success, in this `state`; the message says why."""
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
         self.state = state
 
 
@@ -144,7 +190,7 @@ class PoisonError(ProjectionError):
 
 
 class CheckpointError(ProjectionError):
-    """A checkpoint is ahead of the log or missing; an operator rebuilds the projections."""
+    """A checkpoint is missing or ahead of the log; an operator rebuilds the projections."""
 
 
 class RebuildRunning(ProjectionError):

@@ -11,7 +11,7 @@ from contextvars import Context, ContextVar
 from typing import Any
 
 from progress.adapters.telemetry import tracing
-from progress.errors import Unavailable
+from progress.errors import DeadlineExceeded
 
 TIMEOUT_S = 10.0  # of a request from its arrival, and of a statement outside of a request
 
@@ -26,10 +26,10 @@ class RequestScope:
         self.folds: dict[object, Any] = {}
 
     def remaining(self) -> float:
-        """Return the seconds until the deadline; Unavailable if it has passed."""
+        """Return the seconds until the deadline; DeadlineExceeded if it has passed."""
         seconds = self.deadline - time.monotonic()
         if seconds <= 0:
-            raise Unavailable("the request's deadline has passed")
+            raise DeadlineExceeded("the request's deadline has passed")
         return seconds
 
 

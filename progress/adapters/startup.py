@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from progress.adapters.postgres import url
 from progress.adapters.telemetry import logs
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.settings import Settings, current
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def is_over() -> bool:
 def connect(target: Settings | str, *, name: str) -> "Connection":
     """Connect to PostgreSQL; a Cloud Run job retries while it starts.
 
-    Unavailable at once if the server itself refuses: the network works.
+    DatabaseUnavailable at once if the server itself refuses: the network works.
     """
     from progress.adapters.postgres import (
         database,  # it imports pg8000, which the query function does not need
@@ -60,7 +60,7 @@ def connect(target: Settings | str, *, name: str) -> "Connection":
 def _is_no_network(error: BaseException) -> bool:
     from progress.adapters.postgres import database  # as above
 
-    if not isinstance(error, Unavailable):
+    if not isinstance(error, DatabaseUnavailable):
         return False
     failure = error.__cause__ and database.read_failure(error.__cause__)
     return not failure or failure.is_transient or not failure.is_refusal

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from progress.errors import Unavailable
+from progress.errors import QueryUnavailable
 
 _DOCUMENT = Path(__file__).with_suffix(".graphql").read_text(encoding="utf-8")
 
@@ -149,9 +149,9 @@ class GraphqlClient(msgspec.Struct, frozen=True):
         try:
             reply = msgspec.json.decode(content, type=_Reply)
         except msgspec.DecodeError:
-            raise Unavailable(f"{self.url}: HTTP {status} without an answer") from None
+            raise QueryUnavailable(f"{self.url}: HTTP {status} without an answer") from None
         if reply.errors:
-            raise Unavailable(f"{self.url}: HTTP {status}: {reply.errors}")
+            raise QueryUnavailable(f"{self.url}: HTTP {status}: {reply.errors}")
         return msgspec.json.decode(reply.data, type=result)
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
@@ -163,7 +163,7 @@ class GraphqlClient(msgspec.Struct, frozen=True):
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(f"{self.url} does not answer: {error}") from None
+            raise QueryUnavailable(f"{self.url} does not answer: {error}") from None
         finally:
             connection.close()
 

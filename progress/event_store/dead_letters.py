@@ -141,7 +141,7 @@ def _replay(connection: Connection, letter: DeadLetter) -> str | None:
         return _failed(connection, letter, bad.kind, bad.reason)
     try:
         log.append_again(connection, arrivals)
-    except log.Refused as fault:
+    except log.EventRejected as fault:
         return _failed(connection, letter, fault.kind, str(fault))
     connection.run(blocks("event_store/dead_letters")["mark replayed"], letter_id=letter.letter_id)
     return None

@@ -14,19 +14,16 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure, Statement
 from progress.adapters.postgres.statements import blocks
-from progress.errors import ConsistencyError, EventStoreError, SerializationError, Unavailable
+from progress.errors import (
+    DatabaseUnavailable,
+    EventRejected,
+    EventStoreError,
+    SerializationError,
+)
 from progress.event_store import envelope
 from progress.event_store.envelope import Arrival, Letter, Message
 
 _prepared: "weakref.WeakKeyDictionary[Connection, Statement]" = weakref.WeakKeyDictionary()
-
-
-class Refused(ConsistencyError):
-    """An event is no letter's, since it came from a caller: `kind` is what a letter would be."""
-
-    def __init__(self, reason: str, kind: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -66,8 +63,8 @@ class StoredEvent(msgspec.Struct, frozen=True):
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
     """Put all of it on disk, as events, pending events or dead letters, in one transaction.
 
-    Unavailable if the database had to give up: what was committed then is not known, and the
-    same call again is safe. EventStoreError if it refused.
+    DatabaseUnavailable if the database had to give up: it may have committed, and the same call
+    again is safe. EventStoreError if it refused.
     """
     return _append(connection, _batch(deliveries))
 
@@ -105,7 +102,7 @@ def append_events(
 
 
 def append_again(connection: Connection, arrivals: Sequence[Arrival]) -> Appended:
-    """Append what a dead letter held; Refused where it would be a letter once more."""
+    """Append what a dead letter held; EventRejected where it would be a letter once more."""
     return _append(connection, {"events": arrivals})
 
 
@@ -228,7 +225,7 @@ def _read(connection: Connection, block: str, **values: object) -> list[StoredEv
 
 def _translate(failure: Failure) -> Exception:
     if failure.sqlstate == "PR001":
-        return Refused(failure.message, failure.detail)
+        return EventRejected(failure.message, failure.detail)
     if failure.is_transient:
-        return Unavailable(f"the database did not answer: {failure.message}")
+        return DatabaseUnavailable(f"the database did not answer: {failure.message}")
     return EventStoreError(f"the database refused: {failure.message}")

@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import tracing
-from progress.errors import EventStoreError, ProgressError, Unavailable
+from progress.errors import (
+    DeadlineExceeded,
+    EventStoreError,
+    InstanceUnavailable,
+    ProgressError,
+    Unavailable,
+)
 from progress.event_store import log
 from progress.event_store.log import Appended, Delivery
 
@@ -111,7 +117,9 @@ class GroupCommit:
         """
         told = (t.outcome.shards for t in group if isinstance(t.outcome, Appended))
         shards = sorted({shard for each in told for shard in each})
-        error: Unavailable | None = Unavailable("the thread that sends wake-ups was ended")
+        error: InstanceUnavailable | None = InstanceUnavailable(
+            "the thread that sends wake-ups was ended"
+        )
         try:
             if shards:
                 self._wake(shards)
@@ -138,7 +146,7 @@ class GroupCommit:
         """What has no outcome by now met an exception that nobody foresaw."""
         for ticket in group:
             if ticket.outcome is None:
-                ticket.outcome = Unavailable("the thread that committed was ended")
+                ticket.outcome = InstanceUnavailable("the thread that committed was ended")
                 self._close()
 
     def _commit(self, group: list[_Ticket], deadline: float) -> None:
@@ -192,5 +200,5 @@ def _left(deadline: float) -> float:
     return seconds
 
 
-def _too_late() -> Unavailable:
-    return Unavailable("the database did not answer within the time of the request")
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("the database did not answer within the time of the request")

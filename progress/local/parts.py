@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from progress.adapters.postgres import database
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.local import data_folder, postgres
 from progress.local.data_folder import DataFolder
 from progress.local.emulator import Emulator
@@ -45,7 +45,7 @@ def database_server(folder: DataFolder) -> Part:
     async def answers() -> bool:
         try:
             database.connect(postgres.url(folder.postgres)).close()
-        except Unavailable:
+        except DatabaseUnavailable:
             return False
         return True
 

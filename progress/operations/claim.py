@@ -16,7 +16,7 @@ from progress import masking
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
-from progress.errors import OperationEnded, Unavailable
+from progress.errors import AttemptFailed, DatabaseUnavailable, OperationEnded
 from progress.projections import notifications
 from progress.projections.notifications import Publisher
 
@@ -114,7 +114,7 @@ class ClaimedOperation:
         self._finish(end.state, _mask(str(end)), None)
 
     def fail_attempt(self, error: Exception) -> NoReturn:
-        """Record a failed attempt, and raise Unavailable to request another.
+        """Record a failed attempt, and raise AttemptFailed to request another.
 
         Raises OperationEnded after the last attempt, or if the step's time is over.
         """
@@ -123,7 +123,7 @@ class ClaimedOperation:
         if self._attempts >= MAX_ATTEMPTS:
             raise OperationEnded("FAILED", f"{self._step}: {text}") from error
         self._write("record failed attempt", error=text)
-        raise Unavailable(f"{self.kind}, attempt {self._attempts}: {text}") from error
+        raise AttemptFailed(f"{self.kind}, attempt {self._attempts}: {text}") from error
 
     def _finish(self, state: str, error: str | None, result: str | None) -> None:
         self._write("finish", state=state, error=error, result=result)
@@ -139,12 +139,12 @@ class ClaimedOperation:
         return rows
 
 
-def _translate_read(failure: Failure) -> Unavailable:
-    return Unavailable(f"the operations cannot be read: {_mask(failure.message)}")
+def _translate_read(failure: Failure) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"the operations cannot be read: {_mask(failure.message)}")
 
 
-def _translate_write(failure: Failure) -> Unavailable:
-    return Unavailable(f"the operation cannot be written: {_mask(failure.message)}")
+def _translate_write(failure: Failure) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"the operation cannot be written: {_mask(failure.message)}")
 
 
 def _mask(message: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
-from progress.errors import ProjectionError, Unavailable
+from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.event_store import dead_letters
 from progress.projections import notifications, schema, snapshots
 from progress.projections import projector as shard_projector
@@ -41,7 +41,7 @@ def run(
 
     Every task sweeps all shards, and skips those that another task is folding.
 
-    Raises Unavailable or ProjectionError; parts that are done stay done.
+    Raises DatabaseUnavailable or ProjectionError; parts that are done stay done.
     """
     projector = shard_projector.Projector(connection, publisher=publisher)
     shards = [shard for shard in shard_projector.SHARDS if shard % task_count == task_index]
@@ -61,7 +61,7 @@ def run(
 
 def _translate(failure: Failure) -> Exception:
     if failure.is_transient:
-        return Unavailable(f"the database did not answer: {failure.message}")
+        return DatabaseUnavailable(f"the database did not answer: {failure.message}")
     return ProjectionError(f"the batch folds failed: {failure.message}")
 
 

@@ -7,7 +7,7 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.projections import schema
 
 
@@ -22,12 +22,12 @@ class Gauges(msgspec.Struct, frozen=True):
 
 
 def measure(connection: Connection) -> Gauges:
-    """Return the present values; raise Unavailable if the database does not answer."""
+    """Return the present values; raise DatabaseUnavailable if the database does not answer."""
     with database.translate_errors(_translate):
         schema.set_search_path(connection)
         rows = connection.run(blocks("projections/gauges")["measure"], now=datetime.now(UTC))
         return Gauges(*rows[0])
 
 
-def _translate(failure: Failure) -> Unavailable:
-    return Unavailable(f"nothing was measured: {failure.message}")
+def _translate(failure: Failure) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"nothing was measured: {failure.message}")

@@ -11,7 +11,7 @@ from typing import Any, cast
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import CheckpointError, PoisonError, ProjectionError, Unavailable
+from progress.errors import CheckpointError, DatabaseUnavailable, PoisonError, ProjectionError
 from progress.projections import notifications
 from progress.projections import schema as read_model_schema
 from progress.projections.notifications import Change, Publisher
@@ -49,7 +49,7 @@ class Projector:
     def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
         """Fold the events that the shard has not folded; return their number.
 
-        0 also if another worker holds the shard. Raises Unavailable, ProjectionError.
+        0 also if another worker holds the shard. Raises DatabaseUnavailable, ProjectionError.
         """
         total = 0
         while True:
@@ -147,7 +147,7 @@ class Projector:
 
 def _translate(failure: Failure) -> Exception | None:
     if failure.is_transient:
-        return Unavailable(f"the database did not answer: {failure.message}")
+        return DatabaseUnavailable(f"the database did not answer: {failure.message}")
     if not failure.is_refusal:
         return None
     if failure.sqlstate == _CHECKPOINT_AHEAD:

@@ -18,7 +18,7 @@ from pg8000.native import identifier
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.telemetry import logs
-from progress.errors import PoisonError, RebuildRunning, Unavailable
+from progress.errors import DatabaseUnavailable, PoisonError, RebuildRunning
 from progress.projections import batch, notifications, snapshots
 from progress.projections import projector as shard_projector
 from progress.projections import schema as read_model_schema
@@ -257,7 +257,7 @@ def _drop_former(connection: Connection) -> None:
     """Drop the replaced schema; if a reader such as a dump holds it, the next rebuild does."""
     try:
         drop(connection, _former_name())
-    except Unavailable as error:
+    except DatabaseUnavailable as error:
         logs.write("WARNING", f"{error}: the next rebuild drops it, or `progress contract`")
 
 
@@ -268,7 +268,7 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    Raises Unavailable if readers hold it for longer.
+    Raises DatabaseUnavailable if readers hold it for longer.
     """
     connection.run("SET lock_timeout = '1s'")
     try:
@@ -283,13 +283,13 @@ def _try_drop(connection: Connection, schema: str) -> None:
             with database.translate_errors(_translate_in_use):
                 read_model_schema.drop(connection, schema)
             return
-        except Unavailable as error:
+        except DatabaseUnavailable as error:
             if not tries_left:
-                raise Unavailable(f"{schema} is still being read") from error.__cause__
+                raise DatabaseUnavailable(f"{schema} is still being read") from error.__cause__
 
 
-def _translate_in_use(failure: Failure) -> Unavailable | None:
-    return Unavailable(failure.message) if failure.sqlstate in _IN_USE else None
+def _translate_in_use(failure: Failure) -> DatabaseUnavailable | None:
+    return DatabaseUnavailable(failure.message) if failure.sqlstate in _IN_USE else None
 
 
 def _block(name: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.errors import EventStoreError, ProjectionError, Unavailable
+from progress.errors import DatabaseUnavailable, EventStoreError, ProjectionError
 from progress.event_store import dead_letters
 from progress.projections import notifications
 from progress.projections.notifications import Publisher
@@ -63,5 +63,5 @@ def _try_replay(projector: Projector, letter_id: int) -> str | None:
 
 def _translate(failure: Failure) -> Exception:
     if failure.is_transient:
-        return Unavailable(f"the database did not answer: {failure.message}")
+        return DatabaseUnavailable(f"the database did not answer: {failure.message}")
     return ProjectionError(failure.message)

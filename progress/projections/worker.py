@@ -5,7 +5,7 @@ import queue
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.telemetry import logs
-from progress.errors import ProgressError, Unavailable
+from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import notifications
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
@@ -14,10 +14,10 @@ _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
 
 
 def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
-    """Fold the shard's new events; return their number. Raises Unavailable, ProjectionError."""
+    """Fold the shard's new events and return their number; DatabaseUnavailable, ProjectionError."""
     try:
         waiting, folded = _catch_up(_idle.get_nowait(), shard)
-    except (queue.Empty, Unavailable):  # an idle connection may have broken
+    except (queue.Empty, DatabaseUnavailable):  # an idle connection may have broken
         connection = database.connect(settings.current(), name="project")
         waiting, folded = _catch_up(Projector(connection, publisher=publisher), shard)
     logs.write(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import jwt
 import msgspec
 
-from progress.errors import Forbidden, SettingsError, Unauthenticated, Unavailable
+from progress.errors import Forbidden, IssuerUnavailable, SettingsError, Unauthenticated
 from progress.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Keys:
         self._fetching = asyncio.Lock()
 
     async def get(self, key_id: str) -> jwt.PyJWK | None:
-        """Return the key or None; raise Unavailable while no keys could be fetched."""
+        """Return the key or None; raise IssuerUnavailable while no keys could be fetched."""
         if key_id not in self._keys or self._should_refresh():
             async with self._fetching:
                 if self._should_fetch(key_id):
@@ -124,7 +124,7 @@ class Keys:
                     if key_id not in self._keys:
                         self._missed_at = self._clock()
         if not self._keys:
-            raise Unavailable("the keys of the token issuer cannot be fetched")
+            raise IssuerUnavailable("the keys of the token issuer cannot be fetched")
         return self._keys.get(key_id)
 
     def _should_refresh(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.sockets import RedisSocket
 from progress.adapters.redis.url import parse_url
-from progress.errors import CacheAway, ProgressError
+from progress.errors import ProgressError, RedisUnavailable
 from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
@@ -72,12 +72,12 @@ async def warm(url: str, learners: int, on_progress: Callable[[int, int], None])
 
 
 async def _wait_for_writes(redis: Client) -> None:
-    """Wait for a reply, which comes after all earlier writes; raise CacheAway without one."""
+    """Wait for a reply, which comes after all earlier writes; RedisUnavailable without one."""
     try:
         await redis.run(("PING",))
-    except CacheAway:
+    except RedisUnavailable:
         why = "Redis does not answer: check that it runs, and that REDIS_URL names it"
-        raise CacheAway(why) from None
+        raise RedisUnavailable(why) from None
 
 
 def clear(url: str) -> None:
@@ -87,4 +87,6 @@ def clear(url: str) -> None:
         redis.run([("FLUSHDB",)], seconds=_TIMEOUT_S)
         redis.close()
     except OSError as error:
-        raise CacheAway(f"{error}; check that it runs, and that REDIS_URL names it") from error
+        raise RedisUnavailable(
+            f"{error}; check that it runs, and that REDIS_URL names it"
+        ) from error

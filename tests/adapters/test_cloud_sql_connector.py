@@ -14,7 +14,7 @@ from google.cloud.sql import connector
 
 from progress.adapters.postgres import database, url
 from progress.adapters.postgres.async_client import Database
-from progress.errors import SettingsError, Unavailable
+from progress.errors import DatabaseUnavailable, SettingsError
 from progress.settings import Settings
 
 CLOUD = Settings(
@@ -69,7 +69,7 @@ def test_a_connection_of_the_connector_runs_and_prepares_statements() -> None:
 
 @pytest.mark.usefixtures("instance")
 def test_an_unreachable_instance_is_named() -> None:
-    with pytest.raises(Unavailable, match="project:region:instance"):
+    with pytest.raises(DatabaseUnavailable, match="project:region:instance"):
         database.connect(msgspec.structs.replace(CLOUD, db_iam_user="nobody"))
 
 
@@ -77,7 +77,7 @@ def test_an_unreachable_instance_is_named() -> None:
 @pytest.mark.usefixtures("instance")
 def test_an_error_of_google_makes_the_database_unavailable(user: str) -> None:
     where = msgspec.structs.replace(CLOUD, db_iam_user=user)
-    with pytest.raises(Unavailable, match="project:region:instance: "):
+    with pytest.raises(DatabaseUnavailable, match="project:region:instance: "):
         database.connect(where)
 
     async def asked() -> None:
@@ -85,13 +85,13 @@ def test_an_error_of_google_makes_the_database_unavailable(user: str) -> None:
             lambda session: session.fetch("SELECT")
         )
 
-    with pytest.raises(Unavailable, match="project:region:instance: "):
+    with pytest.raises(DatabaseUnavailable, match="project:region:instance: "):
         asyncio.run(asked())
 
 
 def test_missing_credentials_make_the_database_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
-    with pytest.raises(Unavailable, match=r"project:region:instance: .*/nowhere"):
+    with pytest.raises(DatabaseUnavailable, match=r"project:region:instance: .*/nowhere"):
         database.connect(CLOUD)
 
 

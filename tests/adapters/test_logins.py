@@ -14,7 +14,7 @@ from progress import cli, settings
 from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
-from progress.errors import ProgressError, SettingsError, Unavailable
+from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
 from progress.query.read_models import queries
 from tests.conftest import skip_without
@@ -149,7 +149,7 @@ def test_a_new_password_replaces_the_old_one(service: Service) -> None:
     service.connect("turning", "first").close()
     admit(service, Login("progress_query", "turning", "second"))
     service.connect("turning", "second").close()
-    with pytest.raises(Unavailable):
+    with pytest.raises(DatabaseUnavailable):
         service.connect("turning", "first")
     assert 'password authentication failed for user "turning"' in service.logged()
 

@@ -11,7 +11,7 @@ import pytest
 from progress import cli, settings
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.errors import ProgressError, Unavailable
+from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
 from tests.conftest import Store
 from tests.support import model_rows
@@ -130,12 +130,12 @@ def test_a_migration_that_lost_the_database_is_retried(
     refused: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: object) -> bool:
-        raise Unavailable("the database went away")
+        raise DatabaseUnavailable("the database went away")
 
     monkeypatch.setattr(migrations, "apply", lambda _: [])
     with monkeypatch.context() as patch:
         patch.setattr(rebuild, "ensure", lost)
-        with pytest.raises(Unavailable):
+        with pytest.raises(DatabaseUnavailable):
             migrate_as(monkeypatch, "one")
     migrate_as(monkeypatch, "one")
 

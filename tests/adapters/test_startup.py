@@ -16,7 +16,7 @@ import pytest
 
 from progress import settings
 from progress.adapters import startup
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.local import ports, processes, readiness
 from progress.settings import Settings
 from tests.conftest import Store
@@ -89,7 +89,7 @@ def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_refusal_of_the_server_is_not_retried(
     postgres: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Unavailable, match="nowhere"):
+    with pytest.raises(DatabaseUnavailable, match="nowhere"):
         startup.connect(postgres.replace("/postgres?", "/nowhere?"), name="tests")
     assert _RETRY not in capsys.readouterr().out
 
@@ -100,7 +100,7 @@ def test_a_job_gives_up_at_the_timeout(
 ) -> None:
     lefts = iter([False, False, True])
     monkeypatch.setattr(startup, "is_over", lambda: next(lefts))
-    with pytest.raises(Unavailable, match="no connection"):
+    with pytest.raises(DatabaseUnavailable, match="no connection"):
         startup.connect(closed.url, name="tests")
     assert capsys.readouterr().out.count(_RETRY) == 2
 

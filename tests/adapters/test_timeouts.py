@@ -10,7 +10,7 @@ import pg8000.exceptions
 import pytest
 
 from progress.adapters.postgres import database
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_a_server_without_a_handshake_is_unavailable(
     silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)
-    with pytest.raises(Unavailable):
+    with pytest.raises(DatabaseUnavailable):
         database.connect(silent)
 
 
@@ -44,7 +44,7 @@ def test_the_reason_of_a_refusal_is_reported_after_the_connection_closed(tmp_pat
         listening.bind(str(tmp_path / ".s.PGSQL.5432"))
         listening.listen()
         refusing = pool.submit(refuse)
-        with pytest.raises(Unavailable, match="there is no such database") as fault:
+        with pytest.raises(DatabaseUnavailable, match="there is no such database") as fault:
             database.connect(f"postgresql://u@/d?host={tmp_path}")
         refusing.result()
     assert isinstance(fault.value.__cause__, pg8000.exceptions.DatabaseError)

@@ -14,7 +14,7 @@ from progress.adapters.postgres import database, migrations
 from progress.adapters.redis import async_client
 from progress.adapters.redis.sockets import RedisSocket
 from progress.adapters.redis.url import parse_url
-from progress.errors import CacheAway, SettingsError, Unavailable
+from progress.errors import DatabaseUnavailable, RedisUnavailable, SettingsError
 from progress.local import ports, postgres
 from progress.projections import rebuild
 from progress.query.read_models import queries
@@ -84,7 +84,7 @@ def test_redis_is_trusted_by_the_authority_in_its_url(
     if is_checked and named != HOST:
         with pytest.raises(OSError, match="certificate"):
             answers_the_others(url)
-        with pytest.raises(CacheAway):
+        with pytest.raises(RedisUnavailable):
             answers_the_query_function(url)
     else:
         assert answers_the_others(url)
@@ -97,7 +97,7 @@ def test_an_unknown_authority_is_not_trusted(memorystore: str) -> None:
     for url in (memorystore, given(memorystore, stranger, named=False)):
         with pytest.raises(OSError, match="certificate"):
             answers_the_others(url)
-        with pytest.raises(CacheAway):
+        with pytest.raises(RedisUnavailable):
             answers_the_query_function(url)
 
 
@@ -164,11 +164,11 @@ def test_the_database_s_certificate_must_match_the_ssl_mode(
         with query_client.open_client(url) as fetch:
             assert fetch(queries.get_current_progress("nobody")) is None
     else:
-        with pytest.raises(Unavailable, match="not valid for"):
+        with pytest.raises(DatabaseUnavailable, match="not valid for"):
             database.connect(url)
         with (
             query_client.open_client(url) as fetch,
-            pytest.raises(Unavailable, match="not valid for"),
+            pytest.raises(DatabaseUnavailable, match="not valid for"),
         ):
             fetch(queries.get_current_progress("nobody"))
 
@@ -176,5 +176,5 @@ def test_the_database_s_certificate_must_match_the_ssl_mode(
 def test_without_a_host_name_check_the_connection_is_still_encrypted(encrypted: str) -> None:
     with closing(database.connect(f"{encrypted}?sslmode=require")) as owner:
         assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
-    with pytest.raises(Unavailable):
+    with pytest.raises(DatabaseUnavailable):
         database.connect(f"{encrypted}?sslmode=disable")

@@ -18,7 +18,7 @@ from graphql import GraphQLError
 
 from progress import cli
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.local import postgres
 from progress.query.execution import errors
 from tests.conftest import skip_without
@@ -59,7 +59,7 @@ def test_what_a_database_that_is_away_has_written_is_read(
     heading: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The query function answers on, so that it is no line of severity ERROR."""
-    away = GraphQLError("", original_error=Unavailable("no connection to the database"))
+    away = GraphQLError("", original_error=DatabaseUnavailable("no connection to the database"))
     errors.told(away, tracing.new_traceparent())
     line = json.loads(capsys.readouterr().out)
     (least,) = re.findall(r"severity>=(\w+)", runbooks.sections()[heading])

@@ -14,7 +14,7 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import EventStoreError, Unavailable
+from progress.errors import DatabaseUnavailable, EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
@@ -327,7 +327,7 @@ def test_a_replay_that_is_killed_midway_changes_nothing(
         with stopped(store, 1_049):
             killed: Future[str | None] = pool.submit(replaying, store, bundle)
             log.run("SELECT pg_terminate_backend(:pid)", pid=await_blocked(log, 1)[0])
-            with pytest.raises(Unavailable):
+            with pytest.raises(DatabaseUnavailable):
                 killed.result()
             assert (recorded(log), waiting(log)[999:]) == (set(), [bundle])
         assert dead_letters.replay(log, bundle.letter_id) is None

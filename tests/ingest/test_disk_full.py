@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from progress.adapters.postgres import database, migrations
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.local import readiness
 from tests.support import folders
 from tests.support.ingest_process import FunctionProcess, Server, run_function
@@ -103,6 +103,6 @@ def is_taken(ingest: FunctionProcess, body: bytes) -> bool:
 def answers(server: Server) -> bool:
     try:
         database.connect(server.url).close()
-    except Unavailable:
+    except DatabaseUnavailable:
         return False
     return True

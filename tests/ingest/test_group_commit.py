@@ -12,7 +12,7 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import EventStoreError, Unavailable
+from progress.errors import DatabaseUnavailable, EventStoreError, InstanceUnavailable
 from progress.event_store.envelope import Arrival, Message
 from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
@@ -129,16 +129,16 @@ def test_a_leader_that_dies_leaves_nobody_waiting(store: Store, pool: ThreadPool
     results = queued(group, gate, pool, delivery(), delivery(), delivery())
     faults = [type(result.exception()) for result in results]
     assert faults.count(RuntimeError) == 2
-    assert faults.count(Unavailable) == 2
+    assert faults.count(InstanceUnavailable) == 2
     group.take(delivery())
     assert transactions(store) == [1]
 
 
 def test_a_database_that_is_away_is_told_to_all(store: Store, pool: ThreadPoolExecutor) -> None:
     gate = Gate(store)
-    gate.faults = [Unavailable("away")] * 4
+    gate.faults = [DatabaseUnavailable("away")] * 4
     results = queued(GroupCommit(gate, list), gate, pool, delivery(), delivery())
-    assert [type(result.exception()) for result in results] == [Unavailable] * 3
+    assert [type(result.exception()) for result in results] == [DatabaseUnavailable] * 3
 
 
 def test_a_connection_that_broke_is_opened_again(store: Store) -> None:
@@ -192,5 +192,5 @@ def test_nobody_is_acknowledged_whose_shard_was_not_woken(
     first, leader, *followers = queued(GroupCommit(gate, wake), gate, pool, *deliveries(4))
     assert first.exception() is None
     assert isinstance(leader.exception(), RuntimeError)
-    assert [type(each.exception()) for each in followers] == [Unavailable] * 3
+    assert [type(each.exception()) for each in followers] == [InstanceUnavailable] * 3
     assert transactions(store) == [1, 4]

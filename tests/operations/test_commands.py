@@ -9,7 +9,7 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
-from progress.errors import Unavailable
+from progress.errors import PubSubUnavailable
 from progress.operations import batch_job, claim, commands
 from tests.conftest import Store
 from tests.support.fake_publisher import FakePublisher
@@ -38,7 +38,7 @@ def test_a_command_that_was_lost_is_sent_again_by_the_batch_job(
 
 def refuse(*_: object, **__: object) -> bytes:
     """A Pub/Sub that takes nothing."""
-    raise Unavailable("nobody is there")
+    raise PubSubUnavailable("nobody is there")
 
 
 def test_a_call_to_an_operation_can_be_told_from_a_wake_up_by_its_attributes(

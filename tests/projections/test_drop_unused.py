@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.errors import ProjectionError, RebuildRunning, Unavailable
+from progress.errors import DatabaseUnavailable, ProjectionError, RebuildRunning
 from progress.projections import batch, drop_unused, rebuild
 from progress.projections import schema as read_model_schema
 from tests.conftest import Store
@@ -230,7 +230,7 @@ def test_a_reader_is_waited_for_in_small_steps(
         reader.run("BEGIN")
         reader.run(f"SELECT FROM {OTHER}.user_progress")
         monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
-        with pytest.raises(Unavailable, match=f"{OTHER} is still being read"):
+        with pytest.raises(DatabaseUnavailable, match=f"{OTHER} is still being read"):
             list(drop_unused.run(populated))
         assert OTHER in found(populated)
         reader.run("ROLLBACK")

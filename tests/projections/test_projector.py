@@ -9,10 +9,10 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.errors import (
     CheckpointError,
+    DatabaseUnavailable,
     EventStoreError,
     PoisonError,
     ProjectionError,
-    Unavailable,
 )
 from progress.event_store import dead_letters
 from progress.projections import batch, replay
@@ -121,7 +121,7 @@ def test_who_breaks_before_it_sets_aside_is_to_be_woken_again(
 
     broken = Broken(connect(store.url))
     pid = model_rows.read_value(broken.connection, "pid")
-    with pytest.raises(Unavailable):
+    with pytest.raises(DatabaseUnavailable):
         broken.catch_up_all()
     broken.close()
     assert model_rows.read_value(connection, "poisoned") is None

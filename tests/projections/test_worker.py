@@ -7,7 +7,7 @@ import pytest
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.projections import worker
 from progress.projections.projector import SHARDS
 from tests.conftest import Store
@@ -47,5 +47,5 @@ def test_a_database_that_is_away_is_told(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@/nothing?host=/nowhere")
     settings.current.cache_clear()
-    with pytest.raises(Unavailable):
+    with pytest.raises(DatabaseUnavailable):
         worker.wake(0)

@@ -8,7 +8,7 @@ import pytest
 from progress.adapters import request_scope
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.errors import TooComplex, Unavailable
+from progress.errors import QueryTooComplex, Unavailable
 from progress.projections import batch, schema, snapshots
 from progress.projections.models import BATCH
 from progress.projections.projector import SHARDS, Projector
@@ -197,7 +197,7 @@ def test_a_request_makes_no_more_than_three_folds(fetch: QueryClient) -> None:
         with request_scope.begin(10.0):
             for day in range(as_of.FOLDS):
                 await queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))
-            with pytest.raises(TooComplex, match="at most 3 learners and moments - found 4"):
+            with pytest.raises(QueryTooComplex, match="at most 3 learners and moments - found 4"):
                 await queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(9))
 
     fetch(request())

@@ -14,7 +14,7 @@ import jwt
 import pytest
 from jwt.algorithms import RSAAlgorithm
 
-from progress.errors import Forbidden, Unauthenticated, Unavailable
+from progress.errors import Forbidden, IssuerUnavailable, Unauthenticated
 from progress.query import auth
 from progress.query.auth import Caller
 from tests.support import token_issuer
@@ -214,7 +214,7 @@ def test_an_issuer_that_is_away_is_no_fault_of_the_token(
 ) -> None:
     issuer.fails = True
     for _ in range(10):
-        with pytest.raises(Unavailable):
+        with pytest.raises(IssuerUnavailable):
             caller(tokens, token_issuer.token())
     assert issuer.requests == 1
     issuer.fails = False

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress.errors import Unauthenticated, Unavailable
+from progress.errors import IssuerUnavailable, Unauthenticated
 from progress.query import auth
 from progress.settings import Settings
 from tests.query.test_auth import Clock, caller, clock, issuer, part, tokens
@@ -91,7 +91,7 @@ def test_an_issuer_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 1)
     issuer.may_answer.clear()
     for _ in range(3):
-        with pytest.raises(Unavailable):
+        with pytest.raises(IssuerUnavailable):
             caller(tokens, token_issuer.token())
     assert issuer.requests == 1
     issuer.may_answer.set()
@@ -104,7 +104,7 @@ def test_an_issuer_that_answers_for_ever_is_not_listened_to(
     tokens: auth.Tokens, issuer: Issuer
 ) -> None:
     issuer.body = b" " * (1 << 22)
-    with pytest.raises(Unavailable):
+    with pytest.raises(IssuerUnavailable):
         caller(tokens, token_issuer.token())
 
 
@@ -114,7 +114,7 @@ def test_an_issuer_leads_nowhere_else(tokens: auth.Tokens, issuer: Issuer, statu
     with token_issuer.serve() as inside:
         head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {inside.url}\r\nContent-Length: 0"
         issuer.speaks_http, issuer.body = False, f"{head}\r\n\r\n".encode()
-        with pytest.raises(Unavailable):
+        with pytest.raises(IssuerUnavailable):
             caller(tokens, token_issuer.token())
         assert (issuer.requests, inside.requests) == (1, 0)
 
@@ -132,7 +132,7 @@ def test_garbage_for_keys_is_survived(
     speaks_http: bool,
 ) -> None:
     issuer.body, issuer.speaks_http = body, speaks_http
-    with pytest.raises(Unavailable):
+    with pytest.raises(IssuerUnavailable):
         caller(tokens, token_issuer.token())
     clock.now += 6
     issuer.body, issuer.speaks_http = None, True
@@ -241,7 +241,7 @@ def test_threads_do_not_pile_up_behind_an_issuer_that_hangs(
     issuer.may_answer.clear()
     before = threading.active_count()
     for _ in range(50):
-        with pytest.raises(Unavailable):
+        with pytest.raises(IssuerUnavailable):
             caller(tokens, token_issuer.token())
     assert threading.active_count() <= before + 3
 
@@ -268,7 +268,7 @@ def test_who_waits_for_keys_that_do_not_come_waits_once(monkeypatch: pytest.Monk
         keys = auth.Keys(f"http://127.0.0.1:{port}")
         waiting = (keys.get("first") for _ in range(20))
         found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert all(isinstance(each, Unavailable) for each in found)
+        assert all(isinstance(each, IssuerUnavailable) for each in found)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         asyncio.run(all_at_once(silent.getsockname()[1]))

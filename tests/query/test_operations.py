@@ -10,7 +10,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import wakeups
-from progress.errors import Unavailable
+from progress.errors import PubSubUnavailable
 from progress.event_store import dead_letters, log
 from progress.ingest import push
 from tests.conftest import Store
@@ -119,7 +119,7 @@ def test_a_command_that_cannot_be_sent_changes_nothing_of_the_answer(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object, **__: object) -> bytes:
-        raise Unavailable("nobody there")
+        raise PubSubUnavailable("nobody there")
 
     monkeypatch.setattr(wakeups, "publisher", lambda: refused)
     assert operator.start("runBatch")["state"] == "PENDING"

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from tests.support.release_world import Refused, World
+from tests.support.release_world import CallRejected, World
 
 KEY = "of-the-load-balancer"  # that leads to green
 
@@ -71,7 +71,7 @@ class Cloud:
             self.calls.append(words)
             try:
                 given = "" if fault in _WITHOUT_EFFECT else self.world.do(words)
-            except (Refused, LookupError) as refused:
+            except (CallRejected, LookupError) as refused:
                 return 1, f"ERROR: {refused}"
             finally:
                 self.stood.append(self.world.copied())

@@ -20,7 +20,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.pubsub import publisher as pubsub_publisher
-from progress.errors import StackError, Unavailable
+from progress.errors import DatabaseUnavailable, StackError
 from progress.local import data_folder, development_key, ports, readiness
 from progress.local import stack as local
 from progress.projections import schema
@@ -127,7 +127,7 @@ class Stack:
         """What a block of fault_stack.sql counts; None while the database is away."""
         try:
             connection = self.connect()
-        except (Unavailable, StackError, *database.ERRORS):
+        except (DatabaseUnavailable, StackError, *database.ERRORS):
             return None
         try:
             found: int = connection.run(blocks()[question], **values)[0][0]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from progress.adapters.postgres import database, migrations
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.local import postgres, processes, readiness
 from tests.support import folders
 
@@ -133,7 +133,7 @@ class Server:
     def _answers(self) -> bool:
         try:
             database.connect(self.url).close()
-        except Unavailable:
+        except DatabaseUnavailable:
             return False
         return True
 

@@ -12,7 +12,7 @@ import hypothesis
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.local import postgres as server
 from progress.local import processes, readiness
 from progress.projections import schema
@@ -98,6 +98,6 @@ def is_answering(url: str) -> bool:
     """Whether the server takes connections."""
     try:
         database.connect(url).close()
-    except Unavailable:
+    except DatabaseUnavailable:
         return False
     return True

@@ -22,7 +22,7 @@ def image(service: str, code: str) -> str:
     return f"{REPOSITORY}/{service.removeprefix('progress-')}@sha256:{code * 64}"
 
 
-class Refused(Exception):
+class CallRejected(Exception):
     """What the real one would not do."""
 
 
@@ -62,7 +62,7 @@ class World:
         return copy.deepcopy(self)
 
     def route(self, service: str, targets: list[dict[str, Any]]) -> None:
-        """Ask for this traffic. Refused where the service is not ready then."""
+        """Ask for this traffic. CallRejected where the service is not ready then."""
         self.asked[service] = targets
         newest = max(each for each in self.revisions if each.startswith(service))
         unready = [
@@ -73,7 +73,7 @@ class World:
         if not [each for each in targets if each["revisionName"] in unready]:
             self.traffic[service] = targets
         if unready:
-            raise Refused(f"Revision '{unready[0]}' is not ready and cannot serve traffic.")
+            raise CallRejected(f"Revision '{unready[0]}' is not ready and cannot serve traffic.")
 
     def share(self, service: str) -> dict[str, int]:
         """The percents of the revisions that get requests, by their code."""
@@ -107,12 +107,12 @@ class World:
         return found
 
     def do(self, words: list[str]) -> str:
-        """What the call gives; Refused where it cannot be."""
+        """What the call gives; CallRejected where it cannot be."""
         act, given, flags = _parsed(words)
         needed = {"quiet"} if act.startswith("_auth_") else {"quiet", "project"}
         needed |= {"region"} if act.startswith("_run_") else set()
         if missing := needed - flags.keys():
-            raise Refused(f"without {missing} it would ask, or take what is configured")
+            raise CallRejected(f"without {missing} it would ask, or take what is configured")
         answer: object = getattr(self, act)(*given, flags)
         return answer if isinstance(answer, str) else json.dumps(answer)
 
@@ -135,9 +135,11 @@ class World:
 
     def _run_deploy(self, name: str, flags: dict[str, str]) -> object:
         if "no-traffic" not in flags:
-            raise Refused("it would take all traffic at once")
+            raise CallRejected("it would take all traffic at once")
         if flags.keys() & {"tag", "revision-suffix"}:
-            raise Refused("the service would keep the revision's name, and Terraform use it again")
+            raise CallRejected(
+                "the service would keep the revision's name, and Terraform use it again"
+            )
         number = sum(each.startswith(name) for each in self.revisions) + 1
         self.revisions[f"{name}-{number:05}"] = flags["image"]
         self.route(name, self.asked[name])
@@ -150,7 +152,7 @@ class World:
         if "to-revisions" in flags:
             percents = dict(each.split("=") for each in flags["to-revisions"].split(","))
             if sum(map(int, percents.values())) != 100 or percents.keys() - self.revisions.keys():
-                raise Refused(f"bad traffic {percents}")
+                raise CallRejected(f"bad traffic {percents}")
             tags = [each for each in targets if each.get("tag")]
             targets = [{"revisionName": r, "percent": int(p)} for r, p in percents.items()] + tags
         self.route(name, targets)
@@ -160,29 +162,29 @@ class World:
         """The traffic that is asked for, but these tags elsewhere or nowhere."""
         for revision in filter(None, tags.values()):
             if revision not in self.revisions:
-                raise Refused(f"there is no {revision}")
+                raise CallRejected(f"there is no {revision}")
         kept = [each for each in self.asked[name] if each.get("tag") not in tags]
         given = [{"revisionName": r, "tag": tag} for tag, r in tags.items() if r]
         return kept + given
 
     def _run_jobs_update(self, name: str, flags: dict[str, str]) -> object:
         if name not in self.jobs:
-            raise Refused(f"there is no {name}")
+            raise CallRejected(f"there is no {name}")
         self.jobs[name] = flags["image"]
         return {}
 
     def _run_jobs_execute(self, name: str, flags: dict[str, str]) -> object:
         if "wait" not in flags:
-            raise Refused("nobody would know how it ended")
+            raise CallRejected("nobody would know how it ended")
         code, command = self.jobs[name][-1], flags["args"]
         if command == "contract":
             if code not in self.models:
-                raise Refused("nothing is dropped")
+                raise CallRejected("nothing is dropped")
             self.models = {code}
         elif command == "migrate":
             self.models.add(code)
         elif command not in ("batch", "check"):
-            raise Refused(f"no command {command}")
+            raise CallRejected(f"no command {command}")
         self.executions.append((code, command))
         return {}
 
@@ -196,12 +198,12 @@ class World:
 
     def _pubsub_subscriptions_describe(self, name: str, flags: dict[str, str]) -> object:
         if name not in self.subscriptions:
-            raise Refused(f"NOT_FOUND: Resource not found (resource={name})")
+            raise CallRejected(f"NOT_FOUND: Resource not found (resource={name})")
         return {"name": f"projects/p/subscriptions/{name}"}
 
     def _pubsub_subscriptions_create(self, name: str, flags: dict[str, str]) -> object:
         if name in self.subscriptions:
-            raise Refused(f"{name} exists")
+            raise CallRejected(f"{name} exists")
         expected = {
             "topic": "progress-commands",
             "push-endpoint": f"{self.address}/green-progress-project",
@@ -212,13 +214,13 @@ class World:
             "message-filter": 'NOT attributes.command = "operation"',
         }
         if wrong := expected.items() - flags.items():
-            raise Refused(f"expected {wrong} of a subscription of green's")
+            raise CallRejected(f"expected {wrong} of a subscription of green's")
         self.subscriptions[name] = flags["push-endpoint"]
         return {}
 
     def _pubsub_subscriptions_delete(self, name: str, flags: dict[str, str]) -> object:
         if name not in self.subscriptions:
-            raise Refused(f"there is no {name}")
+            raise CallRejected(f"there is no {name}")
         del self.subscriptions[name]
         return {}
 
@@ -243,4 +245,4 @@ def _parsed(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
         name = "_" + "_".join(plain[:length]).replace("-", "_")
         if _COMMANDS.fullmatch(name) and hasattr(World, name):
             return name, plain[length:], flags
-    raise Refused(f"no such call: {shlex.join(words)}")
+    raise CallRejected(f"no such call: {shlex.join(words)}")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import fake_cloud
 from tests.support.fake_cloud import Cloud
-from tests.support.release_world import Refused, World
+from tests.support.release_world import CallRejected, World
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
 
@@ -32,8 +32,8 @@ class Fresh(World):
     def do(self, words: list[str]) -> str:
         plain = " ".join(word for word in words if not word.startswith("--"))
         found = max((each for each in self.answers if plain.startswith(each)), key=len, default="")
-        answer = self.answers.get(found, Refused(f"no such call: {plain}"))
-        if isinstance(answer, Refused):
+        answer = self.answers.get(found, CallRejected(f"no such call: {plain}"))
+        if isinstance(answer, CallRejected):
             raise answer
         return answer if isinstance(answer, str) else json.dumps(answer)
 
@@ -51,7 +51,7 @@ def fresh(project: str) -> Fresh:
             "org-policies describe": {"spec": {"rules": [{"allowAll": True}]}},
             _QUOTA: {"dimensionsInfos": [quota]},
             _BUCKETS: [{"name": f"{project}-terraform-state"}],
-            "storage buckets describe": Refused("gs://x not found: 404."),
+            "storage buckets describe": CallRejected("gs://x not found: 404."),
         }
     )
 
@@ -118,7 +118,7 @@ def test_a_correct_project_has_no_findings(preflight: Preflight, environment: st
         (_BUCKETS, [], "bucket names", "infra/bootstrap"),
         (
             "storage buckets describe",
-            Refused("403: you does not have storage.buckets.get access"),
+            CallRejected("403: you does not have storage.buckets.get access"),
             "bucket names",
             "another project_id",
         ),
@@ -195,13 +195,13 @@ def test_an_organisation_policy_that_refuses_a_needed_value_is_found(
 
 
 def test_without_an_organisation_there_are_no_policies(preflight: Preflight) -> None:
-    nothing = Refused("organization policies need an organization")
+    nothing = CallRejected("organization policies need an organization")
     code, _ = preflight.look("dev", projects_describe={}, **{"org-policies describe": nothing})
     assert code == 0
 
 
 def test_a_check_that_cannot_run_is_not_a_success(preflight: Preflight) -> None:
-    denied = Refused("PERMISSION_DENIED")
+    denied = CallRejected("PERMISSION_DENIED")
     code, lines = preflight.look("dev", **{"org-policies describe": denied})
     assert code == 2
     (found,) = (line for line in lines if line.startswith("?"))

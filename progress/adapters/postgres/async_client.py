@@ -15,7 +15,7 @@ from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.errors import Failure, Translate
 from progress.adapters.postgres.pool import Connect, Pool
 from progress.adapters.request_scope import RequestScope
-from progress.errors import SettingsError, Unavailable
+from progress.errors import DatabaseUnavailable, SettingsError
 from progress.settings import Settings
 
 _T = TypeVar("_T")
@@ -59,7 +59,7 @@ class Database:
         self._pool: Pool | None = None
 
     async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
-        """Return the result of `work`; Unavailable if the database does not answer in time.
+        """Return the result of `work`; DatabaseUnavailable if the database does not answer in time.
 
         After a transient error the work, which only reads, runs once more on another session; after
         a timeout it does not. `scope` sets the deadline: by default, the current request's scope.
@@ -88,7 +88,7 @@ class Database:
         try:
             connection = await pool.acquire(seconds=scope.remaining())
         except _ERRORS as error:
-            raise Unavailable(f"no connection to the database: {error}") from error
+            raise DatabaseUnavailable(f"no connection to the database: {error}") from error
         take_back = pool.cancel  # unless the work completes: a statement may still be running
         try:
             result = await work(connection)
@@ -121,7 +121,7 @@ class Database:
 
 def _translate(failure: Failure) -> Exception | None:
     if failure.sqlstate in _MISSING:
-        return Unavailable("the read models do not exist yet: deploy the project function")
+        return DatabaseUnavailable("the read models do not exist yet: deploy the project function")
     return errors.to_unavailable(failure)
 
 

@@ -23,7 +23,7 @@ from progress.adapters.postgres.url import (
     parse_url,
     translate_connector_errors,
 )
-from progress.errors import SettingsError, Unavailable
+from progress.errors import DatabaseUnavailable, SettingsError
 from progress.settings import Settings
 
 # pg8000 sends a Flush after each message, though the Sync at the end returns all replies.
@@ -42,7 +42,7 @@ ERRORS = (pg8000.exceptions.Error, OSError)
 def connect(
     target: Settings | str, *, name: str = "progress", timeout_s: float | None = None
 ) -> Connection:
-    """Open a connection in UTC; Unavailable if the server does not answer.
+    """Open a connection in UTC; DatabaseUnavailable if the server does not answer.
 
     A statement that takes longer than `timeout_s` fails as if the server were down.
     """
@@ -72,7 +72,7 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
             on_failure.pop_all()
         except ERRORS as error:
             cause = _find_refusal(error)
-            raise Unavailable(f"no connection to {address!r}: {cause}") from cause
+            raise DatabaseUnavailable(f"no connection to {address!r}: {cause}") from cause
     return connection
 
 
@@ -130,7 +130,7 @@ def _connect_by_connector(
         connection.__class__ = Connection
         _configure(connection, timeout_s)
     except ERRORS as error:
-        raise Unavailable(f"no connection to {instance}: {error}") from error
+        raise DatabaseUnavailable(f"no connection to {instance}: {error}") from error
     return cast("Connection", connection)
 
 
@@ -155,7 +155,7 @@ def set_timeout(connection: Connection, timeout_s: float | None) -> None:
 
 
 def connect_within(seconds: float, connect: Callable[[], Connection]) -> Connection:
-    """Return the connection that `connect` opens; Unavailable if it takes longer.
+    """Return the connection that `connect` opens; DatabaseUnavailable if it takes longer.
 
     A name look-up or a TLS handshake has no timeout of its own. A connection that is opened too
     late is closed.
@@ -173,7 +173,7 @@ def connect_within(seconds: float, connect: Callable[[], Connection]) -> Connect
         return opening.result(seconds)
     except TimeoutError:
         opening.add_done_callback(_close_late)
-        raise Unavailable(f"no connection within {seconds:.1f} s") from None
+        raise DatabaseUnavailable(f"no connection within {seconds:.1f} s") from None
 
 
 def _close_late(opening: Future[Connection]) -> None:

@@ -7,7 +7,7 @@ Each driver has one boundary, a context manager `translate_errors`: `database` f
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 
 # SQLSTATE prefixes of a server that shuts down or of a wait that was cut short.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "25P03")
@@ -29,10 +29,10 @@ Translate = Callable[[Failure], Exception | None]
 
 
 def to_unavailable(failure: Failure) -> Exception | None:
-    """Return Unavailable for a transient failure; None to raise any other as it is."""
+    """Return DatabaseUnavailable for a transient failure; None to raise any other as it is."""
     if not failure.is_transient:
         return None
-    return Unavailable(f"the database did not answer: {failure.message}")
+    return DatabaseUnavailable(f"the database did not answer: {failure.message}")
 
 
 def is_transient_state(sqlstate: str) -> bool:

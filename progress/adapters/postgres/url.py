@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from progress.errors import SettingsError, Unavailable
+from progress.errors import DatabaseUnavailable, SettingsError
 from progress.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -76,11 +76,11 @@ def instance_name(settings: Settings) -> str:
 
 @contextlib.contextmanager
 def translate_connector_errors(instance: str) -> Iterator[None]:
-    """Raise Unavailable if Google, which Cloud SQL's connector asks first, refuses or is down."""
+    """Raise DatabaseUnavailable if Google's API, which the connector needs, refuses or is down."""
     try:
         yield
     except _connector_errors() as error:
-        raise Unavailable(f"no connection to {instance}: {error}") from error
+        raise DatabaseUnavailable(f"no connection to {instance}: {error}") from error
 
 
 def _connector_errors() -> tuple[type[Exception], ...]:

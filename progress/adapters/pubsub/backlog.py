@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from progress.adapters.pubsub import grpc_api
 from progress.adapters.telemetry import logs
-from progress.errors import Unavailable
+from progress.errors import PubSubUnavailable
 from progress.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Backlog:
         self.messages = 0
 
     def pull(self) -> None:
-        """Pull the messages; Unavailable if Pub/Sub does not answer."""
+        """Pull the messages; PubSubUnavailable if Pub/Sub does not answer."""
         request = self._subscription + grpc_api.number_field(3, _PULL_SIZE)
         while len(self._pulled) < _MAX_PULLS:
             timeout_s = _NEXT_PULL_TIMEOUT_S if self._pulled else _FIRST_PULL_TIMEOUT_S
@@ -67,8 +67,8 @@ class Backlog:
             request = self._subscription + fields
             try:
                 if _call(method, request, timeout_s=_SETTLE_TIMEOUT_S) is None:
-                    raise Unavailable("no answer in time")
-            except Unavailable as error:  # they are redelivered, and start one run too many
+                    raise PubSubUnavailable("no answer in time")
+            except PubSubUnavailable as error:  # they are redelivered, and start one run too many
                 logs.write("WARNING", f"{method} of changes: {error}", operation="batch")
                 return
 
@@ -84,7 +84,7 @@ def open_backlog(settings: Settings) -> Iterator[Backlog]:
     if settings.changes_subscription and settings.cloud_run_task_count == 1:
         try:
             backlog.pull()
-        except Unavailable as error:
+        except PubSubUnavailable as error:
             logs.write("WARNING", f"cannot look for changes: {error}", operation="batch")
     backlog.is_idle &= settings.cloud_run_task_attempt == 0
     try:
@@ -104,7 +104,7 @@ def _call(method: str, request: bytes, *, timeout_s: float) -> bytes | None:
         code = error.code() if isinstance(error, grpc.Call) else error
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return None
-        raise Unavailable(f"{code}") from error
+        raise PubSubUnavailable(f"{code}") from error
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from progress import settings
-from progress.errors import Unavailable
+from progress.errors import PubSubUnavailable
 
 if TYPE_CHECKING:
     import grpc
@@ -17,7 +17,7 @@ _WIDTHS = {1: 8, 5: 4}  # bytes of the wire types of fixed width
 
 
 def open_channel() -> "grpc.Channel":
-    """Open a channel, after any fork; Unavailable without credentials."""
+    """Open a channel, after any fork; PubSubUnavailable without credentials."""
     import grpc  # 40 ms: with the first call, not at the start
 
     emulator = settings.current().pubsub_emulator_host
@@ -30,7 +30,7 @@ def open_channel() -> "grpc.Channel":
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/pubsub"])
     except google.auth.exceptions.GoogleAuthError as error:
-        raise Unavailable(f"no credentials for Pub/Sub: {error}") from error
+        raise PubSubUnavailable(f"no credentials for Pub/Sub: {error}") from error
     channel: grpc.Channel = google.auth.transport.grpc.secure_authorized_channel(  # type: ignore[no-untyped-call]  # it ships no types
         credentials, google.auth.transport.requests.Request(), "pubsub.googleapis.com:443"
     )

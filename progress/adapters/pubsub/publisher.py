@@ -7,7 +7,7 @@ import msgspec
 
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import tracing
-from progress.errors import SerializationError, Unavailable
+from progress.errors import PubSubUnavailable, SerializationError
 
 if TYPE_CHECKING:
     from google.cloud.pubsub_v1 import PublisherClient
@@ -83,7 +83,7 @@ def publish(
     """Publish each message as the JSON of its events; return the number of events or lines.
 
     Returns once Pub/Sub has stored all of them; `on_published` receives the number so far.
-    Unavailable if Pub/Sub does not accept a message, SerializationError if one is too large.
+    PubSubUnavailable if Pub/Sub does not accept a message, SerializationError if one is too large.
     """
     from google.api_core.exceptions import GoogleAPIError  # 400 ms: imported only if it is used
     from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
@@ -95,7 +95,9 @@ def publish(
             count += len(message.events) if isinstance(message, Message) else 1
             on_published(count)
     except (GoogleAPIError, TimeoutError) as error:
-        raise Unavailable(f"Pub/Sub at {emulator} does not accept messages: {error}") from None
+        raise PubSubUnavailable(
+            f"Pub/Sub at {emulator} does not accept messages: {error}"
+        ) from None
     except MessageTooLargeError as error:
         raise SerializationError(f"a message is over Pub/Sub's limit: {error}") from None
     finally:

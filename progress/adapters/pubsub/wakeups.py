@@ -11,7 +11,7 @@ from progress import settings
 from progress.adapters.pubsub import grpc_api
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
-from progress.errors import Unavailable
+from progress.errors import PubSubUnavailable
 
 TOPIC = "progress-commands"
 _METHOD = "/google.pubsub.v1.Publisher/Publish"
@@ -58,7 +58,7 @@ def _send(commands: list[bytes], **attributes: str) -> bool:
         request = grpc_api.field(1, topic.encode()) + b"".join(messages)
         try:
             publisher()(request, timeout=_TIMEOUT_S)
-        except (grpc.RpcError, Unavailable) as error:
+        except (grpc.RpcError, PubSubUnavailable) as error:
             code = error.code() if isinstance(error, grpc.Call) else error
             span.record_error(f"{code}")
             logs.write("WARNING", f"wake-up not sent: {code}")

@@ -17,7 +17,7 @@ from progress.adapters.redis import resp
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
 from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import tracing
-from progress.errors import CacheAway
+from progress.errors import RedisUnavailable
 
 _TIMEOUT_S = 0.04  # of a round trip that a request waits for
 _RECHECK_S = 0.005  # an overdue reply is looked for once more: this process may have been suspended
@@ -46,7 +46,7 @@ class Client:
     async def run(self, *commands: Command) -> list[Reply]:
         """Return the replies to the commands, in order, after one round trip.
 
-        CacheAway if there are none. Commands that were sent run even if the caller gives up.
+        RedisUnavailable if there are none. Commands that were sent run even if the caller gives up.
         """
         if not tracing.is_exporting():
             return await self._run(commands)
@@ -64,7 +64,7 @@ class Client:
         if self._connecting:
             self._connecting.cancel()
         if self._connection and not self._connection.is_lost:
-            with contextlib.suppress(CacheAway):
+            with contextlib.suppress(RedisUnavailable):
                 await self._connection.run([("PING",)])
         if self._connection:
             self._connection.close("it was closed")
@@ -75,7 +75,7 @@ class Client:
             connection = await self._wait_for_connection()
         try:
             return await connection.run(commands)
-        except CacheAway:
+        except RedisUnavailable:
             if connection is self._connection:
                 self._back_off()
             raise
@@ -83,7 +83,7 @@ class Client:
     async def _wait_for_connection(self) -> "_Connection":
         now = asyncio.get_running_loop().time()
         if now < self._back_off_until:
-            raise CacheAway("Redis failed less than a second ago")
+            raise RedisUnavailable("Redis failed less than a second ago")
         if self._connecting is None:
             self._connection = None
             self._wait_until = now + (self._handshake_timeout_s if self._is_trusted else 0)
@@ -91,7 +91,7 @@ class Client:
         if now < self._wait_until:
             await asyncio.wait({self._connecting}, timeout=self._wait_until - now)
         if self._connection is None or self._connection.is_lost:
-            raise CacheAway("there is no connection to Redis yet")
+            raise RedisUnavailable("there is no connection to Redis yet")
         return self._connection
 
     async def _connect(self) -> None:
@@ -104,7 +104,7 @@ class Client:
             finally:
                 if connection is not self._connection:
                     connection.close("the handshake failed")
-        except (OSError, CacheAway):
+        except (OSError, RedisUnavailable):
             self._back_off()
         finally:
             self._connecting = None
@@ -112,7 +112,7 @@ class Client:
     async def _shake_hands(self, connection: "_Connection") -> None:
         for reply in await connection.run(self._address.handshake):
             if isinstance(reply, ErrorReply):
-                raise CacheAway(f"Redis refuses: {reply.text}")
+                raise RedisUnavailable(f"Redis refuses: {reply.text}")
 
     async def _open(self) -> "_Connection":
         loop, address = asyncio.get_running_loop(), self._address
@@ -158,7 +158,7 @@ class _Connection(asyncio.Protocol):
 
     async def run(self, commands: Sequence[Command]) -> list[Reply]:
         if self.is_lost:
-            raise CacheAway("the connection was closed")
+            raise RedisUnavailable("the connection was closed")
         done: asyncio.Future[list[Reply]] = self._loop.create_future()
         self._enqueue(commands, done)
         return await done
@@ -197,7 +197,7 @@ class _Connection(asyncio.Protocol):
         self._unwritten.clear()
 
     def close(self, reason: str) -> None:
-        """Close the connection at once; pending calls fail with CacheAway."""
+        """Close the connection at once; pending calls fail with RedisUnavailable."""
         self.is_lost = True
         for handle in (self._timer, self._next_write):
             if handle:
@@ -206,7 +206,7 @@ class _Connection(asyncio.Protocol):
         while self._batches:
             done = self._batches.popleft().done
             if done and not done.done():
-                done.set_exception(CacheAway(f"Redis does not answer: {reason}"))
+                done.set_exception(RedisUnavailable(f"Redis does not answer: {reason}"))
 
     def _add_reply(self, reply: Reply) -> None:
         batch = self._batches[0]

@@ -9,7 +9,7 @@ from google.pubsub_v1.types import PubsubMessage, Subscription
 
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.statements import load
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.local.pubsub.background import Background
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class QueueStore:
     @classmethod
     async def open(cls, url: str, background: Background) -> "QueueStore":
         """Open the queue in this database, created if missing; report a lost connection."""
-        lost = Unavailable("the database went away")
+        lost = DatabaseUnavailable("the database went away")
         writer, updater = await _connect_when_ready(url), await _connect_when_ready(url)
         await writer.execute(_sql("schema"))
         # An acknowledgement lost in a crash of the machine only redelivers its message.

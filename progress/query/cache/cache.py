@@ -24,7 +24,7 @@ import msgspec
 from progress.adapters.redis import version_keys
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.resp import Command, Reply
-from progress.errors import CacheAway, Unavailable
+from progress.errors import RedisUnavailable, Unavailable
 from progress.projections import schema
 from progress.query.cache import policy, validity, versions
 from progress.query.cache.policy import CacheKey
@@ -86,7 +86,7 @@ class AnswerCache:
             if self._redis:
                 await self._run_pipeline(self._redis, lookup, caller, keys)
                 return lookup
-        except CacheAway:
+        except RedisUnavailable:
             lookup.result = "error"
         if caller is not None:
             self._limiter.count_locally(caller, at)

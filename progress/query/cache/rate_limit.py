@@ -4,7 +4,7 @@ from datetime import datetime
 
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.resp import Command, Reply
-from progress.errors import CacheAway, RateLimited
+from progress.errors import RateLimited, RedisUnavailable
 
 _MINUTE = 60
 
@@ -25,7 +25,7 @@ class RateLimiter:
             return
         try:
             (reply,) = await self._redis.run(self.increment_command(caller, at))
-        except CacheAway:
+        except RedisUnavailable:
             self.count_locally(caller, at)
         else:
             self.check(reply, caller, at)

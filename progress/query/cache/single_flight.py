@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from progress.adapters import request_scope
-from progress.errors import Unavailable
+from progress.errors import DeadlineExceeded
 
 T = TypeVar("T")
 
@@ -33,8 +33,8 @@ class Flight(Generic[T]):
     async def join(self) -> T:
         """Wait for the result.
 
-        Raise Abandoned if the computation was cancelled, and Unavailable at the deadline of the
-        joining request.
+        Raise Abandoned if the computation was cancelled, and DeadlineExceeded at the deadline of
+        the joining request.
         """
         scope = request_scope.current()
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -45,7 +45,7 @@ class Flight(Generic[T]):
             async with asyncio.timeout(scope.remaining()):
                 return await waiter
         except TimeoutError:
-            raise Unavailable("a shared computation did not end before the deadline") from None
+            raise DeadlineExceeded("a shared computation did not end before the deadline") from None
 
     def resolve(self, result: T) -> None:
         """Pass the result to the callers that joined."""

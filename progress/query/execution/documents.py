@@ -21,7 +21,7 @@ from graphql import (
     validate,
 )
 
-from progress.errors import Refused
+from progress.errors import RequestRejected
 from progress.query.execution import errors as graphql_errors
 from progress.query.execution import limits, plans
 from progress.query.execution.plans import Operation
@@ -122,7 +122,7 @@ def _read(text: str, *, introspection: bool) -> Document:
         limits.check_tree(tree, introspection=introspection)
     except GraphQLError as fault:
         return _refusal([fault], text)
-    except Refused as fault:
+    except RequestRejected as fault:
         return _refusal([GraphQLError(str(fault), original_error=fault)], text)
     found = [n for n in tree.definitions if isinstance(n, OperationDefinitionNode)]
     kinds = {(each.name.value if each.name else None): each.operation for each in found}

@@ -6,14 +6,14 @@ from typing import Any, Self
 from graphql import GraphQLError
 
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import HistoryTooLong, Refused, Unavailable
+from progress.errors import HistoryTooLong, RequestRejected, Unavailable
 from progress.query.execution import access_log
 
 
 def refused(fault: GraphQLError) -> dict[str, Any]:
     """An error of a request that was not executed."""
     cause = fault.original_error
-    return _coded(fault, cause.code if isinstance(cause, Refused) else "BAD_USER_INPUT")
+    return _coded(fault, cause.code if isinstance(cause, RequestRejected) else "BAD_USER_INPUT")
 
 
 def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
         is_long = isinstance(cause, HistoryTooLong)
         why = str(cause) if is_long else "the database does not answer: try again"
         return _coded(fault, "UNAVAILABLE", why)
-    if cause is None or isinstance(cause, (GraphQLError, Refused)):
+    if cause is None or isinstance(cause, (GraphQLError, RequestRejected)):
         return refused(fault)
     access_log.note_fault()
     stack = "".join(traceback.format_exception(cause))

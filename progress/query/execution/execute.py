@@ -14,7 +14,7 @@ import msgspec
 import orjson
 from graphql import ExecutionResult, GraphQLError, OperationType
 
-from progress.errors import Forbidden, TooComplex
+from progress.errors import Forbidden, QueryTooComplex
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.versions import ProjectedTo
 from progress.query.execution import access_log, documents, executor, root_fields
@@ -127,7 +127,7 @@ def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | An
         return _refusal([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
     try:
         return root_fields.split(operation, asked.variables, context)
-    except TooComplex as fault:
+    except QueryTooComplex as fault:
         return _refusal([GraphQLError(str(fault), original_error=fault)])
 
 

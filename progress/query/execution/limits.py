@@ -23,7 +23,7 @@ from graphql import (
 )
 from graphql.language import Lexer
 
-from progress.errors import BadInput, TooComplex
+from progress.errors import BadInput, QueryTooComplex
 from progress.query.execution.selections import Field
 
 _TOKENS = 2_000
@@ -67,7 +67,7 @@ _CLOSING = (TokenKind.BRACE_R, TokenKind.BRACKET_R)
 
 
 def check_text(text: str) -> int:
-    """How many tokens a document has, comments included; TooComplex where that is too many.
+    """How many tokens a document has, comments included; QueryTooComplex where that is too many.
 
     GraphQLSyntaxError where one of them is none.
     """
@@ -77,15 +77,15 @@ def check_text(text: str) -> int:
         end = token.end
         tokens += 1
         if tokens > _TOKENS:
-            raise TooComplex(f"tokens: expected at most {_TOKENS} - found more")
+            raise QueryTooComplex(f"tokens: expected at most {_TOKENS} - found more")
         nesting += (token.kind in _OPENING) - (token.kind in _CLOSING)
         if nesting > _NESTING:
-            raise TooComplex(f"depth: expected at most {_DEPTH} - found more than {_NESTING}")
+            raise QueryTooComplex(f"depth: expected at most {_DEPTH} - found more than {_NESTING}")
     return tokens
 
 
 def check_tree(tree: DocumentNode, *, introspection: bool) -> None:
-    """TooComplex where an operation or a fragment is too deep, has too many aliases or fields.
+    """QueryTooComplex where an operation or a fragment is too deep, has too many aliases or fields.
 
     BadInput where a fragment contains itself. Introspection that is on is counted apart.
     """
@@ -153,18 +153,18 @@ def fold(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
 
 
 def check_complexity(found: int) -> None:
-    """TooComplex where an operation's fields, times the entries of their lists, are too many."""
+    """Raise QueryTooComplex if an operation's fields, times their list sizes, are too many."""
     _check("complexity", found, _COMPLEXITY)
 
 
 def check_reading(found: int) -> None:
-    """TooComplex where an operation's fields may read too much."""
+    """QueryTooComplex where an operation's fields may read too much."""
     _check("rows to read, in thousands", found, _READING)
 
 
 def _check(what: str, found: int, most: int) -> None:
     if found > most:
-        raise TooComplex(f"{what}: expected at most {most} - found {found}")
+        raise QueryTooComplex(f"{what}: expected at most {most} - found {found}")
 
 
 class _Measure(msgspec.Struct, frozen=True):
@@ -201,7 +201,7 @@ class _Counter:
             return _Measure()
         self._level += 1
         if self._level > _LEVELS:
-            raise TooComplex(f"depth: expected at most {_DEPTH} - found more than {_LEVELS}")
+            raise QueryTooComplex(f"depth: expected at most {_DEPTH} - found more than {_LEVELS}")
         found = _Measure()
         for node in selection.selections:
             found = found.beside(self._node(node))
@@ -244,7 +244,7 @@ class _Merged:
         self._seen = self._pairs = 0
 
     def walk(self, selections: Iterable[SelectionSetNode]) -> None:
-        """TooComplex where they are too many, in all that is walked."""
+        """QueryTooComplex where they are too many, in all that is walked."""
         fields: dict[str, list[SelectionSetNode | None]] = {}
         for node in self._fields(selections, set()):
             fields.setdefault((node.alias or node.name).value, []).append(node.selection_set)

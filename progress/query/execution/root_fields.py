@@ -10,7 +10,7 @@ import msgspec
 import orjson
 from graphql import ExecutionResult, OperationType, is_non_null_type, located_error
 
-from progress.errors import Refused, Unavailable
+from progress.errors import RequestRejected, Unavailable
 from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.execution import executor, limits
@@ -41,7 +41,7 @@ class Part(msgspec.Struct, frozen=True):
 def split(operation: Operation, given: Values | None, context: Context) -> list[Part]:
     """The parts of a query; none where it is no query, or unusual, or refused.
 
-    TooComplex where its lists are too long in all, or it reads or folds too much.
+    QueryTooComplex where its lists are too long in all, or it reads or folds too much.
     """
     if operation.kind is not OperationType.QUERY:
         return []
@@ -55,7 +55,7 @@ def split(operation: Operation, given: Values | None, context: Context) -> list[
     as_of.check_folds(len({each for _, arguments in asked if (each := limits.fold(arguments))}))
     try:
         return [_part(root, arguments, context) for root, arguments in asked]
-    except (Unusual, Refused):
+    except (Unusual, RequestRejected):
         return []
 
 
@@ -93,7 +93,7 @@ class Joint(msgspec.Struct, frozen=True):
             return await self._answer(part)
         except Unavailable as fault:
             return _failed(part, fault)  # it was asked until the deadline: it is not asked again
-        except (Unusual, Refused, asyncpg.PostgresError):
+        except (Unusual, RequestRejected, asyncpg.PostgresError):
             return await self._executed(part)  # it finds what is wrong, and tells it
 
     async def _answer(self, part: Part) -> bytes:

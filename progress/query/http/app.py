@@ -13,7 +13,7 @@ from progress.adapters import request_scope, startup
 from progress.adapters.redis.async_client import Client
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Span
-from progress.errors import Refused, Unavailable
+from progress.errors import RequestRejected, Unavailable
 from progress.query import auth
 from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
@@ -124,7 +124,7 @@ class QueryApi:
             return self._cors.preflight(headers, _ALLOW)
         try:
             response = await handler(request, headers, trace)
-        except Refused as error:
+        except RequestRejected as error:
             response = responses.rejected(error, headers)
         except Unavailable as error:
             logs.write("WARNING", f"not answered: {error}")

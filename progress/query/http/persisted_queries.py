@@ -3,7 +3,7 @@
 import contextlib
 
 from progress.adapters.redis.async_client import Client
-from progress.errors import CacheAway, PersistedQueryNotFound
+from progress.errors import PersistedQueryNotFound, RedisUnavailable
 from progress.query.http import requests
 
 _MAX_CHARACTERS = 8 << 20  # of the texts in the instance
@@ -38,7 +38,7 @@ class PersistedQueries:
             return
         self._remember(sha256, text)
         if self._redis:
-            with contextlib.suppress(CacheAway):
+            with contextlib.suppress(RedisUnavailable):
                 await self._redis.run(("SET", _key(sha256), text, "EX", _TTL_S))
 
     async def _fetch(self, sha256: str) -> str | None:
@@ -46,7 +46,7 @@ class PersistedQueries:
             return None
         try:
             (reply,) = await self._redis.run(("GET", _key(sha256)))
-        except CacheAway:
+        except RedisUnavailable:
             return None
         return reply.decode(errors="replace") if isinstance(reply, bytes) else None
 

@@ -5,7 +5,7 @@ from typing import Literal
 from starlette.responses import Response
 
 from progress.adapters.redis.async_client import Client
-from progress.errors import CacheAway, Unavailable
+from progress.errors import RedisUnavailable, Unavailable
 from progress.query.http import responses
 from progress.query.read_models import reader
 
@@ -24,7 +24,7 @@ async def redis_status(redis: Client | None) -> Literal["ok", "away", "off"]:
         return "off"
     try:
         await redis.run(("PING",))
-    except CacheAway:
+    except RedisUnavailable:
         return "away"
     return "ok"
 

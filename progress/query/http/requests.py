@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from progress.adapters.telemetry import tracing
-from progress.errors import BadInput, TooLarge
+from progress.errors import BadInput, RequestTooLarge
 from progress.query.execution.execute import Asked
 
 Headers = dict[bytes, bytes]
@@ -55,7 +55,7 @@ async def read(request: Request, headers: Headers) -> tuple[Asked, str | None]:
     """Return the GraphQL request, and the hash of its document if the client sent one.
 
     The document is empty if only its hash was sent. Raise BadInput for a malformed request, and
-    TooLarge once the body exceeds the limit.
+    RequestTooLarge once the body exceeds the limit.
     """
     try:
         if request.scope["method"] == "POST":
@@ -95,7 +95,7 @@ def _from_query_string(query_string: bytes) -> _Parameters:
 
 async def _body(request: Request, headers: Headers) -> bytes:
     if _is_too_large(headers.get(b"content-length", b"")):
-        raise TooLarge(f"expected a body of at most {_MAX_BODY} bytes")
+        raise RequestTooLarge(f"expected a body of at most {_MAX_BODY} bytes")
     message = _poll_message(request)
     if message and not message.get("more_body", False):
         return await _collect(request, message)
@@ -132,7 +132,7 @@ async def _collect(request: Request, message: Message | None) -> bytes:
         more = message.get("more_body", False)
         size += len(part)
         if size > _MAX_BODY:
-            raise TooLarge(f"expected a body of at most {_MAX_BODY} bytes")
+            raise RequestTooLarge(f"expected a body of at most {_MAX_BODY} bytes")
         parts.append(part)
         message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)

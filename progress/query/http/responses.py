@@ -12,8 +12,8 @@ from starlette.responses import Response
 from progress.errors import (
     PersistedQueryNotFound,
     RateLimited,
-    Refused,
-    TooLarge,
+    RequestRejected,
+    RequestTooLarge,
     Unauthenticated,
 )
 from progress.query.execution.execute import Answer
@@ -41,7 +41,7 @@ _NOT_STORED = ((b"cache-control", b"private, no-store"), _VARY)
 
 _STATUSES: dict[type[Exception], int] = {
     PersistedQueryNotFound: 200,  # by the protocol: the client sends the document next
-    TooLarge: 413,
+    RequestTooLarge: 413,
     Unauthenticated: 401,
     RateLimited: 429,
 }
@@ -108,7 +108,7 @@ def body(answer: Answer) -> bytes:
     return b"{" + b",".join(entries) + b"}"
 
 
-def rejected(rejection: Refused, headers: Headers) -> Response:
+def rejected(rejection: RequestRejected, headers: Headers) -> Response:
     """Return the response to a request that was rejected before execution."""
     lines: Lines = ()
     match rejection:

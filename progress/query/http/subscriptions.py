@@ -14,7 +14,7 @@ import msgspec
 from graphql import DocumentNode, ExecutionResult, Executor, create_source_event_stream
 from starlette.responses import Response
 
-from progress.errors import RateLimited, Unavailable
+from progress.errors import InstanceUnavailable, RateLimited
 from progress.query.execution import execute
 from progress.query.execution.execute import Asked
 from progress.query.execution.selections import GRAPHQL
@@ -50,7 +50,7 @@ class Streams:
     ) -> Response:
         """Open the stream of the document's subscription; return it or a response with an error.
 
-        Raise RateLimited or Unavailable if no more streams may be open.
+        Raise RateLimited or InstanceUnavailable if no more streams may be open.
         """
         executor = Executor.build(
             GRAPHQL,
@@ -87,7 +87,7 @@ class Streams:
         try:
             first = await next_result()
         except StopAsyncIteration:
-            raise Unavailable("this instance is shutting down: try again") from None
+            raise InstanceUnavailable("this instance is shutting down: try again") from None
         return EventStream(
             first,
             next_result,
@@ -99,13 +99,13 @@ class Streams:
 
     @contextmanager
     def _count(self, caller: str) -> Iterator[None]:
-        """Count a stream while it is open; raise RateLimited or Unavailable beyond the limits."""
+        """Count a stream while it is open; RateLimited or InstanceUnavailable beyond the limits."""
         limits = self._limits
         if self._callers[caller] >= limits.per_caller:
             why = f"{limits.per_caller} streams are open: close one of them"
             raise RateLimited(why, _RETRY_AFTER_S)
         if self._is_shutting_down or self._callers.total() >= limits.per_instance:
-            raise Unavailable("this instance accepts no more streams now: try again")
+            raise InstanceUnavailable("this instance accepts no more streams now: try again")
         self._callers[caller] += 1
         try:
             yield

@@ -18,7 +18,7 @@ from progress.adapters import request_scope
 from progress.adapters.redis import channels
 from progress.adapters.redis.subscriber import Subscriber
 from progress.adapters.telemetry import logs
-from progress.errors import Unavailable
+from progress.errors import InstanceUnavailable, Unavailable
 from progress.query.live.topics import Source, Subject, Subscription, Topic
 
 _T = TypeVar("_T")
@@ -86,7 +86,9 @@ class LiveQueries:
         logs.write("ERROR", f"live queries have stopped: {error}", stack_trace=stack)
         if self._worker is worker:
             self._worker = None
-        unavailable = Unavailable("live queries have stopped in this instance: subscribe again")
+        unavailable = InstanceUnavailable(
+            "live queries have stopped in this instance: subscribe again"
+        )
         for topic in self._topics.values():
             for subject in list(topic.subjects.values()):
                 for subscription in list(subject.subscriptions):

@@ -20,7 +20,7 @@ from progress.adapters.postgres.async_client import Database
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.request_scope import RequestScope
 from progress.adapters.telemetry import tracing
-from progress.errors import HistoryTooLong, TooComplex, Unavailable
+from progress.errors import HistoryTooLong, InstanceUnavailable, QueryTooComplex
 from progress.projections import schema
 from progress.settings import Settings
 
@@ -44,9 +44,9 @@ _Run = Callable[["_Fold"], Coroutine[Any, Any, dict[_Key, _Rows]]]
 
 
 def check_folds(found: int) -> None:
-    """TooComplex where a request is about more learners and moments of the past than it may be."""
+    """Raise QueryTooComplex if a request asks about too many learners and moments of the past."""
     if found > FOLDS:
-        raise TooComplex(
+        raise QueryTooComplex(
             f"asOf, knownAt: expected at most {FOLDS} learners and moments - found {found}"
         )
 
@@ -70,7 +70,7 @@ class Past:
         """The rows of a question about one learner, at one or both of the moments.
 
         Unavailable if the database does not answer in time, or the learner has too many events.
-        TooComplex where the request has asked about too many learners and moments before.
+        QueryTooComplex where the request has asked about too many learners and moments before.
         """
         scope = request_scope.current()
         moments = {"user_id": values["user_id"], "as_of": as_of, "known_at": known_at}
@@ -94,13 +94,15 @@ class Past:
 
     @contextlib.asynccontextmanager
     async def _place(self, user_id: object, scope: RequestScope) -> AsyncIterator[None]:
-        """One of the places for questions about a learner; Unavailable if none becomes free."""
+        """Hold a place for questions about a learner; InstanceUnavailable if none becomes free."""
         places = self._places.setdefault(user_id, asyncio.Semaphore(_OF_A_LEARNER))
         try:
             async with asyncio.timeout(scope.remaining()):
                 await places.acquire()
         except TimeoutError:
-            raise Unavailable("too much is asked about this learner's past at once") from None
+            raise InstanceUnavailable(
+                "too much is asked about this learner's past at once"
+            ) from None
         try:
             yield
         finally:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable
 from progress.projections.projector import Projector
 from progress.query.cache.cache import ComputedAnswer
 from progress.query.cache.policy import CacheKey
@@ -146,12 +146,12 @@ def test_an_error_fails_all_waiting_requests_and_is_not_cached(one: Instance) ->
     (key, *_) = keys()
 
     async def failing() -> None:
-        slow = Slow(one, key, Unavailable("gone"))
+        slow = Slow(one, key, DatabaseUnavailable("gone"))
         waiting = [asyncio.create_task(slow.get()) for _ in range(5)]
         await slow.running.wait()
         slow.end.set()
         answers = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [Unavailable] * 5
+        assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 5
         assert one.computations == 1
         assert await one.get_async(key) == [await cache_instances.read(key, NOW)]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from progress.errors import Unavailable
+from progress.errors import DatabaseUnavailable, InstanceUnavailable
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.live.topics import Subscription
 
@@ -109,9 +109,9 @@ def test_a_failed_read_fails_new_subscribers_and_old_ones_get_the_next_state() -
         numbers.set("a", 1)
         live_queries, (old,) = subscribe(numbers, "a")
         assert await anext(old) == 1
-        numbers.error = Unavailable("away")
+        numbers.error = DatabaseUnavailable("away")
         new = live_queries.subscribe("number", "a", value)
-        with pytest.raises(Unavailable, match="away"):
+        with pytest.raises(DatabaseUnavailable, match="away"):
             await anext(new)
         new.close()
         numbers.set("a", 2)
@@ -133,7 +133,7 @@ def test_a_crash_fails_all_subscribers_and_later_ones_are_served(
         assert await anext(old) == 1
         numbers.error = ValueError("odd")
         numbers.set("a", 2)
-        with pytest.raises(Unavailable):
+        with pytest.raises(InstanceUnavailable):
             await anext(old)
         old.close()
         numbers.error = None
