@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 
 from progress import settings
 from progress.adapters import request_line, startup
-from progress.adapters.pubsub import push_request
+from progress.adapters.pubsub.push_request import PushRequest
 from progress.adapters.telemetry import logs, tracing
 from progress.operations import commands
 from progress.projections.notifications import Publisher
@@ -24,9 +24,9 @@ def project(request: Request) -> ResponseReturnValue:
     command, attributes = commands.parse_push(request.get_data())
     operation = "wake" if isinstance(command, int) else "operation"
     trace = tracing.traceparent_of_push(attributes, request.headers.get)
-    with push_request.PushRequest("project", trace, operation, commands.SPAN_ATTRIBUTES) as pushed:
+    with PushRequest("project", trace, operation, commands.SPAN_ATTRIBUTES) as push_request:
         if command is None:
             logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
         else:
             commands.handle(command, _publisher)
-    return "", pushed.status
+    return "", push_request.status

@@ -58,7 +58,7 @@ def list_all(
 def show(number: Number) -> None:
     """Show all of a letter, its payload too."""
     connection = targets.connect()
-    letter = dead_letters.show(connection, number)
+    letter = dead_letters.read(connection, number)
     connection.close()
     typer.echo(msgspec.json.format(msgspec.json.encode(letter)).decode())
 
@@ -69,7 +69,7 @@ def count(
 ) -> None:
     """Count the letters that wait, by reason."""
     connection = targets.connect()
-    reasons = dead_letters.reasons(connection)
+    reasons = dead_letters.count_by_reason(connection)
     connection.close()
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
     for row in reasons:

@@ -1,21 +1,21 @@
-"""The bundle: one letter for all of a message's faulty entries after the first 999."""
+"""The bundle: one dead letter for all faulty entries of a message after the first 999."""
 
 from collections.abc import Iterable, Iterator
 
-MOST_LETTERS = 999  # of the malformed and invalid entries of one message; the others share one more
+MOST_REJECTIONS = 999  # malformed and invalid entries of one message with a letter of their own
 
 REASON = "expected at most 999 faulty entries in a message; these are the others"
 
 
 class Bundle:
-    """Faulty entries as they were received, and the places in the message where they stood."""
+    """Faulty entries as they were received, and their places in the message."""
 
     def __init__(self) -> None:
-        self.runs: list[list[int]] = []  # first and last index of entries that stood in a row
+        self.runs: list[list[int]] = []  # first and last index of adjacent entries
         self._text = bytearray(b"[")
 
     def add(self, part: bytes, index: int) -> None:
-        """Put one more entry in; indexes only grow."""
+        """Add an entry; `index` is greater than that of the entry before."""
         if self.runs:
             self._text += b","
         self._text += part
@@ -25,19 +25,19 @@ class Bundle:
             self.runs.append([index, index])
 
     def payload(self) -> bytes:
-        """A JSON array of the entries."""
+        """Return the entries as a JSON array."""
         return bytes(self._text + b"]")
 
 
 def indexes(runs: Iterable[list[int]]) -> Iterator[int]:
-    """The places that a bundle's runs stand for."""
+    """Yield the places in the message of a bundle's entries."""
     for first, last in runs:
         yield from range(first, last + 1)
 
 
-def is_faulty(part: bytes) -> bool:
-    """Tell at a glance that an array's element is malformed; False where it has to be read.
+def is_malformed(part: bytes) -> bool:
+    """Tell without decoding that an array's element is malformed; False if it must be decoded.
 
-    An event has an event_id of its own, however its letters are escaped.
+    An event has its own `event_id`; an escape may hide the letters of that name.
     """
     return part[:1] != b"{" or (b"event_id" not in part and b"\\" not in part)

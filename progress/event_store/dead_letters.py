@@ -1,4 +1,4 @@
-"""Dead letters: listed, replayed after a fix, discarded by an administrator."""
+"""Dead letters: list them, replay them after a fix, or discard them."""
 
 from datetime import datetime
 
@@ -6,15 +6,16 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.errors import EventStoreError
+from progress.errors import EventRejected, EventStoreError
 from progress.event_store import dead_letter_record, envelope, log
 from progress.event_store.dead_letter_record import DeadLetter
-from progress.event_store.envelope import Letter, Message
+from progress.event_store.envelope import Rejection
+from progress.event_store.event_parser import Message
 from progress.event_store.log import Delivery
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why letters wait, how many do, and when the first and the last of them came."""
+    """A reason why letters wait: their number, and when the first and the last of them came."""
 
     kind: str
     reason: str
@@ -30,12 +31,15 @@ def list_letters(
     after: int = 0,
     limit: int = 1_000,
 ) -> list[DeadLetter]:
-    """Letters with an id over `after`, oldest first; closed: replayed or discarded."""
+    """Return open letters with an id over `after`, oldest first.
+
+    `include_closed` adds those that were replayed or discarded.
+    """
     return _read(connection, "list letters", after=after, all=include_closed, limit=limit)
 
 
-def reasons(connection: Connection) -> list[Reason]:
-    """Why letters wait, the most frequent first."""
+def count_by_reason(connection: Connection) -> list[Reason]:
+    """Return the reasons why letters wait, the most frequent first."""
     return [
         Reason(*row) for row in connection.run(blocks("event_store/dead_letters")["reasons"]) or []
     ]
@@ -49,30 +53,30 @@ def select_open(connection: Connection, *, kind: str | None, saying: str | None)
     return [letter_id for (letter_id,) in rows or []]
 
 
-def show(connection: Connection, letter_id: int) -> DeadLetter:
-    """One letter; EventStoreError if there is none."""
+def read(connection: Connection, letter_id: int) -> DeadLetter:
+    """Return a letter; EventStoreError if it does not exist."""
     letters = _read(connection, "letter by id", letter_id=letter_id)
     if not letters:
         raise EventStoreError(f"there is no dead letter {letter_id}")
     return letters[0]
 
 
-def show_replayable(connection: Connection, letter_id: int) -> DeadLetter:
-    """One letter; EventStoreError if there is none, or it was discarded."""
-    letter = show(connection, letter_id)
+def read_replayable(connection: Connection, letter_id: int) -> DeadLetter:
+    """Return a letter; EventStoreError if it does not exist or was discarded."""
+    letter = read(connection, letter_id)
     if letter.discarded_at is not None:
         raise EventStoreError(f"dead letter {letter_id} was discarded: {letter.discard_reason}")
     return letter
 
 
 def replay(connection: Connection, letter_id: int) -> str | None:
-    """Read the letter by today's rules and append what it holds; None, or why that failed.
+    """Decode the letter by the current rules and append its event; return why that failed, or None.
 
-    As idempotent as delivery. A letter that fails again stays, with its new reason. Of a
-    `poisoned` one the event is in the log already: see `take_back`. A bundle comes apart: it
-    becomes the letter of its first entry, and others that fail get letters of their own.
+    Replay is as idempotent as delivery. A letter that fails again stays open, with its new reason.
+    A bundle becomes the letter of its first entry; other entries that fail get their own letters.
+    A `poisoned` letter cannot be replayed here, as its event is in the log: see `take_back`.
     """
-    letter = show_replayable(connection, letter_id)
+    letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":
         raise EventStoreError("a poisoned event is taken back and its learner folded again")
     if letter.indexes is not None:
@@ -81,15 +85,16 @@ def replay(connection: Connection, letter_id: int) -> str | None:
 
 
 def replay_due(connection: Connection, limit: int = 10_000) -> int:
-    """Replay the `future` letters whose time has come; how many were appended."""
+    """Replay the `future` letters that are due; return the number of letters that succeeded."""
     due = _read(connection, "due letters", limit=limit)
     return sum(_replay(connection, letter) is None for letter in due)
 
 
 def take_back(connection: Connection, letter_id: int) -> int | None:
-    """Let the event of a `poisoned` letter count again; its position, for the caller to refold.
+    """Include the event of a `poisoned` letter in folds again; return its position.
 
-    None if the letter is no such one, or its event was taken back before.
+    The caller folds its learner again. None if the letter is not `poisoned`, or its event was taken
+    back before.
     """
     position: int | None = connection.run(
         blocks("event_store/dead_letters")["take back"], letter_id=letter_id
@@ -100,7 +105,7 @@ def take_back(connection: Connection, letter_id: int) -> int | None:
 
 
 def discard(connection: Connection, letter_id: int, reason: str) -> None:
-    """Close a letter for good; EventStoreError if it is closed already or there is none."""
+    """Discard an open letter; EventStoreError if there is no open letter of this id."""
     rows = connection.run(
         blocks("event_store/dead_letters")["discard"], letter_id=letter_id, reason=reason
     )
@@ -109,12 +114,12 @@ def discard(connection: Connection, letter_id: int, reason: str) -> None:
 
 
 def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> int:
-    """Close these letters for good, those of them that wait; how many they were."""
+    """Discard those of the letters that are open; return their number."""
     rows = connection.run(
         blocks("event_store/dead_letters")["discard all"], letter_ids=letter_ids, reason=reason
     )
-    closed: int = rows[0][0]
-    return closed
+    discarded: int = rows[0][0]
+    return discarded
 
 
 def _read(connection: Connection, block: str, **values: object) -> list[DeadLetter]:
@@ -124,30 +129,30 @@ def _read(connection: Connection, block: str, **values: object) -> list[DeadLett
 
 
 def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[int]]) -> str | None:
-    message = _message(letter)
+    message = _original_message(letter)
     try:
         entries = envelope.decode_bundle(letter.payload.encode(), indexes, message)
-    except ValueError as fault:  # its text was changed
-        return _failed(connection, letter, letter.kind, str(fault))
+    except ValueError as error:  # somebody changed its text
+        return _mark_failed(connection, letter, letter.kind, str(error))
     log.take_apart(connection, letter.letter_id, Delivery(message, entries))
-    left = show(connection, letter.letter_id)
-    return None if left.replayed_at is not None else left.reason
+    after = read(connection, letter.letter_id)
+    return None if after.replayed_at is not None else after.reason
 
 
 def _replay(connection: Connection, letter: DeadLetter) -> str | None:
-    entries = envelope.decode(letter.payload.encode(), _message(letter))
-    arrivals = [entry for entry in entries if not isinstance(entry, Letter)]
-    for bad in (entry for entry in entries if isinstance(entry, Letter)):
-        return _failed(connection, letter, bad.kind, bad.reason)
+    entries = envelope.decode(letter.payload.encode(), _original_message(letter))
+    events = [entry for entry in entries if not isinstance(entry, Rejection)]
+    for rejection in (entry for entry in entries if isinstance(entry, Rejection)):
+        return _mark_failed(connection, letter, rejection.kind, rejection.reason)
     try:
-        log.append_again(connection, arrivals)
-    except log.EventRejected as fault:
-        return _failed(connection, letter, fault.kind, str(fault))
+        log.append_replayed(connection, events)
+    except EventRejected as error:
+        return _mark_failed(connection, letter, error.kind, str(error))
     connection.run(blocks("event_store/dead_letters")["mark replayed"], letter_id=letter.letter_id)
     return None
 
 
-def _message(letter: DeadLetter) -> Message:
+def _original_message(letter: DeadLetter) -> Message:
     return Message(
         subscription=letter.subscription,
         topic=letter.topic or "",
@@ -158,7 +163,7 @@ def _message(letter: DeadLetter) -> Message:
     )
 
 
-def _failed(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
+def _mark_failed(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
     connection.run(
         blocks("event_store/dead_letters")["mark failed"],
         letter_id=letter.letter_id,

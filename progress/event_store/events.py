@@ -1,6 +1,6 @@
-"""The catalogue: every type of event that Progress understands, declared once.
+"""The catalogue of event types, each declared once.
 
-The decoder's checks and their messages are read off these declarations.
+The checks of incoming events, and their error messages, are derived from these declarations.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -18,29 +18,29 @@ Level = Literal["A1", "A2", "B1", "B2", "C1", "C2"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event's `data` holds; fields beyond those declared are kept."""
+    """The `data` of an event; undeclared fields are kept."""
 
 
 class LearnerEvent(Event, frozen=True, kw_only=True):
-    """Names its learner; `metadata.user_id` may stand in."""
+    """An event that names its learner; `metadata.user_id` may replace `user_id`."""
 
     user_id: Id
 
 
 class SessionEvent(Event, frozen=True, kw_only=True):
-    """Belongs to the session's learner where it names none."""
+    """An event of a session; without a `user_id` it belongs to the session's learner."""
 
     session_id: Id
 
 
 class ItemEvent(Event, frozen=True, kw_only=True):
-    """About the catalogue; belongs to no learner."""
+    """An event about an item of the catalogue; it belongs to no learner."""
 
     item_id: Id
 
 
 class SessionStarted(LearnerEvent, frozen=True, kw_only=True):
-    """The first to arrive tells the session's learner."""
+    """A session began; the first one to arrive decides the session's learner."""
 
     session_id: Id
     item_count: Annotated[int, Meta(ge=0, le=10_000)]
@@ -73,7 +73,7 @@ class SessionAbandoned(SessionEvent, frozen=True, kw_only=True):
 
 
 class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
-    """The algorithm set when the item is due again; `new_interval` in days."""
+    """The algorithm set the next review of an item; `new_interval` is in days."""
 
     item_id: Id
     new_interval: Annotated[int, Meta(ge=0, le=36_500)]
@@ -81,7 +81,7 @@ class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
 
 
 class ItemPublished(ItemEvent, frozen=True, kw_only=True):
-    """An item came into the catalogue."""
+    """An item was added to the catalogue."""
 
     domains: list[Domain]
     cefr_level: Level | None = None
@@ -93,15 +93,15 @@ class ItemPublished(ItemEvent, frozen=True, kw_only=True):
 
 
 class ItemUpdated(ItemPublished, frozen=True, kw_only=True):
-    """The item's description was replaced as a whole."""
+    """All fields of an item were replaced."""
 
 
 class ItemArchived(ItemEvent, frozen=True, kw_only=True):
-    """The item left the catalogue; what was learned stays."""
+    """An item was removed from the catalogue; learners' statistics keep it."""
 
 
 class UserPreferencesChanged(LearnerEvent, frozen=True, kw_only=True):
-    """What is left out keeps the value of the preference event before it."""
+    """The learner changed preferences; a missing field keeps its value."""
 
     timezone: str | None = None
     day_start_hour: Hour | None = None
@@ -112,13 +112,13 @@ class UserPreferencesChanged(LearnerEvent, frozen=True, kw_only=True):
 
 
 class UserCreated(UserPreferencesChanged, frozen=True, kw_only=True):
-    """An account was made; the address is stored masked."""
+    """An account was created; its e-mail address is stored masked."""
 
     email: str
 
 
 class UserDeleted(LearnerEvent, frozen=True, kw_only=True):
-    """No read model has a row of the learner from now on."""
+    """The account was deleted; the read models drop all rows of the learner."""
 
 
 CATALOGUE: dict[str, type[Event]] = {
@@ -141,32 +141,32 @@ CATALOGUE: dict[str, type[Event]] = {
 
 
 def check(declared: type[Event], data: dict[str, Any]) -> None:
-    """SerializationError names the field of `data` that is not as declared, and the rule."""
+    """Raise SerializationError, with the field and the rule, if `data` is not as declared."""
     try:
         msgspec.convert(data, declared)
-    except msgspec.ValidationError as fault:
-        field = _field(str(fault))
-        found = "" if data.get(field) is not None else ", found none"
+    except msgspec.ValidationError as error:
+        field = _field_name(str(error))
+        suffix = "" if data.get(field) is not None else ", found none"
         raise SerializationError(
-            f"expected {_rule(declared, field)}{found} - at $.data.{field}"
+            f"expected {_describe_rule(declared, field)}{suffix} - at $.data.{field}"
         ) from None
 
 
 def _is_zone(name: str) -> bool:
-    from progress.event_store import time_zones  # not needed by the first answers of an instance
+    from progress.event_store import time_zones  # the first requests of an instance do not need it
 
     return name in time_zones.names()
 
 
-def _field(message: str) -> str:
-    """`score`, from "… missing required field `score`", "… - at `$.score`" or "$.score"."""
+def _field_name(message: str) -> str:
+    """Return `score` of "… missing required field `score`", "… - at `$.score`" or "$.score"."""
     if "missing required field" in message:
         return message.split("`")[1]
     return message.rpartition("$.")[2].rstrip("`").partition("[")[0]
 
 
-def _rule(declared: type[Event], field: str) -> str:
-    from msgspec import inspect  # 5 ms, for faults alone
+def _describe_rule(declared: type[Event], field: str) -> str:
+    from msgspec import inspect  # 5 ms: only for errors
 
     kind = inspect.type_info(msgspec.structs.fields(declared)[_names(declared).index(field)].type)
     if isinstance(kind, inspect.UnionType):
@@ -174,8 +174,8 @@ def _rule(declared: type[Event], field: str) -> str:
     rule = "a text"
     match kind:
         case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
-            what = "an integer" if isinstance(kind, inspect.IntType) else "a number"
-            rule = f"{what} from {low} to {high}"
+            number = "an integer" if isinstance(kind, inspect.IntType) else "a number"
+            rule = f"{number} from {low} to {high}"
         case inspect.StrType(min_length=1, max_length=most):
             rule = f"a text of 1 to {most} characters"
         case inspect.StrType() if field == "timezone":

@@ -1,4 +1,4 @@
-"""JSON text from outside, read without trust: a value or a reason, whatever it holds."""
+"""Decode untrusted JSON: any text gives a value, or the reason why it has none."""
 
 import json
 import math
@@ -13,9 +13,9 @@ _LONG_NUMBER = re.compile(rb"\d{309}")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SPACE = b" \t\n\r"
 
-_MANY = 100_000  # commas: a longer array is walked through
+_MANY = 100_000  # commas: a longer array is split without decoding it
 
-# An element of an array, three levels deep at most; deeper ones are matched bracket by bracket.
+# An array's element of at most three levels; deeper ones are matched bracket by bracket.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _LEVEL = rb"[\[{](?:[^\"\[\]{}]++|" + _STRING + rb"%b)*+[\]}]"
 _BRACKETS = _LEVEL % b""
@@ -25,32 +25,32 @@ _GAP = rb"[ \t\n\r]*+"
 _ELEMENT = re.compile(
     _GAP + rb"([^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS + rb")", re.DOTALL
 )
-# What is JSON at a glance: a number, a word or a text.
+# A number, a literal or a text: JSON without decoding it.
 _SIMPLE = re.compile(
     rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
     rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
 )
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # behind another backslash it is none
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # or, after a backslash, plain text
 _OPENING = re.compile(_GAP + rb"\[")
 _COMMA = re.compile(_GAP + rb",")
 _END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
-_skip = msgspec.json.Decoder(msgspec.Raw)  # takes no memory
-_BYTE = re.compile(r"\(byte (\d+)\)")  # as msgspec tells a place
+_skip = msgspec.json.Decoder(msgspec.Raw)  # checks the syntax and takes no memory
+_BYTE = re.compile(r"\(byte (\d+)\)")  # the place in a message of msgspec
 _value = msgspec.json.Decoder()
 
 
 class NotJson(ValueError):
-    """The text is no JSON; the message says what was expected, and where."""
+    """The text is not JSON; the message says what was expected, and where."""
 
 
 def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
-    """The texts of an array's elements; None where the text does not begin as an array.
+    """Yield the texts of an array's elements; return None if the text does not begin an array.
 
-    NotJson, at the latest in place of the last element. A long array is read element by element,
-    so that it takes no memory: a million ones would be a million objects. What is wrong with one
-    is found beforehand: a look at each element would take longer than the request may.
+    NotJson is raised at the latest in place of the last element. A long array is split without
+    decoding, which would make an object of each element. Its syntax is checked before, as a whole:
+    to check each element would take longer than the request may.
     """
     if not _OPENING.match(payload):
         return None
@@ -60,13 +60,13 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     try:
         if not is_long:
             return map(bytes, _parts.decode(payload))  # one copy at a time
-        # msgspec takes a lone surrogate for no JSON: it is an entry's own fault.
+        # msgspec refuses lone surrogates, which make only their own entry invalid.
         _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
     except RecursionError:
         is_valid = False
-    except msgspec.MsgspecError as fault:
+    except msgspec.MsgspecError as error:
         if is_long:
-            place = _BYTE.search(str(fault))
+            place = _BYTE.search(str(error))
             raise NotJson(
                 f"expected JSON - at byte {place[1] if place else len(payload)}"
             ) from None
@@ -75,7 +75,7 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
 
 
 def decode(text: bytes) -> tuple[Any, str]:
-    """The value, and what about it no database can hold (`''`: nothing); NotJson."""
+    """Return the value, and why PostgreSQL cannot store it (`''` if it can); NotJson."""
     may_be_deep = text.count(b"{") + text.count(b"[") > _DEEPEST
     unusual = b"\\u0000" in text or may_be_deep or (len(text) > 309 and _LONG_NUMBER.search(text))
     if not unusual:
@@ -83,13 +83,13 @@ def decode(text: bytes) -> tuple[Any, str]:
             return _value.decode(text), ""
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass
-    pruned, fault = _pruned(text) if may_be_deep else (text, "")
-    value = _parsed(pruned)
-    return value, fault or next(_faults(value, "$"), "")
+    pruned, unstorable = _prune(text) if may_be_deep else (text, "")
+    value = _parse(pruned)
+    return value, unstorable or next(_find_unstorable(value, "$"), "")
 
 
 def printable(value: Any) -> str | None:
-    """A text as a letter may carry it beside its payload; None for anything else."""
+    """Return a text in a form that a dead letter can store; None for any other value."""
     from progress.masking import mask_shapes
 
     if type(value) is not str:
@@ -98,37 +98,38 @@ def printable(value: Any) -> str | None:
     return mask_shapes(clean)
 
 
-def _parsed(text: bytes) -> Any:
+def _parse(text: bytes) -> Any:
     if not text.strip(_SPACE):
         raise NotJson("expected JSON, found nothing - at $")
     try:
         return _any_json.decode(text.decode("utf-8"))
-    except UnicodeDecodeError as fault:
-        raise NotJson(f"expected UTF-8 - at byte {fault.start}") from None
-    except json.JSONDecodeError as fault:
-        raise NotJson(f"expected JSON - at character {fault.pos}") from None
+    except UnicodeDecodeError as error:
+        raise NotJson(f"expected UTF-8 - at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise NotJson(f"expected JSON - at character {error.pos}") from None
 
 
-def _refuse(constant: str) -> Never:
+def _reject_constant(constant: str) -> Never:
     raise NotJson(f"expected JSON, found {constant}")
 
 
-def _integer(digits: str) -> int | float:
+def _parse_integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= 310 else math.inf
 
 
-_any_json = json.JSONDecoder(parse_constant=_refuse, parse_int=_integer)
+_any_json = json.JSONDecoder(parse_constant=_reject_constant, parse_int=_parse_integer)
 
 
-def _faults(value: Any, where: str) -> Iterator[str]:
+def _find_unstorable(value: Any, where: str) -> Iterator[str]:
+    """Yield each reason why PostgreSQL cannot store the value."""
     match value:
         case dict():
-            for key, held in value.items():
-                yield from _faults(key, where)
-                yield from _faults(held, f"{where}.{_shown(key)}")
+            for key, field in value.items():
+                yield from _find_unstorable(key, where)
+                yield from _find_unstorable(field, f"{where}.{_format_key(key)}")
         case list():
-            for position, held in enumerate(value):
-                yield from _faults(held, f"{where}[{position}]")
+            for position, element in enumerate(value):
+                yield from _find_unstorable(element, f"{where}[{position}]")
         case str() if "\0" in value:
             yield f"expected a text without U+0000 - at {where}"
         case str() if not _is_unicode(value):
@@ -137,7 +138,7 @@ def _faults(value: Any, where: str) -> Iterator[str]:
             yield f"expected a number that is a finite double - at {where}"
 
 
-def _shown(key: str) -> str:
+def _format_key(key: str) -> str:
     return key if key.isidentifier() and key.isascii() and len(key) <= 60 else "…"
 
 
@@ -156,39 +157,39 @@ def _is_finite(number: float) -> bool:
         return False
 
 
-def _pruned(text: bytes) -> tuple[bytes, str]:
-    """The text with what is nested too deep replaced by null, and the fault if there was any.
+def _prune(text: bytes) -> tuple[bytes, str]:
+    """Replace values that are nested too deep by null; return the text, and the reason if any.
 
-    What no parser could read without running out of stack is only matched for its brackets.
+    Only brackets are matched: a parser would run out of stack.
     """
-    kept: list[bytes] = []
+    pieces: list[bytes] = []
     depth, since = 0, 0
     for token in _TOKEN.finditer(text):
         match text[token.start()]:
             case 0x5B | 0x7B:  # [ {
                 depth += 1
                 if depth == _DEEPEST + 1:
-                    kept.append(text[since : token.start()])
+                    pieces.append(text[since : token.start()])
             case 0x5D | 0x7D:
                 depth -= 1
                 if depth == _DEEPEST:
-                    kept.append(b"null")
+                    pieces.append(b"null")
                     since = token.end()
     if depth > _DEEPEST:
         raise NotJson("expected JSON, found an end within brackets")
-    kept.append(text[since:])
-    deep = len(kept) > 1
-    return b"".join(kept), f"expected at most {_DEEPEST} levels - at $" if deep else ""
+    pieces.append(text[since:])
+    deep = len(pieces) > 1
+    return b"".join(pieces), f"expected at most {_DEEPEST} levels - at $" if deep else ""
 
 
 def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
-    """Each element as it stands; one is decoded only where the whole is not known to be JSON."""
+    """Yield each element's text; decode it only if the whole text may be invalid."""
     opening = _OPENING.match(payload)
     at = opening.end() if opening else 0
     end = _END.match(payload, at)  # of an empty array
     while end is None:
-        found = _ELEMENT.match(payload, at)
-        begin, at = found.span(1) if found else _nested(payload, at)
+        element = _ELEMENT.match(payload, at)
+        begin, at = element.span(1) if element else _match_nested(payload, at)
         part = bytes(payload[begin:at])
         if not is_valid and not _SIMPLE.fullmatch(part):
             decode(part)
@@ -202,8 +203,8 @@ def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
         raise NotJson(f"expected JSON - at byte {at}")
 
 
-def _nested(payload: bytes | bytearray, at: int) -> tuple[int, int]:
-    """Where an element begins and ends that is nested deeper than the expression looks."""
+def _match_nested(payload: bytes | bytearray, at: int) -> tuple[int, int]:
+    """Return the span of an element that is nested deeper than `_ELEMENT` matches."""
     depth, begin, end = 0, -1, -1
     for token in _TOKEN.finditer(payload, at):
         match payload[token.start()]:
@@ -223,5 +224,5 @@ def _nested(payload: bytes | bytearray, at: int) -> tuple[int, int]:
 def _check_unicode(payload: bytes | bytearray) -> None:
     try:
         payload.decode()
-    except UnicodeDecodeError as fault:
-        raise NotJson(f"expected UTF-8 - at byte {fault.start}") from None
+    except UnicodeDecodeError as error:
+        raise NotJson(f"expected UTF-8 - at byte {error.start}") from None

@@ -1,4 +1,4 @@
-"""The event log: appending to it and reading it, under the names the field uses.
+"""The event log: append events and read them.
 
 The audit trail of a learner is `read_events(connection, f"learner-{user_id}", 1)`.
 """
@@ -21,24 +21,25 @@ from progress.errors import (
     SerializationError,
 )
 from progress.event_store import envelope
-from progress.event_store.envelope import Arrival, Letter, Message
+from progress.event_store.envelope import Rejection
+from progress.event_store.event_parser import Message, ParsedEvent
 
 _prepared: "weakref.WeakKeyDictionary[Connection, Statement]" = weakref.WeakKeyDictionary()
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One message, decoded."""
+    """One decoded message."""
 
     message: Message
-    entries: list[Arrival | Letter]
+    entries: list[ParsedEvent | Rejection]
     size: int = 0  # bytes of its data
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """What became of a batch: how many events of each outcome, and the shards to wake.
+    """The outcome of a batch: the number of events per outcome, and the shards to wake.
 
-    Those are the shards that grew, and those of events that were found recorded: the call that
-    recorded them may have lost its answer, and with it the wake-up.
+    Shards to wake include those of redelivered events: the call that appended them may have failed
+    before it sent the wake-up.
     """
 
     outcomes: dict[str, int]
@@ -61,18 +62,18 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
-    """Put all of it on disk, as events, pending events or dead letters, in one transaction.
+    """Store every entry as an event, a pending event or a dead letter, in one transaction.
 
-    DatabaseUnavailable if the database had to give up: it may have committed, and the same call
-    again is safe. EventStoreError if it refused.
+    DatabaseUnavailable if the database does not answer: it may have committed, and the same call is
+    safe again. EventStoreError if it rejects the batch.
     """
     return _append(connection, _batch(deliveries))
 
 
 def take_apart(connection: Connection, letter_id: int, delivery: Delivery) -> None:
-    """Replay a bundle: put its entries on disk once more, each as what it is by today's rules.
+    """Replay a bundle: store its entries again, each by the current rules; raises as `append`.
 
-    Nothing happens if the letter is no open bundle any more. Raises what `append` raises.
+    Do nothing if the letter is not an open bundle.
     """
     batch = msgspec.json.encode(_batch([delivery])).decode()
     with database.translate_errors(_translate):
@@ -89,27 +90,27 @@ def append_events(
 ) -> Appended:
     """Append envelopes (`event_id`, `event_type`, `occurred_at`, `data`, `metadata`) to a stream.
 
-    All of them, or none: ConsistencyError if the stream (0: a new one) is not at
-    `expected_version` or an id is taken by other content, SerializationError if an envelope is
-    invalid or belongs to another stream. Events that the log has take no new version.
+    Append all or none: ConsistencyError if the stream is not at `expected_version` (0 for a new
+    stream) or an id has other content, SerializationError if an envelope is invalid or belongs to
+    another stream. Events that are in the log already take no new version.
     """
     entries = envelope.decode(msgspec.json.encode(list(events)), Message())
-    arrivals = [_of_stream(entry, stream_id) for entry in entries]
-    batch: dict[str, Any] = {"stream_id": stream_id, "events": arrivals}
+    parsed = [_require_stream(entry, stream_id) for entry in entries]
+    batch: dict[str, Any] = {"stream_id": stream_id, "events": parsed}
     if expected_version is not None:
         batch["expected_version"] = expected_version
     return _append(connection, batch)
 
 
-def append_again(connection: Connection, arrivals: Sequence[Arrival]) -> Appended:
-    """Append what a dead letter held; EventRejected where it would be a letter once more."""
-    return _append(connection, {"events": arrivals})
+def append_replayed(connection: Connection, events: Sequence[ParsedEvent]) -> Appended:
+    """Append the events of a dead letter; EventRejected if one would become a dead letter again."""
+    return _append(connection, {"events": events})
 
 
 def read_events(
     connection: Connection, stream_id: str, from_version: int, to_version: int | None = None
 ) -> list[StoredEvent]:
-    """A stream's events of these versions, both ends included, in their order."""
+    """Return a stream's events of these versions, both included, in their order."""
     return _read(
         connection,
         "read stream",
@@ -120,7 +121,7 @@ def read_events(
 
 
 def read_all_events(connection: Connection, from_position: int, limit: int) -> list[StoredEvent]:
-    """At most `limit` events of the whole log, from `from_position` on (included)."""
+    """Return at most `limit` events of the whole log, from `from_position` on (included)."""
     return _read(connection, "read all", from_position=from_position, limit=limit)
 
 
@@ -131,7 +132,7 @@ def read_events_by_type(
     to_timestamp: datetime | None = None,
     limit: int = 1_000,
 ) -> list[StoredEvent]:
-    """At most `limit` events of a type recorded from one moment to another, both included."""
+    """Return at most `limit` events of a type, recorded from one time to another, both included."""
     return _read(
         connection,
         "read by type",
@@ -143,51 +144,51 @@ def read_events_by_type(
 
 
 def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
-    arrivals: list[Arrival] = []
+    events: list[ParsedEvent] = []
     letters: list[dict[str, Any]] = []
     for number, delivery in enumerate(deliveries):
         for entry in delivery.entries:
-            if isinstance(entry, Letter):
-                letters.append(_row(entry, number, len(letters)))
+            if isinstance(entry, Rejection):
+                letters.append(_letter_fields(entry, number, len(letters)))
             else:
                 entry.message = number
-                arrivals.append(entry)
+                events.append(entry)
     batch: dict[str, Any] = {
-        "messages": [_sender(delivery.message) for delivery in deliveries],
-        "events": arrivals,
+        "messages": [_message_fields(delivery.message) for delivery in deliveries],
+        "events": events,
     }
     if letters:
         batch["letters"] = letters
     return batch
 
 
-def _row(letter: Letter, message: int, n: int) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _letter_fields(rejection: Rejection, message: int, n: int) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "n": n,
         "message": message,
-        "index": letter.index,
-        "kind": letter.kind,
-        "event_id": letter.event_id,
-        "event_type": letter.event_type,
-        "reason": letter.reason,
-        "payload": letter.payload,
-        "attributes": letter.attributes,
+        "index": rejection.index,
+        "kind": rejection.kind,
+        "event_id": rejection.event_id,
+        "event_type": rejection.event_type,
+        "reason": rejection.reason,
+        "payload": rejection.payload,
+        "attributes": rejection.attributes,
     }
-    if letter.indexes is not None:
-        row["indexes"] = letter.indexes
-    if letter.arrival is not None:
-        row |= {
-            "id": letter.arrival.event_id,
-            "stored_type": letter.arrival.event_type,
-            "occurred_at": letter.arrival.occurred_at,
-            "data": letter.arrival.data,
-            "metadata": letter.arrival.metadata,
-            "learner": letter.arrival.learner,
+    if rejection.indexes is not None:
+        fields["indexes"] = rejection.indexes
+    if rejection.event is not None:
+        fields |= {
+            "id": rejection.event.event_id,
+            "stored_type": rejection.event.event_type,
+            "occurred_at": rejection.event.occurred_at,
+            "data": rejection.event.data,
+            "metadata": rejection.event.metadata,
+            "learner": rejection.event.learner,
         }
-    return row
+    return fields
 
 
-def _sender(message: Message) -> dict[str, Any]:
+def _message_fields(message: Message) -> dict[str, Any]:
     return {
         "topic": message.topic or None,
         "subscription": message.subscription,
@@ -196,8 +197,9 @@ def _sender(message: Message) -> dict[str, Any]:
     }
 
 
-def _of_stream(entry: Arrival | Letter, stream_id: str) -> Arrival:
-    if isinstance(entry, Letter):
+def _require_stream(entry: ParsedEvent | Rejection, stream_id: str) -> ParsedEvent:
+    """Return the event; SerializationError if it is invalid or belongs to another stream."""
+    if isinstance(entry, Rejection):
         raise SerializationError(f"event {entry.index}: {entry.reason}")
     if stream_id.startswith("learner-") and entry.stream_id is None and entry.learner is None:
         entry.learner = stream_id.removeprefix("learner-")

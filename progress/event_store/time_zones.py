@@ -1,4 +1,4 @@
-"""The rules of every zone, as data of the pinned tzdata package, never a server's own table."""
+"""UTC offsets of every time zone, from the pinned tzdata package, not from a server's tables."""
 
 import functools
 import io
@@ -15,11 +15,14 @@ VERSION: str = tzdata.IANA_VERSION
 
 _FIRST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
 _LAST = int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())
-_STEP = 60 * 86_400  # yearly rules change five months apart or more
+_STEP = 60 * 86_400  # seconds; yearly rules change at least five months apart
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """From `starts_at` (Unix time; None: ever) on, `zone` is `utc_offset` seconds ahead of UTC."""
+    """From `starts_at` on, `zone` is `utc_offset` seconds ahead of UTC.
+
+    `starts_at` is Unix time; None means since ever.
+    """
 
     zone: str
     starts_at: int | None
@@ -28,13 +31,13 @@ class Rule(msgspec.Struct, frozen=True):
 
 @functools.cache
 def names() -> frozenset[str]:
-    """The names of all zones of the package."""
-    listed = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8")
-    return frozenset(listed.split())
+    """Return the names of all zones of the package."""
+    text = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8")
+    return frozenset(text.split())
 
 
 def rules() -> Iterator[Rule]:
-    """The rules of all zones from 2000 to 2060, each zone's in the order of time."""
+    """Yield the rules of all zones from 2000 to 2060, each zone's in the order of time."""
     files = resources.files("tzdata.zoneinfo")
     for name in sorted(names()):
         first, *later = _changes(files.joinpath(*name.split("/")).read_bytes())
@@ -44,32 +47,33 @@ def rules() -> Iterator[Rule]:
 
 @functools.cache
 def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
-    """Where the offset changes, and to what, in a TZif file (RFC 9636); names share files."""
+    """Return the changes of offset in a TZif file (RFC 9636); cached, as names share files."""
     zone = ZoneInfo.from_file(io.BytesIO(file))
-    found = [(_FIRST, _offset(zone, _FIRST))]
+    changes = [(_FIRST, _offset(zone, _FIRST))]
     for instant in _candidates(file, zone):
-        if (offset := _offset(zone, instant)) != found[-1][1]:
-            found.append((instant, offset))
-    return tuple((instant, int(offset.total_seconds())) for instant, offset in found)
+        if (offset := _offset(zone, instant)) != changes[-1][1]:
+            changes.append((instant, offset))
+    return tuple((instant, int(offset.total_seconds())) for instant, offset in changes)
 
 
 def _candidates(file: bytes, zone: ZoneInfo) -> Iterator[int]:
-    listed = [t for t in _listed(file) if _FIRST < t < _LAST]
-    yield from listed
+    """Yield every instant at which the offset may change."""
+    transitions = [t for t in _transitions(file) if _FIRST < t < _LAST]
+    yield from transitions
     rule = file.rstrip(b"\n").rpartition(b"\n")[2]
-    if b"," in rule:  # a yearly one, which goes on after the list
-        start = max([_FIRST, *listed])
-        if (rule, start) not in _ruled:
-            _ruled[rule, start] = tuple(_by_rule(zone, start))
-        yield from _ruled[rule, start]
+    if b"," in rule:  # a yearly rule, which continues after the transitions
+        start = max([_FIRST, *transitions])
+        if (rule, start) not in _yearly_changes:
+            _yearly_changes[rule, start] = tuple(_by_rule(zone, start))
+        yield from _yearly_changes[rule, start]
 
 
-# What a yearly rule brings from an instant on: most of Europe shares one, most of America another.
-_ruled: dict[tuple[bytes, int], tuple[int, ...]] = {}
+# By rule and start: most of Europe shares one rule, most of America another.
+_yearly_changes: dict[tuple[bytes, int], tuple[int, ...]] = {}
 
 
-def _listed(file: bytes) -> tuple[int, ...]:
-    """The instants of the file's second, 64-bit block."""
+def _transitions(file: bytes) -> tuple[int, ...]:
+    """Return the transition times of the file's second, 64-bit block."""
     first = struct.unpack(">6l", file[20:44])
     isutc, isstd, leap, times, types, chars = first
     start = 44 + times * 5 + types * 6 + chars + leap * 8 + isstd + isutc
@@ -82,11 +86,12 @@ def _by_rule(zone: ZoneInfo, start: int) -> Iterator[int]:
     for low in range(start, _LAST, _STEP):
         after = _offset(zone, low + _STEP)
         if before != after:
-            yield _bisected(zone, low, low + _STEP, before)
+            yield _bisect(zone, low, low + _STEP, before)
         before = after
 
 
-def _bisected(zone: ZoneInfo, low: int, high: int, before: timedelta) -> int:
+def _bisect(zone: ZoneInfo, low: int, high: int, before: timedelta) -> int:
+    """Return the first second in low … high whose offset is not `before`."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)

@@ -1,9 +1,9 @@
-"""Concurrent requests of one process share transactions: a leader commits for its followers.
+"""Group commit: concurrent requests of one process share transactions.
 
-Nobody lingers: whoever finds no commit under way leads at once, and takes along all that
-has queued up meanwhile. The leader sends the wake-ups of its whole group. No request of the group
-is answered before: an acknowledged one is not delivered again, and its shard would stay behind.
-Nobody waits longer than the time that a request may take in all.
+A request that finds no commit in progress becomes the leader at once and commits everything that is
+queued. Meanwhile others queue up for the next leader. The leader sends the wake-ups of its group
+before any of its requests is answered: an acknowledged message is not delivered again, so its shard
+would stay behind. No request waits beyond its own deadline.
 """
 
 import threading
@@ -24,15 +24,15 @@ from progress.errors import (
 from progress.event_store import log
 from progress.event_store.log import Appended, Delivery
 
-_MOST_EVENTS = 1_000  # of one transaction, if more than one request waits
+_MOST_EVENTS = 1_000  # in one transaction, if more than one request waits
 _MOST_BYTES = 4 << 20  # of their data, likewise
-_CONNECT_SECONDS = 10.0
-_APPEND_SECONDS = 15.0
-_SQL = {"db.system.name": "postgresql"}
+_CONNECT_TIMEOUT_S = 10.0
+_APPEND_TIMEOUT_S = 15.0
+_SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 
 
 class _Ticket:
-    """A request that waits: for its outcome, or to lead."""
+    """A request that waits for its outcome, or to become the leader."""
 
     def __init__(self, delivery: Delivery, deadline: float) -> None:
         self.delivery = delivery
@@ -40,53 +40,53 @@ class _Ticket:
         self.leads = False
         self.turn = threading.Event()
         self.outcome: Appended | ProgressError | None = None
-        self.committed_at = datetime.now(UTC)  # until it is, when it was queued
+        self.committed_at = datetime.now(UTC)  # until the commit: when it was queued
 
 
 class GroupCommit:
-    """One connection, opened at first use and again after it broke, for all threads."""
+    """One connection for all threads, opened at first use and again after it broke."""
 
     def __init__(
         self,
         connect: Callable[[], Connection],
         wake: Callable[[list[int]], object],
-        seconds: float = 23,
+        timeout_s: float = 23,
     ) -> None:
         self._connect = connect
         self._wake = wake
-        self._seconds = seconds  # from arrival to outcome: 25 in all, with 2 for the wake-ups
+        self._timeout_s = timeout_s  # from arrival to outcome: 25 s in all, 2 s for the wake-ups
         self._connection: Connection | None = None
         self._mutex = threading.Lock()
         self._queue: list[_Ticket] = []
         self._is_led = False
 
-    def take(self, delivery: Delivery, arrived: float | None = None) -> datetime:
-        """Return once all of it is on disk and its shards were woken: when it was committed.
+    def append(self, delivery: Delivery, arrived: float | None = None) -> datetime:
+        """Return the time of commit, once all of it is on disk and its shards are woken.
 
-        Unavailable if the database is away, or the time since the request `arrived`
-        (time.monotonic) is over: it may be appended still. EventStoreError if it refused.
+        Unavailable if the database is down, or the time since `arrived` (time.monotonic) is over:
+        the delivery may be appended all the same. EventStoreError if the log rejects it.
         """
-        began = time.monotonic() if arrived is None else arrived
-        ticket = _Ticket(delivery, began + self._seconds)
+        start = time.monotonic() if arrived is None else arrived
+        ticket = _Ticket(delivery, start + self._timeout_s)
         group: list[_Ticket] = []
         try:
-            with tracing.child_span("append", "client", _SQL):  # a follower's is its leader's
+            with tracing.child_span("append", "client", _SPAN_ATTRIBUTES):
                 with self._mutex:
                     self._queue.append(ticket)
                     ticket.leads, self._is_led = not self._is_led, True
                 if not ticket.leads:
                     self._await_turn(ticket)
                 if ticket.leads:
-                    group = self._cut()
+                    group = self._take_group()
                     self._lead(group, ticket.deadline)
                 if isinstance(ticket.outcome, ProgressError):
                     raise ticket.outcome
         finally:
-            self._finish(group)  # whatever became of the leader: it commits for others, too
+            self._finish(group)  # even if the leader failed: its followers may be committed
         return ticket.committed_at
 
     def _await_turn(self, ticket: _Ticket) -> None:
-        """Return once there is an outcome or the lead; Unavailable when the time is over."""
+        """Return once there is an outcome or the lead; DeadlineExceeded when the time is over."""
         if ticket.turn.wait(max(ticket.deadline - time.monotonic(), 0)):
             return
         with self._mutex:
@@ -94,14 +94,14 @@ class GroupCommit:
                 return
             if ticket in self._queue:
                 self._queue.remove(ticket)
-        raise _too_late()
+        raise _deadline_exceeded()
 
     def _lead(self, group: list[_Ticket], deadline: float) -> None:
-        """Commit for the group, then give the lead away."""
+        """Commit for the group, then make the first in the queue the leader."""
         try:
             self._commit(group, deadline)
         finally:
-            self._give_up(group)
+            self._fail_undecided(group)
             with self._mutex:
                 successor = self._queue[0] if self._queue else None
                 self._is_led = successor is not None
@@ -111,26 +111,24 @@ class GroupCommit:
                 successor.turn.set()
 
     def _finish(self, group: list[_Ticket]) -> None:
-        """Wake the shards of what was committed, then let the group's requests be answered.
+        """Wake the shards of what was committed, then release the group's requests.
 
-        Where that raises, they fail: each is delivered again, and wakes its shards then.
+        If the wake-ups raise an exception, the requests fail: the messages are delivered again,
+        which repeats the wake-ups.
         """
-        told = (t.outcome.shards for t in group if isinstance(t.outcome, Appended))
-        shards = sorted({shard for each in told for shard in each})
-        error: InstanceUnavailable | None = InstanceUnavailable(
-            "the thread that sends wake-ups was ended"
-        )
+        shards = {s for t in group if isinstance(t.outcome, Appended) for s in t.outcome.shards}
+        error: Unavailable | None = InstanceUnavailable("the thread that sends wake-ups was ended")
         try:
             if shards:
-                self._wake(shards)
+                self._wake(sorted(shards))
             error = None
         finally:
             for ticket in group:
                 ticket.outcome = error or ticket.outcome
                 ticket.turn.set()
 
-    def _cut(self) -> list[_Ticket]:
-        """Take the first in the queue out of it."""
+    def _take_group(self) -> list[_Ticket]:
+        """Remove the first tickets from the queue, as many as one transaction may hold."""
         size, events, length = 0, 0, 0
         with self._mutex:
             for ticket in self._queue:
@@ -142,48 +140,48 @@ class GroupCommit:
             group, self._queue = self._queue[:size], self._queue[size:]
         return group
 
-    def _give_up(self, group: list[_Ticket]) -> None:
-        """What has no outcome by now met an exception that nobody foresaw."""
+    def _fail_undecided(self, group: list[_Ticket]) -> None:
+        """Fail the tickets without an outcome: an unexpected exception ended their commit."""
         for ticket in group:
             if ticket.outcome is None:
                 ticket.outcome = InstanceUnavailable("the thread that committed was ended")
                 self._close()
 
     def _commit(self, group: list[_Ticket], deadline: float) -> None:
-        """Together; if that is refused, each alone, so that none fails for another."""
+        """Commit the group together; if the log rejects it, each ticket alone."""
         outcome: Appended | ProgressError
         try:
             outcome = self._append(group, deadline)
-        except EventStoreError as refusal:
+        except EventStoreError as rejection:
             if len(group) > 1:
                 for ticket in group:
                     self._commit([ticket], deadline)
                 return
-            outcome = refusal
-        except Unavailable as fault:
-            outcome = fault
+            outcome = rejection
+        except Unavailable as error:
+            outcome = error
         for ticket in group:
             ticket.outcome, ticket.committed_at = outcome, datetime.now(UTC)
 
     def _append(self, group: list[_Ticket], deadline: float) -> Appended:
-        """Once more on a new connection if this one broke: nothing is appended twice."""
+        """Append, a second time on a new connection if this one broke: appends are idempotent."""
         deliveries = [ticket.delivery for ticket in group]
         try:
-            return log.append(self._opened(deadline), deliveries)
+            return log.append(self._open(deadline), deliveries)
         except Unavailable:
             self._close()
         try:
-            return log.append(self._opened(deadline), deliveries)
+            return log.append(self._open(deadline), deliveries)
         except Unavailable:
             self._close()
             raise
 
-    def _opened(self, deadline: float) -> Connection:
-        """The connection, for a statement that is over by the deadline."""
+    def _open(self, deadline: float) -> Connection:
+        """Return the connection, with a time limit for its next statement."""
         if self._connection is None:
-            seconds = min(_left(deadline), _CONNECT_SECONDS)
+            seconds = min(_seconds_until(deadline), _CONNECT_TIMEOUT_S)
             self._connection = database.connect_within(seconds, self._connect)
-        database.set_timeout(self._connection, min(_left(deadline), _APPEND_SECONDS))
+        database.set_timeout(self._connection, min(_seconds_until(deadline), _APPEND_TIMEOUT_S))
         return self._connection
 
     def _close(self) -> None:
@@ -192,13 +190,12 @@ class GroupCommit:
             database.close(broken, timeout_s=0.1)
 
 
-def _left(deadline: float) -> float:
-    """The seconds until then; Unavailable if there are none."""
+def _seconds_until(deadline: float) -> float:
     seconds = deadline - time.monotonic()
     if seconds <= 0:
-        raise _too_late()
+        raise _deadline_exceeded()
     return seconds
 
 
-def _too_late() -> DeadlineExceeded:
+def _deadline_exceeded() -> DeadlineExceeded:
     return DeadlineExceeded("the database did not answer within the time of the request")

@@ -46,7 +46,7 @@ def replay_all(
 
 def _try_replay(projector: Projector, letter_id: int) -> str | None:
     connection = projector.connection
-    letter = dead_letters.show_replayable(connection, letter_id)
+    letter = dead_letters.read_replayable(connection, letter_id)
     if letter.kind != "poisoned":
         return dead_letters.replay(connection, letter_id)
     try:

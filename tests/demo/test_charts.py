@@ -15,6 +15,7 @@ from progress.adapters.pubsub import publisher
 from progress.demo import catalogue, charts
 from progress.demo.graphql_client import Day, DueDay, History, Overview, Share, Week
 from progress.event_store import envelope
+from progress.event_store.event_parser import Message, ParsedEvent
 
 counts = st.integers(0, 100_000)
 days_of_2024 = st.dates(date(2024, 1, 1), date(2024, 12, 31))
@@ -139,8 +140,8 @@ def test_every_card_has_a_headword_and_every_headword_an_item() -> None:
     assert sorted(items.values(), key=lambda w: (w.level, w.headword)) == words
     assert set(cards) < set(items)
     for message in catalogue.messages(items):
-        read = envelope.decode(publisher.encode(message), envelope.Message())
-        assert all(isinstance(entry, envelope.Arrival) for entry in read)
+        read = envelope.decode(publisher.encode(message), Message())
+        assert all(isinstance(entry, ParsedEvent) for entry in read)
 
 
 def test_a_headword_in_several_rows_has_its_lowest_level() -> None:

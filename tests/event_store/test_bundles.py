@@ -18,7 +18,7 @@ from progress.errors import DatabaseUnavailable, EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
-from progress.event_store.envelope import Letter
+from progress.event_store.envelope import Rejection
 from progress.ingest import push
 from tests.conftest import Store
 from tests.support.pushes import encode_push
@@ -110,7 +110,7 @@ def test_a_long_text_that_is_no_json_is_not_read_element_by_element(body: bytes)
     began = time.process_time()
     (entry,) = push.parse_delivery(encode_push(body)).entries
     assert time.process_time() - began < 1
-    assert isinstance(entry, Letter)
+    assert isinstance(entry, Rejection)
     assert entry.reason.startswith("expected JSON - at byte ")
 
 

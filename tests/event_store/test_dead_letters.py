@@ -143,7 +143,7 @@ def test_discarding(log: Connection) -> None:
     letter = one(log)
     dead_letters.discard(log, letter.letter_id, "a test of the publisher's")
     assert dead_letters.list_letters(log) == []
-    closed = dead_letters.show(log, letter.letter_id)
+    closed = dead_letters.read(log, letter.letter_id)
     assert closed.discard_reason == "a test of the publisher's"
     assert dead_letters.list_letters(log, include_closed=True) == [closed]
     for unknown in (letter.letter_id, 99):

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from progress.event_store import envelope, log
-from progress.event_store.envelope import Arrival, Letter, Message
-from progress.event_store.timestamps import read as moment
+from progress.event_store.envelope import Rejection
+from progress.event_store.event_parser import TIME_SOURCE, Message, ParsedEvent
+from progress.event_store.timestamps import parse as moment
 from progress.ingest import push
 from tests.conftest import Store
 from tests.support.pushes import encode_push
@@ -22,20 +23,20 @@ GOOD: dict[str, Any] = {
 PUBLISHED = moment("2024-05-01T12:00:00Z", "")
 
 
-def decoded(payload: bytes | Any, **attributes: str) -> list[Arrival | Letter]:
+def decoded(payload: bytes | Any, **attributes: str) -> list[ParsedEvent | Rejection]:
     text = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return envelope.decode(text, Message(published_at=PUBLISHED, attributes=attributes))
 
 
-def event(payload: bytes | Any, **attributes: str) -> Arrival:
+def event(payload: bytes | Any, **attributes: str) -> ParsedEvent:
     (entry,) = decoded(payload, **attributes)
-    assert isinstance(entry, Arrival), entry
+    assert isinstance(entry, ParsedEvent), entry
     return entry
 
 
 def letter(payload: bytes | Any, **attributes: str) -> tuple[str, str]:
     (entry,) = decoded(payload, **attributes)
-    assert isinstance(entry, Letter), entry
+    assert isinstance(entry, Rejection), entry
     return entry.kind, entry.reason
 
 
@@ -153,7 +154,7 @@ def test_a_bad_event_does_not_harm_its_neighbours() -> None:
     array = (
         b"[" + b",".join([json.dumps(GOOD).encode(), deep, b'"\\ud800"', b"7", literal("1")]) + b"]"
     )
-    kinds = [e.kind if isinstance(e, Letter) else "event" for e in decoded(array)]
+    kinds = [e.kind if isinstance(e, Rejection) else "event" for e in decoded(array)]
     assert kinds == ["event", "invalid", "malformed", "malformed", "event"]
 
 
@@ -195,12 +196,12 @@ def test_the_time_has_four_sources() -> None:
     assert event(stamped, occurred_at=attribute).occurred_at == moment("2024-01-01T00:00:00Z", "")
     assert event(bare, occurred_at=attribute).occurred_at == moment(attribute, "")
     last = event(bare)
-    assert (last.occurred_at, last.metadata[envelope.TIME_SOURCE]) == (PUBLISHED, "publish_time")
+    assert (last.occurred_at, last.metadata[TIME_SOURCE]) == (PUBLISHED, "publish_time")
     assert letter(bare, occurred_at="soon")[1].endswith("at attributes.occurred_at")
 
 
 def test_nobody_else_marks_a_time_as_taken_from_the_publish_time() -> None:
-    marked = {**GOOD, "metadata": {envelope.TIME_SOURCE: "publish_time"}}
+    marked = {**GOOD, "metadata": {TIME_SOURCE: "publish_time"}}
     assert event(marked).metadata == {}
 
 
@@ -220,7 +221,7 @@ def test_attributes_fill_in_what_the_body_leaves_out() -> None:
         "correlation_id": "mine",
         "causation_id": "c",
         "source_id": "e",
-        envelope.TIME_SOURCE: "publish_time",
+        TIME_SOURCE: "publish_time",
     }
     assert letter([body], **given)[0] == "malformed"  # an id is one event's
     assert (
@@ -289,5 +290,5 @@ def test_addresses_are_masked() -> None:
 )
 def test_no_letter_shows_an_address(payload: bytes) -> None:
     (found,) = decoded(payload)
-    assert isinstance(found, Letter)
+    assert isinstance(found, Rejection)
     assert "ecret" not in repr(found)

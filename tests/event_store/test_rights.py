@@ -112,7 +112,7 @@ def test_project_replays_letters_and_discards_none(log: Connection) -> None:
     ((letter,),) = log.run("SELECT max(letter_id) FROM event_store.dead_letters")
     log.run("SET ROLE progress_project")
     assert dead_letters.take_back(log, letter) == 1
-    assert dead_letters.show(log, letter).replayed_at
+    assert dead_letters.read(log, letter).replayed_at
     assert refused(log, f"SELECT event_store.discard_letter({letter}, 'x')")
     assert refused(log, f"SELECT event_store.discard_letters('{{{letter}}}', 'x')")
 

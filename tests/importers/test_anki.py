@@ -15,6 +15,7 @@ from progress import cli
 from progress.adapters.pubsub import publisher
 from progress.errors import ReviewLogError
 from progress.event_store import envelope
+from progress.event_store.event_parser import Message, ParsedEvent
 from progress.importers import anki_events, anki_log, sm2
 from progress.importers.anki_log import Answer
 
@@ -85,8 +86,8 @@ def test_a_second_import_is_nothing_new(log: list[Answer]) -> None:
 @given(logs)
 def test_ingest_takes_every_event(log: list[Answer]) -> None:
     for message in anki_events.messages(LEARNER, log):
-        read = envelope.decode(publisher.encode(message), envelope.Message())
-        assert all(isinstance(entry, envelope.Arrival) for entry in read)
+        read = envelope.decode(publisher.encode(message), Message())
+        assert all(isinstance(entry, ParsedEvent) for entry in read)
         assert [entry.event_id for entry in read] == [e["event_id"] for e in message.events]
         assert b"learner@example.com" not in msgspec.json.encode(read)
 

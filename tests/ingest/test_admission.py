@@ -1,4 +1,4 @@
-"""Room for bodies: what finds none is discarded and comes again, and nothing holds it for ever."""
+"""Admission: a body beyond the memory limit gets 429, and no client holds memory for ever."""
 
 import functools
 import socket
@@ -20,84 +20,84 @@ from tests.support.pushes import encode_push
 
 MIB = 1 << 20
 
-# Takes whatever there is room for.
+# A function that accepts every admitted body.
 SOURCE = """
     import functions_framework
     from progress.ingest.admission import Admission
 
-    room = Admission({room}, seconds={seconds})
+    admission = Admission({capacity}, timeout_s={timeout_s})
 
-    @room.admitting
+    @admission.limit
     def ingest(request, body, arrived):
         return 204
 """
 
-# Tells how much room is taken. A body that asks could take the room from the one it waits for.
-TELLING = """
+# Answers GET /reserved with the reserved bytes, without an admission of its own.
+REPORT = """
 
 admitted = ingest
 
 @functions_framework.http
 def ingest(request):
-    if request.path == "/taken":
-        return str(room._taken)
+    if request.path == "/reserved":
+        return str(admission._reserved)
     return admitted(request)
 """
-ENOUGH = 100  # seconds for a body to arrive
+ENOUGH_S = 100  # for a body to arrive
 
 
 @contextmanager
-def made(folder: Path, text: str) -> Iterator[FunctionProcess]:
+def serve(folder: Path, text: str) -> Iterator[FunctionProcess]:
     source = folder / "main.py"
-    source.write_text(textwrap.dedent(text) + TELLING)
+    source.write_text(textwrap.dedent(text) + REPORT)
     with run_function("unused", source=source) as running:
         yield running
 
 
 @pytest.fixture
 def ingest(store: Store, tmp_path: Path) -> Iterator[FunctionProcess]:
-    """The function, with time enough for a body to arrive."""
+    """The ingest function, with enough time for a body to arrive."""
     text = (ROOT / "functions/ingest/main.py").read_text()
     assert "Admission()" in text
     source = tmp_path / "main.py"
-    source.write_text(text.replace("Admission()", f"Admission(seconds={ENOUGH})") + TELLING)
+    source.write_text(text.replace("Admission()", f"Admission(timeout_s={ENOUGH_S})") + REPORT)
     with run_function(store.url, source=source) as running:
         yield running
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[FunctionProcess]:
-    """Room for 1 MiB."""
-    text = SOURCE.format(room=MIB, seconds=ENOUGH)
-    with made(tmp_path, text) as running:
+    """A function with memory for 1 MiB."""
+    text = SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)
+    with serve(tmp_path, text) as running:
         yield running
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[FunctionProcess]:
-    """Room for as much as the function has."""
-    text = SOURCE.format(room=32 * MIB, seconds=ENOUGH)
-    with made(tmp_path, text) as running:
+    """A function with as much memory for bodies as ingest."""
+    text = SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)
+    with serve(tmp_path, text) as running:
         yield running
 
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Iterator[FunctionProcess]:
-    """Room for 1 MiB, and half a second for a body to arrive."""
-    with made(tmp_path, SOURCE.format(room=MIB, seconds=0.5)) as running:
+    """A function with memory for 1 MiB, and half a second for a body to arrive."""
+    with serve(tmp_path, SOURCE.format(capacity=MIB, timeout_s=0.5)) as running:
         yield running
 
 
 def push(size: int) -> bytes:
-    """A push of one event with a body of this size."""
+    """Return a push of one event with a body of this size."""
     whole = encode_push(event(event_id=str(uuid.uuid4())), attributes={"padding": "x"})
     return whole.replace(b'"x"', b'"%s"' % (b"x" * (size - len(whole) + 1)))
 
 
 class Client:
-    """One connection, on which bodies are sent in parts.
+    """A client that sends bodies in parts.
 
-    It is opened for the first request: the server closes one that is idle for two seconds.
+    It connects with the first request: the server closes a connection after two idle seconds.
     """
 
     def __init__(self, running: FunctionProcess) -> None:
@@ -116,8 +116,8 @@ class Client:
             self._socket.sendall(part)
 
     def begin(self, length: int | None, *headers: str, method: str = "POST") -> None:
-        told = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-        lines = (f"{method} / HTTP/1.1", "Host: here", told, *headers, "", "")
+        framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+        lines = (f"{method} / HTTP/1.1", "Host: here", framing, *headers, "", "")
         self.send("\r\n".join(lines).encode())
 
     def chunk(self, data: bytes) -> None:
@@ -151,44 +151,44 @@ class Client:
 
 
 @contextmanager
-def clients(running: FunctionProcess, how_many: int) -> Iterator[list[Client]]:
-    made = [Client(running) for _ in range(how_many)]
-    yield made
-    for each in made:
-        each.close()
+def clients(running: FunctionProcess, count: int) -> Iterator[list[Client]]:
+    opened = [Client(running) for _ in range(count)]
+    yield opened
+    for client in opened:
+        client.close()
 
 
-def taken(running: FunctionProcess) -> int:
-    """Bytes of the room that are taken."""
+def reserved(running: FunctionProcess) -> int:
+    """Return the bytes that are reserved for bodies."""
     with closing(HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
-        connection.request("GET", "/taken")
+        connection.request("GET", "/reserved")
         return int(connection.getresponse().read())
 
 
-def await_taken(running: FunctionProcess, size: int) -> None:
-    """Until what others send takes so much room."""
-    while taken(running) < size:
+def await_reserved(running: FunctionProcess, size: int) -> None:
+    """Wait until so many bytes are reserved."""
+    while reserved(running) < size:
         pass
 
 
 def await_free(running: FunctionProcess, size: int) -> None:
-    """Until a body of this size finds room."""
+    """Wait until a body of this size is admitted."""
     with closing(Client(running)) as other:
         while other.post(b"x" * size) != 204:
             pass
 
 
-def test_beyond_its_room_an_instance_refuses_and_all_is_recorded_in_the_end(
+def test_bodies_over_the_limit_get_429_and_are_recorded_when_they_come_again(
     ingest: FunctionProcess, store: Store
 ) -> None:
     first, second, little = push(20 * MIB), push(20 * MIB), push(1_000)
     with clients(ingest, 3) as (one, two, three):
         one.begin(len(first))
         one.send(first[: 10 * MIB])
-        await_taken(ingest, 20 * MIB)
+        await_reserved(ingest, 20 * MIB)
         assert two.post(second) == 429
         assert three.post(little) == 204
-        assert two.post(second) == 429  # its connection is whole still
+        assert two.post(second) == 429  # on the same connection
         one.send(first[10 * MIB :])
         assert one.status() == 204
         assert two.post(second) == 204
@@ -196,13 +196,13 @@ def test_beyond_its_room_an_instance_refuses_and_all_is_recorded_in_the_end(
     assert letters(store) == []
 
 
-def test_a_larger_body_is_accepted_alone(small: FunctionProcess) -> None:
+def test_a_body_over_the_limit_is_admitted_alone(small: FunctionProcess) -> None:
     body = b"x" * (3 * MIB)
     with clients(small, 2) as (one, two):
         assert one.post(body) == 204
         two.begin(1_000)
-        two.send(b"x")  # it may dawdle: it takes little room
-        await_taken(small, 1_000)
+        two.send(b"x")  # small bodies have no time limit
+        await_reserved(small, 1_000)
         assert one.post(body) == 429
         two.send(b"x" * 999)
         assert two.status() == 204
@@ -211,28 +211,28 @@ def test_a_larger_body_is_accepted_alone(small: FunctionProcess) -> None:
 
 def test_a_body_without_a_length_counts_as_16_mib(large: FunctionProcess) -> None:
     with clients(large, 3) as (one, two, three):
-        for each in (one, two):
-            each.begin(None)
-            each.chunk(b"x")
-        await_taken(large, 32 * MIB)
+        for client in (one, two):
+            client.begin(None)
+            client.chunk(b"x")
+        await_reserved(large, 32 * MIB)
         three.begin(None)
         three.chunk(b"x")
         three.send(b"0\r\n\r\n")
         assert three.status() == 429
-        for each in (one, two):
-            each.send(b"0\r\n\r\n")
-            assert each.status() == 204
+        for client in (one, two):
+            client.send(b"0\r\n\r\n")
+            assert client.status() == 204
         three.begin(None)
         three.chunk(b"x")
         three.send(b"0\r\n\r\n")
         assert three.status() == 204
 
 
-def test_a_body_without_a_length_that_outgrows_its_share_needs_room(large: FunctionProcess) -> None:
+def test_a_body_without_a_length_needs_more_memory_as_it_grows(large: FunctionProcess) -> None:
     with clients(large, 2) as (one, two):
         one.begin(12 * MIB)
         one.send(b"x")
-        await_taken(large, 12 * MIB)
+        await_reserved(large, 12 * MIB)
         for status in (429, 204):
             two.begin(None)
             for _ in range(24):
@@ -244,7 +244,7 @@ def test_a_body_without_a_length_that_outgrows_its_share_needs_room(large: Funct
                 assert one.status() == 204
 
 
-def test_who_waits_for_leave_to_send_gets_an_answer(small: FunctionProcess) -> None:
+def test_a_client_that_waits_for_100_continue_gets_it(small: FunctionProcess) -> None:
     body = b"x" * (2 * MIB)
     with clients(small, 3) as (one, held, other):
         one.begin(len(body), "Expect: 100-continue")
@@ -253,7 +253,7 @@ def test_who_waits_for_leave_to_send_gets_an_answer(small: FunctionProcess) -> N
         assert one.status() == 204
         held.begin(60_000)
         held.send(b"x")
-        await_taken(small, 60_000)
+        await_reserved(small, 60_000)
         other.begin(len(body), "Expect: 100-continue")
         assert other.status() == 100
         other.send(body)
@@ -261,7 +261,7 @@ def test_who_waits_for_leave_to_send_gets_an_answer(small: FunctionProcess) -> N
 
 
 @pytest.mark.parametrize("length", [MIB // 2, None], ids=["a length that lies", "chunked"])
-def test_half_a_body_is_no_letter_and_takes_no_room(
+def test_half_a_body_writes_no_letter_and_frees_its_memory(
     ingest: FunctionProcess, store: Store, length: int | None
 ) -> None:
     with clients(ingest, 2) as (one, two):
@@ -274,7 +274,7 @@ def test_half_a_body_is_no_letter_and_takes_no_room(
 
 
 @pytest.mark.parametrize("length", [MIB, None], ids=["a length", "chunked"])
-def test_who_sends_too_slowly_loses_the_room(hasty: FunctionProcess, length: int | None) -> None:
+def test_a_slow_body_loses_its_memory(hasty: FunctionProcess, length: int | None) -> None:
     with clients(hasty, 2) as (slow, other):
         slow.begin(length)
         slow.send(b"100000\r\n" if length is None else b"", b"x")
@@ -283,48 +283,48 @@ def test_who_sends_too_slowly_loses_the_room(hasty: FunctionProcess, length: int
         assert other.post(b"x") == 204
 
 
-def test_who_sends_slowly_what_is_discarded_is_cut_off(hasty: FunctionProcess) -> None:
+def test_a_slow_body_that_is_discarded_is_cut_off(hasty: FunctionProcess) -> None:
     with clients(hasty, 2) as (held, slow):
-        held.begin(60_000)  # so little is waited for as long as it takes
+        held.begin(60_000)  # small bodies have no time limit
         held.send(b"x")
-        await_taken(hasty, 60_000)
+        await_reserved(hasty, 60_000)
         slow.begin(MIB)
         slow.send(b"x")
         assert slow.status() == 429
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_discarded_takes_no_memory(small: FunctionProcess, method: str) -> None:
+def test_a_discarded_body_takes_no_memory(small: FunctionProcess, method: str) -> None:
     body = b"x" * (30 * MIB)
     with clients(small, 9) as (held, *others):
         held.begin(60_000)
         held.send(b"x")
-        await_taken(small, 60_000)
+        await_reserved(small, 60_000)
         before = small.most_memory()
 
-        def refused(other: Client) -> int:
+        def post_whole(other: Client) -> int:
             other.begin(len(body), method=method)
             other.send(body)
             return other.status()
 
         with ThreadPoolExecutor(8) as pool:
-            assert {*pool.map(refused, others)} == {429}
+            assert {*pool.map(post_whole, others)} == {429}
         assert small.most_memory() - before < 2 * len(body)
         held.send(b"x" * 59_999)
         assert held.status() == 204
 
 
-def test_health_is_told_while_there_is_no_room(small: FunctionProcess) -> None:
+def test_health_checks_are_answered_while_the_memory_is_full(small: FunctionProcess) -> None:
     with clients(small, 2) as (held, other):
         held.begin(MIB)
         held.send(b"x")
-        await_taken(small, MIB)
+        await_reserved(small, MIB)
         other.send(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         assert other.status() == 200
 
 
 @pytest.mark.parametrize("length", [65 * MIB, None], ids=["a length", "chunked"])
-def test_a_body_over_64_mib_is_refused_and_discarded(
+def test_a_body_over_64_mib_gets_413_and_is_discarded(
     small: FunctionProcess, length: int | None
 ) -> None:
     before = small.most_memory()
@@ -337,21 +337,21 @@ def test_a_body_over_64_mib_is_refused_and_discarded(
                 one.send(b"x" * MIB)
         one.send(b"0\r\n\r\n" if length is None else b"")
         assert one.status() == 413
-        assert one.post(b"x") == 204  # the connection is still usable
+        assert one.post(b"x") == 204  # on the same connection
     if length is not None:
         assert small.most_memory() - before < 10 * MIB
 
 
-def test_a_body_over_64_mib_takes_no_room_while_it_arrives(small: FunctionProcess) -> None:
+def test_a_body_over_64_mib_takes_no_memory_while_it_arrives(small: FunctionProcess) -> None:
     with clients(small, 2) as (large, other):
         large.begin(65 * MIB)
         large.send(b"x" * MIB)
-        assert taken(small) == 0
+        assert reserved(small) == 0
         assert other.post(b"x" * 1_000) == 204
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
-def test_a_request_that_is_no_post_is_no_push(
+def test_other_methods_than_get_and_post_get_405(
     ingest: FunctionProcess, store: Store, method: str
 ) -> None:
     with closing(HTTPConnection("127.0.0.1", ingest.port, timeout=30)) as connection:
@@ -362,9 +362,7 @@ def test_a_request_that_is_no_post_is_no_push(
 
 
 @pytest.mark.parametrize("chunk", [b"zz\r\nx\r\n", b"1\r\nxyz"], ids=["size", "terminator"])
-def test_a_malformed_chunk_is_a_bad_request(
-    ingest: FunctionProcess, store: Store, chunk: bytes
-) -> None:
+def test_a_malformed_chunk_gets_400(ingest: FunctionProcess, store: Store, chunk: bytes) -> None:
     with clients(ingest, 1) as (one,):
         one.begin(None)
         one.send(chunk, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
@@ -373,7 +371,9 @@ def test_a_malformed_chunk_is_a_bad_request(
     assert letters(store) == []
 
 
-def test_a_million_ones_are_taken_and_soon_over(ingest: FunctionProcess, store: Store) -> None:
+def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
+    ingest: FunctionProcess, store: Store
+) -> None:
     before = ingest.most_memory()
     body = encode_push(b"[" + b"1," * 999_999 + b"1]", message_id="ones")
     assert [ingest.post(body), ingest.post(body)] == [204, 204]

@@ -1,4 +1,4 @@
-"""A disk that is full: nothing is acknowledged that is not kept, and it goes on with room."""
+"""A full disk: ingest acknowledges only stored events, and works again once there is space."""
 
 import subprocess
 import uuid
@@ -22,27 +22,27 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A folder on a disk of 140 MiB; a new server takes about half of them."""
+    """A folder on a disk of 140 MiB, of which a new server takes about half."""
     with folders.create("small") as folder:
         mount = ["mount", "-t", "tmpfs", "-o", "size=140m,mode=711", "tmpfs", str(folder)]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("needs the right to mount a small disk")
+            pytest.skip("needs the right to mount a file system")
         yield folder
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture
 def server(small_disk: Path) -> Iterator[Server]:
-    made = Server(small_disk)
-    made.start("shared_buffers=16MB", "max_wal_size=32MB", "min_wal_size=32MB")
-    with closing(database.connect(made.url)) as connection:
+    server = Server(small_disk)
+    server.start("shared_buffers=16MB", "max_wal_size=32MB", "min_wal_size=32MB")
+    with closing(database.connect(server.url)) as connection:
         migrations.apply(connection)
-    yield made
-    made.stop()
+    yield server
+    server.stop()
 
 
 def fill(file: Path) -> None:
-    """Take all the room that is left."""
+    """Use up all space of the disk."""
     with suppress(OSError), file.open("wb", buffering=0) as filler:
         while True:
             filler.write(bytes(4_096))
@@ -66,10 +66,10 @@ def recorded(server: Server) -> set[str]:
         return {event_id for (event_id,) in rows}
 
 
-def test_what_a_full_disk_refuses_comes_again_and_nothing_is_lost(
+def test_messages_that_a_full_disk_rejects_are_recorded_when_they_come_again(
     server: Server, small_disk: Path
 ) -> None:
-    acknowledged, refused, statuses = set[str](), list[bytes](), set[int | None]()
+    acknowledged, rejected, statuses = set[str](), list[bytes](), set[int | None]()
     with run_function(server.url) as ingest:
         fill(small_disk / "filler")
         for _ in range(40):
@@ -78,25 +78,25 @@ def test_what_a_full_disk_refuses_comes_again_and_nothing_is_lost(
             status = ingest.post(body)
             statuses.add(status)
             if status == 204:
-                acknowledged |= {each["event_id"] for each in batch}
+                acknowledged |= {event["event_id"] for event in batch}
             else:
-                refused.append(body)
-        assert refused
+                rejected.append(body)
+        assert rejected
         assert statuses <= {204, 503}
         (small_disk / "filler").unlink()
         readiness.wait(lambda: answers(server), "PostgreSQL", seconds=60)
         assert acknowledged <= recorded(server)
-        for body in refused[:5]:
-            readiness.wait(partial(is_taken, ingest, body), "ingest", seconds=60)
+        for body in rejected[:5]:
+            readiness.wait(partial(is_accepted, ingest, body), "ingest", seconds=60)
     with closing(database.connect(server.url)) as connection:
         (row,) = connection.run(
             "SELECT count(*), max(global_position), count(DISTINCT event_id) "
             "FROM event_store.events"
         )
-    assert row[0] == row[1] == row[2] == len(acknowledged) + 1_000 * len(refused[:5])
+    assert row[0] == row[1] == row[2] == len(acknowledged) + 1_000 * len(rejected[:5])
 
 
-def is_taken(ingest: FunctionProcess, body: bytes) -> bool:
+def is_accepted(ingest: FunctionProcess, body: bytes) -> bool:
     return ingest.post(body) == 204
 
 

@@ -1,4 +1,4 @@
-"""Requests that share transactions: none waits for ever, none fails for another."""
+"""Group commit: no request waits for ever, and none fails because of another."""
 
 import itertools
 import threading
@@ -13,7 +13,7 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, EventStoreError, InstanceUnavailable
-from progress.event_store.envelope import Arrival, Message
+from progress.event_store.event_parser import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
 from progress.ingest import push
@@ -52,15 +52,15 @@ def deliveries(count: int) -> list[Delivery]:
 
 
 def bad() -> Delivery:
-    """What the door would never let through: the database refuses the whole batch."""
-    arrival = Arrival(
+    """A delivery that ingest never makes: the database rejects the whole batch."""
+    event = ParsedEvent(
         index=0, event_id="no uuid", event_type="x", occurred_at=EARLIEST, data={}, metadata={}
     )
-    return Delivery(Message(message_id="bad"), [arrival])
+    return Delivery(Message(message_id="bad"), [event])
 
 
 def transactions(store: Store) -> list[int]:
-    """How many events each transaction appended."""
+    """Return the number of events that each transaction appended."""
     with closing(store.connect()) as connection:
         rows = connection.run(
             "SELECT count(*) FROM event_store.events GROUP BY xmin ORDER BY min(global_position)"
@@ -69,79 +69,83 @@ def transactions(store: Store) -> list[int]:
 
 
 class Gate:
-    """Connects when it is opened; raises what it was given to raise."""
+    """A `connect` that waits until the gate opens; it then raises the next of `errors`, if any."""
 
     def __init__(self, store: Store) -> None:
         self.open = threading.Event()
         self.reached = threading.Event()
-        self.faults: list[Exception] = []
+        self.errors: list[Exception] = []
         self._store = store
 
     def __call__(self) -> Connection:
         self.reached.set()
         self.open.wait()
-        if self.faults:
-            raise self.faults.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         return self._store.connect()
 
 
-def queued(
+def run_behind_gate(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
 ) -> list[Future[datetime]]:
-    """A leader at the gate and the others behind it; then the gate opens."""
-    first = pool.submit(group.take, delivery())
+    """Start a leader that waits at the gate and the others behind it; then open the gate."""
+    first = pool.submit(group.append, delivery())
     gate.reached.wait()
-    rest = [pool.submit(group.take, other) for other in others]
+    rest = [pool.submit(group.append, other) for other in others]
     while len(group._queue) < len(others):
         pass
     gate.open.set()
     done, _ = wait([first, *rest], timeout=30)
-    assert len(done) == 1 + len(others), "somebody hangs"
+    assert len(done) == 1 + len(others), "a request hangs"
     return [first, *rest]
 
 
-def test_who_waits_goes_along_with_the_next(store: Store, pool: ThreadPoolExecutor) -> None:
-    gate = Gate(store)
-    woken = list[list[int]]()
-    for each in queued(GroupCommit(gate, woken.append), gate, pool, *deliveries(20)):
-        each.result()
-    assert transactions(store) == [1, 20]
-    assert woken == [[SHARD], [SHARD]]  # for each transaction, not for each request
-
-
-def test_one_that_is_refused_does_not_fail_the_others(
+def test_waiting_requests_are_committed_by_the_next_leader(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     gate = Gate(store)
-    _, one, refused, other = queued(
+    woken = list[list[int]]()
+    for call in run_behind_gate(GroupCommit(gate, woken.append), gate, pool, *deliveries(20)):
+        call.result()
+    assert transactions(store) == [1, 20]
+    assert woken == [[SHARD], [SHARD]]  # once per transaction, not per request
+
+
+def test_a_rejected_delivery_does_not_fail_the_others(
+    store: Store, pool: ThreadPoolExecutor
+) -> None:
+    gate = Gate(store)
+    _, one, rejected, other = run_behind_gate(
         GroupCommit(gate, list), gate, pool, delivery(), bad(), delivery()
     )
     with pytest.raises(EventStoreError):
-        refused.result()
+        rejected.result()
     assert [one.exception(), other.exception()] == [None, None]
     assert sum(transactions(store)) == 3
 
 
-def test_a_leader_that_dies_leaves_nobody_waiting(store: Store, pool: ThreadPoolExecutor) -> None:
+def test_a_leader_that_fails_leaves_no_request_waiting(
+    store: Store, pool: ThreadPoolExecutor
+) -> None:
     gate = Gate(store)
-    gate.faults = [RuntimeError("first"), RuntimeError("second")]
+    gate.errors = [RuntimeError("first"), RuntimeError("second")]
     group = GroupCommit(gate, list)
-    results = queued(group, gate, pool, delivery(), delivery(), delivery())
-    faults = [type(result.exception()) for result in results]
-    assert faults.count(RuntimeError) == 2
-    assert faults.count(InstanceUnavailable) == 2
-    group.take(delivery())
+    results = run_behind_gate(group, gate, pool, delivery(), delivery(), delivery())
+    types = [type(result.exception()) for result in results]
+    assert types.count(RuntimeError) == 2
+    assert types.count(InstanceUnavailable) == 2
+    group.append(delivery())
     assert transactions(store) == [1]
 
 
-def test_a_database_that_is_away_is_told_to_all(store: Store, pool: ThreadPoolExecutor) -> None:
+def test_all_requests_fail_if_the_database_is_down(store: Store, pool: ThreadPoolExecutor) -> None:
     gate = Gate(store)
-    gate.faults = [DatabaseUnavailable("away")] * 4
-    results = queued(GroupCommit(gate, list), gate, pool, delivery(), delivery())
+    gate.errors = [DatabaseUnavailable("away")] * 4
+    results = run_behind_gate(GroupCommit(gate, list), gate, pool, delivery(), delivery())
     assert [type(result.exception()) for result in results] == [DatabaseUnavailable] * 3
 
 
-def test_a_connection_that_broke_is_opened_again(store: Store) -> None:
+def test_a_broken_connection_is_replaced(store: Store) -> None:
     connections: list[Connection] = []
 
     def connect() -> Connection:
@@ -149,38 +153,36 @@ def test_a_connection_that_broke_is_opened_again(store: Store) -> None:
         return connections[-1]
 
     group = GroupCommit(connect, list)
-    group.take(delivery())
+    group.append(delivery())
     with closing(store.connect()) as other:
         other.run(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-    group.take(delivery())
+    group.append(delivery())
     assert (len(connections), transactions(store)) == (2, [1, 1])
 
 
-def test_an_answer_that_was_lost_after_the_commit_appends_nothing_twice(
-    store: Store, wire: Wire
-) -> None:
+def test_a_reply_lost_after_the_commit_appends_nothing_twice(store: Store, wire: Wire) -> None:
     group = GroupCommit(lambda: database.connect(wire.url), list)
-    group.take(delivery())
+    group.append(delivery())
     wire.answers_to_lose = 1
-    group.take(delivery())
+    group.append(delivery())
     assert transactions(store) == [1, 1]
 
 
-def test_a_leader_that_is_refused_wakes_the_shards_of_its_followers(
+def test_a_rejected_leader_wakes_the_shards_of_its_followers(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     gate, woken = Gate(store), list[list[int]]()
     group = GroupCommit(gate, woken.append)
-    _, refused, other = queued(group, gate, pool, bad(), delivery())
-    assert isinstance(refused.exception(), EventStoreError)
+    _, rejected, other = run_behind_gate(group, gate, pool, bad(), delivery())
+    assert isinstance(rejected.exception(), EventStoreError)
     assert other.exception() is None
     assert woken == [[SHARD], [SHARD]]
 
 
-def test_nobody_is_acknowledged_whose_shard_was_not_woken(
+def test_requests_fail_if_their_shards_could_not_be_woken(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     gate, calls = Gate(store), itertools.count()
@@ -189,8 +191,8 @@ def test_nobody_is_acknowledged_whose_shard_was_not_woken(
         if next(calls):
             raise RuntimeError("no wake-up")
 
-    first, leader, *followers = queued(GroupCommit(gate, wake), gate, pool, *deliveries(4))
+    first, leader, *followers = run_behind_gate(GroupCommit(gate, wake), gate, pool, *deliveries(4))
     assert first.exception() is None
     assert isinstance(leader.exception(), RuntimeError)
-    assert [type(each.exception()) for each in followers] == [InstanceUnavailable] * 3
+    assert [type(call.exception()) for call in followers] == [InstanceUnavailable] * 3
     assert transactions(store) == [1, 4]

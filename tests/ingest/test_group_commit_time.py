@@ -1,4 +1,4 @@
-"""The time that a request may take in all, against a database that hangs at any stage."""
+"""Group commit: a request ends at its deadline, at whatever stage the database hangs."""
 
 import threading
 import time
@@ -22,11 +22,11 @@ from tests.support.postgres_wire import Wire, wire
 __all__ = ["pool", "silent", "wire"]
 
 ENOUGH = 60.0
-HANGS = "somebody hangs"
+HANGS = "a request hangs"
 
 
 def fails(call: Future[datetime]) -> bool:
-    """Whether it ended, soon, as unavailable; each stage may take ten seconds and more alone."""
+    """Tell whether the call soon failed as unavailable; each stage alone may take over 10 s."""
     done, _ = wait([call], timeout=8)
     assert done, HANGS
     return isinstance(call.exception(), Unavailable)
@@ -39,26 +39,26 @@ def gate(store: Store) -> Iterator[Gate]:
     made.open.set()
 
 
-def test_a_server_that_does_not_greet(silent: str, pool: ThreadPoolExecutor) -> None:
-    group = GroupCommit(lambda: database.connect(silent), list, seconds=0.5)
-    assert fails(pool.submit(group.take, delivery()))
+def test_a_server_that_never_completes_the_handshake(silent: str, pool: ThreadPoolExecutor) -> None:
+    group = GroupCommit(lambda: database.connect(silent), list, timeout_s=0.5)
+    assert fails(pool.submit(group.append, delivery()))
 
 
-def test_a_connection_that_comes_too_late_is_closed(gate: Gate, pool: ThreadPoolExecutor) -> None:
+def test_a_connection_that_opens_too_late_is_closed(gate: Gate, pool: ThreadPoolExecutor) -> None:
     made: list[Connection] = []
 
     def connect() -> Connection:
         made.append(gate())
         return made[-1]
 
-    assert fails(pool.submit(GroupCommit(connect, list, seconds=0.2).take, delivery()))
+    assert fails(pool.submit(GroupCommit(connect, list, timeout_s=0.2).append, delivery()))
     gate.open.set()
     while not made or made[0]._usock is not None:
         pass
 
 
 @pytest.mark.parametrize("appended", [0, 1], ids=["first statement", "later statement"])
-def test_a_statement_that_is_not_answered(
+def test_a_statement_without_a_reply(
     store: Store,
     wire: Wire,
     pool: ThreadPoolExecutor,
@@ -72,26 +72,26 @@ def test_a_statement_that_is_not_answered(
         wire.hangs = True
         return made
 
-    group = GroupCommit(connect_and_hang if not appended else connect, list, seconds=0.5)
+    group = GroupCommit(connect_and_hang if not appended else connect, list, timeout_s=0.5)
     for _ in range(appended):
-        group.take(delivery())
+        group.append(delivery())
     wire.hangs = True
-    assert fails(pool.submit(group.take, delivery()))
+    assert fails(pool.submit(group.append, delivery()))
     wire.hangs = False
-    again = GroupCommit(connect, list, seconds=ENOUGH)
-    again.take(delivery())
+    second = GroupCommit(connect, list, timeout_s=ENOUGH)
+    second.append(delivery())
     assert sum(transactions(store)) >= appended + 1
 
 
-def test_who_waits_for_a_turn_waits_no_longer_than_the_request_may_take(
+def test_a_waiting_request_fails_at_its_own_deadline(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    group = GroupCommit(gate, list, seconds=ENOUGH)
-    leader = pool.submit(group.take, delivery())
+    group = GroupCommit(gate, list, timeout_s=ENOUGH)
+    leader = pool.submit(group.append, delivery())
     gate.reached.wait()
     old, young = time.monotonic() - ENOUGH + 0.2, time.monotonic()
-    late = pool.submit(group.take, delivery(), old)
-    other = pool.submit(group.take, delivery(), young)
+    late = pool.submit(group.append, delivery(), old)
+    other = pool.submit(group.append, delivery(), young)
     assert fails(late)
     assert not leader.done()
     gate.open.set()
@@ -100,17 +100,17 @@ def test_who_waits_for_a_turn_waits_no_longer_than_the_request_may_take(
     assert transactions(store) == [1, 1]
 
 
-def test_who_gave_up_in_a_group_under_way_is_taken_again(
+def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    group = GroupCommit(gate, list, seconds=ENOUGH)
-    leader = pool.submit(group.take, delivery())
+    group = GroupCommit(gate, list, timeout_s=ENOUGH)
+    leader = pool.submit(group.append, delivery())
     gate.reached.wait()
     one, other = delivery(), delivery()
-    calls = [pool.submit(group.take, one)]
+    calls = [pool.submit(group.append, one)]
     while len(group._queue) < 1:
         pass
-    calls.append(pool.submit(group.take, other, time.monotonic() - ENOUGH + 3))
+    calls.append(pool.submit(group.append, other, time.monotonic() - ENOUGH + 3))
     while len(group._queue) < 2:
         pass
     with closing(store.connect("holding")) as holding:
@@ -122,12 +122,12 @@ def test_who_gave_up_in_a_group_under_way_is_taken_again(
         assert leads.outcome is None
         holding.run("COMMIT")
     assert wait([leader, calls[0]], timeout=30).not_done == set(), HANGS
-    group.take(other)
+    group.append(other)
     assert sum(transactions(store)) == 3
 
 
 class _Untimely(threading.Event):
-    """Set in the very moment that the wait for it ends for want of time."""
+    """An event that is set at the same moment as the wait for it times out."""
 
     def wait(self, timeout: float | None = None) -> bool:
         del timeout
@@ -135,18 +135,18 @@ class _Untimely(threading.Event):
         return False
 
 
-def test_the_lead_that_comes_as_the_time_ends_is_taken(
+def test_a_request_that_becomes_leader_at_its_deadline_leads(
     store: Store, gate: Gate, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = GroupCommit(gate, list, seconds=ENOUGH)
+    group = GroupCommit(gate, list, timeout_s=ENOUGH)
     with monkeypatch.context() as patch:
         patch.setattr(threading, "Event", _Untimely)
         tickets = [group_commit._Ticket(delivery(), time.monotonic() + ENOUGH) for _ in range(3)]
     monkeypatch.setattr(group_commit, "_Ticket", lambda *_: tickets.pop())
     monkeypatch.setattr(group_commit, "_MOST_EVENTS", 1)
-    calls = [pool.submit(group.take, delivery())]
+    calls = [pool.submit(group.append, delivery())]
     gate.reached.wait()
-    calls += [pool.submit(group.take, delivery()) for _ in range(2)]
+    calls += [pool.submit(group.append, delivery()) for _ in range(2)]
     while len(group._queue) < 2:
         pass
     gate.open.set()
@@ -155,25 +155,25 @@ def test_the_lead_that_comes_as_the_time_ends_is_taken(
     assert transactions(store) == [1, 1, 1]
 
 
-def test_a_leader_without_time_passes_the_lead_on(
+def test_a_leader_past_its_deadline_passes_the_lead_on(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     gate.open.set()
-    group = GroupCommit(gate, list, seconds=ENOUGH)
-    assert fails(pool.submit(group.take, delivery(), time.monotonic() - ENOUGH))
-    group.take(delivery())
+    group = GroupCommit(gate, list, timeout_s=ENOUGH)
+    assert fails(pool.submit(group.append, delivery(), time.monotonic() - ENOUGH))
+    group.append(delivery())
     assert transactions(store) == [1]
 
 
-def test_a_group_is_bounded_by_its_bytes(
+def test_the_size_of_a_group_is_limited_in_bytes(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     group = GroupCommit(gate, list)
-    calls = [pool.submit(group.take, delivery())]
+    calls = [pool.submit(group.append, delivery())]
     gate.reached.wait()
     for size in (3 << 20, 1 << 20, 1, 5 << 20, 1):
         large = delivery()
-        calls.append(pool.submit(group.take, type(large)(large.message, large.entries, size)))
+        calls.append(pool.submit(group.append, type(large)(large.message, large.entries, size)))
         while len(group._queue) < len(calls) - 1:
             pass
     gate.open.set()

@@ -1,4 +1,4 @@
-"""The door for events: what it answers, what is on disk then, and which shards it wakes."""
+"""The ingest function: its answers, what it stores, and the shards that it wakes."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ __all__ = ["bare_server", "fake_publisher", "own_server"]
 def ingest(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Client]:
-    """The function without a process."""
+    """The function in this process."""
     monkeypatch.setenv("DATABASE_URL", store.url)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     settings.current.cache_clear()
@@ -64,7 +64,7 @@ def letters(store: Store) -> list[list[Any]]:
     return rows
 
 
-def test_an_event_is_on_disk_and_its_shard_is_woken(
+def test_an_event_is_stored_and_its_shard_is_woken(
     ingest: Client, store: Store, fake_publisher: FakePublisher, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -81,7 +81,7 @@ def test_an_event_is_on_disk_and_its_shard_is_woken(
     assert dict(request.messages[0].attributes)["traceparent"] == trace
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["severity"] == "INFO"
-    # Until it was recorded; what it takes to wake a shard is none of it.
+    # From publication to the commit, without the time for the wake-up.
     recorded = datetime.fromisoformat(PUBLISHED) + timedelta(milliseconds=line["event_delay_ms"])
     rounded = timedelta(milliseconds=1)
     assert began - rounded <= recorded <= fake_publisher.times[0] + rounded
@@ -100,7 +100,7 @@ def test_each_touched_shard_is_woken_once(ingest: Client, fake_publisher: FakePu
     assert len(fake_publisher.requests) == 2
 
 
-def test_a_wake_up_that_cannot_be_sent_fails_nothing(
+def test_an_event_is_recorded_though_its_wake_up_cannot_be_sent(
     ingest: Client, store: Store, fake_publisher: FakePublisher
 ) -> None:
     fake_publisher.close()
@@ -108,7 +108,7 @@ def test_a_wake_up_that_cannot_be_sent_fails_nothing(
     assert count(store.url) == 1
 
 
-def test_eventarc_tells_the_topic(ingest: Client, store: Store) -> None:
+def test_eventarc_names_the_topic(ingest: Client, store: Store) -> None:
     headers = {
         "ce-id": "1",
         "ce-specversion": "1.0",
@@ -149,7 +149,9 @@ def test_eventarc_tells_the_topic(ingest: Client, store: Store) -> None:
         b'{"message": {"messageId": "m", "data": null, "attributes": null}}',
     ],
 )
-def test_a_body_that_is_no_push_is_one_letter(ingest: Client, store: Store, body: bytes) -> None:
+def test_a_body_that_is_not_a_push_becomes_one_dead_letter(
+    ingest: Client, store: Store, body: bytes
+) -> None:
     assert [ingest.post("/", data=body).status_code for _ in range(2)] == [204, 204]
     assert [letter[0] for letter in letters(store)] == ["malformed"]
 
@@ -157,7 +159,9 @@ def test_a_body_that_is_no_push_is_one_letter(ingest: Client, store: Store, body
 SQL = "'; DROP TABLE event_store.events; --"
 
 
-def test_bad_input_is_a_letter_each_and_harms_nothing_else(ingest: Client, store: Store) -> None:
+def test_each_bad_message_becomes_one_dead_letter_and_harms_no_other(
+    ingest: Client, store: Store
+) -> None:
     bad = [
         b"",
         b"[" * 5_000 + b"]" * 5_000,
@@ -181,7 +185,7 @@ def test_health(ingest: Client) -> None:
     assert ingest.get("/").status_code == 200
 
 
-def test_while_the_database_is_away_nothing_is_accepted_and_nothing_is_lost(
+def test_while_the_database_is_down_nothing_is_accepted_and_nothing_is_lost(
     own_server: Server,
 ) -> None:
     bodies = [encode_push(event()) for _ in range(20)]
@@ -195,7 +199,7 @@ def test_while_the_database_is_away_nothing_is_accepted_and_nothing_is_lost(
 
 
 @pytest.mark.timeout(240)
-def test_killed_in_the_middle_of_deliveries_it_loses_and_doubles_nothing(store: Store) -> None:
+def test_killed_during_deliveries_it_neither_loses_nor_repeats_an_event(store: Store) -> None:
     bodies = [encode_push([event() for _ in range(5)]) for _ in range(300)]
     waiting, accepted = list(bodies), threading.Semaphore(0)
     with run_function(store.url) as running, ThreadPoolExecutor(8) as pool:

@@ -1,4 +1,4 @@
-"""Wake-ups where the append was committed and its answer was lost: the next delivery sends them."""
+"""A lost reply to a committed append: the next delivery sends the wake-ups."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ Event = dict[str, Any]
 def ingest(
     wire: Wire, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Client]:
-    """The function, connected to the database; no wake-up was sent yet."""
+    """The function, connected to the database, before any wake-up."""
     monkeypatch.setenv("DATABASE_URL", wire.url)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     settings.current.cache_clear()
@@ -56,7 +56,7 @@ def answer() -> Event:
 
 
 def shards(store: Store) -> list[int]:
-    """The shards that have events."""
+    """Return the shards that have events."""
     with closing(store.connect()) as connection:
         rows = connection.run("SELECT DISTINCT shard FROM event_store.events ORDER BY shard")
     return [row[0] for row in rows]
@@ -66,10 +66,10 @@ def shards(store: Store) -> list[int]:
 def lose(
     ingest: Client, wire: Wire, fake_publisher: FakePublisher
 ) -> Callable[[list[Event]], bytes]:
-    """Delivers a message whose events are committed, and is told that the database is away."""
+    """A call that commits events while ingest loses the reply and answers 503."""
 
     def deliver(events: list[Event]) -> bytes:
-        wire.answers_to_lose = 2  # the append's; and of the next connection, that it is one
+        wire.answers_to_lose = 2  # of the append, and of the next connection's start
         body = encode_push(events)
         assert ingest.post("/", data=body).status_code == 503
         assert wire.answers_to_lose == 0
@@ -90,7 +90,7 @@ def starts(learners: list[str]) -> list[Event]:
 
 
 @several
-def test_a_redelivery_wakes(
+def test_a_redelivery_wakes_its_shards(
     ingest: Client,
     store: Store,
     fake_publisher: FakePublisher,
@@ -103,7 +103,7 @@ def test_a_redelivery_wakes(
 
 
 @several
-def test_a_second_try_of_one_request_wakes(
+def test_the_second_try_of_one_request_wakes_its_shards(
     ingest: Client, store: Store, wire: Wire, fake_publisher: FakePublisher, learners: list[str]
 ) -> None:
     wire.answers_to_lose = 1
@@ -113,7 +113,7 @@ def test_a_second_try_of_one_request_wakes(
 
 
 @several
-def test_a_conflict_wakes(
+def test_a_conflict_wakes_the_shards_of_the_stored_events(
     ingest: Client,
     store: Store,
     fake_publisher: FakePublisher,
@@ -122,13 +122,13 @@ def test_a_conflict_wakes(
 ) -> None:
     events = starts(learners)
     lose(events)
-    others = [each | {"occurred_at": "2024-03-02T00:00:00Z"} for each in events]
+    others = [event | {"occurred_at": "2024-03-02T00:00:00Z"} for event in events]
     assert ingest.post("/", data=encode_push(others)).status_code == 204
     assert sorted(fake_publisher.shards()) == shards(store) != []
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_pending_event_that_was_appended_meanwhile_wakes(
+def test_a_redelivered_pending_event_wakes_its_shard_once_it_is_appended(
     ingest: Client,
     store: Store,
     fake_publisher: FakePublisher,
@@ -142,7 +142,7 @@ def test_a_pending_event_that_was_appended_meanwhile_wakes(
     assert fake_publisher.shards() == shards(store) != []
 
 
-def test_a_redelivered_start_wakes_what_it_released(
+def test_a_redelivered_session_start_wakes_the_shard_of_released_events(
     ingest: Client,
     store: Store,
     fake_publisher: FakePublisher,
@@ -154,7 +154,7 @@ def test_a_redelivered_start_wakes_what_it_released(
     assert fake_publisher.shards() == shards(store) != []
 
 
-def test_a_redelivery_that_is_invalid_by_todays_rules_wakes(
+def test_a_redelivery_that_is_invalid_by_the_current_rules_wakes_its_shard(
     ingest: Client,
     store: Store,
     fake_publisher: FakePublisher,

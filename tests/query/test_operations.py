@@ -200,7 +200,7 @@ def test_letters_are_discarded_and_say_why(operator: Operator, connection: Conne
     assert operator.data(f"mutation {{ {discard} }}") == {"discardDeadLetters": 2}
     assert operator.data(f"mutation {{ {discard} }}") == {"discardDeadLetters": 0}
     assert [str(x.letter_id) for x in dead_letters.list_letters(connection)] == [two]
-    assert dead_letters.show(connection, int(one)).discard_reason == "of a***@x.org"
+    assert dead_letters.read(connection, int(one)).discard_reason == "of a***@x.org"
 
 
 LETTERS = """{ deadLetters(%s) { totalCount pageInfo { hasNextPage endCursor } edges { cursor node {

@@ -65,12 +65,12 @@ def test_many_letters_are_counted_replayed_and_discarded_by_reason(
     assert "600 dead letters are discarded." in cli.expect_success(
         cli.progress(store.url, "dead-letters", *gone)
     )
-    left = dead_letters.reasons(flooded)
+    left = dead_letters.count_by_reason(flooded)
     assert [(each.kind, each.letters) for each in left] == [("malformed", 2), ("invalid", 1)]
     assert "2 dead letters are discarded." in cli.expect_success(cli.progress(store.url, *discard))
     rest = ("discard", "--all", "--reason", "the rest")
     cli.expect_success(cli.progress(store.url, "dead-letters", *rest))
-    assert not dead_letters.reasons(flooded)
+    assert not dead_letters.count_by_reason(flooded)
     batch.run(flooded)
     assert not sample_events.find_differences(flooded)
 

@@ -22,7 +22,7 @@ INGEST = ROOT / "functions/ingest/main.py"
 
 
 class FunctionProcess:
-    """functions-framework with the ingest function, or another, on a free port."""
+    """functions-framework with the ingest function, or another one, on a free port."""
 
     def __init__(
         self,
@@ -56,15 +56,15 @@ class FunctionProcess:
         readiness.wait(lambda: self.post(b"", method="GET") == 200, f"the {self._target} function")
 
     def most_memory(self) -> int:
-        """Bytes that it held at the most so far, the process that watches over it included."""
+        """Return the peak memory in bytes, of the server's master process and its workers."""
         assert self._process is not None
         own = psutil.Process(self._process.pid)
-        several = (own, *own.children(recursive=True))
-        kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in several]
-        return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in kept)
+        family = (own, *own.children(recursive=True))
+        texts = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in family]
+        return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in texts)
 
     def kill(self) -> None:
-        """As hard as can be, workers and all."""
+        """Send SIGKILL to the server and its workers."""
         if self._process is not None:
             killed = processes.identify(self._process.pid)
             self._process.kill()
@@ -73,7 +73,7 @@ class FunctionProcess:
             self._process = None
 
     def post(self, body: bytes, *, method: str = "POST") -> int | None:
-        """The status; None where nobody answers."""
+        """Return the status of the response; None without a response."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             try:
                 connection.request(method, "/", body, {"Content-Type": "application/json"})
@@ -89,16 +89,17 @@ def run_function(
     source: Path = INGEST,
     target: str = "ingest",
 ) -> Iterator[FunctionProcess]:
-    made = FunctionProcess(database_url, emulator, source, target)
-    made.start()
+    """Run the function for the block."""
+    process = FunctionProcess(database_url, emulator, source, target)
+    process.start()
     try:
-        yield made
+        yield process
     finally:
-        made.kill()
+        process.kill()
 
 
 class Server:
-    """A PostgreSQL of one test's own, with a migrated database."""
+    """A PostgreSQL server of one test's own."""
 
     def __init__(
         self, folder: Path, programs: Path | None = None, *, admits: str | None = None
@@ -113,11 +114,11 @@ class Server:
             (self._data / "pg_hba.conf").write_text(admits)
 
     def start(self, *options: str) -> None:
-        """With further settings, as `name=value`."""
-        given = [part for option in options for part in ("-c", option)]
+        """Start with these settings (`name=value`) besides the usual ones."""
+        settings = [part for option in options for part in ("-c", option)]
         with self.log.open("ab") as output:
             self._process = processes.start(
-                [*postgres.command(self._data, self._programs), *given],
+                [*postgres.command(self._data, self._programs), *settings],
                 output=output,
                 folder=self._data,
                 account=postgres.account(),
@@ -140,7 +141,7 @@ class Server:
 
 @pytest.fixture
 def bare_server() -> Iterator[Server]:
-    """Running, and nothing done to it."""
+    """A running server with an empty database."""
     with folders.create("test") as folder:
         server = Server(folder)
         server.start()
@@ -150,7 +151,7 @@ def bare_server() -> Iterator[Server]:
 
 @pytest.fixture
 def own_server(bare_server: Server) -> Server:
-    """Running, and its database migrated."""
+    """A running server with a migrated database."""
     with closing(database.connect(bare_server.url)) as connection:
         migrations.apply(connection)
     return bare_server

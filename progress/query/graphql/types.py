@@ -24,13 +24,13 @@ def read(row: object, name: str) -> object:
 def _date(text: object) -> date:
     if isinstance(text, str):
         with contextlib.suppress(ValueError):
-            return timestamps.day(text)
+            return timestamps.parse_day(text)
     raise ValueError("expected a day as in 2024-03-29")
 
 
 def _moment(text: object) -> datetime:
     try:
-        return timestamps.read(text, "the value")
+        return timestamps.parse(text, "the value")
     except SerializationError:
         raise ValueError("expected a time as in 2024-03-29T20:32:32.250Z") from None
 
