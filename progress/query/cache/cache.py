@@ -165,13 +165,13 @@ class AnswerCache:
 
     async def _fetch_missing(self, seen: RequestVersions, key: CacheKey) -> None:
         """Read from the database the versions that the key needs and Redis did not have."""
-        if seen.lacks_shared(key.policy):
-            await self._fetch_shared(seen, since=seen.since)
+        if seen.lacks_version(key.policy):
+            await self._fetch_shared_versions(seen, since=seen.since)
         if seen.learners[key.user_id] is None:
             await self._fetch_learner(seen, key.user_id)
 
-    async def _fetch_shared(self, seen: RequestVersions, *, since: float) -> None:
-        shared = await self.versions.fetch_shared(since=since)
+    async def _fetch_shared_versions(self, seen: RequestVersions, *, since: float) -> None:
+        shared = await self.versions.fetch_shared_versions(since=since)
         seen.fill(shared)
         numbers = (shared.schema, shared.batch, shared.catalogue)
         self._copy(seen, dict(zip(self._shared_keys, numbers, strict=True)), shared.known_at)
@@ -199,8 +199,8 @@ class AnswerCache:
         if self._redis is None or lookup.result == "error":
             return None, (await compute()).data
         seen, user_id = lookup.versions, key.user_id
-        if seen.lacks_shared(key.policy):  # a stamp may be old
-            await self._fetch_shared(seen, since=time.monotonic() - versions.MAX_AGE_S)
+        if seen.lacks_version(key.policy):  # a stamp may be old
+            await self._fetch_shared_versions(seen, since=time.monotonic() - versions.MAX_AGE_S)
         version, day_ends = seen.learners[user_id], None
         if not returns_version and (version is None or key.policy.clock):
             version, day_ends = await self._learner_today(seen, user_id)
@@ -208,14 +208,14 @@ class AnswerCache:
         computed = await compute()
         if returns_version:
             version = computed.learner_version
-            self._use_returned(seen, user_id, version, started_at)
+            self._use_returned_version(seen, user_id, version, started_at)
         if version is None:
             return None, computed.data
         stamp = seen.stamp(key, version, day_ends)
         self._store(key, seen.at, stamp, computed.data)
         return stamp, computed.data
 
-    def _use_returned(
+    def _use_returned_version(
         self, seen: RequestVersions, user_id: str, version: int | None, started_at: float
     ) -> None:
         """Take over a version that the answer's own statement returned."""

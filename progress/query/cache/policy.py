@@ -30,7 +30,7 @@ if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
 
 
 class CachePolicy(NamedTuple):
-    """What the answer of a root field depends on besides the learner, and its TTL in minutes."""
+    """The TTL in minutes of a root field's answer, and what it depends on besides the learner."""
 
     minutes: int
     batch: bool = False

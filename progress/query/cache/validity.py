@@ -40,7 +40,7 @@ class RequestVersions(msgspec.Struct):
             self.schema, self.batch, self.catalogue, *learners = versions
             self.learners = dict(zip(self.learners, learners, strict=True))
 
-    def lacks_shared(self, policy: CachePolicy) -> bool:
+    def lacks_version(self, policy: CachePolicy) -> bool:
         """Return whether a version is missing that the policy needs, except the learner's."""
         return (
             self.schema is None
@@ -57,7 +57,7 @@ class RequestVersions(msgspec.Struct):
     def stamp(self, key: CacheKey, learner: int, day_ends: datetime | None) -> VersionStamp:
         """Return the stamp of an answer that is computed after these versions were seen."""
         policy = key.policy
-        if self.schema is None or self.lacks_shared(policy):
+        if self.schema is None or self.lacks_version(policy):
             raise ValueError("expected the shared versions to be read before an answer is stamped")
         return VersionStamp(
             key.params,

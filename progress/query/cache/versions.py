@@ -73,10 +73,10 @@ class DatabaseVersions:
                 return learner
         return await read()
 
-    async def fetch_shared(self, *, since: float) -> SharedVersions:
+    async def fetch_shared_versions(self, *, since: float) -> SharedVersions:
         """Return the shared versions, or raise Unavailable."""
         while self.last is None or self.last.known_at < since:
-            self.last = await self._shared.join("", _read_shared)
+            self.last = await self._shared.join("", _read_shared_versions)
         return self.last
 
     async def projected_to(self) -> ProjectedTo | None:
@@ -88,14 +88,14 @@ class DatabaseVersions:
         last = self.last
         if last is None or not last.is_fresh:
             since = time.monotonic() - MAX_AGE_S
-            refresh = asyncio.create_task(self.fetch_shared(since=since))
+            refresh = asyncio.create_task(self.fetch_shared_versions(since=since))
             refresh.add_done_callback(lambda task: task.cancelled() or task.exception())
             await asyncio.wait({refresh}, timeout=_REFRESH_TIMEOUT_S if last else None)
             last = self.last
         return ProjectedTo(str(last.position), last.recorded_at) if last else None
 
 
-async def _read_shared() -> SharedVersions:
+async def _read_shared_versions() -> SharedVersions:
     known_at = time.monotonic()
     (row,) = await reader.rows("projections/versions", "shared")
     return SharedVersions(**row, known_at=known_at)

@@ -125,7 +125,7 @@ class QueryApi:
         try:
             response = await handler(request, headers, trace)
         except RequestRejected as error:
-            response = responses.rejected(error, headers)
+            response = responses.reject(error, headers)
         except Unavailable as error:
             logs.write("WARNING", f"not answered: {error}")
             response = responses.unavailable(headers)
@@ -145,7 +145,7 @@ class QueryApi:
             return responses.error(405, why, headers, lines=_ALLOW_POST)
         answer = await self._run(asked, Context(caller, datetime.now(UTC)), headers, trace)
         if sha256 is not None and answer.executed:
-            await self._persisted.put(sha256, asked.query)
+            await self._persisted.store(sha256, asked.query)
         media_type = responses.media_type(requests.accept(headers))
         if is_post:
             return responses.to_post(answer, media_type, headers)
@@ -162,7 +162,7 @@ class QueryApi:
             why = "expected POST: the operation is a mutation"
             return responses.error(405, why, headers, lines=_ALLOW_POST)
         if sha256 is not None and not document.errors:
-            await self._persisted.put(sha256, asked.query)
+            await self._persisted.store(sha256, asked.query)
         context = Context(caller, datetime.now(UTC), self._live_queries)
         if document.tree and kind is OperationType.SUBSCRIPTION:
             if not asked.is_counted:

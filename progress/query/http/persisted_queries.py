@@ -32,7 +32,7 @@ class PersistedQueries:
         self._remember(sha256, text)
         return text
 
-    async def put(self, sha256: str, text: str) -> None:
+    async def store(self, sha256: str, text: str) -> None:
         """Store a valid document under its hash, which the caller has checked."""
         if sha256 in self._texts:
             return

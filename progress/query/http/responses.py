@@ -108,7 +108,7 @@ def body(answer: Answer) -> bytes:
     return b"{" + b",".join(entries) + b"}"
 
 
-def rejected(rejection: RequestRejected, headers: Headers) -> Response:
+def reject(rejection: RequestRejected, headers: Headers) -> Response:
     """Return the response to a request that was rejected before execution."""
     lines: Lines = ()
     match rejection:

@@ -29,7 +29,7 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # for clients that do not read
 
 
 class StreamLimits(msgspec.Struct, frozen=True):
-    """How many streams may be open, and the seconds between two heartbeats."""
+    """Limits of the open streams, and the seconds between two heartbeats."""
 
     per_caller: int = 10
     per_instance: int = 900  # of 1,000 concurrent requests; the rest are for queries

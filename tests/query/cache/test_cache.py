@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
@@ -241,84 +240,10 @@ def test_a_change_during_a_computation_is_in_the_next_answer(
                 assert both[1].get(key) == both[0].get(key) == both[0].read(key)
 
 
-def test_the_end_of_the_local_day_invalidates_what_depends_on_it(
-    store: Store, connection: Connection, redis_with_notifications: str
-) -> None:
-    zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
-    append(
-        connection, [sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN)]
-    )
-    Projector(connection, publisher=publisher()).catch_up_all()
-    last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)  # the day ends at 4:00 in Tokyo
-    with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
-        for at in (last, last + timedelta(seconds=1), last + timedelta(days=1)):
-            keys = cache_instances.all_keys("ann")
-            assert instance.get(*keys, at=at) == instance.read(*keys, at=at)
-            instance.computations = 0
-            assert instance.get(*keys, at=at) == instance.read(*keys, at=at)
-            assert instance.computations == 0
-        instance.get(*keys, at=last + timedelta(days=1, seconds=1))
-        assert instance.computations == sum(key.policy.clock for key in keys)
-
-
-def test_bypass_computes_and_replaces_the_entries(
-    both: list[Instance], redis_with_notifications: str
-) -> None:
-    keys = cache_instances.all_keys("ann")
-    server = redis.Redis.from_url(redis_with_notifications)
-    entries = {
-        key for key in server.scan_iter() if key.startswith((b"query:", b"stats:", b"summary:"))
-    }
-    server.delete(*entries)
-    both[0].get(*keys)
-    both[0].computations = 0
-    both[0].get(*keys, bypass=True)
-    assert both[0].computations == len(keys)
-    both[1].get(*keys)
-    assert both[1].computations == 0
-    server.delete(*entries)
-    both[0].get(*keys, bypass=True)
-    both[1].get(*keys)
-    assert both[1].computations == 0
-
-
-def test_keys_and_ttls(both: list[Instance], redis_with_notifications: str) -> None:
-    server = redis.Redis.from_url(redis_with_notifications)
-    minutes = {}
-    for key in server.scan_iter():
-        name = key.decode().partition(":ann")[0]
-        minutes[name] = round(server.ttl(key) / 60)
-    for name in ("catalogue", "batch", "learner"):
-        del minutes[version_keys.shared_key(schema.schema_name(), name)]
-    expected = {
-        "summary": 10,
-        "query:streak": 5,
-        "query:dueForecast": 10,
-        "query:itemStats": 10,
-        "query:item": 30,
-        "query:domainStats": 60,
-        "query:levelStats": 60,
-        "query:dailyStats": 15,
-        "query:weeklyStats": 60,
-        "query:monthlyStats": 30,
-    }
-    assert {name: ttl for name, ttl in minutes.items() if name in expected} == expected
-
-
-def test_finished_periods_are_cached_for_a_day(
-    store: Store, connection: Connection, redis_with_notifications: str
-) -> None:
-    with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
-        instance.get(*cache_instances.all_keys("ann"), at=NOW + timedelta(days=90))
-    server = redis.Redis.from_url(redis_with_notifications)
-    for kind, day in (("daily", "2024-04-30"), ("weekly", "2024-05-06"), ("monthly", "2024-05-30")):
-        assert server.ttl(f"stats:{kind}:{day}:ann") > 24 * 3600 - 60
-
-
 def test_an_entry_under_another_learner_s_key_is_not_used(
     both: list[Instance], connection: Connection, redis_with_notifications: str
 ) -> None:
-    """As if a proxy mixed up replies, or someone copied an entry."""
+    """A proxy could mix up replies, and a person could copy an entry."""
     append(connection, sample_events.lesson("ben", 4))
     Projector(connection, publisher=publisher()).catch_up_all()
     keys = cache_instances.all_keys("ann")

@@ -1,4 +1,4 @@
-"""Which root fields are cached, and which requests share a cache key."""
+"""Cache keys: the root fields that have one, and the requests that share one."""
 
 import pytest
 
