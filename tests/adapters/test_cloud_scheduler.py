@@ -1,4 +1,4 @@
-"""`progress schedule` against a Cloud Scheduler that speaks the library's own gRPC."""
+"""`progress schedule` against a fake Cloud Scheduler behind the library's gRPC."""
 
 import json
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ import pytest
 from tests.support import cli, cloud_scheduler
 from tests.support.cloud_scheduler import LAST, CloudScheduler
 
-NOWHERE = "postgresql://nobody@127.0.0.1:9/none"  # no database is asked
+NOWHERE = "postgresql://nobody@127.0.0.1:9/none"  # no database is needed
 
 
 class Cloud:
-    """The command on that Cloud Scheduler."""
+    """Runs the command against the fake Cloud Scheduler."""
 
     def __init__(self, scheduler: CloudScheduler, address: str) -> None:
         self.scheduler, self._address = scheduler, address

@@ -1,4 +1,4 @@
-"""Cloud SQL by its connector, which gives pg8000's DB-API connections."""
+"""Connections to Cloud SQL by its connector, which returns pg8000's DB-API connections."""
 
 import asyncio
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ REFUSALS = {
 
 @pytest.fixture
 def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The connector finds a server of our own behind the instance's name."""
+    """Replace the connector by one that connects to a local server."""
     at = url.parse_url(postgres)
 
     class Connector:

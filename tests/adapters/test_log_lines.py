@@ -1,4 +1,4 @@
-"""Lines of the log: JSON, whatever is told; and no address, token or password on them."""
+"""Log lines are JSON for any text, and contain no address, token or password."""
 
 import io
 import json
@@ -24,11 +24,11 @@ _PASSWORD = st.text(_LETTERS + "!$%&()*+,-.;<=>[]^_{|}~@:/#?", min_size=8, max_s
 _TEXT = st.text(max_size=40)
 _WORDS = st.sampled_from(["", "no answer from ", "x", "(", "'", '"', "\n", "é", "://", "a@b.c "])
 
-# What is told, and the part of it that nobody is to read.
-Told = tuple[str, str]
+# A text, and the secret in it that must be masked.
+Secret = tuple[str, str]
 
 
-def _named(name: str, parting: str, secret: str) -> Told:
+def _named(name: str, parting: str, secret: str) -> Secret:
     return f"{name}{parting}{secret}", secret
 
 
@@ -74,7 +74,7 @@ _SECRETS = st.one_of(
 @example(("ya29.a0hush-hush_hush.hush", "hush"), "refreshed: ", "")
 @example(('Failing row contains (7, {"said": "hush\\n hush)."}).', "hush"), "DETAIL:  ", "x")
 @example(("{'D': 'Failing row contains (7, hush-hu', 'n': 'said'", "hush"), "", "x")
-def test_a_secret_is_masked_anywhere_in_a_line(secret: Told, before: str, after: str) -> None:
+def test_a_secret_is_masked_anywhere_in_a_line(secret: Secret, before: str, after: str) -> None:
     told, hidden = secret
     text = f"{before}{told} {after}"
     line = _line("ERROR", text, stack_trace=f'File "x", line 1\n  {text}\nOSError: {text}')
@@ -114,13 +114,13 @@ def test_text_that_operators_need_is_not_masked(text: str) -> None:
     "piece", ["a@", "://", "password=", "eyJ", "Bearer ", "%40", "'", "\\u0040"]
 )
 def test_masking_takes_linear_time(piece: str) -> None:
-    """Of sixteen times the text, not the square of that."""
+    """Sixteen times the text takes about sixteen times as long, not the square of that."""
     short, long = (_work(piece * count) for count in (1_000, 16_000))
     assert long < 64 * short
 
 
 def _work(text: str) -> float:
-    """The processor's time for it, the least of a few."""
+    """Return the CPU time, the least of a few runs."""
     return min(
         timeit.repeat(
             lambda: masking.mask_secrets(text), number=3, repeat=5, timer=time.process_time
@@ -155,14 +155,14 @@ def test_a_library_s_warning_is_a_masked_line(capsys: Capture) -> None:
     assert "hush" not in line["stack_trace"]
 
 
-_TELLING = """
+_SCRIPT = """
 import logging, sys, threading
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from progress.adapters.telemetry import logs
 
 logs.configure("query")
-server = Logger(Config())  # with a handler of its own, as the framework makes it
+server = Logger(Config())  # with its own handler, as in the framework
 logging.getLogger("uvicorn.error").handlers = server.error_log.handlers
 server.info("token=hush-hush")
 
@@ -183,7 +183,7 @@ fail()
 
 def test_server_logs_and_uncaught_exceptions_are_masked_lines() -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", _TELLING], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (1, "")
     told = [json.loads(line) for line in ran.stdout.splitlines()]
@@ -205,7 +205,7 @@ def test_a_field_that_is_none_is_omitted(capsys: Capture) -> None:
 
 
 def _line(severity: logs.Severity, message: str, **fields: object) -> dict[str, Any]:
-    """The line that is written."""
+    """Return the line that is written."""
     before, sys.stdout = sys.stdout, io.StringIO()
     try:
         logs.write(severity, message, **fields)

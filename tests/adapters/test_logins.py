@@ -1,5 +1,7 @@
-"""Who logs in: made or changed by `progress migrate`, of an owner who is no superuser; and with
-one group's rights, which are enough for the work."""
+"""`progress migrate` creates and changes logins without superuser rights.
+
+Each login has the rights of one group, which suffice for its function.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,10 +25,10 @@ from tests.support.ingest_process import Server
 from tests.support.postgres_servers import EMBEDDED, OLDEST
 
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
-# The superuser comes in as he likes, all others by their passwords.
+# The superuser needs no password; all others do.
 ADMITS = "local all postgres trust\nlocal all all scram-sha-256\n"
 
-# What the services give the one who owns a database.
+# The roles that each service creates for a database's owner.
 OWNERS = {
     "cloud_sql": """
         CREATE ROLE cloudsqlsuperuser CREATEDB CREATEROLE IN ROLE pg_monitor, pg_signal_backend;
@@ -45,7 +47,7 @@ OWNED_BY = {"cloud_sql": "cloudsqlsuperuser", "neon": "keeper"}
 
 
 class Service:
-    """A server whose databases belong to one who is no superuser."""
+    """A server whose databases belong to a role that is not a superuser."""
 
     def __init__(self, server: Server, kind: str) -> None:
         self._server = server
@@ -56,7 +58,7 @@ class Service:
             admin.run(f"CREATE DATABASE kept OWNER {OWNED_BY[kind]}")
 
     def admin(self, name: str = "kept") -> Connection:
-        """The superuser's, who tests what others did."""
+        """Connect as the superuser, to check the results."""
         return database.connect(self._server.url.replace("@/postgres?", f"@/{name}?"))
 
     def url(self, user: str = "keeper", password: str = KEPT) -> str:
@@ -78,7 +80,7 @@ class Service:
     scope="module",
 )
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """One database for the whole module, migrated by its owner."""
+    """A database for the whole module, migrated by its owner."""
     which, kind = request.param
     programs = OLDEST_PROGRAMS if which == OLDEST else None
     if programs and not programs.exists():

@@ -1,4 +1,4 @@
-"""Migrations: once each, in order, under a lock; and what is wrong is told before it is done."""
+"""Migrations run once each, in order and under a lock; defects are reported before any runs."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ __all__ = ["bare_server"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the migrations, to change."""
+    """A copy of the migrations that a test may change."""
     return Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
 
 
@@ -96,7 +96,7 @@ def test_an_invalid_migration_is_named_and_nothing_is_applied(
 
 @pytest.fixture
 def refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A migration that is refused; a sequence counts its attempts, whatever is rolled back."""
+    """A migration that fails; a sequence, which is not rolled back, counts the attempts."""
     with closing(store.connect()) as connection:
         connection.run("CREATE SEQUENCE attempts")
         (folder / "9000_refused.sql").write_text("SELECT nextval('attempts'); SELECT 1 / 0;")
@@ -121,7 +121,7 @@ def test_a_refused_migration_is_not_retried_by_the_same_execution(
     with pytest.raises(ProgressError, match=r"^not tried again: 9000_refused.sql: division"):
         migrate_as(monkeypatch, "one")
     assert refused.run("SELECT last_value FROM attempts") == [[1]]
-    with pytest.raises(ProgressError, match=r"^9000_refused.sql"):  # a later one tries
+    with pytest.raises(ProgressError, match=r"^9000_refused.sql"):  # another execution tries again
         migrate_as(monkeypatch, "two")
     assert refused.run("SELECT last_value FROM attempts") == [[2]]
 

@@ -1,4 +1,4 @@
-"""Connections that are shared: never more than so many, none lost, nobody left waiting."""
+"""The pool never exceeds its size, loses no connection and leaves no caller waiting."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.conftest import Store
 
 
 class _Server:
-    """The test's database, which may refuse for a while."""
+    """Connects to the test's database; can refuse for a while."""
 
     def __init__(self, url: str) -> None:
         at = postgres_url.parse_url(url)
@@ -56,10 +56,10 @@ def test_a_cancelled_waiter_loses_no_connection(server: _Server) -> None:
         connection = await pool.acquire(seconds=5)
         early, late = (asyncio.create_task(pool.acquire(seconds=5)) for _ in range(2))
         await asyncio.sleep(0)
-        early.cancel()  # before one comes back
+        early.cancel()  # before a connection is released
         await asyncio.sleep(0)
         pool.release(connection)
-        late.cancel()  # when it has come, and is not yet held
+        late.cancel()  # a connection was handed over, but not yet received
         await asyncio.gather(early, late, return_exceptions=True)
         async with asyncio.timeout(5):
             assert await pool.acquire(seconds=5) is connection

@@ -1,4 +1,4 @@
-"""Pub/Sub's messages as we write and read them, against Google's own library."""
+"""Our encoding of Pub/Sub's messages agrees with Google's library."""
 
 from google.pubsub_v1.types import (
     AcknowledgeRequest,

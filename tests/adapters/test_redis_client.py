@@ -1,4 +1,4 @@
-"""The query function's client for Redis: shared, quick to give up, and never in the way."""
+"""The query function's Redis client is shared, has short timeouts and never delays a request."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ replies: st.SearchStrategy[Reply] = st.recursive(
 
 
 def written(reply: Reply) -> bytes:
-    """As a server writes it."""
+    """Encode a reply as a server does."""
     if reply is None:
         return b"$-1\r\n"
     if isinstance(reply, int):
@@ -75,7 +75,7 @@ def test_concurrent_callers_share_a_connection_and_get_their_own_replies(empty_r
     async def work(client: Client) -> None:
         async def one(number: int) -> None:
             value = b"%d" % number * number
-            async with asyncio.timeout(0.001 if number % 10 == 0 else None):  # some give up
+            async with asyncio.timeout(0.001 if number % 10 == 0 else None):  # some callers give up
                 replies = await client.run(("SET", f"k{number}", value), ("GET", f"k{number}"))
             assert replies == [b"OK", value]
 
@@ -100,7 +100,7 @@ def test_a_refused_command_does_not_fail_the_others(redis_with_notifications: st
 
 @contextlib.contextmanager
 def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
-    """One that answers whatever it is asked with that; with None, never, nor does it accept."""
+    """A server that sends this to any command; with None it does not even accept."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
 
@@ -123,12 +123,12 @@ _TIMEOUT_S = 0.1  # seconds
 
 
 def is_left_alone(url: str) -> bool:
-    """Whether of 20 round trips, each of which fails, few were waited for."""
+    """Return whether few of 20 failing round trips were waited for."""
     return with_client(url, cost, timeout_s=_TIMEOUT_S) < 10
 
 
 async def cost(client: Client, times: int = 20) -> float:
-    """How many times their timeout so many round trips took, each of which failed."""
+    """Return the time of so many failing round trips, as a multiple of their timeout."""
     began = time.monotonic()
     for _ in range(times):
         with pytest.raises(RedisUnavailable):
@@ -205,7 +205,7 @@ def test_a_suspended_redis_is_not_waited_for_and_is_used_once_it_resumes(
 
 
 async def until(client: Client) -> None:
-    """Return when Redis answers."""
+    """Wait until Redis answers."""
     async with asyncio.timeout(10):
         while True:
             with contextlib.suppress(RedisUnavailable):

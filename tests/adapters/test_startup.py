@@ -1,4 +1,4 @@
-"""A fresh instance on Cloud Run, whose network comes up after its process."""
+"""A new instance on Cloud Run, whose network comes up after its process."""
 
 import http.client
 import json
@@ -35,7 +35,7 @@ JOBS = {
 
 @pytest.fixture
 def closed(store: Store) -> Iterator[Gate]:
-    """The way to the store, which is closed at first."""
+    """A port of the database that is closed at first."""
     with gate(store.url) as made:
         yield made
 
@@ -140,13 +140,13 @@ def test_one_thread_connects_and_the_others_do_not_wait() -> None:
         connecting = pool.submit(probe.passes)
         readiness.wait(probe._lock.locked, "the first")
         assert not probe.passes()
-        assert not connecting.done()  # the other had its answer while this one was connecting
+        assert not connecting.done()  # the other thread returned while this one was connecting
         assert not connecting.result()
 
 
 @contextmanager
 def full() -> Iterator[tuple[str, int]]:
-    """The address of a server whose queue is full: who calls hears nothing, as without network."""
+    """The address of a server with a full queue: it does not answer, as without a network."""
     with socket.socket() as server, socket.socket() as queued, socket.socket() as last:
         server.bind((ports.HOST, 0))
         server.listen(0)
@@ -202,7 +202,7 @@ def test_a_function_fails_its_start_up_probe_until_its_network_is_there(
         try:
             readiness.wait(lambda: ports.is_listening(port), function)
             assert status(port, startup.PATH) == 503
-            assert status(port, health) == 200  # the liveness probe's
+            assert status(port, health) == 200  # for the liveness probe
             closed.open()
             assert status(port, startup.PATH) == 200
         finally:

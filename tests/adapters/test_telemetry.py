@@ -1,4 +1,4 @@
-"""Spans and metrics in one process: off they cost nothing, on they are bounded and masked."""
+"""Spans and metrics of one process: disabled they cost nothing, enabled they are masked."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    """Where this process sends its spans and metrics."""
+    """The collector to which this process exports."""
     with otlp_collector.collect() as made:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
@@ -48,7 +48,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_opentelemetry_is_not_imported_without_an_endpoint() -> None:
-    """Not with a function's start, a span, a line, nor a message published to a worker."""
+    """Neither a start, a span, a line nor a command imports it."""
     script = """
 import sys
 import functions_framework, functions_framework.aio
@@ -184,14 +184,14 @@ def test_metrics_have_the_labels_of_the_contract(
     found = {point.name: point.labels for point in receiver.points}
     assert found["progress.latency_ms"] == {"operation": "query"}
     assert found["progress.outcome"] == {"operation": "query", "outcome": "ok"}
-    # Google refuses a point that lacks one of these.
+    # Google refuses a point without one of these.
     assert receiver.resources[0].keys() >= {"cloud.region", "service.instance.id"}
 
 
 def test_the_sampling_ratio_overrides_the_sender_s_flag(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Terraform has it: Cloud Run's front end says of nearly each request that it is not."""
+    """As in Terraform: Cloud Run's front end marks nearly every request as not sampled."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     kept, dropped = (PARENT.replace("8448eb211c80319c", f"{each}448eb211c80319c") for each in "0f")
@@ -226,7 +226,7 @@ def test_the_standard_variables_are_accepted_settings() -> None:
     assert settings.read({f"OTEL_{name}": "1" for name in names}) == Settings()
 
 
-@pytest.mark.parametrize("name", ["query", "project"])  # with a loop, and with threads
+@pytest.mark.parametrize("name", ["query", "project"])  # an event loop, threads
 def test_a_function_exports_its_queue_on_sigterm(tmp_path: Path, name: str) -> None:
     port = ports.reserve()
     with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:
@@ -289,7 +289,7 @@ def test_every_unit_of_the_contract_has_histogram_buckets() -> None:
 
 
 def _signing_in() -> dict[str, str]:
-    """A service account's key file, of a key that opens nothing."""
+    """Write the key file of a service account; the key is worthless."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import rsa
 

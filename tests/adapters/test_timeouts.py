@@ -1,4 +1,4 @@
-"""A database that hangs: nobody waits for it for ever."""
+"""No caller waits forever for a database that hangs."""
 
 import socket
 import struct
@@ -15,7 +15,7 @@ from progress.errors import DatabaseUnavailable
 
 @pytest.fixture
 def silent(tmp_path: Path) -> Iterator[str]:
-    """The URL of a server that takes connections and says nothing."""
+    """The URL of a server that accepts connections and sends nothing."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / ".s.PGSQL.5432"))
         listening.listen()
@@ -37,7 +37,7 @@ def test_the_reason_of_a_refusal_is_reported_after_the_connection_closed(tmp_pat
         wire, _ = listening.accept()
         with wire:
             wire.recv(1_024)
-            wire.shutdown(socket.SHUT_RD)  # what the client says from now on fails
+            wire.shutdown(socket.SHUT_RD)  # the client's next message fails
             wire.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
 
     with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as pool:

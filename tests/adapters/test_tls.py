@@ -1,4 +1,4 @@
-"""TLS to the database and to Redis: whose certificates are taken, and for which names."""
+"""TLS to the database and to Redis: which authorities and host names are accepted."""
 
 import asyncio
 import shutil
@@ -35,7 +35,7 @@ def authority() -> tls_certificates.Authority:
 
 @pytest.fixture(scope="module", params=[HOST, ELSEWHERE])
 def named(request: pytest.FixtureRequest) -> str:
-    """What the server's certificate names."""
+    """The host name in the server's certificate."""
     name: str = request.param
     return name
 
@@ -44,7 +44,7 @@ def named(request: pytest.FixtureRequest) -> str:
 def memorystore(
     authority: tls_certificates.Authority, named: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A Valkey behind TLS and a password: its URL, without a word on whom to trust."""
+    """The URL of a Valkey behind TLS and a password, without an authority."""
     certificate = authority.certificate(tmp_path_factory.mktemp("tls"), named)
     with (
         cache_instances.own_valkey("--requirepass", PASSWORD) as own,
@@ -54,7 +54,7 @@ def memorystore(
 
 
 def given(url: str, authority: tls_certificates.Authority, *, named: bool) -> str:
-    """With that authority, as Terraform writes it."""
+    """Return the URL with that authority, as Terraform writes it."""
     check = "" if named else "&ssl_check_hostname=false"
     return f"{url}?ssl_ca_data={quote(authority.pem, safe='')}{check}"
 
@@ -127,8 +127,8 @@ def test_an_unusable_authority_is_reported(options: str, message: str) -> None:
 def encrypted(
     request: pytest.FixtureRequest, authority: tls_certificates.Authority, named: str
 ) -> Iterator[str]:
-    """A PostgreSQL that takes no connection without TLS: its URL over TCP."""
-    programs = Path("/usr/lib/postgresql/15/bin")  # the wheel's is built without TLS
+    """The TCP URL of a PostgreSQL that refuses connections without TLS."""
+    programs = Path("/usr/lib/postgresql/15/bin")  # the one of the wheel is built without TLS
     if not programs.exists():
         skip_without(request, OLDEST)
     with folders.create("test") as folder:
@@ -139,7 +139,7 @@ def encrypted(
         for file in files.values():
             shutil.chown(file, postgres.account() or file.owner())
         listening = (f"listen_addresses={HOST}", f"port={port}", "ssl=on")
-        server.url += f"&port={port}"  # of the socket, too
+        server.url += f"&port={port}"  # for the socket, too
         server.start(*listening, *(f"{name}={file}" for name, file in files.items()))
         yield f"postgresql://postgres@{HOST}:{port}/postgres"
         server.stop()

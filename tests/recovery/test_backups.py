@@ -1,4 +1,4 @@
-"""Backups of the read models: whole or none, put back as they were, caught up with the log."""
+"""Backups of the read models: complete or absent, restored unchanged, caught up with the log."""
 
 import contextlib
 import json
@@ -26,11 +26,11 @@ from tests.support.stage import append, connect
 
 __all__ = ["bucket", "kept", "populated"]
 
-pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+pytestmark = pytest.mark.timeout(300)  # the commands are slow on a busy machine
 
 
 def spoil(connection: Connection) -> None:
-    """As a fold with a fault would leave it."""
+    """Change rows, as a defective fold would."""
     connection.run("UPDATE user_progress SET answers = answers + 1")
 
 
@@ -47,7 +47,7 @@ def test_every_row_is_restored_and_later_events_are_folded(
     assert every_row(populated) == before
     assert populated.run(BLOCKS["without a snapshot"]) == [[len(USERS)]]
 
-    # From now on as if it were of another server, which had come further.
+    # Pretend that the backup is of another server, whose versions are ahead.
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
     found = msgspec.structs.replace(manifest.decode(file.read_bytes()), version=2**40)
     file.write_bytes(manifest.encode(found))
@@ -60,7 +60,7 @@ def test_every_row_is_restored_and_later_events_are_folded(
     assert not checks.run(populated).findings
     assert not sample_events.find_differences(populated)
     assert model_rows.read_value(populated, "schemas") == 1
-    # And it goes on from there.
+    # Later events are folded as usual.
     append(populated, sample_events.lesson("u2", 9))
     batch.run(populated)
     assert not sample_events.find_differences(populated)
@@ -111,7 +111,7 @@ def test_the_newest_complete_backup_of_these_folds_is_restored(
     (tmp_path / "backups" / second / manifest.NAME).unlink()
     assert backups.find_newest(kept)[0] == first
     third, _ = backups.run(store.connect, kept, nobody)
-    assert kept.folders() == [first, third]  # what was half-written is gone
+    assert kept.folders() == [first, third]  # the incomplete backup is gone
 
 
 def test_the_next_backup_may_start_as_soon_as_one_ends(
@@ -152,7 +152,7 @@ def test_a_backup_is_a_snapshot_while_events_are_folded(
     numbers = iter(range(9, 99))
 
     class Slow(Folder):
-        """Between two tables there comes a lesson."""
+        """Append a lesson between two tables."""
 
         @contextlib.contextmanager
         def writing(self, path: str) -> Iterator[storage.Output]:
@@ -193,7 +193,7 @@ def test_a_swap_waits_for_a_running_backup(
 def test_a_backup_is_stored_in_and_restored_from_a_bucket(
     store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
-    for _ in range(2):  # the listing has two pages
+    for _ in range(2):  # so that the listing has two pages
         cli.expect_success(cli.progress(store.url, "backup", "gs://b/read-models"))
     assert len([name for name in bucket.objects if name.endswith("/manifest.json")]) == 2
     assert list(bucket.objects)[-1].endswith("/manifest.json")

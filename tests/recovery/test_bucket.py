@@ -1,4 +1,4 @@
-"""Objects in a bucket: whole or not there, whatever becomes of the requests on the way."""
+"""Objects in a bucket are complete or absent, even if requests fail."""
 
 import pytest
 
@@ -45,6 +45,6 @@ def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> Non
 
 @pytest.mark.parametrize("where", ["", "s3://b/p", "gs//b/p", "gs://"])
 def test_an_invalid_storage_location_is_refused(where: str) -> None:
-    """Rather than taken for a folder, which goes with the job's container."""
+    """It must not become a folder, which would vanish with the job's container."""
     with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
         storage.open_storage(where)

@@ -1,4 +1,4 @@
-"""`progress check` finds what a restore can leave behind, and says what to do about each."""
+"""`progress check` finds the defects that a restore can leave, and names an action for each."""
 
 import json
 
@@ -18,7 +18,7 @@ BLOCKS = backup_fixtures.BLOCKS
 
 @pytest.fixture
 def populated(connection: Connection) -> Connection:
-    """A store with learners, folded."""
+    """A store with learners whose events are folded."""
     sample_events.record_lessons(connection, "ann", "ben", "cyd", "dan")
     batch.run(connection)
     connection.run(BLOCKS["let the log be changed"])
@@ -61,7 +61,10 @@ def test_events_behind_are_not_a_finding(populated: Connection) -> None:
         ("record it at another time", ["of another log", "progress rebuild"]),
         (
             "give a number by hand",
-            ["the next number of event_store.dead_letters is taken", "event_store.pending is taken"],
+            [
+                "the next number of event_store.dead_letters is taken",
+                "event_store.pending is taken",
+            ],
         ),
         (
             "lose a checkpoint",

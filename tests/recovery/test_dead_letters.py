@@ -1,4 +1,4 @@
-"""A flood of dead letters: counted by reason, replayed or discarded by reason."""
+"""Many dead letters are counted, replayed or discarded by reason."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ from tests.conftest import Store
 from tests.support import cli, model_rows, runbooks, sample_events
 from tests.support.stage import append
 
-FLOOD = 1_200  # more than are folded together, also of a half
+FLOOD = 1_200  # half of them are more than one fold takes
 
 
 def start(session: object, items: int) -> dict[str, object]:
@@ -28,14 +28,14 @@ def runbook() -> list[str]:
 
 @pytest.fixture
 def flooded(connection: Connection) -> Connection:
-    """1,200 letters that a rule was too narrow for, and a few of other kinds."""
-    for _ in range(2):  # a letter each: more in one message share one
+    """1,200 letters that a strict rule rejected, and a few of other kinds."""
+    for _ in range(2):  # one letter for each message
         append(connection, [start(str(uuid.uuid4()), 99_999) for _ in range(FLOOD // 2)])
     append(connection, [start(5, 1), {}, {}, start("s", 3)])
     return connection
 
 
-@pytest.mark.timeout(300)  # on a busy machine thousands of replays take their time
+@pytest.mark.timeout(300)  # thousands of replays are slow on a busy machine
 def test_many_letters_are_counted_replayed_and_discarded_by_reason(
     store: Store, flooded: Connection
 ) -> None:
@@ -51,7 +51,7 @@ def test_many_letters_are_counted_replayed_and_discarded_by_reason(
     again = cli.expect_success(cli.progress(store.url, *replay))
     assert "0 dead letters are replayed, 1,200 stay." in again
 
-    # In place of a rule that became wider: half of them are good now.
+    # Make half of the letters valid, as a wider rule would.
     flooded.run(
         "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
         " WHERE letter_id % 2 = 0"

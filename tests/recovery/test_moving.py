@@ -1,4 +1,4 @@
-"""From one PostgreSQL to another of another version, with other roles, by the runbook's words."""
+"""The runbook moves the database to a PostgreSQL of another version and with other roles."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,7 +19,7 @@ from tests.support.stage import append, connect
 
 __all__ = ["bare_server"]
 
-pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+pytestmark = pytest.mark.timeout(300)  # the commands are slow on a busy machine
 
 BLOCKS = backup_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
@@ -31,7 +31,7 @@ QUESTION = """{ userProgress { totalItemsLearned accuracyRate }
 
 
 def text(connection: Connection, block: str) -> dict[str, list[str]]:
-    """The rows of each table that a block names, as text."""
+    """Return the rows of each table that a block selects, as text."""
     return {
         table: sorted(row for (row,) in connection.run(question))
         for table, question in connection.run(BLOCKS[block], schema=schema.schema_name())
@@ -39,7 +39,7 @@ def text(connection: Connection, block: str) -> dict[str, list[str]]:
 
 
 def rights(url: str) -> list[list[str]]:
-    """Every right that the catalogue knows of our schemas, and who owns what is in them."""
+    """Return every grant and owner in our schemas, from the catalogue."""
     with closing(database.connect(url)) as connection:
         found: list[list[str]] = connection.run(BLOCKS["rights"])
         return found
@@ -51,7 +51,7 @@ def answers(url: str) -> list[object]:
 
 
 def fill(connection: Connection) -> None:
-    """What an event store can hold: events, pending ones, letters, poisoned ones, operations."""
+    """Record every kind of content: events, pending ones, letters, poisoned ones, operations."""
     connection.run(BLOCKS["let the log be changed"])
     sample_events.record_lessons(connection, *USERS)
     append(connection, [{}, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)])
@@ -64,7 +64,7 @@ def fill(connection: Connection) -> None:
 
 @pytest.fixture
 def cloud(bare_server: Server) -> str:
-    """The URL of a new server's empty database, whose owner is no superuser."""
+    """The URL of an empty database on a new server; its owner is not a superuser."""
     with closing(database.connect(bare_server.url)) as admin:
         admin.run("CREATE ROLE progress_owner LOGIN CREATEROLE")
         admin.run("CREATE DATABASE progress OWNER progress_owner")
@@ -74,7 +74,7 @@ def cloud(bare_server: Server) -> str:
 
 @pytest.fixture
 def shell(tmp_path: Path, empty: str) -> Iterator[Shell]:
-    """The operator's."""
+    """The operator's shell."""
     with cloud_scheduler.serve() as (address, _):
         told = {
             "CLOUD_SCHEDULER_EMULATOR_HOST": address,
@@ -113,7 +113,7 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     with closing(connect(cloud)) as new:
         assert text(new, "every row of the log") == log
         assert text(new, "every row") == derived
-        # It goes on: numbers begin after those given.
+        # The next numbers follow those of the former database.
         append(new, [{}, *sample_events.lesson("ann", 9)])
         batch.run(new)
         assert not sample_events.find_differences(new)

@@ -26,7 +26,7 @@ from tests.support.cloud_scheduler import CloudScheduler
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import connect
 
-pytestmark = pytest.mark.timeout(600)  # on a busy machine a stack takes its time
+pytestmark = pytest.mark.timeout(600)  # a stack is slow on a busy machine
 
 BLOCKS = backup_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
@@ -39,14 +39,14 @@ QUESTION = """{ userProgress { totalItemsLearned accuracyRate totalSessionsCompl
 
 
 def block(*words: str) -> list[str]:
-    """The runbook's commands to restore that have these words in them."""
+    """Return the runbook's restore commands that contain these words."""
     (found,) = (each for each in RESTORE if all(word in "\n".join(each) for word in words))
     return found
 
 
 @pytest.fixture
 def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
-    """Our stand-in for Pub/Sub, its queue in a database that is not lost."""
+    """Our stand-in for Pub/Sub; its queue is in a database that survives."""
     port = ports.reserve()
     with (tmp_path / "pubsub.log").open("wb") as output:
         process = processes.start(
@@ -60,7 +60,7 @@ def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
 
 
 class Stack:
-    """A local stack, and the operator's shell in front of it."""
+    """A local stack and the operator's shell."""
 
     def __init__(self, shell: Shell, pubsub: str, schedules: CloudScheduler) -> None:
         self.shell, self._pubsub, self.schedules = shell, pubsub, schedules
@@ -69,11 +69,11 @@ class Stack:
         self.told = {"DATABASE_URL": self.env["database_url"], "REDIS_URL": self.env["redis_url"]}
 
     def type(self, *lines: str) -> str:
-        """As an operator of this stack."""
+        """Return the environment of an operator of this stack."""
         return self.shell.type(*lines, **self.told)
 
     def know_subscriptions(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let gcloud know those that push to ingest."""
+        """Give the fake gcloud the subscriptions that push to ingest."""
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", self._pubsub)
         with SubscriberClient() as subscriber:
             found = {
@@ -88,7 +88,7 @@ class Stack:
         self.shell.type("progress publish events")
 
     def await_folded(self, count: int) -> None:
-        """Until so many events are recorded and folded."""
+        """Wait until so many events are recorded and folded."""
 
         def folded() -> bool:
             with closing(connect(self.env["database_url"])) as connection:
@@ -99,7 +99,7 @@ class Stack:
         self.type("progress batch")
 
     def answers(self) -> list[Any]:
-        """What the API says of each learner."""
+        """Return the API's answer for each learner."""
         return [self._answer(user) for user in USERS]
 
     def _answer(self, user: str) -> Any:
@@ -116,7 +116,7 @@ class Stack:
         return body["data"]
 
     def rows(self) -> dict[str, list[str]]:
-        """Every row of the read models."""
+        """Return every row of the read models."""
         with closing(connect(self.env["database_url"])) as connection:
             found = connection.run(BLOCKS["every row"], schema=schema.schema_name())
             return {table: _texts(connection, question) for table, question in found}
@@ -134,7 +134,7 @@ def _texts(connection: Connection, question: str) -> list[str]:
 
 @pytest.fixture
 def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    """It runs, and is held by the runbook's schedules."""
+    """A running stack whose schedules the runbook pauses."""
     with (
         cloud_scheduler.serve("progress-local") as (scheduler, schedules),
         folders.create("recovery") as folder,
@@ -167,7 +167,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     stack.await_folded(len(words + first))
     table_rows, answers = stack.rows(), stack.answers()
     stack.type(*block("pg_dump"))
-    stack.publish(later)  # in no dump
+    stack.publish(later)  # after the dump
     stack.await_folded(len(words + first + later))
     assert stack.answers() != answers
 
@@ -181,7 +181,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     assert stack.rows() == table_rows
     assert stack.answers() == answers
 
-    # What Pub/Sub held, and what it is asked for again: the latter is published once more here.
+    # Pub/Sub delivers what it held; the seek of the runbook is simulated by publishing again.
     go_on = block("replay", "pushes resume")
     stack.type(*(line for line in go_on if "pushes" in line))
     stack.publish(first + later)

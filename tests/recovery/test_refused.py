@@ -1,4 +1,4 @@
-"""A backup that does not fit the log, the folds or itself is refused, and changes nothing."""
+"""A backup that does not match the log, the folds or its manifest is refused without effect."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ from tests.support.stage import append
 
 __all__ = ["kept", "populated"]
 
-pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+pytestmark = pytest.mark.timeout(300)  # the commands are slow on a busy machine
 
 
 def test_a_backup_of_other_folds_is_refused(store: Store, kept: Folder, tmp_path: Path) -> None:
@@ -79,14 +79,14 @@ def test_an_event_that_was_replayed_since_the_backup_is_not_lost(
     rebuild.run(store.connect)
     kept = Folder(tmp_path)
     backups.run(store.connect, kept, nobody)
-    restore.run(store.connect, kept, nobody)  # as it was, without the event
+    restore.run(store.connect, kept, nobody)  # without the event
     model_rows.read(populated, "mend")
 
     def replay(_done: int, _total: int) -> None:
         for letter in dead_letters.list_letters(populated):
             assert letter_replay.replay(populated, letter.letter_id) is None
 
-    restore.run(store.connect, kept, replay)  # which the swap folds
+    restore.run(store.connect, kept, replay)  # the swap folds the replayed event
     batch.run(populated)
     assert not sample_events.find_differences(populated)
     with pytest.raises(CheckpointError, match="replayed"):
@@ -95,9 +95,9 @@ def test_an_event_that_was_replayed_since_the_backup_is_not_lost(
 
 
 def change(file: Path) -> None:
-    """A letter is another, in a whole file of as many rows: as another backup's may be."""
+    """Change one letter; the file is valid and has as many rows, as another backup's might."""
     rows = bytearray(gzip.decompress(file.read_bytes()))
-    rows[0] ^= 1  # of a learner's name
+    rows[0] ^= 1  # in a learner's name
     file.write_bytes(gzip.compress(rows))
 
 

@@ -1,4 +1,4 @@
-"""A stuck shard: who has it is named, and ended when that is asked for."""
+"""The session that holds a stuck shard is listed, and ended on request."""
 
 import json
 from collections.abc import Iterator
@@ -19,21 +19,21 @@ from tests.support import backup_fixtures, cli, model_rows, sample_events
 from tests.support.operation_fixtures import url_of
 from tests.support.stage import connect
 
-pytestmark = pytest.mark.timeout(300)  # on a busy machine the commands take their time
+pytestmark = pytest.mark.timeout(300)  # the commands are slow on a busy machine
 
 BLOCKS = backup_fixtures.BLOCKS
 
 
 @pytest.fixture
 def waiting(connection: Connection) -> Connection:
-    """A store with learners, none of them folded."""
+    """A store with learners whose events are not folded."""
     sample_events.record_lessons(connection, "ann", "ben", "cyd", "dan")
     return connection
 
 
 @pytest.fixture
 def stuck(store: Store, waiting: Connection) -> Iterator[Connection]:
-    """A session that took ann's shard, and neither folds nor goes."""
+    """A session that holds ann's shard, and neither folds nor ends."""
     made = database.connect(store.url, name="stuck")
     schema.set_search_path(made)
     made.run("BEGIN")
@@ -56,7 +56,7 @@ def test_the_session_that_holds_a_shard_is_listed_and_ended(
     assert (held["shard"], held["pid"], held["application"]) == (shard, pid, "stuck")
     assert held["state"] == "idle in transaction"
     assert held["events_behind"] > 0
-    # Who may not see another's session is told so, and may not end it.
+    # A role without the right to see another session cannot end it.
     stranger = url_of(store, "project")
     (line,) = (
         line

@@ -18,7 +18,7 @@ USERS = [f"u{n}" for n in range(8)]
 
 @pytest.fixture
 def populated(connection: Connection) -> Connection:
-    """A store with learners, folded."""
+    """A store with learners whose events are folded."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
     connection.run(BLOCKS["let the log be changed"])
@@ -27,18 +27,18 @@ def populated(connection: Connection) -> Connection:
 
 @pytest.fixture
 def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
-    """A backup of it."""
-    made = Folder(tmp_path / "backups")
-    backups.run(store.connect, made, nobody)
-    return made
+    """A folder with a backup of that store."""
+    folder = Folder(tmp_path / "backups")
+    backups.run(store.connect, folder, nobody)
+    return folder
 
 
 def nobody(_done: int, _total: int) -> None:
-    """Hears how far it is."""
+    """Ignore the progress."""
 
 
 def every_row(connection: Connection) -> dict[str, list[str]]:
-    """All that is in the live read models, but transactions' numbers and moments of runs."""
+    """Return all rows of the live read models, without versions and times of runs."""
     return {
         table: sorted(text for (text,) in connection.run(question))
         for table, question in connection.run(BLOCKS["every row"], schema=schema.schema_name())

@@ -1,4 +1,4 @@
-"""The command `progress` on a test's database, as an operator types it."""
+"""The command `progress` on a test's database."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ Result = subprocess.CompletedProcess[str]
 
 
 def progress(url: str, *arguments: str, **environment: str) -> Result:
-    """The command, carried out on the database; further settings as given."""
+    """Run the command on a database, with further settings."""
     return subprocess.run(
         [sys.executable, "-m", "progress.cli", *arguments],
         env=settings.inherited(DATABASE_URL=url, COLUMNS="200", **environment),
@@ -25,13 +25,13 @@ def progress(url: str, *arguments: str, **environment: str) -> Result:
 
 
 def expect_success(answer: Result) -> str:
-    """What it printed; it must have succeeded."""
+    """Return the output of a command that must have succeeded."""
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 
 
 def expect_failure(answer: Result, *words: str) -> str:
-    """What it printed; exit code 1 and one line that says this."""
+    """Assert exit code 1 and one error line with these words; return the output."""
     assert answer.returncode == 1, answer.stdout + answer.stderr
     (line,) = answer.stderr.splitlines()
     for word in words:

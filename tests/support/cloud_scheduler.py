@@ -1,4 +1,4 @@
-"""A Cloud Scheduler of a test's own, which speaks the library's gRPC."""
+"""A fake Cloud Scheduler behind the library's gRPC."""
 
 from collections.abc import Iterator
 from concurrent import futures
@@ -41,11 +41,11 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
             return None
         request = getattr(types, f"{method}Request")
 
-        def answer(asked: Request, context: grpc.ServicerContext) -> Any:
-            self.calls.append(f"{method} {getattr(asked, 'name', '').rpartition('/')[2]}".strip())
+        def answer(request: Request, context: grpc.ServicerContext) -> Any:
+            self.calls.append(f"{method} {getattr(request, 'name', '').rpartition('/')[2]}".strip())
             if self.refusal:
                 context.abort(self.refusal, "no")
-            return getattr(self, method)(asked, context)
+            return getattr(self, method)(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
             answer,
@@ -53,41 +53,41 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
             response_serializer=lambda it: type(it).serialize(it),
         )
 
-    def ListJobs(self, asked: Request, _: grpc.ServicerContext) -> Any:  # noqa: N802 - theirs
-        jobs = list(self.jobs.values()) if asked.parent == self.parent else []
-        at = int(asked.page_token or 0)  # a page holds one
+    def ListJobs(self, request: Request, _: grpc.ServicerContext) -> Any:  # noqa: N802 - theirs
+        jobs = list(self.jobs.values()) if request.parent == self.parent else []
+        at = int(request.page_token or 0)  # one job per page
         more = str(at + 1) if at + 1 < len(jobs) else ""
         return types.ListJobsResponse(jobs=jobs[at : at + 1], next_page_token=more)
 
-    def GetJob(self, asked: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return self._named(asked, context)
+    def GetJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._find(request, context)
 
-    def PauseJob(self, asked: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return self._switched(asked, context, types.Job.State.ENABLED, types.Job.State.PAUSED)
+    def PauseJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._switch(request, context, types.Job.State.ENABLED, types.Job.State.PAUSED)
 
-    def ResumeJob(self, asked: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return self._switched(asked, context, types.Job.State.PAUSED, types.Job.State.ENABLED)
+    def ResumeJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._switch(request, context, types.Job.State.PAUSED, types.Job.State.ENABLED)
 
-    def RunJob(self, asked: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return self._named(asked, context)
+    def RunJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._find(request, context)
 
-    def _switched(self, asked: Request, context: grpc.ServicerContext, old: Any, new: Any) -> Any:
-        job = self._named(asked, context)
+    def _switch(self, request: Request, context: grpc.ServicerContext, old: Any, new: Any) -> Any:
+        job = self._find(request, context)
         if job.state != old:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is in another state")
         job.state = new
         return job
 
-    def _named(self, asked: Request, context: grpc.ServicerContext) -> Any:
-        found = {job.name: job for job in self.jobs.values()}.get(asked.name)
-        if found is None:
+    def _find(self, request: Request, context: grpc.ServicerContext) -> Any:
+        job = {job.name: job for job in self.jobs.values()}.get(request.name)
+        if job is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "Job not found.")
-        return found
+        return job
 
 
 @contextmanager
 def serve(project: str = "p") -> Iterator[tuple[str, CloudScheduler]]:
-    """Its address and itself, for as long as the block lasts."""
+    """Serve a fake Cloud Scheduler for the block; yield its address and itself."""
     server = grpc.server(futures.ThreadPoolExecutor(2))
     scheduler = CloudScheduler(project)
     server.add_generic_rpc_handlers((scheduler,))

@@ -1,4 +1,4 @@
-"""A Cloud Storage of a test's own: objects in memory, behind the JSON API's requests."""
+"""A fake Cloud Storage: objects in memory behind the JSON API."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _PAGE = 1  # prefixes in a page of a listing
 
 
 class Bucket:
-    """What has been stored, and how the next requests are to fail."""
+    """The stored objects, and the failures of the next requests."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -27,30 +27,30 @@ class Bucket:
         self.spans: list[str] = []
 
 
-class _Door(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     bucket: Bucket
 
     def log_message(self, *_: Any) -> None:
-        """Quiet."""
+        """Log nothing."""
 
     def do_POST(self) -> None:
-        asked = parse_qs(urlsplit(self.path).query)
-        assert asked["uploadType"] == ["resumable"]
+        query = parse_qs(urlsplit(self.path).query)
+        assert query["uploadType"] == ["resumable"]
         number = str(len(self.bucket.uploads))
-        self.bucket.uploads[number] = (asked["name"][0], bytearray())
+        self.bucket.uploads[number] = (query["name"][0], bytearray())
         host = f"http://{self.headers['Host']}/session/{number}"
         self._answer(200, b"{}", Location=host)
 
     def do_PUT(self) -> None:
         number = self.path.rpartition("/")[2]
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        said = self.headers["Content-Range"]
-        self.bucket.spans.append(said)
+        content_range = self.headers["Content-Range"]
+        self.bucket.spans.append(content_range)
         if body and self.bucket.refusals:
             return self._answer(self.bucket.refusals.pop(0), b"try again")
         name, held = self.bucket.uploads[number]
-        match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", said)
+        match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", content_range)
         assert match
         if match[1]:
             assert int(match[1]) == len(held), "not where the last part ended"
@@ -70,17 +70,17 @@ class _Door(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        asked = parse_qs(parts.query)
+        query = parse_qs(parts.query)
         name = unquote(parts.path.partition("/o/")[2])
         if not name:
-            return self._list(asked)
+            return self._list(query)
         if name not in self.bucket.objects:
             return self._answer(404, b"No such object")
-        is_media = asked.get("alt") == ["media"]
+        is_media = query.get("alt") == ["media"]
         return self._answer(200, self.bucket.objects[name] if is_media else b"{}")
 
-    def _list(self, asked: dict[str, list[str]]) -> None:
-        prefix, at = asked["prefix"][0], int(asked.get("pageToken", ["0"])[0])
+    def _list(self, query: dict[str, list[str]]) -> None:
+        prefix, at = query["prefix"][0], int(query.get("pageToken", ["0"])[0])
         rests = (n.removeprefix(prefix) for n in self.bucket.objects if n.startswith(prefix))
         found = sorted({f"{prefix}{r.partition('/')[0]}/" for r in rests if "/" in r})
         page: dict[str, Any] = {"prefixes": found[at : at + _PAGE]}
@@ -88,9 +88,9 @@ class _Door(BaseHTTPRequestHandler):
             page["nextPageToken"] = str(at + _PAGE)
         self._answer(200, json.dumps(page).encode())
 
-    def _answer(self, status: int, body: bytes, **lines: str) -> None:
+    def _answer(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
-        for name, value in lines.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -99,10 +99,10 @@ class _Door(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve() -> Iterator[tuple[str, Bucket]]:
-    """Its address and what is in it, for as long as the block lasts."""
+    """Serve a fake Cloud Storage for the block; yield its address and its bucket."""
     bucket = Bucket()
-    door = type("Door", (_Door,), {"bucket": bucket})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), door)
+    handler = type("Handler", (_Handler,), {"bucket": bucket})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -115,9 +115,9 @@ def serve() -> Iterator[tuple[str, Bucket]]:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """Cloud Storage, where the settings name it."""
-    with serve() as (address, made):
+    """A fake bucket, to which the settings point."""
+    with serve() as (address, served):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         settings.current.cache_clear()
-        yield made
+        yield served
     settings.current.cache_clear()

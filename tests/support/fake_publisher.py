@@ -1,4 +1,4 @@
-"""A Pub/Sub that only takes: what was published on `progress-commands`, to be looked at."""
+"""A fake Pub/Sub that stores what is published on `progress-commands`."""
 
 import json
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from google.pubsub_v1.types import PublishRequest, PublishResponse
 
 
 class FakePublisher:
-    """A gRPC server that takes what is published."""
+    """A gRPC server that stores published messages."""
 
     def __init__(self) -> None:
         self.requests: list[PublishRequest] = []
-        self.times: list[datetime] = []  # when each came
+        self.times: list[datetime] = []  # of each request
         handler = grpc.unary_unary_rpc_method_handler(
             self._publish,
             request_deserializer=PublishRequest.deserialize,

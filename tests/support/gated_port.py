@@ -1,4 +1,4 @@
-"""A port that refuses every connection until it is opened, and then leads to PostgreSQL."""
+"""A port that refuses connections until it is opened, and then forwards to PostgreSQL."""
 
 import selectors
 import socket
@@ -12,7 +12,7 @@ from progress.local import ports
 
 
 class Gate:
-    """Closed at first: bound, so that nobody else takes the port, and not listening."""
+    """Closed at first: bound, so that the port is reserved, but not listening."""
 
     def __init__(self, url: str) -> None:
         self._behind = postgres_url.parse_url(url)
@@ -41,7 +41,7 @@ class Gate:
                 threading.Thread(target=self._carry, args=(wire,), daemon=True).start()
 
     def _carry(self, outer: socket.socket) -> None:
-        """Both ways until one side ends."""
+        """Copy in both directions until one side closes."""
         with (
             suppress(OSError),
             outer,

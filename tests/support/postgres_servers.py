@@ -1,4 +1,4 @@
-"""PostgreSQL servers that tests make their databases on."""
+"""PostgreSQL servers on which tests create their databases."""
 
 import itertools
 import os
@@ -21,12 +21,12 @@ from tests.support import folders
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
-_UNSAFE = ("-c", "fsync=off")  # nothing outlives the tests
+_UNSAFE = ("-c", "fsync=off")  # the data need not outlive the tests
 
 
 @dataclass
 class Server:
-    """A PostgreSQL server that tests may make databases on."""
+    """A PostgreSQL server on which tests may create databases."""
 
     url: str
     which: str = EMBEDDED
@@ -35,13 +35,13 @@ class Server:
     _connection: Connection | None = None
 
     def examples(self, times: int) -> hypothesis.settings:
-        """So many times the profile's; once on the older server, which has the same folds to do."""
+        """Return the number of examples: the profile's here, fewer on the older server."""
         profile = hypothesis.settings()
         times = times if self.which == EMBEDDED else 1
         return hypothesis.settings(max_examples=times * profile.max_examples)
 
     def store(self) -> str:
-        """The name of a new database, like the one that was migrated first."""
+        """Create a database from the migrated template; return its name."""
         if not self._template:
             self._template = self._made("template")
             connection = database.connect(self.sibling(self._template))
@@ -54,19 +54,19 @@ class Server:
         self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
-        """Leave nothing behind on a server that is not ours."""
+        """Drop the databases on a server that we did not start."""
         if self._template:
             self.drop(self._template)
         if self._connection:
             self._connection.close()
 
     def sibling(self, name: str) -> str:
-        """The URL of another database of the server."""
+        """Return the URL of another database of the server."""
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
     def _made(self, what: str, template: str = "template1") -> str:
         name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
-        # Files copied: page by page through the log it is twice the work, to make and to drop.
+        # Copying files takes half as long as copying pages through the WAL.
         self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
@@ -77,7 +77,7 @@ class Server:
 
 @contextmanager
 def start(programs: Path | None) -> Iterator[str]:
-    """The URL of a server of the wheel's, or of other programs, as long as the block lasts."""
+    """Run a server of the wheel, or of other programs, for the block; yield its URL."""
     with folders.create("test") as folder:
         data = folder / "postgres"
         server.prepare(data, programs)
@@ -95,7 +95,7 @@ def start(programs: Path | None) -> Iterator[str]:
 
 
 def is_answering(url: str) -> bool:
-    """Whether the server takes connections."""
+    """Return whether the server accepts connections."""
     try:
         database.connect(url).close()
     except DatabaseUnavailable:

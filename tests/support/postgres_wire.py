@@ -1,4 +1,4 @@
-"""A wire to PostgreSQL that can lose what the server answers, or hang."""
+"""A proxy in front of PostgreSQL that can lose the server's replies, or hang."""
 
 import shutil
 import socket
@@ -68,7 +68,7 @@ class Wire:
 
 @pytest.fixture
 def wire(store: Store) -> Iterator[Wire]:
-    """Between the test and its store."""
+    """A proxy between the test and its store."""
     at = url.parse_url(store.url)
     if not at.host.startswith("/"):
         pytest.skip("the server has no Unix socket")

@@ -1,4 +1,4 @@
-"""A Pub/Sub to talk to, and an HTTP server that it pushes to."""
+"""A Pub/Sub for tests, and an HTTP server that it pushes to."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ PROJECT = "projects/contract"
 
 @dataclass
 class Pubsub:
-    """A Pub/Sub to talk to."""
+    """A Pub/Sub and clients for it."""
 
     publisher: PublisherClient
     subscriber: SubscriberClient
@@ -72,7 +72,7 @@ class Pubsub:
 
 @dataclass
 class Inbox:
-    """An HTTP server that messages are pushed to; `answer` decides on each."""
+    """An HTTP server that receives pushes; `answer` returns each status."""
 
     url: str
     bodies: "queue.Queue[dict[str, Any]]"
@@ -84,7 +84,7 @@ class Inbox:
 
 @pytest.fixture(scope="module", params=["stand-in", "emulator"])
 def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
-    """Our stand-in; and Google's emulator, where it is."""
+    """Our stand-in, and Google's emulator if it is installed."""
     port = ports.reserve()
     environment = settings.inherited()
     if request.param == "emulator":
@@ -108,7 +108,7 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
 
 @contextlib.contextmanager
 def clients(host: str) -> Iterator[Pubsub]:
-    """The published client library, talking to `host`."""
+    """Connect Google's client library to `host`."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PUBSUB_EMULATOR_HOST", host)
         made = Pubsub(PublisherClient(), SubscriberClient(), host)
@@ -120,7 +120,7 @@ def clients(host: str) -> Iterator[Pubsub]:
 
 @contextlib.contextmanager
 def inbox(port: int = 0) -> Iterator[Inbox]:
-    """An HTTP server on this port, or on a free one."""
+    """Serve HTTP on this port, or on a free one, for the block."""
     made = Inbox("", queue.Queue())
 
     class Door(BaseHTTPRequestHandler):
@@ -134,7 +134,7 @@ def inbox(port: int = 0) -> Iterator[Inbox]:
             made.bodies.put(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

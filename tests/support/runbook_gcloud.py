@@ -1,4 +1,4 @@
-"""What the runbook's scripts ask of gcloud: subscriptions kept in a file, an import by psql.
+"""A fake gcloud for the runbook's scripts: subscriptions in a file, an import by psql.
 
 Where there is an emulator of Pub/Sub, pushes are held and resumed in it. A snapshot lives for 7
 days less the age of the oldest message that waits, and none is made of what is almost as old.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """As gcloud would; whatever else it is told is noted."""
+    """Answer as gcloud would; record any other command."""
     file = Path(os.environ["GCLOUD_STATE"])
     state = json.loads(file.read_text(encoding="utf-8"))
     words = sys.argv[1:]
@@ -58,7 +58,7 @@ def listed(state: dict[str, list[list[str]]], which: str, how: str) -> None:
 
 
 def print_log(which: str) -> None:
-    """Lines of two executions at the same time, as the filter has them."""
+    """Return log lines of two concurrent executions, in the filter's order."""
     for execution in ("others", "ours", "others"):
         name = f'execution_name"="progress-release-{execution}"'
         if "execution_name" not in which or name in which:
@@ -77,7 +77,7 @@ def push(name: str, endpoint: str) -> None:
 
 
 def imported(name: str, user: str) -> int:
-    """The file, by psql, into the instance that NEW_URL names, as Cloud SQL does.
+    """Import the file with psql into the instance of NEW_URL, as Cloud SQL does.
 
     It is a psql from before August 2025, which knows no restricted mode.
     """

@@ -1,4 +1,4 @@
-"""The runbook's commands, read out of its code blocks, and a shell to carry them out in."""
+"""The commands in the runbook's code blocks, and a shell that runs them."""
 
 import json
 import os
@@ -20,24 +20,24 @@ _GCLOUD = Path(__file__).with_name("runbook_gcloud.py")
 
 
 def sections() -> dict[str, str]:
-    """The text under each heading, by the heading."""
+    """Return the text under each heading."""
     parts = _HEADING.split(TEXT)
     return dict(zip(parts[2::3], parts[3::3], strict=True))
 
 
 def blocks(heading: str) -> list[list[str]]:
-    """The commands of a section, by its code blocks."""
+    """Return the commands in a section's code blocks."""
     return [block.splitlines() for block in _BLOCK.findall(sections()[heading])]
 
 
 def commands() -> list[str]:
-    """Every command of the runbook."""
+    """Return every command of the runbook."""
     return [line for block in _BLOCK.findall(TEXT) for line in block.splitlines()]
 
 
 @dataclass
 class Shell:
-    """Where the runbook's commands are typed: in a clone, with the commands on the path.
+    """A shell in a clone, with `progress` and the fake gcloud on the path.
 
     `gcloud` is a stand-in that keeps subscriptions in a file; what it was told is in `told`. In a
     subscription something waits since the moment in `waits`, or for almost 7 days if it is `old`.
@@ -61,7 +61,7 @@ class Shell:
         self.path = [str(programs), *self.path]
 
     def run(self, line: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        """A line, by bash."""
+        """Run a line with bash."""
         given = {**self.environment, **changed, "GCLOUD_STATE": str(self.folder / "gcloud.json")}
         path = ":".join([*self.path, os.environ["PATH"]])
         return subprocess.run(
@@ -75,7 +75,7 @@ class Shell:
         )
 
     def type(self, *lines: str, **changed: str) -> str:
-        """These lines, which must all succeed; what they printed."""
+        """Run the lines, which must all succeed; return their output."""
         said = ""
         for line in lines:
             answer = self.run(line, **changed)
@@ -85,14 +85,14 @@ class Shell:
 
     @property
     def gcloud(self) -> dict[str, list[list[str]]]:
-        """What the stand-in holds: `subscriptions`, and what it was `told`."""
+        """Return the state of the fake gcloud: `subscriptions`, and the commands in `told`."""
         state: dict[str, list[list[str]]] = json.loads(
             (self.folder / "gcloud.json").read_text(encoding="utf-8")
         )
         return state
 
     def subscribe(self, *names: str, **endpoints: str) -> None:
-        """Let there be these push subscriptions, and those that push to an endpoint."""
+        """Create these push subscriptions, and those that push to an endpoint."""
         to = {name: f"https://{name}" for name in names} | endpoints
         pushed = [[name, at, "push@p", "https://audience"] for name, at in to.items()]
         state = {

@@ -1,4 +1,4 @@
-"""Certificates of an authority of one's own, and TLS in front of a server that knows none."""
+"""Certificates of a test authority, and a TLS proxy in front of a server without TLS."""
 
 import ipaddress
 import selectors
@@ -22,7 +22,7 @@ _END = _BEGIN + timedelta(days=36_500)
 
 @dataclass(frozen=True)
 class Certificate:
-    """A server's, in PEM files; `authority` is the one to trust."""
+    """A server's certificate in PEM files; `authority` signed it."""
 
     authority: str
     chain: Path
@@ -30,7 +30,7 @@ class Certificate:
 
 
 class Authority:
-    """Signs certificates; trusted by nobody who is not told to."""
+    """A test authority that signs certificates."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -46,7 +46,7 @@ class Authority:
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def certificate(self, folder: Path, name: str) -> Certificate:
-        """For a server of that name or address, in that folder."""
+        """Create a certificate for a host name or address, in that folder."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = (
             _begun(_named(name), self._name, key)
@@ -97,7 +97,7 @@ def _begun(
 
 @contextmanager
 def terminated(port: int, certificate: Certificate) -> Iterator[int]:
-    """The port at which TLS is spoken for the server at `port`, as a managed service's does."""
+    """Serve TLS for the server at `port`, as a managed service does; yield the TLS port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.chain, certificate.key)
     with socket.create_server(("127.0.0.1", 0)) as door:
@@ -114,7 +114,7 @@ def _serve(door: socket.socket, port: int, context: ssl.SSLContext) -> None:
 
 
 def _carry(wire: socket.socket, port: int, context: ssl.SSLContext) -> None:
-    """Both ways until one side ends."""
+    """Copy in both directions until one side closes."""
     with (
         suppress(OSError),
         context.wrap_socket(wire, server_side=True) as outer,
@@ -126,7 +126,7 @@ def _carry(wire: socket.socket, port: int, context: ssl.SSLContext) -> None:
         while True:
             for key, _ in ready.select():
                 given, taken = key.data
-                data = given.recv(65_536)  # more than a record of TLS holds: none is left behind
+                data = given.recv(65_536)  # more than a TLS record, so that none is buffered
                 if not data:
                     return
                 taken.sendall(data)
