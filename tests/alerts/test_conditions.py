@@ -1,4 +1,4 @@
-"""On which numbers an alert tells somebody, and on which it does not: both sides of each bound."""
+"""Cases on both sides of each alert's threshold, in a real Prometheus engine."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +86,7 @@ def _waited(seconds: float, subscription: str) -> Series:
 
 
 def _one_error(of: float) -> Series:
-    """A single one in the last five minutes, and so many a minute that went well."""
+    """Return a single error in the last five minutes, and `of` successes a minute."""
     return joined(
         growing(f"{_OWN}outcome", _outcome("query", "ok"), of),
         once(f"{_OWN}outcome", _outcome("query", "error")),
@@ -106,12 +106,12 @@ def _last_run_ok(*, minutes: int) -> Series:
 
 
 def _first_applied(*, minutes: int) -> Series:
-    """The release job migrated the database so many minutes ago, and nothing has run since."""
+    """Return a migration by the release job so many minutes ago, and no later runs."""
     labels = {**JOBS, "job_name": "progress-release", "result": "succeeded"}
     return promtool.begun(_EXECUTIONS, labels, minutes=minutes)
 
 
-# The environment is older than what is looked at.
+# The environment is older than the window.
 _AGE = level(_EXECUTIONS, {**JOBS, "job_name": "progress-release", "result": "succeeded"}, 1)
 
 
@@ -133,7 +133,7 @@ _EXECUTION = "a job execution failed (Cloud Run)"
 _CONNECTIONS = "connections > 80 %"
 _SIZE = "size > 80 %"
 
-_LIMIT = 50 * 2**30  # of production
+_LIMIT = 50 * 2**30  # prod's disk
 
 CASES = [
     Case(_DELAY, "6 of 100 late", True, _delays(6)),
@@ -210,7 +210,7 @@ CASES = [
 
 @pytest.fixture
 def conditions(request: pytest.FixtureRequest, environments: Environments) -> dict[str, Condition]:
-    """Those of production, by name."""
+    """Production's conditions, by name."""
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
     found = alerts(environments["prod"].planned)
@@ -233,6 +233,6 @@ def test_conditions_fire_for_the_right_cases(
 def test_an_inverted_case_contradicts_its_condition(
     conditions: dict[str, Condition], tmp_path: Path
 ) -> None:
-    """The check of the check: each case, turned round, is at odds with its condition."""
+    """The test can fail: each inverted case contradicts its condition."""
     turned = [replace(each, is_told=not each.is_told) for each in CASES]
     assert promtool.wrong(conditions.values(), turned, tmp_path).count("exp:") == len(CASES)

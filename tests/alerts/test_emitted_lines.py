@@ -1,4 +1,4 @@
-"""What the running local stack writes is what the metrics take and the alerts read."""
+"""The metrics and alerts match the log lines of the running local stack."""
 
 import re
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tests.support.terraform_environments import Environments
 
 __all__ = ["emitted"]
 
-# On a busy machine a stack takes its time.
+# A stack is slow on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 JOB = "batch"  # the operation whose lines a job writes; all others are the functions'
@@ -25,7 +25,7 @@ Line = dict[str, Any]
 
 
 def _in_the_cloud(line: Line) -> Line:
-    """The line as Cloud Logging keeps it, with who wrote it."""
+    """Return the line as Cloud Logging stores it, with its resource."""
     if line.get("operation") == JOB:
         wrote = {"type": "cloud_run_job", "labels": {"job_name": "progress-batch"}}
     else:
@@ -34,7 +34,7 @@ def _in_the_cloud(line: Line) -> Line:
 
 
 def _series(metric: Metric, line: Line) -> dict[str, str]:
-    """The labels of the series that the metric counts the line in."""
+    """Return the labels of the metric's series for the line."""
     kept = _in_the_cloud(line)
     extracted = {
         label: str(line[_field(extractor)])
@@ -52,7 +52,7 @@ def _field(extractor: str) -> str:
 
 @pytest.fixture
 def taken(environments: Environments, emitted: Emitted) -> dict[str, list[Line]]:
-    """Of each metric the emitted lines that its filter takes."""
+    """The emitted lines that each metric's filter matches."""
     metrics = environments["prod"].planned.of("google_logging_metric")
     return {
         field: [
@@ -89,7 +89,7 @@ def test_each_metric_extracts_its_value_and_labels_from_each_line(
 def test_each_selector_matches_the_series_of_an_emitted_line(
     environments: Environments, taken: dict[str, list[Line]]
 ) -> None:
-    """A misspelt label or a resource of the wrong kind would select nothing, for ever."""
+    """A misspelt label or a wrong resource kind would never match."""
     planned = environments["prod"].planned
     metrics = planned.of("google_logging_metric")
     for alert in alerts(planned).values():
@@ -101,6 +101,6 @@ def test_each_selector_matches_the_series_of_an_emitted_line(
 
 
 def _of_errors_too(selector: Selector) -> Selector:
-    """The stack did nothing wrong: what selects errors is to select what went well."""
+    """Let a selector of errors match successes: the stack had no errors."""
     told = {("outcome", "=", "error"): ("outcome", "=", "ok")}
     return replace(selector, matchers=tuple(told.get(each, each) for each in selector.matchers))

@@ -1,4 +1,4 @@
-"""The contract of the log's fields, from the code's side: what is written, and what is not."""
+"""The code writes the declared log fields, and no others."""
 
 import ast
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ KNOWN = {*CONTRACT.metric_fields, *CONTRACT.context}
 
 RESULTS = {"hit", "miss", "error", "off"}
 
-# On a busy machine a stack takes its time.
+# A stack is slow on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -77,11 +77,11 @@ def test_every_metric_field_is_written_by_the_code() -> None:
 
     written = {name for name, _ in _written()} | set(Gauges.__struct_fields__)
     assert CONTRACT.metric_fields.keys() - written == set()
-    assert set(CONTRACT.context) - written == {"message", "severity"}  # they have no names there
+    assert set(CONTRACT.context) - written == {"message", "severity"}  # not keywords there
 
 
 def _written() -> Iterator[tuple[str, str]]:
-    """The keywords of every call of `logs.write`, and where it is; `**` is for gauges alone."""
+    """Yield the keywords of every call of `logs.write` with its place; only gauges use `**`."""
     for folder in ("progress", "functions", "jobs"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

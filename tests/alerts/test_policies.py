@@ -1,4 +1,4 @@
-"""Alerts and the dashboard: each field is measured, read and told of, and nothing else is."""
+"""The alerts and the dashboard: each metric field has a metric, an alert and a chart."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, list_resources
 
-# What the platform itself measures: never the only thing that an alert reads.
+# Platform metrics; each alert reads a metric of our own as well.
 PLATFORM = {
     "pubsub_googleapis_com:subscription_num_undelivered_messages",
     "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
@@ -23,7 +23,7 @@ BESIDE = {
     "cloudsql_googleapis_com:database_cpu_utilization",
     "redis_googleapis_com:stats_memory_usage_ratio",
     "run_googleapis_com:container_instance_count",
-}  # on the dashboard alone
+}  # on the dashboard only
 
 ASKED_FOR = {
     "batch-job": "outcome",
@@ -93,7 +93,7 @@ def test_the_required_alerts_read_their_metric_fields(
 def test_each_policy_has_one_condition_and_the_label_of_its_alert(
     environments: Environments, environment: str
 ) -> None:
-    """Google refuses a second one, and with it the apply."""
+    """Google refuses a policy with a second condition."""
     planned = environments[environment].planned
     policies = planned.of("google_monitoring_alert_policy", "alert").values()
     assert {len(policy["conditions"]) for policy in policies} == {1}
@@ -225,12 +225,12 @@ def test_the_dashboard_shows_each_metric_field(
     assert {each for each in foreign if not each.startswith("logging")} == BESIDE
     for field, facts in CONTRACT.items():
         (tile,) = (each for each in tiles if each["widget"]["title"].startswith(f"{field}: "))
-        for line in tile["widget"]["xyChart"]["dataSets"]:  # each has a name of its own
+        for line in tile["widget"]["xyChart"]["dataSets"]:  # each line has its labels
             named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
             assert named == set(facts["labels"])
     places = {(each.get("xPos"), each.get("yPos")) for each in tiles}
     assert len(places) == len(tiles)
-    assert 0 not in {place for each in places for place in each}  # the API tells none
+    assert 0 not in {place for each in places for place in each}  # the API omits 0
 
 
 def test_an_environment_may_have_no_alerts(environments: Environments) -> None:

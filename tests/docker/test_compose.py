@@ -1,4 +1,4 @@
-"""The compose file and what it mounts: as their own schemas have it, and in step with the code."""
+"""The compose file and its mounted files: valid, and consistent with the code."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ FOLDER = compose_file.FOLDER
 SERVICES = compose_file.services(compose_file.example())
 LASTING = {name: each for name, each in SERVICES.items() if each["restart"] != "no"}
 
-# What our containers are told beside the settings: the framework's, and OpenTelemetry's own.
+# Variables of our containers that are not settings: the framework's and OpenTelemetry's.
 FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
 
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?")
@@ -76,7 +76,7 @@ def test_no_service_depends_on_itself() -> None:
 
 
 def test_other_services_wait_for_each_one_time_service() -> None:
-    """`docker compose up --wait` takes it for a failure that a container has ended, otherwise."""
+    """Otherwise `docker compose up --wait` treats a container that ended as a failure."""
     awaited = {other for service in SERVICES.values() for other in service.get("depends_on", {})}
     assert SERVICES.keys() - LASTING.keys() == {"migrate", "topology"} <= awaited
 
@@ -97,7 +97,7 @@ def test_all_ports_listen_on_localhost() -> None:
 
 
 def test_each_image_is_built_by_one_service_and_by_no_registry() -> None:
-    """Compose builds all at once: whoever comes second to an image's name fails the first `up`."""
+    """Compose builds in parallel: a second build of the same image name fails the first `up`."""
     built = compose_file.builds()
     assert {image: len(builders) for image, builders in built.items()} == dict.fromkeys(built, 1)
     for name in compose_file.OURS:
@@ -130,7 +130,7 @@ def test_mounted_files_exist(name: str) -> None:
 
 
 def test_each_of_our_images_has_the_files_that_it_copies() -> None:
-    """Also past .dockerignore, which lets nothing through that it does not name."""
+    """.dockerignore admits only the files that it names."""
     ignored = (REPOSITORY / ".dockerignore").read_text().split()
     let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     assert ignored[0] == "*"
@@ -168,7 +168,7 @@ def test_compose_uses_the_names_of_the_settings(name: str) -> None:
 
 
 def test_the_settings_name_the_services_addresses() -> None:
-    """A host that a container is told of is a service, and one at whose port it listens."""
+    """Each address in the settings is a service with that port."""
     for name in compose_file.OURS:
         told = json.dumps([SERVICES[name]["environment"], SERVICES[name].get("command")])
         hosts = re.findall(r"(?://|@|\")([a-z]+):(\d+)", told)
@@ -229,7 +229,7 @@ def test_grafana_shows_each_metric_field_and_nothing_else() -> None:
 
 
 def test_each_query_of_grafana_finds_data(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """By the names and labels that the collector gives what the functions export."""
+    """The queries use the names and labels that the collector exports."""
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
     panels = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())["panels"]

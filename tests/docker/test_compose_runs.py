@@ -1,4 +1,4 @@
-"""The compose file's own commands, settings and health checks, carried out with real parts."""
+"""The compose file's own commands, settings and health checks, run as processes."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ from tests.support import browser
 from tests.support.alert_policies import CONTRACT
 from tests.support.containers import Containers, containers
 
-# On a busy machine a stack takes its time.
+# A stack is slow on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 _QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
@@ -30,7 +30,7 @@ _QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 @dataclass
 class Collector:
-    """What was exported: the names of metrics, and who sent spans."""
+    """Return the names of the exported metrics, and the senders of spans."""
 
     port: int = 0
     metrics: set[str] = field(default_factory=set)
@@ -57,7 +57,7 @@ class Collector:
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    """A collector that keeps what it is sent."""
+    """A collector that records what it receives."""
     kept = Collector()
 
     class Door(BaseHTTPRequestHandler):
@@ -83,7 +83,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def running(valkey: str, collector: Collector) -> Iterator[Containers]:
-    """All that is ours, started in the order that the compose file asks for."""
+    """Our services, started in the compose file's order."""
     with containers(valkey, collector.port) as made:
         made.run("migrate")
         for name in ("issuer", "ingest", "project", "query"):

@@ -138,7 +138,7 @@ def test_pushes_are_held_and_resumed_as_they_were(shell: Shell) -> None:
         assert {each[1] for each in shell.gcloud["subscriptions"]} == {""}
     elsewhere = shell.run("infra/recovery/pushes hold", PROJECT="q")  # the file is not that one's
     assert elsewhere.returncode == 1
-    assert "no subscription of q pushes" in elsewhere.stderr
+    assert "q has no active push subscription" in elsewhere.stderr
     shell.type("infra/recovery/pushes resume")
     assert shell.gcloud["subscriptions"] == before
     assert shell.run("infra/recovery/pushes resume").returncode != 0  # nothing is held

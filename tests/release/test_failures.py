@@ -1,4 +1,4 @@
-"""Whichever call of a release fails or hangs, and whoever stops it: one code serves."""
+"""After a failure, hang or interrupt at any call of a release exactly one version serves."""
 
 import os
 import re
@@ -12,16 +12,16 @@ import pytest
 from progress.local import readiness
 from tests.support.fake_cloud import Cloud
 from tests.support.release_runs import (
-    anew,
-    changing,
+    assert_success,
     cloud,
     deploy,
     deployment,
-    past_return,
+    is_past_no_return,
+    list_changing_calls,
+    reset,
     run,
-    served,
+    serving_code,
     start,
-    succeeded,
 )
 from tests.support.release_world import SERVICES, image
 
@@ -29,82 +29,82 @@ __all__ = ["cloud"]
 
 
 def test_after_any_failed_call_one_version_serves_and_a_second_run_succeeds(cloud: Cloud) -> None:
-    """But that traffic went as it was to is only looked at."""
-    changing(cloud)
+    """A failed look after a traffic call does not fail the release."""
+    list_changing_calls(cloud)
     looks = [n + 1 for n, call in enumerate(cloud.calls) if "update-traffic" in call]
     for number in range(len(cloud.calls)):
-        anew(cloud, {number: "fail"})
+        reset(cloud, {number: "fail"})
         done = deploy(cloud, "b", "--steps=100")
         where = f"at call {number}: {done.stdout[-2_000:]}"
-        late = number in looks or past_return(cloud)
+        late = number in looks or is_past_no_return(cloud)
         assert done.returncode == (0 if late else 1), where
-        assert not cloud.wrong(), where
-        assert served(cloud.world) == ("b" if late else "a"), where
-        cloud.forget()
-        succeeded(deploy(cloud, "c", to="dev"))
-        assert not cloud.wrong(), where
-        assert served(cloud.world) == "c", where
+        assert not cloud.find_violations(), where
+        assert serving_code(cloud.world) == ("b" if late else "a"), where
+        cloud.reset_calls()
+        assert_success(deploy(cloud, "c", to="dev"))
+        assert not cloud.find_violations(), where
+        assert serving_code(cloud.world) == "c", where
 
 
 def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: Cloud) -> None:
-    numbers, calls = changing(cloud), list(cloud.calls)
+    numbers, calls = list_changing_calls(cloud), list(cloud.calls)
     for number in numbers:
         if {*calls[number]} & {"deploy", "update-traffic"}:
-            anew(cloud, {number: "lost"})
+            reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
             where = f"at call {number}: {done.stdout[-2_000:]}"
-            assert not cloud.wrong(), where
+            assert not cloud.find_violations(), where
             untags = calls[number][-1].startswith("--remove-tags")  # what is not there, or again
             assert done.returncode == (0 if untags else 1), where
-            assert served(cloud.world) == ("b" if untags else "a"), where
+            assert serving_code(cloud.world) == ("b" if untags else "a"), where
 
 
 def test_only_the_released_image_gets_traffic(cloud: Cloud) -> None:
-    """Though gcloud takes a deployment for done, and the newest revision is another's."""
+    """gcloud reports a deployment as done, but the newest revision runs another image."""
     cloud.graphql = (500, {})
     assert deploy(cloud, "c").returncode == 1
     left, well = cloud.world, (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
     cloud.graphql = well
-    cloud.forget()
-    cloud.world = left.copied()
-    succeeded(deploy(cloud, "b"))
+    cloud.reset_calls()
+    cloud.world = left.copy()
+    assert_success(deploy(cloud, "b"))
     deployments = [n for n, call in enumerate(cloud.calls) if "deploy" in call]
     assert len(deployments) == 3
     for number in deployments:
-        cloud.forget()
-        cloud.world = left.copied()
+        cloud.reset_calls()
+        cloud.world = left.copy()
         cloud.faults[number] = "lost"
         assert "the newest revision, " in deploy(cloud, "b").stderr
-        assert served(cloud.world) == "a"
-    calls = changing(cloud)
-    anew(cloud, {next(n for n in calls if "deploy" in cloud.calls[n]): "lost"})
+        assert serving_code(cloud.world) == "a"
+    calls = list_changing_calls(cloud)
+    reset(cloud, {next(n for n in calls if "deploy" in cloud.calls[n]): "lost"})
     assert "query has no new revision tagged green" in deploy(cloud, "a", "--steps=100").stderr
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_later_release_succeeds_after_a_revision_that_does_not_start(
     cloud: Cloud, service: str
 ) -> None:
-    """Its service is not ready until the next one starts: each call about it fails, done or not."""
+    """Each call for its service fails until the next revision starts, even if it takes effect."""
     cloud.world.broken = {image(service, "b")}
     done = deploy(cloud)
     assert "is not ready and cannot serve traffic" in done.stderr
     assert "Blue has all traffic" in done.stdout
-    assert not cloud.wrong()
-    assert served(cloud.world) == "a"
+    assert not cloud.find_violations()
+    assert serving_code(cloud.world) == "a"
     deploying = len(cloud.calls)
-    cloud.forget()
-    succeeded(deploy(cloud, "c"))
-    assert served(cloud.world) == "c"
+    cloud.reset_calls()
+    assert_success(deploy(cloud, "c"))
+    assert serving_code(cloud.world) == "c"
     for number in range(10, deploying):
-        anew(cloud, {number: "kill"})
+        reset(cloud, {number: "kill"})
         cloud.world.broken = {image(service, "b")}
         if deploy(cloud).returncode > 0:
             break
-        cloud.forget()
-        succeeded(deploy(cloud, "c", to="dev"))
-        assert served(cloud.world) == "c"
+        cloud.reset_calls()
+        assert_success(deploy(cloud, "c", to="dev"))
+        assert serving_code(cloud.world) == "c"
 
 
 def test_a_call_that_hangs_is_killed_with_its_child_processes(
@@ -136,55 +136,55 @@ def _runs(process: int) -> bool:
 def test_an_interrupted_release_reports_its_rollback(
     cloud: Cloud, tmp_path: Path, way: str
 ) -> None:
-    calls = changing(cloud)
-    anew(cloud, {next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1]): way})
+    calls = list_changing_calls(cloud)
+    reset(cloud, {next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1]): way})
     done = start(cloud, tmp_path, *deployment("b", "--steps=100"))
     assert done.returncode == 1
     assert re.search("interrupted by SIG(TERM|INT)", done.stderr)
     assert "Blue has all traffic: progress-query-00001" in done.stdout
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
 
 
 def test_a_green_without_an_address_gets_no_traffic(cloud: Cloud) -> None:
     cloud.world.has_addresses = False
     assert "progress-project has no address for the tag green" in deploy(cloud).stderr
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
 
 
 def test_a_rollback_ignores_signals(cloud: Cloud) -> None:
-    calls = changing(cloud)
+    calls = list_changing_calls(cloud)
     first = next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1])
     for later in range(1, 12):
-        anew(cloud, {first: "fail", first + later: "term"})
+        reset(cloud, {first: "fail", first + later: "term"})
         assert deploy(cloud, "b", "--steps=100").returncode == 1
         assert len(cloud.calls) > first + later
-        assert not cloud.wrong()
-        assert served(cloud.world) == "a"
+        assert not cloud.find_violations()
+        assert serving_code(cloud.world) == "a"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_release_past_no_return_is_finished_not_rolled_back(cloud: Cloud, service: str) -> None:
-    calls = changing(cloud)
+    calls = list_changing_calls(cloud)
     untag = {"update-traffic", service, "--remove-tags=green"}
     first = next(n for n in calls if untag <= {*cloud.calls[n]})
-    anew(cloud, dict.fromkeys(range(first, first + 5), "fail"))
+    reset(cloud, dict.fromkeys(range(first, first + 5), "fail"))
     done = deploy(cloud, "b", "--steps=100")
     assert done.returncode == 1
     assert f"not done: {service}'s tag; run `release.py recover`" in done.stderr
-    cloud.forget()
-    succeeded(run(cloud, "recover"))
-    assert served(cloud.world) == "b"
+    cloud.reset_calls()
+    assert_success(run(cloud, "recover"))
+    assert serving_code(cloud.world) == "b"
 
 
 def test_a_failed_rollback_names_the_remaining_steps(cloud: Cloud) -> None:
-    calls = changing(cloud)
+    calls = list_changing_calls(cloud)
     first = next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1])
-    anew(cloud, dict.fromkeys(range(first, first + 200), "fail"))
+    reset(cloud, dict.fromkeys(range(first, first + 200), "fail"))
     done = deploy(cloud, "b", "--steps=100")
     assert done.returncode == 1
     assert "progress-query's traffic" in done.stderr
     assert "run `release.py rollback` until it succeeds" in done.stderr
-    cloud.forget()
-    succeeded(run(cloud, "rollback"))
-    assert not cloud.wrong()
-    assert served(cloud.world) == "a"
+    cloud.reset_calls()
+    assert_success(run(cloud, "rollback"))
+    assert not cloud.find_violations()
+    assert serving_code(cloud.world) == "a"

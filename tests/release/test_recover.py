@@ -1,4 +1,4 @@
-"""A release that is cut off, or killed, at each of its calls: what is left and how it is mended."""
+"""A release that is interrupted or killed at each of its calls, and its recovery."""
 
 from pathlib import Path
 
@@ -6,39 +6,45 @@ import pytest
 
 from tests.support.fake_cloud import Cloud
 from tests.support.release_runs import (
-    anew,
-    changing,
+    assert_success,
     cloud,
     deploy,
     deployment,
-    past_return,
+    is_past_no_return,
+    list_changing_calls,
+    reset,
     run,
-    served,
+    serving_code,
     start,
-    succeeded,
 )
 
 __all__ = ["cloud"]
 
 
+def _find_full_traffic_call(cloud: Cloud) -> int:
+    """Return the number of the call that gives green's query function all traffic."""
+    calls = list_changing_calls(cloud)
+    return next(n for n in calls if "progress-query-00002=100" in cloud.calls[n][-1])
+
+
 @pytest.mark.parametrize("way", ["fail, too late", "term", "int, too late"])
 def test_a_release_handles_an_interrupted_call_that_took_effect(cloud: Cloud, way: str) -> None:
-    """Of traffic that is seen; all else that fails is taken for not done."""
-    for number in changing(cloud):
-        anew(cloud, {number: way})
+    """The release sees that traffic moved; it treats any other failed call as not done."""
+    for number in list_changing_calls(cloud):
+        reset(cloud, {number: way})
         done = deploy(cloud, "b", "--steps=100")
         where = f"at call {number}: {done.stdout[-2_000:]}"
         is_seen = way == "fail, too late" and "update-traffic" in cloud.calls[number]
-        late = is_seen or past_return(cloud)
+        late = is_seen or is_past_no_return(cloud)
         assert done.returncode == (0 if late else 1), where
-        assert not cloud.wrong(), where
-        assert served(cloud.world) == ("b" if late else "a"), where
+        assert not cloud.find_violations(), where
+        assert serving_code(cloud.world) == ("b" if late else "a"), where
 
 
 @pytest.mark.parametrize("way", ["kill", "kill, too late"])
 def test_a_killed_release_is_recovered(cloud: Cloud, way: str) -> None:
-    for number in changing(cloud):
-        anew(cloud, {number: way})
+    for number in list_changing_calls(cloud):
+        reset(cloud, {number: way})
         assert deploy(cloud, "b", "--steps=100").returncode < 0
         assert len(cloud.calls) == number + 1
         cloud.faults.clear()
@@ -46,27 +52,27 @@ def test_a_killed_release_is_recovered(cloud: Cloud, way: str) -> None:
         done = run(cloud, "recover")
         where = f"at call {number}: {done.stdout}"
         assert done.returncode == 0, where + done.stderr
-        assert not cloud.wrong(), where
-        assert served(cloud.world) == serving, where
+        assert not cloud.find_violations(), where
+        assert serving_code(cloud.world) == serving, where
 
 
 def test_the_next_release_recovers_a_killed_one_first(cloud: Cloud) -> None:
-    for number in changing(cloud):
-        anew(cloud, {number: "kill"})
+    for number in list_changing_calls(cloud):
+        reset(cloud, {number: "kill"})
         deploy(cloud, "b", "--steps=100")
         cloud.faults.clear()
         done = deploy(cloud, "c", to="dev")
         assert done.returncode == 0, f"at call {number}: {done.stdout}{done.stderr}"
-        assert not cloud.wrong()
-        assert served(cloud.world) == "c"
+        assert not cloud.find_violations()
+        assert serving_code(cloud.world) == "c"
 
 
 def test_a_recovery_that_is_interrupted_can_be_repeated(cloud: Cloud) -> None:
-    to_green = next(n for n in changing(cloud) if "progress-query-00002=100" in cloud.calls[n][-1])
+    to_green = _find_full_traffic_call(cloud)
     for number in range(100):
-        anew(cloud, {to_green: "kill, too late"})
+        reset(cloud, {to_green: "kill, too late"})
         deploy(cloud, "b", "--steps=100")
-        cloud.forget()
+        cloud.reset_calls()
         cloud.faults[number] = "term"
         done = run(cloud, "recover")
         assert (done.returncode == 0) == (len(cloud.calls) <= number)
@@ -75,15 +81,15 @@ def test_a_recovery_that_is_interrupted_can_be_repeated(cloud: Cloud) -> None:
         assert "interrupted by SIGTERM" in done.stderr
         assert len(cloud.calls) == number + 1
         cloud.faults.clear()
-        succeeded(run(cloud, "recover"))
-        assert served(cloud.world) == "a"
+        assert_success(run(cloud, "recover"))
+        assert serving_code(cloud.world) == "a"
 
 
 def test_a_killed_program_is_recovered_by_another(cloud: Cloud, tmp_path: Path) -> None:
-    to_green = next(n for n in changing(cloud) if "progress-query-00002=100" in cloud.calls[n][-1])
-    anew(cloud, {to_green: "kill, too late"})
+    to_green = _find_full_traffic_call(cloud)
+    reset(cloud, {to_green: "kill, too late"})
     assert start(cloud, tmp_path, *deployment("b", "--steps=100")).returncode < 0
     assert cloud.world.share("progress-query") == {"b": 100}
     cloud.faults.clear()
-    succeeded(start(cloud, tmp_path, "recover"))
-    assert served(cloud.world) == "a"
+    assert_success(start(cloud, tmp_path, "recover"))
+    assert serving_code(cloud.world) == "a"

@@ -1,4 +1,4 @@
-"""The way back from a release that had come to its end; and whether gcloud knows every call."""
+"""The rollback of a finished release, and the syntax of all gcloud calls."""
 
 import functools
 import json
@@ -15,19 +15,19 @@ from tests.conftest import skip_without
 from tests.support.fake_cloud import Cloud
 from tests.support.release_runs import (
     ROOT,
-    changing,
+    assert_success,
     cloud,
     deploy,
     environment,
+    list_changing_calls,
     run,
-    served,
-    succeeded,
+    serving_code,
 )
 from tests.support.release_world import REPOSITORY, SERVICES, image
 
 __all__ = ["cloud"]
 
-# gcloud's own parser, in its own Python: it makes no call. What it does not know is printed.
+# Runs gcloud's own parser in its own Python without making calls; prints the rejected ones.
 PARSE = """
 import json, sys
 sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]
@@ -42,62 +42,62 @@ for call in json.load(sys.stdin):
 
 
 def test_a_finished_release_can_be_rolled_back(cloud: Cloud) -> None:
-    succeeded(deploy(cloud, "b"))
-    cloud.forget()
-    succeeded(run(cloud, "rollback"))
-    assert not cloud.wrong()
-    assert served(cloud.world) == "a"
+    assert_success(deploy(cloud, "b"))
+    cloud.reset_calls()
+    assert_success(run(cloud, "rollback"))
+    assert not cloud.find_violations()
+    assert serving_code(cloud.world) == "a"
     assert cloud.world.executions[-1] == ("a", "batch")  # what came meanwhile
-    cloud.forget()
-    succeeded(run(cloud, "rollback"))
+    cloud.reset_calls()
+    assert_success(run(cloud, "rollback"))
     assert not [call for call in cloud.calls if "describe" not in call]
-    succeeded(deploy(cloud, "c", to="dev"))
-    assert served(cloud.world) == "c"
+    assert_success(deploy(cloud, "c", to="dev"))
+    assert serving_code(cloud.world) == "c"
 
 
 def test_blue_catches_up_before_it_serves_queries(cloud: Cloud) -> None:
-    succeeded(deploy(cloud, "b"))
-    cloud.forget()
-    succeeded(run(cloud, "rollback"))
-    asked = next(n for n, w in enumerate(cloud.stood) if "a" in w.share("progress-query"))
-    assert cloud.stood[asked - 1].executions[-1] == ("a", "batch")
-    assert cloud.stood[asked - 1].folded() == {"a", "b"}
+    assert_success(deploy(cloud, "b"))
+    cloud.reset_calls()
+    assert_success(run(cloud, "rollback"))
+    asked = next(n for n, w in enumerate(cloud.worlds) if "a" in w.share("progress-query"))
+    assert cloud.worlds[asked - 1].executions[-1] == ("a", "batch")
+    assert cloud.worlds[asked - 1].folding_codes() == {"a", "b"}
 
 
 def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> None:
-    succeeded(deploy(cloud, "b", to="dev"))
-    cloud.forget()
+    assert_success(deploy(cloud, "b", to="dev"))
+    cloud.reset_calls()
     before = cloud.world
-    cloud.world = before.copied()
-    succeeded(run(cloud, "rollback"))
+    cloud.world = before.copy()
+    assert_success(run(cloud, "rollback"))
     count = len(cloud.calls)
     for number in range(count):
-        cloud.forget()
-        cloud.world = before.copied()
+        cloud.reset_calls()
+        cloud.world = before.copy()
         cloud.faults[number] = "kill"
         assert run(cloud, "rollback").returncode < 0
         cloud.faults.clear()
-        succeeded(run(cloud, "rollback"))
-        assert not cloud.wrong()
-        assert served(cloud.world) == "a", number
+        assert_success(run(cloud, "rollback"))
+        assert not cloud.find_violations()
+        assert serving_code(cloud.world) == "a", number
     for number in range(len(SERVICES), count):  # once it has looked it is not stopped
-        cloud.forget()
-        cloud.world = before.copied()
+        cloud.reset_calls()
+        cloud.world = before.copy()
         cloud.faults[number] = "term"
-        succeeded(run(cloud, "rollback"))
-        assert not cloud.wrong()
-        assert served(cloud.world) == "a", number
+        assert_success(run(cloud, "rollback"))
+        assert not cloud.find_violations()
+        assert serving_code(cloud.world) == "a", number
 
 
 def test_rolling_back_after_an_early_death_never_mixes_revisions(
     cloud: Cloud,
 ) -> None:
-    succeeded(deploy(cloud, "b", to="dev"))
+    assert_success(deploy(cloud, "b", to="dev"))
     before = cloud.world
     marking = next(n for n, call in enumerate(cloud.calls) if "jobs" in call)
     for number in range(marking):
-        cloud.forget()
-        cloud.world = before.copied()
+        cloud.reset_calls()
+        cloud.world = before.copy()
         cloud.faults[number] = "kill"
         assert deploy(cloud, "c").returncode < 0
         cloud.faults.clear()
@@ -111,16 +111,16 @@ def test_without_an_earlier_release_a_rollback_fails(
     done = run(cloud, "rollback")
     assert done.returncode == 1
     assert "nothing to roll back to" in done.stderr
-    assert served(cloud.world) == "a"
-    succeeded(run(cloud, "recover"))
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
+    assert_success(run(cloud, "recover"))
+    assert serving_code(cloud.world) == "a"
 
 
 def test_traffic_that_an_operator_split_is_not_changed(cloud: Cloud) -> None:
-    succeeded(deploy(cloud, "b"))
+    assert_success(deploy(cloud, "b"))
     halves = [{"revisionName": f"progress-query-0000{n}", "percent": 50} for n in (1, 2)]
     cloud.world.route("progress-query", halves)
-    before = cloud.world.copied()
+    before = cloud.world.copy()
     done = deploy(cloud, "c")
     assert done.returncode == 1
     assert "progress-query: progress-query-00001, progress-query-00002 share the traffic" in (
@@ -146,7 +146,7 @@ def test_images_need_digests_and_steps_must_increase(cloud: Cloud, wrong: list[s
 
 
 def build(cloud: Cloud, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
-    """The build of a commit's images."""
+    """Build a commit's images."""
     script = ROOT / "infra/release/build.py"
     where = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
     return subprocess.run(
@@ -184,10 +184,10 @@ def test_gcloud_knows_every_call(
     cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     sdk = _sdk() or skip_without(request, "gcloud")
-    changing(cloud)
+    list_changing_calls(cloud)
     calls = list(cloud.calls)
-    cloud.forget()
-    succeeded(run(cloud, "rollback"))
+    cloud.reset_calls()
+    assert_success(run(cloud, "rollback"))
     build(cloud, tmp_path)
     unknown = ["run", "deploy", "x", "--image=y", "--no-traffik"]
     assert _unknown(sdk, tmp_path, [*calls, *cloud.calls, unknown]) == [unknown]
@@ -195,13 +195,13 @@ def test_gcloud_knows_every_call(
 
 @functools.cache
 def _sdk() -> Path | None:
-    """The folder of an installed gcloud."""
+    """Return the folder of an installed gcloud."""
     program = shutil.which("gcloud")
     return Path(program).resolve().parent.parent if program else None
 
 
 def _unknown(sdk: Path, folder: Path, calls: list[list[str]]) -> list[list[str]]:
-    """The calls that this gcloud does not understand."""
+    """Return the calls that this gcloud rejects."""
     own = sdk / "platform/bundledpythonunix/bin/python3"
     python = str(own) if own.exists() else os.environ.get("CLOUDSDK_PYTHON", "python3")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a release asks green, asked of the real query function."""
+"""The smoke test against the real query function."""
 
 import os
 import subprocess

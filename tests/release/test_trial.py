@@ -1,4 +1,4 @@
-"""The trial of an empty project: the workflow's own steps, with a fake cloud and Terraform."""
+"""The trial workflow's own steps, with a fake cloud and a fake Terraform."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from tests.support.terraform_environments import Environments
 
 _WORKFLOW = REPOSITORY / ".github" / "workflows" / "trial.yaml"
 
-# Each call takes the next code of the file that is named after the command, or succeeds.
+# Each call exits with the next code of the file named after the command, or succeeds.
 _TERRAFORM = """#!/bin/bash
 echo "terraform $*" >> "$CALLS"
 [[ "$*" != *" output "* ]] || echo "{\\"query\\": \\"$ADDRESS\\"}"
@@ -35,14 +35,14 @@ _SLEEP = '#!/bin/sh\necho "sleep $*" >> "$CALLS"\n'
 
 @dataclass(frozen=True)
 class Runner:
-    """GitHub's: the steps that run a script, one after another, in a clone."""
+    """A GitHub runner: runs the steps with a script, one after another, in a clone."""
 
     folder: Path
     cloud: Cloud
     address: str
 
     def run(self) -> dict[str, int]:
-        """The exit code of each step that ran, by its name."""
+        """Run the steps; return the exit code of each step that ran, by name."""
         (job,) = yaml.safe_load(_WORKFLOW.read_text(encoding="utf-8"))["jobs"].values()
         done: dict[str, int] = {}
         for step in job["steps"]:
@@ -51,7 +51,7 @@ class Runner:
         return done
 
     def _run_step(self, step: dict[str, Any]) -> int:
-        # As GitHub calls bash where a step names none.
+        # GitHub's default shell.
         return subprocess.run(
             ["bash", "-e", "-c", step["run"]],
             cwd=REPOSITORY / step.get("working-directory", "."),
@@ -71,11 +71,11 @@ class Runner:
         ).returncode
 
     def fail(self, command: str, *codes: int) -> None:
-        """Let the next calls of this terraform command end so."""
+        """Set the exit codes of the next calls of this terraform command."""
         (self.folder / command).write_text("".join(f"{code}\n" for code in codes))
 
     def calls(self, command: str) -> list[str]:
-        """The calls of this terraform command, or of sleep."""
+        """Return the calls of this terraform command, or of sleep."""
         lines = (self.folder / "calls").read_text(encoding="utf-8").splitlines()
         return [line for line in lines if f" {command}" in line or line.startswith(command)]
 

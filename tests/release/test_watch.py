@@ -1,4 +1,4 @@
-"""The watch on green: what it goes back for, and what it waits for."""
+"""The watch on green: its limits, its timing and its queries to Monitoring."""
 
 import itertools
 import json
@@ -19,89 +19,93 @@ from tests.support.fake_cloud import KEY, Cloud
 from tests.support.release_runs import (
     ROOT,
     Numbers,
+    assert_success,
     cloud,
     deploy,
     deployment,
-    numbers,
+    green_percents,
+    make_measurements,
     run,
-    served,
-    shares,
-    succeeded,
+    serving_code,
 )
 from tests.support.release_world import SERVICES
 
 __all__ = ["cloud"]
 
-ILL = {
-    "failed": numbers(1_000, failed=11),
-    "errors": numbers(1_000, errors=11),
-    "p95": numbers(1_000, p95=501),
+BAD = {
+    "failed": make_measurements(1_000, failed=11),
+    "errors": make_measurements(1_000, errors=11),
+    "p95": make_measurements(1_000, p95=501),
 }
-AT_LIMITS = numbers(1_000, p95=500, failed=10, errors=10)
+AT_LIMITS = make_measurements(1_000, p95=500, failed=10, errors=10)
 STEPS = (5, 25, 50, 100)
 
 
-def from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
-    """Well until green has this share of the requests; then this service of green's is ill."""
+def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
+    """Return good results until green has this percentage; then bad ones for one service."""
 
-    def told(question: str, revision: str) -> float | None:
+    def measure(query: str, revision: str) -> float | None:
         has_come = cloud.world.share("progress-query").get("b", 0) >= percent
         is_it = has_come and revision.startswith(of)
-        return (ill if is_it else numbers())(question, revision)
+        return (ill if is_it else make_measurements())(query, revision)
 
-    return told
+    return measure
 
 
-@pytest.mark.parametrize("what", ILL)
+@pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("percent", STEPS)
 @pytest.mark.parametrize("of", SERVICES)
 def test_too_many_errors_or_high_latency_roll_back_at_once(
     cloud: Cloud, of: str, percent: int, what: str
 ) -> None:
-    cloud.monitoring = from_step(cloud, percent, of, ILL[what])
+    cloud.monitoring = ill_from_step(cloud, percent, of, BAD[what])
     done = deploy(cloud, "b")
     assert done.returncode == 1
     name = of.removeprefix("progress-")
     assert re.search(f"green's {name} showed (more than 1% errors|p95 over 500 ms)", done.stderr)
     expected = [*(each for each in STEPS if each <= percent), 0]
-    assert shares(cloud, "progress-query") == shares(cloud, "progress-ingest") == expected
-    assert not cloud.wrong()
-    assert served(cloud.world) == "a"
+    assert (
+        green_percents(cloud, "progress-query")
+        == green_percents(cloud, "progress-ingest")
+        == expected
+    )
+    assert not cloud.find_violations()
+    assert serving_code(cloud.world) == "a"
 
 
 def test_a_release_at_its_limits_continues(cloud: Cloud) -> None:
     cloud.monitoring = AT_LIMITS
     assert deploy(cloud, "b").returncode == 0
-    assert served(cloud.world) == "b"
+    assert serving_code(cloud.world) == "b"
 
 
 def test_enough_requests_are_judged_before_the_end_of_the_watch(cloud: Cloud) -> None:
-    cloud.monitoring = ILL["failed"]
+    cloud.monitoring = BAD["failed"]
     done = deploy(cloud, "b", "--hold=10000")
     assert done.returncode == 1
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
 
 
 def test_few_requests_are_judged_at_the_end_of_the_watch(cloud: Cloud) -> None:
-    """The first request may be the only one that fails."""
+    """A single early error among few requests does not fail the release."""
     looks: list[str] = []
 
-    def told(question: str, revision: str) -> float | None:
-        looks.append(question)
-        return numbers(99 if len(looks) < 80 else 1_000, failed=11)(question, revision)
+    def measure(query: str, revision: str) -> float | None:
+        looks.append(query)
+        return make_measurements(99 if len(looks) < 80 else 1_000, failed=11)(query, revision)
 
-    cloud.monitoring = told
+    cloud.monitoring = measure
     done = deploy(cloud, "b", "--steps=100", "--hold=10000", "--every=0.01")
     assert "more than 1% errors: 1000 requests" in done.stderr
     assert len(looks) >= 80
-    cloud.monitoring = numbers(5, failed=1)
+    cloud.monitoring = make_measurements(5, failed=1)
     assert "5 requests, 1 errors" in deploy(cloud, "b").stderr
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
 
 
 @dataclass
 class Clock:
-    """Time that passes where somebody waits for it."""
+    """A clock that advances only by sleeping."""
 
     now: float = 0.0
 
@@ -117,65 +121,69 @@ def test_each_step_is_watched_for_ten_minutes_plus_the_delay_of_monitoring(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(watch, "time", clock)
-    succeeded(run(cloud, *deployment(times=("--every=120",))))
+    assert_success(run(cloud, *deployment(times=("--every=120",))))
     assert clock.now == len(STEPS) * (600 + 240)
-    seconds = [int(found[1]) for each in cloud.asked if (found := re.search(r"\[(\d+)s\]", each))]
+    seconds = [int(found[1]) for each in cloud.queries if (found := re.search(r"\[(\d+)s\]", each))]
     looks = [60, *range(120, 841, 120)]
     assert [each for each, _ in itertools.groupby(seconds)] == looks * len(STEPS)
-    assert cloud.smokes == 1 + len(looks) * len(STEPS)
+    assert cloud.ready_checks == 1 + len(looks) * len(STEPS)
     assert PLANS["prod"].limits == Limits(600, delay=240, every=30, error_rate=0.01, p95_ms=500)
 
 
 def test_a_green_that_stops_answering_fails_the_smoke_test(cloud: Cloud) -> None:
-    def told(question: str, revision: str) -> float | None:
+    def measure(query: str, revision: str) -> float | None:
         cloud.ready = (503, {"status": "unavailable"})
-        return numbers()(question, revision)
+        return make_measurements()(query, revision)
 
-    cloud.monitoring = told
+    cloud.monitoring = measure
     done = deploy(cloud, "b", "--hold=10000")
     assert "green is not ready: /ready answered 503" in done.stderr
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
 
 
 def test_green_has_two_minutes_to_become_ready(cloud: Cloud) -> None:
     cloud.unready = smoke.FIRST_TRIES - 1
-    succeeded(deploy(cloud, to="dev"))
-    assert cloud.smokes == smoke.FIRST_TRIES
+    assert_success(deploy(cloud, to="dev"))
+    assert cloud.ready_checks == smoke.FIRST_TRIES
     assert smoke.FIRST_TRIES > 120 / 10
 
 
 def test_a_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
     cloud.unready = smoke.FIRST_TRIES
     assert "green is not ready: /ready answered 503" in deploy(cloud, to="dev").stderr
-    assert served(cloud.world) == "a"
-    assert not any("b" in world.share("progress-query") for world in cloud.stood)
+    assert serving_code(cloud.world) == "a"
+    assert not any("b" in world.share("progress-query") for world in cloud.worlds)
 
 
 def test_a_single_failed_smoke_test_does_not_fail_a_release(cloud: Cloud) -> None:
-    def told(question: str, revision: str) -> float | None:
+    def measure(query: str, revision: str) -> float | None:
         cloud.unready = max(cloud.unready, 1 + smoke.WATCH_TRIES)  # the second look fails twice
-        return numbers()(question, revision)
+        return make_measurements()(query, revision)
 
-    cloud.monitoring = told
-    succeeded(deploy(cloud))
-    assert cloud.smokes > 1 + smoke.WATCH_TRIES
+    cloud.monitoring = measure
+    assert_success(deploy(cloud))
+    assert cloud.ready_checks > 1 + smoke.WATCH_TRIES
 
 
-@pytest.mark.parametrize("told", [lambda *_: None, numbers(0), numbers(p95=None)])
-def test_a_watch_without_measurements_fails_the_release(cloud: Cloud, told: Numbers) -> None:
-    """Nothing at all, or what one of the two counts: each comes by its own way."""
-    cloud.monitoring = told
+@pytest.mark.parametrize(
+    "measurements", [lambda *_: None, make_measurements(0), make_measurements(p95=None)]
+)
+def test_a_watch_without_measurements_fails_the_release(
+    cloud: Cloud, measurements: Numbers
+) -> None:
+    """No results, no requests or no latency: each comes from its own query."""
+    cloud.monitoring = measurements
     done = deploy(cloud, "b")
     assert done.returncode == 1
     assert "Monitoring shows no requests of green's query" in done.stderr
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
 
 
 def test_ingest_may_have_no_requests(cloud: Cloud) -> None:
-    def told(question: str, revision: str) -> float | None:
-        return numbers()(question, revision) if "query" in revision else None
+    def measure(query: str, revision: str) -> float | None:
+        return make_measurements()(query, revision) if "query" in revision else None
 
-    cloud.monitoring = told
+    cloud.monitoring = measure
     assert deploy(cloud, "b").returncode == 0
 
 
@@ -184,19 +192,19 @@ def test_without_answers_from_monitoring_a_release_is_rolled_back(
 ) -> None:
     cloud.monitoring = lambda *_: float("nan")
     assert deploy(cloud, "b").returncode == 1
-    cloud.monitoring = None  # type: ignore[assignment]  # so that it breaks
+    cloud.monitoring = None  # type: ignore[assignment]  # the fake fails
     assert (
         "Cloud Monitoring did not answer 3 times, green cannot be judged"
         in deploy(cloud, "b").stderr
     )
-    assert served(cloud.world) == "a"
+    assert serving_code(cloud.world) == "a"
 
 
 def test_failed_monitoring_queries_are_retried(cloud: Cloud) -> None:
-    """A question has three tries."""
-    cloud.falters = lambda number: bool(number % 3)
-    succeeded(deploy(cloud, "b", "--steps=100"))
-    assert len(cloud.asked) == 3 * 3 * 4
+    """Each query has three tries."""
+    cloud.fails_query = lambda number: bool(number % 3)
+    assert_success(deploy(cloud, "b", "--steps=100"))
+    assert len(cloud.queries) == 3 * 3 * 4
 
 
 @pytest.mark.parametrize(
@@ -217,24 +225,24 @@ def test_a_green_with_wrong_answers_gets_no_traffic(
         setattr(cloud, name, value)
     done = deploy(cloud, "b")
     assert done.returncode == 1
-    assert shares(cloud, "progress-query") == []
-    assert served(cloud.world) == "a"
+    assert green_percents(cloud, "progress-query") == []
+    assert serving_code(cloud.world) == "a"
 
 
 def test_with_an_address_the_smoke_test_goes_through_the_load_balancer(cloud: Cloud) -> None:
     done = deploy(cloud, "b", "--address=http://127.0.0.1:9", key=KEY)
     assert "green does not answer at http://127.0.0.1:9/ready" in done.stderr
     address = f"--address={cloud.world.address}"
-    succeeded(deploy(cloud, "b", address, key=KEY))
+    assert_success(deploy(cloud, "b", address, key=KEY))
 
 
 def test_the_serving_revision_is_not_mistaken_for_green(cloud: Cloud) -> None:
-    """The load balancer leads there whoever does not know the key."""
+    """The load balancer routes a request with a wrong key to the serving revision."""
     address = f"--address={cloud.world.address}"
     done = deploy(cloud, "b", address, key="another")
     assert "routed to another revision: SMOKE_KEY differs from Terraform's smoke_key" in done.stderr
-    assert served(cloud.world) == "a"
-    cloud.forget()
+    assert serving_code(cloud.world) == "a"
+    cloud.reset_calls()
     done = deploy(cloud, "b", address)
     assert (done.returncode, cloud.calls) == (2, [])
     assert "SMOKE_KEY is not set" in done.stderr
@@ -246,11 +254,11 @@ def test_monitoring_queries_use_existing_metrics_and_labels(cloud: Cloud) -> Non
     metric_fields = contract["metric_fields"]
     asked = {
         re.sub(r"_bucket$", "", m)
-        for q in cloud.asked
+        for q in cloud.queries
         for m in re.findall(r"user_progress_(\w+)", q)
     }
     assert asked == {"outcome", "latency_ms"} <= metric_fields.keys()
-    for question in cloud.asked:
+    for question in cloud.queries:
         labels = set(re.findall(r"(\w+)=~?\"", question)) - {
             "monitored_resource", "revision_name", "response_code_class",
         }  # fmt: skip
@@ -263,7 +271,7 @@ def test_prometheus_parses_the_queries_to_monitoring(
 ) -> None:
     promtool = shutil.which("promtool") or skip_without(request, "promtool")
     assert deploy(cloud, "b", "--steps=100").returncode == 0
-    rules = [{"record": f"asked_{n}", "expr": each} for n, each in enumerate({*cloud.asked})]
+    rules = [{"record": f"asked_{n}", "expr": each} for n, each in enumerate({*cloud.queries})]
     file = tmp_path / "rules.yaml"
     file.write_text(json.dumps({"groups": [{"name": "watch", "rules": rules}]}))
     subprocess.run([promtool, "check", "rules", file], check=True)

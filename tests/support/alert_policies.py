@@ -1,4 +1,4 @@
-"""The alerts that Terraform makes: what each reads, and how it reads it."""
+"""The planned alerts, with their conditions and PromQL selectors."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _PART = re.compile(r"_(bucket|sum|count)$")
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition of an alert, in PromQL; true for so many seconds before anybody is told."""
+    """A condition of an alert, in PromQL; it must hold for `seconds` before the alert fires."""
 
     name: str
     query: str
@@ -34,7 +34,7 @@ class Condition:
 
     @cached_property
     def selectors(self) -> list["Selector"]:
-        """The series that it reads."""
+        """The selectors in the query."""
         return [Selector.read(*found) for found in _SERIES.findall(self.query)]
 
     @property
@@ -43,16 +43,16 @@ class Condition:
 
     @property
     def foreign(self) -> set[str]:
-        """The metrics of the platform."""
+        """The platform metrics in the query."""
         return {each.metric for each in self.selectors if not each.field}
 
 
 @dataclass(frozen=True)
 class Selector:
-    """A metric and which of its series."""
+    """A metric with its label matchers."""
 
     metric: str
-    field: str  # empty where the metric is the platform's
+    field: str  # empty for a platform metric
     matchers: tuple[tuple[str, str, str], ...]
 
     @staticmethod
@@ -61,7 +61,7 @@ class Selector:
         return Selector(metric, own, tuple(_MATCHER.findall(braces)))
 
     def takes(self, labels: dict[str, str]) -> bool:
-        """Whether a series with these labels is one of them."""
+        """Return whether a series with these labels matches."""
         return all(
             {"=": value == labels.get(name, ""), "!=": value != labels.get(name, "")}.get(
                 sign, (re.fullmatch(value, labels.get(name, "")) is not None) == (sign == "=~")
@@ -72,18 +72,18 @@ class Selector:
 
 @dataclass(frozen=True)
 class Alert:
-    """The alert policies of one label: one policy for each condition, alike in everything else."""
+    """The policies of one alert: one for each condition, otherwise equal."""
 
     name: str
     severity: str
-    told: str
+    text: str
     channels: list[str]
     conditions: list[Condition]
 
     @property
     def anchor(self) -> str:
-        """The section of the runbook that it sends its reader to."""
-        return self.told.rpartition("#")[2]
+        """The section of the runbook that it links to."""
+        return self.text.rpartition("#")[2]
 
     @property
     def metric_fields(self) -> set[str]:
@@ -91,7 +91,7 @@ class Alert:
 
 
 def alerts(resources: Resources) -> dict[str, Alert]:
-    """Those that read our own metrics, by name."""
+    """Return the alerts that read our own metrics, by name."""
     grouped: dict[str, list[dict[str, Any]]] = {}
     for policy in resources.of("google_monitoring_alert_policy", "alert").values():
         grouped.setdefault(policy["user_labels"]["alert"], []).append(policy)
@@ -110,14 +110,14 @@ def _read_alert(name: str, policies: list[dict[str, Any]]) -> Alert:
     return Alert(
         name=name,
         severity=severity,
-        told=documentation,
+        text=documentation,
         channels=list(channels),
         conditions=[_read_condition(each) for each in policies],
     )
 
 
 def _read_condition(policy: dict[str, Any]) -> Condition:
-    """The only one that a policy with PromQL may have."""
+    """Return the policy's condition; a policy with PromQL has exactly one."""
     (condition,) = policy["conditions"]
     (promql,) = condition["condition_prometheus_query_language"]
     seconds = int(promql["duration"].rstrip("s"))
@@ -125,6 +125,6 @@ def _read_condition(policy: dict[str, Any]) -> Condition:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a Markdown page can be linked at."""
+    """Return the anchors of a Markdown page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", each.lower()).strip().replace(" ", "-") for each in headings}

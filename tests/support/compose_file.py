@@ -1,4 +1,4 @@
-"""The containers of `infra/docker`, as the compose file describes them."""
+"""The containers of `infra/docker`, read from the compose file."""
 
 import re
 import shlex
@@ -21,13 +21,13 @@ Service = dict[str, Any]
 
 
 def example() -> dict[str, str]:
-    """What `.env.example` sets."""
+    """Return the variables of `.env.example`."""
     lines = (FOLDER / ".env.example").read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def variables() -> dict[str, set[str]]:
-    """Each variable that the compose file reads, with the defaults that it gives it."""
+    """Return each variable that the compose file reads, with its defaults."""
     found: dict[str, set[str]] = {}
     for name, sign, text in _VARIABLE.findall(FILE.read_text(encoding="utf-8")):
         if name:
@@ -36,7 +36,7 @@ def variables() -> dict[str, set[str]]:
 
 
 def services(given: Mapping[str, str]) -> dict[str, Service]:
-    """The services, with the variables put in."""
+    """Return the services with the variables substituted."""
     text = _VARIABLE.sub(lambda found: _value(found, given), FILE.read_text(encoding="utf-8"))
     told: dict[str, Service] = yaml.safe_load(text)["services"]
     return told
@@ -45,12 +45,12 @@ def services(given: Mapping[str, str]) -> dict[str, Service]:
 def _value(found: re.Match[str], given: Mapping[str, str]) -> str:
     name, sign, text = found.groups()
     if name is None:
-        return "$"  # $$ is how one is written
+        return "$"  # written as $$
     return given.get(name) or (text if sign == "-" else given[name])
 
 
 def builds() -> dict[str, list[str | dict[str, str]]]:
-    """By image, what the services that build it say of it."""
+    """Return the services that build each image."""
     found: dict[str, list[str | dict[str, str]]] = {}
     for service in services(example()).values():
         if "build" in service:
@@ -59,7 +59,7 @@ def builds() -> dict[str, list[str | dict[str, str]]]:
 
 
 def dockerfile(image: str) -> Path:
-    """What an image of ours is built from."""
+    """Return the build settings of one of our images."""
     (build,) = builds()[image]
     context = FOLDER / (build if isinstance(build, str) else build["context"])
     name = "Dockerfile" if isinstance(build, str) else build["dockerfile"]
@@ -67,7 +67,7 @@ def dockerfile(image: str) -> Path:
 
 
 def started(service: Service) -> list[str]:
-    """What a container of ours runs: the service's command, or else its image's."""
+    """Return a container's command: the service's, or else its image's."""
     if "command" in service:
         return list(service["command"])
     line = re.findall(r"^CMD (\[.*\])$", dockerfile(service["image"]).read_text(), re.MULTILINE)[-1]
@@ -76,6 +76,6 @@ def started(service: Service) -> list[str]:
 
 
 def words(command: list[str]) -> list[str]:
-    """The words of a command, of a shell's script too."""
+    """Return the words of a command or a shell script."""
     script = command[2] if command[:2] == ["sh", "-c"] else ""
     return shlex.split(script.replace(";", " ")) if script else command

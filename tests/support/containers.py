@@ -1,4 +1,4 @@
-"""What the containers of ours run, as processes: with real parts, at other addresses.
+"""Our containers' commands, run as processes with real services at other addresses.
 
 Hosts and ports of the compose file become those of this machine; everything else is as it says.
 """
@@ -29,7 +29,7 @@ _PUSHED_TO = ("ingest", "project")
 
 @dataclass
 class Containers:
-    """The services, once their addresses are put in, and those that run."""
+    """The services with their addresses, and the running ones."""
 
     folder: Path
     services: dict[str, Service]
@@ -38,7 +38,7 @@ class Containers:
     _ending: ExitStack = field(default_factory=ExitStack)
 
     def run(self, name: str, *command: str, text: str = "") -> str:
-        """What a service's command prints, or another in its container; it must succeed."""
+        """Run a service's command, or another in its container; return its output."""
         return programs.run(
             command or compose_file.started(self.services[name]),
             self._environment(name),
@@ -47,7 +47,7 @@ class Containers:
         )
 
     def start(self, name: str) -> None:
-        """Start a service; return once its own health check says that it is well."""
+        """Start a service; return when its own health check passes."""
         log = self._ending.enter_context((self.folder / f"{name}.log").open("wb"))
         process = processes.start(
             compose_file.started(self.services[name]),
@@ -60,7 +60,7 @@ class Containers:
         readiness.wait(lambda: self._is_well(name), name, seconds=60)
 
     def stop(self) -> None:
-        """All of them; what they still have to export they send."""
+        """Stop all services; they export their remaining telemetry first."""
         self._ending.close()
 
     def _is_well(self, name: str) -> bool:
@@ -71,7 +71,7 @@ class Containers:
         ).returncode
 
     def _environment(self, name: str) -> dict[str, str]:
-        """What the container has, and nothing of ours."""
+        """Return the container's environment, without the test's own."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         text = compose_file.dockerfile(self.services[name]["image"]).read_text(encoding="utf-8")
         lines = " ".join(re.findall(r"^ENV (.*)$", text, re.MULTILINE))
@@ -80,13 +80,13 @@ class Containers:
         return {**built_in, **self.services[name]["environment"], "PATH": path}
 
     def _place(self, name: str) -> Path:
-        """The folder that the image has made its own."""
+        """Return the folder that the image owns."""
         return REPOSITORY / "jobs" / "batch_aggregates" if name == "batch" else REPOSITORY
 
 
 @contextmanager
 def containers(valkey: str, collector: int) -> Iterator[Containers]:
-    """The services of ours, none of which runs yet, with a database, Valkey and Pub/Sub that do."""
+    """Our services, not started, with a running database, Valkey and Pub/Sub."""
     with folders.create("compose") as folder:
         made = _drawn(folder, valkey, collector)
         with _postgres(folder, made.at["postgres"], made.owner), _pubsub(folder, made):
@@ -113,7 +113,7 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
         "collector:4318": f"{HOST}:{collector}",
         f"issuer:{at['issuer']}": f"{HOST}:{at['issuer']}",
         **{f"{name}:8080": f"{HOST}:{at[name]}" for name in _PUSHED_TO},
-        "0.0.0.0": HOST,  # noqa: S104 - what the containers listen on
+        "0.0.0.0": HOST,  # noqa: S104 - the containers' address
         '"OTEL_METRIC_EXPORT_INTERVAL": "15000"': '"OTEL_METRIC_EXPORT_INTERVAL": "500"',
         "/data": str(folder),
         "/tmp/done": str(folder / "done"),  # noqa: S108 - a container's own
@@ -125,7 +125,7 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
 
 
 def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Service:
-    """The service, told of other addresses; what its image runs is told too."""
+    """Return the service with other addresses in its settings and its image's command."""
     text = json.dumps({**service, "command": compose_file.started(service)})
     for old, new in moved.items():
         text = text.replace(old, new)
@@ -139,7 +139,7 @@ def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Serv
 
 @contextmanager
 def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
-    """A server that asks for passwords, as its image's does, with one owner and their database."""
+    """A server that requires passwords, as its image does, with one owner and a database."""
     data = folder / "postgres"
     postgres.prepare(data)
     (data / "pg_hba.conf").write_text(_ACCESS)
@@ -167,7 +167,7 @@ def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
 
 @contextmanager
 def _pubsub(folder: Path, made: Containers) -> Iterator[None]:
-    """Our stand-in, in the emulator's place."""
+    """Our local Pub/Sub instead of the emulator."""
     with (folder / "pubsub.log").open("wb") as output:
         process = processes.start(
             [sys.executable, "-m", "progress.local.pubsub", str(made.at["pubsub"])],

@@ -1,4 +1,4 @@
-"""What the running local stack was seen to emit: the lines of its functions and of its job."""
+"""The log lines that the functions and the job of a running local stack emit."""
 
 import contextlib
 import http.client
@@ -20,7 +20,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Emitted:
-    """The lines, and the names of all fields on them."""
+    """The lines, and the names of all their fields."""
 
     lines: list[Line]
 
@@ -29,19 +29,19 @@ class Emitted:
         return {name for line in self.lines for name in line}
 
     def of(self, operation: str) -> list[Line]:
-        """The lines about that operation, oldest first."""
+        """Return the operation's lines, oldest first."""
         return [line for line in self.lines if line.get("operation") == operation]
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A running stack, by its data folder and the query function's port."""
+    """A running stack: its data folder and the query function's port."""
 
     folder: Path
     port: int
 
     def ask(self, token: str, query: str, path: str = "/graphql", **headers: str) -> bytes:
-        """The body of the answer; of a stream its first line with data."""
+        """Return the body of the response, or a stream's first line with data."""
         given = {"content-type": "application/json", "authorization": f"Bearer {token}", **headers}
         connection = http.client.HTTPConnection(ports.HOST, self.port, timeout=60)
         with contextlib.closing(connection):
@@ -54,7 +54,7 @@ class RunningStack:
             return line
 
     def emitted(self) -> Emitted:
-        """All that was written so far; a line that is no JSON is none of ours."""
+        """Return all lines so far; lines that are not JSON are not ours."""
         found: list[Line] = []
         for part in FUNCTIONS:
             log = self.folder / "logs" / f"{part}.log"
@@ -63,7 +63,7 @@ class RunningStack:
         return Emitted(found)
 
     def wait_for(self, *operations: str) -> Emitted:
-        """The same, once each of these operations has a line with its outcome."""
+        """Wait until each of these operations has a line with its outcome; return all lines."""
 
         def told() -> bool:
             lines = self.emitted().lines
@@ -86,7 +86,7 @@ QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 
 def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
-    """Have a stack answer one of each kind: what it emits is then on disk."""
+    """Run one operation of each kind on the stack, so that it emits their lines."""
     driven = RunningStack(stack.folder, stack.port)
     learner, admin = stack.token("signals"), stack.token("operator", "admin")
     stack.publish(*browser.lesson("signals", 2))
@@ -100,5 +100,5 @@ def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
 
 @pytest.fixture(scope="session")
 def emitted(demo: browser.Stack) -> Emitted:
-    """What a running stack has emitted, after one of each kind of work."""
+    """The lines of a running stack after one operation of each kind."""
     return exercise(demo).emitted()

@@ -1,6 +1,6 @@
 """Fakes for a release: `gcloud` as a program, Cloud Monitoring, green's query function.
 
-The program hands each call to the world of the test; how that stood after each is noted.
+The program passes each call to the test's world. The world after each call is recorded.
 """
 
 import json
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 from tests.support.release_world import CallRejected, World
 
-KEY = "of-the-load-balancer"  # that leads to green
+KEY = "of-the-load-balancer"  # routes to green
 
 PROGRAM = """#!/bin/bash
 exec 3<>"/dev/tcp/127.0.0.1/$FAKE_GCLOUD_PORT" || exit 70
@@ -32,40 +32,42 @@ exit "$code"
 
 @dataclass
 class Cloud:
-    """The fakes while they run. A fault comes at the call of its number, counted from 0."""
+    """The running fakes. `faults` maps the number of a call, from 0, to its fault."""
 
     world: World
     port: int
     faults: dict[int, str] = field(default_factory=dict)
     calls: list[list[str]] = field(default_factory=list)
-    stood: list[World] = field(default_factory=list)
-    monitoring: Callable[[str, str], float | None] = lambda *_: None  # question, revision
-    falters: Callable[[int], bool] = lambda _: False  # whether Monitoring does at this question
-    asked: list[str] = field(default_factory=list)
-    smokes: int = 0  # how often green was asked whether it is ready
+    worlds: list[World] = field(default_factory=list)
+    monitoring: Callable[[str, str], float | None] = lambda *_: None  # query, revision
+    fails_query: Callable[[int], bool] = lambda _: False  # by the query's number
+    queries: list[str] = field(default_factory=list)
+    ready_checks: int = 0  # requests of /ready
     ready: tuple[int, object] = (200, {"status": "ok"})
-    unready: int = 0  # how often green is asked before it is ready
+    unready: int = 0  # requests of /ready that fail first
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
-    address: str = ""  # of what is asked over HTTP
+    address: str = ""  # of the HTTP fakes
     permissions: list[str] = field(default_factory=lambda: ["billing.budgets.create"])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def wrong(self) -> list[str]:
-        """What was wrong after a call, with the call."""
-        stood = zip(self.calls, self.stood, strict=True)
+    def find_violations(self) -> list[str]:
+        """Return the violations after each call, with the call."""
+        pairs = zip(self.calls, self.worlds, strict=True)
         return [
-            f"{what} after {shlex.join(call)}" for call, world in stood for what in world.wrong()
+            f"{what} after {shlex.join(call)}"
+            for call, world in pairs
+            for what in world.find_violations()
         ]
 
-    def forget(self) -> None:
-        """The calls so far; the world stays as it is."""
+    def reset_calls(self) -> None:
+        """Forget the calls so far; the world stays as it is."""
         self.calls.clear()
-        self.stood.clear()
-        self.asked.clear()
+        self.worlds.clear()
+        self.queries.clear()
         self.faults.clear()
 
-    def answer(self, words: list[str], befall: Callable[[str], None]) -> tuple[int, str]:
-        """Exit code and output of a call; a fault's name is handed on before a call fails by it."""
+    def answer(self, words: list[str], inject: Callable[[str], None]) -> tuple[int, str]:
+        """Return a call's exit code and output; call `inject` with its fault before it fails."""
         with self.lock:
             fault = self.faults.get(len(self.calls), "")
             self.calls.append(words)
@@ -74,10 +76,10 @@ class Cloud:
             except (CallRejected, LookupError) as refused:
                 return 1, f"ERROR: {refused}"
             finally:
-                self.stood.append(self.world.copied())
+                self.worlds.append(self.world.copy())
         if fault in {"", "lost"}:
             return 0, given
-        befall(fault)
+        inject(fault)
         return 1, "ERROR: Service Unavailable"
 
 
@@ -87,28 +89,28 @@ SIGNALS = {
     "kill": signal.SIGKILL,
     "kill, too late": signal.SIGKILL,
 }
-_DEAF = 1.0  # seconds after which a signal has interrupted nothing
+_IGNORED_AFTER_S = 1.0  # a program still running then ignores the signal
 _WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 
 class _Calls(socketserver.StreamRequestHandler):
-    """A call of the program."""
+    """Handles one call of the program."""
 
     def handle(self) -> None:
         parent, count = int(self._word()), int(self._word())
         cloud: Cloud = self.server.cloud  # type: ignore[attr-defined]  # ours
 
-        def befall(fault: str) -> None:
+        def inject(fault: str) -> None:
             if fault in SIGNALS:
                 os.kill(parent, SIGNALS[fault])
                 self._wait_for_the_end()
 
-        answer = cloud.answer([self._word() for _ in range(count)], befall)
+        answer = cloud.answer([self._word() for _ in range(count)], inject)
         self.wfile.write(f"{answer[0]}\n{answer[1]}".encode())
 
     def _wait_for_the_end(self) -> None:
-        """Of the program; or until its parent is known to be deaf."""
-        self.connection.settimeout(_DEAF)
+        """Wait until the program ends, or its parent is known to ignore the signal."""
+        self.connection.settimeout(_IGNORED_AFTER_S)
         with suppress(TimeoutError):
             self.rfile.read(1)
 
@@ -120,50 +122,52 @@ class _Calls(socketserver.StreamRequestHandler):
 
 
 class _Web(BaseHTTPRequestHandler):
-    """Cloud Monitoring, and green's query function."""
+    """Serves Cloud Monitoring and green's query function."""
 
     def do_GET(self) -> None:
-        self._cloud.smokes += 1
-        if self._cloud.smokes <= self._cloud.unready:
-            self._tell(503, {"status": "unavailable"})
+        self._cloud.ready_checks += 1
+        if self._cloud.ready_checks <= self._cloud.unready:
+            self._respond(503, {"status": "unavailable"})
         else:
-            self._tell(*self._cloud.ready)
+            self._respond(*self._cloud.ready)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
         if self.path.endswith(":testIamPermissions"):
             assert self.headers["authorization"] == "Bearer token"
-            asked = json.loads(body)["permissions"]
-            held = [each for each in asked if each in self._cloud.permissions]
-            self._tell(200, {"permissions": held} if held else {})
+            permissions = json.loads(body)["permissions"]
+            held = [name for name in permissions if name in self._cloud.permissions]
+            self._respond(200, {"permissions": held} if held else {})
             return
         if not self.path.startswith("/v1/projects/p/location/global/prometheus/api/v1/query"):
-            self._tell(*self._cloud.graphql)
+            self._respond(*self._cloud.graphql)
             return
         assert self.headers["authorization"] == "Bearer token"
-        (question,) = parse_qs(body)["query"]
-        self._cloud.asked.append(question)
-        if self._cloud.falters(len(self._cloud.asked)):
-            self._tell(503, {})
+        (query,) = parse_qs(body)["query"]
+        self._cloud.queries.append(query)
+        if self._cloud.fails_query(len(self._cloud.queries)):
+            self._respond(503, {})
             return
-        revision = re.findall(r'revision_name="([^"]+)"', question)[0]
-        value = self._cloud.monitoring(question, revision)
+        revision = re.findall(r'revision_name="([^"]+)"', query)[0]
+        value = self._cloud.monitoring(query, revision)
         result = [] if value is None else [{"metric": {}, "value": [1.5, str(value)]}]
-        self._tell(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
+        self._respond(
+            200, {"status": "success", "data": {"resultType": "vector", "result": result}}
+        )
 
     @property
     def _cloud(self) -> Cloud:
         cloud: Cloud = self.server.cloud  # type: ignore[attr-defined]  # ours
         return cloud
 
-    def _tell(self, status: int, body: object) -> None:
-        written = json.dumps(body).encode()
+    def _respond(self, status: int, body: object) -> None:
+        content = json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("content-length", str(len(written)))
+        self.send_header("content-length", str(len(content)))
         if self.headers["x-progress-revision"] == KEY:
             self.send_header("x-progress-revision", "green")
         self.end_headers()
-        self.wfile.write(written)
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         pass
@@ -176,7 +180,7 @@ class _CallServer(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cloud]:
-    """The fakes, with the program in the folder."""
+    """Run the fakes, with the program in the folder."""
     program = folder / "gcloud"
     program.write_text(PROGRAM)
     program.chmod(0o755)
@@ -184,7 +188,7 @@ def running(folder: Path) -> Iterator[Cloud]:
     web = ThreadingHTTPServer(("127.0.0.1", 0), _Web)
     web.daemon_threads = True
     address = f"http://127.0.0.1:{web.server_address[1]}"
-    cloud = Cloud(World.applied(address), int(calls.server_address[1]), address=address)
+    cloud = Cloud(World.after_first_apply(address), int(calls.server_address[1]), address=address)
     for server in (calls, web):
         vars(server)["cloud"] = cloud
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

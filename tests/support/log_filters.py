@@ -1,4 +1,4 @@
-"""Filters of log lines, in the part of Cloud Logging's query language that our metrics use.
+"""Filters of log lines, in the subset of Cloud Logging's query language that our metrics use.
 
 `field="x"`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*` (is there), AND, OR, brackets.
 """
@@ -14,7 +14,7 @@ _TOKEN = re.compile(r'\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>=~|:\*|[=()])|(
 
 
 def parsed(query: str) -> Matches:
-    """The filter as a predicate of a line; ValueError where it is none of this language."""
+    """Parse the filter into a predicate of a line; raise ValueError outside this subset."""
     tokens = _Tokens(query)
     matches = _either(tokens)
     if tokens.peek:
@@ -23,7 +23,7 @@ def parsed(query: str) -> Matches:
 
 
 def fields(query: str) -> set[str]:
-    """The fields of the line itself that the filter names."""
+    """Return the fields of the line that the filter names."""
     return set(re.findall(r"jsonPayload\.(\w+)", query))
 
 

@@ -1,4 +1,4 @@
-"""Alerts' conditions in a real Prometheus engine: what is told of which numbers."""
+"""Evaluate alert conditions in a real Prometheus engine."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ Series = dict[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """Numbers, and whether the condition is to hold at their end."""
+    """Input series, and whether the condition must hold at their end."""
 
     condition: str
     saying: str
@@ -30,7 +30,7 @@ class Case:
 
 
 def growing(metric: str, labels: Mapping[str, str], a_minute: float) -> Series:
-    """A counter that grows by so much a minute."""
+    """Return a counter that grows by this amount a minute."""
     return {_series(metric, labels): f"0+{a_minute}x{_MINUTES}"}
 
 
@@ -39,7 +39,7 @@ def level(metric: str, labels: Mapping[str, str], value: float) -> Series:
 
 
 def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
-    """A distribution of which the batch job writes one value every five minutes."""
+    """Return a distribution to which the batch job adds one value every five minutes."""
     counts = [min(minute, until) // 5 for minute in range(_MINUTES)]
     return {
         _series(f"{metric}_count", JOBS): " ".join(str(n) for n in counts),
@@ -48,7 +48,7 @@ def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
 
 
 def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float]) -> Series:
-    """A distribution: so many values a minute below each bound; the last are all."""
+    """Return a distribution with these values a minute below each bound."""
     rows = {str(bound): a_minute for bound, a_minute in below.items()}
     every = max(below.values())
     made = [
@@ -59,19 +59,19 @@ def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float])
 
 
 def once(metric: str, labels: Mapping[str, str]) -> Series:
-    """A counter that grew by one five minutes before the end."""
+    """Return a counter that grew by one five minutes before the end."""
     quiet = _MINUTES - 5
     return {_series(metric, labels): f"0x{quiet - 1} 1x5"}
 
 
 def ended(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
-    """A counter of which nothing has been heard for so many minutes."""
+    """Return a counter without values in the last minutes."""
     heard = _MINUTES - minutes
     return {_series(metric, labels): f"0+1x{heard} _x{minutes}"}
 
 
 def begun(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
-    """A counter whose first and only value came so many minutes before the end."""
+    """Return a counter whose first value came so many minutes before the end."""
     return {_series(metric, labels): f"_x{_MINUTES - minutes - 1} 1x{minutes - 1}"}
 
 
@@ -80,7 +80,7 @@ def joined(*parts: Series) -> Series:
 
 
 def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) -> str:
-    """What is told otherwise than the cases have it; nothing where all is well."""
+    """Return promtool's report of the cases that fail; empty if none do."""
     _write_rules(conditions, folder)
     tests = {
         "rule_files": ["rules.yml"],
@@ -92,7 +92,7 @@ def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) 
 
 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
-    """Which queries find nothing among the series; nothing where all find something."""
+    """Return promtool's report of the queries without results; empty if there are none."""
     wanted = [{"labels": "{}", "value": 1}]
     asked = [
         {"expr": f"clamp_max(count({each}), 1)", "eval_time": "20m", "exp_samples": wanted}

@@ -1,7 +1,7 @@
-"""Releases in a test: the script among the fakes, and what became of the world.
+"""Run the release script against the fake cloud, and check the result.
 
-`run` calls the script's `main` here, and each `gcloud` is a call of the fake's; `start` starts it
-as a program, which starts `gcloud` as programs: for what is a matter of processes.
+`run` calls the script's `main` in this process, with gcloud's calls as function calls. `start` runs
+it as a program with `gcloud` programs, for tests about processes and signals.
 """
 
 import contextlib
@@ -36,27 +36,27 @@ Numbers = Callable[[str, str], float | None]
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """Blue has code `a`; all is well."""
+    """A cloud where blue serves version `a` and Monitoring shows no errors."""
     with fake_cloud.running(tmp_path) as made:
-        made.monitoring = numbers()
+        made.monitoring = make_measurements()
         yield made
 
 
-def numbers(requests: float = 1_000, p95: float | None = 80, **more: float) -> Numbers:
-    """What Monitoring tells of any revision; `failed` by the platform, `errors` by our lines."""
+def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: float) -> Numbers:
+    """Return Monitoring's results: `failed` are 5xx responses, `errors` are our log lines."""
 
-    def told(question: str, revision: str) -> float | None:
-        if "histogram_quantile" in question:
+    def measure(query: str, revision: str) -> float | None:
+        if "histogram_quantile" in query:
             return p95
-        if "progress_outcome" in question:
+        if "progress_outcome" in query:
             return more.get("errors")
-        return more.get("failed") if "5xx" in question else requests
+        return more.get("failed") if "5xx" in query else requests
 
-    return told
+    return measure
 
 
 def environment(cloud: Cloud, tmp_path: Path) -> dict[str, str]:
-    """The fake `gcloud` before all others, and where the fakes are."""
+    """Return environment variables that put the fake `gcloud` first on the path."""
     return {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "FAKE_GCLOUD_PORT": str(cloud.port),
@@ -66,7 +66,7 @@ def environment(cloud: Cloud, tmp_path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Ended:
-    """How the script ended, in `subprocess`' words."""
+    """The script's exit code and output, as in `subprocess`."""
 
     returncode: int
     stdout: str
@@ -74,11 +74,11 @@ class Ended:
 
 
 class Killed(BaseException):
-    """Nothing more is done."""
+    """SIGKILL: the script stops at once."""
 
 
 def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
-    """The script as a program, among the fakes."""
+    """Run the script as a program against the fakes."""
     done = subprocess.run(
         [sys.executable, SCRIPT, command, *WHERE, *more], capture_output=True, text=True,
         timeout=100, check=False,
@@ -88,7 +88,7 @@ def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
 
 
 def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended:
-    """The script, among the fakes."""
+    """Run the script in this process against the fakes."""
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -99,7 +99,7 @@ def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended
             patch.delenv("SMOKE_KEY", raising=False)
         else:
             patch.setenv("SMOKE_KEY", key)
-        patch.setattr(gcloud, "run", _called(cloud))
+        patch.setattr(gcloud, "run", _fake_run(cloud))
         patch.setattr(rollback, "_RETRY_DELAY_S", 0)
         patch.setattr(smoke, "_RETRY_DELAY_S", 0)
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -115,11 +115,11 @@ def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended
     return Ended(code, output.getvalue(), errors.getvalue())
 
 
-def _called(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]:
-    """What stands for `gcloud.run`: after SIGKILL nothing is done any more."""
+def _fake_run(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]:
+    """Return a fake of `gcloud.run`. After SIGKILL it does nothing."""
     killed = False
 
-    def befall(fault: str) -> None:
+    def inject(fault: str) -> None:
         nonlocal killed
         killed = SIGNALS.get(fault) == signal.SIGKILL
         if not killed and fault in SIGNALS:
@@ -127,12 +127,14 @@ def _called(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]
 
     def called(words: list[str] | tuple[str, ...], seconds: float) -> str:
         assert seconds == (10_900 if "execute" in words else 100)  # a job takes its time
-        code, told = cloud.answer([*words], befall) if not killed else (0, "")
+        code, output = cloud.answer([*words], inject) if not killed else (0, "")
         if killed:
             raise Killed
         if code:
-            raise exit_status.Failed(f"`{shlex.join(['gcloud', *words])}` failed ({code}): {told}")
-        return told
+            raise exit_status.Failed(
+                f"`{shlex.join(['gcloud', *words])}` failed ({code}): {output}"
+            )
+        return output
 
     return called
 
@@ -140,7 +142,7 @@ def _called(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]
 def deployment(
     code: str = "b", *more: str, to: str = "prod", times: tuple[str, ...] = NOW
 ) -> tuple[str, ...]:
-    """The command that releases this code, with a watch that takes no time."""
+    """Return the command line that releases this version, with a watch that takes no time."""
     images = [f"--image={name.removeprefix('progress-')}={image(name, code)}" for name in SERVICES]
     return ("deploy", "--environment", to, *images, *(times if to != "dev" else ()), *more)
 
@@ -148,12 +150,12 @@ def deployment(
 def deploy(
     cloud: Cloud, code: str = "b", *more: str, to: str = "prod", key: str | None = None
 ) -> Ended:
-    """A release of this code."""
+    """Release this version."""
     return run(cloud, *deployment(code, *more, to=to), key=key)
 
 
-def served(world: World) -> str:
-    """The code that has all traffic, of which alone the jobs run, and nothing is left to do."""
+def serving_code(world: World) -> str:
+    """Return the version with all traffic and all jobs; assert that no release is unfinished."""
     (code,) = {code for name in SERVICES for code in world.share(name)}
     assert world.jobs == dict.fromkeys(JOBS, image("progress-project", code))
     assert GREEN_SUBSCRIPTION not in world.subscriptions
@@ -161,34 +163,34 @@ def served(world: World) -> str:
     return code
 
 
-def succeeded(done: Ended) -> None:
+def assert_success(done: Ended) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout[-3_000:] + done.stderr
 
 
-def shares(cloud: Cloud, service: str) -> list[int]:
-    """What green had of the service's traffic, one after the other."""
+def green_percents(cloud: Cloud, service: str) -> list[int]:
+    """Return green's percentages of the service's traffic, in order."""
     found: list[int] = []
-    for world in cloud.stood:
+    for world in cloud.worlds:
         share = world.share(service).get("b", 0)
         if share != (found or [0])[-1]:
             found.append(share)
     return found
 
 
-def past_return(cloud: Cloud) -> bool:
-    """Whether the call that gave project's wake-ups to green succeeded."""
-    given = [n for n, world in enumerate(cloud.stood) if "b" in world.share("progress-project")]
+def is_past_no_return(cloud: Cloud) -> bool:
+    """Return whether the call that routed project's wake-ups to green succeeded."""
+    given = [n for n, world in enumerate(cloud.worlds) if "b" in world.share("progress-project")]
     return bool(given) and given[0] not in cloud.faults
 
 
-def changing(cloud: Cloud) -> list[int]:
-    """The numbers of the calls of a release that change something."""
-    succeeded(deploy(cloud, "b", "--steps=100"))
+def list_changing_calls(cloud: Cloud) -> list[int]:
+    """Return the numbers of the calls of a release that change something."""
+    assert_success(deploy(cloud, "b", "--steps=100"))
     return [n for n, call in enumerate(cloud.calls) if not {*call} & {"describe", "auth"}]
 
 
-def anew(cloud: Cloud, faults: dict[int, str]) -> None:
-    """Before any release; what will fail in the next."""
-    cloud.forget()
-    cloud.world = World.applied(cloud.world.address)
+def reset(cloud: Cloud, faults: dict[int, str]) -> None:
+    """Return to the first apply, and set the faults of the next release."""
+    cloud.reset_calls()
+    cloud.world = World.after_first_apply(cloud.world.address)
     cloud.faults.update(faults)

@@ -1,6 +1,6 @@
-"""The world that a release works on, in a test: services, jobs, subscriptions, read models.
+"""A simulated cloud for releases: services, jobs, subscriptions and read models.
 
-It takes gcloud's calls, and refuses what the real one would refuse.
+It executes gcloud's calls, and refuses those that the real gcloud would refuse.
 """
 
 import copy
@@ -18,20 +18,20 @@ REPOSITORY = "europe-west1-docker.pkg.dev/progress-dev/progress"
 
 
 def image(service: str, code: str) -> str:
-    """What a build of this code gave for the service; the code is one hexadecimal digit."""
+    """Return the service's image of a version; the version is one hexadecimal digit."""
     return f"{REPOSITORY}/{service.removeprefix('progress-')}@sha256:{code * 64}"
 
 
 class CallRejected(Exception):
-    """What the real one would not do."""
+    """The real gcloud would refuse this call."""
 
 
 @dataclass
 class World:
-    """Everything that a release moves. `revisions` knows each one's image.
+    """Everything that a release changes. `revisions` maps revisions to images.
 
-    Traffic goes as it was asked for once all revisions that it names have started; and a call about
-    it fails as long as they, or the newest one, have not. That is Knative's way, and gcloud's.
+    As in Knative, traffic moves when all revisions that it names have started. A traffic call
+    fails while one of them, or the newest revision, has not started.
     """
 
     address: str = ""
@@ -39,17 +39,17 @@ class World:
     traffic: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # images that do not start
-    has_addresses: bool = True  # whether a tag has one
+    has_addresses: bool = True  # whether tags have addresses
     jobs: dict[str, str] = field(default_factory=dict)
-    subscriptions: dict[str, str] = field(default_factory=dict)  # where each pushes
-    models: set[str] = field(default_factory=set)  # the code whose read models there are
-    built: dict[str, set[str]] = field(default_factory=dict)  # from which files each image is
-    executions: list[tuple[str, str]] = field(default_factory=list)  # whose, and what
-    published: list[str] = field(default_factory=list)  # on which topics
+    subscriptions: dict[str, str] = field(default_factory=dict)  # push endpoints
+    models: set[str] = field(default_factory=set)  # the versions with read models
+    built: dict[str, set[str]] = field(default_factory=dict)  # the files of each image
+    executions: list[tuple[str, str]] = field(default_factory=list)  # version and command
+    published: list[str] = field(default_factory=list)  # topics
 
     @classmethod
-    def applied(cls, address: str, code: str = "a") -> "World":
-        """As Terraform's first apply leaves it: the newest revision has all traffic."""
+    def after_first_apply(cls, address: str, code: str = "a") -> "World":
+        """Return the world after Terraform's first apply: the newest revision has all traffic."""
         made = cls(address, models={code}, subscriptions={"progress-projection-sub": "main"})
         for name in SERVICES:
             made.revisions[f"{name}-00001"] = image(name, code)
@@ -57,12 +57,12 @@ class World:
         made.jobs = dict.fromkeys(JOBS, image("progress-project", code))
         return made
 
-    def copied(self) -> "World":
-        """Another that is the same."""
+    def copy(self) -> "World":
+        """Return a deep copy."""
         return copy.deepcopy(self)
 
     def route(self, service: str, targets: list[dict[str, Any]]) -> None:
-        """Ask for this traffic. CallRejected where the service is not ready then."""
+        """Request this traffic. Raise CallRejected if the service is not ready then."""
         self.asked[service] = targets
         newest = max(each for each in self.revisions if each.startswith(service))
         unready = [
@@ -76,7 +76,7 @@ class World:
             raise CallRejected(f"Revision '{unready[0]}' is not ready and cannot serve traffic.")
 
     def share(self, service: str) -> dict[str, int]:
-        """The percents of the revisions that get requests, by their code."""
+        """Return the traffic percentages by version."""
         shares: dict[str, int] = {}
         for target in self.traffic[service]:
             if target.get("percent"):
@@ -85,34 +85,34 @@ class World:
         return shares
 
     def tagged(self, service: str, tag: str) -> str | None:
-        """The code of the revision with the tag."""
+        """Return the version of the revision with the tag."""
         for target in self.traffic[service]:
             if target.get("tag") == tag:
                 return self.revisions[target["revisionName"]][-1]
         return None
 
-    def folded(self) -> set[str]:
-        """The code whose read models are folded by each wake-up."""
+    def folding_codes(self) -> set[str]:
+        """Return the versions whose read models are folded by each wake-up."""
         (served,) = self.share("progress-project")
         green = self.subscriptions.get(GREEN_SUBSCRIPTION)
         tagged = self.tagged("progress-project", "green") if green else None
-        return {served, tagged} - {None}  # type: ignore[return-value]  # None is taken away
+        return {served, tagged} - {None}  # type: ignore[return-value]  # None is removed
 
-    def wrong(self) -> list[str]:
-        """What must never be, at any moment of a release."""
+    def find_violations(self) -> list[str]:
+        """Return the violated invariants of a release."""
         found = [f"{s} has {self.share(s)}" for s in SERVICES if sum(self.share(s).values()) != 100]
         asked = set(self.share("progress-query"))
-        found += [f"{code} is asked and not folded" for code in asked - self.folded()]
-        found += [f"{code} is asked and has no read models" for code in asked - self.models]
+        found += [f"{code} serves but is not folded" for code in asked - self.folding_codes()]
+        found += [f"{code} serves but has no read models" for code in asked - self.models]
         return found
 
     def do(self, words: list[str]) -> str:
-        """What the call gives; CallRejected where it cannot be."""
+        """Execute the call and return its output; raise CallRejected if gcloud would."""
         act, given, flags = _parsed(words)
         needed = {"quiet"} if act.startswith("_auth_") else {"quiet", "project"}
         needed |= {"region"} if act.startswith("_run_") else set()
         if missing := needed - flags.keys():
-            raise CallRejected(f"without {missing} it would ask, or take what is configured")
+            raise CallRejected(f"without {missing} gcloud would prompt, or use its configuration")
         answer: object = getattr(self, act)(*given, flags)
         return answer if isinstance(answer, str) else json.dumps(answer)
 
@@ -159,7 +159,7 @@ class World:
         return {}
 
     def _tagged(self, name: str, tags: dict[str, str | None]) -> list[dict[str, Any]]:
-        """The traffic that is asked for, but these tags elsewhere or nowhere."""
+        """Return the requested traffic with these tags moved or removed."""
         for revision in filter(None, tags.values()):
             if revision not in self.revisions:
                 raise CallRejected(f"there is no {revision}")
@@ -207,10 +207,10 @@ class World:
         expected = {
             "topic": "progress-commands",
             "push-endpoint": f"{self.address}/green-progress-project",
-            # Whom Cloud Run lets in, with a token for the service: it knows no address of a tag's.
+            # The caller that Cloud Run admits. The audience is the service's URL, not a tag's.
             "push-auth-service-account": "progress-push@p.iam.gserviceaccount.com",
             "push-auth-token-audience": "https://progress-project.run.app",
-            # An operation is carried out by the code that is served.
+            # The serving version runs operations.
             "message-filter": 'NOT attributes.command = "operation"',
         }
         if wrong := expected.items() - flags.items():
@@ -238,7 +238,7 @@ _COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute)_[a-z_]+")
 
 
 def _parsed(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
-    """Who carries it out, what is named, and the flags."""
+    """Return the method for the call, its positional arguments and its flags."""
     plain = [word for word in words if not word.startswith("--")]
     flags = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
     for length in range(len(plain), 0, -1):

@@ -1,4 +1,4 @@
-"""The transform in front of BigQuery: the real file on Node, called as Pub/Sub calls it."""
+"""The message transform for BigQuery: the real file on Node, called as Pub/Sub calls it."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def node(request: pytest.FixtureRequest) -> None:
 
 
 def transformed(*messages: Message) -> list[dict[str, Any] | None]:
-    """What BigQuery is written of each message: data, attributes, metadata."""
+    """Return the transformed messages; each is given as data, attributes and metadata."""
     calls = [
         [{"data": data, "attributes": attributes}, metadata]
         for data, attributes, metadata in messages
@@ -52,7 +52,7 @@ def transformed(*messages: Message) -> list[dict[str, Any] | None]:
 
 
 def written(body: object, **attributes: str) -> tuple[object, dict[str, str]]:
-    """Body and attributes of what is written of a message."""
+    """Return the body and attributes of the transformed message."""
     (answer,) = transformed((json.dumps(body), attributes, {}))
     assert answer
     assert answer.keys() == {"data", "attributes"}
@@ -124,7 +124,7 @@ def test_no_user_id_is_left_at_any_depth(bodies: list[object]) -> None:
 
 
 def _without(value: object) -> object:
-    """The oracle."""
+    """Return the value without user ids: the oracle."""
     if isinstance(value, dict):
         return {name: _without(inner) for name, inner in value.items() if name != "user_id"}
     return [_without(inner) for inner in value] if isinstance(value, list) else value

@@ -30,7 +30,7 @@ def test_projects_have_no_network_and_no_editor(there: Resources) -> None:
     assert {each["project"] for each in stripped.values()} == {*PROJECTS.values()}
     assert {each["action"] for each in stripped.values()} == {"DEPRIVILEGE"}
     on = {(each["project"], each["service"]) for each in _apis(there)}
-    for project in PROJECTS.values():  # the default account comes with it
+    for project in PROJECTS.values():  # creates the default account
         assert (project, "compute.googleapis.com") in on
 
 

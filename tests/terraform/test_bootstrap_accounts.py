@@ -11,8 +11,8 @@ from tests.support.terraform_state import Deployment, Resources
 
 __all__ = ["made", "root", "there"]
 
-# Who makes each kind of resource of infra/terraform, and who may plan it: what a role of Google's,
-# or terraformPlan, is for. By how the type begins; the longest counts.
+# The roles to manage and to plan each kind of resource of infra/terraform, by the start of the
+# type; the longest match counts.
 MADE_BY = {
     "artifact_registry": ("artifactregistry.admin", "artifactregistry.reader"),
     "bigquery": ("bigquery.dataOwner", "bigquery.metadataViewer"),
@@ -41,7 +41,7 @@ MADE_BY = {
 }
 
 
-# Of the billing account; and what is done beside resources: images built, accounts worked as.
+# Resources of the billing account; and roles without resources, for builds and impersonation.
 BUDGETS = {"billing_budget"}
 
 
@@ -52,7 +52,7 @@ _PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "
 
 
 def grants(there: Resources, account: str, project: str) -> dict[str, set[str]]:
-    """The account's roles, by what they are on."""
+    """Return the account's roles by resource."""
     member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
     found: dict[str, set[str]] = {}
     for address, each in there.items():
@@ -67,7 +67,7 @@ def _account(name: str, project: str) -> str:
 
 
 def needed(environments: Environments) -> tuple[set[str], set[str]]:
-    """The roles that who applies and who plans needs on a project, of all environments together."""
+    """Return the roles that applying and planning need, for all environments together."""
     applies, plans = {*BESIDE[0]}, {*BESIDE[1]}
     for deployment in environments.values():
         for kind in {each["type"] for each in deployment.state["resources"]}:
@@ -108,7 +108,7 @@ def test_the_plan_account_reads_few_contents_and_changes_nothing(there: Resource
     for role in there.of("google_project_iam_custom_role").values():
         does = {each.rpartition(".")[2] for each in role["permissions"]}
         assert does == {"get", "list", "getAuthString"}
-    number = "100000000000"  # the stand-in's, of each project
+    number = "100000000000"  # of each project, from the offline provider
     reads = there.of("google_project_iam_member", "plan_contents")
     assert {
         name: re.findall(r"'(.+?)'", only(each["condition"])["expression"])
@@ -123,7 +123,7 @@ def test_the_plan_account_reads_few_contents_and_changes_nothing(there: Resource
 
 
 def test_each_account_is_limited_to_its_workflow_and_environment(there: Resources) -> None:
-    """Terraform's rights on the project are none of the nightly plan's."""
+    """The nightly plan, for example, cannot use Terraform's account."""
     works = {
         (
             each["service_account_id"].rpartition("/")[2].removesuffix(".iam.gserviceaccount.com"),
@@ -170,7 +170,7 @@ def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
 ) -> None:
     readers = there.of("google_artifact_registry_repository_iam_member", "reader")
     assert {each["role"] for each in readers.values()} == {"roles/artifactregistry.reader"}
-    number = "100000000000"  # the stand-in's, of each project
+    number = "100000000000"  # of each project, from the offline provider
     assert {name: each["member"].partition(":")[2] for name, each in readers.items()} == {
         f"{name} {who}": account
         for name, project in IN_ENVIRONMENTS.items()
@@ -196,4 +196,4 @@ def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
     policies = {each["action"]: each for each in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
     old = only(policies["DELETE"]["condition"])["older_than"]
-    assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60  # an idle environment's image is kept
+    assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60  # keeps an idle environment's image

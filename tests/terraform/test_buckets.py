@@ -28,7 +28,7 @@ def test_buckets_are_private_and_in_the_region(
 
 
 def lifecycle(bucket: Values) -> dict[str, Any]:
-    """What happens to its objects, by the condition."""
+    """Return the bucket's lifecycle actions with their conditions."""
     return {
         rule["action"][0]["storage_class"] or rule["action"][0]["type"]: rule["condition"][0]
         for rule in bucket["lifecycle_rule"]
@@ -44,7 +44,7 @@ def test_archived_events_move_to_cheaper_storage_and_are_kept(prod: Resources) -
         "ARCHIVE": 365,
     }
     assert bucket["versioning"][0]["enabled"]
-    assert steps["Delete"]["with_state"] == "ARCHIVED"  # what was replaced, and nothing else
+    assert steps["Delete"]["with_state"] == "ARCHIVED"  # only noncurrent objects
     assert steps["Delete"]["days_since_noncurrent_time"] == 30
 
 

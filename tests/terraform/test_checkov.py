@@ -1,4 +1,4 @@
-"""checkov finds nothing in the plans but what infra/checkov/skips.yaml gives a reason for."""
+"""checkov's findings in the plans are exactly those that infra/checkov/skips.yaml explains."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
 
 _SKIPS = REPOSITORY / "infra" / "checkov" / "skips.yaml"
-_OWN = REPOSITORY / ".venv-checkov" / "bin" / "checkov"  # make checkov
+_OWN = REPOSITORY / ".venv-checkov" / "bin" / "checkov"  # installed by make checkov
 
 
 def skips() -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def checkov(request: pytest.FixtureRequest) -> str:
 
 
 def found_in(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
-    """The checks that fail, and on which resource, without its key."""
+    """Yield each failed check with its resource, without the key."""
     done = subprocess.run(
         [program, "--file", *plans, "--framework", "terraform_plan", "--output", "json",
          "--compact", "--quiet", "--soft-fail", "--skip-download"],

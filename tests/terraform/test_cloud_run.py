@@ -1,4 +1,4 @@
-"""What runs in the cloud, as Terraform would make it: the functions, the jobs, the clock."""
+"""The planned functions, jobs and schedules."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from tests.support.cloud_run import container, only, settings, template
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values, find_attributes
 
-# CPU, memory, requests at once, instances at least and at most.
+# CPU, memory, concurrency, minimum and maximum of instances.
 SIZES = {
     "ingest": ("1", "512Mi", 100, 1, 10),
     "project": ("2", "2Gi", 10, 1, 5),
@@ -55,7 +55,7 @@ def test_a_committed_provider_lock_comes_from_the_registry() -> None:
     command = ["git", "-C", str(terraform.REPOSITORY), "show", f"HEAD:{lock}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     for provider in done.stdout.split("\nprovider ")[1:]:
-        assert '"zh:' in provider  # the stand-in has none
+        assert '"zh:' in provider  # hashes of the registry; the offline provider has none
 
 
 def test_a_second_plan_after_apply_shows_no_change(deployment: Deployment) -> None:
@@ -86,7 +86,7 @@ def test_a_function_has_a_thread_for_each_request_or_an_event_loop_for_each_core
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
         concurrency = template(services[name])["max_instance_request_concurrency"]
-        assert int(settings(services[name])["THREADS"]) > concurrency  # and some for the probes
+        assert int(settings(services[name])["THREADS"]) > concurrency  # with some for the probes
     assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
 
 
@@ -113,7 +113,7 @@ def test_each_part_runs_with_its_own_account_in_the_network(deployment: Deployme
         assert only(template(service)["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
         assert template(service)["execution_environment"] == "EXECUTION_ENVIRONMENT_GEN2"
         resources = only(container(service)["resources"])
-        assert resources["cpu_idle"]  # paid while it answers alone
+        assert resources["cpu_idle"]  # billed only during requests
         assert resources["startup_cpu_boost"]
     for name, job in deployment.applied.of("google_cloud_run_v2_job", "job").items():
         inside = only(template(job)["template"])
@@ -127,13 +127,13 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
             kind: only(container(service)[f"{kind}_probe"]) for kind in ("startup", "liveness")
         }
         paths = {kind: only(each["http_get"])["path"] for kind, each in probes.items()}
-        # A database that is away must end no instance that runs.
+        # An outage of the database must not end running instances.
         assert paths == {"startup": startup.PATH, "liveness": "/health" if name == "query" else "/"}
         for each in probes.values():
             assert each["timeout_seconds"] <= each["period_seconds"]
         first = probes["startup"]
         seconds = first["period_seconds"] * first["failure_threshold"]
-        # The path passes by itself before the probe gives up; Cloud Run grants 240 s at most.
+        # The path passes by itself before the probe gives up; Cloud Run allows at most 240 s.
         assert startup.TIMEOUT_S + 30 <= seconds <= 240
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
@@ -190,12 +190,12 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     memory = [only(container(each)["resources"])["limits"]["memory"] for each in (small, large)]
     assert memory == ["1Gi", "4Gi"]
     limits = only(container(jobs["release"])["resources"])["limits"]
-    assert limits == {"cpu": "2", "memory": "2Gi"}  # it builds read models
+    assert limits == {"cpu": "2", "memory": "2Gi"}  # for building read models
 
 
 def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployment) -> None:
     schedules = deployment.applied.of("google_cloud_scheduler_job", "run")
-    sleeps = bool(deployment.applied.of("google_pubsub_subscription", "changes"))  # the database
+    sleeps = bool(deployment.applied.of("google_pubsub_subscription", "changes"))  # Neon
     assert {name: each["schedule"] for name, each in schedules.items()} == {
         "batch": "*/15 * * * *" if sleeps else "*/5 * * * *",
         "batch-large": "0 6 * * *" if sleeps else "15 0 1 * *",
@@ -208,7 +208,7 @@ def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployme
         assert target["http_method"] == "POST"
         assert target["uri"].startswith("https://run.googleapis.com/v2/projects/")
         assert target["uri"].endswith(f"/jobs/progress-{name}:run")
-        assert not target["oidc_token"]  # Google's APIs take none
+        assert not target["oidc_token"]  # Google's APIs do not accept one
         account = only(target["oauth_token"])["service_account_email"]
         assert may[name]["member"] == f"serviceAccount:{account}"
         assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
@@ -267,11 +267,11 @@ def test_terraform_restores_its_own_attributes(environments: Environments) -> No
 
 
 def _released(state: Values) -> None:
-    """The state after a release, in the night, with the schedules held."""
+    """Change the state as a release, the night and paused schedules do."""
     for service in find_attributes(state, "google_cloud_run_v2_service"):
         container(service)["image"] = "elsewhere/progress@sha256:0123"
         template(service)["revision"] = f"{service['name']}-00002-abc"
-        template(service)["labels"] = {"client.knative.dev/nonce": "abcdefghij"}  # gcloud's marks
+        template(service)["labels"] = {"client.knative.dev/nonce": "abcdefghij"}  # set by gcloud
         template(service)["annotations"] = {"client.knative.dev/user-image": "elsewhere"}
         container(service)["name"] = f"{service['name']}-1"
         share = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "tag": "blue"}

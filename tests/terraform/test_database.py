@@ -31,7 +31,7 @@ def dev(environments: Environments) -> Resources:
 
 @pytest.fixture(scope="module")
 def moving(environments: Environments) -> Deployment:
-    """Neon is left for Cloud SQL; and calls leave from one address."""
+    """A migration from Neon to Cloud SQL, with a fixed egress address."""
     return environments.variant("moving", "staging", *MIGRATION)
 
 
@@ -55,11 +55,11 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources)
     assert settings["deletion_protection_enabled"]
     assert (settings["availability_type"], settings["edition"]) == ("REGIONAL", "ENTERPRISE")
     assert settings["disk_autoresize"]
-    assert settings["disk_autoresize_limit"] == 500  # GB; 0 would be none
+    assert settings["disk_autoresize_limit"] == 500  # GB; 0 means no limit
     assert settings["final_backup_config"] == [{"enabled": True, "retention_days": 30}]
     assert settings["insights_config"][0]["query_insights_enabled"]
     assert flags["cloudsql.iam_authentication"] == "on"
-    assert flags["log_min_duration_statement"] == "-1"  # no learner's values in its log
+    assert flags["log_min_duration_statement"] == "-1"  # keeps learners' data out of the log
 
 
 def test_outside_prod_cloud_sql_is_small_and_deletable(moving: Deployment) -> None:
@@ -71,8 +71,8 @@ def test_outside_prod_cloud_sql_is_small_and_deletable(moving: Deployment) -> No
     assert not instance["deletion_protection"]
 
 
-# A candidate of ingest or query is reached by its tag or header, and only the release does that:
-# one instance, and another in case. Project's is pushed all wake-ups.
+# The maximum of green's instances: only the release calls ingest and query by tag or header, so one
+# instance and a spare suffice. Project is not listed, because it gets all wake-ups.
 CANDIDATES = {"ingest": 2, "query": 2}
 
 
@@ -84,7 +84,7 @@ def test_the_connection_limit_covers_all_instances_during_a_release(
     flags = made["google_sql_database_instance.this[0]"]["settings"][0]["database_flags"]
     (limit,) = (int(each["value"]) for each in flags if each["name"] == "max_connections")
     each_of = {
-        "ingest": 1,  # groupcommit's
+        "ingest": 1,  # of the group commit
         "project": int(plain_settings(made, "project")["THREADS"]),
         "query": int(plain_settings(made, "query")["WORKERS"])
         * (reader._CONNECTIONS + as_of._SESSIONS),
@@ -95,7 +95,7 @@ def test_the_connection_limit_covers_all_instances_during_a_release(
         (own,) = template["scaling"]
         most = shared["max_instance_count"]
         candidate = min(CANDIDATES.get(name, most), own["max_instance_count"])
-        assert own["max_instance_count"] >= most  # else a revision with all traffic has fewer
+        assert own["max_instance_count"] >= most  # a revision with all traffic needs as many
         connections += (most + candidate) * each_of[name]
     assert connections <= 0.95 * limit
 

@@ -1,4 +1,4 @@
-"""The first apply, on an empty project: what must be there before what, and what runs after it."""
+"""The first apply to an empty project: the order of resources, the builds and the migration."""
 
 import re
 
@@ -10,11 +10,11 @@ from tests.support.terraform import GCLOUD, REPOSITORY
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Of the project itself: README has its API switched on before the first apply.
+# Resources of the project itself; infra/bootstrap enables their API.
 _AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
 _AGENT = "@gcp-sa-pubsub."
 
-# Whose API makes it, by how the type begins; and what is used beside.
+# The API of each kind of resource, by the start of the type; and APIs without resources.
 _APIS = {
     "artifact_registry": "artifactregistry",
     "bigquery": "bigquery",
@@ -34,12 +34,12 @@ _APIS = {
     "storage": "storage",
 }
 _BUILT_WITH = {"cloudbuild"}
-_VERSIONS = ("this", "password", "neon_owner")  # of secrets
+_VERSIONS = ("this", "password", "neon_owner")  # the secret versions
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
 
 
 class Order:
-    """Which resource waits for which, by their addresses without keys."""
+    """The dependencies of the resources, by address without keys."""
 
     def __init__(self, graph: str) -> None:
         self.made = set(re.findall(r'^ *"([^"]+)" \[', graph, re.MULTILINE))
@@ -84,7 +84,7 @@ def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments
 
 
 def test_api_calls_are_billed_to_the_project(deployment: Deployment) -> None:
-    """Else the API of budgets refuses an operator who signed in as themselves."""
+    """The API of budgets refuses an operator's own sign-in otherwise."""
     said = deployment.plan["configuration"]["provider_config"]["google"]["expressions"]
     assert said["user_project_override"]["constant_value"] is True
     assert said["billing_project"]["references"] == ["var.project_id"]
@@ -97,7 +97,7 @@ def test_each_image_is_built_before_its_service_is_made(
     assert {"terraform_data.image", "data.archive_file.source"} <= built
     rights = {each for each in order.before("terraform_data.image") if "_iam_member." in each}
     assert {each.rpartition(".")[2] for each in rights} == {"build", "member"}
-    said = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # by whoever applied
+    said = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # from all applies
     bucket = deployment.applied["google_storage_bucket.sources"]["name"]
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         image = container(service)["image"]
@@ -111,13 +111,13 @@ def test_each_image_is_built_before_its_service_is_made(
         assert flags["substitutions"] == f"_IMAGE={image},_FUNCTION={name}"
         assert "/serviceAccounts/progress-build@" in flags["service-account"]
         assert flags["gcs-source-staging-dir"] == f"gs://{bucket}/builds"
-        assert flags["region"] == "europe-west1"  # one of the six for new projects
+        assert flags["region"] == "europe-west1"  # a new project may build there
         assert flags["config"].endswith("/infra/release/build.yaml")
     assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
 
 
 def test_the_builder_supports_the_requested_python() -> None:
-    """`latest` became another: a build that was asked for a Python it has not fails."""
+    """The tag `latest` moved to a builder without this Python, and builds failed."""
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
     name, _, tag = build["substitutions"]["_BUILDER"].partition("@")[0].partition(":")
     assert (name, tag) == ("gcr.io/buildpacks/builder", "google-22")
@@ -127,7 +127,7 @@ def test_the_builder_supports_the_requested_python() -> None:
 
 
 def test_each_image_of_the_build_is_pinned_once() -> None:
-    """A digest can take a tag's place there; none is taken without either."""
+    """Each image has a tag or a digest."""
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
     images = build["substitutions"]
     steps = build["steps"]
@@ -153,7 +153,7 @@ def test_pubsubs_agent_is_created_before_it_gets_rights(
 
 
 def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Order) -> None:
-    """It becomes known everywhere meanwhile; else the first revision is refused."""
+    """The grant needs time to take effect; Cloud Run refuses the first revision otherwise."""
     right = "google_secret_manager_secret_iam_member.accessor"
     versions = {f"google_secret_manager_secret_version.{name}" for name in _VERSIONS}
     slow = {"google_sql_database_instance.this", "google_redis_instance.this"}
@@ -192,9 +192,9 @@ def test_dev_can_be_destroyed_and_production_cannot(environments: Environments) 
             for address, each in there.items()
             if each.get("deletion_protection") is not None or each.get("force_destroy") is not None
         }
-        assert guards.pop("google_bigquery_table.events") is False  # nothing is in it
+        assert guards.pop("google_bigquery_table.events") is False  # a view
         redis = 'google_secret_manager_secret.this["progress-redis-url"]'
-        assert guards.pop(redis, False) is False  # made again from the instance
+        assert guards.pop(redis, False) is False  # recreated from the instance
         assert len(guards) >= 11
         assert set(guards.values()) == {name == "prod"}
         dataset = there["google_bigquery_dataset.analytics"]

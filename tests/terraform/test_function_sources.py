@@ -1,4 +1,4 @@
-"""The archives that the functions are first built from: all that they need, and no more."""
+"""The source archives of the first builds: complete, and without other files."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.terraform_environments import Environments
 
 FUNCTIONS = ("ingest", "project", "query")
 
-# No package of development's is there: what needs one fails as it would in the image.
+# Runs without development packages, so that an import of one fails as in the image.
 _ALONE = """
 import importlib.abc, json, sys
 missing = set(json.loads(sys.argv[1]))
@@ -54,7 +54,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def archives(
     environments: Environments, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Each archive, unpacked."""
+    """Unpack each archive."""
     folder = tmp_path_factory.mktemp("sources")
     root = terraform.copy_root(folder / "copy", whole=True)
     root.run("plan", "-var-file=environments/dev.tfvars", "-target=data.archive_file.source")
@@ -90,7 +90,7 @@ def test_the_function_loads_from_it(archives: dict[str, Path], name: str) -> Non
 
 
 def test_the_jobs_start_from_the_image_of_project(archives: dict[str, Path]) -> None:
-    """As far as the database, which is not there."""
+    """Starting fails only at the missing database."""
     job = _alone(archives["project"], _JOB, "jobs/batch_aggregates/main.py")
     assert job.returncode == 1, job.stderr
     assert "ERROR" in job.stdout
@@ -105,7 +105,7 @@ def test_the_jobs_start_from_the_image_of_project(archives: dict[str, Path]) -> 
 def test_a_command_that_wants_the_local_stack_says_that_there_is_none(
     archives: dict[str, Path],
 ) -> None:
-    """`progress batch` in the release job leaves the calling of workers to the job then."""
+    """In the release job `progress batch` leaves calling the workers to the batch job."""
     published = _alone(archives["project"], _RUN, "progress.cli", "publish", "requirements.txt")
     assert published.returncode == 1
     assert published.stderr.startswith("progress: there is no local stack here"), published.stderr
@@ -130,7 +130,7 @@ def _alone(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[
 
 
 def _of_development() -> list[str]:
-    """Modules that no package of requirements.txt brings."""
+    """Return the imported modules that no package of requirements.txt provides."""
     locked = {
         line.partition("==")[0].lower().replace("_", "-")
         for line in (REPOSITORY / "requirements.txt").read_text().splitlines()

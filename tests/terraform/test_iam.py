@@ -1,4 +1,4 @@
-"""Who may do what in the cloud: all of it, so that nobody is given more by the way."""
+"""All roles that Terraform grants, so that no account gets more unnoticed."""
 
 from collections import defaultdict
 
@@ -7,13 +7,13 @@ import pytest
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
-# Of a grant, what it is on; on the project where none of these is told.
+# The attribute with a grant's resource; without any the grant is on the project.
 _PLACES = (
     *("topic", "subscription", "bucket", "secret_id", "service_account_id", "repository"),
     *("table_id", "name"),
 )
 
-# By what follows the project's id.
+# The buckets, by their name without the project's id.
 _BUCKETS = {"progress-archive": "archive", "progress-backup": "backup", "sources": "sources"}
 
 EVERYWHERE = {
@@ -41,7 +41,7 @@ EVERYWHERE = {
             for name in ("ingest", "project", "query", "batch", "release", "backup", "push")
         ),
     },
-    # Pub/Sub's own agent.
+    # Pub/Sub's service agent.
     "gcp-sa-pubsub": {
         *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
         *(
@@ -56,14 +56,14 @@ EVERYWHERE = {
             for role, suffix in (("subscriber", ""), ("publisher", "-dead-letter"))
         ),
     },
-    # The contexts that publish, as environments/*.tfvars name them.
+    # The publishing contexts in environments/*.tfvars.
     "learning": {"pubsub.publisher learning-events"},
     "algorithm": {"pubsub.publisher algorithm-events"},
     "vocabulary": {"pubsub.publisher vocabulary-events"},
     "users": {"pubsub.publisher user-events"},
 }
 
-# Who is made elsewhere: the pipeline by infra/bootstrap.
+# Accounts that this root does not create; infra/bootstrap creates the pipeline's.
 STRANGERS = {"gcp-sa-pubsub", "pipeline", "learning", "algorithm", "vocabulary", "users"}
 
 NEON = {
@@ -77,7 +77,7 @@ NEON = {
     },
     "batch": {
         "secretmanager.secretAccessor progress-neon-url-batch",
-        "pubsub.subscriber progress-batch-sub",  # what wakes Neon
+        "pubsub.subscriber progress-batch-sub",  # for batch_on_demand
     },
 }
 
@@ -121,7 +121,7 @@ def test_each_account_has_exactly_the_roles_that_it_needs(
 
 
 def rights(resources: Resources) -> dict[str, set[str]]:
-    """By account: each role, and what it is on."""
+    """Return each account's roles, with their resources."""
     found = defaultdict(set)
     for values in granted(resources):
         on = next((values[place] for place in _PLACES if values.get(place)), "project")
@@ -134,7 +134,7 @@ def granted(resources: Resources) -> list[Values]:
 
 
 def _short(name: str) -> str:
-    """Of an account, or a role: what tells it from the others here."""
+    """Return the short name of an account or a role."""
     if "gcp-sa-pubsub" in name:
         return "gcp-sa-pubsub"
     kind, _, rest = name.partition(":")
@@ -147,13 +147,13 @@ def _short(name: str) -> str:
 
 def _place(name: str) -> str:
     if name == "standin":
-        return "images"  # all else that is given a right has a name of ours
+        return "images"  # the offline provider's name; all other resources have our names
     last = name.rpartition("/")[2].partition("@")[0]
     return _BUCKETS.get(last.partition("-")[2].partition("-")[2], last)
 
 
 def test_iam_grants_never_replace_others(deployment: Deployment) -> None:
-    """A policy or binding takes away what others, or Google's own agents, were given."""
+    """A policy or binding would remove the grants of others, such as Google's service agents."""
     kinds = {each["type"] for each in deployment.state["resources"]}
     assert not [each for each in kinds if each.endswith(("_iam_policy", "_iam_binding"))]
 

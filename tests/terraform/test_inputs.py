@@ -1,4 +1,4 @@
-"""infra/terraform/inputs.md: the inputs and outputs that Terraform itself finds."""
+"""infra/terraform/inputs.md lists the inputs and outputs that Terraform reads."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def rows(folder: Path) -> dict[tuple[str, str], str]:
 
 
 def described(module: Values) -> dict[tuple[str, str], str]:
-    """The variables and outputs of a module as a plan has them."""
+    """Return the descriptions of a module's variables and outputs in a plan."""
     return {
         (kind, name): each.get("description", "")
         for kind, several in (("variable", "variables"), ("output", "outputs"))

@@ -100,7 +100,7 @@ def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
     assert says == {"live": [], "green": ["x-progress-revision: green"]}
     tags = {name: each["cloud_run"][0]["tag"] for name, each in groups.items()}
     assert tags == {"live": None, "green": "green"}
-    # The classic one routes by no header.
+    # The classic load balancer cannot route by header.
     rules = prod.of("google_compute_global_forwarding_rule")
     for each in (*rules.values(), *backends.values()):
         assert each["load_balancing_scheme"] == "EXTERNAL_MANAGED"
@@ -126,7 +126,7 @@ def test_streams_are_not_cut_or_buffered(environments: Environments) -> None:
 
 @pytest.fixture(scope="module")
 def rules(prod: Resources) -> list[Values]:
-    """Cloud Armor's, in their order; both revisions stand behind them."""
+    """Cloud Armor's rules by priority; they protect both backends."""
     policy = only(prod, "google_compute_security_policy")
     for backend in prod.of("google_compute_backend_service", "load_balancer").values():
         assert backend["security_policy"] == policy["id"]

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
 
 @pytest.fixture(scope="module")
 def moving(environments: Environments) -> Deployment:
-    """Neon is left for Cloud SQL; and calls leave from one address."""
+    """A migration from Neon to Cloud SQL, with a fixed egress address."""
     return environments.variant("moving", "staging", *MIGRATION)
 
 
@@ -30,14 +30,14 @@ def test_every_part_is_connected_to_the_network(
         for each in made.of("google_cloud_run_v2_service", "function").values()
     )
     addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
-    assert addresses > 8 * instances  # two of each, blue and green, and what is let go late
+    assert addresses > 8 * instances  # two for each instance, blue and green, and late releases
     for name, each in templates(made).items():
         (access,) = each["vpc_access"]
         assert access["egress"] == "PRIVATE_RANGES_ONLY", name
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
     assert not made.of("google_compute_router_nat")
     assert not made.of("google_compute_address")
-    (firewall,) = made.of("google_compute_firewall").values()  # nobody here listens
+    (firewall,) = made.of("google_compute_firewall").values()  # nothing accepts connections
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
     assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
     assert not firewall["allow"]
@@ -49,7 +49,7 @@ def test_a_fixed_egress_address_is_reserved_and_used(moving: Deployment) -> None
     (address,) = made.of("google_compute_address").values()
     assert nat["nat_ip_allocate_option"] == "MANUAL_ONLY"
     assert nat["nat_ips"] == [address["self_link"]]
-    assert nat["log_config"][0]["enable"]  # a port that was not to be had
+    assert nat["log_config"][0]["enable"]  # a connection without a free port
     assert moving.outputs["egress_address"] == address["address"]
     for each in templates(made).values():
         assert each["vpc_access"][0]["egress"] == "ALL_TRAFFIC"

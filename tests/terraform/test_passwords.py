@@ -1,4 +1,4 @@
-"""Passwords of the database: in no plan and no state, and changed together."""
+"""Database passwords: stored in no plan or state, and rotated together."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from tests.support.terraform import REPOSITORY, Root
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Values
 
-pytestmark = pytest.mark.timeout(600)  # whoever is first waits for all that Terraform does
+pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
 
 OWNER = "-var=neon_owner_password=0wner-s3cr3t"
 _WRITTEN = re.compile(r":(\w{32,})(?=[@ ]|$)")
@@ -33,13 +33,13 @@ def test_plans_and_states_do_not_hold_the_operators_password(environments: Envir
 
 
 def passwords(deployment: Deployment) -> set[str]:
-    """Every password that the apply wrote somewhere."""
+    """Return every password that the apply wrote."""
     found = {
         each[1] for value in deployment.passwords.values() for each in _WRITTEN.finditer(value)
     }
     assert (
         len(found) >= len(deployment.passwords) - 1
-    )  # the logins' secret has no other than the URLs
+    )  # the logins' secret repeats the passwords of the URLs
     return found
 
 
@@ -50,13 +50,13 @@ def test_plans_and_states_hold_no_password(deployment: Deployment) -> None:
 
 
 def changed(plan: Values) -> set[str]:
-    """The addresses that a plan changes."""
+    """Return the addresses that a plan changes."""
     changes = plan["resource_changes"]
     return {each["address"] for each in changes if each["change"]["actions"] != ["no-op"]}
 
 
 def test_raising_the_password_version_rotates_every_login(moving: Deployment, root: Root) -> None:
-    """Of both databases, and nothing else changes; the release job tells the logins."""
+    """Only passwords of both databases change, and the migration runs to set them."""
     (root.folder / "moving.tfstate").write_text(json.dumps(moving.state))
     plan = root.plan("staging", *MIGRATION, "-var=password_version=2", name="moving")
     assert changed(plan) == {
@@ -75,7 +75,7 @@ def test_the_runbook_says_what_to_do_after_a_failed_rotation() -> None:
 def test_a_changed_database_address_rotates_the_passwords(
     environments: Environments, root: Root
 ) -> None:
-    """Each run makes passwords anew, so that a secret alone would tell one that no login has."""
+    """Each run generates new passwords, so a secret must not be written without its login."""
     dev = environments["dev"]
     (root.folder / "dev.tfstate").write_text(json.dumps(dev.state))
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'
@@ -89,4 +89,6 @@ def test_a_changed_database_address_rotates_the_passwords(
 def test_replaced_secret_versions_are_kept(environments: Environments, moving: Deployment) -> None:
     for made in (moving.applied, environments["prod"].applied):
         for each in made.of("google_secret_manager_secret_version").values():
-            assert each["deletion_policy"] == "ABANDON"  # else gone before the next is there
+            assert (
+                each["deletion_policy"] == "ABANDON"
+            )  # or it would be deleted before the next one exists

@@ -1,4 +1,4 @@
-"""What would stop an apply is found before it: the script in front of a fake gcloud."""
+"""The preflight check, run against a fake gcloud."""
 
 import json
 import os
@@ -25,7 +25,7 @@ _PEERING = "compute.restrictVpcPeering"
 
 @dataclass
 class Fresh(World):
-    """A project after infra/bootstrap; a call's answer, by its first words, or the error it has."""
+    """A project after infra/bootstrap: the answer or error of each call, by its first words."""
 
     answers: dict[str, Any] = field(default_factory=dict)
 
@@ -58,13 +58,13 @@ def fresh(project: str) -> Fresh:
 
 @dataclass(frozen=True)
 class Preflight:
-    """The script, and the fake that it calls."""
+    """The script and its fake cloud."""
 
     folder: Path
     cloud: Cloud
 
-    def look(self, environment: str, **changed: Any) -> tuple[int, list[str]]:
-        """Exit code and lines, in a project that is as it should be but for these answers."""
+    def check(self, environment: str, **changed: Any) -> tuple[int, list[str]]:
+        """Run in a correct project with these answers changed; return exit code and lines."""
         self.cloud.world = fresh(f"progress-{environment}")
         self.cloud.world.answers.update(
             {name.replace("_", " "): answer for name, answer in changed.items()}
@@ -104,7 +104,7 @@ def allow(*values: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod", "trial"])
 def test_a_correct_project_has_no_findings(preflight: Preflight, environment: str) -> None:
-    code, lines = preflight.look(environment)
+    code, lines = preflight.check(environment)
     assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
     assert len(lines) == 6
 
@@ -132,14 +132,14 @@ def test_a_correct_project_has_no_findings(preflight: Preflight, environment: st
                 ]
             },
             "CPU quota",
-            "raised, or lower",
+            "request a higher quota",
         ),
     ],
 )
 def test_problems_are_reported_with_what_to_do(
     preflight: Preflight, call: str, answer: Any, name: str, advice: str
 ) -> None:
-    code, lines = preflight.look("prod", **{call: answer})
+    code, lines = preflight.check("prod", **{call: answer})
     found = [line for line in lines if not line.startswith("ok ")]
     assert code == 1
     assert found
@@ -149,11 +149,11 @@ def test_problems_are_reported_with_what_to_do(
 
 def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
     preflight.cloud.permissions = []
-    code, lines = preflight.look("dev")
+    code, lines = preflight.check("dev")
     (found,) = (line for line in lines if line.startswith("FAIL"))
     assert code == 1
     assert "roles/billing.costsManager" in found
-    code, _ = preflight.look("trial")  # it has no budget
+    code, _ = preflight.check("trial")  # it has no budget
     assert code == 0
 
 
@@ -161,7 +161,7 @@ def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
     ("environment", "constraint", "answer", "refuses"),
     [
         ("prod", _PEERING, policy({"denyAll": True}), True),
-        ("dev", _PEERING, policy({"denyAll": True}), False),  # Neon needs none
+        ("dev", _PEERING, policy({"denyAll": True}), False),  # Neon needs no peering
         ("prod", _PEERING, allow("under:organizations/433637338589"), False),
         ("prod", _PEERING, allow("under:organizations/12"), True),
         ("dev", "run.allowedIngress", allow("internal"), True),
@@ -187,7 +187,7 @@ def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
 def test_an_organisation_policy_that_refuses_a_needed_value_is_found(
     preflight: Preflight, environment: str, constraint: str, answer: Any, refuses: bool
 ) -> None:
-    code, lines = preflight.look(environment, **{f"org-policies describe {constraint}": answer})
+    code, lines = preflight.check(environment, **{f"org-policies describe {constraint}": answer})
     assert code == int(refuses)
     found = [line for line in lines if line.startswith("FAIL")]
     assert bool(found) == refuses
@@ -196,20 +196,20 @@ def test_an_organisation_policy_that_refuses_a_needed_value_is_found(
 
 def test_without_an_organisation_there_are_no_policies(preflight: Preflight) -> None:
     nothing = CallRejected("organization policies need an organization")
-    code, _ = preflight.look("dev", projects_describe={}, **{"org-policies describe": nothing})
+    code, _ = preflight.check("dev", projects_describe={}, **{"org-policies describe": nothing})
     assert code == 0
 
 
 def test_a_check_that_cannot_run_is_not_a_success(preflight: Preflight) -> None:
     denied = CallRejected("PERMISSION_DENIED")
-    code, lines = preflight.look("dev", **{"org-policies describe": denied})
+    code, lines = preflight.check("dev", **{"org-policies describe": denied})
     assert code == 2
     (found,) = (line for line in lines if line.startswith("?"))
     assert "PERMISSION_DENIED" in found
-    code, _ = preflight.look(
+    code, _ = preflight.check(
         "dev", **{"org-policies describe": denied, "iam service-accounts list": []}
     )
-    assert code == 1  # what fails is worse
+    assert code == 1  # a failed check decides
 
 
 def test_an_unknown_environment_is_refused(preflight: Preflight) -> None:

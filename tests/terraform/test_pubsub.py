@@ -1,4 +1,4 @@
-"""Pub/Sub and BigQuery, as Terraform would make them: who is told what, and where the rest ends."""
+"""The planned topics and subscriptions, with dead letters and BigQuery."""
 
 import json
 import re
@@ -26,7 +26,9 @@ def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: D
     topics = deployment.applied.of("google_pubsub_topic", "topic")
     assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC}
     assert all(each["message_retention_duration"] == WEEK for each in topics.values())
-    for each in deployment.applied.of("google_pubsub_topic").values():  # dead letters' too
+    for each in deployment.applied.of(
+        "google_pubsub_topic"
+    ).values():  # with the dead letters' topics
         assert only(each["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
@@ -42,7 +44,7 @@ def test_only_the_named_publishers_may_publish(deployment: Deployment) -> None:
 
 
 def _publishers(deployment: Deployment) -> dict[str, set[str]]:
-    """By topic; of topics that somebody may publish to."""
+    """Return the publishers of each topic."""
     found: dict[str, set[str]] = {}
     for grant in deployment.applied.of("google_pubsub_topic_iam_member").values():
         if grant["role"] == "roles/pubsub.publisher":
@@ -67,7 +69,7 @@ def test_a_foreign_topic_is_subscribed_to_but_not_managed(
     assert not {*topology.SOURCES[1:], topic} & grants.keys()
     there = subscriptions(deployment.applied)
     assert there["user-events-ingest-sub"]["topic"] == topic
-    # What `infra/recovery/replay` seeks back to, whatever their topic keeps.
+    # For `infra/recovery/replay`, even if the foreign topic keeps no messages.
     kept = {name for name, each in there.items() if each["retain_acked_messages"]}
     assert kept == {"user-events-ingest-sub"}
 
@@ -111,7 +113,7 @@ def test_the_acknowledgement_deadline_is_the_functions_timeout(deployment: Deplo
     for name, each in deployment.applied.of("google_pubsub_subscription", "push").items():
         function = "project" if name == topology.PROJECTION else "ingest"
         timeout = int(only(services[function]["template"])["timeout"].removesuffix("s"))
-        assert each["ack_deadline_seconds"] == min(timeout, 600)  # Pub/Sub's longest
+        assert each["ack_deadline_seconds"] == min(timeout, 600)  # Pub/Sub's maximum
 
 
 def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: Deployment) -> None:
@@ -125,7 +127,9 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
         assert (retry["minimum_backoff"], retry["maximum_backoff"]) == ("10s", "600s")
         aside = only(each["dead_letter_policy"])
         assert aside["dead_letter_topic"].endswith(f"/{name}-dead-letter")
-        assert aside["max_delivery_attempts"] == 100  # Pub/Sub's most: an outage is no letter
+        assert (
+            aside["max_delivery_attempts"] == 100
+        )  # Pub/Sub's maximum, so that an outage makes no dead letters
         assert dead_letters[name]["name"] == f"{name}-dead-letter"
         assert held[name]["name"] == f"{name}-dead-letter-sub"
         assert held[name]["topic"].endswith(f"/{name}-dead-letter")
@@ -134,7 +138,7 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
 
 
 def test_pubsub_may_move_dead_letters(deployment: Deployment) -> None:
-    """It takes the message from the one and publishes it to the other, as its own agent."""
+    """Pub/Sub's agent acknowledges a message on one subscription and publishes it to a topic."""
     sent = deployment.applied.of("google_pubsub_topic", "dead_letter").keys()
     takes = deployment.applied.of("google_pubsub_subscription_iam_member", "dead_letter")
     gives = _publishers(deployment)
@@ -195,7 +199,9 @@ def test_the_view_has_each_event_once(deployment: Deployment) -> None:
     view = deployment.applied.of("google_bigquery_table", "events")["events"]
     query = only(view["view"])["query"]
     assert ".progress_analytics.messages`" in query
-    assert re.search(r"QUALIFY ROW_NUMBER\(\) OVER \(\s+PARTITION BY IF\(.*event_id\)\s", query)
+    assert re.search(
+        r"QUALIFY ROW_NUMBER\(\) OVER \(\s+PARTITION BY IF\(\s+.*event_id\s+\)\s", query
+    )
 
 
 def test_batch_on_demand_gives_the_batch_job_a_subscription(

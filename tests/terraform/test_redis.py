@@ -42,7 +42,7 @@ def test_the_redis_url_has_the_tls_port_and_the_certificate_authority(
     assert (at.host, at.port) == (redis["host"], 6378)
     assert at.handshake[0] == ("AUTH", redis["auth_string"])
     assert at.tls
-    assert not at.tls.check_hostname  # its certificate names nobody
+    assert not at.tls.check_hostname  # its certificate has no host name
     assert at.tls.verify_mode == ssl.CERT_REQUIRED
     assert len(at.tls.get_ca_certs()) == len(redis["server_ca_certs"]) == 2
 

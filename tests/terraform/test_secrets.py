@@ -22,12 +22,12 @@ def dev(environments: Environments) -> Resources:
 
 
 def member(part: str) -> str:
-    """As whom a service or job runs."""
+    """Return the account that a service or job runs as."""
     return "batch" if part == "batch-large" else part
 
 
 def readers(made: Resources) -> set[tuple[str, str]]:
-    """Who may read which secret."""
+    """Return pairs of an account and a secret that it may read."""
     return {
         (key.partition(":")[2], key.partition(":")[0])
         for key in made.of("google_secret_manager_secret_iam_member", "accessor")

@@ -1,4 +1,4 @@
-"""What the cloud tells the code: each setting that it reads, and no other."""
+"""Terraform sets each setting that the code reads, and no others."""
 
 import msgspec
 
@@ -9,11 +9,11 @@ from tests.support.cloud_run import settings as cloud_settings
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# What the buildpack's framework, gunicorn and Python read; the rest is ours.
+# Settings of the framework, gunicorn and Python.
 FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH"}
 
-# What Cloud Run itself says; what only tests and the local stack say; what is said when wanted.
-NOT_TOLD = {
+# Settings of Cloud Run, of tests and the local stack, and optional ones.
+NOT_PLANNED = {
     *("CLOUD_RUN_JOB", "CLOUD_RUN_EXECUTION"),
     *("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", "CLOUD_RUN_TASK_ATTEMPT"),
     *("PUBSUB_EMULATOR_HOST", "CLOUD_SCHEDULER_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"),
@@ -39,7 +39,8 @@ def test_every_setting_of_the_code_is_planned(environments: Environments) -> Non
             for part in environment.applied.of(kind).values():
                 given |= cloud_settings(part).keys()
     assert (
-        given - FRAMEWORK == {e.name.upper() for e in msgspec.structs.fields(Settings)} - NOT_TOLD
+        given - FRAMEWORK
+        == {e.name.upper() for e in msgspec.structs.fields(Settings)} - NOT_PLANNED
     )
 
 

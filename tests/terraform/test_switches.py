@@ -1,4 +1,4 @@
-"""Terraform's own tests, which need no cloud, whichever provider there is."""
+"""Terraform's own tests, with any provider and without a cloud."""
 
 from tests.support.terraform import Root
 

@@ -1,4 +1,4 @@
-"""Variables that make no sense together, refused before anything is made."""
+"""Validation of the variables, alone and together."""
 
 import re
 
@@ -6,13 +6,13 @@ import pytest
 
 from tests.support.terraform_environments import Environments
 
-pytestmark = pytest.mark.timeout(600)  # whoever is first waits for all that Terraform does
+pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
 
 NIGHT = '{{ time_zone = "UTC", evening = "0 22 * * *", morning = "0 6 * * *", min_instances = {} }}'
 
 
 def size(**changed: str) -> str:
-    """The three sizes, of which ingest's is changed."""
+    """Return the sizes of the three functions with ingest's changed."""
     usual = {
         "cpu": '"1"',
         "memory": '"1Gi"',
