@@ -1,7 +1,7 @@
-"""The folds broken on purpose, and deliveries that show it.
+"""Mutants: folds broken on purpose, and for each a delivery that kills it.
 
-`python -m tests.mutants.broken_folds URL` looks for a delivery for each mutant that has none yet,
-in an empty database at the URL, and adds it to mutants.jsonl.
+`python -m tests.mutants.broken_folds URL` searches a delivery for each mutant without one, in an
+empty database at the URL, and adds it to mutants.jsonl.
 """
 
 import json
@@ -33,7 +33,7 @@ DELIVERIES = HERE / "mutants.jsonl"
 
 @dataclass
 class Delivery:
-    """A delivery, and the names of the mutants that it shows."""
+    """A delivery, and the names of the mutants that it kills."""
 
     mutants: list[str]
     log: Log
@@ -42,7 +42,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Mutant:
-    """Another `text` in sql/{file}.sql."""
+    """A replacement of `text` in sql/{file}.sql."""
 
     name: str
     file: str
@@ -51,18 +51,18 @@ class Mutant:
 
 
 def load_mutants() -> list[Mutant]:
-    """All of mutants.toml."""
+    """Return the mutants of mutants.toml."""
     found = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
     return [Mutant(**values) for values in found["mutant"]]
 
 
 def load_deliveries() -> list[Delivery]:
-    """All of mutants.jsonl."""
+    """Return the deliveries of mutants.jsonl."""
     lines = DELIVERIES.read_text(encoding="utf-8").splitlines() if DELIVERIES.exists() else []
-    return [_shown(json.loads(line)) for line in lines]
+    return [_parse(json.loads(line)) for line in lines]
 
 
-def _shown(line: dict[str, Any]) -> Delivery:
+def _parse(line: dict[str, Any]) -> Delivery:
     published = tuple(Published(envelope, tuple(turns)) for envelope, turns in line["log"])
     how: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in line["how"].items()
@@ -83,7 +83,7 @@ def _line(each: Delivery) -> str:
 
 @contextmanager
 def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
-    """A stage whose read models are the mutant's; LookupError if its text is not found."""
+    """Open a stage with the mutant's read models; LookupError if its text is not in the file."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
         shutil.copytree(statements.SQL, copy)
@@ -94,22 +94,22 @@ def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
         path.write_text(before.replace(mutant.text, mutant.by), encoding="utf-8")
         patch.setattr(statements, "SQL", copy)
         patch.setattr(time_zones, "names", lambda: frozenset(ZONES))  # all of them take a second
-        _forget()
+        _clear_caches()
         try:
-            with _staged(url) as stage:
+            with _open_stage(url) as stage:
                 yield stage
         finally:
-            _forget()
+            _clear_caches()
 
 
-def _forget() -> None:
-    """Nothing is kept of other folds."""
+def _clear_caches() -> None:
+    """Clear the caches of other folds."""
     for kept in (statements.blocks, statements.load, read_model_schema.fingerprint):
         kept.cache_clear()
 
 
 @contextmanager
-def _staged(url: str) -> Iterator[Stage]:
+def _open_stage(url: str) -> Iterator[Stage]:
     connection = database.connect(url)
     schema = read_model_schema.schema_name()
     read_model_schema.create(connection)
@@ -124,7 +124,7 @@ def _staged(url: str) -> Iterator[Stage]:
 
 
 def is_killed_by(stage: Stage, log: Log, how: Disturbance) -> bool:
-    """Whether the delivery fails, or the rows after it are others than the oracle's."""
+    """Return True if the delivery fails, or its rows differ from the oracle's."""
     stage.sweep()
     try:
         stage.deliver(log, how)
@@ -134,7 +134,7 @@ def is_killed_by(stage: Stage, log: Log, how: Disturbance) -> bool:
 
 
 def find(stage: Stage, mutant: Mutant) -> Delivery:
-    """A small delivery that shows the stage's mutant; hypothesis.errors.NoSuchExample if none."""
+    """Return a small delivery that kills the stage's mutant; NoSuchExample if none is found."""
     plain = st.builds(
         Disturbance,
         sizes=st.sampled_from([(1,), (100,), (2, 4)]),
@@ -155,11 +155,11 @@ def find(stage: Stage, mutant: Mutant) -> Delivery:
             suppress_health_check=list(hypothesis.HealthCheck),
         ),
     )
-    return Delivery([mutant.name], _smaller(stage, log, how), how)
+    return Delivery([mutant.name], _shrink(stage, log, how), how)
 
 
-def _smaller(stage: Stage, log: Log, how: Disturbance) -> Log:
-    """The log without the events that are not needed. Hypothesis would make it nicer, for hours."""
+def _shrink(stage: Stage, log: Log, how: Disturbance) -> Log:
+    """Return the log without the events that are not needed; Hypothesis would take hours."""
     for event in reversed(log.published):
         fewer = replace(log, published=tuple(p for p in log.published if p is not event))
         if is_killed_by(stage, fewer, how):
@@ -168,7 +168,7 @@ def _smaller(stage: Stage, log: Log, how: Disturbance) -> Log:
 
 
 def main(url: str) -> None:
-    """Look for what mutants.jsonl does not have."""
+    """Search the deliveries that mutants.jsonl lacks."""
     connection = database.connect(url)
     migrations.apply(connection)
     connection.close()
@@ -185,8 +185,8 @@ def main(url: str) -> None:
                 with suppress(hypothesis.errors.NoSuchExample):
                     known.append(find(stage, mutant))
         DELIVERIES.write_text("".join(map(_line, known)), encoding="utf-8")
-        is_shown = any(mutant.name in each.mutants for each in known)
-        print("     " if is_shown else "NOT  ", mutant.name)
+        is_killed = any(mutant.name in each.mutants for each in known)
+        print("     " if is_killed else "NOT  ", mutant.name)
 
 
 if __name__ == "__main__":

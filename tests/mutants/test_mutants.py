@@ -1,4 +1,4 @@
-"""Folds broken on purpose: the comparison with the oracle sees each of them."""
+"""Mutants: the comparison with the oracle detects each broken fold."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,17 +11,17 @@ from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
 
 
-def shown_by(mutant: Mutant) -> Delivery:
-    """The delivery that is to show the mutant."""
+def find_delivery(mutant: Mutant) -> Delivery:
+    """Return the delivery that kills the mutant."""
     for each in broken_folds.load_deliveries():
         if mutant.name in each.mutants:
             return each
-    raise LookupError(f"no delivery shows {mutant.name}: run tests.mutants.broken_folds")
+    raise LookupError(f"no delivery kills {mutant.name}: run tests.mutants.broken_folds")
 
 
 @pytest.fixture(scope="module")
 def url(servers: Callable[[str], Server]) -> Iterator[str]:
-    """A database for all of the mutants, one after the other."""
+    """A database for all mutants, one after the other."""
     server = servers(EMBEDDED)
     name = server.store()
     yield server.sibling(name)
@@ -29,13 +29,13 @@ def url(servers: Callable[[str], Server]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("mutant", broken_folds.load_mutants(), ids=lambda m: m.name)
-def test_a_broken_fold_is_seen(url: str, mutant: Mutant) -> None:
-    delivery = shown_by(mutant)
+def test_a_broken_fold_is_detected(url: str, mutant: Mutant) -> None:
+    delivery = find_delivery(mutant)
     with broken_folds.stage_with(url, mutant) as stage:
         assert broken_folds.is_killed_by(stage, delivery.log, delivery.how)
 
 
-def test_the_real_folds_are_not_broken(store: Store) -> None:
+def test_the_real_folds_pass_every_delivery(store: Store) -> None:
     stage = Stage(store.url)
     for each in broken_folds.load_deliveries():
         assert not broken_folds.is_killed_by(stage, each.log, each.how)

@@ -1,4 +1,4 @@
-"""The batch job: what wake-ups missed, what came due, and one run at a time."""
+"""The batch job: sweeps lost wake-ups, replays due letters, and runs once at a time."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_tasks_share_the_learners(connection: Connection) -> None:
     assert not sample_events.find_differences(connection)
 
 
-def test_the_loser_of_two_runs_says_so_and_changes_nothing(
+def test_a_run_that_finds_the_lock_taken_reports_no_learners(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -61,7 +61,7 @@ def test_the_loser_of_two_runs_says_so_and_changes_nothing(
     assert batch.run(connection).learners == 1
 
 
-def test_what_counts_again_during_a_run_is_in_the_next(
+def test_an_event_replayed_during_a_run_is_in_the_next_run(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -87,7 +87,7 @@ def test_what_counts_again_during_a_run_is_in_the_next(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_learner_who_is_deleted_during_a_run_is_deleted_after_it(
+def test_a_learner_deleted_during_a_run_has_no_rows_after_it(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
@@ -107,7 +107,7 @@ def test_a_learner_who_is_deleted_during_a_run_is_deleted_after_it(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_deletion_does_not_wait_for_a_run_that_goes_on(
+def test_a_deletion_does_not_wait_for_a_running_batch_fold(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
@@ -130,7 +130,7 @@ def test_a_deletion_does_not_wait_for_a_run_that_goes_on(
     assert not sample_events.find_differences(connection)
 
 
-def test_an_item_on_another_level_moves_for_every_learner(connection: Connection) -> None:
+def test_a_new_level_of_an_item_reaches_every_learner(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
     sample_events.record_lessons(connection, *users)
     batch.run(connection)
@@ -142,21 +142,21 @@ def test_an_item_on_another_level_moves_for_every_learner(connection: Connection
     assert not sample_events.find_differences(connection)
 
 
-def test_words_folded_after_a_first_run_reach_the_learners_whom_it_saw(
+def test_descriptions_folded_after_the_first_run_reach_its_learners(
     connection: Connection,
 ) -> None:
     append(connection, [sample_events.item_published(f"i{n}") for n in range(3)])
     projector = Projector(connection)
-    of_words = projector.find_shards_behind()
+    item_shards = projector.find_shards_behind()
     sample_events.record_lessons(connection, *(f"u{n}" for n in range(20)))
-    for shard in set(SHARDS).difference(of_words):
+    for shard in set(SHARDS).difference(item_shards):
         projector.catch_up(shard)
-    batch.fold(connection, list(SHARDS))  # while another worker has the words' shards
+    batch.fold(connection, list(SHARDS))  # while another worker holds the items' shards
     batch.run(connection)
     assert not sample_events.find_differences(connection)
 
 
-def test_a_shard_that_slept_and_is_behind_makes_no_old_word_new(connection: Connection) -> None:
+def test_a_shard_that_is_behind_does_not_repeat_old_descriptions(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
     sample_events.record_lessons(connection, *users)
     append(
@@ -181,7 +181,7 @@ def test_an_event_of_the_future_is_appended_once_it_is_due(connection: Connectio
     assert not sample_events.find_differences(connection)
 
 
-def test_what_a_replay_appends_is_folded(connection: Connection) -> None:
+def test_a_replayed_letter_is_folded(connection: Connection) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
     append(connection, [sample_events.item_published("i1", at=soon)])
     letter = dead_letters.list_letters(connection)[0].letter_id
@@ -191,18 +191,18 @@ def test_what_a_replay_appends_is_folded(connection: Connection) -> None:
     assert not sample_events.find_differences(connection)
 
 
-def test_the_job_as_cloud_run_starts_it(store: Store, connection: Connection) -> None:
+def test_the_job_runs_as_cloud_run_starts_it(store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann")
     environment = {**os.environ, "DATABASE_URL": store.url, "ENVIRONMENT": "development"}
     ran = subprocess.run(
         [sys.executable, JOB], env=environment, capture_output=True, text=True, check=True
     )
-    said = json.loads(ran.stdout)
-    assert (said["severity"], said["learners"]) == ("INFO", 1)
+    line = json.loads(ran.stdout)
+    assert (line["severity"], line["learners"]) == ("INFO", 1)
     assert not sample_events.find_differences(connection)
 
 
-def test_the_job_without_its_database_says_what_is_wrong() -> None:
+def test_the_job_without_a_database_fails_with_the_reason() -> None:
     environment = {**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     ran = subprocess.run(
         [sys.executable, JOB], env=environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Expand, then contract: two revisions' read models side by side, and the end of the older ones."""
+"""Expand and contract: read models of two revisions side by side, then the older ones dropped."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER = "progress_0123456789ab"
 USERS = [f"u{n}" for n in range(4)]
 
-# What the project function does for each wake-up, and what the query function reads.
+# The work of the project function for each wake-up, and a query.
 WAKE = """
 from progress.projections import projector, worker
 for shard in projector.SHARDS:
@@ -44,7 +44,7 @@ print(json.dumps([schema.schema_name(), rows]))
 
 @dataclass(frozen=True)
 class Revision:
-    """Some state of the code, whose commands run as processes of their own."""
+    """A revision of the code; its commands run as separate processes."""
 
     folder: Path
     url: str
@@ -86,20 +86,20 @@ class Revision:
 
 @pytest.fixture
 def populated(connection: Connection) -> Connection:
-    """A store with learners; nothing is folded yet."""
+    """A store with learners, not folded."""
     sample_events.record_lessons(connection, *USERS)
     return connection
 
 
 @pytest.fixture
 def blue(store: Store, populated: Connection) -> Revision:
-    """The code as it is, served."""
+    """The present code, which serves."""
     return Revision(ROOT, store.url)
 
 
 @pytest.fixture
 def green(store: Store, tmp_path: Path) -> Revision:
-    """Code of which a fold tells something else: it counts each answer twice."""
+    """Code with a different fold, which counts each answer twice."""
     for part in ("progress", "sql"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     file = tmp_path / "sql/read_models/user_progress.sql"
@@ -126,12 +126,12 @@ def found(connection: Connection) -> set[str]:
 
 
 def newer(revision: Revision) -> None:
-    """Give the code a migration that the other has not."""
+    """Add a migration to the code."""
     file = revision.folder / "sql/migrations/9000_expand.sql"
     file.write_text("ALTER TABLE event_store.events ADD later text;")
 
 
-def test_two_revisions_are_folded_side_by_side_and_both_answer(
+def test_two_revisions_fold_and_answer_side_by_side(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:
     blue.wake()
@@ -148,7 +148,7 @@ def test_two_revisions_are_folded_side_by_side_and_both_answer(
     assert not sample_events.find_differences(populated)
 
 
-def test_whoever_serves_drops_the_others_read_models(
+def test_the_revision_that_serves_drops_the_other_read_models(
     blue: Revision, green: Revision, schemas: Connection
 ) -> None:
     blue.migrate()
@@ -168,14 +168,14 @@ def test_whoever_serves_drops_the_others_read_models(
 
 
 def _named(revision: Revision) -> str:
-    """The schema of the code, whether the database has it or not."""
+    """Return the schema name of the code."""
     done = revision._run(
         "-c", "from progress.projections import schema; print(schema.schema_name())"
     )
     return done.stdout.strip()
 
 
-def test_after_a_newer_migration_the_older_code_serves_on_but_migrates_no_more(
+def test_after_a_newer_migration_the_older_code_serves_but_cannot_migrate(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:
     newer(green)
@@ -204,7 +204,7 @@ def test_what_killed_rebuilds_left_is_dropped_and_nothing_else(populated: Connec
     assert list(drop_unused.run(populated)) == []
 
 
-def test_code_whose_read_models_are_not_there_drops_nothing(populated: Connection) -> None:
+def test_code_without_its_own_schema_drops_nothing(populated: Connection) -> None:
     read_model_schema.create(populated, OTHER)
     read_model_schema.drop(populated, read_model_schema.schema_name())
     before = found(populated)
@@ -213,7 +213,7 @@ def test_code_whose_read_models_are_not_there_drops_nothing(populated: Connectio
     assert found(populated) == before
 
 
-def test_while_a_rebuild_runs_nothing_is_dropped(store: Store, populated: Connection) -> None:
+def test_nothing_is_dropped_during_a_rebuild(store: Store, populated: Connection) -> None:
     read_model_schema.create(populated, f"{OTHER}_building")
     with closing(store.connect()) as rebuilding:
         rebuilding.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
@@ -222,7 +222,7 @@ def test_while_a_rebuild_runs_nothing_is_dropped(store: Store, populated: Connec
     assert f"{OTHER}_building" in found(populated)
 
 
-def test_a_reader_is_waited_for_in_small_steps(
+def test_a_schema_with_a_reader_is_not_dropped(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_model_schema.create(populated, OTHER)
@@ -238,7 +238,7 @@ def test_a_reader_is_waited_for_in_small_steps(
         assert list(drop_unused.run(again)) == [OTHER]
 
 
-def test_snapshots_of_read_models_that_are_gone_go_too(populated: Connection) -> None:
+def test_snapshots_of_dropped_schemas_are_dropped(populated: Connection) -> None:
     read_model_schema.create(populated, OTHER)
     ((namespace,),) = populated.run(
         "SELECT oid FROM pg_namespace WHERE nspname = :name", name=OTHER

@@ -1,4 +1,4 @@
-"""The invariant: however a log is delivered, the read models are those of the oracle."""
+"""The invariant: for any delivery of a log, the read models equal the oracle's."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturba
 from tests.support.postgres_servers import Server
 from tests.support.stage import Stage
 
-# A failing example is made small before it is shown, and that takes its time.
+# Shrinking a failing example takes minutes.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 
@@ -35,7 +35,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     check()
 
 
-def test_whatever_is_stored_of_a_contested_log_gives_the_rows_of_the_oracle(
+def test_any_stored_set_of_a_contested_log_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)
@@ -60,11 +60,11 @@ def test_a_rebuild_gives_the_same_rows(
     rebuild.run(store.connect, workers=how.workers)
     assert model_rows.compare(model_rows.read_rows(stage.admin), before) == []
     assert stage.differences(log.now) == []
-    stage.deliver(log, how)  # redelivered but for the late one, by connections from before the swap
+    stage.deliver(log, how)  # all but the late event again, on connections from before the swap
     assert stage.differences(log.now) == []
 
 
-def test_learners_and_items_meet_in_one_shard(store: Store) -> None:
+def test_some_learners_and_items_share_a_shard(store: Store) -> None:
     with contextlib.closing(store.connect()) as connection:
         streams = [f"learner-{u}" for u in LEARNERS] + [f"item-{i}" for i in ITEMS]
         shards = [model_rows.read_value(connection, "shard_of", stream_id=s) for s in streams]

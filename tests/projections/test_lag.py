@@ -1,4 +1,4 @@
-"""How far the projections are behind the log, and from when on that is critical."""
+"""The lag of the projections, and the limit from which it is critical."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -40,6 +40,6 @@ def test_lag_is_critical_after_five_seconds_and_for_the_batch_after_ten_minutes(
         assert fetch(queries.check_lag(name, at=now - timedelta(days=1))).status == "NORMAL"
 
 
-def test_there_is_no_lag_of_what_is_no_projection(fetch: QueryClient) -> None:
+def test_an_unknown_projection_is_an_error(fetch: QueryClient) -> None:
     with pytest.raises(ProjectionError, match="no projection streaks"):
         fetch(queries.check_lag("streaks"))

@@ -1,4 +1,4 @@
-"""Notices: a change is told to Redis in one round trip, and whatever that does, the fold stands."""
+"""Notifications: one round trip to Redis after the commit; its failure fails no fold."""
 
 import time
 from collections.abc import Iterator
@@ -21,19 +21,19 @@ from tests.support import cache_instances, model_rows, sample_events
 from tests.support.stage import append, connect, publisher, publisher_to
 
 
-def heard(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]]:
-    """So many messages: their channels and what they say."""
-    found: list[tuple[str, str]] = []
-    while len(found) < count:
+def receive(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]]:
+    """Return the channels and texts of the next `count` messages."""
+    messages: list[tuple[str, str]] = []
+    while len(messages) < count:
         message = listener.get_message(timeout=10)
         assert message is not None
         if message["type"] == "pmessage":
-            found.append((message["channel"].decode(), message["data"].decode()))
-    return found
+            messages.append((message["channel"].decode(), message["data"].decode()))
+    return messages
 
 
-def learner_s(user: str) -> str:
-    """The key of the copy of a learner's version."""
+def version_key(user: str) -> str:
+    """Return the key of the copy of a learner's version."""
     return version_keys.learner_key(schema.schema_name(), user)
 
 
@@ -49,20 +49,20 @@ def folded(connection: Connection, *users: str) -> None:
     Projector(connection, publisher=publisher()).catch_up_all()
 
 
-def test_who_listens_hears_of_every_learner_whose_rows_changed(
+def test_a_subscriber_receives_every_learner_whose_rows_changed(
     connection: Connection, redis_with_notifications: str
 ) -> None:
     users = ["ann", "b:n", '\u00e7"\\\n']
     with redis.Redis.from_url(redis_with_notifications).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
         listener.psubscribe("changed:learner:*")
         folded(connection, *users)
-        told = dict(heard(listener, len(users)))
+        messages = dict(receive(listener, len(users)))
     for user in users:
         version = model_rows.read_value(connection, "version", user=user)
-        assert told[f"changed:learner:{user}"] == str(version)
+        assert messages[f"changed:learner:{user}"] == str(version)
 
 
-def test_who_listens_hears_of_a_deletion_and_of_an_operation(
+def test_a_subscriber_receives_deletions_and_operations(
     connection: Connection, redis_with_notifications: str
 ) -> None:
     folded(connection, "ann")
@@ -74,7 +74,7 @@ def test_who_listens_hears_of_a_deletion_and_of_an_operation(
         )
         Projector(connection, publisher=publisher()).catch_up_all()
         publisher().publish_operation("o-1", 7)
-        channels = [channel for channel, _ in heard(listener, 2)]
+        channels = [channel for channel, _ in receive(listener, 2)]
     assert channels == ["changed:learner:ann", "changed:operation:o-1"]
 
 
@@ -87,7 +87,7 @@ def test_a_version_only_grows(connection: Connection) -> None:
     assert seen == sorted(set(seen))
 
 
-def test_a_replay_that_waited_for_a_fold_has_the_greater_version(
+def test_a_replay_after_a_concurrent_fold_has_the_greater_version(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -123,7 +123,7 @@ def own() -> Iterator[cache_instances.Valkey]:
     publisher_to.cache_clear()
 
 
-def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_fold(
+def test_a_redis_that_hangs_times_out_once_and_is_then_skipped(
     own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeout_s = 0.1
@@ -139,7 +139,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_costs_no_fold(
     assert sum(times) < 10 * timeout_s
 
 
-def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
+def test_notifications_of_an_outage_are_sent_with_the_next_one(
     own: cache_instances.Valkey,
 ) -> None:
     own.end()
@@ -149,41 +149,41 @@ def test_what_a_redis_that_was_away_did_not_hear_it_hears_with_the_next(
     connections(own.url)._retry_at = 0
     assert publisher().publish_operation("o", 1)
     server = own.server()
-    assert server.mget(learner_s("ann"), learner_s("ben")) == [b"5", b"6"]
+    assert server.mget(version_key("ann"), version_key("ben")) == [b"5", b"6"]
 
 
-def test_a_redis_that_was_started_anew_hears_the_next_at_once(own: cache_instances.Valkey) -> None:
+def test_a_restarted_redis_receives_the_next_notification(own: cache_instances.Valkey) -> None:
     assert publisher().publish_operation("o", 1)
     own.end()
     own.start()
     assert publisher().publish_operation("o", 2)
 
 
-def test_what_redis_refuses_is_told_once_and_what_follows_is_heard(
+def test_a_refused_notification_is_not_repeated_and_later_ones_arrive(
     own: cache_instances.Valkey,
 ) -> None:
-    own.server().rpush(learner_s("ann"), "no version")
+    own.server().rpush(version_key("ann"), "no version")
     assert not publisher().publish(notifications.Change(5, '["ann"]', None))
     assert publisher().publish_operation("o", 1)
     assert publisher().publish(notifications.Change(5, '["ben"]', None))
 
 
-def test_a_redis_that_does_not_know_us_hears_nothing(own: cache_instances.Valkey) -> None:
+def test_wrong_credentials_lose_the_notification(own: cache_instances.Valkey) -> None:
     own.server().config_set("requirepass", "right")
     address = own.url.removeprefix("redis://")
-    for password, is_heard in (("", False), ("wrong", False), ("right", True)):
+    for password, is_received in (("", False), ("wrong", False), ("right", True)):
         line = connections(f"redis://:{password}@{address}")
-        assert line.send([("PUBLISH", "changed:operation:o", 1)]) is is_heard
-        assert (line._retry_at == 0) is is_heard
+        assert line.send([("PUBLISH", "changed:operation:o", 1)]) is is_received
+        assert (line._retry_at == 0) is is_received
 
 
-def test_a_redis_that_is_full_hides_no_change(own: cache_instances.Valkey) -> None:
+def test_a_full_redis_still_publishes_and_drops_the_old_copies(own: cache_instances.Valkey) -> None:
     server = own.server()
     assert publisher().publish(notifications.Change(5, '["ann"]', None), catalogue=5)
     with server.pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
         listener.psubscribe("changed:learner:*")
         server.config_set("maxmemory", 1)
         assert publisher().publish(notifications.Change(6, '["ann"]', None), catalogue=6)
-        assert heard(listener, 1) == [("changed:learner:ann", "6")]
+        assert receive(listener, 1) == [("changed:learner:ann", "6")]
     catalogue = version_keys.shared_key(schema.schema_name(), version_keys.CATALOGUE)
-    assert server.mget(learner_s("ann"), catalogue) == [None, None]
+    assert server.mget(version_key("ann"), catalogue) == [None, None]

@@ -1,4 +1,4 @@
-"""Bursts of preference changes: a window refolds a learner once, and the rows are the oracle's."""
+"""Bursts of preference changes: a window refolds a learner at most once."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ def test_a_burst_after_the_facts_gives_the_rows_of_the_oracle(
         facts = tuple(p for p in log.published if p.envelope["event_type"] not in PREFERENCES)
         stage.deliver(dataclasses.replace(log, published=facts), how)
         burst = dataclasses.replace(how, sizes=(100,), every=None, crashes=how.crashes[:1])
-        stage.deliver(log, burst)  # the facts again, too, which changes nothing
+        stage.deliver(log, burst)  # includes the facts again, which changes nothing
         assert stage.differences(log.now) == []
 
     check()
@@ -42,7 +42,7 @@ def test_a_burst_after_the_facts_gives_the_rows_of_the_oracle(
 def changes(
     user: str, count: int, *, chance: random.Random, days: int
 ) -> list[sample_events.Envelope]:
-    """So many changes of preferences, every other one backdated to one of the days of lessons."""
+    """Return `count` preference changes, every other one backdated to a day with lessons."""
     made = []
     for number in range(count):
         back = chance.randrange(days * 86_400) if number % 2 else days * 86_400 + number
@@ -57,7 +57,7 @@ def changes(
 
 
 def study(user: str, *, days: int, answers: int) -> list[sample_events.Envelope]:
-    """Lessons on as many days, with so many answers on each at any time of the day."""
+    """Return lessons on `days` days with `answers` answers each."""
     told = []
     for number in range(days):
         session = f"{user}-{number}"
@@ -80,7 +80,7 @@ def _in(session: str, kind: str, number: int, turn: int, **data: object) -> samp
 
 
 def refolds(connection: Connection) -> int:
-    """How often the function has run so far in the connection."""
+    """Return the number of refolds so far."""
     connection.run("SELECT pg_stat_force_next_flush()")
     return model_rows.read_value(connection, "refolds") or 0
 
@@ -107,7 +107,7 @@ def test_a_window_refolds_a_learner_once_at_most(connection: Connection) -> None
     assert not sample_events.find_differences(connection)
 
 
-def test_a_window_tells_of_whom_it_refolds_and_of_the_others(connection: Connection) -> None:
+def test_a_window_reports_refolded_learners_and_the_others(connection: Connection) -> None:
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
     Projector(connection).catch_up_all()
     shard = model_rows.read_value(connection, "shard", user="ann")

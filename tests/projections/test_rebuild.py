@@ -1,4 +1,4 @@
-"""A rebuild: beside the live rows, swapped at once, without a trace when it is interrupted."""
+"""A rebuild: in a second schema, swapped in one transaction, without a trace if interrupted."""
 
 import contextlib
 import threading
@@ -30,7 +30,7 @@ def populated(connection: Connection) -> Connection:
     return connection
 
 
-def test_readers_see_old_rows_or_new_ones_while_events_keep_arriving(
+def test_readers_see_old_rows_or_new_ones_while_events_arrive(
     store: Store, populated: Connection
 ) -> None:
     before = model_rows.read_value(populated, "answered")
@@ -85,9 +85,7 @@ def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
     assert not sample_events.find_differences(populated)
 
 
-def test_what_a_killed_rebuild_left_is_gone_after_the_next(
-    store: Store, populated: Connection
-) -> None:
+def test_a_rebuild_drops_the_schema_of_a_killed_one(store: Store, populated: Connection) -> None:
     schema.create(populated, f"{schema.schema_name()}_building")
     schema.set_search_path(populated)
     rebuild.run(lambda: database.connect(store.url))
@@ -95,7 +93,7 @@ def test_what_a_killed_rebuild_left_is_gone_after_the_next(
     assert not sample_events.find_differences(populated)
 
 
-def test_what_a_rebuild_killed_after_its_swap_left_is_gone_after_the_next(
+def test_a_rebuild_drops_the_schema_of_one_killed_after_its_swap(
     store: Store, populated: Connection
 ) -> None:
     schema.create(populated, f"{schema.schema_name()}_retired")
@@ -111,7 +109,7 @@ def test_only_one_rebuild_runs(store: Store, populated: Connection) -> None:
         rebuild.run(lambda: database.connect(store.url))
 
 
-def test_a_rebuild_sets_aside_what_fails(store: Store, populated: Connection) -> None:
+def test_a_rebuild_sets_poisoned_events_aside(store: Store, populated: Connection) -> None:
     populated.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     model_rows.read_value(populated, "poison", user="u1")
     rebuild.run(lambda: database.connect(store.url))
@@ -120,7 +118,7 @@ def test_a_rebuild_sets_aside_what_fails(store: Store, populated: Connection) ->
     assert not sample_events.find_differences(populated)
 
 
-def test_an_event_that_counts_again_while_it_is_rebuilt_is_not_lost(
+def test_an_event_replayed_during_a_rebuild_is_not_lost(
     store: Store, populated: Connection
 ) -> None:
     populated.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -137,7 +135,7 @@ def test_an_event_that_counts_again_while_it_is_rebuilt_is_not_lost(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_wake_up_that_finds_its_shard_held_by_the_swap_is_not_lost(
+def test_a_wake_up_whose_shard_the_swap_holds_is_not_lost(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard, renamed = model_rows.read_value(populated, "shard", user="u1"), rebuild._former_name
@@ -155,7 +153,7 @@ def test_a_wake_up_that_finds_its_shard_held_by_the_swap_is_not_lost(
     assert model_rows.read_value(populated, "head") == 8 * len(USERS) * 4 + 3 + 8
 
 
-def test_what_is_read_for_long_is_left_to_the_next_rebuild(
+def test_a_schema_that_is_being_read_is_left_to_the_next_rebuild(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
@@ -176,9 +174,7 @@ def test_a_missing_schema_is_built_from_the_log(store: Store, populated: Connect
     assert not rebuild.ensure(lambda: database.connect(store.url))
 
 
-def test_the_keys_are_those_of_a_schema_that_was_never_rebuilt(
-    store: Store, populated: Connection
-) -> None:
+def test_a_rebuilt_schema_has_the_same_keys(store: Store, populated: Connection) -> None:
     before = model_rows.read(populated, "keys")
     rebuild.run(lambda: database.connect(store.url))
     assert model_rows.read(populated, "keys") == before

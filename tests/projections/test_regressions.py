@@ -1,4 +1,4 @@
-"""Faults that were found once, each by the smallest log that showed it."""
+"""Regressions: former defects, each with the smallest log that shows it."""
 
 import pytest
 
@@ -12,10 +12,10 @@ NUMBERS = ("response_time_ms", "new_interval", "easiness_factor", "score", "dura
 
 
 @pytest.mark.parametrize("extra", ["good", "", 0.5, True, [1], {"a": 1}, 1e300])
-def test_an_extra_field_with_another_types_name_is_kept_and_counts_nowhere(
+def test_an_extra_field_that_another_type_declares_counts_nowhere(
     store: Store, extra: object
 ) -> None:
-    told = [
+    events = [
         *sample_events.lesson("ann", 1),
         sample_events.item_published("i1"),
         sample_events.envelope("SessionAbandoned", {"session_id": "ann-1"}, at=sample_events.BEGIN),
@@ -24,10 +24,10 @@ def test_an_extra_field_with_another_types_name_is_kept_and_counts_nowhere(
         ),
         sample_events.envelope("NobodyDeclaredIt", {"user_id": "ann"}, at=sample_events.BEGIN),
     ]
-    for event in told:
+    for event in events:
         event["data"] = {**dict.fromkeys(NUMBERS, extra), **event["data"]}
     connection = connect(store.url)
-    append(connection, told)
+    append(connection, events)
     batch.run(connection)
     assert not dead_letters.list_letters(connection)
     assert not sample_events.find_differences(connection)

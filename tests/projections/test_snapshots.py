@@ -1,4 +1,4 @@
-"""Snapshots: the newest three of a stream, and none that other projections made."""
+"""Snapshots: the newest three of a stream, of the same projections only."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def kept(connection: Connection) -> list[int]:
     return [row[0] for row in rows]
 
 
-def test_the_latest_is_found(connection: Connection) -> None:
+def test_the_latest_snapshot_is_returned(connection: Connection) -> None:
     for version in (100, 200):
         snapshots.save_snapshot(connection, snapshot(version))
     snapshots.save_snapshot(connection, snapshot(300, stream="learner-v"))
@@ -45,7 +45,7 @@ def test_the_latest_is_found(connection: Connection) -> None:
     assert snapshots.get_latest_snapshot(connection, "learner-w", "now") is None
 
 
-def test_only_what_lies_before_a_moment_starts_an_answer_for_it(connection: Connection) -> None:
+def test_an_answer_about_a_moment_starts_from_an_earlier_snapshot(connection: Connection) -> None:
     for version in (100, 200):
         snapshots.save_snapshot(connection, snapshot(version))
     found = snapshots.get_latest_snapshot(
@@ -56,7 +56,7 @@ def test_only_what_lies_before_a_moment_starts_an_answer_for_it(connection: Conn
     assert snapshots.get_latest_snapshot(connection, "learner-u", "now", before=START) is None
 
 
-def test_the_newest_three_are_kept(connection: Connection) -> None:
+def test_the_newest_three_snapshots_are_kept(connection: Connection) -> None:
     for version in range(100, 600, 100):
         snapshots.save_snapshot(connection, snapshot(version))
     assert kept(connection) == [300, 400, 500]
@@ -66,14 +66,14 @@ def test_the_newest_three_are_kept(connection: Connection) -> None:
     assert kept(connection) == [600]
 
 
-def test_another_fingerprint_s_is_never_used(connection: Connection) -> None:
+def test_a_snapshot_of_another_fingerprint_is_not_used(connection: Connection) -> None:
     snapshots.save_snapshot(connection, snapshot(100, fingerprint="before"))
     assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is None
     snapshots.save_snapshot(connection, snapshot(100))
     assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is not None
 
 
-def test_the_batch_job_takes_one_every_hundred_events(store: Store) -> None:
+def test_the_batch_job_takes_a_snapshot_every_100_events(store: Store) -> None:
     job = connect(store.url)
     for number, versions in ((12, []), (13, [104]), (25, [104]), (26, [104, 208])):
         recorded = job.run("SELECT count(*) / 8 FROM event_store.events")[0][0]
@@ -85,7 +85,7 @@ def test_the_batch_job_takes_one_every_hundred_events(store: Store) -> None:
     job.close()
 
 
-def test_after_a_rebuild_all_are_taken_anew(store: Store) -> None:
+def test_after_a_rebuild_all_snapshots_are_taken_again(store: Store) -> None:
     job = connect(store.url)
     for lesson in range(13):
         append(job, sample_events.lesson("ann", lesson))
@@ -103,7 +103,7 @@ def test_after_a_rebuild_all_are_taken_anew(store: Store) -> None:
     job.close()
 
 
-def test_no_swap_comes_between_the_rows_of_a_snapshot_and_their_version(store: Store) -> None:
+def test_a_swap_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
     job, watching = connect(store.url), connect(store.url)
     sample_events.record_lessons(job, "ann", lessons=1)
     projector.Projector(job).catch_up_all()
@@ -120,7 +120,7 @@ def test_no_swap_comes_between_the_rows_of_a_snapshot_and_their_version(store: S
         each.close()
 
 
-def test_of_many_learners_each_gets_one(store: Store) -> None:
+def test_each_of_many_learners_gets_a_snapshot(store: Store) -> None:
     job = connect(store.url)
     users = [f"u{number}" for number in range(120)]  # more than are taken at once
     sample_events.record_lessons(job, *users, lessons=1)

@@ -1,4 +1,4 @@
-"""Wake-ups, carried out by connections that are kept between them."""
+"""The worker of wake-ups keeps its connections between them."""
 
 import queue
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.stage import append, connect
 
 @pytest.fixture
 def connection(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """Where the wake-ups of this process go to, too."""
+    """A connection to the database that this process's wake-ups fold."""
     monkeypatch.setenv("DATABASE_URL", store.url)
     monkeypatch.setattr(worker, "_idle", queue.LifoQueue())
     settings.current.cache_clear()
@@ -29,7 +29,7 @@ def connection(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connec
         worker._idle.get().close()
 
 
-def test_what_broke_while_it_was_idle_costs_no_wake_up(connection: Connection) -> None:
+def test_a_connection_that_broke_while_idle_is_replaced(connection: Connection) -> None:
     worker.wake(0)
     append(connection, sample_events.lesson("u", 0))
     idle = worker._idle.get_nowait()
@@ -42,7 +42,7 @@ def test_what_broke_while_it_was_idle_costs_no_wake_up(connection: Connection) -
     assert model_rows.read_value(connection, "answered") == 3
 
 
-def test_a_database_that_is_away_is_told(
+def test_a_database_that_does_not_answer_is_unavailable(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@/nothing?host=/nowhere")

@@ -1,4 +1,4 @@
-"""What ann did in a test, and what is answered about her past."""
+"""Events of ann, and queries about her past."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -39,7 +39,7 @@ def count_snapshots(connection: Connection) -> int:
 
 
 def record(connection: Connection, *events: sample_events.Envelope) -> None:
-    """Recorded, folded, and snapshots taken."""
+    """Append and fold the events, and take snapshots."""
     append(connection, list(events))
     Projector(connection).catch_up_all()
     batch.fold(connection, list(SHARDS))
@@ -47,7 +47,7 @@ def record(connection: Connection, *events: sample_events.Envelope) -> None:
 
 
 def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
-    """The learner's standing, streak and days at the moment."""
+    """Return the learner's summary, streak and days at the moments."""
     return [
         plain(fetch(queries.get_current_progress(user, **moments))),
         plain(fetch(queries.get_streak(user, **moments))),
@@ -56,7 +56,7 @@ def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list
 
 
 def find_differences(fetch: QueryClient, connection: Connection, **moments: Any) -> list[str]:
-    """Where the answers are not the oracle's."""
+    """Return a line for each difference from the oracle."""
     world = oracle.see(model_rows.read_events(connection, "counted"), NOW, **moments)
     progress, streak, days = query_past(fetch, **moments)
     if progress:

@@ -1,7 +1,7 @@
-"""Event logs that reach the corners, and ways in which their delivery may go wrong.
+"""Strategies for event logs with many edge cases, and for disturbed deliveries of them.
 
-Few learners, items, sessions and instants, so that they meet; the instants lie where days
-begin, clocks are moved and the date line was crossed.
+Few learners, items, sessions and instants, so that they coincide. The instants lie where days
+begin, clocks change and a zone crossed the date line.
 """
 
 import functools
@@ -83,7 +83,7 @@ THEMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """An event, and its turns in the delivery: more than one if it is delivered again."""
+    """An event and the turns at which it is delivered, more than one if repeatedly."""
 
     envelope: Envelope
     turns: tuple[int, ...]
@@ -91,26 +91,26 @@ class Published:
 
 @dataclass(frozen=True)
 class Log:
-    """What was published, and the moment at which it is asked about."""
+    """The published events, and the moment of the queries."""
 
     published: tuple[Published, ...]
     now: datetime
 
     @property
     def envelopes(self) -> list[Envelope]:
-        """Each event once."""
+        """Return each event once."""
         return [p.envelope for p in self.published]
 
     @property
     def delivered(self) -> list[Envelope]:
-        """The events as they arrive, turn by turn."""
+        """Return the events in the order of arrival, repetitions included."""
         turns = [(t, n) for n, p in enumerate(self.published) for t in p.turns]
         return [self.published[n].envelope for _, n in sorted(turns)]
 
 
 @functools.cache
 def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
-    """Instants around the turn, and around midnights and other beginnings of days in the zones."""
+    """Generate instants near clock changes, midnights and other beginnings of local days."""
     at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
     found: dict[datetime, None] = {}
     for days in _DAYS:
@@ -123,12 +123,12 @@ def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
 
 
 def _walk(start: datetime) -> list[datetime]:
-    """The same time on eight days."""
+    """Generate the same time on eight days."""
     return [start + timedelta(days=n) for n in range(8)]
 
 
 def _id(first: int, number: int) -> str:
-    """The first byte tells the order of ids: on both sides of every sign bit."""
+    """Generate the first byte of an id, which decides its order: around each sign bit."""
     return str(UUID(int=first << 120 | number))
 
 
@@ -138,7 +138,7 @@ def _either(*values: Any) -> st.SearchStrategy[Any]:
 
 @dataclass(frozen=True)
 class Cast:
-    """Who and what a log speaks of; `owners`: who may start each session."""
+    """The learners, items and sessions of a log; `owners`: the learners of each session."""
 
     people: tuple[str, ...]
     items: tuple[str, ...]
@@ -147,7 +147,7 @@ class Cast:
 
 
 def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
-    """The data of one event."""
+    """Generate the data of one event."""
     user = {"user_id": _either(*cast.people)}
     item = {"item_id": _either(*cast.items)}
     if kind == "SessionStarted":
@@ -164,7 +164,7 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
 
 
 def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
-    """What the data of most types consist of."""
+    """Generate the fields that most types have."""
     session = {"session_id": _either(*SESSIONS)}
     answer = {**session, **item, "response_time_ms": _either(1000, 0, 86_400_000)}
     return {
@@ -187,7 +187,7 @@ def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
 
 
 def _extended(kind: str, data: Envelope) -> st.SearchStrategy[Envelope]:
-    """Now and then with fields that other types declare, and this one does not."""
+    """Add, in some events, fields that only other types declare."""
     extra: Envelope = {name: "odd" for name in ODD if name not in data}
     if kind not in PREFERENCES:
         extra |= {"timezone": 5, "day_start_hour": "odd"}
@@ -210,7 +210,7 @@ def _or_null(fields: Fields) -> Fields:
 
 @st.composite
 def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
-    """A log; `contested`: which of its events are stored follows their arrival."""
+    """Generate a log; if `contested`, its stored set depends on the order of arrival."""
     zones = tuple(draw(st.lists(_either(*_TURNS), min_size=1, max_size=2, unique=True)))
     turns = [t for name in zones for t in _TURNS[name] if t < _LATEST]
     places = moments(draw(_either(*(turns or _TURNS["UTC"]))), zones)
@@ -234,7 +234,7 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
 def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
-    """An event with the first byte of its id and its turns."""
+    """Build an event with the first byte of its id and its turns."""
     envelope = st.sampled_from(kinds).flatmap(
         lambda kind: st.fixed_dictionaries(
             {
@@ -250,7 +250,7 @@ def _event(
 
 
 def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
-    """Now and then an event of a session names a learner by itself."""
+    """Let some events of a session name a learner themselves."""
     if kind not in OF_A_SESSION:
         return st.just({})
     return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
@@ -265,7 +265,7 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Disturbance:
-    """How a log is delivered and projected, beside the turns of its events.
+    """A way to deliver and project a log.
 
     `sizes`: events in a delivery, one after the other. `every`: deliveries between two
     projections; None: one at the end. `limit`: events in a window. `tasks`: of the batch job.
@@ -281,7 +281,7 @@ class Disturbance:
 
 
 def disturbances() -> st.SearchStrategy[Disturbance]:
-    """What happens on the way."""
+    """Generate disturbances of a delivery."""
     return st.builds(
         Disturbance,
         sizes=st.lists(_either(100, 1, 2, 5), min_size=1, max_size=3).map(tuple),

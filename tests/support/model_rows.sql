@@ -1,4 +1,4 @@
--- What stands in the tables of the read models, in the specification's own names.
+-- The rows of the read models under the specification's names, and probes of the database for tests.
 
 -- daily_stats --
 SELECT user_id, day, answers, correct_answers, sessions_completed, study_seconds,
@@ -124,7 +124,7 @@ SELECT pg_backend_pid();
 SELECT event_store.shard_of('learner-' || CAST(:user AS text));
 
 -- poison --
--- No valid event makes a fold fail, so one is spoilt behind the store's back.
+-- No valid event makes a fold fail, so this spoils a stored one.
 UPDATE event_store.events SET event_data = event_data || '{"response_time_ms": "soon"}'
 WHERE global_position = (
     SELECT min(global_position) FROM event_store.events
@@ -180,7 +180,7 @@ WHERE e.global_position <= :position AND e.global_position > c.position;
 SELECT max(created_at) FROM event_store.events;
 
 -- snapshots that went --
--- Every version of a stream seems to have a snapshot, until this is looked for.
+-- Pretend that every version of a stream has a snapshot.
 CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
 LANGUAGE sql STABLE AS $until$
 SELECT e.stream_version
@@ -189,7 +189,7 @@ WHERE e.stream_id = stream AND e.occurred_at <= happened_by AND e.created_at <= 
 $until$;
 
 -- wait before the snapshots --
--- An as-of answer stops for whoever holds the lock.
+-- Let an as-of answer wait for the holder of a lock.
 CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
 LANGUAGE plpgsql AS $until$
 BEGIN
@@ -198,15 +198,15 @@ END
 $until$;
 
 -- refolds --
--- How often learners were refolded, by calls of the function, since it is counted.
+-- The number of refolds, as calls of the function.
 SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';
 
 -- fold_window --
--- Of whom a window tells.
+-- The learners that a window reports as changed.
 SELECT changed_learners FROM fold_window(:shard, :at_most, true);
 
 -- move --
--- A preference event that moves days, at that version of its stream.
+-- Insert a preference event that moves days, at a version of its stream.
 INSERT INTO event_store.events
 SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user AS text), CAST(:version AS bigint), 'UserPreferencesChanged',
     jsonb_build_object('user_id', CAST(:user AS text), 'timezone', 'Pacific/Kiritimati', 'day_start_hour', CAST(:version AS bigint) % 24),
@@ -217,7 +217,7 @@ FROM event_store.events e;
 SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'event_store' AND relname = 'events';
 
 -- repeat --
--- Ever the same event, of many learners.
+-- Repeat the last event for many learners.
 INSERT INTO event_store.events
 SELECT h.global_position + n, gen_random_uuid(), 'learner-of-' || n % 100, n / 100 + 1, h.event_type,
     h.event_data, '{}', h.occurred_at, h.created_at, event_store.shard_of('learner-of-' || n % 100)

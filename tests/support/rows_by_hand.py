@@ -1,4 +1,4 @@
-"""Rows put into the read models by hand; what is not said is zero, or nothing where it may be."""
+"""Rows inserted into the read models by hand; columns that are left out are zero or null."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from progress.adapters.postgres import database, statements
 from progress.projections import schema
 
 _MOMENT = "2024-03-01T00:00:00Z"
-_LEFT_OUT: dict[str, dict[str, Any]] = {
+_DEFAULTS: dict[str, dict[str, Any]] = {
     "item_stats": dict.fromkeys(("answers", "correct_answers", "response_ms", "lapses"), 0),
     "items": {
         "domains": [],
@@ -23,12 +23,12 @@ _LEFT_OUT: dict[str, dict[str, Any]] = {
 
 
 def blocks() -> dict[str, str]:
-    """The blocks of rows_by_hand.sql."""
+    """Return the blocks of rows_by_hand.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def connect(url: str) -> database.Connection:
-    """A connection that sees the live read models."""
+    """Return a connection to the live read models."""
     connection = database.connect(url, name="filling")
     schema.set_search_path(connection)
     return connection
@@ -45,15 +45,15 @@ def query_url(url: str) -> str:
 
 def insert(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:
     """Insert the rows."""
-    whole = [{**_zeros(connection, table), **row} for row in rows]
+    complete = [{**_zeros(connection, table), **row} for row in rows]
     connection.run(
-        blocks()["insert"].replace("{table}", table), rows=json.dumps(whole, default=str)
+        blocks()["insert"].replace("{table}", table), rows=json.dumps(complete, default=str)
     )
 
 
 def _zeros(connection: database.Connection, table: str) -> dict[str, Any]:
-    if table in _LEFT_OUT:
-        return _LEFT_OUT[table]
+    if table in _DEFAULTS:
+        return _DEFAULTS[table]
     connection.run(blocks()["columns"].replace("{table}", table))
     numbers = [c["name"] for c in connection.columns or [] if c["type_oid"] == 20]
     return {**dict.fromkeys(numbers, 0), "last_updated": _MOMENT}

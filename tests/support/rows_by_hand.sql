@@ -1,4 +1,4 @@
--- Rows put into the read models by hand, where a test wants what no log gives in a few events.
+-- Rows inserted by hand, for states that would need many events.
 
 -- insert --
 INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb));

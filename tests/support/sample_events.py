@@ -1,4 +1,4 @@
-"""What a learner does in a session, as envelopes; and whether the read models know it."""
+"""Envelopes of a learner's sessions, and a comparison of the read models with the oracle."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ BEGIN = datetime(2024, 4, 1, 9, tzinfo=UTC)
 
 
 def lesson(user: str, number: int, *, items: int = 3) -> list[Envelope]:
-    """The session of that number, a day after the one before: each item answered and reviewed."""
+    """Return the events of session `number`, on day `number`: each item answered and reviewed."""
     at = BEGIN + timedelta(days=number)
     session = f"{user}-{number}"
     told = [("SessionStarted", {"session_id": session, "user_id": user, "item_count": items})]
@@ -35,7 +35,7 @@ def _review(user: str, item: str, number: int) -> dict[str, Any]:
 
 
 def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
-    """One event with an id of its own."""
+    """Return one event with a new id."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": kind,
@@ -45,20 +45,20 @@ def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
 
 
 def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
-    """A description of an item."""
+    """Return a description of an item."""
     data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}
     return envelope("ItemPublished", data, at=at)
 
 
 def record_lessons(connection: database.Connection, *users: str, lessons: int = 4) -> None:
-    """The first lessons of these learners and the words in them, recorded."""
+    """Append the first lessons of these learners and the items in them."""
     append(connection, [item_published(f"i{n}") for n in range(3)])
     for user in users:
         append(connection, [event for n in range(lessons) for event in lesson(user, n)])
 
 
 def find_differences(connection: database.Connection) -> list[str]:
-    """Where the read models differ from the oracle's, a line each."""
+    """Return a line for each difference between the read models and the oracle."""
     world = oracle.see(
         model_rows.read_events(connection, "counted"), datetime(2024, 6, 1, tzinfo=UTC)
     )

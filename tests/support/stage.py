@@ -1,4 +1,4 @@
-"""A database on which logs are delivered, one after the other, and what can go wrong there."""
+"""A database to which logs are delivered one after the other, with disturbances."""
 
 import base64
 import functools
@@ -24,11 +24,11 @@ from tests import oracle
 from tests.support import model_rows
 from tests.support.event_logs import Disturbance, Envelope, Log
 
-_KEPT = ("zone_rules",)  # no event changes them
+_CONSTANT_TABLES = ("zone_rules",)
 
 
 class Worker:
-    """A connection that folds, as the projecting function and the batch job do."""
+    """A connection that folds, like the project function and the batch job."""
 
     def __init__(self, url: str):
         self.connection = connect(url)
@@ -36,7 +36,7 @@ class Worker:
         self._projector = Projector(self.connection)
 
     def run(self, first: int, how: Disturbance) -> None:
-        """Every shard up to the head, from the first on; then the batch, task by task."""
+        """Fold every shard, beginning with `first`; then run the batch folds task by task."""
         for shard in sorted(
             self._projector.find_shards_behind(), key=lambda s: (s - first) % len(SHARDS)
         ):
@@ -46,21 +46,21 @@ class Worker:
 
 
 class Stage:
-    """A database that is swept between two logs, with the connections that work on it."""
+    """A database that is emptied between two logs, with its workers."""
 
     def __init__(self, url: str):
         self._url = url
         self.admin = connect(url)
-        # Another than the one that watches: a transaction sees the same activity to its end.
+        # Separate from the connection that watches: a transaction sees one state of pg_stat_activity.
         self._locker = connect(url)
-        # Only here: what has been recorded goes when the next log comes.
+        # Only in tests: the next log replaces the recorded events.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-        self._sweep = "\n".join(self._sweeping())
+        self._sweep = "\n".join(self._list_reset_statements())
         self._workers: dict[int, Worker] = {}
         self._pool = ThreadPoolExecutor()
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self._pool.shutdown()
         for connection in (
             self.admin,
@@ -69,21 +69,21 @@ class Stage:
         ):
             connection.close()
 
-    def _sweeping(self) -> Iterator[str]:
-        """What empties every table, and puts back what the models' own hold now."""
+    def _list_reset_statements(self) -> Iterator[str]:
+        """Yield the statements that empty every table and restore the models' initial rows."""
         for table in model_rows.read(self.admin, "tables"):
-            if table["tablename"] not in _KEPT:
+            if table["tablename"] not in _CONSTANT_TABLES:
                 yield table["emptied"]
                 if table["is_model"]:
                     self.admin.run(table["save"])
                     yield table["restored"]
 
     def sweep(self) -> None:
-        """As if no event had ever come."""
+        """Return the database to its state before the first event."""
         self.admin.run(self._sweep)
 
     def deliver(self, log: Log, how: Disturbance) -> None:
-        """Everything of the log, as disturbed as that; at the end all is in the read models."""
+        """Deliver the whole log with the disturbance, and fold it completely at the end."""
         crashes = deque(how.crashes)
         for number, chunk in enumerate(chunks(log, how), start=1):
             append(self.admin, chunk)
@@ -93,11 +93,11 @@ class Stage:
         self._worker(0).run(0, how)
 
     def take_snapshots(self, policy: Policy) -> int:
-        """Those that are due since the last delivery; how many."""
+        """Take the snapshots that are due; return their number."""
         return snapshots.take(self._worker(0).connection, policy)
 
     def differences(self, now: datetime) -> list[str]:
-        """Where the rows are not what the oracle makes of the stored events, or a fold failed."""
+        """Return the differences between the rows and the oracle's, and the failed folds."""
         failed = [f"{row['error']}" for row in model_rows.read(self.admin, "failures")]
         world = oracle.see(model_rows.read_events(self.admin), now)
         return failed + model_rows.compare(
@@ -119,7 +119,7 @@ class Stage:
                 future.result()
 
     def _crash(self, table: str, how: Disturbance) -> None:
-        """Kill a worker where it is about to write to the table, if it does."""
+        """Kill a worker when it is about to write to the table, if it does."""
         worker = self._workers.pop(0)
         self._locker.run("BEGIN")
         try:
@@ -136,14 +136,14 @@ class Stage:
             database.close(worker.connection)
 
     def _wait(self, running: Future[None], pid: int) -> None:
-        """Until the work is done, or waits for a lock."""
+        """Wait until the work is done or waits for a lock."""
         while not running.done():
             if model_rows.read_value(self.admin, "waits", pid=pid):
                 return
 
 
 def connect(url: str) -> database.Connection:
-    """A connection to the live read models."""
+    """Return a connection to the live read models."""
     connection = database.connect(url, name="stage")
     connection.run("SET synchronous_commit = off")
     schema.set_search_path(connection)
@@ -151,7 +151,7 @@ def connect(url: str) -> database.Connection:
 
 
 def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
-    """The log's events as they are delivered together."""
+    """Yield the events of the log in the groups in which they are delivered."""
     waiting = deque(log.delivered)
     for size in itertools.cycle(how.sizes):
         if not waiting:
@@ -160,7 +160,7 @@ def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
 
 
 def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
-    """One message with these events, pushed."""
+    """Append the events, as one pushed message."""
     message = {
         "messageId": str(uuid.uuid4()),
         "publishTime": "2024-01-01T00:00:00Z",
