@@ -51,7 +51,7 @@ class Stage:
     def __init__(self, url: str):
         self._url = url
         self.admin = connect(url)
-        # Separate from the connection that watches: a transaction sees one state of pg_stat_activity.
+        # Separate from `admin`: within a transaction pg_stat_activity does not change.
         self._locker = connect(url)
         # Only in tests: the next log replaces the recorded events.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
