@@ -1,5 +1,5 @@
--- Whose answers `progress warm` keeps.
+-- The learners for whom `progress warm` fills the cache.
 
 -- learners --
--- Those who did something last.
+-- The learners with the newest events.
 SELECT user_id FROM user_progress ORDER BY last_updated DESC, user_id LIMIT CAST(:first AS bigint);

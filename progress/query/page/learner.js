@@ -119,7 +119,7 @@ export class Learner {
     return this.view.year < Number(from2.slice(0, 4)) || this.view.year > Number(to.slice(0, 4));
   }
 
-  /** Load a year outside of the query's ranges: an older one, or after a clock that is wrong. */
+  /** Load a year outside of the query's ranges: an older one, or any if the browser's clock is wrong. */
   async loadYear() {
     const year = this.view.year;
     this.view.loading = !this.years.has(year);
