@@ -1,22 +1,22 @@
-"""How the tests are dealt out where several processes run them (`pytest -n`)."""
+"""Scheduling of test files over several processes (`pytest -n`)."""
 
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-# Slow to start, therefore for one process alone: its files stay together.
+# These resources start slowly, so all files that share one run in the same process.
 _SHARED = {
     "the demo's stack": (
         *(
             "query/page/test_admin",
             "query/page/test_learner",
-            "query/page/test_looks",
+            "query/page/test_layout",
             "query/page/test_safety",
         ),
         *("alerts/test_metric_fields", "alerts/test_emitted_lines"),
     ),
     "the plans": tuple(
-        f"terraform/test_{each}"
-        for each in (
+        f"terraform/test_{name}"
+        for name in (
             *("bootstrap", "bootstrap_accounts", "buckets", "budget", "cloud_run", "database"),
             *("first_apply", "function_sources", "iam", "inputs", "load_balancer", "network"),
             *("passwords", "pubsub", "redis", "secrets", "settings", "switches", "validation"),
@@ -24,8 +24,8 @@ _SHARED = {
     ),
 }
 
-# What takes long, by about how many seconds: what is begun last is to be short, lest one process
-# works on while the others have nothing left to do. All else goes by its number of tests.
+# Slow files, by their approximate seconds. The slowest run first, so that no process is still busy
+# when the others are done. Other files are estimated by their number of tests.
 _LONG = {
     130: ("the plans", "the demo's stack"),
     60: ("system/test_faults", "local/test_stack", "release/test_failures"),
@@ -42,15 +42,15 @@ _LONG = {
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
-_A_TEST = 0.2  # seconds
+_SECONDS_PER_TEST = 0.2
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc] # it ships no types
-    """Each file's tests in one process, in their order; what the files share is made once."""
+    """Runs the tests of a file in one process and in order; shared resources start once."""
 
     def _split_scope(self, nodeid: str) -> str:
         name = str(super()._split_scope(nodeid)).removeprefix("tests/").removesuffix(".py")
-        return next((what for what, names in _SHARED.items() if name.startswith(names)), name)
+        return next((scope for scope, names in _SHARED.items() if name.startswith(names)), name)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         longest = max(self.workqueue, key=self._seconds)
@@ -58,4 +58,4 @@ class ByFile(LoadFileScheduling):  # type: ignore[misc] # it ships no types
         super()._assign_work_unit(node)
 
     def _seconds(self, scope: str) -> float:
-        return max(_SECONDS.get(scope, 0), _A_TEST * len(self.workqueue[scope]))
+        return max(_SECONDS.get(scope, 0), _SECONDS_PER_TEST * len(self.workqueue[scope]))
