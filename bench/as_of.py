@@ -12,7 +12,8 @@ from bench import envelopes, study
 from bench.lines import Line
 from bench.server import Server, Store
 from progress.event_store import log
-from progress.query.read_models import queries, reader
+from progress.query.read_models.queries import Queries
+from progress.query.read_models.reader import open_reader
 
 _LEARNERS = 4  # their events alternate in the log
 _DAYS, _ANSWERS, _FRESH = 625, 20, 2  # 41 events a day, 1,250 items
@@ -52,7 +53,8 @@ async def _measure(store: Store, learner: str, moment: datetime) -> list[float]:
     """Return the sorted milliseconds of the answers; the sessions are warm."""
     milliseconds: list[float] = []
     days = (moment - timedelta(days=30)).date(), moment.date()
-    async with reader.opened(store.url):
+    async with open_reader(store.url) as reader:
+        queries = Queries(reader)
         for number in range(_ROUNDS + 2):
             for question in (
                 queries.get_current_progress(learner, as_of=moment),

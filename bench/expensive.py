@@ -159,7 +159,7 @@ class Search:
         operation = found.operation(None)
         try:
             return operation is not None and bool(
-                root_fields.split(operation, None, self.costing.context)
+                root_fields.plan(operation, None, self.costing.context)
             )
         except QueryTooComplex:
             return False

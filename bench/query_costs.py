@@ -17,9 +17,11 @@ from progress.query.auth import Caller, Role
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import execute
-from progress.query.execution.execute import Answer, Asked
+from progress.query.execution.access_log import RequestLog
+from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.graphql.context import Context
-from progress.query.read_models import reader as model_reader
+from progress.query.read_models.queries import Queries
+from progress.query.read_models.reader import Reader, open_reader
 
 _PLAN = re.compile(r"duration: [0-9.]+ ms  plan:\n")
 _BUFFERS = [
@@ -48,23 +50,27 @@ def _rows(plan: dict[str, Any]) -> int:
 class Costing:
     """Execute documents on one database, without a cache."""
 
-    def __init__(self, reader: model_reader.Reader, caller: Caller, *, explains: bool) -> None:
-        self.context = Context(caller, datetime.now(UTC))
-        self._reader, self._work = reader, 0
-        self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9))
+    def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
+        self.context = Context(caller, Queries(reader), datetime.now(UTC))
+        self._work = 0
+        self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9), reader)
         if explains:
-            for each in (reader._database, reader.past._database):  # noqa: SLF001 - a benchmark reads its own sessions
+            for each in (reader._database, reader._as_of._database):  # noqa: SLF001 - a benchmark reads its own sessions
                 _explain(each, self._add)
 
-    async def answer(self, document: str) -> tuple[Answer, int]:
+    async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
         """Return the answer, and the rows and buffers of its statements, equal in each run.
 
         Counting costs the database time. Without `explains` the count stays 0.
         """
         self._work = 0
-        with model_reader.using(self._reader), request_scope.begin(_TIMEOUT_S):
-            answer = await execute.answered(
-                Asked(document), self.context, cache=self._cache, introspection=False, trace=_TRACE
+        with request_scope.begin(_TIMEOUT_S):
+            answer = await execute.run(
+                GraphQLRequest(document),
+                self.context,
+                cache=self._cache,
+                introspection=False,
+                log=RequestLog("query", _TRACE),
             )
         await asyncio.sleep(0.001)  # let the loop deliver the last messages
         return answer, self._work
@@ -96,8 +102,5 @@ async def open_database(
     url: str, user: str, role: Role, *, explains: bool = True
 ) -> AsyncIterator[Costing]:
     """Open the database for a caller's documents, inside the block."""
-    reader = model_reader.Reader(url)
-    try:
+    async with open_reader(url) as reader:
         yield Costing(reader, Caller(user, role, float("inf")), explains=explains)
-    finally:
-        await reader.close()

@@ -24,8 +24,8 @@ from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Span
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.versions import DatabaseVersions
-from progress.query.execution.compiled import Compiled
-from progress.query.read_models import reader
+from progress.query.execution.compiled import SqlField
+from progress.query.read_models.reader import Reader
 
 _LEARNERS, _DAYS = 100, 60
 _PAIRS = 180  # of consecutive requests, with and without the part; no request is repeated
@@ -39,7 +39,7 @@ Request = tuple[list[tuple[bytes, bytes]], bytes]
 
 def _parts(app: Any) -> dict[str, Patches]:
     """Return the patches that switch off each part."""
-    nothing, lookup, narrowed = Span(), AnswerCache.lookup, reader.narrowed
+    nothing, lookup, fetch_columns = Span(), AnswerCache.lookup, Reader.fetch_columns
     rows: list[Any] = []
 
     async def look_up_without_limit(cache: AnswerCache, _: str, *args: Any, **more: Any) -> Any:
@@ -47,7 +47,7 @@ def _parts(app: Any) -> dict[str, Patches]:
 
     async def reuse_rows(*args: Any, **more: Any) -> Any:
         if not rows:
-            rows.append(await narrowed(*args, **more))
+            rows.append(await fetch_columns(*args, **more))
         return rows[0]
 
     async def return_none(_: DatabaseVersions) -> None:
@@ -59,8 +59,8 @@ def _parts(app: Any) -> dict[str, Patches]:
         "the rate limit": [(AnswerCache, "lookup", look_up_without_limit)],
         "how far the projections have come": [(DatabaseVersions, "projected_to", return_none)],
         "keeping the answer": [(AnswerCache, "_store", lambda *_: None)],
-        "PostgreSQL's driver and pool": [(reader, "narrowed", reuse_rows)],
-        "rows to JSON": [(Compiled, "_written", lambda *_: _ROWS)],
+        "PostgreSQL's driver and pool": [(Reader, "fetch_columns", reuse_rows)],
+        "rows to JSON": [(SqlField, "_to_json", lambda *_: _ROWS)],
         "the framework's layers, which POST /graphql bypasses": [
             (app, "middleware_stack", app.middleware_stack.layers)
         ],

@@ -12,11 +12,12 @@ from progress import settings  # noqa: E402
 from progress.adapters.telemetry import logs  # noqa: E402
 from progress.query.http import heads, shortcut  # noqa: E402
 from progress.query.http.app import QueryApi  # noqa: E402
+from progress.query.read_models.reader import Reader  # noqa: E402
 
 logs.configure("query")
 heads.install()
 # Created at start, so that the function does not start if it could not trust any token.
-_api = QueryApi(settings.current())
+_api = QueryApi(settings.current(), Reader(settings.current()))
 gc.freeze()
 gc.set_threshold(20_000)  # requests leave few cycles: saves 5 % CPU
 gc.enable()

@@ -67,7 +67,7 @@ def warm(
     """Cache the page's answers for the most recently active learners."""
     # Importing the API takes 300 ms, so only this command does.
     from progress.query import warm
-    from progress.query.read_models import reader
+    from progress.query.read_models.reader import open_reader
 
     url = targets.redis()
     database = targets.database()
@@ -75,8 +75,8 @@ def warm(
         warm.clear(url)
 
     async def warm_cache() -> tuple[int, int]:
-        async with reader.opened(database):
-            return await warm.warm(url, learners, show_progress)
+        async with open_reader(database) as reader:
+            return await warm.warm(url, reader, learners, show_progress)
 
     console = Console(highlight=False)
     with terminal.progress_bar(console, "warming", total=0) as show_progress:

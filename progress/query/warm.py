@@ -17,9 +17,11 @@ from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import execute
-from progress.query.execution.execute import Asked
+from progress.query.execution.access_log import RequestLog
+from progress.query.execution.execute import GraphQLRequest
 from progress.query.graphql.context import Context
-from progress.query.read_models import reader
+from progress.query.read_models.queries import Queries
+from progress.query.read_models.reader import Reader
 
 _SCRIPT = Path(__file__).parent / "page" / "query.js"
 _CONSTANT = re.compile(r"const (\w+) = (?:'([^']*)'|`([^`]*)`);")
@@ -28,7 +30,7 @@ _TIMEOUT_S = 10.0
 _TRACE = f"00-{1:032x}-{1:016x}-01"
 
 
-def page_query(now: datetime) -> Asked:
+def page_query(now: datetime) -> GraphQLRequest:
     """Return the page's query for its own learner; `ranges()` in query.js has the same dates."""
     constants: dict[str, str] = {}
     for name, short, long in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8")):
@@ -41,26 +43,27 @@ def page_query(now: datetime) -> Asked:
         "from2": f"{year - 3}-01-01",
         "to2": f"{year - 2}-12-31",
     }
-    return Asked(constants["QUERY"], variables, is_counted=True)
+    return GraphQLRequest(constants["QUERY"], variables, is_counted=True)
 
 
-async def warm(url: str, learners: int, on_progress: Callable[[int, int], None]) -> tuple[int, int]:
-    """Run the page's query for so many learners, with the current reader and the Redis at `url`.
+async def warm(
+    url: str, reader: Reader, learners: int, on_progress: Callable[[int, int], None]
+) -> tuple[int, int]:
+    """Run the page's query for so many learners, with this reader and the Redis at `url`.
 
     Return the number of learners, and for how many of them everything was cached already.
     """
     redis = Client(url, timeout_s=_TIMEOUT_S)
-    cache = AnswerCache(redis, RateLimiter(redis, per_minute=1))
+    cache = AnswerCache(redis, RateLimiter(redis, per_minute=1), reader)
     query = page_query(datetime.now(UTC))
-    rows = await reader.rows("query/warm", "learners", first=learners)
+    rows = await reader.fetch("query/warm", "learners", first=learners)
+    queries, log = Queries(reader), RequestLog("query", _TRACE)
     hits = 0
     try:
         await _wait_for_writes(redis)
         for done, row in enumerate(rows, start=1):
-            context = Context(Caller(row["user_id"], "learner"), datetime.now(UTC))
-            answer = await execute.answered(
-                query, context, cache=cache, introspection=False, trace=_TRACE
-            )
+            context = Context(Caller(row["user_id"], "learner"), queries, datetime.now(UTC))
+            answer = await execute.run(query, context, cache=cache, introspection=False, log=log)
             if answer.errors:
                 raise ProgressError(f"the page's query fails: {answer.errors[0]['message']}")
             await _wait_for_writes(redis)

@@ -18,7 +18,6 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
-from progress.query.read_models import queries
 from tests.conftest import skip_without
 from tests.support import folders, query_client, sample_events
 from tests.support.ingest_process import Server
@@ -129,8 +128,8 @@ def test_each_function_works_with_its_own_login(service: Service) -> None:
     rebuild.run(lambda: connect("project"))
     query = parts["progress_query"]
     with query_client.open_client(service.url(query.name, str(query.password))) as fetch:
-        now = fetch(queries.get_current_progress("ada"))
-        assert fetch(queries.get_current_progress("ada", as_of=LATER)) == now
+        now = fetch(fetch.queries.get_current_progress("ada"))
+        assert fetch(fetch.queries.get_current_progress("ada", as_of=LATER)) == now
     with closing(service.admin()) as admin:
         schema.set_search_path(admin)
         assert sample_events.find_differences(admin) == []

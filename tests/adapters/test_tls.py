@@ -17,7 +17,6 @@ from progress.adapters.redis.url import parse_url
 from progress.errors import DatabaseUnavailable, RedisUnavailable, SettingsError
 from progress.local import ports, postgres
 from progress.projections import rebuild
-from progress.query.read_models import queries
 from tests.conftest import skip_without
 from tests.support import cache_instances, folders, query_client, tls_certificates
 from tests.support.ingest_process import Server
@@ -162,7 +161,7 @@ def test_the_database_s_certificate_must_match_the_ssl_mode(
             migrations.apply(owner)
         rebuild.ensure(lambda: database.connect(url))
         with query_client.open_client(url) as fetch:
-            assert fetch(queries.get_current_progress("nobody")) is None
+            assert fetch(fetch.queries.get_current_progress("nobody")) is None
     else:
         with pytest.raises(DatabaseUnavailable, match="not valid for"):
             database.connect(url)
@@ -170,7 +169,7 @@ def test_the_database_s_certificate_must_match_the_ssl_mode(
             query_client.open_client(url) as fetch,
             pytest.raises(DatabaseUnavailable, match="not valid for"),
         ):
-            fetch(queries.get_current_progress("nobody"))
+            fetch(fetch.queries.get_current_progress("nobody"))
 
 
 def test_without_a_host_name_check_the_connection_is_still_encrypted(encrypted: str) -> None:

@@ -21,6 +21,7 @@ from progress.adapters.telemetry import logs, tracing
 from progress.errors import DatabaseUnavailable
 from progress.local import postgres
 from progress.query.execution import errors
+from progress.query.execution.access_log import RequestLog
 from tests.conftest import skip_without
 from tests.support import cloud_scheduler, runbooks
 from tests.support.runbooks import ROOT, Shell
@@ -60,7 +61,7 @@ def test_what_a_database_that_is_away_has_written_is_read(
 ) -> None:
     """The query function answers on, so that it is no line of severity ERROR."""
     away = GraphQLError("", original_error=DatabaseUnavailable("no connection to the database"))
-    errors.told(away, tracing.new_traceparent())
+    errors.format_error(away, RequestLog("query", tracing.new_traceparent()))
     line = json.loads(capsys.readouterr().out)
     (least,) = re.findall(r"severity>=(\w+)", runbooks.sections()[heading])
     levels = get_args(logs.Severity)

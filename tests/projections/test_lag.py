@@ -8,7 +8,6 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import ProjectionError
 from progress.projections import batch
 from progress.projections.models import BATCH, REALTIME
-from progress.query.read_models import queries
 from tests.support import model_rows, sample_events
 from tests.support.query_client import QueryClient
 
@@ -20,10 +19,10 @@ def test_lag_counts_the_events_that_are_not_folded(
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     recorded = model_rows.read_value(connection, "head")
-    before = {name: fetch(queries.check_lag(name)) for name in REPORTED}
+    before = {name: fetch(fetch.queries.check_lag(name)) for name in REPORTED}
     assert {lag.events_behind for lag in before.values()} == {recorded}
     batch.run(connection)
-    after = {name: fetch(queries.check_lag(name)) for name in REPORTED}
+    after = {name: fetch(fetch.queries.check_lag(name)) for name in REPORTED}
     assert {(lag.events_behind, lag.status) for lag in after.values()} == {(0, "NORMAL")}
 
 
@@ -36,10 +35,10 @@ def test_lag_is_critical_after_five_seconds_and_for_the_batch_after_ten_minutes(
         ("level_stats", timedelta(minutes=10)),
     ):
         now = datetime.now(UTC)
-        assert fetch(queries.check_lag(name, at=now + limit)).status == "CRITICAL"
-        assert fetch(queries.check_lag(name, at=now - timedelta(days=1))).status == "NORMAL"
+        assert fetch(fetch.queries.check_lag(name, at=now + limit)).status == "CRITICAL"
+        assert fetch(fetch.queries.check_lag(name, at=now - timedelta(days=1))).status == "NORMAL"
 
 
 def test_an_unknown_projection_is_an_error(fetch: QueryClient) -> None:
     with pytest.raises(ProjectionError, match="no projection streaks"):
-        fetch(queries.check_lag("streaks"))
+        fetch(fetch.queries.check_lag("streaks"))

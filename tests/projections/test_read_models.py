@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -11,7 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.projections import batch, schema, snapshots
 from progress.projections.models import BATCH, REALTIME, ReadModel
 from progress.projections.projector import SHARDS, Projector
-from progress.query.execution import compiled
+from progress.query.graphql.schema import FIELDS
 from tests import oracle
 from tests.conftest import Store
 from tests.support import as_of_fixtures, model_rows, rows_by_hand, sample_events
@@ -20,6 +20,8 @@ from tests.support.stage import append
 MODELS = (*REALTIME, *BATCH)
 NOT_FOLDED_AS_OF = {"window_shape"}  # a template: no fold writes it
 WITHOUT_ROWS = {"deleted_learners"}  # until the deletion
+# The required arguments of the fields that read a model.
+ARGUMENTS = {"from": date(2024, 3, 1), "to": date(2024, 3, 31), "itemId": "i1"}
 
 
 def name_of(model: ReadModel) -> str:
@@ -58,7 +60,11 @@ def as_of_connection(store: Store) -> Iterator[Connection]:
 def test_a_model_has_a_compiled_field_or_a_reason_for_having_none(model: ReadModel) -> None:
     assert bool(model.field) != bool(model.internal)
     if model.field:
-        assert compiled._SOURCES[model.field].file == model.name
+        sql = FIELDS[model.field].sql
+        assert sql
+        arguments = {name: ARGUMENTS[name] for name in sql.parameters if name in ARGUMENTS}
+        query = sql.build(sample_events.BEGIN, arguments)
+        assert query.file == f"read_models/{model.name}"
 
 
 @pytest.mark.parametrize("model", [m for m in MODELS if m.field], ids=name_of)

@@ -1,4 +1,4 @@
-"""What the one line says of a request, of a wake-up, and of a run of the batch job."""
+"""The log line of a request, of a wake-up and of a run of the batch job."""
 
 import base64
 import functools
@@ -29,7 +29,7 @@ QUESTION = "{ streak { current } }"
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Said:
-    """The lines since it was asked last that are about a piece of work that ended."""
+    """Return the new log lines about finished work."""
 
     def read() -> list[Line]:
         lines = map(json.loads, capsys.readouterr().out.splitlines())
@@ -40,14 +40,14 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
 
 @pytest.fixture
 def cached(store: Store, empty_redis: str) -> Iterator[Api]:
-    """The API with a cache."""
+    """An API with a cache."""
     with api.serve(store.url, redis_url=empty_redis) as made:
         yield made
 
 
 @pytest.fixture
 def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """The function that folds, without a process."""
+    """A client of the project function in this process."""
     monkeypatch.setenv("DATABASE_URL", store.url)
     monkeypatch.setattr(worker, "_idle", queue.LifoQueue())
     settings.current.cache_clear()
@@ -59,7 +59,7 @@ def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 
 
 def wake(project: Client, shard: int, **attributes: str) -> int:
-    """The status of the answer to a wake-up."""
+    """Return the status of the response to a wake-up."""
     data = base64.b64encode(json.dumps({"command": "wake", "shard": shard}).encode()).decode()
     body = json.dumps({"message": {"data": data, "attributes": attributes}})
     return project.post("/", data=body).status_code
@@ -76,7 +76,7 @@ def wake(project: Client, shard: int, **attributes: str) -> int:
         ({"query": 'mutation { runBatch(idempotencyKey: "k") { id } }'}, "mutation", "ok"),
     ],
 )
-def test_a_bad_request_is_no_fault_of_ours(
+def test_a_rejected_request_is_logged_as_ok(
     cached: Api, said: Said, body: Line, operation: str, outcome: str
 ) -> None:
     cached.request("POST", "/graphql", json.dumps(body).encode(), api.headers())
@@ -85,13 +85,13 @@ def test_a_bad_request_is_no_fault_of_ours(
     assert line["latency_ms"] > 0
 
 
-def test_who_has_no_token_is_answered_well(cached: Api, said: Said) -> None:
+def test_a_request_without_a_token_is_logged_as_ok(cached: Api, said: Said) -> None:
     headers = {"content-type": "application/json"}
     assert cached.request("POST", "/graphql", b"{}", headers).status_code == 401
     assert [line["outcome"] for line in said()] == ["ok"]
 
 
-def test_the_cache_is_told_of_where_it_was_asked(cached: Api, said: Said) -> None:
+def test_the_cache_result_is_logged_if_the_cache_was_used(cached: Api, said: Said) -> None:
     refused = (
         "{ streak { current",
         '{ dailyStats(from: "2024-02-01", to: "2024-01-01") { date } }',
@@ -103,20 +103,20 @@ def test_the_cache_is_told_of_where_it_was_asked(cached: Api, said: Said) -> Non
     ]  # fmt: skip
 
 
-def test_a_redis_that_is_away_is_an_error_of_the_cache_alone(store: Store, said: Said) -> None:
+def test_an_unreachable_redis_is_logged_as_a_cache_error_only(store: Store, said: Said) -> None:
     with api.serve(store.url, redis_url="redis://127.0.0.1:1") as alone:
         alone.post(QUESTION)
     (line,) = said()
     assert (line["cache_result"], line["outcome"]) == ("error", "ok")
 
 
-def test_a_database_that_is_away_is_a_fault_of_ours(said: Said) -> None:
+def test_an_unreachable_database_is_logged_as_an_error(said: Said) -> None:
     with api.serve(NOWHERE) as alone:
         assert alone.error(QUESTION)[0] == "UNAVAILABLE"
     assert [line["outcome"] for line in said()] == ["error"]
 
 
-def test_an_error_within_an_answer_is_a_fault_of_ours(
+def test_an_internal_error_in_a_response_is_logged_as_an_error(
     cached: Api, store: Store, said: Said
 ) -> None:
     connection = rows_by_hand.connect(store.url)
@@ -128,13 +128,13 @@ def test_an_error_within_an_answer_is_a_fault_of_ours(
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/nothing"])
-def test_what_is_no_question_has_no_line(cached: Api, said: Said, path: str) -> None:
+def test_requests_other_than_graphql_have_no_log_line(cached: Api, said: Said, path: str) -> None:
     cached.request("GET", path)
     cached.request("OPTIONS", "/graphql", b"", {"origin": "https://a.example"})
     assert said() == []
 
 
-def test_the_lag_of_a_wake_up_is_what_waited_when_it_began(
+def test_the_logged_lag_is_that_at_the_start_of_a_wake_up(
     project: Client, connection: Connection, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(connection, [event for n in range(2) for event in sample_events.lesson("u", n)])
@@ -150,7 +150,7 @@ def test_the_lag_of_a_wake_up_is_what_waited_when_it_began(
     assert re.search("/traces/0af7651916cd43dd8448eb211c80319c$", str(list(first.values())[-3]))
 
 
-def test_the_lag_is_told_though_another_worker_has_the_shard(
+def test_the_lag_is_logged_if_another_worker_holds_the_shard(
     project: Client, store: Store, connection: Connection, said: Said
 ) -> None:
     append(connection, sample_events.lesson("u", 0))
@@ -164,7 +164,7 @@ def test_the_lag_is_told_though_another_worker_has_the_shard(
     ]
 
 
-def test_a_wake_up_that_fails_is_a_fault_of_ours(
+def test_a_failed_wake_up_is_logged_as_an_error(
     project: Client, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", NOWHERE)
@@ -174,7 +174,7 @@ def test_a_wake_up_that_fails_is_a_fault_of_ours(
     assert (line["operation"], line["outcome"], line["severity"]) == ("wake", "error", "ERROR")
 
 
-def test_what_nobody_foresaw_is_told_masked_with_where_it_happened(
+def test_an_unexpected_error_is_logged_masked_with_its_stack(
     project: Client, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: object) -> None:
@@ -188,7 +188,7 @@ def test_what_nobody_foresaw_is_told_masked_with_where_it_happened(
     assert not re.search("hush|ann@", json.dumps(line))
 
 
-def test_gauges_are_what_the_store_holds(store: Store, connection: Connection) -> None:
+def test_gauges_equal_the_contents_of_the_store(store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     append(connection, [{"no": "event"}])  # a letter
     before = gauges.measure(connection)

@@ -1,4 +1,4 @@
-"""What a learner had done by a moment, and what was known of it: every moment is the oracle's."""
+"""Answers about the past equal the oracle's, for any asOf and knownAt."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +10,6 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from progress.projections.snapshots import Policy
-from progress.query.read_models import queries
 from tests import oracle
 from tests.support import model_rows
 from tests.support.event_logs import LEARNERS, Disturbance, Log, disturbances, logs
@@ -22,7 +21,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 EVERYONE = (*LEARNERS, "nobody")
 NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
-# What lies within a day of the end of time has no local day in Python.
+# Within a day of the ends of time Python has no local day.
 FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 
@@ -30,28 +29,28 @@ Moments = dict[str, datetime | None]
 
 
 def moments(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:
-    """Now and then none; else at an event, just before or after one, or at an end of time."""
+    """Draw None, a time at, just before or just after an event, or an end of time."""
     near = sorted({moment + nudge for moment in found for nudge in NEAR})
     return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
 
 
 def answers(fetch: QueryClient, user: str, days: list[date], **past: Any) -> dict[str, Any]:
-    """All that can be asked about a learner in the past."""
-    progress = plain(fetch(queries.get_current_progress(user, **past)))
+    """Return all as-of answers about a learner."""
+    progress = plain(fetch(fetch.queries.get_current_progress(user, **past)))
     if progress:
         progress |= plain(progress.pop("mastery_stats")) or {}
     first = min(days, default=date(2024, 3, 1)) - DAY
     asked = (user, first, first + 730 * DAY)
     return {
         "progress": progress,
-        "streak": plain(fetch(queries.get_streak(user, **past))),
-        "days": [*map(plain, fetch(queries.get_stats_range(*asked, **past)))],
-        "filled": len(fetch(queries.get_stats_range(*asked, zero_fill=True, **past))),
+        "streak": plain(fetch(fetch.queries.get_streak(user, **past))),
+        "days": [*map(plain, fetch(fetch.queries.get_stats_range(*asked, **past)))],
+        "filled": len(fetch(fetch.queries.get_stats_range(*asked, zero_fill=True, **past))),
     }
 
 
 def wanted(world: oracle.World, user: str) -> dict[str, Any]:
-    """The same by the oracle."""
+    """Return the oracle's answers."""
     progress = oracle.user_progress(world, user)
     return {
         "progress": progress,
@@ -62,7 +61,7 @@ def wanted(world: oracle.World, user: str) -> dict[str, Any]:
 
 
 def check(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
-    """Every learner's answers at the moment are the oracle's."""
+    """Compare every learner's answers with the oracle's."""
     world = oracle.see(stored, now, **past)
     for user in EVERYONE:
         found = answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
@@ -70,7 +69,7 @@ def check(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **past:
 
 
 def moments_asked(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
-    """A few, each with at least one of the two."""
+    """Yield up to three moments, each with asOf, knownAt or both."""
     for _ in range(3):
         as_of = moments(data.draw, [e.occurred_at for e in stored])
         known_at = moments(data.draw, [e.created_at for e in stored])
@@ -78,7 +77,7 @@ def moments_asked(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[M
             yield {"as_of": as_of, "known_at": known_at}
 
 
-def test_every_moment_is_as_the_oracle_says(
+def test_as_of_answers_equal_the_oracles_at_every_moment(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
     @postgres_server.examples(2)
@@ -93,7 +92,7 @@ def test_every_moment_is_as_the_oracle_says(
     every_moment()
 
 
-def test_a_start_from_a_snapshot_changes_no_answer(
+def test_starting_from_a_snapshot_changes_no_answer(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
     @postgres_server.examples(2)

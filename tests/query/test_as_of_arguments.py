@@ -1,4 +1,4 @@
-"""asOf and knownAt as a client gives them."""
+"""The arguments asOf and knownAt of GraphQL."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ def query_api(store: Store) -> Iterator[Api]:
 
 
 def sessions(query_api: Api, **moments: str) -> int:
-    """How many sessions the learner had completed; all answers agree."""
+    """Return the number of completed sessions; all answers must agree."""
     data = query_api.data(PAST, **moments)
     completed: int = data["userProgress"]["totalSessionsCompleted"]
     assert data["streak"]["current"] == data["userProgress"]["currentStreak"]
@@ -58,7 +58,7 @@ def test_a_moment_counts_to_the_microsecond_in_any_offset(
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "2000-01-01T00:00:00Z"])
-def test_before_all_there_is_nothing(query_api: Api, moment: str) -> None:
+def test_before_the_first_event_an_answer_is_empty(query_api: Api, moment: str) -> None:
     for moments in ({"asOf": moment}, {"knownAt": moment}):
         assert query_api.data(PAST, **moments) == {
             "userProgress": None,
@@ -67,7 +67,7 @@ def test_before_all_there_is_nothing(query_api: Api, moment: str) -> None:
         }
 
 
-def test_what_was_unlearned_then(query_api: Api) -> None:
+def test_unlearned_counts_the_catalogue_of_the_moment(query_api: Api) -> None:
     def unlearned(**moments: str) -> int:
         stats = query_api.data(PAST, **moments)["userProgress"]["masteryStats"]
         count: int = stats["unlearned"]
@@ -76,20 +76,20 @@ def test_what_was_unlearned_then(query_api: Api) -> None:
     assert unlearned(asOf=SECOND_ENDS) == 1
 
 
-def test_null_is_the_present(query_api: Api) -> None:
+def test_a_null_moment_means_the_present(query_api: Api) -> None:
     assert (
         query_api.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
     )  # nothing is folded
 
 
 @pytest.mark.parametrize("moment", ["2024-04-02", "2024-04-02T09:00:00", "now", 5])
-def test_what_is_no_moment_is_refused(query_api: Api, moment: object) -> None:
+def test_an_invalid_moment_is_rejected(query_api: Api, moment: object) -> None:
     code, message = query_api.error(PAST, asOf=moment)
     assert code == "BAD_USER_INPUT"
     assert "expected a time as in" in message
 
 
-def test_another_s_past_is_nobody_s_business(query_api: Api) -> None:
+def test_a_learner_may_not_read_the_past_of_another(query_api: Api) -> None:
     asked = {"asOf": SECOND_ENDS, "user": "ann"}
     for user in ("ann", "nobody"):
         answer = query_api.post(PAST, "bob", **{**asked, "user": user})

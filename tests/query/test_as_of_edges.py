@@ -1,4 +1,4 @@
-"""As-of answers where something else happens to the learner, the tables or the server meanwhile."""
+"""Answers about the past during deletions, late events, snapshots, rebuilds and folds."""
 
 import functools
 import threading
@@ -12,7 +12,6 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.projections import batch, rebuild, replay, snapshots
 from progress.projections.projector import Projector
-from progress.query.read_models import queries
 from tests.conftest import Store
 from tests.support import as_of_fixtures, model_rows, sample_events
 from tests.support.query_client import QueryClient, open_client
@@ -23,24 +22,24 @@ pytestmark = pytest.mark.every_postgres
 NEVER, FOREVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-def test_before_the_first_event_there_is_nothing(
-    connection: Connection, fetch: QueryClient
-) -> None:
+def test_no_data_exists_before_the_first_event(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann")
     for moments in ({"as_of": NEVER}, {"known_at": NEVER}, {"as_of": FOREVER, "known_at": NEVER}):
         assert as_of_fixtures.query_past(fetch, **moments) == as_of_fixtures.NOTHING
-        filled = queries.get_stats_range("ann", *as_of_fixtures.RANGE, zero_fill=True, **moments)
+        filled = fetch.queries.get_stats_range(
+            "ann", *as_of_fixtures.RANGE, zero_fill=True, **moments
+        )
         assert fetch(filled) == []
 
 
-def test_at_the_end_of_time_all_has_happened(connection: Connection, fetch: QueryClient) -> None:
+def test_the_latest_moment_includes_all_events(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann")
     progress, streak, days = as_of_fixtures.query_past(fetch, as_of=FOREVER)
     assert (progress["total_sessions_completed"], progress["current_streak"]) == (4, 0)
     assert (streak["longest"], streak["current"], len(days)) == (4, 0, 4)
 
 
-def test_nothing_was_ever_of_a_deleted_learner(connection: Connection, fetch: QueryClient) -> None:
+def test_a_deleted_learner_has_no_past(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     as_of_fixtures.record(connection)
     assert as_of_fixtures.count_snapshots(connection) == 2
@@ -64,7 +63,7 @@ def test_nothing_was_ever_of_a_deleted_learner(connection: Connection, fetch: Qu
     assert as_of_fixtures.count_snapshots(connection) == 1
 
 
-def test_a_deletion_takes_along_the_snapshot_that_is_being_taken(
+def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -86,7 +85,7 @@ def test_a_deletion_takes_along_the_snapshot_that_is_being_taken(
         each.close()
 
 
-def test_an_answer_starts_from_the_newest_snapshot_that_fits(
+def test_an_answer_starts_from_the_newest_usable_snapshot(
     connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
@@ -95,20 +94,20 @@ def test_an_answer_starts_from_the_newest_snapshot_that_fits(
     connection.run("""UPDATE event_store.snapshots
         SET state = state || jsonb_build_object('learning_streaks', NULL)""")
     lengths = [
-        fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
+        fetch(fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
         for day in range(3)
     ]
     assert lengths == [0, 0, 0]
     connection.run("DELETE FROM event_store.snapshots WHERE stream_version > 10")
     lengths = [
-        fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
+        fetch(fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
         for day in range(3)
     ]
     assert lengths == [0, 1, 2]
 
 
 @pytest.mark.parametrize("moments", [{}, {"as_of": as_of_fixtures.noon_of_day(1)}])
-def test_a_snapshot_that_goes_before_it_is_read_is_no_start(
+def test_a_snapshot_deleted_before_it_is_read_is_not_used(
     connection: Connection, fetch: QueryClient, moments: dict[str, datetime]
 ) -> None:
     for number in range(3):
@@ -120,7 +119,7 @@ def test_a_snapshot_that_goes_before_it_is_read_is_no_start(
     assert not as_of_fixtures.find_differences(fetch, connection, **asked)
 
 
-def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: Connection) -> None:
+def test_an_answer_reads_one_database_snapshot(store: Store, connection: Connection) -> None:
     west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
     as_of_fixtures.record(
         connection, as_of_fixtures.event("UserCreated", -1, **west), *sample_events.lesson("ann", 0)
@@ -128,7 +127,7 @@ def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: 
     model_rows.read_value(connection, "wait before the snapshots")
     with open_client(store.url) as fetch, closing(connect(store.url)) as other:
         days = functools.partial(
-            queries.get_stats_range, "ann", *as_of_fixtures.RANGE, as_of=FOREVER
+            fetch.queries.get_stats_range, "ann", *as_of_fixtures.RANGE, as_of=FOREVER
         )
         before = fetch(days())
         connection.run("SELECT pg_advisory_lock(77)")
@@ -143,7 +142,7 @@ def test_an_answer_is_of_the_moment_at_which_it_began(store: Store, connection: 
         assert fetch(days()) == []
 
 
-def test_a_preference_that_comes_late_moves_the_days_of_a_snapshot(
+def test_a_late_preference_moves_the_days_of_a_snapshot(
     connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
@@ -160,7 +159,7 @@ def test_a_preference_that_comes_late_moves_the_days_of_a_snapshot(
         )
 
 
-def test_a_snapshot_without_what_counts_again_is_no_start(
+def test_a_snapshot_without_a_replayed_event_is_not_used(
     connection: Connection, fetch: QueryClient
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -180,7 +179,9 @@ def test_a_snapshot_without_what_counts_again_is_no_start(
     )
 
 
-def test_a_learner_never_sees_another_s_answer(connection: Connection, fetch: QueryClient) -> None:
+def test_learners_never_see_the_answers_of_others(
+    connection: Connection, fetch: QueryClient
+) -> None:
     sample_events.record_lessons(connection, "ann", "ben", lessons=2)
     for user, other in (("ann", "ben"), ("ben", "ann")):
         assert (
@@ -201,7 +202,9 @@ def test_a_learner_never_sees_another_s_answer(connection: Connection, fetch: Qu
         )
 
 
-def test_answers_go_on_through_rebuilds_and_folds(store: Store, connection: Connection) -> None:
+def test_rebuilds_and_folds_do_not_disturb_as_of_answers(
+    store: Store, connection: Connection
+) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
     with open_client(store.url) as fetch:
         before = as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0))

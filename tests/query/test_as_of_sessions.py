@@ -1,4 +1,4 @@
-"""The sessions that answer about the past: few, bounded, with tables and rights of their own."""
+"""The sessions of as-of answers: their number, limits, temporary tables and rights."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from progress.errors import QueryTooComplex, Unavailable
 from progress.projections import batch, schema, snapshots
 from progress.projections.models import BATCH
 from progress.projections.projector import SHARDS, Projector
-from progress.query.read_models import as_of, queries
+from progress.query.read_models import as_of
 from tests.conftest import Store
 from tests.support import api, as_of_fixtures, sample_events
 from tests.support.query_client import QueryClient, open_client
@@ -20,7 +20,7 @@ from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
 
-# What an as-of answer shares with all others: none of it is changed by a fold of the answer's own.
+# The tables that as-of answers share with the live models: their folds do not change them.
 SHARED = {
     *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
     *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
@@ -29,7 +29,7 @@ SHARED = {
 }
 
 
-def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
+def test_few_as_of_answers_run_at_once_and_others_do_not_wait(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
@@ -37,13 +37,17 @@ def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
 
     async def crowd() -> list[Any]:
         asked = [
-            asyncio.ensure_future(queries.get_streak(user, as_of=as_of_fixtures.noon_of_day(day)))
+            asyncio.ensure_future(
+                fetch.queries.get_streak(user, as_of=as_of_fixtures.noon_of_day(day))
+            )
             for user in ("ann", "nobody")
             for day in range(4)
         ]
         while (await _waiting(store)) < as_of._SESSIONS:
             await asyncio.sleep(0)
-        assert (await queries.get_streak("ann", at=as_of_fixtures.noon_of_day(0))).current == 1
+        assert (
+            await fetch.queries.get_streak("ann", at=as_of_fixtures.noon_of_day(0))
+        ).current == 1
         assert await _waiting(store) == as_of._SESSIONS
         connection.run("ROLLBACK")
         return list(await asyncio.gather(*asked))
@@ -53,10 +57,10 @@ def test_a_few_are_answered_at_once_and_hold_nobody_else_up(
     assert [streak.current for streak in fetch(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
 
 
-def test_who_asks_a_lot_leaves_a_place_to_the_others(
+def test_one_learner_cannot_occupy_all_sessions(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
-    """Ann's questions wait for the lock; ben's would wait with them if all places were hers."""
+    """Ann's queries wait for a lock; Ben's would wait too if hers held all sessions."""
     waits, goes = (
         statements.NumberedStatement(f"SELECT {what}", ())
         for what in ("pg_advisory_xact_lock_shared(17)", "1")
@@ -64,16 +68,16 @@ def test_who_asks_a_lot_leaves_a_place_to_the_others(
 
     async def crowd() -> None:
         of_the_past, moments = (
-            as_of.Past(store.url),
+            as_of.AsOfReader(store.url),
             {"as_of": as_of_fixtures.noon_of_day(0), "known_at": None},
         )
         asked = [
-            asyncio.ensure_future(of_the_past.answered(waits, {"user_id": "ann"}, **moments))
+            asyncio.ensure_future(of_the_past.fetch(waits, {"user_id": "ann"}, **moments))
             for _ in range(2 * as_of._SESSIONS)
         ]
         while not await _waiting(store):
             await asyncio.sleep(0)
-        assert await of_the_past.answered(goes, {"user_id": "ben"}, **moments)
+        assert await of_the_past.fetch(goes, {"user_id": "ben"}, **moments)
         connection.run("SELECT pg_advisory_unlock(17)")
         assert len(await asyncio.gather(*asked)) == 2 * as_of._SESSIONS
         of_the_past.close()
@@ -83,7 +87,7 @@ def test_who_asks_a_lot_leaves_a_place_to_the_others(
 
 
 async def _waiting(store: Store) -> int:
-    """As-of answers that wait for a lock."""
+    """Count the as-of sessions that wait for a lock."""
 
     def count() -> int:
         watching = store.connect()
@@ -95,7 +99,7 @@ async def _waiting(store: Store) -> int:
     return await asyncio.to_thread(count)
 
 
-def test_what_takes_too_long_is_ended(
+def test_an_as_of_answer_stops_at_the_deadline(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -103,11 +107,13 @@ def test_what_takes_too_long_is_ended(
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
     with open_client(store.url) as fetch, pytest.raises(Unavailable, match="did not answer"):
-        fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)))
+        fetch(fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)))
     connection.run("ROLLBACK")
 
 
-def test_the_roles_suffice(store: Store, connection: Connection) -> None:
+def test_the_roles_have_the_rights_that_snapshots_and_as_of_answers_need(
+    store: Store, connection: Connection
+) -> None:
     append(connection, sample_events.lesson("ann", 0))
     folding, job = connect(store.url), connect(store.url)
     folding.run("SET ROLE progress_project")
@@ -132,7 +138,7 @@ def test_the_roles_suffice(store: Store, connection: Connection) -> None:
 
 
 def session(store: Store, role: str) -> Connection:
-    """As the query function's, for the past."""
+    """Open an as-of session as the query function does, with a role's rights."""
     made = store.connect()
     made.run(f"SET ROLE {role}")
     made.run("SELECT set_config('search_path', :path, false)", path=as_of._SETTINGS["search_path"])
@@ -140,7 +146,7 @@ def session(store: Store, role: str) -> Connection:
     return made
 
 
-def test_every_table_with_a_learner_s_rows_is_the_session_s_own(
+def test_every_table_with_learners_rows_is_temporary_in_a_session(
     store: Store, connection: Connection
 ) -> None:
     live = connection.run("""SELECT relname FROM pg_class
@@ -151,12 +157,12 @@ def test_every_table_with_a_learner_s_rows_is_the_session_s_own(
     assert {name for (name,) in live} - {name for (name,) in own} == SHARED & {n for (n,) in live}
 
 
-def test_without_tables_of_its_own_a_session_answers_nothing(connection: Connection) -> None:
+def test_a_session_without_temporary_tables_refuses_to_fold(connection: Connection) -> None:
     with pytest.raises(Exception, match="no tables of its own"):
         connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity')")
 
 
-def test_questions_of_a_request_about_the_same_moments_share_a_fold(
+def test_queries_of_a_request_about_the_same_moments_share_a_fold(
     connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_of_fixtures.record(
@@ -173,13 +179,16 @@ def test_questions_of_a_request_about_the_same_moments_share_a_fold(
     async def request() -> list[Any]:
         with request_scope.begin(10.0):
             return await asyncio.gather(
-                *(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)) for _ in range(5)),
                 *(
-                    queries.get_current_progress("ann", as_of=as_of_fixtures.noon_of_day(0))
+                    fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0))
                     for _ in range(5)
                 ),
-                queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(1)),
-                queries.get_streak("ben", as_of=as_of_fixtures.noon_of_day(0)),
+                *(
+                    fetch.queries.get_current_progress("ann", as_of=as_of_fixtures.noon_of_day(0))
+                    for _ in range(5)
+                ),
+                fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(1)),
+                fetch.queries.get_streak("ben", as_of=as_of_fixtures.noon_of_day(0)),
             )
 
     answers = fetch(request())
@@ -195,15 +204,15 @@ def test_questions_of_a_request_about_the_same_moments_share_a_fold(
 def test_a_request_makes_no_more_than_three_folds(fetch: QueryClient) -> None:
     async def request() -> None:
         with request_scope.begin(10.0):
-            for day in range(as_of.FOLDS):
-                await queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))
+            for day in range(as_of.MAX_FOLDS):
+                await fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))
             with pytest.raises(QueryTooComplex, match="at most 3 learners and moments - found 4"):
-                await queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(9))
+                await fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(9))
 
     fetch(request())
 
 
-def test_who_has_more_events_than_an_answer_may_fold_is_told_what_to_ask(
+def test_a_history_that_is_too_long_is_rejected_with_advice(
     store: Store, connection: Connection
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
@@ -219,7 +228,7 @@ def test_who_has_more_events_than_an_answer_may_fold_is_told_what_to_ask(
     assert message.endswith("ask about a later moment, or leave both out")
 
 
-def test_a_snapshot_shortens_what_is_folded(
+def test_a_snapshot_shortens_the_fold(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
@@ -227,4 +236,4 @@ def test_a_snapshot_shortens_what_is_folded(
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     connection.run("UPDATE event_store.events SET stream_version = stream_version + 300000")
     connection.run("UPDATE event_store.snapshots SET stream_version = stream_version + 300000")
-    assert fetch(queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0))).current == 1
+    assert fetch(fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0))).current == 1

@@ -1,4 +1,4 @@
-"""Who may ask: tokens that are good, tokens that are not, and how seldom the keys are asked for."""
+"""Authentication: valid and invalid tokens, and fetches of the issuer's keys."""
 
 import asyncio
 import base64
@@ -28,7 +28,7 @@ def issuer() -> Iterator[Issuer]:
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that advances only when told to."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -49,7 +49,7 @@ def tokens(issuer: Issuer, clock: Clock) -> auth.Tokens:
 
 
 def caller(tokens: auth.Tokens, token: str | None) -> Caller:
-    """Whose token it is."""
+    """Return the caller of a token."""
     return asyncio.run(tokens.caller(token and f"Bearer {token}"))
 
 
@@ -58,7 +58,7 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def test_sub_is_the_caller_and_a_learner_by_default(tokens: auth.Tokens) -> None:
+def test_the_caller_is_sub_with_the_role_learner_by_default(tokens: auth.Tokens) -> None:
     until = int(time.time()) + 300
     found = caller(tokens, token_issuer.token("ann", exp=until))
     assert found == Caller("ann", "learner", float(until))
@@ -81,7 +81,7 @@ def test_the_highest_role_counts(tokens: auth.Tokens, roles: Any, role: str) -> 
     assert caller(tokens, token_issuer.token(roles=roles)).role == role
 
 
-def test_es256_is_taken(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_es256_tokens_are_accepted(tokens: auth.Tokens, issuer: Issuer) -> None:
     issuer.keys.append(token_issuer.public(token_issuer.ec_key(), "curve"))
     signed = jwt.encode(
         token_issuer.claims("ann"), token_issuer.ec_key(), "ES256", {"kid": "curve"}
@@ -94,7 +94,7 @@ def with_algorithm_none() -> str:
 
 
 def signed_with_the_public_key() -> str:
-    """HS256, with the public key's text as the secret: PyJWT itself refuses to make one."""
+    """Sign by HS256 with the public key's text as the secret, which PyJWT refuses to do."""
     key = token_issuer.rsa_key("first").public_key()
     secret = json.dumps(RSAAlgorithm.to_jwk(key, as_dict=True)).encode()
     signed = f"{part({'alg': 'HS256', 'kid': 'first'})}.{part(token_issuer.claims())}"
@@ -147,13 +147,13 @@ BAD: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_token_is_refused(tokens: auth.Tokens, name: str) -> None:
+def test_an_invalid_token_is_rejected(tokens: auth.Tokens, name: str) -> None:
     with pytest.raises(Unauthenticated):
         caller(tokens, BAD[name]())
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic YTpi", "Bearer ", "bearerx y"])
-def test_a_request_without_a_bearer_token_is_refused(
+def test_a_request_without_a_bearer_token_is_rejected(
     tokens: auth.Tokens, issuer: Issuer, header: str | None
 ) -> None:
     with pytest.raises(Unauthenticated):
@@ -161,7 +161,7 @@ def test_a_request_without_a_bearer_token_is_refused(
     assert issuer.requests == 0
 
 
-def test_a_known_token_is_refused_under_another_scheme(tokens: auth.Tokens) -> None:
+def test_a_cached_token_is_rejected_under_another_scheme(tokens: auth.Tokens) -> None:
     token = token_issuer.token()
     for _ in range(2):
         assert asyncio.run(tokens.caller(f"Bearer {token}")).user_id
@@ -170,13 +170,13 @@ def test_a_known_token_is_refused_under_another_scheme(tokens: auth.Tokens) -> N
             asyncio.run(tokens.caller(f"Basic {token}"))
 
 
-def test_the_keys_are_asked_for_once(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_the_keys_are_fetched_once(tokens: auth.Tokens, issuer: Issuer) -> None:
     for n in range(20):
         caller(tokens, token_issuer.token(f"learner {n}"))
     assert issuer.requests == 1
 
 
-def test_an_unknown_key_asks_once_a_minute(
+def test_an_unknown_key_refetches_the_keys_once_a_minute(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock
 ) -> None:
     caller(tokens, token_issuer.token())
@@ -188,7 +188,7 @@ def test_an_unknown_key_asks_once_a_minute(
         clock.now += 61
 
 
-def test_unknown_keys_asked_at_once_ask_once(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_concurrent_unknown_keys_fetch_the_keys_once(tokens: auth.Tokens, issuer: Issuer) -> None:
     async def all_at_once() -> None:
         unknown = [f"Bearer {token_issuer.token(key_id='second', n=n)}" for n in range(50)]
         found = await asyncio.gather(*map(tokens.caller, unknown), return_exceptions=True)
@@ -198,7 +198,7 @@ def test_unknown_keys_asked_at_once_ask_once(tokens: auth.Tokens, issuer: Issuer
     assert issuer.requests == 1
 
 
-def test_a_new_key_is_found_and_a_withdrawn_one_goes(
+def test_new_keys_are_accepted_and_withdrawn_ones_expire(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock
 ) -> None:
     caller(tokens, token_issuer.token())
@@ -209,7 +209,7 @@ def test_a_new_key_is_found_and_a_withdrawn_one_goes(
         caller(tokens, token_issuer.token("eve"))
 
 
-def test_an_issuer_that_is_away_is_no_fault_of_the_token(
+def test_an_unreachable_issuer_is_unavailable_and_known_keys_stay_valid(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock
 ) -> None:
     issuer.fails = True
@@ -225,7 +225,7 @@ def test_an_issuer_that_is_away_is_no_fault_of_the_token(
     assert caller(tokens, token_issuer.token("bob")).user_id == "bob"
 
 
-def test_keys_that_are_none_of_ours_are_passed_over(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_unusable_keys_are_ignored(tokens: auth.Tokens, issuer: Issuer) -> None:
     first = issuer.keys[0]
     issuer.keys = [
         {"kty": "oct", "kid": "secret", "k": "c2VjcmV0"},
@@ -245,7 +245,7 @@ def test_keys_that_are_none_of_ours_are_passed_over(tokens: auth.Tokens, issuer:
             caller(tokens, token)
 
 
-def test_a_remembered_token_ends_when_it_says(tokens: auth.Tokens) -> None:
+def test_a_cached_token_expires_at_its_exp(tokens: auth.Tokens) -> None:
     for life in (1, 5, 25):  # seconds; on a busy machine the first question may take that long
         token = token_issuer.token(exp=time.time() + life)
         with contextlib.suppress(Unauthenticated):
@@ -260,7 +260,7 @@ def test_a_remembered_token_ends_when_it_says(tokens: auth.Tokens) -> None:
         ask_until(time.time() + 2 * life)
 
 
-def test_only_a_role_opens_anothers_data() -> None:
+def test_only_a_role_may_read_the_data_of_others() -> None:
     assert Caller("ann", "learner").learner(None) == "ann"
     assert Caller("ann", "learner").learner("ann") == "ann"
     assert Caller("eve", "support").learner("ann") == "ann"

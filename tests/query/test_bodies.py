@@ -1,4 +1,4 @@
-"""Bodies: read as they come, and no further than they may go."""
+"""Bodies of requests: arrival in parts, the size limit and the timeout."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ def aloof() -> Iterator[Api]:
 
 
 def padded(size: int) -> bytes:
-    """A good request of that many bytes."""
+    """Return a valid request of that many bytes."""
     return TYPE[:-1] + b" " * (size - len(TYPE)) + b"}"
 
 
-def test_a_body_comes_in_parts(aloof: Api) -> None:
+def test_a_body_may_arrive_in_parts(aloof: Api) -> None:
     parts = [TYPE[n : n + 1] for n in range(len(TYPE))]
     for body in (parts, [TYPE], [TYPE[:5], TYPE[5:]]):
         assert aloof.request("POST", "/graphql", [*body, api.END], api.headers()).status_code == 200
@@ -37,7 +37,7 @@ def test_a_body_comes_in_parts(aloof: Api) -> None:
 
 @pytest.mark.parametrize("size", [LONGEST, LONGEST + 1])
 @pytest.mark.parametrize("is_told", [True, False])
-def test_a_body_has_100_kib(aloof: Api, size: int, is_told: bool) -> None:
+def test_a_body_has_at_most_100_kib(aloof: Api, size: int, is_told: bool) -> None:
     told = {"content-length": str(size)} if is_told else {}
     body = padded(size)
     parts = [body[:70_000], body[70_000:], api.END]
@@ -46,7 +46,7 @@ def test_a_body_has_100_kib(aloof: Api, size: int, is_told: bool) -> None:
 
 
 @pytest.mark.parametrize("told", [{}, {"content-length": "9" * 5_000}])
-def test_a_longer_one_is_not_read(aloof: Api, told: dict[str, str]) -> None:
+def test_a_longer_body_is_not_read_to_its_end(aloof: Api, told: dict[str, str]) -> None:
     taken = 0
 
     def endless() -> Iterator[bytes]:
@@ -62,18 +62,18 @@ def test_a_longer_one_is_not_read(aloof: Api, told: dict[str, str]) -> None:
     assert taken <= (0 if told else 2)
 
 
-def test_nothing_is_read_for_who_may_not_ask(aloof: Api) -> None:
+def test_no_body_is_read_without_a_valid_token(aloof: Api) -> None:
     parts = iter([TYPE, api.END])
     headers = {"content-type": "application/json"}
     assert aloof.request("POST", "/graphql", parts, headers).status_code == 401
     assert next(parts) == TYPE
 
 
-def test_a_body_that_breaks_off_is_refused(aloof: Api) -> None:
+def test_an_incomplete_body_is_rejected(aloof: Api) -> None:
     assert aloof.request("POST", "/graphql", [TYPE], api.headers()).status_code == 400
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "_BODY_TIMEOUT_S", 0.05)
 
     async def receive() -> Any:
@@ -83,7 +83,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
         asyncio.run(requests.read(Request(SCOPE, receive), {}))
 
 
-def test_no_timer_is_made_for_a_body_that_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_timer_is_started_for_a_body_that_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "timeout", None)
 
     async def receive() -> Any:
@@ -94,7 +94,7 @@ def test_no_timer_is_made_for_a_body_that_has_come(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("late", range(4))
-def test_a_body_is_whole_whichever_part_is_late(late: int) -> None:
+def test_a_body_is_complete_whichever_part_is_late(late: int) -> None:
     parts = [TYPE[:3], b"", TYPE[3:9], TYPE[9:]]
 
     async def read() -> str:

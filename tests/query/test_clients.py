@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, unchanged, against the running query function."""
+"""Public GraphQL clients and audits, unchanged, against the running query function."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from tests.query.test_process import started
 from tests.support import node, rows_by_hand, subscription_client, token_issuer
 from tests.support.subscription_client import LessonRecorder
 
-NAMED, SENT = False, True  # a document: by its hash alone, or whole
+NAMED, SENT = False, True  # a document: by its hash alone, or with its text
 SENT_BY = {"urql": "GET", "apollo": "POST"}
 
 
@@ -29,7 +29,7 @@ def url(store: Store, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder in which the clients run."""
+    """The folder of the clients."""
     return node.workshop(request, tmp_path)
 
 
@@ -42,7 +42,7 @@ def test_the_public_audits_pass(clients: Path, url: str) -> None:
     assert levels == {"MUST": 13, "SHOULD": 23, "MAY": 25}
 
 
-def test_a_generated_client_asks_by_persisted_queries(
+def test_generated_clients_send_persisted_queries(
     clients: Path, url: str, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
@@ -59,7 +59,7 @@ def test_a_generated_client_asks_by_persisted_queries(
         assert {each["status"] for each in found[client]["sent"]} == {200}
 
 
-def test_graphql_sse_hears_of_changes(clients: Path, store: Store, tmp_path: Path) -> None:
+def test_graphql_sse_receives_changes(clients: Path, store: Store, tmp_path: Path) -> None:
     recorder = LessonRecorder(store.url)
     with subscription_client.query_function(store.url, tmp_path / "function") as function:
         told = {

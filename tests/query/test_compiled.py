@@ -1,4 +1,4 @@
-"""What is compiled answers as the executor does, to the byte."""
+"""The compiled path returns the executor's responses, byte for byte."""
 
 import asyncio
 import random
@@ -20,13 +20,15 @@ from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import documents, execute, executor, root_fields
+from progress.query.execution.access_log import RequestLog
 from progress.query.execution.documents import Document
-from progress.query.execution.execute import Answer
-from progress.query.execution.executor import Asked
-from progress.query.execution.root_fields import Joint, Outcome, Part
+from progress.query.execution.execute import GraphQLResponse
+from progress.query.execution.executor import GraphQLRequest
+from progress.query.execution.root_fields import Outcome, QueryExecution, RootField
 from progress.query.execution.selections import QUERY
 from progress.query.graphql.context import Context
-from progress.query.read_models import reader
+from progress.query.read_models.queries import Queries
+from progress.query.read_models.reader import Reader
 from tests.conftest import Store
 from tests.support import rows_by_hand
 from tests.support.event_logs import Disturbance
@@ -36,7 +38,7 @@ from tests.support.sample_events import Envelope, envelope, item_published
 from tests.support.stage import Worker, append
 
 NOW = datetime(2024, 4, 2, 3, 4, 5, 678_901, tzinfo=UTC)
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+LOG = RequestLog("query", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { %s }'
 PHASES = [each for each in Phase if each is not Phase.explain]  # it takes minutes
@@ -53,7 +55,7 @@ fragment F on Streak { current @include(if: $yes) more: longest ... on Streak { 
 
 
 def log() -> Iterator[Envelope]:
-    """Three months of two learners, one of whom moves; of everything something."""
+    """Yield three months of two learners, one of whom changes zone, with events of every type."""
     chance = random.Random(7)
     start = datetime(2024, 1, 10, 9, tzinfo=UTC)
     for n in range(30):
@@ -88,72 +90,73 @@ def session(user: str, name: str, at: datetime, chance: random.Random) -> Iterat
 
 
 def extremes(connection: database.Connection) -> None:
-    """Numbers beyond GraphQL's, in rows of their own."""
+    """Add rows with numbers beyond GraphQL's Int."""
     much = {"user_id": "ann", "answers": 2**40, "correct_answers": 2**39, "study_seconds": 2**62}
     rows_by_hand.insert(connection, "daily_stats", {**much, "day": "2024-03-09"})
     item = {"user_id": "ann", "item_id": "huge", "answers": 2**40, "lapses": 2**33}
     rows_by_hand.insert(connection, "item_stats", {**item, "easiness_factor": 1e300})
 
 
-class CountingJoint(Joint, frozen=True):
-    """Notes the parts that the executor answers."""
+class RecordingExecution(QueryExecution, frozen=True):
+    """Records the root fields that the executor runs."""
 
-    executed: list[Part]
+    executed: list[RootField]
 
-    async def _executed(self, part: Part) -> Outcome:
-        self.executed.append(part)
-        return await super()._executed(part)
+    async def _execute(self, field: RootField) -> Outcome:
+        self.executed.append(field)
+        return await super()._execute(field)
 
 
 @dataclass
 class Both:
-    """Answers queries both ways, over one database, without a cache."""
+    """Run queries compiled and by the executor, over one database, without a cache."""
 
     url: str
     ways: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._runner = asyncio.Runner()
-        self._reader = reader.Reader(self.url)
-        self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9))
+        self._reader = Reader(self.url)
+        self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9), self._reader)
 
-    def answers(self, query: Query, role: Any = "learner") -> tuple[Answer, Answer]:
-        """The answer as it is given, and the executor's."""
-        context = Context(Caller("ann", role, float("inf")), NOW)
-        asked = Asked(query.text, query.variables, query.operation_name)
+    def answers(
+        self, query: Query, role: Any = "learner"
+    ) -> tuple[GraphQLResponse, GraphQLResponse]:
+        """Return the response and the executor's response."""
+        context = Context(Caller("ann", role, float("inf")), Queries(self._reader), NOW)
+        asked = GraphQLRequest(query.text, query.variables, query.operation_name)
         return self._runner.run(self._both(asked, context))
 
-    async def _both(self, asked: Asked, context: Context) -> tuple[Answer, Answer]:
-        with reader.using(self._reader):
-            document = documents.read(asked.query, introspection=False)
-            if document.tree is None:
-                return (Answer(None, document.errors, executed=False),) * 2
-            plain = execute.told(await executor.executed(document.tree, asked, context), TRACE)
-            await self._count(document, asked, context)
-            return await self._given(asked, context), plain
+    async def _both(
+        self, asked: GraphQLRequest, context: Context
+    ) -> tuple[GraphQLResponse, GraphQLResponse]:
+        document = documents.read(asked.query, introspection=False)
+        if document.errors:
+            return (GraphQLResponse(None, document.errors, executed=False),) * 2
+        result = await executor.execute_document(document.tree, asked, context)
+        await self._count(document, asked, context)
+        return await self._given(asked, context), execute.to_response(result, LOG)
 
-    async def _given(self, asked: Asked, context: Context) -> Answer:
-        answer = await execute.answered(
-            asked, context, cache=self._cache, introspection=False, trace=TRACE
-        )
+    async def _given(self, asked: GraphQLRequest, context: Context) -> GraphQLResponse:
+        answer = await execute.run(asked, context, cache=self._cache, introspection=False, log=LOG)
         return msgspec.structs.replace(answer, extensions={})
 
-    async def _count(self, document: Document, asked: Asked, context: Context) -> None:
-        """Count which way it goes: in parts without an error, or otherwise."""
+    async def _count(self, document: Document, asked: GraphQLRequest, context: Context) -> None:
+        """Count whether the fields ran separately without an error, or the executor ran all."""
         operation = document.operation(asked.operation_name)
-        pieces = root_fields.split(operation, asked.variables, context) if operation else []
-        keys = [part.cache_key for part in pieces if part.cache_key]
+        fields = root_fields.plan(operation, asked.variables, context) if operation else []
+        keys = [field.cache_key for field in fields if field.cache_key]
         lookup = await self._cache.lookup("ann", keys, at=NOW)
-        joint = CountingJoint(asked, context, self._cache, lookup, [])
-        outcomes = await joint.outcomes(pieces)
-        in_parts = bool(pieces) and all(isinstance(each, bytes) for each in outcomes)
-        in_parts = in_parts and not any(part.is_compiled for part in joint.executed)
+        execution = RecordingExecution(asked, context, self._cache, lookup, [])
+        outcomes = await execution.run(fields)
+        in_parts = bool(fields) and all(isinstance(outcome, bytes) for outcome in outcomes)
+        in_parts = in_parts and not any(field.is_compiled for field in execution.executed)
         self.ways["in parts" if in_parts else "whole"] += 1
         if in_parts:
-            self.ways.update(part.root.field.name for part in pieces if part.root.compiled)
+            self.ways.update(field.planned.field.name for field in fields if field.planned.compiled)
 
     def close(self) -> None:
-        """End the connections and the loop."""
+        """Close the connections and the loop."""
         self._runner.run(self._reader.close())
         self._runner.close()
 
@@ -174,7 +177,7 @@ def both(servers: Callable[[str], Server]) -> Iterator[Both]:
     server.drop(name)
 
 
-def test_generated_queries_are_answered_as_by_the_executor(both: Both) -> None:
+def test_generated_queries_have_the_executors_response(both: Both) -> None:
     @settings(max_examples=200, suppress_health_check=list(HealthCheck), phases=PHASES)
     @given(seed=st.integers(0, 2**32), role=st.sampled_from(["learner", "support"]))
     def check(seed: int, role: str) -> None:
@@ -191,7 +194,9 @@ def test_generated_queries_are_answered_as_by_the_executor(both: Both) -> None:
 @pytest.mark.parametrize(
     "variables", [{}, {"yes": False}, {"no": True}, {"yes": False, "no": True}]
 )
-def test_what_is_said_twice_is_answered_once(both: Both, variables: dict[str, Any]) -> None:
+def test_repeated_fields_are_merged_as_by_the_executor(
+    both: Both, variables: dict[str, Any]
+) -> None:
     both.ways.clear()
     given, plain = both.answers(Query(ODD, variables, None))
     assert given == plain
@@ -199,7 +204,7 @@ def test_what_is_said_twice_is_answered_once(both: Both, variables: dict[str, An
     assert both.ways["in parts"] == 1
 
 
-def test_an_error_beside_an_answer_is_told(both: Both) -> None:
+def test_a_failing_field_does_not_suppress_the_others(both: Both) -> None:
     both.ways.clear()
     given, plain = both.answers(Query('{ streak { current } operation(id: "x") { id } }', {}, None))
     assert given == plain
@@ -220,7 +225,7 @@ def test_an_error_beside_an_answer_is_told(both: Both) -> None:
         ("a column less", MARCH % "date itemsLearned", 1),
     ],
 )
-def test_a_row_that_is_not_as_the_schema_says_is_the_executors(
+def test_a_row_that_violates_the_schema_is_left_to_the_executor(
     store: Store, change: str, asked: str, errors: int
 ) -> None:
     query = Query(f"{{ streak {{ current }} it: {asked} }}", {}, None)
@@ -234,7 +239,7 @@ def test_a_row_that_is_not_as_the_schema_says_is_the_executors(
 
 
 def way(url: str, query: Query) -> tuple[str, int]:
-    """Which way an answer went that is the executor's, and how many errors it has."""
+    """Return the way that a query took and its number of errors; the responses must be equal."""
     with closing(Both(url)) as both:
         given, plain = both.answers(query)
         assert given == plain
@@ -243,7 +248,7 @@ def way(url: str, query: Query) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_every_column_of_a_compiled_field_fits(both: Both, name: str) -> None:
+def test_every_column_of_a_compiled_field_is_selectable(both: Both, name: str) -> None:
     arguments = {"item": '(itemId: "i1")'}.get(name, "")
     if name.endswith("yStats"):
         arguments = '(from: "2024-03-01", to: "2024-03-31")'

@@ -1,4 +1,4 @@
-"""CORS: pages of the origins that are named may read answers, those of others may not."""
+"""CORS: pages of allowed origins may read responses, others may not."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ def aloof() -> Iterator[Api]:
 
 
 def preflight(query_api: Api, origin: str) -> Response:
-    """The answer to what a browser asks before it sends a page's POST."""
+    """Send the preflight request of a page's POST."""
     asked = {"access-control-request-method": "POST", "access-control-request-headers": HEADERS}
     return query_api.request("OPTIONS", "/graphql", b"", {"origin": origin, **asked})
 
@@ -35,7 +35,7 @@ def post(query_api: Api, origin: str | None, **more: str) -> Response:
 
 
 @pytest.mark.parametrize("origin", [OURS, LOCAL])
-def test_a_named_origin_may_ask_and_read(aloof: Api, origin: str) -> None:
+def test_an_allowed_origin_may_send_requests_and_read_responses(aloof: Api, origin: str) -> None:
     allowed = preflight(aloof, origin)
     assert allowed.status_code == 204
     assert allowed.headers["access-control-allow-origin"] == origin
@@ -52,30 +52,30 @@ def test_a_named_origin_may_ask_and_read(aloof: Api, origin: str) -> None:
 @pytest.mark.parametrize(
     "origin", [OTHER, "null", "", OURS + ".evil.com", OURS.upper(), "http://app.example.com"]
 )
-def test_another_origin_may_not(aloof: Api, origin: str) -> None:
+def test_another_origin_gets_no_cors_headers(aloof: Api, origin: str) -> None:
     for response in (preflight(aloof, origin), post(aloof, origin)):
         assert not [name for name in response.headers if name.startswith("access-control")]
         assert "Origin" in response.headers.getlist("vary")
 
 
-def test_a_cache_keeps_the_answers_to_origins_apart(aloof: Api) -> None:
+def test_responses_vary_by_origin(aloof: Api) -> None:
     assert "Origin" in post(aloof, None).headers.getlist("vary")
 
 
-def test_where_none_is_named_none_may() -> None:
+def test_without_a_setting_no_origin_is_allowed() -> None:
     with api.serve(NOWHERE) as closed:
         for response in (preflight(closed, OURS), post(closed, OURS)):
             assert not [name for name in response.headers if name.startswith("access-control")]
 
 
-def test_any_origin_means_none_with_credentials() -> None:
+def test_a_wildcard_origin_gets_no_credentials() -> None:
     with api.serve(NOWHERE, cors_origins="*") as opened:
         for response in (preflight(opened, OTHER), post(opened, OTHER)):
             assert response.headers["access-control-allow-origin"] == "*"
             assert "access-control-allow-credentials" not in response.headers
 
 
-def test_options_tells_the_methods(aloof: Api) -> None:
+def test_options_lists_the_methods(aloof: Api) -> None:
     response = aloof.request("OPTIONS", "/graphql")
     assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
     assert not [name for name in response.headers if name.startswith("access-control")]
@@ -102,18 +102,18 @@ def test_options_tells_the_methods(aloof: Api) -> None:
         "null",
     ],
 )
-def test_a_bad_origin_stops_the_start_and_is_named(bad: str) -> None:
+def test_an_invalid_origin_prevents_the_start_and_is_named(bad: str) -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS") as refused:
         Cors(f"{OURS},{bad}")
     assert repr(bad) in str(refused.value)
 
 
-def test_any_and_some_are_a_contradiction() -> None:
+def test_a_wildcard_with_other_origins_is_rejected() -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS"):
         Cors(f"{OURS}, *")
 
 
 @pytest.mark.parametrize("good", ["", OURS, f" {OURS} , {LOCAL},", "http://[::1]:3000"])
-def test_good_origins_are_taken(good: str) -> None:
+def test_valid_origins_are_accepted(good: str) -> None:
     taken: Any = Cors(good)
     assert taken

@@ -1,4 +1,4 @@
-"""What is said to PostgreSQL for one answer."""
+"""The messages that pg8000 sends to PostgreSQL for one statement."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,7 +9,7 @@ from tests.support.postgres_wire import Wire, wire
 __all__ = ["wire"]
 
 
-def test_an_answer_is_asked_for_in_one_piece(wire: Wire) -> None:
+def test_a_prepared_statement_takes_one_round_trip(wire: Wire) -> None:
     with closing(database.connect(wire.url)) as connection:
         statement = connection.prepare("SELECT CAST(:number AS int)")
         wire.sent = b""
@@ -22,7 +22,7 @@ def test_an_answer_is_asked_for_in_one_piece(wire: Wire) -> None:
 
 
 def kinds(sent: bytes) -> Iterator[str]:
-    """The types of messages to the server."""
+    """Yield the types of the messages to the server."""
     while sent:
         yield chr(sent[0])
         sent = sent[1 + int.from_bytes(sent[1:5], "big") :]

@@ -1,4 +1,4 @@
-"""A query has ten seconds from its arrival: no part of it is asked again, or waited for longer."""
+"""A query's deadline is ten seconds after its arrival; no part runs again or waits longer."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from progress.projections.projector import Projector
 from progress.query.cache.single_flight import SingleFlight
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.live.sources import Learners
-from progress.query.read_models import as_of, queries, reader
+from progress.query.read_models import as_of
 from tests.conftest import Store
 from tests.support import api, as_of_fixtures, sample_events
 from tests.support.api import Api
@@ -34,7 +34,7 @@ LATER = 'asOf: "2024-05-01T00:00:00Z"'
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The server itself ends no statement."""
+    """Remove the server's own statement timeouts."""
     monkeypatch.setattr(async_client, "_STATEMENT_TIMEOUT", "0")
     monkeypatch.setitem(as_of._SETTINGS, "statement_timeout", "0")
     return monkeypatch
@@ -48,7 +48,7 @@ def queried(store: Store, connection: Connection) -> Iterator[Api]:
 
 
 def busy(store: Store) -> list[str]:
-    """The statements that the server works at for the query function."""
+    """Return the statements that the server runs for the query function."""
     with closing(store.connect()) as watching:
         found = watching.run("""SELECT query FROM pg_stat_activity
             WHERE datname = current_database() AND application_name IN ('query', 'past')
@@ -66,7 +66,7 @@ def busy(store: Store) -> list[str]:
     ],
     ids=["compiled", "by the executor", "of the catalogue", "about the past"],
 )
-def test_a_statement_that_hangs_is_asked_once_and_is_stopped(
+def test_a_hanging_statement_runs_once_and_is_cancelled(
     patient: pytest.MonkeyPatch, queried: Api, store: Store, hanging: tuple[str, str]
 ) -> None:
     field, table = hanging
@@ -89,12 +89,12 @@ def test_a_statement_that_hangs_is_asked_once_and_is_stopped(
 
 
 async def _until_none_waits(store: Store) -> None:
-    """Return when the server has stopped what waits for the lock, which is still held."""
+    """Wait until the server has cancelled the statements that wait for the lock."""
     while busy(store):
         await asyncio.sleep(0)
 
 
-def test_a_server_that_does_not_greet_is_asked_once(
+def test_a_server_that_does_not_answer_is_connected_to_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_scope, "TIMEOUT_S", SHORT)
@@ -109,8 +109,8 @@ def test_a_server_that_does_not_greet_is_asked_once(
             listening.accept()
 
 
-def test_what_was_spent_before_counts(queried: Api, store: Store) -> None:
-    """The body has come when the time is over: the database is not asked."""
+def test_time_spent_on_the_body_counts(queried: Api, store: Store) -> None:
+    """If the deadline passes before the body arrives, the database is not queried."""
     body = msgspec.json.encode({"query": f"{{ {DAYS} }}"})
 
     async def receive() -> dict[str, Any]:
@@ -125,13 +125,12 @@ def test_what_was_spent_before_counts(queried: Api, store: Store) -> None:
 
 
 async def _answered(queried: Api, request: Request) -> None:
-    with reader.using(queried._reader):
-        response = await queried._api.answer(request)
+    response = await queried._api.answer(request)
     (fault,) = api.read(response)["errors"]
     assert fault["extensions"]["code"] == "UNAVAILABLE"
 
 
-def test_waiting_for_a_connection_counts(store: Store, fetch: QueryClient) -> None:
+def test_time_spent_waiting_for_a_connection_counts(store: Store, fetch: QueryClient) -> None:
     async def crowd() -> None:
         made = async_client.Database(store.url, name="query", size=1, search_path="event_store")
         held, end = asyncio.Event(), asyncio.Event()
@@ -152,19 +151,19 @@ def test_waiting_for_a_connection_counts(store: Store, fetch: QueryClient) -> No
     fetch(crowd())
 
 
-def test_waiting_for_a_place_in_the_past_counts(
+def test_time_spent_waiting_for_an_as_of_session_counts(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     async def crowd() -> None:
         of_ann = {"as_of": as_of_fixtures.noon_of_day(0)}
         many = [
-            asyncio.create_task(queries.get_streak("ann", **of_ann))
-            for _ in range(as_of._OF_A_LEARNER)
+            asyncio.create_task(fetch.queries.get_streak("ann", **of_ann))
+            for _ in range(as_of._SESSIONS_PER_LEARNER)
         ]
-        while len(await asyncio.to_thread(busy, store)) < as_of._OF_A_LEARNER:
+        while len(await asyncio.to_thread(busy, store)) < as_of._SESSIONS_PER_LEARNER:
             await asyncio.sleep(0)
         with request_scope.begin(SHORT), pytest.raises(Unavailable, match="too much is asked"):
-            await queries.get_streak("ann", **of_ann)
+            await fetch.queries.get_streak("ann", **of_ann)
         connection.run("ROLLBACK")
         await asyncio.gather(*many)
 
@@ -174,7 +173,7 @@ def test_waiting_for_a_place_in_the_past_counts(
 
 
 class Slow:
-    """A computation that ends when the test says so."""
+    """A computation that ends when the test sets `end`."""
 
     def __init__(self) -> None:
         self.began, self.end = 0, asyncio.Event()
@@ -185,7 +184,7 @@ class Slow:
         return "done"
 
 
-def test_who_has_more_time_joins_nobody_who_has_little(fetch: QueryClient) -> None:
+def test_a_request_does_not_join_a_computation_with_an_earlier_deadline(fetch: QueryClient) -> None:
     async def both() -> None:
         flights, slow, quick = SingleFlight[str](1.0), Slow(), Slow()
         quick.end.set()
@@ -201,7 +200,7 @@ def test_who_has_more_time_joins_nobody_who_has_little(fetch: QueryClient) -> No
     fetch(both())
 
 
-def test_who_has_less_time_than_whom_they_joined_waits_no_longer(fetch: QueryClient) -> None:
+def test_a_request_that_joins_a_computation_keeps_its_own_deadline(fetch: QueryClient) -> None:
     async def both() -> None:
         flights, slow = SingleFlight[str](1.0), Slow()
         with request_scope.begin(10.0):
@@ -223,7 +222,9 @@ def test_a_subscription_outlives_the_deadline_of_its_request(
     Projector(connection, publisher=publisher()).catch_up_all()
 
     async def watch() -> None:
-        live_queries = LiveQueries({"learner": Learners()}, None, PollIntervals(without_redis=0.01))
+        live_queries = LiveQueries(
+            {"learner": Learners(fetch.queries.reader)}, None, PollIntervals(without_redis=0.01)
+        )
         with request_scope.begin(10.0) as scope:
             subscription = live_queries.subscribe("learner", "ann", lambda state: state.progress)
             before = await anext(subscription)

@@ -1,4 +1,4 @@
-"""GET: an answer that has not changed is not sent again, and none is kept that may be old."""
+"""GET responses: ETags, 304, caching headers and compression."""
 
 import gzip
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def got(
     )
 
 
-def test_an_answer_that_the_browser_has_is_not_sent_again(query_api: Api) -> None:
+def test_an_unchanged_response_is_not_sent_again(query_api: Api) -> None:
     first = got(query_api)
     tag = first.headers["etag"]
     assert first.headers["cache-control"] == "private, no-cache"
@@ -52,7 +52,7 @@ def test_an_answer_that_the_browser_has_is_not_sent_again(query_api: Api) -> Non
         assert got(query_api, if_none_match=other).status_code == 200
 
 
-def test_the_tag_is_of_the_data(query_api: Api, store_url: str) -> None:
+def test_the_etag_depends_on_the_data(query_api: Api, store_url: str) -> None:
     tag = got(query_api).headers["etag"]
     assert got(query_api).headers["etag"] == tag
     assert got(query_api, user="bob").headers["etag"] != tag
@@ -64,7 +64,7 @@ def test_the_tag_is_of_the_data(query_api: Api, store_url: str) -> None:
     assert api.read(changed)["data"] == {"userProgress": {"totalItemsLearned": 8}}
 
 
-def test_what_went_wrong_has_no_tag_and_is_not_kept(query_api: Api) -> None:
+def test_a_failed_response_has_no_etag_and_is_not_stored(query_api: Api) -> None:
     for query in ("{", '{ userProgress(userId: "bob") { userId } }'):
         response = got(query_api, query, if_none_match="*")
         assert response.status_code == 200
@@ -74,19 +74,19 @@ def test_what_went_wrong_has_no_tag_and_is_not_kept(query_api: Api) -> None:
     assert (refused.status_code, refused.headers["cache-control"]) == (401, "private, no-store")
 
 
-def test_one_browsers_learners_and_types_are_kept_apart(query_api: Api) -> None:
+def test_responses_vary_by_learner_type_and_encoding(query_api: Api) -> None:
     for response in (got(query_api), got(query_api, if_none_match="*"), got(query_api, "{")):
         assert response.headers["vary"] == "Accept, Authorization, Accept-Encoding"
 
 
-def test_head_is_a_get_that_is_not_read(query_api: Api) -> None:
+def test_head_returns_the_headers_of_get(query_api: Api) -> None:
     asked, headed = got(query_api), got(query_api, method="HEAD")
     assert headed.status_code == 200
     assert headed.raw_headers == asked.raw_headers
     assert got(query_api, "mutation { __typename }", method="HEAD").status_code == 405
 
 
-def test_a_post_is_answered_whole(query_api: Api) -> None:
+def test_a_post_ignores_if_none_match(query_api: Api) -> None:
     body = b'{"query": "%s"}' % STANDING.encode()
     response = query_api.request("POST", "/graphql", body, api.headers(**{"if-none-match": "*"}))
     assert response.status_code == 200
@@ -97,7 +97,9 @@ YEAR = '{ dailyStats(from: "2024-01-01", to: "2024-12-31", zeroFill: true) { dat
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_long_answer_is_packed_for_who_unpacks(query_api: Api, method: str) -> None:
+def test_a_long_response_is_compressed_for_clients_that_accept_gzip(
+    query_api: Api, method: str
+) -> None:
     def asked(query: str, **more: str) -> Response:
         if method == "GET":
             return got(query_api, query, **more)

@@ -1,4 +1,4 @@
-"""No document that the limits allow costs more than it may, whatever the schema has to ask."""
+"""The most expensive document that the limits allow reads a bounded number of rows."""
 
 import asyncio
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ CASES: tuple[tuple[Role, str], ...] = (
 
 @dataclass
 class _Small:
-    """A test's database, as the benchmark fills it."""
+    """A test's database in the benchmark's interface."""
 
     url: str
 
@@ -30,7 +30,7 @@ class _Small:
         return connect(self.url)
 
 
-def test_the_most_expensive_document_is_within_its_bound(
+def test_the_most_expensive_document_is_within_its_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = expensive.fill(cast("Any", _Small(store.url)), times_less=expensive.SMALL)
@@ -42,6 +42,6 @@ def test_the_most_expensive_document_is_within_its_bound(
     for role, what in CASES:
         text, work = find(role, what)
         assert work <= expensive.WORK[what] / expensive.SMALL, (role, text)
-    monkeypatch.setattr(limits, "_READING", 10**9)  # the search would find what is too much
+    monkeypatch.setattr(limits, "_MAX_ROWS", 10**9)  # without the limit the search finds more
     _, work = find("learner", "the present")
     assert work > 1.5 * expensive.WORK["the present"] / expensive.SMALL

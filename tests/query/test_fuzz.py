@@ -79,7 +79,7 @@ def query_api(store: Store) -> Iterator[Api]:
     odd=st.dictionaries(st.sampled_from([*likely]), anything, max_size=1),
     role=st.sampled_from(["learner", "admin"]),
 )
-def test_no_argument_makes_an_error_of_ours(
+def test_no_argument_causes_an_internal_error(
     query_api: Api, variables: dict[str, Any], odd: dict[str, Any], role: str
 ) -> None:
     answer = query_api.post(ALL, roles=[role], **{**variables, **odd})
@@ -88,7 +88,7 @@ def test_no_argument_makes_an_error_of_ours(
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(body=st.binary() | anything.map(msgspec.json.encode), query=st.text())
-def test_no_body_makes_an_error_of_ours(query_api: Api, body: bytes, query: str) -> None:
+def test_no_body_causes_an_internal_error(query_api: Api, body: bytes, query: str) -> None:
     for sent in (body, msgspec.json.encode({"query": query})):
         answer = api.read(query_api.request("POST", "/graphql", sent, api.headers()))
         assert {fault["extensions"]["code"] for fault in answer["errors"]} <= CODES

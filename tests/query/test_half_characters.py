@@ -1,4 +1,4 @@
-"""Half a character, which no UTF-8 can be made of, in what a stranger sends."""
+"""Lone surrogates, which UTF-8 cannot encode, in a request."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def test_half_a_character_in_a_refusal_can_be_written() -> None:
+def test_a_lone_surrogate_in_a_token_is_rejected() -> None:
     crit = {"alg": "RS256", "kid": "first", "crit": ["\ud800"]}
     token = f"{part(crit)}.{part({})}.AAAA"
     with api.serve("postgresql://nobody@/nowhere?host=/nowhere") as query_api:

@@ -1,4 +1,4 @@
-"""Heads of questions without end: refused before they take memory."""
+"""Endless heads of requests are rejected before they take memory."""
 
 import socket
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 def sent(port: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
-    """How many bytes the server took until it closed the connection, and what it said."""
+    """Send the pieces; return the bytes accepted until the connection closed, and the response."""
     taken, said = 0, b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
         with suppress(ConnectionError):
@@ -44,20 +44,20 @@ def sent(port: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
 
 
 def endless(begin: bytes, piece: bytes) -> Iterator[bytes]:
-    """20 MB of a request, or a little more."""
+    """Yield at least 20 MB of a request."""
     yield begin
     yield from repeat(64 * piece, 20 * MIB // (64 * len(piece)))
 
 
 def most_memory(port: int) -> int:
-    """Bytes that the processes at this port held at the most so far."""
+    """Return the peak memory of the processes at this port, in bytes."""
     held = [p for p in psutil.Process().children(recursive=True) if str(port) in p.cmdline()]
     kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in held]
     return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in kept)
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_query_reads_no_head_without_end(port: int, name: str) -> None:
+def test_query_does_not_read_an_endless_head(port: int, name: str) -> None:
     before = most_memory(port)
     assert before
     taken, _ = sent(port, endless(*ENDLESS[name]))
@@ -65,7 +65,7 @@ def test_query_reads_no_head_without_end(port: int, name: str) -> None:
     assert most_memory(port) - before < 3 * MIB
 
 
-def test_query_says_that_a_head_is_too_large(port: int) -> None:
+def test_query_rejects_a_large_head_with_431(port: int) -> None:
     for head in (POST + 100 * LINE, b"GET /graphql?query=" + 100_000 * b"a"):
         assert sent(port, iter([head]))[1].startswith(b"HTTP/1.1 431 ")
 

@@ -1,4 +1,4 @@
-"""The issuer's keys: how seldom they are asked for, and what an issuer that is ill can do."""
+"""The issuer's keys: the rate of fetches, and issuers that hang, redirect or send garbage."""
 
 import asyncio
 import json
@@ -27,13 +27,13 @@ def unknown(number: int) -> str:
 
 
 async def all_refused(tokens: auth.Tokens, number: int) -> None:
-    """So many tokens of unknown keys, at once."""
+    """Send so many tokens of unknown keys concurrently; all must be rejected."""
     asked = [tokens.caller(f"Bearer {unknown(n)}") for n in range(number)]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(each) for each in found} == {Unauthenticated}
 
 
-def test_a_thousand_unknown_keys_at_once_ask_once_a_minute(
+def test_a_thousand_concurrent_unknown_keys_fetch_the_keys_once_a_minute(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock
 ) -> None:
     async def minutes() -> None:
@@ -48,7 +48,7 @@ def test_a_thousand_unknown_keys_at_once_ask_once_a_minute(
     asyncio.run(minutes())
 
 
-def test_good_tokens_do_not_wait_for_the_answer_about_a_bad_one(
+def test_valid_tokens_do_not_wait_for_a_fetch_caused_by_an_unknown_key(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock
 ) -> None:
     caller(tokens, token_issuer.token())
@@ -67,7 +67,7 @@ def test_good_tokens_do_not_wait_for_the_answer_about_a_bad_one(
     asyncio.run(at_once())
 
 
-def test_aged_keys_are_good_while_new_ones_are_waited_for(
+def test_expired_keys_stay_valid_while_new_ones_are_fetched(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock
 ) -> None:
     caller(tokens, token_issuer.token())
@@ -85,7 +85,7 @@ def test_aged_keys_are_good_while_new_ones_are_waited_for(
     asyncio.run(at_once())
 
 
-def test_an_issuer_that_does_not_answer_is_not_waited_for(
+def test_a_fetch_of_the_keys_times_out(
     tokens: auth.Tokens, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 1)
@@ -100,17 +100,17 @@ def test_an_issuer_that_does_not_answer_is_not_waited_for(
     assert caller(tokens, token_issuer.token()).user_id == "ann"
 
 
-def test_an_issuer_that_answers_for_ever_is_not_listened_to(
-    tokens: auth.Tokens, issuer: Issuer
-) -> None:
+def test_an_endless_response_of_the_issuer_is_not_read(tokens: auth.Tokens, issuer: Issuer) -> None:
     issuer.body = b" " * (1 << 22)
     with pytest.raises(IssuerUnavailable):
         caller(tokens, token_issuer.token())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_an_issuer_leads_nowhere_else(tokens: auth.Tokens, issuer: Issuer, status: int) -> None:
-    """Not to an address inside, which the operator did not give."""
+def test_redirects_of_the_issuer_are_not_followed(
+    tokens: auth.Tokens, issuer: Issuer, status: int
+) -> None:
+    """A redirect could lead to an internal address."""
     with token_issuer.serve() as inside:
         head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {inside.url}\r\nContent-Length: 0"
         issuer.speaks_http, issuer.body = False, f"{head}\r\n\r\n".encode()
@@ -124,7 +124,7 @@ GARBAGE = [b"", b"<html>", b"[]", b"{}", b'{"keys": null}', b'{"keys": [1]}', b'
 
 @pytest.mark.parametrize("body", [*GARBAGE, b"\xff", b'{"keys": ' + b"[" * 100_000, b"HTTP/1.1 "])
 @pytest.mark.parametrize("speaks_http", [True, False])
-def test_garbage_for_keys_is_survived(
+def test_malformed_keys_are_handled(
     tokens: auth.Tokens,
     issuer: Issuer,
     clock: Clock,
@@ -153,7 +153,7 @@ keys = st.fixed_dictionaries(
 
 
 @given(odd=st.lists(keys | st.dictionaries(st.text(), scalars), max_size=3))
-def test_odd_keys_are_passed_over(odd: list[dict[str, Any]]) -> None:
+def test_malformed_keys_are_ignored(odd: list[dict[str, Any]]) -> None:
     with token_issuer.serve() as issuer:
         issuer.keys = [*odd, *issuer.keys]
         trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
@@ -161,7 +161,7 @@ def test_odd_keys_are_passed_over(odd: list[dict[str, Any]]) -> None:
         assert caller(tokens, token_issuer.token()).user_id == "ann"
 
 
-def test_a_withdrawn_key_ends_the_tokens_that_it_signed(
+def test_a_withdrawn_key_invalidates_its_tokens(
     issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "_KEYS_TTL_S", 0.0)
@@ -175,7 +175,7 @@ def test_a_withdrawn_key_ends_the_tokens_that_it_signed(
         caller(tokens, token)
 
 
-def test_a_key_is_for_its_own_algorithm(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_a_key_verifies_only_its_own_algorithm(tokens: auth.Tokens, issuer: Issuer) -> None:
     issuer.keys.append(token_issuer.public(token_issuer.ec_key(), "curve"))
     good = token_issuer.token()
     caller(tokens, good)
@@ -185,7 +185,7 @@ def test_a_key_is_for_its_own_algorithm(tokens: auth.Tokens, issuer: Issuer) -> 
             caller(tokens, f"{part({'alg': algorithm, 'kid': key_id})}.{claims}.{signature}")
 
 
-def test_what_a_token_says_is_critical_is_not_passed_over(tokens: auth.Tokens) -> None:
+def test_a_token_with_critical_headers_is_rejected(tokens: auth.Tokens) -> None:
     critical = {"kid": "first", "crit": ["x"], "x": 1}
     signed = jwt.encode(token_issuer.claims(), token_issuer.rsa_key("first"), "RS256", critical)
     with pytest.raises(Unauthenticated):
@@ -193,7 +193,7 @@ def test_what_a_token_says_is_critical_is_not_passed_over(tokens: auth.Tokens) -
 
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
-def test_the_issuers_clock_may_be_a_little_ahead(tokens: auth.Tokens, claim: str) -> None:
+def test_the_issuers_clock_may_be_slightly_ahead(tokens: auth.Tokens, claim: str) -> None:
     def ahead(seconds: int) -> str:
         changed: dict[str, Any] = {claim: int(time.time()) + seconds}
         return token_issuer.token(**changed)
@@ -206,7 +206,7 @@ def test_the_issuers_clock_may_be_a_little_ahead(tokens: auth.Tokens, claim: str
 @pytest.mark.parametrize(
     "end", ["9" * 12, pytest.param(10**400, id="huge"), 1e308, "x", [], {}, True]
 )
-def test_an_odd_end_is_no_error_of_ours(tokens: auth.Tokens, end: Any) -> None:
+def test_an_unusual_exp_causes_no_internal_error(tokens: auth.Tokens, end: Any) -> None:
     signed = token_issuer.token(exp=end)
     if isinstance(end, int | float) and end > 1:
         assert caller(tokens, signed).expires_at < float("inf")
@@ -226,7 +226,7 @@ def test_an_odd_end_is_no_error_of_ours(tokens: auth.Tokens, end: Any) -> None:
     claims=st.binary() | st.dictionaries(st.text(), st.integers() | st.text()).map(json.dumps),
     signature=st.binary(max_size=300),
 )
-def test_no_token_makes_an_error_of_ours(
+def test_no_token_causes_an_internal_error(
     tokens: auth.Tokens, head: Any, claims: bytes | str, signature: bytes
 ) -> None:
     text = claims.encode() if isinstance(claims, str) else claims
@@ -234,7 +234,7 @@ def test_no_token_makes_an_error_of_ours(
         caller(tokens, ".".join(map(part, (head, text, signature))))
 
 
-def test_threads_do_not_pile_up_behind_an_issuer_that_hangs(
+def test_a_hanging_issuer_does_not_accumulate_threads(
     tokens: auth.Tokens, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.05)
@@ -246,7 +246,7 @@ def test_threads_do_not_pile_up_behind_an_issuer_that_hangs(
     assert threading.active_count() <= before + 3
 
 
-def test_a_firebase_project_needs_no_more_than_its_name(issuer: Issuer) -> None:
+def test_a_firebase_project_needs_only_its_name(issuer: Issuer) -> None:
     trusted = auth.issuer(
         Settings(auth_audience="p", auth_jwks_url=issuer.url, environment="development")
     )
@@ -260,7 +260,7 @@ def test_a_firebase_project_needs_no_more_than_its_name(issuer: Issuer) -> None:
                 caller(tokens, token)
 
 
-def test_who_waits_for_keys_that_do_not_come_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_waits_for_missing_keys_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.2)
     monkeypatch.setattr(auth, "_RETRY_INTERVAL_S", 0.2)
 
@@ -274,5 +274,5 @@ def test_who_waits_for_keys_that_do_not_come_waits_once(monkeypatch: pytest.Monk
         asyncio.run(all_at_once(silent.getsockname()[1]))
         silent.setblocking(False)
         silent.accept()[0].close()
-        with pytest.raises(BlockingIOError):  # no second question
+        with pytest.raises(BlockingIOError):  # no second connection
             silent.accept()

@@ -1,4 +1,4 @@
-"""Which issuers of tokens a function trusts: what its settings say, and what stops its start."""
+"""Settings of the trusted issuer, and values that prevent the start."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ KEYS = "https://login.company.com/jwks"
         {"auth_sign_in_url": "https://localhost/sign-in"},
     ],
 )
-def test_a_deployed_function_refuses_a_development_issuer(
+def test_a_deployed_function_does_not_start_with_a_development_issuer(
     environment: Any, changed: dict[str, str]
 ) -> None:
     given: dict[str, Any] = {**REAL, "auth_jwks_url": KEYS, **changed}
@@ -35,7 +35,7 @@ def test_a_deployed_function_refuses_a_development_issuer(
         auth.issuer(Settings(environment=environment, **given))
 
 
-def test_firebase_is_the_default_and_any_other_issuer_says_where_its_keys_are() -> None:
+def test_firebase_is_the_default_and_other_issuers_need_a_jwks_url() -> None:
     firebase = auth.issuer(Settings(auth_audience="our-project"))
     assert firebase.name == "https://securetoken.google.com/our-project"
     assert firebase.jwks_url.startswith("https://www.googleapis.com/")

@@ -1,4 +1,4 @@
-"""What a document may not ask: each bomb is refused, and said to be one, before it costs."""
+"""Query limits: documents that exceed one are rejected before they cost anything."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -22,20 +22,20 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
-    """An API without a database: what it refuses never came so far."""
+    """An API without a database: rejected requests never reach it."""
     with api.serve(NOWHERE) as made:
         yield made
 
 
 def refused(text: str, *, introspection: bool = False) -> tuple[str, str]:
-    """Code and message of the one error of a document."""
+    """Return the code and message of a document's only error."""
     (fault,) = documents.read(text, introspection=introspection).errors
     return fault["extensions"]["code"], fault["message"]
 
 
 def is_taken(text: str) -> bool:
     document = documents.read(text, introspection=False)
-    assert bool(document.errors) == (document.tree is None)
+    assert bool(document.errors) == (document.parsed is None)
     return not document.errors
 
 
@@ -44,12 +44,12 @@ def aliased(number: int) -> str:
 
 
 def spelled(tokens: int) -> str:
-    """A good document of so many tokens."""
+    """Return a valid document of so many tokens."""
     document = "{ item(itemId: %s) { itemId } events(types: [%s]) { edges { cursor } } }"
     return document % ('"i"', '"t" ' * (tokens - 24))
 
 
-def test_the_limits_are_where_they_are_said_to_be() -> None:
+def test_the_limits_have_the_documented_values() -> None:
     assert is_taken(aliased(30))
     assert refused(aliased(31)) == ("QUERY_TOO_COMPLEX", "aliases: expected at most 30 - found 31")
     assert is_taken(spelled(2_000))
@@ -94,13 +94,13 @@ def test_the_limits_are_where_they_are_said_to_be() -> None:
         ("{ __schema { types { a { a { a { a { a { a { a } } } } } } } } }", "depth"),
     ],
 )
-def test_a_bomb_is_refused_and_told_by_its_name(bomb: str, says: str) -> None:
+def test_an_attack_is_rejected_and_its_limit_named(bomb: str, says: str) -> None:
     code, message = refused(bomb)
     assert code == "QUERY_TOO_COMPLEX"
     assert says in message
 
 
-def test_fragments_that_go_round_in_circles_are_no_bomb() -> None:
+def test_circular_fragments_are_rejected_as_bad_input() -> None:
     everyone = " ".join(f"...F{n}" for n in range(28))
     circles = [f"fragment F{n} on Streak {{ current {everyone} }}" for n in range(28)]
     code, message = refused("{ streak { ...F0 } } " + " ".join(circles))
@@ -108,11 +108,11 @@ def test_fragments_that_go_round_in_circles_are_no_bomb() -> None:
     assert message == 'Cannot spread fragment "F0" within itself.'
 
 
-def test_a_fragment_that_is_never_used_is_limited_too() -> None:
+def test_an_unused_fragment_is_limited_too() -> None:
     assert refused("{ a } fragment F on Query { " + "b " * 100 + "}")[0] == "QUERY_TOO_COMPLEX"
 
 
-def test_introspection_has_limits_of_its_own_where_it_is_on() -> None:
+def test_enabled_introspection_has_its_own_limits() -> None:
     deep = '{ __type(name: "Query") { ofType ' + "{ ofType " * 12 + "{ name }" + "}" * 14
     assert not documents.read(deep, introspection=True).errors
     assert refused(deep)[0] == "QUERY_TOO_COMPLEX"
@@ -122,17 +122,19 @@ def test_introspection_has_limits_of_its_own_where_it_is_on() -> None:
     assert "complexity of the introspection" in refused(wide, introspection=True)[1]
 
 
-def test_the_usual_introspection_is_answered(aloof: Api) -> None:
+def test_the_standard_introspection_query_is_answered(aloof: Api) -> None:
     from graphql import get_introspection_query
 
     assert "errors" not in aloof.post(get_introspection_query())
 
 
-def test_a_request_is_about_three_learners_and_moments_of_the_past_at_most(aloof: Api) -> None:
+def test_a_request_has_at_most_three_learners_and_moments_of_the_past(aloof: Api) -> None:
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
     asked = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
-    assert aloof.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"  # it was asked
+    assert (
+        aloof.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"
+    )  # within the limits
     too_many = "asOf, knownAt: expected at most 3 learners and moments - found 4"
     for query in (
         " ".join(asked),
@@ -144,8 +146,8 @@ def test_a_request_is_about_three_learners_and_moments_of_the_past_at_most(aloof
         assert aloof.error(f"{{ {query} }}", roles=["support"]) == ("QUERY_TOO_COMPLEX", too_many)
 
 
-def test_two_years_of_days_with_all_their_fields_fit(aloof: Api) -> None:
-    assert aloof.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"  # it went to the database
+def test_two_years_of_days_with_all_fields_are_allowed(aloof: Api) -> None:
+    assert aloof.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"  # within the limits
     thrice = "".join(f"y{n}: {YEARS} {{ {DAY} }} " for n in range(3))
     code, message = aloof.error(f"{{ {thrice} }}")
     assert (code, message) == (
@@ -154,7 +156,7 @@ def test_two_years_of_days_with_all_their_fields_fit(aloof: Api) -> None:
     )
 
 
-def test_what_reads_a_lot_counts_by_what_it_reads(aloof: Api) -> None:
+def test_fields_count_by_the_rows_that_they_read(aloof: Api) -> None:
     months = 'monthlyStats(from: "2023-01-01", to: "%s") { start answers }'
     for field, most in (
         (months % "2024-12-31", 4),
@@ -166,7 +168,9 @@ def test_what_reads_a_lot_counts_by_what_it_reads(aloof: Api) -> None:
     ):
         fields = [f"a{n}: {field}" for n in range(most + 1)]
         errors = aloof.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
-        assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # it was asked
+        assert {each["extensions"]["code"] for each in errors} == {
+            "UNAVAILABLE"
+        }  # within the limits
         if most < 30:  # aliases
             code, message = aloof.error(f"{{ {' '.join(fields)} }}")
             assert code == "QUERY_TOO_COMPLEX"
@@ -184,7 +188,7 @@ def test_what_reads_a_lot_counts_by_what_it_reads(aloof: Api) -> None:
         ("query ($n: Int, $no: Boolean!) { %s }", {"n": 200, "no": True}, "QUERY_TOO_COMPLEX"),
     ],
 )
-def test_a_list_counts_by_the_length_that_its_arguments_give(
+def test_a_list_counts_by_the_length_in_its_arguments(
     aloof: Api, query: str, variables: dict[str, object], code: str
 ) -> None:
     lists = " ".join(
@@ -195,13 +199,13 @@ def test_a_list_counts_by_the_length_that_its_arguments_give(
     assert aloof.error(query % (lists + unless), **variables)[0] == code
 
 
-def test_what_the_page_asks_fits(aloof: Api) -> None:
+def test_the_pages_query_is_allowed(aloof: Api) -> None:
     asked = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
     errors = aloof.post(asked.query, **(asked.variables or {}))["errors"]
-    assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # it was asked
+    assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # within the limits
 
 
-def test_what_is_unusual_is_no_way_past_the_limit(aloof: Api) -> None:
+def test_queries_left_to_the_executor_are_limited_too(aloof: Api) -> None:
     lists = " ".join(
         f"a{n}: events(first: 200, types: [$t]) {{ edges {{ node {{ eventId data }} }} }}"
         for n in range(25)
@@ -210,20 +214,20 @@ def test_what_is_unusual_is_no_way_past_the_limit(aloof: Api) -> None:
     assert code == "QUERY_TOO_COMPLEX"
 
 
-def test_fragments_of_one_place_may_share_fields() -> None:
+def test_fragments_of_one_selection_may_share_fields() -> None:
     fragments = " ".join(f"fragment F{n} on DailyStats {{ date answers }}" for n in range(8))
     spread = " ".join(f"...F{n}" for n in range(8))
     assert is_taken(f"{{ {YEARS} {{ {DAY} {spread} }} }} {fragments}")
 
 
 @given(st.text(alphabet='{}()[]:$!@#"\\ .ab1-\n', max_size=60))
-def test_no_text_is_read_otherwise_than_answered(text: str) -> None:
+def test_a_document_has_either_operations_or_errors_and_is_cached(text: str) -> None:
     document = documents.read(text, introspection=False)
     assert bool(document.errors) != bool(document.operations)
     assert documents.read(text, introspection=False) is document
 
 
-def test_many_bombs_fill_no_memory() -> None:
+def test_rejected_documents_do_not_fill_the_memory() -> None:
     def held() -> int:
         return tracemalloc.get_traced_memory()[0]
 
@@ -239,7 +243,7 @@ def test_many_bombs_fill_no_memory() -> None:
         tracemalloc.stop()
 
 
-def test_who_has_asked_too_often_has_no_document_read() -> None:
+def test_no_document_is_read_beyond_the_rate_limit() -> None:
     with api.serve(NOWHERE, rate_limit_per_minute=3) as query_api:
         for _ in range(2):  # the first time it is new, the second it is known
             assert "errors" not in query_api.post("{ __typename }")
@@ -247,5 +251,5 @@ def test_who_has_asked_too_often_has_no_document_read() -> None:
         assert "errors" not in query_api.post(fresh)
         bomb = "{ " + "late " * 1_000 + "}"
         assert query_api.error(bomb)[0] == "RATE_LIMITED"
-        assert documents.known(bomb, introspection=True) is None
-        assert documents.known(fresh, introspection=True) is not None
+        assert documents.lookup(bomb, introspection=True) is None
+        assert documents.lookup(fresh, introspection=True) is not None

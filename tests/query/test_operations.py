@@ -1,4 +1,4 @@
-"""Operations over the API: who may, what is started once, what is said to a bad request."""
+"""Operations over the API: rights, idempotency keys, invalid requests and lists."""
 
 import base64
 import itertools
@@ -37,7 +37,7 @@ ADMINISTRATORS_ONLY = {
 
 
 def write_letters(connection: Connection, how_many: int) -> list[str]:
-    """The ids of letters that are no JSON, oldest first."""
+    """Write dead letters of invalid JSON; return their ids, oldest first."""
     for number in range(how_many):
         body = encode_push(f"no JSON {number} of ann@example.org".encode())
         log.append(connection, [push.parse_delivery(body)])
@@ -46,7 +46,7 @@ def write_letters(connection: Connection, how_many: int) -> list[str]:
 
 @pytest.mark.parametrize("field", ADMINISTRATORS_ONLY)
 @pytest.mark.parametrize("role", ["learner", "support"])
-def test_what_administrators_alone_may(
+def test_only_administrators_may_use_administration(
     operator: Operator, connection: Connection, field: str, role: str
 ) -> None:
     write_letters(connection, 1)
@@ -55,7 +55,7 @@ def test_what_administrators_alone_may(
     assert len(dead_letters.list_letters(connection)) == 1
 
 
-def test_an_operation_is_seen_by_administrators_and_by_who_started_it(operator: Operator) -> None:
+def test_an_operation_is_visible_to_administrators_and_its_starter(operator: Operator) -> None:
     started = operator.start("runBatch")
     question = f'{{ operation(id: "{started["id"]}") {FIELDS} }}'
     assert operator.ask(question, "another", roles="admin")["data"] == {"operation": started}
@@ -66,7 +66,7 @@ def test_an_operation_is_seen_by_administrators_and_by_who_started_it(operator: 
         )
 
 
-def test_an_operation_is_accepted_and_its_worker_called(operator: Operator) -> None:
+def test_accepting_an_operation_calls_its_worker(operator: Operator) -> None:
     started = operator.start("rebuildProjections")
     assert started["kind"] == "REBUILD"
     assert started["state"] == "PENDING"
@@ -76,7 +76,7 @@ def test_an_operation_is_accepted_and_its_worker_called(operator: Operator) -> N
     assert operator.look(started["id"]) == started
 
 
-def test_the_same_key_starts_once(operator: Operator) -> None:
+def test_a_repeated_key_starts_one_operation(operator: Operator) -> None:
     first = operator.start("runBatch", key="once")
     assert operator.start("runBatch", key="once") == first
     assert operator.called() == [first["id"]] * 2  # the first command may have been lost
@@ -86,7 +86,7 @@ def test_the_same_key_starts_once(operator: Operator) -> None:
     assert operator.start("runBatch", key="twice")["id"] != first["id"]
 
 
-def test_the_same_key_starts_once_though_asked_at_the_same_time(
+def test_concurrent_requests_with_one_key_start_one_operation(
     operator: Operator, store: Store
 ) -> None:
     def start(query_api: Api) -> str:
@@ -101,7 +101,7 @@ def test_the_same_key_starts_once_though_asked_at_the_same_time(
     assert len(operator.data("{ operations { edges { cursor } } }")["operations"]["edges"]) == 1
 
 
-def test_the_same_key_with_other_arguments_is_refused(
+def test_a_repeated_key_with_other_arguments_is_rejected(
     operator: Operator, connection: Connection
 ) -> None:
     one, two = write_letters(connection, 2)
@@ -115,7 +115,7 @@ def test_the_same_key_with_other_arguments_is_refused(
     assert first["id"] in why
 
 
-def test_a_command_that_cannot_be_sent_changes_nothing_of_the_answer(
+def test_a_command_that_cannot_be_published_does_not_change_the_response(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object, **__: object) -> bytes:
@@ -141,7 +141,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("call", BAD)
-def test_a_bad_argument_is_named(operator: Operator, connection: Connection, call: str) -> None:
+def test_an_invalid_argument_is_named(
+    operator: Operator, connection: Connection, call: str
+) -> None:
     write_letters(connection, 1)
     code, why = operator.error(f"mutation {{ {call} }}")
     assert code == "BAD_USER_INPUT"
@@ -149,21 +151,21 @@ def test_a_bad_argument_is_named(operator: Operator, connection: Connection, cal
     assert len(dead_letters.list_letters(connection)) == 1
 
 
-def test_too_many_ids_are_refused(operator: Operator) -> None:
+def test_too_many_ids_are_rejected(operator: Operator) -> None:
     ids = ", ".join(f'"{n}"' for n in range(1, 202))
     told = operator.error(f'mutation {{ discardDeadLetters(ids: [{ids}], reason: "r") }}')
     assert told == ("BAD_USER_INPUT", "ids: expected 1 to 200 ids - found 201")
 
 
 @pytest.mark.parametrize("text", ["7", "x" * 300, UNKNOWN[:-1], "{" + UNKNOWN + "}"])
-def test_a_bad_id_of_an_operation_is_named(operator: Operator, text: str) -> None:
+def test_an_invalid_operation_id_is_named(operator: Operator, text: str) -> None:
     answer = operator.ask(f'{{ operation(id: "{text}") {{ id }} }}')
     (fault,) = answer["errors"]
     assert fault["extensions"]["code"] == "BAD_USER_INPUT"
     assert fault["message"].startswith("id: expected the id of an operation, a UUID - found")
 
 
-def test_unknown_letters_are_named_and_the_others_left_alone(
+def test_unknown_dead_letters_are_named_and_the_others_unchanged(
     operator: Operator, connection: Connection
 ) -> None:
     (known,) = write_letters(connection, 1)
@@ -180,21 +182,21 @@ def test_unknown_letters_are_named_and_the_others_left_alone(
 
 
 @pytest.mark.parametrize("kind", ["archiveEvents", "eraseUser", "exportUser"])
-def test_kinds_that_are_not_there_yet_say_so(operator: Operator, kind: str) -> None:
+def test_kinds_that_are_not_built_yet_are_rejected(operator: Operator, kind: str) -> None:
     code, why = operator.error(ADMINISTRATORS_ONLY[kind])
     assert code == "NOT_FOUND"
     assert "not there yet: nothing was started" in why
 
 
 @pytest.mark.parametrize("given", ['userId: "ann", ', "userId: null, ", ""])
-def test_a_learner_may_export_their_own_record_once_that_is_there(
+def test_learners_may_request_an_export_of_their_own_record_only(
     operator: Operator, given: str
 ) -> None:
     query = f'mutation {{ exportUser({given}idempotencyKey: "k") {{ id }} }}'
     assert operator.error(query, "ann", roles="learner")[0] == "NOT_FOUND"
 
 
-def test_letters_are_discarded_and_say_why(operator: Operator, connection: Connection) -> None:
+def test_discarded_dead_letters_keep_the_reason(operator: Operator, connection: Connection) -> None:
     one, two, three = write_letters(connection, 3)
     discard = f'discardDeadLetters(ids: ["{one}", "{three}", "{one}"], reason: " of ann@x.org ")'
     assert operator.data(f"mutation {{ {discard} }}") == {"discardDeadLetters": 2}
@@ -208,7 +210,7 @@ LETTERS = """{ deadLetters(%s) { totalCount pageInfo { hasNextPage endCursor } e
 
 
 def listed(operator: Operator, given: str) -> list[str]:
-    """The ids of all letters, page by page."""
+    """Return the ids of all dead letters, fetched page by page."""
     ids: list[str] = []
     after = "null"
     for _ in itertools.count():
@@ -221,7 +223,7 @@ def listed(operator: Operator, given: str) -> list[str]:
     raise AssertionError
 
 
-def test_letters_that_wait_come_first_and_the_newest_of_them(
+def test_waiting_dead_letters_are_listed_first_and_newest_first(
     operator: Operator, connection: Connection
 ) -> None:
     ids = write_letters(connection, 6)
@@ -235,7 +237,7 @@ def test_letters_that_wait_come_first_and_the_newest_of_them(
     assert listed(operator, "kind: POISONED") == []
 
 
-def test_a_letter_is_shown_as_it_was_stored(operator: Operator, connection: Connection) -> None:
+def test_a_dead_letter_is_returned_as_stored(operator: Operator, connection: Connection) -> None:
     event = {
         "event_id": str(uuid.uuid4()),
         "event_type": "SessionCompleted",
@@ -252,9 +254,7 @@ def test_a_letter_is_shown_as_it_was_stored(operator: Operator, connection: Conn
     assert letter["replayedAt"] is None
 
 
-def test_of_a_long_payload_the_database_sends_16_kib(
-    operator: Operator, connection: Connection
-) -> None:
+def test_at_most_16_kib_of_a_payload_are_read(operator: Operator, connection: Connection) -> None:
     texts = [
         text[:length]
         for begin in ("", "x", "xx", "xxx")
@@ -274,7 +274,7 @@ def test_of_a_long_payload_the_database_sends_16_kib(
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_a_cursor_that_names_no_moment_of_utc(operator: Operator, moment: str) -> None:
+def test_a_cursor_beyond_the_range_of_utc_is_rejected(operator: Operator, moment: str) -> None:
     cursor = base64.urlsafe_b64encode(f'[true,"{moment}",1]'.encode()).decode().rstrip("=")
     code, why = operator.error(f'{{ deadLetters(after: "{cursor}") {{ totalCount }} }}')
     assert code == "BAD_USER_INPUT"
@@ -291,13 +291,15 @@ def test_a_cursor_that_names_no_moment_of_utc(operator: Operator, moment: str) -
         ('after: "WzBd"', "after: expected an endCursor of this list"),
     ],
 )
-def test_a_page_that_cannot_be(operator: Operator, query: str, given: str, message: str) -> None:
+def test_an_invalid_page_is_rejected(
+    operator: Operator, query: str, given: str, message: str
+) -> None:
     code, why = operator.error(f"{{ {query}({given}) {{ pageInfo {{ endCursor }} }} }}")
     assert code == "BAD_USER_INPUT"
     assert why.startswith(message)
 
 
-def test_operations_newest_first(operator: Operator) -> None:
+def test_operations_are_listed_newest_first(operator: Operator) -> None:
     started = [operator.start("runBatch")["id"] for _ in range(5)]
     ids: list[str] = []
     after = "null"
@@ -313,7 +315,7 @@ def test_operations_newest_first(operator: Operator) -> None:
     assert ids == started[::-1]
 
 
-def test_a_mutation_is_not_taken_by_get(operator: Operator) -> None:
+def test_a_mutation_by_get_is_rejected(operator: Operator) -> None:
     response = operator.api.get('mutation { runBatch(idempotencyKey: "k") { id } }', "ada")
     assert response.status_code == 405
     assert operator.called() == []

@@ -1,4 +1,4 @@
-"""Persisted queries: a document is sent once, and named by its hash from then on."""
+"""Persisted queries: a document is sent once, and by its hash afterwards."""
 
 import hashlib
 import itertools
@@ -42,7 +42,7 @@ def post(query_api: Api, **members: Any) -> Response:
 
 
 def get(query_api: Api, **members: Any) -> Response:
-    """As Apollo Client and urql send it: members that are no text as JSON."""
+    """Send a GET as Apollo Client and urql do: members other than strings as JSON."""
     texts = {
         n: m if isinstance(m, str) else msgspec.json.encode(m).decode() for n, m in members.items()
     }
@@ -56,7 +56,7 @@ FOUND = {"data": {"__typename": "Query"}}
 
 @pytest.mark.parametrize("again", [post, get])
 @pytest.mark.parametrize("send", [post, get])
-def test_a_document_is_sent_once(aloof: Api, send: Any, again: Any) -> None:
+def test_a_persisted_document_is_sent_once(aloof: Api, send: Any, again: Any) -> None:
     extensions = named(sha256(QUERY))
     missed = again(aloof, extensions=extensions, **ASKED)
     assert (missed.status_code, api.read(missed)) == (200, {"errors": [NOT_FOUND]})
@@ -66,7 +66,7 @@ def test_a_document_is_sent_once(aloof: Api, send: Any, again: Any) -> None:
     assert api.read(again(aloof, query="", extensions=extensions, **ASKED)) == FOUND
 
 
-def test_a_mutation_by_its_hash_is_not_taken_from_an_address(aloof: Api) -> None:
+def test_a_persisted_mutation_by_get_is_rejected(aloof: Api) -> None:
     text = "mutation { __typename }"
     extensions = named(sha256(text))
     assert api.read(post(aloof, query=text, extensions=extensions))["data"]
@@ -86,7 +86,7 @@ def test_a_mutation_by_its_hash_is_not_taken_from_an_address(aloof: Api) -> None
         {"persistedQuery": []},
     ],
 )
-def test_a_hash_that_is_not_the_documents_is_refused(aloof: Api, extensions: Body) -> None:
+def test_a_wrong_hash_is_rejected(aloof: Api, extensions: Body) -> None:
     for send in (post, get):
         response = send(aloof, query=QUERY, extensions=extensions, **ASKED)
         assert response.status_code == 400
@@ -96,24 +96,24 @@ def test_a_hash_that_is_not_the_documents_is_refused(aloof: Api, extensions: Bod
         assert api.read(post(aloof, extensions=named(text)))["errors"] == [NOT_FOUND]
 
 
-def test_a_document_with_faults_is_not_kept(aloof: Api) -> None:
+def test_an_invalid_document_is_not_persisted(aloof: Api) -> None:
     for text in ("{", "{ nothing }"):
         post(aloof, query=text, extensions=named(sha256(text)))
         assert api.read(post(aloof, extensions=named(sha256(text))))["errors"] == [NOT_FOUND]
 
 
-def test_other_extensions_are_passed_over(aloof: Api) -> None:
+def test_other_extensions_are_ignored(aloof: Api) -> None:
     for extensions in ({"tracing": {"version": 1}}, {"persistedQuery": None}, {}, None):
         assert api.read(post(aloof, query=QUERY, extensions=extensions, **ASKED)) == FOUND
 
 
-def test_a_hash_is_asked_for_by_callers_only(aloof: Api) -> None:
+def test_a_hash_is_looked_up_for_authenticated_callers_only(aloof: Api) -> None:
     body = msgspec.json.encode({"extensions": named(sha256(QUERY))})
     headers = {"content-type": "application/json"}
     assert aloof.request("POST", "/graphql", body, headers).status_code == 401
 
 
-def test_what_one_instance_was_sent_all_know(valkey: str) -> None:
+def test_all_instances_share_persisted_documents(valkey: str) -> None:
     numbers = itertools.count()
     with (
         api.serve(NOWHERE, redis_url=valkey) as one,
@@ -121,7 +121,7 @@ def test_what_one_instance_was_sent_all_know(valkey: str) -> None:
     ):
 
         def is_known() -> bool:
-            """Of a new document; not where Redis was late."""
+            """Persist a new document; False if Redis was late."""
             text = f"{QUERY} # {next(numbers)}"
             extensions = named(sha256(text))
             assert api.read(post(other, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
@@ -132,7 +132,7 @@ def test_what_one_instance_was_sent_all_know(valkey: str) -> None:
 
 
 @pytest.mark.parametrize("text", [b"{ streak { current } }", b"\xff", b""])
-def test_what_another_wrote_into_the_cache_is_not_executed(valkey: str, text: bytes) -> None:
+def test_a_text_that_does_not_match_its_hash_is_not_executed(valkey: str, text: bytes) -> None:
     with redis.Redis.from_url(valkey) as cache, api.serve(NOWHERE, redis_url=valkey) as query_api:
         cache.set(f"apq:{sha256('{ __typename }')}", text)
         answer = api.read(post(query_api, extensions=named(sha256("{ __typename }"))))
@@ -140,13 +140,13 @@ def test_what_another_wrote_into_the_cache_is_not_executed(valkey: str, text: by
 
 
 @pytest.mark.parametrize("sha", ["", "x", "../../etc/passwd", "a" * 65, "*", "\r\nFLUSHALL\r\n"])
-def test_a_hash_that_is_none_is_not_asked_for(valkey: str, sha: str) -> None:
+def test_a_malformed_hash_is_not_looked_up(valkey: str, sha: str) -> None:
     with redis.Redis.from_url(valkey) as cache, api.serve(NOWHERE, redis_url=valkey) as query_api:
         cache.set(f"apq:{sha}", "{ __typename }")
         assert api.read(post(query_api, extensions=named(sha)))["errors"] == [NOT_FOUND]
 
 
-def test_without_its_redis_an_instance_keeps_them_itself() -> None:
+def test_without_redis_an_instance_keeps_documents_itself() -> None:
     extensions = named(sha256(QUERY))
     with api.serve(NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
         assert api.read(post(alone, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
@@ -154,7 +154,7 @@ def test_without_its_redis_an_instance_keeps_them_itself() -> None:
         assert api.read(post(alone, extensions=extensions, **ASKED))["data"]
 
 
-def test_an_instance_keeps_no_more_than_it_has_room_for(
+def test_an_instance_keeps_documents_up_to_a_size(
     aloof: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(persisted_queries, "_MAX_CHARACTERS", 100)

@@ -1,4 +1,4 @@
-"""The query function as it is deployed: functions-framework, a database user that may only read."""
+"""The query function as deployed: under functions-framework, with a read-only database user."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ Post = Callable[..., tuple[int, Body]]
 def started(
     tmp_path: Path, port: int, door: Path = DOOR, /, **told: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The function's process, told this by its environment."""
+    """Start the function's process with these environment variables."""
     environment = settings.inherited(**told, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
     options = ["--target", "query", "--source", str(door), "--port", str(port)]
     with (tmp_path / "output").open("wb") as output:
@@ -48,7 +48,7 @@ def started(
 
 
 def asked(port: int, method: str, path: str, body: object = None, **more: str) -> tuple[int, Body]:
-    """Status and body of the answer to a request."""
+    """Return the status and the body of a response."""
     connection = http.client.HTTPConnection(ports.HOST, port, timeout=20)
     try:
         connection.request(method, path, json.dumps(body), more)
@@ -69,7 +69,7 @@ def connection(store: Store) -> Iterator[database.Connection]:
 @pytest.fixture
 def port(store: Store, connection: database.Connection, tmp_path: Path) -> Iterator[int]:
     """The port of a running query function."""
-    del connection  # has made the user
+    del connection  # created the user
     parts = urlsplit(store.url)
     host = parts.netloc.rpartition("@")[2]
     url = parts._replace(netloc=f"progress_test_query@{host}").geturl()
@@ -83,13 +83,13 @@ def port(store: Store, connection: database.Connection, tmp_path: Path) -> Itera
 
 @pytest.fixture
 def post(port: int) -> Post:
-    """Puts a learner's query to a running query function."""
+    """Return a function that posts a learner's query."""
     return lambda query, user="ann", **more: asked(
         port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
     )
 
 
-def test_every_question_is_answered_over_http(post: Post, connection: database.Connection) -> None:
+def test_every_field_is_answered_over_http(post: Post, connection: database.Connection) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
     for name in EVERY_QUESTION:
         status, answer = post(question(name))
@@ -102,7 +102,7 @@ def test_every_question_is_answered_over_http(post: Post, connection: database.C
     assert post("{ a: b }", accept="application/graphql-response+json")[0] == 400
 
 
-def test_questions_at_once_each_get_their_own_answer(
+def test_concurrent_requests_each_get_their_own_response(
     post: Post, connection: database.Connection
 ) -> None:
     learners = [f"learner {n}" for n in range(60)]
@@ -116,10 +116,10 @@ def test_questions_at_once_each_get_their_own_answer(
             assert (status, answer["data"]) == (200, {"userProgress": {"userId": user}})
 
 
-def test_a_connection_that_broke_in_the_pool_is_no_answers_fault(
+def test_a_connection_broken_in_the_pool_fails_no_request(
     post: Post, connection: database.Connection
 ) -> None:
-    for _ in range(30):  # told of its end, or not yet: both come to pass
+    for _ in range(30):  # the client has noticed the end or not: both occur
         status, answer = post("{ streak { current } }")
         assert (status, answer["data"]) == (200, {"streak": {"current": 0}})
         assert connection.run(rows_by_hand.blocks()["hang up"])[0][0] > 0
@@ -134,7 +134,7 @@ def test_a_connection_that_broke_in_the_pool_is_no_answers_fault(
         ({"CORS_ORIGINS": "https://a.example/"}, "CORS_ORIGINS: expected origins such as"),
     ],
 )
-def test_it_does_not_start_where_it_could_not_be_trusted(
+def test_the_function_does_not_start_without_a_trusted_issuer(
     tmp_path: Path, told: dict[str, str], says: str
 ) -> None:
     good: dict[str, Any] = {

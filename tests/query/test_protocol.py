@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: media types, statuses, and requests that are none."""
+"""GraphQL over HTTP: media types, statuses and invalid requests."""
 
 from collections.abc import Iterator
 from urllib.parse import urlencode
@@ -8,7 +8,7 @@ import pytest
 from starlette.responses import Response
 
 from progress.query.execution import execute
-from progress.query.read_models import reader
+from progress.query.read_models.reader import Reader
 from tests.support import api
 from tests.support.api import Api
 
@@ -21,7 +21,7 @@ TYPE = '{"query": "{ __typename }"}'
 
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
-    """An API without a database: none of this asks for one."""
+    """An API without a database, which these requests do not need."""
     with api.serve(NOWHERE) as made:
         yield made
 
@@ -45,25 +45,23 @@ def sent(query_api: Api, body: str | bytes, **headers: str) -> Response:
         ("APPLICATION/JSON", JSON),
     ],
 )
-def test_the_answer_is_of_the_type_that_is_liked_best(
-    aloof: Api, accept: str, answered: str
-) -> None:
+def test_the_response_has_the_preferred_media_type(aloof: Api, accept: str, answered: str) -> None:
     response = sent(aloof, TYPE, accept=accept)
     assert (response.status_code, response.headers["content-type"]) == (200, answered)
     assert api.read(response) == {"data": {"__typename": "Query"}}
 
 
-def test_without_accept_it_is_json(aloof: Api) -> None:
+def test_without_accept_the_response_is_json(aloof: Api) -> None:
     assert sent(aloof, TYPE).headers["content-type"] == JSON
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/json;q=0", "x"])
-def test_another_type_cannot_be_had(aloof: Api, accept: str) -> None:
+def test_an_unsupported_media_type_is_not_acceptable(aloof: Api, accept: str) -> None:
     assert sent(aloof, TYPE, accept=accept).status_code == 406
 
 
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { __typename }"])
-def test_a_request_that_was_not_executed_has_no_data(aloof: Api, query: str) -> None:
+def test_a_rejected_request_has_no_data(aloof: Api, query: str) -> None:
     body = msgspec.json.encode({"query": query})
     strict = sent(aloof, body, accept="application/graphql-response+json")
     assert strict.status_code == 400
@@ -94,25 +92,25 @@ def test_a_request_that_was_not_executed_has_no_data(aloof: Api, query: str) -> 
         '{"query": "{ __typename }", "variables": {"a": ' + "[" * 5_000 + "}",
     ],
 )
-def test_what_is_no_request_is_told_so(aloof: Api, body: str | bytes) -> None:
+def test_an_invalid_body_is_rejected(aloof: Api, body: str | bytes) -> None:
     response = sent(aloof, body)
     assert response.status_code == 400
     (fault,) = api.read(response)["errors"]
     assert fault["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-def test_nulls_and_unknown_members_are_passed_over(aloof: Api) -> None:
+def test_nulls_and_unknown_members_are_ignored(aloof: Api) -> None:
     body = '{"query": "{ __typename }", "variables": null, "operationName": null, "more": 1}'
     assert sent(aloof, body).status_code == 200
 
 
 @pytest.mark.parametrize("sent_as", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_a_post_that_a_form_could_send_is_refused(aloof: Api, sent_as: str) -> None:
+def test_a_content_type_that_a_form_can_send_is_rejected(aloof: Api, sent_as: str) -> None:
     headers = {**api.headers(), "content-type": sent_as}
     assert aloof.request("POST", "/graphql", TYPE.encode(), headers).status_code == 415
 
 
-def test_a_query_may_be_in_the_address(aloof: Api) -> None:
+def test_a_query_may_be_sent_by_get(aloof: Api) -> None:
     assert api.read(aloof.get("{ __typename }")) == {"data": {"__typename": "Query"}}
     asked = urlencode(
         {
@@ -122,24 +120,24 @@ def test_a_query_may_be_in_the_address(aloof: Api) -> None:
         }
     )
     response = aloof.request("GET", f"/graphql?{asked}", b"", api.headers())
-    assert "errors" in api.read(response)  # B is no query of ours, and is read too
+    assert "errors" in api.read(response)  # B is invalid here, and was read
     bad = aloof.request("GET", "/graphql?query=x&variables=[", b"", api.headers())
     assert bad.status_code == 400
     assert aloof.request("GET", "/graphql", b"", api.headers()).status_code == 400
 
 
-def test_only_queries_are_taken_from_an_address(aloof: Api) -> None:
+def test_only_queries_are_accepted_by_get(aloof: Api) -> None:
     response = aloof.get("mutation { anything }")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "x"])
-def test_other_methods_are_refused(aloof: Api, method: str) -> None:
+def test_other_methods_are_rejected(aloof: Api, method: str) -> None:
     response = aloof.request(method, "/graphql", b"", api.headers())
     assert (response.status_code, response.headers["allow"]) == (405, ALLOWED)
 
 
-def test_no_stream_is_opened_whose_events_nobody_would_get(aloof: Api) -> None:
+def test_no_stream_is_opened_without_accept_of_events(aloof: Api) -> None:
     query = urlencode({"query": "subscription { streakUpdated { current } }"})
     headers = api.headers(accept="text/event-stream")
     response = aloof.request("HEAD", f"/graphql/stream?{query}", b"", headers)
@@ -153,7 +151,7 @@ def test_no_stream_is_opened_whose_events_nobody_would_get(aloof: Api) -> None:
         ("Bearer x", 'Bearer realm="progress", error="invalid_token"'),
     ],
 )
-def test_who_has_no_good_token_is_asked_for_one(
+def test_a_request_without_a_valid_token_gets_401(
     aloof: Api, authorization: str | None, challenge: str
 ) -> None:
     headers = {"content-type": "application/json"}
@@ -165,12 +163,12 @@ def test_who_has_no_good_token_is_asked_for_one(
     assert api.read(response)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
-def test_elsewhere_there_is_nothing(aloof: Api) -> None:
+def test_unknown_paths_are_not_found(aloof: Api) -> None:
     assert aloof.request("GET", "/graphql/x").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_the_states_are_only_read(aloof: Api, path: str) -> None:
+def test_health_and_readiness_allow_only_reading(aloof: Api, path: str) -> None:
     asked, headed = aloof.request("GET", path), aloof.request("HEAD", path)
     assert asked.status_code == headed.status_code == (200 if path == "/health" else 503)
     assert asked.headers["cache-control"] == "private, no-store"
@@ -179,7 +177,7 @@ def test_the_states_are_only_read(aloof: Api, path: str) -> None:
     assert (posted.status_code, posted.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-def test_no_browser_guesses_what_json_is(aloof: Api) -> None:
+def test_json_responses_forbid_content_sniffing(aloof: Api) -> None:
     for response in (
         sent(aloof, TYPE),
         sent(aloof, "x"),
@@ -193,7 +191,7 @@ def test_no_browser_guesses_what_json_is(aloof: Api) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/graphql"), ("GET", "/ready")])
-def test_what_nobody_foresaw_is_masked_and_logged(
+def test_an_unexpected_error_is_masked_and_logged(
     method: str,
     path: str,
     aloof: Api,
@@ -203,8 +201,8 @@ def test_what_nobody_foresaw_is_masked_and_logged(
     async def fails(*_: object, **__: object) -> None:
         raise LookupError("a secret of ann@example.com")
 
-    monkeypatch.setattr(execute, "answered", fails)
-    monkeypatch.setattr(reader, "rows", fails)
+    monkeypatch.setattr(execute, "run", fails)
+    monkeypatch.setattr(Reader, "fetch", fails)
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     headers = api.headers(traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
     response = aloof.request(method, path, TYPE.encode(), headers)
@@ -221,7 +219,7 @@ def test_what_nobody_foresaw_is_masked_and_logged(
 SCHEMA = '{"query": "{ __schema { queryType { name } } }"}'
 
 
-def test_introspection_and_graphiql_are_for_development(aloof: Api) -> None:
+def test_introspection_and_graphiql_are_on_in_development_only(aloof: Api) -> None:
     assert "errors" not in api.read(sent(aloof, SCHEMA))
     page = aloof.request("GET", "/graphql", b"", {"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")

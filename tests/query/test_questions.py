@@ -1,4 +1,4 @@
-"""The questions of the contract, and who may ask them."""
+"""The fields of the contract, and the roles that may read them."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -38,25 +38,25 @@ def query_api(store: Store) -> Iterator[Api]:
         yield made
 
 
-def test_the_printed_schema_is_the_contract() -> None:
+def test_the_printed_schema_matches_the_contract() -> None:
     contract = build_schema(Path(__file__).with_name("api.graphql").read_text(encoding="utf-8"))
     assert types_of(SCHEMA._schema) == types_of(contract)
 
 
 def types_of(schema: GraphQLSchema) -> list[str]:
-    """The types as they are printed, in the order of the alphabet."""
+    """Return the printed types in alphabetical order."""
     return sorted(print_schema(schema).split("\n\n"))
 
 
 def question(name: str, user: str | None = None) -> str:
-    """The text of one of EVERY_QUESTION, about a learner."""
+    """Return the query of one field about a learner."""
     opened = name if "(" in name else f"{name}("
     whose = "" if user is None else f' userId: "{user}"'
     call = f"{opened}{whose})"
     return f"{{ {call.replace('()', '')} {EVERY_QUESTION[name]} }}"
 
 
-def test_a_learner_asks_about_themselves_only(
+def test_learners_may_read_their_own_data_only(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "bob"})
@@ -71,12 +71,12 @@ def test_a_learner_asks_about_themselves_only(
             assert "errors" not in query_api.post(question(name, "bob"), roles=[role])
 
 
-def test_a_refusal_leaves_no_data_beside_it(query_api: Api) -> None:
+def test_a_forbidden_field_leaves_no_data(query_api: Api) -> None:
     answer = query_api.post('{ streak { current } userProgress(userId: "bob") { userId } }')
     assert answer["data"] is None
 
 
-def test_a_learner_without_events_gets_nothing_and_zeros(
+def test_a_learner_without_events_gets_nulls_and_zeros(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "catalogue_counts", {"kind": "domain", "name": "R", "items": 3})
@@ -163,7 +163,7 @@ def test_an_archived_item_is_neither_unlearned_nor_forecast(
     }
 
 
-def test_days_are_filled_with_zeros_where_that_is_asked_for(
+def test_zero_fill_adds_days_without_events(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
@@ -180,7 +180,9 @@ def test_days_are_filled_with_zeros_where_that_is_asked_for(
     ]
 
 
-def test_weeks_are_filled_by_their_mondays(query_api: Api, connection: database.Connection) -> None:
+def test_zero_fill_adds_weeks_by_their_mondays(
+    query_api: Api, connection: database.Connection
+) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     rows_by_hand.insert(connection, "weekly_stats", {"user_id": "ann", "monday": "2024-03-04"})
     weeks = "{ weeklyStats(from: %s, to: %s, zeroFill: true) { start end } }"
@@ -191,16 +193,14 @@ def test_weeks_are_filled_by_their_mondays(query_api: Api, connection: database.
     assert found == []
 
 
-def test_numbers_beyond_an_int_are_answered_as_the_largest(
-    query_api: Api, connection: database.Connection
-) -> None:
+def test_numbers_beyond_int_are_clamped(query_api: Api, connection: database.Connection) -> None:
     row = {"user_id": "ann", "day": "2024-03-02", "answers": 2**40, "correct_answers": 2**39}
     rows_by_hand.insert(connection, "daily_stats", row)
     (day,) = query_api.data(DAYS, **{"from": "2024-03-02", "to": "2024-03-02"})["dailyStats"]
     assert day == {"date": "2024-03-02", "answers": 2**31 - 1, "accuracyRate": 0.5}
 
 
-def test_times_are_utc_with_their_microseconds(
+def test_times_are_in_utc_with_microseconds(
     query_api: Api, connection: database.Connection
 ) -> None:
     at = datetime(2024, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -211,7 +211,7 @@ def test_times_are_utc_with_their_microseconds(
     assert item == {"reviewedAt": "2024-03-01T12:00:00.123456Z"}
 
 
-def test_the_audit_trail_tells_what_was_recorded(
+def test_the_audit_trail_lists_recorded_events(
     query_api: Api, connection: database.Connection
 ) -> None:
     connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=1)
@@ -234,9 +234,7 @@ def test_the_audit_trail_tells_what_was_recorded(
     }
 
 
-def test_every_projection_tells_how_far_behind_it_is(
-    query_api: Api, connection: database.Connection
-) -> None:
+def test_every_projection_reports_its_lag(query_api: Api, connection: database.Connection) -> None:
     asked = "{ projectionStatus { name eventsBehind secondsBehind status } }"
     fresh = query_api.data(asked)["projectionStatus"]
     assert [p["name"] for p in fresh] == [

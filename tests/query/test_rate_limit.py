@@ -1,4 +1,4 @@
-"""How often a caller may ask, as a client sees it."""
+"""The rate limit of a caller, as a client sees it."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ TYPE = b'{"query": "{ __typename }"}'
 
 @pytest.fixture(params=["in Redis", "in the instance", "with a dead Redis"])
 def limited(request: pytest.FixtureRequest, valkey: str) -> Iterator[Api]:
-    """An API that takes three requests a minute from each caller."""
+    """An API with a limit of three requests per minute and caller."""
     url = {"in Redis": valkey, "with a dead Redis": "redis://127.0.0.1:1"}.get(request.param)
     with api.serve(NOWHERE, rate_limit_per_minute=3, redis_url=url, cors_origins=ORIGIN) as made:
         yield made
@@ -26,7 +26,7 @@ def sent(query_api: Api, user: str, body: bytes = TYPE, **more: str) -> Response
 
 
 def asked_too_often(query_api: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
-    """The first refusal; the minute may end once, and Redis be late, while it is waited for."""
+    """Send requests until one is rejected; the minute may end once, and Redis may be late."""
     for asked in range(14):
         response = sent(query_api, user, body, **more)
         if response.status_code == 429:
@@ -36,7 +36,7 @@ def asked_too_often(query_api: Api, user: str, body: bytes = TYPE, **more: str) 
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
-def test_who_asks_too_often_is_told_when_to_ask_again(limited: Api, accept: str) -> None:
+def test_a_request_beyond_the_rate_limit_gets_retry_after(limited: Api, accept: str) -> None:
     user = f"{accept} {id(limited)}"
     refused = asked_too_often(limited, user, accept=accept)
     assert refused.headers["content-type"].startswith(accept)
@@ -48,7 +48,7 @@ def test_who_asks_too_often_is_told_when_to_ask_again(limited: Api, accept: str)
     assert sent(limited, user + " another").status_code == 200
 
 
-def test_a_get_is_counted_as_a_post_is(limited: Api) -> None:
+def test_get_counts_like_post(limited: Api) -> None:
     for _ in range(14):
         got = limited.request("GET", "/graphql?query={__typename}", b"", api.headers("ann"))
         if got.status_code == 429:
@@ -58,7 +58,7 @@ def test_a_get_is_counted_as_a_post_is(limited: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { __typename }"])
-def test_requests_that_are_not_executed_count_too(limited: Api, query: str) -> None:
+def test_rejected_requests_count_too(limited: Api, query: str) -> None:
     user = f"{query} {id(limited)}"
     body = b'{"query": "%s"}' % query.encode()
     asked_too_often(limited, user, body)

@@ -1,9 +1,8 @@
-"""Answers at the edges that few logs come to."""
+"""Edge cases of read model queries that generated logs rarely contain."""
 
 from datetime import UTC, date, datetime, timedelta
 
 from progress.adapters.postgres import database
-from progress.query.read_models import queries
 from tests.support import rows_by_hand
 from tests.support.query_client import QueryClient
 
@@ -11,23 +10,21 @@ NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def test_a_month_has_all_its_days(connection: database.Connection, fetch: QueryClient) -> None:
+def test_a_month_counts_all_its_days(connection: database.Connection, fetch: QueryClient) -> None:
     days = ("2024-01-01", "2024-01-31", "2024-02-29", "2024-03-01")
     rows_by_hand.insert(
         connection, "daily_stats", *({"user_id": "ann", "day": d, "answers": 1} for d in days)
     )
-    found = fetch(queries.get_monthly_stats("ann", date(2024, 1, 1), date(2024, 2, 1)))
+    found = fetch(fetch.queries.get_monthly_stats("ann", date(2024, 1, 1), date(2024, 2, 1)))
     assert [(month.start, month.end, month.answers) for month in found] == [
         (date(2024, 1, 1), date(2024, 1, 31), 2),
         (date(2024, 2, 1), date(2024, 2, 29), 1),
     ]
-    assert fetch(queries.get_monthly_stats("ann", date(2024, 1, 2), date(2024, 1, 31))) == []
+    assert fetch(fetch.queries.get_monthly_stats("ann", date(2024, 1, 2), date(2024, 1, 31))) == []
 
 
-def test_what_falls_due_on_a_day_that_is_over_falls_due_today(
-    connection: database.Connection, fetch: QueryClient
-) -> None:
-    """The learner flies over the date line: in a minute it is yesterday."""
+def test_overdue_items_are_due_today(connection: database.Connection, fetch: QueryClient) -> None:
+    """The learner crosses the date line: a minute later it is yesterday."""
     turn = NOON + MINUTE
     east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}
     west = {"starts_at": turn, "ends_at": "infinity", "timezone": "Pacific/Pago_Pago"}
@@ -37,24 +34,24 @@ def test_what_falls_due_on_a_day_that_is_over_falls_due_today(
         )
     due = {"reviewed_at": NOON + 2 * MINUTE - timedelta(days=1), "interval_days": 1}
     rows_by_hand.insert(connection, "item_stats", {"user_id": "ann", "item_id": "i", **due})
-    forecast = fetch(queries.get_due_forecast("ann", 2, at=NOON))
+    forecast = fetch(fetch.queries.get_due_forecast("ann", 2, at=NOON))
     assert [(day.date, day.items) for day in forecast] == [
         (date(2024, 3, 11), 1),
         (date(2024, 3, 12), 0),
     ]
 
 
-def test_a_run_of_days_that_lie_ahead_is_alive(
+def test_a_streak_in_the_learners_future_is_current(
     connection: database.Connection, fetch: QueryClient
 ) -> None:
-    """Studied in the east, asked about in the west: of two runs the later one counts."""
+    """After studying in the east and querying in the west, the later of two runs counts."""
     runs = [("2024-03-05", "2024-03-09"), ("2024-03-11", "2024-03-12")]
     rows_by_hand.insert(
         connection,
         "learning_streaks",
         *({"user_id": "ann", "starts": starts, "ends": ends} for starts, ends in runs),
     )
-    streak = fetch(queries.get_streak("ann", at=NOON))
+    streak = fetch(fetch.queries.get_streak("ann", at=NOON))
     assert (streak.current, streak.longest, streak.active_today, streak.at_risk) == (
         2,
         5,
@@ -62,7 +59,7 @@ def test_a_run_of_days_that_lie_ahead_is_alive(
         False,
     )
     assert streak.last_study_date == date(2024, 3, 12)
-    later = [fetch(queries.get_streak("ann", at=NOON + timedelta(days=n))) for n in (3, 4)]
+    later = [fetch(fetch.queries.get_streak("ann", at=NOON + timedelta(days=n))) for n in (3, 4)]
     assert [(s.current, s.active_today, s.at_risk) for s in later] == [
         (2, False, True),
         (0, False, False),

@@ -1,4 +1,4 @@
-"""Every number that can be asked for is the oracle's."""
+"""Every number of the read model queries equals the oracle's."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from progress.query.live.sources import Learners
-from progress.query.read_models import queries
 from tests import oracle
 from tests.support import model_rows
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, logs
@@ -21,20 +20,20 @@ DAY = timedelta(days=1)
 
 
 def delivered(stage: Stage, log: Log) -> oracle.World:
-    """The log, stored and folded, as the oracle sees it."""
+    """Deliver and fold the log; return it as the oracle sees it."""
     stage.sweep()
     stage.deliver(log, PLAINLY)
     return oracle.see(model_rows.read_events(stage.admin), log.now)
 
 
 def flat(progress: Any) -> dict[str, Any] | None:
-    """A learner's standing with its counts beside the rest."""
+    """Return a learner's progress with its mastery counts on the same level."""
     row = plain(progress)
     return row and {**(plain(row.pop("mastery_stats")) or {}), **row}
 
 
 def around(days: list[date], draw: st.DataObject) -> tuple[date, date]:
-    """A range that begins and ends near some of the days."""
+    """Draw a range that begins and ends near some of the days."""
     near = sorted({d + n * DAY for d in days or [date(2024, 3, 1)] for n in range(-32, 32)})
     first = draw.draw(st.sampled_from(near))
     last = draw.draw(st.sampled_from([d for d in near if first <= d <= first + 730 * DAY]))
@@ -42,33 +41,35 @@ def around(days: list[date], draw: st.DataObject) -> tuple[date, date]:
 
 
 def inside(found: dict[date, Any], first: date, last: date) -> list[dict[str, Any]]:
-    """The rows whose day lies in the range, oldest first."""
+    """Return the rows in the range, oldest first."""
     return [row for day, row in sorted(found.items()) if first <= day <= last]
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
-def test_a_learner_stands_as_the_oracle_says(stage: Stage, fetch: QueryClient, log: Log) -> None:
+def test_progress_streak_and_forecast_equal_the_oracles(
+    stage: Stage, fetch: QueryClient, log: Log
+) -> None:
     world = delivered(stage, log)
     last = max((event.occurred_at for event in world.events), default=log.now)
     for at in (log.now, *(last + n * DAY for n in range(3))):
         then = replace(world, now=at)
-        all_at_once = fetch(Learners().fetch_states(EVERYONE, at=at))
+        all_at_once = fetch(Learners(fetch.queries.reader).fetch_states(EVERYONE, at=at))
         for user in EVERYONE:
-            standing = flat(fetch(queries.get_current_progress(user, at=at)))
+            standing = flat(fetch(fetch.queries.get_current_progress(user, at=at)))
             assert standing == oracle.user_progress(then, user)
-            streak = plain(fetch(queries.get_streak(user, at=at)))
+            streak = plain(fetch(fetch.queries.get_streak(user, at=at)))
             assert streak == oracle.streak(then, user)
             state = all_at_once[user]
             assert (flat(state.progress), plain(state.streak)) == (standing, streak)
             assert state.expires_at > at
-            forecast = fetch(queries.get_due_forecast(user, 30, at=at))
+            forecast = fetch(fetch.queries.get_due_forecast(user, 30, at=at))
             assert {d.date: d.items for d in forecast} == oracle.due_forecast(then, user, 30)
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs(), data=st.data())
-def test_days_weeks_and_months_are_the_oracles(
+def test_days_weeks_and_months_equal_the_oracles(
     stage: Stage, fetch: QueryClient, log: Log, data: st.DataObject
 ) -> None:
     world = delivered(stage, log)
@@ -77,30 +78,30 @@ def test_days_weeks_and_months_are_the_oracles(
         begins = min(days, default=date(2024, 3, 1)) - 32 * DAY
         for first, last in (around([*days], data), (begins, begins + 730 * DAY)):
             asked = (user, first, last)
-            found = [*map(plain, fetch(queries.get_stats_range(*asked)))]
+            found = [*map(plain, fetch(fetch.queries.get_stats_range(*asked)))]
             assert found == inside(days, first, last)
-            assert plain(fetch(queries.get_daily_stats(user, first))) == days.get(first)
-            weeks = [*map(plain, fetch(queries.get_weekly_stats(*asked)))]
+            assert plain(fetch(fetch.queries.get_daily_stats(user, first))) == days.get(first)
+            weeks = [*map(plain, fetch(fetch.queries.get_weekly_stats(*asked)))]
             assert weeks == inside(oracle.weekly_stats(world, user), first, last)
-            months = [*map(plain, fetch(queries.get_monthly_stats(*asked)))]
+            months = [*map(plain, fetch(fetch.queries.get_monthly_stats(*asked)))]
             assert months == inside(oracle.monthly_stats(world, user), first, last)
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
-def test_items_domains_and_levels_are_the_oracles(
+def test_items_domains_and_levels_equal_the_oracles(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)
     for user in EVERYONE:
-        page = fetch(queries.get_item_stats(user, first=200, at=log.now))
+        page = fetch(fetch.queries.get_item_stats(user, first=200, at=log.now))
         items = oracle.item_stats(world, user)
         assert {i.item_id: plain(i) for _, i in page.items} == items
         assert page.total_count == len(items)
         for item_id in (*ITEMS, "unheard of"):
-            item = fetch(queries.get_item(user, item_id))
+            item = fetch(fetch.queries.get_item(user, item_id))
             assert plain(item) == oracle.item(world, user, item_id)
-        domains = fetch(queries.get_domain_stats(user))
+        domains = fetch(fetch.queries.get_domain_stats(user))
         assert {d.domain: plain(d) for d in domains} == oracle.domain_stats(world, user)
-        levels = fetch(queries.get_level_stats(user))
+        levels = fetch(fetch.queries.get_level_stats(user))
         assert {d.level: plain(d) for d in levels} == oracle.level_stats(world, user)

@@ -1,4 +1,4 @@
-"""Whether an instance can answer, as those ask who send it requests or start it anew."""
+"""The readiness probe: the database, the read models and Redis."""
 
 from collections.abc import Iterator
 
@@ -25,25 +25,25 @@ def ready(query_api: Api) -> tuple[int, api.Body]:
     return response.status_code, api.read(response)
 
 
-def test_it_is_with_a_database(running: Api, store: Store, valkey: str) -> None:
+def test_an_instance_with_a_database_is_ready(running: Api, store: Store, valkey: str) -> None:
     assert ready(running) == (200, {"status": "ok", "database": "ok", "cache": "off"})
     with api.serve(store.url, redis_url=valkey) as cached:
         found = {"status": "ok", "database": "ok", "cache": "ok"}
         readiness.wait(lambda: ready(cached) == (200, found), "the cache")
 
 
-def test_a_dead_cache_is_told_and_costs_no_answer(store: Store) -> None:
+def test_an_unreachable_redis_is_reported_and_leaves_the_instance_ready(store: Store) -> None:
     with api.serve(store.url, redis_url=DEAD) as uncached:
         assert ready(uncached) == (200, {"status": "ok", "database": "ok", "cache": "away"})
         assert uncached.data("{ streak { current } }") == {"streak": {"current": 0}}
 
 
-def test_it_is_not_without_a_database() -> None:
+def test_an_instance_without_a_database_is_not_ready() -> None:
     with api.serve(NOWHERE) as aloof:
         assert ready(aloof) == (503, {"status": "unavailable", "database": "away", "cache": "off"})
 
 
-def test_it_is_not_before_its_read_models_are_there(running: Api, store: Store) -> None:
+def test_an_instance_without_read_models_is_not_ready(running: Api, store: Store) -> None:
     connection = rows_by_hand.connect(store.url)
     connection.run(rows_by_hand.blocks()["drop"])
     connection.close()

@@ -1,4 +1,4 @@
-"""What is said to a bad question, and where an answer cannot be found."""
+"""Error messages for invalid arguments, internal errors and an unreachable database."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def query_api(store: Store) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def aloof() -> Iterator[Api]:
-    """An API without a database: what it refuses never came so far."""
+    """An API without a database: rejected requests never reach it."""
     with api.serve(NOWHERE) as made:
         yield made
 
@@ -59,13 +59,13 @@ def aloof() -> Iterator[Api]:
         ("query A { streak { current } } query B { streak { current } }", "operation name"),
     ],
 )
-def test_a_bad_question_is_told_what_and_why(aloof: Api, query: str, says: str) -> None:
+def test_an_invalid_argument_is_named_with_the_reason(aloof: Api, query: str, says: str) -> None:
     code, message = aloof.error(query)
     assert code == "BAD_USER_INPUT"
     assert says in message
 
 
-def test_the_longest_range_and_page_are_answered(
+def test_the_longest_range_and_the_largest_page_are_answered(
     query_api: Api, connection: database.Connection
 ) -> None:
     query_api.data(RANGE % ("2022-03-01", "2024-02-29"))
@@ -76,7 +76,7 @@ def test_the_longest_range_and_page_are_answered(
     assert len(query_api.data(everything % ("0002-01-01", "0003-12-31"))["weeklyStats"]) == 104
 
 
-def test_an_error_of_ours_is_masked_and_logged(
+def test_an_internal_error_is_masked_and_logged(
     query_api: Api, connection: database.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connection.run(rows_by_hand.blocks()["break"])
@@ -91,7 +91,7 @@ def test_an_error_of_ours_is_masked_and_logged(
     assert "items_learned" in logged
 
 
-def test_a_database_that_is_away_is_said_to_be() -> None:
+def test_an_unreachable_database_is_unavailable() -> None:
     with api.serve(NOWHERE) as query_api:
         code, message = query_api.error("{ streak { current } }")
         assert code == "UNAVAILABLE"
@@ -99,7 +99,7 @@ def test_a_database_that_is_away_is_said_to_be() -> None:
         assert query_api.request("GET", "/health").status_code == 200
 
 
-def test_read_models_that_are_not_there_yet_are_a_passing_state(
+def test_missing_read_models_are_unavailable(
     query_api: Api, connection: database.Connection
 ) -> None:
     assert query_api.request("GET", "/ready").status_code == 200

@@ -1,4 +1,4 @@
-"""POST /graphql around the framework's layers: the same answers, without them."""
+"""The shortcut for POST /graphql: the responses are those of the framework's layers."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from progress.query.http import shortcut
 from progress.query.http.app import QueryApi
+from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 from tests.support import api, token_issuer
 
@@ -42,22 +43,21 @@ _served: list[QueryApi] = []
 
 @functions_framework.aio.http
 async def query(request: Request) -> Response:
-    """The function: what it serves is the test's."""
+    """Answer with the test's API."""
     return await _served[-1].answer(request)
 
 
 @pytest.fixture
 def query_api() -> Iterator[QueryApi]:
     with token_issuer.serve() as issuer:
-        made = QueryApi(
-            Settings(
-                environment="development",
-                auth_issuer=token_issuer.NAME,
-                auth_audience=token_issuer.AUDIENCE,
-                auth_jwks_url=issuer.url,
-                database_url=NOWHERE,
-            )
+        configuration = Settings(
+            environment="development",
+            auth_issuer=token_issuer.NAME,
+            auth_audience=token_issuer.AUDIENCE,
+            auth_jwks_url=issuer.url,
+            database_url=NOWHERE,
         )
+        made = QueryApi(configuration, Reader(Settings()))  # no database URL: an unexpected error
         _served.append(made)
         yield made
         _served.pop()
@@ -65,8 +65,8 @@ def query_api() -> Iterator[QueryApi]:
 
 @pytest.fixture
 def app(query_api: QueryApi, tmp_path: Path) -> Starlette:
-    """The framework's application of the function."""
-    del query_api  # is what the function calls
+    """The framework's application for the function."""
+    del query_api  # the function calls it
     source = tmp_path / "main.py"
     source.write_text(f"from {__name__} import query\n", encoding="utf-8")
     made: Starlette = functions_framework.aio.create_asgi_app(  # type: ignore[no-untyped-call]
@@ -107,7 +107,9 @@ def answers(app: Starlette, *names: str) -> dict[str, Told]:
     return asyncio.run(all_of_them())
 
 
-def test_the_answers_are_those_of_the_layers(app: Starlette, query_api: QueryApi) -> None:
+def test_the_shortcut_answers_like_the_frameworks_layers(
+    app: Starlette, query_api: QueryApi
+) -> None:
     before = answers(app, *ASKED)
     layers = app.middleware_stack
     shortcut.install(app, query_api)
@@ -121,7 +123,7 @@ def test_the_answers_are_those_of_the_layers(app: Starlette, query_api: QueryApi
     }  # fmt: skip
 
 
-def test_only_post_graphql_goes_around_the_layers(app: Starlette, query_api: QueryApi) -> None:
+def test_only_post_graphql_bypasses_the_layers(app: Starlette, query_api: QueryApi) -> None:
     answers(app, "health")
     for _ in range(2):  # it is installed once
         shortcut.install(app, query_api)

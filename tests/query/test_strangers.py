@@ -1,4 +1,4 @@
-"""Another learner's record: refused, and never said to exist, whatever is asked."""
+"""Data of other learners: every field is forbidden, and their existence is not revealed."""
 
 from collections.abc import Iterator
 from urllib.parse import urlencode
@@ -19,7 +19,7 @@ GIVEN = {"Date": '"2024-03-01"', "DateTime": '"2024-03-01T00:00:00Z"', "ID": '"1
 
 
 def about(name: str, field: GraphQLField, user: str) -> str:
-    """The field as it is asked about a learner."""
+    """Return the field's query about a learner."""
     given = {
         arg: "[]" if "[" in str(each.type) else GIVEN[get_named_type(each.type).name]
         for arg, each in field.args.items()
@@ -32,7 +32,7 @@ def about(name: str, field: GraphQLField, user: str) -> str:
 
 
 def fields() -> Iterator[tuple[str, str]]:
-    """Of queries and mutations, those about a learner, by name."""
+    """Yield the queries and mutations about a learner, by name."""
     for operation, root in (("query", _SCHEMA.query_type), ("mutation", _SCHEMA.mutation_type)):
         for name, field in root.fields.items() if root else ():
             if "userId" in field.args:
@@ -49,12 +49,14 @@ def query_api(store: Store) -> Iterator[Api]:
 
 
 def told(response: Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """All of it that a client sees."""
+    """Return everything that a client sees of a response."""
     return response.status_code, response.raw_headers, bytes(response.body)
 
 
 @pytest.mark.parametrize(("operation", "name"), [*fields()])
-def test_who_exists_is_not_told(query_api: Api, operation: str, name: str) -> None:
+def test_the_existence_of_a_learner_is_not_revealed(
+    query_api: Api, operation: str, name: str
+) -> None:
     root = _SCHEMA.query_type if operation == "query" else _SCHEMA.mutation_type
     assert root
     answers = []
@@ -73,5 +75,5 @@ def test_who_exists_is_not_told(query_api: Api, operation: str, name: str) -> No
     assert answers[0] == answers[1]
 
 
-def test_some_fields_are_about_a_learner() -> None:
+def test_there_are_fields_about_a_learner() -> None:
     assert len([*fields()]) >= 11

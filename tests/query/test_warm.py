@@ -1,4 +1,4 @@
-"""`progress warm`: the page's own questions, kept for the learners who were there last."""
+"""`progress warm`: the page's query, cached for the learners who were active last."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -8,13 +8,13 @@ import redis
 from progress.adapters.postgres.database import Connection
 from progress.projections import batch
 from progress.query import warm as cache_warming
-from progress.query.read_models import reader
+from progress.query.read_models.reader import open_reader
 from tests.conftest import Store
 from tests.support import api, cache_instances, cli, sample_events
 
 
 def asked(query_api: api.Api, user: str) -> str:
-    """HIT or MISS, of what the page asks."""
+    """Return HIT or MISS for the page's query."""
     question = cache_warming.page_query(datetime.now(UTC))
     answer = query_api.post(question.query, user, **(question.variables or {}))
     assert "errors" not in answer, answer["errors"]
@@ -27,7 +27,7 @@ def warm(store: Store, url: str, *options: str) -> str:
     return cli.expect_success(answer)
 
 
-def test_the_page_of_the_last_learners_is_a_hit(
+def test_the_page_is_a_hit_for_warmed_learners(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", "cyd")
@@ -46,15 +46,17 @@ def test_the_page_of_the_last_learners_is_a_hit(
         assert {asked(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
 
 
-def test_a_redis_that_is_busy_is_waited_for(store: Store, connection: Connection) -> None:
+def test_warming_waits_for_a_busy_redis(store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann")
     batch.run(connection)
 
     async def warmed() -> tuple[int, int]:
-        async with reader.opened(store.url):
-            await reader.rows("query/warm", "learners", first=1)
+        async with open_reader(store.url) as reader:
+            await reader.fetch("query/warm", "learners", first=1)
             own.stop()
-            warming_it = asyncio.create_task(cache_warming.warm(own.url, 1, lambda _, __: None))
+            warming_it = asyncio.create_task(
+                cache_warming.warm(own.url, reader, 1, lambda _, __: None)
+            )
             await asyncio.wait({warming_it}, timeout=0.5)
             own.go_on()
             return await warming_it
@@ -63,7 +65,7 @@ def test_a_redis_that_is_busy_is_waited_for(store: Store, connection: Connection
         assert asyncio.run(warmed()) == (1, 0)
 
 
-def test_the_document_is_the_page_s() -> None:
+def test_the_warmed_document_is_the_pages() -> None:
     question = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
     assert "${" not in question.query
     assert "progress: userProgress(userId: $user) { totalItemsLearned" in question.query
@@ -75,7 +77,7 @@ def test_the_document_is_the_page_s() -> None:
     assert next_year["to"] == "2027-12-31"
 
 
-def test_without_a_redis_it_says_so(store: Store) -> None:
+def test_warming_without_redis_fails_with_the_reason(store: Store) -> None:
     cli.expect_failure(cli.progress(store.url, "warm"), "REDIS_URL is not set")
     away = {"REDIS_URL": "redis://127.0.0.1:9/0"}
     for options in ((), ("--afresh",)):

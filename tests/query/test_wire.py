@@ -1,4 +1,4 @@
-"""Whatever comes over the wire: it is answered or refused, never by an error of ours, and soon."""
+"""Malformed requests over TCP: they are answered or rejected soon, without internal errors."""
 
 import socket
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ bodies = st.binary(max_size=200) | st.sampled_from(
     named=headers,
     parts=st.lists(bodies, max_size=3),
 )
-def test_no_request_makes_an_error_of_ours(
+def test_no_request_causes_an_internal_error(
     aloof: Api, method: str, address: str, named: dict[str, str], parts: list[bytes]
 ) -> None:
     response = aloof.request(method, address, [*parts, api.END], named)
@@ -86,7 +86,7 @@ def test_no_request_makes_an_error_of_ours(
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A running query function, without a database."""
+    """The port of a running query function without a database."""
     folder: Path = tmp_path_factory.mktemp("function")
     port = ports.reserve()
     with token_issuer.serve() as issuer, started(folder, port, **issuer.environment(NOWHERE)):
@@ -94,18 +94,18 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-_GOOD = "a good token's"  # which is made when it is sent: it may be long until then
+_GOOD = "a good token's"  # created when it is sent, since it expires
 
 
 def head(request: str = "POST /graphql", **more: str) -> bytes:
-    """The beginning of a request that may ask."""
+    """Return the head of an authorised request."""
     given = {**api.headers(), "authorization": _GOOD, "host": "x", "connection": "close", **more}
     lines = [f"{request} HTTP/1.1", *(f"{n.replace('_', '-')}: {v}" for n, v in given.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def chunks(size: int) -> bytes:
-    """A body of that many bytes, in parts of which none tells what follows."""
+    """Return a chunked body of that many bytes."""
     part = b"%x\r\n" % 4_096 + b" " * 4_096 + b"\r\n"
     return part * (size // 4_096) + b"0\r\n\r\n"
 
@@ -114,7 +114,7 @@ def whole(body: bytes) -> bytes:
     return head(content_length=str(len(body))) + body
 
 
-ENDED = None  # the connection, before all of the request was taken
+ENDED = None  # the connection closed before the whole request was read
 WIRE: dict[str, tuple[bytes, set[int | None]]] = {
     "no HTTP": (b"\x00\xff\x16\x03\x01" * 100 + b"\r\n\r\n", {400, ENDED}),
     "no method": (b" / HTTP/1.1\r\n\r\n", {400}),
@@ -145,7 +145,7 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
 
 
 @pytest.mark.parametrize("name", WIRE)
-def test_what_is_odd_is_refused_and_the_next_is_answered(port: int, name: str) -> None:
+def test_a_malformed_request_is_rejected_and_the_next_is_answered(port: int, name: str) -> None:
     told, expected = WIRE[name]
     sent = told.replace(_GOOD.encode(), api.headers()["authorization"].encode())
     assert status(port, sent) in expected
@@ -153,7 +153,7 @@ def test_what_is_odd_is_refused_and_the_next_is_answered(port: int, name: str) -
 
 
 def status(port: int, sent: bytes) -> int | None:
-    """Of the answer; None where the connection is ended without one."""
+    """Send the bytes; return the response's status, None if the connection closes without one."""
     with socket.create_connection((ports.HOST, port), timeout=SECONDS) as connection:
         try:
             connection.sendall(sent)
@@ -164,7 +164,7 @@ def status(port: int, sent: bytes) -> int | None:
         return answer.status
 
 
-def test_one_connection_carries_them_all(port: int) -> None:
+def test_one_connection_carries_several_requests(port: int) -> None:
     connection = HTTPConnection(ports.HOST, port, timeout=SECONDS)
 
     def told(method: str, path: str, body: Any = None, **more: str) -> tuple[int, bytes]:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.query.http.app import QueryApi
-from progress.query.read_models import reader
+from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 from tests.support import token_issuer
 from tests.support.token_issuer import Issuer
@@ -26,7 +26,7 @@ class Api:
     def __init__(self, url: str, issuer: Issuer, **changed: Any):
         self.url = url
         self._runner = asyncio.Runner()
-        self._reader = reader.Reader(url)
+        self.reader = Reader(url)
         unlimited = {"rate_limit_per_minute": 1_000_000}
         options: Body = {"environment": "development", **unlimited, **changed}
         self._api = QueryApi(
@@ -35,7 +35,8 @@ class Api:
                 auth_audience=token_issuer.AUDIENCE,
                 auth_jwks_url=issuer.url,
                 **options,
-            )
+            ),
+            self.reader,
         )
 
     def request(
@@ -69,11 +70,7 @@ class Api:
                 "more_body": not is_whole and chunk != END,
             }
 
-        async def use_reader() -> Response:
-            with reader.using(self._reader):
-                return await self._api.answer(Request(scope, receive))
-
-        return self._runner.run(use_reader())
+        return self._runner.run(self._api.answer(Request(scope, receive)))
 
     def post(
         self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
@@ -104,7 +101,7 @@ class Api:
         """Close the connections and the loop."""
         if redis := self._api._redis:
             self._runner.run(redis.close())
-        self._runner.run(self._reader.close())
+        self._runner.run(self.reader.close())
         self._runner.close()
 
 

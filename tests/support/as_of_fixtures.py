@@ -7,7 +7,6 @@ from progress.adapters.postgres.database import Connection
 from progress.projections import batch, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
-from progress.query.read_models import queries
 from tests import oracle
 from tests.support import model_rows, sample_events
 from tests.support.query_client import QueryClient, plain
@@ -49,9 +48,9 @@ def record(connection: Connection, *events: sample_events.Envelope) -> None:
 def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
     """Return the learner's summary, streak and days at the moments."""
     return [
-        plain(fetch(queries.get_current_progress(user, **moments))),
-        plain(fetch(queries.get_streak(user, **moments))),
-        [*map(plain, fetch(queries.get_stats_range(user, *RANGE, **moments)))],
+        plain(fetch(fetch.queries.get_current_progress(user, **moments))),
+        plain(fetch(fetch.queries.get_streak(user, **moments))),
+        [*map(plain, fetch(fetch.queries.get_stats_range(user, *RANGE, **moments)))],
     ]
 
 

@@ -24,7 +24,9 @@ from progress.projections.projector import Projector
 from progress.query.cache.cache import AnswerCache, ComputedAnswer
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.cache.rate_limit import RateLimiter
-from progress.query.read_models import queries, reader
+from progress.query.graphql.schema import FIELDS
+from progress.query.read_models.queries import Queries
+from progress.query.read_models.reader import Parameters, Reader
 from tests.conftest import Store
 from tests.support import sample_events
 from tests.support.stage import connect, publisher
@@ -48,16 +50,16 @@ def do_nothing() -> None:
     """The default action around a computation."""
 
 
-class CountingReader(reader.Reader):
+class CountingReader(Reader):
     """Records the statements that it runs."""
 
     def __init__(self, where: str):
         super().__init__(where)
         self.statements: list[str] = []
 
-    async def answered(self, statement: NumberedStatement, values: reader.Values) -> list[Any]:
+    async def _run(self, statement: NumberedStatement, parameters: Parameters) -> list[Any]:
         self.statements.append(statement.text)
-        return await super().answered(statement, values)
+        return await super()._run(statement, parameters)
 
 
 class Instance:
@@ -76,17 +78,14 @@ class Instance:
     ):
         self._runner = asyncio.Runner()
         self.reader = CountingReader(database)
+        self.queries = Queries(self.reader)
         self.redis = Client(redis, timeout_s=timeout_s) if redis else None
         self.limiter = RateLimiter(self.redis, per_minute)
-        self.cache = AnswerCache(self.redis, self.limiter)
+        self.cache = AnswerCache(self.redis, self.limiter, self.reader)
         self.computations = 0
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        async def use_reader() -> _T:
-            with reader.using(self.reader):
-                return await work
-
-        return self._runner.run(use_reader())
+        return self._runner.run(work)
 
     def get(self, *keys: CacheKey, **options: Any) -> list[bytes]:
         """Return the answers to a request; see `get_async` for the options."""
@@ -108,7 +107,7 @@ class Instance:
             async def compute(key: CacheKey = key) -> ComputedAnswer:
                 self.computations += 1
                 before()
-                data = await read(key, at)
+                data = await read(self.queries, key, at)
                 after()
                 return ComputedAnswer(data)
 
@@ -119,7 +118,7 @@ class Instance:
         """Return the answers of the database, without the cache."""
 
         async def read_all() -> list[bytes]:
-            return [await read(key, at) for key in keys]
+            return [await read(self.queries, key, at) for key in keys]
 
         return self.run(read_all())
 
@@ -147,11 +146,14 @@ def all_keys(user: str) -> list[CacheKey]:
         "weeklyStats": {"from": FROM, "to": TO},
         "monthlyStats": {"from": FROM, "to": TO},
     }
-    keys = [cache_key(name, user, values, "{ all }") for name, values in arguments.items()]
+    keys = [
+        cache_key(FIELDS[name].cache, name, user, values, "{ all }")
+        for name, values in arguments.items()
+    ]
     return [key for key in keys if key]
 
 
-async def read(key: CacheKey, at: datetime) -> bytes:
+async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
     """Return the answer of the read models."""
     user = key.user_id
     queries_by_field: dict[str, Callable[[], Awaitable[object]]] = {

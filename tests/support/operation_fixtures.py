@@ -1,4 +1,4 @@
-"""Operations in a test: started over the API, their commands kept, carried out by hand."""
+"""Operations in tests: started over the API, with recorded commands, and run by hand."""
 
 import contextlib
 import itertools
@@ -33,7 +33,7 @@ _keys = itertools.count()
 
 
 def blocks() -> dict[str, str]:
-    """The blocks of operation_fixtures.sql."""
+    """Return the blocks of operation_fixtures.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
@@ -44,11 +44,11 @@ class Operator:
         self.api, self._sent = query_api, sent
 
     def ask(self, query: str, user: str = ADMIN, /, *, roles: object = "admin") -> Body:
-        """The body of the answer."""
+        """Return the body of the response."""
         return self.api.post(query, user, roles=roles)
 
     def data(self, query: str) -> Body:
-        """The data of an answer without an error."""
+        """Return the data of a response without errors."""
         answer = self.ask(query)
         assert "errors" not in answer, answer["errors"]
         data: Body = answer["data"]
@@ -57,31 +57,31 @@ class Operator:
     def error(
         self, query: str, user: str = ADMIN, /, *, roles: object = "admin"
     ) -> tuple[str, str]:
-        """The code and the message of the one error of an answer without data."""
+        """Return the code and message of the only error of a response without data."""
         answer = self.ask(query, user, roles=roles)
         (fault,) = answer["errors"]
         assert answer["data"] is None
         return fault["extensions"]["code"], fault["message"]
 
     def start(self, field: str, given: str = "", *, key: str | None = None) -> Body:
-        """The operation that a mutation starts."""
+        """Start an operation by a mutation and return it."""
         key = key or f"key-{next(_keys)}"
         query = f'mutation {{ {field}({given} idempotencyKey: "{key}") {FIELDS} }}'
         started: Body = self.data(query)[field]
         return started
 
     def look(self, operation_id: str) -> Body:
-        """The operation as it is now."""
+        """Return the operation's present state."""
         found: Body = self.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
         return found
 
     def done(self, operation_id: str) -> Body:
-        """The operation, after a worker was called to it."""
+        """Run the operation's worker and return the operation."""
         step_actions.run(UUID(operation_id), stage.publisher())
         return self.look(operation_id)
 
     def called(self) -> list[str]:
-        """The ids of the operations that workers were called to, so far."""
+        """Return the ids of the operations whose workers were called so far."""
         return [str(command["id"]) for command in self._sent.commands()]
 
 
@@ -89,7 +89,7 @@ class Operator:
 def operator(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Operator]:
-    """Its API and its workers are in this process, each with the rights of its function."""
+    """An administrator; API and workers are in this process, each with its function's rights."""
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     forget: list[Callable[[], None]] = [
@@ -104,7 +104,7 @@ def operator(
 
 
 def url_of(store: Store, function: str) -> str:
-    """The store as the function sees it, with its rights and no others."""
+    """Return the store's URL with a function's rights."""
     with contextlib.closing(store.connect()) as owner:
         owner.run(statements.blocks("local/database")["create users"])
         owner.run(blocks()["database rights"])
@@ -113,7 +113,7 @@ def url_of(store: Store, function: str) -> str:
 
 @pytest.fixture
 def populated(connection: Connection) -> Connection:
-    """A store with learners, folded."""
+    """A store with folded events of learners."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
     connection.run(blocks()["watch"])
@@ -122,19 +122,19 @@ def populated(connection: Connection) -> Connection:
 
 @pytest.fixture
 def worker(store: Store) -> Iterator[Connection]:
-    """Another worker's connection."""
+    """The connection of another worker."""
     made = database.connect(url_of(store, "project"), name="operation")
     yield made
     database.close(made)  # a test may have broken it
 
 
 def seen(connection: Connection) -> list[tuple[int, float, str]]:
-    """Every state that an operation was in: version, progress, state."""
+    """Return every state of an operation: version, progress, state."""
     return [tuple(row) for row in connection.run(blocks()["seen"])]
 
 
 def result(done: dict[str, Any]) -> Any:
-    """What came of an operation that succeeded."""
+    """Return the result of an operation that succeeded."""
     assert (done["state"], done["progress"], done["error"]) == ("SUCCEEDED", 1, None)
     assert {step["state"] for step in done["steps"]} == {"SUCCEEDED"}
     assert done["finishedAt"] > done["startedAt"]

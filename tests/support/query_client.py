@@ -1,4 +1,4 @@
-"""An event loop that runs queries of the read models over a test's database."""
+"""Queries of a test's database by the typed Python API, and their records as plain rows."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -7,24 +7,22 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from progress.query.read_models import reader
+from progress.query.read_models.queries import Queries
+from progress.query.read_models.reader import Reader
 
 _T = TypeVar("_T")
 
 
 class QueryClient:
-    """Runs queries over one database in its own event loop."""
+    """Queries of one database, and an event loop to run them in."""
 
     def __init__(self, url: str):
         self._runner = asyncio.Runner()
-        self._reader = reader.Reader(url)
+        self._reader = Reader(url)
+        self.queries = Queries(self._reader)
 
     def __call__(self, query: Coroutine[Any, Any, _T]) -> _T:
-        async def use_reader() -> _T:
-            with reader.using(self._reader):
-                return await query
-
-        return self._runner.run(use_reader())
+        return self._runner.run(query)
 
     def close(self) -> None:
         """Close the connections and the loop."""
@@ -34,12 +32,12 @@ class QueryClient:
 
 @contextmanager
 def open_client(url: str) -> Iterator[QueryClient]:
-    """Open a client for the block."""
-    made = QueryClient(url)
+    """Yield a query client, and close it at the end of the block."""
+    client = QueryClient(url)
     try:
-        yield made
+        yield client
     finally:
-        made.close()
+        client.close()
 
 
 def plain(row: msgspec.Struct | None) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
-"""Queries of every shape over the schema, most of them good: texts with their variables.
+"""Random queries over the schema, most of them valid, with their variables.
 
-Fields come with aliases, twice, in fragments, under directives; arguments as literals, as
+Fields have aliases, repeat, and stand in fragments and under directives. Arguments are literals,
 variables with and without defaults, null or left out.
 """
 
@@ -46,7 +46,7 @@ _ODD = {"Date": "2024-02-30", "Int": 2**31, "ID": 1.5, "String": 7, "Boolean": "
 
 @dataclass
 class Query:
-    """A document, and what is sent with it."""
+    """A document with its variables and operation name."""
 
     text: str
     variables: dict[str, Any]
@@ -55,7 +55,7 @@ class Query:
 
 @dataclass
 class _Writer:
-    """What is written of a document so far."""
+    """A document that is being written."""
 
     chance_of: random.Random
     is_wild: bool
@@ -67,7 +67,7 @@ class _Writer:
         return self.chance_of.randrange(one_in) == 0
 
     def variable(self, shape: str, value: Any, *, may_default: bool = True) -> str:
-        """A new variable with that value: sent, or its default; null or left out now and then."""
+        """Declare a variable with that value, sent or as default; sometimes null or left out."""
         name = f"v{len(self.declared)}"
         is_default = may_default and self.chance(3)
         default = f" = {_literal(value, shape)}" if is_default else ""
@@ -103,7 +103,7 @@ class _Writer:
         return f"{key}{name}{arguments}{self.directive()}{inside}"
 
     def argument(self, name: str, argument: GraphQLArgument) -> str:
-        """It with its value; empty where it is left out."""
+        """Write the argument with a value; empty if it is left out."""
         is_required = is_non_null_type(argument.type) and argument.default_value is Undefined
         if name in LATER or (not is_required and self.chance(2)):
             return ""
@@ -118,7 +118,7 @@ class _Writer:
         return f"{name}: {self.variable(shape, value)}"
 
     def selection(self, answer: GraphQLField) -> str:
-        """What is asked of a field's type, in braces; empty for a scalar."""
+        """Write a selection of the field's type, in braces; empty for a scalar."""
         shape = get_named_type(answer.type)
         if not is_object_type(shape):
             return ""
@@ -158,7 +158,7 @@ def _literal(value: Any, shape: str) -> str:
 
 
 def query(seed: int) -> Query:
-    """A query; one in four has something wrong with it, more or less."""
+    """Return a query; about 25 % are invalid."""
     chance_of = random.Random(seed)
     writer = _Writer(chance_of, is_wild=seed % 4 == 0)
     roots = [writer.root(n) for n in range(chance_of.randint(1, 4))]

@@ -35,9 +35,11 @@ from progress.query.http import heads
 from progress.query.http.app import QueryApi
 from progress.query.http.subscriptions import StreamLimits
 from progress.query.live.hub import PollIntervals
+from progress.query.read_models.reader import Reader
 
 heads.install()
-_api = QueryApi(settings.current(), StreamLimits({limits}), PollIntervals({intervals}))
+_reader = Reader(settings.current())
+_api = QueryApi(settings.current(), _reader, StreamLimits({limits}), PollIntervals({intervals}))
 
 
 @functions_framework.aio.http

@@ -32,6 +32,7 @@ from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.single_flight import Abandoned, SingleFlight
 from progress.query.cache.validity import RequestVersions, VersionStamp
 from progress.query.cache.versions import DatabaseVersions, LearnerVersion
+from progress.query.read_models.reader import Reader
 
 _MAX_JOIN_AGE_S = 1.0
 _MAX_LEARNERS = 10_000  # remembered, with their days
@@ -61,9 +62,9 @@ class Lookup(msgspec.Struct):
 class AnswerCache:
     """The cache of an instance. Without `redis`, concurrent requests still share computations."""
 
-    def __init__(self, redis: Client | None, limiter: RateLimiter) -> None:
+    def __init__(self, redis: Client | None, limiter: RateLimiter, reader: Reader) -> None:
         self._redis, self._limiter = redis, limiter
-        self.versions = DatabaseVersions()
+        self.versions = DatabaseVersions(reader)
         self._flights: SingleFlight[tuple[VersionStamp | None, bytes]] = SingleFlight(
             _MAX_JOIN_AGE_S
         )

@@ -38,21 +38,8 @@ class CachePolicy(NamedTuple):
     clock: bool = False  # the learner's local date
     period: str | None = None  # the unit of its rows; finished periods have a longer TTL
     period_days: int = 0  # the most days from a period's first day to its last
-
-
-# Other root fields are not cached: they are about the event log, the projections or operations.
-POLICIES = {
-    "userProgress": CachePolicy(10, catalogue=True, clock=True),  # unlearned; the current streak
-    "dailyStats": CachePolicy(15, period="daily"),
-    "weeklyStats": CachePolicy(60, batch=True, period="weekly", period_days=6),
-    "monthlyStats": CachePolicy(30, period="monthly", period_days=30),
-    "itemStats": CachePolicy(10, catalogue=True),  # headwords, levels, domains
-    "item": CachePolicy(30, catalogue=True),
-    "domainStats": CachePolicy(60, batch=True),  # with the catalogue as the batch counted it
-    "levelStats": CachePolicy(60, batch=True),
-    "streak": CachePolicy(5, clock=True),
-    "dueForecast": CachePolicy(10, catalogue=True, clock=True),  # archived items are not due
-}
+    is_summary: bool = False  # cached under the learner's `summary:` key
+    except_for: tuple[str, object] | None = None  # an argument's value that is not cached
 
 
 class CacheKey(msgspec.Struct, frozen=True):
@@ -61,31 +48,30 @@ class CacheKey(msgspec.Struct, frozen=True):
     name: str
     user_id: str
     params: str  # a hash of the field, its arguments, its selection and the learner
+    policy: CachePolicy
     last_day: date | None = None  # of the requested periods
-
-    @property
-    def policy(self) -> CachePolicy:
-        return POLICIES[self.name]
 
 
 def cache_key(
-    name: str, user_id: str, arguments: Mapping[str, Any], selection: str
+    policy: CachePolicy | None,
+    name: str,
+    user_id: str,
+    arguments: Mapping[str, Any],
+    selection: str,
 ) -> CacheKey | None:
     """Return the key of a root field's answer; None if the answer is not cached.
 
     `arguments` are coerced, by their names in the schema. `selection` is the field's selection with
     its response keys, as normalized text.
     """
-    policy = POLICIES.get(name)
     if policy is None or arguments.get("asOf") or arguments.get("knownAt"):
         return None
-    if arguments.get("filter") == "DUE":  # the due items change with every moment
+    if policy.except_for and arguments.get(policy.except_for[0]) == policy.except_for[1]:
         return None
     identity = (_code_version(), name, user_id, sorted(arguments.items()), selection)
     params = hashlib.blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()
-    return CacheKey(
-        name, user_id, params, _last_day(policy, arguments["to"]) if policy.period else None
-    )
+    last_day = _last_day(policy, arguments["to"]) if policy.period else None
+    return CacheKey(name, user_id, params, policy, last_day)
 
 
 def _last_day(policy: CachePolicy, to: date) -> date:
@@ -103,7 +89,7 @@ class CacheLocation(NamedTuple):
 
 def locate(key: CacheKey, at: datetime) -> CacheLocation:
     """Return the location of an answer that is requested at that moment."""
-    if key.name == "userProgress":
+    if key.policy.is_summary:
         return CacheLocation(f"summary:{key.user_id}", key.params, _SUMMARY_TTL)
     if key.last_day and key.last_day < (at - _DAY_END_DELAY).date():
         period = f"stats:{key.policy.period}:{key.last_day}:{key.user_id}"

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from progress.query.cache.single_flight import SingleFlight
-from progress.query.read_models import reader
+from progress.query.read_models.reader import Reader
 
 MAX_AGE_S = 1.0
 _REFRESH_TIMEOUT_S = 0.05
@@ -54,7 +54,8 @@ class DatabaseVersions:
     `since` is a monotonic time: the returned version was read after it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self.last: SharedVersions | None = None
         self._learners: SingleFlight[LearnerVersion] = SingleFlight(MAX_AGE_S)
         self._shared: SingleFlight[SharedVersions] = SingleFlight(MAX_AGE_S)
@@ -64,7 +65,9 @@ class DatabaseVersions:
 
         async def read() -> LearnerVersion:
             known_at = time.monotonic()
-            (row,) = await reader.rows("projections/versions", "learner", user_id=user_id, now=at)
+            (row,) = await self._reader.fetch(
+                "projections/versions", "learner", user_id=user_id, now=at
+            )
             return LearnerVersion(row["learner"], row["day_ends"], at, known_at)
 
         for _ in range(2):  # the first flight may have started before `since`
@@ -76,7 +79,7 @@ class DatabaseVersions:
     async def fetch_shared_versions(self, *, since: float) -> SharedVersions:
         """Return the shared versions, or raise Unavailable."""
         while self.last is None or self.last.known_at < since:
-            self.last = await self._shared.join("", _read_shared_versions)
+            self.last = await self._shared.join("", self._read_shared_versions)
         return self.last
 
     async def projected_to(self) -> ProjectedTo | None:
@@ -94,8 +97,7 @@ class DatabaseVersions:
             last = self.last
         return ProjectedTo(str(last.position), last.recorded_at) if last else None
 
-
-async def _read_shared_versions() -> SharedVersions:
-    known_at = time.monotonic()
-    (row,) = await reader.rows("projections/versions", "shared")
-    return SharedVersions(**row, known_at=known_at)
+    async def _read_shared_versions(self) -> SharedVersions:
+        known_at = time.monotonic()
+        (row,) = await self._reader.fetch("projections/versions", "shared")
+        return SharedVersions(**row, known_at=known_at)

@@ -1,6 +1,6 @@
-"""Documents of GraphQL, read once each: limited, parsed, validated, planned; kept by their text.
+"""GraphQL documents, each limited, parsed, validated and planned once, and cached by its text.
 
-What was refused is kept as well, as the errors that are answered, so that a bomb costs once.
+Rejected documents are cached too, with their formatted errors, so that an attack costs once.
 """
 
 import hashlib
@@ -27,90 +27,90 @@ from progress.query.execution import limits, plans
 from progress.query.execution.plans import Operation
 from progress.query.execution.selections import GRAPHQL
 
-_LARGEST = 24 << 20  # bytes of all documents that are kept, and of all refusals a quarter of it
-_TOKEN = 1_000  # bytes that a token becomes in a tree with its plan, roughly
-_ERRORS = 20  # told of one document
-_SHORT = 4_096  # characters of a text that is its own key
+_CACHE_BYTES = 24 << 20  # of valid documents; rejected ones may take a quarter of it
+_TOKEN_BYTES = 1_000  # of a token in a tree with its plan, roughly
+_MAX_ERRORS = 20  # reported for one document
+_MAX_KEY_LENGTH = 4_096  # characters; a longer text is cached by its hash
 
 
 Kinds = Mapping[str | None, OperationType]
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A document that may be executed, unless it has errors."""
+    """A document to execute, or the errors of a rejected one."""
 
-    tree: DocumentNode | None
+    parsed: DocumentNode | None  # None if it has errors
     operations: tuple[Operation, ...]
     errors: list[dict[str, Any]]
     size: int  # in bytes
-    kinds: Kinds = {}  # by operation, also of one that has errors
+    kinds: Kinds = {}  # by operation name, also if it has errors
 
     @property
-    def whole(self) -> DocumentNode:
-        """The tree, of a document that has no errors."""
-        return cast("DocumentNode", self.tree)
+    def tree(self) -> DocumentNode:
+        """The tree of a document without errors."""
+        return cast("DocumentNode", self.parsed)
 
     def operation(self, name: str | None) -> Operation | None:
-        """The operation of that name, the only one where none is given; None if there is none."""
+        """Return the operation of that name, or the only one without a name; None if missing."""
         if name is None:
             return self.operations[0] if len(self.operations) == 1 else None
-        return next((each for each in self.operations if each.name == name), None)
+        return next((operation for operation in self.operations if operation.name == name), None)
 
     def kind(self, operation_name: str | None) -> OperationType | None:
-        """What the operation is, be it good or not; None where there is none."""
+        """Return the kind of an operation, also of an invalid one; None if it is missing."""
         if operation_name is None and len(self.kinds) == 1:
             return next(iter(self.kinds.values()))
         return self.kinds.get(operation_name)
 
     def is_query(self, operation_name: str | None) -> bool:
-        """Whether it only reads; true also for what is not understood: the answer will say."""
+        """Return True for a query, and for an operation that is missing or cannot be parsed."""
         return self.kind(operation_name) in (None, OperationType.QUERY)
 
 
-class Shelf:
-    """The documents that were read last, up to a size."""
+class LruCache:
+    """The documents used last, up to a total size."""
 
-    def __init__(self, largest: int) -> None:
-        self._largest = largest
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._documents: OrderedDict[object, Document] = OrderedDict()
         self._size = 0
 
-    def found(self, key: object) -> Document | None:
-        """The document, if it is kept; it stays for longer now."""
+    def get(self, key: object) -> Document | None:
+        """Return the document and mark it as used, if it is cached."""
         document = self._documents.get(key)
         if document is not None:
             self._documents.move_to_end(key)
         return document
 
-    def keep(self, key: object, document: Document) -> None:
-        """Keep it, and let go of those that were not asked for since long."""
+    def add(self, key: object, document: Document) -> None:
+        """Add the document and evict those that were not used for the longest time."""
         self._documents[key] = document
         self._size += document.size
-        while self._size > self._largest:
+        while self._size > self._max_bytes:
             self._size -= self._documents.popitem(last=False)[1].size
 
 
-_good, _refused = Shelf(_LARGEST), Shelf(_LARGEST // 4)
+_valid, _rejected = LruCache(_CACHE_BYTES), LruCache(_CACHE_BYTES // 4)
 
 
-def known(text: str, *, introspection: bool) -> Document | None:
-    """The document of that text, if it was read before and is kept."""
+def lookup(text: str, *, introspection: bool) -> Document | None:
+    """Return the document of that text if it is cached."""
     key = _key(text, introspection=introspection)
-    return _good.found(key) or _refused.found(key)
+    return _valid.get(key) or _rejected.get(key)
 
 
 def read(text: str, *, introspection: bool) -> Document:
-    """The document of that text."""
-    found = known(text, introspection=introspection)
-    if found is None:
-        found = _read(text, introspection=introspection)
+    """Return the document of that text, from the cache or parsed."""
+    document = lookup(text, introspection=introspection)
+    if document is None:
+        document = _read(text, introspection=introspection)
         key = _key(text, introspection=introspection)
-        (_refused if found.errors else _good).keep(key, found)
-    return found
+        (_rejected if document.errors else _valid).add(key, document)
+    return document
 
 
 def _key(text: str, *, introspection: bool) -> tuple[str | bytes, bool]:
-    if len(text) < _SHORT:
+    if len(text) < _MAX_KEY_LENGTH:
         return text, introspection
     return hashlib.sha256(text.encode()).digest(), introspection
 
@@ -120,22 +120,22 @@ def _read(text: str, *, introspection: bool) -> Document:
         tokens = limits.check_text(text)
         tree = parse(text)
         limits.check_tree(tree, introspection=introspection)
-    except GraphQLError as fault:
-        return _refusal([fault], text)
-    except RequestRejected as fault:
-        return _refusal([GraphQLError(str(fault), original_error=fault)], text)
-    found = [n for n in tree.definitions if isinstance(n, OperationDefinitionNode)]
-    kinds = {(each.name.value if each.name else None): each.operation for each in found}
+    except GraphQLError as error:
+        return _reject([error], text)
+    except RequestRejected as error:
+        return _reject([GraphQLError(str(error), original_error=error)], text)
+    definitions = [n for n in tree.definitions if isinstance(n, OperationDefinitionNode)]
+    kinds = {(node.name.value if node.name else None): node.operation for node in definitions}
     rules = (*specified_rules, *(() if introspection else (NoSchemaIntrospectionCustomRule,)))
-    if wrong := validate(GRAPHQL, tree, rules, max_errors=_ERRORS):
-        return _refusal(wrong, text, kinds)
-    switches = plans.switches(tree)
-    operations = tuple(Operation(each, tree, switches) for each in found)
-    size = 2 * len(text) + tokens * _TOKEN
+    if errors := validate(GRAPHQL, tree, rules, max_errors=_MAX_ERRORS):
+        return _reject(errors, text, kinds)
+    variables = plans.directive_variables(tree)
+    operations = tuple(Operation(node, tree, variables) for node in definitions)
+    size = 2 * len(text) + tokens * _TOKEN_BYTES
     return Document(tree, operations, [], size, kinds)
 
 
-def _refusal(found: Sequence[GraphQLError], text: str, kinds: Kinds | None = None) -> Document:
-    errors = [graphql_errors.refused(each) for each in found]
-    size = min(len(text), _SHORT) + len(orjson.dumps(errors)) * 2 + 2_000
-    return Document(None, (), errors, size, kinds or {})
+def _reject(errors: Sequence[GraphQLError], text: str, kinds: Kinds | None = None) -> Document:
+    formatted = [graphql_errors.format_rejection(error) for error in errors]
+    size = min(len(text), _MAX_KEY_LENGTH) + len(orjson.dumps(formatted)) * 2 + 2_000
+    return Document(None, (), formatted, size, kinds or {})

@@ -1,4 +1,4 @@
-"""Errors as the API tells them: each with its code; those of ours masked, and logged."""
+"""GraphQL errors of a response: each has a code; internal ones are masked and logged."""
 
 import traceback
 from typing import Any, Self
@@ -7,56 +7,58 @@ from graphql import GraphQLError
 
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import HistoryTooLong, RequestRejected, Unavailable
-from progress.query.execution import access_log
+from progress.query.execution.access_log import RequestLog
 
 
-def refused(fault: GraphQLError) -> dict[str, Any]:
-    """An error of a request that was not executed."""
-    cause = fault.original_error
-    return _coded(fault, cause.code if isinstance(cause, RequestRejected) else "BAD_USER_INPUT")
+def format_rejection(error: GraphQLError) -> dict[str, Any]:
+    """Format an error of a request that was not executed."""
+    cause = error.original_error
+    return _with_code(error, cause.code if isinstance(cause, RequestRejected) else "BAD_USER_INPUT")
 
 
-def told(fault: GraphQLError, trace: str) -> dict[str, Any]:
-    """An error of an execution; `trace` is a W3C traceparent."""
-    cause = fault.original_error
+def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
+    """Format an error of an execution; note and log it unless the caller caused it."""
+    cause = error.original_error
     if isinstance(cause, Unavailable):
-        access_log.note_fault()
-        with tracing.use_trace(trace):
+        log.has_failed = True
+        with tracing.use_trace(log.traceparent):
             logs.write("WARNING", f"not answered: {cause}")
         is_long = isinstance(cause, HistoryTooLong)
-        why = str(cause) if is_long else "the database does not answer: try again"
-        return _coded(fault, "UNAVAILABLE", why)
+        message = str(cause) if is_long else "the database does not answer: try again"
+        return _with_code(error, "UNAVAILABLE", message)
     if cause is None or isinstance(cause, (GraphQLError, RequestRejected)):
-        return refused(fault)
-    access_log.note_fault()
+        return format_rejection(error)
+    log.has_failed = True
     stack = "".join(traceback.format_exception(cause))
-    with tracing.use_trace(trace):
+    with tracing.use_trace(log.traceparent):
         logs.write("ERROR", f"not answered: {cause}", stack_trace=stack)
-    trace_id = trace.split("-")[1]
-    return _coded(fault, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id)
+    trace_id = log.traceparent.split("-")[1]
+    return _with_code(
+        error, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id
+    )
 
 
-class Unforeseen:
-    """Ends whatever goes wrong inside the block; `told` is then the error that the API tells."""
+class CatchAll:
+    """Catch any exception of the block, log it, and hold it formatted as `error`."""
 
-    def __init__(self, trace: str) -> None:
-        self._trace = trace
-        self.told: dict[str, Any] = {}
+    def __init__(self, log: RequestLog) -> None:
+        self._log = log
+        self.error: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, _: object, fault: BaseException | None, __: object) -> bool:
-        if not isinstance(fault, Exception):
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, Exception):
             return False
-        self.told = told(GraphQLError("", original_error=fault), self._trace)
+        self.error = format_error(GraphQLError("", original_error=error), self._log)
         return True
 
 
-def _coded(
-    fault: GraphQLError, code: str, message: str | None = None, **more: str
+def _with_code(
+    error: GraphQLError, code: str, message: str | None = None, **extensions: str
 ) -> dict[str, Any]:
-    coded: dict[str, Any] = {**fault.formatted, "extensions": {"code": code, **more}}
+    formatted: dict[str, Any] = {**error.formatted, "extensions": {"code": code, **extensions}}
     if message is not None:
-        coded["message"] = message
-    return coded
+        formatted["message"] = message
+    return formatted

@@ -1,9 +1,9 @@
-"""From a GraphQL request to its answer: the data as JSON, and the errors in the API's codes.
+"""Execution of a GraphQL request: from its document to the response's data, as JSON, and errors.
 
-Each root field of a query is a part that is answered by itself: kept, compiled, or by the executor.
-The executor answers the whole of an unusual request, and each part in which something goes wrong,
-so that what is said of an error is always the executor's. No part is answered again that had no
-answer from the database.
+Each root field of a query is answered by itself: from the cache, by the compiled path or by the
+executor. The executor answers a whole request that the compiled path does not handle, and each
+root field that fails, so that all error messages are the executor's. A root field that failed
+because the database did not answer is not tried again.
 """
 
 import functools
@@ -17,21 +17,22 @@ from graphql import ExecutionResult, GraphQLError, OperationType
 from progress.errors import Forbidden, QueryTooComplex
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.versions import ProjectedTo
-from progress.query.execution import access_log, documents, executor, root_fields
+from progress.query.execution import documents, executor, root_fields
 from progress.query.execution import errors as graphql_errors
+from progress.query.execution.access_log import RequestLog
 from progress.query.execution.documents import Document
-from progress.query.execution.executor import Asked
-from progress.query.execution.root_fields import Joint, Outcome, Part
+from progress.query.execution.executor import GraphQLRequest
+from progress.query.execution.root_fields import Outcome, QueryExecution, RootField
 from progress.query.graphql import types
 from progress.query.graphql.context import Context
 
-__all__ = ["Answer", "Asked", "answered", "is_query", "told"]
+__all__ = ["GraphQLRequest", "GraphQLResponse", "is_query", "run", "to_response"]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A GraphQL response in its parts; `data` is JSON, None where there is to be no such entry.
+class GraphQLResponse(msgspec.Struct, frozen=True):
+    """The parts of a GraphQL response; `data` is JSON, None if the response has no such entry.
 
-    `executed` is false where the request was refused before execution.
+    `executed` is false if the request was rejected before execution.
     """
 
     data: bytes | None
@@ -40,117 +41,128 @@ class Answer(msgspec.Struct, frozen=True):
     executed: bool = True
 
 
-def is_query(asked: Asked, *, introspection: bool) -> bool:
-    """Whether it only reads; true also for what is not understood, which the answer will say."""
-    document = documents.read(asked.query, introspection=introspection)
-    return document.is_query(asked.operation_name)
+def is_query(request: GraphQLRequest, *, introspection: bool) -> bool:
+    """Return True for a query, and for a request whose operation is missing or invalid."""
+    document = documents.read(request.query, introspection=introspection)
+    return document.is_query(request.operation_name)
 
 
-async def answered(
-    asked: Asked,
+async def run(
+    request: GraphQLRequest,
     context: Context,
     *,
     cache: AnswerCache,
     introspection: bool,
-    trace: str,
+    log: RequestLog,
     bypass: bool = False,
-) -> Answer:
-    """The response; each error has a code, and one of ours is masked and logged.
+) -> GraphQLResponse:
+    """Execute a request. Each error has a code; an internal one is masked and logged.
 
-    RateLimited where the caller has asked too often. With `bypass` no cached answer is used.
-    `trace` is a W3C traceparent.
+    With `bypass` no cached answer is used. Raise RateLimited if the caller exceeds the rate limit.
     """
-    document = documents.read(asked.query, introspection=introspection)
-    asks = _asks(document, asked, context)
-    pieces = [] if isinstance(asks, Answer) else asks
-    keys = [part.cache_key for part in pieces if part.cache_key]
-    caller = context.caller.user_id if not asked.is_counted else None
+    document = documents.read(request.query, introspection=introspection)
+    plan = _plan(document, request, context, log)
+    fields = [] if isinstance(plan, GraphQLResponse) else plan
+    keys = [field.cache_key for field in fields if field.cache_key]
+    caller = context.caller.user_id if not request.is_counted else None
     lookup = await cache.lookup(caller, keys, at=context.at, bypass=bypass)
-    if isinstance(asks, Answer):
-        return asks
-    answer = await _joined(document, pieces, Joint(asked, context, cache, lookup), trace)
-    if keys and not answer.errors:  # what cannot be answered could not have been kept
-        access_log.note_cache(lookup.result)
-    return answer
+    if isinstance(plan, GraphQLResponse):
+        return plan
+    execution = QueryExecution(request, context, cache, lookup)
+    response = await _respond(document, fields, execution, log)
+    if keys and not response.errors:  # a failed response could not have been cached
+        log.cache_result = lookup.result
+    return response
 
 
-async def _joined(document: Document, pieces: Sequence[Part], joint: Joint, trace: str) -> Answer:
-    """The answer of all the parts; the executor's where there are none."""
-    is_constant = bool(pieces) and all(part.root.constant for part in pieces)
-    projected_to = None if is_constant else await joint.cache.versions.projected_to()
-    if pieces:
-        answer = _merged(pieces, await joint.outcomes(pieces), trace)
+async def _respond(
+    document: Document, fields: Sequence[RootField], execution: QueryExecution, log: RequestLog
+) -> GraphQLResponse:
+    """Run the root fields, or the whole document by the executor if there are none."""
+    is_constant = bool(fields) and all(field.planned.constant for field in fields)
+    projected_to = None if is_constant else await execution.cache.versions.projected_to()
+    if fields:
+        response = _merge(fields, await execution.run(fields), log)
     else:
-        answer = told(await executor.executed(document.whole, joint.asked, joint.context), trace)
+        result = await executor.execute_document(
+            document.tree, execution.request, execution.context
+        )
+        response = to_response(result, log)
     if is_constant:
-        return answer
-    # A hit where all that can be kept was: some questions are about the very moment.
-    is_hit = bool(pieces) and not answer.errors and joint.lookup.result == "hit"
-    told_more = _extensions(projected_to, is_hit=is_hit)
-    return Answer(answer.data, answer.errors, told_more, answer.executed)
+        return response
+    # HIT if every cacheable field was cached.
+    is_hit = bool(fields) and not response.errors and execution.lookup.result == "hit"
+    extensions = _extensions(projected_to, is_hit=is_hit)
+    return GraphQLResponse(response.data, response.errors, extensions, response.executed)
 
 
-def _merged(pieces: Sequence[Part], outcomes: Sequence[Outcome], trace: str) -> Answer:
-    """The answer of the parts: no data where one of them may not be null and is."""
+def _merge(
+    fields: Sequence[RootField], outcomes: Sequence[Outcome], log: RequestLog
+) -> GraphQLResponse:
+    """Join the root fields' outcomes; data is null if a field that may not be null is null."""
     entries: list[bytes] = []
     errors: list[GraphQLError] = []
-    for part, outcome in zip(pieces, outcomes, strict=True):
+    for field, outcome in zip(fields, outcomes, strict=True):
         if isinstance(outcome, bytes):
-            entries.append(part.root.opening + outcome)
+            entries.append(field.planned.json_prefix + outcome)
             continue
         errors += outcome.errors or ()
         if outcome.data is None:
-            return _erred(None, errors, trace)
-        entries.append(part.root.opening + orjson.dumps(outcome.data[part.root.field.key]))
-    return _erred(b"{" + b",".join(entries) + b"}", errors, trace)
+            return _with_errors(None, errors, log)
+        value = outcome.data[field.planned.field.key]
+        entries.append(field.planned.json_prefix + orjson.dumps(value))
+    return _with_errors(b"{" + b",".join(entries) + b"}", errors, log)
 
 
-def _erred(data: bytes | None, errors: Sequence[GraphQLError], trace: str) -> Answer:
-    """The answer with its errors told; without data where one of them is FORBIDDEN."""
-    if any(isinstance(fault.original_error, Forbidden) for fault in errors):
+def _with_errors(
+    data: bytes | None, errors: Sequence[GraphQLError], log: RequestLog
+) -> GraphQLResponse:
+    """Return a response with formatted errors; data is null if one of them is FORBIDDEN."""
+    if any(isinstance(error.original_error, Forbidden) for error in errors):
         data = None
-    return Answer(
-        b"null" if data is None else data, [graphql_errors.told(each, trace) for each in errors]
-    )
+    formatted = [graphql_errors.format_error(error, log) for error in errors]
+    return GraphQLResponse(b"null" if data is None else data, formatted)
 
 
-def _asks(document: Document, asked: Asked, context: Context) -> list[Part] | Answer:
-    """The parts of what is asked, none where it has none; or the answer where it is refused."""
-    if document.tree is None:
-        return Answer(None, document.errors, executed=False)
-    operation = document.operation(asked.operation_name)
+def _plan(
+    document: Document, request: GraphQLRequest, context: Context, log: RequestLog
+) -> list[RootField] | GraphQLResponse:
+    """Return the root fields to run, empty if the executor must run all; or a rejection."""
+    if document.errors:
+        return GraphQLResponse(None, document.errors, executed=False)
+    operation = document.operation(request.operation_name)
     if operation is None:
         return []
     if operation.kind is OperationType.MUTATION:
-        access_log.note_kind("mutation")
+        log.note_mutation()
     if operation.kind is OperationType.SUBSCRIPTION and context.live_queries is None:
-        return _refusal([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
+        return _reject([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
     try:
-        return root_fields.split(operation, asked.variables, context)
-    except QueryTooComplex as fault:
-        return _refusal([GraphQLError(str(fault), original_error=fault)])
+        return root_fields.plan(operation, request.variables, context)
+    except QueryTooComplex as error:
+        return _reject([GraphQLError(str(error), original_error=error)])
 
 
-@functools.lru_cache(maxsize=4)  # it changes once a second
+@functools.lru_cache(maxsize=4)  # the position changes once a second
 def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
-    """The cache's part in the answer, and how far the projections had come at least."""
-    found: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
+    """Return the cache's result and the position that the projections have reached."""
+    extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
     if projected_to is not None:
-        time = projected_to.time and types.written(projected_to.time)
-        found["projectedTo"] = {"position": projected_to.position, "time": time}
-    return found
+        time = projected_to.time and types.format_datetime(projected_to.time)
+        extensions["projectedTo"] = {"position": projected_to.position, "time": time}
+    return extensions
 
 
-def told(result: ExecutionResult, trace: str) -> Answer:
-    """The answer that a result comes to; `trace` is a W3C traceparent."""
+def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
+    """Return the response for an executor's result."""
     if not result.errors:
-        return Answer(orjson.dumps(result.data))
-    if all(fault.path is None for fault in result.errors):  # variables, the operation's name
-        return _refusal(result.errors)
+        return GraphQLResponse(orjson.dumps(result.data))
+    if all(error.path is None for error in result.errors):  # variables, the operation's name
+        return _reject(result.errors)
     data = None if result.data is None else orjson.dumps(result.data)
-    return _erred(data, result.errors, trace)
+    return _with_errors(data, result.errors, log)
 
 
-def _refusal(found: Sequence[GraphQLError]) -> Answer:
-    """The answer to a request that is none."""
-    return Answer(None, [graphql_errors.refused(each) for each in found], executed=False)
+def _reject(errors: Sequence[GraphQLError]) -> GraphQLResponse:
+    formatted = [graphql_errors.format_rejection(error) for error in errors]
+    return GraphQLResponse(None, formatted, executed=False)

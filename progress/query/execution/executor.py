@@ -1,4 +1,4 @@
-"""The plain way of a request: Strawberry's schema under graphql-core's executor."""
+"""The executor: Strawberry's schema under graphql-core's `execute`."""
 
 from typing import Any
 
@@ -9,22 +9,24 @@ from progress.query.execution.selections import GRAPHQL
 from progress.query.graphql.context import Context
 
 
-class Asked(msgspec.Struct, frozen=True, rename="camel"):
+class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
     """A GraphQL request."""
 
     query: str
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
-    is_counted: bool = False  # against the limit of its caller
+    is_counted: bool = False  # by its caller's rate limit
 
 
-async def executed(tree: DocumentNode, asked: Asked, context: Context) -> ExecutionResult:
-    """What the executor makes of the document, with the request's variables."""
+async def execute_document(
+    tree: DocumentNode, request: GraphQLRequest, context: Context
+) -> ExecutionResult:
+    """Execute a document with the request's variables."""
     result = execute(
         GRAPHQL,
         tree,
         context_value=context,
-        variable_values=asked.variables,
-        operation_name=asked.operation_name,
+        variable_values=request.variables,
+        operation_name=request.operation_name,
     )
     return result if isinstance(result, ExecutionResult) else await result

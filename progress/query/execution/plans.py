@@ -1,6 +1,6 @@
-"""How an operation is carried out: its variables, and its root fields, each of which stands alone.
+"""Plans of operations: their variables, and their root fields, which run independently.
 
-What is unusual has no plan: the executor answers it, errors included.
+An operation that the plan does not cover raises Fallback; the executor answers it.
 """
 
 import dataclasses
@@ -33,196 +33,208 @@ from graphql.pyutils import Undefined
 from graphql.type import get_nullable_type
 from graphql.utilities import coerce_input_literal, coerce_input_value
 
-from progress.query.cache.policy import POLICIES
 from progress.query.execution import compiled, limits, selections
-from progress.query.execution.selections import GRAPHQL, QUERY, Field, Switches, Unusual
+from progress.query.execution.selections import GRAPHQL, QUERY, DirectiveValues, Fallback, Field
+from progress.query.graphql.fields import FIELDS, UNDECLARED
 
-_VARIANTS = 16  # of an operation, by its @skip and @include
+_MAX_VARIANTS = 16  # of an operation, by the values of its @skip and @include
 
 Values = Mapping[str, Any]
 
 
 class Variable(NamedTuple):
-    """A variable of an operation; its default is Undefined where it has none."""
+    """A variable of an operation; its default is Undefined without one."""
 
     name: str
-    coerce: Callable[[Any], Any]  # a value that is not null; Undefined where it is none
+    coerce: Callable[[Any], Any]  # of a value other than null; Undefined for a wrong one
     default: Any
-    is_needed: bool  # not null
+    is_non_null: bool
     is_required: bool
 
 
-class Filled(NamedTuple):
-    """An argument that a variable gives."""
+class BoundArgument(NamedTuple):
+    """An argument whose value is a variable."""
 
     name: str
     variable: str
     default: Any
-    is_needed: bool
+    is_non_null: bool
 
 
-class Root:
-    """A field of the query with its arguments, and the document that asks for it alone."""
+class PlannedField:
+    """A root field of a query with its arguments, and a document that selects it alone."""
 
     def __init__(self, field: Field, tree: DocumentNode) -> None:
         self.field = field
         self.tree = tree
-        self.opening = f'"{field.key}":'.encode()
-        self.told = field.told()
-        self.compiled = compiled.compiled(field)
-        policy = POLICIES.get(field.name)
+        self.json_prefix = f'"{field.key}":'.encode()
+        self.selection = field.canonical_text()
+        self.declaration = FIELDS.get(field.name, UNDECLARED)
+        self.compiled = compiled.compile_field(field, self.declaration)
+        policy = self.declaration.cache
         self.returns_version = self.compiled is not None and policy is not None and not policy.clock
         self.constant = b'"Query"' if field.name == "__typename" else None
-        self._fixed, self._each = limits.weight(field)
-        self._given: dict[str, Any] = {}
-        self._filled: list[Filled] = []
-        self._is_odd = False
+        self._weight, self._entry_weight = limits.weigh(field)
+        self._literals: dict[str, Any] = {}
+        self._bound: list[BoundArgument] = []
+        self._is_fallback = False
         if not field.name.startswith("__"):
-            self._read()
+            self._read_arguments()
 
-    def _read(self) -> None:
-        sent = {node.name.value: node for node in self.field.nodes[0].arguments or ()}
+    def _read_arguments(self) -> None:
+        nodes = {node.name.value: node for node in self.field.nodes[0].arguments or ()}
         for name, argument in QUERY.fields[self.field.name].args.items():
-            node = sent.get(name)
-            self._is_odd = self._is_odd or (node is not None and _is_mixed(node.value))
+            node = nodes.get(name)
+            if node and _has_inner_variable(node.value):
+                self._is_fallback = True
             if node and isinstance(node.value, VariableNode):
-                self._filled.append(_filled(name, argument, node.value))
+                self._bound.append(_bind(name, argument, node.value))
             elif (value := _literal(node, argument)) is not Undefined:
-                self._given[name] = value
+                self._literals[name] = value
 
     def arguments(self, variables: Values) -> dict[str, Any] | None:
-        """The arguments by name, those left out that are neither given nor have a default.
+        """Return the arguments by name; one without a value or default is left out.
 
-        None where one is null that may not be, or has variables inside: that is unusual.
+        Return None if the executor must answer: a non-null argument is null, or a list or object
+        contains variables.
         """
-        if self._is_odd:
+        if self._is_fallback:
             return None
-        found = self._given.copy()
-        for name, variable, default, is_needed in self._filled:
+        arguments = self._literals.copy()
+        for name, variable, default, is_non_null in self._bound:
             value = variables.get(variable, default)
-            if value is None and is_needed:
+            if value is None and is_non_null:
                 return None
             if value is not Undefined:
-                found[name] = value
-        return found
+                arguments[name] = value
+        return arguments
 
     def complexity(self, arguments: Values | None) -> int:
-        """How many fields the answer may have."""
-        if not self._each:
-            return self._fixed
-        return self._fixed + self._each * limits.entries(self.field.name, arguments)
+        """Return the largest number of fields that the response may have."""
+        if not self._entry_weight:
+            return self._weight
+        entries = limits.count_entries(self.declaration.cost, arguments)
+        return self._weight + self._entry_weight * entries
+
+    def rows_to_read(self, arguments: Values | None) -> int:
+        """Return the number of rows that the field may read, in thousands."""
+        return limits.rows_to_read(self.declaration.cost, arguments)
 
 
 def _literal(node: ArgumentNode | None, argument: GraphQLArgument) -> Any:
     return coerce_input_literal(node.value, argument.type) if node else argument.default_value
 
 
-def _is_mixed(value: ValueNode) -> bool:
-    """Whether variables are somewhere inside of it."""
+def _has_inner_variable(value: ValueNode) -> bool:
+    """Return True for a list that contains a variable, and for any object."""
     if isinstance(value, ListValueNode):
-        return any(isinstance(each, VariableNode) or _is_mixed(each) for each in value.values)
+        return any(
+            isinstance(element, VariableNode) or _has_inner_variable(element)
+            for element in value.values
+        )
     return isinstance(value, ObjectValueNode)
 
 
-def _filled(name: str, argument: GraphQLArgument, value: VariableNode) -> Filled:
-    is_needed = is_non_null_type(argument.type)
+def _bind(name: str, argument: GraphQLArgument, value: VariableNode) -> BoundArgument:
+    is_non_null = is_non_null_type(argument.type)
     default = None if is_required_argument(argument) else argument.default_value
-    return Filled(name, value.name.value, default, is_needed)
+    return BoundArgument(name, value.name.value, default, is_non_null)
 
 
 class Operation:
-    """One of a document's operations."""
+    """One operation of a document."""
 
     def __init__(
-        self, definition: OperationDefinitionNode, tree: DocumentNode, switches: set[str]
+        self, definition: OperationDefinitionNode, tree: DocumentNode, directives: set[str]
     ) -> None:
+        """Plan the operation; `directives` are the document's variables of @skip and @include."""
         self.definition = definition
         self.kind = definition.operation
         self.name = definition.name.value if definition.name else None
         fragments = [n for n in tree.definitions if isinstance(n, FragmentDefinitionNode)]
-        self._fragments = {each.name.value: each for each in fragments}
-        self._variables = [_variable(each) for each in definition.variable_definitions or ()]
-        names = {each.name for each in self._variables}
-        self._switches = sorted(names & switches)
-        self._variants: dict[tuple[Any, ...], tuple[Root, ...]] = {}
+        self._fragments = {fragment.name.value: fragment for fragment in fragments}
+        self._variables = [_variable(node) for node in definition.variable_definitions or ()]
+        names = {variable.name for variable in self._variables}
+        self._directives = sorted(names & directives)
+        self._variants: dict[tuple[Any, ...], tuple[PlannedField, ...]] = {}
 
-    def variables(self, given: Values | None) -> dict[str, Any]:
-        """The variables' values as the schema takes them; Unusual where it does not."""
-        found: dict[str, Any] = {}
-        for name, coerce, default, is_needed, is_required in self._variables:
-            if given is not None and name in given:
-                value = given[name]
+    def coerce_variables(self, sent: Values | None) -> dict[str, Any]:
+        """Return the variables' values as the schema's types; Fallback if one is wrong."""
+        values: dict[str, Any] = {}
+        for name, coerce, default, is_non_null, is_required in self._variables:
+            if sent is not None and name in sent:
+                value = sent[name]
                 if value is not None:
                     value = coerce(value)
-                if value is Undefined or (value is None and is_needed):
-                    raise Unusual
-                found[name] = value
+                if value is Undefined or (value is None and is_non_null):
+                    raise Fallback
+                values[name] = value
             elif is_required:
-                raise Unusual
+                raise Fallback
             elif default is not Undefined:
-                found[name] = default
-        return found
+                values[name] = default
+        return values
 
-    def roots(self, variables: Values) -> tuple[Root, ...]:
-        """The root fields in the order of the answer, as the variables switch them on and off."""
-        switches: Any = tuple(variables.get(each) for each in self._switches)
-        known = self._variants.get(switches)
-        if known is None:
-            if None in switches:
-                raise Unusual
-            known = tuple(self._planned(dict(zip(self._switches, switches, strict=True))))
-            if len(self._variants) < _VARIANTS:
-                self._variants[switches] = known
-        return known
+    def root_fields(self, variables: Values) -> tuple[PlannedField, ...]:
+        """Return the root fields that @skip and @include leave, in the order of the response."""
+        values: Any = tuple(variables.get(name) for name in self._directives)
+        variant = self._variants.get(values)
+        if variant is None:
+            if None in values:
+                raise Fallback
+            variant = tuple(self._plan(dict(zip(self._directives, values, strict=True))))
+            if len(self._variants) < _MAX_VARIANTS:
+                self._variants[values] = variant
+        return variant
 
-    def _planned(self, switches: Switches) -> Iterator[Root]:
-        asked = [self.definition.selection_set]
-        for field in selections.collected(asked, QUERY, self._fragments, switches):
-            yield Root(field, self._alone(field.nodes))
+    def _plan(self, directives: DirectiveValues) -> Iterator[PlannedField]:
+        selection_sets = [self.definition.selection_set]
+        for field in selections.collect_fields(selection_sets, QUERY, self._fragments, directives):
+            yield PlannedField(field, self._document_of(field.nodes))
 
-    def _alone(self, nodes: tuple[FieldNode, ...]) -> DocumentNode:
-        selected = SelectionSetNode(selections=nodes)
-        operation = dataclasses.replace(self.definition, selection_set=selected)
+    def _document_of(self, nodes: tuple[FieldNode, ...]) -> DocumentNode:
+        selection_set = SelectionSetNode(selections=nodes)
+        operation = dataclasses.replace(self.definition, selection_set=selection_set)
         return DocumentNode(definitions=(operation, *self._fragments.values()))
 
 
 def _variable(node: VariableDefinitionNode) -> Variable:
-    shape = cast("GraphQLInputType", type_from_ast(GRAPHQL, node.type))
+    type_ = cast("GraphQLInputType", type_from_ast(GRAPHQL, node.type))
     default = Undefined
     if node.default_value:
-        default = coerce_input_literal(node.default_value, shape)
+        default = coerce_input_literal(node.default_value, type_)
     return Variable(
         node.variable.name.value,
-        _coercion(cast("GraphQLInputType", get_nullable_type(shape))),
+        _coercion(cast("GraphQLInputType", get_nullable_type(type_))),
         default,
-        is_needed=is_non_null_type(shape),
-        is_required=is_non_null_type(shape) and default is Undefined,
+        is_non_null=is_non_null_type(type_),
+        is_required=is_non_null_type(type_) and default is Undefined,
     )
 
 
-def _coercion(shape: GraphQLInputType) -> Callable[[Any], Any]:
-    """As `coerce_input_value` does: that of a leaf without finding out each time that it is one."""
-    if not isinstance(shape, GraphQLScalarType | GraphQLEnumType):
-        return lambda value: coerce_input_value(value, shape)
-    of_leaf = shape.coerce_input_value
+def _coercion(type_: GraphQLInputType) -> Callable[[Any], Any]:
+    """Return `coerce_input_value` for the type; for a leaf, without its checks on each call."""
+    if not isinstance(type_, GraphQLScalarType | GraphQLEnumType):
+        return lambda value: coerce_input_value(value, type_)
+    coerce_leaf = type_.coerce_input_value
 
-    def coerced(value: Any) -> Any:
+    def coerce(value: Any) -> Any:
         try:
-            return of_leaf(value)
-        except Exception:  # noqa: BLE001 - so does graphql-core: whatever a scalar raises
+            return coerce_leaf(value)
+        except Exception:  # noqa: BLE001 - as graphql-core: whatever a scalar raises
             return Undefined
 
-    return coerced
+    return coerce
 
 
-def switches(tree: DocumentNode) -> set[str]:
-    """The variables of @skip and @include."""
-    found: set[str] = set()
+def directive_variables(tree: DocumentNode) -> set[str]:
+    """Return the names of the variables of @skip and @include."""
+    names: set[str] = set()
 
     class Finder(Visitor):
         def enter_directive(self, node: Any, *_: Any) -> None:
             values = [argument.value for argument in node.arguments or ()]
-            found.update(each.name.value for each in values if isinstance(each, VariableNode))
+            names.update(value.name.value for value in values if isinstance(value, VariableNode))
 
     visit(tree, Finder())
-    return found
+    return names

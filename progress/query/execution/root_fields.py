@@ -1,4 +1,4 @@
-"""The parts of a query: its root fields, each answered by itself, kept by itself, and joined."""
+"""The root fields of a query, each run by itself: from the cache, compiled, or by the executor."""
 
 import asyncio
 import functools
@@ -14,9 +14,9 @@ from progress.errors import RequestRejected, Unavailable
 from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.execution import executor, limits
-from progress.query.execution.executor import Asked
-from progress.query.execution.plans import Operation, Root
-from progress.query.execution.selections import QUERY, Unusual
+from progress.query.execution.executor import GraphQLRequest
+from progress.query.execution.plans import Operation, PlannedField
+from progress.query.execution.selections import QUERY, Fallback
 from progress.query.graphql.context import Context
 from progress.query.read_models import as_of
 
@@ -24,118 +24,130 @@ Values = Mapping[str, Any]
 Outcome = bytes | ExecutionResult
 
 
-class Part(msgspec.Struct, frozen=True):
-    """A root field with its arguments; `cache_key` is None where the answer is not cached."""
+class RootField(msgspec.Struct, frozen=True):
+    """A planned field with its arguments; `cache_key` is None if it is not cacheable."""
 
-    root: Root
+    planned: PlannedField
     arguments: Values
     user_id: str
     cache_key: CacheKey | None
 
     @property
     def is_compiled(self) -> bool:
-        """Whether one SELECT answers it."""
-        return self.root.compiled is not None and self.root.compiled.takes(self.arguments)
+        """True if one SELECT answers it."""
+        compiled = self.planned.compiled
+        return compiled is not None and compiled.accepts(self.arguments)
 
 
-def split(operation: Operation, given: Values | None, context: Context) -> list[Part]:
-    """The parts of a query; none where it is no query, or unusual, or refused.
+def plan(operation: Operation, sent: Values | None, context: Context) -> list[RootField]:
+    """Return the root fields of a query with these variables; empty if the executor must run it.
 
-    QueryTooComplex where its lists are too long in all, or it reads or folds too much.
+    Raise QueryTooComplex if its lists are too long in all, or it reads or folds too much.
     """
     if operation.kind is not OperationType.QUERY:
         return []
     try:
-        variables = operation.variables(given)
-        asked = [(root, root.arguments(variables)) for root in operation.roots(variables)]
-    except Unusual:
+        variables = operation.coerce_variables(sent)
+        fields = [(field, field.arguments(variables)) for field in operation.root_fields(variables)]
+    except Fallback:
         return []
-    limits.check_complexity(sum(root.complexity(arguments) for root, arguments in asked))
-    limits.check_reading(sum(limits.reading(root.field.name, given) for root, given in asked))
-    as_of.check_folds(len({each for _, arguments in asked if (each := limits.fold(arguments))}))
+    limits.check_complexity(sum(field.complexity(arguments) for field, arguments in fields))
+    limits.check_rows(sum(field.rows_to_read(arguments) for field, arguments in fields))
+    folds = {fold for _, arguments in fields if (fold := limits.fold_key(arguments))}
+    as_of.check_folds(len(folds))
     try:
-        return [_part(root, arguments, context) for root, arguments in asked]
-    except (Unusual, RequestRejected):
+        return [_root_field(field, arguments, context) for field, arguments in fields]
+    except (Fallback, RequestRejected):
         return []
 
 
-def _part(root: Root, given: dict[str, Any] | None, context: Context) -> Part:
-    if given is None:
-        raise Unusual
-    user_id = context.learner(given.pop("userId", None))
-    key = cache_key(root.field.name, user_id, given, root.told)
-    return Part(root, given, user_id, key)
+def _root_field(
+    planned: PlannedField, arguments: dict[str, Any] | None, context: Context
+) -> RootField:
+    if arguments is None:
+        raise Fallback
+    user_id = context.resolve_learner(arguments.pop("userId", None))
+    key = cache_key(
+        planned.declaration.cache, planned.field.name, user_id, arguments, planned.selection
+    )
+    return RootField(planned, arguments, user_id, key)
 
 
-class Joint(msgspec.Struct, frozen=True):
-    """What the parts of one request share."""
+class QueryExecution(msgspec.Struct, frozen=True):
+    """The execution of one request's root fields."""
 
-    asked: Asked
+    request: GraphQLRequest
     context: Context
     cache: AnswerCache
     lookup: Lookup
 
-    async def outcomes(self, parts: Sequence[Part]) -> list[Outcome]:
-        """The data of each part, or the executor's result where that has errors."""
-        kept = iter(self.lookup.answers)
-        found = [next(kept) if part.cache_key else part.root.constant for part in parts]
-        if None not in found:
-            return cast("list[Outcome]", found)
-        waiting = [self._outcome(*each) for each in zip(parts, found, strict=True)]
-        return await asyncio.gather(*waiting) if len(parts) > 1 else [await waiting[0]]
+    async def run(self, fields: Sequence[RootField]) -> list[Outcome]:
+        """Return the JSON of each field, or the executor's result if that has errors."""
+        cached = iter(self.lookup.answers)
+        values = [next(cached) if field.cache_key else field.planned.constant for field in fields]
+        if None not in values:
+            return cast("list[Outcome]", values)
+        runs = [self._run(field, value) for field, value in zip(fields, values, strict=True)]
+        return await asyncio.gather(*runs) if len(fields) > 1 else [await runs[0]]
 
-    async def _outcome(self, part: Part, found: bytes | None) -> Outcome:
-        if found is not None:
-            return found
-        if part.cache_key is None and not part.is_compiled:
-            return await self._executed(part)
+    async def _run(self, field: RootField, value: bytes | None) -> Outcome:
+        if value is not None:
+            return value
+        if field.cache_key is None and not field.is_compiled:
+            return await self._execute(field)
         try:
-            return await self._answer(part)
-        except Unavailable as fault:
-            return _failed(part, fault)  # it was asked until the deadline: it is not asked again
-        except (Unusual, RequestRejected, asyncpg.PostgresError):
-            return await self._executed(part)  # it finds what is wrong, and tells it
+            return await self._compute_or_join(field)
+        except Unavailable as error:
+            return _fail(field, error)  # it was tried until the deadline: do not try again
+        except (Fallback, RequestRejected, asyncpg.PostgresError):
+            return await self._execute(field)  # it finds the error and describes it
 
-    async def _answer(self, part: Part) -> bytes:
-        # A version that Redis had labels the answer: to read it again is a fifth of the statement.
-        returns_version = (
-            part.root.returns_version and self.lookup.versions.learners.get(part.user_id) is None
+    async def _compute_or_join(self, field: RootField) -> bytes:
+        # If Redis had the version, it labels the entry: reading it again takes 20 % of the SELECT.
+        versioned = (
+            field.planned.returns_version
+            and self.lookup.versions.learners.get(field.user_id) is None
         )
-        compute = functools.partial(self._computed, part, returns_version=returns_version)
-        if part.cache_key is None:
+        compute = functools.partial(self._compute, field, versioned=versioned)
+        if field.cache_key is None:
             return (await compute()).data
         return await self.cache.get_or_compute(
-            self.lookup, part.cache_key, compute, returns_version=returns_version
+            self.lookup, field.cache_key, compute, returns_version=versioned
         )
 
-    async def _computed(self, part: Part, *, returns_version: bool) -> ComputedAnswer:
-        if part.is_compiled and (compiled := part.root.compiled):
-            at = self.context.at
-            return await compiled.answered(
-                part.user_id, part.arguments, at, returns_version=returns_version
+    async def _compute(self, field: RootField, *, versioned: bool) -> ComputedAnswer:
+        if field.is_compiled and (compiled := field.planned.compiled):
+            context = self.context
+            return await compiled.run(
+                context.queries.reader,
+                field.user_id,
+                field.arguments,
+                context.at,
+                versioned=versioned,
             )
-        outcome = await self._executed(part)
+        outcome = await self._execute(field)
         if isinstance(outcome, bytes):
             return ComputedAnswer(outcome)
         raise _cause(outcome)
 
-    async def _executed(self, part: Part) -> Outcome:
-        """The part as the executor answers it."""
-        result = await executor.executed(part.root.tree, self.asked, self.context)
+    async def _execute(self, field: RootField) -> Outcome:
+        """Run the field by the executor."""
+        planned = field.planned
+        result = await executor.execute_document(planned.tree, self.request, self.context)
         if result.errors or result.data is None:
             return result
-        return orjson.dumps(result.data[part.root.field.key])
+        return orjson.dumps(result.data[planned.field.key])
 
 
-def _failed(part: Part, fault: Exception) -> ExecutionResult:
-    """The executor's result for a part whose field fails."""
-    field = part.root.field
-    error = located_error(fault, list(field.nodes), [field.key])
-    is_null = is_non_null_type(QUERY.fields[field.name].type)
-    return ExecutionResult(None if is_null else {field.key: None}, [error])
+def _fail(root_field: RootField, cause: Exception) -> ExecutionResult:
+    """Return the result that the executor would have for a field that raises this."""
+    field = root_field.planned.field
+    error = located_error(cause, list(field.nodes), [field.key])
+    is_non_null = is_non_null_type(QUERY.fields[field.name].type)
+    return ExecutionResult(None if is_non_null else {field.key: None}, [error])
 
 
 def _cause(result: ExecutionResult) -> Exception:
-    """Unavailable where that is among the errors; Unusual where the executor has to tell them."""
-    causes = [each.original_error for each in result.errors or ()]
-    return next((each for each in causes if isinstance(each, Unavailable)), Unusual())
+    """Return Unavailable if it is among the errors, else Fallback: the executor describes them."""
+    causes = [error.original_error for error in result.errors or ()]
+    return next((cause for cause in causes if isinstance(cause, Unavailable)), Fallback())

@@ -1,6 +1,6 @@
-"""What an operation selects: its fields, fragments written out and fields of one name merged.
+"""The fields that an operation selects, with fragments expanded and equal response keys merged.
 
-The schema has object types only, so that a fragment of a valid document always applies.
+All types of the schema are object types, so that a fragment of a valid document always applies.
 """
 
 import re
@@ -27,54 +27,55 @@ from graphql.type import get_nullable_type
 
 from progress.query.graphql.schema import SCHEMA
 
-GRAPHQL = SCHEMA._schema  # noqa: SLF001 - Strawberry's own execute() reads a document each time
+GRAPHQL = SCHEMA._schema  # noqa: SLF001 - Strawberry's own execute() parses a document each time
 QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
 
-_SNAKE = re.compile(r"(?=[A-Z])")
+_BEFORE_CAPITAL = re.compile(r"(?=[A-Z])")
 
 Fragments = Mapping[str, FragmentDefinitionNode]
-Switches = Mapping[str, bool]  # what the variables of @skip and @include are
+DirectiveValues = Mapping[str, bool]  # of the variables of @skip and @include
 
 
-class Unusual(Exception):
-    """What is asked is not answered in parts; the executor answers it."""
+class Fallback(Exception):
+    """The compiled path does not handle this; the executor must answer it."""
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A field, with all of the document's that share its place and its response key."""
+    """A selected field, with all of the document's nodes that share its place and response key."""
 
     key: str
     name: str
-    shape: str  # its type's name
-    is_many: bool
-    inside: tuple["Field", ...]
+    type_name: str
+    is_list: bool
+    selections: tuple["Field", ...]
     nodes: tuple[FieldNode, ...]
 
     @property
     def column(self) -> str:
-        """Its name in the read models: GraphQL's in snake case."""
-        return _SNAKE.sub("_", self.name).lower()
+        """The column of the read models: GraphQL's name in snake case."""
+        return _BEFORE_CAPITAL.sub("_", self.name).lower()
 
-    def told(self) -> str:
-        """It and what is inside as text, the same for the same answer."""
-        inside = ",".join(each.told() for each in self.inside)
-        return f"{self.key}:{self.name}{{{inside}}}"
+    def canonical_text(self) -> str:
+        """Write the field and its selections, equally for equal responses."""
+        selections = ",".join(field.canonical_text() for field in self.selections)
+        return f"{self.key}:{self.name}{{{selections}}}"
 
 
-def collected(
-    selections: Sequence[SelectionSetNode],
+def collect_fields(
+    selection_sets: Sequence[SelectionSetNode],
     parent: GraphQLObjectType,
     fragments: Fragments,
-    switches: Switches,
+    directives: DirectiveValues,
 ) -> tuple[Field, ...]:
-    """The fields that are asked for, in the order of the answer."""
-    found: dict[str, list[FieldNode]] = {}
-    spread: set[str] = set()
-    for selection in selections:
-        for node in _fields(selection, fragments, switches, spread):
-            found.setdefault((node.alias or node.name).value, []).append(node)
+    """Return the selected fields, in the order of the response."""
+    nodes_by_key: dict[str, list[FieldNode]] = {}
+    expanded: set[str] = set()
+    for selection_set in selection_sets:
+        for node in _field_nodes(selection_set, fragments, directives, expanded):
+            nodes_by_key.setdefault((node.alias or node.name).value, []).append(node)
     return tuple(
-        _field(key, tuple(nodes), parent, fragments, switches) for key, nodes in found.items()
+        _field(key, tuple(nodes), parent, fragments, directives)
+        for key, nodes in nodes_by_key.items()
     )
 
 
@@ -83,49 +84,52 @@ def _field(
     nodes: tuple[FieldNode, ...],
     parent: GraphQLObjectType,
     fragments: Fragments,
-    switches: Switches,
+    directives: DirectiveValues,
 ) -> Field:
     name = nodes[0].name.value
     if name.startswith("__"):
-        return Field(key, name, "", is_many=False, inside=(), nodes=nodes)
-    answer = parent.fields[name].type
-    shape = get_named_type(answer)
-    inside: tuple[Field, ...] = ()
-    if is_object_type(shape):
-        selections = [node.selection_set for node in nodes if node.selection_set]
-        inside = collected(selections, shape, fragments, switches)
-    is_many = is_list_type(get_nullable_type(answer))
-    return Field(key, name, shape.name, is_many=is_many, inside=inside, nodes=nodes)
+        return Field(key, name, "", is_list=False, selections=(), nodes=nodes)
+    type_ = parent.fields[name].type
+    named_type = get_named_type(type_)
+    selections: tuple[Field, ...] = ()
+    if is_object_type(named_type):
+        selection_sets = [node.selection_set for node in nodes if node.selection_set]
+        selections = collect_fields(selection_sets, named_type, fragments, directives)
+    is_list = is_list_type(get_nullable_type(type_))
+    return Field(key, name, named_type.name, is_list=is_list, selections=selections, nodes=nodes)
 
 
-def _fields(
-    selection: SelectionSetNode, fragments: Fragments, switches: Switches, spread: set[str]
+def _field_nodes(
+    selection_set: SelectionSetNode,
+    fragments: Fragments,
+    directives: DirectiveValues,
+    expanded: set[str],
 ) -> Iterator[FieldNode]:
-    for node in selection.selections:
-        if not all(_is_met(each, switches) for each in node.directives or ()):
+    for node in selection_set.selections:
+        if not all(_is_included(directive, directives) for directive in node.directives or ()):
             continue
         if isinstance(node, FieldNode):
             yield node
-        elif inside := _written_out(node, fragments, spread):
-            yield from _fields(inside, fragments, switches, spread)
+        elif inner := _expand(node, fragments, expanded):
+            yield from _field_nodes(inner, fragments, directives, expanded)
 
 
-def _written_out(
-    node: SelectionNode, fragments: Fragments, spread: set[str]
+def _expand(
+    node: SelectionNode, fragments: Fragments, expanded: set[str]
 ) -> SelectionSetNode | None:
     if isinstance(node, InlineFragmentNode):
         return node.selection_set
-    if not isinstance(node, FragmentSpreadNode) or node.name.value in spread:
+    if not isinstance(node, FragmentSpreadNode) or node.name.value in expanded:
         return None
-    spread.add(node.name.value)
+    expanded.add(node.name.value)
     return fragments[node.name.value].selection_set
 
 
-def _is_met(directive: DirectiveNode, switches: Switches) -> bool:
+def _is_included(directive: DirectiveNode, directives: DirectiveValues) -> bool:
     (argument,) = directive.arguments or ()
     condition = argument.value
     if isinstance(condition, VariableNode):
-        value = switches[condition.name.value]
+        value = directives[condition.name.value]
     else:
         value = isinstance(condition, BooleanValueNode) and condition.value
     return value is (directive.name.value == "include")

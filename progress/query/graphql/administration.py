@@ -1,51 +1,63 @@
-"""What administrators read: dead letters and operations; an operation also who started it."""
-
-from typing import Any
+"""The fields that administrators read: dead letters and operations."""
 
 from strawberry import ID, UNSET
 
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
-from progress.query.graphql import arguments, pagination
+from progress.query.graphql import arguments, pagination, types
 from progress.query.graphql.context import Info
+from progress.query.graphql.fields import Cost, declare
 from progress.query.read_models import dead_letters as letters
-from progress.query.read_models import operations
+from progress.query.read_models import operations as started
 
 
+@declare(types.DeadLetterConnection, "Administrators only.", cost=Cost(50))
 async def dead_letters(
     info: Info,
     kind: DeadLetterKind | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
 ) -> pagination.Page:
-    """Those that wait, newest first, then those replayed; the discarded ones are left out."""
+    """List waiting dead letters, newest first, then replayed ones; discarded ones are left out."""
     info.context.check_admin()
-    found = await letters.get_dead_letters(
+    page = await letters.get_dead_letters(
+        info.context.queries.reader,
         kind=kind or None,
-        first=arguments.page_size(first),
-        after=pagination.letter_key(_given(after)),
+        first=arguments.parse_page_size(first),
+        after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
     )
-    entries = ((pagination.letter_cursor(key), letter) for key, letter in found.letters)
-    return pagination.page(entries, has_next=found.has_next, total=found.total_count)
+    entries = ((pagination.encode_letter_cursor(key), letter) for key, letter in page.letters)
+    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
 
 
+async def get_operation(info: Info, operation_id: str) -> Operation | None:
+    """Return an operation; None if it does not exist or the caller may not see it."""
+    operation = await started.get_operation(
+        info.context.queries.reader, arguments.parse_operation_id(operation_id)
+    )
+    is_own = operation is not None and operation.started_by == info.context.caller.user_id
+    return operation if is_own or info.context.is_admin else None
+
+
+@declare(types.Operation | None, "Administrators, and the learner who started it.")
 async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the contract's word
-    """An operation; for whoever may not see it, as if there were none."""
-    found = await operations.get_operation(arguments.operation_id(id))
-    mine = found is not None and found.started_by == info.context.caller.user_id
-    return found if mine or info.context.is_admin else None
+    return await get_operation(info, id)
 
 
-async def all_operations(
+@declare(types.OperationConnection, "Administrators only.")
+async def operations(
     info: Info, first: int | None = 20, after: str | None = UNSET
 ) -> pagination.Page:
-    """Newest first."""
+    """List operations, newest first."""
     info.context.check_admin()
-    size = arguments.page_size(first, default=20)
-    found = await operations.get_operations(first=size + 1, before=pagination.number(_given(after)))
-    entries = ((pagination.number_cursor(each.number), each) for each in found[:size])
-    return pagination.page(entries, has_next=len(found) > size)
-
-
-def _given(text: Any) -> str | None:
-    return text if isinstance(text, str) else None
+    size = arguments.parse_page_size(first, default=20)
+    newest = await started.get_operations(
+        info.context.queries.reader,
+        first=size + 1,
+        before=pagination.decode_number_cursor(pagination.text_or_none(after)),
+    )
+    entries = (
+        (pagination.encode_number_cursor(operation.number), operation)
+        for operation in newest[:size]
+    )
+    return pagination.build_page(entries, has_next=len(newest) > size)

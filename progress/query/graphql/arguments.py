@@ -1,4 +1,4 @@
-"""What arguments may be; BadInput says which one is not, and what was expected."""
+"""Checks of arguments. BadInput names the argument, the expected values and the value found."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -8,84 +8,85 @@ from progress import masking
 from progress.errors import BadInput
 from progress.query import auth
 
-_LONGEST = 731  # days of a range
-_LARGEST = 200  # entries of a page
-_FARTHEST = 366  # days of a forecast
-_MOST = 200  # letters of a mutation
-_TYPES = 50  # of events: each recorded event is compared with each
-_WORDY = 1_000  # characters of a reason
+_MAX_RANGE_DAYS = 731
+_MAX_PAGE_SIZE = 200
+_MAX_FORECAST_DAYS = 366
+_MAX_LETTERS = 200
+_MAX_EVENT_TYPES = 50  # each recorded event is compared with each of them
+_MAX_REASON_LENGTH = 1_000  # characters
 
 
 def check_range(first_day: date, last_day: date) -> None:
-    """From and to: in this order, not too far apart, and away from the ends of the calendar."""
+    """Check that from is not after to, within 731 days, and within the years 2 to 9998."""
     if first_day > last_day:
         raise BadInput(f"from: expected a day that is not after to - found {first_day}, {last_day}")
     days = (last_day - first_day).days + 1
-    if days > _LONGEST:
-        raise BadInput(f"from, to: expected at most {_LONGEST} days - found {days}")
+    if days > _MAX_RANGE_DAYS:
+        raise BadInput(f"from, to: expected at most {_MAX_RANGE_DAYS} days - found {days}")
     if first_day.year == date.min.year or last_day.year == date.max.year:
         raise BadInput(f"from, to: expected the years 2 to 9998 - found {first_day}, {last_day}")
 
 
-def page_size(first: int | None, *, default: int = 50) -> int:
-    """How many entries of a list to answer."""
+def parse_page_size(first: int | None, *, default: int = 50) -> int:
+    """Return the number of entries of a page."""
     if first is None:
         return default
-    if not 1 <= first <= _LARGEST:
-        raise BadInput(f"first: expected an integer from 1 to {_LARGEST} - found {first}")
+    if not 1 <= first <= _MAX_PAGE_SIZE:
+        raise BadInput(f"first: expected an integer from 1 to {_MAX_PAGE_SIZE} - found {first}")
     return first
 
 
-def forecast_days(days: int | None, *, default: int = 14) -> int:
-    """How many days to look ahead."""
+def parse_forecast_days(days: int | None, *, default: int = 14) -> int:
+    """Return the number of days of a forecast."""
     if days is None:
         return default
-    if not 1 <= days <= _FARTHEST:
-        raise BadInput(f"days: expected an integer from 1 to {_FARTHEST} - found {days}")
+    if not 1 <= days <= _MAX_FORECAST_DAYS:
+        raise BadInput(f"days: expected an integer from 1 to {_MAX_FORECAST_DAYS} - found {days}")
     return days
 
 
-def identity(name: str, text: str) -> str:
-    """The id of a learner or an item."""
+def parse_id(name: str, text: str) -> str:
+    """Return the id of a learner or an item."""
     if not auth.is_id(text):
         raise BadInput(f"{name}: expected 1 to 200 characters, none of them U+0000")
     return text
 
 
-def event_types(types: Sequence[str] | None) -> list[str] | None:
-    """The types of events to list; None: all."""
+def parse_event_types(types: Sequence[str] | None) -> list[str] | None:
+    """Return the event types to list; None for all."""
     if types is None:
         return None
-    if len(types) > _TYPES:
-        raise BadInput(f"types: expected at most {_TYPES} of them - found {len(types)}")
-    return [identity("types", each) for each in types]
+    if len(types) > _MAX_EVENT_TYPES:
+        raise BadInput(f"types: expected at most {_MAX_EVENT_TYPES} of them - found {len(types)}")
+    return [parse_id("types", name) for name in types]
 
 
-def operation_id(text: str) -> UUID:
-    """The id of an operation."""
+def parse_operation_id(text: str) -> UUID:
+    """Return the id of an operation."""
     try:
-        found = UUID(text)
+        operation_id = UUID(text)
     except ValueError:
-        found = None
-    if found is None or str(found) != text.lower():
+        operation_id = None
+    if operation_id is None or str(operation_id) != text.lower():
         raise BadInput(f"id: expected the id of an operation, a UUID - found {text[:50]!r}")
-    return found
+    return operation_id
 
 
-def letter_ids(ids: Sequence[str]) -> list[int]:
-    """The numbers of dead letters, each once, in their order."""
-    if not 1 <= len(ids) <= _MOST:
-        raise BadInput(f"ids: expected 1 to {_MOST} ids - found {len(ids)}")
-    for each in ids:
-        if not (each.isascii() and each.isdigit() and len(each) < 20 and 1 <= int(each) < 2**63):
-            raise BadInput(f"ids: expected ids of dead letters, as 17 - found {each[:50]!r}")
-    return sorted({int(each) for each in ids})
+def parse_letter_ids(ids: Sequence[str]) -> list[int]:
+    """Return the numbers of dead letters, sorted and without duplicates."""
+    if not 1 <= len(ids) <= _MAX_LETTERS:
+        raise BadInput(f"ids: expected 1 to {_MAX_LETTERS} ids - found {len(ids)}")
+    for text in ids:
+        if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63):
+            raise BadInput(f"ids: expected ids of dead letters, as 17 - found {text[:50]!r}")
+    return sorted({int(text) for text in ids})
 
 
-def reason(text: str) -> str:
-    """Why something is done, as it is kept: without an address."""
-    if not text.strip() or len(text) > _WORDY or not auth.is_text(text):
+def parse_reason(text: str) -> str:
+    """Return the reason as it is stored: stripped, with addresses masked."""
+    if not text.strip() or len(text) > _MAX_REASON_LENGTH or not auth.is_text(text):
         raise BadInput(
-            f"reason: expected 1 to {_WORDY} characters that say why, none of them U+0000"
+            f"reason: expected 1 to {_MAX_REASON_LENGTH} characters that say why, "
+            "none of them U+0000"
         )
     return masking.mask_shapes(text.strip())

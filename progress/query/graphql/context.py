@@ -1,4 +1,4 @@
-"""Who asks, and when: what every field of a request is told."""
+"""The context of a request, which every resolver receives: caller, moment and data sources."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,25 +12,27 @@ from progress.query.auth import Caller
 from progress.query.graphql import arguments
 from progress.query.live.hub import LiveQueries
 from progress.query.live.topics import Subscription
+from progress.query.read_models.queries import Queries
 
 _T = TypeVar("_T")
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Who asks, and when: one moment for all that a request asks."""
+    """The caller, the queries, and one moment that all fields of the request share as now."""
 
     caller: Caller
+    queries: Queries
     at: datetime
-    live_queries: LiveQueries | None = None  # where there can be subscriptions
+    live_queries: LiveQueries | None = None  # only at /graphql/stream
 
-    def learner(self, asked: str | None) -> str:
-        """The learner to answer about; Forbidden where the caller may not."""
+    def resolve_learner(self, user_id: str | None) -> str:
+        """Return the learner to answer about; Forbidden if the caller may not read their data."""
         return self.caller.learner(
-            arguments.identity("userId", asked) if isinstance(asked, str) else None
+            arguments.parse_id("userId", user_id) if isinstance(user_id, str) else None
         )
 
     def check_admin(self) -> None:
-        """Forbidden for whoever is no administrator."""
+        """Raise Forbidden unless the caller is an administrator."""
         if not self.is_admin:
             raise Forbidden("administrators only")
 
@@ -46,12 +48,3 @@ class Context(msgspec.Struct, frozen=True):
 
 
 Info = strawberry.Info[Context, None]
-
-
-def answers(shape: object, description: str | None = None) -> Callable[[Any], Any]:
-    """A field of that type; what its method returns has the type's fields, and is of another."""
-    field: Callable[[Any], Any] = strawberry.field(
-        graphql_type=shape,
-        description=description,
-    )
-    return field

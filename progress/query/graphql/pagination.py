@@ -1,10 +1,10 @@
-"""Pages of a list: each entry has a cursor that says, opaquely, where the next page begins."""
+"""Pages of a list as GraphQL connections: an opaque cursor names the place of each entry."""
 
 import base64
 import binascii
 from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -29,72 +29,77 @@ class Edge(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A connection, in the words of GraphQL."""
+    """A GraphQL connection."""
 
     edges: list[Edge]
     page_info: PageInfo
     total_count: int | None
 
 
-def page(
+def build_page(
     entries: Iterable[tuple[str, msgspec.Struct]], *, has_next: bool, total: int | None = None
 ) -> Page:
-    """The entries with their cursors, as a connection."""
+    """Build a connection of entries, each with its cursor."""
     edges = [Edge(cursor, node) for cursor, node in entries]
     return Page(edges, PageInfo(has_next, edges[-1].cursor if edges else None), total)
 
 
-def item_cursor(order: ItemOrder, key: ItemKey) -> str:
-    """The place of an item in a list in that order."""
-    return _sealed([order, key.rank, key.item_id])
+def encode_item_cursor(order: ItemOrder, key: ItemKey) -> str:
+    """Return the cursor of an item in a list in that order."""
+    return _encode_cursor([order, key.rank, key.item_id])
 
 
-def item_key(cursor: str | None, order: ItemOrder) -> ItemKey | None:
-    """The place that a cursor names; BadInput if it is not of a list in that order."""
+def decode_item_cursor(cursor: str | None, order: ItemOrder) -> ItemKey | None:
+    """Return the item key of a cursor; BadInput if the cursor belongs to another order."""
     if cursor is None:
         return None
-    made_for, rank, item_id = _opened(cursor, tuple[ItemOrder, float | None, str])
+    made_for, rank, item_id = _decode_cursor(cursor, tuple[ItemOrder, float | None, str])
     if made_for is not order or not auth.is_id(item_id):
         raise BadInput(f"after: expected a cursor of a list ordered by {order} - found {made_for}")
     return ItemKey(rank, item_id)
 
 
-def letter_cursor(key: LetterKey) -> str:
-    """The place of a dead letter."""
-    return _sealed([key.is_replayed, key.received_at, key.letter_id])
+def encode_letter_cursor(key: LetterKey) -> str:
+    """Return the cursor of a dead letter."""
+    return _encode_cursor([key.is_replayed, key.received_at, key.letter_id])
 
 
-def letter_key(cursor: str | None) -> LetterKey | None:
-    """The place that a cursor names."""
+def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
+    """Return the dead letter key of a cursor."""
     if cursor is None:
         return None
-    key = LetterKey(*_opened(cursor, tuple[bool, _Moment, _Number]))
-    if not date.min.year < key.received_at.year < date.max.year:  # UTC may have no such moment
-        raise _bad_cursor()
+    key = LetterKey(*_decode_cursor(cursor, tuple[bool, _Moment, _Number]))
+    if not date.min.year < key.received_at.year < date.max.year:  # it may have no equal in UTC
+        raise _invalid_cursor()
     return key
 
 
-def number_cursor(number: int) -> str:
-    """The place of an event in its stream, of an operation among all."""
-    return _sealed([number])
+def encode_number_cursor(number: int) -> str:
+    """Return the cursor of an event by its stream version, or of an operation by its number."""
+    return _encode_cursor([number])
 
 
-def number(cursor: str | None) -> int | None:
-    """The number that a cursor names."""
-    return None if cursor is None else _opened(cursor, tuple[_Number])[0]
+def decode_number_cursor(cursor: str | None) -> int | None:
+    """Return the number of a cursor."""
+    return None if cursor is None else _decode_cursor(cursor, tuple[_Number])[0]
 
 
-def _sealed(place: list[object]) -> str:
+def text_or_none(argument: Any) -> str | None:
+    """Return a text argument; None if it is null or left out."""
+    return argument if isinstance(argument, str) else None
+
+
+def _encode_cursor(place: list[object]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def _opened(cursor: str, shape: type[_T]) -> _T:
+def _decode_cursor(cursor: str, type_: type[_T]) -> _T:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(text, type=shape)
+        return msgspec.json.decode(text, type=type_)
     except (ValueError, binascii.Error, msgspec.DecodeError, RecursionError):
-        raise _bad_cursor() from None
+        raise _invalid_cursor() from None
 
 
-def _bad_cursor() -> BadInput:
+def _invalid_cursor() -> BadInput:
     return BadInput("after: expected an endCursor of this list, as it was answered")

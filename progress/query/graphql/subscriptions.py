@@ -1,4 +1,4 @@
-"""The subscriptions: each finds its subject and subscribes to it."""
+"""The subscriptions: each checks the caller's right and subscribes to one learner or operation."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -13,45 +13,46 @@ from progress.query.graphql.context import Info
 from progress.query.live.sources import Learners, Operations
 from progress.query.live.topics import Source
 from progress.query.read_models import rows
+from progress.query.read_models.reader import Reader
 
-LEARNER, OPERATION = "learner", "operation"  # topics
+LEARNER, OPERATION = "learner", "operation"  # the topics
 
 
-def sources() -> dict[str, Source]:
+def build_sources(reader: Reader) -> dict[str, Source]:
     """Return the source of each topic."""
-    return {LEARNER: Learners(), OPERATION: Operations()}
+    return {LEARNER: Learners(reader), OPERATION: Operations(reader)}
 
 
-def _tells(shape: object, description: str | None = None) -> Callable[[Any], Any]:
-    """A subscription of that type; what its method tells has the type's fields."""
+def _subscription(type_: object, description: str | None = None) -> Callable[[Any], Any]:
+    """Declare a subscription of that type; its method yields records with the type's fields."""
     field: Callable[[Any], Any] = strawberry.subscription(
-        graphql_type=shape, description=description
+        graphql_type=type_, description=description
     )
     return field
 
 
 @strawberry.type
 class Subscription:
-    @_tells(
+    @_subscription(
         types.UserProgress | None,
         "The learner's standing, now and after every change of it.",
     )
     async def progress_updated(
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.UserProgress | None]:
-        learner = info.context.learner(user_id)
+        learner = info.context.resolve_learner(user_id)
         return info.context.subscribe(LEARNER, learner, lambda state: state.progress)
 
-    @_tells(types.Streak)
+    @_subscription(types.Streak)
     async def streak_updated(
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.Streak]:
-        learner = info.context.learner(user_id)
+        learner = info.context.resolve_learner(user_id)
         return info.context.subscribe(LEARNER, learner, lambda state: state.streak)
 
-    @_tells(types.Operation)
+    @_subscription(types.Operation)
     async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract's word
-        found = await administration.operation(info, id)
-        if found is None:
+        operation = await administration.get_operation(info, id)
+        if operation is None:
             raise NotFound("there is no such operation that you may see")
-        return info.context.subscribe(OPERATION, found.id, lambda state: state.operation)
+        return info.context.subscribe(OPERATION, operation.id, lambda state: state.operation)

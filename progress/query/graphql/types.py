@@ -1,4 +1,4 @@
-"""The types of the query API, as `api.graphql` has them; rows of the read models fill them."""
+"""The GraphQL types of `api.graphql`; records of the read models provide their fields."""
 
 import contextlib
 from datetime import UTC, date, datetime
@@ -12,37 +12,39 @@ from progress.event_store import timestamps
 from progress.operations import records as operations
 from progress.query.read_models import rows
 
-_INT = 2**31 - 1
+_MAX_INT = 2**31 - 1
 
 
-def read(row: object, name: str) -> object:
-    """A field of a row; a number beyond GraphQL's Int is answered as the largest that it holds."""
-    value = getattr(row, name)
-    return min(value, _INT) if type(value) is int else value
+def read_field(record: object, name: str) -> object:
+    """Return a field of a record; an integer beyond GraphQL's Int is clamped to its maximum."""
+    value = getattr(record, name)
+    return min(value, _MAX_INT) if type(value) is int else value
 
 
-def _date(text: object) -> date:
+def _parse_date(text: object) -> date:
     if isinstance(text, str):
         with contextlib.suppress(ValueError):
             return timestamps.parse_day(text)
     raise ValueError("expected a day as in 2024-03-29")
 
 
-def _moment(text: object) -> datetime:
+def _parse_datetime(text: object) -> datetime:
     try:
         return timestamps.parse(text, "the value")
     except SerializationError:
         raise ValueError("expected a time as in 2024-03-29T20:32:32.250Z") from None
 
 
-def written(moment: datetime) -> str:
-    """Microseconds where there are any, as orjson writes them."""
+def format_datetime(moment: datetime) -> str:
+    """Format a time in UTC as orjson does: with microseconds only if they are not zero."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 SCALARS: dict[object, ScalarDefinition] = {
-    date: strawberry.scalar(name="Date", serialize=date.isoformat, parse_value=_date),
-    datetime: strawberry.scalar(name="DateTime", serialize=written, parse_value=_moment),
+    date: strawberry.scalar(name="Date", serialize=date.isoformat, parse_value=_parse_date),
+    datetime: strawberry.scalar(
+        name="DateTime", serialize=format_datetime, parse_value=_parse_datetime
+    ),
 }
 
 Mastery = strawberry.enum(rows.Mastery)

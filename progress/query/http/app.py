@@ -18,9 +18,10 @@ from progress.query import auth
 from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
-from progress.query.execution import access_log, documents, execute
-from progress.query.execution.errors import Unforeseen
-from progress.query.execution.execute import Answer, Asked
+from progress.query.execution import documents, execute
+from progress.query.execution.access_log import RequestLog
+from progress.query.execution.errors import CatchAll
+from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.graphql import subscriptions
 from progress.query.graphql.context import Context
 from progress.query.http import readiness, requests, responses, sse
@@ -30,9 +31,11 @@ from progress.query.http.requests import Headers
 from progress.query.http.static_page import StaticPage, graphiql
 from progress.query.http.subscriptions import StreamLimits, Streams
 from progress.query.live.hub import LiveQueries, PollIntervals
+from progress.query.read_models.queries import Queries
+from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 
-_Handler = Callable[[Request, Headers, str], Awaitable[Response]]
+_Handler = Callable[[Request, Headers, RequestLog], Awaitable[Response]]
 
 _SAFE_METHODS = ("GET", "HEAD")
 _ALLOWED_METHODS = ("POST", *_SAFE_METHODS)
@@ -44,23 +47,25 @@ _ALLOW = b"GET, HEAD, OPTIONS, POST"
 
 
 class QueryApi:
-    """Answers every HTTP request to `functions/query`."""
+    """The application of `functions/query`: it owns all state and passes it to each request."""
 
     def __init__(
         self,
         settings: Settings,
+        reader: Reader,
         limits: StreamLimits | None = None,
         intervals: PollIntervals | None = None,
     ) -> None:
         """Raise SettingsError for an untrusted issuer or a malformed origin."""
+        self._queries = Queries(reader)
         self._tokens = auth.Tokens(auth.issuer(settings))
         self._cors = Cors(settings.cors_origins)
         self._redis = Client(settings.redis_url) if settings.redis_url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
-        self._cache = AnswerCache(self._redis, self._limiter)
+        self._cache = AnswerCache(self._redis, self._limiter, reader)
         self._persisted = PersistedQueries(self._redis)
         self._streams = Streams(limits)
-        sources = subscriptions.sources()
+        sources = subscriptions.build_sources(reader)
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._page = StaticPage(settings.auth_sign_in_url)
         introspection = settings.graphql_introspection
@@ -78,29 +83,29 @@ class QueryApi:
             request_scope.begin(request_scope.TIMEOUT_S),
             tracing.start_span(name or "page", requests.parent(headers), "server") as span,
         ):
-            account = access_log.opened(name) if name else None
-            response = await self._answer(request, headers, tracing.current_traceparent() or "")
+            log = RequestLog(name or "page", tracing.current_traceparent() or "")
+            response = await self._answer(request, headers, log)
             _set_attributes(span, request, response)
-            if account is not None and request.scope["method"] != "OPTIONS":
-                account.close(response.status_code)
-                span.set_attribute("progress.operation", account.operation)
-                if account.is_our_fault:
+            if name and request.scope["method"] != "OPTIONS":
+                log.write(response.status_code)
+                span.set_attribute("progress.operation", log.operation)
+                if log.has_failed:
                     span.record_error("")
         return response
 
-    async def _answer(self, request: Request, headers: Headers, trace: str) -> Response:
-        with Unforeseen(trace) as unforeseen:
-            return await self._route(request, headers, trace)
-        response = responses.from_error(500, unforeseen.told, headers)
+    async def _answer(self, request: Request, headers: Headers, log: RequestLog) -> Response:
+        with CatchAll(log) as caught:
+            return await self._route(request, headers, log)
+        response = responses.from_error(500, caught.error, headers)
         self._cors.add_headers(headers, response)
         return response
 
-    async def _route(self, request: Request, headers: Headers, trace: str) -> Response:
+    async def _route(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         match request.scope["path"]:
             case "/graphql":
-                return await self._handle(request, headers, trace, self._execute)
+                return await self._handle(request, headers, log, self._execute)
             case "/graphql/stream":
-                return await self._handle(request, headers, trace, self._stream)
+                return await self._handle(request, headers, log, self._stream)
             case "/health" | "/ready" | startup.PATH:
                 return await self._probe(request)
         error = {"error": "there is nothing at this path: use /graphql"}
@@ -111,19 +116,19 @@ class QueryApi:
             return _reject_unsafe(request)
         match request.scope["path"]:
             case "/ready":
-                return await readiness.check(self._redis)
+                return await readiness.check(self._queries.reader, self._redis)
             case startup.PATH:
                 return await _probe_startup()
         return responses.json({"status": "ok"})
 
     async def _handle(
-        self, request: Request, headers: Headers, trace: str, handler: _Handler
+        self, request: Request, headers: Headers, log: RequestLog, handler: _Handler
     ) -> Response:
         """Run the handler, turn its errors into responses, and add the CORS headers."""
         if request.scope["method"] == "OPTIONS":
             return self._cors.preflight(headers, _ALLOW)
         try:
-            response = await handler(request, headers, trace)
+            response = await handler(request, headers, log)
         except RequestRejected as error:
             response = responses.reject(error, headers)
         except Unavailable as error:
@@ -132,7 +137,7 @@ class QueryApi:
         self._cors.add_headers(headers, response)
         return response
 
-    async def _execute(self, request: Request, headers: Headers, trace: str) -> Response:
+    async def _execute(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         """Run one operation and return its result."""
         if self._introspection and request.method == "GET" and _is_browser(request):
             return graphiql()
@@ -143,7 +148,8 @@ class QueryApi:
         if not is_post and not execute.is_query(asked, introspection=self._introspection):
             why = "expected POST: the operation is not a query"
             return responses.error(405, why, headers, lines=_ALLOW_POST)
-        answer = await self._run(asked, Context(caller, datetime.now(UTC)), headers, trace)
+        context = Context(caller, self._queries, datetime.now(UTC))
+        answer = await self._run(asked, context, headers, log)
         if sha256 is not None and answer.executed:
             await self._persisted.store(sha256, asked.query)
         media_type = responses.media_type(requests.accept(headers))
@@ -151,7 +157,7 @@ class QueryApi:
             return responses.to_post(answer, media_type, headers)
         return responses.to_get(answer, media_type, headers)
 
-    async def _stream(self, request: Request, headers: Headers, trace: str) -> Response:
+    async def _stream(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         """Run one operation and return its results as events."""
         if rejection := _reject_by_headers(request, headers, events=True):
             return rejection
@@ -163,32 +169,36 @@ class QueryApi:
             return responses.error(405, why, headers, lines=_ALLOW_POST)
         if sha256 is not None and not document.errors:
             await self._persisted.store(sha256, asked.query)
-        context = Context(caller, datetime.now(UTC), self._live_queries)
-        if document.tree and kind is OperationType.SUBSCRIPTION:
+        context = Context(caller, self._queries, datetime.now(UTC), self._live_queries)
+        if not document.errors and kind is OperationType.SUBSCRIPTION:
             if not asked.is_counted:
                 await self._limiter.count(caller.user_id, context.at)
-            return await self._streams.open(asked, document.tree, context, trace)
-        answer = await self._run(asked, context, headers, trace)
+            return await self._streams.open(asked, document.tree, context, log)
+        answer = await self._run(asked, context, headers, log)
         return sse.single(responses.body(answer))
 
-    async def _run(self, asked: Asked, context: Context, headers: Headers, trace: str) -> Answer:
-        return await execute.answered(
+    async def _run(
+        self, asked: GraphQLRequest, context: Context, headers: Headers, log: RequestLog
+    ) -> GraphQLResponse:
+        return await execute.run(
             asked,
             context,
             cache=self._cache,
             introspection=self._introspection,
             bypass=b"no-cache" in headers.get(b"cache-control", b"").lower(),
-            trace=trace,
+            log=log,
         )
 
-    async def _read(self, request: Request, headers: Headers) -> tuple[Caller, Asked, str | None]:
+    async def _read(
+        self, request: Request, headers: Headers
+    ) -> tuple[Caller, GraphQLRequest, str | None]:
         """Return the caller, the request, and the hash under which to persist its document."""
         caller = await self._tokens.caller(headers.get(b"authorization", b"").decode("latin-1"))
         asked, sha256 = await requests.read(request, headers)
         if sha256 is not None and not asked.query:
             text = await self._persisted.get(sha256)
             asked = msgspec.structs.replace(asked, query=text)
-        if not documents.known(asked.query, introspection=self._introspection):
+        if not documents.lookup(asked.query, introspection=self._introspection):
             # Reading a document costs more than answering it, so the request is counted before.
             await self._limiter.count(caller.user_id, datetime.now(UTC))
             asked = msgspec.structs.replace(asked, is_counted=True)

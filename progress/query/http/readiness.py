@@ -7,12 +7,12 @@ from starlette.responses import Response
 from progress.adapters.redis.async_client import Client
 from progress.errors import RedisUnavailable, Unavailable
 from progress.query.http import responses
-from progress.query.read_models import reader
+from progress.query.read_models.reader import Reader
 
 
-async def check(redis: Client | None) -> Response:
+async def check(reader: Reader, redis: Client | None) -> Response:
     """Return 200 if the instance can answer queries. It can without Redis, more slowly."""
-    database = await _database_status()
+    database = await _database_status(reader)
     is_ready = database == "ok"
     status = {"status": "ok" if is_ready else "unavailable", "database": database}
     return responses.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
@@ -29,9 +29,9 @@ async def redis_status(redis: Client | None) -> Literal["ok", "away", "off"]:
     return "ok"
 
 
-async def _database_status() -> str:
+async def _database_status(reader: Reader) -> str:
     try:
-        (row,) = await reader.rows("projections/checkpoints", "ready")
+        (row,) = await reader.fetch("projections/checkpoints", "ready")
     except Unavailable:
         return "away"
     return "ok" if row["ready"] else "its read models are not there yet"

@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from progress.adapters.telemetry import tracing
 from progress.errors import BadInput, RequestTooLarge
-from progress.query.execution.execute import Asked
+from progress.query.execution.execute import GraphQLRequest
 
 Headers = dict[bytes, bytes]
 
@@ -51,7 +51,7 @@ def headers(request: Request) -> Headers:
     return dict(request.scope["headers"])
 
 
-async def read(request: Request, headers: Headers) -> tuple[Asked, str | None]:
+async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str | None]:
     """Return the GraphQL request, and the hash of its document if the client sent one.
 
     The document is empty if only its hash was sent. Raise BadInput for a malformed request, and
@@ -70,7 +70,7 @@ async def read(request: Request, headers: Headers) -> tuple[Asked, str | None]:
     text = parameters.query or ""
     if persisted and text and sha256(text) != persisted.sha256_hash:
         raise BadInput("persistedQuery: the query has another sha256Hash than the one sent with it")
-    asked = Asked(text, parameters.variables, parameters.operation_name)
+    asked = GraphQLRequest(text, parameters.variables, parameters.operation_name)
     return asked, persisted.sha256_hash if persisted else None
 
 

@@ -16,7 +16,7 @@ from progress.errors import (
     RequestTooLarge,
     Unauthenticated,
 )
-from progress.query.execution.execute import Answer
+from progress.query.execution.execute import GraphQLResponse
 from progress.query.http import requests
 from progress.query.http.requests import Headers
 
@@ -64,7 +64,7 @@ def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
     return Reply(orjson.dumps(body), status, (*_HEADERS[JSON], *_NOT_STORED[:1], *lines))
 
 
-def to_post(answer: Answer, media: str, headers: Headers) -> Response:
+def to_post(answer: GraphQLResponse, media: str, headers: Headers) -> Response:
     """Return the response to a POST; a long one is gzipped if the client accepts it."""
     bad = not answer.executed and media == GRAPHQL
     text, lines = body(answer), _HEADERS[media]
@@ -74,7 +74,7 @@ def to_post(answer: Answer, media: str, headers: Headers) -> Response:
     return Reply(text, 400 if bad else 200, lines)
 
 
-def to_get(answer: Answer, media: str, headers: Headers) -> Response:
+def to_get(answer: GraphQLResponse, media: str, headers: Headers) -> Response:
     """Return the response to a GET, with an ETag over the data."""
     response = to_post(answer, media, headers)
     if answer.errors or answer.data is None:
@@ -96,7 +96,7 @@ def _matches(tag: bytes, condition: bytes) -> bool:
     return opaque in tags or tags == [b"*"]
 
 
-def body(answer: Answer) -> bytes:
+def body(answer: GraphQLResponse) -> bytes:
     """Return an answer as JSON, joined from bytes."""
     entries = []
     if answer.errors:

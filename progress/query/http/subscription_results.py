@@ -8,6 +8,7 @@ from graphql import DocumentNode, ExecutionResult, Executor, GraphQLObjectType
 from graphql.execution import execute_subscription_event
 
 from progress.query.execution import execute, plans, selections
+from progress.query.execution.access_log import RequestLog
 from progress.query.execution.selections import GRAPHQL, Field
 from progress.query.graphql import types
 from progress.query.http import responses
@@ -19,14 +20,16 @@ SubscriptionResult = Callable[[object], Coroutine[Any, Any, bytes]]
 _Getter = Callable[[Any], Any]
 
 
-def compile_result(tree: DocumentNode, executor: Executor[Any], trace: str) -> SubscriptionResult:
-    """Return a function from a state to its result. `trace` is a W3C traceparent."""
+def compile_result(
+    tree: DocumentNode, executor: Executor[Any], log: RequestLog
+) -> SubscriptionResult:
+    """Return a function from a state to its result."""
     variables = executor.variable_values.coerced
-    if any(variables.get(name) is None for name in plans.switches(tree)):
-        return lambda state: _execute(executor, state, trace)
+    if any(variables.get(name) is None for name in plans.directive_variables(tree)):
+        return lambda state: _execute(executor, state, log)
     fragments = {name: fragment.definition for name, fragment in executor.fragments.items()}
     selected = [executor.operation.selection_set]
-    (field,) = selections.collected(selected, _SUBSCRIPTION, fragments, variables)
+    (field,) = selections.collect_fields(selected, _SUBSCRIPTION, fragments, variables)
     get, json_prefix = _compile_object(field), b'{"data":{' + orjson.dumps(field.key) + b":"
 
     async def write(state: object) -> bytes:
@@ -35,21 +38,23 @@ def compile_result(tree: DocumentNode, executor: Executor[Any], trace: str) -> S
     return write
 
 
-async def _execute(executor: Executor[Any], state: object, trace: str) -> bytes:
+async def _execute(executor: Executor[Any], state: object, log: RequestLog) -> bytes:
     result = execute_subscription_event(executor.build_per_event_executor(state))
     if not isinstance(result, ExecutionResult):
         result = await result
-    return responses.body(execute.told(result, trace))
+    return responses.body(execute.to_response(result, log))
 
 
 def _compile_object(field: Field) -> _Getter:
     """Return a function that reads the selected members of a row, or of each row of a list."""
-    members = [(member.key, _compile_member(member, field.shape)) for member in field.inside]
+    members = [
+        (member.key, _compile_member(member, field.type_name)) for member in field.selections
+    ]
 
     def get(row: object) -> dict[str, Any] | None:
         return None if row is None else {key: get_member(row) for key, get_member in members}
 
-    return (lambda rows: [get(row) for row in rows]) if field.is_many else get
+    return (lambda rows: [get(row) for row in rows]) if field.is_list else get
 
 
 def _compile_member(field: Field, parent: str) -> _Getter:
@@ -57,6 +62,6 @@ def _compile_member(field: Field, parent: str) -> _Getter:
         return lambda _: parent
     name = field.column
     if field.nodes[0].selection_set is None:
-        return lambda row: types.read(row, name)
+        return lambda row: types.read_field(row, name)
     get = _compile_object(field)
     return lambda row: get(getattr(row, name))

@@ -16,7 +16,8 @@ from starlette.responses import Response
 
 from progress.errors import InstanceUnavailable, RateLimited
 from progress.query.execution import execute
-from progress.query.execution.execute import Asked
+from progress.query.execution.access_log import RequestLog
+from progress.query.execution.execute import GraphQLRequest
 from progress.query.execution.selections import GRAPHQL
 from progress.query.graphql.context import Context
 from progress.query.http import responses, sse, subscription_results
@@ -46,7 +47,7 @@ class Streams:
         self._handles_signals = self._is_shutting_down = False
 
     async def open(
-        self, request: Asked, tree: DocumentNode, context: Context, trace: str
+        self, request: GraphQLRequest, tree: DocumentNode, context: Context, log: RequestLog
     ) -> Response:
         """Open the stream of the document's subscription; return it or a response with an error.
 
@@ -60,16 +61,16 @@ class Streams:
             operation_name=request.operation_name,
         )
         if isinstance(executor, list):
-            return _error(ExecutionResult(None, executor), trace)
+            return _error(ExecutionResult(None, executor), log)
         with ExitStack() as resources:
             resources.enter_context(self._count(context.caller.user_id))
             subscription: Any = create_source_event_stream(executor)
             if inspect.isawaitable(subscription):
                 subscription = await subscription
             if isinstance(subscription, ExecutionResult):
-                return _error(subscription, trace)
+                return _error(subscription, log)
             resources.enter_context(self._close_on_shutdown(subscription))
-            result = subscription_results.compile_result(tree, executor, trace)
+            result = subscription_results.compile_result(tree, executor, log)
             return await self._start(subscription, result, resources, context.caller.expires_at)
 
     async def _start(
@@ -161,5 +162,5 @@ class Streams:
             signal.raise_signal(signal.SIGINT)
 
 
-def _error(result: ExecutionResult, trace: str) -> Response:
-    return sse.single(responses.body(execute.told(result, trace)))
+def _error(result: ExecutionResult, log: RequestLog) -> Response:
+    return sse.single(responses.body(execute.to_response(result, log)))

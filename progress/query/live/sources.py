@@ -9,11 +9,11 @@ import msgspec
 
 from progress.adapters.redis import channels
 from progress.operations.records import Operation
-from progress.query.read_models import reader
 from progress.query.read_models.operations import (
     get_operation_versions,
-    get_some_operations,
+    get_operations_by_id,
 )
+from progress.query.read_models.reader import Reader
 from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 
 
@@ -49,9 +49,12 @@ class Learners:
 
     channel = channels.LEARNER
 
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the version of each learner."""
-        rows = await reader.rows("query/learner_states", "versions", learners=ids)
+        rows = await self._reader.fetch("query/learner_states", "versions", learners=ids)
         return {row["user_id"]: row["version"] for row in rows}
 
     async def fetch_states(
@@ -59,7 +62,7 @@ class Learners:
     ) -> dict[str, LearnerState]:
         """Return the state of each learner at the moment, by default now."""
         now = at or datetime.now(UTC)
-        rows = await reader.rows("query/learner_states", "states", learners=ids, now=now)
+        rows = await self._reader.fetch("query/learner_states", "states", learners=ids, now=now)
         return {row["user_id"]: _learner_state(dict(row)) for row in rows}
 
 
@@ -68,14 +71,17 @@ class Operations:
 
     channel = channels.OPERATION
 
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the version of each operation that exists."""
-        versions = await get_operation_versions([UUID(id_) for id_ in ids])
+        versions = await get_operation_versions(self._reader, [UUID(id_) for id_ in ids])
         return {str(id_): str(version) for id_, version in versions.items()}
 
     async def fetch_states(self, ids: Sequence[str]) -> dict[str, OperationState]:
         """Return the state of each operation that exists."""
-        operations = await get_some_operations([UUID(id_) for id_ in ids])
+        operations = await get_operations_by_id(self._reader, [UUID(id_) for id_ in ids])
         return {
             operation.id: OperationState(str(operation.version), operation)
             for operation in operations

@@ -1,8 +1,8 @@
-"""Questions about the past: the learner's events folded anew, in tables of the session's own.
+"""Queries about the past: fold one learner's events up to a moment, then query temporary tables.
 
-They cost what the fold costs. So the questions of a request about one learner at the same moments
-share a fold, a request has at most three folds, and only a few are made at once: the others wait.
-Those about one learner never take all the places, so that nobody asks the others out.
+A query costs as much as its fold. Therefore all queries of a request about the same learner and
+moments share one fold, a request has at most three folds, and three sessions run folds at a time.
+One learner's folds use at most two of the three sessions, so that no other learner starves.
 """
 
 import asyncio
@@ -24,81 +24,81 @@ from progress.errors import HistoryTooLong, InstanceUnavailable, QueryTooComplex
 from progress.projections import schema
 from progress.settings import Settings
 
-FOLDS = 3  # of a request
+MAX_FOLDS = 3  # of a request
 
 _SESSIONS = 3
-_OF_A_LEARNER = 2
-_TOO_LONG = "PR001"  # as fold_as_of says it
+_SESSIONS_PER_LEARNER = 2
+_HISTORY_TOO_LONG = "PR001"  # the SQLSTATE that fold_as_of raises
 _SQL = {"db.system.name": "postgresql"}
 
 _SETTINGS = {
     "search_path": f"pg_temp, {schema.schema_name()}, event_store",
-    "temp_buffers": "128MB",  # 150,000 events without a file; taken as they are needed
+    "temp_buffers": "128MB",  # 150,000 events without a file; allocated as needed
     "client_min_messages": "warning",
 }
 
-Values = Mapping[str, object]
+Parameters = Mapping[str, object]
 _Rows = list[asyncpg.Record]
-_Key = tuple[object, ...]  # of a question: its text and values
-_Run = Callable[["_Fold"], Coroutine[Any, Any, dict[_Key, _Rows]]]
+_Key = tuple[object, ...]  # of a query: its text and arguments
+_RunFold = Callable[["_Fold"], Coroutine[Any, Any, dict[_Key, _Rows]]]
 
 
-def check_folds(found: int) -> None:
-    """Raise QueryTooComplex if a request asks about too many learners and moments of the past."""
-    if found > FOLDS:
+def check_folds(count: int) -> None:
+    """Raise QueryTooComplex if a request needs more folds, by learner and moments, than it may."""
+    if count > MAX_FOLDS:
         raise QueryTooComplex(
-            f"asOf, knownAt: expected at most {FOLDS} learners and moments - found {found}"
+            f"asOf, knownAt: expected at most {MAX_FOLDS} learners and moments - found {count}"
         )
 
 
-class Past:
-    """Sessions that each hold the read models of one learner, at one moment at a time."""
+class AsOfReader:
+    """Database that each hold the read models of one learner at one moment at a time."""
 
-    def __init__(self, where: Settings | str) -> None:
-        said = schema.as_of_tables()
-        self._database = Database(where, name="past", size=_SESSIONS, init_sql=said, **_SETTINGS)
-        self._places: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
+    def __init__(self, target: Settings | str) -> None:
+        tables = schema.as_of_tables()
+        self._database = Database(target, name="past", size=_SESSIONS, init_sql=tables, **_SETTINGS)
+        self._semaphores: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def answered(
+    async def fetch(
         self,
-        question: NumberedStatement,
-        values: Values,
+        statement: NumberedStatement,
+        parameters: Parameters,
         *,
         as_of: datetime | None,
         known_at: datetime | None,
     ) -> _Rows:
-        """The rows of a question about one learner, at one or both of the moments.
+        """Return the rows of a statement about one learner, at one or both of the moments.
 
-        Unavailable if the database does not answer in time, or the learner has too many events.
-        QueryTooComplex where the request has asked about too many learners and moments before.
+        Raise Unavailable if the database does not answer in time or the learner has too many
+        events, and QueryTooComplex if the request has used up its folds.
         """
         scope = request_scope.current()
-        moments = {"user_id": values["user_id"], "as_of": as_of, "known_at": known_at}
+        moments = {"user_id": parameters["user_id"], "as_of": as_of, "known_at": known_at}
         key = (self, *moments.values())
         fold = scope.folds.get(key)
-        if fold is None or fold.is_over:
+        if fold is None or fold.is_closed:
             check_folds(len(scope.folds.keys() | {key}))
-            fold = scope.folds[key] = _Fold(moments, scope, self._fold)
-        return await fold.ask(question, values)
+            fold = scope.folds[key] = _Fold(moments, scope, self._run)
+        return await fold.fetch(statement, parameters)
 
-    async def _fold(self, fold: "_Fold") -> dict[_Key, _Rows]:
+    async def _run(self, fold: "_Fold") -> dict[_Key, _Rows]:
         user_id = fold.moments["user_id"]
-        async with self._place(user_id, fold.scope):
+        async with self._acquire(user_id, fold.scope):
             with tracing.child_span("projections/as_of fold_as_of", "client", _SQL):
                 try:
-                    return await self._database.run(fold.answer, fold.scope)
-                except asyncpg.PostgresError as fault:
-                    if fault.sqlstate == _TOO_LONG:
-                        raise HistoryTooLong(str(fault)) from None
+                    return await self._database.run(fold.run, fold.scope)
+                except asyncpg.PostgresError as error:
+                    if error.sqlstate == _HISTORY_TOO_LONG:
+                        raise HistoryTooLong(str(error)) from None
                     raise
 
     @contextlib.asynccontextmanager
-    async def _place(self, user_id: object, scope: RequestScope) -> AsyncIterator[None]:
-        """Hold a place for questions about a learner; InstanceUnavailable if none becomes free."""
-        places = self._places.setdefault(user_id, asyncio.Semaphore(_OF_A_LEARNER))
+    async def _acquire(self, user_id: object, scope: RequestScope) -> AsyncIterator[None]:
+        """Hold one of the learner's sessions; InstanceUnavailable if none becomes free in time."""
+        semaphore = self._semaphores.setdefault(user_id, asyncio.Semaphore(_SESSIONS_PER_LEARNER))
         try:
             async with asyncio.timeout(scope.remaining()):
-                await places.acquire()
+                await semaphore.acquire()
         except TimeoutError:
             raise InstanceUnavailable(
                 "too much is asked about this learner's past at once"
@@ -106,86 +106,84 @@ class Past:
         try:
             yield
         finally:
-            places.release()
+            semaphore.release()
 
     def close(self) -> None:
-        """End the sessions in which nothing is asked."""
+        """Close the idle sessions."""
         self._database.close()
 
 
 class _Fold:
-    """A learner at one or both of the moments, and what a request asks about them.
+    """A learner at one or both of the moments, and the queries of one request about them.
 
-    The parts of a request ask before the database has replied to any of them: by then all of their
-    questions are here. One that comes too late has another fold.
+    The root fields of a request register their queries before the database has replied to any of
+    them, so that one fold serves all. A query that comes after the last reply starts another fold.
     """
 
-    def __init__(self, moments: Values, scope: RequestScope, fold: _Run) -> None:
-        """Begin to fold, in a task that ends when nobody waits any more."""
+    def __init__(self, moments: Parameters, scope: RequestScope, run: _RunFold) -> None:
+        """Start the fold, in a task that is cancelled when no query waits for it any more."""
         self.moments, self.scope = moments, scope
-        self.is_over = False
-        self._questions: dict[
-            _Key, tuple[NumberedStatement, Values]
-        ] = {}  # equal ones are asked once
-        self._waiting = 0
-        self._task = asyncio.create_task(fold(self))
-        self._task.add_done_callback(self._end)
+        self.is_closed = False
+        self._queries: dict[_Key, tuple[NumberedStatement, Parameters]] = {}  # equal ones run once
+        self._waiters = 0
+        self._task = asyncio.create_task(run(self))
+        self._task.add_done_callback(self._close)
 
-    async def ask(self, question: NumberedStatement, values: Values) -> _Rows:
-        """The rows of the question."""
-        key = (question.text, *question.arguments(values))
-        self._questions[key] = question, values
-        self._waiting += 1
+    async def fetch(self, statement: NumberedStatement, parameters: Parameters) -> _Rows:
+        """Return the rows of a statement once the fold has run."""
+        key = (statement.text, *statement.arguments(parameters))
+        self._queries[key] = statement, parameters
+        self._waiters += 1
         try:
             return (await asyncio.shield(self._task))[key]
         finally:
-            self._waiting -= 1
-            if not self._waiting:
+            self._waiters -= 1
+            if not self._waiters:
                 self._task.cancel()
 
-    async def answer(self, session: asyncpg.Connection) -> dict[_Key, _Rows]:
-        """Fold and answer, in a transaction."""
-        # What it starts from, what came after and what is set aside are of one moment.
+    async def run(self, session: asyncpg.Connection) -> dict[_Key, _Rows]:
+        """Fold the events and run all queries, in one transaction."""
+        # The snapshot, the later events and the poisoned events must be of one moment.
         transaction = session.transaction(isolation="repeatable_read")
         await transaction.start()
         try:
             has_grown = await self._fold(session)
-            rows = await self._answer(session)
+            rows = await self._fetch_all(session)
         except asyncpg.PostgresError:
             await transaction.rollback()
             raise
-        # Either way no row is left; a commit cuts the tables off, and so ends every plan.
+        # Both ways no row is left. A commit also truncates the tables, which ends every plan.
         await (transaction.commit() if has_grown else transaction.rollback())
         return rows
 
     async def _fold(self, session: asyncpg.Connection) -> bool:
         milliseconds = str(int(self.scope.remaining() * 1_000) or 1)
-        await self._fetch(session, _block("set_timeout"), {"milliseconds": milliseconds})
-        found = await self._fetch(session, _block("fold_as_of"), self.moments)
-        has_grown: bool = found[0][0]
+        await self._fetch(session, _load("set_timeout"), {"milliseconds": milliseconds})
+        rows = await self._fetch(session, _load("fold_as_of"), self.moments)
+        has_grown: bool = rows[0][0]
         return has_grown
 
-    async def _answer(self, session: asyncpg.Connection) -> dict[_Key, _Rows]:
+    async def _fetch_all(self, session: asyncpg.Connection) -> dict[_Key, _Rows]:
         rows: dict[_Key, _Rows] = {}
-        while missing := self._questions.keys() - rows.keys():
+        while missing := self._queries.keys() - rows.keys():
             for key in missing:
-                rows[key] = await self._fetch(session, *self._questions[key])
-        self.is_over = True
+                rows[key] = await self._fetch(session, *self._queries[key])
+        self.is_closed = True
         return rows
 
     async def _fetch(
-        self, session: asyncpg.Connection, block: NumberedStatement, values: Values
+        self, session: asyncpg.Connection, statement: NumberedStatement, parameters: Parameters
     ) -> _Rows:
         rows: _Rows = await session.fetch(
-            block.text, *block.arguments(values), timeout=self.scope.remaining()
+            statement.text, *statement.arguments(parameters), timeout=self.scope.remaining()
         )
         return rows
 
-    def _end(self, task: asyncio.Task[dict[_Key, _Rows]]) -> None:
-        self.is_over = True
+    def _close(self, task: asyncio.Task[dict[_Key, _Rows]]) -> None:
+        self.is_closed = True
         if not task.cancelled():
-            task.exception()  # it is the affair of those who wait, if any do
+            task.exception()  # mark as retrieved: fetch() raises it, if a query still waits
 
 
-def _block(name: str) -> NumberedStatement:
-    return statements.load("projections/as_of", name)
+def _load(block: str) -> NumberedStatement:
+    return statements.load("projections/as_of", block)

@@ -7,7 +7,7 @@ import msgspec
 
 from progress.event_store import dead_letter_record
 from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
-from progress.query.read_models import reader
+from progress.query.read_models.reader import Reader
 
 _FILE = "event_store/dead_letters"
 
@@ -29,10 +29,14 @@ class LetterPage(msgspec.Struct, frozen=True):
 
 
 async def get_dead_letters(
-    *, first: int, kind: DeadLetterKind | None = None, after: LetterKey | None = None
+    reader: Reader,
+    *,
+    first: int,
+    kind: DeadLetterKind | None = None,
+    after: LetterKey | None = None,
 ) -> LetterPage:
     """Return the `first` letters after a key: the open ones, newest first, then the replayed."""
-    rows = await reader.rows(
+    rows = await reader.fetch(
         _FILE,
         "page",
         kind=kind,
@@ -52,7 +56,7 @@ def _with_key(row: dict[str, object]) -> tuple[LetterKey, DeadLetter]:
     return LetterKey(is_replayed, letter.received_at, letter.letter_id), letter
 
 
-async def unknown_letters(letter_ids: Sequence[int]) -> list[int]:
+async def list_unknown_ids(reader: Reader, letter_ids: Sequence[int]) -> list[int]:
     """Return the ids that no letter has."""
-    rows = await reader.rows(_FILE, "unknown ids", letter_ids=list(letter_ids))
+    rows = await reader.fetch(_FILE, "unknown ids", letter_ids=list(letter_ids))
     return [row["id"] for row in rows]

@@ -5,31 +5,33 @@ from uuid import UUID
 
 from progress.operations import records
 from progress.operations.records import Operation
-from progress.query.read_models import reader
+from progress.query.read_models.reader import Reader
 
 _FILE = "operations/operations"
 
 
-async def get_operation(operation_id: UUID) -> Operation | None:
+async def get_operation(reader: Reader, operation_id: UUID) -> Operation | None:
     """Return one operation, or None if no operation has this id."""
-    found = await get_some_operations([operation_id])
-    return found[0] if found else None
+    operations = await get_operations_by_id(reader, [operation_id])
+    return operations[0] if operations else None
 
 
-async def get_some_operations(operation_ids: Sequence[UUID]) -> list[Operation]:
+async def get_operations_by_id(reader: Reader, operation_ids: Sequence[UUID]) -> list[Operation]:
     """Return the operations with these ids, without the ids that no operation has."""
-    rows = await reader.rows(_FILE, "operations by id", operation_ids=list(operation_ids))
+    rows = await reader.fetch(_FILE, "operations by id", operation_ids=list(operation_ids))
     return [records.from_row(dict(row)) for row in rows]
 
 
-async def get_operations(*, first: int, before: int | None = None) -> list[Operation]:
+async def get_operations(
+    reader: Reader, *, first: int, before: int | None = None
+) -> list[Operation]:
     """Return the newest operations with a number below `before`, at most `first`."""
-    rows = await reader.rows(_FILE, "newest operations", first=first, before=before)
+    rows = await reader.fetch(_FILE, "newest operations", first=first, before=before)
     return [records.from_row(dict(row)) for row in rows]
 
 
-async def get_operation_versions(operation_ids: Sequence[UUID]) -> dict[UUID, int]:
+async def get_operation_versions(reader: Reader, operation_ids: Sequence[UUID]) -> dict[UUID, int]:
     """Return the version of each existing operation, for callers that wait for a change."""
     ids = list(operation_ids)
-    rows = await reader.rows(_FILE, "operation versions", operation_ids=ids)
+    rows = await reader.fetch(_FILE, "operation versions", operation_ids=ids)
     return {UUID(row["id"]): row["version"] for row in rows}

@@ -1,9 +1,7 @@
-"""Questions to the read models and the log, over asyncpg: each is one block and one round trip."""
+"""The query API's access to PostgreSQL: each call runs one block of SQL in one round trip."""
 
 import contextlib
-import functools
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 
 import asyncpg
@@ -14,119 +12,98 @@ from progress.adapters.postgres.async_client import Database
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.telemetry import tracing
 from progress.projections import schema
-from progress.query.read_models.as_of import Past
-from progress.settings import Settings, current
+from progress.query.read_models.as_of import AsOfReader
+from progress.settings import Settings
 
-Values = Mapping[str, object]
+Parameters = Mapping[str, object]
 
 _CONNECTIONS = 10
 _SQL = {"db.system.name": "postgresql"}
 
 
 class Reader:
-    """Connections that see the live read models; the first is made for the first question."""
+    """Run blocks of SQL on the live read models; the first call opens the first connection.
 
-    def __init__(self, where: Settings | str) -> None:
+    All methods raise Unavailable if the database does not answer by the request's deadline.
+    """
+
+    def __init__(self, target: Settings | str) -> None:
         self._database = Database(
-            where,
+            target,
             name="query",
             size=_CONNECTIONS,
             search_path=f"{schema.schema_name()}, event_store",
         )
-        self.past = Past(where)
-        self._types: dict[tuple[str, str], dict[str, str]] = {}
+        self._as_of = AsOfReader(target)
+        self._column_types: dict[tuple[str, str], dict[str, str]] = {}
 
-    async def answered(self, statement: NumberedStatement, values: Values) -> list[asyncpg.Record]:
-        """The rows of a statement; Unavailable if the database does not answer."""
-        given, scope = statement.arguments(values), request_scope.current()
+    async def fetch(self, file: str, block: str, /, **parameters: object) -> list[asyncpg.Record]:
+        """Return the rows of a block of `sql/{file}.sql`."""
+        return await self._run(statements.load(file, block), parameters)
 
-        async def ask(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+    async def fetch_columns(
+        self, file: str, block: str, columns: str, parameters: Parameters, *, versioned: bool
+    ) -> list[asyncpg.Record]:
+        """Return only these columns of a block's rows, and last the learner's version if asked."""
+        statement = statements.load_columns(file, block, columns, versioned=versioned)
+        return await self._run(statement, parameters)
+
+    async def fetch_as_of(
+        self,
+        file: str,
+        block: str,
+        parameters: Parameters,
+        *,
+        as_of: datetime | None,
+        known_at: datetime | None,
+    ) -> list[asyncpg.Record]:
+        """Return the rows that a block had about its learner (`user_id`) at a moment of the past.
+
+        Only events that had happened by `as_of` and were recorded by `known_at` count.
+        """
+        statement = statements.load(file, block)
+        return await self._as_of.fetch(statement, parameters, as_of=as_of, known_at=known_at)
+
+    async def column_types(self, file: str, block: str) -> dict[str, str]:
+        """Return PostgreSQL's type of each column of a block; the server is asked once a block."""
+        types = self._column_types.get((file, block))
+        if types is None:
+            text, scope = statements.load(file, block).text, request_scope.current()
+
+            async def describe(connection: asyncpg.Connection) -> dict[str, str]:
+                prepared = await connection.prepare(text, timeout=scope.remaining())
+                return {column.name: column.type.name for column in prepared.get_attributes()}
+
+            types = self._column_types[file, block] = await self._database.run(describe, scope)
+        return types
+
+    async def close(self) -> None:
+        """Close all connections at once."""
+        self._database.close()
+        self._as_of.close()
+
+    async def _run(
+        self, statement: NumberedStatement, parameters: Parameters
+    ) -> list[asyncpg.Record]:
+        arguments, scope = statement.arguments(parameters), request_scope.current()
+
+        async def fetch(connection: asyncpg.Connection) -> list[asyncpg.Record]:
             rows: list[asyncpg.Record] = await connection.fetch(
-                statement.text, *given, timeout=scope.remaining()
+                statement.text, *arguments, timeout=scope.remaining()
             )
             return rows
 
         if not tracing.is_exporting():
-            return await self._database.run(ask, scope)
+            return await self._database.run(fetch, scope)
         with tracing.child_span(statement.name, "client", _SQL):
-            return await self._database.run(ask, scope)
-
-    async def types(self, file: str, name: str) -> dict[str, str]:
-        """The columns of a block of `sql/{file}.sql`, with PostgreSQL's types; asked once each."""
-        found = self._types.get((file, name))
-        if found is None:
-            text, scope = statements.load(file, name).text, request_scope.current()
-
-            async def ask(connection: asyncpg.Connection) -> dict[str, str]:
-                prepared = await connection.prepare(text, timeout=scope.remaining())
-                return {each.name: each.type.name for each in prepared.get_attributes()}
-
-            found = self._types[file, name] = await self._database.run(ask, scope)
-        return found
-
-    async def close(self) -> None:
-        """End the connections at once."""
-        self._database.close()
-        self.past.close()
-
-
-_chosen: ContextVar[Reader | None] = ContextVar("_chosen", default=None)
-
-
-@functools.cache
-def _of_this_process() -> Reader:
-    return Reader(current())
-
-
-@contextlib.contextmanager
-def using(reader: Reader) -> Iterator[None]:
-    """What is asked inside the block is asked of that reader."""
-    before = _chosen.set(reader)
-    try:
-        yield
-    finally:
-        _chosen.reset(before)
+            return await self._database.run(fetch, scope)
 
 
 @contextlib.asynccontextmanager
-async def opened(where: Settings | str) -> AsyncIterator[Reader]:
-    """A reader of the database at `where`, for what is asked inside the block."""
-    reader = Reader(where)
+async def open_reader(target: Settings | str) -> AsyncIterator[Reader]:
+    """Open a reader of the database, and close it at the end of the block."""
+    reader = Reader(target)
     try:
-        with using(reader):
-            yield reader
+        yield reader
     finally:
         await reader.close()
-
-
-async def rows(file: str, name: str, **values: object) -> list[asyncpg.Record]:
-    """The rows of a block of `sql/{file}.sql`, of the block's reader or this process's.
-
-    Unavailable if the database does not answer.
-    """
-    return await _reader().answered(statements.load(file, name), values)
-
-
-async def narrowed(
-    file: str, name: str, columns: str, values: Values, *, versioned: bool
-) -> list[asyncpg.Record]:
-    """The same, with these columns only; if `versioned`, with the learner's version after them."""
-    statement = statements.load_columns(file, name, columns, versioned=versioned)
-    return await _reader().answered(statement, values)
-
-
-async def rows_as_of(
-    file: str, name: str, *, as_of: datetime | None, known_at: datetime | None, **values: object
-) -> list[asyncpg.Record]:
-    """As `rows`, about what a learner (`user_id`) had done, or was known to have done, by then."""
-    statement = statements.load(file, name)
-    return await _reader().past.answered(statement, values, as_of=as_of, known_at=known_at)
-
-
-async def types(file: str, name: str) -> dict[str, str]:
-    """As `Reader.types`, of the same reader."""
-    return await _reader().types(file, name)
-
-
-def _reader() -> Reader:
-    return _chosen.get() or _of_this_process()

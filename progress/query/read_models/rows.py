@@ -1,4 +1,4 @@
-"""Rows of the read models, as typed records: times in UTC, days the learner's own."""
+"""Typed records of the read models' rows: times in UTC, days in the learner's zone."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Mastery(StrEnum):
-    """How well an item is known, by the interval of its latest review."""
+    """The mastery of an item, by the interval of its latest review."""
 
     UNLEARNED = "UNLEARNED"
     LEARNING = "LEARNING"
@@ -38,7 +38,7 @@ class CefrLevel(StrEnum):
 
 
 class ItemFilter(StrEnum):
-    """Which of a learner's items to list."""
+    """A filter of a learner's items."""
 
     ALL = "ALL"
     LEARNING = "LEARNING"
@@ -48,7 +48,7 @@ class ItemFilter(StrEnum):
 
 
 class ItemOrder(StrEnum):
-    """In which order to list items."""
+    """An order of a list of items."""
 
     RECENT = "RECENT"
     DUE = "DUE"
@@ -56,14 +56,14 @@ class ItemOrder(StrEnum):
 
 
 class LagStatus(StrEnum):
-    """Whether a projection keeps up."""
+    """NORMAL if a projection keeps up with the log, else CRITICAL."""
 
     NORMAL = "NORMAL"
     CRITICAL = "CRITICAL"
 
 
 class MasteryStats(msgspec.Struct, frozen=True):
-    """How many items stand where; `unlearned` are those of the catalogue that were never met."""
+    """Items by mastery; `unlearned` counts the catalogue's items that were never studied."""
 
     unlearned: int
     learning: int
@@ -72,7 +72,7 @@ class MasteryStats(msgspec.Struct, frozen=True):
 
 
 class UserProgress(msgspec.Struct, frozen=True):
-    """How a learner stands."""
+    """A learner's totals."""
 
     user_id: str
     total_items_learned: int
@@ -99,13 +99,13 @@ class _Sums(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DailyStats(_Sums, frozen=True, kw_only=True):
-    """A learner's local day."""
+    """One local day of a learner."""
 
     date: date
 
 
 class PeriodStats(_Sums, frozen=True, kw_only=True):
-    """A learner's week or month, both ends inclusive."""
+    """One week or month of a learner, both ends inclusive."""
 
     start: date
     end: date
@@ -113,7 +113,7 @@ class PeriodStats(_Sums, frozen=True, kw_only=True):
 
 
 class ItemStats(msgspec.Struct, frozen=True):
-    """An item as a learner knows it."""
+    """A learner's answers and reviews of one item."""
 
     item_id: str
     headword: str | None
@@ -135,14 +135,14 @@ class ItemStats(msgspec.Struct, frozen=True):
 
 
 class ItemKey(msgspec.Struct, frozen=True):
-    """Where an item stands in a list in one order; `rank` ascends, None comes last."""
+    """The position of an item in an ordered list; `rank` ascends, None is last."""
 
     rank: float | None
     item_id: str
 
 
 class ItemPage(msgspec.Struct, frozen=True):
-    """A part of a list of items, with the key of each, and how many the whole list has."""
+    """A page of a list: items with their keys, and the number of items in the whole list."""
 
     items: list[tuple[ItemKey, ItemStats]]
     has_next: bool
@@ -162,13 +162,13 @@ class _Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DomainStats(_Share, frozen=True, kw_only=True):
-    """A learner's standing in one domain of the catalogue."""
+    """A learner's progress in one domain of the catalogue."""
 
     domain: Domain
 
 
 class LevelStats(_Share, frozen=True, kw_only=True):
-    """A learner's standing in one CEFR level of the catalogue."""
+    """A learner's progress in one CEFR level of the catalogue."""
 
     level: CefrLevel
 
@@ -186,14 +186,14 @@ class Streak(msgspec.Struct, frozen=True):
 
 
 class DueDay(msgspec.Struct, frozen=True):
-    """How many items fall due on a learner's local day."""
+    """The number of items that fall due on a local day."""
 
     date: date
     items: int
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
-    """How far a projection is behind the log."""
+    """The lag of a projection behind the log."""
 
     name: str
     realtime: bool
@@ -204,12 +204,12 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):
-    """An event as it was recorded; `data` is JSON."""
+    """A recorded event; `data` is JSON."""
 
     event_id: str
     stream_id: str
     stream_version: int
-    global_position: str  # 64 bits: more than JSON's readers keep of a number
+    global_position: str  # text: JSON readers lose digits of a 64-bit number
     event_type: str
     data: str
     correlation_id: str | None

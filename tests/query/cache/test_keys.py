@@ -3,6 +3,7 @@
 import pytest
 
 from progress.query.cache.policy import cache_key
+from progress.query.graphql.schema import FIELDS
 from tests.support.cache_instances import NOW
 
 
@@ -18,12 +19,12 @@ from tests.support.cache_instances import NOW
     ],
 )
 def test_some_fields_are_not_cached(name: str, arguments: dict[str, object]) -> None:
-    assert cache_key(name, "ann", arguments, "") is None
+    assert cache_key(FIELDS[name].cache, name, "ann", arguments, "") is None
 
 
 def test_each_learner_argument_and_selection_has_its_own_key() -> None:
     keys = {
-        cache_key("dueForecast", user, {"days": days}, selection)
+        cache_key(FIELDS["dueForecast"].cache, "dueForecast", user, {"days": days}, selection)
         for user in ("ann", "ben")
         for days in (1, 2)
         for selection in ("{ date }", "{ day: date }")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 import redis
 
@@ -118,5 +119,5 @@ def test_a_learner_s_hash_has_at_most_a_hundred_fields(
     key = cache_instances.all_keys("ann")[0]
     with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
         for number in range(250):
-            instance.get(type(key)(key.name, "ann", f"{number}"))
+            instance.get(msgspec.structs.replace(key, params=f"{number}"))
     assert 0 < redis.Redis.from_url(redis_with_notifications).hlen("summary:ann") <= 100

@@ -65,7 +65,7 @@ class Slow:
 
     async def compute(self) -> ComputedAnswer:
         self._one.computations += 1
-        data = await cache_instances.read(self._key, NOW)
+        data = await cache_instances.read(self._one.queries, self._key, NOW)
         self.running.set()
         await self.end.wait()
         if self._error:
@@ -97,7 +97,7 @@ def test_a_request_that_has_seen_a_newer_version_does_not_share_the_older_answer
         ]
         await asyncio.sleep(0)  # now all of them wait for the first computation
         slow.end.set()
-        expected = await cache_instances.read(key, NOW)
+        expected = await cache_instances.read(one.queries, key, NOW)
         assert await first != expected
         assert await asyncio.gather(*later) == [expected] * 10
         assert one.computations == 2
@@ -117,7 +117,7 @@ def test_a_cancelled_request_cancels_no_other(one: Instance) -> None:
         others.pop().cancel()
         slow.end.set()
         answers = await asyncio.gather(*others)
-        assert set(answers) == {await cache_instances.read(key, NOW)}
+        assert set(answers) == {await cache_instances.read(one.queries, key, NOW)}
         assert one.computations == 2  # one of the others computes for all of them
         assert await one.get_async(key) == [answers[0]]
         assert one.computations == 2
@@ -136,7 +136,7 @@ def test_when_all_are_cancelled_the_next_request_computes(one: Instance) -> None
             task.cancel()
         await asyncio.wait(tasks)
         assert all(task.cancelled() for task in tasks)
-        assert await one.get_async(key) == [await cache_instances.read(key, NOW)]
+        assert await one.get_async(key) == [await cache_instances.read(one.queries, key, NOW)]
         assert one.computations == 2
 
     one.run(cancel())
@@ -153,7 +153,7 @@ def test_an_error_fails_all_waiting_requests_and_is_not_cached(one: Instance) ->
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 5
         assert one.computations == 1
-        assert await one.get_async(key) == [await cache_instances.read(key, NOW)]
+        assert await one.get_async(key) == [await cache_instances.read(one.queries, key, NOW)]
 
     one.run(failing())
 
@@ -165,7 +165,9 @@ def test_a_bypassing_request_shares_no_computation(one: Instance) -> None:
         slow = Slow(one, key)
         first = asyncio.create_task(slow.get())
         await slow.running.wait()
-        assert await one.get_async(key, bypass=True) == [await cache_instances.read(key, NOW)]
+        assert await one.get_async(key, bypass=True) == [
+            await cache_instances.read(one.queries, key, NOW)
+        ]
         assert not first.done()
         slow.end.set()
         await first

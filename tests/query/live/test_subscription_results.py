@@ -14,11 +14,12 @@ from progress.operations.records import (
     OperationState,
     OperationStep,
 )
+from progress.query.execution.access_log import RequestLog
 from progress.query.execution.selections import GRAPHQL
 from progress.query.http import subscription_results
 from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 
-TRACE = f"00-{32 * 'a'}-{16 * 'b'}-01"
+LOG = RequestLog("stream", f"00-{32 * 'a'}-{16 * 'b'}-01")
 ID = "3f0c1f0e-6a43-4c0e-9a53-0d2c6c1c7a11"
 
 counts = st.integers(0, 2**40)
@@ -89,8 +90,8 @@ def test_a_result_equals_the_executor_s(data: st.DataObject, name: str, on: bool
     )
     executor: Any = Executor.build(GRAPHQL, tree, raw_variable_values={"on": on})
     state = data.draw(rows)
-    written = asyncio.run(subscription_results.compile_result(tree, executor, TRACE)(state))
-    assert written == asyncio.run(subscription_results._execute(executor, state, TRACE))
+    written = asyncio.run(subscription_results.compile_result(tree, executor, LOG)(state))
+    assert written == asyncio.run(subscription_results._execute(executor, state, LOG))
 
 
 def test_numbers_and_times_are_formatted_as_in_a_query() -> None:
@@ -99,11 +100,11 @@ def test_numbers_and_times_are_formatted_as_in_a_query() -> None:
     tree = parse("subscription { progressUpdated { totalItemsLearned lastUpdated } }")
     executor: Any = Executor.build(GRAPHQL, tree, raw_variable_values={})
     expected = b'{"totalItemsLearned":2147483647,"lastUpdated":"2024-03-01T12:30:00.000250Z"}'
-    written = asyncio.run(subscription_results.compile_result(tree, executor, TRACE)(row))
+    written = asyncio.run(subscription_results.compile_result(tree, executor, LOG)(row))
     assert written == b'{"data":{"progressUpdated":' + expected + b"}}"
     streak = Streak(1, 2, date(2024, 3, 1), None, None, active_today=True, at_risk=False)
     tree = parse("subscription { streakUpdated { longestStart longestEnd activeToday } }")
     executor = Executor.build(GRAPHQL, tree, raw_variable_values={})
     expected = b'{"longestStart":"2024-03-01","longestEnd":null,"activeToday":true}'
-    written = asyncio.run(subscription_results.compile_result(tree, executor, TRACE)(streak))
+    written = asyncio.run(subscription_results.compile_result(tree, executor, LOG)(streak))
     assert written == b'{"data":{"streakUpdated":' + expected + b"}}"

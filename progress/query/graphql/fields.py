@@ -1,0 +1,131 @@
+"""The table of the query type's root fields: each field is declared once, in a decorator's call.
+
+A declaration holds the field's SQL, parameters, type, cache policy and cost. Strawberry's resolver,
+the compiled path (`progress.query.execution.compiled`), the cache and the limits read this table.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import strawberry
+from strawberry import ID, UNSET
+from strawberry.utils.str_converters import to_camel_case
+
+from progress.query.cache.policy import CachePolicy
+from progress.query.graphql.context import Info
+from progress.query.read_models.row_queries import RowQuery
+
+BuildQuery = Callable[..., RowQuery[Any]]
+
+
+class Cost(NamedTuple):
+    """The rows that a field reads, in thousands, and the length of its list.
+
+    Rows are those about a learner with 200,000 events and 20,000 items; `bench/expensive.py`
+    measures them.
+    """
+
+    rows: int = 1
+    rows_with: Mapping[str, int] = {}  # more, if the argument is given; the largest one counts
+    rows_per_day: float = 0  # of the range
+    days_per_entry: int = 1  # of a list about a range
+
+
+_DEFAULT_COST = Cost()
+
+
+class LearnerQuery(NamedTuple):
+    """The function that builds the SELECT about one learner from a field's arguments."""
+
+    function: BuildQuery
+    parameters: Mapping[str, str]  # of the function, by GraphQL's names
+
+    def build(self, at: datetime, arguments: Mapping[str, Any]) -> RowQuery[Any]:
+        """Return the SELECT for these arguments; BadInput if the field does not allow one."""
+        names = self.parameters
+        return self.function(at, **{names[name]: value for name, value in arguments.items()})
+
+
+class Declaration(NamedTuple):
+    """A root field of the query type."""
+
+    cache: CachePolicy | None = None  # None: not cached
+    cost: Cost = _DEFAULT_COST
+    sql: LearnerQuery | None = None  # None: only the executor answers it
+
+
+FIELDS: dict[str, Declaration] = {}
+UNDECLARED = Declaration()  # __typename, __schema, __type
+
+
+def declare(
+    type_: object,
+    description: str | None = None,
+    *,
+    cache: CachePolicy | None = None,
+    cost: Cost = _DEFAULT_COST,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a field with a resolver of its own; the executor alone answers it."""
+
+    def decorate(resolve: Callable[..., Any]) -> Any:
+        FIELDS[to_camel_case(resolve.__name__)] = Declaration(cache, cost)
+        return strawberry.field(resolve, graphql_type=type_, description=description)
+
+    return decorate
+
+
+def declare_learner_field(
+    type_: object, description: str | None = None, *, cache: CachePolicy, cost: Cost = _DEFAULT_COST
+) -> Callable[[BuildQuery], Any]:
+    """Declare a field about one learner that one SELECT answers; the compiled path runs it.
+
+    The decorated function checks the arguments and returns the SQL with its parameters. Its
+    signature declares the field's arguments, after the present moment; `userId` is added.
+    """
+
+    def decorate(build_query: BuildQuery) -> Any:
+        parameters = list(inspect.signature(build_query).parameters.values())[1:]
+        names = {_graphql_name(parameter): parameter.name for parameter in parameters}
+        name = to_camel_case(build_query.__name__)
+        FIELDS[name] = Declaration(cache, cost, LearnerQuery(build_query, names))
+        resolve = _resolver(build_query, parameters, is_list=_is_list(type_))
+        return strawberry.field(resolve, graphql_type=type_, description=description)
+
+    return decorate
+
+
+def _resolver(
+    build_query: BuildQuery, parameters: list[inspect.Parameter], *, is_list: bool
+) -> Callable[..., Any]:
+    """Return a resolver with the signature that Strawberry reads the arguments from."""
+
+    async def resolve(_: object, info: Info, user_id: Any = UNSET, **arguments: Any) -> Any:
+        context = info.context
+        learner = context.resolve_learner(user_id)
+        records = await context.queries.run(learner, build_query(context.at, **arguments))
+        return records if is_list else next(iter(records), None)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    resolve.__name__ = build_query.__name__
+    resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
+            inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info),
+            inspect.Parameter("user_id", keyword, default=UNSET, annotation=ID | None),
+            *(parameter.replace(kind=keyword) for parameter in parameters),
+        ]
+    )
+    return resolve
+
+
+def _graphql_name(parameter: inspect.Parameter) -> str:
+    for metadata in getattr(parameter.annotation, "__metadata__", ()):
+        if name := getattr(metadata, "name", None):
+            return str(name)
+    return to_camel_case(parameter.name)
+
+
+def _is_list(type_: object) -> bool:
+    return getattr(type_, "__origin__", None) is list

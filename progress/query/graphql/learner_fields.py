@@ -1,0 +1,108 @@
+"""The fields about one learner that one SELECT answers: arguments, SQL, cache policy and cost."""
+
+from datetime import date, datetime
+from typing import Annotated
+
+import strawberry
+from strawberry import ID, UNSET
+
+from progress.query.cache.policy import CachePolicy
+from progress.query.graphql import arguments, types
+from progress.query.graphql.fields import Cost, declare_learner_field
+from progress.query.read_models import row_queries, rows
+from progress.query.read_models.row_queries import RowQuery
+
+From = Annotated[date, strawberry.argument(name="from")]
+
+
+@declare_learner_field(
+    types.UserProgress | None,
+    "The learner's standing. userId defaults to the caller; "
+    "another learner's needs a role that may read it.",
+    # The catalogue's version for `unlearned`, the clock for the current streak.
+    cache=CachePolicy(10, catalogue=True, clock=True, is_summary=True),
+    cost=Cost(30, rows_with={"asOf": 70, "knownAt": 70}),
+)
+def user_progress(
+    at: datetime, as_of: datetime | None = UNSET, known_at: datetime | None = UNSET
+) -> RowQuery[rows.UserProgress]:
+    return row_queries.select_user_progress(at, as_of=as_of or None, known_at=known_at or None)
+
+
+@declare_learner_field(
+    list[types.DailyStats],
+    "The rows that exist in the range, oldest first; "
+    "with zeroFill, one for every day. At most 731 days.",
+    cache=CachePolicy(15, period="daily"),
+)
+def daily_stats(
+    _: datetime,
+    *,
+    from_: From,
+    to: date,
+    zero_fill: bool | None = False,
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
+) -> RowQuery[rows.DailyStats]:
+    arguments.check_range(from_, to)
+    return row_queries.select_daily_stats(
+        from_, to, zero_fill=bool(zero_fill), as_of=as_of or None, known_at=known_at or None
+    )
+
+
+@declare_learner_field(
+    list[types.PeriodStats],
+    "ISO weeks by their Monday, oldest first.",
+    cache=CachePolicy(60, batch=True, period="weekly", period_days=6),
+    cost=Cost(days_per_entry=7),
+)
+def weekly_stats(
+    _: datetime, *, from_: From, to: date, zero_fill: bool | None = False
+) -> RowQuery[rows.PeriodStats]:
+    arguments.check_range(from_, to)
+    return row_queries.select_weekly_stats(from_, to, zero_fill=bool(zero_fill))
+
+
+@declare_learner_field(
+    list[types.PeriodStats],
+    "Computed when asked.",
+    cache=CachePolicy(30, period="monthly", period_days=30),
+    cost=Cost(100, rows_per_day=1 / 7, days_per_entry=28),
+)
+def monthly_stats(_: datetime, *, from_: From, to: date) -> RowQuery[rows.PeriodStats]:
+    arguments.check_range(from_, to)
+    return row_queries.select_monthly_stats(from_, to)
+
+
+@declare_learner_field(types.ItemStats | None, cache=CachePolicy(30, catalogue=True))
+def item(_: datetime, *, item_id: ID) -> RowQuery[rows.ItemStats]:
+    return row_queries.select_item(arguments.parse_id("itemId", item_id))
+
+
+# The batch counts the catalogue: its version covers both.
+@declare_learner_field(list[types.DomainStats], cache=CachePolicy(60, batch=True))
+def domain_stats(_: datetime) -> RowQuery[rows.DomainStats]:
+    return row_queries.select_domain_stats()
+
+
+@declare_learner_field(list[types.LevelStats], cache=CachePolicy(60, batch=True))
+def level_stats(_: datetime) -> RowQuery[rows.LevelStats]:
+    return row_queries.select_level_stats()
+
+
+@declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))
+def streak(
+    at: datetime, as_of: datetime | None = UNSET, known_at: datetime | None = UNSET
+) -> RowQuery[rows.Streak]:
+    return row_queries.select_streak(at, as_of=as_of or None, known_at=known_at or None)
+
+
+@declare_learner_field(
+    list[types.DueDay],
+    "Items falling due on each local day from today; "
+    "what is overdue counts today. At most 366 days.",
+    cache=CachePolicy(10, catalogue=True, clock=True),  # archived items are not due
+    cost=Cost(75),
+)
+def due_forecast(at: datetime, days: int | None = 14) -> RowQuery[rows.DueDay]:
+    return row_queries.select_due_forecast(arguments.parse_forecast_days(days), at)

@@ -1,0 +1,122 @@
+"""One SQL block with its parameters for each question about a learner that one SELECT answers.
+
+The typed Python API (`queries`) and GraphQL's fields (`progress.query.graphql.learner_fields`) run
+the same ones.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from msgspec import convert
+
+from progress.query.read_models.rows import (
+    DailyStats,
+    DomainStats,
+    DueDay,
+    ItemStats,
+    LevelStats,
+    MasteryStats,
+    PeriodStats,
+    Streak,
+    UserProgress,
+)
+
+_T = TypeVar("_T")
+_Row = Mapping[str, Any]
+
+
+class RowQuery(NamedTuple, Generic[_T]):
+    """A block of SQL about one learner, and the record that each of its rows becomes.
+
+    With `as_of` or `known_at` it is about the past.
+    """
+
+    file: str
+    block: str
+    parameters: Mapping[str, object]  # all but the learner
+    record: Callable[[_Row], _T]
+    as_of: datetime | None = None
+    known_at: datetime | None = None
+
+
+def select_user_progress(
+    at: datetime, *, as_of: datetime | None = None, known_at: datetime | None = None
+) -> RowQuery[UserProgress]:
+    now = as_of or known_at or at
+    return RowQuery(
+        "read_models/user_progress", "current", {"now": now}, _user_progress, as_of, known_at
+    )
+
+
+def select_daily_stats(
+    first_day: date,
+    last_day: date,
+    *,
+    zero_fill: bool = False,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> RowQuery[DailyStats]:
+    block = "range" if zero_fill else "days"
+    parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
+    return RowQuery(
+        "read_models/daily_stats", block, parameters, lambda row: DailyStats(**row), as_of, known_at
+    )
+
+
+def select_weekly_stats(
+    first_day: date, last_day: date, *, zero_fill: bool = False
+) -> RowQuery[PeriodStats]:
+    parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
+    return RowQuery("read_models/weekly_stats", "range", parameters, lambda row: PeriodStats(**row))
+
+
+def select_monthly_stats(first_day: date, last_day: date) -> RowQuery[PeriodStats]:
+    parameters = {"first_day": first_day, "last_day": last_day}
+    return RowQuery("read_models/daily_stats", "months", parameters, lambda row: PeriodStats(**row))
+
+
+def select_item(item_id: str) -> RowQuery[ItemStats]:
+    return RowQuery(
+        "read_models/item_stats",
+        "item",
+        {"item_id": item_id},
+        lambda row: convert(dict(row), ItemStats),
+    )
+
+
+def select_domain_stats() -> RowQuery[DomainStats]:
+    return RowQuery(
+        "read_models/domain_stats", "by domain", {}, lambda row: convert(dict(row), DomainStats)
+    )
+
+
+def select_level_stats() -> RowQuery[LevelStats]:
+    return RowQuery(
+        "read_models/level_stats", "by level", {}, lambda row: convert(dict(row), LevelStats)
+    )
+
+
+def select_streak(
+    at: datetime, *, as_of: datetime | None = None, known_at: datetime | None = None
+) -> RowQuery[Streak]:
+    parameters = {"now": as_of or known_at or at}
+    return RowQuery(
+        "read_models/learning_streaks",
+        "streak",
+        parameters,
+        lambda row: Streak(**row),
+        as_of,
+        known_at,
+    )
+
+
+def select_due_forecast(days: int, at: datetime) -> RowQuery[DueDay]:
+    parameters = {"days": days, "now": at}
+    return RowQuery("read_models/item_stats", "forecast", parameters, lambda row: DueDay(**row))
+
+
+def _user_progress(row: _Row) -> UserProgress:
+    values = dict(row)
+    counts = {name: values.pop(name) for name in MasteryStats.__struct_fields__}
+    return UserProgress(**values, mastery_stats=MasteryStats(**counts))
