@@ -177,7 +177,7 @@ def test_a_failed_wake_up_is_logged_as_an_error(
 def test_an_unexpected_error_is_logged_masked_with_its_stack(
     project: Client, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: object) -> None:
+    def fails(*_: object) -> None:
         raise LookupError("password=hush-hush of ann@example.com")
 
     monkeypatch.setattr(commands, "handle", fails)
