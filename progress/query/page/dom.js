@@ -95,12 +95,12 @@ function update(now, next) {
   updateChildren(now, next);
 }
 
-/** Whether the user sets the attribute. */
+/** True for attributes that the user sets. */
 function isSetByUser(element, attribute) {
   return attribute === 'open' && element.localName === 'details';
 }
 
-/** Whether removing the attribute would lose the focus. */
+/** True if removing the attribute would lose the focus. */
 function keepsFocus(element, attribute) {
   return attribute === 'tabindex' && element === document.activeElement;
 }
