@@ -15,7 +15,6 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure, Statement
 from progress.adapters.postgres.statements import blocks
 from progress.errors import (
-    DatabaseUnavailable,
     EventRejected,
     EventStoreError,
     SerializationError,
@@ -228,6 +227,4 @@ def _read(connection: Connection, block: str, **values: object) -> list[StoredEv
 def _translate(failure: Failure) -> Exception:
     if failure.sqlstate == "PR001":
         return EventRejected(failure.message, failure.detail)
-    if failure.is_transient:
-        return DatabaseUnavailable(f"the database did not answer: {failure.message}")
-    return EventStoreError(f"the database refused: {failure.message}")
+    return failure.to_unavailable() or EventStoreError(f"the database refused: {failure.message}")

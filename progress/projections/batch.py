@@ -10,7 +10,7 @@ from typing import Any
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
-from progress.errors import DatabaseUnavailable, ProjectionError
+from progress.errors import ProjectionError
 from progress.event_store import dead_letters
 from progress.projections import notifications, schema, snapshots
 from progress.projections import projector as shard_projector
@@ -60,9 +60,7 @@ def run(
 
 
 def _translate(failure: Failure) -> Exception:
-    if failure.is_transient:
-        return DatabaseUnavailable(f"the database did not answer: {failure.message}")
-    return ProjectionError(f"the batch folds failed: {failure.message}")
+    return failure.to_unavailable() or ProjectionError(f"the batch folds failed: {failure.message}")
 
 
 def _publish(connection: Connection, publisher: Publisher) -> None:

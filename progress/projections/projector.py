@@ -11,7 +11,7 @@ from typing import Any, cast
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import CheckpointError, DatabaseUnavailable, PoisonError, ProjectionError
+from progress.errors import CheckpointError, PoisonError, ProjectionError
 from progress.projections import notifications
 from progress.projections import schema as read_model_schema
 from progress.projections.notifications import Change, Publisher
@@ -146,10 +146,8 @@ class Projector:
 
 
 def _translate(failure: Failure) -> Exception | None:
-    if failure.is_transient:
-        return DatabaseUnavailable(f"the database did not answer: {failure.message}")
-    if not failure.is_refusal:
-        return None
+    if not failure.is_refusal or failure.is_transient:
+        return failure.to_unavailable()
     if failure.sqlstate == _CHECKPOINT_AHEAD:
         return CheckpointError(f"{failure.message}: rebuild the projections")
     is_poison = failure.sqlstate.startswith(_VALUE_ERRORS)

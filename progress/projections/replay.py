@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.errors import DatabaseUnavailable, EventStoreError, ProjectionError
+from progress.errors import EventStoreError, ProjectionError
 from progress.event_store import dead_letters
 from progress.projections import notifications
 from progress.projections.notifications import Publisher
@@ -62,6 +62,4 @@ def _try_replay(projector: Projector, letter_id: int) -> str | None:
 
 
 def _translate(failure: Failure) -> Exception:
-    if failure.is_transient:
-        return DatabaseUnavailable(f"the database did not answer: {failure.message}")
-    return ProjectionError(failure.message)
+    return failure.to_unavailable() or ProjectionError(failure.message)

@@ -43,7 +43,7 @@ def encode_push(
 
 @contextmanager
 def load_function(name: str) -> Iterator[Client]:
-    """Import a function into this process for the block; yield it."""
+    """Load a function into this process for the block; yield a client of it."""
     source = str(_FUNCTIONS / name / "main.py")
     with mock.patch.dict(os.environ), mock.patch.object(tracing, "_service", tracing._service):
         yield Client(functions_framework.create_app(name, source))  # type: ignore[no-untyped-call] # theirs

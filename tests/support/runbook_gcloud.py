@@ -58,7 +58,7 @@ def listed(state: dict[str, list[list[str]]], which: str, how: str) -> None:
 
 
 def print_log(which: str) -> None:
-    """Return log lines of two concurrent executions, in the filter's order."""
+    """Print the log lines of two concurrent executions that the filter selects."""
     for execution in ("others", "ours", "others"):
         name = f'execution_name"="progress-release-{execution}"'
         if "execution_name" not in which or name in which:

@@ -122,7 +122,7 @@ class Database:
 def _translate(failure: Failure) -> Exception | None:
     if failure.sqlstate in _MISSING:
         return DatabaseUnavailable("the read models do not exist yet: deploy the project function")
-    return errors.to_unavailable(failure)
+    return failure.to_unavailable()
 
 
 @contextlib.contextmanager

@@ -205,7 +205,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def translate_errors(translate: Translate = errors.to_unavailable) -> Iterator[None]:
+def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[None]:
     """Raise what `translate` makes of pg8000's error; the error itself if that is None."""
     try:
         yield

@@ -24,15 +24,14 @@ class Failure:
     is_transient: bool  # the same call may succeed on another connection
     is_refusal: bool  # the server answered, with an error
 
+    def to_unavailable(self) -> DatabaseUnavailable | None:
+        """Return DatabaseUnavailable if the failure is transient."""
+        if not self.is_transient:
+            return None
+        return DatabaseUnavailable(f"the database did not answer: {self.message}")
 
-Translate = Callable[[Failure], Exception | None]
 
-
-def to_unavailable(failure: Failure) -> Exception | None:
-    """Return DatabaseUnavailable for a transient failure; None to raise any other as it is."""
-    if not failure.is_transient:
-        return None
-    return DatabaseUnavailable(f"the database did not answer: {failure.message}")
+Translate = Callable[[Failure], Exception | None]  # None: the driver's error is raised unchanged
 
 
 def is_transient_state(sqlstate: str) -> bool:
