@@ -35,7 +35,7 @@ class Server:
     _connection: Connection | None = None
 
     def examples(self, times: int) -> hypothesis.settings:
-        """Return settings with `times` the profile's examples; on the older server, with its own."""
+        """Return settings with `times` the examples of the profile; once on the older server."""
         profile = hypothesis.settings()
         times = times if self.which == EMBEDDED else 1
         return hypothesis.settings(max_examples=times * profile.max_examples)
