@@ -1,4 +1,4 @@
-"""The demo's pictures tell the numbers: by glyph alone, within 80 columns, for any learner."""
+"""The demo's charts show the numbers by glyphs alone, within 80 columns, for any learner."""
 
 import io
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ days_of_2024 = st.dates(date(2024, 1, 1), date(2024, 12, 31))
 
 
 def overview() -> Overview:
-    """The demo's learner, as the query function answered."""
+    """Return the demo learner's overview, as the query function answered it."""
     file = Path(__file__).parent / "answers" / "standing.json"
     return msgspec.json.decode(file.read_bytes(), type=Overview)
 
@@ -32,21 +32,21 @@ def history() -> History:
     return msgspec.json.decode(file.read_bytes(), type=History)
 
 
-def lines(picture: Text) -> list[str]:
-    """The picture on a terminal of 80 columns without colour."""
+def lines(chart: Text) -> list[str]:
+    """Print the chart on a terminal of 80 columns without colour; return its lines."""
     console = Console(file=io.StringIO(), width=80, no_color=True)
-    console.print(picture)
+    console.print(chart)
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue().splitlines()
-    assert len(printed) == len(picture.plain.splitlines()), "a line was broken"
+    assert len(printed) == len(chart.plain.splitlines()), "a line was broken"
     assert all(len(line) <= 80 for line in printed)
     return printed
 
 
 def cells(answers: dict[date, int]) -> dict[date, str]:
-    """What the heatmap of 2024 shows for each day."""
-    picture = lines(charts.year([day(at, count) for at, count in answers.items()], 2024))
-    rows = [line[6:].ljust(53) for line in picture[1:8]]
+    """Return the glyph of each day in the heatmap of 2024."""
+    chart = lines(charts.year([day(at, count) for at, count in answers.items()], 2024))
+    rows = [line[6:].ljust(53) for line in chart[1:8]]
     return {
         at: rows[at.weekday()][(at - date(2024, 1, 1)).days // 7]
         for at in (date(2024, 1, 1) + timedelta(n) for n in range(366))
@@ -58,38 +58,40 @@ def day(at: date, answers: int) -> Day:
 
 
 @given(st.dictionaries(days_of_2024, counts))
-def test_each_active_day_is_in_the_heatmap_and_no_other(answers: dict[date, int]) -> None:
+def test_the_heatmap_marks_exactly_the_active_days(answers: dict[date, int]) -> None:
     shown = {at for at, glyph in cells(answers).items() if glyph != "·"}
     assert shown == {at for at, count in answers.items() if count}
 
 
 @given(st.dictionaries(days_of_2024, counts, min_size=2))
-def test_more_answers_are_never_a_lighter_shade(answers: dict[date, int]) -> None:
+def test_more_answers_never_get_a_lighter_shade(answers: dict[date, int]) -> None:
     glyphs = cells(answers)
     shades = ["·░▒▓█".index(glyphs[at]) for at in sorted(answers, key=answers.__getitem__)]
     assert shades == sorted(shades)
 
 
-def test_a_year_that_begins_on_a_sunday_has_its_days_too() -> None:
-    picture = lines(charts.year([day(date(2023, 1, 1), 5), day(date(2023, 12, 31), 5)], 2023))
-    assert picture[7][6] != "·"
-    assert picture[7].rstrip()[-1] != "·"
+def test_a_year_that_begins_on_a_sunday_has_its_first_and_last_day() -> None:
+    chart = lines(charts.year([day(date(2023, 1, 1), 5), day(date(2023, 12, 31), 5)], 2023))
+    assert chart[7][6] != "·"
+    assert chart[7].rstrip()[-1] != "·"
 
 
 @given(st.lists(st.tuples(counts, st.floats(0, 1)), max_size=53))
-def test_weeks_stand_in_their_order_with_the_greatest_highest(
+def test_the_week_with_the_most_answers_has_the_highest_column(
     rows: list[tuple[int, float]],
 ) -> None:
     start = date(2024, 1, 1)
     weeks = [Week(start + timedelta(7 * n), *row) for n, row in enumerate(rows)]
-    picture = lines(charts.weeks(weeks))
-    if most := max((week.answers for week in weeks), default=0):
-        assert f"{most:,}" in picture[0]
-        assert "█" in picture[0]
+    chart = lines(charts.weeks(weeks))
+    if highest := max((week.answers for week in weeks), default=0):
+        assert f"{highest:,}" in chart[0]
+        assert "█" in chart[0]
 
 
 @given(*[st.integers(0, 9_999)] * 4)
-def test_a_bar_shows_whatever_is_not_nothing(long: int, short: int, new: int, unmet: int) -> None:
+def test_a_bar_has_a_cell_for_each_count_above_zero(
+    long: int, short: int, new: int, unmet: int
+) -> None:
     studied = long + short + new
     share = Share(studied, 0.5, new, short, long, studied + unmet, 0.5, level="B1")
     [line] = lines(charts.levels([share]))[1:]
@@ -99,35 +101,35 @@ def test_a_bar_shows_whatever_is_not_nothing(long: int, short: int, new: int, un
 
 
 @given(st.lists(counts, min_size=1, max_size=14))
-def test_the_forecast_names_what_is_due_today(items: list[int]) -> None:
+def test_the_forecast_names_the_items_due_today(items: list[int]) -> None:
     today = date(2026, 11, 20)
     forecast = [DueDay(today + timedelta(n), count) for n, count in enumerate(items)]
     assert f"{items[0]:,} items due today" in lines(charts.due(forecast, None))[-1]
 
 
-def test_the_record_is_told_in_full() -> None:
-    told = overview()
-    assert told.user_progress
-    pictures: Sequence[Text] = (
-        charts.streak(told.streak, told.user_progress),
-        charts.levels(told.level_stats),
-        charts.domains(told.domain_stats),
-        charts.weakest(told.weakest),
-        charts.due(told.due_forecast, told.streak.last_study_date),
+def test_the_charts_show_all_of_the_overview() -> None:
+    record = overview()
+    assert record.user_progress
+    drawn: Sequence[Text] = (
+        charts.streak(record.streak, record.user_progress),
+        charts.levels(record.level_stats),
+        charts.domains(record.domain_stats),
+        charts.weakest(record.weakest),
+        charts.due(record.due_forecast, record.streak.last_study_date),
     )
-    page = "\n".join(line for picture in pictures for line in lines(picture))
+    page = "\n".join(line for chart in drawn for line in lines(chart))
     for fact in ("0 days in a row today", "24 days", "6 October 2024", "64 sessions", "71 %"):
         assert fact in page
-    for share in told.level_stats:
+    for share in record.level_stats:
         assert f"{share.catalogue_items:,}" in page
     for name in ("reading", "writing", "listening", "speaking"):
         assert name in page
-    for edge in told.weakest.edges:
+    for edge in record.weakest.edges:
         assert edge.node.headword
         assert edge.node.headword in page
 
 
-def test_the_record_is_61_days() -> None:
+def test_the_heatmap_of_the_record_has_61_days() -> None:
     shown = lines(charts.year(history().daily_stats, 2024))
     assert "61 days with answers" in shown[-1]
     assert sum(len(line[6:].replace("·", "").replace(" ", "")) for line in shown[1:8]) == 61

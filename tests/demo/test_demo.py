@@ -1,4 +1,4 @@
-"""`make demo`'s command, on the real stack: everything is shown, and a second run adds nothing."""
+"""`progress demo` on a real stack shows the whole record, and a second run adds no event."""
 
 import json
 import re
@@ -19,18 +19,18 @@ from tests.support import folders
 
 TOTAL = sum(len(message.events) for message in loading.messages())
 
-EVERYTHING = {"events": TOTAL, "pending": 0, "dead_letters": 0, "head": TOTAL}
+EXPECTED_COUNTS = {"events": TOTAL, "pending": 0, "dead_letters": 0, "head": TOTAL}
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A local stack of its own, driven by the commands alone."""
+    """A local stack, used only by commands."""
 
     folder: Path
     port: int
 
     def progress(self, *command: str) -> str:
-        """What the command prints; it must succeed."""
+        """Run the command, which must succeed; return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "progress.cli", *command],
             env=settings.inherited(PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"),
@@ -46,7 +46,7 @@ class Stack:
         return self.progress("demo", "--port", str(self.port)).splitlines()
 
     def await_delivery(self) -> None:
-        """Until ingest has answered for all that was published; only the stand-in can tell."""
+        """Wait until ingest has answered every push, as only the stand-in can show."""
         env = json.loads(self.progress("env", "--json"))
         connection = database.connect(env["database_url"])
         if (
@@ -80,12 +80,12 @@ def second(stack: Stack, first: list[str]) -> list[str]:
     return stack.demo()
 
 
-def test_a_first_run_records_everything_once(stack: Stack, first: list[str]) -> None:
+def test_a_first_run_records_each_event_once(stack: Stack, first: list[str]) -> None:
     assert f"New: {TOTAL:,} of {TOTAL:,} events." in "\n".join(first)
-    assert stack.counts() == EVERYTHING
+    assert stack.counts() == EXPECTED_COUNTS
 
 
-def test_it_shows_what_the_record_is_known_for(first: list[str]) -> None:
+def test_it_shows_the_known_facts_of_the_record(first: list[str]) -> None:
     shown = "\n".join(first)
     for fact in (
         "0 days in a row today",
@@ -106,7 +106,7 @@ def test_without_a_terminal_it_is_plain_text_of_80_columns(first: list[str]) -> 
     assert wide == []
 
 
-def test_it_ends_with_addresses_and_prints_no_token(stack: Stack, first: list[str]) -> None:
+def test_it_ends_with_the_next_steps_and_prints_no_token(stack: Stack, first: list[str]) -> None:
     start = next(n for n, line in enumerate(first) if line.startswith("Next"))
     end = "\n".join(first[start:])
     page = next(line for line in first[start + 1 :] if "http" in line)
@@ -117,16 +117,16 @@ def test_it_ends_with_addresses_and_prints_no_token(stack: Stack, first: list[st
     assert "progress down" in end
 
 
-def test_a_second_run_adds_nothing(stack: Stack, first: list[str], second: list[str]) -> None:
+def test_a_second_run_adds_no_event(stack: Stack, first: list[str], second: list[str]) -> None:
     assert any("New: nothing" in line for line in second)
     start = next(n for n, line in enumerate(second) if line.startswith("Streak"))
-    assert shown(second[start:]) == shown(first[-len(second[start:]) :])
+    assert without_code(second[start:]) == without_code(first[-len(second[start:]) :])
     stack.await_delivery()
-    assert stack.counts() == EVERYTHING
+    assert stack.counts() == EXPECTED_COUNTS
 
 
-def shown(lines: list[str]) -> list[str]:
-    """What does not change from run to run: all but the code."""
+def without_code(lines: list[str]) -> list[str]:
+    """Return the lines that are the same in each run: all but the sign-in code."""
     return [line for line in lines if "#sign-in=" not in line]
 
 
@@ -134,7 +134,7 @@ def test_the_import_command_publishes_the_same_events(stack: Stack, second: list
     learner = loading.LEARNER
     file = catalogue.DATA / "anki_reviews.csv"
     options = ["--user", learner.user_id, "--zone", str(learner.timezone)]
-    said = stack.progress("import", "anki", str(file), *options, "--day-start", "4")
-    assert "25,289 events published: 12,580 answers to 1,205 cards in 64 sessions" in said
+    output = stack.progress("import", "anki", str(file), *options, "--day-start", "4")
+    assert "25,289 events published: 12,580 answers to 1,205 cards in 64 sessions" in output
     stack.await_delivery()
-    assert stack.counts() == EVERYTHING
+    assert stack.counts() == EXPECTED_COUNTS

@@ -1,4 +1,4 @@
-"""The local stack's sign-in: tokens for this stack's own page, and for nobody else."""
+"""The local stack's sign-in gives tokens only to this stack's own page."""
 
 import asyncio
 import html
@@ -21,8 +21,8 @@ STATE = "0123456789abcdef"
 HOME = f"http://127.0.0.1:{PAGE}/?state={STATE}"
 
 
-class Door:
-    """The issuer, asked over a connection."""
+class IssuerClient:
+    """Requests to the issuer over a connection."""
 
     def __init__(self, path: Path):
         self.folder = data_folder.at(str(path))
@@ -31,17 +31,17 @@ class Door:
     def ask(
         self, method: str, target: str, form: dict[str, str] | None = None, **headers: str
     ) -> tuple[int, dict[str, str], str]:
-        """Status, headers and body of the answer; status 0 if there was none."""
+        """Return status, headers and body of the answer; status 0 without an answer."""
         body = urllib.parse.urlencode(form or {}).encode()
         sent = {"host": OWN, "content-length": str(len(body)), **headers}
         lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in sent.items()), "", ""]
-        return asyncio.run(self._told("\r\n".join(lines).encode() + body))
+        return asyncio.run(self.send("\r\n".join(lines).encode() + body))
 
-    async def _told(self, request: bytes) -> tuple[int, dict[str, str], str]:
+    async def send(self, request: bytes) -> tuple[int, dict[str, str], str]:
         server = await asyncio.start_server(self._issuer.answer, "127.0.0.1", 0)
         async with server:
-            at = server.sockets[0].getsockname()
-            reader, writer = await asyncio.open_connection(*at)
+            address = server.sockets[0].getsockname()
+            reader, writer = await asyncio.open_connection(*address)
             writer.write(request)
             writer.write_eof()
             answer = (await reader.read()).decode()
@@ -53,13 +53,13 @@ class Door:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
+def client(tmp_path: Path) -> IssuerClient:
     development_key.ensure(data_folder.at(str(tmp_path)).key)
-    return Door(tmp_path)
+    return IssuerClient(tmp_path)
 
 
-def test_anything_else_is_told_the_keys(door: Door) -> None:
-    status, headers, body = door.ask("GET", "/jwks.json")
+def test_any_other_path_returns_the_key_set(client: IssuerClient) -> None:
+    status, headers, body = client.ask("GET", "/jwks.json")
     assert (status, headers["content-type"]) == (200, "application/json")
     assert json.loads(body)["keys"][0]["alg"] == "RS256"
 
@@ -71,93 +71,97 @@ def test_anything_else_is_told_the_keys(door: Door) -> None:
         (f"http://localhost:{PAGE}?x=1&state={STATE}", HOME.replace("127.0.0.1", "localhost")),
     ],
 )
-def test_signed_in_one_comes_back_to_the_page(door: Door, page: str, back: str) -> None:
+def test_sign_in_redirects_to_the_page_with_a_token(
+    client: IssuerClient, page: str, back: str
+) -> None:
     form = {"user": "ann", "role": "support", "return": page}
-    status, headers, _ = door.ask("POST", SIGN_IN, form, origin=f"http://{OWN}")
+    status, headers, _ = client.ask("POST", SIGN_IN, form, origin=f"http://{OWN}")
     assert status == 303
-    assert signed_in(door, headers["location"]) == (back, "ann", ["support"])
+    assert parse_redirect(client, headers["location"]) == (back, "ann", ["support"])
 
 
-def signed_in(door: Door, location: str) -> tuple[str, str, list[str]]:
-    """Where it leads, and whom its token names."""
+def parse_redirect(client: IssuerClient, location: str) -> tuple[str, str, list[str]]:
+    """Return the address of the redirect, and the user and roles of its token."""
     back, _, token = location.partition("#token=")
-    key = jwt.PyJWK(json.loads(development_key.jwks(door.folder.key))["keys"][0]).key
+    key = jwt.PyJWK(json.loads(development_key.jwks(client.folder.key))["keys"][0]).key
     claims = jwt.decode(token, key, algorithms=["RS256"], audience=development_key.AUDIENCE)
     return back, claims["sub"], claims["roles"]
 
 
-def begun(code: str, page: str = HOME) -> str:
+def sign_in_path(code: str, page: str = HOME) -> str:
     return f"{SIGN_IN}?{urllib.parse.urlencode({'return': page, 'login_hint': code})}"
 
 
-def test_a_code_signs_in_once(door: Door) -> None:
-    code = sign_in_codes.issue(door.folder.codes, "ann", ["learner"])
-    status, headers, _ = door.ask("GET", begun(code))
+def test_a_code_signs_in_once(client: IssuerClient) -> None:
+    code = sign_in_codes.issue(client.folder.codes, "ann", ["learner"])
+    status, headers, _ = client.ask("GET", sign_in_path(code))
     assert (status, headers["cache-control"]) == (303, "no-store")
-    assert signed_in(door, headers["location"]) == (HOME, "ann", ["learner"])
-    status, headers, body = door.ask("GET", begun(code))
+    assert parse_redirect(client, headers["location"]) == (HOME, "ann", ["learner"])
+    status, headers, body = client.ask("GET", sign_in_path(code))
     assert (status, "location" in headers) == (410, False)
     assert "signs in once, within ten minutes" in body
-    assert html.escape(HOME) in body  # who signs in here comes back all the same
+    assert html.escape(HOME) in body  # the form leads back to the page
 
 
-def test_of_two_who_use_a_code_at_once_one_gets_in(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+def test_of_two_concurrent_uses_of_a_code_one_succeeds(
+    client: IssuerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, removed = sign_in_codes.issue(door.folder.codes, "ann", []), Path.unlink
+    code, removed = sign_in_codes.issue(client.folder.codes, "ann", []), Path.unlink
     others: list[object] = []
 
-    def overtaken(file: Path) -> None:
+    def unlink_second(file: Path) -> None:
         if not others:
             others.append(None)
-            others.append(sign_in_codes.redeem(door.folder.codes, code))
+            others.append(sign_in_codes.redeem(client.folder.codes, code))
         removed(file)
 
-    monkeypatch.setattr(Path, "unlink", overtaken)
-    assert sign_in_codes.redeem(door.folder.codes, code) is None
+    monkeypatch.setattr(Path, "unlink", unlink_second)
+    assert sign_in_codes.redeem(client.folder.codes, code) is None
     assert others[1] == ("ann", [])
 
 
 def test_a_code_may_be_redeemed_while_another_is_issued(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    client: IssuerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, stat_of = sign_in_codes.issue(door.folder.codes, "ann", []), Path.stat
+    code, stat_of = sign_in_codes.issue(client.folder.codes, "ann", []), Path.stat
     redeemed: list[object] = []
 
     def redeem_first(file: Path, **options: bool) -> os.stat_result:
-        if file.parent == door.folder.codes and not redeemed:
+        if file.parent == client.folder.codes and not redeemed:
             redeemed.append(None)
-            redeemed.append(sign_in_codes.redeem(door.folder.codes, code))
+            redeemed.append(sign_in_codes.redeem(client.folder.codes, code))
         return stat_of(file, **options)
 
     monkeypatch.setattr(Path, "stat", redeem_first)
-    assert sign_in_codes.issue(door.folder.codes, "ben", [])
+    assert sign_in_codes.issue(client.folder.codes, "ben", [])
     assert redeemed[1] == ("ann", [])
 
 
-def test_a_code_ends_after_ten_minutes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = sign_in_codes.issue(door.folder.codes, "ann", ["learner"])
-    (file,) = door.folder.codes.iterdir()
+def test_a_code_expires_after_ten_minutes(
+    client: IssuerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = sign_in_codes.issue(client.folder.codes, "ann", ["learner"])
+    (file,) = client.folder.codes.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     later = file.stat().st_mtime + 601
     monkeypatch.setattr(time, "time", lambda: later)
-    assert sign_in_codes.issue(door.folder.codes, "ben", [])  # and the old one's file is gone
+    assert sign_in_codes.issue(client.folder.codes, "ben", [])  # this removes the expired file
     assert not file.exists()
     file.write_text(f'{{"user": "ann", "roles": [], "expires_at": {later - 1}}}')
-    assert door.ask("GET", begun(old))[0] == 410
+    assert client.ask("GET", sign_in_path(old))[0] == 410
 
 
 @pytest.mark.parametrize("page", ["https://evil.example/", HOME.partition("?")[0], ""])
-def test_a_code_is_not_used_up_for_another_page(door: Door, page: str) -> None:
-    code = sign_in_codes.issue(door.folder.codes, "ann", ["learner"])
-    status, headers, _ = door.ask("GET", begun(code, page))
+def test_a_request_for_another_page_does_not_use_the_code(client: IssuerClient, page: str) -> None:
+    code = sign_in_codes.issue(client.folder.codes, "ann", ["learner"])
+    status, headers, _ = client.ask("GET", sign_in_path(code, page))
     assert (status, "location" in headers) == (200, False)
-    assert sign_in_codes.redeem(door.folder.codes, code)
+    assert sign_in_codes.redeem(client.folder.codes, code)
 
 
 @pytest.mark.parametrize("code", ["../key", "/etc/passwd", "x" * 9_000, "\0", "%00"])
-def test_what_is_no_code_is_none(door: Door, code: str) -> None:
-    assert door.ask("GET", begun(code))[0] == 410
+def test_an_unknown_code_is_refused(client: IssuerClient, code: str) -> None:
+    assert client.ask("GET", sign_in_path(code))[0] == 410
 
 
 @pytest.mark.parametrize(
@@ -167,8 +171,8 @@ def test_what_is_no_code_is_none(door: Door, code: str) -> None:
      "", HOME.partition("?")[0], f"{HOME}%0d%0aX-Evil:1", HOME[:-2],
      f"https://127.0.0.1:{PAGE}/", "http://[", f"http://127.0.0.1:{PAGE}.evil.example/"],
 )  # fmt: skip
-def test_nobody_else_is_sent_a_token(door: Door, page: str) -> None:
-    status, headers, _ = door.ask("POST", SIGN_IN, {"user": "a", "role": "admin", "return": page})
+def test_no_token_is_sent_to_another_page(client: IssuerClient, page: str) -> None:
+    status, headers, _ = client.ask("POST", SIGN_IN, {"user": "a", "role": "admin", "return": page})
     assert status in (0, 400)
     assert "location" not in headers
 
@@ -178,26 +182,30 @@ def test_nobody_else_is_sent_a_token(door: Door, page: str) -> None:
     [{"host": "rebound.example:4321"}, {"host": f"127.0.0.1:{PORT + 1}"},
      {"origin": "https://evil.example"}, {"origin": "null"}, {"host": ""}],
 )  # fmt: skip
-def test_another_sites_script_gets_nothing(door: Door, headers: dict[str, str]) -> None:
-    status, answered, _ = door.ask(
+def test_a_request_from_another_site_is_refused(
+    client: IssuerClient, headers: dict[str, str]
+) -> None:
+    status, response_headers, _ = client.ask(
         "POST", SIGN_IN, {"user": "a", "role": "admin", "return": HOME}, **headers
     )
-    assert (status, "location" in answered) == (403, False)
+    assert (status, "location" in response_headers) == (403, False)
 
 
 @pytest.mark.parametrize(
     "form", [{}, {"user": "a"}, {"user": "a", "role": "root"}, {"user": "a" * 201, "role": "admin"},
              {"user": "\0", "role": "admin"}, {"user": " ", "role": "learner"}]
 )  # fmt: skip
-def test_a_form_that_names_nobody_is_shown_again(door: Door, form: dict[str, str]) -> None:
-    status, _, body = door.ask("POST", SIGN_IN, {**form, "return": HOME})
+def test_a_form_without_a_valid_user_and_role_is_shown_again(
+    client: IssuerClient, form: dict[str, str]
+) -> None:
+    status, _, body = client.ask("POST", SIGN_IN, {**form, "return": HOME})
     assert status == 400
     assert "Give an id" in body
 
 
-def test_the_form_runs_nothing_and_repeats_what_it_was_given_as_text(door: Door) -> None:
+def test_the_form_escapes_its_input_and_allows_no_script(client: IssuerClient) -> None:
     page = urllib.parse.quote('"><script>alert(1)</script>')
-    status, headers, body = door.ask("GET", f"{SIGN_IN}?return={page}")
+    status, headers, body = client.ask("GET", f"{SIGN_IN}?return={page}")
     assert status == 200
     assert "<script>" not in body
     policy = headers["content-security-policy"]
@@ -211,7 +219,7 @@ def test_the_form_runs_nothing_and_repeats_what_it_was_given_as_text(door: Door)
     [b"", b"GET\r\n\r\n", b"\r\n\r\n", b"POST /sign-in HTTP/1.1\r\ncontent-length: x\r\n\r\n",
      b"POST /sign-in HTTP/1.1\r\ncontent-length: -5\r\n\r\n", b"x" * 70_000],
 )  # fmt: skip
-def test_what_is_no_request_is_let_go(door: Door, request_: bytes) -> None:
-    status, headers, _ = asyncio.run(door._told(request_))
+def test_a_malformed_request_gets_no_token(client: IssuerClient, request_: bytes) -> None:
+    status, headers, _ = asyncio.run(client.send(request_))
     assert status in (0, 400, 403)
     assert "location" not in headers

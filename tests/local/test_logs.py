@@ -1,4 +1,4 @@
-"""The local stack's logs: rotated while the parts write, whole, and their owner's alone."""
+"""The local stack's logs: rotation without lost lines, full disks, and file permissions."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ __all__ = ["stack"]
 
 LIMIT = 100_000
 
-# Numbered lines of changing length, by a process of its own; some are longer than a pipe's page.
+# A program that writes numbered lines of varying length; some are longer than a pipe's page.
 _WRITES = """
 import os, sys
 name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -43,50 +43,52 @@ def write(sockets: LogSockets, name: str, first: int, last: int) -> subprocess.P
 
 
 def lines(folder: Path) -> list[str]:
-    """All that is kept, in its order; every line is whole."""
+    """Return the lines of both files in order, and assert that each is complete."""
     files = [folder / "part.log.old", folder / "part.log"]
     text = "".join(file.read_text() for file in files if file.exists())
     assert text.endswith("\n")
-    for line in (found := text.splitlines()):
+    for line in text.splitlines():
         body, _, length = line.rpartition(" ")
         assert len(body) == int(length)
-    return [" ".join(line.split()[:2]) for line in found]
+    return [" ".join(line.split()[:2]) for line in text.splitlines()]
 
 
-def test_several_write_while_it_rotates_and_no_line_is_lost_or_torn(
+def test_no_line_is_lost_or_split_when_a_file_rotates_under_several_writers(
     sockets: LogSockets, tmp_path: Path
 ) -> None:
     writer = sockets.start()
-    several = [write(sockets, name, 0, 20) for name in ("a", "b", "c")]
-    assert [each.wait() for each in several] == [0, 0, 0]
+    programs = [write(sockets, name, 0, 20) for name in ("a", "b", "c")]
+    assert [program.wait() for program in programs] == [0, 0, 0]
     sockets.close()
     assert writer.wait() == 0
     assert (tmp_path / "part.log.old").exists()
-    found = lines(tmp_path)
+    stored = lines(tmp_path)
     for name in ("a", "b", "c"):
-        assert [each for each in found if each[0] == name] == [f"{name} {n}" for n in range(20)]
+        assert [line for line in stored if line[0] == name] == [f"{name} {n}" for n in range(20)]
 
 
-def test_a_part_that_says_nothing_has_a_log(sockets: LogSockets, tmp_path: Path) -> None:
+def test_a_silent_part_has_an_empty_log(sockets: LogSockets, tmp_path: Path) -> None:
     writer = sockets.start()
     sockets.close()
     assert writer.wait() == 0
     assert (tmp_path / "part.log").read_bytes() == b""
 
 
-def test_a_file_is_bounded_and_the_newest_lines_stay(sockets: LogSockets, tmp_path: Path) -> None:
+def test_the_files_are_bounded_and_keep_the_newest_lines(
+    sockets: LogSockets, tmp_path: Path
+) -> None:
     writer = sockets.start()
     assert write(sockets, "a", 0, 1_000).wait() == 0
     sockets.close()
     assert writer.wait() == 0
     for name in ("part.log", "part.log.old"):
-        assert (tmp_path / name).stat().st_size <= LIMIT + 6_000  # and the line that it ends with
-    found = lines(tmp_path)
-    assert found == [f"a {number}" for number in range(1_000 - len(found), 1_000)]
+        assert (tmp_path / name).stat().st_size <= LIMIT + 6_000  # plus one line
+    stored = lines(tmp_path)
+    assert stored == [f"a {number}" for number in range(1_000 - len(stored), 1_000)]
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) > LIMIT
 
 
-def test_a_writer_that_is_killed_loses_nothing(sockets: LogSockets, tmp_path: Path) -> None:
+def test_a_killed_writer_loses_no_line(sockets: LogSockets, tmp_path: Path) -> None:
     first = sockets.start()
     assert write(sockets, "a", 0, 10).wait() == 0
     readiness.wait(lambda: sockets.is_written("part"), "the writer")
@@ -108,22 +110,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small disk")
+        pytest.skip("needs the right to mount a tmpfs")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_stops_nobody_and_is_told_when_there_is_room(small_disk: Path) -> None:
+def test_a_full_disk_blocks_no_writer_and_the_loss_is_logged_afterwards(small_disk: Path) -> None:
     log = LogFile(small_disk / "part.log", LIMIT * 100)
     (small_disk / "other").write_bytes(bytes(200_000))
     for _ in range(100):
         log.write(b"y" * 999 + b"\n")
-    kept = (small_disk / "part.log").stat().st_size
-    assert 0 < kept < 100_000
+    stored = (small_disk / "part.log").stat().st_size
+    assert 0 < stored < 100_000
     (small_disk / "other").unlink()
     log.write(b"again\n")
     text = (small_disk / "part.log").read_bytes()
-    assert text.endswith(b"... %d bytes lost: the disk was full\nagain\n" % (100_000 - kept))
+    assert text.endswith(b"... %d bytes lost: the disk was full\nagain\n" % (100_000 - stored))
 
 
 _OWN = """
@@ -138,33 +140,33 @@ for number in range(100):
 """
 
 
-def test_the_supervisors_own_log_rotates_too(tmp_path: Path) -> None:
+def test_the_supervisors_own_log_rotates(tmp_path: Path) -> None:
     log = tmp_path / "supervisor.log"
     with log.open("ab") as output:
         command = [sys.executable, "-c", _OWN, str(log)]
         subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=True)
     files = [log.with_suffix(".log.old"), log]
-    found = "".join(file.read_text() for file in files).splitlines()
-    numbers = [int(line.rpartition(" ")[2]) for line in found if line != "by another way"]
+    output_lines = "".join(file.read_text() for file in files).splitlines()
+    numbers = [int(line.rpartition(" ")[2]) for line in output_lines if line != "by another way"]
     assert numbers == list(range(100 - len(numbers), 100))
-    assert "by another way" in found
+    assert "by another way" in output_lines
     assert all(file.stat().st_size < 1_100 for file in files)
 
 
-def open_to_others(folder: Path) -> list[str]:
-    """What others may do more than pass through, PostgreSQL's own files apart."""
-    found = []
+def list_open_files(folder: Path) -> list[str]:
+    """Return the paths that other users may access, without PostgreSQL's own files."""
+    accessible = []
     for path in (folder, *folder.rglob("*")):
         with contextlib.suppress(FileNotFoundError):
             mode = stat.S_IMODE(path.lstat().st_mode)
-            passing = 0o711 if os.geteuid() == 0 and path == folder else 0o700
-            allowed = passing if path.is_dir() else 0o700 if path.is_socket() else 0o600
+            folder_mode = 0o711 if os.geteuid() == 0 and path == folder else 0o700
+            allowed = folder_mode if path.is_dir() else 0o700 if path.is_socket() else 0o600
             if mode & ~allowed and folder / "postgres" not in path.parents:
-                found.append(f"{path} {mode:o}")
-    return found
+                accessible.append(f"{path} {mode:o}")
+    return accessible
 
 
-def test_what_a_stack_keeps_is_its_owners_alone(stack: Stack) -> None:
+def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack) -> None:
     before = os.umask(0o022)
     try:
         stack.folder.mkdir()
@@ -173,21 +175,21 @@ def test_what_a_stack_keeps_is_its_owners_alone(stack: Stack) -> None:
         (stack.folder / "logs" / "query.log").write_text("of an earlier version\n")
         assert stack.up().returncode == 0
         assert stack.run("token", "--user", "u").returncode == 0
-        assert open_to_others(stack.folder) == []
-        # Its parts write by way of the writer, which comes back.
+        assert list_open_files(stack.folder) == []
+        # The writer of the logs is restarted when it is killed.
         (pid,) = stack.env()["pids"]["logs"]
         os.kill(pid, signal.SIGKILL)
         readiness.wait(lambda: stack.env()["pids"].get("logs", [pid]) != [pid], "the writer")
         assert stack.run("down").returncode == 0
-        said = (stack.folder / "logs" / "query.log").read_text()
-        assert said.startswith("of an earlier version\n")
+        log = (stack.folder / "logs" / "query.log").read_text()
+        assert log.startswith("of an earlier version\n")
         assert "database system is shut down" in (stack.folder / "logs/postgres.log").read_text()
-        assert open_to_others(stack.folder) == []
+        assert list_open_files(stack.folder) == []
     finally:
         os.umask(before)
 
 
-def test_the_limit_is_ten_megabytes() -> None:
+def test_a_file_rotates_at_ten_megabytes() -> None:
     assert log_files.LIMIT == 10 * 2**20
     with folders.create("limit") as folder:
         log = folder / "part.log"
@@ -196,9 +198,11 @@ def test_the_limit_is_ten_megabytes() -> None:
         assert log.read_bytes() == b"next\n"
 
 
-def test_a_function_finds_a_folder_for_its_control_socket(tmp_path: Path) -> None:
+def test_each_function_has_a_folder_for_its_control_socket(tmp_path: Path) -> None:
     environment = {"PROGRESS_DATA_DIR": str(tmp_path)}
     part = parts.function("ingest", 1, environment, ready="/")
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
-    assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()  # else it is in the home folder
-    assert open_to_others(tmp_path) == []
+    assert Path(
+        part.environment["XDG_RUNTIME_DIR"]
+    ).is_dir()  # otherwise gunicorn uses the home folder
+    assert list_open_files(tmp_path) == []

@@ -1,4 +1,4 @@
-"""What the stack expects of Pub/Sub, of Google's emulator and of our stand-in alike."""
+"""The contract with Pub/Sub, tested on Google's emulator and on the project's stand-in."""
 
 import base64
 import queue
@@ -22,7 +22,7 @@ def inbox() -> Iterator[Inbox]:
         yield made
 
 
-def test_a_message_is_pushed_as_it_was_published(pubsub: Pubsub, inbox: Inbox) -> None:
+def test_a_message_is_pushed_unchanged(pubsub: Pubsub, inbox: Inbox) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic, inbox.url)
     [id_] = pubsub.publish(topic, b"\x00\xffdata", colour="blue")
@@ -36,13 +36,15 @@ def test_a_message_is_pushed_as_it_was_published(pubsub: Pubsub, inbox: Inbox) -
 
 def test_every_subscription_of_a_topic_gets_every_message(pubsub: Pubsub, inbox: Inbox) -> None:
     topic = pubsub.topic()
-    several = {pubsub.subscribe(topic, inbox.url) for _ in range(2)}
+    subscriptions = {pubsub.subscribe(topic, inbox.url) for _ in range(2)}
     ids = pubsub.publish(topic, *(b"%d" % n for n in range(50)))
-    received = {(each["subscription"], each["message"]["messageId"]) for each in inbox.take(100)}
-    assert received == {(name, id_) for name in several for id_ in ids}
+    received = {(body["subscription"], body["message"]["messageId"]) for body in inbox.take(100)}
+    assert received == {(name, id_) for name in subscriptions for id_ in ids}
 
 
-def test_a_refused_message_comes_again_until_it_is_taken(pubsub: Pubsub, inbox: Inbox) -> None:
+def test_a_refused_message_is_redelivered_until_it_is_acknowledged(
+    pubsub: Pubsub, inbox: Inbox
+) -> None:
     answers = iter([500, 400, 503])
     inbox.answer = lambda _body: next(answers, 204)
     topic = pubsub.topic()
@@ -53,20 +55,22 @@ def test_a_refused_message_comes_again_until_it_is_taken(pubsub: Pubsub, inbox: 
         inbox.bodies.get(timeout=0.5)
 
 
-def test_after_its_attempts_a_message_is_a_dead_letter(pubsub: Pubsub, inbox: Inbox) -> None:
+def test_a_message_becomes_a_dead_letter_after_its_last_attempt(
+    pubsub: Pubsub, inbox: Inbox
+) -> None:
     inbox.answer = lambda body: 500 if base64.b64decode(body["message"]["data"]) == b"bad" else 204
     topic, letters = pubsub.topic(), pubsub.topic()
-    kept = pubsub.subscribe(letters)
+    letter_subscription = pubsub.subscribe(letters)
     policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
     pubsub.subscribe(topic, inbox.url, dead_letter_policy=policy)
     pubsub.publish(topic, b"bad", b"good", colour="blue")
-    [letter] = pubsub.pulled(kept, 1)
+    [letter] = pubsub.pulled(letter_subscription, 1)
     assert letter.message.data == b"bad"
     assert letter.message.attributes["colour"] == "blue"
     assert len(inbox.take(6)) == 6
 
 
-def test_what_is_pulled_comes_again_unless_it_is_acknowledged(pubsub: Pubsub) -> None:
+def test_a_pulled_message_is_redelivered_unless_it_is_acknowledged(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     pubsub.publish(topic, b"one", b"two")
@@ -79,7 +83,7 @@ def test_what_is_pulled_comes_again_unless_it_is_acknowledged(pubsub: Pubsub) ->
     assert again.message.data == b"two"
 
 
-def test_a_stream_brings_what_is_published(pubsub: Pubsub) -> None:
+def test_a_stream_receives_the_published_messages(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     received: queue.Queue[bytes] = queue.Queue()
@@ -95,7 +99,7 @@ def test_a_stream_brings_what_is_published(pubsub: Pubsub) -> None:
     stream.result(timeout=20)
 
 
-def test_pushes_go_to_the_present_address(pubsub: Pubsub, inbox: Inbox) -> None:
+def test_a_changed_push_address_is_used_at_once(pubsub: Pubsub, inbox: Inbox) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic, f"http://127.0.0.1:{ports.reserve()}/nobody")
     pubsub.publish(topic, b"waits")
@@ -105,7 +109,7 @@ def test_pushes_go_to_the_present_address(pubsub: Pubsub, inbox: Inbox) -> None:
     assert base64.b64decode(inbox.take(1)[0]["message"]["data"]) == b"waits"
 
 
-def test_what_is_there_and_what_is_not(pubsub: Pubsub) -> None:
+def test_existing_and_missing_names_are_refused_with_their_codes(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     with pytest.raises(AlreadyExists):

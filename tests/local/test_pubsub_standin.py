@@ -1,4 +1,4 @@
-"""What our stand-in for Pub/Sub promises beyond the contract: nothing is lost when it dies."""
+"""The Pub/Sub stand-in loses no message when it, or its database, dies."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from tests.support.pubsub_servers import Inbox
 
 
 class Standin:
-    """A stand-in on one port and one database, through all its lives."""
+    """A stand-in on one port and one database, which can be restarted."""
 
     def __init__(self, url: str, log: Path) -> None:
         self.port = ports.reserve()
@@ -44,14 +44,14 @@ class Standin:
         assert self._process
         processes.end(self._process, by=signal.SIGKILL, seconds=5)
 
-    def ended(self) -> int:
-        """Its exit code, when it has ended by itself."""
+    def wait(self) -> int:
+        """Wait until it ends by itself; return its exit code."""
         assert self._process
         return self._process.wait(20)
 
     @contextlib.contextmanager
-    def stuck(self) -> Iterator[None]:
-        """Nothing can be written to its queue as long as the block lasts."""
+    def lock_queue(self) -> Iterator[None]:
+        """Block all writes to its queue during the block."""
         with contextlib.closing(database.connect(self.url)) as connection:
             connection.run("BEGIN")
             model_rows.read_value(connection, "hold the queue")
@@ -73,7 +73,7 @@ def ids(bodies: list[dict[str, Any]]) -> set[str]:
     return {body["message"]["messageId"] for body in bodies}
 
 
-def test_what_was_published_outlives_a_kill(standin: Standin) -> None:
+def test_published_messages_survive_a_kill(standin: Standin) -> None:
     port = ports.reserve()
     with pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub:
         topic = pubsub.topic()
@@ -88,10 +88,10 @@ def test_what_was_published_outlives_a_kill(standin: Standin) -> None:
     assert not set(sent) & set(more)
 
 
-def test_a_kill_among_pushes_loses_nothing(standin: Standin) -> None:
+def test_a_kill_during_pushes_loses_no_message(standin: Standin) -> None:
     seen: set[str] = set()
 
-    def enough(inbox: Inbox, sent: set[str]) -> bool:
+    def has_received(inbox: Inbox, sent: set[str]) -> bool:
         while not inbox.bodies.empty():
             seen.update(ids(inbox.take(1)))
         return seen >= sent
@@ -107,17 +107,17 @@ def test_a_kill_among_pushes_loses_nothing(standin: Standin) -> None:
             seen.update(ids(inbox.take(20)))
             standin.kill()
             standin.start()
-        readiness.wait(lambda: enough(inbox, sent), "the messages")
+        readiness.wait(lambda: has_received(inbox, sent), "the messages")
 
 
-def test_a_refused_connection_is_no_attempt(standin: Standin) -> None:
+def test_a_refused_connection_does_not_count_as_an_attempt(standin: Standin) -> None:
     port = ports.reserve()
     with pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub:
         topic, letters = pubsub.topic(), pubsub.topic()
         policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
         pubsub.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
         pubsub.publish(topic, b"patient")
-        # Another subscription of the same pace tells when more than five refusals have been.
+        # A second subscription with the same backoff shows when five refusals have passed.
         with pubsub_servers.inbox() as pace:
             pace.answer = lambda _body: 500
             pubsub.subscribe(other := pubsub.topic(), pace.url)
@@ -127,21 +127,21 @@ def test_a_refused_connection_is_no_attempt(standin: Standin) -> None:
             assert inbox.take(1)[0]["deliveryAttempt"] == 1
 
 
-def test_attempts_are_counted_through_a_kill(standin: Standin) -> None:
+def test_the_count_of_attempts_survives_a_kill(standin: Standin) -> None:
     with (
         pubsub_servers.inbox() as inbox,
         pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
     ):
         inbox.answer = lambda _body: 500
         topic, letters = pubsub.topic(), pubsub.topic()
-        kept = pubsub.subscribe(letters)
+        letter_subscription = pubsub.subscribe(letters)
         policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=8)
         pubsub.subscribe(topic, inbox.url, dead_letter_policy=policy)
         pubsub.publish(topic, b"bad")
         before = [body["deliveryAttempt"] for body in inbox.take(4)]
         standin.kill()
         standin.start()
-        [letter] = pubsub.pulled(kept, 1)
+        [letter] = pubsub.pulled(letter_subscription, 1)
         after = [inbox.bodies.get()["deliveryAttempt"] for _ in range(inbox.bodies.qsize())]
     assert before == [1, 2, 3, 4]
     assert after[0] in (4, 5)
@@ -149,21 +149,21 @@ def test_attempts_are_counted_through_a_kill(standin: Standin) -> None:
     assert letter.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "8"
 
 
-def test_who_gives_up_in_the_middle_of_a_write_stops_nobody_else(standin: Standin) -> None:
+def test_a_publisher_that_times_out_during_a_write_blocks_no_other(standin: Standin) -> None:
     with (
         pubsub_servers.inbox() as inbox,
         pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
     ):
         topic = pubsub.topic()
         pubsub.subscribe(topic, inbox.url)
-        with standin.stuck(), pytest.raises((DeadlineExceeded, RetryError)):
+        with standin.lock_queue(), pytest.raises((DeadlineExceeded, RetryError)):
             pubsub.publisher.publish(topic, b"impatient", retry=None, timeout=1).result(timeout=10)
         pubsub.publish(topic, b"patient")
         got = {body["message"]["data"] for body in inbox.take(2)}
     assert got == {base64.b64encode(sent).decode() for sent in (b"impatient", b"patient")}
 
 
-def test_it_ends_when_its_database_goes_away_and_goes_on_with_it(standin: Standin) -> None:
+def test_it_ends_with_its_database_and_resumes_after_a_restart(standin: Standin) -> None:
     with (
         pubsub_servers.inbox() as inbox,
         pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
@@ -175,24 +175,24 @@ def test_it_ends_when_its_database_goes_away_and_goes_on_with_it(standin: Standi
         inbox.take(20)
         with contextlib.closing(database.connect(standin.url)) as connection:
             model_rows.read_value(connection, "end sessions", application="pubsub-standin")
-        assert standin.ended() == 1
+        assert standin.wait() == 1
         inbox.answer = lambda _body: 204
         inbox.bodies.queue.clear()
         standin.start()
-        # One that was on its way at the end may come twice.
-        waiting = set(sent)
-        while waiting:
-            waiting -= ids(inbox.take(1))
+        # A push that was under way at the end may be repeated.
+        missing = set(sent)
+        while missing:
+            missing -= ids(inbox.take(1))
 
 
-def test_a_task_that_fails_unseen_is_a_fault() -> None:
-    faults: list[BaseException] = []
+def test_the_failure_of_a_background_task_is_reported() -> None:
+    errors: list[BaseException] = []
 
     async def fail() -> None:
         raise asyncio.InvalidStateError("done already")
 
     async def main() -> None:
-        await asyncio.wait({Background(faults.append).start(fail())})
+        await asyncio.wait({Background(errors.append).start(fail())})
 
     asyncio.run(main())
-    assert [str(fault) for fault in faults] == ["done already"]
+    assert [str(error) for error in errors] == ["done already"]
