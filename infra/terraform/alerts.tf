@@ -62,15 +62,15 @@ locals {
       severity = "ERROR"
       title    = "Events are recorded late"
       meaning = join(" ", [
-        "in the last five minutes 5 % of the events were recorded more than 5 s after their publication, or a",
+        "In the last five minutes more than 5 % of the events were recorded over 5 s after publication, or a",
         "message has waited for ingest for five minutes. Learners see old numbers; no event is lost.",
       ])
       cause = join(" ", [
-        "ingest is slow, down or at its maximum of instances; the database is down; or an operator holds the",
+        "Ingest is slow, down or at its maximum of instances; the database is down; or an operator holds the",
         "pushes.",
       ])
       action = join(" ", [
-        "if the pushes are held, snooze this alert. Otherwise check the database, then ingest's log and",
+        "If the pushes are held, snooze this alert. Otherwise check the database, then ingest's log and",
         "instances.",
       ])
       conditions = {
@@ -90,13 +90,13 @@ locals {
     "slow-queries" = {
       severity = "WARNING"
       title    = "GraphQL responses are slow"
-      meaning  = "in the last five minutes 5 % of the GraphQL requests took more than 500 ms."
+      meaning  = "In the last five minutes more than 5 % of the GraphQL requests took over 500 ms."
       cause = join(" ", [
-        "a cold or missing cache, a busy database (a rebuild or restore), or query at its maximum of",
+        "A cold or missing cache, a busy database (a rebuild or restore), or query at its maximum of",
         "instances.",
       ])
       action = join(" ", [
-        "check the cache hit rate, then the database's CPU on the dashboard. A rebuild ends by itself.",
+        "Check the cache hit rate, then the database's CPU on the dashboard. A rebuild ends by itself.",
         "Otherwise raise query's max_instances.",
       ])
       conditions = {
@@ -114,12 +114,12 @@ locals {
       severity = "WARNING"
       title    = "The cache hit rate is low"
       meaning = join(" ", [
-        "for 15 minutes fewer than 70 % of the cache lookups were hits. Responses are correct, but the",
+        "For 15 minutes fewer than 70 % of the cache lookups were hits. Responses are correct, but the",
         "database computes more of them.",
       ])
-      cause = "a restore, release or rebuild emptied the cache, or Redis is down."
+      cause = "A restore, release or rebuild emptied the cache, or Redis is down."
       action = join(" ", [
-        "run `progress warm`. If cache_result is `error`, check that the Redis instance runs and has free",
+        "Run `progress warm`. If cache_result is `error`, check that the Redis instance runs and has free",
         "memory.",
       ])
       conditions = {
@@ -136,12 +136,12 @@ locals {
       severity = "CRITICAL"
       title    = "Requests fail with server errors"
       meaning = join(" ", [
-        "in the last five minutes more than 1 % of the requests of one operation failed. Errors of the caller",
+        "In the last five minutes more than 1 % of the requests of one operation failed. Errors of the caller",
         "do not count.",
       ])
-      cause = "a bad release, or a database that does not answer."
+      cause = "A bad release, or a database that does not answer."
       action = join(" ", [
-        "if it began with a release, roll back. Otherwise check the database, then read the warnings in the",
+        "If it began with a release, roll back. Otherwise check the database, then read the warnings in the",
         "log.",
       ])
       conditions = {
@@ -164,10 +164,10 @@ locals {
     "projection-lag" = {
       severity = "ERROR"
       title    = "Read models are behind the event log"
-      meaning  = "recorded events are not folded into the read models. Learners see old numbers; no event is lost."
-      cause    = "the project function is down or too small, one shard is stuck, or somebody imports many events."
+      meaning  = "Recorded events are not folded into the read models. Learners see old numbers; no event is lost."
+      cause    = "The project function is down or too small, one shard is stuck, or somebody imports many events."
       action = join(" ", [
-        "run `progress shards list`. If all shards are behind, run `progress batch` and check the project",
+        "Run `progress shards list`. If all shards are behind, run `progress batch` and check the project",
         "function. If one is, follow \"A stuck shard\" in the runbook.",
       ])
       conditions = {
@@ -197,11 +197,11 @@ locals {
       severity = "WARNING"
       title    = "There are dead letters"
       meaning = join(" ", [
-        "some messages are not valid events, cannot be folded or could not be delivered. Each is kept until",
+        "Some messages are not valid events, cannot be folded or could not be delivered. Each is kept until",
         "it is replayed or discarded.",
       ])
-      cause  = "a publisher sends malformed events, or an outage lasted longer than Pub/Sub's retries."
-      action = "run `progress dead-letters count` and `list`. Fix the cause, then replay or discard the letters."
+      cause  = "A publisher sends malformed events, or an outage lasted longer than Pub/Sub's retries."
+      action = "Run `progress dead-letters count` and `list`. Fix the cause, then replay or discard the letters."
       conditions = {
         "dead letters neither replayed nor discarded" = {
           query = "${local.batch_mean.dead_letters} > 0"
@@ -217,13 +217,13 @@ locals {
       severity = "ERROR"
       title    = "The batch job or the backup failed, or no batch run succeeded"
       meaning = join(" ", [
-        "a batch run or backup failed, or no batch run has succeeded for ${3 * var.batch_minutes} minutes.",
+        "A batch run or backup failed, or no batch run has succeeded for ${3 * var.batch_minutes} minutes.",
         "Weekly, level and domain numbers become old and lost wake-ups are not found, or the last backup",
         "becomes old.",
       ])
-      cause = "the schedule is paused, the database is down, or a run exceeded its timeout or memory."
+      cause = "The schedule is paused, the database is down, or a run exceeded its timeout or memory."
       action = join(" ", [
-        "run `progress schedule list`. If the schedule is paused on purpose, snooze this alert. Otherwise",
+        "Run `progress schedule list`. If the schedule is paused on purpose, snooze this alert. Otherwise",
         "read the job's log and run it again.",
       ])
       conditions = {
@@ -248,12 +248,12 @@ locals {
       severity = "ERROR"
       title    = "The database is near its limits"
       meaning = join(" ", [
-        "the database uses more than 80 % of its connections or of its size. At the limit of connections",
+        "The database uses more than 80 % of its connections or of its size. At the limit of connections",
         "requests wait and fail; at the limit of size no event can be recorded.",
       ])
-      cause = "too many instances for the database's size, or the growth of the event log."
+      cause = "Too many instances for the database's size, or the growth of the event log."
       action = join(" ", [
-        "connections: lower query's max_instances or choose a larger cloud_sql_tier. Size: raise",
+        "Connections: lower query's max_instances or choose a larger cloud_sql_tier. Size: raise",
         "cloud_sql_disk_limit_gb, or change Neon's plan.",
       ])
       conditions = {

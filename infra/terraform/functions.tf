@@ -110,7 +110,7 @@ locals {
     }
     project = {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      timeout  = "3600s" # for a rebuild; Pub/Sub redelivers meanwhile and is told that it is in progress
+      timeout  = "3600s" # for a rebuild; a redelivered command finds it claimed
       health   = "/"
       settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].concurrency + 4) })
     }

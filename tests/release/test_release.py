@@ -30,7 +30,7 @@ def test_green_takes_over_step_by_step(cloud: Cloud, tmp_path: Path) -> None:
     )
     assert green_percents(cloud, "progress-project") == [100]
     assert cloud.world.executions == [("a", "contract"), ("b", "migrate"), *[("b", "batch")] * 4]
-    assert {cloud.world.tagged(name, "blue") for name in SERVICES} == {"a"}
+    assert {cloud.world.find_tagged(name, "blue") for name in SERVICES} == {"a"}
 
 
 def test_blue_and_green_both_get_wake_ups_while_both_serve(

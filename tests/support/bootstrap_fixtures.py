@@ -1,4 +1,4 @@
-"""The deployment of infra/bootstrap, made once in a run of the tests."""
+"""The deployment of infra/bootstrap, bootstrap once in a run of the tests."""
 
 import pytest
 
@@ -24,11 +24,11 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def made(root: Root) -> Deployment:
+def bootstrap(root: Root) -> Deployment:
     """The root, planned, applied and planned again."""
     return root.deploy("bootstrap")
 
 
 @pytest.fixture(scope="session")
-def there(made: Deployment) -> Resources:
-    return made.applied
+def resources(bootstrap: Deployment) -> Resources:
+    return bootstrap.applied

@@ -159,7 +159,7 @@ def serving_code(world: World) -> str:
     (code,) = {code for name in SERVICES for code in world.share(name)}
     assert world.jobs == dict.fromkeys(JOBS, image("progress-project", code))
     assert GREEN_SUBSCRIPTION not in world.subscriptions
-    assert "green" not in [each.get("tag") for name in SERVICES for each in world.asked[name]]
+    assert "green" not in [each.get("tag") for name in SERVICES for each in world.requested[name]]
     return code
 
 

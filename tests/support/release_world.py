@@ -35,7 +35,7 @@ class World:
     """
 
     address: str = ""
-    asked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    requested: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     traffic: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # images that do not start
@@ -63,7 +63,7 @@ class World:
 
     def route(self, service: str, targets: list[dict[str, Any]]) -> None:
         """Request this traffic. Raise CallRejected if the service is not ready then."""
-        self.asked[service] = targets
+        self.requested[service] = targets
         newest = max(each for each in self.revisions if each.startswith(service))
         unready = [
             each
@@ -84,7 +84,7 @@ class World:
                 shares[code] = shares.get(code, 0) + target["percent"]
         return shares
 
-    def tagged(self, service: str, tag: str) -> str | None:
+    def find_tagged(self, service: str, tag: str) -> str | None:
         """Return the version of the revision with the tag."""
         for target in self.traffic[service]:
             if target.get("tag") == tag:
@@ -95,20 +95,20 @@ class World:
         """Return the versions whose read models are folded by each wake-up."""
         (served,) = self.share("progress-project")
         green = self.subscriptions.get(GREEN_SUBSCRIPTION)
-        tagged = self.tagged("progress-project", "green") if green else None
+        tagged = self.find_tagged("progress-project", "green") if green else None
         return {served, tagged} - {None}  # type: ignore[return-value]  # None is removed
 
     def find_violations(self) -> list[str]:
         """Return the violated invariants of a release."""
         found = [f"{s} has {self.share(s)}" for s in SERVICES if sum(self.share(s).values()) != 100]
-        asked = set(self.share("progress-query"))
-        found += [f"{code} serves but is not folded" for code in asked - self.folding_codes()]
-        found += [f"{code} serves but has no read models" for code in asked - self.models]
+        serving = set(self.share("progress-query"))
+        found += [f"{code} serves but is not folded" for code in serving - self.folding_codes()]
+        found += [f"{code} serves but has no read models" for code in serving - self.models]
         return found
 
     def do(self, words: list[str]) -> str:
         """Execute the call and return its output; raise CallRejected if gcloud would."""
-        act, given, flags = _parsed(words)
+        act, given, flags = _parse_call(words)
         needed = {"quiet"} if act.startswith("_auth_") else {"quiet", "project"}
         needed |= {"region"} if act.startswith("_run_") else set()
         if missing := needed - flags.keys():
@@ -126,7 +126,7 @@ class World:
         made = [each for each in self.revisions if each.startswith(name)]
         status = {"url": f"https://{name}.run.app", "traffic": targets}
         return {
-            "spec": {"traffic": self.asked[name]},
+            "spec": {"traffic": self.requested[name]},
             "status": status | {"latestCreatedRevisionName": made[-1]},
         }
 
@@ -142,13 +142,13 @@ class World:
             )
         number = sum(each.startswith(name) for each in self.revisions) + 1
         self.revisions[f"{name}-{number:05}"] = flags["image"]
-        self.route(name, self.asked[name])
+        self.route(name, self.requested[name])
         return {}
 
     def _run_services_update_traffic(self, name: str, flags: dict[str, str]) -> object:
         gone = filter(None, flags.get("remove-tags", "").split(","))
         given = dict(each.split("=") for each in flags.get("update-tags", "").split(",") if each)
-        targets = self._tagged(name, {**dict.fromkeys(gone), **given})
+        targets = self._move_tags(name, {**dict.fromkeys(gone), **given})
         if "to-revisions" in flags:
             percents = dict(each.split("=") for each in flags["to-revisions"].split(","))
             if sum(map(int, percents.values())) != 100 or percents.keys() - self.revisions.keys():
@@ -158,12 +158,12 @@ class World:
         self.route(name, targets)
         return {}
 
-    def _tagged(self, name: str, tags: dict[str, str | None]) -> list[dict[str, Any]]:
+    def _move_tags(self, name: str, tags: dict[str, str | None]) -> list[dict[str, Any]]:
         """Return the requested traffic with these tags moved or removed."""
         for revision in filter(None, tags.values()):
             if revision not in self.revisions:
                 raise CallRejected(f"there is no {revision}")
-        kept = [each for each in self.asked[name] if each.get("tag") not in tags]
+        kept = [each for each in self.requested[name] if each.get("tag") not in tags]
         given = [{"revisionName": r, "tag": tag} for tag, r in tags.items() if r]
         return kept + given
 
@@ -237,7 +237,7 @@ class World:
 _COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute)_[a-z_]+")
 
 
-def _parsed(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
+def _parse_call(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
     """Return the method for the call, its positional arguments and its flags."""
     plain = [word for word in words if not word.startswith("--")]
     flags = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))

@@ -2,34 +2,34 @@
 
 import pytest
 
-from tests.support.bootstrap_fixtures import IN_ENVIRONMENTS, PROJECTS, made, root, there
+from tests.support.bootstrap_fixtures import IN_ENVIRONMENTS, PROJECTS, bootstrap, resources, root
 from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
 
-__all__ = ["made", "root", "there"]
+__all__ = ["bootstrap", "resources", "root"]
 
 
-def _apis(there: Resources) -> list[dict[str, str]]:
-    return [*there.of("google_project_service").values()]
+def _apis(resources: Resources) -> list[dict[str, str]]:
+    return [*resources.of("google_project_service").values()]
 
 
-def test_a_second_plan_after_apply_shows_no_change(made: Deployment) -> None:
-    assert made.second_plan == ""
+def test_a_second_plan_after_apply_shows_no_change(bootstrap: Deployment) -> None:
+    assert bootstrap.second_plan == ""
 
 
-def test_projects_have_no_network_and_no_editor(there: Resources) -> None:
-    projects = there.of("google_project")
+def test_projects_have_no_network_and_no_editor(resources: Resources) -> None:
+    projects = resources.of("google_project")
     assert {name: each["project_id"] for name, each in projects.items()} == PROJECTS
     assert not any(each["auto_create_network"] for each in projects.values())
     assert {each["billing_account"] for each in projects.values()} == {"000000-000000-000000"}
     guarded = {n for n, each in projects.items() if each["deletion_policy"] == "PREVENT"}
     assert guarded == {"prod", "images"}
-    stripped = there.of("google_project_default_service_accounts")
+    stripped = resources.of("google_project_default_service_accounts")
     assert {each["project"] for each in stripped.values()} == {*PROJECTS.values()}
     assert {each["action"] for each in stripped.values()} == {"DEPRIVILEGE"}
-    on = {(each["project"], each["service"]) for each in _apis(there)}
+    on = {(each["project"], each["service"]) for each in _apis(resources)}
     for project in PROJECTS.values():  # creates the default account
         assert (project, "compute.googleapis.com") in on
 
@@ -57,8 +57,8 @@ def test_an_unknown_environment_parent_or_region_is_refused(root: Root) -> None:
             root.plan("bootstrap", f"-var={option}", name="refused")
 
 
-def test_each_state_has_a_private_versioned_bucket(there: Resources) -> None:
-    buckets = there.of("google_storage_bucket", "state")
+def test_each_state_has_a_private_versioned_bucket(resources: Resources) -> None:
+    buckets = resources.of("google_storage_bucket", "state")
     assert {each["project"]: each["name"] for each in buckets.values()} == {
         project: f"{project}-terraform-state" for project in PROJECTS.values()
     }
@@ -72,8 +72,10 @@ def test_each_state_has_a_private_versioned_bucket(there: Resources) -> None:
         assert f'bucket = "{buckets[name]["name"]}"' in file.read_text(encoding="utf-8")
 
 
-def test_cloud_runs_agent_is_created_before_it_gets_rights(root: Root, made: Deployment) -> None:
-    assert made.second_plan == ""
+def test_cloud_runs_agent_is_created_before_it_gets_rights(
+    root: Root, bootstrap: Deployment
+) -> None:
+    assert bootstrap.second_plan == ""
     called = (root.folder / GCLOUD).read_text(encoding="utf-8").splitlines()
     assert sorted(called) == sorted(
         f"beta services identity create --service=run.googleapis.com --project={project} --quiet"
@@ -84,10 +86,10 @@ def test_cloud_runs_agent_is_created_before_it_gets_rights(root: Root, made: Dep
     assert f'"{reader}" -> "terraform_data.run_agent"' in graph
 
 
-def test_the_github_variables_name_each_environments_project(made: Deployment) -> None:
+def test_the_github_variables_name_each_environments_project(bootstrap: Deployment) -> None:
     assert {
         name: (each["PROJECT_ID"], each["REGION"])
-        for name, each in made.outputs["github_variables"].items()
+        for name, each in bootstrap.outputs["github_variables"].items()
     } == {
         {"prod": "production"}.get(name, name): (project, "europe-west1")
         for name, project in PROJECTS.items()

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from tests.support.bootstrap_fixtures import IN_ENVIRONMENTS, PROJECTS, made, root, there
+from tests.support.bootstrap_fixtures import IN_ENVIRONMENTS, PROJECTS, bootstrap, resources, root
 from tests.support.cloud_run import only
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources
 
-__all__ = ["made", "root", "there"]
+__all__ = ["bootstrap", "resources", "root"]
 
 # The roles to manage and to plan each kind of resource of infra/terraform, by the start of the
 # type; the longest match counts.
@@ -51,11 +51,11 @@ BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
 _PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "project")
 
 
-def grants(there: Resources, account: str, project: str) -> dict[str, set[str]]:
+def grants(resources: Resources, account: str, project: str) -> dict[str, set[str]]:
     """Return the account's roles by resource."""
     member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
     found: dict[str, set[str]] = {}
-    for address, each in there.items():
+    for address, each in resources.items():
         if "_iam_member." in address and each["member"] == member:
             place = next(each[key] for key in _PLACES if each.get(key))
             found.setdefault(place, set()).add(each["role"].rpartition("roles/")[2])
@@ -81,35 +81,35 @@ def needed(environments: Environments) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize("name", IN_ENVIRONMENTS)
 def test_terraform_accounts_have_exactly_the_roles_that_they_need(
-    there: Resources, environments: Environments, name: str
+    resources: Resources, environments: Environments, name: str
 ) -> None:
     project = PROJECTS[name]
     applies, plans = needed(environments)
     state, billing = f"{project}-terraform-state", "000000-000000-000000"
-    assert grants(there, "terraform", project) == {
+    assert grants(resources, "terraform", project) == {
         project: applies,
         state: {"storage.objectAdmin"},
         billing: {"billing.costsManager"},
         "standin": {"artifactregistry.reader"},
     }
-    assert grants(there, "terraform-plan", project) == {
+    assert grants(resources, "terraform-plan", project) == {
         project: plans,
         state: {"storage.objectViewer"},
         billing: {"billing.viewer"},
     }
 
 
-def test_the_plan_account_reads_few_contents_and_changes_nothing(there: Resources) -> None:
+def test_the_plan_account_reads_few_contents_and_changes_nothing(resources: Resources) -> None:
     changing = ("admin", "editor", "owner", "user", "manager", "writer", "creator")
     for project in IN_ENVIRONMENTS.values():
-        for roles in grants(there, "terraform-plan", project).values():
+        for roles in grants(resources, "terraform-plan", project).values():
             assert not [each for each in roles if each.lower().endswith(changing)]
             assert not roles & {"viewer", "logging.viewer", "bigquery.dataViewer"}
-    for role in there.of("google_project_iam_custom_role").values():
+    for role in resources.of("google_project_iam_custom_role").values():
         does = {each.rpartition(".")[2] for each in role["permissions"]}
         assert does == {"get", "list", "getAuthString"}
     number = "100000000000"  # of each project, from the offline provider
-    reads = there.of("google_project_iam_member", "plan_contents")
+    reads = resources.of("google_project_iam_member", "plan_contents")
     assert {
         name: re.findall(r"'(.+?)'", only(each["condition"])["expression"])
         for name, each in reads.items()
@@ -122,7 +122,7 @@ def test_the_plan_account_reads_few_contents_and_changes_nothing(there: Resource
     }
 
 
-def test_each_account_is_limited_to_its_workflow_and_environment(there: Resources) -> None:
+def test_each_account_is_limited_to_its_workflow_and_environment(resources: Resources) -> None:
     """The nightly plan, for example, cannot use Terraform's account."""
     works = {
         (
@@ -131,7 +131,7 @@ def test_each_account_is_limited_to_its_workflow_and_environment(there: Resource
             .removeprefix("principalSet://iam.googleapis.com/projects/")
             .split("/locations/global/workloadIdentityPools/progress-github/attribute.workflow/"),
         )
-        for each in there.of("google_service_account_iam_member", "github").values()
+        for each in resources.of("google_service_account_iam_member", "github").values()
     }
     assert works == {
         ("terraform@progress-trial", "progress-trial", "trial.yaml"),
@@ -146,8 +146,8 @@ def test_each_account_is_limited_to_its_workflow_and_environment(there: Resource
     }  # fmt: skip
 
 
-def test_only_workflows_of_the_repositorys_branch_sign_in(there: Resources) -> None:
-    providers = there.of("google_iam_workload_identity_pool_provider")
+def test_only_workflows_of_the_repositorys_branch_sign_in(resources: Resources) -> None:
+    providers = resources.of("google_iam_workload_identity_pool_provider")
     assert providers.keys() == PROJECTS.keys()
     for name, provider in providers.items():
         assert provider["attribute_condition"].split(" && ") == [
@@ -166,9 +166,9 @@ def test_only_workflows_of_the_repositorys_branch_sign_in(there: Resources) -> N
 
 
 def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
-    made: Deployment, there: Resources
+    bootstrap: Deployment, resources: Resources
 ) -> None:
-    readers = there.of("google_artifact_registry_repository_iam_member", "reader")
+    readers = resources.of("google_artifact_registry_repository_iam_member", "reader")
     assert {each["role"] for each in readers.values()} == {"roles/artifactregistry.reader"}
     number = "100000000000"  # of each project, from the offline provider
     assert {name: each["member"].partition(":")[2] for name, each in readers.items()} == {
@@ -181,17 +181,17 @@ def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
         )
     }
     images = PROJECTS["images"]
-    assert grants(there, "progress-build", images) == {
+    assert grants(resources, "progress-build", images) == {
         images: {"logging.logWriter"},
         "standin": {"artifactregistry.writer"},
         f"{images}-sources": {"storage.objectViewer"},
     }
-    assert grants(there, "progress-pipeline", images) == {
+    assert grants(resources, "progress-pipeline", images) == {
         images: {"cloudbuild.builds.editor", "serviceusage.serviceUsageConsumer"},
         f"{images}-sources": {"storage.objectUser", "storage.legacyBucketReader"},
         _account("progress-build", images): {"iam.serviceAccountUser"},
     }
-    (repository,) = there.of("google_artifact_registry_repository").values()
+    (repository,) = resources.of("google_artifact_registry_repository").values()
     assert (repository["project"], repository["repository_id"]) == (images, "progress")
     policies = {each["action"]: each for each in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
