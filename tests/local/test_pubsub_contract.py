@@ -74,12 +74,12 @@ def test_a_pulled_message_is_redelivered_unless_it_is_acknowledged(pubsub: Pubsu
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     pubsub.publish(topic, b"one", b"two")
-    first = {each.message.data: each.ack_id for each in pubsub.pulled(subscription, 2)}
+    first = {each.message.data: each.ack_id for each in pubsub.pull(subscription, 2)}
     pubsub.subscriber.acknowledge(subscription=subscription, ack_ids=[first[b"one"]])
     pubsub.subscriber.modify_ack_deadline(
         subscription=subscription, ack_ids=[first[b"two"]], ack_deadline_seconds=0
     )
-    [again] = pubsub.pulled(subscription, 1)
+    [again] = pubsub.pull(subscription, 1)
     assert again.message.data == b"two"
 
 

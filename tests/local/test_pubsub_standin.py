@@ -61,7 +61,7 @@ class Standin:
 
 @pytest.fixture
 def standin(postgres_server: Server, tmp_path: Path) -> Iterator[Standin]:
-    name = postgres_server.store()
+    name = postgres_server.create_database()
     made = Standin(postgres_server.sibling(name), tmp_path / "log")
     made.start()
     yield made

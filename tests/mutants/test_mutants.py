@@ -23,7 +23,7 @@ def find_delivery(mutant: Mutant) -> Delivery:
 def url(servers: Callable[[str], Server]) -> Iterator[str]:
     """A database for all mutants, one after the other."""
     server = servers(EMBEDDED)
-    name = server.store()
+    name = server.create_database()
     yield server.sibling(name)
     server.drop(name)
 

@@ -164,7 +164,7 @@ class Both:
 @pytest.fixture(scope="module")
 def both(servers: Callable[[str], Server]) -> Iterator[Both]:
     server = servers(EMBEDDED)
-    name = server.store()
+    name = server.create_database()
     url = server.sibling(name)
     worker = Worker(url)
     append(worker.connection, list(log()))

@@ -65,14 +65,14 @@ class RunningStack:
     def wait_for(self, *operations: str) -> Emitted:
         """Wait until each of these operations has a line with its outcome; return all lines."""
 
-        def told() -> bool:
+        def is_complete() -> bool:
             lines = self.emitted().lines
             return all(
                 any(line.get("operation") == each and "outcome" in line for line in lines)
                 for each in operations
             )
 
-        readiness.wait(told, f"lines about {', '.join(operations)}", seconds=60)
+        readiness.wait(is_complete, f"lines about {', '.join(operations)}", seconds=60)
         return self.emitted()
 
 

@@ -46,7 +46,7 @@ _TURNS = {
     "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
 }
 ZONES = tuple(_TURNS)
-# What lies ahead of the clock is held back.
+# Events ahead of the clock are held back.
 _LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
 _DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
 _HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
@@ -70,7 +70,7 @@ KINDS = (
     ),
     "UserDeleted",
 )
-# A log of few kinds goes deep where one of all kinds goes wide.
+# Some logs have few kinds of events, so that these interact more often.
 THEMES = (
     KINDS,
     (*ANSWERS, *ANSWERS, "SessionStarted", "UserPreferencesChanged"),

@@ -1,4 +1,4 @@
-"""A local stack for tests of what goes wrong: fed through Pub/Sub, its processes killed."""
+"""A local stack for fault tests: events arrive through Pub/Sub, and processes are killed."""
 
 import contextlib
 import json
@@ -34,26 +34,26 @@ _IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_ba
 
 
 def blocks() -> dict[str, str]:
-    """The blocks of fault_stack.sql."""
+    """Return the blocks of fault_stack.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def statements_of(block: str) -> list[str]:
-    """The statements of a block, one by one."""
+    """Return the statements of a block."""
     return [part for part in blocks()[block].split(";\n\n") if part.strip()]
 
 
 class Stack:
-    """A stack on a data folder of its own, and all that was published to it."""
+    """A stack with its own data folder, and the events published to it."""
 
     def __init__(self, folder: Path):
         self.folder = data_folder.at(str(folder))
         self.envelopes: list[Envelope] = []
-        self.letters = 0  # that there should be
+        self.letters = 0  # expected number
         self._port = ports.reserve()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command `progress`, run to its end."""
+        """Run the command `progress` to completion."""
         return subprocess.run(
             [sys.executable, "-m", "progress.cli", *arguments],
             env=self._environment(),
@@ -64,7 +64,7 @@ class Stack:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """The command `progress`, under way."""
+        """Start the command `progress`."""
         return subprocess.Popen(
             [sys.executable, "-m", "progress.cli", *arguments],
             env=self._environment(),
@@ -73,7 +73,7 @@ class Stack:
         )
 
     def _environment(self) -> dict[str, str]:
-        # A test asks fast.
+        # Tests send many requests.
         more = {"RATE_LIMIT_PER_MINUTE": "1000000"}
         return settings.inherited(PROGRESS_DATA_DIR=str(self.folder.path), **more)
 
@@ -86,26 +86,26 @@ class Stack:
         return local.running(self.folder).addresses
 
     def pids(self, part: str) -> list[int]:
-        """The part's processes, once it has any; PostgreSQL's with those of its sessions."""
+        """Wait for the part's processes; return their IDs, with PostgreSQL's session processes."""
         found: list[int] = []
 
-        def there() -> bool:
+        def is_running() -> bool:
             with contextlib.suppress(StackError):
                 found[:] = local.pids(local.running(self.folder)).get(part, [])
             return bool(found)
 
-        readiness.wait(there, part)
+        readiness.wait(is_running, part)
         return found
 
     def signal(self, part: str, number: signal.Signals) -> None:
-        """To all processes of the part."""
+        """Send the signal to all processes of the part."""
         for pid in self.pids(part):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     @contextlib.contextmanager
-    def unkept(self) -> Iterator[None]:
-        """Nobody starts again what dies, as long as the block lasts."""
+    def pause_supervisor(self) -> Iterator[None]:
+        """Stop the supervisor inside the block, so that it restarts nothing."""
         (supervisor,) = self.pids("supervisor")
         os.kill(supervisor, signal.SIGSTOP)
         try:
@@ -114,7 +114,7 @@ class Stack:
             os.kill(supervisor, signal.SIGCONT)
 
     def connect(self) -> database.Connection:
-        """As the owner, with the live read models in its path."""
+        """Connect as the owner, with the live read models in the search path."""
         connection = database.connect(self.addresses["database_url"], name="faults")
         try:
             schema.set_search_path(connection)
@@ -124,7 +124,7 @@ class Stack:
         return connection
 
     def count(self, question: str, **values: object) -> int | None:
-        """What a block of fault_stack.sql counts; None while the database is away."""
+        """Return the count of a block of fault_stack.sql; None while the database is down."""
         try:
             connection = self.connect()
         except (DatabaseUnavailable, StackError, *database.ERRORS):
@@ -138,16 +138,16 @@ class Stack:
         return found
 
     def sessions(self, name: str) -> int | None:
-        """How many connections of that name work in the database; None while it is away."""
+        """Return the number of connections of that name; None while the database is down."""
         return self.count("at work", name=name)
 
     def publish(self, *messages: Message) -> None:
-        """Return once Pub/Sub holds these; patient while it is away."""
+        """Publish the messages; retry while Pub/Sub is down."""
         self.envelopes += [envelope for message in messages for envelope in message]
         self.publish_raw(*(json.dumps(message).encode() for message in messages))
 
     def publish_raw(self, *payloads: bytes, **attributes: str) -> list[str]:
-        """The ids of the messages, when Pub/Sub holds them."""
+        """Publish payloads; return their message IDs."""
         channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"], _IMPATIENT)
         publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         topic = f"projects/{self.addresses['project_id']}/topics/{pubsub_publisher.LEARNING}"
@@ -161,7 +161,7 @@ class Stack:
             publisher.stop()
 
     def post(self, part: str, body: bytes, *, seconds: float = 30) -> int:
-        """The status that a function answers to a push; 0 where it does not answer."""
+        """Push to a function; return the status, 0 without a response."""
         request = urllib.request.Request(self.addresses[f"{part}_url"], body)  # noqa: S310 - our own
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
@@ -175,7 +175,7 @@ class Stack:
     def ask(
         self, user: str, query: str, /, *, role: str = "learner", **variables: object
     ) -> dict[str, Any]:
-        """What the query function answers to the learner; there must be no error."""
+        """Send a learner's query; return its data. It must have no error."""
         token = development_key.token(self.folder.key, user, [role])
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
@@ -187,15 +187,15 @@ class Stack:
         return data
 
     def await_delivery(self) -> None:
-        """Until all that was published is acknowledged, and nothing was given up."""
+        """Wait until every message is acknowledged and none was given up."""
         readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
 
     def await_projection(self, *, seconds: float = 30) -> None:
-        """Until the read models have all that is on record, without the batch job's help."""
+        """Wait until the read models have every event, without the batch job."""
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
     def await_wakes(self) -> None:
-        """Until wake-ups come through: some are lost for a while after Pub/Sub was away."""
+        """Wait until wake-ups arrive: some are lost for a while after Pub/Sub was down."""
 
         def woken() -> bool:
             self.publish([sample_events.envelope("BadgeAwarded", {}, at=sample_events.BEGIN)])
@@ -208,7 +208,7 @@ class Stack:
         readiness.wait(woken, "wake-ups")
 
     def check(self) -> None:
-        """Nothing that was published is missing or double, in the log and in what it feeds."""
+        """Assert that no event is missing or doubled, in the log and in the read models."""
         self.await_delivery()
         ran = self.run("batch")
         assert ran.returncode == 0, ran.stderr
@@ -227,7 +227,7 @@ class Stack:
 
 @contextlib.contextmanager
 def run_stack() -> Iterator[Stack]:
-    """A stack as long as the block lasts."""
+    """Run a stack inside the block."""
     with folders.create("faults") as folder:
         stack = Stack(folder / "data")
         try:

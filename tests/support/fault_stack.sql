@@ -1,10 +1,10 @@
--- What the fault tests ask a local stack's database, and the foreign transactions that hang in it.
+-- Queries of the fault tests on a local stack's database, and foreign transactions that hang in it.
 
 -- appended --
 SELECT count(*) FROM event_store.events;
 
 -- waiting --
--- Messages that are not acknowledged, those given up among them.
+-- Messages that are not acknowledged, with those given up.
 SELECT count(*) FROM pubsub_standin.queue;
 
 -- behind --
@@ -30,7 +30,7 @@ SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND w
 SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%building';
 
 -- tables --
--- How many rows of each table hold a text, whatever the column.
+-- A statement for each table, which counts the rows with a text in any column.
 SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(lower(t::text), :needle) > 0', schemaname, tablename)
 FROM pg_tables
 WHERE schemaname = 'event_store' OR schemaname LIKE 'progress%' OR schemaname = 'operations';
@@ -53,7 +53,7 @@ SELECT count(*) FROM event_store.events;
 SELECT count(*) FROM user_progress;
 
 -- hang backing up --
--- As pg_dump does: every table is held against a change of its definition.
+-- Lock every table against changes of its definition, as pg_dump does.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 
 DO $$

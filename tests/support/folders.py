@@ -1,4 +1,4 @@
-"""Folders of servers that tests start."""
+"""Temporary folders for the servers that tests start."""
 
 import shutil
 import tempfile
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A database is 700 files: on a disk in memory it is made in a tenth of the time.
+# A database is 700 files: creating it in memory takes 10 % of the time.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - only names below it that nobody else has are used
 _ENOUGH = 4 << 30
 
 
 @contextmanager
 def create(what: str) -> Iterator[Path]:
-    """A folder as long as the block lasts.
+    """Create a folder for the block.
 
-    Not below pytest's own: as root the server's user is let through to it.
+    It is not below pytest's folder: as root, the server's user needs access to all parents.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"progress-{what}-", dir=_place()))
     try:
@@ -25,7 +25,7 @@ def create(what: str) -> Iterator[Path]:
 
 
 def _place() -> Path | None:
-    """Memory, where the system has so much of it to spare; None: wherever such folders are."""
+    """Return a folder in memory if there is enough; None for the system's default."""
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH:
         return _MEMORY
     return None

@@ -1,4 +1,4 @@
-"""The ingest function as a process of its own, and a PostgreSQL that can be stopped."""
+"""A function in a process, and a PostgreSQL server that a test can stop."""
 
 import os
 import socket
@@ -55,7 +55,7 @@ class FunctionProcess:
         )
         readiness.wait(lambda: self.post(b"", method="GET") == 200, f"the {self._target} function")
 
-    def most_memory(self) -> int:
+    def peak_memory(self) -> int:
         """Return the peak memory in bytes, of the server's master process and its workers."""
         assert self._process is not None
         own = psutil.Process(self._process.pid)

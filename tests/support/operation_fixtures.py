@@ -38,7 +38,7 @@ def blocks() -> dict[str, str]:
 
 
 class Operator:
-    """An administrator at the API, with the commands that it sends."""
+    """An administrator at the API, and the commands that the API publishes."""
 
     def __init__(self, query_api: Api, sent: FakePublisher) -> None:
         self.api, self._sent = query_api, sent
@@ -59,14 +59,14 @@ class Operator:
     ) -> tuple[str, str]:
         """Return the code and message of the only error of a response without data."""
         answer = self.ask(query, user, roles=roles)
-        (fault,) = answer["errors"]
+        (error,) = answer["errors"]
         assert answer["data"] is None
-        return fault["extensions"]["code"], fault["message"]
+        return error["extensions"]["code"], error["message"]
 
     def start(self, field: str, given: str = "", *, key: str | None = None) -> Body:
         """Start an operation by a mutation and return it."""
         key = key or f"key-{next(_keys)}"
-        query = f'mutation {{ {field}({given} idempotencyKey: "{key}") {FIELDS} }}'
+        query = f'mutation {{ {field}({arguments} idempotencyKey: "{key}") {FIELDS} }}'
         started: Body = self.data(query)[field]
         return started
 

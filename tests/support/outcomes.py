@@ -1,4 +1,4 @@
-"""The table of outcomes as a sequential program: what becomes of each event, one at a time."""
+"""The specified outcome of each event, as a sequential program."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ Envelope = dict[str, Any]
 
 @dataclass
 class Content:
-    """What is compared between two events of one id."""
+    """The fields that decide whether two events of one ID are equal."""
 
     type: str
     data: dict[str, Any]
@@ -19,7 +19,7 @@ class Content:
     session: str | None
 
     def is_same(self, other: "Content", whose: str | None) -> bool:
-        """Whether `other`, whose learner is `whose` as far as is known now, is this again."""
+        """Return True if `other` repeats this event; `whose` is its learner, if known."""
         return (
             (self.type, self.data) == (other.type, other.data)
             and (
@@ -32,7 +32,7 @@ class Content:
 
 @dataclass
 class Outcomes:
-    """What the event store holds after a sequence of deliveries."""
+    """The expected contents of the event store after a sequence of deliveries."""
 
     log: list[tuple[str, UUID]] = field(default_factory=list)  # streams and ids by position
     stored: dict[UUID, Content] = field(default_factory=dict)
@@ -42,14 +42,14 @@ class Outcomes:
     touched: set[UUID] = field(default_factory=set)  # appended, or found in the log
 
     def deliver(self, message_id: str, events: list[Envelope]) -> None:
-        """One message, in order."""
+        """Record the events of one message, in order."""
         for index, event in enumerate(events):
             kind = self._take(event)
             if kind is not None:
                 self.letters.setdefault((message_id, index), kind)
 
     def _take(self, event: Envelope) -> str | None:
-        """The kind of letter it becomes, if any."""
+        """Record an event; return the kind of its dead letter, if any."""
         identity, content = UUID(event["event_id"]), _content(event)
         whose = content.learner or self.sessions.get(content.session or "")
         if identity in self.stored and self.stored[identity].is_same(content, whose):

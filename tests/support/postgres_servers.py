@@ -43,12 +43,12 @@ class Server:
     def store(self) -> str:
         """Create a database from the migrated template; return its name."""
         if not self._template:
-            self._template = self._made("template")
+            self._template = self._create("template")
             connection = database.connect(self.sibling(self._template))
             migrations.apply(connection)
             schema.create(connection)
             connection.close()
-        return self._made("test", self._template)
+        return self._create("test", self._template)
 
     def drop(self, name: str) -> None:
         self._run(f"DROP DATABASE {name} WITH (FORCE)")
@@ -64,7 +64,7 @@ class Server:
         """Return the URL of another database of the server."""
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
-    def _made(self, what: str, template: str = "template1") -> str:
+    def _create(self, what: str, template: str = "template1") -> str:
         name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
         # Copying files takes half as long as copying pages through the WAL.
         self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")

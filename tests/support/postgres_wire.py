@@ -16,9 +16,9 @@ from tests.conftest import Store
 
 
 class Wire:
-    """A Unix socket before the server's: it can lose answers, and breaks each time; or it hangs.
+    """A Unix socket before the server's: it loses a response and closes, or it hangs.
 
-    An answer comes after the commit, since nobody asks for a part of it before (Flush).
+    A response arrives after the commit, since the client sends no Flush before.
     """
 
     def __init__(self, server: str) -> None:
@@ -48,18 +48,18 @@ class Wire:
 
     def _carry(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
-            while said := client.recv(65_536):
-                self.sent += said
-                server.sendall(said)
+            while data := client.recv(65_536):
+                self.sent += data
+                server.sendall(data)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
-            while said := server.recv(65_536):
+            while data := server.recv(65_536):
                 if self.answers_to_lose:
                     self.answers_to_lose -= 1
                     break
                 if not self.hangs:
-                    client.sendall(said)
+                    client.sendall(data)
         for end in (client, server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Commands that are run to their end."""
+"""Run commands to completion."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ def run(
     text: str = "",
     folder: Path | None = None,
 ) -> str:
-    """What the command prints, given the text; it must succeed."""
+    """Run the command with this input; return its output. It must succeed."""
     done = subprocess.run(
         command,
         env=environment,

@@ -58,15 +58,15 @@ class Pubsub:
         sent = [self.publisher.publish(topic, each, **attributes) for each in data]
         return [each.result(timeout=10) for each in sent]
 
-    def pulled(self, subscription: str, count: int) -> list[Any]:
+    def pull(self, subscription: str, count: int) -> list[Any]:
         received: list[Any] = []
 
-        def enough() -> bool:
+        def is_complete() -> bool:
             answer = self.subscriber.pull(subscription=subscription, max_messages=100, timeout=15)
             received.extend(answer.received_messages)
             return len(received) >= count
 
-        readiness.wait(enough, f"{count} messages")
+        readiness.wait(is_complete, f"{count} messages")
         return received
 
 
@@ -123,7 +123,7 @@ def inbox(port: int = 0) -> Iterator[Inbox]:
     """Serve HTTP on this port, or on a free one, for the block."""
     made = Inbox("", queue.Queue())
 
-    class Door(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -140,7 +140,7 @@ def inbox(port: int = 0) -> Iterator[Inbox]:
         daemon_threads = True
         request_queue_size = 128  # the pushes of two subscriptions at once
 
-    server = Server(("127.0.0.1", port), Door)
+    server = Server(("127.0.0.1", port), Handler)
     made.url = f"http://127.0.0.1:{server.server_port}/push"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()

@@ -1,7 +1,7 @@
 """A fake gcloud for the runbook's scripts: subscriptions in a file, an import by psql.
 
-Where there is an emulator of Pub/Sub, pushes are held and resumed in it. A snapshot lives for 7
-days less the age of the oldest message that waits, and none is made of what is almost as old.
+With a Pub/Sub emulator, pushes are held and resumed there. A snapshot expires after 7 days less the
+age of the oldest waiting message; it is refused if that message is almost as old.
 """
 
 import gzip
@@ -24,7 +24,7 @@ def main() -> int:
     failed = 0
     match words:
         case ["pubsub", "subscriptions", "list", *_]:
-            listed(state, options["--filter"], options["--format"])
+            list_subscriptions(state, options["--filter"], options["--format"])
         case ["pubsub", "subscriptions", "modify-push-config", name, *_]:
             found = next(each for each in state["subscriptions"] if each[0] == name)
             named = ("--push-endpoint", "--push-auth-service-account", "--push-auth-token-audience")
@@ -39,7 +39,7 @@ def main() -> int:
             ends = datetime.fromtimestamp(state["snapshots"][name], UTC) + timedelta(days=7)
             print(ends.strftime("%Y-%m-%dT%H:%M:%S.123456789Z"))
         case ["sql", "import", "sql", _, source, *_]:
-            failed = imported(Path(source).name, options["--user"])
+            failed = import_file(Path(source).name, options["--user"])
         case ["run", "jobs", "execute", job, *_]:
             print(f"{job}-ours")
         case ["run", "jobs", "executions", "describe", *_]:
@@ -50,7 +50,7 @@ def main() -> int:
     return failed
 
 
-def listed(state: dict[str, list[list[str]]], which: str, how: str) -> None:
+def list_subscriptions(state: dict[str, list[list[str]]], which: str, how: str) -> None:
     for name, *pushed in state["subscriptions"]:
         chosen = bool(pushed[0]) if which.startswith("pushConfig") else name.endswith("-ingest-sub")
         if chosen:
@@ -79,7 +79,7 @@ def push(name: str, endpoint: str) -> None:
 def imported(name: str, user: str) -> int:
     """Import the file with psql into the instance of NEW_URL, as Cloud SQL does.
 
-    It is a psql from before August 2025, which knows no restricted mode.
+    This psql predates August 2025 and does not know the restricted mode.
     """
     assert user == "progress_owner"
     with gzip.open(name, "rb") as file:

@@ -39,8 +39,8 @@ def commands() -> list[str]:
 class Shell:
     """A shell in a clone, with `progress` and the fake gcloud on the path.
 
-    `gcloud` is a stand-in that keeps subscriptions in a file; what it was told is in `told`. In a
-    subscription something waits since the moment in `waits`, or for almost 7 days if it is `old`.
+    `gcloud` is a fake with subscriptions in a file; it records its calls. A subscription has had a
+    waiting message since the time in `waits`, or for almost 7 days if it is in `old`.
     """
 
     folder: Path

@@ -58,7 +58,7 @@ class Issuer:
         self.url = url
         self.requests = 0
         self.fails = False
-        self.body: bytes | None = None  # instead of the keys
+        self.body: bytes | None = None  # sent instead of the keys
         self.speaks_http = True
         self.may_answer = threading.Event()
         self.may_answer.set()

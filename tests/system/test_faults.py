@@ -126,7 +126,7 @@ def test_while_postgresql_is_away_ingest_promises_nothing(
     messages = delivery(chance)
     bodies = [encode_push(message) for message in messages]
     stack.publish(*delivery(chance))
-    with stack.unkept():
+    with stack.pause_supervisor():
         stack.signal("postgres", signal.SIGKILL)
         postgres.kill_leftovers(stack.folder.postgres)
         answers = list(pool.map(lambda body: stack.post("ingest", body), bodies))
@@ -161,7 +161,7 @@ def test_what_was_sent_while_postgresql_stood_still_is_answered_once_it_is_on_di
 def test_without_valkey_nothing_changes(stack: Stack) -> None:
     stack.await_wakes()
     stack.ask(USERS[0], COMPLETED)  # the keys of tokens are told by the one who keeps the parts
-    with stack.unkept():
+    with stack.pause_supervisor():
         stack.signal("valkey", signal.SIGKILL)
         stack.publish(*delivery(random.Random(10), learners=len(USERS)))
         stack.await_delivery()

@@ -113,7 +113,7 @@ def test_a_command_that_was_lost_is_sent_again(
     stack: Stack, sweep: Callable[[Stack], None]
 ) -> None:
     stack.ask("ada", "{ __typename }")  # who keeps the parts tells the keys of tokens, too
-    with stack.unkept():
+    with stack.pause_supervisor():
         stack.signal("pubsub", signal.SIGKILL)
         lost = start(stack, "runBatch")
     stack.await_wakes()

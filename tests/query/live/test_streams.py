@@ -25,7 +25,7 @@ __all__ = ["subscribe"]
 def database(servers: Callable[[str], Server]) -> Iterator[str]:
     """Share one database among the tests: each has its own learners."""
     server = servers(EMBEDDED)
-    name = server.store()
+    name = server.create_database()
     yield server.sibling(name)
     server.drop(name)
 
