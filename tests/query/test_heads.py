@@ -49,7 +49,7 @@ def endless(begin: bytes, piece: bytes) -> Iterator[bytes]:
     yield from repeat(64 * piece, 20 * MIB // (64 * len(piece)))
 
 
-def most_memory(port: int) -> int:
+def peak_memory(port: int) -> int:
     """Return the peak memory of the processes at this port, in bytes."""
     held = [p for p in psutil.Process().children(recursive=True) if str(port) in p.cmdline()]
     kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in held]
@@ -58,7 +58,7 @@ def most_memory(port: int) -> int:
 
 @pytest.mark.parametrize("name", ENDLESS)
 def test_query_does_not_read_an_endless_head(port: int, name: str) -> None:
-    before = most_memory(port)
+    before = peak_memory(port)
     assert before
     taken, _ = sent(port, endless(*ENDLESS[name]))
     assert taken < 10 * MIB  # in the system's buffers, too

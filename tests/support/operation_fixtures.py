@@ -63,7 +63,7 @@ class Operator:
         assert answer["data"] is None
         return error["extensions"]["code"], error["message"]
 
-    def start(self, field: str, given: str = "", *, key: str | None = None) -> Body:
+    def start(self, field: str, arguments: str = "", *, key: str | None = None) -> Body:
         """Start an operation by a mutation and return it."""
         key = key or f"key-{next(_keys)}"
         query = f'mutation {{ {field}({arguments} idempotencyKey: "{key}") {FIELDS} }}'

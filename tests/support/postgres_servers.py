@@ -40,7 +40,7 @@ class Server:
         times = times if self.which == EMBEDDED else 1
         return hypothesis.settings(max_examples=times * profile.max_examples)
 
-    def store(self) -> str:
+    def create_database(self) -> str:
         """Create a database from the migrated template; return its name."""
         if not self._template:
             self._template = self._create("template")

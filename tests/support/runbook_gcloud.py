@@ -76,7 +76,7 @@ def push(name: str, endpoint: str) -> None:
         )
 
 
-def imported(name: str, user: str) -> int:
+def import_file(name: str, user: str) -> int:
     """Import the file with psql into the instance of NEW_URL, as Cloud SQL does.
 
     This psql predates August 2025 and does not know the restricted mode.
