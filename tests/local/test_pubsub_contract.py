@@ -64,7 +64,7 @@ def test_a_message_becomes_a_dead_letter_after_its_last_attempt(
     policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
     pubsub.subscribe(topic, inbox.url, dead_letter_policy=policy)
     pubsub.publish(topic, b"bad", b"good", colour="blue")
-    [letter] = pubsub.pulled(letter_subscription, 1)
+    [letter] = pubsub.pull(letter_subscription, 1)
     assert letter.message.data == b"bad"
     assert letter.message.attributes["colour"] == "blue"
     assert len(inbox.take(6)) == 6

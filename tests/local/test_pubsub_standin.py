@@ -141,7 +141,7 @@ def test_the_count_of_attempts_survives_a_kill(standin: Standin) -> None:
         before = [body["deliveryAttempt"] for body in inbox.take(4)]
         standin.kill()
         standin.start()
-        [letter] = pubsub.pulled(letter_subscription, 1)
+        [letter] = pubsub.pull(letter_subscription, 1)
         after = [inbox.bodies.get()["deliveryAttempt"] for _ in range(inbox.bodies.qsize())]
     assert before == [1, 2, 3, 4]
     assert after[0] in (4, 5)
