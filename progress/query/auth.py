@@ -52,7 +52,7 @@ class Caller(msgspec.Struct, frozen=True):
     role: Role
     expires_at: float = math.inf  # of the token, in seconds since 1970
 
-    def learner(self, user_id: str | None) -> str:
+    def authorize(self, user_id: str | None) -> str:
         """Return the requested learner, by default the caller; raise Forbidden without the right.
 
         The result does not depend on whether the learner exists.
@@ -62,7 +62,7 @@ class Caller(msgspec.Struct, frozen=True):
         raise Forbidden("a learner may read their own data only")
 
 
-def issuer(settings: Settings) -> Issuer:
+def load_issuer(settings: Settings) -> Issuer:
     """Return the issuer of the settings, by default Firebase of the audience's project.
 
     Raise SettingsError if a setting is missing, or if a deployed function would trust a development
@@ -192,24 +192,24 @@ def _download(url: str) -> bytes:
     return text
 
 
-class Tokens:
+class Authenticator:
     """Authenticates callers by their tokens. Valid headers are remembered by their hash."""
 
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted
         self._keys = keys or Keys(trusted.jwks_url)
-        self._known: dict[bytes, tuple[Caller, float]] = {}
+        self._cached: dict[bytes, tuple[Caller, float]] = {}
 
-    async def caller(self, authorization: str | None) -> Caller:
+    async def authenticate(self, authorization: str | None) -> Caller:
         """Return the caller of an Authorization header, or raise Unauthenticated."""
         if not authorization:
             raise Unauthenticated("a token is missing: expected Authorization: Bearer …")
         digest = hashlib.sha256(authorization.encode()).digest()
-        known = self._known.get(digest)
+        cached = self._cached.get(digest)
         now = time.time()
-        if known is not None and now < known[1]:
-            return known[0]
-        self._known.pop(digest, None)
+        if cached is not None and now < cached[1]:
+            return cached[0]
+        self._cached.pop(digest, None)
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token.isascii():
@@ -220,9 +220,9 @@ class Tokens:
 
     def _remember(self, digest: bytes, caller: Caller, now: float) -> None:
         """Remember the caller until the token expires, at most as long as keys are cached."""
-        if len(self._known) >= _MAX_TOKENS:
-            del self._known[next(iter(self._known))]
-        self._known[digest] = caller, min(caller.expires_at, now + _KEYS_TTL_S)
+        if len(self._cached) >= _MAX_TOKENS:
+            del self._cached[next(iter(self._cached))]
+        self._cached[digest] = caller, min(caller.expires_at, now + _KEYS_TTL_S)
 
     async def _verify(self, token: str) -> Caller:
         try:

@@ -125,7 +125,7 @@ def test_an_invalid_traceparent_is_dropped(text: str) -> None:
 def test_a_request_names_its_trace_in_the_standard_header_or_in_google_s(
     headers: requests.Headers, parent: str | None
 ) -> None:
-    assert requests.parent(headers) == parent
+    assert requests.traceparent(headers) == parent
 
 
 @pytest.mark.parametrize(

@@ -43,14 +43,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tokens(issuer: Issuer, clock: Clock) -> auth.Tokens:
+def authenticator(issuer: Issuer, clock: Clock) -> auth.Authenticator:
     trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
-    return auth.Tokens(trusted, auth.Keys(issuer.url, clock=clock))
+    return auth.Authenticator(trusted, auth.Keys(issuer.url, clock=clock))
 
 
-def caller(tokens: auth.Tokens, token: str | None) -> Caller:
+def caller(authenticator: auth.Authenticator, token: str | None) -> Caller:
     """Return the caller of a token."""
-    return asyncio.run(tokens.caller(token and f"Bearer {token}"))
+    return asyncio.run(authenticator.authenticate(token and f"Bearer {token}"))
 
 
 def part(value: object) -> str:
@@ -58,9 +58,11 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def test_the_caller_is_sub_with_the_role_learner_by_default(tokens: auth.Tokens) -> None:
+def test_the_caller_is_sub_with_the_role_learner_by_default(
+    authenticator: auth.Authenticator,
+) -> None:
     until = int(time.time()) + 300
-    found = caller(tokens, token_issuer.token("ann", exp=until))
+    found = caller(authenticator, token_issuer.token("ann", exp=until))
     assert found == Caller("ann", "learner", float(until))
 
 
@@ -77,16 +79,16 @@ def test_the_caller_is_sub_with_the_role_learner_by_default(tokens: auth.Tokens)
         (7, "learner"),
     ],
 )
-def test_the_highest_role_counts(tokens: auth.Tokens, roles: Any, role: str) -> None:
-    assert caller(tokens, token_issuer.token(roles=roles)).role == role
+def test_the_highest_role_counts(authenticator: auth.Authenticator, roles: Any, role: str) -> None:
+    assert caller(authenticator, token_issuer.token(roles=roles)).role == role
 
 
-def test_es256_tokens_are_accepted(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_es256_tokens_are_accepted(authenticator: auth.Authenticator, issuer: Issuer) -> None:
     issuer.keys.append(token_issuer.public(token_issuer.ec_key(), "curve"))
     signed = jwt.encode(
         token_issuer.claims("ann"), token_issuer.ec_key(), "ES256", {"kid": "curve"}
     )
-    assert caller(tokens, signed).user_id == "ann"
+    assert caller(authenticator, signed).user_id == "ann"
 
 
 def with_algorithm_none() -> str:
@@ -147,51 +149,58 @@ BAD: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_an_invalid_token_is_rejected(tokens: auth.Tokens, name: str) -> None:
+def test_an_invalid_token_is_rejected(authenticator: auth.Authenticator, name: str) -> None:
     with pytest.raises(Unauthenticated):
-        caller(tokens, BAD[name]())
+        caller(authenticator, BAD[name]())
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic YTpi", "Bearer ", "bearerx y"])
 def test_a_request_without_a_bearer_token_is_rejected(
-    tokens: auth.Tokens, issuer: Issuer, header: str | None
+    authenticator: auth.Authenticator, issuer: Issuer, header: str | None
 ) -> None:
     with pytest.raises(Unauthenticated):
-        asyncio.run(tokens.caller(header))
+        asyncio.run(authenticator.authenticate(header))
     assert issuer.requests == 0
 
 
-def test_a_cached_token_is_rejected_under_another_scheme(tokens: auth.Tokens) -> None:
+def test_a_cached_token_is_rejected_under_another_scheme(authenticator: auth.Authenticator) -> None:
     token = token_issuer.token()
     for _ in range(2):
-        assert asyncio.run(tokens.caller(f"Bearer {token}")).user_id
-        assert asyncio.run(tokens.caller(f"bearer  {token} ")).user_id
+        assert asyncio.run(authenticator.authenticate(f"Bearer {token}")).user_id
+        assert asyncio.run(authenticator.authenticate(f"bearer  {token} ")).user_id
         with pytest.raises(Unauthenticated):
-            asyncio.run(tokens.caller(f"Basic {token}"))
+            asyncio.run(authenticator.authenticate(f"Basic {token}"))
 
 
-def test_the_keys_are_fetched_once(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_the_keys_are_fetched_once(authenticator: auth.Authenticator, issuer: Issuer) -> None:
     for n in range(20):
-        caller(tokens, token_issuer.token(f"learner {n}"))
+        caller(authenticator, token_issuer.token(f"learner {n}"))
     assert issuer.requests == 1
 
 
 def test_an_unknown_key_refetches_the_keys_once_a_minute(
-    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
-    caller(tokens, token_issuer.token())
+    caller(authenticator, token_issuer.token())
     for asked in (2, 3):
         for n in range(1_000):
             with pytest.raises(Unauthenticated):
-                caller(tokens, f"{part({'alg': 'RS256', 'kid': f'unknown {n}'})}.{part({})}.AAAA")
+                caller(
+                    authenticator,
+                    f"{part({'alg': 'RS256', 'kid': f'unknown {n}'})}.{part({})}.AAAA",
+                )
         assert issuer.requests == asked
         clock.now += 61
 
 
-def test_concurrent_unknown_keys_fetch_the_keys_once(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_concurrent_unknown_keys_fetch_the_keys_once(
+    authenticator: auth.Authenticator, issuer: Issuer
+) -> None:
     async def all_at_once() -> None:
         unknown = [f"Bearer {token_issuer.token(key_id='second', n=n)}" for n in range(50)]
-        found = await asyncio.gather(*map(tokens.caller, unknown), return_exceptions=True)
+        found = await asyncio.gather(
+            *map(authenticator.authenticate, unknown), return_exceptions=True
+        )
         assert all(isinstance(each, Unauthenticated) for each in found)
 
     asyncio.run(all_at_once())
@@ -199,33 +208,33 @@ def test_concurrent_unknown_keys_fetch_the_keys_once(tokens: auth.Tokens, issuer
 
 
 def test_new_keys_are_accepted_and_withdrawn_ones_expire(
-    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
-    caller(tokens, token_issuer.token())
+    caller(authenticator, token_issuer.token())
     issuer.keys = [token_issuer.public(token_issuer.rsa_key("second"), "second")]
-    assert caller(tokens, token_issuer.token("bob", key_id="second")).user_id == "bob"
+    assert caller(authenticator, token_issuer.token("bob", key_id="second")).user_id == "bob"
     clock.now += 3_601
     with pytest.raises(Unauthenticated):
-        caller(tokens, token_issuer.token("eve"))
+        caller(authenticator, token_issuer.token("eve"))
 
 
 def test_an_unreachable_issuer_is_unavailable_and_known_keys_stay_valid(
-    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     issuer.fails = True
     for _ in range(10):
         with pytest.raises(IssuerUnavailable):
-            caller(tokens, token_issuer.token())
+            caller(authenticator, token_issuer.token())
     assert issuer.requests == 1
     issuer.fails = False
     clock.now += 6
-    assert caller(tokens, token_issuer.token()).user_id == "ann"
+    assert caller(authenticator, token_issuer.token()).user_id == "ann"
     issuer.fails = True
     clock.now += 3_601
-    assert caller(tokens, token_issuer.token("bob")).user_id == "bob"
+    assert caller(authenticator, token_issuer.token("bob")).user_id == "bob"
 
 
-def test_unusable_keys_are_ignored(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_unusable_keys_are_ignored(authenticator: auth.Authenticator, issuer: Issuer) -> None:
     first = issuer.keys[0]
     issuer.keys = [
         {"kty": "oct", "kid": "secret", "k": "c2VjcmV0"},
@@ -236,34 +245,34 @@ def test_unusable_keys_are_ignored(tokens: auth.Tokens, issuer: Issuer) -> None:
         {**first, "kid": None},
         first,
     ]
-    assert caller(tokens, token_issuer.token()).user_id == "ann"
+    assert caller(authenticator, token_issuer.token()).user_id == "ann"
     for key_id in ("secret", "broken", "curve", "for encryption", "of another algorithm"):
         token = jwt.encode(
             token_issuer.claims(), token_issuer.rsa_key("first"), "RS256", {"kid": key_id}
         )
         with pytest.raises(Unauthenticated):
-            caller(tokens, token)
+            caller(authenticator, token)
 
 
-def test_a_cached_token_expires_at_its_exp(tokens: auth.Tokens) -> None:
+def test_a_cached_token_expires_at_its_exp(authenticator: auth.Authenticator) -> None:
     for life in (1, 5, 25):  # seconds; on a busy machine the first question may take that long
         token = token_issuer.token(exp=time.time() + life)
         with contextlib.suppress(Unauthenticated):
-            caller(tokens, token)
+            caller(authenticator, token)
             break
 
     def ask_until(end: float) -> None:
         while time.time() < end:
-            caller(tokens, token)
+            caller(authenticator, token)
 
     with pytest.raises(Unauthenticated):
         ask_until(time.time() + 2 * life)
 
 
 def test_only_a_role_may_read_the_data_of_others() -> None:
-    assert Caller("ann", "learner").learner(None) == "ann"
-    assert Caller("ann", "learner").learner("ann") == "ann"
-    assert Caller("eve", "support").learner("ann") == "ann"
-    assert Caller("eve", "admin").learner("ann") == "ann"
+    assert Caller("ann", "learner").authorize(None) == "ann"
+    assert Caller("ann", "learner").authorize("ann") == "ann"
+    assert Caller("eve", "support").authorize("ann") == "ann"
+    assert Caller("eve", "admin").authorize("ann") == "ann"
     with pytest.raises(Forbidden):
-        Caller("ann", "learner").learner("bob")
+        Caller("ann", "learner").authorize("bob")

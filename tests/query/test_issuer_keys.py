@@ -15,33 +15,33 @@ from hypothesis import strategies as st
 from progress.errors import IssuerUnavailable, Unauthenticated
 from progress.query import auth
 from progress.settings import Settings
-from tests.query.test_auth import Clock, caller, clock, issuer, part, tokens
+from tests.query.test_auth import Clock, authenticator, caller, clock, issuer, part
 from tests.support import token_issuer
 from tests.support.token_issuer import Issuer
 
-__all__ = ["clock", "issuer", "tokens"]
+__all__ = ["authenticator", "clock", "issuer"]
 
 
 def unknown(number: int) -> str:
     return f"{part({'alg': 'RS256', 'kid': f'unknown {number}'})}.{part({})}.AAAA"
 
 
-async def all_refused(tokens: auth.Tokens, number: int) -> None:
+async def all_refused(authenticator: auth.Authenticator, number: int) -> None:
     """Send so many tokens of unknown keys concurrently; all must be rejected."""
-    asked = [tokens.caller(f"Bearer {unknown(n)}") for n in range(number)]
+    asked = [authenticator.authenticate(f"Bearer {unknown(n)}") for n in range(number)]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(each) for each in found} == {Unauthenticated}
 
 
 def test_a_thousand_concurrent_unknown_keys_fetch_the_keys_once_a_minute(
-    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     async def minutes() -> None:
-        await tokens.caller(f"Bearer {token_issuer.token()}")
+        await authenticator.authenticate(f"Bearer {token_issuer.token()}")
         for asked in (2, 3):
-            await all_refused(tokens, 1_000)
+            await all_refused(authenticator, 1_000)
             for _ in range(100):
-                await all_refused(tokens, 1)
+                await all_refused(authenticator, 1)
             assert issuer.requests == asked
             clock.now += 61
 
@@ -49,16 +49,18 @@ def test_a_thousand_concurrent_unknown_keys_fetch_the_keys_once_a_minute(
 
 
 def test_valid_tokens_do_not_wait_for_a_fetch_caused_by_an_unknown_key(
-    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
-    caller(tokens, token_issuer.token())
+    caller(authenticator, token_issuer.token())
     issuer.may_answer.clear()
 
     async def at_once() -> None:
-        bad = asyncio.create_task(tokens.caller(f"Bearer {unknown(1)}"))
+        bad = asyncio.create_task(authenticator.authenticate(f"Bearer {unknown(1)}"))
         while issuer.requests < 2:
             await asyncio.sleep(0.001)
-        assert (await tokens.caller(f"Bearer {token_issuer.token('bob')}")).user_id == "bob"
+        assert (
+            await authenticator.authenticate(f"Bearer {token_issuer.token('bob')}")
+        ).user_id == "bob"
         assert not bad.done()
         issuer.may_answer.set()
         with pytest.raises(Unauthenticated):
@@ -68,17 +70,21 @@ def test_valid_tokens_do_not_wait_for_a_fetch_caused_by_an_unknown_key(
 
 
 def test_expired_keys_stay_valid_while_new_ones_are_fetched(
-    tokens: auth.Tokens, issuer: Issuer, clock: Clock
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
-    caller(tokens, token_issuer.token())
+    caller(authenticator, token_issuer.token())
     clock.now += 3_601
     issuer.may_answer.clear()
 
     async def at_once() -> None:
-        first = asyncio.create_task(tokens.caller(f"Bearer {token_issuer.token('bob')}"))
+        first = asyncio.create_task(
+            authenticator.authenticate(f"Bearer {token_issuer.token('bob')}")
+        )
         while issuer.requests < 2:
             await asyncio.sleep(0.001)
-        assert (await tokens.caller(f"Bearer {token_issuer.token('eve')}")).user_id == "eve"
+        assert (
+            await authenticator.authenticate(f"Bearer {token_issuer.token('eve')}")
+        ).user_id == "eve"
         issuer.may_answer.set()
         assert (await first).user_id == "bob"
 
@@ -86,36 +92,38 @@ def test_expired_keys_stay_valid_while_new_ones_are_fetched(
 
 
 def test_a_fetch_of_the_keys_times_out(
-    tokens: auth.Tokens, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 1)
     issuer.may_answer.clear()
     for _ in range(3):
         with pytest.raises(IssuerUnavailable):
-            caller(tokens, token_issuer.token())
+            caller(authenticator, token_issuer.token())
     assert issuer.requests == 1
     issuer.may_answer.set()
     clock.now += 6
     monkeypatch.undo()
-    assert caller(tokens, token_issuer.token()).user_id == "ann"
+    assert caller(authenticator, token_issuer.token()).user_id == "ann"
 
 
-def test_an_endless_response_of_the_issuer_is_not_read(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_an_endless_response_of_the_issuer_is_not_read(
+    authenticator: auth.Authenticator, issuer: Issuer
+) -> None:
     issuer.body = b" " * (1 << 22)
     with pytest.raises(IssuerUnavailable):
-        caller(tokens, token_issuer.token())
+        caller(authenticator, token_issuer.token())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_of_the_issuer_are_not_followed(
-    tokens: auth.Tokens, issuer: Issuer, status: int
+    authenticator: auth.Authenticator, issuer: Issuer, status: int
 ) -> None:
     """A redirect could lead to an internal address."""
     with token_issuer.serve() as inside:
         head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {inside.url}\r\nContent-Length: 0"
         issuer.speaks_http, issuer.body = False, f"{head}\r\n\r\n".encode()
         with pytest.raises(IssuerUnavailable):
-            caller(tokens, token_issuer.token())
+            caller(authenticator, token_issuer.token())
         assert (issuer.requests, inside.requests) == (1, 0)
 
 
@@ -125,7 +133,7 @@ GARBAGE = [b"", b"<html>", b"[]", b"{}", b'{"keys": null}', b'{"keys": [1]}', b'
 @pytest.mark.parametrize("body", [*GARBAGE, b"\xff", b'{"keys": ' + b"[" * 100_000, b"HTTP/1.1 "])
 @pytest.mark.parametrize("speaks_http", [True, False])
 def test_malformed_keys_are_handled(
-    tokens: auth.Tokens,
+    authenticator: auth.Authenticator,
     issuer: Issuer,
     clock: Clock,
     body: bytes,
@@ -133,13 +141,13 @@ def test_malformed_keys_are_handled(
 ) -> None:
     issuer.body, issuer.speaks_http = body, speaks_http
     with pytest.raises(IssuerUnavailable):
-        caller(tokens, token_issuer.token())
+        caller(authenticator, token_issuer.token())
     clock.now += 6
     issuer.body, issuer.speaks_http = None, True
-    assert caller(tokens, token_issuer.token()).user_id == "ann"
+    assert caller(authenticator, token_issuer.token()).user_id == "ann"
     clock.now += 3_601
     issuer.body, issuer.speaks_http = body, speaks_http
-    assert caller(tokens, token_issuer.token("bob")).user_id == "bob"
+    assert caller(authenticator, token_issuer.token("bob")).user_id == "bob"
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["AQAB", "AA"])
@@ -157,8 +165,8 @@ def test_malformed_keys_are_ignored(odd: list[dict[str, Any]]) -> None:
     with token_issuer.serve() as issuer:
         issuer.keys = [*odd, *issuer.keys]
         trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
-        tokens = auth.Tokens(trusted)
-        assert caller(tokens, token_issuer.token()).user_id == "ann"
+        authenticator = auth.Authenticator(trusted)
+        assert caller(authenticator, token_issuer.token()).user_id == "ann"
 
 
 def test_a_withdrawn_key_invalidates_its_tokens(
@@ -166,53 +174,59 @@ def test_a_withdrawn_key_invalidates_its_tokens(
 ) -> None:
     monkeypatch.setattr(auth, "_KEYS_TTL_S", 0.0)
     trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
-    tokens = auth.Tokens(trusted, auth.Keys(issuer.url, clock=clock))
+    authenticator = auth.Authenticator(trusted, auth.Keys(issuer.url, clock=clock))
     token = token_issuer.token(exp=int(time.time()) + 86_400)
-    caller(tokens, token)
+    caller(authenticator, token)
     issuer.keys = [token_issuer.public(token_issuer.rsa_key("second"), "second")]
     clock.now += 61
     with pytest.raises(Unauthenticated):
-        caller(tokens, token)
+        caller(authenticator, token)
 
 
-def test_a_key_verifies_only_its_own_algorithm(tokens: auth.Tokens, issuer: Issuer) -> None:
+def test_a_key_verifies_only_its_own_algorithm(
+    authenticator: auth.Authenticator, issuer: Issuer
+) -> None:
     issuer.keys.append(token_issuer.public(token_issuer.ec_key(), "curve"))
     good = token_issuer.token()
-    caller(tokens, good)
+    caller(authenticator, good)
     _, claims, signature = good.split(".")
     for algorithm, key_id in (("ES256", "first"), ("RS256", "curve")):
         with pytest.raises(Unauthenticated):
-            caller(tokens, f"{part({'alg': algorithm, 'kid': key_id})}.{claims}.{signature}")
+            caller(authenticator, f"{part({'alg': algorithm, 'kid': key_id})}.{claims}.{signature}")
 
 
-def test_a_token_with_critical_headers_is_rejected(tokens: auth.Tokens) -> None:
+def test_a_token_with_critical_headers_is_rejected(authenticator: auth.Authenticator) -> None:
     critical = {"kid": "first", "crit": ["x"], "x": 1}
     signed = jwt.encode(token_issuer.claims(), token_issuer.rsa_key("first"), "RS256", critical)
     with pytest.raises(Unauthenticated):
-        caller(tokens, signed)
+        caller(authenticator, signed)
 
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
-def test_the_issuers_clock_may_be_slightly_ahead(tokens: auth.Tokens, claim: str) -> None:
+def test_the_issuers_clock_may_be_slightly_ahead(
+    authenticator: auth.Authenticator, claim: str
+) -> None:
     def ahead(seconds: int) -> str:
         changed: dict[str, Any] = {claim: int(time.time()) + seconds}
         return token_issuer.token(**changed)
 
-    assert caller(tokens, ahead(3)).user_id == "ann"
+    assert caller(authenticator, ahead(3)).user_id == "ann"
     with pytest.raises(Unauthenticated):
-        caller(tokens, ahead(60))
+        caller(authenticator, ahead(60))
 
 
 @pytest.mark.parametrize(
     "end", ["9" * 12, pytest.param(10**400, id="huge"), 1e308, "x", [], {}, True]
 )
-def test_an_unusual_exp_causes_no_internal_error(tokens: auth.Tokens, end: Any) -> None:
+def test_an_unusual_exp_causes_no_internal_error(
+    authenticator: auth.Authenticator, end: Any
+) -> None:
     signed = token_issuer.token(exp=end)
     if isinstance(end, int | float) and end > 1:
-        assert caller(tokens, signed).expires_at < float("inf")
+        assert caller(authenticator, signed).expires_at < float("inf")
     else:
         with pytest.raises(Unauthenticated):
-            caller(tokens, signed)
+            caller(authenticator, signed)
 
 
 @given(
@@ -227,37 +241,37 @@ def test_an_unusual_exp_causes_no_internal_error(tokens: auth.Tokens, end: Any) 
     signature=st.binary(max_size=300),
 )
 def test_no_token_causes_an_internal_error(
-    tokens: auth.Tokens, head: Any, claims: bytes | str, signature: bytes
+    authenticator: auth.Authenticator, head: Any, claims: bytes | str, signature: bytes
 ) -> None:
     text = claims.encode() if isinstance(claims, str) else claims
     with pytest.raises(Unauthenticated):
-        caller(tokens, ".".join(map(part, (head, text, signature))))
+        caller(authenticator, ".".join(map(part, (head, text, signature))))
 
 
 def test_a_hanging_issuer_does_not_accumulate_threads(
-    tokens: auth.Tokens, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    authenticator: auth.Authenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.05)
     issuer.may_answer.clear()
     before = threading.active_count()
     for _ in range(50):
         with pytest.raises(IssuerUnavailable):
-            caller(tokens, token_issuer.token())
+            caller(authenticator, token_issuer.token())
     assert threading.active_count() <= before + 3
 
 
 def test_a_firebase_project_needs_only_its_name(issuer: Issuer) -> None:
-    trusted = auth.issuer(
+    trusted = auth.load_issuer(
         Settings(auth_audience="p", auth_jwks_url=issuer.url, environment="development")
     )
-    tokens = auth.Tokens(trusted)
+    authenticator = auth.Authenticator(trusted)
     for project, is_ours in (("p", True), ("another", False)):
         token = token_issuer.token(iss=f"https://securetoken.google.com/{project}", aud=project)
         if is_ours:
-            assert caller(tokens, token).user_id == "ann"
+            assert caller(authenticator, token).user_id == "ann"
         else:
             with pytest.raises(Unauthenticated):
-                caller(tokens, token)
+                caller(authenticator, token)
 
 
 def test_a_request_waits_for_missing_keys_only_once(monkeypatch: pytest.MonkeyPatch) -> None:

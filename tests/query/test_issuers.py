@@ -32,16 +32,16 @@ def test_a_deployed_function_does_not_start_with_a_development_issuer(
 ) -> None:
     given: dict[str, Any] = {**REAL, "auth_jwks_url": KEYS, **changed}
     with pytest.raises(SettingsError, match=next(iter(changed)).upper()):
-        auth.issuer(Settings(environment=environment, **given))
+        auth.load_issuer(Settings(environment=environment, **given))
 
 
 def test_firebase_is_the_default_and_other_issuers_need_a_jwks_url() -> None:
-    firebase = auth.issuer(Settings(auth_audience="our-project"))
+    firebase = auth.load_issuer(Settings(auth_audience="our-project"))
     assert firebase.name == "https://securetoken.google.com/our-project"
     assert firebase.jwks_url.startswith("https://www.googleapis.com/")
-    other = auth.issuer(Settings(auth_jwks_url=KEYS, **REAL))
+    other = auth.load_issuer(Settings(auth_jwks_url=KEYS, **REAL))
     assert (other.name, other.jwks_url) == (REAL["auth_issuer"], KEYS)
     nothing: dict[str, Any] = {}
     for given in (nothing, REAL, {**REAL, "auth_jwks_url": "file:///keys"}):
         with pytest.raises(SettingsError):
-            auth.issuer(Settings(**given))
+            auth.load_issuer(Settings(**given))

@@ -27,7 +27,7 @@ class Context(msgspec.Struct, frozen=True):
 
     def resolve_learner(self, user_id: str | None) -> str:
         """Return the learner to answer about; Forbidden if the caller may not read their data."""
-        return self.caller.learner(
+        return self.caller.authorize(
             arguments.parse_id("userId", user_id) if isinstance(user_id, str) else None
         )
 

@@ -58,7 +58,7 @@ class QueryApi:
     ) -> None:
         """Raise SettingsError for an untrusted issuer or a malformed origin."""
         self._queries = Queries(reader)
-        self._tokens = auth.Tokens(auth.issuer(settings))
+        self._authenticator = auth.Authenticator(auth.load_issuer(settings))
         self._cors = Cors(settings.cors_origins)
         self._redis = Client(settings.redis_url) if settings.redis_url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
@@ -81,7 +81,7 @@ class QueryApi:
         name = _LOGGED.get(request.scope["path"])
         with (
             request_scope.begin(request_scope.TIMEOUT_S),
-            tracing.start_span(name or "page", requests.parent(headers), "server") as span,
+            tracing.start_span(name or "page", requests.traceparent(headers), "server") as span,
         ):
             log = RequestLog(name or "page", tracing.current_traceparent() or "")
             response = await self._answer(request, headers, log)
@@ -143,15 +143,15 @@ class QueryApi:
             return graphiql()
         if rejection := _reject_by_headers(request, headers):
             return rejection
-        caller, asked, sha256 = await self._read(request, headers)
+        caller, graphql_request, sha256 = await self._read(request, headers)
         is_post = request.scope["method"] == "POST"
-        if not is_post and not execute.is_query(asked, introspection=self._introspection):
+        if not is_post and not execute.is_query(graphql_request, introspection=self._introspection):
             why = "expected POST: the operation is not a query"
             return responses.error(405, why, headers, lines=_ALLOW_POST)
         context = Context(caller, self._queries, datetime.now(UTC))
-        answer = await self._run(asked, context, headers, log)
+        answer = await self._run(graphql_request, context, headers, log)
         if sha256 is not None and answer.executed:
-            await self._persisted.store(sha256, asked.query)
+            await self._persisted.store(sha256, graphql_request.query)
         media_type = responses.media_type(requests.accept(headers))
         if is_post:
             return responses.to_post(answer, media_type, headers)
@@ -161,27 +161,27 @@ class QueryApi:
         """Run one operation and return its results as events."""
         if rejection := _reject_by_headers(request, headers, events=True):
             return rejection
-        caller, asked, sha256 = await self._read(request, headers)
-        document = documents.read(asked.query, introspection=self._introspection)
-        kind = document.kind(asked.operation_name)
+        caller, graphql_request, sha256 = await self._read(request, headers)
+        document = documents.read(graphql_request.query, introspection=self._introspection)
+        kind = document.kind(graphql_request.operation_name)
         if kind is OperationType.MUTATION and request.scope["method"] != "POST":
             why = "expected POST: the operation is a mutation"
             return responses.error(405, why, headers, lines=_ALLOW_POST)
         if sha256 is not None and not document.errors:
-            await self._persisted.store(sha256, asked.query)
+            await self._persisted.store(sha256, graphql_request.query)
         context = Context(caller, self._queries, datetime.now(UTC), self._live_queries)
         if not document.errors and kind is OperationType.SUBSCRIPTION:
-            if not asked.is_counted:
+            if not graphql_request.is_counted:
                 await self._limiter.count(caller.user_id, context.at)
-            return await self._streams.open(asked, document.tree, context, log)
-        answer = await self._run(asked, context, headers, log)
+            return await self._streams.open(graphql_request, document.tree, context, log)
+        answer = await self._run(graphql_request, context, headers, log)
         return sse.single(responses.body(answer))
 
     async def _run(
-        self, asked: GraphQLRequest, context: Context, headers: Headers, log: RequestLog
+        self, graphql_request: GraphQLRequest, context: Context, headers: Headers, log: RequestLog
     ) -> GraphQLResponse:
         return await execute.run(
-            asked,
+            graphql_request,
             context,
             cache=self._cache,
             introspection=self._introspection,
@@ -193,16 +193,17 @@ class QueryApi:
         self, request: Request, headers: Headers
     ) -> tuple[Caller, GraphQLRequest, str | None]:
         """Return the caller, the request, and the hash under which to persist its document."""
-        caller = await self._tokens.caller(headers.get(b"authorization", b"").decode("latin-1"))
-        asked, sha256 = await requests.read(request, headers)
-        if sha256 is not None and not asked.query:
+        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        caller = await self._authenticator.authenticate(authorization)
+        graphql_request, sha256 = await requests.read(request, headers)
+        if sha256 is not None and not graphql_request.query:
             text = await self._persisted.get(sha256)
-            asked = msgspec.structs.replace(asked, query=text)
-        if not documents.lookup(asked.query, introspection=self._introspection):
+            graphql_request = msgspec.structs.replace(graphql_request, query=text)
+        if not documents.lookup(graphql_request.query, introspection=self._introspection):
             # Reading a document costs more than answering it, so the request is counted before.
             await self._limiter.count(caller.user_id, datetime.now(UTC))
-            asked = msgspec.structs.replace(asked, is_counted=True)
-        return caller, asked, sha256
+            graphql_request = msgspec.structs.replace(graphql_request, is_counted=True)
+        return caller, graphql_request, sha256
 
 
 def _set_attributes(span: Span, request: Request, response: Response) -> None:

@@ -70,8 +70,8 @@ async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str 
     text = parameters.query or ""
     if persisted and text and sha256(text) != persisted.sha256_hash:
         raise BadInput("persistedQuery: the query has another sha256Hash than the one sent with it")
-    asked = GraphQLRequest(text, parameters.variables, parameters.operation_name)
-    return asked, persisted.sha256_hash if persisted else None
+    graphql_request = GraphQLRequest(text, parameters.variables, parameters.operation_name)
+    return graphql_request, persisted.sha256_hash if persisted else None
 
 
 def is_sha256(text: str) -> bool:
@@ -153,7 +153,7 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
-def parent(headers: Headers) -> str | None:
+def traceparent(headers: Headers) -> str | None:
     """Return the request's W3C traceparent, also from the header of Google's load balancers."""
     if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
         return None
