@@ -56,7 +56,7 @@ async def warm(
     redis = Client(url, timeout_s=_TIMEOUT_S)
     cache = AnswerCache(redis, RateLimiter(redis, per_minute=1), reader)
     query = page_query(datetime.now(UTC))
-    rows = await reader.fetch("query/warm", "learners", first=learners)
+    rows = await reader.fetch("query/warm", "list_learners", first=learners)
     queries, log = Queries(reader), RequestLog("query", _TRACE)
     hits = 0
     try:

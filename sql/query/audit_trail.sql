@@ -1,7 +1,7 @@
--- A learner's record as it was recorded: what support reads.
+-- The audit trail: events as they were recorded. Support reads it.
 
--- page --
--- A learner's events, newest first, before a version of their stream.
+-- list_events --
+-- A learner's events before a version of their stream, newest first.
 SELECT
     event_id,
     stream_id,

@@ -52,7 +52,7 @@ def test_warming_waits_for_a_busy_redis(store: Store, connection: Connection) ->
 
     async def warmed() -> tuple[int, int]:
         async with open_reader(store.url) as reader:
-            await reader.fetch("query/warm", "learners", first=1)
+            await reader.fetch("query/warm", "list_learners", first=1)
             own.stop()
             warming_it = asyncio.create_task(
                 cache_warming.warm(own.url, reader, 1, lambda _, __: None)

@@ -45,9 +45,9 @@ def load(file: str, name: str) -> NumberedStatement:
 @functools.lru_cache(maxsize=1_000)
 def load_columns(file: str, name: str, columns: str, *, versioned: bool) -> NumberedStatement:
     """Return a block as a statement that selects these columns only."""
-    text = blocks("query/answers")["versioned" if versioned else "narrowed"]
+    text = blocks("query/compiled")["select_columns_and_version" if versioned else "select_columns"]
     text = text.replace("{columns}", columns)
-    text = text.replace("{question}", blocks(file)[name].rstrip(";"))
+    text = text.replace("{query}", blocks(file)[name].rstrip(";"))
     return _number_parameters(text, f"{file} {name}")
 
 

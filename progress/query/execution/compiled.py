@@ -112,7 +112,7 @@ class SqlField:
         rows = await reader.fetch_columns(*select, versioned=versioned)
         version = rows[0][-1] if versioned and rows else None
         if versioned and not rows:  # read the version by itself, and then the rows again
-            (row,) = await reader.fetch("query/answers", "version", user_id=user_id)
+            (row,) = await reader.fetch("query/compiled", "fetch_version", user_id=user_id)
             version = row["version"]
             rows = await reader.fetch_columns(*select, versioned=versioned)
         data = self._to_json(rows)

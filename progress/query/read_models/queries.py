@@ -191,7 +191,7 @@ class Queries:
         """Return the learner's newest events, of those before a version of their stream."""
         rows = await self.reader.fetch(
             "query/audit_trail",
-            "page",
+            "list_events",
             user_id=user_id,
             types=types,
             before=before_version,
