@@ -1,4 +1,4 @@
-"""How often a step of an operation is tried, and for how long."""
+"""Attempts and timeouts of an operation's steps."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +19,10 @@ from tests.support.operation_fixtures import (
     Operator,
     blocks,
     fake_publisher,
+    list_changes,
     operator,
     populated,
     result,
-    seen,
     url_of,
 )
 from tests.support.stage import connect
@@ -30,43 +30,43 @@ from tests.support.stage import connect
 __all__ = ["fake_publisher", "operator", "populated"]
 
 
-def test_who_dies_too_often_is_not_followed(operator: Operator, store: Store) -> None:
+def test_an_operation_fails_after_five_workers_have_died(operator: Operator, store: Store) -> None:
     started = operator.start("runBatch")
     for _ in range(claim.MAX_ATTEMPTS):
         with contextlib.closing(database.connect(url_of(store, "project"))) as dying:
-            found: list[claim.ClaimedOperation | None] = []
+            claims: list[claim.ClaimedOperation | None] = []
 
-            def taken(dying: Connection = dying, found: list[Any] = found) -> bool:
-                found.append(claim.claim(dying, UUID(started["id"])))
-                return found[-1] is not None
+            def has_claimed(dying: Connection = dying, claims: list[Any] = claims) -> bool:
+                claims.append(claim.claim(dying, UUID(started["id"])))
+                return claims[-1] is not None
 
-            readiness.wait(taken, "the lock")
-            work = found[-1]
-            assert work
-            work.begin_step("batch")
+            readiness.wait(has_claimed, "the lock")
+            operation = claims[-1]
+            assert operation
+            operation.begin_step("batch")
     readiness.wait(lambda: step_actions.run(UUID(started["id"])), "the lock")
-    done = operator.look(started["id"])
+    done = operator.get(started["id"])
     assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts did not finish")
     assert done["steps"][0]["attempts"] == 5
     assert done["finishedAt"]
 
 
-def test_a_step_that_fails_is_tried_again_and_given_up_in_the_end(
+def test_a_failing_step_is_attempted_five_times_and_then_fails_the_operation(
     operator: Operator, populated: Connection
 ) -> None:
     started = operator.start("rebuildProjections")
-    populated.run(blocks()["deny"])
+    populated.run(blocks()["revoke log"])
     try:
         for attempt in range(1, claim.MAX_ATTEMPTS):
             with pytest.raises(Unavailable, match=f"attempt {attempt}: permission denied"):
                 step_actions.run(UUID(started["id"]))
-            now = operator.look(started["id"])
+            now = operator.get(started["id"])
             assert (now["state"], now["error"]) == ("RUNNING", None)
             assert (now["steps"][0]["state"], now["steps"][0]["attempts"]) == ("PENDING", attempt)
             assert "permission denied" in now["steps"][0]["error"]
-        done = operator.done(started["id"])
+        done = operator.run(started["id"])
     finally:
-        populated.run(blocks()["allow"])
+        populated.run(blocks()["grant log"])
     assert done["state"] == "FAILED"
     assert done["error"].startswith("fold: permission denied")
     assert (done["result"], done["steps"][0]["state"]) == (None, "FAILED")
@@ -75,21 +75,21 @@ def test_a_step_that_fails_is_tried_again_and_given_up_in_the_end(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_step_that_failed_once_succeeds_the_next_time(
+def test_a_step_that_failed_once_succeeds_at_the_second_attempt(
     operator: Operator, populated: Connection
 ) -> None:
     started = operator.start("rebuildProjections")
-    populated.run(blocks()["deny"])
+    populated.run(blocks()["revoke log"])
     with pytest.raises(Unavailable):
         step_actions.run(UUID(started["id"]))
-    populated.run(blocks()["allow"])
-    done = operator.done(started["id"])
+    populated.run(blocks()["grant log"])
+    done = operator.run(started["id"])
     result(done)
     assert done["steps"][0] == {"name": "fold", "state": "SUCCEEDED", "attempts": 2, "error": None}
 
 
 @pytest.mark.every_postgres
-def test_a_statement_that_takes_too_long_ends_its_operation(
+def test_a_statement_over_the_step_timeout_ends_the_operation(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(claim.STEP_TIMEOUT_S, "fold", 0.3)
@@ -97,13 +97,13 @@ def test_a_statement_that_takes_too_long_ends_its_operation(
     with contextlib.closing(connect(store.url)) as holder:
         holder.run("BEGIN")
         holder.run(blocks()["hold the log"])
-        done = operator.done(started["id"])
+        done = operator.run(started["id"])
     assert (done["state"], done["error"]) == ("TIMED_OUT", "fold: not done within 0 s")
     assert (done["steps"][0]["state"], done["result"]) == ("TIMED_OUT", None)
     assert model_rows.read_value(populated, "schemas") == 1
 
 
-def test_a_swap_that_takes_too_long_changes_nothing(
+def test_a_swap_over_its_timeout_changes_nothing(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(claim.STEP_TIMEOUT_S, "swap", 0.3)
@@ -111,14 +111,14 @@ def test_a_swap_that_takes_too_long_changes_nothing(
     with contextlib.closing(connect(store.url)) as holder:
         holder.run("BEGIN")
         holder.run(blocks()["hold the swap"])
-        done = operator.done(started["id"])
+        done = operator.run(started["id"])
     assert (done["state"], done["error"]) == ("TIMED_OUT", "swap: not done within 0 s")
     assert [step["state"] for step in done["steps"]] == ["SUCCEEDED", "TIMED_OUT"]
     assert model_rows.read_value(populated, "schemas") == 1
     assert not sample_events.find_differences(populated)
 
 
-def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(
+def test_a_batch_run_waits_for_another_until_its_timeout(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contextlib.closing(connect(store.url)) as winner:
@@ -127,34 +127,34 @@ def test_a_batch_run_waits_for_another_and_no_longer_than_it_may(
         batch.fold(winner, [3])
         with ThreadPoolExecutor(1) as pool:
             started = operator.start("runBatch")
-            running = pool.submit(operator.done, started["id"])
-            readiness.wait(lambda: len(seen(populated)) == 3, "the step")
+            running = pool.submit(operator.run, started["id"])
+            readiness.wait(lambda: len(list_changes(populated)) == 3, "the step")
             winner.run("ROLLBACK")
         result(running.result())
         winner.run("BEGIN")
         batch.fold(winner, [3])
         monkeypatch.setitem(claim.STEP_TIMEOUT_S, "batch", 0.5)
-        done = operator.done(operator.start("runBatch")["id"])
+        done = operator.run(operator.start("runBatch")["id"])
         winner.run("ROLLBACK")
     assert (done["state"], done["steps"][0]["state"]) == ("TIMED_OUT", "TIMED_OUT")
 
 
-def test_a_rebuild_waits_for_another(
+def test_a_rebuild_waits_for_another_to_end(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = operator.start("rebuildProjections")
-    tried: list[bool] = []
+    calls: list[bool] = []
     run = rebuild.run
 
-    def counted(*given: Any, **named: Any) -> int:
-        tried.append(True)
-        return run(*given, **named)
+    def count(*arguments: Any, **options: Any) -> int:
+        calls.append(True)
+        return run(*arguments, **options)
 
-    monkeypatch.setattr(rebuild, "run", counted)
+    monkeypatch.setattr(rebuild, "run", count)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(connect(store.url)) as holder:
         holder.run(blocks()["hold rebuilds"])
-        running = pool.submit(operator.done, started["id"])
-        readiness.wait(lambda: len(tried) > 1, "a second try")
+        running = pool.submit(operator.run, started["id"])
+        readiness.wait(lambda: len(calls) > 1, "a second try")
         holder.run(statements.blocks("projections/rebuild")["unlock"])
         done = running.result()
     result(done)

@@ -1,4 +1,4 @@
-"""The batch job with CHANGES_SUBSCRIPTION: it wakes the database only when something changed."""
+"""The batch job with CHANGES_SUBSCRIPTION connects to the database only after changes."""
 
 import contextlib
 import importlib.util
@@ -25,7 +25,6 @@ from tests.conftest import Store
 from tests.support import sample_events
 from tests.support.pubsub_servers import PROJECT, Pubsub, pubsub
 from tests.support.stage import connect
-from tests.support.terraform_environments import Environments
 
 __all__ = ["pubsub"]
 
@@ -35,14 +34,14 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 @dataclass
 class Job:
-    """The job, told of a subscription that gets what wakes the projections."""
+    """The batch job, with a subscription that receives the wake-ups."""
 
     environment: dict[str, str]
     patch: pytest.MonkeyPatch
     output: pytest.CaptureFixture[str]
 
-    def told(self, **environment: str) -> None:
-        """Changes what the environment says."""
+    def configure(self, **environment: str) -> None:
+        """Set variables of the environment."""
         self.environment |= environment
         for name, value in self.environment.items():
             self.patch.setenv(name, value)
@@ -50,8 +49,8 @@ class Job:
             cache.cache_clear()
 
     def run(self, **environment: str) -> tuple[int, list[dict[str, Any]]]:
-        """The exit status, and the lines of the log."""
-        self.told(**environment)
+        """Run the job; return the exit status and the lines of its log."""
+        self.configure(**environment)
         self.output.readouterr()
         spec = importlib.util.spec_from_file_location("job", JOB)
         assert spec
@@ -62,8 +61,8 @@ class Job:
             status: int = module.main()
         return status, [json.loads(line) for line in self.output.readouterr().out.splitlines()]
 
-    def finds(self, expected: int) -> bool:
-        """Whether so many messages wait; they are given back."""
+    def has_waiting(self, expected: int) -> bool:
+        """Tell whether this many messages wait; leave them in the subscription."""
         with self.patch.context() as impatient:
             if not expected:
                 impatient.setattr(backlog, "_FIRST", 1.0)
@@ -82,7 +81,7 @@ def job(
     pubsub.subscriber.create_subscription(name=full, topic=topic, ack_deadline_seconds=300)
     monkeypatch.setattr(backlog, "_MORE", 0.5)
     made = Job({}, monkeypatch, capsys)
-    made.told(
+    made.configure(
         DATABASE_URL=NOWHERE,
         PUBSUB_EMULATOR_HOST=pubsub.host,
         PUBSUB_PROJECT_ID=PROJECT.removeprefix("projects/"),
@@ -94,10 +93,10 @@ def job(
     pubsub.subscriber.delete_subscription(subscription=full)
 
 
-def test_where_nothing_changed_the_database_is_left_alone(job: Job) -> None:
+def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> None:
     ran = subprocess.run(
         [sys.executable, JOB],
-        env={**os.environ, **job.environment},  # its database is nowhere
+        env={**os.environ, **job.environment},  # its database does not exist
         capture_output=True,
         text=True,
         check=False,
@@ -108,28 +107,28 @@ def test_where_nothing_changed_the_database_is_left_alone(job: Job) -> None:
     assert (line["operation"], line["outcome"]) == ("batch", "ok")
 
 
-def test_what_changed_brings_about_one_run(job: Job, store: Store, connection: Connection) -> None:
+def test_changes_cause_one_run(job: Job, store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     assert wakeups.send([1, 2])
     status, lines = job.run(DATABASE_URL=store.url)
     assert (status, lines[-1]["learners"]) == (0, 2)
     assert not sample_events.find_differences(connection)
-    assert job.finds(0)
+    assert job.has_waiting(0)
 
 
-def test_the_changes_of_a_run_that_failed_are_there_for_the_next(
+def test_the_changes_of_a_failed_run_are_left_to_the_next(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     assert wakeups.send([1, 2, 3])
-    assert job.run()[0] == 1  # the database is nowhere
-    assert job.finds(3)
+    assert job.run()[0] == 1  # the database does not exist
+    assert job.has_waiting(3)
     assert job.run(DATABASE_URL=store.url)[0] == 0
     assert not sample_events.find_differences(connection)
-    assert job.finds(0)
+    assert job.has_waiting(0)
 
 
-def test_the_next_attempt_runs_though_the_one_that_died_has_the_messages(
+def test_a_second_attempt_runs_although_the_first_holds_the_messages(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -138,16 +137,16 @@ def test_the_next_attempt_runs_though_the_one_that_died_has_the_messages(
     assert not sample_events.find_differences(connection)
 
 
-def test_what_changes_while_a_run_goes_on_brings_about_another(job: Job) -> None:
+def test_a_change_during_a_run_causes_another_run(job: Job) -> None:
     assert wakeups.send([1, 2])
     with backlog.open_backlog(settings.current()) as changes:
         assert wakeups.send([3])
         changes.acknowledge()
     assert changes.messages == 2
-    assert job.finds(1)
+    assert job.has_waiting(1)
 
 
-def test_changes_by_the_thousand_are_taken_in_bounded_calls(
+def test_many_changes_are_pulled_and_acknowledged_in_bounded_calls(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "_MOST_PULLS", 3)
@@ -155,25 +154,25 @@ def test_changes_by_the_thousand_are_taken_in_bounded_calls(
     assert all(wakeups.send([shard] * 200) for shard in range(10))
     with backlog.open_backlog(settings.current()) as changes:
         changes.acknowledge()
-    assert 0 < changes.messages <= 1_500  # an answer may hold fewer than were asked for
+    assert 0 < changes.messages <= 1_500  # a response may hold fewer messages than requested
     with backlog.open_backlog(settings.current()) as rest:
-        assert 0 < rest.messages <= 2_000 - changes.messages  # they bring about the next run
+        assert 0 < rest.messages <= 2_000 - changes.messages  # they cause the next run
 
 
-def test_a_run_that_could_not_fold_all_of_it_is_followed_by_another(
+def test_a_run_that_found_a_shard_locked_is_followed_by_another(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     assert wakeups.send([1])
-    with _worker_of_every_shard(store):
+    with _lock_every_shard(store):
         assert job.run(DATABASE_URL=store.url)[0] == 0
-    assert job.finds(1)
+    assert job.has_waiting(1)
     assert job.run()[0] == 0
     assert not sample_events.find_differences(connection)
-    assert job.finds(0)
+    assert job.has_waiting(0)
 
 
-def test_a_run_beside_another_leaves_the_changes_to_the_next(
+def test_a_run_during_another_leaves_the_changes_to_the_next(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -186,10 +185,10 @@ def test_a_run_beside_another_leaves_the_changes_to_the_next(
     other.run("ROLLBACK")
     other.close()
     assert (status, lines[-1]["message"]) == (0, "batch run: another run has the lock")
-    assert job.finds(1)
+    assert job.has_waiting(1)
 
 
-def test_where_pubsub_cannot_be_asked_the_run_happens(
+def test_the_job_runs_if_pubsub_is_unavailable(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -199,39 +198,39 @@ def test_where_pubsub_cannot_be_asked_the_run_happens(
     assert not sample_events.find_differences(connection)
 
 
-def test_of_several_tasks_each_runs_and_none_looks(
+def test_each_of_several_tasks_runs_without_pulling_changes(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     assert wakeups.send([1])
     for task in range(2):
-        told = {"CLOUD_RUN_TASK_INDEX": f"{task}", "CLOUD_RUN_TASK_COUNT": "2"}
-        assert job.run(DATABASE_URL=store.url, **told)[0] == 0
+        variables = {"CLOUD_RUN_TASK_INDEX": f"{task}", "CLOUD_RUN_TASK_COUNT": "2"}
+        assert job.run(DATABASE_URL=store.url, **variables)[0] == 0
     assert not sample_events.find_differences(connection)
-    job.told(CLOUD_RUN_TASK_COUNT="1")
-    assert job.finds(1)
+    job.configure(CLOUD_RUN_TASK_COUNT="1")
+    assert job.has_waiting(1)
 
 
 @contextlib.contextmanager
 def _closing_connections() -> Iterator[None]:
-    """Closes what the job leaves to the end of its process."""
-    made: list[Connection] = []
+    """Close the connections that the job leaves open until its process ends."""
+    opened: list[Connection] = []
     connect = database.connect
 
-    def kept(*arguments: Any, **more: Any) -> Connection:
-        made.append(connect(*arguments, **more))
-        return made[-1]
+    def open_connection(*arguments: Any, **more: Any) -> Connection:
+        opened.append(connect(*arguments, **more))
+        return opened[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "connect", kept)
+        patch.setattr(database, "connect", open_connection)
         yield
-    for each in made:
-        each.close()
+    for connection in opened:
+        connection.close()
 
 
 @contextlib.contextmanager
-def _worker_of_every_shard(store: Store) -> Iterator[None]:
-    """Holds what a worker of the projections holds while it folds."""
+def _lock_every_shard(store: Store) -> Iterator[None]:
+    """Hold the locks that a worker of the projections holds while it folds."""
     worker = connect(store.url)
     projector = Projector(worker)
     worker.run("BEGIN")
@@ -240,18 +239,3 @@ def _worker_of_every_shard(store: Store) -> Iterator[None]:
     yield
     worker.run("ROLLBACK")
     worker.close()
-
-
-@pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_where_it_is_pulled_a_run_has_the_time_it_takes_and_one_a_day_does_not_ask(
-    environments: Environments, environment: str
-) -> None:
-    there = environments[environment].planned
-    jobs = there.of("google_cloud_run_v2_job", "job")
-    ((_, changes),) = there.of("google_pubsub_subscription", "changes").items()
-    may_take = jobs["batch"]["template"][0]["template"][0]["timeout"]
-    assert changes["ack_deadline_seconds"] >= int(may_take.removesuffix("s"))
-    assert changes["expiration_policy"] == [{"ttl": ""}]
-    large = there['google_cloud_scheduler_job.run["batch-large"]']
-    assert large["schedule"].endswith("* * *")  # each day
-    assert jobs["batch-large"]["template"][0]["task_count"] > 1

@@ -1,4 +1,4 @@
-"""The commands that call a worker to an operation."""
+"""The commands that request a worker for an operation."""
 
 import contextlib
 import uuid
@@ -20,7 +20,7 @@ __all__ = ["fake_publisher", "operator", "worker"]
 
 
 @pytest.mark.every_postgres
-def test_a_command_that_was_lost_is_sent_again_by_the_batch_job(
+def test_the_batch_job_sends_a_lost_command_again(
     operator: Operator, store: Store, worker: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as without:
@@ -32,19 +32,19 @@ def test_a_command_that_was_lost_is_sent_again_by_the_batch_job(
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
         assert batch_job.call_workers(job) == 1
         assert operator.called() == [lost]
-        assert operator.done(lost)["state"] == "SUCCEEDED"
+        assert operator.run(lost)["state"] == "SUCCEEDED"
         assert batch_job.call_workers(job) == 0
 
 
 def refuse(*_: object, **__: object) -> bytes:
-    """A Pub/Sub that takes nothing."""
+    """Refuse to publish."""
     raise PubSubUnavailable("nobody is there")
 
 
-def test_a_call_to_an_operation_can_be_told_from_a_wake_up_by_its_attributes(
+def test_the_attributes_distinguish_an_operation_from_a_wake_up(
     operator: Operator, fake_publisher: FakePublisher
 ) -> None:
-    """So that Pub/Sub keeps it from a revision that is being tried out: see infra/release."""
+    """Pub/Sub filters operations by it during a trial of a revision: see infra/release."""
     operator.start("runBatch")
     assert wakeups.send([3])
     told = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]
@@ -56,7 +56,7 @@ def parse(command: bytes | dict[str, object]) -> int | UUID | None:
     return commands.parse_push(encode_push(command))[0]
 
 
-def test_a_pushed_command_is_an_operation_s_or_none() -> None:
+def test_a_pushed_command_names_an_operation_by_a_uuid() -> None:
     operation = uuid.uuid4()
     assert parse({"command": "operation", "id": str(operation)}) == operation
     bad: object
@@ -65,11 +65,11 @@ def test_a_pushed_command_is_an_operation_s_or_none() -> None:
     assert parse({"command": "operation"}) is None
 
 
-def test_an_operation_that_there_is_not_is_nobody_s_work(operator: Operator) -> None:
+def test_a_command_for_a_missing_operation_is_ignored(operator: Operator) -> None:
     commands.handle(uuid.uuid4())
 
 
-def test_what_is_sent_is_what_is_understood(
+def test_the_api_sends_commands_that_the_parser_reads(
     operator: Operator, fake_publisher: FakePublisher
 ) -> None:
     started = operator.start("runBatch")

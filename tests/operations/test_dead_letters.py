@@ -1,4 +1,4 @@
-"""Dead letters, replayed by an operation."""
+"""Dead letters replayed by an operation."""
 
 from typing import Any
 
@@ -14,56 +14,58 @@ from tests.support.stage import append
 __all__ = ["fake_publisher", "operator"]
 
 
-def letter_of(connection: Connection, event: dict[str, Any]) -> int:
-    """The letter that an event became."""
+def append_letter(connection: Connection, event: dict[str, Any]) -> int:
+    """Append an event that becomes a dead letter; return its id."""
     append(connection, [event])
     return max(letter.letter_id for letter in dead_letters.list_letters(connection))
 
 
 @pytest.mark.every_postgres
-def test_letters_are_replayed_and_those_that_fail_again_stay(
+def test_replayed_letters_are_appended_and_failing_ones_stay(
     operator: Operator, connection: Connection
 ) -> None:
     session = {"session_id": "s", "user_id": "dan", "item_count": 99_999}
-    mended = letter_of(
+    valid = append_letter(
         connection, sample_events.envelope("SessionStarted", session, at=sample_events.BEGIN)
     )
-    bad = letter_of(
+    bad = append_letter(
         connection,
         sample_events.envelope(
             "SessionStarted", {**session, "session_id": "t"}, at=sample_events.BEGIN
         ),
     )
-    gone = letter_of(
+    discarded = append_letter(
         connection, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)
     )
-    dead_letters.discard(connection, gone, "of no use")
-    connection.run(blocks()["mend"], letter_id=mended)
-    ids = ", ".join(f'"{each}"' for each in (gone, bad, mended))
-    done = operator.done(operator.start("replayDeadLetters", f"ids: [{ids}]")["id"])
-    told = result(done)
-    assert told["replayed"] == [str(mended)]
-    reasons = {each["id"]: each["reason"] for each in told["stay"]}
+    dead_letters.discard(connection, discarded, "of no use")
+    connection.run(blocks()["fix payload"], letter_id=valid)
+    ids = ", ".join(f'"{letter_id}"' for letter_id in (discarded, bad, valid))
+    done = operator.run(operator.start("replayDeadLetters", f"ids: [{ids}]")["id"])
+    outcome = result(done)
+    assert outcome["replayed"] == [str(valid)]
+    reasons = {letter["id"]: letter["reason"] for letter in outcome["stay"]}
     assert reasons[str(bad)].endswith("at $.data.item_count")
-    assert reasons[str(gone)] == f"dead letter {gone} was discarded: of no use"
+    assert reasons[str(discarded)] == f"dead letter {discarded} was discarded: of no use"
     assert model_rows.read_value(connection, "head") == 1
     batch.run(connection)
     assert not sample_events.find_differences(connection)
 
 
-def test_a_poisoned_letter_is_replayed(operator: Operator, connection: Connection) -> None:
+def test_a_poisoned_letter_is_replayed_once_its_event_can_be_folded(
+    operator: Operator, connection: Connection
+) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     sample_events.record_lessons(connection, "ann")
     model_rows.read_value(connection, "poison", user="ann")
     projector.Projector(connection).catch_up_all()
     (letter,) = dead_letters.list_letters(connection)
     first = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
-    (stays,) = result(operator.done(first["id"]))["stay"]
+    (stays,) = result(operator.run(first["id"]))["stay"]
     assert stays["id"] == str(letter.letter_id)
     assert stays["reason"].startswith("it still fails:")
     model_rows.read_value(connection, "mend")
     second = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
-    assert result(operator.done(second["id"])) == {
+    assert result(operator.run(second["id"])) == {
         "replayed": [str(letter.letter_id)],
         "stay": [],
     }

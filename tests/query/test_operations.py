@@ -73,7 +73,7 @@ def test_accepting_an_operation_calls_its_worker(operator: Operator) -> None:
     assert [step["name"] for step in started["steps"]] == ["fold", "swap"]
     assert (started["progress"], started["error"], started["result"]) == (0, None, None)
     assert operator.called() == [started["id"]]
-    assert operator.look(started["id"]) == started
+    assert operator.get(started["id"]) == started
 
 
 def test_a_repeated_key_starts_one_operation(operator: Operator) -> None:

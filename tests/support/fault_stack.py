@@ -123,14 +123,14 @@ class Stack:
             raise
         return connection
 
-    def count(self, question: str, **values: object) -> int | None:
+    def count(self, block: str, **values: object) -> int | None:
         """Return the count of a block of fault_stack.sql; None while the database is down."""
         try:
             connection = self.connect()
         except (DatabaseUnavailable, StackError, *database.ERRORS):
             return None
         try:
-            found: int = connection.run(blocks()[question], **values)[0][0]
+            found: int = connection.run(blocks()[block], **values)[0][0]
         except database.ERRORS:
             return None
         finally:
@@ -197,7 +197,7 @@ class Stack:
     def await_wakes(self) -> None:
         """Wait until wake-ups arrive: some are lost for a while after Pub/Sub was down."""
 
-        def woken() -> bool:
+        def has_woken() -> bool:
             self.publish([sample_events.envelope("BadgeAwarded", {}, at=sample_events.BEGIN)])
             self.await_delivery()
             with contextlib.suppress(StackError):
@@ -205,7 +205,7 @@ class Stack:
                 return True
             return False
 
-        readiness.wait(woken, "wake-ups")
+        readiness.wait(has_woken, "wake-ups")
 
     def check(self) -> None:
         """Assert that no event is missing or doubled, in the log and in the read models."""
@@ -216,7 +216,7 @@ class Stack:
         stored, pending = oracle.compute_stored(self.envelopes)
         counts = [status[name] for name in ("events", "pending", "dead_letters")]
         assert counts == [len(stored), len(pending), self.letters]
-        assert {each["events_behind"] for each in status["projections"]} == {0}
+        assert {row["events_behind"] for row in status["projections"]} == {0}
         with contextlib.closing(self.connect()) as connection:
             assert {
                 str(e.event_id): e.user_id for e in model_rows.read_events(connection)

@@ -14,7 +14,7 @@ SELECT count(*) FROM shards_behind;
 SELECT kind, reason, payload, message_id, index_in_message FROM event_store.dead_letters ORDER BY letter_id;
 
 -- versions --
--- Streams whose versions are not 1, 2, 3 …, and positions that are missing.
+-- The number of streams whose versions are not 1, 2, 3 …, and of missing positions.
 SELECT (SELECT count(*) FROM (
             SELECT FROM event_store.events GROUP BY stream_id
             HAVING max(stream_version) <> count(*) OR min(stream_version) <> 1) s),

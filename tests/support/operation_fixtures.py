@@ -70,15 +70,15 @@ class Operator:
         started: Body = self.data(query)[field]
         return started
 
-    def look(self, operation_id: str) -> Body:
+    def get(self, operation_id: str) -> Body:
         """Return the operation's present state."""
         found: Body = self.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
         return found
 
-    def done(self, operation_id: str) -> Body:
+    def run(self, operation_id: str) -> Body:
         """Run the operation's worker and return the operation."""
         step_actions.run(UUID(operation_id), stage.publisher())
-        return self.look(operation_id)
+        return self.get(operation_id)
 
     def called(self) -> list[str]:
         """Return the ids of the operations whose workers were called so far."""
@@ -97,9 +97,9 @@ def operator(
         wakeups.publisher.cache_clear,
     ]
     with contextlib.ExitStack() as stack:
-        for each in forget:
-            each()
-            stack.callback(each)
+        for clear_cache in forget:
+            clear_cache()
+            stack.callback(clear_cache)
         yield Operator(stack.enter_context(api.serve(url_of(store, "query"))), fake_publisher)
 
 
@@ -116,7 +116,7 @@ def populated(connection: Connection) -> Connection:
     """A store with folded events of learners."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
-    connection.run(blocks()["watch"])
+    connection.run(blocks()["record changes"])
     return connection
 
 
@@ -128,9 +128,9 @@ def worker(store: Store) -> Iterator[Connection]:
     database.close(made)  # a test may have broken it
 
 
-def seen(connection: Connection) -> list[tuple[int, float, str]]:
+def list_changes(connection: Connection) -> list[tuple[int, float, str]]:
     """Return every state of an operation: version, progress, state."""
-    return [tuple(row) for row in connection.run(blocks()["seen"])]
+    return [tuple(row) for row in connection.run(blocks()["list changes"])]
 
 
 def result(done: dict[str, Any]) -> Any:

@@ -1,33 +1,33 @@
--- What the tests of operations watch, and what they spoil.
+-- Recording of an operation's changes, damage to the store, and locks.
 
 -- database rights --
--- A copy of a database is without those on the database itself.
+-- A copy of a database does not have the rights on the database itself.
 DO $$ BEGIN
     EXECUTE format('GRANT CREATE ON DATABASE %I TO progress_project', current_database());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO progress_query', current_database());
 END $$;
 
--- watch --
--- Every change of an operation is noted, in its order.
-CREATE TABLE public.seen (change bigint GENERATED ALWAYS AS IDENTITY, version bigint, progress float8, state text);
-CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+-- record changes --
+-- Record every change of an operation, in order.
+CREATE TABLE public.changes (change bigint GENERATED ALWAYS AS IDENTITY, version bigint, progress float8, state text);
+CREATE FUNCTION public.record_change() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    INSERT INTO public.seen (version, progress, state) VALUES (NEW.version, NEW.progress, NEW.state);
+    INSERT INTO public.changes (version, progress, state) VALUES (NEW.version, NEW.progress, NEW.state);
     RETURN NULL;
 END $$;
-CREATE TRIGGER seen AFTER INSERT OR UPDATE ON operations.operations FOR EACH ROW EXECUTE FUNCTION public.see();
+CREATE TRIGGER record_change AFTER INSERT OR UPDATE ON operations.operations FOR EACH ROW EXECUTE FUNCTION public.record_change();
 
--- seen --
-SELECT version, progress, state FROM public.seen ORDER BY change;
+-- list changes --
+SELECT version, progress, state FROM public.changes ORDER BY change;
 
--- spoil --
--- As a fold with a fault would leave it.
+-- damage read models --
+-- As a faulty fold might leave them.
 UPDATE user_progress SET answers = answers + 1;
 
--- deny --
+-- revoke log --
 REVOKE SELECT ON event_store.events FROM progress_project;
 
--- allow --
+-- grant log --
 GRANT SELECT ON event_store.events TO progress_project;
 
 -- hold the log --
@@ -36,10 +36,10 @@ LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE;
 -- hold rebuilds --
 SELECT pg_advisory_lock(hashtext('rebuild'), 0);
 
--- mend --
--- In place of a rule that became wider.
+-- fix payload --
+-- Instead of a relaxed rule.
 UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9') WHERE letter_id = :letter_id;
 
 -- hold the swap --
--- As who folds a shard does.
+-- As the worker of a shard does.
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), 3);

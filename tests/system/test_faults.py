@@ -1,4 +1,4 @@
-"""What is killed, stopped, hung or done twice on a local stack: nothing missing or double."""
+"""Kill, stop, hang and duplicate parts of a local stack: no event is lost or counted twice."""
 
 import contextlib
 import itertools
@@ -40,7 +40,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
-    """Lessons in messages of one event and of many, in any order, some of them twice."""
+    """Return lessons in messages of one or more events, shuffled, some of them twice."""
     number = next(_numbers)
     users = chance.sample(USERS, learners)
     events = [event for user in users for event in sample_events.lesson(user, number, items=4)]
@@ -56,12 +56,12 @@ def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
 
 
 def wake(shard: int) -> bytes:
-    """A wake-up as it is pushed."""
+    """Return the push of a wake-up."""
     return encode_push({"command": "wake", "shard": shard})
 
 
-def command(stack: Stack, name: str) -> None:
-    """Start a command, and kill it when it is at work in the database."""
+def kill_command(stack: Stack, name: str) -> None:
+    """Start a command, and kill it while it works in the database."""
     process = stack.start(name)
     readiness.wait(
         lambda: process.poll() is not None or (stack.sessions("progress-cli") or 0) > 0, name
@@ -70,14 +70,14 @@ def command(stack: Stack, name: str) -> None:
     process.wait()
 
 
-def backend(stack: Stack) -> None:
+def kill_backend(stack: Stack) -> None:
     """Kill one session of PostgreSQL, which ends all of them."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(stack.pids("postgres")[-1], signal.SIGKILL)
 
 
-def supervisor(stack: Stack) -> None:
-    """All that it started dies with it."""
+def kill_supervisor(stack: Stack) -> None:
+    """Kill the supervisor, with which all parts die, and start the stack again."""
     stack.signal("supervisor", signal.SIGKILL)
     stack.up()
 
@@ -89,14 +89,14 @@ def killer(part: str) -> Callable[[Stack], None]:
 VICTIMS: dict[str, Callable[[Stack], None]] = {
     part: killer(part) for part in ("ingest", "project", "query", "valkey", "pubsub", "postgres")
 } | {
-    "backend": backend,
-    "batch": lambda stack: command(stack, "batch"),
-    "rebuild": lambda stack: command(stack, "rebuild"),
+    "backend": kill_backend,
+    "batch": lambda stack: kill_command(stack, "batch"),
+    "rebuild": lambda stack: kill_command(stack, "rebuild"),
 }
 
 
-@pytest.mark.timeout(300)  # thirty restarts, on whatever machine
-def test_whatever_is_killed_in_the_middle_of_a_delivery(
+@pytest.mark.timeout(300)  # thirty restarts
+def test_a_kill_of_any_part_during_a_delivery_loses_and_repeats_nothing(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
     chance = random.Random(7)
@@ -108,10 +108,10 @@ def test_whatever_is_killed_in_the_middle_of_a_delivery(
             messages = delivery(chance, learners=len(USERS))
             publishing.append(pool.submit(stack.publish, *messages))
             readiness.wait(lambda: (stack.count("appended") or 0) > before, victim)  # noqa: B023
-            if victim == "supervisor":  # Pub/Sub has another port after it
+            if victim == "supervisor":  # Pub/Sub gets another port
                 for published in publishing:
                     published.result()
-            (VICTIMS | {"supervisor": supervisor})[victim](stack)
+            (VICTIMS | {"supervisor": kill_supervisor})[victim](stack)
     for published in publishing:
         published.result()
     stack.check()
@@ -119,7 +119,7 @@ def test_whatever_is_killed_in_the_middle_of_a_delivery(
         assert stack.ask(user, COMPLETED)["userProgress"]["totalSessionsCompleted"] > ROUNDS
 
 
-def test_while_postgresql_is_away_ingest_promises_nothing(
+def test_ingest_answers_503_while_postgresql_is_away(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
     chance = random.Random(8)
@@ -134,11 +134,11 @@ def test_while_postgresql_is_away_ingest_promises_nothing(
     stack.envelopes += [event for message in messages for event in message]
     for body in bodies:
         readiness.wait(lambda: stack.post("ingest", body) == 204, "ingest")  # noqa: B023
-    assert stack.post("project", wake(0)) == 204  # its idle connections broke meanwhile
+    assert stack.post("project", wake(0)) == 204  # its idle connections have broken
     stack.check()
 
 
-def test_what_was_sent_while_postgresql_stood_still_is_answered_once_it_is_on_disk(
+def test_ingest_acknowledges_nothing_while_postgresql_is_stopped(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
     chance = random.Random(9)
@@ -171,13 +171,13 @@ def test_without_valkey_nothing_changes(stack: Stack) -> None:
     stack.check()
 
 
-def test_a_foreign_transaction_that_hangs_stalls_nobody(stack: Stack) -> None:
+def test_a_hanging_foreign_transaction_delays_no_projection(stack: Stack) -> None:
     chance = random.Random(11)
     stack.await_wakes()
     with contextlib.ExitStack() as hanging:
-        for how in ("foreign table", "hang writing", "hang reading", "hang backing up"):
+        for block in ("foreign table", "hang writing", "hang reading", "hang backing up"):
             connection = hanging.enter_context(contextlib.closing(stack.connect()))
-            for statement in fault_stack.statements_of(how):
+            for statement in fault_stack.statements_of(block):
                 connection.run(statement)
         for _ in range(3):
             stack.publish(*delivery(chance))
@@ -186,11 +186,13 @@ def test_a_foreign_transaction_that_hangs_stalls_nobody(stack: Stack) -> None:
         stack.check()
 
 
-def test_two_of_everything_at_once(stack: Stack, pool: ThreadPoolExecutor) -> None:
+def test_two_batch_jobs_two_rebuilds_and_duplicate_pushes_run_concurrently(
+    stack: Stack, pool: ThreadPoolExecutor
+) -> None:
     chance = random.Random(12)
     wakes = [wake(n % 16) for n in range(160)]
-    jobs = [job(stack), job(stack), stack.start("rebuild"), stack.start("rebuild")]
-    while any(each.poll() is None for each in jobs):
+    jobs = [start_job(stack), start_job(stack), stack.start("rebuild"), stack.start("rebuild")]
+    while any(process.poll() is None for process in jobs):
         messages = delivery(chance)
         stack.envelopes += [event for message in messages for event in message]
         twice = [body for body in map(encode_push, messages) for _ in range(2)]
@@ -198,14 +200,14 @@ def test_two_of_everything_at_once(stack: Stack, pool: ThreadPoolExecutor) -> No
         woken = pool.map(lambda body: stack.post("project", body), wakes)
         assert set(answers) == {204}
         assert set(woken) == {204}
-    *batches, one, other = (each.wait() for each in jobs)
+    *batches, first, second = (process.wait() for process in jobs)
     assert set(batches) == {0}
-    assert sorted((one, other)) in ([0, 0], [0, 1])  # the second is told that the first runs
+    assert sorted((first, second)) in ([0, 0], [0, 1])  # a rebuild fails while another runs
     stack.check()
 
 
-def job(stack: Stack) -> subprocess.Popen[bytes]:
-    """The batch job, as the scheduler starts it."""
+def start_job(stack: Stack) -> subprocess.Popen[bytes]:
+    """Start the batch job, as the scheduler does."""
     return subprocess.Popen(
         [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
         env=settings.inherited(

@@ -1,4 +1,4 @@
-"""Bad input through the whole local stack: letters that name field and rule, and nobody harmed."""
+"""Bad input through the whole local stack becomes dead letters and affects nothing else."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ def answer(**changed: Any) -> Envelope:
 
 
 def literal(text: str, **given: Any) -> bytes:
-    """An event with this JSON for its time, however strange."""
+    """Return an event with this JSON as its response time."""
     return json.dumps(answer(response_time_ms="?", **given)).replace('"?"', text).encode()
 
 
@@ -41,7 +41,7 @@ def changed(**fields: Any) -> bytes:
 
 TAKEN = answer(note="the first")
 
-# An element of an array between two good ones; the kind of its letter, and what it says.
+# Bad elements of an array, the kind of the dead letter, and a part of its reason.
 ELEMENTS: list[tuple[bytes, str, str]] = [
     (b"null", "malformed", "expected an object - at $"),
     (b'"text"', "malformed", "expected an object - at $"),
@@ -71,7 +71,7 @@ ELEMENTS: list[tuple[bytes, str, str]] = [
     (changed(event_id=TAKEN["event_id"]), "conflict", "$.event_id"),
 ]
 
-# A message of its own: nothing in it can be told apart.
+# Messages that cannot be split into events, and a part of the reason.
 WHOLES: list[tuple[bytes, str]] = [
     (b"", "expected JSON, found nothing - at $"),
     (b"    ", "expected JSON, found nothing - at $"),
@@ -111,7 +111,7 @@ def letters(stack: Stack) -> list[tuple[str, str, str, str, int]]:
         return [tuple(row) for row in connection.run(fault_stack.blocks()["letters"])]
 
 
-def test_each_bad_event_is_a_letter_and_its_neighbours_are_recorded(stack: Stack) -> None:
+def test_each_bad_event_becomes_a_letter_and_its_neighbours_are_recorded(stack: Stack) -> None:
     stack.publish([TAKEN])
     stack.await_delivery()
     messages = []
@@ -130,7 +130,7 @@ def test_each_bad_event_is_a_letter_and_its_neighbours_are_recorded(stack: Stack
     stack.check()
 
 
-def test_what_is_no_event_at_all_is_one_letter(stack: Stack) -> None:
+def test_a_message_without_an_event_becomes_one_letter(stack: Stack) -> None:
     ids = stack.publish_raw(*(payload for payload, _ in WHOLES), note="data may be empty then")
     stack.await_delivery()
     found = {message: (kind, said, at) for kind, said, _, message, at in letters(stack)}
@@ -141,7 +141,7 @@ def test_what_is_no_event_at_all_is_one_letter(stack: Stack) -> None:
     stack.check()
 
 
-def test_the_door_takes_all_of_it_and_takes_it_once(stack: Stack) -> None:
+def test_ingest_accepts_bad_pushes_and_records_each_once(stack: Stack) -> None:
     good = answer(item_id="at the door")
     stack.envelopes.append(good)
     for number, payload in enumerate([*(p for p, _ in WHOLES), *(p for p, _, _ in ELEMENTS)]):
@@ -154,15 +154,15 @@ def test_the_door_takes_all_of_it_and_takes_it_once(stack: Stack) -> None:
     stack.check()
 
 
-def test_a_learner_may_be_called_anything(stack: Stack) -> None:
+def test_a_learner_id_may_be_any_text(stack: Stack) -> None:
     for strange in STRANGE:
         names = {"session_id": strange, "item_id": strange}
-        told = [
+        rows = [
             ("SessionStarted", {**names, "user_id": strange, "item_count": 1}),
             ("CorrectAnswerGiven", {**names, "response_time_ms": 900}),
             ("SessionCompleted", {"session_id": strange, "score": 70, "duration_seconds": 60}),
         ]
-        stack.publish([sample_events.envelope(*one, at=sample_events.BEGIN) for one in told])
+        stack.publish([sample_events.envelope(*one, at=sample_events.BEGIN) for one in rows])
     stack.await_delivery()
     stack.await_projection()
     stack.check()
@@ -172,14 +172,14 @@ def test_a_learner_may_be_called_anything(stack: Stack) -> None:
         item(itemId: $item) { itemId answers }
         events { edges { node { eventType } } } }"""
     for strange in STRANGE:
-        said = stack.ask(strange, query, item=strange)
-        assert said["userProgress"] == {"userId": strange, "totalSessionsCompleted": 1}
-        assert said["itemStats"] == {"edges": [{"node": {"itemId": strange}}]}
-        assert said["item"] == {"itemId": strange, "answers": 1}
-        assert len(said["events"]["edges"]) == 3
+        data = stack.ask(strange, query, item=strange)
+        assert data["userProgress"] == {"userId": strange, "totalSessionsCompleted": 1}
+        assert data["itemStats"] == {"edges": [{"node": {"itemId": strange}}]}
+        assert data["item"] == {"itemId": strange, "answers": 1}
+        assert len(data["events"]["edges"]) == 3
 
 
-def test_no_address_is_in_a_table_or_a_log(stack: Stack) -> None:
+def test_no_address_is_stored_or_logged(stack: Stack) -> None:
     named = {"user_id": "ben", "email": ADDRESS}
     good = sample_events.envelope(
         "UserCreated", {**named, "note": f"<{ADDRESS}>"}, at=sample_events.BEGIN

@@ -1,4 +1,4 @@
-"""Operations on a local stack: a worker that is killed, a command that is lost."""
+"""Operations on a local stack: killed workers and lost commands."""
 
 import contextlib
 import json
@@ -32,40 +32,40 @@ def stack() -> Iterator[Stack]:
 
 
 def start(stack: Stack, field: str) -> str:
-    """The id of the operation that the mutation starts."""
+    """Start an operation by this mutation; return its id."""
     query = f'mutation {{ {field}(idempotencyKey: "{os.urandom(8).hex()}") {{ id }} }}'
     found: str = stack.ask("ada", query, role="admin")[field]["id"]
     return found
 
 
-def look(stack: Stack, operation_id: str) -> dict[str, Any]:
-    """The operation as it is."""
+def get(stack: Stack, operation_id: str) -> dict[str, Any]:
+    """Return the operation in its present state."""
     query = f'{{ operation(id: "{operation_id}") {operation_fixtures.FIELDS} }}'
     found: dict[str, Any] = stack.ask("ada", query, role="admin")["operation"]
     return found
 
 
 def await_end(stack: Stack, operation_id: str) -> dict[str, Any]:
-    """The operation, once it has ended."""
+    """Wait until the operation has ended; return it."""
     readiness.wait(
-        lambda: look(stack, operation_id)["finishedAt"] is not None, "the operation", seconds=60
+        lambda: get(stack, operation_id)["finishedAt"] is not None, "the operation", seconds=60
     )
-    return look(stack, operation_id)
+    return get(stack, operation_id)
 
 
-def test_a_worker_that_is_killed_in_the_middle_of_a_rebuild_is_followed_by_another(
+def test_another_worker_takes_over_after_a_kill_during_a_swap(
     stack: Stack,
 ) -> None:
     with contextlib.closing(stack.connect()) as holder:
-        holder.run(operation_fixtures.blocks()["spoil"])
+        holder.run(operation_fixtures.blocks()["damage read models"])
         assert sample_events.find_differences(holder)
         holder.run("BEGIN")
         holder.run(operation_fixtures.blocks()["hold the swap"])
         started = start(stack, "rebuildProjections")
         readiness.wait(lambda: (stack.count("swaps held") or 0) > 0, "the swap")
         command = encode_push({"command": "operation", "id": started})
-        assert stack.post("project", command, seconds=5) == 204  # delivered again meanwhile
-        before = look(stack, started)
+        assert stack.post("project", command, seconds=5) == 204  # redelivered meanwhile
+        before = get(stack, started)
         assert (before["state"], before["finishedAt"]) == ("RUNNING", None)
         assert [(s["state"], s["attempts"]) for s in before["steps"]] == [
             ("SUCCEEDED", 1),
@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_rebuild_is_followed_by_anoth
     stack.check()
 
 
-def test_a_worker_that_is_killed_while_it_folds_is_followed_by_another(stack: Stack) -> None:
+def test_another_worker_takes_over_after_a_kill_during_a_fold(stack: Stack) -> None:
     started = start(stack, "rebuildProjections")
     readiness.wait(lambda: (stack.count("building") or 0) > 0, "the fold")
     stack.signal("project", signal.SIGKILL)
@@ -88,8 +88,8 @@ def test_a_worker_that_is_killed_while_it_folds_is_followed_by_another(stack: St
     stack.check()
 
 
-def job(stack: Stack) -> None:
-    """A run of the batch job, as the scheduler starts it."""
+def run_job(stack: Stack) -> None:
+    """Run the batch job, as the scheduler does."""
     subprocess.run(
         [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
         env=settings.inherited(
@@ -102,14 +102,14 @@ def job(stack: Stack) -> None:
     )
 
 
-def command(stack: Stack) -> None:
-    """The same by hand."""
+def run_command(stack: Stack) -> None:
+    """Run the batch job by command."""
     ran = stack.run("batch")
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("sweep", [job, command])
-def test_a_command_that_was_lost_is_sent_again(
+@pytest.mark.parametrize("sweep", [run_job, run_command])
+def test_a_lost_command_is_sent_again_by_the_batch_job(
     stack: Stack, sweep: Callable[[Stack], None]
 ) -> None:
     stack.ask("ada", "{ __typename }")  # who keeps the parts tells the keys of tokens, too
@@ -117,13 +117,13 @@ def test_a_command_that_was_lost_is_sent_again(
         stack.signal("pubsub", signal.SIGKILL)
         lost = start(stack, "runBatch")
     stack.await_wakes()
-    assert look(stack, lost)["state"] == "PENDING"
+    assert get(stack, lost)["state"] == "PENDING"
     sweep(stack)
     assert await_end(stack, lost)["state"] == "SUCCEEDED"
     stack.check()
 
 
-def test_the_commands_show_what_was_started(stack: Stack) -> None:
+def test_the_commands_list_and_show_operations(stack: Stack) -> None:
     started = start(stack, "runBatch")
     done = await_end(stack, started)
     newest = json.loads(stack.run("operations", "list", "--json").stdout.splitlines()[0])

@@ -1,4 +1,4 @@
-"""What the environment may say, and what stops the start."""
+"""Settings: valid values, and errors that stop the start."""
 
 import logging
 import traceback
@@ -13,7 +13,7 @@ from progress.adapters.redis import url as redis_url
 from progress.errors import SettingsError
 
 
-def test_nothing_said_is_production_without_a_database() -> None:
+def test_the_defaults_are_production_without_a_database() -> None:
     read = settings.read({})
     assert (read.environment, read.database_url, read.redis_url) == ("production", None, None)
     assert (read.rate_limit_per_minute, read.graphql_introspection) == (100, None)
@@ -37,7 +37,12 @@ def test_values_are_read_as_their_types() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("DATABASE_URI", "AUTH_ISUER", "PROGRESS_DATADIR", "DB_USER"),  # they begin like ours
+        *(
+            "DATABASE_URI",
+            "AUTH_ISUER",
+            "PROGRESS_DATADIR",
+            "DB_USER",
+        ),  # with the prefix of a setting
         *(
             "DATABSE_URL",
             "REDIS_ULR",
@@ -48,12 +53,12 @@ def test_values_are_read_as_their_types() -> None:
         ),
     ],
 )
-def test_a_misspelt_setting_is_named(name: str) -> None:
+def test_the_error_names_a_misspelled_setting(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         settings.read({name: "x"})
 
 
-def test_what_is_not_ours_is_left_alone() -> None:
+def test_other_variables_are_ignored() -> None:
     settings.read({"PATH": "/bin", "HOME": "/", "LANG": "C", "KUBERNETES_PORT": "x"})
     settings.read({"CLOUD_RUN_TASK_ATTEMPT": "0", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "x"})
     settings.read({"REDIS_URL": "redis://r", "REDIS_URI": "redis://r"})
@@ -70,25 +75,25 @@ def test_what_is_not_ours_is_left_alone() -> None:
         ("CLOUD_RUN_TASK_COUNT", "1.5"),
     ],
 )
-def test_a_bad_value_is_named(name: str, value: str) -> None:
+def test_the_error_names_a_bad_value(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: expected [a-z, ]+; found '{value}'$"):
         settings.read({name: value})
 
 
-def test_an_empty_value_is_none() -> None:
+def test_an_empty_value_counts_as_not_set() -> None:
     assert settings.read({"DATABASE_URL": "", "RATE_LIMIT_PER_MINUTE": ""}) == settings.read({})
 
 
-def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
-    secret = "hunter2"  # noqa: S105 - one to look for
+def test_no_secret_is_in_the_text_of_settings_and_addresses() -> None:
+    secret = "hunter2"  # noqa: S105 - a value to search for
     url = f"postgresql://progress:{secret}@db.example:5433/numbers"
     assert secret not in repr(
         settings.read({"DATABASE_URL": url, "REDIS_URL": f"redis://:{secret}@r"})
     )
     assert secret not in repr(postgres_url.parse_url(url))
-    with pytest.raises(SettingsError) as fault:
+    with pytest.raises(SettingsError) as error:
         settings.read({"DATABASE_URL": url, "ENVIRONMENT": "x"})
-    assert secret not in str(fault.value)
+    assert secret not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +111,13 @@ def test_no_secret_is_in_what_settings_and_addresses_print() -> None:
         ("postgresql://u@h/d?password=a%2541", ("u", "a%41", "h", 5432, "d", "prefer")),
     ],
 )
-def test_a_database_url_is_read(url: str, expected: tuple[object, ...]) -> None:
+def test_a_database_url_is_parsed(url: str, expected: tuple[object, ...]) -> None:
     at = postgres_url.parse_url(url)
     assert (at.user, at.password, at.host, at.port, at.database, at.sslmode) == expected
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "h:5432", "postgresql://h:port/d", "/var/run"])
-def test_what_is_no_database_url_is_refused(url: str) -> None:
+def test_an_invalid_database_url_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         postgres_url.parse_url(url)
 
@@ -122,13 +127,13 @@ def test_what_is_no_database_url_is_refused(url: str) -> None:
     ("read", "name"),
     [(postgres_url.parse_url, "DATABASE_URL"), (redis_url.parse_url, "REDIS_URL")],
 )
-def test_a_password_that_is_not_quoted_is_refused_and_not_told(
+def test_an_unquoted_password_is_refused_and_not_repeated(
     read: Callable[[str], object], name: str, password: str
 ) -> None:
     scheme = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis"}[name]
-    with pytest.raises(SettingsError, match=f"{name}.*quoted as in a URL") as fault:
+    with pytest.raises(SettingsError, match=f"{name}.*quoted as in a URL") as error:
         read(f"{scheme}://u:{password}@h:5432/1")
-    assert "hush" not in "".join(traceback.format_exception(fault.value))
+    assert "hush" not in "".join(traceback.format_exception(error.value))
 
 
 def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -139,12 +144,12 @@ def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptur
     assert "secret" not in caplog.text
 
 
-def test_no_database_at_all_is_named() -> None:
+def test_the_error_names_a_missing_database() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         database.connect(settings.read({}))
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "AUTH_SIGN_IN_URL"])
-def test_a_url_of_another_kind_is_named(name: str) -> None:
+def test_the_error_names_a_url_with_another_scheme(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}: expected a URL that begins with"):
         settings.read({name: "zzz"})

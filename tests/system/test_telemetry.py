@@ -1,4 +1,4 @@
-"""Traces and metrics of the running local stack, by OTLP; and a stack whose endpoint hangs."""
+"""Traces and metrics of a running local stack by OTLP, also with an endpoint that hangs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tests.support import browser, folders, otlp_collector
 from tests.support.emitted_lines import QUESTION, RunningStack, exercise
 from tests.support.otlp_collector import Collector, Span
 
-# On a busy machine a stack takes its time.
+# Starting a stack takes long on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 _SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
@@ -20,7 +20,7 @@ _SECRETS = ("hush-hush", "signals-token")
 
 @contextmanager
 def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
-    """A stack that sends what it measures there."""
+    """Run a stack that exports to this endpoint."""
     with folders.create("telemetry") as folder, pytest.MonkeyPatch.context() as told:
         made = browser.Stack(folder, ports.reserve())
         for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
@@ -40,14 +40,14 @@ def receiver() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def stack(receiver: Collector) -> Iterator[browser.Stack]:
-    """A stack that was asked one of each kind, and sends to the receiver."""
+    """A stack that exports to the receiver, after one request of each kind."""
     with _running(receiver.url) as made:
         exercise(made)
         yield made
 
 
 def _one(spans: list[Span], part: str, name: str, parent: Span | None = None) -> Span:
-    """A span of that part and name, below that one."""
+    """Return the first span of this part, name and parent."""
     found = [
         each
         for each in spans
@@ -117,7 +117,7 @@ def test_a_question_has_its_statements_and_its_redis_below_it(
     assert redis.attributes.keys() == {"db.system.name", "db.operation.name"}
 
 
-def test_an_operation_is_one_trace_from_its_mutation_on(
+def test_an_operation_continues_the_trace_of_its_mutation(
     stack: browser.Stack, receiver: Collector
 ) -> None:
     spans = receiver.wait_for(("query", "publish progress-commands"), ("project", "project"))
@@ -127,7 +127,7 @@ def test_an_operation_is_one_trace_from_its_mutation_on(
     _one(spans, "project", "project", called)
 
 
-def test_the_lines_of_a_trace_name_it(stack: browser.Stack, receiver: Collector) -> None:
+def test_log_lines_name_their_trace(stack: browser.Stack, receiver: Collector) -> None:
     trace_id = receiver.wait_for(("ingest", "ingest"), ("project", "fold"))[0].trace_id
     lines = RunningStack(stack.folder, stack.port).emitted().lines
     named = [
@@ -154,7 +154,7 @@ def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Collec
     assert {"hit", "miss"} <= results
 
 
-def test_each_part_says_which_it_is(stack: browser.Stack, receiver: Collector) -> None:
+def test_each_part_names_itself_as_its_service(stack: browser.Stack, receiver: Collector) -> None:
     receiver.wait_for(("batch", "batch"))
     services = {each["service.name"] for each in receiver.resources}
     parts = ("ingest", "project", "query", "batch", "cli")
@@ -165,7 +165,7 @@ def test_each_part_says_which_it_is(stack: browser.Stack, receiver: Collector) -
             assert each["deployment.environment.name"] == "development"
 
 
-def test_a_stack_whose_endpoint_hangs_answers_as_before() -> None:
+def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
     with otlp_collector.hang() as port:
         endpoint = f"http://someone:{_SECRETS[0]}@{ports.HOST}:{port}/{_SECRETS[1]}"
         with _running(endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="1") as stack:
@@ -175,7 +175,7 @@ def test_a_stack_whose_endpoint_hangs_answers_as_before() -> None:
             assert {line["outcome"] for line in found.lines if "outcome" in line} == {"ok"}
             readiness.wait(lambda: bool(_complaints(driven)), "a word about it", seconds=60)
             exercise(stack, key="again")
-            stack.progress("down")  # bounded, though nothing of what waits can be sent
+            stack.progress("down")  # bounded, although nothing can be exported
             for log in (stack.folder / "logs").iterdir():
                 text = log.read_text(encoding="utf-8")
                 assert not any(secret in text for secret in _SECRETS), log
@@ -183,7 +183,7 @@ def test_a_stack_whose_endpoint_hangs_answers_as_before() -> None:
 
 
 def _complaints(driven: RunningStack) -> dict[str, list[str]]:
-    """What the functions said of their exporters so far."""
+    """Return the log lines of the functions about failed exports."""
     found: dict[str, list[str]] = {}
     for part in ("ingest", "project", "query"):
         log = driven.folder / "logs" / f"{part}.log"

@@ -216,3 +216,18 @@ def test_batch_on_demand_gives_the_batch_job_a_subscription(
             jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
             longest = only(only(jobs["batch"]["template"])["template"])["timeout"]
             assert found["ack_deadline_seconds"] >= int(longest.removesuffix("s"))
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging"])
+def test_the_changes_are_leased_for_a_whole_run_and_a_daily_run_does_not_pull_them(
+    environments: Environments, environment: str
+) -> None:
+    planned = environments[environment].planned
+    jobs = planned.of("google_cloud_run_v2_job", "job")
+    ((_, changes),) = planned.of("google_pubsub_subscription", "changes").items()
+    timeout = jobs["batch"]["template"][0]["template"][0]["timeout"]
+    assert changes["ack_deadline_seconds"] >= int(timeout.removesuffix("s"))
+    assert changes["expiration_policy"] == [{"ttl": ""}]
+    large = planned['google_cloud_scheduler_job.run["batch-large"]']
+    assert large["schedule"].endswith("* * *")  # each day
+    assert jobs["batch-large"]["template"][0]["task_count"] > 1
