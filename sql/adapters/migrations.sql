@@ -1,4 +1,4 @@
--- The record of applied migrations, for progress/adapters/postgres/migrations.py.
+-- The records of applied migrations and functions, for progress/adapters/postgres/migrations.py.
 
 -- lock --
 SELECT pg_advisory_lock(hashtextextended('progress.migrations', 0));
@@ -13,14 +13,28 @@ CREATE TABLE IF NOT EXISTS public.progress_migrations (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- has table --
-SELECT to_regclass('public.progress_migrations') IS NOT NULL;
+-- create functions table --
+CREATE TABLE IF NOT EXISTS public.progress_functions (
+    name       text COLLATE "C" PRIMARY KEY, -- of the file below sql/
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- has tables --
+SELECT to_regclass('public.progress_migrations') IS NOT NULL AND to_regclass('public.progress_functions') IS NOT NULL;
 
 -- applied --
 SELECT name, checksum FROM public.progress_migrations ORDER BY name;
 
 -- record --
 INSERT INTO public.progress_migrations (name, checksum) VALUES (:name, :checksum);
+
+-- applied functions --
+SELECT name, checksum FROM public.progress_functions;
+
+-- record function --
+INSERT INTO public.progress_functions (name, checksum) VALUES (:name, :checksum)
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = clock_timestamp();
 
 -- create refusals --
 CREATE TABLE IF NOT EXISTS public.progress_refusals (

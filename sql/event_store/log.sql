@@ -1,4 +1,4 @@
--- The event log's operations, as progress/event_store/log.py runs them.
+-- Append to the event log and read it, for progress/event_store/log.py; and its snapshots.
 
 -- append --
 SELECT to_json(event_store.append(:batch));

@@ -1,4 +1,4 @@
--- What an operator looks at first.
+-- The counts of `progress status`.
 
 -- counts --
 SELECT

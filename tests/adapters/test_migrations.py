@@ -1,5 +1,9 @@
-"""Migrations run once each, in order and under a lock; defects are reported before any runs."""
+"""Migrations run once each, in order and under a lock; defects are reported before any runs.
 
+Functions are applied whenever they change.
+"""
+
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +13,21 @@ from pathlib import Path
 import pytest
 
 from progress import cli, settings
-from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres import database, migrations, statements
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProgressError
+from progress.event_store import log as event_log
+from progress.ingest import push
 from progress.projections import rebuild, schema
 from tests.conftest import Store
 from tests.support import model_rows
 from tests.support.ingest_process import Server, bare_server
+from tests.support.pushes import encode_push
 
 __all__ = ["bare_server"]
+
+APPEND = "event_store/functions/append.sql"
+EVENT = {"event_id": "e", "event_type": "New", "occurred_at": "2024-03-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -156,3 +166,44 @@ def test_a_role_without_superuser_rights_may_migrate(bare_server: Server) -> Non
             " has_table_privilege('progress_query', 'models.numbers', 'INSERT'),"
             " has_schema_privilege('progress_ingest', 'models', 'USAGE')"
         ) == [[True, True, False, False]]
+
+
+def test_a_changed_function_is_applied_again(store: Store) -> None:
+    with closing(store.connect()) as connection:
+        connection.run("DROP FUNCTION event_store.append")
+        connection.run(
+            "UPDATE public.progress_functions SET checksum = 'of another text' WHERE name = :name",
+            name=APPEND,
+        )
+        assert migrations.apply(connection) == [APPEND]
+        assert connection.run(
+            "SELECT has_function_privilege('progress_ingest', f, 'EXECUTE'),"
+            " has_function_privilege('progress_query', f, 'EXECUTE')"
+            " FROM CAST('event_store.append(jsonb)' AS regprocedure) AS f"
+        ) == [[True, False]]
+        assert migrations.apply(connection) == []
+
+
+def test_each_function_of_the_event_store_has_one_file(store: Store) -> None:
+    files = statements.SQL.glob("event_store/functions/*.sql")
+    with closing(store.connect()) as connection:
+        functions = connection.run(
+            "SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'event_store'::regnamespace"
+        )
+    assert sorted(name for (name,) in functions) == sorted(file.stem for file in files)
+
+
+def test_a_database_of_the_version_without_function_files_is_upgraded(
+    bare_server: Server, folder: Path
+) -> None:
+    sql = statements.blocks("adapters/migrations")
+    with closing(database.connect(bare_server.url)) as connection:
+        connection.run(sql["create table"])
+        for file in sorted(folder.glob("000[1-8]*.sql")):
+            connection.execute_simple(file.read_text())
+            checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+            connection.run(sql["record"], name=file.name, checksum=checksum)
+        first, *functions = migrations.apply(connection)
+        assert (first, APPEND in functions) == ("0009_functions.sql", True)
+        event_log.append(connection, [push.parse_delivery(encode_push([{}, EVENT, EVENT]))])
+        assert connection.run("SELECT count(*) FROM event_store.events") == [[1]]

@@ -1,4 +1,4 @@
-"""What each function's role may do, by the database's own word."""
+"""The rights of each function's database role."""
 
 import uuid
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ DENIED = "42501"
 
 @pytest.fixture
 def log(store: Store) -> Iterator[Connection]:
-    """A connection that may take on every role; one event is in the log."""
+    """A connection that may use every role; the log has one event."""
     connection = store.connect()
     append(connection)
     yield connection
@@ -54,8 +54,8 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_nobody_changes_an_event(log: Connection, change: str) -> None:
-    assert refused(log, change)  # the owner, even as a superuser
+def test_no_role_may_change_an_event(log: Connection, change: str) -> None:
+    assert refused(log, change)  # even for the owner as a superuser
     log.run("SET session_replication_role = replica")
     assert refused(log, change)
     for role in FUNCTIONS:
@@ -64,13 +64,13 @@ def test_nobody_changes_an_event(log: Connection, change: str) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES[:2])
-def test_the_erasure_procedure_may(log: Connection, change: str) -> None:
+def test_the_erasure_role_may_change_events(log: Connection, change: str) -> None:
     log.run("SET ROLE progress_erasure")
     assert not refused(log, change)
 
 
 @pytest.mark.parametrize("role", FUNCTIONS)
-def test_nobody_inserts_past_the_append(log: Connection, role: str) -> None:
+def test_no_role_may_insert_without_the_append(log: Connection, role: str) -> None:
     log.run(f"SET ROLE {role}")
     for table in ("events", "sessions", "pending", "dead_letters", "poisoned"):
         assert refused(log, f"INSERT INTO event_store.{table} DEFAULT VALUES")
@@ -81,25 +81,25 @@ def test_ingest_may_append_and_nothing_else(log: Connection) -> None:
     append(log)
     for table in ("events", "sessions", "pending", "dead_letters", "poisoned", "snapshots"):
         assert refused(log, f"SELECT FROM event_store.{table}")
-    for call in ("record_many('[]')", "set_aside(1, 'x')", "discard_letter(1, 'x')"):
+    for call in ("record_batch('[]')", "set_aside(1, 'x')", "discard_letter(1, 'x')"):
         assert refused(log, f"SELECT event_store.{call}")
 
 
-def test_who_may_append(log: Connection) -> None:
+def test_project_and_batch_may_append_and_query_may_not(log: Connection) -> None:
     log.run("SET ROLE progress_query")
     assert refused(log, "SELECT event_store.append('{}')")
-    for role in ("progress_project", "progress_batch"):  # what they replay
+    for role in ("progress_project", "progress_batch"):  # to replay dead letters
         log.run(f"SET ROLE {role}")
         append(log)
 
 
-def test_who_may_read_the_log(log: Connection) -> None:
+def test_project_batch_and_query_may_read_the_log(log: Connection) -> None:
     for role in FUNCTIONS[1:]:
         log.run(f"SET ROLE {role}")
         assert len(event_log.read_all_events(log, 1, 10)) == 1
 
 
-def test_project_sets_aside(log: Connection) -> None:
+def test_project_may_set_events_aside(log: Connection) -> None:
     log.run("SET ROLE progress_project")
     log.run("SELECT event_store.set_aside(1, 'x')")
     assert log.run("SELECT global_position FROM event_store.poisoned") == [[1]]
@@ -107,7 +107,7 @@ def test_project_sets_aside(log: Connection) -> None:
     assert log.run("SELECT count(*) FROM event_store.dead_letters WHERE kind = 'poisoned'") == [[1]]
 
 
-def test_project_replays_letters_and_discards_none(log: Connection) -> None:
+def test_project_may_replay_letters_and_not_discard_them(log: Connection) -> None:
     log.run("SELECT event_store.set_aside(1, 'x')")
     ((letter,),) = log.run("SELECT max(letter_id) FROM event_store.dead_letters")
     log.run("SET ROLE progress_project")
@@ -117,14 +117,14 @@ def test_project_replays_letters_and_discards_none(log: Connection) -> None:
     assert refused(log, f"SELECT event_store.discard_letters('{{{letter}}}', 'x')")
 
 
-def test_query_discards_letters_and_replays_none(log: Connection) -> None:
+def test_query_may_discard_letters_and_not_replay_them(log: Connection) -> None:
     log.run("SET ROLE progress_query")
     assert log.run("SELECT event_store.discard_letters('{1}', 'x')") == [[1]]
     for call in ("take_back(1)", "mark_replayed(1)", "mark_failed(1, 'x', 'x')"):
         assert refused(log, f"SELECT event_store.{call}")
 
 
-CALLS = {  # of operations, and who may
+CALLS = {  # functions of operations, and the role that may call each
     "accept('RUN_BATCH', 'u', 'k', '{}', '{batch}')": "progress_query",
     "take_up(NULL)": "progress_project",
     "begin_step(NULL, 'batch', 1)": "progress_project",
@@ -136,14 +136,14 @@ CALLS = {  # of operations, and who may
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_who_starts_an_operation_carries_it_out_and_sweeps(log: Connection, call: str) -> None:
+def test_each_function_of_operations_has_one_role(log: Connection, call: str) -> None:
     for role in FUNCTIONS:
         log.run(f"SET ROLE {role}")
         assert refused(log, f"SELECT operations.{call}") == (role != CALLS[call])
 
 
 @pytest.mark.parametrize("table", ["operations", "steps"])
-def test_operations_are_read_by_query_and_written_by_nobody(log: Connection, table: str) -> None:
+def test_only_query_may_read_operations_and_no_role_writes(log: Connection, table: str) -> None:
     for role in FUNCTIONS:
         for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"):
             may = log.run(
@@ -155,7 +155,7 @@ def test_operations_are_read_by_query_and_written_by_nobody(log: Connection, tab
             assert may == [[(role, right) == ("progress_query", "SELECT")]]
 
 
-def test_who_takes_snapshots_and_drops_them(log: Connection) -> None:
+def test_project_and_batch_may_write_snapshots(log: Connection) -> None:
     for role in FUNCTIONS:
         for right in ("INSERT", "DELETE"):
             may = log.run(
@@ -166,7 +166,7 @@ def test_who_takes_snapshots_and_drops_them(log: Connection) -> None:
             assert may == [[role in ("progress_project", "progress_batch")]]
 
 
-def test_the_append_is_not_led_astray_by_a_search_path(log: Connection) -> None:
+def test_the_append_ignores_the_search_path_of_the_session(log: Connection) -> None:
     log.run("CREATE TEMP TABLE events (global_position bigint)")
     log.run("CREATE FUNCTION pg_temp.greatest(a int) RETURNS int LANGUAGE sql RETURN 1")
     log.run("SET search_path = pg_temp, event_store")

@@ -78,7 +78,7 @@ SELECT operation_id FROM operations.accept('RUN_BATCH', 'ada', 'key', '{}', '{ba
 -- Who owns what, and who may do what with it.
 SELECT 'table ' || CAST(c.oid::regclass AS text), CAST(c.relowner::regrole AS text), CAST(c.relacl AS text)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname ~ '^(event_store|operations|progress_)' OR c.relname = 'progress_migrations'
+WHERE n.nspname ~ '^(event_store|operations|progress_)' OR c.relname IN ('progress_migrations', 'progress_functions')
 UNION ALL
 SELECT 'function ' || CAST(p.oid::regprocedure AS text), CAST(p.proowner::regrole AS text), concat(CAST(p.proacl AS text), p.prosecdef)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

@@ -1,4 +1,9 @@
-"""Migrations: the plain SQL files of `sql/migrations`, each applied once, in name order."""
+"""Migrations of `sql/migrations`, each applied once in name order, and SQL functions.
+
+The function files `sql/*/functions/*.sql` hold CREATE OR REPLACE. A file is applied again when it
+changes, and every file after a migration. Release order: `migrate` runs while the previous version
+still serves, so its calls must keep working with the new functions.
+"""
 
 import contextlib
 import hashlib
@@ -14,19 +19,27 @@ FOLDER = SQL / "migrations"
 
 
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
-    """Apply the missing migrations; return their names.
+    """Apply the missing migrations and the changed functions; return their names.
 
-    Concurrent runs take turns. ProgressError if a file was changed after it was applied, or if the
-    database has a migration that the code does not know.
+    One transaction applies all of them: no call meets new types with old functions. Concurrent runs
+    take turns. ProgressError if a migration was changed after it was applied, or if the database
+    has a migration that the code does not know.
     """
     sql = blocks("adapters/migrations")
     with exclusive(connection):
-        if connection.run(sql["has table"]) == [[False]]:
+        if connection.run(sql["has tables"]) == [[False]]:
             connection.run(sql["create table"])
+            connection.run(sql["create functions table"])
         missing = _missing(folder, dict(connection.run(sql["applied"]) or []))
-        for file in missing:
-            _apply_one(connection, file)
-    return [file.name for file in missing]
+        functions = {str(file.relative_to(SQL)): file for file in SQL.glob("*/functions/*.sql")}
+        known = dict(connection.run(sql["applied functions"]) or [])
+        changed = [n for n, file in sorted(functions.items()) if known.get(n) != _checksum(file)]
+        with database.transaction(connection):
+            for file in missing:
+                _apply_file(connection, file, file.name, "record")
+            for name in sorted(functions) if missing else changed:
+                _apply_file(connection, functions[name], name, "record function")
+    return [*(file.name for file in missing), *changed]
 
 
 @contextlib.contextmanager
@@ -88,16 +101,14 @@ def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
     return missing
 
 
-def _apply_one(connection: Connection, file: Path) -> None:
+def _apply_file(connection: Connection, file: Path, name: str, record: str) -> None:
     def translate(failure: Failure) -> ProgressError | None:
-        return ProgressError(f"{file.name}: {failure.message}") if failure.is_refusal else None
+        return ProgressError(f"{name}: {failure.message}") if failure.is_refusal else None
 
-    with database.translate_errors(translate), database.transaction(connection):
+    with database.translate_errors(translate):
         # The simple protocol takes many statements, but no parameters.
         connection.execute_simple(file.read_text(encoding="utf-8"))
-        connection.run(
-            blocks("adapters/migrations")["record"], name=file.name, checksum=_checksum(file)
-        )
+        connection.run(blocks("adapters/migrations")[record], name=name, checksum=_checksum(file))
 
 
 def _checksum(file: Path) -> str:

@@ -1,0 +1,69 @@
+-- Append a batch: {"messages": [{topic, subscription, message_id, published_at}], "events": [incoming_event],
+-- "letters": [...]}. append_events sends "stream_id" and "expected_version" as well, and no messages. Return the number
+-- of events per outcome, the shards to wake, and the version of the stream that was named.
+--
+-- One append runs at a time, so that positions are dense and become visible in their order. Several events take the
+-- optimistic path, record_batch; if it cannot decide them, record_row_by_row records the same batch.
+CREATE OR REPLACE FUNCTION event_store.append(
+    batch jsonb, OUT outcomes jsonb, OUT shards smallint[], OUT stream_version bigint
+)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '10s'
+-- A plan made while the tables are empty lives as long as the connection. So use keys, whatever the size.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_mergejoin = off
+SET enable_nestloop = off
+SET jit = off
+AS $$
+DECLARE
+    events           jsonb := batch -> 'events';
+    messages         jsonb := batch -> 'messages';
+    needs_row_by_row boolean := true;
+    e                event_store.incoming_event;
+    result           event_store.append_result;
+BEGIN
+    -- Lock before the statements that read: their snapshots then hold everything that was appended before.
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('event_store.append', 0)) THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
+    END IF;
+
+    IF batch ? 'expected_version' THEN
+        SELECT coalesce(max(s.stream_version), 0) INTO append.stream_version
+        FROM event_store.events s WHERE s.stream_id = batch ->> 'stream_id';
+        IF append.stream_version <> (batch ->> 'expected_version')::bigint THEN
+            RAISE EXCEPTION 'expected the stream at version %, found it at %',
+                batch ->> 'expected_version', append.stream_version USING ERRCODE = 'PR001';
+        END IF;
+    END IF;
+
+    IF jsonb_array_length(events) = 1 THEN
+        e := jsonb_populate_record(NULL::event_store.incoming_event, events -> 0);
+        result := event_store.record_event(e, messages -> coalesce(e.message, 0));
+        outcomes := jsonb_build_object(result.outcome, 1);
+        shards := result.shards;
+    ELSE
+        IF jsonb_array_length(events) > 1 THEN
+            SELECT b.needs_row_by_row, b.outcomes, b.shards INTO needs_row_by_row, outcomes, shards
+            FROM event_store.record_batch(events) b;
+        END IF;
+        IF needs_row_by_row THEN
+            SELECT r.outcomes, r.shards INTO outcomes, shards
+            FROM event_store.record_row_by_row(events, messages) r;
+        END IF;
+    END IF;
+
+    IF batch ? 'letters' THEN
+        SELECT event_store.add_outcomes(append.outcomes, l.outcomes), append.shards || l.shards INTO outcomes, shards
+        FROM event_store.record_rejections(batch -> 'letters', messages) l;
+    END IF;
+    IF batch ? 'stream_id' THEN
+        SELECT coalesce(max(s.stream_version), 0) INTO append.stream_version
+        FROM event_store.events s WHERE s.stream_id = batch ->> 'stream_id';
+    END IF;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.append FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.append TO progress_ingest, progress_batch, progress_project;

@@ -1,0 +1,13 @@
+-- Trigger function: refuse to change or delete events. Only the erasure procedure may, which runs as progress_erasure; a
+-- superuser has to take on that role.
+CREATE OR REPLACE FUNCTION event_store.refuse_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF current_user = 'progress_erasure' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION 'event_store.events is append-only: % is refused', TG_OP
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.refuse_change FROM PUBLIC;

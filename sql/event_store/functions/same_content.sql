@@ -1,0 +1,12 @@
+-- Tell whether a second event of an id repeats the first. The caller compares the learners. A time that was taken from
+-- the message's publish time is not compared: each delivery may have another.
+CREATE OR REPLACE FUNCTION event_store.same_content(
+    a_type text, a_data jsonb, a_at timestamptz, a_metadata jsonb,
+    b_type text, b_data jsonb, b_at timestamptz, b_metadata jsonb
+) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN a_type = b_type AND a_data = b_data AND (a_at = b_at
+    OR a_metadata ->> 'occurred_at_source' IS NOT DISTINCT FROM 'publish_time'
+    OR b_metadata ->> 'occurred_at_source' IS NOT DISTINCT FROM 'publish_time');
+
+REVOKE EXECUTE ON FUNCTION event_store.same_content FROM PUBLIC;

@@ -1,0 +1,55 @@
+-- Replay a bundle: record its entries again as a delivery of their message, in one transaction. The bundle's row becomes
+-- the letter of its first entry; if that entry needs none, the row counts as replayed. Return false if the letter is not
+-- an open bundle, as after a concurrent replay.
+CREATE OR REPLACE FUNCTION event_store.take_apart(letter_id bigint, batch jsonb) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '10s'
+AS $$
+DECLARE
+    bundle event_store.dead_letters;
+    other  event_store.dead_letters;
+BEGIN
+    -- Take the lock of the append before any row lock: a redelivery of the message takes it first, too.
+    PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
+
+    UPDATE event_store.dead_letters l SET index_in_message = -1    -- frees the place of its first entry
+    FROM event_store.dead_letters old
+    WHERE l.letter_id = take_apart.letter_id AND old.letter_id = l.letter_id
+      AND l.indexes IS NOT NULL AND l.replayed_at IS NULL AND l.discarded_at IS NULL
+    RETURNING old.* INTO bundle;
+    IF bundle.letter_id IS NULL THEN
+        RETURN false;
+    END IF;
+
+    PERFORM event_store.append(batch);
+    IF EXISTS (
+        SELECT FROM jsonb_array_elements(batch -> 'letters') AS l (letter)
+        WHERE l.letter ? 'indexes' AND NOT EXISTS (
+            SELECT FROM event_store.dead_letters d
+            WHERE d.subscription = bundle.subscription AND d.message_id = bundle.message_id
+              AND d.index_in_message = (l.letter ->> 'index')::int AND d.indexes = l.letter -> 'indexes'))
+    THEN
+        RAISE EXCEPTION 'expected no other letter in the place of the rest of bundle %', letter_id;
+    END IF;
+
+    DELETE FROM event_store.dead_letters l
+    WHERE l.subscription = bundle.subscription AND l.message_id = bundle.message_id
+      AND l.index_in_message = bundle.index_in_message
+    RETURNING * INTO other;
+    IF other.letter_id IS NULL THEN
+        UPDATE event_store.dead_letters l
+        SET index_in_message = bundle.index_in_message, replayed_at = clock_timestamp()
+        WHERE l.letter_id = bundle.letter_id;
+    ELSE
+        UPDATE event_store.dead_letters l
+        SET index_in_message = other.index_in_message, kind = other.kind, event_id = other.event_id,
+            event_type = other.event_type, reason = other.reason, payload = other.payload,
+            attributes = other.attributes, due_at = other.due_at, indexes = other.indexes
+        WHERE l.letter_id = bundle.letter_id;
+    END IF;
+    RETURN true;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.take_apart FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.take_apart TO progress_batch, progress_project;
