@@ -66,7 +66,7 @@ def start(name: str, **environment: str) -> Iterator[Function]:
             process = processes.start(
                 [sys.executable, "-m", "functions_framework", *options, "--port", str(port)],
                 output=output,
-                environment=settings.inherited(**defaults, **environment),
+                environment=settings.child_env(**defaults, **environment),
                 folder=ROOT,
             )
         try:

@@ -45,7 +45,7 @@ def run(how: str, store: Store, **environment: str) -> Iterator[int]:
     process = processes.start(
         ["node", _FOLDER / "server.mjs", how, str(port)],
         output=subprocess.DEVNULL,
-        environment=settings.inherited(**defaults, **environment),
+        environment=settings.child_env(**defaults, **environment),
         folder=_FOLDER,
     )
     try:

@@ -1,6 +1,6 @@
-"""E-mail addresses, made unreadable before anything is stored: `a***@example.com`.
+"""Mask e-mail addresses in everything that is stored: `a***@example.com`.
 
-In what is logged secrets too: tokens, passwords, and who signs in to an address of the net.
+In log lines mask secrets, too: tokens, passwords and the credentials in URLs.
 """
 
 import io
@@ -9,19 +9,19 @@ from typing import Any
 
 # A word, and the @ after it if it is the first half of an address.
 _WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|\\?"[^"@]{0,64}\\?"(?=@))(@?)""")
-# The same in JSON: a quote before an @ ends a text there, or begins one, unless it is escaped.
+# The same in JSON, where an unescaped quote before an @ begins or ends a text.
 _JSON_WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|"[^"@]{0,64}\\"(?=@))(@?)""")
 _ESCAPED = "\\u0040"  # an @ as JSON may write it
-# A character as JSON writes it: what is cut within an escape is no JSON any more.
+# A character as JSON writes it; a cut inside an escape would break the JSON.
 _CHARACTER = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     r"|\\u[0-9a-fA-F]{4}|\\.|.",
     re.DOTALL,
 )
 
-# A JWT, or what begins like one: JSON in base64. Whatever is glued to it goes with it.
+# A JWT, or anything else that begins like JSON in base64, with what follows it directly.
 _JWT = re.compile(r"(?:eyJ|eyA|ewo)[\w=-]{6,}(?:\.[\w=-]*)*")
-_GOOGLE_S = re.compile(r"ya29\.[\w.-]+")  # its access tokens
+_GOOGLE_TOKEN = re.compile(r"ya29\.[\w.-]+")
 _PRIVATE = re.compile(
     r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
@@ -32,15 +32,15 @@ _NAMED = re.compile(
     r"""(?:\\*"(?:[^"\\]|\\.|"")*+(?:"|$)|\\*'(?:[^'\\]|\\.|'')*+(?:'|$)|\S)\S*""",
     re.IGNORECASE | re.DOTALL,
 )
-# A row that PostgreSQL refused, whole: what learners typed is in it.
+# The row in an error of PostgreSQL: it holds what learners typed.
 _ROW = re.compile(r"(row contains \()(?:.*\)\.|.*)", re.DOTALL | re.IGNORECASE)
 _RUN = re.compile(r"\S+")
-_SOUGHT = 16  # addresses of one event; each is sought in all of its texts
+_MAX_ADDRESSES = 16  # of one event, which are searched for in all of its texts
 _IDS = frozenset({"user_id", "session_id", "item_id"})
 
 
 def mask(address: str) -> str:
-    """The first character and the domain of an address; masking again changes nothing."""
+    """Return the first character and the domain of an address; a masked one stays as it is."""
     local, at, domain = address.rpartition("@")
     if not at:
         local, domain = address, ""
@@ -50,31 +50,31 @@ def mask(address: str) -> str:
 
 
 def mask_shapes(text: str) -> str:
-    """`text` with everything in it masked that has the shape of an address."""
-    return _masked(text, _WORD)
+    """Return `text` with everything masked that looks like an address."""
+    return _mask_words(text, _WORD)
 
 
 def mask_json(text: str) -> str:
-    """The same of a JSON text, which stays one."""
-    return _masked(text, _JSON_WORD)
+    """Mask a JSON text in the same way; the result is valid JSON."""
+    return _mask_words(text, _JSON_WORD)
 
 
-def _masked(text: str, word: re.Pattern[str]) -> str:
+def _mask_words(text: str, word: re.Pattern[str]) -> str:
     if "@" not in text and _ESCAPED not in text:
         return text
-    masked, end = io.StringIO(), 0  # millions of words, as sub() keeps them, are hundreds of MB
+    masked, end = io.StringIO(), 0  # sub() would keep hundreds of MB for millions of words
     for match in word.finditer(text):
         if match[2] or _ESCAPED in match[1]:
             masked.write(text[end : match.start()])
-            masked.write(_shape(match))
+            masked.write(_mask_word(match))
             end = match.end()
     return masked.getvalue() + text[end:]
 
 
-def _shape(match: re.Match[str]) -> str:
+def _mask_word(match: re.Match[str]) -> str:
     word, at = match.groups()
     parts = word.split(_ESCAPED)
-    followed = len(parts) if at else len(parts) - 1  # by an @, so half an address each
+    followed = len(parts) if at else len(parts) - 1  # by an @: each is half an address
     return _ESCAPED.join([*map(_cut, parts[:followed]), *parts[followed:]]) + at
 
 
@@ -86,9 +86,9 @@ def _cut(local: str) -> str:
 
 
 def may_hold_secrets(text: str) -> bool:
-    """Whether `mask_secrets` could change it; JSON may be asked about as a whole."""
+    """Tell whether `mask_secrets` might change the text; a JSON text can be tested as a whole."""
     folded = text.lower()
-    # Written out: each line that is logged is asked, and a loop takes four times as long.
+    # Written out for speed: every log line is tested, and a loop takes four times as long.
     return (
         "@" in text or "u0040" in text or "%40" in text
         or "eyj" in folded or "eya" in folded or "ewo" in folded
@@ -100,20 +100,20 @@ def may_hold_secrets(text: str) -> bool:
 
 
 def mask_secrets(text: str) -> str:
-    """`text` without what has the shape of an address, a token or a password."""
+    """Mask everything in `text` that looks like an address, a token or a password."""
     if not may_hold_secrets(text):
         return text
-    text = _PRIVATE.sub(r"\1***-----END PRIVATE KEY-----", _GOOGLE_S.sub("***", text))
+    text = _PRIVATE.sub(r"\1***-----END PRIVATE KEY-----", _GOOGLE_TOKEN.sub("***", text))
     text = _BEARER.sub(r"\1***", _JWT.sub("***", text))
     text = _NAMED.sub(r"\1***", _AUTHORIZATION.sub(r"\1***", text))
     text = _ROW.sub(r"\1***).", text)
     if "@" in text or "%40" in text:
-        text = _RUN.sub(_run, text)
+        text = _RUN.sub(_mask_run, text)
     return mask_shapes(text)
 
 
-def _run(match: re.Match[str]) -> str:
-    """A run of characters without who signs in by a URL, and without an encoded address."""
+def _mask_run(match: re.Match[str]) -> str:
+    """Mask the credentials of a URL, and an address whose @ is percent-encoded."""
     run = match[0]
     scheme, slashes, rest = run.partition("://")
     if slashes and "@" in rest:
@@ -124,51 +124,53 @@ def _run(match: re.Match[str]) -> str:
 
 
 def mask_emails(value: dict[str, Any]) -> dict[str, Any]:
-    """The object with each `email` masked, and those addresses wherever else they stand.
+    """Mask each `email` of the object, and the same addresses in its other texts.
 
-    Ids stay as they are: they are opaque, and two of them must not become one. Beside more than
-    16 addresses any other text with an @ is masked whole: to seek all in all is quadratic.
+    Ids stay as they are: two of them must not become equal. With more than 16 addresses, every text
+    with an @ is masked whole: to search every text for every address takes quadratic time.
     """
-    plain = sorted({a for a in _addresses(value, within=False) if "@" in a}, key=len, reverse=True)
-    masked: dict[str, Any] = _replaced(value, plain, key="", within=False)
+    addresses = {a for a in _find_addresses(value, within=False) if "@" in a}
+    plain = sorted(addresses, key=len, reverse=True)
+    masked: dict[str, Any] = _mask_value(value, plain, key="", within=False)
     return masked
 
 
-def _addresses(value: Any, *, within: bool) -> list[str]:
+def _find_addresses(value: Any, *, within: bool) -> list[str]:
+    """Return the texts below each `email`; `within` is true below one."""
     match value:
         case dict():
-            pairs = [(within or key == "email", held) for key, held in value.items()]
+            pairs = [(within or key == "email", field) for key, field in value.items()]
         case list():
-            pairs = [(within, held) for held in value]
+            pairs = [(within, element) for element in value]
         case str() if within:
             return [value]
         case _:
             return []
-    return [found for inside, held in pairs for found in _addresses(held, within=inside)]
+    return [text for below, field in pairs for text in _find_addresses(field, within=below)]
 
 
-def _replaced(value: Any, plain: list[str], *, key: str, within: bool) -> Any:
+def _mask_value(value: Any, plain: list[str], *, key: str, within: bool) -> Any:
     match value:
         case dict():
             return {
-                _without(name, plain): _replaced(
-                    held, plain, key=name, within=within or name == "email"
+                _mask_addresses(name, plain): _mask_value(
+                    field, plain, key=name, within=within or name == "email"
                 )
-                for name, held in value.items()
+                for name, field in value.items()
             }
         case list():
-            return [_replaced(held, plain, key=key, within=within) for held in value]
+            return [_mask_value(element, plain, key=key, within=within) for element in value]
         case str() if within:
             return mask(value)
         case str() if key not in _IDS:
-            return _without(value, plain)
+            return _mask_addresses(value, plain)
     return value
 
 
-def _without(text: str, plain: list[str]) -> str:
+def _mask_addresses(text: str, plain: list[str]) -> str:
     if not plain or "@" not in text:
         return text
-    if len(plain) > _SOUGHT:
+    if len(plain) > _MAX_ADDRESSES:
         return mask(text)
     for address in plain:
         text = text.replace(address, mask(address))

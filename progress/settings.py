@@ -1,7 +1,7 @@
-"""Every setting, read in one place: the environment variables that docs/settings.md lists.
+"""All settings, read from the environment variables that docs/settings.md lists.
 
-A variable that begins like one of ours, or is one letter away from one that is not set, stops the
-start and is named, so that a misspelt setting is never silently ignored.
+A misspelt setting stops the start: a variable with a prefix of ours that is not a setting, or one
+that is a single letter away from an unset setting.
 """
 
 import functools
@@ -17,7 +17,7 @@ Environment = Literal["development", "staging", "production"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the environment says; None where it says nothing."""
+    """The settings of one process; None for a variable that is not set."""
 
     database_url: str | None = None
     database_logins: str | None = None
@@ -49,14 +49,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloud_run_task_attempt: int = 0
 
     def __repr__(self) -> str:
-        return f"Settings(environment={self.environment!r})"  # the rest may hold secrets
+        return f"Settings(environment={self.environment!r})"  # other settings may hold secrets
 
 
 _EXPECTED = {
     "environment": ", ".join(get_args(Environment)),
     "graphql_introspection": "true or false",
     "rate_limit_per_minute": "a positive integer",
-}  # of what is neither text nor any number
+}  # for settings that are neither texts nor plain integers
 
 _SCHEMES = {
     "redis_url": ("redis://", "rediss://", "unix://"),
@@ -77,28 +77,28 @@ _OURS = (
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """The settings in `environment`; SettingsError names a bad or unknown variable."""
+    """Return the settings in `environment`; SettingsError names a bad or unknown variable."""
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     unset = known - environment.keys()
     for name in environment.keys() - known:
-        if meant := next((each for each in sorted(unset) if _one_letter_away(name, each)), None):
+        if meant := next((s for s in sorted(unset) if _is_one_letter_away(name, s)), None):
             raise SettingsError(f"unknown setting {name}: is {meant} meant?")
         if name.startswith(_OURS):
             raise SettingsError(f"unknown setting {name}: is it misspelt?")
-    given = {n.lower(): environment[n] for n in known if environment.get(n)}
+    texts = {n.lower(): environment[n] for n in known if environment.get(n)}
     for name, schemes in _SCHEMES.items():
-        if not given.get(name, schemes[0]).startswith(schemes):
+        if not texts.get(name, schemes[0]).startswith(schemes):
             raise SettingsError(f"{name.upper()}: expected a URL that begins with {schemes[0]}")
     try:
-        return msgspec.convert(given, Settings, strict=False)
-    except msgspec.ValidationError as fault:
-        name = str(fault).rpartition("$.")[2].rstrip("`")
+        return msgspec.convert(texts, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        name = str(error).rpartition("$.")[2].rstrip("`")
         expected = _EXPECTED.get(name, "an integer")
-        raise SettingsError(f"{name.upper()}: expected {expected}; found {given[name]!r}") from None
+        raise SettingsError(f"{name.upper()}: expected {expected}; found {texts[name]!r}") from None
 
 
-def _one_letter_away(one: str, other: str) -> bool:
-    """Whether a letter more, less or other, or two that changed places, makes one the other."""
+def _is_one_letter_away(one: str, other: str) -> bool:
+    """Tell whether one letter is added, missing, replaced, or exchanged with its neighbour."""
     if abs(len(one) - len(other)) > 1:
         return False
     pairs = enumerate(zip(one, other, strict=False))
@@ -109,16 +109,16 @@ def _one_letter_away(one: str, other: str) -> bool:
 
 @functools.cache
 def current() -> Settings:
-    """The settings of this process, read once."""
+    """Return the settings of this process, read once."""
     return read(os.environ)
 
 
 def fill_in(**missing: str) -> None:
-    """Variables that a library reads for itself, where the environment says nothing of them."""
+    """Set environment variables that libraries read, unless they are set already."""
     for name, value in missing.items():
         os.environ.setdefault(name, value)
 
 
-def inherited(**changed: str) -> dict[str, str]:
-    """The environment for a process that we start: ours, with some variables changed."""
+def child_env(**changed: str) -> dict[str, str]:
+    """Return the environment for a child process: our own, with some variables changed."""
     return {**os.environ, **changed}

@@ -133,7 +133,7 @@ def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[i
     try:
         entries = envelope.decode_bundle(letter.payload.encode(), indexes, message)
     except ValueError as error:  # somebody changed its text
-        return _mark_failed(connection, letter, letter.kind, str(error))
+        return _store_failure(connection, letter, letter.kind, str(error))
     log.take_apart(connection, letter.letter_id, Delivery(message, entries))
     after = read(connection, letter.letter_id)
     return None if after.replayed_at is not None else after.reason
@@ -143,11 +143,11 @@ def _replay(connection: Connection, letter: DeadLetter) -> str | None:
     entries = envelope.decode(letter.payload.encode(), _original_message(letter))
     events = [entry for entry in entries if not isinstance(entry, Rejection)]
     for rejection in (entry for entry in entries if isinstance(entry, Rejection)):
-        return _mark_failed(connection, letter, rejection.kind, rejection.reason)
+        return _store_failure(connection, letter, rejection.kind, rejection.reason)
     try:
-        log.append_replayed(connection, events)
+        log.append_replay(connection, events)
     except EventRejected as error:
-        return _mark_failed(connection, letter, error.kind, str(error))
+        return _store_failure(connection, letter, error.kind, str(error))
     connection.run(blocks("event_store/dead_letters")["mark replayed"], letter_id=letter.letter_id)
     return None
 
@@ -163,7 +163,7 @@ def _original_message(letter: DeadLetter) -> Message:
     )
 
 
-def _mark_failed(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
+def _store_failure(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
     connection.run(
         blocks("event_store/dead_letters")["mark failed"],
         letter_id=letter.letter_id,

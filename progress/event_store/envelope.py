@@ -51,7 +51,7 @@ def decode(payload: bytes, message: Message) -> list[ParsedEvent | Rejection]:
         if parts is not None:
             return _decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
-        return [reject_malformed(payload, 0, str(error))]
+        return [reject_bytes(payload, 0, str(error))]
     return [_decode_part(payload, 0, message, single=True)]
 
 
@@ -63,7 +63,7 @@ def decode_bundle(
     return _decode_parts(zip(bundles.indexes(runs), parts, strict=True), message)
 
 
-def reject_malformed(payload: bytes, index: int, reason: str) -> Rejection:
+def reject_bytes(payload: bytes, index: int, reason: str) -> Rejection:
     """Return a rejection of bytes that are not JSON."""
     return _reject(payload, index, reason, masking.mask_shapes)
 
@@ -101,7 +101,7 @@ def _decode_part(
     try:
         body, unstorable = json_input.decode(part)
     except json_input.NotJson as error:
-        return reject_malformed(part, index, str(error))
+        return reject_bytes(part, index, str(error))
     if type(body) is not dict:
         return _reject(part, index, "expected an object - at $")
     parser = EventParser(body, message, single=single)

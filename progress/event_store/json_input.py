@@ -189,7 +189,7 @@ def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
     end = _END.match(payload, at)  # of an empty array
     while end is None:
         element = _ELEMENT.match(payload, at)
-        begin, at = element.span(1) if element else _match_nested(payload, at)
+        begin, at = element.span(1) if element else _match_deep_element(payload, at)
         part = bytes(payload[begin:at])
         if not is_valid and not _SIMPLE.fullmatch(part):
             decode(part)
@@ -203,7 +203,7 @@ def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
         raise NotJson(f"expected JSON - at byte {at}")
 
 
-def _match_nested(payload: bytes | bytearray, at: int) -> tuple[int, int]:
+def _match_deep_element(payload: bytes | bytearray, at: int) -> tuple[int, int]:
     """Return the span of an element that is nested deeper than `_ELEMENT` matches."""
     depth, begin, end = 0, -1, -1
     for token in _TOKEN.finditer(payload, at):

@@ -101,7 +101,7 @@ def append_events(
     return _append(connection, batch)
 
 
-def append_replayed(connection: Connection, events: Sequence[ParsedEvent]) -> Appended:
+def append_replay(connection: Connection, events: Sequence[ParsedEvent]) -> Appended:
     """Append the events of a dead letter; EventRejected if one would become a dead letter again."""
     return _append(connection, {"events": events})
 

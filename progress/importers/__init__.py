@@ -1,1 +1,1 @@
-"""Records of other apps as domain events."""
+"""Importers: convert records of other apps to domain events."""

@@ -1,7 +1,7 @@
-"""A review log as domain events: what its learner's app would have published.
+"""Convert a review log to the domain events that the learner's app would have published.
 
-Each event's id follows from the learner, the card and the moment, so that a log that is imported
-again is a redelivery and adds nothing.
+An event's id is derived from the learner, the card and the time, so a second import of the log is
+a redelivery and adds nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,10 +16,10 @@ from progress.event_store import events
 from progress.importers import sm2
 from progress.importers.anki_log import EARLIEST, Answer
 
-REST = timedelta(minutes=30)  # a longer pause ends a session
+MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 
 # A message holds at most 10 MB, and a session at most 10,000 items.
-_LONGEST_SESSION = 5_000
+_MAX_ANSWERS = 5_000
 
 _NAMESPACE = UUID("5d1b6d1c-6a4e-5b0e-9d1f-0c2f7f1f3a57")
 
@@ -30,7 +30,7 @@ Envelope = dict[str, Any]
 
 
 class Learner(msgspec.Struct, frozen=True):
-    """Whose log it is; what is None is left to the preferences on record."""
+    """The learner of the log; None keeps the preference that is on record."""
 
     user_id: str
     timezone: str | None = None
@@ -38,7 +38,7 @@ class Learner(msgspec.Struct, frozen=True):
 
 
 def messages(learner: Learner, answers: list[Answer]) -> Iterator[Message]:
-    """The account, then one message for each session; `answers` are oldest first."""
+    """Yield a message for the account, then one for each session; `answers` are oldest first."""
     if answers:
         yield Message("user-events", [_account(learner, _begin(answers[0]))])
     memories: dict[str, sm2.Memory] = {}
@@ -47,11 +47,11 @@ def messages(learner: Learner, answers: list[Answer]) -> Iterator[Message]:
 
 
 def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
-    """`answers`, oldest first, cut where the learner rested."""
+    """Yield the sessions in `answers`, which are oldest first."""
     session: list[Answer] = []
     for answer in answers:
-        rested = session and answer.at - session[-1].at > REST
-        if rested or len(session) == _LONGEST_SESSION:
+        has_paused = session and answer.at - session[-1].at > MAX_PAUSE
+        if has_paused or len(session) == _MAX_ANSWERS:
             yield session
             session = []
         session.append(answer)
@@ -68,7 +68,7 @@ def _session_events(
     start = events.SessionStarted(session_id=key, user_id=learner.user_id, item_count=items)
     yield _envelope(learner, start, begin, key)
     for answer in session:
-        memory = sm2.repeated(memories.get(answer.card_id), answer.at, _QUALITY[answer.rating])
+        memory = sm2.repeat(memories.get(answer.card_id), answer.at, _QUALITY[answer.rating])
         memories[answer.card_id] = memory
         yield from _answer_events(learner, key, answer, memory)
     completion = events.SessionCompleted(
@@ -83,7 +83,7 @@ def _answer_events(
     learner: Learner, session_id: str, answer: Answer, memory: sm2.Memory
 ) -> Iterator[Envelope]:
     kind = events.CorrectAnswerGiven if answer.correct else events.IncorrectAnswerGiven
-    given = _envelope(
+    answered = _envelope(
         learner,
         kind(
             session_id=session_id,
@@ -93,7 +93,7 @@ def _answer_events(
         answer.at,
         session_id,
     )
-    yield given
+    yield answered
     review = events.ReviewProcessed(
         user_id=learner.user_id,
         item_id=answer.card_id,
@@ -101,14 +101,14 @@ def _answer_events(
         easiness_factor=memory.easiness,
     )
     reviewed = _envelope(learner, review, answer.at, session_id)
-    reviewed["metadata"]["causation_id"] = given["event_id"]
+    reviewed["metadata"]["causation_id"] = answered["event_id"]
     yield reviewed
 
 
 def _account(learner: Learner, at: datetime) -> Envelope:
     account = events.UserCreated(
         user_id=learner.user_id,
-        email="learner@example.com",  # a review log tells none, the event needs one
+        email="learner@example.com",  # required by the event; a review log has none
         timezone=learner.timezone,
         day_start_hour=learner.day_start_hour,
     )
@@ -123,7 +123,7 @@ def _envelope(
     metadata = {"user_id": learner.user_id}
     if session_id:
         metadata["correlation_id"] = session_id
-    # Told otherwise (other preferences, a longer log) it is another event.
+    # With other data (other preferences, a longer log) it is another event.
     subject = data.get("item_id") or data
     return {
         "event_id": str(_id(learner, kind, at, subject)),
@@ -140,5 +140,5 @@ def _id(learner: Learner, *parts: Any) -> UUID:
 
 
 def _begin(answer: Answer) -> datetime:
-    """When the card was shown: the log holds the moment of the answer."""
+    """Return the time at which the card was shown; the log holds the time of the answer."""
     return max(answer.at - timedelta(milliseconds=answer.response_time_ms), EARLIEST)

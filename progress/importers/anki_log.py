@@ -1,4 +1,4 @@
-"""A review log as Anki's users share it: a csv with one row for each answer to a card."""
+"""Read a review log of Anki: a CSV file with one row for each answer to a card."""
 
 import csv
 import io
@@ -13,13 +13,13 @@ from progress.errors import ReviewLogError
 
 COLUMNS = ("card_id", "review_rating", "review_time", "review_duration")
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # the event store takes none before
-_LARGEST = 256 << 20  # bytes: six million answers
-_LONGEST_MS = 86_400_000
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # the event store rejects earlier events
+_MAX_BYTES = 256 << 20  # six million answers
+_MAX_MS = 86_400_000
 
 
 class Answer(msgspec.Struct, frozen=True, order=True):
-    """One answer: `rating` is 1 again, 2 hard, 3 good, 4 easy; again is the wrong one."""
+    """One answer: `rating` is 1 again, 2 hard, 3 good or 4 easy; only 1 is a wrong answer."""
 
     at: datetime
     card_id: str
@@ -32,46 +32,46 @@ class Answer(msgspec.Struct, frozen=True, order=True):
 
 
 def read(file: Path) -> list[Answer]:
-    """The answers in `file`, oldest first.
+    """Return the answers in `file`, oldest first.
 
-    ReviewLogError names the row (as an editor counts lines) and the column of the first fault.
+    ReviewLogError names the first wrong row, by its line number, and the column.
     """
     try:
-        text = io.StringIO(_decoded(_bytes(file)), newline="")
-        return sorted(_answers(csv.reader(text, strict=True)))
-    except OSError as fault:
-        raise ReviewLogError(f"{file}: {fault.strerror or fault}") from None
-    except ReviewLogError as fault:
-        raise ReviewLogError(f"{file}: {fault}") from None
+        text = io.StringIO(_decode(_read_bytes(file)), newline="")
+        return sorted(_parse_answers(csv.reader(text, strict=True)))
+    except OSError as error:
+        raise ReviewLogError(f"{file}: {error.strerror or error}") from None
+    except ReviewLogError as error:
+        raise ReviewLogError(f"{file}: {error}") from None
 
 
-def _bytes(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        raw = opened.read(_LARGEST + 1)  # of a device, too, which has no end
-    if len(raw) > _LARGEST:
-        raise ReviewLogError(f"expected at most {_LARGEST >> 20} MiB: import it in parts")
+def _read_bytes(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        raw = stream.read(_MAX_BYTES + 1)  # bounded: the file may be a device without end
+    if len(raw) > _MAX_BYTES:
+        raise ReviewLogError(f"expected at most {_MAX_BYTES >> 20} MiB: import it in parts")
     return raw
 
 
-def _decoded(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        before = fault.object[: fault.start].split(b"\n")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].split(b"\n")
         place = f"row {len(before)}, column {before[-1].count(b',') + 1}"
         raise ReviewLogError(f"{place}: expected UTF-8") from None
 
 
-def _answers(rows: Any) -> Iterator[Answer]:
-    """`rows` is a csv.reader, which typeshed keeps to itself."""
-    places = _places(_next(rows) or [])
+def _parse_answers(rows: Any) -> Iterator[Answer]:
+    """Yield the answers of a csv.reader, whose type typeshed does not export."""
+    columns = _find_columns(_next(rows) or [])
     seen: set[tuple[str, datetime]] = set()
     while (row := _next(rows)) is not None:
         if not row:
             continue
-        answer = _answer(row, places, rows.line_num)
+        answer = _parse_answer(row, columns, rows.line_num)
         if (answer.card_id, answer.at) in seen:
-            raise _fault(
+            raise _error(
                 rows.line_num, "review_time", "a card that was not answered at that moment"
             )
         seen.add((answer.card_id, answer.at))
@@ -81,43 +81,45 @@ def _answers(rows: Any) -> Iterator[Answer]:
 def _next(rows: Any) -> list[str] | None:
     try:
         return next(rows, None)
-    except csv.Error as fault:
-        raise ReviewLogError(f"row {rows.line_num}: expected csv, {fault}") from None
+    except csv.Error as error:
+        raise ReviewLogError(f"row {rows.line_num}: expected csv, {error}") from None
 
 
-def _places(header: list[str]) -> dict[str, int]:
+def _find_columns(header: list[str]) -> dict[str, int]:
     names = [name.strip() for name in header]
     for column in COLUMNS:
         if column not in names:
-            raise _fault(1, column, "a column of that name")
+            raise _error(1, column, "a column of that name")
     return {column: names.index(column) for column in COLUMNS}
 
 
-def _answer(row: list[str], places: dict[str, int], line: int) -> Answer:
+def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
     def read(column: str, parse: Callable[[str], Any], expected: str) -> Any:
         try:
-            return parse(row[places[column]].strip())
+            return parse(row[columns[column]].strip())
         except (ValueError, OverflowError):
-            found = row[places[column]][:40]
-            raise _fault(line, column, f"{expected}, found {found!r}") from None
+            text = row[columns[column]][:40]
+            raise _error(line, column, f"{expected}, found {text!r}") from None
         except IndexError:
-            raise _fault(line, column, f"{expected}, found nothing") from None
+            raise _error(line, column, f"{expected}, found nothing") from None
 
     return Answer(
-        card_id=read("card_id", _card, "1 to 200 characters"),
+        card_id=read("card_id", _parse_card, "1 to 200 characters"),
         rating=read("review_rating", _between(1, 4), "1, 2, 3 or 4"),
-        at=read("review_time", _moment, "a date and time from the year 2000 on"),
+        at=read("review_time", _parse_time, "a date and time from the year 2000 on"),
         response_time_ms=read(
-            "review_duration", _between(0, _LONGEST_MS), f"milliseconds from 0 to {_LONGEST_MS}"
+            "review_duration",
+            _between(0, _MAX_MS),
+            f"milliseconds from 0 to {_MAX_MS}",
         ),
     )
 
 
-def _fault(line: int, column: str, expected: str) -> ReviewLogError:
+def _error(line: int, column: str, expected: str) -> ReviewLogError:
     return ReviewLogError(f"row {line}, column {column}: expected {expected}")
 
 
-def _card(text: str) -> str:
+def _parse_card(text: str) -> str:
     if not 1 <= len(text) <= 200 or "\0" in text:
         raise ValueError
     return text
@@ -125,7 +127,7 @@ def _card(text: str) -> str:
 
 def _between(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        # int() would take underscores, signs and other scripts' digits too
+        # int() also accepts underscores, signs and the digits of other scripts
         if not (text.isascii() and text.isdigit() and least <= (number := int(text)) <= most):
             raise ValueError
         return number
@@ -133,8 +135,8 @@ def _between(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _moment(text: str) -> datetime:
-    """In UTC, also where the text has no offset: the column is defined so."""
+def _parse_time(text: str) -> datetime:
+    """Return the time in UTC; the format defines a time without an offset as UTC."""
     moment = datetime.fromisoformat(text)
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     if moment < EARLIEST:

@@ -1,4 +1,4 @@
-"""SM-2: after how many days an item is to be seen again.
+"""SM-2: the number of days until the next review of an item.
 
 P. A. Wozniak, Optimization of learning, 1990, chapter 3.2:
 https://super-memory.com/english/ol/sm2.htm
@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 import msgspec
 
 LOWEST_EASINESS = 1.3
-HIGHEST_EASINESS = 10.0  # SM-2 has none; a review event has
+HIGHEST_EASINESS = 10.0  # not part of SM-2: the limit of a review event
 LONGEST_INTERVAL = 36_500  # days
 
-# Step 7 repeats the day's failures until they are known, which leaves the interval as it is. A
-# rest of 12 hours stands for the night, so that no result depends on the learner's zone.
-_A_NIGHT = timedelta(hours=12)
+# Step 7 of SM-2 repeats the day's wrong answers until they are right, which does not change the
+# interval. 12 hours between answers separate days, so no result depends on the learner's time zone.
+_DAY_GAP = timedelta(hours=12)
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What SM-2 knows of an item after a repetition."""
+    """The state of an item after a repetition."""
 
     repeated_at: datetime
     repetitions: int = 0  # in a row
@@ -27,16 +27,16 @@ class Memory(msgspec.Struct, frozen=True):
     interval_days: int = 0
 
 
-def repeated(before: Memory | None, at: datetime, quality: int) -> Memory:
-    """The memory after an answer of `quality` 0 (blackout) to 5 (perfect)."""
+def repeat(before: Memory | None, at: datetime, quality: int) -> Memory:
+    """Return the memory after an answer of `quality` 0 (blackout) to 5 (perfect)."""
     if before is None:
-        return _repetition(Memory(at), at, quality)
-    if at - before.repeated_at < _A_NIGHT:
+        return _update(Memory(at), at, quality)
+    if at - before.repeated_at < _DAY_GAP:
         return before
-    return _repetition(before, at, quality)
+    return _update(before, at, quality)
 
 
-def _repetition(before: Memory, at: datetime, quality: int) -> Memory:
+def _update(before: Memory, at: datetime, quality: int) -> Memory:
     missing = 5 - quality
     easiness = before.easiness + 0.1 - missing * (0.08 + missing * 0.02)
     easiness = round(min(max(easiness, LOWEST_EASINESS), HIGHEST_EASINESS), 2)

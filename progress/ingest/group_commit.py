@@ -94,14 +94,14 @@ class GroupCommit:
                 return
             if ticket in self._queue:
                 self._queue.remove(ticket)
-        raise _deadline_exceeded()
+        raise _deadline_error()
 
     def _lead(self, group: list[_Ticket], deadline: float) -> None:
         """Commit for the group, then make the first in the queue the leader."""
         try:
             self._commit(group, deadline)
         finally:
-            self._fail_undecided(group)
+            self._fail_remaining(group)
             with self._mutex:
                 successor = self._queue[0] if self._queue else None
                 self._is_led = successor is not None
@@ -140,7 +140,7 @@ class GroupCommit:
             group, self._queue = self._queue[:size], self._queue[size:]
         return group
 
-    def _fail_undecided(self, group: list[_Ticket]) -> None:
+    def _fail_remaining(self, group: list[_Ticket]) -> None:
         """Fail the tickets without an outcome: an unexpected exception ended their commit."""
         for ticket in group:
             if ticket.outcome is None:
@@ -193,9 +193,9 @@ class GroupCommit:
 def _seconds_until(deadline: float) -> float:
     seconds = deadline - time.monotonic()
     if seconds <= 0:
-        raise _deadline_exceeded()
+        raise _deadline_error()
     return seconds
 
 
-def _deadline_exceeded() -> DeadlineExceeded:
+def _deadline_error() -> DeadlineExceeded:
     return DeadlineExceeded("the database did not answer within the time of the request")

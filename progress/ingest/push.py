@@ -70,7 +70,7 @@ def _check_nul(push: PushEnvelope) -> None:
 
 def _reject(body: bytes) -> Delivery:
     reason = "expected a Pub/Sub push with a message - at $"
-    return Delivery(Message(message_id=_digest(body)), [envelope.reject_malformed(body, 0, reason)])
+    return Delivery(Message(message_id=_digest(body)), [envelope.reject_bytes(body, 0, reason)])
 
 
 def _digest(body: bytes | bytearray) -> str:

@@ -63,7 +63,7 @@ def _start_supervisor(
     folder: DataFolder, options: list[str], output: int, *, attached: bool
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "progress.local.supervisor", *options]
-    environment = settings.inherited(PROGRESS_DATA_DIR=str(folder.path))
+    environment = settings.child_env(PROGRESS_DATA_DIR=str(folder.path))
     if attached:
         return processes.start(command, output=output, environment=environment, folder=ROOT)
     return subprocess.Popen(

@@ -168,7 +168,7 @@ class Supervisor:
         process = processes.start(
             part.command,
             output=self._logs.writer(part.name),
-            environment=settings.inherited(**part.environment),
+            environment=settings.child_env(**part.environment),
             folder=part.folder,
             account=part.account,
             at_parent_death=part.stop,

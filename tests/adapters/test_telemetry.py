@@ -66,7 +66,7 @@ print([each for each in sys.modules if "opentelemetry" in each or each.endswith(
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = ""
         ran = subprocess.run(
             [sys.executable, "-c", script],
-            env=settings.inherited(**environment, PYTHONPATH=str(ROOT)),
+            env=settings.child_env(**environment, PYTHONPATH=str(ROOT)),
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -240,7 +240,7 @@ def test_a_function_exports_its_queue_on_sigterm(tmp_path: Path, name: str) -> N
         process = processes.start(
             part.command,
             output=subprocess.DEVNULL,
-            environment=settings.inherited(**part.environment),
+            environment=settings.child_env(**part.environment),
         )
         try:
             readiness.wait(lambda: ports.is_listening(port), name)

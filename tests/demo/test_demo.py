@@ -33,7 +33,7 @@ class Stack:
         """Run the command, which must succeed; return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "progress.cli", *command],
-            env=settings.inherited(PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"),
+            env=settings.child_env(PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"),
             capture_output=True,
             encoding="utf-8",
             timeout=110,

@@ -1,4 +1,4 @@
-"""What becomes of each event, whatever the batches: as the sequential program says."""
+"""The append gives each event the outcome of a sequential program, whatever the batches are."""
 
 import uuid
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ TYPES = ["SessionStarted", "CorrectAnswerGiven", "CorrectAnswerGiven", "Weird", 
 
 @st.composite
 def envelopes(draw: st.DrawFn) -> Envelope:
-    """Events that get into each other's way: few ids, sessions and learners."""
+    """Draw events that interfere with each other: few ids, sessions and learners."""
     event_type = draw(st.sampled_from(TYPES))
     data: dict[str, Any] = {"session_id": draw(st.sampled_from(["s1", "s2"]))}
     metadata = {}
@@ -51,7 +51,7 @@ def envelopes(draw: st.DrawFn) -> Envelope:
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> list[list[tuple[str, list[Envelope]]]]:
-    """Batches of messages, each with its id; some are delivered more than once."""
+    """Draw batches of messages with their ids; some messages are delivered more than once."""
     contents = draw(st.lists(st.lists(envelopes(), min_size=1, max_size=5), min_size=1, max_size=6))
     again = draw(st.lists(st.sampled_from(range(len(contents))), max_size=3))
     order = draw(st.permutations([*range(len(contents)), *again]))
@@ -66,7 +66,7 @@ def deliveries(draw: st.DrawFn) -> list[list[tuple[str, list[Envelope]]]]:
 
 @pytest.fixture
 def log(store: Store) -> Iterator[Connection]:
-    """A connection to an empty store that forgets what it is told to."""
+    """A connection to an empty store whose events can be deleted."""
     connection = store.connect()
     connection.run("SET synchronous_commit = off")
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -86,7 +86,7 @@ def deliver(connection: Connection, *bodies: bytes) -> event_log.Appended:
 
 
 @given(batches=deliveries())
-def test_any_batches_come_to_what_the_table_of_outcomes_says(
+def test_any_batches_give_the_outcomes_of_the_sequential_program(
     log: Connection, batches: list[list[tuple[str, list[Envelope]]]]
 ) -> None:
     forget(log)
@@ -107,7 +107,7 @@ def test_any_batches_come_to_what_the_table_of_outcomes_says(
     assert dict(log.run("SELECT * FROM event_store.sessions")) == expected.sessions
     letters = log.run("SELECT message_id, index_in_message, kind FROM event_store.dead_letters")
     assert {(m, i): kind for m, i, kind in letters} == expected.letters
-    assert dense(log)
+    assert is_dense(log)
 
 
 def shards_of(connection: Connection, event_ids: set[uuid.UUID]) -> set[int]:
@@ -115,8 +115,8 @@ def shards_of(connection: Connection, event_ids: set[uuid.UUID]) -> set[int]:
     return {shard for event_id, shard in rows if event_id in event_ids}
 
 
-def dense(connection: Connection) -> bool:
-    """Positions, stream versions and recorded times are as they have to be."""
+def is_dense(connection: Connection) -> bool:
+    """Tell whether positions and stream versions have no gaps, and recorded times never fall."""
     rows = event_log.read_all_events(connection, 1, 100_000)
     versions: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
@@ -150,7 +150,7 @@ def ids(connection: Connection) -> list[str]:
     return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 1_000)]
 
 
-def test_what_waited_comes_right_after_the_start_of_its_session(log: Connection) -> None:
+def test_pending_events_follow_the_start_of_their_session(log: Connection) -> None:
     first, second, third, begin, last = (
         answer("s"),
         answer("s"),
@@ -164,7 +164,9 @@ def test_what_waited_comes_right_after_the_start_of_its_session(log: Connection)
     assert ids(log) == [e["event_id"] for e in (begin, first, second, third, last)]
 
 
-def test_a_pending_event_redelivered_with_its_learner_is_appended_now(log: Connection) -> None:
+def test_a_pending_event_redelivered_with_its_learner_is_appended(
+    log: Connection,
+) -> None:
     event = answer("s")
     deliver(log, encode_push(event))
     deliver(log, encode_push({**event, "metadata": {"user_id": "u7"}}))
@@ -187,7 +189,7 @@ def test_json_is_compared_by_value(log: Connection) -> None:
     assert appended.outcomes == {"redelivered": 1}
 
 
-def test_an_event_recorded_under_older_rules_is_a_redelivery_though_it_is_invalid_now(
+def test_a_stored_event_is_a_redelivery_even_if_it_is_invalid_by_the_current_rules(
     log: Connection,
 ) -> None:
     event = start("s", "u")
@@ -199,13 +201,13 @@ def test_an_event_recorded_under_older_rules_is_a_redelivery_though_it_is_invali
     assert deliver(log, encode_push(event)).outcomes == {"invalid": 1}
 
 
-def test_touched_shards_are_told(log: Connection) -> None:
+def test_the_append_returns_the_shards_of_its_events(log: Connection) -> None:
     appended = deliver(log, encode_push([start("s1", "u1"), start("s2", "u2"), start("s3", "u3")]))
     rows = log.run("SELECT DISTINCT shard FROM event_store.events")
     assert sorted(appended.shards) == sorted(row[0] for row in rows)
 
 
-def test_append_events_expects_the_version(log: Connection) -> None:
+def test_append_events_checks_the_expected_version(log: Connection) -> None:
     appended = event_log.append_events(log, "learner-u", [start("s", "u"), answer("s")], 0)
     assert appended.stream_version == 2
     with pytest.raises(ConsistencyError, match="expected the stream at version 1, found it at 2"):
@@ -230,7 +232,7 @@ def test_append_events_appends_all_or_nothing(log: Connection) -> None:
     assert ids(log) == [known["event_id"]]
 
 
-def test_what_the_database_refuses_is_told_without_the_row(log: Connection) -> None:
+def test_the_error_of_a_rejected_row_does_not_show_the_row(log: Connection) -> None:
     log.run("ALTER TABLE event_store.events ADD CHECK (event_data ->> 'said' IS NULL)")
     said = start("s", "u")
     said["data"]["said"] = "hush-hush"
@@ -239,13 +241,13 @@ def test_what_the_database_refuses_is_told_without_the_row(log: Connection) -> N
     assert "hush" not in str(refused.value)
 
 
-def test_appending_again_takes_no_version(log: Connection) -> None:
+def test_events_that_are_appended_again_take_no_version(log: Connection) -> None:
     events = [start("s", "u"), answer("s")]
     event_log.append_events(log, "learner-u", events)
     assert event_log.append_events(log, "learner-u", events).stream_version == 2
 
 
-def test_reading(log: Connection) -> None:
+def test_events_are_read_by_stream_position_and_type(log: Connection) -> None:
     events = [start("s", "u"), answer("s"), start("t", "v"), answer("s")]
     deliver(log, encode_push(events[:2]))
     between = datetime.now(UTC)
@@ -264,8 +266,8 @@ def test_reading(log: Connection) -> None:
     assert whole[0].event_data == events[0]["data"]
 
 
-def test_a_clock_that_moves_backwards_records_no_earlier_moment(connection: Connection) -> None:
-    """The last event was recorded by a clock that was a day ahead: as if it has gone back since."""
+def test_recorded_times_never_fall_even_if_the_clock_moves_back(connection: Connection) -> None:
+    """The clock was a day ahead when the last event was recorded."""
     sample_events.record_lessons(connection, "ann")
     connection.run(backup_fixtures.BLOCKS["let the log be changed"])
     connection.run(
@@ -274,5 +276,5 @@ def test_a_clock_that_moves_backwards_records_no_earlier_moment(connection: Conn
     )
     stage.append(connection, [{}, *sample_events.lesson("ann", 9)])
     models_batch.run(connection)
-    assert dense(connection)
+    assert is_dense(connection)
     assert not sample_events.find_differences(connection)

@@ -12,7 +12,7 @@ _EVENTS = 30_000
 
 
 def reads(connection: Connection) -> int:
-    """How often the log was read from end to end."""
+    """Return how often the whole log was read."""
     connection.run("SELECT pg_stat_force_next_flush()")
     found: int = model_rows.read_value(connection, "reads from end to end")
     return found

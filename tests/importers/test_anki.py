@@ -116,9 +116,9 @@ def test_sessions_end_where_the_learner_rested(log: list[Answer]) -> None:
     assert [answer for session in sessions for answer in session] == log
     for session in sessions:
         steps = itertools.pairwise(session)
-        assert all(after.at - before.at <= anki_events.REST for before, after in steps)
+        assert all(after.at - before.at <= anki_events.MAX_PAUSE for before, after in steps)
     for before, after in itertools.pairwise(sessions):
-        assert after[0].at - before[-1].at > anki_events.REST
+        assert after[0].at - before[-1].at > anki_events.MAX_PAUSE
 
 
 @given(logs)
@@ -134,7 +134,7 @@ def test_reviews_and_sessions_stay_within_their_bounds(log: list[Answer]) -> Non
 def interval_after(*qualities: int, rest: timedelta = timedelta(days=1)) -> int:
     memory = None
     for turn, quality in enumerate(qualities):
-        memory = sm2.repeated(memory, datetime(2024, 1, 1, tzinfo=UTC) + turn * rest, quality)
+        memory = sm2.repeat(memory, datetime(2024, 1, 1, tzinfo=UTC) + turn * rest, quality)
     return memory.interval_days if memory else 0
 
 

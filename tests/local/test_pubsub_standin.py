@@ -36,7 +36,7 @@ class Standin:
             self._process = processes.start(
                 [sys.executable, "-m", "progress.local.pubsub", str(self.port)],
                 output=output,
-                environment=settings.inherited(DATABASE_URL=self.url),
+                environment=settings.child_env(DATABASE_URL=self.url),
             )
         readiness.wait(lambda: ports.is_listening(self.port), "the stand-in")
 

@@ -41,7 +41,7 @@ class Stack:
     def run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "progress.cli", *arguments],
-            env=settings.inherited(PROGRESS_DATA_DIR=str(self.folder)),
+            env=settings.child_env(PROGRESS_DATA_DIR=str(self.folder)),
             input=text,
             capture_output=True,
             text=True,
@@ -198,7 +198,7 @@ def test_a_stack_in_the_foreground_ends_with_its_command(stack: Stack) -> None:
     deep = Stack(stack.folder.joinpath(*["deep"] * 30), stack.port)
     command = subprocess.Popen(
         [sys.executable, "-m", "progress.cli", "up", "--standin", "--port", str(deep.port)],
-        env=settings.inherited(PROGRESS_DATA_DIR=str(deep.folder)),
+        env=settings.child_env(PROGRESS_DATA_DIR=str(deep.folder)),
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -284,7 +284,7 @@ def test_an_unreachable_database_or_full_output_gives_one_line(stack: Stack) -> 
             patch.setenv("DATABASE_URL", away)
             assert_failed(stack.run("status"), "no connection to ", "see that it runs")
     if Path("/dev/full").exists():
-        environment = settings.inherited(PROGRESS_DATA_DIR=str(stack.folder))
+        environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder))
         full = [sys.executable, "-m", "progress.cli", "token", "--user", "u"]
         with Path("/dev/full").open("w") as disk:
             ran = subprocess.run(

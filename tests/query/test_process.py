@@ -33,7 +33,7 @@ def started(
     tmp_path: Path, port: int, door: Path = DOOR, /, **told: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the function's process with these environment variables."""
-    environment = settings.inherited(**told, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
+    environment = settings.child_env(**told, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
     options = ["--target", "query", "--source", str(door), "--port", str(port)]
     with (tmp_path / "output").open("wb") as output:
         process = processes.start(

@@ -52,7 +52,7 @@ def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
         process = processes.start(
             [sys.executable, "-m", "progress.local.pubsub", str(port)],
             output=output,
-            environment=settings.inherited(DATABASE_URL=store.url),
+            environment=settings.child_env(DATABASE_URL=store.url),
         )
     readiness.wait(lambda: ports.is_listening(port), "Pub/Sub", seconds=120)
     yield f"127.0.0.1:{port}"

@@ -58,7 +58,7 @@ class Stack:
 
     def progress(self, *command: str, text: str = "") -> str:
         """Run a command, which must succeed; return its output."""
-        environment = settings.inherited(
+        environment = settings.child_env(
             PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000"
         )
         return programs.run(

@@ -15,7 +15,7 @@ def progress(url: str, *arguments: str, **environment: str) -> Result:
     """Run the command on a database, with further settings."""
     return subprocess.run(
         [sys.executable, "-m", "progress.cli", *arguments],
-        env=settings.inherited(DATABASE_URL=url, COLUMNS="200", **environment),
+        env=settings.child_env(DATABASE_URL=url, COLUMNS="200", **environment),
         cwd=ROOT,
         capture_output=True,
         text=True,

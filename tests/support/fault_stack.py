@@ -75,7 +75,7 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         # Tests send many requests.
         more = {"RATE_LIMIT_PER_MINUTE": "1000000"}
-        return settings.inherited(PROGRESS_DATA_DIR=str(self.folder.path), **more)
+        return settings.child_env(PROGRESS_DATA_DIR=str(self.folder.path), **more)
 
     def up(self) -> None:
         started = self.run("up", "--detach", "--standin", "--port", str(self._port))

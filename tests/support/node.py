@@ -64,4 +64,4 @@ def lines(folder: Path, *command: str, **environment: str) -> Iterator[Iterator[
 
 def _environment(folder: Path, environment: dict[str, str]) -> dict[str, str]:
     programs = f"{folder / 'node_modules' / '.bin'}:{os.environ['PATH']}"
-    return settings.inherited(**environment, PATH=programs)
+    return settings.child_env(**environment, PATH=programs)

@@ -86,14 +86,14 @@ class Inbox:
 def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     """Our stand-in, and Google's emulator if it is installed."""
     port = ports.reserve()
-    environment = settings.inherited()
+    environment = settings.child_env()
     if request.param == "emulator":
         if not (found := emulator.find()):
             skip_without(request, "pubsub-emulator")
         command = [str(found.java), "-jar", str(found.jar), f"--port={port}", "--host=127.0.0.1"]
     else:
         url = request.getfixturevalue("postgres")
-        environment = settings.inherited(DATABASE_URL=url)
+        environment = settings.child_env(DATABASE_URL=url)
         command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
     log = request.getfixturevalue("tmp_path_factory").mktemp("pubsub") / "log"
     with log.open("wb") as output:

@@ -66,7 +66,7 @@ class Shell:
         path = ":".join([*self.path, os.environ["PATH"]])
         return subprocess.run(
             ["bash", "-c", line],
-            env=settings.inherited(**given, PATH=path, PYTHONPATH=str(ROOT), COLUMNS="200"),
+            env=settings.child_env(**given, PATH=path, PYTHONPATH=str(ROOT), COLUMNS="200"),
             cwd=self.folder,
             capture_output=True,
             text=True,

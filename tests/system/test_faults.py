@@ -210,7 +210,7 @@ def start_job(stack: Stack) -> subprocess.Popen[bytes]:
     """Start the batch job, as the scheduler does."""
     return subprocess.Popen(
         [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
-        env=settings.inherited(
+        env=settings.child_env(
             DATABASE_URL=stack.addresses["database_url"].replace("postgres@", "local_batch@"),
             PYTHONPATH=str(parts.ROOT),
         ),

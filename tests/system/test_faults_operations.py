@@ -92,7 +92,7 @@ def run_job(stack: Stack) -> None:
     """Run the batch job, as the scheduler does."""
     subprocess.run(
         [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
-        env=settings.inherited(
+        env=settings.child_env(
             DATABASE_URL=stack.addresses["database_url"].replace("postgres@", "local_batch@"),
             PUBSUB_EMULATOR_HOST=stack.addresses["pubsub_emulator_host"],
             PYTHONPATH=str(parts.ROOT),
