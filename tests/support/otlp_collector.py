@@ -151,3 +151,19 @@ def hang() -> Iterator[int]:
     """Run a server that accepts connections and never answers; yield its port."""
     with socket.create_server((ports.HOST, 0)) as server:
         yield server.getsockname()[1]
+
+
+def service_account_key() -> dict[str, str]:
+    """Return the key file of a service account; the key is worthless."""
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()
+    )
+    return {
+        "type": "service_account",
+        "client_email": "progress-query@ours.iam.gserviceaccount.com",
+        "private_key": pem.decode(),
+        "token_uri": "http://127.0.0.1:1/token",
+    }
