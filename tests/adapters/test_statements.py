@@ -10,7 +10,7 @@ from progress.adapters.postgres import statements
 FILES = sorted(
     str(path.relative_to(statements.SQL).with_suffix(""))
     for path in statements.SQL.rglob("*.sql")
-    if path.parent.name != "migrations"
+    if path.parent.name not in ("migrations", "functions")
 )
 
 
