@@ -1,9 +1,9 @@
-# Needs Python 3.11 or newer and make; everything else comes as wheels.
+# Needs make and Python 3.11 or newer. Everything else is installed as wheels.
 
-# The first that is new enough; make PYTHON=... names another.
-SUITS := import sys; sys.exit(sys.version_info < (3, 11))
-PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3 python; do \
-    $$each -c '$(SUITS)' 2>/dev/null && command -v $$each && break; done)
+# The first Python that is new enough; set another with make PYTHON=...
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+    $$python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && command -v $$python && break; done)
 BIN := .venv/bin
 ARGS ?=
 
@@ -16,8 +16,8 @@ help:
 	@echo 'make test    set up, run the whole test suite (ARGS="-k ..." goes to pytest)'
 	@echo 'make check   set up, lint, types, layers'
 	@echo 'make bench   set up, run the benchmarks'
-	@echo 'make setup   the environment in .venv, nothing else'
-	@echo 'make checkov checkov in .venv-checkov, with which the plans are looked at'
+	@echo 'make setup   create the environment in .venv, nothing else'
+	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
 
 setup: .venv/.project
 
@@ -36,9 +36,9 @@ check: setup
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
 
-# The packages that the lock names, each checked against its hash.
+# The packages of the lock, each checked against its hash.
 .venv/.packages: requirements-dev.txt
-	@test -n '$(PYTHON)' && '$(PYTHON)' -c '$(SUITS)' || { \
+	@test -n '$(PYTHON)' && '$(PYTHON)' -c '$(IS_NEW_ENOUGH)' || { \
 	    echo 'No Python 3.11 or newer was found: install one, or name it with make PYTHON=...' >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || '$(PYTHON)' -m venv --clear .venv || { \
 	    echo 'No environment could be made in .venv; on Debian: apt install python3-venv.' >&2; exit 1; }
@@ -47,13 +47,13 @@ bench: setup
 	    --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# The project itself, in place.
+# The project itself, installed in place.
 .venv/.project: .venv/.packages pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	    --no-deps --no-build-isolation -e .
 	@touch $@
 
-# checkov has an environment of its own: it pins what we pin otherwise.
+# checkov has its own environment, because its pinned versions conflict with the project's.
 .PHONY: checkov
 checkov: .venv-checkov/.packages
 
