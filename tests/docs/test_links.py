@@ -1,0 +1,68 @@
+"""All documents: links, anchors and named files exist, and lines are short."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    {
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("data/*.md"),
+        *(page for page in ROOT.glob("infra/**/*.md") if ".terraform" not in page.parts),
+    }
+)
+
+_FOLDERS = "progress|functions|jobs|sql|tests|data|bench|infra|docs|\\.github"
+# A table row, indented code, or one reference.
+_UNBREAKABLE = re.compile(r"\||    |  - (test )?`[^`]+`$")
+_CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def _read(page: Path) -> str:
+    """Return the text without its code blocks."""
+    return _CODE.sub("", page.read_text(encoding="utf-8"))
+
+
+def _name(value: object) -> str:
+    return str(value).removeprefix(f"{ROOT}/")
+
+
+_LINKS = [
+    (page, link)
+    for page in PAGES
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", _read(page))
+]
+_FILES = [
+    (page, path)
+    for page in PAGES
+    for path in sorted(set(re.findall(rf"`((?:{_FOLDERS})/[\w./-]+)`", _read(page))))
+]
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", _read(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize(("page", "link"), _LINKS, ids=_name)
+def test_a_link_leads_to_a_file_and_a_heading(page: Path, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    assert target.exists()
+    if anchor:
+        assert anchor in _anchors(target)
+
+
+@pytest.mark.parametrize(("page", "path"), _FILES, ids=_name)
+def test_a_named_file_exists(page: Path, path: str) -> None:
+    assert (ROOT / path).exists(), f"{_name(page)} names {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_lines_have_at_most_120_characters(page: Path) -> None:
+    lines = [line for line in _read(page).splitlines() if not _UNBREAKABLE.match(line)]
+    assert [line for line in lines if len(line) > 120] == []
