@@ -2,7 +2,9 @@
 
 import contextlib
 from datetime import UTC, date, datetime
+from typing import get_type_hints
 
+import msgspec
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
@@ -19,6 +21,12 @@ def read_field(record: object, name: str) -> object:
     """Return a field of a record; an integer beyond GraphQL's Int is clamped to its maximum."""
     value = getattr(record, name)
     return min(value, _MAX_INT) if type(value) is int else value
+
+
+def list_of(record: type[msgspec.Struct]) -> object:
+    """Return a list type whose entries have the record's name and fields."""
+    made = type(record.__name__, (), {"__annotations__": get_type_hints(record)})
+    return list[strawberry.type(made)]  # type: ignore[misc] # made at run time
 
 
 def _parse_date(text: object) -> date:
