@@ -110,10 +110,11 @@ def _definitions() -> list[str]:
 
 
 def _list_projections() -> Iterator[str]:
-    for models, is_realtime in ((REALTIME, "true"), (BATCH, "false")):
-        for model in models:
-            if model.field:
-                yield f"('{model.name}', {is_realtime})"
+    """Yield a row for each model whose lag is reported, in the order of the report."""
+    realtime = sorted(model.name for model in REALTIME if model.field)
+    batch = [model.name for model in BATCH if model.field]
+    for place, name in enumerate([*realtime, *batch]):
+        yield f"({place}, '{name}', {'true' if place < len(realtime) else 'false'})"
 
 
 def _list_snapshots() -> dict[str, str]:

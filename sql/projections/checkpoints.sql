@@ -29,7 +29,7 @@ CROSS JOIN LATERAL (
 ) n;
 
 -- The read models whose lag is reported.
-CREATE VIEW projections AS SELECT * FROM (VALUES {projections}) AS p (name, realtime);
+CREATE VIEW projections AS SELECT * FROM (VALUES {projections}) AS p (place, name, realtime);
 
 INSERT INTO checkpoints       (shard, position)                     SELECT s, 0    FROM generate_series(0, 15) s;
 INSERT INTO batch_checkpoints (shard, position, catalogue_position) SELECT s, 0, 0 FROM generate_series(0, 15) s;
@@ -98,7 +98,7 @@ SELECT
     b.updated_at
 FROM projections p
 LEFT JOIN behind b USING (realtime)
-ORDER BY p.realtime DESC, p.name;
+ORDER BY p.place;
 
 -- ready --
 SELECT count(*) = 16 AS ready FROM checkpoints;
