@@ -30,6 +30,7 @@ REALTIME = (
     ReadModel("item_days", internal="distinct items of a day: weeks and months count them"),
     ReadModel("completions", internal="first completions of sessions: daily_stats sums them"),
     ReadModel("daily_stats", field="dailyStats"),
+    ReadModel("hourly_stats", field="hourlyStats"),
     ReadModel("learning_streaks", field="streak"),
     ReadModel("user_progress", field="userProgress"),
 )

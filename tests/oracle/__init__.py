@@ -1,11 +1,12 @@
-"""What every number should be, by the sentences of the specification and nothing cleverer.
+"""The oracle: the second definition of every number, written as the specification reads.
 
-Plain loops over all events for each question: no state, no increments, no SQL.
+Each function loops over all events: no state, no increments, no SQL.
 """
 
 from tests.oracle.catalogue import Description, catalogue, catalogue_items, descriptions
 from tests.oracle.days import daily_stats, day_of
 from tests.oracle.events import Event, Row, World, see
+from tests.oracle.hours import hourly_stats
 from tests.oracle.items import item, item_stats
 from tests.oracle.levels import domain_stats, level_stats
 from tests.oracle.models import Rows, defined_models, model_rows
@@ -28,6 +29,7 @@ __all__ = [
     "descriptions",
     "domain_stats",
     "due_forecast",
+    "hourly_stats",
     "item",
     "item_stats",
     "level_stats",

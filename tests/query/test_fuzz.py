@@ -32,6 +32,7 @@ query (
   levelStats(userId: $user) { level }
   streak(userId: $user) { current }
   dueForecast(userId: $user, days: $days) { date }
+  hourlyStats(userId: $user) { hour }
   events(userId: $user, types: $types, first: $first, after: $after) { edges { cursor } }
 }"""
 CODES = {"BAD_USER_INPUT", "FORBIDDEN"}

@@ -28,6 +28,7 @@ EVERY_QUESTION = {
     "levelStats": "{ level }",
     "streak": "{ current }",
     "dueForecast": "{ date }",
+    "hourlyStats": "{ hour }",
     "events": "{ edges { cursor } }",
 }
 
@@ -238,7 +239,7 @@ def test_every_projection_reports_its_lag(query_api: Api, connection: database.C
     asked = "{ projectionStatus { name eventsBehind secondsBehind status } }"
     fresh = query_api.data(asked)["projectionStatus"]
     assert [p["name"] for p in fresh] == [
-        *("daily_stats", "item_stats", "learning_streaks", "user_progress"),
+        *("daily_stats", "hourly_stats", "item_stats", "learning_streaks", "user_progress"),
         *("weekly_stats", "domain_stats", "level_stats"),
     ]
     assert {(p["eventsBehind"], p["secondsBehind"], p["status"]) for p in fresh} == {

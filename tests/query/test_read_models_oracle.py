@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from progress.query.live.sources import Learners
+from progress.query.read_models import row_queries
 from tests import oracle
 from tests.support import model_rows
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, logs
@@ -103,5 +104,7 @@ def test_items_domains_and_levels_equal_the_oracles(
             assert plain(item) == oracle.item(world, user, item_id)
         domains = fetch(fetch.queries.get_domain_stats(user))
         assert {d.domain: plain(d) for d in domains} == oracle.domain_stats(world, user)
+        hours = fetch(fetch.queries.run(user, row_queries.select_hourly_stats()))
+        assert {h.hour: plain(h) for h in hours} == oracle.hourly_stats(world, user)
         levels = fetch(fetch.queries.get_level_stats(user))
         assert {d.level: plain(d) for d in levels} == oracle.level_stats(world, user)

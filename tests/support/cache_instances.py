@@ -25,6 +25,7 @@ from progress.query.cache.cache import AnswerCache, ComputedAnswer
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.graphql.schema import FIELDS
+from progress.query.read_models import row_queries
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
 from tests.conftest import Store
@@ -142,6 +143,7 @@ def all_keys(user: str) -> list[CacheKey]:
         "item": {"itemId": "i0"},
         "domainStats": {},
         "levelStats": {},
+        "hourlyStats": {},
         "dailyStats": {"from": FROM, "to": TO},
         "weeklyStats": {"from": FROM, "to": TO},
         "monthlyStats": {"from": FROM, "to": TO},
@@ -164,6 +166,7 @@ async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
         "item": lambda: queries.get_item(user, "i0"),
         "domainStats": lambda: queries.get_domain_stats(user),
         "levelStats": lambda: queries.get_level_stats(user),
+        "hourlyStats": lambda: queries.run(user, row_queries.select_hourly_stats()),
         "dailyStats": lambda: queries.get_stats_range(user, FROM, TO),
         "weeklyStats": lambda: queries.get_weekly_stats(user, FROM, TO),
         "monthlyStats": lambda: queries.get_monthly_stats(user, FROM, TO),

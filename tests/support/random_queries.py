@@ -28,7 +28,7 @@ LATER = ("asOf", "knownAt")
 
 COMPILED = (
     *("userProgress", "dailyStats", "weeklyStats", "monthlyStats", "item", "domainStats"),
-    *("levelStats", "streak", "dueForecast"),
+    *("levelStats", "streak", "dueForecast", "hourlyStats"),
 )
 _ROOTS = (*COMPILED, *COMPILED, "itemStats", "events", "projectionStatus", "__typename")
 _VALUES = {

@@ -90,6 +90,11 @@ def level_stats(_: datetime) -> RowQuery[rows.LevelStats]:
     return row_queries.select_level_stats()
 
 
+@declare_learner_field(types.list_of(rows.HourlyStats), cache=CachePolicy(15))
+def hourly_stats(_: datetime) -> RowQuery[rows.HourlyStats]:
+    return row_queries.select_hourly_stats()
+
+
 @declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))
 def streak(
     at: datetime, as_of: datetime | None = UNSET, known_at: datetime | None = UNSET

@@ -60,6 +60,7 @@ class Query:
     level_stats = learner_fields.level_stats
     streak = learner_fields.streak
     due_forecast = learner_fields.due_forecast
+    hourly_stats = learner_fields.hourly_stats
 
     @declare(
         types.EventConnection,

@@ -14,6 +14,7 @@ from progress.query.read_models.rows import (
     DailyStats,
     DomainStats,
     DueDay,
+    HourlyStats,
     ItemStats,
     LevelStats,
     MasteryStats,
@@ -95,6 +96,10 @@ def select_level_stats() -> RowQuery[LevelStats]:
     return RowQuery(
         "read_models/level_stats", "by level", {}, lambda row: convert(dict(row), LevelStats)
     )
+
+
+def select_hourly_stats() -> RowQuery[HourlyStats]:
+    return RowQuery("read_models/hourly_stats", "hours", {}, lambda row: HourlyStats(**row))
 
 
 def select_streak(

@@ -173,6 +173,16 @@ class LevelStats(_Share, frozen=True, kw_only=True):
     level: CefrLevel
 
 
+class HourlyStats(msgspec.Struct, frozen=True):
+    """A learner's answers in one hour of the wall clock, 0 to 23."""
+
+    hour: int
+    answers: int
+    correct_answers: int
+    accuracy_rate: float | None
+    average_response_ms: float | None
+
+
 class Streak(msgspec.Struct, frozen=True):
     """A learner's runs of study days."""
 

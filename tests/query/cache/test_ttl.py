@@ -74,6 +74,7 @@ def test_keys_and_ttls(both: list[Instance], redis_with_notifications: str) -> N
         "query:item": 30,
         "query:domainStats": 60,
         "query:levelStats": 60,
+        "query:hourlyStats": 15,
         "query:dailyStats": 15,
         "query:weeklyStats": 60,
         "query:monthlyStats": 30,

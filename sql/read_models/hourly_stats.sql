@@ -1,0 +1,53 @@
+-- One row per learner and hour of the wall clock with an answer, in the zone in force at the answer.
+
+-- table --
+CREATE TABLE hourly_stats (
+    user_id         text COLLATE "C" NOT NULL,
+    hour            int    NOT NULL,       -- 0 to 23; day_start_hour has no effect
+    answers         bigint NOT NULL,
+    correct_answers bigint NOT NULL,
+    response_ms     bigint NOT NULL,       -- sum
+    PRIMARY KEY (user_id, hour)
+) WITH (fillfactor = 60);
+
+-- Temporary tables are made like this one, see window_shape.
+ALTER TABLE hourly_stats ALTER user_id SET STORAGE PLAIN;
+
+-- as_of --
+CREATE TEMPORARY TABLE hourly_stats (LIKE hourly_stats INCLUDING STORAGE, PRIMARY KEY (user_id, hour)) ON COMMIT DELETE ROWS;
+
+-- fold --
+INSERT INTO hourly_stats AS h
+SELECT user_id, hour,
+    count(*)                        AS answers,
+    count(*) FILTER (WHERE correct) AS correct_answers,
+    sum(response_ms)::bigint        AS response_ms
+FROM window_facts
+WHERE kind = 'answer'
+GROUP BY user_id, hour
+ORDER BY user_id, hour     -- every worker takes locks in the same order
+ON CONFLICT (user_id, hour) DO UPDATE SET
+    answers         = h.answers         + excluded.answers,
+    correct_answers = h.correct_answers + excluded.correct_answers,
+    response_ms     = h.response_ms     + excluded.response_ms;
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM hourly_stats t WHERE t.user_id = learner)
+
+-- restore --
+INSERT INTO hourly_stats SELECT * FROM unnest((state.hourly_stats #>> '{}')::hourly_stats[]);
+
+-- reset_learners --
+DELETE FROM hourly_stats WHERE user_id = ANY (learners);
+
+-- hours --
+-- The hours with an answer, from 0 to 23.
+SELECT
+    hour,
+    answers,
+    correct_answers,
+    CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
+    CAST(response_ms AS double precision) / nullif(answers, 0)     AS average_response_ms
+FROM hourly_stats
+WHERE user_id = :user_id
+ORDER BY hour;
