@@ -3,16 +3,40 @@
 -- query reads. They are empty at the end of the transaction.
 
 -- as_of --
--- One row: the moments by which events had to occur and to be recorded.
+-- The moment that the tables hold: one row, of events that had happened and were recorded by then.
 CREATE TEMPORARY TABLE moment_asked (
-    happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL
+    happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL,
+    is_whole    boolean     NOT NULL   -- the tables hold all that a later window may look up
 ) ON COMMIT DELETE ROWS;
 
 -- functions --
+-- Fills the window with the learner's events after a version, each with its local day, that had happened and were
+-- recorded by one moment and not by the moment before. fold_facts finds no window_events to copy.
+CREATE FUNCTION fill_window_as_of(
+    learner text, version bigint, happened_by timestamptz, recorded_by timestamptz,
+    happened_before timestamptz, recorded_before timestamptz
+) RETURNS void LANGUAGE plpgsql AS $fill$
+DECLARE
+    starts timestamptz[];
+    shifts interval[];
+BEGIN
+    SELECT z.starts, z.shifts INTO starts, shifts FROM zone_shifts(learner, '-infinity', 'infinity') z;
+    INSERT INTO window_facts
+    SELECT {event_columns},
+        date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0'))
+    FROM facts
+    WHERE stream_id = 'learner-' || learner AND stream_version > version
+      AND occurred_at <= happened_by AND created_at <= recorded_by
+      AND NOT (occurred_at <= happened_before AND created_at <= recorded_before)
+      AND kind IN ('answer', 'review', 'completion', 'other', 'preference');
+END
+$fill$;
+
 -- Fold the learner's events that occurred by one moment and were recorded by another into the temporary tables.
 -- A deleted learner has no events, whenever the deletion occurred or was recorded. True if the tables have grown large.
 -- Raises PR001 if the stream has more events since the snapshot than an answer may fold.
-CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz) RETURNS boolean
+-- With is_last, fold_as_of keeps nothing that only fold_on_as_of looks up.
+CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean) RETURNS boolean
 LANGUAGE plpgsql
     -- See fold_window.
     SET plan_cache_mode = force_generic_plan
@@ -27,14 +51,12 @@ DECLARE
     most    CONSTANT bigint := 210000;  -- 200,000 are guaranteed
     newest  bigint := (SELECT max(e.stream_version) FROM event_store.events e WHERE e.stream_id = stream);
     state   record;
-    starts  timestamptz[];
-    shifts  interval[];
     offsets interval[];
 BEGIN
     IF (SELECT c.relpersistence <> 't' FROM pg_class c WHERE c.oid = 'user_progress'::regclass) THEN
         RAISE EXCEPTION 'the connection has no temporary tables for as-of answers';
     END IF;
-    INSERT INTO moment_asked VALUES (happened_by, recorded_by);
+    INSERT INTO moment_asked VALUES (happened_by, recorded_by, false);
     IF EXISTS (
         SELECT FROM event_store.events e
         WHERE e.stream_id = stream AND e.event_type = 'UserDeleted'
@@ -74,24 +96,43 @@ BEGIN
         DELETE FROM user_progress;
     END LOOP;
 
-    -- Filled with local days directly: fold_facts finds no window_events to copy.
-    SELECT z.starts, z.shifts, z.offsets INTO starts, shifts, offsets FROM zone_shifts(learner, '-infinity', 'infinity') z;
-    INSERT INTO window_facts
-    SELECT {event_columns},
-        date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
-        CASE WHEN kind = 'answer' THEN
-            date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
-        END AS hour
-    FROM facts
-    WHERE stream_id = stream AND stream_version > version
-      AND occurred_at <= fold_as_of.happened_by AND created_at <= recorded_by
-      AND kind IN ('answer', 'review', 'completion', 'other', 'preference');
-
+    PERFORM fill_window_as_of(learner, version, happened_by, recorded_by, '-infinity', '-infinity');
     IF version > 0 THEN
 {restore}
     END IF;
-    PERFORM fold_facts(0::smallint, 0, 0, version > 0, false, false);
+    PERFORM fold_facts(0::smallint, 0, 0, version > 0, false, version = 0 AND NOT is_last);
+    UPDATE moment_asked SET is_whole = version = 0 AND NOT is_last;
     RETURN pg_relation_size('window_facts') + pg_relation_size('item_stats') + pg_relation_size('daily_stats') > 2000000;
+END
+$fold$;
+
+-- Folds on, from the moment that the tables hold to a later one of the same learner. Returns null where that could give
+-- other rows than folding from nothing: the tables do not hold all of the past, the moment is not later, or a preference
+-- event lies between the two, which may move days.
+CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean) RETURNS boolean
+LANGUAGE plpgsql
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET random_page_cost = 0
+    SET jit = off
+AS $fold$
+DECLARE
+    held record;
+BEGIN
+    SELECT m.* INTO STRICT held FROM moment_asked m;
+    IF NOT held.is_whole OR held.happened_by > happened_by OR held.recorded_by > recorded_by THEN
+        RETURN NULL;
+    END IF;
+    TRUNCATE window_facts;   -- the largest: its dead rows would be read again by each fold
+    PERFORM empty_window();
+    PERFORM fill_window_as_of(learner, 0, happened_by, recorded_by, held.happened_by, held.recorded_by);
+    IF EXISTS (SELECT FROM window_facts WHERE kind = 'preference') THEN
+        RETURN NULL;
+    END IF;
+    PERFORM fold_facts(0::smallint, 0, 0, true, false, NOT is_last);
+    UPDATE moment_asked m SET happened_by = fold_on_as_of.happened_by, recorded_by = fold_on_as_of.recorded_by;
+    RETURN true;
 END
 $fold$;
 
@@ -101,4 +142,8 @@ SELECT set_config('statement_timeout', :milliseconds, true);
 
 -- fold_as_of --
 SELECT fold_as_of(:user_id,
-    coalesce(CAST(:as_of AS timestamptz), 'infinity'), coalesce(CAST(:known_at AS timestamptz), 'infinity'));
+    coalesce(CAST(:as_of AS timestamptz), 'infinity'), coalesce(CAST(:known_at AS timestamptz), 'infinity'), :is_last);
+
+-- fold_on_as_of --
+SELECT fold_on_as_of(:user_id,
+    coalesce(CAST(:as_of AS timestamptz), 'infinity'), coalesce(CAST(:known_at AS timestamptz), 'infinity'), :is_last);

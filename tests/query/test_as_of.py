@@ -1,5 +1,6 @@
 """Answers about the past equal the oracle's, for any asOf and knownAt."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from progress.adapters import request_scope
 from progress.projections.snapshots import Policy
 from tests import oracle
 from tests.support import model_rows
@@ -90,6 +92,36 @@ def test_as_of_answers_equal_the_oracles_at_every_moment(
             check(fetch, stored, log.now, **past)
 
     every_moment()
+
+
+def test_moments_of_one_request_have_the_answers_of_separate_requests(
+    stage: Stage, postgres_server: Server, fetch: QueryClient
+) -> None:
+    """Wherever a later moment is folded on from an earlier one, the rows are the same."""
+
+    async def fetch_together(user: str, requested: list[Any]) -> list[Any]:
+        first, last = date(2024, 2, 1), date(2026, 1, 31)
+        with request_scope.begin(60.0):
+            return await asyncio.gather(
+                *(fetch.queries.get_current_progress(user, **past) for past in requested),
+                *(fetch.queries.get_stats_range(user, first, last, **past) for past in requested),
+                *(fetch.queries.get_streak(user, **past) for past in requested),
+            )
+
+    @postgres_server.examples(2)
+    @given(log=logs(), how=disturbances(), data=st.data())
+    def check_requests(log: Log, how: Disturbance, data: st.DataObject) -> None:
+        stage.sweep()
+        stage.deliver(log, how)
+        requested = list(moments_asked(data, model_rows.read_events(stage.admin)))
+        for user in EVERYONE:
+            separate = [fetch(fetch_together(user, [past])) for past in requested]
+            together = fetch(fetch_together(user, requested))
+            assert together == [
+                answer for kind in zip(*separate, strict=True) for answer in kind
+            ], user
+
+    check_requests()
 
 
 def test_starting_from_a_snapshot_changes_no_answer(

@@ -126,7 +126,11 @@ def test_the_roles_have_the_rights_that_snapshots_and_as_of_answers_need(
     with database.transaction(query):
         fold = statements.blocks("projections/as_of")["fold_as_of"]
         query.run(
-            fold, user_id="ann", as_of=as_of_fixtures.noon_of_day(0).isoformat(), known_at=None
+            fold,
+            user_id="ann",
+            as_of=as_of_fixtures.noon_of_day(0).isoformat(),
+            known_at=None,
+            is_last=True,
         )
         assert query.run("SELECT answers FROM user_progress") == [[3]]
     append(connection, [as_of_fixtures.event("UserDeleted", 9)])
@@ -158,8 +162,8 @@ def test_every_table_with_learners_rows_is_temporary_in_a_session(
 
 
 def test_a_session_without_temporary_tables_refuses_to_fold(connection: Connection) -> None:
-    with pytest.raises(Exception, match="no tables of its own"):
-        connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity')")
+    with pytest.raises(Exception, match="no temporary tables"):
+        connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity', true)")
 
 
 def test_queries_of_a_request_about_the_same_moments_share_a_fold(
@@ -168,13 +172,14 @@ def test_queries_of_a_request_about_the_same_moments_share_a_fold(
     as_of_fixtures.record(
         connection, *sample_events.lesson("ann", 0), *sample_events.lesson("ben", 0)
     )
-    folded, fold = [], as_of._Fold._fold
+    connection.run("DELETE FROM event_store.snapshots")
+    folded, fold = [], as_of._Folds._fold
 
-    async def counted(self: Any, session: Any) -> bool:
-        folded.append((self.moments["user_id"], self.moments["as_of"]))
-        return await fold(self, session)
+    async def record_fold(self: Any, session: Any, moments: Any, *flags: Any) -> bool | None:
+        folded.append((self.user_id, moments[0], *flags))
+        return await fold(self, session, moments, *flags)
 
-    monkeypatch.setattr(as_of._Fold, "_fold", counted)
+    monkeypatch.setattr(as_of._Folds, "_fold", record_fold)
 
     async def request() -> list[Any]:
         with request_scope.begin(10.0):
@@ -194,10 +199,10 @@ def test_queries_of_a_request_about_the_same_moments_share_a_fold(
     answers = fetch(request())
     assert [each.current for each in answers[:5]] == [1] * 5
     assert [each.total_sessions_completed for each in answers[5:10]] == [1] * 5
-    assert sorted(folded) == [
-        ("ann", as_of_fixtures.noon_of_day(0)),
-        ("ann", as_of_fixtures.noon_of_day(1)),
-        ("ben", as_of_fixtures.noon_of_day(0)),
+    assert sorted(folded) == [  # is_first, is_last: ann's second moment is folded on from the first
+        ("ann", as_of_fixtures.noon_of_day(0), True, False),
+        ("ann", as_of_fixtures.noon_of_day(1), False, True),
+        ("ben", as_of_fixtures.noon_of_day(0), True, True),
     ]
 
 

@@ -1,14 +1,15 @@
 """Queries about the past: fold one learner's events up to a moment, then query temporary tables.
 
 A query costs as much as its fold. Therefore all queries of a request about the same learner and
-moments share one fold, a request has at most three folds, and three sessions run folds at a time.
+moments share one fold, a later moment is folded on from an earlier one where that gives the same
+rows, a request has at most three moments, and three sessions run folds at a time.
 One learner's folds use at most two of the three sessions, so that no other learner starves.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -38,9 +39,13 @@ _SETTINGS = {
 }
 
 Parameters = Mapping[str, object]
+Moments = tuple[datetime | None, datetime | None]  # as_of, known_at
 _Rows = list[asyncpg.Record]
 _Key = tuple[object, ...]  # of a query: its text and arguments
-_RunFold = Callable[["_Fold"], Coroutine[Any, Any, dict[_Key, _Rows]]]
+_Answers = dict[tuple[Moments, _Key], _Rows]
+_RunFolds = Callable[["_Folds"], Coroutine[Any, Any, _Answers]]
+
+_END = datetime.max.replace(tzinfo=UTC)
 
 
 def check_folds(count: int) -> None:
@@ -52,7 +57,7 @@ def check_folds(count: int) -> None:
 
 
 class AsOfReader:
-    """Database that each hold the read models of one learner at one moment at a time."""
+    """Sessions that each hold the read models of one learner at one moment at a time."""
 
     def __init__(self, target: Settings | str) -> None:
         tables = schema.as_of_tables()
@@ -73,20 +78,20 @@ class AsOfReader:
         events, and QueryTooComplex if the request has used up its folds.
         """
         scope = request_scope.current()
-        moments = {"user_id": parameters["user_id"], "as_of": as_of, "known_at": known_at}
-        key = (self, *moments.values())
-        fold = scope.folds.get(key)
-        if fold is None or fold.is_closed:
-            check_folds(len(scope.folds.keys() | {key}))
-            fold = scope.folds[key] = _Fold(moments, scope, self._run)
-        return await fold.fetch(statement, parameters)
+        user_id, moments = parameters["user_id"], (as_of, known_at)
+        folds: _Folds | None = scope.folds.get((self, user_id))
+        before = set() if folds is None else folds.moments
+        count = sum(len(each.moments) for each in scope.folds.values())
+        check_folds(count + (moments not in before))
+        if folds is None or not folds.accepts(moments):
+            folds = scope.folds[self, user_id] = _Folds(user_id, scope, self._run, before)
+        return await folds.fetch(statement, parameters, moments)
 
-    async def _run(self, fold: "_Fold") -> dict[_Key, _Rows]:
-        user_id = fold.moments["user_id"]
-        async with self._acquire(user_id, fold.scope):
+    async def _run(self, folds: "_Folds") -> _Answers:
+        async with self._acquire(folds.user_id, folds.scope):
             with tracing.child_span("projections/as_of fold_as_of", "client", _SQL):
                 try:
-                    return await self._database.run(fold.run, fold.scope)
+                    return await self._database.run(folds.run, folds.scope)
                 except asyncpg.PostgresError as error:
                     if error.sqlstate == _HISTORY_TOO_LONG:
                         raise HistoryTooLong(str(error)) from None
@@ -113,63 +118,103 @@ class AsOfReader:
         self._database.close()
 
 
-class _Fold:
-    """A learner at one or both of the moments, and the queries of one request about them.
+class _Folds:
+    """A learner at the moments that a request asks about, and its queries about each of them.
 
     The root fields of a request register their queries before the database has replied to any of
-    them, so that one fold serves all. A query that comes after the last reply starts another fold.
+    them, so that one task serves all. A query that comes after the last reply starts another task.
     """
 
-    def __init__(self, moments: Parameters, scope: RequestScope, run: _RunFold) -> None:
-        """Start the fold, in a task that is cancelled when no query waits for it any more."""
-        self.moments, self.scope = moments, scope
-        self.is_closed = False
-        self._queries: dict[_Key, tuple[NumberedStatement, Parameters]] = {}  # equal ones run once
+    def __init__(
+        self, user_id: object, scope: RequestScope, run: _RunFolds, moments: set[Moments]
+    ) -> None:
+        """Start the folds, in a task that is cancelled when no query waits for it any more."""
+        self.user_id, self.scope, self.moments = user_id, scope, moments
+        self._queries: dict[Moments, dict[_Key, tuple[NumberedStatement, Parameters]]] = {}
+        self._answered: set[Moments] = set()
+        self._is_closed = False
         self._waiters = 0
         self._task = asyncio.create_task(run(self))
         self._task.add_done_callback(self._close)
 
-    async def fetch(self, statement: NumberedStatement, parameters: Parameters) -> _Rows:
-        """Return the rows of a statement once the fold has run."""
+    def accepts(self, moments: Moments) -> bool:
+        """Whether a query about these moments can still be added."""
+        return not self._is_closed and moments not in self._answered
+
+    async def fetch(
+        self, statement: NumberedStatement, parameters: Parameters, moments: Moments
+    ) -> _Rows:
+        """Return the rows of a statement once the moments are folded."""
         key = (statement.text, *statement.arguments(parameters))
-        self._queries[key] = statement, parameters
+        self.moments.add(moments)
+        self._queries.setdefault(moments, {})[key] = statement, parameters  # equal ones run once
         self._waiters += 1
         try:
-            return (await asyncio.shield(self._task))[key]
+            return (await asyncio.shield(self._task))[moments, key]
         finally:
             self._waiters -= 1
             if not self._waiters:
                 self._task.cancel()
 
-    async def run(self, session: asyncpg.Connection) -> dict[_Key, _Rows]:
-        """Fold the events and run all queries, in one transaction."""
+    async def run(self, session: asyncpg.Connection) -> _Answers:
+        """Fold the moments and run all queries."""
+        answers: _Answers = {}
+        self._answered.clear()  # a transient error runs all of it again
+        while moments := sorted(self._queries.keys() - self._answered, key=_order):
+            await self._run_in_order(session, moments, answers)
+        self._is_closed = True
+        return answers
+
+    async def _run_in_order(
+        self, session: asyncpg.Connection, moments: list[Moments], answers: _Answers
+    ) -> None:
+        """Fold from nothing to the first moment and on to the later ones, in one transaction.
+
+        Stop at a moment that cannot be reached from the one before; it is folded from nothing next.
+        """
         # The snapshot, the later events and the poisoned events must be of one moment.
         transaction = session.transaction(isolation="repeatable_read")
         await transaction.start()
+        has_grown = False
         try:
-            has_grown = await self._fold(session)
-            rows = await self._fetch_all(session)
+            for number, each in enumerate(moments, 1):
+                grown = await self._fold(session, each, number == 1, number == len(moments))
+                has_grown |= bool(grown)
+                if grown is None:
+                    break
+                await self._fetch_all(session, each, answers)
         except asyncpg.PostgresError:
             await transaction.rollback()
             raise
         # Both ways no row is left. A commit also truncates the tables, which ends every plan.
         await (transaction.commit() if has_grown else transaction.rollback())
-        return rows
 
-    async def _fold(self, session: asyncpg.Connection) -> bool:
+    async def _fold(
+        self, session: asyncpg.Connection, moments: Moments, is_first: bool, is_last: bool
+    ) -> bool | None:
+        """Return whether the tables have grown; None if they cannot be folded on to the moment."""
         milliseconds = str(int(self.scope.remaining() * 1_000) or 1)
         await self._fetch(session, _load("set_timeout"), {"milliseconds": milliseconds})
-        rows = await self._fetch(session, _load("fold_as_of"), self.moments)
-        has_grown: bool = rows[0][0]
+        as_of, known_at = moments
+        parameters = {
+            "user_id": self.user_id,
+            "as_of": as_of,
+            "known_at": known_at,
+            "is_last": is_last,
+        }
+        block = _load("fold_as_of" if is_first else "fold_on_as_of")
+        rows = await self._fetch(session, block, parameters)
+        has_grown: bool | None = rows[0][0]
         return has_grown
 
-    async def _fetch_all(self, session: asyncpg.Connection) -> dict[_Key, _Rows]:
-        rows: dict[_Key, _Rows] = {}
-        while missing := self._queries.keys() - rows.keys():
+    async def _fetch_all(
+        self, session: asyncpg.Connection, moments: Moments, answers: _Answers
+    ) -> None:
+        queries = self._queries[moments]
+        while missing := [key for key in queries if (moments, key) not in answers]:
             for key in missing:
-                rows[key] = await self._fetch(session, *self._queries[key])
-        self.is_closed = True
-        return rows
+                answers[moments, key] = await self._fetch(session, *queries[key])
+        self._answered.add(moments)
 
     async def _fetch(
         self, session: asyncpg.Connection, statement: NumberedStatement, parameters: Parameters
@@ -179,10 +224,15 @@ class _Fold:
         )
         return rows
 
-    def _close(self, task: asyncio.Task[dict[_Key, _Rows]]) -> None:
-        self.is_closed = True
+    def _close(self, task: asyncio.Task[_Answers]) -> None:
+        self._is_closed = True
         if not task.cancelled():
             task.exception()  # mark as retrieved: fetch() raises it, if a query still waits
+
+
+def _order(moments: Moments) -> tuple[datetime, datetime]:
+    as_of, known_at = moments
+    return as_of or _END, known_at or _END
 
 
 def _load(block: str) -> NumberedStatement:
