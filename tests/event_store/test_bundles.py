@@ -6,15 +6,12 @@ import tracemalloc
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import DatabaseUnavailable, EventStoreError
+from progress.errors import EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
@@ -83,7 +80,7 @@ def mend(connection: Connection, *, after: int = -1) -> None:
     ],
     ids=["numbers", "objects", "objects with an id"],
 )
-def test_many_faulty_entries_take_no_more_than_their_text(body: bytes) -> None:
+def test_many_faulty_entries_take_no_more_memory_than_their_text(body: bytes) -> None:
     tracemalloc.start()
     delivery = push.parse_delivery(body)
     _, peak = tracemalloc.get_traced_memory()
@@ -106,7 +103,7 @@ def test_lone_surrogates_take_no_longer_than_other_faults(element: bytes) -> Non
 
 
 @pytest.mark.parametrize("body", [b"[" + b"1," * 2_000_000, b"[" + b"{}," * 500_000 + b'"\\q"]'])
-def test_a_long_text_that_is_no_json_is_not_read_element_by_element(body: bytes) -> None:
+def test_a_long_text_that_is_not_json_is_rejected_quickly(body: bytes) -> None:
     began = time.process_time()
     (entry,) = push.parse_delivery(encode_push(body)).entries
     assert time.process_time() - began < 1
@@ -115,7 +112,7 @@ def test_a_long_text_that_is_no_json_is_not_read_element_by_element(body: bytes)
 
 
 @pytest.mark.parametrize("faulty", [999, 1_000, 1_001, 200_001])
-def test_a_message_leaves_at_most_a_thousand_letters(log: Connection, faulty: int) -> None:
+def test_a_message_writes_at_most_a_thousand_letters(log: Connection, faulty: int) -> None:
     body = encode_push([1] * faulty, message_id="m")
     for _ in range(2):
         deliver(log, body)
@@ -127,7 +124,7 @@ def test_a_message_leaves_at_most_a_thousand_letters(log: Connection, faulty: in
         assert held(letters[-1]) == [1] * (faulty - 999)
 
 
-def test_only_what_is_malformed_or_invalid_is_bundled(log: Connection) -> None:
+def test_only_malformed_and_invalid_entries_are_bundled(log: Connection) -> None:
     first = started()
     conflict = {**first, "occurred_at": "2024-03-02T00:00:00Z"}
     future = started(occurred_at="2100-01-01T00:00:00Z")
@@ -156,7 +153,7 @@ def test_only_what_is_malformed_or_invalid_is_bundled(log: Connection) -> None:
     assert bundle.indexes == [[1_000, 1_000], [1_002, 1_002], [1_004, 1_004], [1_007, 1_007]]
 
 
-def test_a_bundle_is_the_entries_as_they_came_with_addresses_masked(log: Connection) -> None:
+def test_a_bundle_holds_the_received_entries_with_addresses_masked(log: Connection) -> None:
     entries = [
         r'"\nann@b.org"',
         r'{"a": "@ann", "b": "ann\u0040b.org", "\"a n\"@b.org": null}',
@@ -174,7 +171,7 @@ def test_a_bundle_is_the_entries_as_they_came_with_addresses_masked(log: Connect
     assert bundle.payload == "[" + masked.replace(r"\"a n\"@", r"\"***@") + "]"
 
 
-def test_a_bundle_keeps_what_its_message_s_attributes_fill_in(log: Connection) -> None:
+def test_a_bundle_keeps_the_attributes_that_complete_its_entries(log: Connection) -> None:
     bare = started(99_999, occurred_at=None)
     del bare["data"]["user_id"]
     given = {"user_id": "ben", "event_id": "no array's", "occurred_at": "2024-01-01T00:00:00Z"}
@@ -186,7 +183,7 @@ def test_a_bundle_keeps_what_its_message_s_attributes_fill_in(log: Connection) -
     assert event.occurred_at.isoformat() == "2024-01-01T00:00:00+00:00"
 
 
-def test_a_replay_appends_what_is_good_and_leaves_letters_of_the_rest(log: Connection) -> None:
+def test_a_replay_appends_valid_entries_and_keeps_letters_of_the_others(log: Connection) -> None:
     good = [started(99_999) for _ in range(1_500)]
     array = [*[0] * 999, *good, *[{}] * 2_500]
     deliver(log, encode_push(array, message_id="m"))
@@ -226,7 +223,7 @@ def test_a_bundle_becomes_the_letter_of_its_first_entry(log: Connection) -> None
     assert waiting(log)[999:] == [conflicting, last]
 
 
-def test_a_bundle_of_which_nothing_is_good_leaves_no_more_than_a_thousand(log: Connection) -> None:
+def test_a_bundle_without_a_valid_entry_leaves_at_most_a_thousand_letters(log: Connection) -> None:
     deliver(log, encode_push([1] * 200_000))
     bundle = waiting(log)[-1]
     for _ in range(3):
@@ -237,7 +234,7 @@ def test_a_bundle_of_which_nothing_is_good_leaves_no_more_than_a_thousand(log: C
     assert sorted(letter.index_in_message for letter in letters) == [*range(1_999)]
 
 
-def test_a_faulty_entry_that_is_stored_leaves_no_letter_of_a_bundle(log: Connection) -> None:
+def test_a_stored_entry_that_is_invalid_now_leaves_no_letter(log: Connection) -> None:
     stored = started()
     deliver(log, encode_push([stored]))
     log.run("SET ROLE progress_erasure")
@@ -251,7 +248,7 @@ def test_a_faulty_entry_that_is_stored_leaves_no_letter_of_a_bundle(log: Connect
     assert [letter.payload for letter in waiting(log)[999:]] == ["1"]
 
 
-def test_a_bundle_whose_text_is_no_array_stays(log: Connection) -> None:
+def test_a_bundle_whose_text_is_not_an_array_stays_open(log: Connection) -> None:
     deliver(log, encode_push([1] * 1_001))
     bundle = waiting(log)[-1]
     for text in ("[1]", "1", "[1,", "[1,1,1]"):
@@ -262,7 +259,7 @@ def test_a_bundle_whose_text_is_no_array_stays(log: Connection) -> None:
         assert waiting(log)[-1].indexes == bundle.indexes
 
 
-def test_the_rest_of_a_bundle_is_not_lost_to_another_letter(log: Connection) -> None:
+def test_another_letter_in_its_place_does_not_drop_the_rest_of_a_bundle(log: Connection) -> None:
     deliver(log, encode_push([1] * 3_000, message_id="m"))
     bundle = waiting(log)[-1]
     log.run(  # where the rest would go
@@ -271,95 +268,3 @@ def test_the_rest_of_a_bundle_is_not_lost_to_another_letter(log: Connection) -> 
     with pytest.raises(EventStoreError, match="no other letter"):
         dead_letters.replay(log, bundle.letter_id)
     assert held(waiting(log)[-1]) == [1] * 2_001
-
-
-@contextmanager
-def stopped(store: Store, place: int) -> Iterator[None]:
-    """Whoever writes a letter of this place waits until the block ends."""
-    other = store.connect()
-    other.run("BEGIN")
-    other.run(
-        "INSERT INTO event_store.dead_letters "
-        "(kind, subscription, message_id, index_in_message, reason, payload) "
-        "VALUES ('invalid', 'projects/p/subscriptions/s', 'm', :place, '', '')",
-        place=place,
-    )
-    try:
-        yield
-    finally:
-        other.run("ROLLBACK")
-        other.close()
-
-
-def await_blocked(log: Connection, backends: int) -> list[int]:
-    """The processes that wait for a lock, once they are so many."""
-    while True:
-        rows = log.run(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-            "AND wait_event_type = 'Lock'"
-        )
-        if len(rows or []) == backends:
-            return [pid for (pid,) in rows]
-
-
-@pytest.fixture
-def half(log: Connection) -> tuple[DeadLetter, set[str]]:
-    """A bundle of which half can be appended; the ids of that half."""
-    good = [started(99_999) for _ in range(50)]
-    deliver(log, encode_push([*[0] * 999, *good, *[1] * 50], message_id="m"))
-    mend(log, after=998)
-    return waiting(log)[-1], {event["event_id"] for event in good}
-
-
-def replaying(store: Store, letter: DeadLetter) -> str | None:
-    connection = store.connect()
-    try:
-        return dead_letters.replay(connection, letter.letter_id)
-    finally:
-        database.close(connection)  # it may have been killed
-
-
-def test_a_replay_that_is_killed_midway_changes_nothing(
-    store: Store, log: Connection, half: tuple[DeadLetter, set[str]]
-) -> None:
-    bundle, good = half
-    with ThreadPoolExecutor(1) as pool:
-        with stopped(store, 1_049):
-            killed: Future[str | None] = pool.submit(replaying, store, bundle)
-            log.run("SELECT pg_terminate_backend(:pid)", pid=await_blocked(log, 1)[0])
-            with pytest.raises(DatabaseUnavailable):
-                killed.result()
-            assert (recorded(log), waiting(log)[999:]) == (set(), [bundle])
-        assert dead_letters.replay(log, bundle.letter_id) is None
-    assert recorded(log) == good
-    assert [letter.index_in_message for letter in waiting(log)[999:]] == [*range(1_049, 1_099)]
-
-
-def test_two_replays_and_a_redelivery_at_once_do_it_once(
-    store: Store, log: Connection, half: tuple[DeadLetter, set[str]]
-) -> None:
-    bundle, good = half
-    again = encode_push([*[0] * 999, *[1] * 100], message_id="m")
-    with ThreadPoolExecutor(3) as pool:
-        with stopped(store, 1_049):
-            tries = [pool.submit(replaying, store, bundle)]
-            await_blocked(log, 1)
-            tries.append(pool.submit(replaying, store, bundle))
-            await_blocked(log, 2)
-            redelivery = pool.submit(lambda: deliver(store.connect(), again))
-            await_blocked(log, 3)
-        assert [one.result() for one in tries] == [None, None]
-        redelivery.result()
-    assert recorded(log) == good
-    assert [letter.index_in_message for letter in waiting(log)[999:]] == [*range(1_049, 1_099)]
-
-
-@pytest.mark.parametrize("role", ["progress_batch", "progress_project"])
-def test_who_replays_letters_may_take_a_bundle_apart(
-    log: Connection, half: tuple[DeadLetter, set[str]], role: str
-) -> None:
-    bundle, good = half
-    log.run(f"SET ROLE {role}")
-    assert dead_letters.replay(log, bundle.letter_id) is None
-    log.run("RESET ROLE")
-    assert recorded(log) == good

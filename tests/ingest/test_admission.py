@@ -1,7 +1,5 @@
 """Admission: a body beyond the memory limit gets 429, and no client holds memory for ever."""
 
-import functools
-import socket
 import textwrap
 import uuid
 from collections.abc import Iterator
@@ -9,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
 from tests.conftest import Store
 from tests.ingest.test_ingest import count, event, letters
+from tests.support.body_client import Client, clients
 from tests.support.ingest_process import ROOT, FunctionProcess, run_function
 from tests.support.pushes import encode_push
 
@@ -92,70 +90,6 @@ def push(size: int) -> bytes:
     """Return a push of one event with a body of this size."""
     whole = encode_push(event(event_id=str(uuid.uuid4())), attributes={"padding": "x"})
     return whole.replace(b'"x"', b'"%s"' % (b"x" * (size - len(whole) + 1)))
-
-
-class Client:
-    """A client that sends bodies in parts.
-
-    It connects with the first request: the server closes a connection after two idle seconds.
-    """
-
-    def __init__(self, running: FunctionProcess) -> None:
-        self._running = running
-
-    @functools.cached_property
-    def _socket(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self._running.port), timeout=60)
-
-    @functools.cached_property
-    def _answers(self) -> BinaryIO:
-        return self._socket.makefile("rb")
-
-    def send(self, *parts: bytes) -> None:
-        for part in parts:
-            self._socket.sendall(part)
-
-    def begin(self, length: int | None, *headers: str, method: str = "POST") -> None:
-        framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-        lines = (f"{method} / HTTP/1.1", "Host: here", framing, *headers, "", "")
-        self.send("\r\n".join(lines).encode())
-
-    def chunk(self, data: bytes) -> None:
-        self.send(b"%x\r\n" % len(data), data, b"\r\n")
-
-    def post(self, body: bytes) -> int:
-        self.begin(len(body))
-        self.send(body)
-        return self.status()
-
-    def status(self) -> int:
-        status = int(self._answers.readline().split()[1])
-        length = 0
-        while line := self._answers.readline().strip():
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        self._answers.read(length)
-        return status
-
-    def is_closed(self) -> bool:
-        """Tell whether the server has closed the connection without another answer."""
-        return self._answers.read() == b""
-
-    def end_sending(self) -> None:
-        self._socket.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self._answers.close()
-        self._socket.close()
-
-
-@contextmanager
-def clients(running: FunctionProcess, count: int) -> Iterator[list[Client]]:
-    opened = [Client(running) for _ in range(count)]
-    yield opened
-    for client in opened:
-        client.close()
 
 
 def reserved(running: FunctionProcess) -> int:
@@ -321,54 +255,6 @@ def test_health_checks_are_answered_while_the_memory_is_full(small: FunctionProc
         await_reserved(small, MIB)
         other.send(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         assert other.status() == 200
-
-
-@pytest.mark.parametrize("length", [65 * MIB, None], ids=["a length", "chunked"])
-def test_a_body_over_64_mib_gets_413_and_is_discarded(
-    small: FunctionProcess, length: int | None
-) -> None:
-    before = small.peak_memory()
-    with clients(small, 1) as (one,):
-        one.begin(length)
-        for _ in range(65):
-            if length is None:
-                one.chunk(b"x" * MIB)
-            else:
-                one.send(b"x" * MIB)
-        one.send(b"0\r\n\r\n" if length is None else b"")
-        assert one.status() == 413
-        assert one.post(b"x") == 204  # on the same connection
-    if length is not None:
-        assert small.peak_memory() - before < 10 * MIB
-
-
-def test_a_body_over_64_mib_takes_no_memory_while_it_arrives(small: FunctionProcess) -> None:
-    with clients(small, 2) as (large, other):
-        large.begin(65 * MIB)
-        large.send(b"x" * MIB)
-        assert reserved(small) == 0
-        assert other.post(b"x" * 1_000) == 204
-
-
-@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
-def test_other_methods_than_get_and_post_get_405(
-    ingest: FunctionProcess, store: Store, method: str
-) -> None:
-    with closing(HTTPConnection("127.0.0.1", ingest.port, timeout=30)) as connection:
-        connection.request(method, "/", b"" if method == "HEAD" else b"x")
-        response = connection.getresponse()
-        assert (response.status, response.getheader("Allow")) == (405, "GET, POST")
-    assert letters(store) == []
-
-
-@pytest.mark.parametrize("chunk", [b"zz\r\nx\r\n", b"1\r\nxyz"], ids=["size", "terminator"])
-def test_a_malformed_chunk_gets_400(ingest: FunctionProcess, store: Store, chunk: bytes) -> None:
-    with clients(ingest, 1) as (one,):
-        one.begin(None)
-        one.send(chunk, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-        assert one.status() == 400
-        assert one.is_closed()
-    assert letters(store) == []
 
 
 def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
