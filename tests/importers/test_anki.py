@@ -195,7 +195,7 @@ def test_the_command_says_so_in_one_line(
 
 
 def test_a_file_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anki_log, "_LARGEST", 2 << 20)
+    monkeypatch.setattr(anki_log, "_MAX_BYTES", 2 << 20)
     with pytest.raises(ReviewLogError, match=r"/dev/zero: expected at most 2 MiB"):
         anki_log.read(Path("/dev/zero"))
 
