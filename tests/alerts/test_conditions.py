@@ -33,11 +33,11 @@ _BATCH = {**JOBS, "operation": "batch"}
 
 
 def _cache(hit: float, miss: float, error: float = 0, off: float = 0) -> Series:
-    found = {"hit": hit, "miss": miss, "error": error, "off": off}
+    results = {"hit": hit, "miss": miss, "error": error, "off": off}
     return joined(
         *(
             growing(f"{_OWN}cache_result", {**SERVICES, "cache_result": result}, a_minute)
-            for result, a_minute in found.items()
+            for result, a_minute in results.items()
             if a_minute
         )
     )
@@ -213,8 +213,8 @@ def conditions(request: pytest.FixtureRequest, environments: Environments) -> di
     """Production's conditions, by name."""
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
-    found = alerts(environments["prod"].planned)
-    return {each.name: each for alert in found.values() for each in alert.conditions}
+    by_name = alerts(environments["prod"].planned)
+    return {each.name: each for alert in by_name.values() for each in alert.conditions}
 
 
 def test_each_condition_has_cases_that_fire_and_that_do_not(

@@ -45,13 +45,13 @@ def _series(metric: Metric, line: Line) -> dict[str, str]:
 
 
 def _field(extractor: str) -> str:
-    found = _EXTRACTED.fullmatch(extractor)
-    assert found, extractor
-    return found[1]
+    match = _EXTRACTED.fullmatch(extractor)
+    assert match, extractor
+    return match[1]
 
 
 @pytest.fixture
-def taken(environments: Environments, emitted: Emitted) -> dict[str, list[Line]]:
+def matched_lines(environments: Environments, emitted: Emitted) -> dict[str, list[Line]]:
     """The emitted lines that each metric's filter matches."""
     metrics = environments["prod"].planned.of("google_logging_metric")
     return {
@@ -66,18 +66,18 @@ def taken(environments: Environments, emitted: Emitted) -> dict[str, list[Line]]
 
 
 def test_every_alert_reads_a_metric_field_that_is_emitted(
-    environments: Environments, taken: dict[str, list[Line]]
+    environments: Environments, matched_lines: dict[str, list[Line]]
 ) -> None:
     for alert in alerts(environments["prod"].planned).values():
         for field in alert.metric_fields:
-            assert taken[field], (alert.name, field)
+            assert matched_lines[field], (alert.name, field)
 
 
 def test_each_metric_extracts_its_value_and_labels_from_each_line(
-    environments: Environments, taken: dict[str, list[Line]]
+    environments: Environments, matched_lines: dict[str, list[Line]]
 ) -> None:
     metrics = environments["prod"].planned.of("google_logging_metric")
-    for field, lines in taken.items():
+    for field, lines in matched_lines.items():
         assert lines, field
         metric = metrics[field]
         for line in lines:
@@ -87,7 +87,7 @@ def test_each_metric_extracts_its_value_and_labels_from_each_line(
 
 
 def test_each_selector_matches_the_series_of_an_emitted_line(
-    environments: Environments, taken: dict[str, list[Line]]
+    environments: Environments, matched_lines: dict[str, list[Line]]
 ) -> None:
     """A misspelt label or a wrong resource kind would never match."""
     planned = environments["prod"].planned
@@ -96,11 +96,13 @@ def test_each_selector_matches_the_series_of_an_emitted_line(
         for condition in alert.conditions:
             for selector in condition.selectors:
                 if field := selector.field:
-                    series = [_series(metrics[field], line) for line in taken[field]]
+                    series = [_series(metrics[field], line) for line in matched_lines[field]]
                     assert any(map(_of_errors_too(selector).takes, series)), condition.query
 
 
 def _of_errors_too(selector: Selector) -> Selector:
     """Let a selector of errors match successes: the stack had no errors."""
-    told = {("outcome", "=", "error"): ("outcome", "=", "ok")}
-    return replace(selector, matchers=tuple(told.get(each, each) for each in selector.matchers))
+    replacements = {("outcome", "=", "error"): ("outcome", "=", "ok")}
+    return replace(
+        selector, matchers=tuple(replacements.get(each, each) for each in selector.matchers)
+    )

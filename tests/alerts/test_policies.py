@@ -19,13 +19,13 @@ PLATFORM = {
     "run_googleapis_com:job_completed_execution_count",
     "run_googleapis_com:request_count",
 }
-BESIDE = {
+DASHBOARD_ONLY = {
     "cloudsql_googleapis_com:database_cpu_utilization",
     "redis_googleapis_com:stats_memory_usage_ratio",
     "run_googleapis_com:container_instance_count",
 }  # on the dashboard only
 
-ASKED_FOR = {
+REQUIRED = {
     "batch-job": "outcome",
     "cold-cache": "cache_result",
     "database-limits": "database_connections",
@@ -84,10 +84,10 @@ def test_a_metric_matches_lines_of_our_services_and_jobs_with_its_field(
 def test_the_required_alerts_read_their_metric_fields(
     environments: Environments,
 ) -> None:
-    found = alerts(environments["prod"].planned)
-    assert found.keys() == ASKED_FOR.keys()
-    for name, field in ASKED_FOR.items():
-        assert field in found[name].metric_fields
+    by_name = alerts(environments["prod"].planned)
+    assert by_name.keys() == REQUIRED.keys()
+    for name, field in REQUIRED.items():
+        assert field in by_name[name].metric_fields
 
 
 def test_each_policy_has_one_condition_and_the_label_of_its_alert(
@@ -98,15 +98,15 @@ def test_each_policy_has_one_condition_and_the_label_of_its_alert(
     policies = planned.of("google_monitoring_alert_policy", "alert").values()
     assert {len(policy["conditions"]) for policy in policies} == {1}
     assert {policy["user_labels"]["alert"] for policy in policies} == set(
-        environments[environment].plan["variables"].get("alerts", {}).get("value", ASKED_FOR)
+        environments[environment].plan["variables"].get("alerts", {}).get("value", REQUIRED)
     )
     names = [policy["display_name"] for policy in policies]
     assert len(set(names)) == len(names)
 
 
 def test_each_metric_field_is_read_by_an_alert(environments: Environments) -> None:
-    found = alerts(environments["prod"].planned)
-    assert {field for alert in found.values() for field in alert.metric_fields} == CONTRACT.keys()
+    by_name = alerts(environments["prod"].planned)
+    assert {field for alert in by_name.values() for field in alert.metric_fields} == CONTRACT.keys()
 
 
 def test_each_alert_reads_a_metric_field_and_only_listed_platform_metrics(
@@ -142,16 +142,16 @@ def test_each_alert_names_condition_cause_and_action(
 ) -> None:
     planned = environments[environment].planned
     policies = planned.of("google_monitoring_alert_policy")
-    found = alerts(planned)
-    conditions = sum(len(alert.conditions) for alert in found.values())
+    by_name = alerts(planned)
+    conditions = sum(len(alert.conditions) for alert in by_name.values())
     checks = planned.of("google_monitoring_uptime_check_config")
     assert conditions + len(checks) == len(policies)
     for policy in policies.values():
-        told = policy["documentation"][0]["content"]
-        assert "docs/runbook.md#" in told
-        assert told.rpartition("#")[2] in anchors(RUNBOOK)
+        text = policy["documentation"][0]["content"]
+        assert "docs/runbook.md#" in text
+        assert text.rpartition("#")[2] in anchors(RUNBOOK)
         assert policy["severity"] in ("CRITICAL", "ERROR", "WARNING")
-    for name, alert in found.items():
+    for name, alert in by_name.items():
         assert alert.anchor == name
 
 
@@ -222,7 +222,7 @@ def test_the_dashboard_shows_each_metric_field(
     for field in CONTRACT:
         assert f"logging_googleapis_com:user_progress_{field}" in text
     foreign = set(re.findall(r"\b(\w+_googleapis_com:\w+)", text))
-    assert {each for each in foreign if not each.startswith("logging")} == BESIDE
+    assert {each for each in foreign if not each.startswith("logging")} == DASHBOARD_ONLY
     for field, facts in CONTRACT.items():
         (tile,) = (each for each in tiles if each["widget"]["title"].startswith(f"{field}: "))
         for line in tile["widget"]["xyChart"]["dataSets"]:  # each line has its labels
@@ -235,8 +235,8 @@ def test_the_dashboard_shows_each_metric_field(
 
 def test_an_environment_may_have_no_alerts(environments: Environments) -> None:
     root = environments.root()
-    given = ["-var-file=environments/dev.tfvars", "-var=alerts=[]"]
-    root.run("plan", *given, "-state=none.tfstate", "-out=quiet.tfplan")
+    options = ["-var-file=environments/dev.tfvars", "-var=alerts=[]"]
+    root.run("plan", *options, "-state=none.tfstate", "-out=quiet.tfplan")
     plan = json.loads(root.run("show", "-json", "quiet.tfplan"))
     planned = Resources(list_resources(plan["planned_values"]["root_module"]))
     assert planned.of("google_monitoring_alert_policy") == {}
@@ -245,6 +245,6 @@ def test_an_environment_may_have_no_alerts(environments: Environments) -> None:
 
 def test_production_without_alert_emails_is_refused(environments: Environments) -> None:
     root = environments.root()
-    given = ["-var-file=environments/prod.tfvars", "-var=alert_emails=[]"]
+    options = ["-var-file=environments/prod.tfvars", "-var=alert_emails=[]"]
     with pytest.raises(AssertionError, match="alert_emails"):
-        root.run("plan", *given, "-state=none.tfstate")
+        root.run("plan", *options, "-state=none.tfstate")

@@ -35,15 +35,15 @@ def test_after_any_failed_call_one_version_serves_and_a_second_run_succeeds(clou
     for number in range(len(cloud.calls)):
         reset(cloud, {number: "fail"})
         done = deploy(cloud, "b", "--steps=100")
-        where = f"at call {number}: {done.stdout[-2_000:]}"
+        context = f"at call {number}: {done.stdout[-2_000:]}"
         late = number in looks or is_past_no_return(cloud)
-        assert done.returncode == (0 if late else 1), where
-        assert not cloud.find_violations(), where
-        assert serving_code(cloud.world) == ("b" if late else "a"), where
+        assert done.returncode == (0 if late else 1), context
+        assert not cloud.find_violations(), context
+        assert serving_code(cloud.world) == ("b" if late else "a"), context
         cloud.reset_calls()
         assert_success(deploy(cloud, "c", to="dev"))
-        assert not cloud.find_violations(), where
-        assert serving_code(cloud.world) == "c", where
+        assert not cloud.find_violations(), context
+        assert serving_code(cloud.world) == "c", context
 
 
 def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: Cloud) -> None:
@@ -52,11 +52,11 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
         if {*calls[number]} & {"deploy", "update-traffic"}:
             reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
-            where = f"at call {number}: {done.stdout[-2_000:]}"
-            assert not cloud.find_violations(), where
+            context = f"at call {number}: {done.stdout[-2_000:]}"
+            assert not cloud.find_violations(), context
             untags = calls[number][-1].startswith("--remove-tags")  # what is not there, or again
-            assert done.returncode == (0 if untags else 1), where
-            assert serving_code(cloud.world) == ("b" if untags else "a"), where
+            assert done.returncode == (0 if untags else 1), context
+            assert serving_code(cloud.world) == ("b" if untags else "a"), context
 
 
 def test_only_the_released_image_gets_traffic(cloud: Cloud) -> None:

@@ -33,12 +33,12 @@ def test_a_release_handles_an_interrupted_call_that_took_effect(cloud: Cloud, wa
     for number in list_changing_calls(cloud):
         reset(cloud, {number: way})
         done = deploy(cloud, "b", "--steps=100")
-        where = f"at call {number}: {done.stdout[-2_000:]}"
+        context = f"at call {number}: {done.stdout[-2_000:]}"
         is_seen = way == "fail, too late" and "update-traffic" in cloud.calls[number]
         late = is_seen or is_past_no_return(cloud)
-        assert done.returncode == (0 if late else 1), where
-        assert not cloud.find_violations(), where
-        assert serving_code(cloud.world) == ("b" if late else "a"), where
+        assert done.returncode == (0 if late else 1), context
+        assert not cloud.find_violations(), context
+        assert serving_code(cloud.world) == ("b" if late else "a"), context
 
 
 @pytest.mark.parametrize("way", ["kill", "kill, too late"])
@@ -50,10 +50,10 @@ def test_a_killed_release_is_recovered(cloud: Cloud, way: str) -> None:
         cloud.faults.clear()
         (serving,) = cloud.world.share("progress-project")
         done = run(cloud, "recover")
-        where = f"at call {number}: {done.stdout}"
-        assert done.returncode == 0, where + done.stderr
-        assert not cloud.find_violations(), where
-        assert serving_code(cloud.world) == serving, where
+        context = f"at call {number}: {done.stdout}"
+        assert done.returncode == 0, context + done.stderr
+        assert not cloud.find_violations(), context
+        assert serving_code(cloud.world) == serving, context
 
 
 def test_the_next_release_recovers_a_killed_one_first(cloud: Cloud) -> None:

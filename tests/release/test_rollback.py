@@ -148,9 +148,9 @@ def test_images_need_digests_and_steps_must_increase(cloud: Cloud, wrong: list[s
 def build(cloud: Cloud, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
     """Build a commit's images."""
     script = ROOT / "infra/release/build.py"
-    where = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
+    flags = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
     return subprocess.run(
-        [sys.executable, script, *where], capture_output=True, text=True, check=False, timeout=100,
+        [sys.executable, script, *flags], capture_output=True, text=True, check=False, timeout=100,
         env=environment(cloud, tmp_path),
     )  # fmt: skip
 
@@ -163,8 +163,8 @@ def test_images_are_built_from_the_files_that_terraform_archives(
     functions = ("query", "ingest", "project")
     names = [f"{REPOSITORY}/{each}" for each in functions]
     digest = f"sha256:{'d' * 64}"
-    given = zip(functions, names, strict=True)
-    assert done.stdout.splitlines() == [f"{each}={name}@{digest}" for each, name in given]
+    pairs = zip(functions, names, strict=True)
+    assert done.stdout.splitlines() == [f"{each}={name}@{digest}" for each, name in pairs]
     described = (ROOT / "infra/terraform/function_sources.tf").read_text()
     own = dict(re.findall(r"^    (\w+) += \{([^}]*)\}$", described, re.MULTILINE))
     for function, name in zip(functions, names, strict=True):

@@ -154,13 +154,13 @@ def test_volumes_keep_the_data(runner: Runner) -> None:
 def test_the_trial_environment_plans_cleanly_and_can_be_destroyed(
     environments: Environments,
 ) -> None:
-    told = environments.variant("trial", "trial")
-    assert told.second_plan == ""
-    kinds = {each["type"] for each in told.state["resources"]}
+    deployment = environments.variant("trial", "trial")
+    assert deployment.second_plan == ""
+    kinds = {each["type"] for each in deployment.state["resources"]}
     assert {"google_sql_database_instance", "google_redis_instance"} <= kinds
     kept = {
         address
-        for address, each in told.applied.items()
+        for address, each in deployment.applied.items()
         if each.get("deletion_protection") or each.get("force_destroy") is False
     }
     assert kept == set()

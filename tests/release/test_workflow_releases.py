@@ -102,13 +102,13 @@ def test_the_environments_are_those_that_terraform_trusts() -> None:
         "images": "images",
     }
     for stem in ("rollback", "plan"):
-        given = read(FOLDER / f"{stem}.yaml")["on"]["workflow_dispatch"]["inputs"]["environment"]
-        assert given["options"] == ["dev", "staging", "production"]
+        choice = read(FOLDER / f"{stem}.yaml")["on"]["workflow_dispatch"]["inputs"]["environment"]
+        assert choice["options"] == ["dev", "staging", "production"]
 
 
 def test_workflows_that_sign_in_use_the_events_that_terraform_allows() -> None:
-    told = (ROOT / "infra/bootstrap/federation.tf").read_text()
-    (events,) = re.findall(r"assertion\.event_name in \[(.*?)\]", told)
+    federation = (ROOT / "infra/bootstrap/federation.tf").read_text()
+    (events,) = re.findall(r"assertion\.event_name in \[(.*?)\]", federation)
     signing_in = [file for file in FILES if "id-token: write" in file.read_text()]
     started = {event for file in signing_in for event in read(file)["on"]} - {"workflow_call"}
     assert started == set(re.findall(r"\w+", events))

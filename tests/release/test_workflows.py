@@ -141,9 +141,9 @@ def test_every_terraform_call_names_an_environment() -> None:
 @each_file
 def test_steps_have_the_variables_that_they_read(file: Path) -> None:
     for step, job, workflow in steps(file):
-        given = {*workflow.get("env", {}), *job.get("env", {}), *step.get("env", {})}
+        variables = {*workflow.get("env", {}), *job.get("env", {}), *step.get("env", {})}
         read_ = set(re.findall(r"\$\{?([A-Z][A-Z_]*)", step.get("run", "")))
-        assert {each for each in read_ if not each.startswith("GITHUB_")} <= given, step
+        assert {each for each in read_ if not each.startswith("GITHUB_")} <= variables, step
         assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY"}, step
 
 
@@ -164,9 +164,9 @@ def test_every_lock_is_audited_for_vulnerabilities() -> None:
 def test_the_scripts_accept_the_workflows_arguments() -> None:
     for file in FILES:
         for step, _, _ in steps(file):
-            found = re.search(r"python3 (\S+\.py)( \w+)?", step.get("run", ""))
-            if found:
-                told = ran(sys.executable, found[1], *(found[2] or "").split(), "--help")
-                assert told.returncode == 0
+            match = re.search(r"python3 (\S+\.py)( \w+)?", step.get("run", ""))
+            if match:
+                result = ran(sys.executable, match[1], *(match[2] or "").split(), "--help")
+                assert result.returncode == 0
                 for flag in re.findall(r"(--[a-z-]+)", step["run"]):
-                    assert flag in told.stdout, (file, flag)
+                    assert flag in result.stdout, (file, flag)

@@ -72,13 +72,13 @@ class Cloud:
             fault = self.faults.get(len(self.calls), "")
             self.calls.append(words)
             try:
-                given = "" if fault in _WITHOUT_EFFECT else self.world.do(words)
+                output = "" if fault in _WITHOUT_EFFECT else self.world.do(words)
             except (CallRejected, LookupError) as refused:
                 return 1, f"ERROR: {refused}"
             finally:
                 self.worlds.append(self.world.copy())
         if fault in {"", "lost"}:
-            return 0, given
+            return 0, output
         inject(fault)
         return 1, "ERROR: Service Unavailable"
 

@@ -42,11 +42,11 @@ class _Tokens:
 def _tokens(query: str) -> Iterator[str]:
     at = 0
     while at < len(query.rstrip()):
-        found = _TOKEN.match(query, at)
-        if not found:
+        match = _TOKEN.match(query, at)
+        if not match:
             raise ValueError(f"not understood: {query[at:]}")
-        at = found.end()
-        yield found.group().strip()
+        at = match.end()
+        yield match.group().strip()
 
 
 def _either(tokens: _Tokens) -> Matches:
@@ -101,9 +101,9 @@ def _text(tokens: _Tokens) -> str:
 
 
 def _at(line: Line, path: list[str]) -> Any:
-    found: Any = line
+    value: Any = line
     for name in path:
-        if not isinstance(found, Mapping):
+        if not isinstance(value, Mapping):
             return None
-        found = found.get(name)
-    return found
+        value = value.get(name)
+    return value

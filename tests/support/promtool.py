@@ -51,11 +51,11 @@ def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float])
     """Return a distribution with these values a minute below each bound."""
     rows = {str(bound): a_minute for bound, a_minute in below.items()}
     every = max(below.values())
-    made = [
+    buckets = [
         growing(f"{metric}_bucket", {**labels, "le": le}, each)
         for le, each in {**rows, "+Inf": every}.items()
     ]
-    return joined(*made, growing(f"{metric}_count", labels, every))
+    return joined(*buckets, growing(f"{metric}_count", labels, every))
 
 
 def once(metric: str, labels: Mapping[str, str]) -> Series:
@@ -94,12 +94,12 @@ def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
     """Return promtool's report of the queries without results; empty if there are none."""
     wanted = [{"labels": "{}", "value": 1}]
-    asked = [
+    expected = [
         {"expr": f"clamp_max(count({each}), 1)", "eval_time": "20m", "exp_samples": wanted}
         for each in queries
     ]
-    given = [{"series": each, "values": values} for each, values in series.items()]
-    tests = [{"interval": "1m", "input_series": given, "promql_expr_test": asked}]
+    input_series = [{"series": each, "values": values} for each, values in series.items()]
+    tests = [{"interval": "1m", "input_series": input_series, "promql_expr_test": expected}]
     (folder / "tests.yml").write_text(json.dumps({"tests": tests}))
     return _said(["test", "rules", "tests.yml"], folder)
 
@@ -119,7 +119,7 @@ def _said(arguments: list[str], folder: Path) -> str:
 
 
 def _test(case: Case) -> dict[str, object]:
-    told = [{"labels": "{}", "value": 1}] if case.is_told else []
+    samples = [{"labels": "{}", "value": 1}] if case.is_told else []
     name = json.dumps(case.condition)
     firing = f'count(count by (alertname) (ALERTS{{alertname={name},alertstate="firing"}}))'
     return {
@@ -129,7 +129,7 @@ def _test(case: Case) -> dict[str, object]:
             {"series": series, "values": values} for series, values in case.series.items()
         ],
         "promql_expr_test": [
-            {"expr": firing, "eval_time": f"{_MINUTES - 1}m", "exp_samples": told}
+            {"expr": firing, "eval_time": f"{_MINUTES - 1}m", "exp_samples": samples}
         ],
     }
 

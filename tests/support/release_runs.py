@@ -169,18 +169,18 @@ def assert_success(done: Ended) -> None:
 
 def green_percents(cloud: Cloud, service: str) -> list[int]:
     """Return green's percentages of the service's traffic, in order."""
-    found: list[int] = []
+    percents: list[int] = []
     for world in cloud.worlds:
         share = world.share(service).get("b", 0)
-        if share != (found or [0])[-1]:
-            found.append(share)
-    return found
+        if share != (percents or [0])[-1]:
+            percents.append(share)
+    return percents
 
 
 def is_past_no_return(cloud: Cloud) -> bool:
     """Return whether the call that routed project's wake-ups to green succeeded."""
-    given = [n for n, world in enumerate(cloud.worlds) if "b" in world.share("progress-project")]
-    return bool(given) and given[0] not in cloud.faults
+    switched = [n for n, world in enumerate(cloud.worlds) if "b" in world.share("progress-project")]
+    return bool(switched) and switched[0] not in cloud.faults
 
 
 def list_changing_calls(cloud: Cloud) -> list[int]:

@@ -50,12 +50,12 @@ class World:
     @classmethod
     def after_first_apply(cls, address: str, code: str = "a") -> "World":
         """Return the world after Terraform's first apply: the newest revision has all traffic."""
-        made = cls(address, models={code}, subscriptions={"progress-projection-sub": "main"})
+        world = cls(address, models={code}, subscriptions={"progress-projection-sub": "main"})
         for name in SERVICES:
-            made.revisions[f"{name}-00001"] = image(name, code)
-            made.route(name, [{"revisionName": f"{name}-00001", "percent": 100}])
-        made.jobs = dict.fromkeys(JOBS, image("progress-project", code))
-        return made
+            world.revisions[f"{name}-00001"] = image(name, code)
+            world.route(name, [{"revisionName": f"{name}-00001", "percent": 100}])
+        world.jobs = dict.fromkeys(JOBS, image("progress-project", code))
+        return world
 
     def copy(self) -> "World":
         """Return a deep copy."""
@@ -100,20 +100,24 @@ class World:
 
     def find_violations(self) -> list[str]:
         """Return the violated invariants of a release."""
-        found = [f"{s} has {self.share(s)}" for s in SERVICES if sum(self.share(s).values()) != 100]
+        violations = [
+            f"{s} has {self.share(s)}" for s in SERVICES if sum(self.share(s).values()) != 100
+        ]
         serving = set(self.share("progress-query"))
-        found += [f"{code} serves but is not folded" for code in serving - self.folding_codes()]
-        found += [f"{code} serves but has no read models" for code in serving - self.models]
-        return found
+        violations += [
+            f"{code} serves but is not folded" for code in serving - self.folding_codes()
+        ]
+        violations += [f"{code} serves but has no read models" for code in serving - self.models]
+        return violations
 
     def do(self, words: list[str]) -> str:
         """Execute the call and return its output; raise CallRejected if gcloud would."""
-        act, given, flags = _parse_call(words)
-        needed = {"quiet"} if act.startswith("_auth_") else {"quiet", "project"}
-        needed |= {"region"} if act.startswith("_run_") else set()
+        method, arguments, flags = _parse_call(words)
+        needed = {"quiet"} if method.startswith("_auth_") else {"quiet", "project"}
+        needed |= {"region"} if method.startswith("_run_") else set()
         if missing := needed - flags.keys():
             raise CallRejected(f"without {missing} gcloud would prompt, or use its configuration")
-        answer: object = getattr(self, act)(*given, flags)
+        answer: object = getattr(self, method)(*arguments, flags)
         return answer if isinstance(answer, str) else json.dumps(answer)
 
     def _run_services_describe(self, name: str, flags: dict[str, str]) -> object:
@@ -123,11 +127,11 @@ class World:
             else each
             for each in self.traffic[name]
         ]
-        made = [each for each in self.revisions if each.startswith(name)]
+        revisions = [each for each in self.revisions if each.startswith(name)]
         status = {"url": f"https://{name}.run.app", "traffic": targets}
         return {
             "spec": {"traffic": self.requested[name]},
-            "status": status | {"latestCreatedRevisionName": made[-1]},
+            "status": status | {"latestCreatedRevisionName": revisions[-1]},
         }
 
     def _run_revisions_describe(self, name: str, flags: dict[str, str]) -> object:
@@ -146,9 +150,9 @@ class World:
         return {}
 
     def _run_services_update_traffic(self, name: str, flags: dict[str, str]) -> object:
-        gone = filter(None, flags.get("remove-tags", "").split(","))
-        given = dict(each.split("=") for each in flags.get("update-tags", "").split(",") if each)
-        targets = self._move_tags(name, {**dict.fromkeys(gone), **given})
+        removed = filter(None, flags.get("remove-tags", "").split(","))
+        added = dict(each.split("=") for each in flags.get("update-tags", "").split(",") if each)
+        targets = self._move_tags(name, {**dict.fromkeys(removed), **added})
         if "to-revisions" in flags:
             percents = dict(each.split("=") for each in flags["to-revisions"].split(","))
             if sum(map(int, percents.values())) != 100 or percents.keys() - self.revisions.keys():
@@ -164,8 +168,8 @@ class World:
             if revision not in self.revisions:
                 raise CallRejected(f"there is no {revision}")
         kept = [each for each in self.requested[name] if each.get("tag") not in tags]
-        given = [{"revisionName": r, "tag": tag} for tag, r in tags.items() if r]
-        return kept + given
+        added = [{"revisionName": r, "tag": tag} for tag, r in tags.items() if r]
+        return kept + added
 
     def _run_jobs_update(self, name: str, flags: dict[str, str]) -> object:
         if name not in self.jobs:
@@ -225,9 +229,9 @@ class World:
         return {}
 
     def _builds_submit(self, folder: str, flags: dict[str, str]) -> object:
-        there = {str(each.relative_to(folder)) for each in Path(folder).rglob("*.*")}
+        files = {str(each.relative_to(folder)) for each in Path(folder).rglob("*.*")}
         name = dict(each.split("=") for each in flags["substitutions"].split(","))["_IMAGE"]
-        self.built[name] = there
+        self.built[name] = files
         return {"results": {"images": [{"name": name, "digest": f"sha256:{'d' * 64}"}]}}
 
     def _auth_print_access_token(self, flags: dict[str, str]) -> str:

@@ -32,13 +32,13 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 def read(file: Path) -> Node:
     """The workflow; YAML takes its `on` for true."""
-    found: dict[Any, Any] = yaml.safe_load(file.read_text())
-    return {"on": found.pop(True), **found}
+    workflow: dict[Any, Any] = yaml.safe_load(file.read_text())
+    return {"on": workflow.pop(True), **workflow}
 
 
 def jobs(file: Path) -> dict[str, Node]:
-    found: dict[str, Node] = read(file)["jobs"]
-    return found
+    jobs_by_name: dict[str, Node] = read(file)["jobs"]
+    return jobs_by_name
 
 
 def steps(file: Path) -> Iterator[tuple[Node, Node, Node]]:

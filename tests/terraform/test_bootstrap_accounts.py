@@ -54,12 +54,12 @@ _PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "
 def grants(resources: Resources, account: str, project: str) -> dict[str, set[str]]:
     """Return the account's roles by resource."""
     member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
-    found: dict[str, set[str]] = {}
+    roles: dict[str, set[str]] = {}
     for address, each in resources.items():
         if "_iam_member." in address and each["member"] == member:
             place = next(each[key] for key in _PLACES if each.get(key))
-            found.setdefault(place, set()).add(each["role"].rpartition("roles/")[2])
-    return found
+            roles.setdefault(place, set()).add(each["role"].rpartition("roles/")[2])
+    return roles
 
 
 def _account(name: str, project: str) -> str:

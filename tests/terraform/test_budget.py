@@ -7,9 +7,9 @@ from tests.support.terraform_state import Deployment, Resources, Values
 pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
 
 
-def only(made: Resources, kind: str, name: str | None = None) -> Values:
-    (found,) = made.of(kind, name).values()
-    return found
+def only(resources: Resources, kind: str, name: str | None = None) -> Values:
+    (resource,) = resources.of(kind, name).values()
+    return resource
 
 
 def test_a_budget_alert_is_sent_before_the_budget_is_spent(deployment: Deployment) -> None:

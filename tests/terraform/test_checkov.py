@@ -27,26 +27,26 @@ def skips() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def checkov(request: pytest.FixtureRequest) -> str:
-    found = str(_OWN) if _OWN.exists() else shutil.which("checkov")
-    if found is None:
+    program = str(_OWN) if _OWN.exists() else shutil.which("checkov")
+    if program is None:
         skip_without(request, "checkov")
-    return found
+    return program
 
 
-def found_in(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
+def find_failures(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
     """Yield each failed check with its resource, without the key."""
     done = subprocess.run(
         [program, "--file", *plans, "--framework", "terraform_plan", "--output", "json",
          "--compact", "--quiet", "--soft-fail", "--skip-download"],
         env={**os.environ, "LOG_LEVEL": "ERROR"}, check=True, capture_output=True, text=True,
     )  # fmt: skip
-    told = json.loads(done.stdout)
-    assert told["summary"]["parsing_errors"] == 0
-    assert told["summary"]["passed"] > 50 * len(plans)
-    assert {each["file_path"] for each in told["results"]["failed_checks"]} == {
+    report = json.loads(done.stdout)
+    assert report["summary"]["parsing_errors"] == 0
+    assert report["summary"]["passed"] > 50 * len(plans)
+    assert {each["file_path"] for each in report["results"]["failed_checks"]} == {
         f"/{plan.name}" for plan in plans
     }
-    for each in told["results"]["failed_checks"]:
+    for each in report["results"]["failed_checks"]:
         yield each["check_id"], each["resource"].partition("[")[0]
 
 
@@ -60,10 +60,10 @@ def test_each_finding_has_a_skip_and_each_skip_a_finding(
     plans.append(tmp_path / "bootstrap.json")
     bootstrap = terraform.copy_bootstrap(tmp_path)
     plans[-1].write_text(json.dumps(bootstrap.plan("bootstrap")))
-    found = {*found_in(checkov, plans)}
+    findings = {*find_failures(checkov, plans)}
     expected = {(each["check"], resource) for each in skips() for resource in each["resources"]}
-    assert sorted(found - expected) == []
-    assert sorted(expected - found) == []
+    assert sorted(findings - expected) == []
+    assert sorted(expected - findings) == []
 
 
 def test_every_skip_has_a_reason() -> None:

@@ -92,9 +92,10 @@ def test_a_function_has_a_thread_for_each_request_or_an_event_loop_for_each_core
 
 def test_only_query_accepts_requests_from_the_internet(environments: Environments) -> None:
     def ingress(environment: str) -> dict[str, str]:
-        found = environments[environment].applied.of("google_cloud_run_v2_service", "function")
+        services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
         return {
-            name: each["ingress"].removeprefix("INGRESS_TRAFFIC_") for name, each in found.items()
+            name: each["ingress"].removeprefix("INGRESS_TRAFFIC_")
+            for name, each in services.items()
         }
 
     inside = {"ingest": "INTERNAL_ONLY", "project": "INTERNAL_ONLY"}

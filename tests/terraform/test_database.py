@@ -80,17 +80,17 @@ CANDIDATES = {"ingest": 2, "query": 2}
 def test_the_connection_limit_covers_all_instances_during_a_release(
     environments: Environments, moving: Deployment, environment: str
 ) -> None:
-    made = environments["prod"].applied if environment == "prod" else moving.applied
-    flags = made["google_sql_database_instance.this[0]"]["settings"][0]["database_flags"]
+    resources = environments["prod"].applied if environment == "prod" else moving.applied
+    flags = resources["google_sql_database_instance.this[0]"]["settings"][0]["database_flags"]
     (limit,) = (int(each["value"]) for each in flags if each["name"] == "max_connections")
     each_of = {
         "ingest": 1,  # of the group commit
-        "project": int(plain_settings(made, "project")["THREADS"]),
-        "query": int(plain_settings(made, "query")["WORKERS"])
+        "project": int(plain_settings(resources, "project")["THREADS"]),
+        "query": int(plain_settings(resources, "query")["WORKERS"])
         * (reader._CONNECTIONS + as_of._SESSIONS),
     }
     connections = 0
-    for name, service in made.of("google_cloud_run_v2_service", "function").items():
+    for name, service in resources.of("google_cloud_run_v2_service", "function").items():
         (shared,), (template,) = service["scaling"], service["template"]
         (own,) = template["scaling"]
         most = shared["max_instance_count"]
@@ -171,23 +171,23 @@ def test_each_part_logs_in_to_neon_with_a_password_of_its_own(dev: Resources) ->
 
 
 def test_during_a_migration_the_functions_use_the_current_database(moving: Deployment) -> None:
-    made = moving.applied
-    assert made["google_sql_database_instance.this[0]"]
+    resources = moving.applied
+    assert resources["google_sql_database_instance.this[0]"]
     for part in GROUPS:
-        assert "neon.tech" in secret_value(made, part, "DATABASE_URL")
-        assert "DB_IAM_USER" not in plain_settings(made, part)
+        assert "neon.tech" in secret_value(resources, part, "DATABASE_URL")
+        assert "DB_IAM_USER" not in plain_settings(resources, part)
 
 
 def test_during_a_migration_the_release_job_works_on_the_new_database(moving: Deployment) -> None:
-    made = moving.applied
-    at = url.parse_url(secret_value(made, "release", "DATABASE_URL"))
-    assert at.user == made["google_sql_user.owner[0]"]["name"]
-    admitted = logins.parse(secret_value(made, "release", "DATABASE_LOGINS"))
+    resources = moving.applied
+    at = url.parse_url(secret_value(resources, "release", "DATABASE_URL"))
+    assert at.user == resources["google_sql_user.owner[0]"]["name"]
+    admitted = logins.parse(secret_value(resources, "release", "DATABASE_LOGINS"))
     assert {each.name for each in admitted} == {
-        each["name"] for each in made.of("google_sql_user", "member").values()
+        each["name"] for each in resources.of("google_sql_user", "member").values()
     }
-    dumps = made["google_storage_bucket_iam_member.cloud_sql_dumps[0]"]
-    assert dumps["bucket"] == made["google_storage_bucket.backup"]["name"]
+    dumps = resources["google_storage_bucket_iam_member.cloud_sql_dumps[0]"]
+    assert dumps["bucket"] == resources["google_storage_bucket.backup"]["name"]
     assert moving.second_plan == ""
 
 
@@ -196,11 +196,11 @@ def test_after_a_migration_all_parts_use_the_new_database_and_the_former_one_is_
 ) -> None:
     options = ("-var=database=cloud_sql", "-var=former_database=neon")
     plan = environments.root().plan("dev", *options, name="moved")
-    made = Resources(list_resources(plan["planned_values"]["root_module"]))
-    assert secret_ids(made, "release")["DATABASE_URL"] == "progress-cloud-sql-url-owner"
-    assert secret_ids(made, "release")["DATABASE_LOGINS"] == "progress-cloud-sql-logins"
-    assert made.of("google_secret_manager_secret_version", "password").keys() == {
+    resources = Resources(list_resources(plan["planned_values"]["root_module"]))
+    assert secret_ids(resources, "release")["DATABASE_URL"] == "progress-cloud-sql-url-owner"
+    assert secret_ids(resources, "release")["DATABASE_LOGINS"] == "progress-cloud-sql-logins"
+    assert resources.of("google_secret_manager_secret_version", "password").keys() == {
         *(f"progress-neon-url-{part}" for part in GROUPS),
         *("progress-neon-logins", "progress-cloud-sql-url-owner"),
     }
-    assert made['google_secret_manager_secret.this["progress-neon-url-query"]']
+    assert resources['google_secret_manager_secret.this["progress-neon-url-query"]']

@@ -48,13 +48,13 @@ class Order:
             self._next.setdefault(later, set()).add(sooner)
 
     def before(self, address: str) -> set[str]:
-        found: set[str] = set()
+        addresses: set[str] = set()
         ahead = [address]
         while ahead:
-            new = self._next.get(ahead.pop(), set()) - found
-            found |= new
+            new = self._next.get(ahead.pop(), set()) - addresses
+            addresses |= new
             ahead += new
-        return found
+        return addresses
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +63,22 @@ def order(environments: Environments) -> Order:
 
 
 def test_each_resource_waits_for_its_api(order: Order) -> None:
-    made = {each for each in order.made if "google_" in each and "data." not in each} - _AT_ONCE
-    assert len(made) > 50
+    addresses = {
+        each for each in order.made if "google_" in each and "data." not in each
+    } - _AT_ONCE
+    assert len(addresses) > 50
     assert {
-        each for each in made if "google_project_service.api" not in order.before(each)
+        each for each in addresses if "google_project_service.api" not in order.before(each)
     } == set()
 
 
 def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments) -> None:
-    there = environments["prod"].applied
-    kinds = {re.sub(r"^(module\.[^.]+\.)*", "", address) for address in there}
+    resources = environments["prod"].applied
+    kinds = {re.sub(r"^(module\.[^.]+\.)*", "", address) for address in resources}
     kinds = {each.partition(".")[0].removeprefix("google_") for each in kinds}
     kinds -= {"project_service", "terraform_data", "data"}
     used = {next(api for start, api in _APIS.items() if each.startswith(start)) for each in kinds}
-    services = there.of("google_project_service")
+    services = resources.of("google_project_service")
     assert services.keys() == {
         f"{each}.googleapis.com" for each in used | _BUILT_WITH | _EXPORTED_TO
     }
@@ -85,9 +87,9 @@ def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments
 
 def test_api_calls_are_billed_to_the_project(deployment: Deployment) -> None:
     """The API of budgets refuses an operator's own sign-in otherwise."""
-    said = deployment.plan["configuration"]["provider_config"]["google"]["expressions"]
-    assert said["user_project_override"]["constant_value"] is True
-    assert said["billing_project"]["references"] == ["var.project_id"]
+    expressions = deployment.plan["configuration"]["provider_config"]["google"]["expressions"]
+    assert expressions["user_project_override"]["constant_value"] is True
+    assert expressions["billing_project"]["references"] == ["var.project_id"]
 
 
 def test_each_image_is_built_before_its_service_is_made(
@@ -97,13 +99,13 @@ def test_each_image_is_built_before_its_service_is_made(
     assert {"terraform_data.image", "data.archive_file.source"} <= built
     rights = {each for each in order.before("terraform_data.image") if "_iam_member." in each}
     assert {each.rpartition(".")[2] for each in rights} == {"build", "member"}
-    said = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # from all applies
+    calls = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # from all applies
     bucket = deployment.applied["google_storage_bucket.sources"]["name"]
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         image = container(service)["image"]
         ((_, archive, *words),) = (
             line.removeprefix("builds ").split()
-            for line in said
+            for line in calls
             if line.startswith("builds submit ") and f"_IMAGE={image}," in line
         )
         assert archive == deployment.applied[f'data.archive_file.source["{name}"]']["output_path"]
@@ -142,13 +144,13 @@ def test_each_image_of_the_build_is_pinned_once() -> None:
 def test_pubsubs_agent_is_created_before_it_gets_rights(
     deployment: Deployment, order: Order
 ) -> None:
-    given = {
+    grants = {
         re.sub(r'\["[^"]*"\]', "", address)
         for address, each in deployment.applied.items()
         if _AGENT in str(each.get("member"))
     }
-    assert len(given) == 4
-    for address in given:
+    assert len(grants) == 4
+    for address in grants:
         assert "terraform_data.pubsub_agent" in order.before(address), address
 
 
@@ -174,9 +176,9 @@ def test_the_migration_waits_for_everything_that_it_needs(
     inside = only(template(job)["template"])
     assert only(inside["containers"])["args"] == ["migrate"]
     project = deployment.plan["variables"]["project_id"]["value"]
-    said = (environments.root().folder / GCLOUD).read_text().splitlines()
+    calls = (environments.root().folder / GCLOUD).read_text().splitlines()
     run = f"run jobs execute {job['name']} --wait --region={job['location']} --project={project} "
-    assert [line for line in said if line.startswith(run)]
+    assert [line for line in calls if line.startswith(run)]
     assert {
         *("google_sql_user.owner", "google_sql_user.member", "terraform_data.image"),
         "google_secret_manager_secret_iam_member.accessor",
@@ -186,10 +188,10 @@ def test_the_migration_waits_for_everything_that_it_needs(
 
 def test_dev_can_be_destroyed_and_production_cannot(environments: Environments) -> None:
     for name, deployment in environments.items():
-        there = deployment.applied
+        resources = deployment.applied
         guards = {
             address: each.get("deletion_protection", not each.get("force_destroy"))
-            for address, each in there.items()
+            for address, each in resources.items()
             if each.get("deletion_protection") is not None or each.get("force_destroy") is not None
         }
         assert guards.pop("google_bigquery_table.events") is False  # a view
@@ -197,7 +199,7 @@ def test_dev_can_be_destroyed_and_production_cannot(environments: Environments) 
         assert guards.pop(redis, False) is False  # recreated from the instance
         assert len(guards) >= 11
         assert set(guards.values()) == {name == "prod"}
-        dataset = there["google_bigquery_dataset.analytics"]
+        dataset = resources["google_bigquery_dataset.analytics"]
         assert dataset["delete_contents_on_destroy"] == (name != "prod")
     folder = REPOSITORY / "infra" / "terraform"
     assert not [each for each in folder.rglob("*.tf") if "prevent_destroy" in each.read_text()]

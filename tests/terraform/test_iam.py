@@ -114,22 +114,22 @@ def test_each_account_has_exactly_the_roles_that_it_needs(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]
 ) -> None:
     wanted = {
-        who: rights.union(*(each.get(who, set()) for each in further))
-        for who, rights in EVERYWHERE.items()
+        who: list_roles.union(*(each.get(who, set()) for each in further))
+        for who, list_roles in EVERYWHERE.items()
     }
-    assert rights(environments[environment].applied) == wanted
+    assert list_roles(environments[environment].applied) == wanted
 
 
-def rights(resources: Resources) -> dict[str, set[str]]:
+def list_roles(resources: Resources) -> dict[str, set[str]]:
     """Return each account's roles, with their resources."""
-    found = defaultdict(set)
-    for values in granted(resources):
+    roles = defaultdict(set)
+    for values in list_grants(resources):
         on = next((values[place] for place in _PLACES if values.get(place)), "project")
-        found[_short(values["member"])].add(f"{_short(values['role'])} {_place(on)}")
-    return dict(found)
+        roles[_short(values["member"])].add(f"{_short(values['role'])} {_short_resource(on)}")
+    return dict(roles)
 
 
-def granted(resources: Resources) -> list[Values]:
+def list_grants(resources: Resources) -> list[Values]:
     return [each for address, each in resources.items() if "_iam_member." in address]
 
 
@@ -145,7 +145,7 @@ def _short(name: str) -> str:
     )
 
 
-def _place(name: str) -> str:
+def _short_resource(name: str) -> str:
     if name == "standin":
         return "images"  # the offline provider's name; all other resources have our names
     last = name.rpartition("/")[2].partition("@")[0]
@@ -159,7 +159,7 @@ def test_iam_grants_never_replace_others(deployment: Deployment) -> None:
 
 
 def test_no_account_has_a_basic_or_admin_role(deployment: Deployment) -> None:
-    for values in granted(deployment.applied):
+    for values in list_grants(deployment.applied):
         assert values["role"] not in {f"roles/{each}" for each in ("owner", "editor", "viewer")}
         assert not values["role"].lower().endswith("admin")
         assert values["member"] not in {"allUsers", "allAuthenticatedUsers"}

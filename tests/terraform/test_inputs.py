@@ -17,9 +17,9 @@ def test_inputs_md_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("folder", ROOT_AND_MODULES, ids=lambda folder: folder.name)
 def test_every_input_has_a_type_and_everything_a_description(folder: Path) -> None:
-    found = inputs.parse_blocks(folder)
-    assert [each.name for each in found if not each.description] == []
-    assert [e.name for e in found if e.kind == "variable" and "type" not in e.attributes] == []
+    blocks = inputs.parse_blocks(folder)
+    assert [each.name for each in blocks if not each.description] == []
+    assert [e.name for e in blocks if e.kind == "variable" and "type" not in e.attributes] == []
 
 
 def test_terraform_reads_the_same_inputs_and_outputs(deployment: Deployment) -> None:
@@ -34,8 +34,8 @@ def test_types_and_defaults_are_written_on_one_line() -> None:
     (root,) = (each for each in inputs.parse_blocks(inputs.ROOT) if each.name == "github")
     assert "\n" not in root.row()
     assert root.attributes["type"].startswith("object({ repository = string, branch")
-    found = {each.name: each for each in inputs.parse_blocks(inputs.ROOT)}
-    assert json.loads(found["alerts"].attributes["default"])[0] == "batch-job"
+    blocks = {each.name: each for each in inputs.parse_blocks(inputs.ROOT)}
+    assert json.loads(blocks["alerts"].attributes["default"])[0] == "batch-job"
 
 
 def rows(folder: Path) -> dict[tuple[str, str], str]:

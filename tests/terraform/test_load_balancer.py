@@ -17,18 +17,18 @@ def prod(environments: Environments) -> Resources:
     return environments["prod"].applied
 
 
-def only(made: Resources, kind: str, name: str | None = None) -> Values:
-    (found,) = made.of(kind, name).values()
-    return found
+def only(resources: Resources, kind: str, name: str | None = None) -> Values:
+    (resource,) = resources.of(kind, name).values()
+    return resource
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
 def test_outside_prod_there_is_no_load_balancer(
     environments: Environments, environment: str
 ) -> None:
-    made = environments[environment].applied
+    resources = environments[environment].applied
     for kind in ("backend_service", "global_forwarding_rule", "security_policy", "url_map"):
-        assert not made.of(f"google_compute_{kind}")
+        assert not resources.of(f"google_compute_{kind}")
     assert environments[environment].outputs.get("load_balancer_address") is None
 
 
@@ -74,9 +74,9 @@ def test_without_a_smoke_key_no_request_reaches_green(prod: Resources) -> None:
 
 
 def test_a_weak_smoke_key_is_refused(environments: Environments) -> None:
-    given = ["-var-file=environments/prod.tfvars", "-state=none.tfstate"]
+    options = ["-var-file=environments/prod.tfvars", "-state=none.tfstate"]
     for key in ("green", "g" * 31, f"{SMOKE_KEY} "):
-        environments.root().run("plan", *given, f"-var=smoke_key={key}", expected=1)
+        environments.root().run("plan", *options, f"-var=smoke_key={key}", expected=1)
 
 
 def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
@@ -149,18 +149,18 @@ def test_requests_are_limited_per_ip_address(rules: list[Values]) -> None:
 
 
 def test_the_owasp_rules_deny_and_parse_graphql(prod: Resources, rules: list[Values]) -> None:
-    found = {
+    by_rule_set = {
         name: rule
         for rule in rules
         for name in re.findall(r"evaluatePreconfiguredWaf\('([\w-]+)'", expression(rule))
     }
-    assert {name.removesuffix("-v33-stable") for name in found} == {
+    assert {name.removesuffix("-v33-stable") for name in by_rule_set} == {
         *("sqli", "xss", "lfi", "rfi", "rce", "nodejs", "protocolattack"),
         *("methodenforcement", "scannerdetection", "sessionfixation", "cve-canary"),
     }
     options = only(prod, "google_compute_security_policy")["advanced_options_config"][0]
     assert options["json_parsing"] == "STANDARD_WITH_GRAPHQL"
-    for name, rule in found.items():
+    for name, rule in by_rule_set.items():
         assert rule["action"] == "deny(403)"
         assert not rule["preview"]
         assert name == "cve-canary" or "'sensitivity': 1" in expression(rule)

@@ -22,36 +22,36 @@ def moving(environments: Environments) -> Deployment:
 def test_every_part_is_connected_to_the_network(
     environments: Environments, environment: str
 ) -> None:
-    made = environments[environment].applied
-    subnetwork = made["google_compute_subnetwork.this"]
+    resources = environments[environment].applied
+    subnetwork = resources["google_compute_subnetwork.this"]
     assert subnetwork["private_ip_google_access"]
     instances = sum(
         each["template"][0]["scaling"][0]["max_instance_count"]
-        for each in made.of("google_cloud_run_v2_service", "function").values()
+        for each in resources.of("google_cloud_run_v2_service", "function").values()
     )
     addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
     assert addresses > 8 * instances  # two for each instance, blue and green, and late releases
-    for name, each in templates(made).items():
+    for name, each in templates(resources).items():
         (access,) = each["vpc_access"]
         assert access["egress"] == "PRIVATE_RANGES_ONLY", name
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
-    assert not made.of("google_compute_router_nat")
-    assert not made.of("google_compute_address")
-    (firewall,) = made.of("google_compute_firewall").values()  # nothing accepts connections
+    assert not resources.of("google_compute_router_nat")
+    assert not resources.of("google_compute_address")
+    (firewall,) = resources.of("google_compute_firewall").values()  # nothing accepts connections
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
     assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
     assert not firewall["allow"]
 
 
 def test_a_fixed_egress_address_is_reserved_and_used(moving: Deployment) -> None:
-    made = moving.applied
-    (nat,) = made.of("google_compute_router_nat").values()
-    (address,) = made.of("google_compute_address").values()
+    resources = moving.applied
+    (nat,) = resources.of("google_compute_router_nat").values()
+    (address,) = resources.of("google_compute_address").values()
     assert nat["nat_ip_allocate_option"] == "MANUAL_ONLY"
     assert nat["nat_ips"] == [address["self_link"]]
     assert nat["log_config"][0]["enable"]  # a connection without a free port
     assert moving.outputs["egress_address"] == address["address"]
-    for each in templates(made).values():
+    for each in templates(resources).values():
         assert each["vpc_access"][0]["egress"] == "ALL_TRAFFIC"
 
 

@@ -34,13 +34,13 @@ def test_plans_and_states_do_not_hold_the_operators_password(environments: Envir
 
 def passwords(deployment: Deployment) -> set[str]:
     """Return every password that the apply wrote."""
-    found = {
+    values = {
         each[1] for value in deployment.passwords.values() for each in _WRITTEN.finditer(value)
     }
     assert (
-        len(found) >= len(deployment.passwords) - 1
+        len(values) >= len(deployment.passwords) - 1
     )  # the logins' secret repeats the passwords of the URLs
-    return found
+    return values
 
 
 def test_plans_and_states_hold_no_password(deployment: Deployment) -> None:
@@ -49,7 +49,7 @@ def test_plans_and_states_hold_no_password(deployment: Deployment) -> None:
     assert "password_wo_version" in kept or "secret_data_wo_version" in kept
 
 
-def changed(plan: Values) -> set[str]:
+def changed_addresses(plan: Values) -> set[str]:
     """Return the addresses that a plan changes."""
     changes = plan["resource_changes"]
     return {each["address"] for each in changes if each["change"]["actions"] != ["no-op"]}
@@ -59,7 +59,7 @@ def test_raising_the_password_version_rotates_every_login(moving: Deployment, ro
     """Only passwords of both databases change, and the migration runs to set them."""
     (root.folder / "moving.tfstate").write_text(json.dumps(moving.state))
     plan = root.plan("staging", *MIGRATION, "-var=password_version=2", name="moving")
-    assert changed(plan) == {
+    assert changed_addresses(plan) == {
         *("google_sql_user.owner[0]", "terraform_data.migrate"),
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in moving.passwords),
     }
@@ -79,8 +79,8 @@ def test_a_changed_database_address_rotates_the_passwords(
     dev = environments["dev"]
     (root.folder / "dev.tfstate").write_text(json.dumps(dev.state))
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'
-    found = changed(root.plan("dev", f"-var=neon={neon}"))
-    assert found == {
+    changes = changed_addresses(root.plan("dev", f"-var=neon={neon}"))
+    assert changes == {
         "terraform_data.migrate",
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in dev.passwords),
     }

@@ -31,8 +31,8 @@ class Fresh(World):
 
     def do(self, words: list[str]) -> str:
         plain = " ".join(word for word in words if not word.startswith("--"))
-        found = max((each for each in self.answers if plain.startswith(each)), key=len, default="")
-        answer = self.answers.get(found, CallRejected(f"no such call: {plain}"))
+        prefix = max((each for each in self.answers if plain.startswith(each)), key=len, default="")
+        answer = self.answers.get(prefix, CallRejected(f"no such call: {plain}"))
         if isinstance(answer, CallRejected):
             raise answer
         return answer if isinstance(answer, str) else json.dumps(answer)
@@ -140,11 +140,11 @@ def test_problems_are_reported_with_what_to_do(
     preflight: Preflight, call: str, answer: Any, name: str, advice: str
 ) -> None:
     code, lines = preflight.check("prod", **{call: answer})
-    found = [line for line in lines if not line.startswith("ok ")]
+    problems = [line for line in lines if not line.startswith("ok ")]
     assert code == 1
-    assert found
-    assert all(line.startswith(f"FAIL  {name}: ") for line in found)
-    assert advice in found[0]
+    assert problems
+    assert all(line.startswith(f"FAIL  {name}: ") for line in problems)
+    assert advice in problems[0]
 
 
 def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
@@ -189,9 +189,9 @@ def test_an_organisation_policy_that_refuses_a_needed_value_is_found(
 ) -> None:
     code, lines = preflight.check(environment, **{f"org-policies describe {constraint}": answer})
     assert code == int(refuses)
-    found = [line for line in lines if line.startswith("FAIL")]
-    assert bool(found) == refuses
-    assert all(constraint in line and "infra/bootstrap/README.md" in line for line in found)
+    problems = [line for line in lines if line.startswith("FAIL")]
+    assert bool(problems) == refuses
+    assert all(constraint in line and "infra/bootstrap/README.md" in line for line in problems)
 
 
 def test_without_an_organisation_there_are_no_policies(preflight: Preflight) -> None:
@@ -222,15 +222,15 @@ def test_an_unknown_environment_is_refused(preflight: Preflight) -> None:
 def test_preflight_and_terraform_read_the_same_values(environments: Environments) -> None:
     read = runpy.run_path(str(_PREFLIGHT))["Environment"].read
     for name, deployment in environments.items():
-        given = {key: each["value"] for key, each in deployment.plan["variables"].items()}
+        variables = {key: each["value"] for key, each in deployment.plan["variables"].items()}
         env = read(name)
-        assert (env.project, env.region) == (given["project_id"], given["region"])
+        assert (env.project, env.region) == (variables["project_id"], variables["region"])
         assert (env.build_region, env.billing_account) == (
-            given["build_region"],
-            given["billing_account"],
+            variables["build_region"],
+            variables["billing_account"],
         )
         assert env.cpus == sum(
-            int(each["cpu"]) * each["max_instances"] for each in given["functions"].values()
+            int(each["cpu"]) * each["max_instances"] for each in variables["functions"].values()
         )
         assert env.has_peering == bool(
             deployment.applied.of("google_service_networking_connection")

@@ -45,11 +45,11 @@ def test_only_the_named_publishers_may_publish(deployment: Deployment) -> None:
 
 def _publishers(deployment: Deployment) -> dict[str, set[str]]:
     """Return the publishers of each topic."""
-    found: dict[str, set[str]] = {}
+    publishers: dict[str, set[str]] = {}
     for grant in deployment.applied.of("google_pubsub_topic_iam_member").values():
         if grant["role"] == "roles/pubsub.publisher":
-            found.setdefault(grant["topic"], set()).add(grant["member"])
-    return found
+            publishers.setdefault(grant["topic"], set()).add(grant["member"])
+    return publishers
 
 
 def test_a_foreign_topic_is_subscribed_to_but_not_managed(
@@ -67,10 +67,10 @@ def test_a_foreign_topic_is_subscribed_to_but_not_managed(
     grants = _publishers(deployment)
     assert grants["learning-events"] == {"group:learning@example.com"}
     assert not {*topology.SOURCES[1:], topic} & grants.keys()
-    there = subscriptions(deployment.applied)
-    assert there["user-events-ingest-sub"]["topic"] == topic
+    by_name = subscriptions(deployment.applied)
+    assert by_name["user-events-ingest-sub"]["topic"] == topic
     # For `infra/recovery/replay`, even if the foreign topic keeps no messages.
-    kept = {name for name, each in there.items() if each["retain_acked_messages"]}
+    kept = {name for name, each in by_name.items() if each["retain_acked_messages"]}
     assert kept == {"user-events-ingest-sub"}
 
 
@@ -117,10 +117,10 @@ def test_the_acknowledgement_deadline_is_the_functions_timeout(deployment: Deplo
 
 
 def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: Deployment) -> None:
-    there = subscriptions(deployment.applied)
+    by_name = subscriptions(deployment.applied)
     dead_letters = deployment.applied.of("google_pubsub_topic", "dead_letter")
     held = deployment.applied.of("google_pubsub_subscription", "dead_letter")
-    sent = {n: e for n, e in there.items() if e["push_config"] or e["bigquery_config"]}
+    sent = {n: e for n, e in by_name.items() if e["push_config"] or e["bigquery_config"]}
     assert dead_letters.keys() == held.keys() == sent.keys()
     for name, each in sent.items():
         retry = only(each["retry_policy"])
@@ -208,14 +208,14 @@ def test_batch_on_demand_gives_the_batch_job_a_subscription(
     environments: Environments,
 ) -> None:
     for name, deployment in environments.items():
-        found = subscriptions(deployment.applied).get("progress-batch-sub")
-        assert (found is not None) == (name != "prod")
-        if found is not None:
-            assert found["topic"].endswith(f"/{wakeups.TOPIC}")
-            assert not found["push_config"]
+        subscription = subscriptions(deployment.applied).get("progress-batch-sub")
+        assert (subscription is not None) == (name != "prod")
+        if subscription is not None:
+            assert subscription["topic"].endswith(f"/{wakeups.TOPIC}")
+            assert not subscription["push_config"]
             jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
             longest = only(only(jobs["batch"]["template"])["template"])["timeout"]
-            assert found["ack_deadline_seconds"] >= int(longest.removesuffix("s"))
+            assert subscription["ack_deadline_seconds"] >= int(longest.removesuffix("s"))
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])

@@ -26,11 +26,11 @@ def member(part: str) -> str:
     return "batch" if part == "batch-large" else part
 
 
-def readers(made: Resources) -> set[tuple[str, str]]:
+def readers(resources: Resources) -> set[tuple[str, str]]:
     """Return pairs of an account and a secret that it may read."""
     return {
         (key.partition(":")[2], key.partition(":")[0])
-        for key in made.of("google_secret_manager_secret_iam_member", "accessor")
+        for key in resources.of("google_secret_manager_secret_iam_member", "accessor")
     }
 
 
@@ -38,14 +38,18 @@ def readers(made: Resources) -> set[tuple[str, str]]:
 def test_only_the_parts_that_use_a_secret_may_read_it(
     environments: Environments, environment: str
 ) -> None:
-    made = environments[environment].applied
-    given = {
-        (member(part), each) for part in templates(made) for each in secret_ids(made, part).values()
+    resources = environments[environment].applied
+    used = {
+        (member(part), each)
+        for part in templates(resources)
+        for each in secret_ids(resources, part).values()
     }
-    assert readers(made) == given
-    assert {secret for _, secret in given} == set(made.of("google_secret_manager_secret", "this"))
-    accounts = made.of("google_service_account", "member")
-    for key, each in made.of("google_secret_manager_secret_iam_member", "accessor").items():
+    assert readers(resources) == used
+    assert {secret for _, secret in used} == set(
+        resources.of("google_secret_manager_secret", "this")
+    )
+    accounts = resources.of("google_service_account", "member")
+    for key, each in resources.of("google_secret_manager_secret_iam_member", "accessor").items():
         assert each["role"] == "roles/secretmanager.secretAccessor"
         assert each["member"] == accounts[key.partition(":")[2]]["member"]
 
@@ -54,21 +58,21 @@ def test_only_the_parts_that_use_a_secret_may_read_it(
 def test_secrets_stay_in_the_region_and_reads_are_logged(
     environments: Environments, environment: str
 ) -> None:
-    made = environments[environment].applied
-    for each in made.of("google_secret_manager_secret", "this").values():
+    resources = environments[environment].applied
+    for each in resources.of("google_secret_manager_secret", "this").values():
         (replication,) = each["replication"]
         replicas = replication["user_managed"][0]["replicas"]
         assert [replica["location"] for replica in replicas] == ["europe-west1"]
-    audited = made["google_project_iam_audit_config.secrets"]
+    audited = resources["google_project_iam_audit_config.secrets"]
     assert audited["service"] == "secretmanager.googleapis.com"
     assert [each["log_type"] for each in audited["audit_log_config"]] == ["DATA_READ"]
 
 
 def test_no_two_secrets_have_the_same_value(dev: Resources, prod: Resources) -> None:
-    for made in (dev, prod):
+    for resources in (dev, prod):
         held = [
             each["secret_data"]
-            for each in made.of("google_secret_manager_secret_version", "this").values()
+            for each in resources.of("google_secret_manager_secret_version", "this").values()
         ]
-        held += made.passwords.values()
+        held += resources.passwords.values()
         assert all(one != other for one, other in itertools.combinations(held, 2))

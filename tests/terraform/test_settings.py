@@ -26,20 +26,20 @@ def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
     for part in [*services.values(), *jobs.values()]:
-        given = cloud_settings(part)
-        assert given.keys() - FRAMEWORK <= known
-        redis = {"REDIS_URL": "rediss://here:6378/0"} if "REDIS_URL" in given else {}
-        settings.read({name: given[name] for name in given.keys() - FRAMEWORK} | redis)
+        planned = cloud_settings(part)
+        assert planned.keys() - FRAMEWORK <= known
+        redis = {"REDIS_URL": "rediss://here:6378/0"} if "REDIS_URL" in planned else {}
+        settings.read({name: planned[name] for name in planned.keys() - FRAMEWORK} | redis)
 
 
 def test_every_setting_of_the_code_is_planned(environments: Environments) -> None:
-    given: set[str] = set()
+    planned: set[str] = set()
     for environment in environments.values():
         for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
             for part in environment.applied.of(kind).values():
-                given |= cloud_settings(part).keys()
+                planned |= cloud_settings(part).keys()
     assert (
-        given - FRAMEWORK
+        planned - FRAMEWORK
         == {e.name.upper() for e in msgspec.structs.fields(Settings)} - NOT_PLANNED
     )
 

@@ -74,10 +74,10 @@ POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
 def test_invalid_combinations_of_variables_are_refused(
     environments: Environments, wrong: dict[str, str], right: tuple[str, ...]
 ) -> None:
-    given = [f"-var={name}={value}" for name, value in wrong.items()]
+    options = [f"-var={name}={value}" for name, value in wrong.items()]
     with pytest.raises(AssertionError) as refused:
-        environments.root().plan("dev", *given, name="refused")
-    said = str(refused.value)
-    assert "Invalid value for variable" in said
-    found = set(re.findall(r'variable "(\w+)" \{', said))
-    assert found == wrong.keys() - {*right}
+        environments.root().plan("dev", *options, name="refused")
+    message = str(refused.value)
+    assert "Invalid value for variable" in message
+    variables = set(re.findall(r'variable "(\w+)" \{', message))
+    assert variables == wrong.keys() - {*right}
