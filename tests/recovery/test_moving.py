@@ -73,14 +73,14 @@ def cloud(bare_server: Server) -> str:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, empty: str) -> Iterator[Shell]:
+def shell(tmp_path: Path, empty_redis: str) -> Iterator[Shell]:
     """The operator's shell."""
     with cloud_scheduler.serve() as (address, _):
         told = {
             "CLOUD_SCHEDULER_EMULATOR_HOST": address,
             "PUBSUB_PROJECT_ID": "p",
             "PROJECT": "p",
-            "REDIS_URL": empty,
+            "REDIS_URL": empty_redis,
         }
         made = Shell(tmp_path / "clone", [str(postgres.programs())], told)
         made.subscribe(INGEST, "progress-projection-sub")
