@@ -52,8 +52,8 @@ class Mutant:
 
 def load_mutants() -> list[Mutant]:
     """Return the mutants of mutants.toml."""
-    found = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
-    return [Mutant(**values) for values in found["mutant"]]
+    tables = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
+    return [Mutant(**values) for values in tables["mutant"]]
 
 
 def load_deliveries() -> list[Delivery]:
@@ -71,12 +71,12 @@ def _parse(line: dict[str, Any]) -> Delivery:
     return Delivery(line["mutants"], log, Disturbance(**how))
 
 
-def _line(each: Delivery) -> str:
+def _line(delivery: Delivery) -> str:
     line = {
-        "mutants": each.mutants,
-        "now": each.log.now.isoformat(),
-        "how": asdict(each.how),
-        "log": [(p.envelope, p.turns) for p in each.log.published],
+        "mutants": delivery.mutants,
+        "now": delivery.log.now.isoformat(),
+        "how": asdict(delivery.how),
+        "log": [(p.envelope, p.turns) for p in delivery.log.published],
     }
     return json.dumps(line, separators=(",", ":")) + "\n"
 
@@ -174,18 +174,18 @@ def main(url: str) -> None:
     connection.close()
     known = load_deliveries()
     for mutant in load_mutants():
-        if any(mutant.name in each.mutants for each in known):
+        if any(mutant.name in delivery.mutants for delivery in known):
             continue
         with stage_with(url, mutant) as stage:
-            for each in known:
-                if is_killed_by(stage, each.log, each.how):
-                    each.mutants.append(mutant.name)
+            for delivery in known:
+                if is_killed_by(stage, delivery.log, delivery.how):
+                    delivery.mutants.append(mutant.name)
                     break
             else:
                 with suppress(hypothesis.errors.NoSuchExample):
                     known.append(find(stage, mutant))
         DELIVERIES.write_text("".join(map(_line, known)), encoding="utf-8")
-        is_killed = any(mutant.name in each.mutants for each in known)
+        is_killed = any(mutant.name in delivery.mutants for delivery in known)
         print("     " if is_killed else "NOT  ", mutant.name)
 
 

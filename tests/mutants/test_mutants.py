@@ -13,9 +13,9 @@ from tests.support.stage import Stage
 
 def find_delivery(mutant: Mutant) -> Delivery:
     """Return the delivery that kills the mutant."""
-    for each in broken_folds.load_deliveries():
-        if mutant.name in each.mutants:
-            return each
+    for delivery in broken_folds.load_deliveries():
+        if mutant.name in delivery.mutants:
+            return delivery
     raise LookupError(f"no delivery kills {mutant.name}: run tests.mutants.broken_folds")
 
 
@@ -37,6 +37,6 @@ def test_a_broken_fold_is_detected(url: str, mutant: Mutant) -> None:
 
 def test_the_real_folds_pass_every_delivery(store: Store) -> None:
     stage = Stage(store.url)
-    for each in broken_folds.load_deliveries():
-        assert not broken_folds.is_killed_by(stage, each.log, each.how)
+    for delivery in broken_folds.load_deliveries():
+        assert not broken_folds.is_killed_by(stage, delivery.log, delivery.how)
     stage.close()

@@ -115,11 +115,11 @@ def green(store: Store, tmp_path: Path) -> Revision:
 
 @pytest.fixture
 def schemas(store: Store) -> Iterator[Connection]:
-    with closing(store.connect("schemas")) as made:
-        yield made
+    with closing(store.connect("schemas")) as connection:
+        yield connection
 
 
-def found(connection: Connection) -> set[str]:
+def schema_names(connection: Connection) -> set[str]:
     return {
         row[0] for row in connection.run("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_'")
     } - {"information_schema"}
@@ -152,19 +152,19 @@ def test_the_revision_that_serves_drops_the_other_read_models(
     blue: Revision, green: Revision, schemas: Connection
 ) -> None:
     blue.migrate()
-    kept = found(schemas) - {blue.schema()}
+    kept = schema_names(schemas) - {blue.schema()}
     green.migrate()
-    assert found(schemas) == kept | {blue.schema(), green.schema()}
+    assert schema_names(schemas) == kept | {blue.schema(), green.schema()}
 
     done = blue.command("contract")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"dropped {_named(green)}\nKept: {blue.schema()}.\n"
-    assert found(schemas) == kept | {blue.schema()}
+    assert schema_names(schemas) == kept | {blue.schema()}
 
     green.migrate()
     done = green.command("contract")
     assert done.stdout == f"dropped {_named(blue)}\nKept: {green.schema()}.\n"
-    assert found(schemas) == kept | {green.schema()}
+    assert schema_names(schemas) == kept | {green.schema()}
 
 
 def _named(revision: Revision) -> str:
@@ -195,22 +195,22 @@ def test_what_killed_rebuilds_left_is_dropped_and_nothing_else(populated: Connec
     own = read_model_schema.schema_name()
     left = [OTHER, f"{OTHER}_building", f"{OTHER}_retired", f"{own}_building", f"{own}_retired"]
     kept = ["progress_reports", "progress_0123456789abc", "learners", f"{OTHER}_copy"]
-    before = found(populated)
+    before = schema_names(populated)
     for schema in (*left, *kept):
         populated.run(f"CREATE SCHEMA {schema} CREATE TABLE numbers (n int)")
     assert sorted(drop_unused.run(populated)) == sorted(left)
-    assert found(populated) == {*before, *kept}
-    assert {"event_store", "operations", "public", own} <= found(populated)
+    assert schema_names(populated) == {*before, *kept}
+    assert {"event_store", "operations", "public", own} <= schema_names(populated)
     assert list(drop_unused.run(populated)) == []
 
 
 def test_code_without_its_own_schema_drops_nothing(populated: Connection) -> None:
     read_model_schema.create(populated, OTHER)
     read_model_schema.drop(populated, read_model_schema.schema_name())
-    before = found(populated)
+    before = schema_names(populated)
     with pytest.raises(ProjectionError, match="other code may be served: nothing is dropped"):
         list(drop_unused.run(populated))
-    assert found(populated) == before
+    assert schema_names(populated) == before
 
 
 def test_nothing_is_dropped_during_a_rebuild(store: Store, populated: Connection) -> None:
@@ -219,7 +219,7 @@ def test_nothing_is_dropped_during_a_rebuild(store: Store, populated: Connection
         rebuilding.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
         with pytest.raises(RebuildRunning):
             list(drop_unused.run(populated))
-    assert f"{OTHER}_building" in found(populated)
+    assert f"{OTHER}_building" in schema_names(populated)
 
 
 def test_a_schema_with_a_reader_is_not_dropped(
@@ -232,7 +232,7 @@ def test_a_schema_with_a_reader_is_not_dropped(
         monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
         with pytest.raises(DatabaseUnavailable, match=f"{OTHER} is still being read"):
             list(drop_unused.run(populated))
-        assert OTHER in found(populated)
+        assert OTHER in schema_names(populated)
         reader.run("ROLLBACK")
     with closing(connect(store.url)) as again:
         assert list(drop_unused.run(again)) == [OTHER]

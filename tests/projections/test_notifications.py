@@ -39,9 +39,9 @@ def version_key(user: str) -> str:
 
 def connections(url: str) -> notifications._Connections:
     """Return the publisher's connections to a Redis."""
-    found = publisher_to(url)._connections
-    assert found is not None
-    return found
+    connections = publisher_to(url)._connections
+    assert connections is not None
+    return connections
 
 
 def folded(connection: Connection, *users: str) -> None:
@@ -112,13 +112,13 @@ def test_a_replay_after_a_concurrent_fold_has_the_greater_version(
 
 @pytest.fixture
 def own() -> Iterator[cache_instances.Valkey]:
-    with cache_instances.own_valkey() as made, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REDIS_URL", made.url)
-        for each in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-            patch.setattr(notifications, each, 10)
+    with cache_instances.own_valkey() as valkey, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", valkey.url)
+        for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
+            patch.setattr(notifications, name, 10)
         settings.current.cache_clear()
         publisher_to.cache_clear()
-        yield made
+        yield valkey
     settings.current.cache_clear()
     publisher_to.cache_clear()
 
@@ -127,8 +127,8 @@ def test_a_redis_that_hangs_times_out_once_and_is_then_skipped(
     own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeout_s = 0.1
-    for each in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-        monkeypatch.setattr(notifications, each, timeout_s)
+    for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
+        monkeypatch.setattr(notifications, name, timeout_s)
     assert publisher().publish_operation("warm", 1)
     own.stop()
     times = []

@@ -43,35 +43,35 @@ def changes(
     user: str, count: int, *, chance: random.Random, days: int
 ) -> list[sample_events.Envelope]:
     """Return `count` preference changes, every other one backdated to a day with lessons."""
-    made = []
+    changes = []
     for number in range(count):
         back = chance.randrange(days * 86_400) if number % 2 else days * 86_400 + number
-        said: dict[str, Any] = {"user_id": user, "timezone": chance.choice(ZONES)}
+        preferences: dict[str, Any] = {"user_id": user, "timezone": chance.choice(ZONES)}
         if number % 3:
-            said["day_start_hour"] = chance.randrange(24)
+            preferences["day_start_hour"] = chance.randrange(24)
         if number % 5 == 0:
-            del said["timezone"]
+            del preferences["timezone"]
         at = sample_events.BEGIN + timedelta(seconds=back)
-        made.append(sample_events.envelope("UserPreferencesChanged", said, at=at))
-    return made
+        changes.append(sample_events.envelope("UserPreferencesChanged", preferences, at=at))
+    return changes
 
 
 def study(user: str, *, days: int, answers: int) -> list[sample_events.Envelope]:
     """Return lessons on `days` days with `answers` answers each."""
-    told = []
+    events = []
     for number in range(days):
         session = f"{user}-{number}"
-        told.append(_in(session, "SessionStarted", number, 0, user_id=user, item_count=answers))
-        told += [
+        events.append(_in(session, "SessionStarted", number, 0, user_id=user, item_count=answers))
+        events += [
             _in(session, kind, number, 1 + n, item_id=f"i{n % 7}", response_time_ms=900 + n)
             for n, kind in enumerate(
                 ["CorrectAnswerGiven", "IncorrectAnswerGiven"] * (answers // 2)
             )
         ]
-        told.append(
+        events.append(
             _in(session, "SessionCompleted", number, answers + 1, score=80, duration_seconds=61)
         )
-    return told
+    return events
 
 
 def _in(session: str, kind: str, number: int, turn: int, **data: object) -> sample_events.Envelope:
@@ -116,8 +116,8 @@ def test_a_window_reports_refolded_learners_and_the_others(connection: Connectio
     )
     append(connection, [moves({"user_id": "ann", "timezone": "Pacific/Kiritimati"})])
     append(connection, sample_events.lesson("una", 1))
-    told = model_rows.read_value(connection, "fold_window", shard=shard, at_most=1_000)
-    assert sorted(json.loads(told)) == ["ann", "una"]
+    learners = model_rows.read_value(connection, "fold_window", shard=shard, at_most=1_000)
+    assert sorted(json.loads(learners)) == ["ann", "una"]
 
 
 def test_a_window_ends_before_the_histories_that_are_too_much_for_it(
@@ -126,8 +126,8 @@ def test_a_window_ends_before_the_histories_that_are_too_much_for_it(
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
     projector, shard = Projector(connection), model_rows.read_value(connection, "shard", user="ann")
     projector.catch_up_all()
-    told = [("una", 200_001), ("una", 200_002), ("ann", 200_001), ("ann", 200_002)]
-    for user, version in told:  # as if they had done so much before
+    versions = [("una", 200_001), ("una", 200_002), ("ann", 200_001), ("ann", 200_002)]
+    for user, version in versions:  # as if they had long histories
         model_rows.read_value(
             connection, "move", user=user, version=version, at=sample_events.BEGIN
         )
