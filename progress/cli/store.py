@@ -49,7 +49,7 @@ def migrate() -> None:
     ):
         applied = migrations.apply(connection)
         logins.apply(connection, database_logins)
-        created = rebuild.ensure(targets.connect)
+        created = rebuild.ensure(targets.connect, targets.change_publisher())
     for name in applied:
         typer.echo(f"applied {name}")
     for login in database_logins:

@@ -110,7 +110,7 @@ def _hold_off_backups(connection: Connection) -> Iterator[None]:
         connection.run(_block("unlock_backup"), schema=schema)
 
 
-def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
+def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> bool:
     """Create the live schema if it is missing, and fold the log into it; True if it was missing."""
     with contextlib.closing(connect()) as connection:
         if read_model_schema.exists(connection, read_model_schema.schema_name()):
@@ -118,7 +118,7 @@ def ensure(connect: Connect, *, on_progress: Progress | None = None) -> bool:
         _, events = connection.run(_block("log_end"))[0]
         if not events:
             return read_model_schema.create(connection)
-    run(connect, on_progress=on_progress)
+    run(connect, publisher=publisher)
     return True
 
 

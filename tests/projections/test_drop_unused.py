@@ -191,7 +191,7 @@ def test_after_a_newer_migration_the_older_code_serves_but_cannot_migrate(
     assert blue.answer()["u0"] == 15
 
 
-def test_what_killed_rebuilds_left_is_dropped_and_nothing_else(populated: Connection) -> None:
+def test_only_schemas_of_killed_rebuilds_are_dropped(populated: Connection) -> None:
     own = read_model_schema.schema_name()
     left = [OTHER, f"{OTHER}_building", f"{OTHER}_retired", f"{own}_building", f"{own}_retired"]
     kept = ["progress_reports", "progress_0123456789abc", "learners", f"{OTHER}_copy"]

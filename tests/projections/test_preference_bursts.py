@@ -120,7 +120,7 @@ def test_a_window_reports_refolded_learners_and_the_others(connection: Connectio
     assert sorted(json.loads(learners)) == ["ann", "una"]
 
 
-def test_a_window_ends_before_the_histories_that_are_too_much_for_it(
+def test_a_window_ends_before_histories_that_are_too_long_to_refold(
     connection: Connection,
 ) -> None:
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])

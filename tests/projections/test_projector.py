@@ -33,7 +33,7 @@ def connection(store: Store) -> Iterator[Connection]:
     made.close()
 
 
-def test_a_wake_up_that_finds_its_shard_busy_answers_at_once_and_is_not_lost(
+def test_a_wake_up_whose_shard_is_busy_returns_at_once_and_is_not_lost(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann", lessons=1)
@@ -61,7 +61,7 @@ def test_a_wake_up_that_finds_its_shard_busy_answers_at_once_and_is_not_lost(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_poisoned_event_is_set_aside_and_its_shard_goes_on(connection: Connection) -> None:
+def test_a_poisoned_event_is_set_aside_and_its_shard_continues(connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     poisoned = model_rows.read_value(connection, "poison", user="ann")
     projector = Projector(connection)
@@ -76,7 +76,7 @@ def test_a_poisoned_event_is_set_aside_and_its_shard_goes_on(connection: Connect
     assert not sample_events.find_differences(connection)
 
 
-def test_no_other_event_is_set_aside_where_another_worker_was_faster(
+def test_no_event_is_set_aside_that_another_worker_has_folded(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -102,7 +102,7 @@ def test_no_other_event_is_set_aside_where_another_worker_was_faster(
     assert not sample_events.find_differences(connection)
 
 
-def test_who_breaks_before_it_sets_aside_is_to_be_woken_again(
+def test_a_worker_that_fails_before_it_sets_an_event_aside_is_unavailable(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -147,7 +147,7 @@ def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection
         Projector(connection).catch_up(3)
 
 
-def test_a_fault_of_ours_sets_no_event_aside(connection: Connection) -> None:
+def test_a_defect_of_the_code_sets_no_event_aside(connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann")
     connection.run("ALTER TABLE item_days RENAME TO item_days_gone")
     with pytest.raises(ProjectionError, match="item_days"):
