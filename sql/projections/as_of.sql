@@ -17,13 +17,17 @@ CREATE FUNCTION fill_window_as_of(
     happened_before timestamptz, recorded_before timestamptz
 ) RETURNS void LANGUAGE plpgsql AS $fill$
 DECLARE
-    starts timestamptz[];
-    shifts interval[];
+    starts  timestamptz[];
+    shifts  interval[];
+    offsets interval[];
 BEGIN
-    SELECT z.starts, z.shifts INTO starts, shifts FROM zone_shifts(learner, '-infinity', 'infinity') z;
+    SELECT z.starts, z.shifts, z.offsets INTO starts, shifts, offsets FROM zone_shifts(learner, '-infinity', 'infinity') z;
     INSERT INTO window_facts
     SELECT {event_columns},
-        date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0'))
+        date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
+        CASE WHEN kind = 'answer' THEN
+            date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
+        END AS hour
     FROM facts
     WHERE stream_id = 'learner-' || learner AND stream_version > version
       AND occurred_at <= happened_by AND created_at <= recorded_by
@@ -51,7 +55,6 @@ DECLARE
     most    CONSTANT bigint := 210000;  -- 200,000 are guaranteed
     newest  bigint := (SELECT max(e.stream_version) FROM event_store.events e WHERE e.stream_id = stream);
     state   record;
-    offsets interval[];
 BEGIN
     IF (SELECT c.relpersistence <> 't' FROM pg_class c WHERE c.oid = 'user_progress'::regclass) THEN
         RAISE EXCEPTION 'the connection has no temporary tables for as-of answers';

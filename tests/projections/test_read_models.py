@@ -130,7 +130,7 @@ def test_an_as_of_answer_restores_the_rows_of_a_snapshot(
     Projector(connection).catch_up_all()
     fold = statements.blocks("projections/as_of")["fold_as_of"]
     with database.transaction(as_of_connection):
-        as_of_connection.run(fold, user_id="ann", as_of=None, known_at=None)
+        as_of_connection.run(fold, user_id="ann", as_of=None, known_at=None, is_last=True)
         restored = model_rows.read_table(as_of_connection, model.name)
     live = model_rows.read_table(connection, model.name)
     for row in (*restored, *live):
