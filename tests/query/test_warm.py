@@ -13,13 +13,13 @@ from tests.conftest import Store
 from tests.support import api, cache_instances, cli, sample_events
 
 
-def asked(query_api: api.Api, user: str) -> str:
+def cache_result(query_api: api.Api, user: str) -> str:
     """Return HIT or MISS for the page's query."""
-    question = cache_warming.page_query(datetime.now(UTC))
-    answer = query_api.post(question.query, user, **(question.variables or {}))
+    query = cache_warming.page_query(datetime.now(UTC))
+    answer = query_api.post(query.query, user, **(query.variables or {}))
     assert "errors" not in answer, answer["errors"]
-    kept: str = answer["extensions"]["cache"]
-    return kept
+    result: str = answer["extensions"]["cache"]
+    return result
 
 
 def warm(store: Store, url: str, *options: str) -> str:
@@ -38,12 +38,12 @@ def test_the_page_is_a_hit_for_warmed_learners(
     )
     assert redis.Redis.from_url(redis_with_notifications).get("left") is None
     with api.serve(store.url, redis_url=redis_with_notifications) as query_api:
-        assert sorted(asked(query_api, user) for user in ("ann", "ben", "cyd")) == [
+        assert sorted(cache_result(query_api, user) for user in ("ann", "ben", "cyd")) == [
             "HIT", "HIT", "MISS"
         ]  # fmt: skip
         assert "of 3 learners are kept" in warm(store, redis_with_notifications)
         assert "of 3 learners are kept, 3 of them" in warm(store, redis_with_notifications)
-        assert {asked(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
+        assert {cache_result(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
 
 
 def test_warming_waits_for_a_busy_redis(store: Store, connection: Connection) -> None:
@@ -66,10 +66,10 @@ def test_warming_waits_for_a_busy_redis(store: Store, connection: Connection) ->
 
 
 def test_the_warmed_document_is_the_pages() -> None:
-    question = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
-    assert "${" not in question.query
-    assert "progress: userProgress(userId: $user) { totalItemsLearned" in question.query
-    assert question.variables == {
+    query = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
+    assert "${" not in query.query
+    assert "progress: userProgress(userId: $user) { totalItemsLearned" in query.query
+    assert query.variables == {
         "user": None, "from": "2025-01-01", "to": "2026-12-31",
         "from2": "2023-01-01", "to2": "2024-12-31",
     }  # fmt: skip
