@@ -74,7 +74,7 @@ def test_a_pulled_message_is_redelivered_unless_it_is_acknowledged(pubsub: Pubsu
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     pubsub.publish(topic, b"one", b"two")
-    first = {each.message.data: each.ack_id for each in pubsub.pull(subscription, 2)}
+    first = {received.message.data: received.ack_id for received in pubsub.pull(subscription, 2)}
     pubsub.subscriber.acknowledge(subscription=subscription, ack_ids=[first[b"one"]])
     pubsub.subscriber.modify_ack_deadline(
         subscription=subscription, ack_ids=[first[b"two"]], ack_deadline_seconds=0
@@ -116,9 +116,9 @@ def test_existing_and_missing_names_are_refused_with_their_codes(pubsub: Pubsub)
         pubsub.publisher.create_topic(name=topic)
     with pytest.raises(AlreadyExists):
         pubsub.subscriber.create_subscription(name=subscription, topic=topic)
-    assert topic in {each.name for each in pubsub.publisher.list_topics(project=PROJECT)}
+    assert topic in {found.name for found in pubsub.publisher.list_topics(project=PROJECT)}
     assert subscription in {
-        each.name for each in pubsub.subscriber.list_subscriptions(project=PROJECT)
+        found.name for found in pubsub.subscriber.list_subscriptions(project=PROJECT)
     }
     pubsub.subscriber.delete_subscription(subscription=subscription)
     pubsub.publisher.delete_topic(topic=topic)

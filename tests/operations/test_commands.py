@@ -38,7 +38,7 @@ def test_the_batch_job_sends_a_lost_command_again(
 
 def refuse(*_: object, **__: object) -> bytes:
     """Refuse to publish."""
-    raise PubSubUnavailable("nobody is there")
+    raise PubSubUnavailable("no server")
 
 
 def test_the_attributes_distinguish_an_operation_from_a_wake_up(
@@ -47,8 +47,8 @@ def test_the_attributes_distinguish_an_operation_from_a_wake_up(
     """Pub/Sub filters operations by it during a trial of a revision: see infra/release."""
     operator.start("runBatch")
     assert wakeups.send([3])
-    told = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]
-    assert [each.get("command") for each in told] == ["operation", None]
+    sent = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]
+    assert [attributes.get("command") for attributes in sent] == ["operation", None]
 
 
 def parse(command: bytes | dict[str, object]) -> int | UUID | None:

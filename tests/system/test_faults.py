@@ -160,7 +160,7 @@ def test_ingest_acknowledges_nothing_while_postgresql_is_stopped(
 
 def test_without_valkey_nothing_changes(stack: Stack) -> None:
     stack.await_wakes()
-    stack.ask(USERS[0], COMPLETED)  # the keys of tokens are told by the one who keeps the parts
+    stack.ask(USERS[0], COMPLETED)  # loads the keys from the supervisor
     with stack.pause_supervisor():
         stack.signal("valkey", signal.SIGKILL)
         stack.publish(*delivery(random.Random(10), learners=len(USERS)))

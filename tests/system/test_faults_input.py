@@ -121,11 +121,11 @@ def test_each_bad_event_becomes_a_letter_and_its_neighbours_are_recorded(stack: 
         messages.append(b",".join([json.dumps(first).encode(), bad, json.dumps(last).encode()]))
     ids = stack.publish_raw(*(b"[%b]" % message for message in messages))
     stack.await_delivery()
-    found = {message: (kind, said, at) for kind, said, _, message, at in letters(stack)}
+    stored = {message: (kind, reason, at) for kind, reason, _, message, at in letters(stack)}
     for (bad, kind, rule), message in zip(ELEMENTS, ids, strict=True):
-        assert found[message][0] == kind, bad[:200]
-        assert rule in found[message][1], bad[:200]
-        assert found[message][2] == 1, bad[:200]
+        assert stored[message][0] == kind, bad[:200]
+        assert rule in stored[message][1], bad[:200]
+        assert stored[message][2] == 1, bad[:200]
     stack.letters += len(ELEMENTS)
     stack.check()
 
@@ -133,10 +133,10 @@ def test_each_bad_event_becomes_a_letter_and_its_neighbours_are_recorded(stack: 
 def test_a_message_without_an_event_becomes_one_letter(stack: Stack) -> None:
     ids = stack.publish_raw(*(payload for payload, _ in WHOLES), note="data may be empty then")
     stack.await_delivery()
-    found = {message: (kind, said, at) for kind, said, _, message, at in letters(stack)}
+    stored = {message: (kind, reason, at) for kind, reason, _, message, at in letters(stack)}
     for (payload, rule), message in zip(WHOLES, ids, strict=True):
-        assert (found[message][0], found[message][2]) == ("malformed", 0), payload[:200]
-        assert rule in found[message][1], payload[:200]
+        assert (stored[message][0], stored[message][2]) == ("malformed", 0), payload[:200]
+        assert rule in stored[message][1], payload[:200]
     stack.letters += len(WHOLES)
     stack.check()
 

@@ -21,10 +21,10 @@ _SECRETS = ("hush-hush", "signals-token")
 @contextmanager
 def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
     """Run a stack that exports to this endpoint."""
-    with folders.create("telemetry") as folder, pytest.MonkeyPatch.context() as told:
+    with folders.create("telemetry") as folder, pytest.MonkeyPatch.context() as patch:
         made = browser.Stack(folder, ports.reserve())
         for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
-            told.setenv(name, value)
+            patch.setenv(name, value)
         try:
             made.progress("up", "--detach", "--standin", "--port", str(made.port))
             yield made
@@ -60,8 +60,8 @@ def _one(spans: list[Span], part: str, name: str, parent: Span | None = None) ->
 
 def _messaging(span: Span) -> dict[str, object]:
     return {
-        name.removeprefix("messaging."): said
-        for name, said in span.attributes.items()
+        name.removeprefix("messaging."): value
+        for name, value in span.attributes.items()
         if name.startswith("messaging.")
     }
 
@@ -82,10 +82,11 @@ def test_one_trace_goes_from_the_publisher_to_the_projection(
     }  # fmt: skip
     taken = _one(spans, "ingest", "ingest", published)
     assert taken.kind == "consumer"
-    told = _messaging(taken)
-    assert told.pop("message.id")
-    assert str(told.pop("destination.subscription.name")).startswith("learning-events-ingest-sub")
-    assert told == {
+    attributes = _messaging(taken)
+    assert attributes.pop("message.id")
+    subscription = str(attributes.pop("destination.subscription.name"))
+    assert subscription.startswith("learning-events-ingest-sub")
+    assert attributes == {
         "system": "gcp_pubsub", "operation.name": "process", "operation.type": "process"
     }  # fmt: skip
     _one(spans, "ingest", "append", taken)
@@ -98,7 +99,7 @@ def test_one_trace_goes_from_the_publisher_to_the_projection(
     _one(spans, "project", "notice", woken)
 
 
-def test_a_question_has_its_statements_and_its_redis_below_it(
+def test_a_query_has_child_spans_for_its_statement_and_redis(
     stack: browser.Stack, receiver: Collector
 ) -> None:
     parent = tracing.new_traceparent()
@@ -110,8 +111,9 @@ def test_a_question_has_its_statements_and_its_redis_below_it(
     asked = _one(spans, "query", "query")
     assert asked.parent_id == span_id
     assert asked.kind == "server"
-    told = {"request.method": "POST", "route": "/graphql", "response.status_code": 200}
-    assert asked.attributes.items() >= {f"http.{name}": said for name, said in told.items()}.items()
+    expected = {"request.method": "POST", "route": "/graphql", "response.status_code": 200}
+    for name, value in expected.items():
+        assert asked.attributes[f"http.{name}"] == value
     assert _one(spans, *statement, asked).attributes["db.system.name"] == "postgresql"
     redis = _one(spans, "query", "redis", asked)
     assert redis.attributes.keys() == {"db.system.name", "db.operation.name"}
@@ -156,13 +158,13 @@ def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Collec
 
 def test_each_part_names_itself_as_its_service(stack: browser.Stack, receiver: Collector) -> None:
     receiver.wait_for(("batch", "batch"))
-    services = {each["service.name"] for each in receiver.resources}
+    services = {resource["service.name"] for resource in receiver.resources}
     parts = ("ingest", "project", "query", "batch", "cli")
     assert services >= {f"progress-{part}" for part in parts}
-    for each in receiver.resources:
-        assert each["gcp.project_id"] == "progress-local"
-        if each["service.name"] != "progress-cli":
-            assert each["deployment.environment.name"] == "development"
+    for resource in receiver.resources:
+        assert resource["gcp.project_id"] == "progress-local"
+        if resource["service.name"] != "progress-cli":
+            assert resource["deployment.environment.name"] == "development"
 
 
 def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
@@ -179,7 +181,7 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
             for log in (stack.folder / "logs").iterdir():
                 text = log.read_text(encoding="utf-8")
                 assert not any(secret in text for secret in _SECRETS), log
-            assert {len(said) for said in _complaints(driven).values()} == {1}
+            assert {len(lines) for lines in _complaints(driven).values()} == {1}
 
 
 def _complaints(driven: RunningStack) -> dict[str, list[str]]:
@@ -189,6 +191,6 @@ def _complaints(driven: RunningStack) -> dict[str, list[str]]:
         log = driven.folder / "logs" / f"{part}.log"
         if log.exists():
             text = log.read_text(encoding="utf-8")
-            said = [line for line in text.splitlines() if "were not exported" in line]
-            found |= {part: said} if said else {}
+            lines = [line for line in text.splitlines() if "were not exported" in line]
+            found |= {part: lines} if lines else {}
     return found
