@@ -1,0 +1,54 @@
+"""The command `progress`: tokens, imports, errors in one line, wrong usage."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jwt
+import pytest
+from typer.testing import CliRunner
+
+from progress import cli, settings
+from tests.local.test_stack import Stack, assert_failed, stack
+
+__all__ = ["stack"]
+
+
+def test_the_token_command_prints_only_a_token_of_the_user(stack: Stack) -> None:
+    answer = stack.run("token", "--user", "learner-1", "--role", "admin")
+    claims = jwt.decode(answer.stdout.strip(), options={"verify_signature": False})
+    assert (claims["sub"], claims["roles"]) == ("learner-1", ["admin"])
+
+
+def test_the_commands_start_without_the_imports_of_the_api() -> None:
+    """Importing the API, tokens and asyncpg would more than double each command's start."""
+    loaded = "import sys, progress.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
+    assert {"typer", "pg8000"} <= {*names}
+    assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & {*names}
+
+
+def test_an_unreachable_database_or_full_output_gives_one_line(stack: Stack) -> None:
+    for away in ("postgresql://u:secret@127.0.0.1:1/d", "postgresql:///d?host=/nowhere"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DATABASE_URL", away)
+            assert_failed(stack.run("status"), "no connection to ", "see that it runs")
+    if Path("/dev/full").exists():
+        environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder))
+        full = [sys.executable, "-m", "progress.cli", "token", "--user", "u"]
+        with Path("/dev/full").open("w") as disk:
+            ran = subprocess.run(
+                full, env=environment, stdout=disk, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *[("nothing",), ("publish",), ("up", "--port", "0"), ("token",), ("events", "--x")],
+        *[("token", "--user", ""), ("token", "--user", "u", "--role", "king")],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 2
