@@ -233,7 +233,7 @@ _FOR_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
     "the creation of a learner who is new": lambda users: (
         _event("UserCreated", n, user_id=f"new {user}", **_ADDRESS) for n, user in enumerate(users)
     ),
-    "the creation, told late, of a learner who has studied": lambda users: (
+    "the late creation of a learner who has studied": lambda users: (
         _event("UserCreated", n, user_id=user, **_ADDRESS) for n, user in enumerate(users)
     ),
     "a learner's deletion, of as many learners": lambda users: (

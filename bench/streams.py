@@ -80,8 +80,10 @@ class _Setup:
         """Send queries steadily while progress changes; return the seconds of each."""
         stop = threading.Event()
         changes = threading.Thread(target=self._change_until, args=(stop,))
-        asked = (self.issuer.encode_query(_QUERY, each) for each in itertools.cycle(self.learners))
-        requests = list(itertools.islice(asked, _A_SECOND * _SECONDS))
+        queries = (
+            self.issuer.encode_query(_QUERY, each) for each in itertools.cycle(self.learners)
+        )
+        requests = list(itertools.islice(queries, _A_SECOND * _SECONDS))
         changes.start()
         try:
             return request_batch.send(
