@@ -90,13 +90,7 @@ def prepare(folder: Path, bin_folder: Path | None = None) -> None:
     if (folder / "PG_VERSION").exists():
         return
     result = subprocess.run(
-        [
-            bin_folder / "initdb",
-            "-D",
-            folder,
-            *_INITIAL,
-            *(_BUILTIN if major(bin_folder) > 16 else ()),
-        ],
+        _initdb(folder, bin_folder),
         check=False,
         user=user,
         group=user and _ids(user)[1],
@@ -107,6 +101,11 @@ def prepare(folder: Path, bin_folder: Path | None = None) -> None:
     )
     if result.returncode:
         raise StackError(f"PostgreSQL's files cannot be made in {folder}: {result.stderr}")
+
+
+def _initdb(folder: Path, bin_folder: Path) -> list[str | Path]:
+    provider = _BUILTIN if major(bin_folder) > 16 else ()
+    return [bin_folder / "initdb", "-D", folder, *_INITIAL, *provider]
 
 
 def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
