@@ -21,14 +21,14 @@ from tests.support.api import Api
 from tests.support.stage import append
 
 Line = dict[str, Any]
-Said = Callable[[], list[Line]]
+ReadLines = Callable[[], list[Line]]
 
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
-QUESTION = "{ streak { current } }"
+UNREACHABLE = "postgresql://nobody@127.0.0.1:1/none"
+QUERY = "{ streak { current } }"
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Said:
+def read_lines(capsys: pytest.CaptureFixture[str]) -> ReadLines:
     """Return the new log lines about finished work."""
 
     def read() -> list[Line]:
@@ -39,7 +39,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
 
 
 @pytest.fixture
-def cached(store: Store, empty_redis: str) -> Iterator[Api]:
+def cached_api(store: Store, empty_redis: str) -> Iterator[Api]:
     """An API with a cache."""
     with api.serve(store.url, redis_url=empty_redis) as made:
         yield made
@@ -68,7 +68,7 @@ def wake(project: Client, shard: int, **attributes: str) -> int:
 @pytest.mark.parametrize(
     ("body", "operation", "outcome"),
     [
-        ({"query": QUESTION}, "query", "ok"),
+        ({"query": QUERY}, "query", "ok"),
         ({"query": "{ nothing }"}, "query", "ok"),
         ({"query": "{"}, "query", "ok"),
         ({}, "query", "ok"),
@@ -77,81 +77,87 @@ def wake(project: Client, shard: int, **attributes: str) -> int:
     ],
 )
 def test_a_rejected_request_is_logged_as_ok(
-    cached: Api, said: Said, body: Line, operation: str, outcome: str
+    cached_api: Api, read_lines: ReadLines, body: Line, operation: str, outcome: str
 ) -> None:
-    cached.request("POST", "/graphql", json.dumps(body).encode(), api.headers())
-    (line,) = said()
+    cached_api.request("POST", "/graphql", json.dumps(body).encode(), api.headers())
+    (line,) = read_lines()
     assert (line["operation"], line["outcome"]) == (operation, outcome)
     assert line["latency_ms"] > 0
 
 
-def test_a_request_without_a_token_is_logged_as_ok(cached: Api, said: Said) -> None:
+def test_a_request_without_a_token_is_logged_as_ok(cached_api: Api, read_lines: ReadLines) -> None:
     headers = {"content-type": "application/json"}
-    assert cached.request("POST", "/graphql", b"{}", headers).status_code == 401
-    assert [line["outcome"] for line in said()] == ["ok"]
+    assert cached_api.request("POST", "/graphql", b"{}", headers).status_code == 401
+    assert [line["outcome"] for line in read_lines()] == ["ok"]
 
 
-def test_the_cache_result_is_logged_if_the_cache_was_used(cached: Api, said: Said) -> None:
-    refused = (
+def test_the_cache_result_is_logged_if_the_cache_was_used(
+    cached_api: Api, read_lines: ReadLines
+) -> None:
+    rejected = (
         "{ streak { current",
         '{ dailyStats(from: "2024-02-01", to: "2024-01-01") { date } }',
     )
-    for query in (QUESTION, QUESTION, "{ __typename }", *refused, QUESTION):
-        cached.post(query)
-    assert [line.get("cache_result") for line in said()] == [
+    for query in (QUERY, QUERY, "{ __typename }", *rejected, QUERY):
+        cached_api.post(query)
+    assert [line.get("cache_result") for line in read_lines()] == [
         "miss", "hit", None, None, None, "hit",
     ]  # fmt: skip
 
 
-def test_an_unreachable_redis_is_logged_as_a_cache_error_only(store: Store, said: Said) -> None:
-    with api.serve(store.url, redis_url="redis://127.0.0.1:1") as alone:
-        alone.post(QUESTION)
-    (line,) = said()
+def test_an_unreachable_redis_is_logged_as_a_cache_error_only(
+    store: Store, read_lines: ReadLines
+) -> None:
+    with api.serve(store.url, redis_url="redis://127.0.0.1:1") as query_api:
+        query_api.post(QUERY)
+    (line,) = read_lines()
     assert (line["cache_result"], line["outcome"]) == ("error", "ok")
 
 
-def test_an_unreachable_database_is_logged_as_an_error(said: Said) -> None:
-    with api.serve(NOWHERE) as alone:
-        assert alone.error(QUESTION)[0] == "UNAVAILABLE"
-    assert [line["outcome"] for line in said()] == ["error"]
+def test_an_unreachable_database_is_logged_as_an_error(read_lines: ReadLines) -> None:
+    with api.serve(UNREACHABLE) as query_api:
+        assert query_api.error(QUERY)[0] == "UNAVAILABLE"
+    assert [line["outcome"] for line in read_lines()] == ["error"]
 
 
 def test_an_internal_error_in_a_response_is_logged_as_an_error(
-    cached: Api, store: Store, said: Said
+    cached_api: Api, store: Store, read_lines: ReadLines
 ) -> None:
     connection = rows_by_hand.connect(store.url)
     connection.run(rows_by_hand.blocks()["break"])
     connection.close()
     query = '{ dailyStats(from: "2024-03-01", to: "2024-03-01") { date } }'
-    assert cached.error(query)[0] == "INTERNAL"
-    assert [line["outcome"] for line in said()] == ["error"]
+    assert cached_api.error(query)[0] == "INTERNAL"
+    assert [line["outcome"] for line in read_lines()] == ["error"]
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/nothing"])
-def test_requests_other_than_graphql_have_no_log_line(cached: Api, said: Said, path: str) -> None:
-    cached.request("GET", path)
-    cached.request("OPTIONS", "/graphql", b"", {"origin": "https://a.example"})
-    assert said() == []
+def test_requests_other_than_graphql_have_no_log_line(
+    cached_api: Api, read_lines: ReadLines, path: str
+) -> None:
+    cached_api.request("GET", path)
+    cached_api.request("OPTIONS", "/graphql", b"", {"origin": "https://a.example"})
+    assert read_lines() == []
 
 
 def test_the_logged_lag_is_that_at_the_start_of_a_wake_up(
-    project: Client, connection: Connection, said: Said, monkeypatch: pytest.MonkeyPatch
+    project: Client, connection: Connection, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(connection, [event for n in range(2) for event in sample_events.lesson("u", n)])
     (shard,) = projector.Projector(connection).find_shards_behind()
     waiting = model_rows.read_value(connection, "head")
     small = functools.partialmethod(projector.Projector.catch_up, limit=3)
     monkeypatch.setattr(projector.Projector, "catch_up", small)  # several windows
-    told = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
-    assert [wake(project, shard, **told) for _ in range(2)] == [204, 204]
-    first, second = said()
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    assert [wake(project, shard, **trace) for _ in range(2)] == [204, 204]
+    first, second = read_lines()
     assert (first["projection_lag"], second["projection_lag"]) == (waiting, 0)
     assert (first["operation"], first["shard"], first["outcome"]) == ("wake", shard, "ok")
     assert re.search("/traces/0af7651916cd43dd8448eb211c80319c$", str(list(first.values())[-3]))
 
 
 def test_the_lag_is_logged_if_another_worker_holds_the_shard(
-    project: Client, store: Store, connection: Connection, said: Said
+    project: Client, store: Store, connection: Connection, read_lines: ReadLines
 ) -> None:
     append(connection, sample_events.lesson("u", 0))
     (shard,) = projector.Projector(connection).find_shards_behind()
@@ -159,30 +165,30 @@ def test_the_lag_is_logged_if_another_worker_holds_the_shard(
     projector.Projector(connection).fold_window(shard, 1)
     assert wake(project, shard) == 204
     connection.run("ROLLBACK")
-    assert [line["projection_lag"] for line in said()] == [
+    assert [line["projection_lag"] for line in read_lines()] == [
         model_rows.read_value(connection, "head")
     ]
 
 
 def test_a_failed_wake_up_is_logged_as_an_error(
-    project: Client, said: Said, monkeypatch: pytest.MonkeyPatch
+    project: Client, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    monkeypatch.setenv("DATABASE_URL", UNREACHABLE)
     settings.current.cache_clear()
     assert wake(project, 3) == 503
-    (line,) = said()
+    (line,) = read_lines()
     assert (line["operation"], line["outcome"], line["severity"]) == ("wake", "error", "ERROR")
 
 
 def test_an_unexpected_error_is_logged_masked_with_its_stack(
-    project: Client, said: Said, monkeypatch: pytest.MonkeyPatch
+    project: Client, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise LookupError("password=hush-hush of ann@example.com")
 
     monkeypatch.setattr(commands, "handle", fails)
     assert wake(project, 3) == 500
-    (line,) = said()
+    (line,) = read_lines()
     assert (line["operation"], line["outcome"]) == ("wake", "error")
     assert "LookupError" in line["stack_trace"]
     assert not re.search("hush|ann@", json.dumps(line))

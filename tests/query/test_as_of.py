@@ -30,28 +30,28 @@ DAY = timedelta(days=1)
 Moments = dict[str, datetime | None]
 
 
-def moments(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:
+def draw_moment(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:
     """Draw None, a time at, just before or just after an event, or an end of time."""
     near = sorted({moment + nudge for moment in found for nudge in NEAR})
     return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
 
 
-def answers(fetch: QueryClient, user: str, days: list[date], **past: Any) -> dict[str, Any]:
+def fetch_answers(fetch: QueryClient, user: str, days: list[date], **past: Any) -> dict[str, Any]:
     """Return all as-of answers about a learner."""
     progress = plain(fetch(fetch.queries.get_current_progress(user, **past)))
     if progress:
         progress |= plain(progress.pop("mastery_stats")) or {}
     first = min(days, default=date(2024, 3, 1)) - DAY
-    asked = (user, first, first + 730 * DAY)
+    range_ = (user, first, first + 730 * DAY)
     return {
         "progress": progress,
         "streak": plain(fetch(fetch.queries.get_streak(user, **past))),
-        "days": [*map(plain, fetch(fetch.queries.get_stats_range(*asked, **past)))],
-        "filled": len(fetch(fetch.queries.get_stats_range(*asked, zero_fill=True, **past))),
+        "days": [*map(plain, fetch(fetch.queries.get_stats_range(*range_, **past)))],
+        "filled": len(fetch(fetch.queries.get_stats_range(*range_, zero_fill=True, **past))),
     }
 
 
-def wanted(world: oracle.World, user: str) -> dict[str, Any]:
+def expected_answers(world: oracle.World, user: str) -> dict[str, Any]:
     """Return the oracle's answers."""
     progress = oracle.user_progress(world, user)
     return {
@@ -62,19 +62,19 @@ def wanted(world: oracle.World, user: str) -> dict[str, Any]:
     }
 
 
-def check(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
+def compare(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
     """Compare every learner's answers with the oracle's."""
     world = oracle.see(stored, now, **past)
     for user in EVERYONE:
-        found = answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
-        assert found == wanted(world, user), (user, past)
+        found = fetch_answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
+        assert found == expected_answers(world, user), (user, past)
 
 
-def moments_asked(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
+def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
     """Yield up to three moments, each with asOf, knownAt or both."""
     for _ in range(3):
-        as_of = moments(data.draw, [e.occurred_at for e in stored])
-        known_at = moments(data.draw, [e.created_at for e in stored])
+        as_of = draw_moment(data.draw, [e.occurred_at for e in stored])
+        known_at = draw_moment(data.draw, [e.created_at for e in stored])
         if as_of or known_at:
             yield {"as_of": as_of, "known_at": known_at}
 
@@ -88,8 +88,8 @@ def test_as_of_answers_equal_the_oracles_at_every_moment(
         stage.sweep()
         stage.deliver(log, how)
         stored = model_rows.read_events(stage.admin)
-        for past in moments_asked(data, stored):
-            check(fetch, stored, log.now, **past)
+        for past in draw_moments(data, stored):
+            compare(fetch, stored, log.now, **past)
 
     every_moment()
 
@@ -138,7 +138,7 @@ def test_starting_from_a_snapshot_changes_no_answer(
             taken += stage.take_snapshots(policy)
         event(f"{min(taken, 5)} snapshots or more")
         stored = model_rows.read_events(stage.admin)
-        for past in moments_asked(data, stored):
-            check(fetch, stored, log.now, **past)
+        for past in draw_moments(data, stored):
+            compare(fetch, stored, log.now, **past)
 
     every_moment()

@@ -13,64 +13,67 @@ from tests.support import api
 from tests.support.api import Api
 
 NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
-TYPE = b'{"query": "{ __typename }"}'
-LONGEST = 100 * 1024
+BODY = b'{"query": "{ __typename }"}'
+MAX_BYTES = 100 * 1024
 SCOPE = {"type": "http", "method": "POST", "headers": []}
 
 
 @pytest.fixture(scope="module")
-def aloof() -> Iterator[Api]:
+def offline_api() -> Iterator[Api]:
     with api.serve(NOWHERE) as made:
         yield made
 
 
 def padded(size: int) -> bytes:
     """Return a valid request of that many bytes."""
-    return TYPE[:-1] + b" " * (size - len(TYPE)) + b"}"
+    return BODY[:-1] + b" " * (size - len(BODY)) + b"}"
 
 
-def test_a_body_may_arrive_in_parts(aloof: Api) -> None:
-    parts = [TYPE[n : n + 1] for n in range(len(TYPE))]
-    for body in (parts, [TYPE], [TYPE[:5], TYPE[5:]]):
-        assert aloof.request("POST", "/graphql", [*body, api.END], api.headers()).status_code == 200
+def test_a_body_may_arrive_in_parts(offline_api: Api) -> None:
+    parts = [BODY[n : n + 1] for n in range(len(BODY))]
+    for body in (parts, [BODY], [BODY[:5], BODY[5:]]):
+        assert (
+            offline_api.request("POST", "/graphql", [*body, api.END], api.headers()).status_code
+            == 200
+        )
 
 
-@pytest.mark.parametrize("size", [LONGEST, LONGEST + 1])
-@pytest.mark.parametrize("is_told", [True, False])
-def test_a_body_has_at_most_100_kib(aloof: Api, size: int, is_told: bool) -> None:
-    told = {"content-length": str(size)} if is_told else {}
+@pytest.mark.parametrize("size", [MAX_BYTES, MAX_BYTES + 1])
+@pytest.mark.parametrize("has_length", [True, False])
+def test_a_body_has_at_most_100_kib(offline_api: Api, size: int, has_length: bool) -> None:
+    headers = {"content-length": str(size)} if has_length else {}
     body = padded(size)
     parts = [body[:70_000], body[70_000:], api.END]
-    response = aloof.request("POST", "/graphql", parts, api.headers(**told))
-    assert response.status_code == (200 if size == LONGEST else 413)
+    response = offline_api.request("POST", "/graphql", parts, api.headers(**headers))
+    assert response.status_code == (200 if size == MAX_BYTES else 413)
 
 
-@pytest.mark.parametrize("told", [{}, {"content-length": "9" * 5_000}])
-def test_a_longer_body_is_not_read_to_its_end(aloof: Api, told: dict[str, str]) -> None:
-    taken = 0
+@pytest.mark.parametrize("headers", [{}, {"content-length": "9" * 5_000}])
+def test_a_longer_body_is_not_read_to_its_end(offline_api: Api, headers: dict[str, str]) -> None:
+    sent = 0
 
     def endless() -> Iterator[bytes]:
-        nonlocal taken
+        nonlocal sent
         for _ in range(1_000):
-            taken += 1
+            sent += 1
             yield b" " * 65_536
 
-    response = aloof.request("POST", "/graphql", endless(), api.headers(**told))
+    response = offline_api.request("POST", "/graphql", endless(), api.headers(**headers))
     assert response.status_code == 413
-    (fault,) = api.read(response)["errors"]
-    assert fault["extensions"]["code"] == "BAD_USER_INPUT"
-    assert taken <= (0 if told else 2)
+    (error,) = api.read(response)["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert sent <= (0 if headers else 2)
 
 
-def test_no_body_is_read_without_a_valid_token(aloof: Api) -> None:
-    parts = iter([TYPE, api.END])
+def test_no_body_is_read_without_a_valid_token(offline_api: Api) -> None:
+    parts = iter([BODY, api.END])
     headers = {"content-type": "application/json"}
-    assert aloof.request("POST", "/graphql", parts, headers).status_code == 401
-    assert next(parts) == TYPE
+    assert offline_api.request("POST", "/graphql", parts, headers).status_code == 401
+    assert next(parts) == BODY
 
 
-def test_an_incomplete_body_is_rejected(aloof: Api) -> None:
-    assert aloof.request("POST", "/graphql", [TYPE], api.headers()).status_code == 400
+def test_an_incomplete_body_is_rejected(offline_api: Api) -> None:
+    assert offline_api.request("POST", "/graphql", [BODY], api.headers()).status_code == 400
 
 
 def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,20 +90,20 @@ def test_no_timer_is_started_for_a_body_that_has_arrived(monkeypatch: pytest.Mon
     monkeypatch.setattr(asyncio, "timeout", None)
 
     async def receive() -> Any:
-        return {"type": "http.request", "body": TYPE}
+        return {"type": "http.request", "body": BODY}
 
-    asked, _ = asyncio.run(requests.read(Request(SCOPE, receive), {}))
-    assert asked.query == "{ __typename }"
+    request, _ = asyncio.run(requests.read(Request(SCOPE, receive), {}))
+    assert request.query == "{ __typename }"
 
 
 @pytest.mark.parametrize("late", range(4))
 def test_a_body_is_complete_whichever_part_is_late(late: int) -> None:
-    parts = [TYPE[:3], b"", TYPE[3:9], TYPE[9:]]
+    parts = [BODY[:3], b"", BODY[3:9], BODY[9:]]
 
     async def read() -> str:
         come, left = asyncio.Event(), list(enumerate(parts))
 
-        async def receive() -> Any:  # as a server does: nothing is taken before it has come
+        async def receive() -> Any:  # as a server does: nothing arrives before it was sent
             if left[0][0] == late:
                 await come.wait()
             number, part = left.pop(0)

@@ -18,7 +18,7 @@ TYPE = b'{"query": "{ __typename }"}'
 
 
 @pytest.fixture(scope="module")
-def aloof() -> Iterator[Api]:
+def offline_api() -> Iterator[Api]:
     with api.serve(NOWHERE, cors_origins=f"{OURS}, {LOCAL}") as made:
         yield made
 
@@ -35,13 +35,18 @@ def post(query_api: Api, origin: str | None, **more: str) -> Response:
 
 
 @pytest.mark.parametrize("origin", [OURS, LOCAL])
-def test_an_allowed_origin_may_send_requests_and_read_responses(aloof: Api, origin: str) -> None:
-    allowed = preflight(aloof, origin)
+def test_an_allowed_origin_may_send_requests_and_read_responses(
+    offline_api: Api, origin: str
+) -> None:
+    allowed = preflight(offline_api, origin)
     assert allowed.status_code == 204
     assert allowed.headers["access-control-allow-origin"] == origin
     assert allowed.headers["access-control-allow-headers"] == HEADERS
     assert "POST" in allowed.headers["access-control-allow-methods"]
-    for response in (post(aloof, origin), post(aloof, origin, authorization="")):
+    for response in (
+        post(offline_api, origin),
+        post(offline_api, origin, authorization=""),
+    ):
         assert response.headers["access-control-allow-origin"] == origin
         assert response.headers["access-control-allow-credentials"] == "true"
         assert "Origin" in response.headers.getlist("vary")
@@ -52,14 +57,14 @@ def test_an_allowed_origin_may_send_requests_and_read_responses(aloof: Api, orig
 @pytest.mark.parametrize(
     "origin", [OTHER, "null", "", OURS + ".evil.com", OURS.upper(), "http://app.example.com"]
 )
-def test_another_origin_gets_no_cors_headers(aloof: Api, origin: str) -> None:
-    for response in (preflight(aloof, origin), post(aloof, origin)):
+def test_another_origin_gets_no_cors_headers(offline_api: Api, origin: str) -> None:
+    for response in (preflight(offline_api, origin), post(offline_api, origin)):
         assert not [name for name in response.headers if name.startswith("access-control")]
         assert "Origin" in response.headers.getlist("vary")
 
 
-def test_responses_vary_by_origin(aloof: Api) -> None:
-    assert "Origin" in post(aloof, None).headers.getlist("vary")
+def test_responses_vary_by_origin(offline_api: Api) -> None:
+    assert "Origin" in post(offline_api, None).headers.getlist("vary")
 
 
 def test_without_a_setting_no_origin_is_allowed() -> None:
@@ -75,8 +80,8 @@ def test_a_wildcard_origin_gets_no_credentials() -> None:
             assert "access-control-allow-credentials" not in response.headers
 
 
-def test_options_lists_the_methods(aloof: Api) -> None:
-    response = aloof.request("OPTIONS", "/graphql")
+def test_options_lists_the_methods(offline_api: Api) -> None:
+    response = offline_api.request("OPTIONS", "/graphql")
     assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
     assert not [name for name in response.headers if name.startswith("access-control")]
 

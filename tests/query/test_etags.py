@@ -12,7 +12,7 @@ from tests.conftest import Store
 from tests.support import api, rows_by_hand
 from tests.support.api import Api
 
-STANDING = "{ userProgress { totalItemsLearned } }"
+PROGRESS = "{ userProgress { totalItemsLearned } }"
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def query_api(store_url: str) -> Iterator[Api]:
         yield made
 
 
-def got(
-    query_api: Api, query: str = STANDING, user: str = "ann", method: str = "GET", **more: str
+def get(
+    query_api: Api, query: str = PROGRESS, user: str = "ann", method: str = "GET", **more: str
 ) -> Response:
     named = {name.replace("_", "-"): value for name, value in more.items()}
     return query_api.request(
@@ -39,34 +39,34 @@ def got(
 
 
 def test_an_unchanged_response_is_not_sent_again(query_api: Api) -> None:
-    first = got(query_api)
+    first = get(query_api)
     tag = first.headers["etag"]
     assert first.headers["cache-control"] == "private, no-cache"
     for known in (tag, tag.removeprefix("W/"), f'"another", {tag}', "*"):
-        again = got(query_api, if_none_match=known)
+        again = get(query_api, if_none_match=known)
         assert (again.status_code, again.body) == (304, b"")
         assert again.headers["etag"] == tag
         assert again.headers["cache-control"] == "private, no-cache"
         assert "content-length" not in again.headers
     for other in ('"another"', tag[:-2] + '"', tag.replace('"', "")):
-        assert got(query_api, if_none_match=other).status_code == 200
+        assert get(query_api, if_none_match=other).status_code == 200
 
 
 def test_the_etag_depends_on_the_data(query_api: Api, store_url: str) -> None:
-    tag = got(query_api).headers["etag"]
-    assert got(query_api).headers["etag"] == tag
-    assert got(query_api, user="bob").headers["etag"] != tag
+    tag = get(query_api).headers["etag"]
+    assert get(query_api).headers["etag"] == tag
+    assert get(query_api, user="bob").headers["etag"] != tag
     connection = rows_by_hand.connect(store_url)
     connection.run("UPDATE user_progress SET items_learned = 8")
     connection.close()
-    changed = got(query_api, if_none_match=tag)
+    changed = get(query_api, if_none_match=tag)
     assert changed.status_code == 200
     assert api.read(changed)["data"] == {"userProgress": {"totalItemsLearned": 8}}
 
 
 def test_a_failed_response_has_no_etag_and_is_not_stored(query_api: Api) -> None:
     for query in ("{", '{ userProgress(userId: "bob") { userId } }'):
-        response = got(query_api, query, if_none_match="*")
+        response = get(query_api, query, if_none_match="*")
         assert response.status_code == 200
         assert "etag" not in response.headers
         assert response.headers["cache-control"] == "private, no-store"
@@ -75,19 +75,19 @@ def test_a_failed_response_has_no_etag_and_is_not_stored(query_api: Api) -> None
 
 
 def test_responses_vary_by_learner_type_and_encoding(query_api: Api) -> None:
-    for response in (got(query_api), got(query_api, if_none_match="*"), got(query_api, "{")):
+    for response in (get(query_api), get(query_api, if_none_match="*"), get(query_api, "{")):
         assert response.headers["vary"] == "Accept, Authorization, Accept-Encoding"
 
 
 def test_head_returns_the_headers_of_get(query_api: Api) -> None:
-    asked, headed = got(query_api), got(query_api, method="HEAD")
+    asked, headed = get(query_api), get(query_api, method="HEAD")
     assert headed.status_code == 200
     assert headed.raw_headers == asked.raw_headers
-    assert got(query_api, "mutation { __typename }", method="HEAD").status_code == 405
+    assert get(query_api, "mutation { __typename }", method="HEAD").status_code == 405
 
 
 def test_a_post_ignores_if_none_match(query_api: Api) -> None:
-    body = b'{"query": "%s"}' % STANDING.encode()
+    body = b'{"query": "%s"}' % PROGRESS.encode()
     response = query_api.request("POST", "/graphql", body, api.headers(**{"if-none-match": "*"}))
     assert response.status_code == 200
     assert "etag" not in response.headers
@@ -102,7 +102,7 @@ def test_a_long_response_is_compressed_for_clients_that_accept_gzip(
 ) -> None:
     def asked(query: str, **more: str) -> Response:
         if method == "GET":
-            return got(query_api, query, **more)
+            return get(query_api, query, **more)
         headers = api.headers(**{name.replace("_", "-"): value for name, value in more.items()})
         return query_api.request("POST", "/graphql", msgspec.json.encode({"query": query}), headers)
 
@@ -113,4 +113,4 @@ def test_a_long_response_is_compressed_for_clients_that_accept_gzip(
     assert packed.headers["content-length"] == str(len(packed.body))
     assert msgspec.json.decode(gzip.decompress(packed.body))["data"] == api.read(plain)["data"]
     assert 4 * len(packed.body) < len(plain.body)
-    assert "content-encoding" not in asked(STANDING, accept_encoding="gzip").headers
+    assert "content-encoding" not in asked(PROGRESS, accept_encoding="gzip").headers

@@ -29,7 +29,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 }
 
 
-def sent(port: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
+def send(port: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
     """Send the pieces; return the bytes accepted until the connection closed, and the response."""
     taken, said = 0, b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
@@ -60,18 +60,18 @@ def peak_memory(port: int) -> int:
 def test_query_does_not_read_an_endless_head(port: int, name: str) -> None:
     before = peak_memory(port)
     assert before
-    taken, _ = sent(port, endless(*ENDLESS[name]))
+    taken, _ = send(port, endless(*ENDLESS[name]))
     assert taken < 10 * MIB  # in the system's buffers, too
     assert peak_memory(port) - before < 3 * MIB
 
 
 def test_query_rejects_a_large_head_with_431(port: int) -> None:
     for head in (POST + 100 * LINE, b"GET /graphql?query=" + 100_000 * b"a"):
-        assert sent(port, iter([head]))[1].startswith(b"HTTP/1.1 431 ")
+        assert send(port, iter([head]))[1].startswith(b"HTTP/1.1 431 ")
 
 
 def test_query_reads_a_head_of_60_kib(port: int) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: here\r\n" + 60 * LINE + b"Connection: close\r\n\r\n"
     for step in (100, 60_000, len(head)):
         pieces = (head[at : at + step] for at in range(0, len(head), step))
-        assert sent(port, pieces)[1].startswith(b"HTTP/1.1 200 ")
+        assert send(port, pieces)[1].startswith(b"HTTP/1.1 200 ")

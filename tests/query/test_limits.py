@@ -21,44 +21,47 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 
 
 @pytest.fixture(scope="module")
-def aloof() -> Iterator[Api]:
+def offline_api() -> Iterator[Api]:
     """An API without a database: rejected requests never reach it."""
     with api.serve(NOWHERE) as made:
         yield made
 
 
-def refused(text: str, *, introspection: bool = False) -> tuple[str, str]:
+def reject(text: str, *, introspection: bool = False) -> tuple[str, str]:
     """Return the code and message of a document's only error."""
-    (fault,) = documents.read(text, introspection=introspection).errors
-    return fault["extensions"]["code"], fault["message"]
+    (error,) = documents.read(text, introspection=introspection).errors
+    return error["extensions"]["code"], error["message"]
 
 
-def is_taken(text: str) -> bool:
+def is_valid(text: str) -> bool:
     document = documents.read(text, introspection=False)
     assert bool(document.errors) == (document.parsed is None)
     return not document.errors
 
 
-def aliased(number: int) -> str:
+def with_aliases(number: int) -> str:
     return "{ streak { " + " ".join(f"a{n}: current" for n in range(number)) + " } }"
 
 
-def spelled(tokens: int) -> str:
+def with_tokens(tokens: int) -> str:
     """Return a valid document of so many tokens."""
     document = "{ item(itemId: %s) { itemId } events(types: [%s]) { edges { cursor } } }"
     return document % ('"i"', '"t" ' * (tokens - 24))
 
 
 def test_the_limits_have_the_documented_values() -> None:
-    assert is_taken(aliased(30))
-    assert refused(aliased(31)) == ("QUERY_TOO_COMPLEX", "aliases: expected at most 30 - found 31")
-    assert is_taken(spelled(2_000))
+    assert is_valid(with_aliases(30))
+    assert reject(with_aliases(31)) == (
+        "QUERY_TOO_COMPLEX",
+        "aliases: expected at most 30 - found 31",
+    )
+    assert is_valid(with_tokens(2_000))
     too_long = ("QUERY_TOO_COMPLEX", "tokens: expected at most 2000 - found more")
-    assert refused(spelled(2_001)) == too_long
+    assert reject(with_tokens(2_001)) == too_long
     deep = "{ a " * 8 + "}" * 8
     assert documents.read(deep, introspection=False).errors[0]["extensions"]["code"] != too_long[0]
     deeper = "{ a " * 9 + "}" * 9
-    assert refused(deeper) == ("QUERY_TOO_COMPLEX", "depth: expected at most 8 - found 9")
+    assert reject(deeper) == ("QUERY_TOO_COMPLEX", "depth: expected at most 8 - found 9")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_the_limits_have_the_documented_values() -> None:
     ],
 )
 def test_an_attack_is_rejected_and_its_limit_named(bomb: str, says: str) -> None:
-    code, message = refused(bomb)
+    code, message = reject(bomb)
     assert code == "QUERY_TOO_COMPLEX"
     assert says in message
 
@@ -103,37 +106,39 @@ def test_an_attack_is_rejected_and_its_limit_named(bomb: str, says: str) -> None
 def test_circular_fragments_are_rejected_as_bad_input() -> None:
     everyone = " ".join(f"...F{n}" for n in range(28))
     circles = [f"fragment F{n} on Streak {{ current {everyone} }}" for n in range(28)]
-    code, message = refused("{ streak { ...F0 } } " + " ".join(circles))
+    code, message = reject("{ streak { ...F0 } } " + " ".join(circles))
     assert code == "BAD_USER_INPUT"
     assert message == 'Cannot spread fragment "F0" within itself.'
 
 
 def test_an_unused_fragment_is_limited_too() -> None:
-    assert refused("{ a } fragment F on Query { " + "b " * 100 + "}")[0] == "QUERY_TOO_COMPLEX"
+    assert reject("{ a } fragment F on Query { " + "b " * 100 + "}")[0] == "QUERY_TOO_COMPLEX"
 
 
 def test_enabled_introspection_has_its_own_limits() -> None:
     deep = '{ __type(name: "Query") { ofType ' + "{ ofType " * 12 + "{ name }" + "}" * 14
     assert not documents.read(deep, introspection=True).errors
-    assert refused(deep)[0] == "QUERY_TOO_COMPLEX"
+    assert reject(deep)[0] == "QUERY_TOO_COMPLEX"
     deeper = deep.replace("{ name }", "{ ofType " * 9 + "{ name }" + "}" * 9)
-    assert "depth of the introspection" in refused(deeper, introspection=True)[1]
+    assert "depth of the introspection" in reject(deeper, introspection=True)[1]
     wide = "{ __schema { types { fields { args { type { fields { args { name } } } } } } } }"
-    assert "complexity of the introspection" in refused(wide, introspection=True)[1]
+    assert "complexity of the introspection" in reject(wide, introspection=True)[1]
 
 
-def test_the_standard_introspection_query_is_answered(aloof: Api) -> None:
+def test_the_standard_introspection_query_is_answered(offline_api: Api) -> None:
     from graphql import get_introspection_query
 
-    assert "errors" not in aloof.post(get_introspection_query())
+    assert "errors" not in offline_api.post(get_introspection_query())
 
 
-def test_a_request_has_at_most_three_learners_and_moments_of_the_past(aloof: Api) -> None:
+def test_a_request_has_at_most_three_learners_and_moments_of_the_past(
+    offline_api: Api,
+) -> None:
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
     asked = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
     assert (
-        aloof.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"
+        offline_api.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"
     )  # within the limits
     too_many = "asOf, knownAt: expected at most 3 learners and moments - found 4"
     for query in (
@@ -143,20 +148,23 @@ def test_a_request_has_at_most_three_learners_and_moments_of_the_past(aloof: Api
             each.replace("streak", "userProgress").replace("current", "userId") for each in asked
         ),
     ):
-        assert aloof.error(f"{{ {query} }}", roles=["support"]) == ("QUERY_TOO_COMPLEX", too_many)
+        assert offline_api.error(f"{{ {query} }}", roles=["support"]) == (
+            "QUERY_TOO_COMPLEX",
+            too_many,
+        )
 
 
-def test_two_years_of_days_with_all_fields_are_allowed(aloof: Api) -> None:
-    assert aloof.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"  # within the limits
+def test_two_years_of_days_with_all_fields_are_allowed(offline_api: Api) -> None:
+    assert offline_api.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"  # within the limits
     thrice = "".join(f"y{n}: {YEARS} {{ {DAY} }} " for n in range(3))
-    code, message = aloof.error(f"{{ {thrice} }}")
+    code, message = offline_api.error(f"{{ {thrice} }}")
     assert (code, message) == (
         "QUERY_TOO_COMPLEX",
         f"complexity: expected at most 20000 - found {3 * 731 * 13}",
     )
 
 
-def test_fields_count_by_the_rows_that_they_read(aloof: Api) -> None:
+def test_fields_count_by_the_rows_that_they_read(offline_api: Api) -> None:
     months = 'monthlyStats(from: "2023-01-01", to: "%s") { start answers }'
     for field, most in (
         (months % "2024-12-31", 4),
@@ -167,12 +175,12 @@ def test_fields_count_by_the_rows_that_they_read(aloof: Api) -> None:
         ('events(types: ["Nothing"]) { pageInfo { endCursor } }', 4),
     ):
         fields = [f"a{n}: {field}" for n in range(most + 1)]
-        errors = aloof.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
+        errors = offline_api.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
         assert {each["extensions"]["code"] for each in errors} == {
             "UNAVAILABLE"
         }  # within the limits
         if most < 30:  # aliases
-            code, message = aloof.error(f"{{ {' '.join(fields)} }}")
+            code, message = offline_api.error(f"{{ {' '.join(fields)} }}")
             assert code == "QUERY_TOO_COMPLEX"
             assert "rows to read, in thousands: expected at most 1000 - found" in message
 
@@ -189,35 +197,35 @@ def test_fields_count_by_the_rows_that_they_read(aloof: Api) -> None:
     ],
 )
 def test_a_list_counts_by_the_length_in_its_arguments(
-    aloof: Api, query: str, variables: dict[str, object], code: str
+    offline_api: Api, query: str, variables: dict[str, object], code: str
 ) -> None:
     lists = " ".join(
         f"a{n}: itemStats(first: $n) {{ edges {{ node {{ itemId level mastery lapses }} }} }}"
         for n in range(20)
     )
     unless = " streak @skip(if: $no) { current }" if "$no" in query else ""
-    assert aloof.error(query % (lists + unless), **variables)[0] == code
+    assert offline_api.error(query % (lists + unless), **variables)[0] == code
 
 
-def test_the_pages_query_is_allowed(aloof: Api) -> None:
+def test_the_pages_query_is_allowed(offline_api: Api) -> None:
     asked = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
-    errors = aloof.post(asked.query, **(asked.variables or {}))["errors"]
+    errors = offline_api.post(asked.query, **(asked.variables or {}))["errors"]
     assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # within the limits
 
 
-def test_queries_left_to_the_executor_are_limited_too(aloof: Api) -> None:
+def test_queries_left_to_the_executor_are_limited_too(offline_api: Api) -> None:
     lists = " ".join(
         f"a{n}: events(first: 200, types: [$t]) {{ edges {{ node {{ eventId data }} }} }}"
         for n in range(25)
     )
-    code, _ = aloof.error(f"query ($t: String!) {{ {lists} }}", t="x")
+    code, _ = offline_api.error(f"query ($t: String!) {{ {lists} }}", t="x")
     assert code == "QUERY_TOO_COMPLEX"
 
 
 def test_fragments_of_one_selection_may_share_fields() -> None:
     fragments = " ".join(f"fragment F{n} on DailyStats {{ date answers }}" for n in range(8))
     spread = " ".join(f"...F{n}" for n in range(8))
-    assert is_taken(f"{{ {YEARS} {{ {DAY} {spread} }} }} {fragments}")
+    assert is_valid(f"{{ {YEARS} {{ {DAY} {spread} }} }} {fragments}")
 
 
 @given(st.text(alphabet='{}()[]:$!@#"\\ .ab1-\n', max_size=60))
@@ -236,8 +244,8 @@ def test_rejected_documents_do_not_fill_the_memory() -> None:
         documents.read("{ streak { current } }", introspection=False)
         before = held()
         for n in range(100):  # 10 MB
-            assert not is_taken(f"# {n}\n" * 16_000)
-            assert not is_taken("{ " + f"x{n} " * 300 + "}")
+            assert not is_valid(f"# {n}\n" * 16_000)
+            assert not is_valid("{ " + f"x{n} " * 300 + "}")
         assert held() - before < 3_000_000
     finally:
         tracemalloc.stop()

@@ -1,23 +1,23 @@
-"""Operations over the API: rights, idempotency keys, invalid requests and lists."""
+"""Operations over the API: rights, idempotency keys, invalid requests and the list."""
 
-import base64
-import itertools
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import wakeups
 from progress.errors import PubSubUnavailable
-from progress.event_store import dead_letters, log
-from progress.ingest import push
+from progress.event_store import dead_letters
 from tests.conftest import Store
 from tests.support import api
 from tests.support.api import Api
-from tests.support.operation_fixtures import FIELDS, Operator, fake_publisher, operator
-from tests.support.pushes import encode_push
+from tests.support.operation_fixtures import (
+    FIELDS,
+    Operator,
+    fake_publisher,
+    operator,
+    write_dead_letters,
+)
 
 __all__ = ["fake_publisher", "operator"]
 
@@ -36,20 +36,12 @@ ADMINISTRATORS_ONLY = {
 }
 
 
-def write_letters(connection: Connection, how_many: int) -> list[str]:
-    """Write dead letters of invalid JSON; return their ids, oldest first."""
-    for number in range(how_many):
-        body = encode_push(f"no JSON {number} of ann@example.org".encode())
-        log.append(connection, [push.parse_delivery(body)])
-    return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
-
-
 @pytest.mark.parametrize("field", ADMINISTRATORS_ONLY)
 @pytest.mark.parametrize("role", ["learner", "support"])
 def test_only_administrators_may_use_administration(
     operator: Operator, connection: Connection, field: str, role: str
 ) -> None:
-    write_letters(connection, 1)
+    write_dead_letters(connection, 1)
     assert operator.error(ADMINISTRATORS_ONLY[field], "ann", roles=role)[0] == "FORBIDDEN"
     assert operator.data("{ operations { edges { cursor } } }") == {"operations": {"edges": []}}
     assert len(dead_letters.list_letters(connection)) == 1
@@ -104,7 +96,7 @@ def test_concurrent_requests_with_one_key_start_one_operation(
 def test_a_repeated_key_with_other_arguments_is_rejected(
     operator: Operator, connection: Connection
 ) -> None:
-    one, two = write_letters(connection, 2)
+    one, two = write_dead_letters(connection, 2)
     first = operator.start("replayDeadLetters", f'ids: ["{one}", "{two}"]', key="k")
     assert operator.start("replayDeadLetters", f'ids: ["{two}", "{one}"]', key="k") == first
     code, why = operator.error(
@@ -144,7 +136,7 @@ BAD = {
 def test_an_invalid_argument_is_named(
     operator: Operator, connection: Connection, call: str
 ) -> None:
-    write_letters(connection, 1)
+    write_dead_letters(connection, 1)
     code, why = operator.error(f"mutation {{ {call} }}")
     assert code == "BAD_USER_INPUT"
     assert why.startswith(BAD[call])
@@ -153,8 +145,8 @@ def test_an_invalid_argument_is_named(
 
 def test_too_many_ids_are_rejected(operator: Operator) -> None:
     ids = ", ".join(f'"{n}"' for n in range(1, 202))
-    told = operator.error(f'mutation {{ discardDeadLetters(ids: [{ids}], reason: "r") }}')
-    assert told == ("BAD_USER_INPUT", "ids: expected 1 to 200 ids - found 201")
+    rejection = operator.error(f'mutation {{ discardDeadLetters(ids: [{ids}], reason: "r") }}')
+    assert rejection == ("BAD_USER_INPUT", "ids: expected 1 to 200 ids - found 201")
 
 
 @pytest.mark.parametrize("text", ["7", "x" * 300, UNKNOWN[:-1], "{" + UNKNOWN + "}"])
@@ -168,7 +160,7 @@ def test_an_invalid_operation_id_is_named(operator: Operator, text: str) -> None
 def test_unknown_dead_letters_are_named_and_the_others_unchanged(
     operator: Operator, connection: Connection
 ) -> None:
-    (known,) = write_letters(connection, 1)
+    (known,) = write_dead_letters(connection, 1)
     for call in (
         'discardDeadLetters({}, reason: "r")',
         'replayDeadLetters({}, idempotencyKey: "k") {{ id }}',
@@ -197,88 +189,12 @@ def test_learners_may_request_an_export_of_their_own_record_only(
 
 
 def test_discarded_dead_letters_keep_the_reason(operator: Operator, connection: Connection) -> None:
-    one, two, three = write_letters(connection, 3)
+    one, two, three = write_dead_letters(connection, 3)
     discard = f'discardDeadLetters(ids: ["{one}", "{three}", "{one}"], reason: " of ann@x.org ")'
     assert operator.data(f"mutation {{ {discard} }}") == {"discardDeadLetters": 2}
     assert operator.data(f"mutation {{ {discard} }}") == {"discardDeadLetters": 0}
     assert [str(x.letter_id) for x in dead_letters.list_letters(connection)] == [two]
     assert dead_letters.read(connection, int(one)).discard_reason == "of a***@x.org"
-
-
-LETTERS = """{ deadLetters(%s) { totalCount pageInfo { hasNextPage endCursor } edges { cursor node {
-  id kind topic eventId eventType reason payload receivedAt replayedAt } } } }"""
-
-
-def listed(operator: Operator, given: str) -> list[str]:
-    """Return the ids of all dead letters, fetched page by page."""
-    ids: list[str] = []
-    after = "null"
-    for _ in itertools.count():
-        found = operator.data(LETTERS % f"{given} after: {after}")["deadLetters"]
-        ids += [edge["node"]["id"] for edge in found["edges"]]
-        if not found["pageInfo"]["hasNextPage"]:
-            assert found["totalCount"] == len(ids)
-            return ids
-        after = f'"{found["pageInfo"]["endCursor"]}"'
-    raise AssertionError
-
-
-def test_waiting_dead_letters_are_listed_first_and_newest_first(
-    operator: Operator, connection: Connection
-) -> None:
-    ids = write_letters(connection, 6)
-    for replayed in (ids[4], ids[1]):
-        connection.run(blocks("event_store/dead_letters")["mark replayed"], letter_id=int(replayed))
-    dead_letters.discard(connection, int(ids[2]), "of no use")
-    wanted = [ids[n] for n in (5, 3, 0, 4, 1)]
-    for first in (1, 2, 3, 50):
-        assert listed(operator, f"first: {first}") == wanted
-    assert listed(operator, "kind: MALFORMED, first: 2") == wanted
-    assert listed(operator, "kind: POISONED") == []
-
-
-def test_a_dead_letter_is_returned_as_stored(operator: Operator, connection: Connection) -> None:
-    event = {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "SessionCompleted",
-        "occurred_at": "2024-03-01T00:00:00Z",
-        "data": {"session_id": "s", "score": 101, "duration_seconds": 1, "email": "ann@x.org"},
-    }
-    log.append(connection, [push.parse_delivery(encode_push(event))])
-    (edge,) = operator.data(LETTERS % "first: 1")["deadLetters"]["edges"]
-    letter = edge["node"]
-    assert (letter["kind"], letter["eventType"]) == ("INVALID", "SessionCompleted")
-    assert letter["eventId"] == event["event_id"]
-    assert letter["reason"].endswith("at $.data.score")
-    assert "a***@x.org" in letter["payload"]
-    assert letter["replayedAt"] is None
-
-
-def test_at_most_16_kib_of_a_payload_are_read(operator: Operator, connection: Connection) -> None:
-    texts = [
-        text[:length]
-        for begin in ("", "x", "xx", "xxx")
-        for text in (begin + character * 17_000 for character in "xé€😀")
-        for length in (4_096, 4_097, 16_383, 16_384, 16_385, 17_000)
-    ]
-    for text in texts:
-        log.append(connection, [push.parse_delivery(encode_push(text.encode()))])
-    cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
-    found = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
-    assert [edge["node"]["payload"] for edge in found] == cut
-    whole = {"kind": None, "first": 100, "after_replayed": None, "after_at": None, "after_id": None}
-    rows = connection.run(blocks("event_store/dead_letters")["page"], **whole)
-    at = [column["name"] for column in connection.columns or []].index("payload")
-    assert [row[at] for row in rows] == cut
-    assert [x.payload for x in dead_letters.list_letters(connection)] == texts
-
-
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_a_cursor_beyond_the_range_of_utc_is_rejected(operator: Operator, moment: str) -> None:
-    cursor = base64.urlsafe_b64encode(f'[true,"{moment}",1]'.encode()).decode().rstrip("=")
-    code, why = operator.error(f'{{ deadLetters(after: "{cursor}") {{ totalCount }} }}')
-    assert code == "BAD_USER_INPUT"
-    assert why.startswith("after: expected an endCursor of this list")
 
 
 @pytest.mark.parametrize("query", ["deadLetters", "operations"])

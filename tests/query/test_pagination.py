@@ -54,7 +54,7 @@ moments = st.integers(0, 3).map(lambda n: START + timedelta(microseconds=n))
 
 
 @st.composite
-def answered(draw: st.DrawFn) -> Row:
+def draw_row(draw: st.DrawFn) -> Row:
     """Draw a learner's row of an item, with few distinct values, so that ties occur."""
     answers = draw(st.integers(0, 4))
     row: Row = {"answers": answers, "correct_answers": draw(st.integers(0, answers))}
@@ -73,7 +73,7 @@ words = st.fixed_dictionaries(
         "in_catalogue": st.booleans(),
     }
 )
-entries = st.lists(st.tuples(answered(), st.none() | words), max_size=12)
+entries = st.lists(st.tuples(draw_row(), st.none() | words), max_size=12)
 
 
 def due(row: Row) -> datetime | None:

@@ -24,7 +24,7 @@ NOT_FOUND = {
 
 
 @pytest.fixture
-def aloof() -> Iterator[Api]:
+def offline_api() -> Iterator[Api]:
     with api.serve(NOWHERE) as made:
         yield made
 
@@ -56,22 +56,22 @@ FOUND = {"data": {"__typename": "Query"}}
 
 @pytest.mark.parametrize("again", [post, get])
 @pytest.mark.parametrize("send", [post, get])
-def test_a_persisted_document_is_sent_once(aloof: Api, send: Any, again: Any) -> None:
+def test_a_persisted_document_is_sent_once(offline_api: Api, send: Any, again: Any) -> None:
     extensions = named(sha256(QUERY))
-    missed = again(aloof, extensions=extensions, **ASKED)
+    missed = again(offline_api, extensions=extensions, **ASKED)
     assert (missed.status_code, api.read(missed)) == (200, {"errors": [NOT_FOUND]})
     assert "no-store" in missed.headers["cache-control"]
-    assert api.read(send(aloof, query=QUERY, extensions=extensions, **ASKED)) == FOUND
-    assert api.read(again(aloof, extensions=extensions, **ASKED)) == FOUND
-    assert api.read(again(aloof, query="", extensions=extensions, **ASKED)) == FOUND
+    assert api.read(send(offline_api, query=QUERY, extensions=extensions, **ASKED)) == FOUND
+    assert api.read(again(offline_api, extensions=extensions, **ASKED)) == FOUND
+    assert api.read(again(offline_api, query="", extensions=extensions, **ASKED)) == FOUND
 
 
-def test_a_persisted_mutation_by_get_is_rejected(aloof: Api) -> None:
+def test_a_persisted_mutation_by_get_is_rejected(offline_api: Api) -> None:
     text = "mutation { __typename }"
     extensions = named(sha256(text))
-    assert api.read(post(aloof, query=text, extensions=extensions))["data"]
-    assert get(aloof, extensions=extensions).status_code == 405
-    assert api.read(post(aloof, extensions=extensions))["data"] == {"__typename": "Mutation"}
+    assert api.read(post(offline_api, query=text, extensions=extensions))["data"]
+    assert get(offline_api, extensions=extensions).status_code == 405
+    assert api.read(post(offline_api, extensions=extensions))["data"] == {"__typename": "Mutation"}
 
 
 @pytest.mark.parametrize(
@@ -86,31 +86,31 @@ def test_a_persisted_mutation_by_get_is_rejected(aloof: Api) -> None:
         {"persistedQuery": []},
     ],
 )
-def test_a_wrong_hash_is_rejected(aloof: Api, extensions: Body) -> None:
+def test_a_wrong_hash_is_rejected(offline_api: Api, extensions: Body) -> None:
     for send in (post, get):
-        response = send(aloof, query=QUERY, extensions=extensions, **ASKED)
+        response = send(offline_api, query=QUERY, extensions=extensions, **ASKED)
         assert response.status_code == 400
         (fault,) = api.read(response)["errors"]
         assert fault["extensions"]["code"] == "BAD_USER_INPUT"
     for text in (sha256(QUERY), sha256("another")):  # and nothing was kept
-        assert api.read(post(aloof, extensions=named(text)))["errors"] == [NOT_FOUND]
+        assert api.read(post(offline_api, extensions=named(text)))["errors"] == [NOT_FOUND]
 
 
-def test_an_invalid_document_is_not_persisted(aloof: Api) -> None:
+def test_an_invalid_document_is_not_persisted(offline_api: Api) -> None:
     for text in ("{", "{ nothing }"):
-        post(aloof, query=text, extensions=named(sha256(text)))
-        assert api.read(post(aloof, extensions=named(sha256(text))))["errors"] == [NOT_FOUND]
+        post(offline_api, query=text, extensions=named(sha256(text)))
+        assert api.read(post(offline_api, extensions=named(sha256(text))))["errors"] == [NOT_FOUND]
 
 
-def test_other_extensions_are_ignored(aloof: Api) -> None:
+def test_other_extensions_are_ignored(offline_api: Api) -> None:
     for extensions in ({"tracing": {"version": 1}}, {"persistedQuery": None}, {}, None):
-        assert api.read(post(aloof, query=QUERY, extensions=extensions, **ASKED)) == FOUND
+        assert api.read(post(offline_api, query=QUERY, extensions=extensions, **ASKED)) == FOUND
 
 
-def test_a_hash_is_looked_up_for_authenticated_callers_only(aloof: Api) -> None:
+def test_a_hash_is_looked_up_for_authenticated_callers_only(offline_api: Api) -> None:
     body = msgspec.json.encode({"extensions": named(sha256(QUERY))})
     headers = {"content-type": "application/json"}
-    assert aloof.request("POST", "/graphql", body, headers).status_code == 401
+    assert offline_api.request("POST", "/graphql", body, headers).status_code == 401
 
 
 def test_all_instances_share_persisted_documents(valkey: str) -> None:
@@ -155,11 +155,13 @@ def test_without_redis_an_instance_keeps_documents_itself() -> None:
 
 
 def test_an_instance_keeps_documents_up_to_a_size(
-    aloof: Api, monkeypatch: pytest.MonkeyPatch
+    offline_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(persisted_queries, "_MAX_CHARACTERS", 100)
     texts = ["{ __typename } # " + str(number) * 30 for number in range(5)]
     for text in [*texts, texts[-1]]:
-        assert post(aloof, query=text, extensions=named(sha256(text))).status_code == 200
-    found = ["data" in api.read(post(aloof, extensions=named(sha256(text)))) for text in texts]
+        assert post(offline_api, query=text, extensions=named(sha256(text))).status_code == 200
+    found = [
+        "data" in api.read(post(offline_api, extensions=named(sha256(text)))) for text in texts
+    ]
     assert found == [False, False, False, True, True]

@@ -16,17 +16,17 @@ NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 JSON = "application/json; charset=utf-8"
 GRAPHQL = "application/graphql-response+json; charset=utf-8"
 ALLOWED = "GET, HEAD, OPTIONS, POST"
-TYPE = '{"query": "{ __typename }"}'
+BODY = '{"query": "{ __typename }"}'
 
 
 @pytest.fixture(scope="module")
-def aloof() -> Iterator[Api]:
+def offline_api() -> Iterator[Api]:
     """An API without a database, which these requests do not need."""
     with api.serve(NOWHERE) as made:
         yield made
 
 
-def sent(query_api: Api, body: str | bytes, **headers: str) -> Response:
+def send(query_api: Api, body: str | bytes, **headers: str) -> Response:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     text = body.encode() if isinstance(body, str) else body
     return query_api.request("POST", "/graphql", text, api.headers(**given))
@@ -45,28 +45,30 @@ def sent(query_api: Api, body: str | bytes, **headers: str) -> Response:
         ("APPLICATION/JSON", JSON),
     ],
 )
-def test_the_response_has_the_preferred_media_type(aloof: Api, accept: str, answered: str) -> None:
-    response = sent(aloof, TYPE, accept=accept)
+def test_the_response_has_the_preferred_media_type(
+    offline_api: Api, accept: str, answered: str
+) -> None:
+    response = send(offline_api, BODY, accept=accept)
     assert (response.status_code, response.headers["content-type"]) == (200, answered)
     assert api.read(response) == {"data": {"__typename": "Query"}}
 
 
-def test_without_accept_the_response_is_json(aloof: Api) -> None:
-    assert sent(aloof, TYPE).headers["content-type"] == JSON
+def test_without_accept_the_response_is_json(offline_api: Api) -> None:
+    assert send(offline_api, BODY).headers["content-type"] == JSON
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/json;q=0", "x"])
-def test_an_unsupported_media_type_is_not_acceptable(aloof: Api, accept: str) -> None:
-    assert sent(aloof, TYPE, accept=accept).status_code == 406
+def test_an_unsupported_media_type_is_not_acceptable(offline_api: Api, accept: str) -> None:
+    assert send(offline_api, BODY, accept=accept).status_code == 406
 
 
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { __typename }"])
-def test_a_rejected_request_has_no_data(aloof: Api, query: str) -> None:
+def test_a_rejected_request_has_no_data(offline_api: Api, query: str) -> None:
     body = msgspec.json.encode({"query": query})
-    strict = sent(aloof, body, accept="application/graphql-response+json")
+    strict = send(offline_api, body, accept="application/graphql-response+json")
     assert strict.status_code == 400
     assert "data" not in api.read(strict)
-    lax = sent(aloof, body, accept="application/json")
+    lax = send(offline_api, body, accept="application/json")
     assert lax.status_code == 200
     assert "data" not in api.read(lax)
 
@@ -80,7 +82,7 @@ def test_a_rejected_request_has_no_data(aloof: Api, query: str) -> None:
         "null",
         "7",
         "{}",
-        f"[{TYPE}]",
+        f"[{BODY}]",
         '{"query": 7}',
         '{"query": null}',
         '{"query": "{ __typename }", "variables": []}',
@@ -92,26 +94,26 @@ def test_a_rejected_request_has_no_data(aloof: Api, query: str) -> None:
         '{"query": "{ __typename }", "variables": {"a": ' + "[" * 5_000 + "}",
     ],
 )
-def test_an_invalid_body_is_rejected(aloof: Api, body: str | bytes) -> None:
-    response = sent(aloof, body)
+def test_an_invalid_body_is_rejected(offline_api: Api, body: str | bytes) -> None:
+    response = send(offline_api, body)
     assert response.status_code == 400
-    (fault,) = api.read(response)["errors"]
-    assert fault["extensions"]["code"] == "BAD_USER_INPUT"
+    (error,) = api.read(response)["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-def test_nulls_and_unknown_members_are_ignored(aloof: Api) -> None:
+def test_nulls_and_unknown_members_are_ignored(offline_api: Api) -> None:
     body = '{"query": "{ __typename }", "variables": null, "operationName": null, "more": 1}'
-    assert sent(aloof, body).status_code == 200
+    assert send(offline_api, body).status_code == 200
 
 
 @pytest.mark.parametrize("sent_as", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_a_content_type_that_a_form_can_send_is_rejected(aloof: Api, sent_as: str) -> None:
+def test_a_content_type_that_a_form_can_send_is_rejected(offline_api: Api, sent_as: str) -> None:
     headers = {**api.headers(), "content-type": sent_as}
-    assert aloof.request("POST", "/graphql", TYPE.encode(), headers).status_code == 415
+    assert offline_api.request("POST", "/graphql", BODY.encode(), headers).status_code == 415
 
 
-def test_a_query_may_be_sent_by_get(aloof: Api) -> None:
-    assert api.read(aloof.get("{ __typename }")) == {"data": {"__typename": "Query"}}
+def test_a_query_may_be_sent_by_get(offline_api: Api) -> None:
+    assert api.read(offline_api.get("{ __typename }")) == {"data": {"__typename": "Query"}}
     asked = urlencode(
         {
             "query": "query A($yes: Boolean!) { __typename @include(if: $yes) } query B { a }",
@@ -119,28 +121,28 @@ def test_a_query_may_be_sent_by_get(aloof: Api) -> None:
             "operationName": "A",
         }
     )
-    response = aloof.request("GET", f"/graphql?{asked}", b"", api.headers())
+    response = offline_api.request("GET", f"/graphql?{asked}", b"", api.headers())
     assert "errors" in api.read(response)  # B is invalid here, and was read
-    bad = aloof.request("GET", "/graphql?query=x&variables=[", b"", api.headers())
+    bad = offline_api.request("GET", "/graphql?query=x&variables=[", b"", api.headers())
     assert bad.status_code == 400
-    assert aloof.request("GET", "/graphql", b"", api.headers()).status_code == 400
+    assert offline_api.request("GET", "/graphql", b"", api.headers()).status_code == 400
 
 
-def test_only_queries_are_accepted_by_get(aloof: Api) -> None:
-    response = aloof.get("mutation { anything }")
+def test_only_queries_are_accepted_by_get(offline_api: Api) -> None:
+    response = offline_api.get("mutation { anything }")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "x"])
-def test_other_methods_are_rejected(aloof: Api, method: str) -> None:
-    response = aloof.request(method, "/graphql", b"", api.headers())
+def test_other_methods_are_rejected(offline_api: Api, method: str) -> None:
+    response = offline_api.request(method, "/graphql", b"", api.headers())
     assert (response.status_code, response.headers["allow"]) == (405, ALLOWED)
 
 
-def test_no_stream_is_opened_without_accept_of_events(aloof: Api) -> None:
+def test_no_stream_is_opened_without_accept_of_events(offline_api: Api) -> None:
     query = urlencode({"query": "subscription { streakUpdated { current } }"})
     headers = api.headers(accept="text/event-stream")
-    response = aloof.request("HEAD", f"/graphql/stream?{query}", b"", headers)
+    response = offline_api.request("HEAD", f"/graphql/stream?{query}", b"", headers)
     assert response.status_code == 405
 
 
@@ -152,39 +154,42 @@ def test_no_stream_is_opened_without_accept_of_events(aloof: Api) -> None:
     ],
 )
 def test_a_request_without_a_valid_token_gets_401(
-    aloof: Api, authorization: str | None, challenge: str
+    offline_api: Api, authorization: str | None, challenge: str
 ) -> None:
     headers = {"content-type": "application/json"}
     if authorization:
         headers["authorization"] = authorization
-    response = aloof.request("POST", "/graphql", TYPE.encode(), headers)
+    response = offline_api.request("POST", "/graphql", BODY.encode(), headers)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == challenge
     assert api.read(response)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
-def test_unknown_paths_are_not_found(aloof: Api) -> None:
-    assert aloof.request("GET", "/graphql/x").status_code == 404
+def test_unknown_paths_are_not_found(offline_api: Api) -> None:
+    assert offline_api.request("GET", "/graphql/x").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_health_and_readiness_allow_only_reading(aloof: Api, path: str) -> None:
-    asked, headed = aloof.request("GET", path), aloof.request("HEAD", path)
+def test_health_and_readiness_allow_only_reading(offline_api: Api, path: str) -> None:
+    asked, headed = (
+        offline_api.request("GET", path),
+        offline_api.request("HEAD", path),
+    )
     assert asked.status_code == headed.status_code == (200 if path == "/health" else 503)
     assert asked.headers["cache-control"] == "private, no-store"
-    assert aloof.request("OPTIONS", path).headers["allow"] == "GET, HEAD, OPTIONS"
-    posted = aloof.request("POST", path)
+    assert offline_api.request("OPTIONS", path).headers["allow"] == "GET, HEAD, OPTIONS"
+    posted = offline_api.request("POST", path)
     assert (posted.status_code, posted.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-def test_json_responses_forbid_content_sniffing(aloof: Api) -> None:
+def test_json_responses_forbid_content_sniffing(offline_api: Api) -> None:
     for response in (
-        sent(aloof, TYPE),
-        sent(aloof, "x"),
-        aloof.get("{ __typename }"),
-        aloof.request("GET", "/health"),
-        aloof.request("GET", "/nothing"),
-        aloof.request("GET", "/graphql?query={a}"),
+        send(offline_api, BODY),
+        send(offline_api, "x"),
+        offline_api.get("{ __typename }"),
+        offline_api.request("GET", "/health"),
+        offline_api.request("GET", "/nothing"),
+        offline_api.request("GET", "/graphql?query={a}"),
     ):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert "json" in response.headers["content-type"]
@@ -194,7 +199,7 @@ def test_json_responses_forbid_content_sniffing(aloof: Api) -> None:
 def test_an_unexpected_error_is_masked_and_logged(
     method: str,
     path: str,
-    aloof: Api,
+    offline_api: Api,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -205,10 +210,10 @@ def test_an_unexpected_error_is_masked_and_logged(
     monkeypatch.setattr(Reader, "fetch", fails)
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     headers = api.headers(traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
-    response = aloof.request(method, path, TYPE.encode(), headers)
+    response = offline_api.request(method, path, BODY.encode(), headers)
     assert response.status_code == 500
-    (fault,) = api.read(response)["errors"]
-    assert fault["extensions"] == {"code": "INTERNAL", "traceId": trace_id}
+    (error,) = api.read(response)["errors"]
+    assert error["extensions"] == {"code": "INTERNAL", "traceId": trace_id}
     assert "secret" not in bytes(response.body).decode()
     line = capsys.readouterr().out
     assert "LookupError: a secret of a***@example.com" in line
@@ -219,13 +224,13 @@ def test_an_unexpected_error_is_masked_and_logged(
 SCHEMA = '{"query": "{ __schema { queryType { name } } }"}'
 
 
-def test_introspection_and_graphiql_are_on_in_development_only(aloof: Api) -> None:
-    assert "errors" not in api.read(sent(aloof, SCHEMA))
-    page = aloof.request("GET", "/graphql", b"", {"accept": "text/html"})
+def test_introspection_and_graphiql_are_on_in_development_only(offline_api: Api) -> None:
+    assert "errors" not in api.read(send(offline_api, SCHEMA))
+    page = offline_api.request("GET", "/graphql", b"", {"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert b"graphiql" in bytes(page.body).lower()
     with api.serve(NOWHERE, graphql_introspection=False) as closed:
-        (fault, *_) = api.read(sent(closed, SCHEMA))["errors"]
-        assert fault["extensions"]["code"] == "BAD_USER_INPUT"
+        (error, *_) = api.read(send(closed, SCHEMA))["errors"]
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"
         assert closed.request("GET", "/graphql", b"", {"accept": "text/html"}).status_code == 406
-        assert "errors" not in api.read(sent(closed, TYPE))
+        assert "errors" not in api.read(send(closed, BODY))

@@ -10,7 +10,7 @@ from tests.support.api import Api
 
 NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 ORIGIN = "https://app.example.com"
-TYPE = b'{"query": "{ __typename }"}'
+BODY = b'{"query": "{ __typename }"}'
 
 
 @pytest.fixture(params=["in Redis", "in the instance", "with a dead Redis"])
@@ -21,14 +21,14 @@ def limited(request: pytest.FixtureRequest, valkey: str) -> Iterator[Api]:
         yield made
 
 
-def sent(query_api: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
+def send(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response:
     return query_api.request("POST", "/graphql", body, api.headers(user, origin=ORIGIN, **more))
 
 
-def asked_too_often(query_api: Api, user: str, body: bytes = TYPE, **more: str) -> Response:
+def exceed_limit(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response:
     """Send requests until one is rejected; the minute may end once, and Redis may be late."""
     for asked in range(14):
-        response = sent(query_api, user, body, **more)
+        response = send(query_api, user, body, **more)
         if response.status_code == 429:
             assert asked >= 3
             return response
@@ -38,14 +38,14 @@ def asked_too_often(query_api: Api, user: str, body: bytes = TYPE, **more: str) 
 @pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
 def test_a_request_beyond_the_rate_limit_gets_retry_after(limited: Api, accept: str) -> None:
     user = f"{accept} {id(limited)}"
-    refused = asked_too_often(limited, user, accept=accept)
+    refused = exceed_limit(limited, user, accept=accept)
     assert refused.headers["content-type"].startswith(accept)
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert "no-store" in refused.headers["cache-control"]
     assert refused.headers["access-control-allow-origin"] == ORIGIN
     (fault,) = api.read(refused)["errors"]
     assert fault["extensions"]["code"] == "RATE_LIMITED"
-    assert sent(limited, user + " another").status_code == 200
+    assert send(limited, user + " another").status_code == 200
 
 
 def test_get_counts_like_post(limited: Api) -> None:
@@ -61,4 +61,4 @@ def test_get_counts_like_post(limited: Api) -> None:
 def test_rejected_requests_count_too(limited: Api, query: str) -> None:
     user = f"{query} {id(limited)}"
     body = b'{"query": "%s"}' % query.encode()
-    asked_too_often(limited, user, body)
+    exceed_limit(limited, user, body)

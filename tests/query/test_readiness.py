@@ -39,8 +39,11 @@ def test_an_unreachable_redis_is_reported_and_leaves_the_instance_ready(store: S
 
 
 def test_an_instance_without_a_database_is_not_ready() -> None:
-    with api.serve(NOWHERE) as aloof:
-        assert ready(aloof) == (503, {"status": "unavailable", "database": "away", "cache": "off"})
+    with api.serve(NOWHERE) as offline_api:
+        assert ready(offline_api) == (
+            503,
+            {"status": "unavailable", "database": "away", "cache": "off"},
+        )
 
 
 def test_an_instance_without_read_models_is_not_ready(running: Api, store: Store) -> None:

@@ -20,7 +20,7 @@ def query_api(store: Store) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="module")
-def aloof() -> Iterator[Api]:
+def offline_api() -> Iterator[Api]:
     """An API without a database: rejected requests never reach it."""
     with api.serve(NOWHERE) as made:
         yield made
@@ -59,8 +59,10 @@ def aloof() -> Iterator[Api]:
         ("query A { streak { current } } query B { streak { current } }", "operation name"),
     ],
 )
-def test_an_invalid_argument_is_named_with_the_reason(aloof: Api, query: str, says: str) -> None:
-    code, message = aloof.error(query)
+def test_an_invalid_argument_is_named_with_the_reason(
+    offline_api: Api, query: str, says: str
+) -> None:
+    code, message = offline_api.error(query)
     assert code == "BAD_USER_INPUT"
     assert says in message
 

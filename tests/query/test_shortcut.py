@@ -17,7 +17,7 @@ from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 from tests.support import api, token_issuer
 
-Told = list[dict[str, Any]]
+Messages = list[dict[str, Any]]
 
 NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -75,33 +75,33 @@ def app(query_api: QueryApi, tmp_path: Path) -> Starlette:
     return made
 
 
-def answers(app: Starlette, *names: str) -> dict[str, Told]:
-    """What the server is told to send for each of them."""
+def answers(app: Starlette, *names: str) -> dict[str, Messages]:
+    """Return the messages that the application sends for each request."""
 
-    async def answered(name: str) -> Told:
+    async def answered(name: str) -> Messages:
         method, address, headers, body = ASKED[name]
-        path, _, sought = address.partition("?")
-        said = {**api.headers(), "traceparent": TRACE, **headers}
+        path, _, query = address.partition("?")
+        all_headers = {**api.headers(), "traceparent": TRACE, **headers}
         scope = {
             "type": "http",
             "method": method,
             "path": path,
             "root_path": "",
-            "query_string": sought.encode(),
-            "headers": [(key.encode(), value.encode()) for key, value in said.items()],
+            "query_string": query.encode(),
+            "headers": [(key.encode(), value.encode()) for key, value in all_headers.items()],
         }
-        told: Told = []
+        messages: Messages = []
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body}
 
         async def send(message: Any) -> None:
-            told.append({**message, "headers": sorted(message.get("headers", ()))})
+            messages.append({**message, "headers": sorted(message.get("headers", ()))})
 
         await app(scope, receive, send)
-        return told
+        return messages
 
-    async def all_of_them() -> dict[str, Told]:
+    async def all_of_them() -> dict[str, Messages]:
         return {name: await answered(name) for name in names}
 
     return asyncio.run(all_of_them())
@@ -115,7 +115,7 @@ def test_the_shortcut_answers_like_the_frameworks_layers(
     shortcut.install(app, query_api)
     assert app.middleware_stack is not layers
     assert answers(app, *ASKED) == before
-    assert {name: told[0]["status"] for name, told in before.items()} == {
+    assert {name: messages[0]["status"] for name, messages in before.items()} == {
         "a question": 200, "what nobody foresaw": 500, "no JSON": 400, "too long": 413,
         "another media type": 415, "a bad token": 401, "in the address": 200,
         "what may be asked": 204, "a method of ours": 405, "a method of nobody's": 405,
@@ -128,9 +128,9 @@ def test_only_post_graphql_bypasses_the_layers(app: Starlette, query_api: QueryA
     for _ in range(2):  # it is installed once
         shortcut.install(app, query_api)
     app.router.routes.clear()
-    told = answers(app, *ASKED)
+    messages = answers(app, *ASKED)
     around = {
         name for name, (method, path, *_) in ASKED.items() if (method, path) == ("POST", "/graphql")
     }
-    for name, (start, *_) in told.items():
+    for name, (start, *_) in messages.items():
         assert (start["status"] == 404) == (name not in around), name

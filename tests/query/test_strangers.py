@@ -18,7 +18,7 @@ _SCHEMA = SCHEMA._schema
 GIVEN = {"Date": '"2024-03-01"', "DateTime": '"2024-03-01T00:00:00Z"', "ID": '"1"', "String": '"x"'}
 
 
-def about(name: str, field: GraphQLField, user: str) -> str:
+def query_about(name: str, field: GraphQLField, user: str) -> str:
     """Return the field's query about a learner."""
     given = {
         arg: "[]" if "[" in str(each.type) else GIVEN[get_named_type(each.type).name]
@@ -48,7 +48,7 @@ def query_api(store: Store) -> Iterator[Api]:
         yield made
 
 
-def told(response: Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def visible_parts(response: Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return everything that a client sees of a response."""
     return response.status_code, response.raw_headers, bytes(response.body)
 
@@ -61,17 +61,17 @@ def test_the_existence_of_a_learner_is_not_revealed(
     assert root
     answers = []
     for user in ("bob", "nob"):
-        text = f"{operation} {about(name, root.fields[name], user)}"
+        text = f"{operation} {query_about(name, root.fields[name], user)}"
         body = msgspec.json.encode({"query": text})
         query_api.request("POST", "/graphql", body, api.headers("bob"))  # the cache knows bob
         posted = query_api.request("POST", "/graphql", body, api.headers("ann"))
-        (fault,) = api.read(posted)["errors"]
-        assert fault["extensions"]["code"] == "FORBIDDEN"
+        (error,) = api.read(posted)["errors"]
+        assert error["extensions"]["code"] == "FORBIDDEN"
         assert api.read(posted)["data"] is None
         got = query_api.request(
             "GET", "/graphql?" + urlencode({"query": text}), b"", api.headers("ann")
         )
-        answers.append((told(posted), told(got)))
+        answers.append((visible_parts(posted), visible_parts(got)))
     assert answers[0] == answers[1]
 
 

@@ -21,7 +21,7 @@ SECONDS = 15
 
 
 @pytest.fixture(scope="module")
-def aloof() -> Iterator[Api]:
+def offline_api() -> Iterator[Api]:
     with api.serve(NOWHERE) as made:
         yield made
 
@@ -78,9 +78,9 @@ bodies = st.binary(max_size=200) | st.sampled_from(
     parts=st.lists(bodies, max_size=3),
 )
 def test_no_request_causes_an_internal_error(
-    aloof: Api, method: str, address: str, named: dict[str, str], parts: list[bytes]
+    offline_api: Api, method: str, address: str, named: dict[str, str], parts: list[bytes]
 ) -> None:
-    response = aloof.request(method, address, [*parts, api.END], named)
+    response = offline_api.request(method, address, [*parts, api.END], named)
     assert response.status_code < (504 if address.startswith("/ready") else 500)
 
 
@@ -146,8 +146,8 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
 
 @pytest.mark.parametrize("name", WIRE)
 def test_a_malformed_request_is_rejected_and_the_next_is_answered(port: int, name: str) -> None:
-    told, expected = WIRE[name]
-    sent = told.replace(_GOOD.encode(), api.headers()["authorization"].encode())
+    send, expected = WIRE[name]
+    sent = send.replace(_GOOD.encode(), api.headers()["authorization"].encode())
     assert status(port, sent) in expected
     assert asked(port, "GET", "/health") == (200, {"status": "ok"})
 
@@ -167,7 +167,7 @@ def status(port: int, sent: bytes) -> int | None:
 def test_one_connection_carries_several_requests(port: int) -> None:
     connection = HTTPConnection(ports.HOST, port, timeout=SECONDS)
 
-    def told(method: str, path: str, body: Any = None, **more: str) -> tuple[int, bytes]:
+    def send(method: str, path: str, body: Any = None, **more: str) -> tuple[int, bytes]:
         connection.request(method, path, body, {**api.headers(), **more})
         answer = connection.getresponse()
         found.update(answer.headers)
@@ -176,12 +176,12 @@ def test_one_connection_carries_several_requests(port: int) -> None:
     found: dict[str, str] = {}
     asked = "/graphql?query={__typename}"
     for _ in range(2):
-        status, data = told("GET", asked)
+        status, data = send("GET", asked)
         assert (status, b'"__typename":"Query"' in data) == (200, True)
-        assert told("GET", asked, None, **{"if-none-match": found["etag"]}) == (304, b"")
-        assert told("HEAD", asked) == (200, b"")
-        assert told("OPTIONS", "/graphql") == (204, b"")
-        assert told("POST", "/graphql", b" " * (1 << 20))[0] == 413
-        assert told("POST", "/graphql", iter([TYPE] * 3))[0] == 400  # in parts
-        assert told("POST", "/graphql", TYPE)[0] == 200
+        assert send("GET", asked, None, **{"if-none-match": found["etag"]}) == (304, b"")
+        assert send("HEAD", asked) == (200, b"")
+        assert send("OPTIONS", "/graphql") == (204, b"")
+        assert send("POST", "/graphql", b" " * (1 << 20))[0] == 413
+        assert send("POST", "/graphql", iter([TYPE] * 3))[0] == 400  # in parts
+        assert send("POST", "/graphql", TYPE)[0] == 200
     connection.close()

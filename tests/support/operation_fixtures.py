@@ -14,12 +14,15 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
+from progress.event_store import dead_letters, log
+from progress.ingest import push
 from progress.operations import step_actions
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import api, sample_events, stage
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher, fake_publisher
+from tests.support.pushes import encode_push
 
 __all__ = ["fake_publisher", "operator", "populated", "worker"]
 
@@ -139,3 +142,11 @@ def result(done: dict[str, Any]) -> Any:
     assert {step["state"] for step in done["steps"]} == {"SUCCEEDED"}
     assert done["finishedAt"] > done["startedAt"]
     return msgspec.json.decode(done["result"])
+
+
+def write_dead_letters(connection: Connection, count: int) -> list[str]:
+    """Write dead letters of invalid JSON; return their ids, oldest first."""
+    for number in range(count):
+        body = encode_push(f"no JSON {number} of ann@example.org".encode())
+        log.append(connection, [push.parse_delivery(body)])
+    return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
