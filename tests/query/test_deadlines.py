@@ -162,7 +162,10 @@ def test_time_spent_waiting_for_an_as_of_session_counts(
         ]
         while len(await asyncio.to_thread(busy, store)) < as_of._SESSIONS_PER_LEARNER:
             await asyncio.sleep(0)
-        with request_scope.begin(SHORT), pytest.raises(Unavailable, match="too much is asked"):
+        with (
+            request_scope.begin(SHORT),
+            pytest.raises(Unavailable, match="too many queries about this learner"),
+        ):
             await fetch.queries.get_streak("ann", **of_ann)
         connection.run("ROLLBACK")
         await asyncio.gather(*many)

@@ -177,7 +177,7 @@ def test_unknown_dead_letters_are_named_and_the_others_unchanged(
 def test_kinds_that_are_not_built_yet_are_rejected(operator: Operator, kind: str) -> None:
     code, why = operator.error(ADMINISTRATORS_ONLY[kind])
     assert code == "NOT_FOUND"
-    assert "not there yet: nothing was started" in why
+    assert "not built yet: nothing was started" in why
 
 
 @pytest.mark.parametrize("given", ['userId: "ann", ', "userId: null, ", ""])

@@ -9,7 +9,8 @@ import pytest
 from graphql import GraphQLSchema, build_schema, print_schema
 
 from progress.adapters.postgres import database
-from progress.query.graphql.schema import SCHEMA
+from progress.query.execution.selections import QUERY
+from progress.query.graphql.schema import FIELDS, SCHEMA
 from tests.conftest import Store
 from tests.support import api, rows_by_hand
 from tests.support.api import Api
@@ -42,6 +43,10 @@ def query_api(store: Store) -> Iterator[Api]:
 def test_the_printed_schema_matches_the_contract() -> None:
     contract = build_schema(Path(__file__).with_name("api.graphql").read_text(encoding="utf-8"))
     assert types_of(SCHEMA._schema) == types_of(contract)
+
+
+def test_every_field_of_the_query_type_is_declared_in_the_table() -> None:
+    assert FIELDS.keys() == QUERY.fields.keys()
 
 
 def types_of(schema: GraphQLSchema) -> list[str]:

@@ -22,14 +22,12 @@ from graphql import (
 from graphql.pyutils import Undefined
 
 from progress.query.execution.selections import GRAPHQL, QUERY
+from progress.query.graphql.schema import FIELDS
 
 LONG = "a" * 70  # longer than PostgreSQL's names
 LATER = ("asOf", "knownAt")
 
-COMPILED = (
-    *("userProgress", "dailyStats", "weeklyStats", "monthlyStats", "item", "domainStats"),
-    *("levelStats", "streak", "dueForecast", "hourlyStats"),
-)
+COMPILED = tuple(name for name, declaration in FIELDS.items() if declaration.sql)
 _ROOTS = (*COMPILED, *COMPILED, "itemStats", "events", "projectionStatus", "__typename")
 _VALUES = {
     "from": ("2024-01-01", "2024-02-20", "2024-03-01", "2024-03-09"),

@@ -97,7 +97,7 @@ def check_tree(tree: DocumentNode, *, introspection: bool) -> None:
 def _selection_sets(
     tree: DocumentNode, *, skip_introspection: bool = False
 ) -> Iterator[SelectionSetNode]:
-    """Yield those of operations and fragments, if asked without fragments on __ types."""
+    """Yield the selections of operations and fragments, optionally without introspection."""
     for node in tree.definitions:
         if isinstance(node, OperationDefinitionNode):
             yield node.selection_set

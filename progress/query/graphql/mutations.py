@@ -134,4 +134,4 @@ async def _existing_letters(info: Info, ids: list[ID]) -> list[int]:
 
 def _reject_unbuilt(kind: OperationKind, key: str) -> Operation:
     arguments.parse_id("idempotencyKey", key)
-    raise NotFound(f"operations of the kind {kind} are not there yet: nothing was started")
+    raise NotFound(f"operations of the kind {kind} are not built yet: nothing was started")

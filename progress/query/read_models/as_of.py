@@ -106,7 +106,7 @@ class AsOfReader:
                 await semaphore.acquire()
         except TimeoutError:
             raise InstanceUnavailable(
-                "too much is asked about this learner's past at once"
+                "too many queries about this learner's past run at once: try again"
             ) from None
         try:
             yield
