@@ -146,8 +146,8 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
 
 @pytest.mark.parametrize("name", WIRE)
 def test_a_malformed_request_is_rejected_and_the_next_is_answered(port: int, name: str) -> None:
-    send, expected = WIRE[name]
-    sent = send.replace(_GOOD.encode(), api.headers()["authorization"].encode())
+    template, expected = WIRE[name]
+    sent = template.replace(_GOOD.encode(), api.headers()["authorization"].encode())
     assert status(port, sent) in expected
     assert asked(port, "GET", "/health") == (200, {"status": "ok"})
 
