@@ -113,7 +113,7 @@ def test_moments_of_one_request_have_the_answers_of_separate_requests(
     def check_requests(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
         stage.deliver(log, how)
-        requested = list(moments_asked(data, model_rows.read_events(stage.admin)))
+        requested = list(draw_moments(data, model_rows.read_events(stage.admin)))
         for user in EVERYONE:
             separate = [fetch(fetch_together(user, [past])) for past in requested]
             together = fetch(fetch_together(user, requested))
