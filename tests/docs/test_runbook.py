@@ -1,4 +1,4 @@
-"""What the runbook says is there: its commands, their options, its sections; its scripts work."""
+"""The runbook: its commands, options and sections exist, and its scripts work."""
 
 import functools
 import json
@@ -46,7 +46,7 @@ def test_every_alert_has_a_section() -> None:
     assert {anchor(each) for each in runbooks.sections()} >= ALERTS
 
 
-def test_what_it_links_to_is_there() -> None:
+def test_links_and_named_files_exist() -> None:
     linked = re.findall(r"\]\(([^)#]+)\)", runbooks.TEXT)
     named = re.findall(r"(infra/[\w/.-]+\w)", runbooks.TEXT)
     for each in linked:
@@ -56,10 +56,10 @@ def test_what_it_links_to_is_there() -> None:
 
 
 @pytest.mark.parametrize("heading", ["Errors", "Uptime"])
-def test_what_a_database_that_is_away_has_written_is_read(
+def test_the_log_filter_includes_the_errors_of_a_database_that_is_down(
     heading: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The query function answers on, so that it is no line of severity ERROR."""
+    """The query function keeps answering, so that the severity is below ERROR."""
     away = GraphQLError("", original_error=DatabaseUnavailable("no connection to the database"))
     errors.format_error(away, RequestLog("query", tracing.new_traceparent()))
     line = json.loads(capsys.readouterr().out)
@@ -71,7 +71,7 @@ def test_what_a_database_that_is_away_has_written_is_read(
 @pytest.mark.parametrize(
     "line", sorted({*of("progress"), *re.findall(r"`(progress [^`]+)`", runbooks.TEXT)})
 )
-def test_a_command_of_ours_is_one_with_its_options(line: str) -> None:
+def test_a_progress_command_exists_with_its_options(line: str) -> None:
     command: Any = typer.main.get_command(cli.app)
     _, *words = shlex.split(line)
     while isinstance(command, click.Group) or hasattr(command, "commands"):
@@ -82,7 +82,7 @@ def test_a_command_of_ours_is_one_with_its_options(line: str) -> None:
 
 @functools.cache
 def gcloud() -> dict[str, Any]:
-    """The tree of gcloud's commands, as its completion has it."""
+    """Return the tree of gcloud's commands from its completion data."""
     program = shutil.which("gcloud")
     assert program
     folder = Path(program).resolve().parent.parent / "data/cli"
@@ -92,14 +92,14 @@ def gcloud() -> dict[str, Any]:
     return tree
 
 
-def scripted() -> list[str]:
-    """The lines of the scripts that call gcloud, joined."""
+def script_commands() -> list[str]:
+    """Return the gcloud calls of the scripts, with continued lines joined."""
     text = "".join(each.read_text() for each in sorted((ROOT / "infra/recovery").iterdir()))
     return re.findall(r"\bgcloud [^\n|]+", text.replace("\\\n", " "))
 
 
-@pytest.mark.parametrize("line", sorted({*of("gcloud"), *scripted()}))
-def test_a_command_of_google_s_is_one_with_its_options(
+@pytest.mark.parametrize("line", sorted({*of("gcloud"), *script_commands()}))
+def test_a_gcloud_command_exists_with_its_options(
     line: str, request: pytest.FixtureRequest
 ) -> None:
     if not shutil.which("gcloud"):
@@ -108,14 +108,14 @@ def test_a_command_of_google_s_is_one_with_its_options(
     words.pop(0)
     while words and words[0] in at["commands"]:
         at = at["commands"][words.pop(0)]
-    assert not at["commands"], f"{line}: no whole command"
+    assert not at["commands"], f"{line}: incomplete command"
     general = {*gcloud()["flags"], "--format", "--filter", "--project"}
     for flag in (word for word in words if word.startswith("--")):
         assert flag in {*at["flags"], *general}, f"{line}: {flag}"
 
 
 @pytest.mark.parametrize("line", [*of("pg_dump"), *of("pg_restore")])
-def test_a_command_of_postgresql_s_is_one_with_its_options(line: str, tmp_path: Path) -> None:
+def test_a_postgresql_command_exists_with_its_options(line: str, tmp_path: Path) -> None:
     shell = Shell(tmp_path / "clone", [str(postgres.programs())], {})
     said = shell.run(f"{line.split(maxsplit=1)[0]} --help").stdout
     for flag in re.findall(r"--[\w-]+", line):
@@ -124,7 +124,7 @@ def test_a_command_of_postgresql_s_is_one_with_its_options(line: str, tmp_path: 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    """The operator's, in front of Google Cloud."""
+    """The operator's shell, with fakes of Google Cloud."""
     with cloud_scheduler.serve() as (address, _):
         told = {"CLOUD_SCHEDULER_EMULATOR_HOST": address, "PROJECT": "p"}
         made = Shell(tmp_path / "clone", [], told)
@@ -132,27 +132,29 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         yield made
 
 
-def test_pushes_are_held_and_resumed_as_they_were(shell: Shell) -> None:
+def test_pushes_are_held_and_resumed_unchanged(shell: Shell) -> None:
     before = shell.gcloud["subscriptions"]
-    for _ in range(2):  # a second hold forgets no address
+    for _ in range(2):  # a second hold keeps the endpoints
         shell.type("infra/recovery/pushes hold")
         assert {each[1] for each in shell.gcloud["subscriptions"]} == {""}
-    elsewhere = shell.run("infra/recovery/pushes hold", PROJECT="q")  # the file is not that one's
+    elsewhere = shell.run(
+        "infra/recovery/pushes hold", PROJECT="q"
+    )  # the file belongs to another project
     assert elsewhere.returncode == 1
     assert "q has no active push subscription" in elsewhere.stderr
     shell.type("infra/recovery/pushes resume")
     assert shell.gcloud["subscriptions"] == before
-    assert shell.run("infra/recovery/pushes resume").returncode != 0  # nothing is held
+    assert shell.run("infra/recovery/pushes resume").returncode != 0  # no pushes are held
     assert shell.run("infra/recovery/pushes").returncode == 2
 
 
-def sought(shell: Shell) -> list[list[str]]:
+def list_seeks(shell: Shell) -> list[list[str]]:
     return [words[3:] for words in shell.gcloud["told"] if "seek" in words]
 
 
-def test_what_ingest_was_pushed_is_pushed_again(shell: Shell) -> None:
+def test_replay_seeks_ingest_s_subscriptions(shell: Shell) -> None:
     shell.type("infra/recovery/replay 2026-11-20T01:00:00Z")
-    assert sought(shell) == [
+    assert list_seeks(shell) == [
         [INGEST, "--time=2026-11-20T01:00:00Z"],
         ["user-events-ingest-sub", "--time=2026-11-20T01:00:00Z"],
     ]
@@ -160,19 +162,19 @@ def test_what_ingest_was_pushed_is_pushed_again(shell: Shell) -> None:
         assert shell.run(f"infra/recovery/replay {wrong}").returncode == 2
 
 
-def test_what_waits_from_before_that_time_is_not_counted_as_delivered(shell: Shell) -> None:
+def test_replay_keeps_messages_that_wait_from_before_its_time(shell: Shell) -> None:
     waits = datetime(2026, 11, 19, 22, tzinfo=UTC)
     shell.waits, shell.old = {INGEST: waits.timestamp()}, ["user-events-ingest-sub"]
     shell.subscribe(INGEST, "user-events-ingest-sub")
     shell.type(f"infra/recovery/replay {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
-    (_, first), (_, second) = sought(shell)
+    (_, first), (_, second) = list_seeks(shell)
     assert first == "--time=2026-11-19T21:50:00Z"
     back = datetime.fromisoformat(second.removeprefix("--time="))
     assert back < datetime.now(UTC) - timedelta(days=7)
 
 
 @pytest.mark.parametrize("script", ["pushes hold", "pushes resume", "replay 2026-11-20T01:00:00Z"])
-def test_no_script_takes_the_project_that_gcloud_was_left_with(shell: Shell, script: str) -> None:
+def test_no_script_uses_gcloud_s_configured_project(shell: Shell, script: str) -> None:
     told = shell.run(f"unset PROJECT; infra/recovery/{script}")
     assert told.returncode == 1
     assert "infra/recovery/cloud.sh" in told.stderr
@@ -183,20 +185,20 @@ def test_no_script_takes_the_project_that_gcloud_was_left_with(shell: Shell, scr
     assert not shell.gcloud["told"]
 
 
-def test_a_command_runs_in_the_release_job_and_tells_what_it_said(shell: Shell) -> None:
+def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod"
     said = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
-    assert said == "what the job said for ours\n"  # while a release runs the same job
+    assert said == "what the job said for ours\n"  # while a release runs another execution
     (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
     assert executed[2:5] == ["execute", "progress-release", "--async"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
-    assert executed[6] == "--update-env-vars=COLUMNS=200"  # no table is broken into 80
+    assert executed[6] == "--update-env-vars=COLUMNS=200"  # so that tables are not wrapped at 80
     failed = shell.run(f"{begin}; progress check", GCLOUD_JOB_FAILS="1")
     assert failed.returncode == 1
     assert failed.stdout == "what the job said for ours\n"
 
 
-def test_a_schedule_is_held_from_here_in_the_environment_s_project(shell: Shell) -> None:
+def test_a_schedule_is_paused_in_the_environment_s_project(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod; PROJECT=p"
     assert "is held." in shell.type(f"{begin}; progress schedule pause progress-batch")
     assert "PAUSED" in shell.type(f"{begin}; progress schedule list")
