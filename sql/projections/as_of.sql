@@ -3,15 +3,15 @@
 -- query reads. They are empty at the end of the transaction.
 
 -- as_of --
--- The moment that the tables hold: one row, of events that had happened and were recorded by then.
+-- One row: the moments by which the events in the tables had occurred and were recorded.
 CREATE TEMPORARY TABLE moment_asked (
     happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL,
-    is_whole    boolean     NOT NULL   -- the tables hold all that a later window may look up
+    is_whole    boolean     NOT NULL   -- the tables hold every row that a later window may look up
 ) ON COMMIT DELETE ROWS;
 
 -- functions --
--- Fills the window with the learner's events after a version, each with its local day, that had happened and were
--- recorded by one moment and not by the moment before. fold_facts finds no window_events to copy.
+-- Fill the window with the learner's events after a version that occurred and were recorded by one moment, and not by
+-- the moment before. window_events stays empty, so that fold_facts has nothing to copy.
 CREATE FUNCTION fill_window_as_of(
     learner text, version bigint, happened_by timestamptz, recorded_by timestamptz,
     happened_before timestamptz, recorded_before timestamptz
@@ -39,7 +39,7 @@ $fill$;
 -- Fold the learner's events that occurred by one moment and were recorded by another into the temporary tables.
 -- A deleted learner has no events, whenever the deletion occurred or was recorded. True if the tables have grown large.
 -- Raises PR001 if the stream has more events since the snapshot than an answer may fold.
--- With is_last, fold_as_of keeps nothing that only fold_on_as_of looks up.
+-- With is_last, rows that only fold_on_as_of looks up are not written.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean) RETURNS boolean
 LANGUAGE plpgsql
     -- See fold_window.
@@ -109,9 +109,9 @@ BEGIN
 END
 $fold$;
 
--- Folds on, from the moment that the tables hold to a later one of the same learner. Returns null where that could give
--- other rows than folding from nothing: the tables do not hold all of the past, the moment is not later, or a preference
--- event lies between the two, which may move days.
+-- Fold the same learner's events between the moment in the tables and a later one. Returns null if the rows could differ
+-- from a whole fold: the tables lack part of the past, the moment is not later, or a preference event between the two
+-- moments may move days.
 CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean) RETURNS boolean
 LANGUAGE plpgsql
     SET plan_cache_mode = force_generic_plan
@@ -127,7 +127,7 @@ BEGIN
     IF NOT held.is_whole OR held.happened_by > happened_by OR held.recorded_by > recorded_by THEN
         RETURN NULL;
     END IF;
-    TRUNCATE window_facts;   -- the largest: its dead rows would be read again by each fold
+    TRUNCATE window_facts;   -- the largest table: every fold would read its dead rows
     PERFORM empty_window();
     PERFORM fill_window_as_of(learner, 0, happened_by, recorded_by, held.happened_by, held.recorded_by);
     IF EXISTS (SELECT FROM window_facts WHERE kind = 'preference') THEN
