@@ -13,6 +13,8 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
+from progress.adapters.postgres import statements
+from progress.projections.models import BATCH, REALTIME, ReadModel
 from tests.oracle.days import zone
 from tests.oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, PREFERENCES
 
@@ -256,11 +258,13 @@ def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
     return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
 
 
-TABLES = (
-    *("checkpoints", "user_progress", "daily_stats", "item_stats", "item_days", "completions"),
-    *("reviews", "learning_streaks", "preferences", "items", "weekly_stats", "domain_stats"),
-    "batch_checkpoints",
-)
+def _has_table(model: ReadModel) -> bool:
+    table = statements.blocks(f"read_models/{model.name}").get("table", "")
+    return f"CREATE TABLE {model.name} (" in table
+
+
+_MODELS = filter(_has_table, (*REALTIME, *BATCH))
+TABLES = ("checkpoints", "batch_checkpoints", *(model.name for model in _MODELS))
 
 
 @dataclass(frozen=True)
