@@ -23,7 +23,7 @@ from progress.query.execution.access_log import RequestLog
 from progress.query.execution.documents import Document
 from progress.query.execution.executor import GraphQLRequest
 from progress.query.execution.root_fields import Outcome, QueryExecution, RootField
-from progress.query.graphql import types
+from progress.query.graphql import scalars
 from progress.query.graphql.context import Context
 
 __all__ = ["GraphQLRequest", "GraphQLResponse", "is_query", "run", "to_response"]
@@ -148,7 +148,7 @@ def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, 
     """Return the cache's result and the position that the projections have reached."""
     extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
     if projected_to is not None:
-        time = projected_to.time and types.format_datetime(projected_to.time)
+        time = projected_to.time and scalars.format_datetime(projected_to.time)
         extensions["projectedTo"] = {"position": projected_to.position, "time": time}
     return extensions
 

@@ -5,7 +5,14 @@ from strawberry import ID, UNSET
 from strawberry.schema.config import StrawberryConfig
 
 from progress.query.cache.policy import CachePolicy
-from progress.query.graphql import administration, arguments, learner_fields, pagination, types
+from progress.query.graphql import (
+    administration,
+    arguments,
+    learner_fields,
+    pagination,
+    scalars,
+    types,
+)
 from progress.query.graphql.context import Info
 from progress.query.graphql.fields import FIELDS, Cost, declare
 from progress.query.graphql.mutations import Mutation
@@ -102,5 +109,5 @@ SCHEMA = strawberry.Schema(
     Query,
     Mutation,
     subscription=Subscription,
-    config=StrawberryConfig(scalar_map=types.SCALARS, default_resolver=types.read_field),
+    config=StrawberryConfig(scalar_map=scalars.SCALARS, default_resolver=types.read_field),
 )

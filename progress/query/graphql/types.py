@@ -1,16 +1,12 @@
 """The GraphQL types of `api.graphql`; records of the read models provide their fields."""
 
-import contextlib
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import get_type_hints
 
 import msgspec
 import strawberry
-from strawberry.types.scalar import ScalarDefinition
 
-from progress.errors import SerializationError
 from progress.event_store import dead_letter_record as dead_letters
-from progress.event_store import timestamps
 from progress.operations import records as operations
 from progress.query.read_models import rows
 
@@ -28,32 +24,6 @@ def list_of(record: type[msgspec.Struct]) -> object:
     made = type(record.__name__, (), {"__annotations__": get_type_hints(record)})
     return list[strawberry.type(made)]  # type: ignore[misc] # made at run time
 
-
-def _parse_date(text: object) -> date:
-    if isinstance(text, str):
-        with contextlib.suppress(ValueError):
-            return timestamps.parse_day(text)
-    raise ValueError("expected a day as in 2024-03-29")
-
-
-def _parse_datetime(text: object) -> datetime:
-    try:
-        return timestamps.parse(text, "the value")
-    except SerializationError:
-        raise ValueError("expected a time as in 2024-03-29T20:32:32.250Z") from None
-
-
-def format_datetime(moment: datetime) -> str:
-    """Format a time in UTC as orjson does: with microseconds only if they are not zero."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-SCALARS: dict[object, ScalarDefinition] = {
-    date: strawberry.scalar(name="Date", serialize=date.isoformat, parse_value=_parse_date),
-    datetime: strawberry.scalar(
-        name="DateTime", serialize=format_datetime, parse_value=_parse_datetime
-    ),
-}
 
 Mastery = strawberry.enum(rows.Mastery)
 Domain = strawberry.enum(rows.Domain)

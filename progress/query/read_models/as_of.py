@@ -138,7 +138,7 @@ class _Folds:
         self._task.add_done_callback(self._close)
 
     def accepts(self, moments: Moments) -> bool:
-        """Whether a query about these moments can still be added."""
+        """Return whether a query about these moments can still be added."""
         return not self._is_closed and moments not in self._answered
 
     async def fetch(
