@@ -13,7 +13,7 @@ SELECT letter_id
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL
   AND (CAST(:kind AS text) IS NULL OR kind = :kind)
-  AND (CAST(:text AS text) IS NULL OR strpos(reason, :text) > 0)
+  AND (CAST(:saying AS text) IS NULL OR strpos(reason, :saying) > 0)
 ORDER BY letter_id;
 
 -- reasons --

@@ -65,7 +65,7 @@ class Job:
         """Tell whether this many messages wait; leave them in the subscription."""
         with self.patch.context() as impatient:
             if not expected:
-                impatient.setattr(backlog, "_FIRST", 1.0)
+                impatient.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 1.0)
             with backlog.open_backlog(settings.current()) as changes:
                 return changes.messages == expected
 
@@ -79,7 +79,7 @@ def job(
         pubsub.publisher.create_topic(name=topic)
     full = f"{PROJECT}/subscriptions/{name}"
     pubsub.subscriber.create_subscription(name=full, topic=topic, ack_deadline_seconds=300)
-    monkeypatch.setattr(backlog, "_MORE", 0.5)
+    monkeypatch.setattr(backlog, "_NEXT_PULL_TIMEOUT_S", 0.5)
     made = Job({}, monkeypatch, capsys)
     made.configure(
         DATABASE_URL=NOWHERE,
@@ -132,7 +132,7 @@ def test_a_second_attempt_runs_although_the_first_holds_the_messages(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
-    job.patch.setattr(backlog, "_FIRST", 0.5)
+    job.patch.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 0.5)
     assert job.run(DATABASE_URL=store.url, CLOUD_RUN_TASK_ATTEMPT="1")[0] == 0
     assert not sample_events.find_differences(connection)
 
@@ -149,8 +149,8 @@ def test_a_change_during_a_run_causes_another_run(job: Job) -> None:
 def test_many_changes_are_pulled_and_acknowledged_in_bounded_calls(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog, "_MOST_PULLS", 3)
-    monkeypatch.setattr(backlog, "_AT_ONCE", 500)
+    monkeypatch.setattr(backlog, "_MAX_PULLS", 3)
+    monkeypatch.setattr(backlog, "_PULL_SIZE", 500)
     assert all(wakeups.send([shard] * 200) for shard in range(10))
     with backlog.open_backlog(settings.current()) as changes:
         changes.acknowledge()

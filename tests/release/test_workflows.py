@@ -101,7 +101,7 @@ def test_a_called_workflow_inherits_the_secrets_that_it_reads() -> None:
 
 def test_pull_requests_run_the_same_tests_as_the_gate() -> None:
     """But for the plans: the terraform that needs no cloud is not GitHub's to have."""
-    (wanted,) = re.findall(r"^wanted=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    (wanted,) = re.findall(r"^required=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     required = re.findall(r"--require ([\w-]+)", (FOLDER / "checks.yaml").read_text())
     assert {*wanted.split()} - {*required} == {"terraform", "checkov"}
 
