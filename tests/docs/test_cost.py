@@ -84,9 +84,10 @@ def test_what_is_free_once_is_paid_by_a_second_environment_on_the_account() -> N
     first = {name: item for name, item in compute_items(FREE).items() if name not in apart}
     more = {name: replace(item, used=2 * item.used).usd - item.usd for name, item in first.items()}
     told = (DOCS / "cost.md").read_text(encoding="utf-8")
-    assert f"costs ${sum(more.values()):.2f}, even at rest" in told
-    assert f"its jobs {more['job_cpu'] + more['job_memory']:.2f} " in told
-    assert f"secrets {more['schedules'] + more['secrets']:.2f}, its images" in told
+    assert f"costs ${sum(more.values()):.2f}, even without traffic" in told
+    assert f"${more['job_cpu'] + more['job_memory']:.2f} for the minutes of its jobs" in told
+    paid = more["schedules"] + more["secrets"]
+    assert f"${paid:.2f} for three schedules and seven secrets" in told
 
 
 def test_gcloud_reads_the_filter_on_the_log_as_one_value() -> None:
