@@ -1,4 +1,4 @@
-"""The append gives each event the outcome of a sequential program, whatever the batches are."""
+"""Appending events in batches gives each event the same outcome as appending one at a time."""
 
 import uuid
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ TYPES = ["SessionStarted", "CorrectAnswerGiven", "CorrectAnswerGiven", "Weird", 
 
 @st.composite
 def envelopes(draw: st.DrawFn) -> Envelope:
-    """Draw events that interfere with each other: few ids, sessions and learners."""
+    """Draw an event; events often interfere, because ids, sessions and learners are few."""
     event_type = draw(st.sampled_from(TYPES))
     data: dict[str, Any] = {"session_id": draw(st.sampled_from(["s1", "s2"]))}
     metadata = {}
@@ -86,7 +86,7 @@ def deliver(connection: Connection, *bodies: bytes) -> event_log.Appended:
 
 
 @given(batches=deliveries())
-def test_any_batches_give_the_outcomes_of_the_sequential_program(
+def test_any_batches_give_the_outcomes_of_sequential_appends(
     log: Connection, batches: list[list[tuple[str, list[Envelope]]]]
 ) -> None:
     forget(log)
@@ -116,7 +116,7 @@ def shards_of(connection: Connection, event_ids: set[uuid.UUID]) -> set[int]:
 
 
 def is_dense(connection: Connection) -> bool:
-    """Tell whether positions and stream versions have no gaps, and recorded times never fall."""
+    """Return whether positions and versions have no gaps and recorded times never decrease."""
     rows = event_log.read_all_events(connection, 1, 100_000)
     versions: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
@@ -175,7 +175,7 @@ def test_a_pending_event_redelivered_with_its_learner_is_appended(
     assert log.run("SELECT count(*) FROM event_store.pending") == [[0]]
 
 
-def test_a_time_taken_from_the_publish_time_is_not_compared(log: Connection) -> None:
+def test_an_event_time_that_defaulted_to_the_publish_time_is_not_compared(log: Connection) -> None:
     event = {**start("s", "u"), "occurred_at": None}
     deliver(log, encode_push(event, publish_time="2024-05-01T00:00:00Z"))
     appended = deliver(log, encode_push(event, publish_time="2024-05-01T00:00:09Z"))
@@ -201,7 +201,7 @@ def test_a_stored_event_is_a_redelivery_even_if_it_is_invalid_by_the_current_rul
     assert deliver(log, encode_push(event)).outcomes == {"invalid": 1}
 
 
-def test_the_append_returns_the_shards_of_its_events(log: Connection) -> None:
+def test_append_returns_the_shards_of_the_appended_events(log: Connection) -> None:
     appended = deliver(log, encode_push([start("s1", "u1"), start("s2", "u2"), start("s3", "u3")]))
     rows = log.run("SELECT DISTINCT shard FROM event_store.events")
     assert sorted(appended.shards) == sorted(row[0] for row in rows)
@@ -232,7 +232,7 @@ def test_append_events_appends_all_or_nothing(log: Connection) -> None:
     assert ids(log) == [known["event_id"]]
 
 
-def test_the_error_of_a_rejected_row_does_not_show_the_row(log: Connection) -> None:
+def test_the_error_about_a_rejected_row_does_not_show_the_row(log: Connection) -> None:
     log.run("ALTER TABLE event_store.events ADD CHECK (event_data ->> 'said' IS NULL)")
     said = start("s", "u")
     said["data"]["said"] = "hush-hush"
@@ -241,7 +241,7 @@ def test_the_error_of_a_rejected_row_does_not_show_the_row(log: Connection) -> N
     assert "hush" not in str(refused.value)
 
 
-def test_events_that_are_appended_again_take_no_version(log: Connection) -> None:
+def test_events_that_are_appended_again_do_not_increase_the_stream_version(log: Connection) -> None:
     events = [start("s", "u"), answer("s")]
     event_log.append_events(log, "learner-u", events)
     assert event_log.append_events(log, "learner-u", events).stream_version == 2
@@ -266,7 +266,7 @@ def test_events_are_read_by_stream_position_and_type(log: Connection) -> None:
     assert whole[0].event_data == events[0]["data"]
 
 
-def test_recorded_times_never_fall_even_if_the_clock_moves_back(connection: Connection) -> None:
+def test_recorded_times_never_decrease_even_if_the_clock_moves_back(connection: Connection) -> None:
     """The clock was a day ahead when the last event was recorded."""
     sample_events.record_lessons(connection, "ann")
     connection.run(backup_fixtures.BLOCKS["let the log be changed"])

@@ -1,4 +1,4 @@
-"""Replays of bundles that are interrupted, or run at the same time, or under another role."""
+"""Bundle replays that are killed, run at the same time, or run with a function's role."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ __all__ = ["log"]
 
 @contextmanager
 def stopped(store: Store, place: int) -> Iterator[None]:
-    """Whoever writes a letter of this place waits until the block ends."""
+    """Block every write of a dead letter with this message index until the `with` block ends."""
     other = store.connect()
     other.run("BEGIN")
     other.run(
@@ -37,7 +37,7 @@ def stopped(store: Store, place: int) -> Iterator[None]:
 
 
 def await_blocked(log: Connection, backends: int) -> list[int]:
-    """The processes that wait for a lock, once they are so many."""
+    """Return the ids of the processes that wait for a lock, once `backends` processes wait."""
     while True:
         rows = log.run(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
@@ -49,7 +49,7 @@ def await_blocked(log: Connection, backends: int) -> list[int]:
 
 @pytest.fixture
 def half(log: Connection) -> tuple[DeadLetter, set[str]]:
-    """A bundle of which half can be appended; the ids of that half."""
+    """A bundle whose first half has become valid, and the event ids of that half."""
     good = [started(99_999) for _ in range(50)]
     deliver(log, encode_push([*[0] * 999, *good, *[1] * 50], message_id="m"))
     mend(log, after=998)
@@ -61,7 +61,7 @@ def replaying(store: Store, letter: DeadLetter) -> str | None:
     try:
         return dead_letters.replay(connection, letter.letter_id)
     finally:
-        database.close(connection)  # it may have been killed
+        database.close(connection)  # the connection may have been killed
 
 
 def test_a_replay_that_is_killed_changes_nothing(
@@ -80,7 +80,7 @@ def test_a_replay_that_is_killed_changes_nothing(
     assert [letter.index_in_message for letter in waiting(log)[999:]] == [*range(1_049, 1_099)]
 
 
-def test_concurrent_replays_and_a_redelivery_replay_a_bundle_once(
+def test_a_bundle_is_replayed_once_despite_concurrent_replays_and_a_redelivery(
     store: Store, log: Connection, half: tuple[DeadLetter, set[str]]
 ) -> None:
     bundle, good = half
@@ -100,7 +100,7 @@ def test_concurrent_replays_and_a_redelivery_replay_a_bundle_once(
 
 
 @pytest.mark.parametrize("role", ["progress_batch", "progress_project"])
-def test_roles_that_replay_letters_may_replay_a_bundle(
+def test_roles_that_replay_dead_letters_may_replay_a_bundle(
     log: Connection, half: tuple[DeadLetter, set[str]], role: str
 ) -> None:
     bundle, good = half

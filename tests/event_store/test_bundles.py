@@ -1,4 +1,4 @@
-"""Bundles: a message leaves at most 1,000 letters of what is malformed or invalid."""
+"""A message creates at most 1,000 dead letters for malformed or invalid entries."""
 
 import json
 import time
@@ -63,7 +63,7 @@ def recorded(connection: Connection) -> set[str]:
 
 
 def mend(connection: Connection, *, after: int = -1) -> None:
-    """In place of a rule that became wider."""
+    """Make rejected entries valid, as if the rule that rejected them had been relaxed."""
     connection.run(
         "UPDATE event_store.dead_letters SET payload = replace(payload, ': 99999', ': 9') "
         "WHERE index_in_message > :after",
@@ -80,7 +80,7 @@ def mend(connection: Connection, *, after: int = -1) -> None:
     ],
     ids=["numbers", "objects", "objects with an id"],
 )
-def test_many_faulty_entries_take_no_more_memory_than_their_text(body: bytes) -> None:
+def test_the_memory_for_faulty_entries_is_proportional_to_their_text(body: bytes) -> None:
     tracemalloc.start()
     delivery = push.parse_delivery(body)
     _, peak = tracemalloc.get_traced_memory()
@@ -92,7 +92,7 @@ def test_many_faulty_entries_take_no_more_memory_than_their_text(body: bytes) ->
 @pytest.mark.parametrize(
     "element", [b'"\\ud800"', b'{"\\u0065":"\\ud800"}'], ids=["texts", "objects"]
 )
-def test_lone_surrogates_take_no_longer_than_other_faults(element: bytes) -> None:
+def test_lone_surrogates_are_rejected_as_quickly_as_other_faults(element: bytes) -> None:
     def seconds(one: bytes) -> float:
         body = encode_push(b"[" + b",".join([one] * 150_000) + b"]")
         began = time.process_time()
@@ -112,7 +112,7 @@ def test_a_long_text_that_is_not_json_is_rejected_quickly(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("faulty", [999, 1_000, 1_001, 200_001])
-def test_a_message_writes_at_most_a_thousand_letters(log: Connection, faulty: int) -> None:
+def test_a_message_creates_at_most_a_thousand_dead_letters(log: Connection, faulty: int) -> None:
     body = encode_push([1] * faulty, message_id="m")
     for _ in range(2):
         deliver(log, body)
@@ -153,7 +153,7 @@ def test_only_malformed_and_invalid_entries_are_bundled(log: Connection) -> None
     assert bundle.indexes == [[1_000, 1_000], [1_002, 1_002], [1_004, 1_004], [1_007, 1_007]]
 
 
-def test_a_bundle_holds_the_received_entries_with_addresses_masked(log: Connection) -> None:
+def test_a_bundle_holds_the_received_entries_with_email_addresses_masked(log: Connection) -> None:
     entries = [
         r'"\nann@b.org"',
         r'{"a": "@ann", "b": "ann\u0040b.org", "\"a n\"@b.org": null}',
@@ -171,7 +171,9 @@ def test_a_bundle_holds_the_received_entries_with_addresses_masked(log: Connecti
     assert bundle.payload == "[" + masked.replace(r"\"a n\"@", r"\"***@") + "]"
 
 
-def test_a_bundle_keeps_the_attributes_that_complete_its_entries(log: Connection) -> None:
+def test_a_bundle_keeps_the_attributes_that_fill_in_missing_fields_of_its_entries(
+    log: Connection,
+) -> None:
     bare = started(99_999, occurred_at=None)
     del bare["data"]["user_id"]
     given = {"user_id": "ben", "event_id": "no array's", "occurred_at": "2024-01-01T00:00:00Z"}
@@ -183,7 +185,9 @@ def test_a_bundle_keeps_the_attributes_that_complete_its_entries(log: Connection
     assert event.occurred_at.isoformat() == "2024-01-01T00:00:00+00:00"
 
 
-def test_a_replay_appends_valid_entries_and_keeps_letters_of_the_others(log: Connection) -> None:
+def test_a_replay_appends_valid_entries_and_keeps_the_others_as_dead_letters(
+    log: Connection,
+) -> None:
     good = [started(99_999) for _ in range(1_500)]
     array = [*[0] * 999, *good, *[{}] * 2_500]
     deliver(log, encode_push(array, message_id="m"))
@@ -203,7 +207,9 @@ def test_a_replay_appends_valid_entries_and_keeps_letters_of_the_others(log: Con
     assert waiting(log)[999:] == letters
 
 
-def test_a_bundle_becomes_the_letter_of_its_first_entry(log: Connection) -> None:
+def test_a_replayed_bundle_becomes_the_dead_letter_of_its_first_rejected_entry(
+    log: Connection,
+) -> None:
     first = started()
     conflict = {**first, "data": {**first["data"], "item_count": 99_999}}
     good = started(99_999)
@@ -223,7 +229,9 @@ def test_a_bundle_becomes_the_letter_of_its_first_entry(log: Connection) -> None
     assert waiting(log)[999:] == [conflicting, last]
 
 
-def test_a_bundle_without_a_valid_entry_leaves_at_most_a_thousand_letters(log: Connection) -> None:
+def test_a_replay_without_a_valid_entry_creates_at_most_a_thousand_dead_letters(
+    log: Connection,
+) -> None:
     deliver(log, encode_push([1] * 200_000))
     bundle = waiting(log)[-1]
     for _ in range(3):
@@ -234,11 +242,11 @@ def test_a_bundle_without_a_valid_entry_leaves_at_most_a_thousand_letters(log: C
     assert sorted(letter.index_in_message for letter in letters) == [*range(1_999)]
 
 
-def test_a_stored_entry_that_is_invalid_now_leaves_no_letter(log: Connection) -> None:
+def test_a_stored_entry_that_has_become_invalid_creates_no_dead_letter(log: Connection) -> None:
     stored = started()
     deliver(log, encode_push([stored]))
     log.run("SET ROLE progress_erasure")
-    log.run(  # in place of a rule that became stricter
+    log.run(  # as if the rule had become stricter
         "UPDATE event_store.events SET event_data = jsonb_set(event_data, '{item_count}', '99999')"
     )
     log.run("RESET ROLE")
@@ -248,7 +256,7 @@ def test_a_stored_entry_that_is_invalid_now_leaves_no_letter(log: Connection) ->
     assert [letter.payload for letter in waiting(log)[999:]] == ["1"]
 
 
-def test_a_bundle_whose_text_is_not_an_array_stays_open(log: Connection) -> None:
+def test_a_bundle_stays_open_if_its_payload_is_not_the_expected_array(log: Connection) -> None:
     deliver(log, encode_push([1] * 1_001))
     bundle = waiting(log)[-1]
     for text in ("[1]", "1", "[1,", "[1,1,1]"):
@@ -259,10 +267,12 @@ def test_a_bundle_whose_text_is_not_an_array_stays_open(log: Connection) -> None
         assert waiting(log)[-1].indexes == bundle.indexes
 
 
-def test_another_letter_in_its_place_does_not_drop_the_rest_of_a_bundle(log: Connection) -> None:
+def test_a_bundle_keeps_its_entries_if_the_index_of_the_remaining_bundle_is_taken(
+    log: Connection,
+) -> None:
     deliver(log, encode_push([1] * 3_000, message_id="m"))
     bundle = waiting(log)[-1]
-    log.run(  # where the rest would go
+    log.run(  # the index that the remaining bundle would get
         "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
     )
     with pytest.raises(EventStoreError, match="no other letter"):

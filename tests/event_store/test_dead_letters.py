@@ -1,4 +1,4 @@
-"""Dead letters: one for each message and index, replayed as often as one likes, discarded once."""
+"""Dead letters: one for each message and index, replayed any number of times, discarded once."""
 
 import json
 import uuid
@@ -48,7 +48,7 @@ def recorded(connection: Connection) -> list[str]:
     return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 100)]
 
 
-def test_a_message_delivered_again_makes_no_second_letter(log: Connection) -> None:
+def test_a_redelivered_message_creates_no_second_dead_letter(log: Connection) -> None:
     body = encode_push([event(data={}), event(), {}], message_id="m")
     for _ in range(3):
         deliver(log, body)
@@ -59,7 +59,7 @@ def test_a_message_delivered_again_makes_no_second_letter(log: Connection) -> No
     assert len(dead_letters.list_letters(log)) == 3
 
 
-def test_a_conflict_keeps_both_contents(log: Connection) -> None:
+def test_a_conflict_keeps_the_contents_of_both_events(log: Connection) -> None:
     first = event()
     second = {**first, "data": {**first["data"], "item_count": 2}}
     deliver(log, encode_push([first, second]))
@@ -72,14 +72,14 @@ def test_a_conflict_keeps_both_contents(log: Connection) -> None:
     assert event_log.read_all_events(log, 1, 9)[0].event_data == first["data"]
 
 
-def test_what_was_mended_since_is_replayed(log: Connection) -> None:
+def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> None:
     late = event()
     deliver(log, encode_push({**late, "data": {**late["data"], "item_count": 99_999}}))
     letter = one(log)
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
     log.run(
         "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
-    )  # in place of a rule that became wider
+    )  # as if the rule had been relaxed
     assert dead_letters.replay(log, letter.letter_id) is None
     assert recorded(log) == [late["event_id"]]
     assert dead_letters.list_letters(log) == []
@@ -87,7 +87,7 @@ def test_what_was_mended_since_is_replayed(log: Connection) -> None:
     assert recorded(log) == [late["event_id"]]
 
 
-def test_a_replay_has_the_attributes_and_the_publish_time_of_its_message(log: Connection) -> None:
+def test_a_replay_uses_the_attributes_and_the_publish_time_of_the_message(log: Connection) -> None:
     body = {"data": {"session_id": "s", "item_count": 99_999}}
     given = {"event_id": "e-1", "event_type": "SessionStarted", "user_id": "u"}
     deliver(log, encode_push(body, attributes=given))
@@ -107,7 +107,7 @@ def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
     assert letter.kind == "future"
     assert letter.due_at == ahead - timedelta(minutes=10)
     assert dead_letters.replay_due(log) == 0
-    # In place of eleven minutes: the event's time and the letter's are both earlier.
+    # Instead of waiting eleven minutes, move the event time and the due time back.
     log.run(
         "UPDATE event_store.dead_letters SET due_at = due_at - interval '1 hour', "
         "payload = jsonb_set(payload::jsonb, '{occurred_at}', to_jsonb(now()))::text"
@@ -117,7 +117,9 @@ def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
     assert dead_letters.replay_due(log) == 0
 
 
-def test_a_due_letter_that_meets_other_content_becomes_a_conflict(log: Connection) -> None:
+def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_has_other_content(
+    log: Connection,
+) -> None:
     late = event(occurred_at="2100-01-01T00:00:00Z")
     deliver(log, encode_push(late))
     deliver(log, encode_push({**late, "occurred_at": "2024-01-01T00:00:00Z"}))
@@ -127,7 +129,7 @@ def test_a_due_letter_that_meets_other_content_becomes_a_conflict(log: Connectio
     assert dead_letters.replay_due(log) == 0
 
 
-def test_a_session_s_second_owner(log: Connection) -> None:
+def test_a_session_start_by_a_second_learner_becomes_a_dead_letter(log: Connection) -> None:
     deliver(
         log,
         encode_push([event(), event(data={"session_id": "s", "user_id": "v", "item_count": 1})]),
@@ -138,7 +140,7 @@ def test_a_session_s_second_owner(log: Connection) -> None:
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
 
 
-def test_discarding(log: Connection) -> None:
+def test_a_dead_letter_can_be_discarded_once(log: Connection) -> None:
     deliver(log, encode_push(b"?"))
     letter = one(log)
     dead_letters.discard(log, letter.letter_id, "a test of the publisher's")
@@ -153,7 +155,7 @@ def test_discarding(log: Connection) -> None:
         dead_letters.replay(log, 99)
 
 
-def test_a_poisoned_event_is_set_aside_and_taken_back(log: Connection) -> None:
+def test_a_poisoned_event_becomes_a_dead_letter_and_can_be_taken_back(log: Connection) -> None:
     deliver(log, encode_push(event()))
     for _ in range(2):
         log.run("SELECT event_store.set_aside(1, 'division by zero')")
@@ -168,7 +170,7 @@ def test_a_poisoned_event_is_set_aside_and_taken_back(log: Connection) -> None:
     assert one(log).reason == "again"
 
 
-def test_no_plain_address_is_stored(log: Connection) -> None:
+def test_no_unmasked_email_address_is_stored(log: Connection) -> None:
     good = event(event_type="UserCreated", data={"user_id": "u", "email": "plain@b.org"})
     deliver(log, encode_push([good, {**good, "data": {"user_id": "u", "email": "plain@c.org"}}]))
     deliver(log, encode_push({**good, "event_id": "x", "occurred_at": "2100-01-01T00:00:00Z"}))
@@ -185,7 +187,7 @@ def test_no_plain_address_is_stored(log: Connection) -> None:
     assert rows[0][0].count("p***@") == 5
 
 
-def test_what_was_discarded_is_not_replayed(log: Connection) -> None:
+def test_a_discarded_dead_letter_is_not_replayed(log: Connection) -> None:
     deliver(log, encode_push([event(data={})]))
     letter = one(log)
     dead_letters.discard(log, letter.letter_id, "of no use")

@@ -1,4 +1,4 @@
-"""One message, read: what is an event, what is a letter, and which rule a letter names."""
+"""Decoding a message returns its events, and rejections that name the violated rule."""
 
 import json
 from typing import Any
@@ -49,18 +49,18 @@ def without(name: str) -> dict[str, Any]:
 
 
 def literal(text: str) -> bytes:
-    """A good event with this JSON text in its data."""
+    """Return a valid event with this JSON text in its data."""
     return json.dumps(with_data(note="HERE")).replace('"HERE"', text).encode()
 
 
-def test_a_good_event() -> None:
+def test_a_valid_event_is_decoded() -> None:
     found = event(GOOD)
     assert (found.event_type, found.learner) == ("CorrectAnswerGiven", "u-1")
     assert found.occurred_at == moment(GOOD["occurred_at"], "")
     assert (found.data, found.metadata) == (GOOD["data"], GOOD["metadata"])
 
 
-def test_an_empty_array_is_nothing() -> None:
+def test_an_empty_array_has_no_entries() -> None:
     assert decoded(b" [ ]\n") == []
 
 
@@ -84,7 +84,7 @@ def test_an_empty_array_is_nothing() -> None:
         ([[GOOD]], "expected an object - at $"),
     ],
 )
-def test_malformed(payload: bytes | Any, reason: str) -> None:
+def test_a_malformed_payload_is_rejected_with_the_reason(payload: bytes | Any, reason: str) -> None:
     kind, found = letter(payload)
     assert kind == "malformed"
     assert found.startswith(reason)
@@ -126,7 +126,9 @@ TIME_RULE = "expected an RFC 3339 time with an offset - at $.occurred_at"
         (literal('{"a":' * 5_000 + "1" + "}" * 5_000), "expected at most 64 levels - at $"),
     ],
 )
-def test_invalid(payload: bytes | Any, reason: str) -> None:
+def test_an_invalid_event_is_rejected_with_the_violated_rule(
+    payload: bytes | Any, reason: str
+) -> None:
     assert letter(payload) == ("invalid", reason)
 
 
@@ -142,14 +144,16 @@ def test_invalid(payload: bytes | Any, reason: str) -> None:
         '"\\\\u0000"',
     ],
 )
-def test_the_utmost_that_a_database_can_hold(store: Store, text: str) -> None:
+def test_the_largest_values_that_the_database_can_hold_are_appended(
+    store: Store, text: str
+) -> None:
     connection = store.connect()
     appended = log.append(connection, [push.parse_delivery(encode_push(literal(text)))])
     connection.close()
     assert appended.outcomes == {"appended": 1}
 
 
-def test_a_bad_event_does_not_harm_its_neighbours() -> None:
+def test_an_invalid_event_does_not_affect_its_neighbours() -> None:
     deep = literal("[" * 5_000 + "]" * 5_000)
     array = (
         b"[" + b",".join([json.dumps(GOOD).encode(), deep, b'"\\ud800"', b"7", literal("1")]) + b"]"
@@ -158,18 +162,18 @@ def test_a_bad_event_does_not_harm_its_neighbours() -> None:
     assert kinds == ["event", "invalid", "malformed", "malformed", "event"]
 
 
-def test_an_array_with_bad_syntax_anywhere_is_one_letter() -> None:
+def test_an_array_with_a_syntax_error_becomes_one_dead_letter() -> None:
     array = b"[" + json.dumps(GOOD).encode() + b',{"a":"\\ud800"},{"a":1,}]'
     assert letter(array)[0] == "malformed"
 
 
-def test_any_text_is_an_id() -> None:
+def test_any_text_is_accepted_as_an_event_id() -> None:
     found = event({**GOOD, "event_id": "answer 17"})
     assert found.event_id == "cbf42f3c-68e2-5ea5-88ea-fd6c96d6b84a"
     assert found.metadata["source_id"] == "answer 17"
 
 
-def test_the_tagged_form() -> None:
+def test_the_event_type_may_be_a_field_of_the_data() -> None:
     data = {"type": "SessionAbandoned", "session_id": "s"}
     assert event({"event_id": "e", "data": data}).event_type == "SessionAbandoned"
 
@@ -185,11 +189,11 @@ def test_the_tagged_form() -> None:
         ("9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.999999Z"),
     ],
 )
-def test_times(written: str, read: str) -> None:
+def test_an_rfc_3339_time_is_converted_to_utc(written: str, read: str) -> None:
     assert event({**GOOD, "occurred_at": written}).occurred_at == moment(read, "")
 
 
-def test_the_time_has_four_sources() -> None:
+def test_the_event_time_is_taken_from_the_first_of_four_sources() -> None:
     bare = without("occurred_at")
     stamped = {**bare, "metadata": {"timestamp": "2024-01-01T00:00:00Z"}}
     attribute = "2024-01-02T00:00:00Z"
@@ -200,12 +204,12 @@ def test_the_time_has_four_sources() -> None:
     assert letter(bare, occurred_at="soon")[1].endswith("at attributes.occurred_at")
 
 
-def test_nobody_else_marks_a_time_as_taken_from_the_publish_time() -> None:
+def test_a_publisher_cannot_mark_a_time_as_taken_from_the_publish_time() -> None:
     marked = {**GOOD, "metadata": {TIME_SOURCE: "publish_time"}}
     assert event(marked).metadata == {}
 
 
-def test_attributes_fill_in_what_the_body_leaves_out() -> None:
+def test_attributes_fill_in_fields_that_the_body_omits() -> None:
     body = {"data": GOOD["data"], "metadata": {"correlation_id": "mine"}}
     given = {
         "event_id": "e",
@@ -223,7 +227,7 @@ def test_attributes_fill_in_what_the_body_leaves_out() -> None:
         "source_id": "e",
         TIME_SOURCE: "publish_time",
     }
-    assert letter([body], **given)[0] == "malformed"  # an id is one event's
+    assert letter([body], **given)[0] == "malformed"  # each event of an array needs its own id
     assert (
         event(
             {**body, "event_id": "x", "data": {"user_id": "u-1", **GOOD["data"]}}, **given
@@ -251,7 +255,7 @@ STARTED = {
         ({**GOOD, "event_type": "UserDeleted", "data": {}}, "u-1", None, None),
     ],
 )
-def test_where_an_event_goes(
+def test_the_learner_session_and_stream_are_derived_from_the_event(
     payload: Any, learner: str | None, session: str | None, stream: str | None
 ) -> None:
     found = event(payload)
@@ -261,7 +265,7 @@ def test_where_an_event_goes(
 CREATED = {"event_id": "e", "event_type": "UserCreated", "occurred_at": "2024-01-01T00:00:00Z"}
 
 
-def test_addresses_are_masked() -> None:
+def test_email_addresses_are_masked() -> None:
     data = {"user_id": "ann@b.org", "email": "ann@b.org", "note": "write to ann@b.org"}
     found = event({**CREATED, "data": data, "metadata": {"by": "ann@b.org"}})
     assert found.data == {
@@ -288,7 +292,7 @@ def test_addresses_are_masked() -> None:
         json.dumps({**CREATED, "event_id": 5, "event_type": "secret@example.com"}).encode(),
     ],
 )
-def test_no_letter_shows_an_address(payload: bytes) -> None:
+def test_no_dead_letter_shows_an_email_address(payload: bytes) -> None:
     (found,) = decoded(payload)
     assert isinstance(found, Rejection)
     assert "ecret" not in repr(found)

@@ -1,4 +1,4 @@
-"""Whatever is published, it is recorded: as an event or as a letter."""
+"""Every published payload is recorded, as events or as dead letters."""
 
 import json
 
@@ -46,7 +46,7 @@ payloads = (
         st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9),
     ),
 )
-def test_whatever_comes_is_on_disk(
+def test_every_entry_of_any_payload_is_recorded(
     store: Store, payload: bytes, attributes: dict[str, str]
 ) -> None:
     connection = store.connect()

@@ -1,4 +1,4 @@
-"""The catalogue's rules: each field, what it takes, and how a fault is told."""
+"""The event catalogue: the values that each field accepts, and the error for other values."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def fault(event_type: str, **changed: Any) -> str:
     return str(caught.value)
 
 
-def test_every_type_takes_what_is_good_and_keeps_what_is_more() -> None:
+def test_every_event_type_accepts_valid_data_and_unknown_fields() -> None:
     assert GOOD.keys() == events.CATALOGUE.keys()
     for event_type, data in GOOD.items():
         events.check(events.CATALOGUE[event_type], {**data, "more": [1]})
@@ -58,7 +58,9 @@ INTEGERS = [
 
 
 @pytest.mark.parametrize(("event_type", "field", "low", "high"), INTEGERS)
-def test_integers(event_type: str, field: str, low: int, high: int) -> None:
+def test_an_integer_field_accepts_only_integers_in_its_range(
+    event_type: str, field: str, low: int, high: int
+) -> None:
     rule = f"expected an integer from {low} to {high} - at $.data.{field}"
     for bad in (low - 1, high + 1, True, 5.0, "5", [5], 10**30):
         assert fault(event_type, **{field: bad}) == rule
@@ -66,7 +68,7 @@ def test_integers(event_type: str, field: str, low: int, high: int) -> None:
         events.check(events.CATALOGUE[event_type], {**GOOD[event_type], field: good})
 
 
-def test_the_easiness_factor_is_any_number_from_1_to_10() -> None:
+def test_the_easiness_factor_must_be_a_number_from_1_to_10() -> None:
     for bad in (0.99, 10.01, True, "2"):
         assert fault("ReviewProcessed", easiness_factor=bad) == (
             "expected a number from 1.0 to 10.0 - at $.data.easiness_factor"
@@ -82,14 +84,14 @@ def test_the_easiness_factor_is_any_number_from_1_to_10() -> None:
         if field not in {"cefr_level", "headword", "timezone", "day_start_hour"}
     ],
 )
-def test_what_is_left_out_and_what_is_null(event_type: str, field: str) -> None:
+def test_a_required_field_must_be_present_and_not_null(event_type: str, field: str) -> None:
     left_out = {key: value for key, value in GOOD[event_type].items() if key != field}
     with pytest.raises(SerializationError, match=rf"found none - at \$\.data\.{field}$"):
         events.check(events.CATALOGUE[event_type], left_out)
     assert fault(event_type, **{field: None}).endswith(f", found none - at $.data.{field}")
 
 
-def test_the_words_of_the_catalogue() -> None:
+def test_item_fields_accept_only_declared_values() -> None:
     domains = "expected an array of distinct R, W, L, S - at $.data.domains"
     for bad in (["R", "R"], ["X"], "R", [None], [["R"]]):
         assert fault("ItemPublished", domains=bad) == domains
@@ -99,7 +101,7 @@ def test_the_words_of_the_catalogue() -> None:
     assert fault("ItemUpdated", headword=5) == "expected a text - at $.data.headword"
 
 
-def test_zones_are_those_of_the_pinned_package() -> None:
+def test_a_time_zone_must_be_in_the_pinned_tzdata_package() -> None:
     for bad in ("Mars/Olympus", "", "europe/berlin", "../etc/passwd", 5):
         assert fault("UserPreferencesChanged", timezone=bad) == (
             "expected an IANA zone name - at $.data.timezone"

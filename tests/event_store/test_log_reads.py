@@ -1,4 +1,4 @@
-"""The log is read by its indexes, whatever the planner takes a log without a vacuum for."""
+"""Queries read the log by index, even if the log was never vacuumed."""
 
 import pytest
 
@@ -12,7 +12,7 @@ _EVENTS = 30_000
 
 
 def reads(connection: Connection) -> int:
-    """Return how often the whole log was read."""
+    """Return the number of sequential scans of the log."""
     connection.run("SELECT pg_stat_force_next_flush()")
     found: int = model_rows.read_value(connection, "reads from end to end")
     return found
@@ -20,7 +20,7 @@ def reads(connection: Connection) -> int:
 
 @pytest.fixture
 def unvacuumed(connection: Connection) -> Connection:
-    """A log of many events, all folded, of which the planner knows the size alone."""
+    """A connection to a log of many folded events, which was analyzed but never vacuumed."""
     connection.run("ALTER TABLE event_store.events SET (autovacuum_enabled = off)")
     append(connection, sample_events.lesson("ann", 0))
     model_rows.read_value(connection, "repeat", events=_EVENTS)
@@ -30,7 +30,7 @@ def unvacuumed(connection: Connection) -> Connection:
     return connection
 
 
-def test_what_is_left_is_found_by_index(unvacuumed: Connection) -> None:
+def test_waiting_events_are_found_without_scanning_the_log(unvacuumed: Connection) -> None:
     before = reads(unvacuumed)
     projector = Projector(unvacuumed)
     assert [projector.count_waiting(shard) for shard in SHARDS] == [0] * 16

@@ -1,4 +1,4 @@
-"""Addresses in what is no event: masked wherever they stand, and JSON stays JSON."""
+"""Masking hides every email address in a rejected payload and keeps JSON valid."""
 
 import json
 import time
@@ -20,7 +20,7 @@ values = st.recursive(
 
 
 @given(value=values, plain=st.booleans())
-def test_masked_json_is_json_still(value: Any, *, plain: bool) -> None:
+def test_masked_json_is_still_valid_json(value: Any, *, plain: bool) -> None:
     text = json.dumps(value, ensure_ascii=plain)
     for written in (text, text.replace("@", "\\u0040")):
         json.loads(masking.mask_json(written))
@@ -39,28 +39,30 @@ def test_masked_json_is_json_still(value: Any, *, plain: bool) -> None:
         ('["a","@ann"]', '["a","@ann"]'),
     ],
 )
-def test_an_address_in_json_is_masked(text: str, masked: str) -> None:
+def test_an_email_address_in_json_is_masked(text: str, masked: str) -> None:
     assert masking.mask_json(text) == masked
 
 
 @pytest.mark.parametrize("text", ['"an n"@b.org', "\\u0040ann@b.org", "x\\u0040ann@b.org"])
-def test_an_address_in_any_text_is_masked(text: str) -> None:
+def test_an_email_address_in_any_text_is_masked(text: str) -> None:
     assert "nn" not in masking.mask_shapes(text).replace("an n", "nn")
 
 
-def test_many_addresses_in_one_event_take_no_quadratic_time() -> None:
+def test_masking_many_email_addresses_does_not_take_quadratic_time() -> None:
     data = {
         "email": [f"a{n}@b.org" for n in range(20_000)],
         "note": [f"see a{n}@b.org" for n in range(20_000)],
     }
     began = time.process_time()
     masked = masking.mask_emails({"data": data})
-    assert time.process_time() - began < 5  # minutes, if each is sought in all
+    assert (
+        time.process_time() - began < 5
+    )  # it takes minutes if each address is searched in every text
     assert set(masked["data"]["email"]) == {"a***@b.org"}
     assert set(masked["data"]["note"]) == {"s***@b.org"}
 
 
-def test_many_words_take_no_more_memory_than_their_text() -> None:
+def test_the_memory_for_masking_many_words_is_proportional_to_their_text() -> None:
     text = "a@" * 500_000
     tracemalloc.start()
     masked = masking.mask_json(text)

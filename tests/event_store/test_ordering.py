@@ -1,4 +1,4 @@
-"""A reader that has read up to a position never later finds an event at or below it."""
+"""After a reader has read up to a position, no event appears at or below that position."""
 
 import threading
 import uuid
@@ -58,11 +58,11 @@ def positions(connection: Connection, after: int = 0) -> list[int]:
 
 
 def wait_for_lock(observer: Connection, waiter: int, work: Future[Appended]) -> None:
-    """Until that backend waits for a lock; what it works at must not be done before."""
+    """Wait until the process `waiter` waits for a lock; fail if `work` is done before."""
     while observer.run(
         "SELECT wait_event_type FROM pg_stat_activity WHERE pid = :pid", pid=waiter
     ) != [["Lock"]]:
-        assert not work.done(), "it overtook"
+        assert not work.done(), "the second append overtook the first"
 
 
 def pid(connection: Connection) -> int:
@@ -70,7 +70,9 @@ def pid(connection: Connection) -> int:
     return number
 
 
-def test_an_append_that_is_held_open_cannot_be_overtaken(connect: Callable[[], Connection]) -> None:
+def test_an_append_with_an_open_transaction_cannot_be_overtaken(
+    connect: Callable[[], Connection],
+) -> None:
     slow, fast, reader = connect(), connect(), connect()
     fast_pid = pid(fast)
     slow.run("BEGIN")
@@ -96,7 +98,9 @@ def test_an_append_that_is_rolled_back_leaves_no_gap(connect: Callable[[], Conne
     assert positions(second) == [1, 2]
 
 
-def test_a_foreign_transaction_that_hangs_stalls_nobody(connect: Callable[[], Connection]) -> None:
+def test_a_hanging_transaction_that_appends_nothing_blocks_no_append_or_read(
+    connect: Callable[[], Connection],
+) -> None:
     hung, writer, reader = connect(), connect(), connect()
     hung.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
     hung.run("INSERT INTO event_store.poisoned (global_position, error) VALUES (99, 'hung')")
@@ -107,7 +111,7 @@ def test_a_foreign_transaction_that_hangs_stalls_nobody(connect: Callable[[], Co
 
 
 @pytest.mark.timeout(240)
-def test_four_writers_and_a_reader_at_their_heels_lose_nothing(store: Store) -> None:
+def test_a_reader_misses_no_event_of_four_concurrent_writers(store: Store) -> None:
     total, size = 100_000, 250
     with closing(store.connect()) as reader, ThreadPoolExecutor(4) as pool:
         stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""The rights of each function's database role."""
+"""The privileges of each function's database role."""
 
 import uuid
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_no_role_may_change_an_event(log: Connection, change: str) -> None:
-    assert refused(log, change)  # even for the owner as a superuser
+    assert refused(log, change)  # not even the owner, which is a superuser
     log.run("SET session_replication_role = replica")
     assert refused(log, change)
     for role in FUNCTIONS:
@@ -70,13 +70,13 @@ def test_the_erasure_role_may_change_events(log: Connection, change: str) -> Non
 
 
 @pytest.mark.parametrize("role", FUNCTIONS)
-def test_no_role_may_insert_without_the_append(log: Connection, role: str) -> None:
+def test_no_role_may_insert_rows_without_calling_append(log: Connection, role: str) -> None:
     log.run(f"SET ROLE {role}")
     for table in ("events", "sessions", "pending", "dead_letters", "poisoned"):
         assert refused(log, f"INSERT INTO event_store.{table} DEFAULT VALUES")
 
 
-def test_ingest_may_append_and_nothing_else(log: Connection) -> None:
+def test_the_ingest_role_may_only_append(log: Connection) -> None:
     log.run("SET ROLE progress_ingest")
     append(log)
     for table in ("events", "sessions", "pending", "dead_letters", "poisoned", "snapshots"):
@@ -85,21 +85,21 @@ def test_ingest_may_append_and_nothing_else(log: Connection) -> None:
         assert refused(log, f"SELECT event_store.{call}")
 
 
-def test_project_and_batch_may_append_and_query_may_not(log: Connection) -> None:
+def test_the_project_and_batch_roles_may_append_but_the_query_role_may_not(log: Connection) -> None:
     log.run("SET ROLE progress_query")
     assert refused(log, "SELECT event_store.append('{}')")
-    for role in ("progress_project", "progress_batch"):  # to replay dead letters
+    for role in ("progress_project", "progress_batch"):  # these roles replay dead letters
         log.run(f"SET ROLE {role}")
         append(log)
 
 
-def test_project_batch_and_query_may_read_the_log(log: Connection) -> None:
+def test_the_project_batch_and_query_roles_may_read_the_log(log: Connection) -> None:
     for role in FUNCTIONS[1:]:
         log.run(f"SET ROLE {role}")
         assert len(event_log.read_all_events(log, 1, 10)) == 1
 
 
-def test_project_may_set_events_aside(log: Connection) -> None:
+def test_the_project_role_may_mark_events_as_poisoned(log: Connection) -> None:
     log.run("SET ROLE progress_project")
     log.run("SELECT event_store.set_aside(1, 'x')")
     assert log.run("SELECT global_position FROM event_store.poisoned") == [[1]]
@@ -107,7 +107,7 @@ def test_project_may_set_events_aside(log: Connection) -> None:
     assert log.run("SELECT count(*) FROM event_store.dead_letters WHERE kind = 'poisoned'") == [[1]]
 
 
-def test_project_may_replay_letters_and_not_discard_them(log: Connection) -> None:
+def test_the_project_role_may_replay_dead_letters_but_not_discard_them(log: Connection) -> None:
     log.run("SELECT event_store.set_aside(1, 'x')")
     ((letter,),) = log.run("SELECT max(letter_id) FROM event_store.dead_letters")
     log.run("SET ROLE progress_project")
@@ -117,14 +117,14 @@ def test_project_may_replay_letters_and_not_discard_them(log: Connection) -> Non
     assert refused(log, f"SELECT event_store.discard_letters('{{{letter}}}', 'x')")
 
 
-def test_query_may_discard_letters_and_not_replay_them(log: Connection) -> None:
+def test_the_query_role_may_discard_dead_letters_but_not_replay_them(log: Connection) -> None:
     log.run("SET ROLE progress_query")
     assert log.run("SELECT event_store.discard_letters('{1}', 'x')") == [[1]]
     for call in ("take_back(1)", "mark_replayed(1)", "mark_failed(1, 'x', 'x')"):
         assert refused(log, f"SELECT event_store.{call}")
 
 
-CALLS = {  # functions of operations, and the role that may call each
+CALLS = {  # SQL functions of the schema `operations`, each with the only role that may call it
     "accept('RUN_BATCH', 'u', 'k', '{}', '{batch}')": "progress_query",
     "take_up(NULL)": "progress_project",
     "begin_step(NULL, 'batch', 1)": "progress_project",
@@ -136,14 +136,18 @@ CALLS = {  # functions of operations, and the role that may call each
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_each_function_of_operations_has_one_role(log: Connection, call: str) -> None:
+def test_each_operations_function_may_be_called_by_only_one_role(
+    log: Connection, call: str
+) -> None:
     for role in FUNCTIONS:
         log.run(f"SET ROLE {role}")
         assert refused(log, f"SELECT operations.{call}") == (role != CALLS[call])
 
 
 @pytest.mark.parametrize("table", ["operations", "steps"])
-def test_only_query_may_read_operations_and_no_role_writes(log: Connection, table: str) -> None:
+def test_only_the_query_role_may_read_operations_and_no_role_may_write_them(
+    log: Connection, table: str
+) -> None:
     for role in FUNCTIONS:
         for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"):
             may = log.run(
@@ -155,7 +159,7 @@ def test_only_query_may_read_operations_and_no_role_writes(log: Connection, tabl
             assert may == [[(role, right) == ("progress_query", "SELECT")]]
 
 
-def test_project_and_batch_may_write_snapshots(log: Connection) -> None:
+def test_only_the_project_and_batch_roles_may_write_snapshots(log: Connection) -> None:
     for role in FUNCTIONS:
         for right in ("INSERT", "DELETE"):
             may = log.run(
@@ -166,7 +170,7 @@ def test_project_and_batch_may_write_snapshots(log: Connection) -> None:
             assert may == [[role in ("progress_project", "progress_batch")]]
 
 
-def test_the_append_ignores_the_search_path_of_the_session(log: Connection) -> None:
+def test_append_ignores_the_search_path_of_the_session(log: Connection) -> None:
     log.run("CREATE TEMP TABLE events (global_position bigint)")
     log.run("CREATE FUNCTION pg_temp.greatest(a int) RETURNS int LANGUAGE sql RETURN 1")
     log.run("SET search_path = pg_temp, event_store")

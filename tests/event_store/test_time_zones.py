@@ -1,4 +1,4 @@
-"""The zones' rules, as they are written to the database, against what Python makes of the zones."""
+"""The time zone rules that are written to the database agree with Python's zoneinfo."""
 
 from datetime import datetime
 from itertools import groupby
@@ -17,7 +17,7 @@ def offset(zone: ZoneInfo, instant: int) -> float:
     return told.total_seconds()
 
 
-def test_every_rule_begins_where_the_clock_is_moved_and_none_is_missing() -> None:
+def test_each_rule_starts_at_a_clock_change_and_no_rule_is_missing() -> None:
     seen = set()
     for name, rules in groupby(time_zones.rules(), key=lambda rule: rule.zone):
         ever, *later = rules

@@ -1,4 +1,4 @@
-"""A review log becomes domain events: the same log, the same events, whatever the order of rows."""
+"""The import turns a review log into domain events, independent of the order of the rows."""
 
 import csv
 import itertools
@@ -50,13 +50,15 @@ def local_day(at: datetime) -> date:
     return (wall - timedelta(hours=4)).date()
 
 
-def test_the_record_has_the_facts_that_its_source_gives(record: list[Answer]) -> None:
+def test_the_review_log_has_the_totals_that_its_source_publishes(record: list[Answer]) -> None:
     assert len(record) == 12_580
     assert len({answer.card_id for answer in record}) == 1_205
     assert round(sum(answer.correct for answer in record) / len(record), 3) == 0.708
 
 
-def test_the_record_is_64_sessions_on_61_days_the_longest_run_24(record: list[Answer]) -> None:
+def test_the_review_log_has_64_sessions_on_61_days_and_a_run_of_24_days(
+    record: list[Answer],
+) -> None:
     completed = of("SessionCompleted", record)
     days = sorted({local_day(event["occurred_at"]) for event in completed})
     runs = [0]
@@ -65,7 +67,7 @@ def test_the_record_is_64_sessions_on_61_days_the_longest_run_24(record: list[An
     assert (len(completed), len(days), max(runs)) == (64, 61, 24)
 
 
-def test_one_message_for_each_session_after_the_account(record: list[Answer]) -> None:
+def test_each_session_is_one_message_after_the_message_of_the_account(record: list[Answer]) -> None:
     account, *rest = anki_events.messages(LEARNER, record)
     assert [event["event_type"] for event in account.events] == ["UserCreated"]
     assert account.events[0]["data"]["timezone"] == "America/New_York"
@@ -77,14 +79,14 @@ def test_one_message_for_each_session_after_the_account(record: list[Answer]) ->
 
 
 @given(logs)
-def test_a_second_import_is_nothing_new(log: list[Answer]) -> None:
+def test_a_second_import_gives_the_same_events(log: list[Answer]) -> None:
     assert events(log) == events(list(log))
     ids = [event["event_id"] for event in events(log)]
     assert len(set(ids)) == len(ids)
 
 
 @given(logs)
-def test_ingest_takes_every_event(log: list[Answer]) -> None:
+def test_ingest_accepts_every_imported_event(log: list[Answer]) -> None:
     for message in anki_events.messages(LEARNER, log):
         read = envelope.decode(publisher.encode(message), Message())
         assert all(isinstance(entry, ParsedEvent) for entry in read)
@@ -93,14 +95,14 @@ def test_ingest_takes_every_event(log: list[Answer]) -> None:
 
 
 @given(logs)
-def test_two_learners_of_one_log_share_no_event(log: list[Answer]) -> None:
+def test_two_learners_of_one_log_have_different_event_ids(log: list[Answer]) -> None:
     ids = {event["event_id"] for event in events(log)}
     others = {event["event_id"] for event in events(log, anki_events.Learner("bert"))}
     assert not ids & others
 
 
 @given(logs)
-def test_every_answer_is_one_event_with_one_review(log: list[Answer]) -> None:
+def test_each_answer_becomes_one_answer_event_and_one_review_event(log: list[Answer]) -> None:
     given_ = [e for e in events(log) if e["event_type"].endswith("AnswerGiven")]
     assert [
         (e["occurred_at"], e["data"]["item_id"], e["data"]["response_time_ms"]) for e in given_
@@ -111,7 +113,7 @@ def test_every_answer_is_one_event_with_one_review(log: list[Answer]) -> None:
 
 
 @given(logs)
-def test_sessions_end_where_the_learner_rested(log: list[Answer]) -> None:
+def test_a_session_ends_at_a_long_pause(log: list[Answer]) -> None:
     sessions = list(anki_events.sessions(log))
     assert [answer for session in sessions for answer in session] == log
     for session in sessions:
@@ -122,7 +124,7 @@ def test_sessions_end_where_the_learner_rested(log: list[Answer]) -> None:
 
 
 @given(logs)
-def test_reviews_and_sessions_stay_within_their_bounds(log: list[Answer]) -> None:
+def test_review_and_session_values_stay_within_their_limits(log: list[Answer]) -> None:
     for review in of("ReviewProcessed", log):
         assert 0 <= review["data"]["new_interval"] <= 36_500
         assert sm2.LOWEST_EASINESS <= review["data"]["easiness_factor"] <= 10.0
@@ -138,17 +140,17 @@ def interval_after(*qualities: int, rest: timedelta = timedelta(days=1)) -> int:
     return memory.interval_days if memory else 0
 
 
-def test_intervals_grow_as_wozniak_gives_them() -> None:
+def test_intervals_grow_as_sm2_defines() -> None:
     assert [interval_after(*[4] * turns) for turns in (1, 2, 3, 4)] == [1, 6, 15, 38]
     assert interval_after(*[5] * 60) == sm2.LONGEST_INTERVAL
 
 
-def test_a_lapse_starts_again() -> None:
+def test_a_lapse_resets_the_interval() -> None:
     assert interval_after(4, 4, 4, 2) == 1
     assert interval_after(4, 4, 4, 2, 4) == 1
 
 
-def test_the_drill_of_the_same_day_leaves_the_interval() -> None:
+def test_further_answers_on_the_same_day_do_not_change_the_interval() -> None:
     assert interval_after(4, 4, 4, rest=timedelta(minutes=10)) == 1
 
 
@@ -173,7 +175,9 @@ GOOD = "7,3,2024-03-29T20:32:39.497000+00:00,7241\n"
         (HEADER + '8,"3,2024-03-29\n', "row 2: expected csv"),
     ],
 )
-def test_a_bad_file_is_named_by_row_and_column(tmp_path: Path, text: str, fault: str) -> None:
+def test_the_error_about_an_invalid_file_names_row_and_column(
+    tmp_path: Path, text: str, fault: str
+) -> None:
     file = tmp_path / "log.csv"
     file.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ReviewLogError, match=fault) as raised:
@@ -181,7 +185,7 @@ def test_a_bad_file_is_named_by_row_and_column(tmp_path: Path, text: str, fault:
     assert "\n" not in str(raised.value)
 
 
-def test_the_command_says_so_in_one_line(
+def test_the_import_command_reports_an_invalid_file_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "log.csv"
@@ -194,13 +198,15 @@ def test_the_command_says_so_in_one_line(
     assert "row 3, column review_rating: expected 1, 2, 3 or 4, found '5'" in line
 
 
-def test_a_file_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_file_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anki_log, "_MAX_BYTES", 2 << 20)
     with pytest.raises(ReviewLogError, match=r"/dev/zero: expected at most 2 MiB"):
         anki_log.read(Path("/dev/zero"))
 
 
-def test_rows_in_any_order_are_the_same_log(tmp_path: Path, record: list[Answer]) -> None:
+def test_the_order_of_the_rows_does_not_change_the_log(
+    tmp_path: Path, record: list[Answer]
+) -> None:
     rows = list(csv.reader(LOG.read_text(encoding="utf-8").splitlines()))
     shuffled = tmp_path / "shuffled.csv"
     with shuffled.open("w", encoding="utf-8", newline="") as out:
