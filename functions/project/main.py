@@ -1,4 +1,4 @@
-"""The function that Pub/Sub pushes commands to, from the topic `progress-commands`."""
+"""The project function: Pub/Sub pushes the commands of the topic `progress-commands` to it."""
 
 import functions_framework
 from flask import Request
@@ -18,7 +18,7 @@ _publisher = Publisher(settings.current().redis_url)
 
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
-    """Run a command; 204 if done or claimed by another worker, 503 to redeliver."""
+    """Run a command; return 204 if it is done or another worker claimed it, or 503 to retry it."""
     if request.method == "GET":
         return "", startup.status(request.path)
     command, attributes = commands.parse_push(request.get_data())

@@ -1,8 +1,8 @@
-"""Entry point of the query function: answers any HTTP request from the read models."""
+"""The query function: it serves the read models over HTTP."""
 
 import gc
 
-gc.disable()  # until the imports are done and frozen: saves 12 % of the cold start
+gc.disable()  # until the imports are done and frozen, which saves 12 % of the cold start
 
 import functions_framework.aio  # noqa: E402 - see above
 from starlette.requests import Request  # noqa: E402
@@ -16,15 +16,15 @@ from progress.query.read_models.reader import Reader  # noqa: E402
 
 logs.configure("query")
 heads.install()
-# Created at start, so that the function does not start if it could not trust any token.
+# Created at startup, so that the function does not start if no token could be verified.
 _api = QueryApi(settings.current(), Reader(settings.current()))
 gc.freeze()
-gc.set_threshold(20_000)  # requests leave few cycles: saves 5 % CPU
+gc.set_threshold(20_000)  # saves 5 % CPU, because requests leave few reference cycles
 gc.enable()
 
 
 @functions_framework.aio.http
 async def query(request: Request) -> Response:
-    """Answer GraphQL at /graphql, liveness at /health and readiness at /ready."""
+    """Serve GraphQL at /graphql, liveness at /health and readiness at /ready."""
     shortcut.install(request.app, _api)
     return await _api.answer(request)

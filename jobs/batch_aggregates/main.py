@@ -1,4 +1,4 @@
-"""The batch job, as Cloud Run starts it: every five minutes, one process for each task."""
+"""The batch job. Cloud Run starts it every five minutes, with one process for each task."""
 
 import sys
 
@@ -8,7 +8,7 @@ from progress.operations import batch_job
 
 
 def main() -> int:
-    """0 when this task's share is done, or another run is doing it; 1 if it failed."""
+    """Return 0 if this task's share is done or another run is doing it; return 1 on failure."""
     logs.configure("batch")
     return batch_job.run(settings.current())
 

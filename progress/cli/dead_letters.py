@@ -15,28 +15,28 @@ from progress.event_store import dead_letters
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.projections import replay as letter_replay
 
-_DISCARD_BATCH = 500  # letters per statement
+_DISCARD_BATCH = 500  # dead letters per statement
 
-_letters = typer.Typer(help="What could not become an event.", no_args_is_help=True)
+_letters = typer.Typer(help="Messages and events that were rejected.", no_args_is_help=True)
 
-Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `list` gives it.")]
-OneOrNone = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="As `list` gives it.")]
-Kind = Annotated[DeadLetterKind | None, typer.Option(help="All that wait of this kind.")]
-Saying = Annotated[str | None, typer.Option(help="All that wait with this in their reason.")]
-Everything = Annotated[bool, typer.Option("--all", help="All that wait.")]
+Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `list` prints it.")]
+OneOrNone = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="As `list` prints it.")]
+Kind = Annotated[DeadLetterKind | None, typer.Option(help="All open ones of this kind.")]
+Saying = Annotated[str | None, typer.Option(help="All open ones with this text in the reason.")]
+Everything = Annotated[bool, typer.Option("--all", help="All open ones.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` these commands."""
+    """Add these commands to `app`."""
     app.add_typer(_letters, name="dead-letters")
 
 
 @_letters.command("list")
 def list_all(
     closed: Annotated[bool, typer.Option("--all", help="Replayed and discarded too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """List the letters that wait, oldest first."""
+    """List the open dead letters, oldest first."""
     connection = targets.connect()
     reasons = Column("reason", overflow="fold")
     table = Table("number", "kind", "received", "event", reasons, box=None)
@@ -56,7 +56,7 @@ def list_all(
 
 @_letters.command()
 def show(number: Number) -> None:
-    """Show all of a letter, its payload too."""
+    """Show a dead letter with its payload."""
     connection = targets.connect()
     letter = dead_letters.read(connection, number)
     connection.close()
@@ -65,9 +65,9 @@ def show(number: Number) -> None:
 
 @_letters.command()
 def count(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Count the letters that wait, by reason."""
+    """Count the open dead letters by reason."""
     connection = targets.connect()
     reasons = dead_letters.count_by_reason(connection)
     connection.close()
@@ -88,7 +88,7 @@ def replay(
     saying: Saying = None,
     everything: Everything = False,
 ) -> None:
-    """Read the letter, or all such letters, by today's rules, and append what they hold."""
+    """Parse the selected dead letters by the current rules, and append their events."""
     connection = targets.connect()
     if number is not None:
         _check_no_filter(number, kind, saying, everything)
@@ -111,15 +111,15 @@ def replay(
 
 @_letters.command()
 def discard(
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the letter.")],
+    reason: Annotated[str, typer.Option(help="Why; it is stored with the dead letter.")],
     number: OneOrNone = None,
     kind: Kind = None,
     saying: Saying = None,
     everything: Everything = False,
 ) -> None:
-    """Close the letter, or all such letters, for good."""
+    """Close the selected dead letters permanently."""
     if not reason.strip():
-        raise typer.BadParameter("say why it is discarded", param_hint="--reason")
+        raise typer.BadParameter("expected a text that says why", param_hint="--reason")
     connection = targets.connect()
     if number is not None:
         _check_no_filter(number, kind, saying, everything)
@@ -140,14 +140,14 @@ def discard(
 
 def _check_no_filter(number: int, *filters: object) -> None:
     if any(filters):
-        raise typer.BadParameter(f"either {number} or a filter", param_hint="NUMBER")
+        raise typer.BadParameter(f"expected {number} or a filter, not both", param_hint="NUMBER")
 
 
 def _select(
     connection: Connection, kind: DeadLetterKind | None, saying: str | None, everything: bool
 ) -> list[int]:
     if everything == (kind is not None or saying is not None):
-        raise typer.BadParameter("say which: NUMBER, --kind, --saying, or --all")
-    if saying == "":  # from an unset shell variable; it would select every letter
-        raise typer.BadParameter("--saying: expected words, found none")
+        raise typer.BadParameter("expected NUMBER, a filter (--kind, --saying), or --all")
+    if saying == "":  # perhaps an unset shell variable; it would select every dead letter
+        raise typer.BadParameter("--saying: expected a text, found none")
     return dead_letters.select_open(connection, kind=kind, saying=saying)

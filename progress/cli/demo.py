@@ -13,20 +13,20 @@ from progress.demo import loading, show
 from progress.demo.graphql_client import GraphqlClient
 from progress.local import stack
 
-# Replacements on a terminal without block characters.
+# Replacements for a terminal that cannot encode block characters.
 _PLAIN = {"·": ".", "░": "-", "▒": "+", "▓": "*", "█": "#", "■": "#", "─": "-", "━": "=", "…": "~"}
 _PLAIN |= {"–": "-", "×": "x"} | dict(zip("▁▂▃▄▅▆▇", "__--==#", strict=True))
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` this command."""
+    """Add this command to `app`."""
     app.command()(demo)
 
 
 def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
 ) -> None:
-    """Start the stack, load a real learner's 12,580 answers through Pub/Sub, show the result."""
+    """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts."""
     from progress.local import development_key, sign_in_codes
 
     _replace_unencodable()
@@ -42,7 +42,7 @@ def demo(
     messages = loading.messages()
     total = sum(len(message.events) for message in messages)
     new = loading.load(console, messages, addresses)
-    # A caller of its own, so that the learner's rate limit is left to their page.
+    # A separate caller, so that waiting does not use up the rate limit of the learner's page.
     watcher = GraphqlClient(
         addresses["graphql_url"], development_key.token(folder.key, "demo-watcher", [])
     )

@@ -12,7 +12,7 @@ from progress.cli import targets
 from progress.event_store import time_zones
 from progress.importers import anki_events, anki_log
 
-_anki = typer.Typer(help="Publish what another program recorded as domain events.")
+_anki = typer.Typer(help="Publish the records of another program as domain events.")
 
 
 def _user(value: str) -> str:
@@ -24,12 +24,12 @@ def _user(value: str) -> str:
 
 def _zone(value: str | None) -> str | None:
     if value is not None and value not in time_zones.names():
-        raise typer.BadParameter(f"{value} is no zone that the IANA database names")
+        raise typer.BadParameter(f"{value} is not a time zone of the IANA database")
     return value
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` these commands."""
+    """Add these commands to `app`."""
     app.add_typer(_anki, name="import")
 
 
@@ -45,13 +45,13 @@ def anki(
     ],
     user: Annotated[str, typer.Option(help="The learner's id.", callback=_user)],
     zone: Annotated[
-        str | None, typer.Option(help="The learner's IANA zone.", callback=_zone)
+        str | None, typer.Option(help="The learner's IANA time zone.", callback=_zone)
     ] = None,
     day_start: Annotated[
         int | None, typer.Option(min=0, max=23, help="The hour at which days begin.")
     ] = None,
 ) -> None:
-    """Publish a review log, one message for each session; again, it adds nothing."""
+    """Publish a review log, one message for each session; a second import adds nothing."""
     answers = anki_log.read(file)
     learner = anki_events.Learner(user, zone, day_start)
     messages = list(anki_events.messages(learner, answers))

@@ -1,4 +1,4 @@
-"""`progress operations`: the operations started over the API, and their progress."""
+"""`progress operations`: show the operations that were started through the API."""
 
 import contextlib
 from typing import Annotated
@@ -13,18 +13,18 @@ from progress.cli import targets
 from progress.errors import ProgressError
 from progress.operations import records
 
-_operations = typer.Typer(help="What was started over the API.", no_args_is_help=True)
+_operations = typer.Typer(help="Operations started through the API.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` these commands."""
+    """Add these commands to `app`."""
     app.add_typer(_operations, name="operations")
 
 
 @_operations.command("list")
 def list_newest(
     first: Annotated[int, typer.Option(min=1, max=1_000, help="How many.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """List the operations, newest first."""
     with contextlib.closing(targets.connect()) as connection:
@@ -55,9 +55,9 @@ def list_newest(
 
 @_operations.command()
 def show(
-    operation_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `list` gives it.")],
+    operation_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `list` prints it.")],
 ) -> None:
-    """Show all of an operation, its steps too."""
+    """Show an operation with its steps."""
     with contextlib.closing(targets.connect()) as connection:
         operation = records.get_operation(connection, operation_id)
     if operation is None:

@@ -15,14 +15,14 @@ from progress.errors import ProgressError
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` this command."""
+    """Add this command to `app`."""
     app.command()(publish)
 
 
 def publish(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="One envelope, as JSON, a line.")],
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="One JSON envelope per line.")],
 ) -> None:
-    """Publish envelopes through Pub/Sub, each to the topic of its type, and print how many."""
+    """Publish envelopes through Pub/Sub, each to the topic of its event type; print their count."""
     lines = list(_lines(file))
     project, emulator = targets.pubsub()
     console = Console(stderr=True)

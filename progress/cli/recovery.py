@@ -13,21 +13,21 @@ from progress.cli import targets
 from progress.errors import ProjectionError
 from progress.recovery import checks, shard_locks
 
-_shards = typer.Typer(help="Who folds what, and who is in the way.", no_args_is_help=True)
+_shards = typer.Typer(help="Shards, and the sessions that hold them.", no_args_is_help=True)
 
 Shard = Annotated[int, typer.Argument(min=0, max=15, metavar="SHARD", help="0 to 15.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` these commands."""
+    """Add these commands to `app`."""
     app.command()(check)
     app.command()(warm)
     app.add_typer(_shards, name="shards")
 
 
 def check(as_json: AsJson = False) -> None:
-    """Compare the log with itself and with the checkpoints; exit code 1 if something is wrong."""
+    """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
     connection = targets.connect()
     report = checks.run(connection)
     connection.close()
@@ -59,13 +59,13 @@ def _show(report: checks.Report) -> None:
 
 
 def warm(
-    learners: Annotated[int, typer.Option(min=1, help="How many, the last active first.")] = 1_000,
+    learners: Annotated[int, typer.Option(min=1, help="How many, last active first.")] = 1_000,
     afresh: Annotated[
-        bool, typer.Option("--afresh", help="Drop all that is kept first, as after a restore.")
+        bool, typer.Option("--afresh", help="Clear the cache first, as after a restore.")
     ] = False,
 ) -> None:
-    """Cache the page's answers for the most recently active learners."""
-    # Importing the API takes 300 ms, so only this command does.
+    """Cache the responses to the page's query for the most recently active learners."""
+    # Importing the API takes 300 ms, so only this command imports it.
     from progress.query import warm
     from progress.query.read_models.reader import open_reader
 
@@ -88,7 +88,7 @@ def warm(
 
 @_shards.command("list")
 def list_shards(as_json: AsJson = False) -> None:
-    """Show how far each shard is behind, and which session holds it."""
+    """Show the lag of each shard, and the session that holds the shard."""
     connection = targets.connect()
     shards = shard_locks.list_shards(connection)
     connection.close()
@@ -107,7 +107,7 @@ def list_shards(as_json: AsJson = False) -> None:
 
 @_shards.command()
 def release(shard: Shard) -> None:
-    """End the session that holds a shard; the next worker folds its window again."""
+    """End the session that holds a shard; the next worker repeats the unfinished window."""
     connection = targets.connect()
     ended = shard_locks.release(connection, shard)
     connection.close()

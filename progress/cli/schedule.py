@@ -10,20 +10,18 @@ from rich.table import Table
 from progress import settings
 from progress.adapters import cloud_scheduler
 
-_schedule = typer.Typer(help="What Cloud Scheduler starts.", no_args_is_help=True)
+_schedule = typer.Typer(help="The jobs of Cloud Scheduler.", no_args_is_help=True)
 
 _BATCH = "progress-batch"
 _REGION = "europe-west1"  # as in infra/terraform
 
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]…", help=f"{_BATCH} where none is given.")
-]
-Project = Annotated[str | None, typer.Option(help="PUBSUB_PROJECT_ID where it is not given.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help=f"By default {_BATCH}.")]
+Project = Annotated[str | None, typer.Option(help="By default PUBSUB_PROJECT_ID.")]
 Region = Annotated[str, typer.Option(help="The schedules' region.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` these commands."""
+    """Add these commands to `app`."""
     app.add_typer(_schedule, name="schedule")
 
 
@@ -31,9 +29,9 @@ def add_to(app: typer.Typer) -> None:
 def list_all(
     project: Project = None,
     region: Region = _REGION,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """List the schedules: when they run, whether they are held, how the last run ended."""
+    """List the jobs with their schedules, their states and the results of their last runs."""
     schedules = _scheduler(project, region).all()
     table = Table("name", "schedule", "state", "last", "ended", "next", box=None)
     for schedule in schedules:
@@ -58,7 +56,7 @@ def list_all(
 
 @_schedule.command()
 def pause(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
-    """Hold these schedules until they are resumed; what runs now runs to its end."""
+    """Pause these jobs until they are resumed; a run in progress continues."""
     scheduler = _scheduler(project, region)
     for name in names or [_BATCH]:
         typer.echo(f"{name} is held{'' if scheduler.pause(name) else ' already'}.")
@@ -66,7 +64,7 @@ def pause(names: Names = None, project: Project = None, region: Region = _REGION
 
 @_schedule.command()
 def resume(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
-    """Let these schedules go on."""
+    """Resume these jobs."""
     scheduler = _scheduler(project, region)
     for name in names or [_BATCH]:
         typer.echo(f"{name} goes on{'' if scheduler.resume(name) else ' already'}.")
@@ -74,7 +72,7 @@ def resume(names: Names = None, project: Project = None, region: Region = _REGIO
 
 @_schedule.command()
 def run(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
-    """Run these now, held or not; it does not wait for their end."""
+    """Start these jobs now, paused or not, without waiting for their end."""
     scheduler = _scheduler(project, region)
     for name in names or [_BATCH]:
         scheduler.run(name)

@@ -25,20 +25,20 @@ _PRINTED = (
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` these commands."""
+    """Add these commands to `app`."""
     for command in (up, down, env, token):
         app.command()(command)
 
 
 def up(
-    detach: Annotated[bool, typer.Option("--detach", help="Return once all answer.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once all are ready.")] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
     standin: Annotated[
         bool,
-        typer.Option("--standin", help="Our stand-in for Pub/Sub, though the emulator is there."),
+        typer.Option("--standin", help="Use the Pub/Sub stand-in even if the emulator is found."),
     ] = False,
 ) -> None:
-    """Start the local stack: PostgreSQL, Valkey, Pub/Sub, the functions, the scheduler."""
+    """Start the local stack: PostgreSQL, Valkey, Pub/Sub, the functions and the scheduler."""
     console = Console()
     with console.status("starting the local stack"):
         supervisor = local_stack.up(
@@ -59,9 +59,9 @@ def up(
 
 
 def _wait(supervisor: subprocess.Popen[bytes]) -> None:
-    """Wait until the stack ends; a signal to this process stops it."""
-    # Raise KeyboardInterrupt as Ctrl-C does: a handler must not wait itself, since the interrupted
-    # wait holds the lock of the process object.
+    """Wait until the stack exits; stop the stack if this process receives a signal."""
+    # SIGTERM raises KeyboardInterrupt, as Ctrl-C does. The signal handler itself must not wait,
+    # because the interrupted wait() holds the lock of the Popen object.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         supervisor.wait()
@@ -69,7 +69,7 @@ def _wait(supervisor: subprocess.Popen[bytes]) -> None:
 
 
 def down() -> None:
-    """Stop the local stack; its data stays."""
+    """Stop the local stack and keep its data."""
     console = Console()
     with console.status("stopping the local stack"):
         ran = local_stack.down(targets.data_folder())
@@ -115,7 +115,7 @@ def token(
         list[str] | None, typer.Option(help="learner, support or admin.", callback=_roles)
     ] = None,
 ) -> None:
-    """Make a token for the local query function, good for a day."""
+    """Create a token for the local query function, valid for one day."""
     from progress.local import development_key
 
     folder = targets.data_folder()

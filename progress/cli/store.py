@@ -30,7 +30,7 @@ _BATCH_TIMEOUT_S = 600.0
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give `app` these commands."""
+    """Add these commands to `app`."""
     for command in (migrate, status, events):
         app.command()(command)
     app.command("batch")(batch_command)
@@ -39,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def migrate() -> None:
-    """Bring the database to the present schemas: migrations, logins, then the read models."""
+    """Apply the migrations, create the logins, then build the read models."""
     current = settings.current()
     database_logins = logins.parse(current.database_logins or "")
     with (
@@ -58,7 +58,7 @@ def migrate() -> None:
 
 
 def contract_command() -> None:
-    """Drop the read models of every other version, once only this version is served."""
+    """Drop the read models of all other versions, once only this version serves queries."""
     connection = targets.connect()
     try:
         for schema in drop_unused.run(connection):
@@ -69,7 +69,7 @@ def contract_command() -> None:
 
 
 def batch_command() -> None:
-    """Run the batch job now; wait for a scheduled run to end first."""
+    """Run the batch job now, after a scheduled run in progress has ended."""
     report = run_batch()
     typer.echo(
         f"{report.learners} learners folded, {report.swept} events swept up, "
@@ -78,7 +78,7 @@ def batch_command() -> None:
 
 
 def run_batch() -> batch.Report:
-    """Run the whole batch job, after another run has ended; return its report."""
+    """Run the whole batch job once no other run is in progress; return the report."""
     connection, change_publisher = targets.connect(), targets.change_publisher()
     reports: list[batch.Report] = []
 
@@ -95,7 +95,7 @@ def run_batch() -> batch.Report:
 
 
 def _call_workers(operation_ids: list[UUID]) -> None:
-    """Send a command for each operation; without a local Pub/Sub, the scheduled job does."""
+    """Send a command for each operation; without a local Pub/Sub, the scheduled job sends them."""
     commands = [
         publisher.Command(wakeups.operation_command(operation_id)) for operation_id in operation_ids
     ]
@@ -108,7 +108,7 @@ def _call_workers(operation_ids: list[UUID]) -> None:
 
 
 def rebuild_command() -> None:
-    """Rebuild every projection next to the live ones, then swap."""
+    """Rebuild every projection next to the live projections, then swap the two."""
     targets.connect().close()  # fail before the progress bar appears
     console = Console()
     with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
@@ -121,7 +121,7 @@ def rebuild_command() -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Count what is stored, and show how far the projections are behind."""
+    """Count the events and dead letters, and show the lag of the projections."""
     connection = targets.connect()
     counts = _rows(connection, "event_store/status", "counts")[0]
     read_model_schema.set_search_path(connection)
@@ -147,9 +147,9 @@ def _show(counts: dict[str, object], projections: list[dict[str, object]]) -> No
 
 
 def events(
-    user: Annotated[str | None, typer.Option(help="This learner's alone.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this learner's events.")] = None,
 ) -> None:
-    """Print the audit trail: every event as it was recorded, one JSON object a line."""
+    """Print the audit trail: every event as it was recorded, one JSON object per line."""
     connection = targets.connect()
     if user is None:
         position = 1

@@ -1,6 +1,6 @@
-"""Targets of the commands: the settings name them, otherwise the local stack of the data folder.
+"""The services that the commands use: those of the settings, by default those of the local stack.
 
-The stack's modules are imported at first use, since they need development packages.
+The stack's modules are imported at first use, because they need development packages.
 """
 
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ def data_folder() -> "DataFolder":
 
 
 def database() -> Settings | str:
-    """Return the settings that name the database, or the URL of the stack's database."""
+    """Return the settings if they name a database, else the URL of the stack's database."""
     return _database_settings() or _stack()["database_url"]
 
 
@@ -43,27 +43,27 @@ def _stack() -> dict[str, str]:
 
 
 def redis() -> str:
-    """Return the URL of Redis; SettingsError if a database is named but no Redis."""
+    """Return the URL of Redis; raise SettingsError if the settings name a database but no Redis."""
     if url := settings.current().redis_url:
         return url
     if _database_settings():
-        raise SettingsError("REDIS_URL is not set: without a Redis nothing is kept")
+        raise SettingsError("REDIS_URL is not set: the cache needs Redis")
     return _stack()["redis_url"]
 
 
 def connect() -> Connection:
-    """Connect to the database, as its owner."""
+    """Connect to the database as its owner."""
     return startup.connect(database(), name="progress-cli")
 
 
 def change_publisher() -> Publisher:
-    """Return the publisher of changes, to the Redis of the settings or of the local stack."""
+    """Return a publisher that notifies the Redis of the settings or of the local stack."""
     url = settings.current().redis_url
     return Publisher(url if url or _database_settings() else _stack()["redis_url"])
 
 
 def pubsub() -> tuple[str, str]:
-    """Return the project and the emulator's address; StackError if no emulator is known."""
+    """Return the project and the emulator's address; raise StackError if no emulator is known."""
     current = settings.current()
     if current.pubsub_emulator_host:
         return current.pubsub_project_id, current.pubsub_emulator_host

@@ -32,7 +32,7 @@ def test_an_unreachable_database_or_full_output_gives_one_line(stack: Stack) -> 
     for away in ("postgresql://u:secret@127.0.0.1:1/d", "postgresql:///d?host=/nowhere"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DATABASE_URL", away)
-            assert_failed(stack.run("status"), "no connection to ", "see that it runs")
+            assert_failed(stack.run("status"), "no connection to ", "check that it runs")
     if Path("/dev/full").exists():
         environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder))
         full = [sys.executable, "-m", "progress.cli", "token", "--user", "u"]
