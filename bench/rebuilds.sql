@@ -6,7 +6,8 @@ CREATE TABLE public.daily_counters (
     sessions bigint, study_seconds bigint
 );
 CREATE TABLE public.item_counters (
-    user_id text COLLATE "C", item_id text COLLATE "C", answers bigint, correct bigint, response_ms bigint, reviews bigint
+    user_id text COLLATE "C", item_id text COLLATE "C", answers bigint, correct bigint, response_ms bigint,
+    reviews bigint
 );
 
 -- empty --

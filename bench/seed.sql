@@ -16,16 +16,21 @@ sessions AS MATERIALIZED (
 ),
 answers AS MATERIALIZED (
     SELECT s.*, a, random() < 0.85 AS correct,
-        'item-' || (s.nth * 37 + 2 * ((s.session - ago + CAST(:sessions AS int)) % CAST(:sessions AS int)) + a % 2) % 5000 AS item_id,
+        'item-' || (
+            s.nth * 37 + 2 * ((s.session - ago + CAST(:sessions AS int)) % CAST(:sessions AS int)) + a % 2
+        ) % 5000 AS item_id,
         s.at + make_interval(secs => 8 * a + 3 * random()) AS answered_at
     FROM sessions s
     CROSS JOIN generate_series(0, 19) AS a
     CROSS JOIN LATERAL (SELECT (ARRAY[0, 1, 2, 3, 4, 6, 8, 11, 14, 18])[a / 2 + 1] AS ago) AS d
 ),
 typed AS (
-    SELECT user_id, 'UserCreated' AS type, CAST(:since AS timestamptz) - interval '1 day' AS at, 0 AS turn, jsonb_build_object(
-        'user_id', user_id, 'email', 'a***@example.com', 'day_start_hour', nth % 5,
-        'timezone', (ARRAY['Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Australia/Sydney', 'America/Santiago'])[nth % 5 + 1]) AS data
+    SELECT user_id, 'UserCreated' AS type, CAST(:since AS timestamptz) - interval '1 day' AS at, 0 AS turn,
+        jsonb_build_object(
+            'user_id', user_id, 'email', 'a***@example.com', 'day_start_hour', nth % 5,
+            'timezone', (ARRAY[
+                'Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Australia/Sydney', 'America/Santiago'
+            ])[nth % 5 + 1]) AS data
     FROM learners
     UNION ALL
     SELECT user_id, 'SessionStarted', at, 1,

@@ -6,7 +6,8 @@ SELECT head.position + n, gen_random_uuid(), 'item-item-' || n, 1, 'ItemPublishe
         'item_id', 'item-' || n, 'headword', 'word ' || n,
         'cefr_level', (ARRAY['A1', 'A2', 'B1', 'B2', 'C1', 'C2'])[n % 6 + 1],
         'domains', (ARRAY['["R"]', '["W"]', '["R", "L"]', '["S"]', '["L", "S"]'])[n % 5 + 1]::jsonb),
-    '{}', CAST(:until AS timestamptz) - interval '1000 days', CAST(:until AS timestamptz), event_store.shard_of('item-item-' || n)
+    '{}', CAST(:until AS timestamptz) - interval '1000 days', CAST(:until AS timestamptz),
+    event_store.shard_of('item-item-' || n)
 FROM generate_series(1, CAST(:items AS int)) AS n
 CROSS JOIN (SELECT coalesce(max(global_position), 0) AS position FROM event_store.events) AS head;
 
@@ -16,7 +17,10 @@ INSERT INTO event_store.events
 WITH sessions AS MATERIALIZED (
     SELECT user_id, d, CAST(md5(user_id || d) AS uuid) AS session_id,
         CAST(:until AS timestamptz) - make_interval(days => CAST(:days AS int) - 1 - d) AS at
-    FROM (SELECT CAST(CAST(md5('student ' || n) AS uuid) AS text) AS user_id FROM generate_series(1, CAST(:learners AS int)) AS n) AS l
+    FROM (
+        SELECT CAST(CAST(md5('student ' || n) AS uuid) AS text) AS user_id
+        FROM generate_series(1, CAST(:learners AS int)) AS n
+    ) AS l
     CROSS JOIN generate_series(0, CAST(:days AS int) - 1) AS d
 ),
 answers AS MATERIALIZED (
@@ -29,7 +33,8 @@ answers AS MATERIALIZED (
 ),
 typed AS (
     SELECT user_id, CASE WHEN chance % 7 > 0 THEN 'CorrectAnswerGiven' ELSE 'IncorrectAnswerGiven' END AS type,
-        answered_at AS at, 1 AS turn, jsonb_build_object('user_id', user_id, 'session_id', session_id, 'item_id', item_id,
+        answered_at AS at, 1 AS turn, jsonb_build_object(
+            'user_id', user_id, 'session_id', session_id, 'item_id', item_id,
             'response_time_ms', 800 + chance % 8000) AS data
     FROM answers
     UNION ALL
@@ -38,7 +43,8 @@ typed AS (
     FROM answers
     UNION ALL
     SELECT user_id, 'SessionCompleted', at + interval '170 seconds', 3,
-        jsonb_build_object('session_id', session_id, 'user_id', user_id, 'score', 60 + d % 40, 'duration_seconds', 170 + d)
+        jsonb_build_object(
+            'session_id', session_id, 'user_id', user_id, 'score', 60 + d % 40, 'duration_seconds', 170 + d)
     FROM sessions
 )
 SELECT head.position + row_number() OVER (ORDER BY t.at, t.user_id, t.turn), gen_random_uuid(),

@@ -14,7 +14,10 @@ DECLARE
     password text := nullif(current_setting('progress.password'), '');
     other    text;
 BEGIN
-    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = login AND (r.rolsuper OR r.rolname IN (current_user, session_user))) THEN
+    IF EXISTS (
+        SELECT FROM pg_roles r
+        WHERE r.rolname = login AND (r.rolsuper OR r.rolname IN (current_user, session_user))
+    ) THEN
         RAISE EXCEPTION 'it has more rights than any group: it is the owner, or a superuser';
     END IF;
     IF password IS NOT NULL THEN
@@ -27,7 +30,8 @@ BEGIN
         SELECT g.rolname FROM pg_auth_members m
         JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
         WHERE r.rolname = login AND g.rolname <> target
-          AND g.rolname IN ('progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_erasure')
+          AND g.rolname IN (
+              'progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_erasure')
     LOOP
         EXECUTE format('REVOKE %I FROM %I', other, login);
     END LOOP;

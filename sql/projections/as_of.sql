@@ -1,6 +1,6 @@
 -- An as-of answer: the same folds in temporary tables, over one learner's events up to a moment.
--- The search path is pg_temp, then the live schema: the models' blocks `as_of` create each table that a fold writes or a
--- query reads. They are empty at the end of the transaction.
+-- The search path is pg_temp, then the live schema: the models' blocks `as_of` create each table that a fold writes or
+-- a query reads. They are empty at the end of the transaction.
 
 -- as_of --
 -- One row: the moments by which the events in the tables had occurred and were recorded.
@@ -21,7 +21,8 @@ DECLARE
     shifts  interval[];
     offsets interval[];
 BEGIN
-    SELECT z.starts, z.shifts, z.offsets INTO starts, shifts, offsets FROM zone_shifts(learner, '-infinity', 'infinity') z;
+    SELECT z.starts, z.shifts, z.offsets INTO starts, shifts, offsets
+    FROM zone_shifts(learner, '-infinity', 'infinity') z;
     INSERT INTO window_facts
     SELECT {event_columns},
         date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
@@ -40,8 +41,8 @@ $fill$;
 -- A deleted learner has no events, whenever the deletion occurred or was recorded. True if the tables have grown large.
 -- Raises PR001 if the stream has more events since the snapshot than an answer may fold.
 -- With is_last, rows that only fold_on_as_of looks up are not written.
-CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean) RETURNS boolean
-LANGUAGE plpgsql
+CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
+RETURNS boolean LANGUAGE plpgsql
     -- See fold_window.
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off
@@ -105,15 +106,16 @@ BEGIN
     END IF;
     PERFORM fold_facts(0::smallint, 0, 0, version > 0, false, version = 0 AND NOT is_last);
     UPDATE moment_asked SET is_whole = version = 0 AND NOT is_last;
-    RETURN pg_relation_size('window_facts') + pg_relation_size('item_stats') + pg_relation_size('daily_stats') > 2000000;
+    RETURN 2000000
+        < pg_relation_size('window_facts') + pg_relation_size('item_stats') + pg_relation_size('daily_stats');
 END
 $fold$;
 
--- Fold the same learner's events between the moment in the tables and a later one. Returns null if the rows could differ
--- from a whole fold: the tables lack part of the past, the moment is not later, or a preference event between the two
--- moments may move days.
-CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean) RETURNS boolean
-LANGUAGE plpgsql
+-- Fold the same learner's events between the moment in the tables and a later one. Returns null if the rows could
+-- differ from a whole fold: the tables lack part of the past, the moment is not later, or a preference event between
+-- the two moments may move days.
+CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
+RETURNS boolean LANGUAGE plpgsql
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off
     SET enable_bitmapscan = off

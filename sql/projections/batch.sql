@@ -8,7 +8,8 @@ CREATE TEMPORARY TABLE batch_learners (user_id varchar(200) COLLATE "C" PRIMARY 
 -- functions --
 -- Find what changed since the last run: items with a new description, learners of these shards with new events, and the
 -- learners of those items.
-CREATE FUNCTION find_changes(shards smallint[], catalogue_start bigint, catalogue_end bigint) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION find_changes(shards smallint[], catalogue_start bigint, catalogue_end bigint) RETURNS void
+LANGUAGE plpgsql
     SET enable_seqscan = off
     SET enable_bitmapscan = off
     SET random_page_cost = 0   -- changes are few and recent: use indexes, however large the log
@@ -75,7 +76,9 @@ DECLARE
     how_many        int := 0;
     is_changed      boolean := false;
 BEGIN
-    IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s) THEN
+    IF NOT (
+        SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s
+    ) THEN
         RETURN NULL;
     END IF;
 
@@ -100,9 +103,11 @@ BEGIN
         ANALYZE batch_learners;
         ANALYZE batch_items;
 {batch_folds}
-        -- Delete the rows of learners who were deleted meanwhile. A later deletion waits for this lock and finds the rows.
+        -- Delete the rows of learners who were deleted meanwhile. A later deletion waits for this lock and finds the
+        -- rows.
         PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
-        PERFORM delete_batch_rows(ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
+        PERFORM delete_batch_rows(
+            ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
     END IF;
 
     -- Events folded after `reached` was read are included; the next run finds them again. A position that refold_event

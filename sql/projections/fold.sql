@@ -81,7 +81,9 @@ DECLARE
 BEGIN
     WITH gone AS (
         INSERT INTO deleted_learners
-        SELECT DISTINCT user_id, pg_current_xact_id()::text::bigint FROM deletion_facts WHERE global_position = ANY (positions)
+        SELECT DISTINCT user_id, pg_current_xact_id()::text::bigint
+        FROM deletion_facts
+        WHERE global_position = ANY (positions)
         ON CONFLICT DO NOTHING
         RETURNING user_id
     )
@@ -152,8 +154,8 @@ $fold$;
 
 -- Delete the learners' rows and fold their whole history again, up to the end of the window. Their zones are complete,
 -- so preference events before the window are left out.
-CREATE FUNCTION refold_learners(learners text[], window_shard smallint, window_start bigint, window_end bigint) RETURNS void
-LANGUAGE plpgsql AS $fold$
+CREATE FUNCTION refold_learners(learners text[], window_shard smallint, window_start bigint, window_end bigint)
+RETURNS void LANGUAGE plpgsql AS $fold$
 BEGIN
     PERFORM reset_learners(learners);
     PERFORM empty_window();
@@ -183,7 +185,12 @@ BEGIN
             SELECT min(first_at)
             FROM (
                 SELECT f.first_at, sum(e.stream_version) OVER earlier - max(e.stream_version) OVER earlier AS others
-                FROM (SELECT min(global_position) AS first_at FROM window_events WHERE kind = 'preference' GROUP BY user_id) f
+                FROM (
+                    SELECT min(global_position) AS first_at
+                    FROM window_events
+                    WHERE kind = 'preference'
+                    GROUP BY user_id
+                ) f
                 JOIN event_store.events e ON e.global_position = f.first_at
                 WINDOW earlier AS (ORDER BY f.first_at)
             ) histories
@@ -200,9 +207,9 @@ BEGIN
 END
 $learners$;
 
--- Fold the next window of at most `at_most` events. `folded` is their number, or null if another worker holds the shard.
--- Also returns the version of the change, whether the catalogue changed and, with lists_learners, the changed learners
--- as JSON.
+-- Fold the next window of at most `at_most` events. `folded` is their number, or null if another worker holds the
+-- shard. Also returns the version of the change, whether the catalogue changed and, with lists_learners, the changed
+-- learners as JSON.
 CREATE FUNCTION fold_window(
     window_shard smallint, at_most int, lists_learners boolean,
     OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
@@ -239,7 +246,8 @@ BEGIN
     LIMIT at_most;
 
     SELECT max(global_position), count(*), max(created_at),
-        array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion')), coalesce(bool_or(kind = 'catalogue'), false)
+        array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion')),
+        coalesce(bool_or(kind = 'catalogue'), false)
     INTO window_end, folded, recorded_at, rare, changed_catalogue
     FROM window_events;
     IF folded = 0 THEN
@@ -310,7 +318,8 @@ BEGIN
         UPDATE checkpoints SET catalogue_version = changed_version WHERE shard = window_shard;
     END IF;
     changed_learners := list_changed_learners(deleted);
-    UPDATE batch_checkpoints SET position = least(position, at - 1), catalogue_position = least(catalogue_position, at - 1);
+    UPDATE batch_checkpoints
+    SET position = least(position, at - 1), catalogue_position = least(catalogue_position, at - 1);
 END
 $fold$;
 
@@ -336,7 +345,9 @@ SELECT changed_version, changed_learners, changed_catalogue FROM refold_event(:p
 
 -- lock_event_shard --
 -- Lock an event's shard for this transaction.
-SELECT pg_advisory_xact_lock(hashtext(current_schema()), shard) FROM event_store.events WHERE event_id = CAST(:event_id AS uuid);
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), shard)
+FROM event_store.events
+WHERE event_id = CAST(:event_id AS uuid);
 
 -- shards_behind --
 -- Shards with events that are not folded.
@@ -355,4 +366,6 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
 
 -- set_aside --
 -- Set aside the event whose window of one failed, unless another worker has folded it since.
-SELECT event_store.set_aside(next_position, :error) FROM shards_behind WHERE shard = :shard AND next_position = :position;
+SELECT event_store.set_aside(next_position, :error)
+FROM shards_behind
+WHERE shard = :shard AND next_position = :position;

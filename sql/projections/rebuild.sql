@@ -15,7 +15,8 @@ SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 -- come first, since a deletion waits for the others while it holds its shard.
 SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), shard)
 FROM (
-    SELECT kind, shard FROM (VALUES (1, ''), (2, 'batch '), (3, 'reading ')) AS k (place, kind), generate_series(0, 15) AS shard
+    SELECT kind, shard
+    FROM (VALUES (1, ''), (2, 'batch '), (3, 'reading ')) AS k (place, kind), generate_series(0, 15) AS shard
     ORDER BY place, shard
 ) AS locks;
 
@@ -50,7 +51,8 @@ DECLARE
 BEGIN
     CREATE TABLE pending_keys (definition text NOT NULL);
     FOR key IN
-        SELECT i.indexrelid::regclass AS index, i.indrelid::regclass AS of_table, c.conname, pg_get_indexdef(i.indexrelid) AS made,
+        SELECT i.indexrelid::regclass AS index, i.indrelid::regclass AS of_table, c.conname,
+            pg_get_indexdef(i.indexrelid) AS made,
             'ALTER TABLE ' || i.indrelid::regclass || ' ADD ' || pg_get_constraintdef(c.oid) AS added
         FROM pg_index i
         LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid

@@ -16,7 +16,8 @@ CREATE TABLE completions (
 ALTER TABLE completions ALTER user_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
 
 -- as_of --
-CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY KEY (user_id, session_id)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY KEY (user_id, session_id))
+    ON COMMIT DELETE ROWS;
 
 -- window --
 -- The change of each day. When an earlier completion arrives late, its former day loses.

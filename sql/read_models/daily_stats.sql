@@ -21,7 +21,8 @@ CREATE TABLE daily_stats (
 ALTER TABLE daily_stats ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
-CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY KEY (user_id, day)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY KEY (user_id, day))
+    ON COMMIT DELETE ROWS;
 
 -- window --
 -- The change of each day. When an earlier first answer arrives late, items_learned moves: -1 here, +1 there.

@@ -11,4 +11,5 @@ ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
 -- Stays empty: as-of answers fold nothing of a deleted learner.
-CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id))
+    ON COMMIT DELETE ROWS;

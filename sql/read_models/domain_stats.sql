@@ -26,7 +26,8 @@ WITH studied AS MATERIALIZED (
     FROM batch_learners b
     JOIN item_stats s ON s.user_id = b.user_id
     LEFT JOIN items i ON i.item_id = s.item_id
-    CROSS JOIN LATERAL unnest(CASE WHEN cardinality(i.domains) > 0 THEN i.domains ELSE '{UNKNOWN}' END) AS place (domain)
+    CROSS JOIN LATERAL unnest(
+        CASE WHEN cardinality(i.domains) > 0 THEN i.domains ELSE '{UNKNOWN}' END) AS place (domain)
     GROUP BY s.user_id, place.domain
 ), gone AS (
     DELETE FROM domain_stats t

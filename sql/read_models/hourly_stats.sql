@@ -14,7 +14,8 @@ CREATE TABLE hourly_stats (
 ALTER TABLE hourly_stats ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
-CREATE TEMPORARY TABLE hourly_stats (LIKE hourly_stats INCLUDING STORAGE, PRIMARY KEY (user_id, hour)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE hourly_stats (LIKE hourly_stats INCLUDING STORAGE, PRIMARY KEY (user_id, hour))
+    ON COMMIT DELETE ROWS;
 
 -- fold --
 INSERT INTO hourly_stats AS h

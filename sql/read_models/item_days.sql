@@ -12,7 +12,8 @@ CREATE TABLE item_days (
 ALTER TABLE item_days ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
 -- as_of --
-CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, day)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, day))
+    ON COMMIT DELETE ROWS;
 
 -- window --
 -- The change of items_reviewed on each day.
@@ -64,7 +65,9 @@ GROUP BY a.day, a.user_id;
 
 -- snapshot --
 (SELECT jsonb_object_agg(item_id, days)
- FROM (SELECT t.item_id, array_agg(t.day)::text AS days FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id) d)
+ FROM (
+     SELECT t.item_id, array_agg(t.day)::text AS days FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id
+ ) d)
 
 -- restore --
 -- Only the items that the window may change.

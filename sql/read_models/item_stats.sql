@@ -34,7 +34,8 @@ first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
 interval_days, easiness_factor, reviewed_at, review_id, lapses
 
 -- as_of --
-CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KEY (user_id, item_id)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KEY (user_id, item_id))
+    ON COMMIT DELETE ROWS;
 
 -- window --
 -- The new rows of the items in the window, with the former values that other folds compare.
@@ -81,7 +82,8 @@ FROM (
         coalesce(r.lapses, 0) AS lapses
     FROM (
         SELECT user_id, item_id,
-            count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers, sum(response_ms)::bigint AS response_ms,
+            count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
+            sum(response_ms)::bigint AS response_ms,
             min(occurred_at) AS first_answered_at,
             (array_agg(day ORDER BY occurred_at))[1] AS first_answered_on,
             max(occurred_at) AS last_answered_at,
@@ -152,8 +154,8 @@ ON CONFLICT DO NOTHING;
 DELETE FROM item_stats WHERE user_id = ANY (learners);
 
 -- list --
--- One page of a learner's items after a key, with the number of items that pass the filters. Every order is an ascending
--- number, so that one type of key suits all; microseconds are exact until 2255.
+-- One page of a learner's items after a key, with the number of items that pass the filters. Every order is an
+-- ascending number, so that one type of key suits all; microseconds are exact until 2255.
 WITH listed AS (
     SELECT
         s.item_id,

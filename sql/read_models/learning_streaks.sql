@@ -12,11 +12,12 @@ CREATE TABLE learning_streaks (
 ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
-CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE, PRIMARY KEY (user_id, starts)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE, PRIMARY KEY (user_id, starts))
+    ON COMMIT DELETE ROWS;
 
 -- fold --
--- A day that becomes a study day joins runs; a day that ceases to be one cuts a run. Only runs that contain such a day or
--- are next to it change.
+-- A day that becomes a study day joins runs; a day that ceases to be one cuts a run. Only runs that contain such a day
+-- or are next to it change.
 WITH turned AS MATERIALIZED (
     SELECT w.user_id, w.day, w.sessions_completed > 0 AS studied
     FROM window_days w

@@ -72,7 +72,8 @@ JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at < z.ends_at AND r.ends_
 CREATE TEMPORARY TABLE preferences (LIKE preferences INCLUDING STORAGE, PRIMARY KEY (user_id, occurred_at, event_id))
     ON COMMIT DELETE ROWS;
 
-CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PRIMARY KEY (user_id, starts_at)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PRIMARY KEY (user_id, starts_at))
+    ON COMMIT DELETE ROWS;
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM preferences t WHERE t.user_id = learner)

@@ -19,7 +19,8 @@ CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (use
 
 -- window --
 CREATE TEMPORARY TABLE window_reviews (
-    user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C", first_mastered_at timestamptz, first_mastered_on date,
+    user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
+    first_mastered_at timestamptz, first_mastered_on date,
     reviewed_at timestamptz, review_id uuid, interval_days bigint, easiness_factor double precision,
     lapses bigint                          -- the change of the count; may be negative
 ) ON COMMIT DELETE ROWS;
@@ -29,8 +30,8 @@ DELETE FROM window_reviews;
 
 -- fold --
 -- A new review forms pairs with its neighbours and separates a former pair: only these pairs are counted.
--- One sort serves the pairs, the latest review and the first review of 7 days or more. It sorts by item first, since all
--- rows of a learner have the same user_id; and the latest first, so that an item's first row is its latest review.
+-- One sort serves the pairs, the latest review and the first review of 7 days or more. It sorts by item first, since
+-- all rows of a learner have the same user_id; and the latest first, so that an item's first row is its latest review.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor

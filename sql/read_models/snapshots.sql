@@ -15,7 +15,8 @@ DELETE FROM snapshot_learners WHERE user_id = ANY (learners);
 DELETE FROM event_store.snapshots WHERE stream_id = ANY (ARRAY(SELECT 'learner-' || l FROM unnest(learners) l));
 
 -- functions --
--- Identify the folds and the tables that a snapshot is taken of: snapshots of tables that a rebuild replaced are not used.
+-- Identify the folds and the tables that a snapshot is taken of: snapshots of tables that a rebuild replaced are not
+-- used.
 CREATE FUNCTION snapshot_fingerprint() RETURNS text LANGUAGE sql STABLE AS $fingerprint$
 SELECT substr(n.nspname, 10, 12) || '-' || n.oid   -- after 'progress_'
 FROM pg_class c
@@ -96,7 +97,8 @@ BEGIN
 
     -- One statement sees one state, so that the rows belong to the version.
     INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, set_aside, state)
-    SELECT v.stream_id, v.stream_version, snapshot_fingerprint(), greatest(last.newest_occurred_at, since.newest_occurred_at),
+    SELECT v.stream_id, v.stream_version, snapshot_fingerprint(),
+        greatest(last.newest_occurred_at, since.newest_occurred_at),
         set_aside_until(v.stream_id, v.stream_version), s.state
     FROM (
         SELECT p.user_id, 'learner-' || p.user_id AS stream_id, version_folded(p.user_id) AS stream_version

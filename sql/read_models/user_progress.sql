@@ -20,7 +20,8 @@ CREATE TABLE user_progress (
 ALTER TABLE user_progress ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
-CREATE TEMPORARY TABLE user_progress (LIKE user_progress INCLUDING STORAGE, PRIMARY KEY (user_id)) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE user_progress (LIKE user_progress INCLUDING STORAGE, PRIMARY KEY (user_id))
+    ON COMMIT DELETE ROWS;
 
 -- fold --
 WITH seen AS (
@@ -42,7 +43,9 @@ WITH seen AS (
         count(*) FILTER (WHERE now.mastery = 1) - count(*) FILTER (WHERE had.mastery = 1) AS short_term,
         count(*) FILTER (WHERE now.mastery = 2) - count(*) FILTER (WHERE had.mastery = 2) AS long_term
     FROM window_items
-    CROSS JOIN LATERAL (SELECT CASE WHEN interval_days >= 21 THEN 2 WHEN interval_days >= 7 THEN 1 ELSE 0 END) now (mastery)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN interval_days >= 21 THEN 2 WHEN interval_days >= 7 THEN 1 ELSE 0 END
+    ) now (mastery)
     CROSS JOIN LATERAL (
         SELECT CASE WHEN had_interval_days >= 21 THEN 2 WHEN had_interval_days >= 7 THEN 1 WHEN had_row THEN 0 END
     ) had (mastery)
@@ -85,8 +88,8 @@ ON CONFLICT (user_id) DO UPDATE SET
 DELETE FROM user_progress WHERE user_id = ANY (learners);
 
 -- current --
--- A learner's summary at a moment. The streak depends on the day and `unlearned` on the catalogue, so the query computes
--- both.
+-- A learner's summary at a moment. The streak depends on the day and `unlearned` on the catalogue, so the query
+-- computes both.
 WITH today AS (
     SELECT CAST(CAST(:now AS timestamptz) + coalesce((
         SELECT shift FROM segments

@@ -46,7 +46,8 @@ ORDER BY p.global_position;
 -- missing --
 -- The shards whose last folded event is not in the log.
 SELECT c.shard
-FROM unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[]), CAST(:event_ids AS text[])) AS c (shard, position, event_id)
+FROM unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[]), CAST(:event_ids AS text[]))
+    AS c (shard, position, event_id)
 WHERE c.position > 0 AND NOT EXISTS (
     SELECT FROM event_store.events e
     WHERE e.global_position = c.position AND e.shard = c.shard AND e.event_id = CAST(c.event_id AS uuid))

@@ -32,7 +32,8 @@ SELECT count(*) FROM event_store.events WHERE shard <> event_store.shard_of(stre
 -- The tables whose next number is taken: rows were restored without their sequence.
 SELECT t.name
 FROM (
-    SELECT 'event_store.dead_letters' AS name, 'letter_id' AS key, max(letter_id) AS highest FROM event_store.dead_letters
+    SELECT 'event_store.dead_letters' AS name, 'letter_id' AS key, max(letter_id) AS highest
+    FROM event_store.dead_letters
     UNION ALL
     SELECT 'event_store.pending', 'arrival', max(arrival) FROM event_store.pending
     UNION ALL
@@ -42,11 +43,12 @@ WHERE t.highest > coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence(t.
 ORDER BY t.name;
 
 -- checkpoints --
--- Each shard's checkpoints and its events behind. `ahead`: a checkpoint is past the log's end. `other`: the event at the
--- checkpoint is not the one that was folded, so the rows were made from another log.
+-- Each shard's checkpoints and its events behind. `ahead`: a checkpoint is past the log's end. `other`: the event at
+-- the checkpoint is not the one that was folded, so the rows were made from another log.
 SELECT c.shard, c.position, b.position AS batch_position,
     (SELECT count(*) FROM event_store.events e
-     WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)) AS events_behind,
+     WHERE (e.shard, e.global_position) > (c.shard, c.position)
+       AND (e.shard, e.global_position) < (c.shard + 1, 0)) AS events_behind,
     greatest(c.position, b.position, b.catalogue_position) > h.head AS ahead,
     c.position BETWEEN 1 AND h.head AND NOT EXISTS (
         SELECT FROM event_store.events e

@@ -3,7 +3,8 @@
 -- list --
 SELECT c.shard, c.position,
     (SELECT count(*) FROM event_store.events e
-     WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)) AS events_behind,
+     WHERE (e.shard, e.global_position) > (c.shard, c.position)
+       AND (e.shard, e.global_position) < (c.shard + 1, 0)) AS events_behind,
     a.pid, a.usename AS login, a.application_name AS application, a.state,
     coalesce(CAST(extract(epoch FROM clock_timestamp() - a.xact_start) AS double precision), 0) AS seconds,
     coalesce(pg_blocking_pids(a.pid), '{}') AS waits_for

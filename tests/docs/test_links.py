@@ -1,4 +1,4 @@
-"""All documents: links, anchors and named files exist, and lines are short."""
+"""All documents: links, anchors and named files exist."""
 
 import re
 from pathlib import Path
@@ -16,8 +16,6 @@ PAGES = sorted(
 )
 
 _FOLDERS = "progress|functions|jobs|sql|tests|data|bench|infra|docs|\\.github"
-# A table row, indented code, or one reference.
-_UNBREAKABLE = re.compile(r"\||    |  - (test )?`[^`]+`$")
 _CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -60,9 +58,3 @@ def test_a_link_leads_to_a_file_and_a_heading(page: Path, link: str) -> None:
 @pytest.mark.parametrize(("page", "path"), _FILES, ids=_name)
 def test_a_named_file_exists(page: Path, path: str) -> None:
     assert (ROOT / path).exists(), f"{_name(page)} names {path}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_lines_have_at_most_120_characters(page: Path) -> None:
-    lines = [line for line in _read(page).splitlines() if not _UNBREAKABLE.match(line)]
-    assert [line for line in lines if len(line) > 120] == []

@@ -44,8 +44,8 @@ SELECT shard FROM shards_behind;
 
 -- every row --
 -- A question for the rows of each table of a schema, as text: all but what a rebuild makes anew.
-SELECT c.relname, format('SELECT CAST(ROW(%s) AS text) FROM %I.%I', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
-    n.nspname, c.relname)
+SELECT c.relname, format('SELECT CAST(ROW(%s) AS text) FROM %I.%I',
+    string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), n.nspname, c.relname)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -60,7 +60,8 @@ ORDER BY c.relname;
 SELECT c.relname, format('SELECT CAST(t.* AS text) FROM %I.%I t', n.nspname, c.relname)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots' AND CAST(:schema AS text) <> ''
+WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots'
+  AND CAST(:schema AS text) <> ''
 ORDER BY c.relname;
 
 -- versions --
@@ -80,14 +81,16 @@ SELECT 'table ' || CAST(c.oid::regclass AS text), CAST(c.relowner::regrole AS te
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname ~ '^(event_store|operations|progress_)' OR c.relname IN ('progress_migrations', 'progress_functions')
 UNION ALL
-SELECT 'function ' || CAST(p.oid::regprocedure AS text), CAST(p.proowner::regrole AS text), concat(CAST(p.proacl AS text), p.prosecdef)
+SELECT 'function ' || CAST(p.oid::regprocedure AS text), CAST(p.proowner::regrole AS text),
+    concat(CAST(p.proacl AS text), p.prosecdef)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname ~ '^(event_store|operations|progress_)'
 UNION ALL
 SELECT 'schema ' || n.nspname, CAST(n.nspowner::regrole AS text), CAST(n.nspacl AS text)
 FROM pg_namespace n WHERE n.nspname ~ '^(event_store|operations|progress_|public$)'
 UNION ALL
-SELECT 'default ' || coalesce(n.nspname, '') || CAST(d.defaclobjtype AS text), CAST(d.defaclrole::regrole AS text), CAST(d.defaclacl AS text)
+SELECT 'default ' || coalesce(n.nspname, '') || CAST(d.defaclobjtype AS text),
+    CAST(d.defaclrole::regrole AS text), CAST(d.defaclacl AS text)
 FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
 UNION ALL
 SELECT 'database', CAST(d.datdba::regrole AS text), CAST(d.datacl AS text)

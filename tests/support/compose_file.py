@@ -70,8 +70,8 @@ def started(service: Service) -> list[str]:
     """Return a container's command: the service's, or else its image's."""
     if "command" in service:
         return list(service["command"])
-    line = re.findall(r"^CMD (\[.*\])$", dockerfile(service["image"]).read_text(), re.MULTILINE)[-1]
-    command: list[str] = yaml.safe_load(line)
+    text = dockerfile(service["image"]).read_text().replace("\\\n", "")
+    command: list[str] = yaml.safe_load(re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)[-1])
     return command
 
 

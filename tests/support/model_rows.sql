@@ -181,8 +181,8 @@ SELECT max(created_at) FROM event_store.events;
 
 -- snapshots that went --
 -- Pretend that every version of a stream has a snapshot.
-CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
-LANGUAGE sql STABLE AS $until$
+CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
+RETURNS SETOF bigint LANGUAGE sql STABLE AS $until$
 SELECT e.stream_version
 FROM event_store.events e
 WHERE e.stream_id = stream AND e.occurred_at <= happened_by AND e.created_at <= recorded_by
@@ -190,8 +190,8 @@ $until$;
 
 -- wait before the snapshots --
 -- Let an as-of answer wait for the holder of a lock.
-CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
-LANGUAGE plpgsql AS $until$
+CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
+RETURNS SETOF bigint LANGUAGE plpgsql AS $until$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(77);
 END
@@ -208,8 +208,11 @@ SELECT changed_learners FROM fold_window(:shard, :at_most, true);
 -- move --
 -- Insert a preference event that moves days, at a version of its stream.
 INSERT INTO event_store.events
-SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user AS text), CAST(:version AS bigint), 'UserPreferencesChanged',
-    jsonb_build_object('user_id', CAST(:user AS text), 'timezone', 'Pacific/Kiritimati', 'day_start_hour', CAST(:version AS bigint) % 24),
+SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user AS text), CAST(:version AS bigint),
+    'UserPreferencesChanged',
+    jsonb_build_object(
+        'user_id', CAST(:user AS text), 'timezone', 'Pacific/Kiritimati',
+        'day_start_hour', CAST(:version AS bigint) % 24),
     '{}', :at, max(e.created_at), event_store.shard_of('learner-' || CAST(:user AS text))
 FROM event_store.events e;
 

@@ -15,7 +15,8 @@ BEGIN
     INSERT INTO public.changes (version, progress, state) VALUES (NEW.version, NEW.progress, NEW.state);
     RETURN NULL;
 END $$;
-CREATE TRIGGER record_change AFTER INSERT OR UPDATE ON operations.operations FOR EACH ROW EXECUTE FUNCTION public.record_change();
+CREATE TRIGGER record_change AFTER INSERT OR UPDATE ON operations.operations
+FOR EACH ROW EXECUTE FUNCTION public.record_change();
 
 -- list changes --
 SELECT version, progress, state FROM public.changes ORDER BY change;

@@ -27,12 +27,17 @@ def sections() -> dict[str, str]:
 
 def blocks(heading: str) -> list[list[str]]:
     """Return the commands in a section's code blocks."""
-    return [block.splitlines() for block in _BLOCK.findall(sections()[heading])]
+    return [_commands(block) for block in _BLOCK.findall(sections()[heading])]
 
 
 def commands() -> list[str]:
     """Return every command of the runbook."""
-    return [line for block in _BLOCK.findall(TEXT) for line in block.splitlines()]
+    return [command for block in _BLOCK.findall(TEXT) for command in _commands(block)]
+
+
+def _commands(block: str) -> list[str]:
+    """Return the lines of a block, with continued lines joined."""
+    return re.sub(r" \\\n +", " ", block).splitlines()
 
 
 @dataclass

@@ -1,5 +1,5 @@
--- Record a whole batch in one statement: the optimistic path. It writes nothing and sets `needs_row_by_row` if the batch
--- holds an event that only record_event can decide.
+-- Record a whole batch in one statement: the optimistic path. It writes nothing and sets `needs_row_by_row` if the
+-- batch holds an event that only record_event can decide.
 --
 -- Both paths give the same rows and outcomes, because:
 -- * this path decides only 'appended', 'pending' and 'redelivered'. A taken id that is pending or has other content, an
@@ -9,8 +9,8 @@
 --   the order of their arrival, then the events of this batch that came before the start.
 -- tests/event_store/test_append.py compares both with one sequential program (tests/support/outcomes.py).
 --
--- Parts of the statement that write do not see each other: all read the same snapshot. The data and metadata of an event
--- join it at the end, by its id: to carry them through the sorts costs 3 %.
+-- Parts of the statement that write do not see each other: all read the same snapshot. The data and metadata of an
+-- event join it at the end, by its id: to carry them through the sorts costs 3 %.
 CREATE OR REPLACE FUNCTION event_store.record_batch(
     events jsonb, OUT needs_row_by_row boolean, OUT outcomes jsonb, OUT shards smallint[]
 )

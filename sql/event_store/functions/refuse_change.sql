@@ -1,5 +1,5 @@
--- Trigger function: refuse to change or delete events. Only the erasure procedure may, which runs as progress_erasure; a
--- superuser has to take on that role.
+-- Trigger function: refuse to change or delete events. Only the erasure procedure may, which runs as progress_erasure;
+-- a superuser has to take on that role.
 CREATE OR REPLACE FUNCTION event_store.refuse_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN

@@ -1,6 +1,6 @@
--- Replay a bundle: record its entries again as a delivery of their message, in one transaction. The bundle's row becomes
--- the letter of its first entry; if that entry needs none, the row counts as replayed. Return false if the letter is not
--- an open bundle, as after a concurrent replay.
+-- Replay a bundle: record its entries again as a delivery of their message, in one transaction. The bundle's row
+-- becomes the letter of its first entry; if that entry needs none, the row counts as replayed. Return false if the
+-- letter is not an open bundle, as after a concurrent replay.
 CREATE OR REPLACE FUNCTION event_store.take_apart(letter_id bigint, batch jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
