@@ -184,13 +184,30 @@ def test_a_changed_function_is_applied_again(store: Store) -> None:
         assert migrations.apply(connection) == []
 
 
-def test_each_function_of_the_event_store_has_one_file(store: Store) -> None:
-    files = statements.SQL.glob("event_store/functions/*.sql")
+_FUNCTIONS = """
+    SELECT p.proname, CAST(p.oid::regprocedure AS text), p.prosecdef, CAST(p.proacl AS text),
+        p.proconfig, pg_get_function_result(p.oid)
+    FROM pg_proc p WHERE p.pronamespace = CAST(:schema AS regnamespace) ORDER BY p.proname
+"""
+
+
+@pytest.mark.parametrize("schema", ["event_store", "operations"])
+def test_each_function_has_one_file(store: Store, schema: str) -> None:
+    files = statements.SQL.glob(f"{schema}/functions/*.sql")
     with closing(store.connect()) as connection:
-        functions = connection.run(
-            "SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'event_store'::regnamespace"
-        )
-    assert sorted(name for (name,) in functions) == sorted(file.stem for file in files)
+        functions = connection.run(_FUNCTIONS, schema=schema)
+    assert [name for name, *_ in functions] == sorted(file.stem for file in files)
+
+
+def test_the_files_create_the_functions_of_operations_with_their_rights(store: Store) -> None:
+    with closing(store.connect()) as connection:
+        functions = connection.run(_FUNCTIONS, schema="operations")
+        dropped = ", ".join(signature for _, signature, *_ in functions)
+        connection.run(f"DROP FUNCTION {dropped}")
+        connection.run("DELETE FROM public.progress_functions WHERE name LIKE 'operations/%'")
+        applied = migrations.apply(connection)
+        assert applied == [f"operations/functions/{name}.sql" for name, *_ in functions]
+        assert connection.run(_FUNCTIONS, schema="operations") == functions
 
 
 def test_a_database_of_the_version_without_function_files_is_upgraded(
