@@ -1,4 +1,4 @@
-"""Cases on both sides of each alert's threshold, in a real Prometheus engine."""
+"""Cases above and below each alert's threshold, evaluated by a real Prometheus engine."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +86,7 @@ def _waited(seconds: float, subscription: str) -> Series:
 
 
 def _one_error(of: float) -> Series:
-    """Return a single error in the last five minutes, and `of` successes a minute."""
+    """Return a single error in the last five minutes, and `of` successes per minute."""
     return joined(
         growing(f"{_OWN}outcome", _outcome("query", "ok"), of),
         once(f"{_OWN}outcome", _outcome("query", "error")),
@@ -106,12 +106,12 @@ def _last_run_ok(*, minutes: int) -> Series:
 
 
 def _first_applied(*, minutes: int) -> Series:
-    """Return a migration by the release job so many minutes ago, and no later runs."""
+    """Return a migration by the release job, `minutes` ago, and no later run."""
     labels = {**JOBS, "job_name": "progress-release", "result": "succeeded"}
     return promtool.begun(_EXECUTIONS, labels, minutes=minutes)
 
 
-# The environment is older than the window.
+# This series makes the environment older than the alert's window.
 _AGE = level(_EXECUTIONS, {**JOBS, "job_name": "progress-release", "result": "succeeded"}, 1)
 
 
@@ -224,7 +224,7 @@ def test_each_condition_has_cases_that_fire_and_that_do_not(
         assert {each.condition for each in CASES if each.is_told is told} == conditions.keys()
 
 
-def test_conditions_fire_for_the_right_cases(
+def test_conditions_fire_in_exactly_the_cases_that_expect_it(
     conditions: dict[str, Condition], tmp_path: Path
 ) -> None:
     assert promtool.wrong(conditions.values(), CASES, tmp_path) == ""
@@ -233,6 +233,6 @@ def test_conditions_fire_for_the_right_cases(
 def test_an_inverted_case_contradicts_its_condition(
     conditions: dict[str, Condition], tmp_path: Path
 ) -> None:
-    """The test can fail: each inverted case contradicts its condition."""
+    """This shows that the test of the cases can fail."""
     turned = [replace(each, is_told=not each.is_told) for each in CASES]
     assert promtool.wrong(conditions.values(), turned, tmp_path).count("exp:") == len(CASES)

@@ -13,10 +13,10 @@ from tests.support.terraform_environments import Environments
 
 __all__ = ["emitted"]
 
-# A stack is slow on a busy machine.
+# A local stack starts slowly on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
-JOB = "batch"  # the operation whose lines a job writes; all others are the functions'
+JOB = "batch"  # a job writes the lines of this operation, the functions write all others
 
 _EXTRACTED = re.compile(r"EXTRACT\(jsonPayload\.(\w+)\)")
 
@@ -25,7 +25,7 @@ Line = dict[str, Any]
 
 
 def _in_the_cloud(line: Line) -> Line:
-    """Return the line as Cloud Logging stores it, with its resource."""
+    """Return the line as Cloud Logging stores it, with the resource that wrote it."""
     if line.get("operation") == JOB:
         wrote = {"type": "cloud_run_job", "labels": {"job_name": "progress-batch"}}
     else:
@@ -34,7 +34,7 @@ def _in_the_cloud(line: Line) -> Line:
 
 
 def _series(metric: Metric, line: Line) -> dict[str, str]:
-    """Return the labels of the metric's series for the line."""
+    """Return the labels of the series to which the metric adds the line."""
     kept = _in_the_cloud(line)
     extracted = {
         label: str(line[_field(extractor)])
@@ -101,7 +101,7 @@ def test_each_selector_matches_the_series_of_an_emitted_line(
 
 
 def _of_errors_too(selector: Selector) -> Selector:
-    """Let a selector of errors match successes: the stack had no errors."""
+    """Return an error selector that matches successes, because the stack has no errors."""
     replacements = {("outcome", "=", "error"): ("outcome", "=", "ok")}
     return replace(
         selector, matchers=tuple(replacements.get(each, each) for each in selector.matchers)

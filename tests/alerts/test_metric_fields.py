@@ -17,7 +17,7 @@ KNOWN = {*CONTRACT.metric_fields, *CONTRACT.context}
 
 RESULTS = {"hit", "miss", "error", "off"}
 
-# A stack is slow on a busy machine.
+# A local stack starts slowly on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -30,13 +30,13 @@ def test_every_field_of_a_line_is_declared(emitted: Emitted) -> None:
     assert emitted.fields - google - KNOWN == set()
 
 
-def test_a_line_with_a_metric_field_has_its_labels(emitted: Emitted) -> None:
+def test_a_line_with_a_metric_field_has_the_labels_of_its_metric(emitted: Emitted) -> None:
     for line in emitted.lines:
         for name in CONTRACT.metric_fields.keys() & line.keys():
             assert set(CONTRACT.metric_fields[name].labels) <= line.keys(), (name, line)
 
 
-def test_metric_field_values_match_their_kind(emitted: Emitted) -> None:
+def test_the_values_of_a_metric_field_match_its_kind(emitted: Emitted) -> None:
     for line in emitted.lines:
         for name in CONTRACT.metric_fields.keys() & line.keys():
             is_number = isinstance(line[name], int | float)
@@ -66,7 +66,7 @@ def test_every_line_names_its_trace(emitted: Emitted) -> None:
     assert [line for line in alone if "outcome" in line] == []
 
 
-def test_the_code_writes_no_other_fields() -> None:
+def test_the_code_writes_only_declared_fields() -> None:
     written = dict(_written())
     assert written, "no call of logs.write was found"
     assert {name: where for name, where in written.items() if name not in KNOWN} == {}
@@ -81,7 +81,7 @@ def test_every_metric_field_is_written_by_the_code() -> None:
 
 
 def _written() -> Iterator[tuple[str, str]]:
-    """Yield the keywords of every call of `logs.write` with its place; only gauges use `**`."""
+    """Yield each keyword of each `logs.write` call, and its place; only gauges use `**`."""
     for folder in ("progress", "functions", "jobs"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

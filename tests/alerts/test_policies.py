@@ -12,7 +12,7 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, list_resources
 
-# Platform metrics; each alert reads a metric of our own as well.
+# Platform metrics; each alert also reads a metric of this project.
 PLATFORM = {
     "pubsub_googleapis_com:subscription_num_undelivered_messages",
     "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
@@ -23,7 +23,7 @@ DASHBOARD_ONLY = {
     "cloudsql_googleapis_com:database_cpu_utilization",
     "redis_googleapis_com:stats_memory_usage_ratio",
     "run_googleapis_com:container_instance_count",
-}  # on the dashboard only
+}  # no alert reads these
 
 REQUIRED = {
     "batch-job": "outcome",
@@ -65,7 +65,7 @@ def test_each_metric_field_has_a_metric_of_its_kind(
         assert fields(metric["filter"]) == {field}
 
 
-def test_a_metric_matches_lines_of_our_services_and_jobs_with_its_field(
+def test_a_metric_matches_lines_of_the_services_and_jobs_that_have_its_field(
     environments: Environments,
 ) -> None:
     metric = environments["prod"].planned.of("google_logging_metric")["latency_ms"]
@@ -93,7 +93,7 @@ def test_the_required_alerts_read_their_metric_fields(
 def test_each_policy_has_one_condition_and_the_label_of_its_alert(
     environments: Environments, environment: str
 ) -> None:
-    """Google refuses a policy with a second condition."""
+    """Cloud Monitoring rejects a policy with a second PromQL condition."""
     planned = environments[environment].planned
     policies = planned.of("google_monitoring_alert_policy", "alert").values()
     assert {len(policy["conditions"]) for policy in policies} == {1}
@@ -190,9 +190,9 @@ def test_only_production_has_an_uptime_check(
 
 
 def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:
-    """Between bounds a percentile is interpolated: the answer would be off by that much.
+    """Between two bounds a percentile is interpolated, so the alert would fire too early or late.
 
-    And a single value, which is in the window for five minutes and a part of its own, is none.
+    A single slow event is in the window for over five minutes; the alert must wait longer.
     """
     planned = environments["prod"].planned
     metrics = planned.of("google_logging_metric")
@@ -225,15 +225,17 @@ def test_the_dashboard_shows_each_metric_field(
     assert {each for each in foreign if not each.startswith("logging")} == DASHBOARD_ONLY
     for field, facts in CONTRACT.items():
         (tile,) = (each for each in tiles if each["widget"]["title"].startswith(f"{field}: "))
-        for line in tile["widget"]["xyChart"]["dataSets"]:  # each line has its labels
+        for line in tile["widget"]["xyChart"][
+            "dataSets"
+        ]:  # the legend shows all labels of the field
             named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
             assert named == set(facts["labels"])
     places = {(each.get("xPos"), each.get("yPos")) for each in tiles}
     assert len(places) == len(tiles)
-    assert 0 not in {place for each in places for place in each}  # the API omits 0
+    assert 0 not in {place for each in places for place in each}  # the API omits a position of 0
 
 
-def test_an_environment_may_have_no_alerts(environments: Environments) -> None:
+def test_an_environment_can_be_planned_without_alerts(environments: Environments) -> None:
     root = environments.root()
     options = ["-var-file=environments/dev.tfvars", "-var=alerts=[]"]
     root.run("plan", *options, "-state=none.tfstate", "-out=quiet.tfplan")
@@ -243,7 +245,7 @@ def test_an_environment_may_have_no_alerts(environments: Environments) -> None:
     assert planned.of("google_logging_metric").keys() == CONTRACT.keys()
 
 
-def test_production_without_alert_emails_is_refused(environments: Environments) -> None:
+def test_production_without_alert_emails_is_rejected(environments: Environments) -> None:
     root = environments.root()
     options = ["-var-file=environments/prod.tfvars", "-var=alert_emails=[]"]
     with pytest.raises(AssertionError, match="alert_emails"):
