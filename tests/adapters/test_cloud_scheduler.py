@@ -1,4 +1,4 @@
-"""`progress schedule` against a fake Cloud Scheduler behind the library's gRPC."""
+"""`progress schedule` against a fake Cloud Scheduler, which Google's library calls over gRPC."""
 
 import json
 from collections.abc import Iterator
@@ -11,11 +11,13 @@ import pytest
 from tests.support import cli, cloud_scheduler
 from tests.support.cloud_scheduler import LAST, CloudScheduler
 
-NOWHERE = "postgresql://nobody@127.0.0.1:9/none"  # no database is needed
+NOWHERE = (
+    "postgresql://nobody@127.0.0.1:9/none"  # no server listens here; the command needs no database
+)
 
 
 class Cloud:
-    """Runs the command against the fake Cloud Scheduler."""
+    """A runner of the command against the fake Cloud Scheduler."""
 
     def __init__(self, scheduler: CloudScheduler, address: str) -> None:
         self.scheduler, self._address = scheduler, address
@@ -47,7 +49,7 @@ def test_list_shows_the_schedules_of_all_pages(cloud: Cloud) -> None:
     assert "There are no schedules." in elsewhere
 
 
-def test_schedules_are_paused_run_and_resumed(cloud: Cloud) -> None:
+def test_schedules_can_be_paused_run_and_resumed(cloud: Cloud) -> None:
     assert "is held." in cli.expect_success(cloud.schedule("pause"))
     assert cloud.state("progress-batch") == "PAUSED"
     assert cloud.state("progress-backup") == "ENABLED"
@@ -70,7 +72,7 @@ def test_schedules_are_paused_run_and_resumed(cloud: Cloud) -> None:
         (grpc.StatusCode.INTERNAL, "try again"),
     ],
 )
-def test_a_refusal_is_reported_in_one_line_with_an_action(
+def test_a_rejection_is_reported_in_one_line_with_an_action(
     cloud: Cloud, refusal: grpc.StatusCode, words: str
 ) -> None:
     cloud.scheduler.refusal = refusal
@@ -78,12 +80,12 @@ def test_a_refusal_is_reported_in_one_line_with_an_action(
     cli.expect_failure(cloud.schedule("list"), words)
 
 
-def test_an_unknown_schedule_or_region_is_named(cloud: Cloud) -> None:
+def test_the_error_names_an_unknown_schedule_or_region(cloud: Cloud) -> None:
     cli.expect_failure(cloud.schedule("pause", "progress-x"), "there is no progress-x")
     cli.expect_failure(cloud.schedule("pause", "--region", "us-east1"), "locations/us-east1")
 
 
-def test_without_credentials_the_error_says_how_to_get_them(cloud: Cloud, tmp_path: Path) -> None:
+def test_the_error_says_how_to_get_missing_credentials(cloud: Cloud, tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
     nobody = cloud.schedule("list", CLOUD_SCHEDULER_EMULATOR_HOST="", **home)
     cli.expect_failure(nobody, "gcloud auth application-default login")

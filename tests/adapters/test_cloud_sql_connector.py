@@ -1,4 +1,4 @@
-"""Connections to Cloud SQL by its connector, which returns pg8000's DB-API connections."""
+"""Connections through Google's Cloud SQL connector, which returns DB-API connections of pg8000."""
 
 import asyncio
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ REFUSALS = {
 
 @pytest.fixture
 def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Replace the connector by one that connects to a local server."""
+    """Replace the connector with a fake that connects to a local server."""
     at = url.parse_url(postgres)
 
     class Connector:
@@ -60,7 +60,7 @@ def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("instance")
-def test_a_connection_of_the_connector_runs_and_prepares_statements() -> None:
+def test_a_connection_from_the_connector_runs_and_prepares_statements() -> None:
     connection = database.connect(CLOUD, name="ingest", timeout_s=5)
     assert connection.run("SHOW timezone") == [["UTC"]]
     assert connection.prepare("SELECT :n + 1").run(n=1) == [[2]]
@@ -68,14 +68,14 @@ def test_a_connection_of_the_connector_runs_and_prepares_statements() -> None:
 
 
 @pytest.mark.usefixtures("instance")
-def test_an_unreachable_instance_is_named() -> None:
+def test_the_error_names_an_unreachable_instance() -> None:
     with pytest.raises(DatabaseUnavailable, match="project:region:instance"):
         database.connect(msgspec.structs.replace(CLOUD, db_iam_user="nobody"))
 
 
 @pytest.mark.parametrize("user", REFUSALS)
 @pytest.mark.usefixtures("instance")
-def test_an_error_of_google_makes_the_database_unavailable(user: str) -> None:
+def test_the_database_is_unavailable_if_google_returns_an_error(user: str) -> None:
     where = msgspec.structs.replace(CLOUD, db_iam_user=user)
     with pytest.raises(DatabaseUnavailable, match="project:region:instance: "):
         database.connect(where)
@@ -89,7 +89,7 @@ def test_an_error_of_google_makes_the_database_unavailable(user: str) -> None:
         asyncio.run(asked())
 
 
-def test_missing_credentials_make_the_database_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_is_unavailable_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
     with pytest.raises(DatabaseUnavailable, match=r"project:region:instance: .*/nowhere"):
         database.connect(CLOUD)
@@ -99,7 +99,7 @@ def test_missing_credentials_make_the_database_unavailable(monkeypatch: pytest.M
     ("setting", "value"),
     [("instance_connection_name", "instance"), ("db_name", None), ("db_iam_user", None)],
 )
-def test_an_invalid_or_missing_setting_is_named(setting: str, value: str | None) -> None:
+def test_the_error_names_an_invalid_or_missing_setting(setting: str, value: str | None) -> None:
     where = msgspec.structs.replace(CLOUD, **{setting: value})
     with pytest.raises(SettingsError, match=setting.upper()):
         database.connect(where)

@@ -1,4 +1,4 @@
-"""Log lines are JSON for any text, and contain no address, token or password."""
+"""Log lines are valid JSON for any text, and contain no email address, token or password."""
 
 import io
 import json
@@ -24,7 +24,7 @@ _PASSWORD = st.text(_LETTERS + "!$%&()*+,-.;<=>[]^_{|}~@:/#?", min_size=8, max_s
 _TEXT = st.text(max_size=40)
 _WORDS = st.sampled_from(["", "no answer from ", "x", "(", "'", '"', "\n", "é", "://", "a@b.c "])
 
-# A text, and the secret in it that must be masked.
+# A text and the secret in the text.
 Secret = tuple[str, str]
 
 
@@ -84,7 +84,9 @@ def test_a_secret_is_masked_anywhere_in_a_line(secret: Secret, before: str, afte
 
 
 @given(st.lists(_TEXT | st.just("")), st.text())
-def test_any_text_is_one_line_and_masking_is_idempotent(words: list[str], more: str) -> None:
+def test_any_text_is_logged_on_one_line_and_masking_is_idempotent(
+    words: list[str], more: str
+) -> None:
     text = " ".join([*words, more])
     line = _line("INFO", text)
     once = masking.mask_secrets(text)
@@ -114,13 +116,13 @@ def test_text_that_operators_need_is_not_masked(text: str) -> None:
     "piece", ["a@", "://", "password=", "eyJ", "Bearer ", "%40", "'", "\\u0040"]
 )
 def test_masking_takes_linear_time(piece: str) -> None:
-    """Sixteen times the text takes about sixteen times as long, not the square of that."""
+    """A text that is sixteen times as long takes about sixteen times as long, not 256 times."""
     short, long = (_work(piece * count) for count in (1_000, 16_000))
     assert long < 64 * short
 
 
 def _work(text: str) -> float:
-    """Return the CPU time, the least of a few runs."""
+    """Return the CPU time of masking the text, in seconds: the minimum of five runs."""
     return min(
         timeit.repeat(
             lambda: masking.mask_secrets(text), number=3, repeat=5, timer=time.process_time
@@ -128,7 +130,7 @@ def _work(text: str) -> float:
     )
 
 
-def test_values_other_than_text_are_masked_by_their_text() -> None:
+def test_values_other_than_strings_are_converted_to_strings_and_masked() -> None:
     class Odd:
         def __str__(self) -> str:
             return "password=hush-hush"
@@ -139,7 +141,7 @@ def test_values_other_than_text_are_masked_by_their_text() -> None:
     }  # fmt: skip
 
 
-def test_a_library_s_warning_is_a_masked_line(capsys: Capture) -> None:
+def test_a_warning_of_a_library_is_logged_as_a_masked_line(capsys: Capture) -> None:
     before = list(logging.getLogger().handlers)
     try:
         logs.configure("query")
@@ -181,7 +183,7 @@ fail()
 """
 
 
-def test_server_logs_and_uncaught_exceptions_are_masked_lines() -> None:
+def test_server_logs_and_uncaught_exceptions_are_logged_as_masked_lines() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
     )

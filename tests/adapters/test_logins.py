@@ -1,6 +1,6 @@
-"""`progress migrate` creates and changes logins without superuser rights.
+"""`progress migrate` creates and changes logins without superuser privileges.
 
-Each login has the rights of one group, which suffice for its function.
+Each login has the privileges of one group, which are sufficient for its function.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ from tests.support.ingest_process import Server
 from tests.support.postgres_servers import EMBEDDED, OLDEST
 
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
-# The superuser needs no password; all others do.
+# Only the superuser may connect without a password.
 ADMITS = "local all postgres trust\nlocal all all scram-sha-256\n"
 
-# The roles that each service creates for a database's owner.
+# The roles that each managed service creates for the owner of a database.
 OWNERS = {
     "cloud_sql": """
         CREATE ROLE cloudsqlsuperuser CREATEDB CREATEROLE IN ROLE pg_monitor, pg_signal_backend;
@@ -57,7 +57,7 @@ class Service:
             admin.run(f"CREATE DATABASE kept OWNER {OWNED_BY[kind]}")
 
     def admin(self, name: str = "kept") -> Connection:
-        """Connect as the superuser, to check the results."""
+        """Connect as the superuser to inspect the database."""
         return database.connect(self._server.url.replace("@/postgres?", f"@/{name}?"))
 
     def url(self, user: str = "keeper", password: str = KEPT) -> str:
@@ -79,7 +79,7 @@ class Service:
     scope="module",
 )
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """A database for the whole module, migrated by its owner."""
+    """A database that its owner has migrated, for all tests of this module."""
     which, kind = request.param
     programs = OLDEST_PROGRAMS if which == OLDEST else None
     if programs and not programs.exists():
@@ -135,7 +135,7 @@ def test_each_function_works_with_its_own_login(service: Service) -> None:
         assert sample_events.find_differences(admin) == []
 
 
-def test_the_owner_rebuilds_and_drops_unused_objects(service: Service) -> None:
+def test_the_owner_can_rebuild_and_can_drop_unused_objects(service: Service) -> None:
     with closing(service.connect()) as owner:
         sample_events.record_lessons(owner, "cleo")
         rebuild.run(service.connect)
@@ -155,13 +155,13 @@ def test_a_new_password_replaces_the_old_one(service: Service) -> None:
     assert 'password authentication failed for user "turning"' in service.logged()
 
 
-def test_without_a_password_the_login_keeps_its_own(service: Service) -> None:
+def test_a_login_keeps_its_password_if_the_setting_has_none(service: Service) -> None:
     admit(service, Login("progress_query", "staying", "here"))
     admit(service, Login("progress_query", "staying", None))
     service.connect("staying", "here").close()
 
 
-def test_a_login_has_the_rights_of_its_group_only(service: Service) -> None:
+def test_a_login_has_only_the_privileges_of_its_group(service: Service) -> None:
     admit(service, Login("progress_project", "mover", "x"))
     assert groups(service, "mover") == ["progress_project"]
     admit(service, Login("progress_query", "mover", "x"))
@@ -196,26 +196,26 @@ def test_names_and_passwords_may_contain_any_character(
     assert groups(service, name) == ["progress_query"]
 
 
-def test_a_missing_login_without_a_password_is_named(service: Service) -> None:
+def test_the_error_names_a_missing_login_without_a_password(service: Service) -> None:
     with pytest.raises(ProgressError, match=r"nobody@project\.iam: there is no such login"):
         admit(service, Login("progress_query", "nobody@project.iam", None))
 
 
 @pytest.mark.parametrize("name", ["keeper", "postgres"])
-def test_the_owner_cannot_become_a_login(service: Service, name: str) -> None:
+def test_a_login_setting_cannot_change_an_owner_or_a_superuser(service: Service, name: str) -> None:
     with pytest.raises(ProgressError, match=f"{name}: it has more rights"):
         admit(service, Login("progress_query", name, "taken"))
     service.connect().close()
 
 
-def test_an_existing_login_of_another_creator_is_accepted(service: Service) -> None:
+def test_an_existing_login_that_another_role_created_is_accepted(service: Service) -> None:
     with closing(service.admin()) as admin:
         admin.run('CREATE ROLE "progress-batch@project.iam" LOGIN')
     admit(service, Login("progress_batch", "progress-batch@project.iam", None))
     assert groups(service, "progress-batch@project.iam") == ["progress_batch"]
 
 
-def test_no_password_is_in_the_server_log_or_in_an_error(service: Service) -> None:
+def test_passwords_appear_neither_in_the_server_log_nor_in_errors(service: Service) -> None:
     with closing(service.admin()) as admin:
         admin.run("CREATE ROLE foreign_one LOGIN SUPERUSER")
     with pytest.raises(ProgressError) as refused:
@@ -230,7 +230,7 @@ def test_no_password_is_in_the_server_log_or_in_an_error(service: Service) -> No
     assert "s3cr3t" not in repr(Login("progress_query", "told", "s3cr3t"))
 
 
-def test_migrate_applies_migrations_and_logins(
+def test_migrate_applies_the_migrations_and_creates_the_logins(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", service.url())
@@ -267,5 +267,5 @@ def test_an_invalid_setting_is_reported_without_its_password(text: str, message:
     assert "s3cr3t" not in str(refused.value)
 
 
-def test_an_empty_setting_has_no_logins() -> None:
+def test_an_empty_setting_is_parsed_as_no_logins() -> None:
     assert logins.parse(" ") == []

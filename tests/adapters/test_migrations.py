@@ -1,6 +1,6 @@
-"""Migrations run once each, in order and under a lock; defects are reported before any runs.
+"""Each migration runs once, in order and under a lock; defects are reported before any runs.
 
-Functions are applied whenever they change.
+SQL functions are applied again when they change.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ EVENT = {"event_id": "e", "event_type": "New", "occurred_at": "2024-03-01T00:00:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the migrations that a test may change."""
+    """A copy of the migrations folder, which a test may change."""
     return Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
 
 
@@ -41,7 +41,7 @@ def test_a_second_run_applies_nothing(store: Store) -> None:
         assert migrations.apply(connection) == []
 
 
-def test_concurrent_migrations_take_turns(store: Store, folder: Path) -> None:
+def test_concurrent_migrations_run_one_after_the_other(store: Store, folder: Path) -> None:
     (folder / "9000_one.sql").write_text("CREATE TABLE one (); SELECT pg_sleep(0.05);")
     (folder / "9001_two.sql").write_text("CREATE TABLE two ();")
     with ThreadPoolExecutor(4) as pool:
@@ -49,7 +49,7 @@ def test_concurrent_migrations_take_turns(store: Store, folder: Path) -> None:
     assert sorted(applied) == [[], [], [], ["9000_one.sql", "9001_two.sql"]]
 
 
-def test_concurrent_creations_of_the_read_models_take_turns(
+def test_concurrent_creations_of_the_read_models_run_one_after_the_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", store.url)
@@ -93,7 +93,7 @@ def changed(folder: Path) -> None:
         ),
     ],
 )
-def test_an_invalid_migration_is_named_and_nothing_is_applied(
+def test_no_migration_is_applied_if_one_is_invalid(
     store: Store, folder: Path, change: Callable[[Path], object], message: str
 ) -> None:
     change(folder)
@@ -106,7 +106,7 @@ def test_an_invalid_migration_is_named_and_nothing_is_applied(
 
 @pytest.fixture
 def refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A migration that fails; a sequence, which is not rolled back, counts the attempts."""
+    """A connection; the last migration fails, and a sequence counts its attempts."""
     with closing(store.connect()) as connection:
         connection.run("CREATE SEQUENCE attempts")
         (folder / "9000_refused.sql").write_text("SELECT nextval('attempts'); SELECT 1 / 0;")
@@ -123,7 +123,7 @@ def migrate_as(monkeypatch: pytest.MonkeyPatch, execution: str) -> None:
     cli.store.migrate()
 
 
-def test_a_refused_migration_is_not_retried_by_the_same_execution(
+def test_the_same_execution_does_not_retry_a_failed_migration(
     refused: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ProgressError, match=r"^9000_refused.sql: division by zero"):
@@ -131,12 +131,12 @@ def test_a_refused_migration_is_not_retried_by_the_same_execution(
     with pytest.raises(ProgressError, match=r"^not tried again: 9000_refused.sql: division"):
         migrate_as(monkeypatch, "one")
     assert refused.run("SELECT last_value FROM attempts") == [[1]]
-    with pytest.raises(ProgressError, match=r"^9000_refused.sql"):  # another execution tries again
+    with pytest.raises(ProgressError, match=r"^9000_refused.sql"):  # another execution retries
         migrate_as(monkeypatch, "two")
     assert refused.run("SELECT last_value FROM attempts") == [[2]]
 
 
-def test_a_migration_that_lost_the_database_is_retried(
+def test_a_migration_is_retried_after_the_database_was_unavailable(
     refused: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: object) -> bool:
@@ -150,7 +150,7 @@ def test_a_migration_that_lost_the_database_is_retried(
     migrate_as(monkeypatch, "one")
 
 
-def test_a_role_without_superuser_rights_may_migrate(bare_server: Server) -> None:
+def test_a_role_without_superuser_privileges_can_migrate(bare_server: Server) -> None:
     with closing(database.connect(bare_server.url)) as admin:
         admin.run("CREATE ROLE deployer LOGIN CREATEROLE")
         admin.run("CREATE DATABASE production OWNER deployer")
@@ -210,7 +210,7 @@ def test_the_files_create_the_functions_of_operations_with_their_rights(store: S
         assert connection.run(_FUNCTIONS, schema="operations") == functions
 
 
-def test_a_database_of_the_version_without_function_files_is_upgraded(
+def test_a_database_from_before_the_function_files_is_upgraded(
     bare_server: Server, folder: Path
 ) -> None:
     sql = statements.blocks("adapters/migrations")

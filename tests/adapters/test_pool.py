@@ -11,7 +11,7 @@ from tests.conftest import Store
 
 
 class _Server:
-    """Connects to the test's database; can refuse for a while."""
+    """The test's database, which can temporarily refuse connections."""
 
     def __init__(self, url: str) -> None:
         at = postgres_url.parse_url(url)
@@ -50,16 +50,16 @@ def test_many_callers_share_a_few_connections(server: _Server) -> None:
     asyncio.run(ask())
 
 
-def test_a_cancelled_waiter_loses_no_connection(server: _Server) -> None:
+def test_no_connection_is_lost_if_a_waiting_caller_is_cancelled(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 1)
         connection = await pool.acquire(seconds=5)
         early, late = (asyncio.create_task(pool.acquire(seconds=5)) for _ in range(2))
         await asyncio.sleep(0)
-        early.cancel()  # before a connection is released
+        early.cancel()  # before the connection is released
         await asyncio.sleep(0)
         pool.release(connection)
-        late.cancel()  # a connection was handed over, but not yet received
+        late.cancel()  # the pool has assigned the connection, but the task has not run yet
         await asyncio.gather(early, late, return_exceptions=True)
         async with asyncio.timeout(5):
             assert await pool.acquire(seconds=5) is connection
@@ -69,7 +69,7 @@ def test_a_cancelled_waiter_loses_no_connection(server: _Server) -> None:
     asyncio.run(ask())
 
 
-def test_a_closed_or_failed_connection_frees_its_place(server: _Server) -> None:
+def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _Server) -> None:
     async def ask() -> None:
         pool = Pool(server.connect, 1)
         connection = await pool.acquire(seconds=5)

@@ -1,4 +1,4 @@
-"""Our encoding of Pub/Sub's messages agrees with Google's library."""
+"""The hand-written encoding of Pub/Sub's messages equals that of Google's client library."""
 
 from google.pubsub_v1.types import (
     AcknowledgeRequest,
@@ -17,7 +17,7 @@ from progress.adapters.pubsub import grpc_api as wire
 @given(
     received=st.lists(st.tuples(st.text(min_size=1), st.binary(), st.integers(0, 2**31 - 1))),
 )
-def test_a_response_is_decoded_as_the_library_encodes_it(
+def test_a_response_that_the_library_encoded_is_decoded(
     received: list[tuple[str, bytes, int]],
 ) -> None:
     answer = PullResponse(
@@ -38,9 +38,7 @@ def test_a_response_is_decoded_as_the_library_encodes_it(
 
 
 @given(name=st.text(min_size=1), ids=st.lists(st.text(min_size=1)), most=st.integers(1, 2**31 - 1))
-def test_a_request_is_encoded_as_the_library_decodes_it(
-    name: str, ids: list[str], most: int
-) -> None:
+def test_the_library_decodes_an_encoded_request(name: str, ids: list[str], most: int) -> None:
     subscription = wire.field(1, name.encode())
     pull = PullRequest.deserialize(subscription + wire.number_field(3, most))
     assert (pull.subscription, pull.max_messages) == (name, most)

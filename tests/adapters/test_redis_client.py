@@ -30,7 +30,7 @@ replies: st.SearchStrategy[Reply] = st.recursive(
 
 
 def written(reply: Reply) -> bytes:
-    """Encode a reply as a server does."""
+    """Return the reply as a Redis server encodes it."""
     if reply is None:
         return b"$-1\r\n"
     if isinstance(reply, int):
@@ -75,7 +75,9 @@ def test_concurrent_callers_share_a_connection_and_get_their_own_replies(empty_r
     async def work(client: Client) -> None:
         async def one(number: int) -> None:
             value = b"%d" % number * number
-            async with asyncio.timeout(0.001 if number % 10 == 0 else None):  # some callers give up
+            async with asyncio.timeout(
+                0.001 if number % 10 == 0 else None
+            ):  # some callers are cancelled
                 replies = await client.run(("SET", f"k{number}", value), ("GET", f"k{number}"))
             assert replies == [b"OK", value]
 
@@ -90,7 +92,7 @@ def test_concurrent_callers_share_a_connection_and_get_their_own_replies(empty_r
     with_client(empty_redis, work, timeout_s=10)
 
 
-def test_a_refused_command_does_not_fail_the_others(redis_with_notifications: str) -> None:
+def test_a_rejected_command_does_not_fail_the_others(redis_with_notifications: str) -> None:
     replies = with_client(
         redis_with_notifications, lambda c: c.run(("LPUSH", "l", "1"), ("GET", "l"), ("PING",))
     )
@@ -100,7 +102,7 @@ def test_a_refused_command_does_not_fail_the_others(redis_with_notifications: st
 
 @contextlib.contextmanager
 def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
-    """A server that sends this to any command; with None it does not even accept."""
+    """Run a server that sends `answer` to any command; None: it accepts no connection."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
 
@@ -123,12 +125,12 @@ _TIMEOUT_S = 0.1  # seconds
 
 
 def is_left_alone(url: str) -> bool:
-    """Return whether few of 20 failing round trips were waited for."""
+    """Return whether 20 failing round trips took less time than ten timeouts."""
     return with_client(url, cost, timeout_s=_TIMEOUT_S) < 10
 
 
 async def cost(client: Client, times: int = 20) -> float:
-    """Return the time of so many failing round trips, as a multiple of their timeout."""
+    """Return the duration of `times` failing round trips, as a multiple of the timeout."""
     began = time.monotonic()
     for _ in range(times):
         with pytest.raises(RedisUnavailable):
@@ -150,12 +152,12 @@ async def cost(client: Client, times: int = 20) -> float:
         pytest.param(b"-NOAUTH Authentication required.\r\n", id="no password"),
     ],
 )
-def test_a_server_without_valid_replies_is_not_waited_for_again(answer: bytes | None) -> None:
+def test_callers_do_not_wait_again_for_a_server_with_invalid_replies(answer: bytes | None) -> None:
     with server(answer) as url:
         assert is_left_alone(url)
 
 
-def test_after_the_back_off_no_caller_waits_for_the_next_connection(
+def test_no_caller_waits_for_the_new_connection_after_the_back_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
@@ -172,19 +174,19 @@ def test_after_the_back_off_no_caller_waits_for_the_next_connection(
         assert with_client(url, each_attempt, timeout_s=_TIMEOUT_S) < 10
 
 
-def test_a_slow_server_is_not_waited_for_again() -> None:
+def test_callers_do_not_wait_again_for_a_slow_server() -> None:
     with server(b"+PONG\r\n", after=3 * _TIMEOUT_S) as url:
         assert is_left_alone(url)
         assert with_client(url, lambda c: c.run(("PING",)), timeout_s=100 * _TIMEOUT_S) == [b"PONG"]
 
 
-def test_an_unreachable_server_is_not_waited_for_again() -> None:
+def test_callers_do_not_wait_again_for_an_unreachable_server() -> None:
     with server(None) as url:
         pass
     assert is_left_alone(url)
 
 
-def test_a_suspended_redis_is_not_waited_for_and_is_used_once_it_resumes(
+def test_callers_do_not_wait_for_a_suspended_redis_and_use_it_once_it_resumes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)
@@ -205,7 +207,7 @@ def test_a_suspended_redis_is_not_waited_for_and_is_used_once_it_resumes(
 
 
 async def until(client: Client) -> None:
-    """Wait until Redis answers."""
+    """Wait until Redis responds."""
     async with asyncio.timeout(10):
         while True:
             with contextlib.suppress(RedisUnavailable):
@@ -214,7 +216,7 @@ async def until(client: Client) -> None:
             await asyncio.sleep(0.001)
 
 
-def test_a_password_a_database_number_and_a_unix_socket_are_used() -> None:
+def test_the_client_uses_the_password_database_and_unix_socket_of_its_url() -> None:
     with cache_instances.own_valkey("--requirepass", "s:cret", "--unixsocket", "socket") as own:
         plain, local = own.url, f"unix://{own.folder}/socket"
         named = plain.replace("redis://", "redis://:s%3Acret@") + "/3"

@@ -1,4 +1,4 @@
-"""A new instance on Cloud Run, whose network comes up after its process."""
+"""Start-up on Cloud Run, where the network becomes available after the process starts."""
 
 import http.client
 import json
@@ -35,7 +35,7 @@ JOBS = {
 
 @pytest.fixture
 def closed(store: Store) -> Iterator[Gate]:
-    """A port of the database that is closed at first."""
+    """A port in front of the database that refuses connections until the test opens it."""
     with gate(store.url) as made:
         yield made
 
@@ -55,7 +55,9 @@ def start(words: list[str], folder: Path, **told: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_job_retries_until_its_network_is_there(closed: Gate, tmp_path: Path, job: str) -> None:
+def test_a_job_retries_until_its_network_is_available(
+    closed: Gate, tmp_path: Path, job: str
+) -> None:
     told = {"DATABASE_URL": closed.url, "CLOUD_RUN_JOB": f"progress-{job}"}
     with start(JOBS[job], tmp_path, **told) as process:
         assert process.stdout
@@ -67,7 +69,7 @@ def test_a_job_retries_until_its_network_is_there(closed: Gate, tmp_path: Path, 
     assert process.returncode == 0, rest
 
 
-def test_a_command_outside_cloud_run_fails_at_once(closed: Gate, tmp_path: Path) -> None:
+def test_a_command_outside_cloud_run_fails_immediately(closed: Gate, tmp_path: Path) -> None:
     with start(JOBS["release"], tmp_path, DATABASE_URL=closed.url) as process:
         assert process.stdout
         output = process.stdout.read()
@@ -86,7 +88,7 @@ def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_job")
-def test_a_refusal_of_the_server_is_not_retried(
+def test_a_connection_that_the_server_rejects_is_not_retried(
     postgres: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(DatabaseUnavailable, match="nowhere"):
@@ -119,7 +121,9 @@ def young(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("young")
-def test_a_probe_passes_once_all_is_reached_and_connects_no_more(store: Store) -> None:
+def test_a_probe_passes_once_all_addresses_are_reached_and_then_stops_connecting(
+    store: Store,
+) -> None:
     with gate(store.url) as database, gate(store.url) as redis:
         probe = startup.Probe([(ports.HOST, database.port), (ports.HOST, redis.port)])
         assert not probe.passes()
@@ -134,19 +138,19 @@ def test_a_probe_passes_once_all_is_reached_and_connects_no_more(store: Store) -
 
 
 @pytest.mark.usefixtures("young")
-def test_one_thread_connects_and_the_others_do_not_wait() -> None:
+def test_only_one_thread_connects_and_the_other_threads_do_not_wait() -> None:
     with full() as address, ThreadPoolExecutor(1) as pool:
         probe = startup.Probe([address])
         connecting = pool.submit(probe.passes)
         readiness.wait(probe._lock.locked, "the first")
         assert not probe.passes()
-        assert not connecting.done()  # the other thread returned while this one was connecting
+        assert not connecting.done()  # the second call returned while the first was connecting
         assert not connecting.result()
 
 
 @contextmanager
 def full() -> Iterator[tuple[str, int]]:
-    """The address of a server with a full queue: it does not answer, as without a network."""
+    """Yield the address of a server whose full queue leaves connections unanswered."""
     with socket.socket() as server, socket.socket() as queued, socket.socket() as last:
         server.bind((ports.HOST, 0))
         server.listen(0)
@@ -189,7 +193,7 @@ def status(port: int, path: str) -> int:
 @pytest.mark.parametrize(
     ("function", "health"), [("ingest", "/"), ("project", "/"), ("query", "/health")]
 )
-def test_a_function_fails_its_start_up_probe_until_its_network_is_there(
+def test_a_function_fails_its_start_up_probe_until_its_network_is_available(
     closed: Gate, tmp_path: Path, function: str, health: str
 ) -> None:
     port = ports.reserve()
@@ -202,7 +206,7 @@ def test_a_function_fails_its_start_up_probe_until_its_network_is_there(
         try:
             readiness.wait(lambda: ports.is_listening(port), function)
             assert status(port, startup.PATH) == 503
-            assert status(port, health) == 200  # for the liveness probe
+            assert status(port, health) == 200  # the liveness probe passes
             closed.open()
             assert status(port, startup.PATH) == 200
         finally:

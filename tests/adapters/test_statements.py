@@ -1,4 +1,4 @@
-"""SQL statements are named blocks of files."""
+"""SQL statements are named blocks of `.sql` files."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ FILES = sorted(
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of SQL files that replaces the project's."""
+    """A folder of SQL files that replaces this repository's sql/."""
     monkeypatch.setattr(statements, "SQL", tmp_path)
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Spans and metrics of one process: disabled they cost nothing, enabled they are masked."""
+"""Spans and metrics of one process: no overhead if disabled, masked text if enabled."""
 
 import http.client
 import json
@@ -48,7 +48,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_opentelemetry_is_not_imported_without_an_endpoint() -> None:
-    """Neither a start, a span, a line nor a command imports it."""
+    """No start-up, span, log line or command imports it."""
     script = """
 import sys
 import functions_framework, functions_framework.aio
@@ -76,7 +76,7 @@ print([each for each in sys.modules if "opentelemetry" in each or each.endswith(
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
-def test_without_an_endpoint_all_spans_are_one_object() -> None:
+def test_all_spans_are_one_object_without_an_endpoint() -> None:
     assert tracing.child_span("one") is tracing.child_span("another", "client", {"key": 1})
 
 
@@ -122,7 +122,7 @@ def test_an_invalid_traceparent_is_dropped(text: str) -> None:
         ({}, None),
     ],
 )  # fmt: skip
-def test_a_request_names_its_trace_in_the_standard_header_or_in_google_s(
+def test_a_request_names_its_trace_in_the_standard_or_in_google_s_header(
     headers: requests.Headers, parent: str | None
 ) -> None:
     assert requests.traceparent(headers) == parent
@@ -139,7 +139,7 @@ def test_a_request_names_its_trace_in_the_standard_header_or_in_google_s(
         ({}, {}, None),
     ],
 )  # fmt: skip
-def test_a_push_continues_the_trace_of_its_message_or_of_its_request(
+def test_a_push_continues_the_trace_of_its_message_or_else_of_its_request(
     attributes: dict[str, str], headers: dict[str, str], parent: str | None
 ) -> None:
     body = json.dumps({"message": {"messageId": "1", "attributes": attributes}}).encode()
@@ -184,7 +184,7 @@ def test_metrics_have_the_labels_of_the_contract(
     found = {point.name: point.labels for point in receiver.points}
     assert found["progress.latency_ms"] == {"operation": "query"}
     assert found["progress.outcome"] == {"operation": "query", "outcome": "ok"}
-    # Google refuses a point without one of these.
+    # Google Cloud rejects a data point if one of these labels is missing.
     assert receiver.resources[0].keys() >= {"cloud.region", "service.instance.id"}
 
 
@@ -224,8 +224,10 @@ def test_the_standard_variables_are_accepted_settings() -> None:
     assert settings.read({f"OTEL_{name}": "1" for name in names}) == Settings()
 
 
-@pytest.mark.parametrize("name", ["query", "project"])  # an event loop, threads
-def test_a_function_exports_its_queue_on_sigterm(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["query", "project"]
+)  # one function with an event loop, one with threads
+def test_a_function_exports_its_queued_telemetry_on_sigterm(tmp_path: Path, name: str) -> None:
     port = ports.reserve()
     with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:
         told = issuer.environment("postgresql://nobody@127.0.0.1:1/none") | {
@@ -268,7 +270,7 @@ def test_exports_to_google_are_authorized(tmp_path: Path, monkeypatch: pytest.Mo
     assert session.credentials.scopes == otlp._SCOPES
 
 
-def test_without_credentials_nothing_is_exported_and_a_line_is_logged(
+def test_nothing_is_exported_and_a_line_is_logged_without_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))

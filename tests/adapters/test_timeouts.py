@@ -22,7 +22,7 @@ def silent(tmp_path: Path) -> Iterator[str]:
         yield f"postgresql://u@/d?host={tmp_path}"
 
 
-def test_a_server_without_a_handshake_is_unavailable(
+def test_a_server_that_sends_no_handshake_is_unavailable(
     silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)
@@ -30,14 +30,16 @@ def test_a_server_without_a_handshake_is_unavailable(
         database.connect(silent)
 
 
-def test_the_reason_of_a_refusal_is_reported_after_the_connection_closed(tmp_path: Path) -> None:
+def test_the_reason_of_a_rejection_is_reported_even_if_the_connection_is_closed(
+    tmp_path: Path,
+) -> None:
     fields = b"SFATAL\0C3D000\0Mthere is no such database\0\0"
 
     def refuse() -> None:
         wire, _ = listening.accept()
         with wire:
             wire.recv(1_024)
-            wire.shutdown(socket.SHUT_RD)  # the client's next message fails
+            wire.shutdown(socket.SHUT_RD)  # so the client fails to send its next message
             wire.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
 
     with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as pool:
@@ -58,7 +60,7 @@ def test_a_statement_timeout_is_transient(postgres: str) -> None:
     connection.close()
 
 
-def test_without_a_timeout_a_slow_statement_succeeds(
+def test_a_slow_statement_succeeds_without_a_timeout(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)
@@ -67,7 +69,9 @@ def test_without_a_timeout_a_slow_statement_succeeds(
     connection.close()
 
 
-def test_the_server_stops_a_statement_a_second_after_the_client(postgres: str) -> None:
+def test_the_server_cancels_a_statement_one_second_after_the_client_s_timeout(
+    postgres: str,
+) -> None:
     connection = database.connect(postgres, timeout_s=15)
     assert connection.run("SHOW statement_timeout") == [["16s"]]
     connection.close()

@@ -1,4 +1,4 @@
-"""TLS to the database and to Redis: which authorities and host names are accepted."""
+"""The certificate authorities and host names that TLS to PostgreSQL and Redis accepts."""
 
 import asyncio
 import shutil
@@ -43,7 +43,7 @@ def named(request: pytest.FixtureRequest) -> str:
 def memorystore(
     authority: tls_certificates.Authority, named: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The URL of a Valkey behind TLS and a password, without an authority."""
+    """The URL of a Valkey that requires TLS and a password; the URL has no CA certificate."""
     certificate = authority.certificate(tmp_path_factory.mktemp("tls"), named)
     with (
         cache_instances.own_valkey("--requirepass", PASSWORD) as own,
@@ -53,7 +53,7 @@ def memorystore(
 
 
 def given(url: str, authority: tls_certificates.Authority, *, named: bool) -> str:
-    """Return the URL with that authority, as Terraform writes it."""
+    """Return the URL with the authority's certificate, in the format that Terraform writes."""
     check = "" if named else "&ssl_check_hostname=false"
     return f"{url}?ssl_ca_data={quote(authority.pem, safe='')}{check}"
 
@@ -76,7 +76,7 @@ def answers_the_others(url: str) -> bool:
 
 
 @pytest.mark.parametrize("is_checked", [True, False])
-def test_redis_is_trusted_by_the_authority_in_its_url(
+def test_redis_is_trusted_if_the_authority_in_its_url_signed_its_certificate(
     memorystore: str, authority: tls_certificates.Authority, named: str, *, is_checked: bool
 ) -> None:
     url = given(memorystore, authority, named=is_checked)
@@ -117,7 +117,7 @@ def test_either_of_two_authorities_is_trusted(
         ("ssl_check_hostname=no", "expected true or false"),
     ],
 )
-def test_an_unusable_authority_is_reported(options: str, message: str) -> None:
+def test_an_invalid_authority_in_a_url_is_reported(options: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         parse_url(f"rediss://h?{options}")
 
@@ -126,8 +126,8 @@ def test_an_unusable_authority_is_reported(options: str, message: str) -> None:
 def encrypted(
     request: pytest.FixtureRequest, authority: tls_certificates.Authority, named: str
 ) -> Iterator[str]:
-    """The TCP URL of a PostgreSQL that refuses connections without TLS."""
-    programs = Path("/usr/lib/postgresql/15/bin")  # the one of the wheel is built without TLS
+    """The TCP URL of a PostgreSQL server that rejects connections without TLS."""
+    programs = Path("/usr/lib/postgresql/15/bin")  # the embedded server is built without TLS
     if not programs.exists():
         skip_without(request, OLDEST)
     with folders.create("test") as folder:
@@ -138,7 +138,7 @@ def encrypted(
         for file in files.values():
             shutil.chown(file, postgres.account() or file.owner())
         listening = (f"listen_addresses={HOST}", f"port={port}", "ssl=on")
-        server.url += f"&port={port}"  # for the socket, too
+        server.url += f"&port={port}"  # it is also in the name of the Unix socket
         server.start(*listening, *(f"{name}={file}" for name, file in files.items()))
         yield f"postgresql://postgres@{HOST}:{port}/postgres"
         server.stop()
@@ -172,7 +172,7 @@ def test_the_database_s_certificate_must_match_the_ssl_mode(
             fetch(fetch.queries.get_current_progress("nobody"))
 
 
-def test_without_a_host_name_check_the_connection_is_still_encrypted(encrypted: str) -> None:
+def test_the_connection_is_still_encrypted_without_a_host_name_check(encrypted: str) -> None:
     with closing(database.connect(f"{encrypted}?sslmode=require")) as owner:
         assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
     with pytest.raises(DatabaseUnavailable):
