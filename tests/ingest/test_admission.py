@@ -1,4 +1,4 @@
-"""Admission: a body beyond the memory limit gets 429, and no client holds memory for ever."""
+"""Admission rejects bodies over the memory limit with 429; no client holds memory forever."""
 
 import textwrap
 import uuid
@@ -30,7 +30,7 @@ SOURCE = """
         return 204
 """
 
-# Answers GET /reserved with the reserved bytes, without an admission of its own.
+# Responds to GET /reserved with the number of reserved bytes, without admission.
 REPORT = """
 
 admitted = ingest
@@ -41,7 +41,7 @@ def ingest(request):
         return str(admission._reserved)
     return admitted(request)
 """
-ENOUGH_S = 100  # for a body to arrive
+ENOUGH_S = 100  # the time for a body to arrive
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def serve(folder: Path, text: str) -> Iterator[FunctionProcess]:
 
 @pytest.fixture
 def ingest(store: Store, tmp_path: Path) -> Iterator[FunctionProcess]:
-    """The ingest function, with enough time for a body to arrive."""
+    """The ingest function, which waits `ENOUGH_S` for a body."""
     text = (ROOT / "functions/ingest/main.py").read_text()
     assert "Admission()" in text
     source = tmp_path / "main.py"
@@ -65,7 +65,7 @@ def ingest(store: Store, tmp_path: Path) -> Iterator[FunctionProcess]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[FunctionProcess]:
-    """A function with memory for 1 MiB."""
+    """A function that reserves at most 1 MiB for bodies."""
     text = SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)
     with serve(tmp_path, text) as running:
         yield running
@@ -73,7 +73,7 @@ def small(tmp_path: Path) -> Iterator[FunctionProcess]:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[FunctionProcess]:
-    """A function with as much memory for bodies as ingest."""
+    """A function that reserves as much memory for bodies as ingest does."""
     text = SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)
     with serve(tmp_path, text) as running:
         yield running
@@ -81,7 +81,7 @@ def large(tmp_path: Path) -> Iterator[FunctionProcess]:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Iterator[FunctionProcess]:
-    """A function with memory for 1 MiB, and half a second for a body to arrive."""
+    """A function that reserves at most 1 MiB for bodies and waits 0.5 s for a body."""
     with serve(tmp_path, SOURCE.format(capacity=MIB, timeout_s=0.5)) as running:
         yield running
 
@@ -93,14 +93,14 @@ def push(size: int) -> bytes:
 
 
 def reserved(running: FunctionProcess) -> int:
-    """Return the bytes that are reserved for bodies."""
+    """Return the number of bytes that are reserved for bodies."""
     with closing(HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
         connection.request("GET", "/reserved")
         return int(connection.getresponse().read())
 
 
 def await_reserved(running: FunctionProcess, size: int) -> None:
-    """Wait until so many bytes are reserved."""
+    """Wait until at least `size` bytes are reserved."""
     while reserved(running) < size:
         pass
 
@@ -112,7 +112,7 @@ def await_free(running: FunctionProcess, size: int) -> None:
             pass
 
 
-def test_bodies_over_the_limit_get_429_and_are_recorded_when_they_come_again(
+def test_bodies_over_the_limit_get_429_and_are_recorded_when_sent_again(
     ingest: FunctionProcess, store: Store
 ) -> None:
     first, second, little = push(20 * MIB), push(20 * MIB), push(1_000)
@@ -130,7 +130,7 @@ def test_bodies_over_the_limit_get_429_and_are_recorded_when_they_come_again(
     assert letters(store) == []
 
 
-def test_a_body_over_the_limit_is_admitted_alone(small: FunctionProcess) -> None:
+def test_a_body_over_the_limit_is_admitted_if_it_is_alone(small: FunctionProcess) -> None:
     body = b"x" * (3 * MIB)
     with clients(small, 2) as (one, two):
         assert one.post(body) == 204
@@ -143,7 +143,7 @@ def test_a_body_over_the_limit_is_admitted_alone(small: FunctionProcess) -> None
         assert one.post(body) == 204
 
 
-def test_a_body_without_a_length_counts_as_16_mib(large: FunctionProcess) -> None:
+def test_a_body_of_unknown_length_reserves_16_mib(large: FunctionProcess) -> None:
     with clients(large, 3) as (one, two, three):
         for client in (one, two):
             client.begin(None)
@@ -162,7 +162,7 @@ def test_a_body_without_a_length_counts_as_16_mib(large: FunctionProcess) -> Non
         assert three.status() == 204
 
 
-def test_a_body_without_a_length_needs_more_memory_as_it_grows(large: FunctionProcess) -> None:
+def test_a_body_of_unknown_length_reserves_more_memory_as_it_grows(large: FunctionProcess) -> None:
     with clients(large, 2) as (one, two):
         one.begin(12 * MIB)
         one.send(b"x")
@@ -195,7 +195,7 @@ def test_a_client_that_waits_for_100_continue_gets_it(small: FunctionProcess) ->
 
 
 @pytest.mark.parametrize("length", [MIB // 2, None], ids=["a length that lies", "chunked"])
-def test_half_a_body_writes_no_letter_and_frees_its_memory(
+def test_an_incomplete_body_creates_no_dead_letter_and_frees_its_memory(
     ingest: FunctionProcess, store: Store, length: int | None
 ) -> None:
     with clients(ingest, 2) as (one, two):
@@ -208,7 +208,9 @@ def test_half_a_body_writes_no_letter_and_frees_its_memory(
 
 
 @pytest.mark.parametrize("length", [MIB, None], ids=["a length", "chunked"])
-def test_a_slow_body_loses_its_memory(hasty: FunctionProcess, length: int | None) -> None:
+def test_a_slow_body_times_out_and_frees_its_memory(
+    hasty: FunctionProcess, length: int | None
+) -> None:
     with clients(hasty, 2) as (slow, other):
         slow.begin(length)
         slow.send(b"100000\r\n" if length is None else b"", b"x")
@@ -217,7 +219,7 @@ def test_a_slow_body_loses_its_memory(hasty: FunctionProcess, length: int | None
         assert other.post(b"x") == 204
 
 
-def test_a_slow_body_that_is_discarded_is_cut_off(hasty: FunctionProcess) -> None:
+def test_a_rejected_body_that_arrives_slowly_is_cut_off(hasty: FunctionProcess) -> None:
     with clients(hasty, 2) as (held, slow):
         held.begin(60_000)  # small bodies have no time limit
         held.send(b"x")
@@ -248,7 +250,7 @@ def test_a_discarded_body_takes_no_memory(small: FunctionProcess, method: str) -
         assert held.status() == 204
 
 
-def test_health_checks_are_answered_while_the_memory_is_full(small: FunctionProcess) -> None:
+def test_health_checks_succeed_while_the_memory_is_full(small: FunctionProcess) -> None:
     with clients(small, 2) as (held, other):
         held.begin(MIB)
         held.send(b"x")

@@ -1,4 +1,4 @@
-"""A full disk: ingest acknowledges only stored events, and works again once there is space."""
+"""If the disk is full, ingest acknowledges only stored events; it recovers once space is free."""
 
 import subprocess
 import uuid
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A folder on a disk of 140 MiB, of which a new server takes about half."""
+    """A folder on a disk of 140 MiB; a new PostgreSQL server fills about half of the disk."""
     with folders.create("small") as folder:
         mount = ["mount", "-t", "tmpfs", "-o", "size=140m,mode=711", "tmpfs", str(folder)]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -42,7 +42,7 @@ def server(small_disk: Path) -> Iterator[Server]:
 
 
 def fill(file: Path) -> None:
-    """Use up all space of the disk."""
+    """Write to the file until the disk is full."""
     with suppress(OSError), file.open("wb", buffering=0) as filler:
         while True:
             filler.write(bytes(4_096))
@@ -66,7 +66,7 @@ def recorded(server: Server) -> set[str]:
         return {event_id for (event_id,) in rows}
 
 
-def test_messages_that_a_full_disk_rejects_are_recorded_when_they_come_again(
+def test_messages_rejected_while_the_disk_is_full_are_recorded_when_redelivered(
     server: Server, small_disk: Path
 ) -> None:
     acknowledged, rejected, statuses = set[str](), list[bytes](), set[int | None]()

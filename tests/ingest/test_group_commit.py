@@ -1,4 +1,4 @@
-"""Group commit: no request waits for ever, and none fails because of another."""
+"""In a group commit, no request waits forever, and no request fails because of another."""
 
 import itertools
 import threading
@@ -52,7 +52,7 @@ def deliveries(count: int) -> list[Delivery]:
 
 
 def bad() -> Delivery:
-    """A delivery that ingest never makes: the database rejects the whole batch."""
+    """Return a delivery that ingest would never append; the database rejects its whole batch."""
     event = ParsedEvent(
         index=0, event_id="no uuid", event_type="x", occurred_at=EARLIEST, data={}, metadata={}
     )
@@ -69,7 +69,7 @@ def transactions(store: Store) -> list[int]:
 
 
 class Gate:
-    """A `connect` that waits until the gate opens; it then raises the next of `errors`, if any."""
+    """A `connect` that waits until the gate opens, then connects or raises the next of `errors`."""
 
     def __init__(self, store: Store) -> None:
         self.open = threading.Event()
@@ -88,7 +88,7 @@ class Gate:
 def run_behind_gate(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
 ) -> list[Future[datetime]]:
-    """Start a leader that waits at the gate and the others behind it; then open the gate."""
+    """Start a leader that waits at the gate, queue `others` behind it, then open the gate."""
     first = pool.submit(group.append, delivery())
     gate.reached.wait()
     rest = [pool.submit(group.append, other) for other in others]
@@ -163,7 +163,9 @@ def test_a_broken_connection_is_replaced(store: Store) -> None:
     assert (len(connections), transactions(store)) == (2, [1, 1])
 
 
-def test_a_reply_lost_after_the_commit_appends_nothing_twice(store: Store, wire: Wire) -> None:
+def test_events_are_appended_once_if_the_reply_to_the_commit_is_lost(
+    store: Store, wire: Wire
+) -> None:
     group = GroupCommit(lambda: database.connect(wire.url), list)
     group.append(delivery())
     wire.answers_to_lose = 1

@@ -1,4 +1,4 @@
-"""Group commit: a request ends at its deadline, at whatever stage the database hangs."""
+"""A request ends at its deadline, at whatever stage of the group commit the database hangs."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ HANGS = "a request hangs"
 
 
 def fails(call: Future[datetime]) -> bool:
-    """Tell whether the call soon failed as unavailable; each stage alone may take over 10 s."""
+    """Return whether the call raised Unavailable within 8 s; a stage may take over 10 s."""
     done, _ = wait([call], timeout=8)
     assert done, HANGS
     return isinstance(call.exception(), Unavailable)
@@ -39,7 +39,9 @@ def gate(store: Store) -> Iterator[Gate]:
     made.open.set()
 
 
-def test_a_server_that_never_completes_the_handshake(silent: str, pool: ThreadPoolExecutor) -> None:
+def test_a_request_fails_if_the_server_never_completes_the_handshake(
+    silent: str, pool: ThreadPoolExecutor
+) -> None:
     group = GroupCommit(lambda: database.connect(silent), list, timeout_s=0.5)
     assert fails(pool.submit(group.append, delivery()))
 
@@ -58,7 +60,7 @@ def test_a_connection_that_opens_too_late_is_closed(gate: Gate, pool: ThreadPool
 
 
 @pytest.mark.parametrize("appended", [0, 1], ids=["first statement", "later statement"])
-def test_a_statement_without_a_reply(
+def test_a_request_fails_if_a_statement_gets_no_reply(
     store: Store,
     wire: Wire,
     pool: ThreadPoolExecutor,
@@ -127,7 +129,7 @@ def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
 
 
 class _Untimely(threading.Event):
-    """An event that is set at the same moment as the wait for it times out."""
+    """An event that is set at the same time as the wait for the event times out."""
 
     def wait(self, timeout: float | None = None) -> bool:
         del timeout
@@ -135,7 +137,7 @@ class _Untimely(threading.Event):
         return False
 
 
-def test_a_request_that_becomes_leader_at_its_deadline_leads(
+def test_a_request_that_becomes_the_leader_at_its_deadline_still_commits(
     store: Store, gate: Gate, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = GroupCommit(gate, list, timeout_s=ENOUGH)
@@ -155,7 +157,7 @@ def test_a_request_that_becomes_leader_at_its_deadline_leads(
     assert transactions(store) == [1, 1, 1]
 
 
-def test_a_leader_past_its_deadline_passes_the_lead_on(
+def test_a_leader_past_its_deadline_does_not_block_the_next_request(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     gate.open.set()

@@ -1,4 +1,4 @@
-"""The ingest function: its answers, what it stores, and the shards that it wakes."""
+"""The ingest function: its responses, the stored events, and the shards that it wakes."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ __all__ = ["bare_server", "fake_publisher", "own_server"]
 def ingest(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Client]:
-    """The function in this process."""
+    """A client of the ingest function, which runs in this process."""
     monkeypatch.setenv("DATABASE_URL", store.url)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     settings.current.cache_clear()
@@ -81,14 +81,16 @@ def test_an_event_is_stored_and_its_shard_is_woken(
     assert dict(request.messages[0].attributes)["traceparent"] == trace
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["severity"] == "INFO"
-    # From publication to the commit, without the time for the wake-up.
+    # The delay is the time from publication to commit, without the time for the wake-up.
     recorded = datetime.fromisoformat(PUBLISHED) + timedelta(milliseconds=line["event_delay_ms"])
     rounded = timedelta(milliseconds=1)
     assert began - rounded <= recorded <= fake_publisher.times[0] + rounded
     assert line["logging.googleapis.com/trace"].endswith(trace.split("-")[1])
 
 
-def test_each_touched_shard_is_woken_once(ingest: Client, fake_publisher: FakePublisher) -> None:
+def test_each_shard_of_a_delivery_is_woken_once(
+    ingest: Client, fake_publisher: FakePublisher
+) -> None:
     array = [
         event(data={"session_id": f"s{n}", "user_id": f"u{n}", "item_count": 1}) for n in range(200)
     ]
@@ -100,7 +102,7 @@ def test_each_touched_shard_is_woken_once(ingest: Client, fake_publisher: FakePu
     assert len(fake_publisher.requests) == 2
 
 
-def test_an_event_is_recorded_though_its_wake_up_cannot_be_sent(
+def test_an_event_is_recorded_even_if_its_wake_up_cannot_be_sent(
     ingest: Client, store: Store, fake_publisher: FakePublisher
 ) -> None:
     fake_publisher.close()
@@ -108,7 +110,7 @@ def test_an_event_is_recorded_though_its_wake_up_cannot_be_sent(
     assert count(store.url) == 1
 
 
-def test_eventarc_names_the_topic(ingest: Client, store: Store) -> None:
+def test_the_topic_is_taken_from_the_eventarc_headers(ingest: Client, store: Store) -> None:
     headers = {
         "ce-id": "1",
         "ce-specversion": "1.0",
@@ -159,7 +161,7 @@ def test_a_body_that_is_not_a_push_becomes_one_dead_letter(
 SQL = "'; DROP TABLE event_store.events; --"
 
 
-def test_each_bad_message_becomes_one_dead_letter_and_harms_no_other(
+def test_each_invalid_message_becomes_one_dead_letter_and_affects_no_other(
     ingest: Client, store: Store
 ) -> None:
     bad = [
@@ -181,11 +183,11 @@ def test_each_bad_message_becomes_one_dead_letter_and_harms_no_other(
     assert count(store.url) == len(bad) + 1
 
 
-def test_health(ingest: Client) -> None:
+def test_a_health_check_gets_200(ingest: Client) -> None:
     assert ingest.get("/").status_code == 200
 
 
-def test_while_the_database_is_down_nothing_is_accepted_and_nothing_is_lost(
+def test_ingest_accepts_nothing_and_loses_nothing_while_the_database_is_down(
     own_server: Server,
 ) -> None:
     bodies = [encode_push(event()) for _ in range(20)]
@@ -199,7 +201,7 @@ def test_while_the_database_is_down_nothing_is_accepted_and_nothing_is_lost(
 
 
 @pytest.mark.timeout(240)
-def test_killed_during_deliveries_it_neither_loses_nor_repeats_an_event(store: Store) -> None:
+def test_no_event_is_lost_or_repeated_if_ingest_is_killed_during_deliveries(store: Store) -> None:
     bodies = [encode_push([event() for _ in range(5)]) for _ in range(300)]
     waiting, accepted = list(bodies), threading.Semaphore(0)
     with run_function(store.url) as running, ThreadPoolExecutor(8) as pool:
@@ -219,7 +221,7 @@ def test_killed_during_deliveries_it_neither_loses_nor_repeats_an_event(store: S
             senders = [pool.submit(deliver) for _ in range(8)]
             for _ in range(40):
                 accepted.acquire(timeout=30)
-            running.kill()  # the senders go on against a closed port
+            running.kill()  # the senders keep sending to the closed port
             running.start()
         for sender in senders:
             sender.result()

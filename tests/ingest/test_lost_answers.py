@@ -1,4 +1,4 @@
-"""A lost reply to a committed append: the next delivery sends the wake-ups."""
+"""If the reply to a committed append is lost, the next delivery sends the wake-ups."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ Event = dict[str, Any]
 def ingest(
     wire: Wire, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Client]:
-    """The function, connected to the database, before any wake-up."""
+    """A client of the ingest function, which is connected to the database and sent no wake-up."""
     monkeypatch.setenv("DATABASE_URL", wire.url)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     settings.current.cache_clear()
@@ -66,10 +66,10 @@ def shards(store: Store) -> list[int]:
 def lose(
     ingest: Client, wire: Wire, fake_publisher: FakePublisher
 ) -> Callable[[list[Event]], bytes]:
-    """A call that commits events while ingest loses the reply and answers 503."""
+    """A function that commits events, although ingest loses the reply and responds with 503."""
 
     def deliver(events: list[Event]) -> bytes:
-        wire.answers_to_lose = 2  # of the append, and of the next connection's start
+        wire.answers_to_lose = 2  # the replies to the append and to the next connection's start
         body = encode_push(events)
         assert ingest.post("/", data=body).status_code == 503
         assert wire.answers_to_lose == 0
@@ -90,7 +90,7 @@ def starts(learners: list[str]) -> list[Event]:
 
 
 @several
-def test_a_redelivery_wakes_its_shards(
+def test_a_redelivery_wakes_the_shards_of_its_events(
     ingest: Client,
     store: Store,
     fake_publisher: FakePublisher,
@@ -103,7 +103,7 @@ def test_a_redelivery_wakes_its_shards(
 
 
 @several
-def test_the_second_try_of_one_request_wakes_its_shards(
+def test_the_second_attempt_of_a_request_wakes_the_shards_of_its_events(
     ingest: Client, store: Store, wire: Wire, fake_publisher: FakePublisher, learners: list[str]
 ) -> None:
     wire.answers_to_lose = 1
@@ -128,7 +128,7 @@ def test_a_conflict_wakes_the_shards_of_the_stored_events(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_redelivered_pending_event_wakes_its_shard_once_it_is_appended(
+def test_a_redelivered_event_wakes_its_shard_if_it_is_no_longer_pending(
     ingest: Client,
     store: Store,
     fake_publisher: FakePublisher,

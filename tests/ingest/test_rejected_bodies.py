@@ -33,7 +33,7 @@ def test_a_body_over_64_mib_gets_413_and_is_discarded(
         assert small.peak_memory() - before < 10 * MIB
 
 
-def test_a_body_over_64_mib_takes_no_memory_while_it_arrives(small: FunctionProcess) -> None:
+def test_a_body_over_64_mib_reserves_no_memory_while_it_arrives(small: FunctionProcess) -> None:
     with clients(small, 2) as (large, other):
         large.begin(65 * MIB)
         large.send(b"x" * MIB)
@@ -42,7 +42,7 @@ def test_a_body_over_64_mib_takes_no_memory_while_it_arrives(small: FunctionProc
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
-def test_other_methods_than_get_and_post_get_405(
+def test_methods_other_than_get_and_post_get_405(
     ingest: FunctionProcess, store: Store, method: str
 ) -> None:
     with closing(HTTPConnection("127.0.0.1", ingest.port, timeout=30)) as connection:

@@ -1,4 +1,4 @@
-"""A push's request line is limited: a longer one is rejected before it takes memory."""
+"""A request line that is too long is rejected before it takes memory."""
 
 import socket
 from contextlib import closing, suppress
@@ -12,7 +12,7 @@ MIB = 1 << 20
 
 
 def status_line(port: int, address: bytes) -> bytes:
-    """Return the status line for a request of this address; the server may not read all of it."""
+    """Request this address, which the server may not read completely; return the status line."""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:
         with suppress(ConnectionError):
             connection.sendall(

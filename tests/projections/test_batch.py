@@ -1,4 +1,4 @@
-"""The batch job: sweeps lost wake-ups, replays due letters, and runs once at a time."""
+"""The batch job handles lost wake-ups and due dead letters; only one run works at a time."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_a_second_run_finds_nothing_new(connection: Connection) -> None:
     assert batch.run(connection) == batch.Report(replayed=0, swept=0, learners=0)
 
 
-def test_tasks_share_the_learners(connection: Connection) -> None:
+def test_tasks_divide_the_learners_among_themselves(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
     sample_events.record_lessons(connection, *users, lessons=1)
     shares = [batch.run(connection, task, 3).learners or 0 for task in range(3)]
@@ -47,7 +47,7 @@ def test_tasks_share_the_learners(connection: Connection) -> None:
     assert not sample_events.find_differences(connection)
 
 
-def test_a_run_that_finds_the_lock_taken_reports_no_learners(
+def test_a_run_reports_no_learners_if_another_run_holds_the_lock(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -61,7 +61,7 @@ def test_a_run_that_finds_the_lock_taken_reports_no_learners(
     assert batch.run(connection).learners == 1
 
 
-def test_an_event_replayed_during_a_run_is_in_the_next_run(
+def test_an_event_replayed_during_a_run_is_folded_by_the_next_run(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -87,7 +87,7 @@ def test_an_event_replayed_during_a_run_is_in_the_next_run(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_learner_deleted_during_a_run_has_no_rows_after_it(
+def test_a_learner_deleted_during_a_run_has_no_rows_afterwards(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
@@ -130,7 +130,7 @@ def test_a_deletion_does_not_wait_for_a_running_batch_fold(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_new_level_of_an_item_reaches_every_learner(connection: Connection) -> None:
+def test_a_new_item_level_updates_the_rows_of_every_learner(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
     sample_events.record_lessons(connection, *users)
     batch.run(connection)
@@ -142,7 +142,7 @@ def test_a_new_level_of_an_item_reaches_every_learner(connection: Connection) ->
     assert not sample_events.find_differences(connection)
 
 
-def test_descriptions_folded_after_the_first_run_reach_its_learners(
+def test_item_descriptions_folded_late_update_the_learners_of_earlier_runs(
     connection: Connection,
 ) -> None:
     append(connection, [sample_events.item_published(f"i{n}") for n in range(3)])
@@ -151,12 +151,14 @@ def test_descriptions_folded_after_the_first_run_reach_its_learners(
     sample_events.record_lessons(connection, *(f"u{n}" for n in range(20)))
     for shard in set(SHARDS).difference(item_shards):
         projector.catch_up(shard)
-    batch.fold(connection, list(SHARDS))  # while another worker holds the items' shards
+    batch.fold(connection, list(SHARDS))  # as if another worker held the items' shards
     batch.run(connection)
     assert not sample_events.find_differences(connection)
 
 
-def test_a_shard_that_is_behind_does_not_repeat_old_descriptions(connection: Connection) -> None:
+def test_old_item_descriptions_are_not_processed_again_if_a_shard_is_behind(
+    connection: Connection,
+) -> None:
     users = [f"u{n}" for n in range(20)]
     sample_events.record_lessons(connection, *users)
     append(
@@ -165,33 +167,35 @@ def test_a_shard_that_is_behind_does_not_repeat_old_descriptions(connection: Con
     )
     batch.run(connection)
     append(connection, sample_events.lesson("u0", 4))
-    batch.fold(connection, list(SHARDS))  # before the lesson is folded
+    batch.fold(connection, list(SHARDS))  # the lesson is not folded yet
     assert batch.run(connection).learners == 1
     assert not sample_events.find_differences(connection)
 
 
-def test_an_event_of_the_future_is_appended_once_it_is_due(connection: Connection) -> None:
+def test_a_future_event_is_appended_once_it_is_due(connection: Connection) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
     append(connection, [sample_events.item_published("i1", at=soon)])
     assert [letter.kind for letter in dead_letters.list_letters(connection)] == ["future"]
     while not batch.run(connection).replayed:
-        pass  # a second at most
+        pass  # this takes at most a second
     assert not dead_letters.list_letters(connection)
     assert model_rows.read_value(connection, "head") == 1
     assert not sample_events.find_differences(connection)
 
 
-def test_a_replayed_letter_is_folded(connection: Connection) -> None:
+def test_a_replayed_dead_letter_is_folded(connection: Connection) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
     append(connection, [sample_events.item_published("i1", at=soon)])
     letter = dead_letters.list_letters(connection)[0].letter_id
     while replay.replay(connection, letter):
-        pass  # a second at most
+        pass  # this takes at most a second
     batch.fold(connection, list(SHARDS))
     assert not sample_events.find_differences(connection)
 
 
-def test_the_job_runs_as_cloud_run_starts_it(store: Store, connection: Connection) -> None:
+def test_the_job_succeeds_if_started_as_cloud_run_starts_it(
+    store: Store, connection: Connection
+) -> None:
     sample_events.record_lessons(connection, "ann")
     environment = {**os.environ, "DATABASE_URL": store.url, "ENVIRONMENT": "development"}
     ran = subprocess.run(
@@ -202,7 +206,7 @@ def test_the_job_runs_as_cloud_run_starts_it(store: Store, connection: Connectio
     assert not sample_events.find_differences(connection)
 
 
-def test_the_job_without_a_database_fails_with_the_reason() -> None:
+def test_the_job_fails_with_the_reason_if_there_is_no_database() -> None:
     environment = {**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     ran = subprocess.run(
         [sys.executable, JOB], env=environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Expand and contract: read models of two revisions side by side, then the older ones dropped."""
+"""Expand and contract: two revisions have separate read models until the older are dropped."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER = "progress_0123456789ab"
 USERS = [f"u{n}" for n in range(4)]
 
-# The work of the project function for each wake-up, and a query.
+# WAKE does the work of the project function; ANSWER queries a read model.
 WAKE = """
 from progress.projections import projector, worker
 for shard in projector.SHARDS:
@@ -86,14 +86,14 @@ class Revision:
 
 @pytest.fixture
 def populated(connection: Connection) -> Connection:
-    """A store with learners, not folded."""
+    """A store with learners whose events are not folded."""
     sample_events.record_lessons(connection, *USERS)
     return connection
 
 
 @pytest.fixture
 def blue(store: Store, populated: Connection) -> Revision:
-    """The present code, which serves."""
+    """The current code, which serves queries."""
     return Revision(ROOT, store.url)
 
 
@@ -126,12 +126,12 @@ def schema_names(connection: Connection) -> set[str]:
 
 
 def newer(revision: Revision) -> None:
-    """Add a migration to the code."""
+    """Add a migration to the code of the revision."""
     file = revision.folder / "sql/migrations/9000_expand.sql"
     file.write_text("ALTER TABLE event_store.events ADD later text;")
 
 
-def test_two_revisions_fold_and_answer_side_by_side(
+def test_two_revisions_fold_and_serve_queries_side_by_side(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:
     blue.wake()
@@ -148,7 +148,7 @@ def test_two_revisions_fold_and_answer_side_by_side(
     assert not sample_events.find_differences(populated)
 
 
-def test_the_revision_that_serves_drops_the_other_read_models(
+def test_the_serving_revision_drops_the_read_models_of_the_other_revision(
     blue: Revision, green: Revision, schemas: Connection
 ) -> None:
     blue.migrate()
@@ -168,14 +168,14 @@ def test_the_revision_that_serves_drops_the_other_read_models(
 
 
 def _named(revision: Revision) -> str:
-    """Return the schema name of the code."""
+    """Return the name of the revision's read model schema."""
     done = revision._run(
         "-c", "from progress.projections import schema; print(schema.schema_name())"
     )
     return done.stdout.strip()
 
 
-def test_after_a_newer_migration_the_older_code_serves_but_cannot_migrate(
+def test_older_code_can_serve_queries_but_not_migrate_after_a_newer_migration(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:
     newer(green)
@@ -191,7 +191,7 @@ def test_after_a_newer_migration_the_older_code_serves_but_cannot_migrate(
     assert blue.answer()["u0"] == 15
 
 
-def test_only_schemas_of_killed_rebuilds_are_dropped(populated: Connection) -> None:
+def test_only_unused_read_model_schemas_are_dropped(populated: Connection) -> None:
     own = read_model_schema.schema_name()
     left = [OTHER, f"{OTHER}_building", f"{OTHER}_retired", f"{own}_building", f"{own}_retired"]
     kept = ["progress_reports", "progress_0123456789abc", "learners", f"{OTHER}_copy"]
@@ -204,7 +204,7 @@ def test_only_schemas_of_killed_rebuilds_are_dropped(populated: Connection) -> N
     assert list(drop_unused.run(populated)) == []
 
 
-def test_code_without_its_own_schema_drops_nothing(populated: Connection) -> None:
+def test_nothing_is_dropped_if_the_schema_of_the_code_is_missing(populated: Connection) -> None:
     read_model_schema.create(populated, OTHER)
     read_model_schema.drop(populated, read_model_schema.schema_name())
     before = schema_names(populated)
@@ -222,7 +222,7 @@ def test_nothing_is_dropped_during_a_rebuild(store: Store, populated: Connection
     assert f"{OTHER}_building" in schema_names(populated)
 
 
-def test_a_schema_with_a_reader_is_not_dropped(
+def test_a_schema_that_is_being_read_is_not_dropped(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_model_schema.create(populated, OTHER)

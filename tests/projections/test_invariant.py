@@ -1,4 +1,4 @@
-"""The invariant: for any delivery of a log, the read models equal the oracle's."""
+"""After any delivery of a log, the read models have the rows of the oracle."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     check()
 
 
-def test_any_stored_set_of_a_contested_log_gives_the_rows_of_the_oracle(
+def test_any_delivery_of_a_log_with_conflicts_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)
@@ -60,7 +60,9 @@ def test_a_rebuild_gives_the_same_rows(
     rebuild.run(store.connect, workers=how.workers)
     assert model_rows.compare(model_rows.read_rows(stage.admin), before) == []
     assert stage.differences(log.now) == []
-    stage.deliver(log, how)  # all but the late event again, on connections from before the swap
+    stage.deliver(
+        log, how
+    )  # redelivers all but the late event, on connections that precede the swap
     assert stage.differences(log.now) == []
 
 

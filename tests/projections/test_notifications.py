@@ -1,4 +1,4 @@
-"""Notifications: one round trip to Redis after the commit; its failure fails no fold."""
+"""Notifications take one round trip to Redis after the commit and never fail a fold."""
 
 import time
 from collections.abc import Iterator
@@ -33,12 +33,12 @@ def receive(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]
 
 
 def version_key(user: str) -> str:
-    """Return the key of the copy of a learner's version."""
+    """Return the Redis key that holds a copy of the learner's version."""
     return version_keys.learner_key(schema.schema_name(), user)
 
 
 def connections(url: str) -> notifications._Connections:
-    """Return the publisher's connections to a Redis."""
+    """Return the publisher's connections to the Redis server at this URL."""
     connections = publisher_to(url)._connections
     assert connections is not None
     return connections
@@ -78,7 +78,7 @@ def test_a_subscriber_receives_deletions_and_operations(
     assert channels == ["changed:learner:ann", "changed:operation:o-1"]
 
 
-def test_a_version_only_grows(connection: Connection) -> None:
+def test_the_version_of_a_learner_only_increases(connection: Connection) -> None:
     seen = [0]
     for number in range(3):
         append(connection, sample_events.lesson("ann", number))
@@ -87,7 +87,7 @@ def test_a_version_only_grows(connection: Connection) -> None:
     assert seen == sorted(set(seen))
 
 
-def test_a_replay_after_a_concurrent_fold_has_the_greater_version(
+def test_a_replay_has_a_greater_version_than_a_concurrent_fold_that_precedes_it(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -123,7 +123,7 @@ def own() -> Iterator[cache_instances.Valkey]:
     publisher_to.cache_clear()
 
 
-def test_a_redis_that_hangs_times_out_once_and_is_then_skipped(
+def test_a_hanging_redis_times_out_once_and_is_then_skipped(
     own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeout_s = 0.1
@@ -139,7 +139,7 @@ def test_a_redis_that_hangs_times_out_once_and_is_then_skipped(
     assert sum(times) < 10 * timeout_s
 
 
-def test_notifications_of_an_outage_are_sent_with_the_next_one(
+def test_notifications_from_an_outage_are_sent_with_the_next_notification(
     own: cache_instances.Valkey,
 ) -> None:
     own.end()
@@ -159,7 +159,7 @@ def test_a_restarted_redis_receives_the_next_notification(own: cache_instances.V
     assert publisher().publish_operation("o", 2)
 
 
-def test_a_refused_notification_is_not_repeated_and_later_ones_arrive(
+def test_a_rejected_notification_is_not_repeated_and_later_notifications_arrive(
     own: cache_instances.Valkey,
 ) -> None:
     own.server().rpush(version_key("ann"), "no version")
@@ -168,7 +168,7 @@ def test_a_refused_notification_is_not_repeated_and_later_ones_arrive(
     assert publisher().publish(notifications.Change(5, '["ben"]', None))
 
 
-def test_wrong_credentials_lose_the_notification(own: cache_instances.Valkey) -> None:
+def test_a_notification_is_lost_if_the_credentials_are_wrong(own: cache_instances.Valkey) -> None:
     own.server().config_set("requirepass", "right")
     address = own.url.removeprefix("redis://")
     for password, is_received in (("", False), ("wrong", False), ("right", True)):
@@ -177,7 +177,9 @@ def test_wrong_credentials_lose_the_notification(own: cache_instances.Valkey) ->
         assert (line._retry_at == 0) is is_received
 
 
-def test_a_full_redis_still_publishes_and_drops_the_old_copies(own: cache_instances.Valkey) -> None:
+def test_a_full_redis_publishes_notifications_and_drops_old_version_copies(
+    own: cache_instances.Valkey,
+) -> None:
     server = own.server()
     assert publisher().publish(notifications.Change(5, '["ann"]', None), catalogue=5)
     with server.pubsub() as listener:  # type: ignore[no-untyped-call] # theirs

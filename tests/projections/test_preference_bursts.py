@@ -1,4 +1,4 @@
-"""Bursts of preference changes: a window refolds a learner at most once."""
+"""In a burst of preference changes, each window refolds a learner at most once."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ from tests.support.stage import Stage, append
 
 @pytest.mark.timeout(900)
 @pytest.mark.every_postgres
-def test_a_burst_after_the_facts_gives_the_rows_of_the_oracle(
+def test_a_burst_after_the_other_events_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)
@@ -33,7 +33,7 @@ def test_a_burst_after_the_facts_gives_the_rows_of_the_oracle(
         facts = tuple(p for p in log.published if p.envelope["event_type"] not in PREFERENCES)
         stage.deliver(dataclasses.replace(log, published=facts), how)
         burst = dataclasses.replace(how, sizes=(100,), every=None, crashes=how.crashes[:1])
-        stage.deliver(log, burst)  # includes the facts again, which changes nothing
+        stage.deliver(log, burst)  # redelivers the other events, which has no effect
         assert stage.differences(log.now) == []
 
     check()
@@ -42,7 +42,7 @@ def test_a_burst_after_the_facts_gives_the_rows_of_the_oracle(
 def changes(
     user: str, count: int, *, chance: random.Random, days: int
 ) -> list[sample_events.Envelope]:
-    """Return `count` preference changes, every other one backdated to a day with lessons."""
+    """Return `count` preference changes; every second change is backdated to a day with lessons."""
     changes = []
     for number in range(count):
         back = chance.randrange(days * 86_400) if number % 2 else days * 86_400 + number
@@ -85,11 +85,11 @@ def refolds(connection: Connection) -> int:
     return model_rows.read_value(connection, "refolds") or 0
 
 
-def test_a_window_refolds_a_learner_once_at_most(connection: Connection) -> None:
+def test_a_window_refolds_a_learner_at_most_once(connection: Connection) -> None:
     days, chance = 4, random.Random(1)
     append(connection, study("ann", days=days, answers=200))
     Projector(connection).catch_up_all()
-    append(connection, sample_events.lesson("una", 0))  # of the same shard
+    append(connection, sample_events.lesson("una", 0))  # una is in the same shard
     append(connection, changes("ann", 300, chance=chance, days=days))
     append(connection, sample_events.lesson("una", 1))
     connection.run("SET track_functions = 'all'")
@@ -107,7 +107,7 @@ def test_a_window_refolds_a_learner_once_at_most(connection: Connection) -> None
     assert not sample_events.find_differences(connection)
 
 
-def test_a_window_reports_refolded_learners_and_the_others(connection: Connection) -> None:
+def test_a_window_reports_both_folded_and_refolded_learners(connection: Connection) -> None:
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
     Projector(connection).catch_up_all()
     shard = model_rows.read_value(connection, "shard", user="ann")
@@ -120,14 +120,14 @@ def test_a_window_reports_refolded_learners_and_the_others(connection: Connectio
     assert sorted(json.loads(learners)) == ["ann", "una"]
 
 
-def test_a_window_ends_before_histories_that_are_too_long_to_refold(
+def test_a_window_ends_before_the_histories_to_refold_become_too_long(
     connection: Connection,
 ) -> None:
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
     projector, shard = Projector(connection), model_rows.read_value(connection, "shard", user="ann")
     projector.catch_up_all()
     versions = [("una", 200_001), ("una", 200_002), ("ann", 200_001), ("ann", 200_002)]
-    for user, version in versions:  # as if they had long histories
+    for user, version in versions:  # as if the learners had long histories
         model_rows.read_value(
             connection, "move", user=user, version=version, at=sample_events.BEGIN
         )

@@ -1,4 +1,4 @@
-"""The realtime projections: no lost wake-up, one worker a shard, a poisoned event set aside."""
+"""Realtime projections lose no wake-up, have one worker per shard, and skip poisoned events."""
 
 import contextlib
 from collections.abc import Iterator
@@ -28,12 +28,14 @@ pytestmark = pytest.mark.every_postgres
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
     made = connect(store.url)
-    made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")  # to spoil an event
+    made.run(
+        "ALTER TABLE event_store.events DISABLE TRIGGER append_only"
+    )  # so that a test can damage an event
     yield made
     made.close()
 
 
-def test_a_wake_up_whose_shard_is_busy_returns_at_once_and_is_not_lost(
+def test_a_wake_up_for_a_busy_shard_returns_immediately_and_is_not_lost(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann", lessons=1)
@@ -61,7 +63,9 @@ def test_a_wake_up_whose_shard_is_busy_returns_at_once_and_is_not_lost(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_poisoned_event_is_set_aside_and_its_shard_continues(connection: Connection) -> None:
+def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
+    connection: Connection,
+) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     poisoned = model_rows.read_value(connection, "poison", user="ann")
     projector = Projector(connection)
@@ -76,7 +80,7 @@ def test_a_poisoned_event_is_set_aside_and_its_shard_continues(connection: Conne
     assert not sample_events.find_differences(connection)
 
 
-def test_no_event_is_set_aside_that_another_worker_has_folded(
+def test_an_event_that_another_worker_has_folded_is_not_marked_as_poisoned(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -84,7 +88,7 @@ def test_no_event_is_set_aside_that_another_worker_has_folded(
     another = Projector(connection)
 
     class Slow(Projector):
-        """Another sets aside what failed before it does, and comes past it; and more comes."""
+        """A worker that another worker overtakes before it marks an event as poisoned."""
 
         def fold_window(self, shard: int, at_most: int) -> int | None:
             try:
@@ -102,14 +106,14 @@ def test_no_event_is_set_aside_that_another_worker_has_folded(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_worker_that_fails_before_it_sets_an_event_aside_is_unavailable(
+def test_a_worker_whose_session_ends_before_it_marks_an_event_is_unavailable(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     model_rows.read_value(connection, "poison", user="ann")
 
     class Broken(Projector):
-        """Its session ends when it has found the event."""
+        """A worker whose database session ends when it finds the poisoned event."""
 
         def fold_window(self, shard: int, at_most: int) -> int | None:
             try:
@@ -127,7 +131,9 @@ def test_a_worker_that_fails_before_it_sets_an_event_aside_is_unavailable(
     assert model_rows.read_value(connection, "poisoned") is None
 
 
-def test_a_poisoned_event_counts_again_once_its_letter_is_replayed(connection: Connection) -> None:
+def test_a_poisoned_event_counts_again_once_its_dead_letter_is_replayed(
+    connection: Connection,
+) -> None:
     sample_events.record_lessons(connection, "ann")
     model_rows.read_value(connection, "poison", user="ann")
     Projector(connection).catch_up_all()
@@ -147,7 +153,7 @@ def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection
         Projector(connection).catch_up(3)
 
 
-def test_a_defect_of_the_code_sets_no_event_aside(connection: Connection) -> None:
+def test_a_defect_in_the_code_marks_no_event_as_poisoned(connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann")
     connection.run("ALTER TABLE item_days RENAME TO item_days_gone")
     with pytest.raises(ProjectionError, match="item_days"):

@@ -1,4 +1,4 @@
-"""Every declared read model is complete: as-of, deletion, oracle, comparison, query field."""
+"""Every declared read model has as-of tables, deletion, an oracle, a comparison and a field."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,9 +18,9 @@ from tests.support import as_of_fixtures, model_rows, rows_by_hand, sample_event
 from tests.support.stage import append
 
 MODELS = (*REALTIME, *BATCH)
-NOT_FOLDED_AS_OF = {"window_shape"}  # a template: no fold writes it
-WITHOUT_ROWS = {"deleted_learners"}  # until the deletion
-# The required arguments of the fields that read a model.
+NOT_FOLDED_AS_OF = {"window_shape"}  # a template that no fold writes
+WITHOUT_ROWS = {"deleted_learners"}  # this table has rows only after a deletion
+# Values of the required arguments of the fields that read a model.
 ARGUMENTS = {"from": date(2024, 3, 1), "to": date(2024, 3, 31), "itemId": "i1"}
 
 
@@ -36,7 +36,7 @@ def tables_of(model: ReadModel) -> list[str]:
 
 
 def count_rows(connection: Connection, table: str) -> int:
-    """Count a learner's rows in a table."""
+    """Return the number of ann's rows in the table."""
     return sum(row["user_id"] == "ann" for row in model_rows.read_table(connection, table))
 
 
@@ -48,7 +48,7 @@ def learner_tables(connection: Connection) -> list[str]:
 
 @pytest.fixture
 def as_of_connection(store: Store) -> Iterator[Connection]:
-    """A connection with the tables of as-of answers and the rights of the query function."""
+    """A connection with the as-of tables and the privileges of the query function."""
     with closing(rows_by_hand.connect(rows_by_hand.query_url(store.url))) as connection:
         path = f"pg_temp, {schema.schema_name()}, event_store"
         connection.run("SELECT set_config('search_path', :path, false)", path=path)
@@ -78,7 +78,7 @@ def test_all_compared_models_have_an_oracle() -> None:
 
 
 @pytest.mark.parametrize("model", REALTIME, ids=name_of)
-def test_an_as_of_answer_has_its_own_copy_of_each_table(
+def test_an_as_of_query_has_its_own_copy_of_each_table(
     as_of_connection: Connection, model: ReadModel
 ) -> None:
     for table in set(tables_of(model)) - NOT_FOLDED_AS_OF:
@@ -87,7 +87,7 @@ def test_an_as_of_answer_has_its_own_copy_of_each_table(
 
 
 def study(connection: Connection) -> None:
-    """Record and fold at least one row of ann in every table, without taking snapshots."""
+    """Record and fold events that give ann a row in every table; take no snapshot."""
     at = sample_events.BEGIN - timedelta(days=1)
     preferences = {"user_id": "ann", "timezone": "Asia/Kathmandu", "day_start_hour": 4}
     append(connection, [sample_events.envelope("UserPreferencesChanged", preferences, at=at)])
@@ -121,7 +121,7 @@ def test_every_model_with_rows_of_learners_is_in_a_snapshot(learner_tables: list
 
 
 @pytest.mark.parametrize("model", [m for m in REALTIME if keeps_whole_rows(m)], ids=name_of)
-def test_an_as_of_answer_restores_the_rows_of_a_snapshot(
+def test_an_as_of_query_restores_the_rows_of_a_snapshot(
     connection: Connection, as_of_connection: Connection, model: ReadModel
 ) -> None:
     study(connection)

@@ -1,4 +1,4 @@
-"""A rebuild: in a second schema, swapped in one transaction, without a trace if interrupted."""
+"""A rebuild fills a second schema and swaps it in; an interrupted rebuild leaves no trace."""
 
 import contextlib
 import threading
@@ -24,13 +24,13 @@ USERS = [f"u{n}" for n in range(8)]
 
 @pytest.fixture
 def populated(connection: Connection) -> Connection:
-    """A store with learners, folded."""
+    """A store with learners whose events are folded."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
     return connection
 
 
-def test_readers_see_old_rows_or_new_ones_while_events_arrive(
+def test_a_reader_never_sees_older_rows_after_newer_rows_during_a_rebuild(
     store: Store, populated: Connection
 ) -> None:
     before = model_rows.read_value(populated, "answered")
@@ -85,7 +85,9 @@ def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_rebuild_drops_the_schema_of_a_killed_one(store: Store, populated: Connection) -> None:
+def test_a_rebuild_drops_the_schema_of_a_killed_rebuild(
+    store: Store, populated: Connection
+) -> None:
     schema.create(populated, f"{schema.schema_name()}_building")
     schema.set_search_path(populated)
     rebuild.run(lambda: database.connect(store.url))
@@ -93,7 +95,7 @@ def test_a_rebuild_drops_the_schema_of_a_killed_one(store: Store, populated: Con
     assert not sample_events.find_differences(populated)
 
 
-def test_a_rebuild_drops_the_schema_of_one_killed_after_its_swap(
+def test_a_rebuild_drops_the_schema_of_a_rebuild_that_was_killed_after_its_swap(
     store: Store, populated: Connection
 ) -> None:
     schema.create(populated, f"{schema.schema_name()}_retired")
@@ -103,13 +105,15 @@ def test_a_rebuild_drops_the_schema_of_one_killed_after_its_swap(
     assert not sample_events.find_differences(populated)
 
 
-def test_only_one_rebuild_runs(store: Store, populated: Connection) -> None:
+def test_only_one_rebuild_runs_at_a_time(store: Store, populated: Connection) -> None:
     populated.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
     with pytest.raises(ProjectionError, match="another rebuild is running"):
         rebuild.run(lambda: database.connect(store.url))
 
 
-def test_a_rebuild_sets_poisoned_events_aside(store: Store, populated: Connection) -> None:
+def test_a_poisoned_event_becomes_a_dead_letter_during_a_rebuild(
+    store: Store, populated: Connection
+) -> None:
     populated.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     model_rows.read_value(populated, "poison", user="u1")
     rebuild.run(lambda: database.connect(store.url))
@@ -135,7 +139,7 @@ def test_an_event_replayed_during_a_rebuild_is_not_lost(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_wake_up_whose_shard_the_swap_holds_is_not_lost(
+def test_a_wake_up_for_a_shard_that_the_swap_holds_is_not_lost(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard, renamed = model_rows.read_value(populated, "shard", user="u1"), rebuild._former_name
@@ -153,7 +157,7 @@ def test_a_wake_up_whose_shard_the_swap_holds_is_not_lost(
     assert model_rows.read_value(populated, "head") == 8 * len(USERS) * 4 + 3 + 8
 
 
-def test_a_schema_that_is_being_read_is_left_to_the_next_rebuild(
+def test_a_former_schema_that_is_being_read_is_dropped_later(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)

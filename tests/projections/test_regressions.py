@@ -1,4 +1,4 @@
-"""Regressions: former defects, each with the smallest log that shows it."""
+"""Former defects, each with the smallest log that exposes the defect."""
 
 import pytest
 
@@ -12,7 +12,7 @@ NUMBERS = ("response_time_ms", "new_interval", "easiness_factor", "score", "dura
 
 
 @pytest.mark.parametrize("extra", ["good", "", 0.5, True, [1], {"a": 1}, 1e300])
-def test_an_extra_field_that_another_type_declares_counts_nowhere(
+def test_a_field_that_only_another_event_type_declares_is_ignored(
     store: Store, extra: object
 ) -> None:
     events = [

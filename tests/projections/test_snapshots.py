@@ -1,4 +1,4 @@
-"""Snapshots: the newest three of a stream, of the same projections only."""
+"""The newest three snapshots of a stream are kept; a change of the folds makes them unusable."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +45,7 @@ def test_the_latest_snapshot_is_returned(connection: Connection) -> None:
     assert snapshots.get_latest_snapshot(connection, "learner-w", "now") is None
 
 
-def test_an_answer_about_a_moment_starts_from_an_earlier_snapshot(connection: Connection) -> None:
+def test_an_as_of_query_starts_from_an_earlier_snapshot(connection: Connection) -> None:
     for version in (100, 200):
         snapshots.save_snapshot(connection, snapshot(version))
     found = snapshots.get_latest_snapshot(
@@ -66,7 +66,7 @@ def test_the_newest_three_snapshots_are_kept(connection: Connection) -> None:
     assert kept(connection) == [600]
 
 
-def test_a_snapshot_of_another_fingerprint_is_not_used(connection: Connection) -> None:
+def test_a_snapshot_with_a_different_fingerprint_is_not_used(connection: Connection) -> None:
     snapshots.save_snapshot(connection, snapshot(100, fingerprint="before"))
     assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is None
     snapshots.save_snapshot(connection, snapshot(100))
@@ -85,7 +85,7 @@ def test_the_batch_job_takes_a_snapshot_every_100_events(store: Store) -> None:
     job.close()
 
 
-def test_after_a_rebuild_all_snapshots_are_taken_again(store: Store) -> None:
+def test_all_snapshots_are_taken_again_after_a_rebuild(store: Store) -> None:
     job = connect(store.url)
     for lesson in range(13):
         append(job, sample_events.lesson("ann", lesson))
@@ -97,7 +97,7 @@ def test_after_a_rebuild_all_snapshots_are_taken_again(store: Store) -> None:
     (after,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
     assert kept(job) == [104]
     assert before[0] != after[0]
-    for of_a_fold in (before, after):  # the versions of their transactions differ
+    for of_a_fold in (before, after):  # user_progress has the version of its transaction
         del of_a_fold[1]["user_progress"]
     assert before[1] == after[1]
     job.close()
@@ -120,7 +120,7 @@ def test_a_swap_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
         each.close()
 
 
-def test_each_of_many_learners_gets_a_snapshot(store: Store) -> None:
+def test_every_learner_gets_a_snapshot_if_there_are_many(store: Store) -> None:
     job = connect(store.url)
     users = [f"u{number}" for number in range(120)]  # more than are taken at once
     sample_events.record_lessons(job, *users, lessons=1)

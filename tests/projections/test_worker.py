@@ -1,4 +1,4 @@
-"""The worker of wake-ups keeps its connections between them."""
+"""The wake-up worker keeps its connections between wake-ups."""
 
 import queue
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.stage import append, connect
 
 @pytest.fixture
 def connection(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A connection to the database that this process's wake-ups fold."""
+    """A connection to the database in which the worker folds."""
     monkeypatch.setenv("DATABASE_URL", store.url)
     monkeypatch.setattr(worker, "_idle", queue.LifoQueue())
     settings.current.cache_clear()
@@ -42,7 +42,7 @@ def test_a_connection_that_broke_while_idle_is_replaced(connection: Connection) 
     assert model_rows.read_value(connection, "answered") == 3
 
 
-def test_a_database_that_does_not_answer_is_unavailable(
+def test_a_wake_up_raises_unavailable_if_the_database_does_not_respond(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@/nothing?host=/nowhere")
