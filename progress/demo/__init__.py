@@ -1,1 +1,1 @@
-"""The demo: a real learner's record, loaded through every part of the stack and shown."""
+"""The demo: it loads a real learner's record through the whole stack and shows the result."""

@@ -1,7 +1,7 @@
 """The demo's catalogue: the words of the CEFR word lists, assigned to the learner's cards.
 
-The data does not contain what is on a card, or which skill a word trains. Both are assigned here by
-rule, and the demo says so.
+The review log contains neither the text of a card nor the skill that a word trains. Both are
+assigned here by a rule, and the demo says so.
 """
 
 import csv
@@ -55,9 +55,10 @@ def words(folder: Path = DATA) -> list[Word]:
 
 
 def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
-    """Assign an item id to every word: the cards' ids first, half as many on each higher level.
+    """Return all words by item id. Each higher level gets half as many ids of cards.
 
-    Within a level, the order is a hash of the word, not the alphabet.
+    Words that get no card have an id such as `word-apple`. Within a level, a hash of the word
+    decides which words get a card.
     """
     ranked = []
     for level, group in itertools.groupby(words, key=lambda word: word.level):
@@ -77,7 +78,7 @@ def cards(answers: Iterable[Answer]) -> list[str]:
 
 
 def messages(items: dict[str, Word]) -> Iterator[Message]:
-    """Yield the items as `ItemPublished` events, 1,000 in a message, with deterministic ids."""
+    """Yield the items as `ItemPublished` events, 1,000 per message, with deterministic ids."""
     remaining = iter(items.items())
     while batch := list(itertools.islice(remaining, _ITEMS_PER_MESSAGE)):
         yield Message("vocabulary-events", [_publish_event(*item) for item in batch])

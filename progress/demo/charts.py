@@ -84,12 +84,12 @@ def weeks(weeks: Sequence[Week]) -> Text:
 
 
 def levels(shares: Iterable[Share]) -> Text:
-    """Draw the catalogue's items of each level: known, being learned, not met."""
+    """Draw how many catalogue items of each level are known, being learned, or not met yet."""
     return _shares((f"{share.level:<9}", share) for share in shares)
 
 
 def domains(shares: Iterable[Share]) -> Text:
-    """Draw the same for each skill; an item of two skills counts in both."""
+    """Draw these numbers of items for each skill; an item of two skills counts for both skills."""
     named = ((_DOMAINS.get(share.domain, share.domain.lower()), share) for share in shares)
     return _shares((f"{name:<9}", share) for name, share in named)
 
@@ -161,12 +161,12 @@ def _columns(values: Sequence[int], wide: int, high: int) -> Text:
 
 
 def _block(share: float, *, visible: bool = False) -> str:
-    """Return the block that fills this share of a cell, from 0 to 1; `visible`: at least 1/8."""
+    """Return the block that fills `share` (0 to 1) of a cell, at least 1/8 if `visible`."""
     return _EIGHTHS[min(max(round(share * 8), int(visible)), 8)]
 
 
 def _shade(answers: int, active: Sequence[int]) -> int:
-    """Return 0 without answers, else the quartile among the `active` days, from 1 to 4."""
+    """Return 0 if there are no answers, else the quartile (1 to 4) among the `active` days."""
     return 1 + 4 * bisect_left(active, answers) // len(active) if answers else 0
 
 

@@ -125,13 +125,13 @@ _R = TypeVar("_R", Overview, History, Freshness)
 
 
 class GraphqlClient(msgspec.Struct, frozen=True):
-    """The GraphQL address, and the token of its caller."""
+    """A client of the GraphQL API, with the token of one caller."""
 
     url: str
     token: str
 
     def overview(self) -> Overview:
-        """Return the learner's present state."""
+        """Return the learner's current progress."""
         return self._query("Standing", {}, Overview)
 
     def history(self, start: date, end: date) -> History:
@@ -149,7 +149,7 @@ class GraphqlClient(msgspec.Struct, frozen=True):
         try:
             reply = msgspec.json.decode(content, type=_Reply)
         except msgspec.DecodeError:
-            raise QueryUnavailable(f"{self.url}: HTTP {status} without an answer") from None
+            raise QueryUnavailable(f"{self.url}: HTTP {status} without JSON") from None
         if reply.errors:
             raise QueryUnavailable(f"{self.url}: HTTP {status}: {reply.errors}")
         return msgspec.json.decode(reply.data, type=result)
@@ -163,7 +163,7 @@ class GraphqlClient(msgspec.Struct, frozen=True):
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise QueryUnavailable(f"{self.url} does not answer: {error}") from None
+            raise QueryUnavailable(f"{self.url} does not respond: {error}") from None
         finally:
             connection.close()
 

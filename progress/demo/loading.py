@@ -24,7 +24,7 @@ _STALL_TIMEOUT_S = 60.0
 
 
 def messages() -> list[Message]:
-    """Return the catalogue, the learner's account, and one message for each session."""
+    """Return the messages of the catalogue and the learner's account, and one per session."""
     answers = anki_log.read(_LOG)
     items = catalogue.deal(catalogue.words(), catalogue.cards(answers))
     return [*catalogue.messages(items), *anki_events.messages(LEARNER, answers)]
@@ -71,7 +71,7 @@ def _follow(
     *,
     interval_s: float = _DATABASE_POLL_S,
 ) -> None:
-    """Show a progress bar until nothing is left; StackError if the count stops falling."""
+    """Show a progress bar until no event is left; raise StackError if the count stays the same."""
     with terminal.progress_bar(console, label, total) as show_progress:
         last, moved = None, time.monotonic()
         while left := count_left():
@@ -79,8 +79,8 @@ def _follow(
                 last, moved = left, time.monotonic()
             elif time.monotonic() - moved > _STALL_TIMEOUT_S:
                 raise StackError(
-                    f"{left:,} events are not {label}, and nothing moves: "
-                    "`progress status` and `progress dead-letters list` tell more"
+                    f"{left:,} events are still not {label}: "
+                    "see `progress status` and `progress dead-letters list`"
                 )
             show_progress(max(total - left, 0))
             time.sleep(interval_s)

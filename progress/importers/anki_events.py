@@ -30,7 +30,7 @@ Envelope = dict[str, Any]
 
 
 class Learner(msgspec.Struct, frozen=True):
-    """The learner of the log; None keeps the preference that is on record."""
+    """The learner of the log; a preference that is None keeps its recorded value."""
 
     user_id: str
     timezone: str | None = None
@@ -38,7 +38,7 @@ class Learner(msgspec.Struct, frozen=True):
 
 
 def messages(learner: Learner, answers: list[Answer]) -> Iterator[Message]:
-    """Yield a message for the account, then one for each session; `answers` are oldest first."""
+    """Yield a message for the account, then a message per session; `answers` are oldest first."""
     if answers:
         yield Message("user-events", [_account(learner, _begin(answers[0]))])
     memories: dict[str, sm2.Memory] = {}
@@ -108,7 +108,7 @@ def _answer_events(
 def _account(learner: Learner, at: datetime) -> Envelope:
     account = events.UserCreated(
         user_id=learner.user_id,
-        email="learner@example.com",  # required by the event; a review log has none
+        email="learner@example.com",  # the event requires an address; a review log has none
         timezone=learner.timezone,
         day_start_hour=learner.day_start_hour,
     )
@@ -123,7 +123,7 @@ def _envelope(
     metadata = {"user_id": learner.user_id}
     if session_id:
         metadata["correlation_id"] = session_id
-    # With other data (other preferences, a longer log) it is another event.
+    # An event without an item has another id if its data differs (preferences, a longer log).
     subject = data.get("item_id") or data
     return {
         "event_id": str(_id(learner, kind, at, subject)),

@@ -19,7 +19,7 @@ _MAX_MS = 86_400_000
 
 
 class Answer(msgspec.Struct, frozen=True, order=True):
-    """One answer: `rating` is 1 again, 2 hard, 3 good or 4 easy; only 1 is a wrong answer."""
+    """An answer. Its rating is 1 (again: a wrong answer), 2 (hard), 3 (good) or 4 (easy)."""
 
     at: datetime
     card_id: str
@@ -34,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True, order=True):
 def read(file: Path) -> list[Answer]:
     """Return the answers in `file`, oldest first.
 
-    ReviewLogError names the first wrong row, by its line number, and the column.
+    Raise ReviewLogError, which names the line and the column, for the first invalid row.
     """
     try:
         text = io.StringIO(_decode(_read_bytes(file)), newline="")
@@ -47,7 +47,7 @@ def read(file: Path) -> list[Answer]:
 
 def _read_bytes(file: Path) -> bytes:
     with file.open("rb") as stream:
-        raw = stream.read(_MAX_BYTES + 1)  # bounded: the file may be a device without end
+        raw = stream.read(_MAX_BYTES + 1)  # limited, because the file may be an endless device
     if len(raw) > _MAX_BYTES:
         raise ReviewLogError(f"expected at most {_MAX_BYTES >> 20} MiB: import it in parts")
     return raw
@@ -71,9 +71,7 @@ def _parse_answers(rows: Any) -> Iterator[Answer]:
             continue
         answer = _parse_answer(row, columns, rows.line_num)
         if (answer.card_id, answer.at) in seen:
-            raise _error(
-                rows.line_num, "review_time", "a card that was not answered at that moment"
-            )
+            raise _error(rows.line_num, "review_time", "a time that no other row of the card has")
         seen.add((answer.card_id, answer.at))
         yield answer
 
@@ -89,7 +87,7 @@ def _find_columns(header: list[str]) -> dict[str, int]:
     names = [name.strip() for name in header]
     for column in COLUMNS:
         if column not in names:
-            raise _error(1, column, "a column of that name")
+            raise _error(1, column, "a column with this name")
     return {column: names.index(column) for column in COLUMNS}
 
 

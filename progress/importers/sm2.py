@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 LOWEST_EASINESS = 1.3
-HIGHEST_EASINESS = 10.0  # not part of SM-2: the limit of a review event
+HIGHEST_EASINESS = 10.0  # not part of SM-2; a review event allows no higher value
 LONGEST_INTERVAL = 36_500  # days
 
-# Step 7 of SM-2 repeats the day's wrong answers until they are right, which does not change the
-# interval. 12 hours between answers separate days, so no result depends on the learner's time zone.
+# Step 7 of SM-2 repeats wrong answers on the same day until they are right, which does not change
+# the interval. An answer counts as a new day after 12 hours, so that time zones have no effect.
 _DAY_GAP = timedelta(hours=12)
 
 

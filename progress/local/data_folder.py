@@ -1,4 +1,4 @@
-"""The folder with a local stack's state: its lock, its processes, its addresses."""
+"""The data folder of a local stack: its lock, and its state with processes and addresses."""
 
 import contextlib
 import fcntl
@@ -15,9 +15,9 @@ from progress.errors import StackError
 from progress.local import readiness
 from progress.local.processes import Process
 
-VERSION = 1  # of the folder's layout; a stack refuses a folder of another version
+VERSION = 1  # of the folder's layout; a stack rejects a folder with another version
 
-_MIN_FREE_BYTES = 200 * 2**20  # for a new database with its write-ahead log, and reserve
+_MIN_FREE_BYTES = 200 * 2**20  # enough for a new database, its write-ahead log and a reserve
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -27,7 +27,7 @@ class State(msgspec.Struct, kw_only=True):
     phase: Literal["starting", "ready"]
     addresses: dict[str, str]
     processes: dict[str, Process] = {}
-    answering: list[str] = []  # the parts that have answered, in order
+    answering: list[str] = []  # names of the processes that are ready, in order
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class DataFolder:
 
 
 def at(path: str) -> DataFolder:
-    """Return the folder that `PROGRESS_DATA_DIR` names."""
+    """Return the data folder at this path."""
     return DataFolder(Path(path).absolute())
 
 
@@ -91,7 +91,7 @@ def owner_only() -> Iterator[None]:
 def make_usable(folder: DataFolder) -> None:
     """Create the folder if it is missing, accessible to its owner only.
 
-    Raises StackError if it cannot be written, is full, or has another version.
+    Raise StackError if the folder is not writable, its disk is full, or its version is another.
     """
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,22 +104,22 @@ def make_usable(folder: DataFolder) -> None:
     except OSError as error:
         raise StackError(
             f"cannot write to the data folder {folder.path}: {error.strerror}; "
-            "make room or rights there, or set PROGRESS_DATA_DIR to another"
+            "free some space or grant access there, or set PROGRESS_DATA_DIR to another folder"
         ) from None
     free = shutil.disk_usage(folder.path).free
     if free < _MIN_FREE_BYTES:
         raise StackError(
             f"the disk of the data folder {folder.path} is full: {free >> 20} MB free, "
-            f"{_MIN_FREE_BYTES >> 20} needed; make room or set PROGRESS_DATA_DIR to another disk"
+            f"{_MIN_FREE_BYTES >> 20} needed; free some space, or put PROGRESS_DATA_DIR elsewhere"
         )
     with owner_only():
         _check_version(folder.path / "VERSION", VERSION, "data folder")
 
 
 def _restrict_to_owner(folder: DataFolder) -> None:
-    """Remove the rights that an earlier version gave to other users.
+    """Remove the permissions that an earlier version of Progress gave to other users.
 
-    For root, o+x stays: PostgreSQL runs as another user, who must reach its folder.
+    If root runs the stack, o+x stays, because PostgreSQL runs as another user in a subfolder.
     """
     if (folder.path / "VERSION").exists():
         folder.path.chmod(folder.path.stat().st_mode & (0o711 if os.geteuid() == 0 else 0o700))
@@ -131,7 +131,7 @@ def _restrict_to_owner(folder: DataFolder) -> None:
 
 
 def check_postgres(folder: DataFolder, major: int) -> None:
-    """Raise StackError if another major version of PostgreSQL made the database."""
+    """Raise StackError if another major version of PostgreSQL created the database."""
     _check_version(folder.postgres / "PG_VERSION", major, "database")
 
 
@@ -142,16 +142,16 @@ def _check_version(file: Path, expected: int, subject: str) -> None:
     elif found and found != str(expected):
         age = "newer" if not found.isdigit() or int(found) > expected else "older"
         raise StackError(
-            f"the {subject} in {file.parent} is of the {age} version {found}, this is {expected}: "
-            "use the version of Progress that made it, or set PROGRESS_DATA_DIR to another folder"
+            f"the {subject} in {file.parent} has the {age} version {found}, expected {expected}: "
+            "use the Progress version that created it, or set PROGRESS_DATA_DIR to another folder"
         )
 
 
 @contextlib.contextmanager
 def hold(folder: DataFolder, *, timeout_s: float = 0.0) -> Iterator[bool]:
-    """Lock the folder until the block or the process ends; False if another process has it.
+    """Lock the folder until the block or the process ends; yield False if another process has it.
 
-    Retries for `timeout_s`, because `is_held` takes the lock for an instant.
+    Retry for `timeout_s`, because `is_held` takes the lock for an instant.
     """
     with owner_only():
         file = folder.lock.open("wb")
@@ -173,7 +173,7 @@ def hold(folder: DataFolder, *, timeout_s: float = 0.0) -> Iterator[bool]:
 
 
 def is_held(folder: DataFolder) -> bool:
-    """Tell whether a stack runs on this folder."""
+    """Return whether a stack runs on this folder."""
     if not folder.lock.exists():
         return False
     with hold(folder) as is_free:

@@ -1,6 +1,6 @@
 """The development key, which signs the tokens of the local stack.
 
-A deployed query function refuses tokens of ISSUER.
+A deployed query function rejects tokens from ISSUER.
 """
 
 import functools

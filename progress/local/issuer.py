@@ -1,6 +1,6 @@
 """The local stack's token issuer: its key set, and a sign-in page without a password.
 
-For development only: deployed functions have no such page and refuse its tokens.
+It is for development only: deployed functions have no such page and reject its tokens.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _Response = tuple[int, dict[str, str], bytes]
 
 
 class Issuer:
-    """Answer the requests for the key set and the sign-in page."""
+    """A server of the key set and the sign-in page."""
 
     def __init__(self, folder: DataFolder, *, port: int, page_port: int) -> None:
         """Send tokens only to the page on `page_port`, the query function's port."""
@@ -48,7 +48,7 @@ class Issuer:
         self._pages = _origins(page_port)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request, then close the connection."""
+        """Respond to one request, then close the connection."""
         with contextlib.suppress(
             ConnectionError,
             TimeoutError,
@@ -67,7 +67,7 @@ class Issuer:
         method, target = first.split(" ")[:2]
         headers = {n.strip().lower(): v.strip() for n, _, v in (x.partition(":") for x in lines)}
         path, _, query = target.partition("?")
-        if path != SIGN_IN:  # any other path gets the key set
+        if path != SIGN_IN:  # all other paths return the key set
             return 200, {"Content-Type": "application/json"}, self._jwks
         if not self._is_ours(headers):
             return self._form(403, "", "Open this page by its own address.")
@@ -77,12 +77,12 @@ class Issuer:
         return self._submit_form((await reader.readexactly(size)).decode())
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether the request names this page as host and origin, as no other site can."""
+        """Return whether Host and Origin name this page; requests of other sites name theirs."""
         origin = headers.get("origin", self._own[0])
         return f"http://{headers.get('host')}" in self._own and origin in self._own
 
     def _start_sign_in(self, page: str, code: str) -> _Response:
-        """Return the form, or redirect with a token if the request has a good one-time code."""
+        """Redirect with a token if the request has a valid one-time code, else return the form."""
         back = self._back(page) if code else None
         if back is None:
             return self._form(200, page)
@@ -107,7 +107,7 @@ class Issuer:
         return 303, {"Location": f"{back}#token={token}", "Cache-Control": "no-store"}, b""
 
     def _back(self, page: str) -> str | None:
-        """Return the address to redirect to, with the tab's state; None if it is not our page."""
+        """Return the URL of the learner's page with the tab's state; None for any other page."""
         parts = urlsplit(page)
         origin, state = f"{parts.scheme}://{parts.netloc}", _field(parts.query, "state")
         if origin not in self._pages or parts.path not in ("", "/") or not _STATE.fullmatch(state):
@@ -154,7 +154,7 @@ async def _serve(folder: DataFolder, address: str, port: int, page_port: int) ->
 
 
 def main() -> None:
-    """Serve in a container: `python -m progress.local.issuer ADDRESS PORT PAGE_PORT`."""
+    """Run the issuer in a container: `python -m progress.local.issuer ADDRESS PORT PAGE_PORT`."""
     address, port, page_port = sys.argv[1:]
     folder = data_folder.at(settings.current().progress_data_dir)
     data_folder.make_usable(folder)

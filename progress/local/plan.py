@@ -1,4 +1,4 @@
-"""The plan of a local stack: its parts, their ports, and the environment of each."""
+"""The plan of a local stack: its processes with their ports and environments."""
 
 from dataclasses import dataclass
 
@@ -16,19 +16,23 @@ _DATABASE = "progress"
 
 @dataclass(frozen=True)
 class Plan:
-    """The parts of a stack, and their addresses."""
+    """The processes of a stack, and their addresses.
+
+    `server` is None if DATABASE_URL names another database server. The `dependent` processes need
+    the database. `topology` runs once Pub/Sub is ready, and `batch` runs every five minutes.
+    """
 
     addresses: dict[str, str]
     jwks_port: int
-    server: Part | None  # PostgreSQL, unless DATABASE_URL names another
-    independent: list[Part]  # need no database
-    dependent: list[Part]  # need the database
-    topology: Part  # runs to its end once Pub/Sub answers
-    batch: Part  # runs to its end every five minutes
+    server: Part | None
+    independent: list[Part]
+    dependent: list[Part]
+    topology: Part
+    batch: Part
 
     @property
     def names(self) -> list[str]:
-        """The names of all parts."""
+        """The names of all processes."""
         servers = [self.server] if self.server else []
         every = [*servers, *self.independent, *self.dependent, self.topology, self.batch]
         return [part.name for part in every]
@@ -37,8 +41,8 @@ class Plan:
 def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) -> Plan:
     """Plan the stack on `folder`, with the query function on `port`.
 
-    With `standin`, it uses the project's Pub/Sub even if Google's emulator is installed. Raises
-    StackError if the port is taken or PostgreSQL's files are of another version.
+    With `standin`, the plan has this repository's Pub/Sub stand-in even if Google's emulator is
+    installed. Raise StackError if the port is taken or PostgreSQL's files have another version.
     """
     ports.check_free(port)
     numbers = {part: ports.reserve() for part in ("ingest", "project", "valkey", "pubsub", "jwks")}
@@ -67,7 +71,7 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
 
 
 def prepare(stack: Plan, folder: DataFolder) -> None:
-    """Migrate the database; in the stack's own server, create it and its users first."""
+    """Migrate the database; in the stack's own server, also create the database and its users."""
     if stack.server:
         connection = database.connect(postgres.url(folder.postgres))
         if not connection.run(blocks("local/database")["exists"])[0][0]:

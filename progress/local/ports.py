@@ -11,8 +11,8 @@ HOST = "127.0.0.1"
 def reserve() -> int:
     """Return a free port that the system hands to no other process for about a minute.
 
-    A connection to it has just ended. While the system remembers that (TIME_WAIT), it gives the
-    port only to a process that asks for this very number.
+    The function opens and closes a connection to the port. While this connection is in TIME_WAIT,
+    the system gives the port only to a process that requests it by number.
     """
     with socket.create_server((HOST, 0)) as server:
         port: int = server.getsockname()[1]
@@ -31,7 +31,7 @@ def check_free(port: int) -> None:
         except OSError as error:
             raise StackError(
                 f"port {port} is taken ({error.strerror}): "
-                "stop what listens there, or choose another with --port"
+                "stop the process that listens there, or choose another port with --port"
             ) from None
 
 

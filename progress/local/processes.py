@@ -20,7 +20,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process on this machine; the start time tells it from a later process with its pid."""
+    """A process on this machine; a later process with the same pid has another start time."""
 
     pid: int
     started: float  # psutil's create_time()
@@ -37,7 +37,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a process in its own session, as the system user `account` if given.
 
-    On Linux it receives `at_parent_death` when the thread that started it ends, even by SIGKILL.
+    On Linux, the process receives `at_parent_death` when the thread that started it ends, even if
+    the thread is killed.
     """
     return subprocess.Popen(
         [str(part) for part in command],
@@ -50,7 +51,7 @@ def start(
         group=account and pwd.getpwnam(account).pw_gid,
         extra_groups=[] if account else None,
         start_new_session=True,
-        # Safe here: the calling processes have one thread.
+        # Safe, because the calling processes have only one thread.
         preexec_fn=functools.partial(_die_with_parent, at_parent_death),  # noqa: PLW1509
     )
 
@@ -79,7 +80,7 @@ def identify(pid: int) -> Process:
 
 
 def is_alive(process: Process) -> bool:
-    """Tell whether this process runs, not another with the same pid."""
+    """Return whether this process runs; another process with the same pid does not count."""
     try:
         current = psutil.Process(process.pid)
         is_same: bool = current.create_time() == process.started
@@ -101,10 +102,10 @@ def family(process: Process) -> list[int]:
 
 
 def kill_group(process: Process) -> None:
-    """Kill the process group that this process leads or, if it is dead, has led.
+    """Kill the process group that this process leads or, if the process is dead, has led.
 
-    The system does not reuse a pid while a group has it as its id. So if another process has the
-    pid, the group has ended.
+    The system does not reuse a pid while a process group has this number. So if another process
+    has the pid, the group has ended.
     """
     if is_alive(process) or not psutil.pid_exists(process.pid):
         with contextlib.suppress(ProcessLookupError):
@@ -120,11 +121,11 @@ def kill_within(folder: Path, name: str) -> None:
 
 
 def end_all(targets: list[Process], *, seconds: float) -> None:
-    """End these processes and their groups: signal them first, kill them after `seconds`."""
+    """Send the processes a signal to end; kill them and their process groups after `seconds`."""
     alive = [psutil.Process(process.pid) for process in targets if is_alive(process)]
     for running in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
-            # For PostgreSQL, SIGTERM means to wait until all sessions have ended.
+            # On SIGTERM, PostgreSQL would wait until all sessions have ended.
             running.send_signal(signal.SIGINT if running.name() == "postgres" else signal.SIGTERM)
     psutil.wait_procs(alive, timeout=seconds)
     for process in targets:

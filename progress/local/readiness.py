@@ -7,13 +7,13 @@ from progress.errors import StackError
 
 
 def wait(is_ready: Callable[[], bool], subject: str, *, seconds: float = 30.0) -> None:
-    """Return once `is_ready()`; after `seconds`, raise StackError that names `subject`.
+    """Return once `is_ready()` is true; after `seconds`, raise StackError that names `subject`.
 
-    Polls after 2 ms at first, then less and less often, every 0.1 s in the end.
+    The interval between two calls grows from 2 ms to 0.1 s.
     """
     pause, deadline = 0.002, time.monotonic() + seconds
     while not is_ready():
         if time.monotonic() > deadline:
-            raise StackError(f"{subject} did not answer within {seconds:.0f} s")
+            raise StackError(f"{subject} took more than {seconds:.0f} s")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)

@@ -1,6 +1,6 @@
-"""One-time sign-in codes: the address that the demo prints signs one learner in once.
+"""One-time sign-in codes: the URL that the demo prints signs one learner in once.
 
-A code is a file, named after the code's hash. The caller that removes the file has used the code.
+Each code has a file, which is named after the hash of the code. Removing the file uses the code up.
 """
 
 import contextlib
@@ -33,18 +33,18 @@ def issue(folder: Path, user: str, roles: list[str]) -> str:
 
 
 def redeem(folder: Path, code: str) -> tuple[str, list[str]] | None:
-    """Use a code: return its user and roles, or None if it is unknown, used or expired."""
+    """Use a code up; return its user and roles, or None if it is unknown, used or expired."""
     file = _file(folder, code)
     try:
         stored = msgspec.json.decode(file.read_bytes(), type=_Code)
-        file.unlink()  # of two callers that read the file, only one can remove it
+        file.unlink()  # if two callers read the file, only one of them can remove it
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     return (stored.user, stored.roles) if time.time() < stored.expires_at else None
 
 
 def _remove_if_expired(file: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # its code may be redeemed at this moment
+    with contextlib.suppress(FileNotFoundError):  # another process may have redeemed the code
         if time.time() - file.stat().st_mtime > LIFETIME_S:
             file.unlink()
 

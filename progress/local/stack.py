@@ -26,10 +26,10 @@ def up(
     standin: bool = False,
     on_answer: Callable[[str], None],
 ) -> subprocess.Popen[bytes] | None:
-    """Start the stack; return its supervisor once every part answers, None if it runs already.
+    """Start the stack; return the supervisor once all processes are ready, None if it runs already.
 
-    Calls `on_answer` with the name of each part that answers. An attached stack stops with this
-    process.
+    Call `on_answer` with the name of each process that becomes ready. An attached stack stops when
+    this process ends.
     """
     data_folder.make_usable(folder)
     if data_folder.is_held(folder):
@@ -56,7 +56,7 @@ def _open_empty(log: Path) -> BinaryIO:
 
 
 def _ignore(_part: str) -> None:
-    """Ignore the name of a part that answers."""
+    """Ignore the name of a process that is ready."""
 
 
 def _start_supervisor(
@@ -98,7 +98,7 @@ def _wait_for_parts(
 
 
 def down(folder: DataFolder) -> bool:
-    """Stop the stack and the remains of a killed one; return False if nothing ran."""
+    """Stop the stack, or the processes left by a killed stack; return False if nothing ran."""
     ran = data_folder.is_held(folder)
     if ran:
         # A supervisor that has just started has not written its state yet.
@@ -125,7 +125,7 @@ def _has_state(folder: DataFolder) -> bool:
 
 
 def running(folder: DataFolder) -> State:
-    """Return the state of the running stack; StackError if none runs."""
+    """Return the state of the running stack; raise StackError if no stack runs."""
     state = folder.state()
     if state is None or state.phase != "ready" or not processes.is_alive(state.supervisor):
         raise StackError("the local stack does not run: start it with `progress up`")
@@ -133,13 +133,13 @@ def running(folder: DataFolder) -> State:
 
 
 def pids(state: State) -> dict[str, list[int]]:
-    """Return the pids of the running processes by the name of their part."""
+    """Return the pids of the stack's processes and of their children, by the process's name."""
     families = {name: processes.family(process) for name, process in state.processes.items()}
-    # A part that runs to its end, like the batch job, is listed only while it runs.
+    # A command that ends, such as the batch job, is listed only while it runs.
     present = {name: ids for name, ids in families.items() if ids or name in state.answering}
     return present | {"supervisor": [state.supervisor.pid]}
 
 
 def _last_line(log: Path) -> str:
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return lines[-1] if lines else f"the supervisor ended without a word; see {log}"
+    return lines[-1] if lines else f"the supervisor ended without a message; see {log}"

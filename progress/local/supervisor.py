@@ -1,4 +1,4 @@
-"""The supervisor process: start the stack's parts, restart those that die, stop all in order."""
+"""The supervisor: it starts the stack's processes, restarts dead ones, and stops all in order."""
 
 import argparse
 import asyncio
@@ -26,11 +26,11 @@ BATCH_INTERVAL_S = 300.0  # as in Cloud Scheduler
 
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
-_MAX_PAUSE_S = 0.8  # a part is restarted within a second of its death
+_MAX_PAUSE_S = 0.8  # a dead process is restarted within a second
 
 
 class Supervisor:
-    """Keep parts running. Only one thread starts parts, since they die with their thread."""
+    """The processes of a stack. Only one thread starts processes, because they die with it."""
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
         self._folder = folder
@@ -47,9 +47,9 @@ class Supervisor:
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_child_exit)
 
     async def keep(self, *parts: Part) -> None:
-        """Start the parts in parallel; return when all answer, then restart each that ends.
+        """Start processes in parallel; return when all are ready, then restart each that ends.
 
-        Raises StackError if a part ends before it answers.
+        Raise StackError if a process ends before it is ready.
         """
         async with asyncio.TaskGroup() as group:
             for part in parts:
@@ -58,26 +58,26 @@ class Supervisor:
             self._start_task(self._restart(part))
 
     def set_ready(self) -> None:
-        """Write the state that all parts answer."""
+        """Write to the data folder that all processes are ready."""
         self._state.phase = "ready"
         self._write()
 
     async def run(self, part: Part) -> None:
-        """Run a part to its end; StackError if it fails."""
+        """Run a command to its end; raise StackError if it fails."""
         if await self._wait(self._start(part)):
             raise StackError(await self._format_end(part))
 
     async def try_run(self, part: Part) -> bool:
-        """Run a part to its end; if it fails, log the error and return False."""
+        """Run a command to its end; if it fails, log the error and return False."""
         try:
             await self.run(part)
         except (StackError, OSError) as error:
-            log.error("%s", error)  # the part's own log has the details
+            log.error("%s", error)  # the log of the command has the details
             return False
         return True
 
     async def stop(self) -> None:
-        """Stop all parts: first those that depend on others, PostgreSQL last."""
+        """Stop all processes: first those that depend on others, PostgreSQL last."""
         for task in self._tasks:
             task.cancel()
         stop_last = ("pubsub", "valkey", "postgres")
@@ -94,7 +94,7 @@ class Supervisor:
             if process.poll() is not None:
                 raise StackError(await self._format_end(part))
             if time.monotonic() > deadline:
-                raise StackError(f"{part.name} does not answer; see {self._folder.log(part.name)}")
+                raise StackError(f"{part.name} is not ready; see {self._folder.log(part.name)}")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.1)
         if part.then:
@@ -118,7 +118,7 @@ class Supervisor:
             await asyncio.sleep(pause)
             try:
                 self._start(part)
-            except OSError as error:  # a full disk, perhaps: it may have room again
+            except OSError as error:  # perhaps the disk is full and has space again later
                 log.error("%s cannot be started: %s", part.name, error)
                 continue
             if part.then:
@@ -131,7 +131,7 @@ class Supervisor:
         return writer
 
     async def _keep_writer(self) -> None:
-        """Restart the writer of the logs: without it, a part blocks when its socket is full."""
+        """Restart the writer of the logs, because a process blocks when its socket is full."""
         while True:
             code = await self._wait(self._writer)
             log.warning("the writer of the logs ended (%s): starting it again", code)
@@ -145,7 +145,7 @@ class Supervisor:
             await asyncio.sleep(_MAX_PAUSE_S)
 
     def _clear(self, part: Part) -> None:
-        """Kill the remaining processes of a dead part, and the set-up command that waits for it."""
+        """Kill the children of a dead process, and the set-up command that waits for it."""
         processes.kill_group(self._state.processes[part.name])
         if part.clear:
             part.clear()
@@ -159,7 +159,7 @@ class Supervisor:
         return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        """If a task fails, its part is not restarted any more: end the stack through `failed`."""
+        """If a task fails, end the stack through `failed`, because nothing restarts its process."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.failed.done():
             self.failed.set_exception(error)
@@ -244,7 +244,7 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
 
 
 async def _wait_for_removal(folder: DataFolder) -> None:
-    """Wait until the data folder is deleted, since no command could stop the stack then."""
+    """Return when the data folder is deleted, because no command could stop the stack then."""
     while folder.lock.exists():
         await asyncio.sleep(1)
     log.warning("the data folder is gone: stopping")
@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--standin", action="store_true")
     options = parser.parse_args()
-    os.umask(0o077)  # files of the parts are accessible to their owner only
+    os.umask(0o077)  # files of the processes are accessible to their owner only
     folder = data_folder.at(settings.current().progress_data_dir)
     handlers = [OwnLog(folder.log("supervisor"))]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)

@@ -1,7 +1,7 @@
 """Create the local stack's topics and subscriptions through Pub/Sub's own API.
 
-Each source topic is pushed to the ingest function, and internal commands to the project function.
-Every push subscription has a dead-letter topic, whose subscription stores the dead letters.
+Source topics are pushed to the ingest function, and commands to the project function. Every push
+subscription has a dead-letter topic with a subscription that keeps the dead letters.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _WEEK = timedelta(days=7)
 
 
 def create(project: str, ingest_url: str, project_url: str) -> None:
-    """Create the missing topics and subscriptions, and set the push addresses of all."""
+    """Create the missing topics and subscriptions, and set the addresses of all pushes."""
     publisher, subscriber = PublisherClient(), SubscriberClient()
     with subscriber:
         existing = _subscriptions(subscriber, project)
@@ -49,10 +49,10 @@ def _subscriptions(subscriber: SubscriberClient, project: str) -> list[str]:
 
 
 def _ingest_name(topic: str, existing: list[str]) -> str:
-    """Return the name of the topic's ingest subscription, the existing one or a new one.
+    """Return the name of the topic's existing ingest subscription, or a new name.
 
-    Google's emulator numbers its messages from 1 after each start, and ingest recognizes a
-    redelivery by subscription and message id. So each start needs new names.
+    Google's emulator numbers its messages from 1 after each start, and the ingest function
+    recognizes a redelivery by subscription and message id. So each start needs new names.
     """
     pattern = re.compile(re.escape(topic) + r"-ingest-sub-\d+")
     return next(filter(pattern.fullmatch, existing), f"{topic}-ingest-sub-{time.time_ns()}")
@@ -97,7 +97,7 @@ def _create_pull(subscriber: SubscriberClient, project: str, topic: str) -> None
 
 
 def main() -> None:
-    """Run `python -m progress.local.topology INGEST_URL PROJECT_URL`."""
+    """Create the topology: `python -m progress.local.topology INGEST_URL PROJECT_URL`."""
     create(settings.current().pubsub_project_id, *sys.argv[1:])
 
 

@@ -1,6 +1,6 @@
 """A stand-in for Google Pub/Sub, for development only: publish over gRPC, push over HTTP.
 
-It answers the calls that the published client library makes, stores messages in PostgreSQL until
-they are acknowledged, and pushes with attempts, backoff and dead-letter topics. It has no ordering,
-no filters, no seek and no schemas.
+It serves the calls that the published client library makes, and stores messages in PostgreSQL until
+they are acknowledged. It retries pushes with backoff, and supports dead-letter topics. It supports
+no ordering, filters, seek or schemas.
 """

@@ -1,4 +1,4 @@
-"""Run `python -m progress.local.pubsub PORT`, with the queue in `DATABASE_URL`."""
+"""The server of the stand-in: `python -m progress.local.pubsub PORT`, queue in `DATABASE_URL`."""
 
 import asyncio
 import logging
@@ -41,9 +41,9 @@ async def serve(port: int, url: str) -> None:
 
 
 def _abort(error: BaseException) -> None:
-    """End at once; the next process starts from the disk, since the memory may lack messages.
+    """End immediately; the next process loads all messages from disk, as the memory may lack some.
 
-    Nothing is closed, because closing might wait for the part that failed.
+    Close nothing, because closing might wait for the connection that failed.
     """
     log.critical("the stand-in ends: %s", error, exc_info=error)
     os._exit(1)

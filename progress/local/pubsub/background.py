@@ -1,4 +1,4 @@
-"""Background tasks: each failure is reported, and none is cancelled half done."""
+"""Background tasks: each failure is reported, and a change is never cancelled halfway."""
 
 import asyncio
 import contextlib
@@ -9,25 +9,25 @@ T = TypeVar("T")
 
 
 class Background:
-    """Hold tasks until they end, and report each that fails."""
+    """The tasks that run in the background; each failure is reported."""
 
     def __init__(self, on_error: Callable[[BaseException], None]) -> None:
         self.on_error = on_error
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that nobody awaits; a cancelled task has not failed."""
+        """Start a task that nobody awaits; its cancellation is not a failure."""
         task = self._create_task(work)
         task.add_done_callback(self._report_failure)
         return task
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await the work; it runs to its end even if its caller is cancelled."""
+        """Await the work, which runs to its end even if the caller is cancelled."""
         return await asyncio.shield(self._create_task(work))
 
     @contextlib.contextmanager
     def fatal(self, kind: type[Exception]) -> Iterator[None]:
-        """Report each error of this kind within the block, even if a caller catches it."""
+        """Report each error of this type within the block, even if a caller catches the error."""
         try:
             yield
         except kind as error:

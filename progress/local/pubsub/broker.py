@@ -16,11 +16,11 @@ class NotFound(LookupError):
 
 
 class AlreadyExists(LookupError):
-    """The topic or subscription exists; the caller gets ALREADY_EXISTS."""
+    """The topic or subscription already exists; the caller gets ALREADY_EXISTS."""
 
 
 class Broker:
-    """Store published messages on disk, then hand them to the subscriptions."""
+    """The topics and subscriptions; a message is stored on disk before any subscription gets it."""
 
     def __init__(self, store: QueueStore, background: Background) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class Broker:
                 self._subscriptions[subscription].add(message, attempts)
 
     async def publish(self, topic: str, messages: list[Any]) -> list[str]:
-        """Return the messages' ids once all are on disk; NotFound without the topic."""
+        """Return the messages' ids once all messages are on disk; raise NotFound for the topic."""
         self.topic(topic)
         now = Timestamp()
         now.GetCurrentTime()
@@ -73,7 +73,7 @@ class Broker:
 
     async def create_topic(self, name: str) -> None:
         if name in self._topics:
-            raise AlreadyExists(f"topic {name} exists already")
+            raise AlreadyExists(f"topic {name} already exists")
         await self._store.add_topic(name)
         self._topics.add(name)
 
@@ -100,12 +100,12 @@ class Broker:
         async with self._changing:
             self.topic(definition.topic)
             if definition.name in self._subscriptions:
-                raise AlreadyExists(f"subscription {definition.name} exists already")
+                raise AlreadyExists(f"subscription {definition.name} already exists")
             await self._store.save(definition)
             self._attach(definition)
 
     async def modify_push(self, name: str, push_config: Any) -> None:
-        """Push to another address."""
+        """Change the push address of a subscription."""
         async with self._changing:
             deliveries = self.subscription(name)
             changed = Definition()

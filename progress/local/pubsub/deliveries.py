@@ -1,4 +1,4 @@
-"""The deliveries of one subscription: push or pull, retry, dead-letter."""
+"""The deliveries of one subscription: pushes, pulls, retries, and the dead-letter topic."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from progress.local.pubsub.background import Background
 from progress.local.pubsub.push_client import ConnectionRefused, Endpoint
 from progress.local.pubsub.queue_store import Message, QueueStore
 
-MAX_PUSHES = 64  # of one subscription at a time
+MAX_PUSHES = 64  # per subscription at the same time
 
 _POLL_TIMEOUT_S = 5.0
 _DEFAULT_BACKOFF = (timedelta(milliseconds=100), timedelta(seconds=10))
@@ -37,7 +37,7 @@ class Delivery:
 
 
 class Deliveries:
-    """The ready messages of one subscription, and the ones that wait for an acknowledgement."""
+    """The messages of one subscription that are ready or wait for an acknowledgement."""
 
     def __init__(
         self, definition: Any, store: QueueStore, background: Background, dead_letter: DeadLetter
@@ -54,7 +54,7 @@ class Deliveries:
         self.redefine(definition)
 
     def redefine(self, definition: Any) -> None:
-        """Apply the subscription's settings; push to its present address."""
+        """Apply new settings of the subscription, including its push address."""
         self.definition = definition
         retry, letters = definition.retry_policy, definition.dead_letter_policy
         shortest, longest = (
@@ -80,11 +80,11 @@ class Deliveries:
         self._pusher = self._endpoint = None
 
     def add(self, message: Any, attempts: int = 0) -> None:
-        """Add a message that is on disk."""
+        """Add a message that is already on disk."""
         self._return(Delivery(message, attempts))
 
     async def pull(self, limit: int, *, wait: bool) -> list[tuple[str, Delivery]]:
-        """Return up to `limit` messages with their ack ids; with `wait`, wait for the first."""
+        """Return up to `limit` messages with their ack ids; if `wait`, wait for a message."""
         if not self._ready and wait:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_TIMEOUT_S):
@@ -106,7 +106,7 @@ class Deliveries:
             self._store.acknowledge(self.definition.name, lease[0].id)
 
     def extend(self, ack_id: str, seconds: int) -> None:
-        """Set the remaining time to acknowledge the message; 0 redelivers it now."""
+        """Set the seconds left to acknowledge the message; 0 redelivers it immediately."""
         if lease := self._leased.get(ack_id):
             lease[1].cancel()
             self._leased[ack_id] = (lease[0], self._timer(ack_id, seconds))

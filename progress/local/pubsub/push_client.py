@@ -1,4 +1,4 @@
-"""Push over HTTP/1.1 on kept-alive connections; the most recently used comes first."""
+"""Push requests over HTTP/1.1 keep-alive connections, the most recently used one first."""
 
 import asyncio
 from typing import cast
@@ -10,11 +10,11 @@ _CONNECT_TIMEOUT_S = 2.0
 
 
 class ConnectionRefused(OSError):
-    """No process listens; this does not count as an attempt."""
+    """No process listens at the push address; this does not count as an attempt."""
 
 
 class ConnectionBroken(OSError):
-    """The connection ended before an answer."""
+    """The connection ended before a response arrived."""
 
 
 class Connection(asyncio.Protocol):
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self._answer and not self._answer.done():
-            self._answer.set_exception(ConnectionBroken("the connection ended before an answer"))
+            self._answer.set_exception(ConnectionBroken("the connection ended before a response"))
 
 
 class Endpoint:
@@ -81,9 +81,9 @@ class Endpoint:
         self._idle: list[Connection] = []
 
     async def push(self, body: bytes, *, seconds: float) -> int:
-        """Return the answer's status, 502 or 504 without an answer.
+        """Send a push; return the status of the response, or 502 or 504 if no response arrives.
 
-        Raises ConnectionRefused if no process listens.
+        Raise ConnectionRefused if no process listens.
         """
         request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
         while True:

@@ -15,7 +15,7 @@ from progress.local.pubsub.background import Background
 T = TypeVar("T")
 Row = tuple[str, int, bytes]  # subscription, message id, message
 
-# The protocol buffers' own types: their wrappers cost ten times as much.
+# The raw protocol buffer types, because the library's wrappers take ten times as long.
 Definition: Any = Subscription.pb()
 Message: Any = PubsubMessage.pb()
 
@@ -25,7 +25,7 @@ _START_TIMEOUT_S = 30.0  # the server may be starting at the same time
 
 
 class BatchWriter(Generic[T]):
-    """Collect items during a write, and write them together in the next one."""
+    """A writer that collects items during a write, and writes them together in the next write."""
 
     def __init__(self, write: Callable[[list[T]], Awaitable[None]], background: Background) -> None:
         self._write = write
@@ -35,7 +35,7 @@ class BatchWriter(Generic[T]):
         self._drain: asyncio.Task[None] | None = None
 
     def add(self, items: list[T]) -> asyncio.Future[None]:
-        """Return a future for the write of these items; other callers share it, so shield it."""
+        """Return a future for the write of these items; shield it, because callers share it."""
         self._items += items
         if self._written is None:
             self._written = asyncio.get_running_loop().create_future()
@@ -66,11 +66,11 @@ class QueueStore:
 
     @classmethod
     async def open(cls, url: str, background: Background) -> "QueueStore":
-        """Open the queue in this database, created if missing; report a lost connection."""
-        lost = DatabaseUnavailable("the database went away")
+        """Open the queue in this database, create missing tables, and report lost connections."""
+        lost = DatabaseUnavailable("the connection to the database is lost")
         writer, updater = await _connect_when_ready(url), await _connect_when_ready(url)
         await writer.execute(_sql("schema"))
-        # An acknowledgement lost in a crash of the machine only redelivers its message.
+        # If a crash of the machine loses an acknowledgement, its message is only redelivered.
         await updater.execute("SET synchronous_commit = off")
         for connection in (writer, updater):
             connection.add_termination_listener(lambda _connection: background.on_error(lost))
@@ -84,7 +84,7 @@ class QueueStore:
         return [Definition.FromString(row["definition"]) for row in rows]
 
     async def waiting(self) -> list[tuple[str, Any, int]]:
-        """Return subscription, message and attempts of each unacknowledged message, in order."""
+        """Return each unacknowledged message with its subscription and attempts, in id order."""
         return [
             (row["subscription"], Message.FromString(row["message"]), row["attempts"])
             for row in await self._updater.fetch(_sql("queue"))
@@ -95,15 +95,15 @@ class QueueStore:
         return self._last_id
 
     async def add(self, rows: list[Row]) -> None:
-        """Return once these are on disk; concurrent callers share a transaction."""
+        """Return once these messages are on disk; concurrent callers share a transaction."""
         await asyncio.shield(self._published.add(rows))
 
     def acknowledge(self, subscription: str, message_id: int) -> None:
-        """Remove the message, with the next write."""
+        """Remove the message in the next write."""
         self._acknowledged.add([(subscription, message_id)])
 
     def count(self, subscription: str, message_id: int, attempts: int) -> None:
-        """Store the attempts so far, with the next write."""
+        """Store the number of attempts so far in the next write."""
         self._attempts.add([(subscription, message_id, attempts)])
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from progress.local.pubsub.deliveries import Deliveries, Delivery
 
 Call = Callable[[Broker, Any], Coroutine[Any, Any, Any]]
 
-_MAX_MESSAGES = 1_000  # in one response of a stream
+_MAX_MESSAGES = 1_000  # per response of a stream
 
 
 async def create_topic(broker: Broker, request: Any) -> Any:
@@ -89,7 +89,7 @@ async def modify_ack_deadline(broker: Broker, request: Any) -> Any:
 async def streaming_pull(
     broker: Broker, requests: AsyncIterator[Any], context: Any
 ) -> AsyncIterator[Any]:
-    """Stream messages as they arrive; the client acknowledges them by separate calls."""
+    """Stream messages as they arrive; the client acknowledges them in separate calls."""
     first = await anext(requests)
     try:
         deliveries = broker.subscription(first.subscription)
@@ -161,8 +161,8 @@ def _unary(
 ) -> grpc.RpcMethodHandler:
     async def respond(request: Any, context: Any) -> Any:
         try:
-            # A pull ends with its caller. A change is finished without its caller, so that disk
-            # and memory agree.
+            # A pull is cancelled with its caller. A change is finished even if its caller is
+            # cancelled, so that disk and memory agree.
             response = call(broker, request)
             return await (response if call is pull else background.finish(response))
         except NotFound as error:
