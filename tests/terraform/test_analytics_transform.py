@@ -1,4 +1,4 @@
-"""The message transform for BigQuery: the real file on Node, called as Pub/Sub calls it."""
+"""The message transform for BigQuery: Node runs the deployed file in the way Pub/Sub does."""
 
 import json
 import shutil
@@ -16,7 +16,8 @@ _FILE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
 _LEARNER = "u-1"
 _EVENT = {"event_id": "e-1", "event_type": "SessionStarted"}
 
-# Pub/Sub's contract: `message` has data, a string, and attributes; null drops the message.
+# Pub/Sub's contract: `message` has `data` (a string) and `attributes`. If the function returns
+# null, Pub/Sub drops the message.
 _CALL = """
 const [file, text] = process.argv.slice(1);
 const source = require("fs").readFileSync(file, "utf8");
@@ -35,7 +36,7 @@ def node(request: pytest.FixtureRequest) -> None:
 
 
 def transformed(*messages: Message) -> list[dict[str, Any] | None]:
-    """Return the transformed messages; each is given as data, attributes and metadata."""
+    """Return the transformed messages; each message has data, attributes and metadata."""
     calls = [
         [{"data": data, "attributes": attributes}, metadata]
         for data, attributes, metadata in messages
@@ -59,7 +60,7 @@ def written(body: object, **attributes: str) -> tuple[object, dict[str, str]]:
     return json.loads(answer["data"]), answer["attributes"]
 
 
-def test_an_event_loses_its_learner_and_nothing_else() -> None:
+def test_only_the_learner_is_removed_from_an_event() -> None:
     kept = {
         "session_id": "s-1",
         "item_count": 3,
@@ -77,13 +78,13 @@ def test_an_event_loses_its_learner_and_nothing_else() -> None:
     assert attributes == {"event_type": "SessionStarted"}
 
 
-def test_each_event_of_an_array_loses_its_learner() -> None:
+def test_the_learner_is_removed_from_each_event_of_an_array() -> None:
     events = [{**_EVENT, "data": {"user_id": f"u-{number}", "n": number}} for number in range(3)]
     body, _ = written(events)
     assert body == [{**_EVENT, "data": {"n": number}} for number in range(3)]
 
 
-def test_a_duplicate_user_id_key_is_removed_twice() -> None:
+def test_both_copies_of_a_duplicate_user_id_key_are_removed() -> None:
     (answer,) = transformed(('{"data": {"user_id": "u-1", "user_id": "u-2", "n": 1}}', {}, {}))
     assert answer
     assert json.loads(answer["data"]) == {"data": {"n": 1}}
@@ -124,7 +125,7 @@ def test_no_user_id_is_left_at_any_depth(bodies: list[object]) -> None:
 
 
 def _without(value: object) -> object:
-    """Return the value without user ids: the oracle."""
+    """Return the value without user ids, as the oracle computes it."""
     if isinstance(value, dict):
         return {name: _without(inner) for name, inner in value.items() if name != "user_id"}
     return [_without(inner) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""infra/bootstrap: the projects, state buckets and outputs."""
+"""The projects, state buckets and outputs of infra/bootstrap."""
 
 import pytest
 
@@ -19,7 +19,9 @@ def test_a_second_plan_after_apply_shows_no_change(bootstrap: Deployment) -> Non
     assert bootstrap.second_plan == ""
 
 
-def test_projects_have_no_network_and_no_editor(resources: Resources) -> None:
+def test_projects_have_no_default_network_and_default_accounts_have_no_roles(
+    resources: Resources,
+) -> None:
     projects = resources.of("google_project")
     assert {name: each["project_id"] for name, each in projects.items()} == PROJECTS
     assert not any(each["auto_create_network"] for each in projects.values())
@@ -30,7 +32,7 @@ def test_projects_have_no_network_and_no_editor(resources: Resources) -> None:
     assert {each["project"] for each in stripped.values()} == {*PROJECTS.values()}
     assert {each["action"] for each in stripped.values()} == {"DEPRIVILEGE"}
     on = {(each["project"], each["service"]) for each in _apis(resources)}
-    for project in PROJECTS.values():  # creates the default account
+    for project in PROJECTS.values():  # the Compute Engine API creates the default account
         assert (project, "compute.googleapis.com") in on
 
 
@@ -47,7 +49,7 @@ def test_projects_are_created_below_the_parent(
         assert (project["org_id"], project["folder_id"]) == (org, folder)
 
 
-def test_an_unknown_environment_parent_or_region_is_refused(root: Root) -> None:
+def test_an_unknown_environment_parent_or_region_is_rejected(root: Root) -> None:
     for option, complaint in (
         ('environments={test="p"}', "expected the projects of dev"),
         ("parent=12", "expected folders/NUMBER"),
@@ -57,7 +59,7 @@ def test_an_unknown_environment_parent_or_region_is_refused(root: Root) -> None:
             root.plan("bootstrap", f"-var={option}", name="refused")
 
 
-def test_each_state_has_a_private_versioned_bucket(resources: Resources) -> None:
+def test_each_project_has_a_private_versioned_state_bucket(resources: Resources) -> None:
     buckets = resources.of("google_storage_bucket", "state")
     assert {each["project"]: each["name"] for each in buckets.values()} == {
         project: f"{project}-terraform-state" for project in PROJECTS.values()
@@ -72,7 +74,7 @@ def test_each_state_has_a_private_versioned_bucket(resources: Resources) -> None
         assert f'bucket = "{buckets[name]["name"]}"' in file.read_text(encoding="utf-8")
 
 
-def test_cloud_runs_agent_is_created_before_it_gets_rights(
+def test_cloud_run_s_service_agent_is_created_before_it_gets_roles(
     root: Root, bootstrap: Deployment
 ) -> None:
     assert bootstrap.second_plan == ""
@@ -86,7 +88,7 @@ def test_cloud_runs_agent_is_created_before_it_gets_rights(
     assert f'"{reader}" -> "terraform_data.run_agent"' in graph
 
 
-def test_the_github_variables_name_each_environments_project(bootstrap: Deployment) -> None:
+def test_the_github_variables_name_the_project_of_each_environment(bootstrap: Deployment) -> None:
     assert {
         name: (each["PROJECT_ID"], each["REGION"])
         for name, each in bootstrap.outputs["github_variables"].items()

@@ -1,4 +1,4 @@
-"""infra/bootstrap: the pipeline's accounts, their roles and workflows, and the registry."""
+"""The pipeline's accounts of infra/bootstrap, with their roles and workflows, and the registry."""
 
 import re
 
@@ -11,8 +11,8 @@ from tests.support.terraform_state import Deployment, Resources
 
 __all__ = ["bootstrap", "resources", "root"]
 
-# The roles to manage and to plan each kind of resource of infra/terraform, by the start of the
-# type; the longest match counts.
+# For each kind of resource of infra/terraform, the role to manage it and the role to plan it. A key
+# is a prefix of the type; the longest matching key counts.
 MADE_BY = {
     "artifact_registry": ("artifactregistry.admin", "artifactregistry.reader"),
     "bigquery": ("bigquery.dataOwner", "bigquery.metadataViewer"),
@@ -41,10 +41,11 @@ MADE_BY = {
 }
 
 
-# Resources of the billing account; and roles without resources, for builds and impersonation.
+# Resources of the billing account, which need no role in the project.
 BUDGETS = {"billing_budget"}
 
 
+# Further roles to apply (for builds and impersonation) and to plan.
 BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
 
 
@@ -52,7 +53,7 @@ _PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "
 
 
 def grants(resources: Resources, account: str, project: str) -> dict[str, set[str]]:
-    """Return the account's roles by resource."""
+    """Return the account's roles on each resource."""
     member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
     roles: dict[str, set[str]] = {}
     for address, each in resources.items():
@@ -67,7 +68,7 @@ def _account(name: str, project: str) -> str:
 
 
 def needed(environments: Environments) -> tuple[set[str], set[str]]:
-    """Return the roles that applying and planning need, for all environments together."""
+    """Return the roles that are needed to apply and to plan all environments."""
     applies, plans = {*BESIDE[0]}, {*BESIDE[1]}
     for deployment in environments.values():
         for kind in {each["type"] for each in deployment.state["resources"]}:
@@ -99,7 +100,7 @@ def test_terraform_accounts_have_exactly_the_roles_that_they_need(
     }
 
 
-def test_the_plan_account_reads_few_contents_and_changes_nothing(resources: Resources) -> None:
+def test_the_plan_account_reads_only_two_secrets_and_changes_nothing(resources: Resources) -> None:
     changing = ("admin", "editor", "owner", "user", "manager", "writer", "creator")
     for project in IN_ENVIRONMENTS.values():
         for roles in grants(resources, "terraform-plan", project).values():
@@ -108,7 +109,7 @@ def test_the_plan_account_reads_few_contents_and_changes_nothing(resources: Reso
     for role in resources.of("google_project_iam_custom_role").values():
         does = {each.rpartition(".")[2] for each in role["permissions"]}
         assert does == {"get", "list", "getAuthString"}
-    number = "100000000000"  # of each project, from the offline provider
+    number = "100000000000"  # the offline provider numbers every project so
     reads = resources.of("google_project_iam_member", "plan_contents")
     assert {
         name: re.findall(r"'(.+?)'", only(each["condition"])["expression"])
@@ -123,7 +124,7 @@ def test_the_plan_account_reads_few_contents_and_changes_nothing(resources: Reso
 
 
 def test_each_account_is_limited_to_its_workflow_and_environment(resources: Resources) -> None:
-    """The nightly plan, for example, cannot use Terraform's account."""
+    """For example, the nightly plan cannot use the account that applies Terraform."""
     works = {
         (
             each["service_account_id"].rpartition("/")[2].removesuffix(".iam.gserviceaccount.com"),
@@ -146,7 +147,7 @@ def test_each_account_is_limited_to_its_workflow_and_environment(resources: Reso
     }  # fmt: skip
 
 
-def test_only_workflows_of_the_repositorys_branch_sign_in(resources: Resources) -> None:
+def test_only_workflows_of_the_configured_branch_can_sign_in(resources: Resources) -> None:
     providers = resources.of("google_iam_workload_identity_pool_provider")
     assert providers.keys() == PROJECTS.keys()
     for name, provider in providers.items():
@@ -165,12 +166,12 @@ def test_only_workflows_of_the_repositorys_branch_sign_in(resources: Resources) 
         )
 
 
-def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
+def test_each_environment_may_read_images_and_only_the_build_may_write_them(
     bootstrap: Deployment, resources: Resources
 ) -> None:
     readers = resources.of("google_artifact_registry_repository_iam_member", "reader")
     assert {each["role"] for each in readers.values()} == {"roles/artifactregistry.reader"}
-    number = "100000000000"  # of each project, from the offline provider
+    number = "100000000000"  # the offline provider numbers every project so
     assert {name: each["member"].partition(":")[2] for name, each in readers.items()} == {
         f"{name} {who}": account
         for name, project in IN_ENVIRONMENTS.items()
@@ -196,4 +197,6 @@ def test_every_environment_may_read_the_images_and_only_the_build_writes_them(
     policies = {each["action"]: each for each in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
     old = only(policies["DELETE"]["condition"])["older_than"]
-    assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60  # keeps an idle environment's image
+    assert (
+        int(old.removesuffix("s")) > 366 * 24 * 60 * 60
+    )  # so an environment that is idle for a year keeps its image

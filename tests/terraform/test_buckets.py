@@ -8,7 +8,7 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_backups_are_kept_for_a_week(prod: Resources) -> None:
     assert {name: each["age"] for name, each in steps.items()} == {"Delete": 7}
 
 
-def test_each_bucket_has_its_writers(prod: Resources) -> None:
+def test_each_bucket_grants_access_to_its_writers_only(prod: Resources) -> None:
     accounts = prod.of("google_service_account", "member")
     may = {
         (each["bucket"], each["role"].removeprefix("roles/storage."), part)

@@ -1,4 +1,4 @@
-"""checkov's findings in the plans are exactly those that infra/checkov/skips.yaml explains."""
+"""checkov's findings in the plans equal the findings that infra/checkov/skips.yaml explains."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def checkov(request: pytest.FixtureRequest) -> str:
 
 
 def find_failures(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
-    """Yield each failed check with its resource, without the key."""
+    """Yield each failed check and its resource's address, without the for_each key."""
     done = subprocess.run(
         [program, "--file", *plans, "--framework", "terraform_plan", "--output", "json",
          "--compact", "--quiet", "--soft-fail", "--skip-download"],
@@ -51,7 +51,7 @@ def find_failures(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.timeout(600)
-def test_each_finding_has_a_skip_and_each_skip_a_finding(
+def test_each_finding_has_a_skip_and_each_skip_has_a_finding(
     checkov: str, environments: Environments, tmp_path: Path
 ) -> None:
     plans = [tmp_path / f"{environment}.json" for environment in ("dev", "prod")]

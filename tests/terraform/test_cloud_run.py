@@ -14,7 +14,7 @@ from tests.support.cloud_run import container, only, settings, template
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values, find_attributes
 
-# CPU, memory, concurrency, minimum and maximum of instances.
+# CPU, memory, concurrency, minimum instances, maximum instances.
 SIZES = {
     "ingest": ("1", "512Mi", 100, 1, 10),
     "project": ("2", "2Gi", 10, 1, 5),
@@ -38,7 +38,7 @@ def size(service: Values) -> tuple[Any, ...]:
 
 
 @pytest.mark.skipif(not shutil.which("terraform"), reason="needs terraform")
-def test_the_files_are_formatted() -> None:
+def test_the_terraform_files_are_formatted() -> None:
     folder = terraform.REPOSITORY / "infra"
     command = ["terraform", f"-chdir={folder}", "fmt", "-check", "-recursive"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -50,12 +50,12 @@ def test_the_provider_version_is_maintained() -> None:
     assert '"hashicorp/google"\n      version = ">= 7.40, < 8"' in versions
 
 
-def test_a_committed_provider_lock_comes_from_the_registry() -> None:
+def test_a_committed_provider_lock_file_has_the_registrys_hashes() -> None:
     lock = "infra/terraform/.terraform.lock.hcl"
     command = ["git", "-C", str(terraform.REPOSITORY), "show", f"HEAD:{lock}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     for provider in done.stdout.split("\nprovider ")[1:]:
-        assert '"zh:' in provider  # hashes of the registry; the offline provider has none
+        assert '"zh:' in provider  # only providers from the registry have zh: hashes
 
 
 def test_a_second_plan_after_apply_shows_no_change(deployment: Deployment) -> None:
@@ -80,13 +80,15 @@ def test_dev_and_staging_have_no_minimum_instances(
     )
 
 
-def test_a_function_has_a_thread_for_each_request_or_an_event_loop_for_each_core(
+def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
     deployment: Deployment,
 ) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
         concurrency = template(services[name])["max_instance_request_concurrency"]
-        assert int(settings(services[name])["THREADS"]) > concurrency  # with some for the probes
+        assert (
+            int(settings(services[name])["THREADS"]) > concurrency
+        )  # further threads respond to probes
     assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
 
 
@@ -108,7 +110,9 @@ def test_only_query_allows_callers_without_a_google_account(deployment: Deployme
     assert {n for n, each in services.items() if each["invoker_iam_disabled"]} == {"query"}
 
 
-def test_each_part_runs_with_its_own_account_in_the_network(deployment: Deployment) -> None:
+def test_each_service_and_job_has_its_own_account_and_is_in_the_network(
+    deployment: Deployment,
+) -> None:
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         assert template(service)["service_account"].startswith(f"progress-{name}@")
         assert only(template(service)["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
@@ -128,24 +132,25 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
             kind: only(container(service)[f"{kind}_probe"]) for kind in ("startup", "liveness")
         }
         paths = {kind: only(each["http_get"])["path"] for kind, each in probes.items()}
-        # An outage of the database must not end running instances.
+        # A database outage must not stop running instances.
         assert paths == {"startup": startup.PATH, "liveness": "/health" if name == "query" else "/"}
         for each in probes.values():
             assert each["timeout_seconds"] <= each["period_seconds"]
         first = probes["startup"]
         seconds = first["period_seconds"] * first["failure_threshold"]
-        # The path passes by itself before the probe gives up; Cloud Run allows at most 240 s.
+        # The startup path passes after TIMEOUT_S, before the probe fails for good. Cloud Run allows
+        # at most 240 s.
         assert startup.TIMEOUT_S + 30 <= seconds <= 240
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
 
-def test_the_startup_probe_has_cloud_sqls_address(prod: Resources) -> None:
+def test_the_functions_have_cloud_sqls_address_for_the_startup_probe(prod: Resources) -> None:
     (instance,) = prod.of("google_sql_database_instance").values()
     for service in prod.of("google_cloud_run_v2_service", "function").values():
         assert settings(service)["CLOUD_SQL_ADDRESS"] == instance["private_ip_address"]
 
 
-def test_a_change_of_the_code_leaves_the_plan_empty(environments: Environments) -> None:
+def test_a_code_change_leaves_the_plan_empty(environments: Environments) -> None:
     assert environments["dev"].second_plan == ""
     added = environments.root().folder.parents[1] / "progress" / "added.txt"
     added.write_text("new")
@@ -160,7 +165,7 @@ def test_first_images_are_never_cleaned_up(deployment: Deployment) -> None:
     assert images["cleanup_policies"] == []
 
 
-def test_the_jobs_run_the_image_of_project(deployment: Deployment) -> None:
+def test_the_jobs_run_the_image_of_the_project_function(deployment: Deployment) -> None:
     project = deployment.applied.of("google_cloud_run_v2_service", "function")["project"]
     for job in deployment.applied.of("google_cloud_run_v2_job", "job").values():
         inside = container(job)
@@ -191,7 +196,10 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     memory = [only(container(each)["resources"])["limits"]["memory"] for each in (small, large)]
     assert memory == ["1Gi", "4Gi"]
     limits = only(container(jobs["release"])["resources"])["limits"]
-    assert limits == {"cpu": "2", "memory": "2Gi"}  # for building read models
+    assert limits == {
+        "cpu": "2",
+        "memory": "2Gi",
+    }  # building read models needs more than a batch run
 
 
 def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployment) -> None:
@@ -209,7 +217,7 @@ def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployme
         assert target["http_method"] == "POST"
         assert target["uri"].startswith("https://run.googleapis.com/v2/projects/")
         assert target["uri"].endswith(f"/jobs/progress-{name}:run")
-        assert not target["oidc_token"]  # Google's APIs do not accept one
+        assert not target["oidc_token"]  # Google's APIs do not accept OIDC tokens
         account = only(target["oauth_token"])["service_account_email"]
         assert may[name]["member"] == f"serviceAccount:{account}"
         assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
@@ -238,7 +246,9 @@ def test_fewer_instances_are_kept_ready_at_night(environments: Environments) -> 
     assert all(least["evening"][name] < least["morning"][name] for name in SIZES)
 
 
-def test_environments_without_minimum_instances_have_no_night(environments: Environments) -> None:
+def test_environments_without_minimum_instances_have_no_night_schedule(
+    environments: Environments,
+) -> None:
     for environment in ("dev", "staging"):
         assert not environments[environment].applied.of("google_cloud_scheduler_job", "night")
 
@@ -249,7 +259,7 @@ def test_terraform_keeps_the_changes_of_releases_and_schedules(
     assert environments.plan_after("prod", _released) == ""
 
 
-def test_terraform_restores_the_maximum_of_instances_but_not_the_minimum(
+def test_terraform_restores_the_maximum_instances_but_not_the_minimum(
     environments: Environments,
 ) -> None:
     def widened(state: Values) -> None:
@@ -259,7 +269,9 @@ def test_terraform_restores_the_maximum_of_instances_but_not_the_minimum(
     assert "3 to change" in environments.plan_after("prod", widened)
 
 
-def test_terraform_restores_its_own_attributes(environments: Environments) -> None:
+def test_terraform_restores_attributes_that_nothing_else_may_change(
+    environments: Environments,
+) -> None:
     def widened(state: Values) -> None:
         for service in find_attributes(state, "google_cloud_run_v2_service"):
             service["ingress"] = "INGRESS_TRAFFIC_ALL"
@@ -268,7 +280,7 @@ def test_terraform_restores_its_own_attributes(environments: Environments) -> No
 
 
 def _released(state: Values) -> None:
-    """Change the state as a release, the night and paused schedules do."""
+    """Change the state as releases, the night schedule and paused schedules do."""
     for service in find_attributes(state, "google_cloud_run_v2_service"):
         container(service)["image"] = "elsewhere/progress@sha256:0123"
         template(service)["revision"] = f"{service['name']}-00002-abc"

@@ -1,4 +1,4 @@
-"""The planned database: Cloud SQL, Neon, logins, and the migration from one to the other."""
+"""The planned database: Cloud SQL, Neon, logins, and the migration from Neon to Cloud SQL."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.cloud_run import plain_settings, secret_ids, secret_value
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 GROUPS = {
     "ingest": "progress_ingest",
@@ -31,7 +31,7 @@ def dev(environments: Environments) -> Resources:
 
 @pytest.fixture(scope="module")
 def moving(environments: Environments) -> Deployment:
-    """A migration from Neon to Cloud SQL, with a fixed egress address."""
+    """The deployment of a migration from Neon to Cloud SQL, with a fixed egress address."""
     return environments.variant("moving", "staging", *MIGRATION)
 
 
@@ -59,10 +59,12 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources)
     assert settings["final_backup_config"] == [{"enabled": True, "retention_days": 30}]
     assert settings["insights_config"][0]["query_insights_enabled"]
     assert flags["cloudsql.iam_authentication"] == "on"
-    assert flags["log_min_duration_statement"] == "-1"  # keeps learners' data out of the log
+    assert (
+        flags["log_min_duration_statement"] == "-1"
+    )  # slow statements with learners' data are not logged
 
 
-def test_outside_prod_cloud_sql_is_small_and_deletable(moving: Deployment) -> None:
+def test_cloud_sql_is_small_and_deletable_outside_prod(moving: Deployment) -> None:
     instance = moving.applied["google_sql_database_instance.this[0]"]
     (settings,) = instance["settings"]
     assert settings["availability_type"] == "ZONAL"
@@ -71,8 +73,8 @@ def test_outside_prod_cloud_sql_is_small_and_deletable(moving: Deployment) -> No
     assert not instance["deletion_protection"]
 
 
-# The maximum of green's instances: only the release calls ingest and query by tag or header, so one
-# instance and a spare suffice. Project is not listed, because it gets all wake-ups.
+# The maximum instances of green: one and a spare, because only the release sends requests to the
+# green ingest and query functions. The project function is not listed: green gets all wake-ups.
 CANDIDATES = {"ingest": 2, "query": 2}
 
 
@@ -84,7 +86,7 @@ def test_the_connection_limit_covers_all_instances_during_a_release(
     flags = resources["google_sql_database_instance.this[0]"]["settings"][0]["database_flags"]
     (limit,) = (int(each["value"]) for each in flags if each["name"] == "max_connections")
     each_of = {
-        "ingest": 1,  # of the group commit
+        "ingest": 1,  # the connection of the group commit
         "project": int(plain_settings(resources, "project")["THREADS"]),
         "query": int(plain_settings(resources, "query")["WORKERS"])
         * (reader._CONNECTIONS + as_of._SESSIONS),
@@ -95,13 +97,13 @@ def test_the_connection_limit_covers_all_instances_during_a_release(
         (own,) = template["scaling"]
         most = shared["max_instance_count"]
         candidate = min(CANDIDATES.get(name, most), own["max_instance_count"])
-        assert own["max_instance_count"] >= most  # a revision with all traffic needs as many
+        assert own["max_instance_count"] >= most  # one revision may serve all traffic
         connections += (most + candidate) * each_of[name]
     assert connections <= 0.95 * limit
 
 
 @pytest.mark.parametrize("part", GROUPS)
-def test_each_part_logs_in_to_cloud_sql_with_its_service_account(
+def test_each_function_and_job_logs_in_to_cloud_sql_with_its_service_account(
     prod: Resources, part: str
 ) -> None:
     user = prod.of("google_sql_user", "member")[part]
@@ -130,7 +132,7 @@ def test_the_release_job_assigns_cloud_sql_users_to_groups(prod: Resources) -> N
     assert all(each.password is None for each in admitted)
 
 
-def test_the_release_job_is_the_owner_of_cloud_sql(
+def test_the_release_job_logs_in_to_cloud_sql_as_the_owner(
     environments: Environments, prod: Resources
 ) -> None:
     owner = url.parse_url(secret_value(prod, "release", "DATABASE_URL"))
@@ -153,7 +155,7 @@ def test_the_release_job_is_the_owner_of_cloud_sql(
     assert "DB_IAM_USER" not in plain_settings(prod, "release")
 
 
-def test_each_part_logs_in_to_neon_with_a_password_of_its_own(dev: Resources) -> None:
+def test_each_function_and_job_logs_in_to_neon_with_its_own_password(dev: Resources) -> None:
     admitted = {
         each.name: each for each in logins.parse(secret_value(dev, "release", "DATABASE_LOGINS"))
     }
@@ -170,7 +172,7 @@ def test_each_part_logs_in_to_neon_with_a_password_of_its_own(dev: Resources) ->
     assert not dev.of("google_sql_database_instance")
 
 
-def test_during_a_migration_the_functions_use_the_current_database(moving: Deployment) -> None:
+def test_the_functions_use_the_current_database_during_a_migration(moving: Deployment) -> None:
     resources = moving.applied
     assert resources["google_sql_database_instance.this[0]"]
     for part in GROUPS:
@@ -178,7 +180,7 @@ def test_during_a_migration_the_functions_use_the_current_database(moving: Deplo
         assert "DB_IAM_USER" not in plain_settings(resources, part)
 
 
-def test_during_a_migration_the_release_job_works_on_the_new_database(moving: Deployment) -> None:
+def test_the_release_job_uses_the_new_database_during_a_migration(moving: Deployment) -> None:
     resources = moving.applied
     at = url.parse_url(secret_value(resources, "release", "DATABASE_URL"))
     assert at.user == resources["google_sql_user.owner[0]"]["name"]
@@ -191,7 +193,7 @@ def test_during_a_migration_the_release_job_works_on_the_new_database(moving: De
     assert moving.second_plan == ""
 
 
-def test_after_a_migration_all_parts_use_the_new_database_and_the_former_one_is_kept(
+def test_the_new_database_is_used_and_the_former_one_kept_after_a_migration(
     environments: Environments,
 ) -> None:
     options = ("-var=database=cloud_sql", "-var=former_database=neon")

@@ -10,11 +10,11 @@ from tests.support.terraform import GCLOUD, REPOSITORY
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Resources of the project itself; infra/bootstrap enables their API.
+# Resources that wait for no API, because infra/bootstrap enables their API.
 _AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
 _AGENT = "@gcp-sa-pubsub."
 
-# The API of each kind of resource, by the start of the type; and APIs without resources.
+# The API of each kind of resource, by a prefix of the type.
 _APIS = {
     "artifact_registry": "artifactregistry",
     "bigquery": "bigquery",
@@ -34,12 +34,12 @@ _APIS = {
     "storage": "storage",
 }
 _BUILT_WITH = {"cloudbuild"}
-_VERSIONS = ("this", "password", "neon_owner")  # the secret versions
+_VERSIONS = ("this", "password", "neon_owner")  # the names of the secret versions
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
 
 
 class Order:
-    """The dependencies of the resources, by address without keys."""
+    """The dependencies between the resources, whose addresses have no for_each keys."""
 
     def __init__(self, graph: str) -> None:
         self.made = set(re.findall(r'^ *"([^"]+)" \[', graph, re.MULTILINE))
@@ -86,13 +86,13 @@ def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments
 
 
 def test_api_calls_are_billed_to_the_project(deployment: Deployment) -> None:
-    """The API of budgets refuses an operator's own sign-in otherwise."""
+    """Otherwise the budgets API rejects calls with an operator's own credentials."""
     expressions = deployment.plan["configuration"]["provider_config"]["google"]["expressions"]
     assert expressions["user_project_override"]["constant_value"] is True
     assert expressions["billing_project"]["references"] == ["var.project_id"]
 
 
-def test_each_image_is_built_before_its_service_is_made(
+def test_each_image_is_built_before_its_service_is_created(
     environments: Environments, deployment: Deployment, order: Order
 ) -> None:
     built = order.before("module.function.google_cloud_run_v2_service.this")
@@ -113,13 +113,15 @@ def test_each_image_is_built_before_its_service_is_made(
         assert flags["substitutions"] == f"_IMAGE={image},_FUNCTION={name}"
         assert "/serviceAccounts/progress-build@" in flags["service-account"]
         assert flags["gcs-source-staging-dir"] == f"gs://{bucket}/builds"
-        assert flags["region"] == "europe-west1"  # a new project may build there
+        assert (
+            flags["region"] == "europe-west1"
+        )  # Cloud Build allows new projects to build in this region
         assert flags["config"].endswith("/infra/release/build.yaml")
     assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
 
 
 def test_the_builder_supports_the_requested_python() -> None:
-    """The tag `latest` moved to a builder without this Python, and builds failed."""
+    """Builds failed when the tag `latest` moved to a builder without this Python."""
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
     name, _, tag = build["substitutions"]["_BUILDER"].partition("@")[0].partition(":")
     assert (name, tag) == ("gcr.io/buildpacks/builder", "google-22")
@@ -141,7 +143,7 @@ def test_each_image_of_the_build_is_pinned_once() -> None:
         assert re.fullmatch(r"gcr\.io/[\w./-]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})", image)
 
 
-def test_pubsubs_agent_is_created_before_it_gets_rights(
+def test_pubsubs_service_agent_is_created_before_it_gets_roles(
     deployment: Deployment, order: Order
 ) -> None:
     grants = {
@@ -155,7 +157,7 @@ def test_pubsubs_agent_is_created_before_it_gets_rights(
 
 
 def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Order) -> None:
-    """The grant needs time to take effect; Cloud Run refuses the first revision otherwise."""
+    """A grant takes effect only after a while; until then Cloud Run rejects the first revision."""
     right = "google_secret_manager_secret_iam_member.accessor"
     versions = {f"google_secret_manager_secret_version.{name}" for name in _VERSIONS}
     slow = {"google_sql_database_instance.this", "google_redis_instance.this"}
@@ -169,7 +171,7 @@ def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Orde
         assert {right, *versions} <= order.before(user)
 
 
-def test_the_migration_waits_for_everything_that_it_needs(
+def test_the_migration_runs_after_all_resources_that_it_needs(
     environments: Environments, deployment: Deployment, order: Order
 ) -> None:
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["release"]
@@ -186,7 +188,7 @@ def test_the_migration_waits_for_everything_that_it_needs(
     } <= order.before("terraform_data.migrate")
 
 
-def test_dev_can_be_destroyed_and_production_cannot(environments: Environments) -> None:
+def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) -> None:
     for name, deployment in environments.items():
         resources = deployment.applied
         guards = {
@@ -196,7 +198,9 @@ def test_dev_can_be_destroyed_and_production_cannot(environments: Environments) 
         }
         assert guards.pop("google_bigquery_table.events") is False  # a view
         redis = 'google_secret_manager_secret.this["progress-redis-url"]'
-        assert guards.pop(redis, False) is False  # recreated from the instance
+        assert (
+            guards.pop(redis, False) is False
+        )  # its value can be read again from the Redis instance
         assert len(guards) >= 11
         assert set(guards.values()) == {name == "prod"}
         dataset = resources["google_bigquery_dataset.analytics"]
@@ -205,7 +209,7 @@ def test_dev_can_be_destroyed_and_production_cannot(environments: Environments) 
     assert not [each for each in folder.rglob("*.tf") if "prevent_destroy" in each.read_text()]
 
 
-def test_only_uploaded_sources_are_deleted_from_the_bucket(
+def test_the_sources_bucket_deletes_only_uploaded_build_sources(
     deployment: Deployment,
 ) -> None:
     bucket = deployment.applied["google_storage_bucket.sources"]

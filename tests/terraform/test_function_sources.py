@@ -1,4 +1,4 @@
-"""The source archives of the first builds: complete, and without other files."""
+"""The source archives of the first builds have all the code and no other files."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.terraform_environments import Environments
 
 FUNCTIONS = ("ingest", "project", "query")
 
-# Runs without development packages, so that an import of one fails as in the image.
+# Hides the development packages, so that importing one fails as in the image.
 _ALONE = """
 import importlib.abc, json, sys
 missing = set(json.loads(sys.argv[1]))
@@ -66,7 +66,7 @@ def archives(
     return unpacked
 
 
-def test_the_archive_has_only_the_code(archives: dict[str, Path]) -> None:
+def test_each_archive_has_only_the_code(archives: dict[str, Path]) -> None:
     code = {
         path.relative_to(REPOSITORY).as_posix()
         for top in ("progress", "sql")
@@ -83,14 +83,14 @@ def test_the_archive_has_only_the_code(archives: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_function_loads_from_it(archives: dict[str, Path], name: str) -> None:
+def test_each_function_loads_from_its_archive(archives: dict[str, Path], name: str) -> None:
     done = _alone(archives[name], _LOADED, name)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(archives[name])
 
 
-def test_the_jobs_start_from_the_image_of_project(archives: dict[str, Path]) -> None:
-    """Starting fails only at the missing database."""
+def test_the_jobs_start_from_the_archive_of_the_project_function(archives: dict[str, Path]) -> None:
+    """The jobs start, and fail only because there is no database."""
     job = _alone(archives["project"], _JOB, "jobs/batch_aggregates/main.py")
     assert job.returncode == 1, job.stderr
     assert "ERROR" in job.stdout
@@ -102,10 +102,10 @@ def test_the_jobs_start_from_the_image_of_project(archives: dict[str, Path]) -> 
     assert backup.returncode == 0, backup.stderr
 
 
-def test_a_command_that_wants_the_local_stack_says_that_there_is_none(
+def test_a_command_that_needs_the_local_stack_reports_that_there_is_none(
     archives: dict[str, Path],
 ) -> None:
-    """In the release job `progress batch` leaves calling the workers to the batch job."""
+    """The image has no local stack, so only the commands that need none can run."""
     published = _alone(archives["project"], _RUN, "progress.cli", "publish", "requirements.txt")
     assert published.returncode == 1
     assert published.stderr.startswith("progress: there is no local stack here"), published.stderr
@@ -130,7 +130,7 @@ def _alone(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[
 
 
 def _of_development() -> list[str]:
-    """Return the imported modules that no package of requirements.txt provides."""
+    """Return the imported modules that do not come from a package of requirements.txt."""
     locked = {
         line.partition("==")[0].lower().replace("_", "-")
         for line in (REPOSITORY / "requirements.txt").read_text().splitlines()

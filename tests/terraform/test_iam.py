@@ -1,4 +1,4 @@
-"""All roles that Terraform grants, so that no account gets more unnoticed."""
+"""All roles that Terraform grants, so that no further grant goes unnoticed."""
 
 from collections import defaultdict
 
@@ -7,13 +7,13 @@ import pytest
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
-# The attribute with a grant's resource; without any the grant is on the project.
+# The attribute that names a grant's resource. If a grant has none, its resource is the project.
 _PLACES = (
     *("topic", "subscription", "bucket", "secret_id", "service_account_id", "repository"),
     *("table_id", "name"),
 )
 
-# The buckets, by their name without the project's id.
+# The buckets' short names, by the bucket's name without the project's id.
 _BUCKETS = {"progress-archive": "archive", "progress-backup": "backup", "sources": "sources"}
 
 EVERYWHERE = {
@@ -56,14 +56,14 @@ EVERYWHERE = {
             for role, suffix in (("subscriber", ""), ("publisher", "-dead-letter"))
         ),
     },
-    # The publishing contexts in environments/*.tfvars.
+    # The other services that publish events, from environments/*.tfvars.
     "learning": {"pubsub.publisher learning-events"},
     "algorithm": {"pubsub.publisher algorithm-events"},
     "vocabulary": {"pubsub.publisher vocabulary-events"},
     "users": {"pubsub.publisher user-events"},
 }
 
-# Accounts that this root does not create; infra/bootstrap creates the pipeline's.
+# Accounts that infra/terraform does not create; infra/bootstrap creates the pipeline's account.
 STRANGERS = {"gcp-sa-pubsub", "pipeline", "learning", "algorithm", "vocabulary", "users"}
 
 NEON = {
@@ -121,7 +121,7 @@ def test_each_account_has_exactly_the_roles_that_it_needs(
 
 
 def list_roles(resources: Resources) -> dict[str, set[str]]:
-    """Return each account's roles, with their resources."""
+    """Return the roles of each account, each with its resource."""
     roles = defaultdict(set)
     for values in list_grants(resources):
         on = next((values[place] for place in _PLACES if values.get(place)), "project")
@@ -147,13 +147,15 @@ def _short(name: str) -> str:
 
 def _short_resource(name: str) -> str:
     if name == "standin":
-        return "images"  # the offline provider's name; all other resources have our names
+        return (
+            "images"  # the name that the offline provider invents; Terraform sets all other names
+        )
     last = name.rpartition("/")[2].partition("@")[0]
     return _BUCKETS.get(last.partition("-")[2].partition("-")[2], last)
 
 
 def test_iam_grants_never_replace_others(deployment: Deployment) -> None:
-    """A policy or binding would remove the grants of others, such as Google's service agents."""
+    """An IAM policy or binding would remove other grants, such as those of Google's agents."""
     kinds = {each["type"] for each in deployment.state["resources"]}
     assert not [each for each in kinds if each.endswith(("_iam_policy", "_iam_binding"))]
 
@@ -165,7 +167,7 @@ def test_no_account_has_a_basic_or_admin_role(deployment: Deployment) -> None:
         assert values["member"] not in {"allUsers", "allAuthenticatedUsers"}
 
 
-def test_custom_roles_have_only_their_permissions(environments: Environments) -> None:
+def test_custom_roles_have_exactly_the_expected_permissions(environments: Environments) -> None:
     roles = environments["prod"].applied.of("google_project_iam_custom_role").values()
     assert {each["role_id"]: set(each["permissions"]) for each in roles} == {
         "progressScaling": {"run.services.get", "run.services.update"},
@@ -175,7 +177,7 @@ def test_custom_roles_have_only_their_permissions(environments: Environments) ->
     }
 
 
-def test_each_part_has_its_own_service_account(deployment: Deployment) -> None:
+def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:
     accounts = deployment.applied.of("google_service_account")
     assert accounts.keys() == EVERYWHERE.keys() - STRANGERS
     ids = [each["account_id"] for each in accounts.values()]

@@ -1,4 +1,4 @@
-"""infra/terraform/inputs.md lists the inputs and outputs that Terraform reads."""
+"""infra/terraform/inputs.md lists the inputs and outputs that Terraform has."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,13 @@ def test_inputs_md_is_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("folder", ROOT_AND_MODULES, ids=lambda folder: folder.name)
-def test_every_input_has_a_type_and_everything_a_description(folder: Path) -> None:
+def test_every_input_has_a_type_and_every_input_and_output_has_a_description(folder: Path) -> None:
     blocks = inputs.parse_blocks(folder)
     assert [each.name for each in blocks if not each.description] == []
     assert [e.name for e in blocks if e.kind == "variable" and "type" not in e.attributes] == []
 
 
-def test_terraform_reads_the_same_inputs_and_outputs(deployment: Deployment) -> None:
+def test_terraforms_plan_has_the_same_inputs_and_outputs(deployment: Deployment) -> None:
     root = deployment.plan["configuration"]["root_module"]
     assert rows(inputs.ROOT) == described(root)
     for name, call in root["module_calls"].items():
@@ -43,7 +43,7 @@ def rows(folder: Path) -> dict[tuple[str, str], str]:
 
 
 def described(module: Values) -> dict[tuple[str, str], str]:
-    """Return the descriptions of a module's variables and outputs in a plan."""
+    """Return the descriptions of the variables and outputs that a plan has for a module."""
     return {
         (kind, name): each.get("description", "")
         for kind, several in (("variable", "variables"), ("output", "outputs"))

@@ -7,7 +7,7 @@ import pytest
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 DOMAIN = "progress.example.com"
 
@@ -23,9 +23,7 @@ def only(resources: Resources, kind: str, name: str | None = None) -> Values:
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_outside_prod_there_is_no_load_balancer(
-    environments: Environments, environment: str
-) -> None:
+def test_only_prod_has_a_load_balancer(environments: Environments, environment: str) -> None:
     resources = environments[environment].applied
     for kind in ("backend_service", "global_forwarding_rule", "security_policy", "url_map"):
         assert not resources.of(f"google_compute_{kind}")
@@ -68,12 +66,12 @@ def test_plain_http_is_redirected_to_https(prod: Resources) -> None:
 SMOKE_KEY = "0123456789abcdef0123456789abcdef"
 
 
-def test_without_a_smoke_key_no_request_reaches_green(prod: Resources) -> None:
+def test_no_request_reaches_green_without_a_smoke_key(prod: Resources) -> None:
     (matcher,) = prod.of("google_compute_url_map", "load_balancer")["0"]["path_matcher"]
     assert matcher["route_rules"] == []
 
 
-def test_a_weak_smoke_key_is_refused(environments: Environments) -> None:
+def test_a_weak_smoke_key_is_rejected(environments: Environments) -> None:
     options = ["-var-file=environments/prod.tfvars", "-state=none.tfstate"]
     for key in ("green", "g" * 31, f"{SMOKE_KEY} "):
         environments.root().run("plan", *options, f"-var=smoke_key={key}", expected=1)
@@ -100,7 +98,7 @@ def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
     assert says == {"live": [], "green": ["x-progress-revision: green"]}
     tags = {name: each["cloud_run"][0]["tag"] for name, each in groups.items()}
     assert tags == {"live": None, "green": "green"}
-    # The classic load balancer cannot route by header.
+    # The managed load balancer is necessary, because the classic one cannot route by header.
     rules = prod.of("google_compute_global_forwarding_rule")
     for each in (*rules.values(), *backends.values()):
         assert each["load_balancing_scheme"] == "EXTERNAL_MANAGED"
@@ -110,10 +108,10 @@ def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
         assert [each["group"] for each in backends[name]["backend"]] == [group["id"]]
 
 
-def test_streams_are_not_cut_or_buffered(environments: Environments) -> None:
+def test_streams_are_neither_cut_off_nor_buffered(environments: Environments) -> None:
     planned = environments["prod"].planned
     for backend in planned.of("google_compute_backend_service", "load_balancer").values():
-        assert backend.get("timeout_sec") is None  # none may be set for a serverless backend
+        assert backend.get("timeout_sec") is None  # a serverless backend may not have a timeout
         assert backend["max_stream_duration"] == []
         assert backend["enable_cdn"] is False
         assert backend["compression_mode"] == "DISABLED"
@@ -126,7 +124,7 @@ def test_streams_are_not_cut_or_buffered(environments: Environments) -> None:
 
 @pytest.fixture(scope="module")
 def rules(prod: Resources) -> list[Values]:
-    """Cloud Armor's rules by priority; they protect both backends."""
+    """Cloud Armor's rules by priority; both backends must have them."""
     policy = only(prod, "google_compute_security_policy")
     for backend in prod.of("google_compute_backend_service", "load_balancer").values():
         assert backend["security_policy"] == policy["id"]
@@ -148,7 +146,9 @@ def test_requests_are_limited_per_ip_address(rules: list[Values]) -> None:
     assert [(each["action"], each["priority"]) for each in after] == [("allow", 2147483647)]
 
 
-def test_the_owasp_rules_deny_and_parse_graphql(prod: Resources, rules: list[Values]) -> None:
+def test_the_owasp_rules_are_enforced_and_parse_graphql(
+    prod: Resources, rules: list[Values]
+) -> None:
     by_rule_set = {
         name: rule
         for rule in rules
@@ -167,7 +167,7 @@ def test_the_owasp_rules_deny_and_parse_graphql(prod: Resources, rules: list[Val
 
 
 @pytest.mark.parametrize("name", ["sqli", "xss", "rce", "lfi", "rfi", "nodejs", "protocolattack"])
-def test_firewall_rules_skip_the_graphql_document_and_the_token(
+def test_the_firewall_rules_ignore_the_graphql_document_and_the_token(
     rules: list[Values], name: str
 ) -> None:
     (rule,) = [each for each in rules if f"'{name}-v33-stable'" in expression(each)]
@@ -177,7 +177,7 @@ def test_firewall_rules_skip_the_graphql_document_and_the_token(
     assert excluded["request_header"] == [{"operator": "EQUALS", "value": "authorization"}]
 
 
-def test_long_urls_and_headers_are_refused(rules: list[Values]) -> None:
+def test_long_urls_and_headers_are_rejected(rules: list[Values]) -> None:
     refused = [expression(rule) for rule in rules if rule["action"] == "deny(403)"]
     assert "size(request.path) > 1024 || size(request.query) > 16384" in refused
     for header in ("authorization", "cookie", "last-event-id"):
@@ -185,7 +185,7 @@ def test_long_urls_and_headers_are_refused(rules: list[Values]) -> None:
         assert f"has({at}) && size({at}) > 8192" in refused
 
 
-def test_rules_stay_within_cloud_armors_limits(rules: list[Values]) -> None:
+def test_the_rules_do_not_exceed_cloud_armors_limits(rules: list[Values]) -> None:
     advanced = [expression(rule) for rule in rules if expression(rule)]
     assert len(advanced) <= 20
     for each in advanced:

@@ -9,17 +9,17 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 
 @pytest.fixture(scope="module")
 def moving(environments: Environments) -> Deployment:
-    """A migration from Neon to Cloud SQL, with a fixed egress address."""
+    """The deployment of a migration from Neon to Cloud SQL, with a fixed egress address."""
     return environments.variant("moving", "staging", *MIGRATION)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_every_part_is_connected_to_the_network(
+def test_every_service_and_job_is_connected_to_the_network(
     environments: Environments, environment: str
 ) -> None:
     resources = environments[environment].applied
@@ -30,7 +30,9 @@ def test_every_part_is_connected_to_the_network(
         for each in resources.of("google_cloud_run_v2_service", "function").values()
     )
     addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
-    assert addresses > 8 * instances  # two for each instance, blue and green, and late releases
+    assert (
+        addresses > 8 * instances
+    )  # blue and green have two each, and Cloud Run releases addresses late
     for name, each in templates(resources).items():
         (access,) = each["vpc_access"]
         assert access["egress"] == "PRIVATE_RANGES_ONLY", name
@@ -49,7 +51,7 @@ def test_a_fixed_egress_address_is_reserved_and_used(moving: Deployment) -> None
     (address,) = resources.of("google_compute_address").values()
     assert nat["nat_ip_allocate_option"] == "MANUAL_ONLY"
     assert nat["nat_ips"] == [address["self_link"]]
-    assert nat["log_config"][0]["enable"]  # a connection without a free port
+    assert nat["log_config"][0]["enable"]  # logs connections for which no port was free
     assert moving.outputs["egress_address"] == address["address"]
     for each in templates(resources).values():
         assert each["vpc_access"][0]["egress"] == "ALL_TRAFFIC"

@@ -1,4 +1,4 @@
-"""Database passwords: stored in no plan or state, and rotated together."""
+"""Database passwords are stored in no plan or state, and are rotated together."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from tests.support.terraform import REPOSITORY, Root
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Values
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 OWNER = "-var=neon_owner_password=0wner-s3cr3t"
 _WRITTEN = re.compile(r":(\w{32,})(?=[@ ]|$)")
@@ -20,7 +20,7 @@ def moving(environments: Environments) -> Deployment:
     return environments.variant("moving", "staging", *MIGRATION)
 
 
-def test_plans_and_states_do_not_hold_the_operators_password(environments: Environments) -> None:
+def test_plans_and_states_do_not_contain_the_operators_password(environments: Environments) -> None:
     root = environments.root()
     target = "google_secret_manager_secret_version.neon_owner"
     plan = root.plan("dev", f"-target={target}", OWNER, name="given")
@@ -39,11 +39,11 @@ def passwords(deployment: Deployment) -> set[str]:
     }
     assert (
         len(values) >= len(deployment.passwords) - 1
-    )  # the logins' secret repeats the passwords of the URLs
+    )  # the secret with the logins repeats the passwords of the URLs
     return values
 
 
-def test_plans_and_states_hold_no_password(deployment: Deployment) -> None:
+def test_plans_and_states_contain_no_password(deployment: Deployment) -> None:
     kept = json.dumps([deployment.plan, deployment.state]) + deployment.second_plan
     assert not [each for each in passwords(deployment) if each in kept]
     assert "password_wo_version" in kept or "secret_data_wo_version" in kept
@@ -55,8 +55,10 @@ def changed_addresses(plan: Values) -> set[str]:
     return {each["address"] for each in changes if each["change"]["actions"] != ["no-op"]}
 
 
-def test_raising_the_password_version_rotates_every_login(moving: Deployment, root: Root) -> None:
-    """Only passwords of both databases change, and the migration runs to set them."""
+def test_raising_the_password_version_rotates_every_password(
+    moving: Deployment, root: Root
+) -> None:
+    """The plan changes only the passwords of both databases, and runs the migration to set them."""
     (root.folder / "moving.tfstate").write_text(json.dumps(moving.state))
     plan = root.plan("staging", *MIGRATION, "-var=password_version=2", name="moving")
     assert changed_addresses(plan) == {
@@ -67,7 +69,7 @@ def test_raising_the_password_version_rotates_every_login(moving: Deployment, ro
     assert not [each for each in passwords(moving) if each in json.dumps(plan) + shown]
 
 
-def test_the_runbook_says_what_to_do_after_a_failed_rotation() -> None:
+def test_the_runbook_explains_what_to_do_after_a_failed_rotation() -> None:
     runbook = (REPOSITORY / "docs" / "runbook.md").read_text()
     assert "If the apply failed, raise `password_version` by one again" in runbook
 
@@ -75,7 +77,7 @@ def test_the_runbook_says_what_to_do_after_a_failed_rotation() -> None:
 def test_a_changed_database_address_rotates_the_passwords(
     environments: Environments, root: Root
 ) -> None:
-    """Each run generates new passwords, so a secret must not be written without its login."""
+    """Each run generates new passwords, so a secret may change only together with its login."""
     dev = environments["dev"]
     (root.folder / "dev.tfstate").write_text(json.dumps(dev.state))
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'
@@ -91,4 +93,4 @@ def test_replaced_secret_versions_are_kept(environments: Environments, moving: D
         for each in made.of("google_secret_manager_secret_version").values():
             assert (
                 each["deletion_policy"] == "ABANDON"
-            )  # or it would be deleted before the next one exists
+            )  # otherwise Terraform deletes a version before the next one exists

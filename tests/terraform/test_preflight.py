@@ -25,7 +25,7 @@ _PEERING = "compute.restrictVpcPeering"
 
 @dataclass
 class Fresh(World):
-    """A project after infra/bootstrap: the answer or error of each call, by its first words."""
+    """A project after infra/bootstrap: the output or error of each call, by its first words."""
 
     answers: dict[str, Any] = field(default_factory=dict)
 
@@ -58,13 +58,13 @@ def fresh(project: str) -> Fresh:
 
 @dataclass(frozen=True)
 class Preflight:
-    """The script and its fake cloud."""
+    """The preflight script and the fake cloud that it checks."""
 
     folder: Path
     cloud: Cloud
 
     def check(self, environment: str, **changed: Any) -> tuple[int, list[str]]:
-        """Run in a correct project with these answers changed; return exit code and lines."""
+        """Check a correct project with these outputs changed; return the exit code and lines."""
         self.cloud.world = fresh(f"progress-{environment}")
         self.cloud.world.answers.update(
             {name.replace("_", " "): answer for name, answer in changed.items()}
@@ -136,7 +136,7 @@ def test_a_correct_project_has_no_findings(preflight: Preflight, environment: st
         ),
     ],
 )
-def test_problems_are_reported_with_what_to_do(
+def test_problems_are_reported_with_the_action_to_take(
     preflight: Preflight, call: str, answer: Any, name: str, advice: str
 ) -> None:
     code, lines = preflight.check("prod", **{call: answer})
@@ -153,7 +153,7 @@ def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
     (found,) = (line for line in lines if line.startswith("FAIL"))
     assert code == 1
     assert "roles/billing.costsManager" in found
-    code, _ = preflight.check("trial")  # it has no budget
+    code, _ = preflight.check("trial")  # this environment has no budget
     assert code == 0
 
 
@@ -184,7 +184,7 @@ def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
         ("dev", "compute.disableGlobalLoadBalancing", policy({"enforce": True}), False),
     ],
 )
-def test_an_organisation_policy_that_refuses_a_needed_value_is_found(
+def test_an_organisation_policy_that_denies_a_needed_value_is_reported(
     preflight: Preflight, environment: str, constraint: str, answer: Any, refuses: bool
 ) -> None:
     code, lines = preflight.check(environment, **{f"org-policies describe {constraint}": answer})
@@ -194,13 +194,15 @@ def test_an_organisation_policy_that_refuses_a_needed_value_is_found(
     assert all(constraint in line and "infra/bootstrap/README.md" in line for line in problems)
 
 
-def test_without_an_organisation_there_are_no_policies(preflight: Preflight) -> None:
+def test_policies_are_not_checked_without_an_organisation(preflight: Preflight) -> None:
     nothing = CallRejected("organization policies need an organization")
     code, _ = preflight.check("dev", projects_describe={}, **{"org-policies describe": nothing})
     assert code == 0
 
 
-def test_a_check_that_cannot_run_is_not_a_success(preflight: Preflight) -> None:
+def test_a_check_that_cannot_run_is_reported_and_changes_the_exit_code(
+    preflight: Preflight,
+) -> None:
     denied = CallRejected("PERMISSION_DENIED")
     code, lines = preflight.check("dev", **{"org-policies describe": denied})
     assert code == 2
@@ -209,10 +211,10 @@ def test_a_check_that_cannot_run_is_not_a_success(preflight: Preflight) -> None:
     code, _ = preflight.check(
         "dev", **{"org-policies describe": denied, "iam service-accounts list": []}
     )
-    assert code == 1  # a failed check decides
+    assert code == 1  # a failed check takes precedence over a check that could not run
 
 
-def test_an_unknown_environment_is_refused(preflight: Preflight) -> None:
+def test_an_unknown_environment_is_rejected(preflight: Preflight) -> None:
     for arguments in ((), ("production",), ("dev", "prod")):
         code, (line,) = preflight.run(*arguments)
         assert (code, line) == (2, "usage: infra/preflight dev|prod|staging|trial")

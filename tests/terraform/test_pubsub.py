@@ -28,13 +28,13 @@ def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: D
     assert all(each["message_retention_duration"] == WEEK for each in topics.values())
     for each in deployment.applied.of(
         "google_pubsub_topic"
-    ).values():  # with the dead letters' topics
+    ).values():  # including the dead letter topics
         assert only(each["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
 
 
-def test_only_the_named_publishers_may_publish(deployment: Deployment) -> None:
+def test_only_the_configured_publishers_may_publish(deployment: Deployment) -> None:
     named = deployment.plan["variables"]["publishers"]["value"]
     assert named.keys() == set(topology.SOURCES)
     grants = _publishers(deployment)
@@ -52,7 +52,7 @@ def _publishers(deployment: Deployment) -> dict[str, set[str]]:
     return publishers
 
 
-def test_a_foreign_topic_is_subscribed_to_but_not_managed(
+def test_a_foreign_topic_has_a_subscription_but_is_not_managed(
     environments: Environments,
 ) -> None:
     topic = "projects/elsewhere/topics/user-events-v2"
@@ -69,7 +69,7 @@ def test_a_foreign_topic_is_subscribed_to_but_not_managed(
     assert not {*topology.SOURCES[1:], topic} & grants.keys()
     by_name = subscriptions(deployment.applied)
     assert by_name["user-events-ingest-sub"]["topic"] == topic
-    # For `infra/recovery/replay`, even if the foreign topic keeps no messages.
+    # `infra/recovery/replay` needs these messages, and the foreign topic may keep none.
     kept = {name for name, each in by_name.items() if each["retain_acked_messages"]}
     assert kept == {"user-events-ingest-sub"}
 
@@ -85,7 +85,7 @@ def test_a_foreign_topic_is_subscribed_to_but_not_managed(
         ('alerts=["error"]', "expected names of alerts"),
     ],
 )
-def test_invalid_topics_members_and_alerts_are_refused(
+def test_invalid_topics_members_and_alerts_are_rejected(
     environments: Environments, option: str, complaint: str
 ) -> None:
     with pytest.raises(AssertionError, match=complaint):
@@ -129,7 +129,7 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
         assert aside["dead_letter_topic"].endswith(f"/{name}-dead-letter")
         assert (
             aside["max_delivery_attempts"] == 100
-        )  # Pub/Sub's maximum, so that an outage makes no dead letters
+        )  # Pub/Sub's maximum, so that no message becomes a dead letter during an outage
         assert dead_letters[name]["name"] == f"{name}-dead-letter"
         assert held[name]["name"] == f"{name}-dead-letter-sub"
         assert held[name]["topic"].endswith(f"/{name}-dead-letter")
@@ -137,8 +137,8 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
         assert held[name]["message_retention_duration"] == "2678400s"
 
 
-def test_pubsub_may_move_dead_letters(deployment: Deployment) -> None:
-    """Pub/Sub's agent acknowledges a message on one subscription and publishes it to a topic."""
+def test_pubsub_may_move_messages_to_the_dead_letter_topics(deployment: Deployment) -> None:
+    """Pub/Sub's agent acknowledges a message and publishes it to the dead letter topic."""
     sent = deployment.applied.of("google_pubsub_topic", "dead_letter").keys()
     takes = deployment.applied.of("google_pubsub_subscription_iam_member", "dead_letter")
     gives = _publishers(deployment)
@@ -154,7 +154,9 @@ def test_no_subscription_expires(deployment: Deployment) -> None:
     assert all(only(each["expiration_policy"])["ttl"] == "" for each in there.values())
 
 
-def test_plain_addresses_are_not_written_to_bigquery(deployment: Deployment) -> None:
+def test_user_events_with_email_addresses_are_not_written_to_bigquery(
+    deployment: Deployment,
+) -> None:
     written = {n: e for n, e in subscriptions(deployment.applied).items() if e["bigquery_config"]}
     topics = {topic for topic in topology.SOURCES if topic != "user-events"}
     assert written.keys() == {f"progress-analytics-sub-{topic}" for topic in topics}
@@ -177,7 +179,7 @@ def test_the_bigquery_table_has_a_column_for_each_field_of_pubsub(deployment: De
         if each["bigquery_config"]:
             config = only(each["bigquery_config"])
             assert config["table"].endswith(f".{table['dataset_id']}.messages")
-            assert config["write_metadata"]  # the columns beside `data`
+            assert config["write_metadata"]  # fills the columns other than `data`
             assert not config["use_topic_schema"]
             assert not config["use_table_schema"]
     may = deployment.applied.of("google_bigquery_table_iam_member", "pubsub")["pubsub"]
@@ -195,7 +197,7 @@ def test_bigquery_has_no_user_ids(deployment: Deployment) -> None:
     assert "user_id" not in only(view["view"])["query"]
 
 
-def test_the_view_has_each_event_once(deployment: Deployment) -> None:
+def test_the_bigquery_view_contains_each_event_once(deployment: Deployment) -> None:
     view = deployment.applied.of("google_bigquery_table", "events")["events"]
     query = only(view["view"])["query"]
     assert ".progress_analytics.messages`" in query
@@ -204,7 +206,7 @@ def test_the_view_has_each_event_once(deployment: Deployment) -> None:
     )
 
 
-def test_batch_on_demand_gives_the_batch_job_a_subscription(
+def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
     environments: Environments,
 ) -> None:
     for name, deployment in environments.items():
@@ -219,7 +221,7 @@ def test_batch_on_demand_gives_the_batch_job_a_subscription(
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_the_changes_are_leased_for_a_whole_run_and_a_daily_run_does_not_pull_them(
+def test_changes_are_leased_for_a_whole_run_and_the_daily_large_job_pulls_none(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned

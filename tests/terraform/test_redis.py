@@ -9,7 +9,7 @@ from tests.support.cloud_run import secret_ids, secret_value, templates
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def test_the_redis_url_has_the_tls_port_and_the_certificate_authority(
     assert (at.host, at.port) == (redis["host"], 6378)
     assert at.handshake[0] == ("AUTH", redis["auth_string"])
     assert at.tls
-    assert not at.tls.check_hostname  # its certificate has no host name
+    assert not at.tls.check_hostname  # the server's certificate has no host name
     assert at.tls.verify_mode == ssl.CERT_REQUIRED
     assert len(at.tls.get_ca_certs()) == len(redis["server_ca_certs"]) == 2
 
 
-def test_without_redis_no_part_has_its_url(dev: Resources) -> None:
+def test_no_service_or_job_has_a_redis_url_without_redis(dev: Resources) -> None:
     assert not dev.of("google_redis_instance")
     assert all("REDIS_URL" not in secret_ids(dev, part) for part in templates(dev))

@@ -8,7 +8,7 @@ from tests.support.cloud_run import secret_ids, templates
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,12 @@ def dev(environments: Environments) -> Resources:
 
 
 def member(part: str) -> str:
-    """Return the account that a service or job runs as."""
+    """Return the name of the account that a service or job runs as."""
     return "batch" if part == "batch-large" else part
 
 
 def readers(resources: Resources) -> set[tuple[str, str]]:
-    """Return pairs of an account and a secret that it may read."""
+    """Return a pair for each secret that an account may read: the account and the secret."""
     return {
         (key.partition(":")[2], key.partition(":")[0])
         for key in resources.of("google_secret_manager_secret_iam_member", "accessor")
@@ -35,7 +35,7 @@ def readers(resources: Resources) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_only_the_parts_that_use_a_secret_may_read_it(
+def test_only_the_services_and_jobs_that_use_a_secret_may_read_it(
     environments: Environments, environment: str
 ) -> None:
     resources = environments[environment].applied
@@ -55,7 +55,7 @@ def test_only_the_parts_that_use_a_secret_may_read_it(
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_secrets_stay_in_the_region_and_reads_are_logged(
+def test_secrets_are_stored_in_the_region_and_reads_are_logged(
     environments: Environments, environment: str
 ) -> None:
     resources = environments[environment].applied

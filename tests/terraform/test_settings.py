@@ -1,4 +1,4 @@
-"""Terraform sets each setting that the code reads, and no others."""
+"""Terraform sets each setting that the code reads, and no other settings."""
 
 import msgspec
 
@@ -9,10 +9,10 @@ from tests.support.cloud_run import settings as cloud_settings
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Settings of the framework, gunicorn and Python.
+# Settings that functions-framework, gunicorn and Python read.
 FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH"}
 
-# Settings of Cloud Run, of tests and the local stack, and optional ones.
+# Settings that Cloud Run sets, that only tests and the local stack need, and optional settings.
 NOT_PLANNED = {
     *("CLOUD_RUN_JOB", "CLOUD_RUN_EXECUTION"),
     *("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", "CLOUD_RUN_TASK_ATTEMPT"),
@@ -32,7 +32,7 @@ def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
         settings.read({name: planned[name] for name in planned.keys() - FRAMEWORK} | redis)
 
 
-def test_every_setting_of_the_code_is_planned(environments: Environments) -> None:
+def test_every_setting_that_the_code_reads_is_planned(environments: Environments) -> None:
     planned: set[str] = set()
     for environment in environments.values():
         for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
@@ -44,7 +44,7 @@ def test_every_setting_of_the_code_is_planned(environments: Environments) -> Non
     )
 
 
-def test_every_part_may_read_the_secrets_of_its_settings(deployment: Deployment) -> None:
+def test_every_service_and_job_may_read_the_secrets_of_its_settings(deployment: Deployment) -> None:
     told_to = set()
     for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
         for part in deployment.applied.of(kind).values():

@@ -1,4 +1,4 @@
-"""Terraform's own tests, with any provider and without a cloud."""
+"""Terraform's own tests of the root, which need no cloud and run with any provider."""
 
 from tests.support.terraform import Root
 

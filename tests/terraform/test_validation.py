@@ -1,4 +1,4 @@
-"""Validation of the variables, alone and together."""
+"""Validation of single variables and of combinations of variables."""
 
 import re
 
@@ -6,13 +6,13 @@ import pytest
 
 from tests.support.terraform_environments import Environments
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for Terraform
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 NIGHT = '{{ time_zone = "UTC", evening = "0 22 * * *", morning = "0 6 * * *", min_instances = {} }}'
 
 
 def size(**changed: str) -> str:
-    """Return the sizes of the three functions with ingest's changed."""
+    """Return the sizes of the three functions, with these changes of ingest's size."""
     usual = {
         "cpu": '"1"',
         "memory": '"1Gi"',
@@ -71,7 +71,7 @@ POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
         ({"functions": size(max_instances="0")}, ()),
     ],
 )  # fmt: skip
-def test_invalid_combinations_of_variables_are_refused(
+def test_invalid_combinations_of_variables_are_rejected(
     environments: Environments, wrong: dict[str, str], right: tuple[str, ...]
 ) -> None:
     options = [f"-var={name}={value}" for name, value in wrong.items()]
