@@ -1,7 +1,7 @@
-"""Mutants: folds broken on purpose, and for each a delivery that kills it.
+"""Mutants are folds that are broken on purpose; each mutant has a delivery that kills it.
 
-`python -m tests.mutants.broken_folds URL` searches a delivery for each mutant without one, in an
-empty database at the URL, and adds it to mutants.jsonl.
+`python -m tests.mutants.broken_folds URL` finds deliveries for the mutants that have none, and adds
+the deliveries to mutants.jsonl. The URL names an empty database.
 """
 
 import json
@@ -83,7 +83,7 @@ def _line(delivery: Delivery) -> str:
 
 @contextmanager
 def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
-    """Open a stage with the mutant's read models; LookupError if its text is not in the file."""
+    """Open a stage with the mutant's folds; raise LookupError if the file lacks its text."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
         shutil.copytree(statements.SQL, copy)
@@ -93,7 +93,9 @@ def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
             raise LookupError(f"{mutant.name}: its text is not in {mutant.file}.sql")
         path.write_text(before.replace(mutant.text, mutant.by), encoding="utf-8")
         patch.setattr(statements, "SQL", copy)
-        patch.setattr(time_zones, "names", lambda: frozenset(ZONES))  # all of them take a second
+        patch.setattr(
+            time_zones, "names", lambda: frozenset(ZONES)
+        )  # loading all zones takes a second
         _clear_caches()
         try:
             with _open_stage(url) as stage:
@@ -103,7 +105,7 @@ def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
 
 
 def _clear_caches() -> None:
-    """Clear the caches of other folds."""
+    """Clear the caches that depend on the SQL files."""
     for kept in (statements.blocks, statements.load, read_model_schema.fingerprint):
         kept.cache_clear()
 
@@ -134,7 +136,7 @@ def is_killed_by(stage: Stage, log: Log, how: Disturbance) -> bool:
 
 
 def find(stage: Stage, mutant: Mutant) -> Delivery:
-    """Return a small delivery that kills the stage's mutant; NoSuchExample if none is found."""
+    """Return a small delivery that kills the mutant; raise NoSuchExample if none is found."""
     plain = st.builds(
         Disturbance,
         sizes=st.sampled_from([(1,), (100,), (2, 4)]),
@@ -159,7 +161,7 @@ def find(stage: Stage, mutant: Mutant) -> Delivery:
 
 
 def _shrink(stage: Stage, log: Log, how: Disturbance) -> Log:
-    """Return the log without the events that are not needed; Hypothesis would take hours."""
+    """Return the log without unnecessary events; Hypothesis would need hours to shrink it."""
     for event in reversed(log.published):
         fewer = replace(log, published=tuple(p for p in log.published if p is not event))
         if is_killed_by(stage, fewer, how):
@@ -168,7 +170,7 @@ def _shrink(stage: Stage, log: Log, how: Disturbance) -> Log:
 
 
 def main(url: str) -> None:
-    """Search the deliveries that mutants.jsonl lacks."""
+    """Find the deliveries that mutants.jsonl lacks, and add them."""
     connection = database.connect(url)
     migrations.apply(connection)
     connection.close()

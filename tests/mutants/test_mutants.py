@@ -1,4 +1,4 @@
-"""Mutants: the comparison with the oracle detects each broken fold."""
+"""The comparison with the oracle detects each broken fold."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,7 +21,7 @@ def find_delivery(mutant: Mutant) -> Delivery:
 
 @pytest.fixture(scope="module")
 def url(servers: Callable[[str], Server]) -> Iterator[str]:
-    """A database for all mutants, one after the other."""
+    """The URL of a database that the mutants use one after another."""
     server = servers(EMBEDDED)
     name = server.create_database()
     yield server.sibling(name)

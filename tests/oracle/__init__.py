@@ -1,6 +1,6 @@
-"""The oracle: the second definition of every number, written as the specification reads.
+"""The oracle is an independent implementation of every number, written from the specification.
 
-Each function loops over all events: no state, no increments, no SQL.
+Each function loops over all events, without state, increments or SQL.
 """
 
 from tests.oracle.catalogue import Description, catalogue, catalogue_items, descriptions

@@ -11,7 +11,7 @@ LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 
 @dataclass(frozen=True)
 class Description:
-    """The latest description of an item; the defaults are those of an item without one."""
+    """The latest description of an item; an item without a description has the defaults."""
 
     headword: str | None = None
     level: str = "UNKNOWN"
@@ -44,7 +44,7 @@ def catalogue(world: World) -> set[str]:
 
 
 def catalogue_items(world: World, kind: str) -> dict[str, int]:
-    """Count the catalogue items of each domain or level that has some; UNKNOWN has none."""
+    """Return the number of catalogue items by domain or level, without zeros and UNKNOWN."""
     described = descriptions(world)
     counts: dict[str, int] = {}
     for item_id in catalogue(world):
@@ -55,7 +55,7 @@ def catalogue_items(world: World, kind: str) -> dict[str, int]:
 
 
 def names(description: Description, kind: str) -> tuple[str, ...]:
-    """Return the domains of a described item, or its level."""
+    """Return the domains of a described item, or its level if `kind` is not "domain"."""
     return description.domains if kind == "domain" else (description.level,)
 
 
@@ -74,7 +74,7 @@ def described_items(world: World) -> Rows:
 
 @defines("catalogue_counts")
 def catalogue_counts(world: World) -> Rows:
-    """Return the number of catalogue items in each domain and level that has some."""
+    """Return the number of catalogue items by domain and by level, without zeros."""
     return {
         (kind, name): {"items": count}
         for kind in ("domain", "level")

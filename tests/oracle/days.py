@@ -11,17 +11,17 @@ from tests.oracle.models import defines_by_learner
 
 @functools.cache
 def zone(name: str) -> ZoneInfo:
-    """Return the zone of the pinned tzdata package, not of the machine."""
+    """Return the zone from the pinned tzdata package, not from the machine."""
     source = importlib.resources.files("tzdata").joinpath("zoneinfo", *name.split("/"))
     with source.open("rb") as rules:
         return ZoneInfo.from_file(rules, key=name)
 
 
 def preference(world: World, user_id: str, moment: datetime) -> tuple[str, int]:
-    """Return the zone and day_start_hour in force at the moment.
+    """Return the zone and day_start_hour that apply at this time.
 
-    The latest preference event at or before the moment applies; if all are later, the earliest one;
-    if there is none, UTC and 0. A field that an event leaves out keeps its value.
+    The latest preference event at or before the time applies. If all are later, the earliest event
+    applies; without events, UTC and 0 apply. A field that an event omits keeps its value.
     """
     preferences = world.of(user_id, *PREFERENCES)
     before = [e for e in preferences if e.occurred_at <= moment]
@@ -38,7 +38,7 @@ def preference(world: World, user_id: str, moment: datetime) -> tuple[str, int]:
 
 
 def day_of(world: World, user_id: str, moment: datetime) -> date:
-    """Return the date of the moment on the wall clock less day_start_hour hours."""
+    """Return the local date at this time, if a day starts at day_start_hour."""
     name, hour = preference(world, user_id, moment)
     wall_clock = moment.astimezone(zone(name)).replace(tzinfo=None)
     return (wall_clock - timedelta(hours=hour)).date()

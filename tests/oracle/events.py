@@ -1,4 +1,4 @@
-"""Stored events, and those of them that count for a query."""
+"""Stored events, and the subset that a query takes into account."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -42,14 +42,14 @@ class Event:
 
 @dataclass(frozen=True)
 class World:
-    """The events that count for a query, in order, and the moment of the query."""
+    """The events that a query takes into account, in order, and the time of the query."""
 
     events: tuple[Event, ...]
     deleted: frozenset[str]
     now: datetime
 
     def of(self, user_id: str, *types: str) -> list[Event]:
-        """Return the learner's events of these types, in order; none of a deleted learner."""
+        """Return the learner's events of these types, in order; none if the learner is deleted."""
         if user_id in self.deleted:
             return []
         return [e for e in self.events if e.user_id == user_id and e.type in types]
@@ -81,9 +81,9 @@ def see(
     as_of: datetime | None = None,
     known_at: datetime | None = None,
 ) -> World:
-    """Return the events that count for a query at `now`, as of a moment, or known at a moment.
+    """Return the events that a query takes into account at `now`, or at `as_of` or `known_at`.
 
-    A deletion holds for every moment.
+    A deletion applies at every time, even before the learner was deleted.
     """
     all_events = sorted(stored, key=lambda e: e.when)
     return World(

@@ -6,7 +6,7 @@ from tests.oracle.models import defines_by_learner
 
 
 def hour(world: World, answer: Event) -> int:
-    """Return the hour of an answer in the zone in force then, without day_start_hour."""
+    """Return the hour of an answer in the learner's zone at that time, without day_start_hour."""
     assert answer.user_id is not None
     name, _ = preference(world, answer.user_id, answer.occurred_at)
     return answer.occurred_at.astimezone(zone(name)).hour
@@ -14,7 +14,7 @@ def hour(world: World, answer: Event) -> int:
 
 @defines_by_learner("hourly_stats")
 def hourly_stats(world: World, user_id: str) -> dict[int, Row]:
-    """Return the learner's rows by hour: one for each hour with an answer."""
+    """Return the learner's rows by hour, one row for each hour with an answer."""
     answers = world.answers(user_id)
     hours = sorted({hour(world, answer) for answer in answers})
     return {

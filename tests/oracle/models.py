@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from tests.oracle.events import Row, World
 
-Rows = dict[tuple[Any, ...], Row]  # by the first two columns of the table
+Rows = dict[tuple[Any, ...], Row]  # the key is the first two columns of the table
 _Key = TypeVar("_Key")
 _OfLearner = Callable[[World, str], dict[_Key, Row]]
 _OfAll = Callable[[World], Rows]

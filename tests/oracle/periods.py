@@ -1,4 +1,4 @@
-"""weekly_stats and monthly stats: sums of whole days."""
+"""Sums over whole days: weekly_stats and monthly_stats."""
 
 import calendar
 from collections.abc import Callable

@@ -33,7 +33,7 @@ def length(run: Run) -> int:
 
 
 def streak(world: World, user_id: str) -> Row:
-    """Return the streak at the moment of the query."""
+    """Return the streak at the time of the query."""
     today = day_of(world, user_id, world.now)
     all_runs = runs(world, user_id)
     # On a tie max() returns the first run, which is the earliest.
@@ -76,13 +76,13 @@ def user_progress(world: World, user_id: str) -> Row | None:
 
 @defines_by_learner("user_progress")
 def progress_rows(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's one row, if there is one."""
+    """Return the learner's row under an empty key; nothing if the learner has no row."""
     row = user_progress(world, user_id)
     return {"": row} if row else {}
 
 
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, int]:
-    """Return the items due on each of the next days, today first; overdue ones count today."""
+    """Return the number of items due on each of the next days; overdue items count today."""
     today = day_of(world, user_id, world.now)
     forecast = {today + n * DAY: 0 for n in range(days)}
     for item_id, row in item_stats(world, user_id).items():

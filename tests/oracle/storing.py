@@ -1,6 +1,6 @@
-"""The events of a log that are stored, for logs whose stored set does not depend on arrival.
+"""The stored events of a log, if they do not depend on the order in which events arrive.
 
-In such logs no id has two contents, and no two learners start one session.
+In such a log no id has two contents, and no two learners start the same session.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ Envelope = Mapping[str, Any]
 
 
 def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
-    """Return the stored ids with their learners, and the ids that are pending."""
+    """Return the ids of stored events with their learners, and the ids of pending events."""
     log = list(log)
     owners = {
         e["data"]["session_id"]: own_learner(e) for e in log if e["event_type"] == "SessionStarted"

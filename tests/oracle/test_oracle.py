@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 def event(
     kind: str, at: str, user: str | None = "ann", n: int | None = None, **data: Any
 ) -> oracle.Event:
-    """Return a stored event; without a number it gets the next one."""
+    """Return a stored event whose id is `n`, or the next unused number without `n`."""
     number = next(_numbers) if n is None else n
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
     return oracle.Event(UUID(int=number), kind, data, moment, moment, user)
@@ -30,7 +30,7 @@ def answer(
     ms: int = 1000,
     n: int | None = None,
 ) -> oracle.Event:
-    """Return an answer of ann's."""
+    """Return an answer event of ann."""
     kind = "CorrectAnswerGiven" if right else "IncorrectAnswerGiven"
     return event(kind, at, n=n, session_id="s", item_id=item, response_time_ms=ms)
 
@@ -38,7 +38,7 @@ def answer(
 def done(
     at: str, session: str, *, score: int = 50, seconds: int = 90, n: int | None = None
 ) -> oracle.Event:
-    """Return a completion of ann's."""
+    """Return a SessionCompleted event of ann."""
     return event(
         "SessionCompleted",
         at,
@@ -50,7 +50,7 @@ def done(
 
 
 def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> oracle.Event:
-    """Return a review of ann's."""
+    """Return a review event of ann."""
     return event(
         "ReviewProcessed",
         at,
@@ -62,7 +62,7 @@ def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> or
 
 
 def world(*events: oracle.Event, now: datetime = NOW) -> oracle.World:
-    """Return the events as a query at a moment sees them."""
+    """Return the events that a query at `now` takes into account."""
     return oracle.see(events, now)
 
 
@@ -76,7 +76,7 @@ def world(*events: oracle.Event, now: datetime = NOW) -> oracle.World:
         # Apia skipped 30 December 2011.
         ("Pacific/Apia", 0, "2011-12-30T09:59:59", date(2011, 12, 29)),
         ("Pacific/Apia", 0, "2011-12-30T10:00:00", date(2011, 12, 31)),
-        # The clock moves from 2 to 3: it shows 4 after three hours of the day.
+        # The clock moves from 2 to 3 on this day, so that it shows 4 after three hours.
         ("America/New_York", 4, "2024-03-10T07:59:59", date(2024, 3, 9)),
         ("America/New_York", 4, "2024-03-10T08:00:00", date(2024, 3, 10)),
         # British Columbia stays on summer time from 2026 in the pinned rules.
@@ -90,7 +90,7 @@ def test_the_local_day_follows_the_zone_and_the_day_start(
     assert oracle.day_of(seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC)) == expected
 
 
-def test_a_preference_keeps_omitted_fields_and_applies_at_its_own_instant() -> None:
+def test_a_preference_applies_from_its_own_time_and_keeps_omitted_fields() -> None:
     seen = world(
         event("UserPreferencesChanged", "2024-01-01T12:00", day_start_hour=13, n=1),
         event(
@@ -110,7 +110,7 @@ def test_a_preference_keeps_omitted_fields_and_applies_at_its_own_instant() -> N
     assert day("2024-01-05T12:00:00") == date(2024, 1, 6)
 
 
-def test_of_two_preferences_at_the_first_instant_the_earlier_id_governs_the_time_before() -> None:
+def test_the_smaller_id_of_two_simultaneous_first_preferences_applies_before_them() -> None:
     seen = world(
         event("UserCreated", "2024-01-05T12:00", timezone="Pacific/Kiritimati", n=2),
         event("UserCreated", "2024-01-05T12:00", timezone="America/New_York", n=1),
@@ -191,7 +191,7 @@ def test_lapses_and_mastery_follow_the_intervals() -> None:
     assert oracle.item_stats(world(*reviews[:2]), "ann")["i1"]["mastery"] == "LEARNING"
 
 
-def test_events_at_one_instant_are_ordered_by_id_as_a_uuid() -> None:
+def test_events_at_the_same_time_are_ordered_by_uuid() -> None:
     high, low = UUID(int=0x80 << 120).int, UUID(int=0x7F << 120).int
     seen = world(review("2024-01-01", 7, n=high), review("2024-01-01", 3, n=low))
     assert oracle.item_stats(seen, "ann")["i1"]["interval_days"] == 7
@@ -243,7 +243,7 @@ def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
 
 
 def catalogue_world() -> oracle.World:
-    """Return items that are described twice, archived and without a level, and events of ann."""
+    """Return events of ann and of items: described twice, archived, and without a level."""
     return world(
         published("ItemPublished", "2024-01-01", "i1", domains=["W", "R"], cefr_level="A1"),
         published("ItemUpdated", "2024-01-02", "i1", domains=["S", "L", "R"], headword="w"),
@@ -282,7 +282,7 @@ def test_domains_and_levels_use_the_latest_description() -> None:
     assert oracle.item(seen, "ann", "i8") is None
 
 
-def test_the_due_forecast_counts_overdue_items_today_and_no_archived_ones() -> None:
+def test_the_due_forecast_counts_overdue_items_today_and_no_archived_items() -> None:
     seen = world(
         review("2024-05-20T10:00", 3, "i1"),
         review("2024-05-30T13:00", 2, "i2"),

@@ -14,7 +14,7 @@ ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"
 
 
 def anki() -> Iterator[oracle.Event]:
-    """Yield the real review log, with a completion before each break of 30 minutes or more."""
+    """Yield the real review log, with a completed session before each break of over 30 minutes."""
     with ANKI.open(encoding="utf-8") as file:
         rows = [(datetime.fromisoformat(r["review_time"]), r) for r in csv.DictReader(file)]
     rows.sort(key=lambda r: r[0])

@@ -122,7 +122,7 @@ def test_a_swap_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
 
 def test_every_learner_gets_a_snapshot_if_there_are_many(store: Store) -> None:
     job = connect(store.url)
-    users = [f"u{number}" for number in range(120)]  # more than are taken at once
+    users = [f"u{number}" for number in range(120)]  # more than one transaction handles
     sample_events.record_lessons(job, *users, lessons=1)
     job.run("INSERT INTO snapshot_learners SELECT 'nobody'")
     projector.Projector(job).catch_up_all()
