@@ -1,4 +1,4 @@
-"""The command `progress`: tokens, imports, errors in one line, wrong usage."""
+"""The command `progress`: tokens, imported modules, errors in one line, wrong usage."""
 
 import subprocess
 import sys
@@ -20,15 +20,15 @@ def test_the_token_command_prints_only_a_token_of_the_user(stack: Stack) -> None
     assert (claims["sub"], claims["roles"]) == ("learner-1", ["admin"])
 
 
-def test_the_commands_start_without_the_imports_of_the_api() -> None:
-    """Importing the API, tokens and asyncpg would more than double each command's start."""
+def test_the_commands_start_without_importing_the_api() -> None:
+    """Importing the API, tokens and asyncpg would more than double a command's start-up time."""
     loaded = "import sys, progress.cli; print(*{name.partition('.')[0] for name in sys.modules})"
     names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
     assert {"typer", "pg8000"} <= {*names}
     assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & {*names}
 
 
-def test_an_unreachable_database_or_full_output_gives_one_line(stack: Stack) -> None:
+def test_an_unreachable_database_or_a_full_output_gives_a_one_line_error(stack: Stack) -> None:
     for away in ("postgresql://u:secret@127.0.0.1:1/d", "postgresql:///d?host=/nowhere"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DATABASE_URL", away)
@@ -50,5 +50,5 @@ def test_an_unreachable_database_or_full_output_gives_one_line(stack: Stack) -> 
         *[("token", "--user", ""), ("token", "--user", "u", "--role", "king")],
     ],
 )
-def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_gives_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli.app, arguments).exit_code == 2

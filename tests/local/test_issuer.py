@@ -1,4 +1,4 @@
-"""The local stack's sign-in gives tokens only to this stack's own page."""
+"""The sign-in of a local stack gives tokens only to the page of the same stack."""
 
 import asyncio
 import html
@@ -22,7 +22,7 @@ HOME = f"http://127.0.0.1:{PAGE}/?state={STATE}"
 
 
 class IssuerClient:
-    """Requests to the issuer over a connection."""
+    """A client that sends requests to the issuer over TCP."""
 
     def __init__(self, path: Path):
         self.folder = data_folder.at(str(path))
@@ -31,7 +31,7 @@ class IssuerClient:
     def ask(
         self, method: str, target: str, form: dict[str, str] | None = None, **headers: str
     ) -> tuple[int, dict[str, str], str]:
-        """Return status, headers and body of the answer; status 0 without an answer."""
+        """Return status, headers and body of the response; the status is 0 without a response."""
         body = urllib.parse.urlencode(form or {}).encode()
         sent = {"host": OWN, "content-length": str(len(body)), **headers}
         lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in sent.items()), "", ""]
@@ -81,7 +81,7 @@ def test_sign_in_redirects_to_the_page_with_a_token(
 
 
 def parse_redirect(client: IssuerClient, location: str) -> tuple[str, str, list[str]]:
-    """Return the address of the redirect, and the user and roles of its token."""
+    """Return the address of the redirect, and the user and roles of the token in its fragment."""
     back, _, token = location.partition("#token=")
     key = jwt.PyJWK(json.loads(development_key.jwks(client.folder.key))["keys"][0]).key
     claims = jwt.decode(token, key, algorithms=["RS256"], audience=development_key.AUDIENCE)
@@ -100,10 +100,10 @@ def test_a_code_signs_in_once(client: IssuerClient) -> None:
     status, headers, body = client.ask("GET", sign_in_path(code))
     assert (status, "location" in headers) == (410, False)
     assert "signs in once, within ten minutes" in body
-    assert html.escape(HOME) in body  # the form leads back to the page
+    assert html.escape(HOME) in body  # the form links back to the page
 
 
-def test_of_two_concurrent_uses_of_a_code_one_succeeds(
+def test_only_one_of_two_concurrent_uses_of_a_code_succeeds(
     client: IssuerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, removed = sign_in_codes.issue(client.folder.codes, "ann", []), Path.unlink
@@ -120,7 +120,7 @@ def test_of_two_concurrent_uses_of_a_code_one_succeeds(
     assert others[1] == ("ann", [])
 
 
-def test_a_code_may_be_redeemed_while_another_is_issued(
+def test_a_code_may_be_redeemed_while_another_code_is_issued(
     client: IssuerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, stat_of = sign_in_codes.issue(client.folder.codes, "ann", []), Path.stat
@@ -160,7 +160,7 @@ def test_a_request_for_another_page_does_not_use_the_code(client: IssuerClient, 
 
 
 @pytest.mark.parametrize("code", ["../key", "/etc/passwd", "x" * 9_000, "\0", "%00"])
-def test_an_unknown_code_is_refused(client: IssuerClient, code: str) -> None:
+def test_an_unknown_code_is_rejected(client: IssuerClient, code: str) -> None:
     assert client.ask("GET", sign_in_path(code))[0] == 410
 
 
@@ -182,7 +182,7 @@ def test_no_token_is_sent_to_another_page(client: IssuerClient, page: str) -> No
     [{"host": "rebound.example:4321"}, {"host": f"127.0.0.1:{PORT + 1}"},
      {"origin": "https://evil.example"}, {"origin": "null"}, {"host": ""}],
 )  # fmt: skip
-def test_a_request_from_another_site_is_refused(
+def test_a_request_from_another_site_is_rejected(
     client: IssuerClient, headers: dict[str, str]
 ) -> None:
     status, response_headers, _ = client.ask(

@@ -20,7 +20,7 @@ __all__ = ["stack"]
 
 LIMIT = 100_000
 
-# A program that writes numbered lines of varying length; some are longer than a pipe's page.
+# A program that writes numbered lines; some lines are longer than a page of a pipe's buffer.
 _WRITES = """
 import os, sys
 name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -43,7 +43,7 @@ def write(sockets: LogSockets, name: str, first: int, last: int) -> subprocess.P
 
 
 def lines(folder: Path) -> list[str]:
-    """Return the lines of both files in order, and assert that each is complete."""
+    """Return the lines of both files in order; assert that each line is complete."""
     files = [folder / "part.log.old", folder / "part.log"]
     text = "".join(file.read_text() for file in files if file.exists())
     assert text.endswith("\n")
@@ -67,14 +67,14 @@ def test_no_line_is_lost_or_split_when_a_file_rotates_under_several_writers(
         assert [line for line in stored if line[0] == name] == [f"{name} {n}" for n in range(20)]
 
 
-def test_a_silent_part_has_an_empty_log(sockets: LogSockets, tmp_path: Path) -> None:
+def test_a_process_without_output_has_an_empty_log(sockets: LogSockets, tmp_path: Path) -> None:
     writer = sockets.start()
     sockets.close()
     assert writer.wait() == 0
     assert (tmp_path / "part.log").read_bytes() == b""
 
 
-def test_the_files_are_bounded_and_keep_the_newest_lines(
+def test_the_files_are_limited_in_size_and_keep_the_newest_lines(
     sockets: LogSockets, tmp_path: Path
 ) -> None:
     writer = sockets.start()
@@ -140,7 +140,7 @@ for number in range(100):
 """
 
 
-def test_the_supervisors_own_log_rotates(tmp_path: Path) -> None:
+def test_the_log_of_the_supervisor_rotates(tmp_path: Path) -> None:
     log = tmp_path / "supervisor.log"
     with log.open("ab") as output:
         command = [sys.executable, "-c", _OWN, str(log)]
@@ -154,7 +154,7 @@ def test_the_supervisors_own_log_rotates(tmp_path: Path) -> None:
 
 
 def list_open_files(folder: Path) -> list[str]:
-    """Return the paths that other users may access, without PostgreSQL's own files."""
+    """Return the paths that other users may access, except the files of PostgreSQL."""
     accessible = []
     for path in (folder, *folder.rglob("*")):
         with contextlib.suppress(FileNotFoundError):
@@ -176,7 +176,7 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack) -> None:
         assert stack.up().returncode == 0
         assert stack.run("token", "--user", "u").returncode == 0
         assert list_open_files(stack.folder) == []
-        # The writer of the logs is restarted when it is killed.
+        # The supervisor restarts a killed log writer.
         (pid,) = stack.env()["pids"]["logs"]
         os.kill(pid, signal.SIGKILL)
         readiness.wait(lambda: stack.env()["pids"].get("logs", [pid]) != [pid], "the writer")

@@ -1,4 +1,4 @@
-"""The contract with Pub/Sub, tested on Google's emulator and on the project's stand-in."""
+"""Google's Pub/Sub emulator and this repository's stand-in fulfil the same contract."""
 
 import base64
 import queue
@@ -42,7 +42,7 @@ def test_every_subscription_of_a_topic_gets_every_message(pubsub: Pubsub, inbox:
     assert received == {(name, id_) for name in subscriptions for id_ in ids}
 
 
-def test_a_refused_message_is_redelivered_until_it_is_acknowledged(
+def test_a_rejected_message_is_redelivered_until_it_is_acknowledged(
     pubsub: Pubsub, inbox: Inbox
 ) -> None:
     answers = iter([500, 400, 503])
@@ -99,7 +99,7 @@ def test_a_stream_receives_the_published_messages(pubsub: Pubsub) -> None:
     stream.result(timeout=20)
 
 
-def test_a_changed_push_address_is_used_at_once(pubsub: Pubsub, inbox: Inbox) -> None:
+def test_a_changed_push_address_is_used_immediately(pubsub: Pubsub, inbox: Inbox) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic, f"http://127.0.0.1:{ports.reserve()}/nobody")
     pubsub.publish(topic, b"waits")
@@ -109,7 +109,7 @@ def test_a_changed_push_address_is_used_at_once(pubsub: Pubsub, inbox: Inbox) ->
     assert base64.b64decode(inbox.take(1)[0]["message"]["data"]) == b"waits"
 
 
-def test_existing_and_missing_names_are_refused_with_their_codes(pubsub: Pubsub) -> None:
+def test_existing_and_missing_names_are_rejected_with_the_standard_codes(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     with pytest.raises(AlreadyExists):

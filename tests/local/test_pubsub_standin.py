@@ -1,4 +1,4 @@
-"""The Pub/Sub stand-in loses no message when it, or its database, dies."""
+"""The Pub/Sub stand-in loses no message if the stand-in or its database is killed."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from tests.support.pubsub_servers import Inbox
 
 
 class Standin:
-    """A stand-in on one port and one database, which can be restarted."""
+    """A process of the stand-in, which can be restarted on the same port and database."""
 
     def __init__(self, url: str, log: Path) -> None:
         self.port = ports.reserve()
@@ -45,13 +45,13 @@ class Standin:
         processes.end(self._process, by=signal.SIGKILL, seconds=5)
 
     def wait(self) -> int:
-        """Wait until it ends by itself; return its exit code."""
+        """Wait until the stand-in ends by itself; return the exit code."""
         assert self._process
         return self._process.wait(20)
 
     @contextlib.contextmanager
     def lock_queue(self) -> Iterator[None]:
-        """Block all writes to its queue during the block."""
+        """Lock the stand-in's queue, so that all writes wait until the `with` block ends."""
         with contextlib.closing(database.connect(self.url)) as connection:
             connection.run("BEGIN")
             model_rows.read_value(connection, "hold the queue")
@@ -117,7 +117,7 @@ def test_a_refused_connection_does_not_count_as_an_attempt(standin: Standin) -> 
         policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
         pubsub.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
         pubsub.publish(topic, b"patient")
-        # A second subscription with the same backoff shows when five refusals have passed.
+        # A second subscription with the same backoff shows when five attempts have failed.
         with pubsub_servers.inbox() as pace:
             pace.answer = lambda _body: 500
             pubsub.subscribe(other := pubsub.topic(), pace.url)
@@ -149,7 +149,9 @@ def test_the_count_of_attempts_survives_a_kill(standin: Standin) -> None:
     assert letter.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "8"
 
 
-def test_a_publisher_that_times_out_during_a_write_blocks_no_other(standin: Standin) -> None:
+def test_a_publisher_that_times_out_during_a_write_blocks_no_other_publisher(
+    standin: Standin,
+) -> None:
     with (
         pubsub_servers.inbox() as inbox,
         pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
@@ -163,7 +165,7 @@ def test_a_publisher_that_times_out_during_a_write_blocks_no_other(standin: Stan
     assert got == {base64.b64encode(sent).decode() for sent in (b"impatient", b"patient")}
 
 
-def test_it_ends_with_its_database_and_resumes_after_a_restart(standin: Standin) -> None:
+def test_the_stand_in_ends_with_its_database_and_resumes_after_a_restart(standin: Standin) -> None:
     with (
         pubsub_servers.inbox() as inbox,
         pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,
@@ -179,7 +181,7 @@ def test_it_ends_with_its_database_and_resumes_after_a_restart(standin: Standin)
         inbox.answer = lambda _body: 204
         inbox.bodies.queue.clear()
         standin.start()
-        # A push that was under way at the end may be repeated.
+        # A push that was in progress when the stand-in ended may be repeated.
         missing = set(sent)
         while missing:
             missing -= ids(inbox.take(1))

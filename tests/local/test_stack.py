@@ -1,4 +1,4 @@
-"""The local stack: start, stop, restart of dead parts, and errors that prevent a start."""
+"""The local stack: start, stop, restart of killed processes, and errors that prevent a start."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ PARTS = {"postgres", "valkey", "pubsub", "ingest", "project", "query", "supervis
 
 @dataclass
 class Stack:
-    """The command `progress` on its own data folder."""
+    """A local stack that the command `progress` controls, with its own data folder."""
 
     folder: Path
     port: int
@@ -82,7 +82,7 @@ def assert_failed(answer: subprocess.CompletedProcess[str], *words: str) -> None
 
 
 def have_ended(pids: dict[str, list[int]]) -> bool:
-    """Tell whether all of these processes have ended; a zombie has ended."""
+    """Return whether all of these processes have ended; a zombie counts as ended."""
     for pid in (pid for numbers in pids.values() for pid in numbers):
         with contextlib.suppress(psutil.NoSuchProcess):
             if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
@@ -90,7 +90,7 @@ def have_ended(pids: dict[str, list[int]]) -> bool:
     return True
 
 
-def test_a_stack_starts_serves_counts_and_leaves_no_process_behind(stack: Stack) -> None:
+def test_a_stack_starts_counts_events_and_leaves_no_process_behind(stack: Stack) -> None:
     assert stack.up().returncode == 0
     env = stack.env()
     assert env["graphql_url"] == f"http://127.0.0.1:{stack.port}/graphql"
@@ -138,7 +138,7 @@ def test_a_stack_starts_serves_counts_and_leaves_no_process_behind(stack: Stack)
         rebuilt = stack.run("rebuild")
         assert rebuilt.returncode == 0, rebuilt.stderr
         while ":schema" not in monitor.next_command()["command"]:
-            pass  # folds by a command also notify the cache
+            pass  # a fold that a command runs also notifies the cache
 
     assert stack.run("down").returncode == 0
     assert have_ended(env["pids"])
@@ -150,12 +150,14 @@ def test_a_stack_starts_serves_counts_and_leaves_no_process_behind(stack: Stack)
     assert json.loads(stack.run("status", "--json").stdout)["events"] == 4
 
 
-def test_every_killed_part_is_restarted(stack: Stack) -> None:
+def test_every_killed_process_is_restarted(stack: Stack) -> None:
     assert stack.up().returncode == 0
     before = stack.env()["pids"]
     for name in sorted(PARTS - {"supervisor"}):
         for pid in before[name]:
-            with contextlib.suppress(ProcessLookupError):  # it has ended with another part
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # the process ended when another process was killed
                 os.kill(pid, signal.SIGKILL)
 
     def are_restarted() -> bool:
@@ -174,7 +176,7 @@ def test_every_killed_part_is_restarted(stack: Stack) -> None:
     )
 
 
-def test_of_two_starts_at_once_one_finds_the_stack_running_and_a_killed_one_starts_again(
+def test_two_simultaneous_starts_start_one_stack_and_a_killed_stack_starts_again(
     stack: Stack,
 ) -> None:
     with ThreadPoolExecutor() as pool:
@@ -191,8 +193,8 @@ def test_of_two_starts_at_once_one_finds_the_stack_running_and_a_killed_one_star
     assert have_ended(before)
 
 
-def test_a_stack_in_the_foreground_ends_with_its_command(stack: Stack) -> None:
-    # The folder's path is longer than the path of a socket may be.
+def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack) -> None:
+    # The folder's path is longer than the maximum path of a socket.
     deep = Stack(stack.folder.joinpath(*["deep"] * 30), stack.port)
     command = subprocess.Popen(
         [sys.executable, "-m", "progress.cli", "up", "--standin", "--port", str(deep.port)],
@@ -217,19 +219,19 @@ def test_a_stack_in_the_foreground_ends_with_its_command(stack: Stack) -> None:
         deep.run("down")
 
 
-def test_the_error_names_a_taken_port(stack: Stack) -> None:
+def test_the_error_names_a_port_that_is_in_use(stack: Stack) -> None:
     with socket.create_server(("127.0.0.1", stack.port)):
         assert_failed(stack.up(), f"port {stack.port} is taken", "--port")
 
 
-def test_a_folder_of_a_newer_version_is_refused_and_unchanged(stack: Stack) -> None:
+def test_a_folder_of_a_newer_version_is_rejected_and_unchanged(stack: Stack) -> None:
     stack.folder.mkdir()
     (stack.folder / "VERSION").write_text("2\n")
     assert_failed(stack.up(), "newer version 2", "PROGRESS_DATA_DIR")
     assert (stack.folder / "VERSION").read_text() == "2\n"
 
 
-def test_a_database_of_a_newer_postgresql_is_refused(stack: Stack) -> None:
+def test_a_database_of_a_newer_postgresql_is_rejected(stack: Stack) -> None:
     (stack.folder / "postgres").mkdir(parents=True)
     (stack.folder / "postgres" / "PG_VERSION").write_text("99\n")
     assert_failed(stack.up(), "newer version 99", "PROGRESS_DATA_DIR")

@@ -93,9 +93,8 @@ def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
             raise LookupError(f"{mutant.name}: its text is not in {mutant.file}.sql")
         path.write_text(before.replace(mutant.text, mutant.by), encoding="utf-8")
         patch.setattr(statements, "SQL", copy)
-        patch.setattr(
-            time_zones, "names", lambda: frozenset(ZONES)
-        )  # loading all zones takes a second
+        # Loading all zones takes a second.
+        patch.setattr(time_zones, "names", lambda: frozenset(ZONES))
         _clear_caches()
         try:
             with _open_stage(url) as stage:

@@ -60,9 +60,8 @@ def test_a_rebuild_gives_the_same_rows(
     rebuild.run(store.connect, workers=how.workers)
     assert model_rows.compare(model_rows.read_rows(stage.admin), before) == []
     assert stage.differences(log.now) == []
-    stage.deliver(
-        log, how
-    )  # redelivers all but the late event, on connections that precede the swap
+    # Redelivers all but the late event, on connections that were opened before the swap.
+    stage.deliver(log, how)
     assert stage.differences(log.now) == []
 
 

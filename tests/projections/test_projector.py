@@ -28,9 +28,8 @@ pytestmark = pytest.mark.every_postgres
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
     made = connect(store.url)
-    made.run(
-        "ALTER TABLE event_store.events DISABLE TRIGGER append_only"
-    )  # so that a test can damage an event
+    # The tests damage events.
+    made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     yield made
     made.close()
 

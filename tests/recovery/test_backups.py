@@ -1,4 +1,4 @@
-"""Backups of the read models: complete or absent, restored unchanged, caught up with the log."""
+"""A backup of the read models is complete or absent; a restore then folds the later events."""
 
 import contextlib
 import json
@@ -26,11 +26,11 @@ from tests.support.stage import append, connect
 
 __all__ = ["bucket", "kept", "populated"]
 
-pytestmark = pytest.mark.timeout(300)  # the commands are slow on a busy machine
+pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 
 def spoil(connection: Connection) -> None:
-    """Change rows, as a defective fold would."""
+    """Damage rows, as a defective fold would."""
     connection.run("UPDATE user_progress SET answers = answers + 1")
 
 
@@ -47,7 +47,7 @@ def test_every_row_is_restored_and_later_events_are_folded(
     assert every_row(populated) == before
     assert populated.run(BLOCKS["without a snapshot"]) == [[len(USERS)]]
 
-    # Pretend that the backup is of another server, whose versions are ahead.
+    # Pretend that the backup comes from another server, which had greater versions.
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
     found = msgspec.structs.replace(manifest.decode(file.read_bytes()), version=2**40)
     file.write_bytes(manifest.encode(found))
@@ -100,7 +100,7 @@ def test_the_query_role_may_back_up_and_the_project_role_may_restore(
     cli.expect_failure(refused, "permission denied", "its owner may")
 
 
-def test_the_newest_complete_backup_of_these_folds_is_restored(
+def test_the_newest_complete_backup_made_with_the_current_folds_is_restored(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     first, _ = backups.find_newest(kept)
@@ -111,10 +111,10 @@ def test_the_newest_complete_backup_of_these_folds_is_restored(
     (tmp_path / "backups" / second / manifest.NAME).unlink()
     assert backups.find_newest(kept)[0] == first
     third, _ = backups.run(store.connect, kept, nobody)
-    assert kept.folders() == [first, third]  # the incomplete backup is gone
+    assert kept.folders() == [first, third]  # the incomplete backup is deleted
 
 
-def test_the_next_backup_may_start_as_soon_as_one_ends(
+def test_a_backup_may_start_as_soon_as_the_previous_backup_ends(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     kept = Folder(tmp_path)
@@ -144,7 +144,7 @@ def test_an_interrupted_backup_or_restore_leaves_nothing_behind(
     assert every_row(populated) == before
 
 
-def test_a_backup_is_a_snapshot_while_events_are_folded(
+def test_a_backup_is_a_consistent_snapshot_while_events_are_folded(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     writer = connect(store.url)
@@ -152,7 +152,7 @@ def test_a_backup_is_a_snapshot_while_events_are_folded(
     numbers = iter(range(9, 99))
 
     class Slow(Folder):
-        """Append a lesson between two tables."""
+        """A folder that folds a new lesson before the backup writes a table."""
 
         @contextlib.contextmanager
         def writing(self, path: str) -> Iterator[storage.Output]:
@@ -203,7 +203,7 @@ def test_a_backup_is_stored_in_and_restored_from_a_bucket(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_bucket_s_refusal_is_reported_in_one_line(
+def test_an_error_of_the_bucket_is_reported_in_one_line(
     store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
     bucket.refusals = [403]

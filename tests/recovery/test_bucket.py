@@ -44,7 +44,7 @@ def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> Non
 
 
 @pytest.mark.parametrize("where", ["", "s3://b/p", "gs//b/p", "gs://"])
-def test_an_invalid_storage_location_is_refused(where: str) -> None:
-    """A folder in its place would vanish with the job's container."""
+def test_an_invalid_storage_location_is_rejected(where: str) -> None:
+    """A folder with this name would be lost when the job's container ends."""
     with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
         storage.open_storage(where)

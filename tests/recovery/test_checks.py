@@ -36,7 +36,7 @@ def fold_each(connection: Connection) -> None:
 
 
 @pytest.mark.every_postgres
-def test_a_sound_store_has_no_findings(store: Store, populated: Connection) -> None:
+def test_an_undamaged_store_has_no_findings(store: Store, populated: Connection) -> None:
     assert not found(populated)
     told = cli.expect_success(cli.progress(store.url, "check"))
     assert "the log is whole" in told.lower()
@@ -45,7 +45,7 @@ def test_a_sound_store_has_no_findings(store: Store, populated: Connection) -> N
     assert {each["events_behind"] for each in report["shards"]} == {0}
 
 
-def test_events_behind_are_not_a_finding(populated: Connection) -> None:
+def test_events_that_are_not_folded_yet_are_not_a_finding(populated: Connection) -> None:
     append(populated, sample_events.lesson("ann", 9))
     report = checks.run(populated)
     assert not report.findings

@@ -13,7 +13,7 @@ from tests.conftest import Store
 from tests.support import cli, model_rows, runbooks, sample_events
 from tests.support.stage import append
 
-FLOOD = 1_200  # half of them are more than one fold takes
+FLOOD = 1_200  # half of these events are more than one window
 
 
 def start(session: object, items: int) -> dict[str, object]:
@@ -22,21 +22,21 @@ def start(session: object, items: int) -> dict[str, object]:
 
 
 def runbook() -> list[str]:
-    """The runbook's commands about dead letters."""
+    """Return the runbook's commands about dead letters."""
     return [line for block in runbooks.blocks("Dead letters") for line in block]
 
 
 @pytest.fixture
 def flooded(connection: Connection) -> Connection:
-    """1,200 letters that a strict rule rejected, and a few of other kinds."""
-    for _ in range(2):  # one letter for each message
+    """A store with 1,200 dead letters that a strict rule rejected, and a few of other kinds."""
+    for _ in range(2):  # two messages of 600 events each
         append(connection, [start(str(uuid.uuid4()), 99_999) for _ in range(FLOOD // 2)])
     append(connection, [start(5, 1), {}, {}, start("s", 3)])
     return connection
 
 
 @pytest.mark.timeout(300)  # thousands of replays are slow on a busy machine
-def test_many_letters_are_counted_replayed_and_discarded_by_reason(
+def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
     store: Store, flooded: Connection
 ) -> None:
     told = cli.expect_success(cli.progress(store.url, "dead-letters", "count", "--json"))
@@ -51,7 +51,7 @@ def test_many_letters_are_counted_replayed_and_discarded_by_reason(
     again = cli.expect_success(cli.progress(store.url, *replay))
     assert "0 dead letters are replayed, 1,200 stay." in again
 
-    # Make half of the letters valid, as a wider rule would.
+    # Make half of the dead letters valid, as if the rule had been relaxed.
     flooded.run(
         "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
         " WHERE letter_id % 2 = 0"
@@ -75,7 +75,7 @@ def test_many_letters_are_counted_replayed_and_discarded_by_reason(
     assert not sample_events.find_differences(flooded)
 
 
-def test_all_poisoned_letters_are_replayed_once_the_fold_is_fixed(
+def test_all_dead_letters_of_poisoned_events_are_replayed_once_the_fold_is_fixed(
     store: Store, connection: Connection
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -107,6 +107,6 @@ def test_all_poisoned_letters_are_replayed_once_the_fold_is_fixed(
         ("replay", "--kind", "poison"),
     ],
 )
-def test_an_ambiguous_selection_is_wrong_usage(store: Store, arguments: tuple[str, ...]) -> None:
+def test_an_ambiguous_selection_gives_exit_code_2(store: Store, arguments: tuple[str, ...]) -> None:
     answer = cli.progress(store.url, "dead-letters", *arguments)
     assert answer.returncode == 2, answer.stderr

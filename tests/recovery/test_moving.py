@@ -1,4 +1,4 @@
-"""The runbook moves the database to a PostgreSQL of another version and with other roles."""
+"""The runbook moves the database to a server with another PostgreSQL version and other roles."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,7 +19,7 @@ from tests.support.stage import append, connect
 
 __all__ = ["bare_server"]
 
-pytestmark = pytest.mark.timeout(300)  # the commands are slow on a busy machine
+pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 BLOCKS = backup_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
@@ -31,7 +31,7 @@ QUESTION = """{ userProgress { totalItemsLearned accuracyRate }
 
 
 def text(connection: Connection, block: str) -> dict[str, list[str]]:
-    """Return the rows of each table that a block selects, as text."""
+    """Return the rows, as text, of each table that the SQL block selects."""
     return {
         table: sorted(row for (row,) in connection.run(question))
         for table, question in connection.run(BLOCKS[block], schema=schema.schema_name())
@@ -39,7 +39,7 @@ def text(connection: Connection, block: str) -> dict[str, list[str]]:
 
 
 def rights(url: str) -> list[list[str]]:
-    """Return every grant and owner in our schemas, from the catalogue."""
+    """Return every grant and owner in the database's schemas, from PostgreSQL's catalogue."""
     with closing(database.connect(url)) as connection:
         found: list[list[str]] = connection.run(BLOCKS["rights"])
         return found
@@ -51,7 +51,7 @@ def answers(url: str) -> list[object]:
 
 
 def fill(connection: Connection) -> None:
-    """Record every kind of content: events, pending ones, letters, poisoned ones, operations."""
+    """Record all kinds of rows: events, pending and poisoned events, dead letters, operations."""
     connection.run(BLOCKS["let the log be changed"])
     sample_events.record_lessons(connection, *USERS)
     append(connection, [{}, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)])
@@ -113,7 +113,7 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     with closing(connect(cloud)) as new:
         assert text(new, "every row of the log") == log
         assert text(new, "every row") == derived
-        # The next numbers follow those of the former database.
+        # New rows get the next numbers after those of the former database.
         append(new, [{}, *sample_events.lesson("ann", 9)])
         batch.run(new)
         assert not sample_events.find_differences(new)

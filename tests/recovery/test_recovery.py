@@ -1,6 +1,6 @@
-"""The database is lost while events arrive: restored by the runbook's words, nothing is missing.
+"""The runbook restores a database that was lost while events arrived; no event is missing.
 
-A local stack of its own; only Pub/Sub stands elsewhere, as Google's does, and so outlives it.
+The test starts a local stack. Pub/Sub runs outside the stack, as in Google Cloud, and survives.
 """
 
 import json
@@ -26,7 +26,7 @@ from tests.support.cloud_scheduler import CloudScheduler
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import connect
 
-pytestmark = pytest.mark.timeout(600)  # a stack is slow on a busy machine
+pytestmark = pytest.mark.timeout(600)  # a local stack is slow on a busy machine
 
 BLOCKS = backup_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
@@ -46,7 +46,7 @@ def block(*words: str) -> list[str]:
 
 @pytest.fixture
 def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
-    """Our stand-in for Pub/Sub; its queue is in a database that survives."""
+    """The address of the Pub/Sub stand-in, whose queue is in a database that survives."""
     port = ports.reserve()
     with (tmp_path / "pubsub.log").open("wb") as output:
         process = processes.start(
@@ -69,7 +69,7 @@ class Stack:
         self.told = {"DATABASE_URL": self.env["database_url"], "REDIS_URL": self.env["redis_url"]}
 
     def type(self, *lines: str) -> str:
-        """Return the environment of an operator of this stack."""
+        """Type the lines into the operator's shell; return the output."""
         return self.shell.type(*lines, **self.told)
 
     def know_subscriptions(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ class Stack:
         self.shell.type("progress publish events")
 
     def await_folded(self, count: int) -> None:
-        """Wait until so many events are recorded and folded."""
+        """Wait until `count` events are recorded and folded."""
 
         def folded() -> bool:
             with closing(connect(self.env["database_url"])) as connection:
@@ -99,7 +99,7 @@ class Stack:
         self.type("progress batch")
 
     def answers(self) -> list[Any]:
-        """Return the API's answer for each learner."""
+        """Return the API's response for each learner."""
         return [self._answer(user) for user in USERS]
 
     def _answer(self, user: str) -> Any:
@@ -181,7 +181,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     assert stack.rows() == table_rows
     assert stack.answers() == answers
 
-    # Pub/Sub delivers what it held; the seek of the runbook is simulated by publishing again.
+    # Pub/Sub delivers the held messages; publishing again simulates the runbook's seek.
     go_on = block("replay", "pushes resume")
     stack.type(*(line for line in go_on if "pushes" in line))
     stack.publish(first + later)

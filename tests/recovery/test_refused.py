@@ -1,4 +1,4 @@
-"""A backup that does not match the log, the folds or its manifest is refused without effect."""
+"""A backup that does not match the log, the folds or its manifest is rejected without effect."""
 
 import gzip
 import hashlib
@@ -25,10 +25,12 @@ from tests.support.stage import append
 
 __all__ = ["kept", "populated"]
 
-pytestmark = pytest.mark.timeout(300)  # the commands are slow on a busy machine
+pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 
-def test_a_backup_of_other_folds_is_refused(store: Store, kept: Folder, tmp_path: Path) -> None:
+def test_a_backup_made_with_other_folds_is_rejected(
+    store: Store, kept: Folder, tmp_path: Path
+) -> None:
     (folder,) = (tmp_path / "backups").iterdir()
     folder.rename(folder.with_name(folder.name.replace(schema.fingerprint(), "0123456789ab")))
     with pytest.raises(ProgressError, match=r"1 of other folds.*progress rebuild"):
@@ -58,7 +60,7 @@ def set_aside(connection: Connection) -> None:
         (set_aside, "were set aside"),
     ],
 )
-def test_a_backup_of_another_log_is_refused(
+def test_a_backup_that_does_not_match_the_log_is_rejected(
     store: Store,
     populated: Connection,
     kept: Folder,
@@ -72,7 +74,7 @@ def test_a_backup_of_another_log_is_refused(
     assert every_row(populated) == before
 
 
-def test_an_event_that_was_replayed_since_the_backup_is_not_lost(
+def test_an_event_that_was_replayed_after_the_backup_is_not_lost(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     model_rows.read_value(populated, "poison", user="u1")
@@ -95,7 +97,7 @@ def test_an_event_that_was_replayed_since_the_backup_is_not_lost(
 
 
 def change(file: Path) -> None:
-    """Change one letter; the file is valid and has as many rows, as another backup's might."""
+    """Change one character; the file stays valid and has as many rows as before."""
     rows = bytearray(gzip.decompress(file.read_bytes()))
     rows[0] ^= 1  # in a learner's name
     file.write_bytes(gzip.compress(rows))
@@ -138,7 +140,7 @@ def test_a_damaged_backup_changes_nothing(
 
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
-def test_a_table_name_that_is_no_table_is_refused(
+def test_a_backup_with_an_unknown_table_is_rejected(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path, name: str
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
@@ -151,7 +153,7 @@ def test_a_table_name_that_is_no_table_is_refused(
     assert every_row(populated) == before
 
 
-def test_a_manifest_that_is_too_long_is_refused(
+def test_a_manifest_that_is_too_long_is_rejected(
     store: Store, kept: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backups, "_MAX_MANIFEST", 1_000)
@@ -169,7 +171,7 @@ def test_rows_are_decompressed_in_small_parts(data: bytes, times: int, size: int
     assert max(map(len, parts), default=0) <= PART
 
 
-def test_a_backup_without_one_of_the_tables_is_refused(
+def test_a_backup_that_lacks_a_table_is_rejected(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")

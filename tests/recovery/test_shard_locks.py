@@ -1,4 +1,4 @@
-"""The session that holds a stuck shard is listed, and ended on request."""
+"""The operator can list and end the session that holds a stuck shard."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.support import backup_fixtures, cli, model_rows, sample_events
 from tests.support.operation_fixtures import url_of
 from tests.support.stage import connect
 
-pytestmark = pytest.mark.timeout(300)  # the commands are slow on a busy machine
+pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 BLOCKS = backup_fixtures.BLOCKS
 
@@ -33,7 +33,7 @@ def waiting(connection: Connection) -> Connection:
 
 @pytest.fixture
 def stuck(store: Store, waiting: Connection) -> Iterator[Connection]:
-    """A session that holds ann's shard, and neither folds nor ends."""
+    """A session that holds ann's shard but neither folds nor ends."""
     made = database.connect(store.url, name="stuck")
     schema.set_search_path(made)
     made.run("BEGIN")
@@ -56,7 +56,7 @@ def test_the_session_that_holds_a_shard_is_listed_and_ended(
     assert (held["shard"], held["pid"], held["application"]) == (shard, pid, "stuck")
     assert held["state"] == "idle in transaction"
     assert held["events_behind"] > 0
-    # A role without the right to see another session cannot end it.
+    # A role without the privilege to see another session cannot end that session.
     stranger = url_of(store, "project")
     (line,) = (
         line
@@ -81,7 +81,7 @@ def test_the_session_that_holds_a_shard_is_listed_and_ended(
     )
 
 
-def test_release_ends_the_blocking_session_and_not_the_waiting_worker(
+def test_release_ends_the_blocking_session_but_not_the_waiting_worker(
     store: Store, waiting: Connection
 ) -> None:
     shard = model_rows.read_value(waiting, "shard", user="ann")
