@@ -11,12 +11,12 @@ FREE = Month("dev", VOLUMES["1 k"], has_alerts=False)
 LARGEST = Month("prod", VOLUMES["10 M"])
 SAVINGS = {
     "today's setup": LARGEST,
-    "ten events in a message": Month("prod", LARGEST.events, events_per_message=10),
-    "1 % of the log lines about successes kept": Month("prod", LARGEST.events, logged=0.01),
-    "events and their read models kept for three months": Month(
+    "ten events per message": Month("prod", LARGEST.events, events_per_message=10),
+    "only 1 % of the log lines about successes kept": Month("prod", LARGEST.events, logged=0.01),
+    "events and read models kept for only three months": Month(
         "prod", LARGEST.events, months_kept=3
     ),
-    "all three": Month("prod", LARGEST.events, 10, 0.01, 3),
+    "all three changes": Month("prod", LARGEST.events, 10, 0.01, 3),
 }
 
 
@@ -28,8 +28,8 @@ def tabulate_services() -> str:
         for service in SERVICES
         if service in bills["1 k"]
     ]
-    total = ["**all**", *(f"**{_dollars(sum(bill.values()))}**" for bill in bills.values())]
-    return _table(["US dollars a month, events a day", *bills], [*rows, total])
+    total = ["**total**", *(f"**{_dollars(sum(bill.values()))}**" for bill in bills.values())]
+    return _table(["US dollars a month, by events a day", *bills], [*rows, total])
 
 
 def tabulate_free_profile() -> str:
@@ -44,8 +44,8 @@ def tabulate_free_profile() -> str:
         for name, item in compute_items(FREE).items()
         if item.used
     ]
-    total = ["**all**", "", "", f"**{_dollars(sum(compute_services(FREE).values()))}**"]
-    return _table(["price", "used in a month", "free", "cost"], [*rows, total])
+    total = ["**total**", "", "", f"**{_dollars(sum(compute_services(FREE).values()))}**"]
+    return _table(["priced item", "used in a month", "free", "cost"], [*rows, total])
 
 
 def tabulate_savings() -> str:
@@ -57,7 +57,7 @@ def tabulate_savings() -> str:
         rest = sum(usd for service, usd in bill.items() if service not in columns)
         amounts = [*(bill[service] for service in columns), rest]
         rows.append([change, *map(_dollars, amounts), f"**{_dollars(sum(bill.values()))}**"])
-    return _table(["10 M events a day", *columns, "rest", "all"], rows)
+    return _table(["10 M events a day", *columns, "rest", "total"], rows)
 
 
 TABLES = {
