@@ -2,38 +2,38 @@
 
 ProgressError
 ├── SettingsError                the operator corrects the environment
-├── StackError                   the local stack cannot run: the developer follows the message
+├── StackError                   the local stack cannot run; the developer follows the message
 ├── ReviewLogError               the caller corrects the file to import
 ├── Unavailable                  the caller tries the same call again later
-│   ├── DatabaseUnavailable      PostgreSQL does not answer
-│   ├── PubSubUnavailable        Pub/Sub does not answer
+│   ├── DatabaseUnavailable      PostgreSQL does not respond
+│   ├── PubSubUnavailable        Pub/Sub does not respond
 │   ├── IssuerUnavailable        the token issuer does not publish its keys
-│   ├── QueryUnavailable         the query function does not answer
-│   ├── InstanceUnavailable      this instance is full, stopping, or partly crashed
-│   ├── DeadlineExceeded         the time for the request is over
-│   ├── AttemptFailed            an attempt at an operation failed: another one follows
-│   └── HistoryTooLong           too many events: the caller asks about another moment
+│   ├── QueryUnavailable         the query function does not respond
+│   ├── InstanceUnavailable      this instance is full or stopping, or one of its tasks has crashed
+│   ├── DeadlineExceeded         the request's deadline has passed
+│   ├── AttemptFailed            an attempt at an operation failed; another attempt follows
+│   └── HistoryTooLong           too many events to fold; the caller requests another time
 ├── RedisUnavailable             the caller continues without Redis
 ├── RequestRejected              the client of the query API corrects its request
 │   ├── BadInput                 an argument is not allowed
 │   │   └── RequestTooLarge      the request is too long
 │   ├── QueryTooComplex          the document selects too much
-│   ├── PersistedQueryNotFound   the hash is unknown: the client sends the document with it
-│   ├── RateLimited              too many requests: the client tries again later
+│   ├── PersistedQueryNotFound   the hash is unknown; the client sends the document, too
+│   ├── RateLimited              too many requests; the client tries again later
 │   ├── Unauthenticated          the token is missing or not valid
-│   ├── Forbidden                the role lacks the right
-│   └── NotFound                 the named thing does not exist
+│   ├── Forbidden                the caller's role does not permit the request
+│   └── NotFound                 the requested object does not exist
 ├── EventStoreError              the event log rejected a call
 │   ├── SerializationError       the publisher corrects the event
-│   └── ConsistencyError         the stream has another version: the caller reads it again
+│   └── ConsistencyError         the stream has another version; the caller reads it again
 │       └── EventRejected        an event without a message breaks a rule
-├── OperationEnded               an operation failed, timed out or was cancelled: it ends
+├── OperationEnded               an operation failed, timed out or was cancelled
 └── ProjectionError              a fold failed
-    ├── PoisonError              an event cannot be folded: the projector sets it aside
-    ├── CheckpointError          a checkpoint and the log disagree: an operator rebuilds
-    └── RebuildRunning           another rebuild runs: the caller waits for its end
+    ├── PoisonError              an event cannot be folded; the projector dead-letters it
+    ├── CheckpointError          a checkpoint and the log disagree; an operator rebuilds
+    └── RebuildRunning           another rebuild is running; the caller waits until it ends
 
-RedisUnavailable is not Unavailable: no request fails because Redis is down.
+RedisUnavailable is not a subclass of Unavailable, because no request fails when Redis is down.
 """
 
 
@@ -58,27 +58,27 @@ class Unavailable(ProgressError):
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL cannot be reached, or cancelled the statement; the caller tries again."""
+    """PostgreSQL is unreachable or has cancelled the statement; the caller should retry."""
 
 
 class PubSubUnavailable(Unavailable):
-    """Pub/Sub cannot be reached, or has no credentials; the caller tries again."""
+    """Pub/Sub is unreachable, or there are no credentials for it; the caller should retry."""
 
 
 class IssuerUnavailable(Unavailable):
-    """The token issuer has never published a key to this instance; the client tries again."""
+    """The token issuer has never published a key to this instance; the client should retry."""
 
 
 class QueryUnavailable(Unavailable):
-    """The query function does not answer, or answers with errors; the caller tries again."""
+    """The query function does not respond, or returns errors; the caller should retry."""
 
 
 class InstanceUnavailable(Unavailable):
-    """This instance is full, is stopping, or a part of it has crashed; the client tries again."""
+    """This instance is full or stopping, or a task of it has crashed; the client should retry."""
 
 
 class DeadlineExceeded(Unavailable):
-    """The time for the request is over; the client tries again."""
+    """The request's deadline has passed; the client should retry."""
 
 
 class AttemptFailed(Unavailable):
@@ -86,15 +86,15 @@ class AttemptFailed(Unavailable):
 
 
 class HistoryTooLong(Unavailable):
-    """More events lie before a moment than an answer may fold; the message says what to request."""
+    """A query of the past would fold too many events; the message says what to request instead."""
 
 
 class RedisUnavailable(ProgressError):
-    """Redis cannot be reached, or did not answer in time; the caller continues without it."""
+    """Redis is unreachable or did not respond in time; the caller continues without Redis."""
 
 
 class RequestRejected(ProgressError):
-    """The query API rejects a request: `code` is for programs, the message for people."""
+    """The query API rejects a request; `code` is for programs, the message for people."""
 
     code = "BAD_USER_INPUT"
 
@@ -114,7 +114,7 @@ class QueryTooComplex(RequestRejected):
 
 
 class PersistedQueryNotFound(RequestRejected):
-    """No document is stored under the hash; the client sends the document with it, once."""
+    """No document is stored under the hash; the client sends the document with the hash once."""
 
     code = "PERSISTED_QUERY_NOT_FOUND"
 
@@ -123,7 +123,7 @@ class PersistedQueryNotFound(RequestRejected):
 
 
 class RateLimited(RequestRejected):
-    """The caller used up its requests of this minute; it may try again in `seconds`."""
+    """The caller has used up its requests of this minute; it may retry in `seconds`."""
 
     code = "RATE_LIMITED"
 
@@ -139,13 +139,13 @@ class Unauthenticated(RequestRejected):
 
 
 class Forbidden(RequestRejected):
-    """The caller's role lacks the right; an administrator may grant it."""
+    """The caller's role does not permit the request; an administrator may grant another role."""
 
     code = "FORBIDDEN"
 
 
 class NotFound(RequestRejected):
-    """A request names something that does not exist; the message names it."""
+    """A requested object does not exist; the message names it."""
 
     code = "NOT_FOUND"
 
@@ -186,7 +186,7 @@ class ProjectionError(ProgressError):
 
 
 class PoisonError(ProjectionError):
-    """An event of the window cannot be folded; the projector finds it and sets it aside."""
+    """An event of the window cannot be folded; the projector finds it and dead-letters it."""
 
 
 class CheckpointError(ProjectionError):
@@ -194,4 +194,4 @@ class CheckpointError(ProjectionError):
 
 
 class RebuildRunning(ProjectionError):
-    """Another rebuild is running; the caller waits for its end."""
+    """Another rebuild is running; the caller waits until it ends."""

@@ -7,19 +7,19 @@ import io
 import re
 from typing import Any
 
-# A word, and the @ after it if it is the first half of an address.
+# A word, and the @ after it if the word is the local part of an address.
 _WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|\\?"[^"@]{0,64}\\?"(?=@))(@?)""")
-# The same in JSON, where an unescaped quote before an @ begins or ends a text.
+# The same in JSON, where an unescaped quote before an @ begins or ends a string.
 _JSON_WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|"[^"@]{0,64}\\"(?=@))(@?)""")
-_ESCAPED = "\\u0040"  # an @ as JSON may write it
-# A character as JSON writes it; a cut inside an escape would break the JSON.
+_ESCAPED = "\\u0040"  # an escaped @ in JSON
+# One character of a JSON string. Cutting an escape in two would make the JSON invalid.
 _CHARACTER = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     r"|\\u[0-9a-fA-F]{4}|\\.|.",
     re.DOTALL,
 )
 
-# A JWT, or anything else that begins like JSON in base64, with what follows it directly.
+# A JWT, or another word that begins like base64-encoded JSON, with its dot-separated parts.
 _JWT = re.compile(r"(?:eyJ|eyA|ewo)[\w=-]{6,}(?:\.[\w=-]*)*")
 _GOOGLE_TOKEN = re.compile(r"ya29\.[\w.-]+")
 _PRIVATE = re.compile(
@@ -32,15 +32,15 @@ _NAMED = re.compile(
     r"""(?:\\*"(?:[^"\\]|\\.|"")*+(?:"|$)|\\*'(?:[^'\\]|\\.|'')*+(?:'|$)|\S)\S*""",
     re.IGNORECASE | re.DOTALL,
 )
-# The row in an error of PostgreSQL: it holds what learners typed.
+# The row that a PostgreSQL error quotes; it holds text that learners typed.
 _ROW = re.compile(r"(row contains \()(?:.*\)\.|.*)", re.DOTALL | re.IGNORECASE)
 _RUN = re.compile(r"\S+")
-_MAX_ADDRESSES = 16  # of one event, which are searched for in all of its texts
+_MAX_ADDRESSES = 16  # addresses of one event to search for in all of its strings
 _IDS = frozenset({"user_id", "session_id", "item_id"})
 
 
 def mask(address: str) -> str:
-    """Return the first character and the domain of an address; a masked one stays as it is."""
+    """Return the address as `a***@example.com`; an address that is already masked is unchanged."""
     local, at, domain = address.rpartition("@")
     if not at:
         local, domain = address, ""
@@ -50,19 +50,19 @@ def mask(address: str) -> str:
 
 
 def mask_shapes(text: str) -> str:
-    """Return `text` with everything masked that looks like an address."""
+    """Mask everything in `text` that looks like an address."""
     return _mask_words(text, _WORD)
 
 
 def mask_json(text: str) -> str:
-    """Mask a JSON text in the same way; the result is valid JSON."""
+    """Mask JSON text as `mask_shapes` does; the result is valid JSON."""
     return _mask_words(text, _JSON_WORD)
 
 
 def _mask_words(text: str, word: re.Pattern[str]) -> str:
     if "@" not in text and _ESCAPED not in text:
         return text
-    masked, end = io.StringIO(), 0  # sub() would keep hundreds of MB for millions of words
+    masked, end = io.StringIO(), 0  # sub() would need hundreds of MB for millions of words
     for match in word.finditer(text):
         if match[2] or _ESCAPED in match[1]:
             masked.write(text[end : match.start()])
@@ -74,7 +74,7 @@ def _mask_words(text: str, word: re.Pattern[str]) -> str:
 def _mask_word(match: re.Match[str]) -> str:
     word, at = match.groups()
     parts = word.split(_ESCAPED)
-    followed = len(parts) if at else len(parts) - 1  # by an @: each is half an address
+    followed = len(parts) if at else len(parts) - 1  # parts before an @: local parts
     return _ESCAPED.join([*map(_cut, parts[:followed]), *parts[followed:]]) + at
 
 
@@ -82,13 +82,13 @@ def _cut(local: str) -> str:
     first = _CHARACTER.match(local)
     if first is None:
         return ""
-    return "***" if first[0] == "\\" else f"{first[0]}***"  # half an escape is no JSON
+    return "***" if first[0] == "\\" else f"{first[0]}***"  # half an escape is not valid JSON
 
 
 def may_hold_secrets(text: str) -> bool:
-    """Tell whether `mask_secrets` might change the text; a JSON text can be tested as a whole."""
+    """Return whether `mask_secrets` might change the text or, if it is JSON, one of its strings."""
     folded = text.lower()
-    # Written out for speed: every log line is tested, and a loop takes four times as long.
+    # Written out because every log line is tested, and a loop would take four times as long.
     return (
         "@" in text or "u0040" in text or "%40" in text
         or "eyj" in folded or "eya" in folded or "ewo" in folded
@@ -124,10 +124,11 @@ def _mask_run(match: re.Match[str]) -> str:
 
 
 def mask_emails(value: dict[str, Any]) -> dict[str, Any]:
-    """Mask each `email` of the object, and the same addresses in its other texts.
+    """Mask each `email` of the object, and the same addresses in its other strings.
 
-    Ids stay as they are: two of them must not become equal. With more than 16 addresses, every text
-    with an @ is masked whole: to search every text for every address takes quadratic time.
+    Ids stay unchanged, because two different ids must not become equal. With more than 16
+    addresses, every string with an @ is masked completely, because searching every string for
+    every address takes quadratic time.
     """
     addresses = {a for a in _find_addresses(value, within=False) if "@" in a}
     plain = sorted(addresses, key=len, reverse=True)
@@ -136,7 +137,7 @@ def mask_emails(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_addresses(value: Any, *, within: bool) -> list[str]:
-    """Return the texts below each `email`; `within` is true below one."""
+    """Return the strings below each `email`; `within` is true if `value` is below an `email`."""
     match value:
         case dict():
             pairs = [(within or key == "email", field) for key, field in value.items()]

@@ -1,7 +1,7 @@
 """All settings, read from the environment variables that docs/settings.md lists.
 
-A misspelt setting stops the start: a variable with a prefix of ours that is not a setting, or one
-that is a single letter away from an unset setting.
+A misspelt setting prevents startup. A variable is a misspelt setting if it begins like the settings
+of Progress but is none of them, or if its name differs by one letter from an unset setting.
 """
 
 import functools
@@ -17,7 +17,7 @@ Environment = Literal["development", "staging", "production"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one process; None for a variable that is not set."""
+    """The settings of one process; None if the variable is not set and has no default."""
 
     database_url: str | None = None
     database_logins: str | None = None
@@ -56,7 +56,7 @@ _EXPECTED = {
     "environment": ", ".join(get_args(Environment)),
     "graphql_introspection": "true or false",
     "rate_limit_per_minute": "a positive integer",
-}  # for settings that are neither texts nor plain integers
+}  # for settings that are neither strings nor plain integers
 
 _SCHEMES = {
     "redis_url": ("redis://", "rediss://", "unix://"),
@@ -77,7 +77,7 @@ _OURS = (
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """Return the settings in `environment`; SettingsError names a bad or unknown variable."""
+    """Return the settings; raise SettingsError, which names an invalid or unknown variable."""
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     unset = known - environment.keys()
     for name in environment.keys() - known:
@@ -98,7 +98,7 @@ def read(environment: Mapping[str, str]) -> Settings:
 
 
 def _is_one_letter_away(one: str, other: str) -> bool:
-    """Tell whether one letter is added, missing, replaced, or exchanged with its neighbour."""
+    """Return whether one letter is added, missing, replaced, or swapped with its neighbour."""
     if abs(len(one) - len(other)) > 1:
         return False
     pairs = enumerate(zip(one, other, strict=False))
@@ -120,5 +120,5 @@ def fill_in(**missing: str) -> None:
 
 
 def child_env(**changed: str) -> dict[str, str]:
-    """Return the environment for a child process: our own, with some variables changed."""
+    """Return this process's environment with some variables changed, for a child process."""
     return {**os.environ, **changed}

@@ -1,14 +1,14 @@
-"""The bundle: one dead letter for all faulty entries of a message after the first 999."""
+"""A bundle is one dead letter that holds all faulty entries of a message after the first 999."""
 
 from collections.abc import Iterable, Iterator
 
-MOST_REJECTIONS = 999  # malformed and invalid entries of one message with a letter of their own
+MOST_REJECTIONS = 999  # malformed and invalid entries of a message, a dead letter for each
 
 REASON = "expected at most 999 faulty entries in a message; these are the others"
 
 
 class Bundle:
-    """Faulty entries as they were received, and their places in the message."""
+    """Faulty entries as they were received, and their indexes in the message."""
 
     def __init__(self) -> None:
         self.runs: list[list[int]] = []  # first and last index of adjacent entries
@@ -30,14 +30,14 @@ class Bundle:
 
 
 def indexes(runs: Iterable[list[int]]) -> Iterator[int]:
-    """Yield the places in the message of a bundle's entries."""
+    """Yield the index in the message of each entry of a bundle."""
     for first, last in runs:
         yield from range(first, last + 1)
 
 
 def is_malformed(part: bytes) -> bool:
-    """Tell without decoding that an array's element is malformed; False if it must be decoded.
+    """Return True if an array element is malformed, and False also if only decoding it can tell.
 
-    An event has its own `event_id`; an escape may hide the letters of that name.
+    An event in an array is an object with an `event_id` key, which JSON may write with escapes.
     """
     return part[:1] != b"{" or (b"event_id" not in part and b"\\" not in part)

@@ -1,6 +1,6 @@
 """The record of a dead letter, read by the command line and by the query API.
 
-This module must not import pg8000, which the query function starts without.
+This module must not import pg8000, because the query function starts without it.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ class DeadLetterKind(StrEnum):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A row of `event_store.dead_letters`; `payload` has its addresses masked.
+    """A row of `event_store.dead_letters`; the addresses in `payload` are masked.
 
-    If it holds several entries of a message (a bundle), `payload` is their array, and `indexes`
-    has their places in the message.
+    If the dead letter is a bundle, `payload` is the array of its entries. `indexes` then has the
+    first and last index of each run of these entries in the message.
     """
 
     letter_id: int
@@ -54,7 +54,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 def from_row(row: Mapping[str, object]) -> DeadLetter:
-    """Convert a row of the table; its jsonb columns may be JSON text, as asyncpg reads them."""
+    """Convert a row of the table; asyncpg returns its jsonb columns as JSON strings."""
     decoded = {
         name: msgspec.json.decode(value) if isinstance(value, str) else value
         for name, value in ((name, row[name]) for name in ("attributes", "indexes"))

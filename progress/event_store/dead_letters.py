@@ -15,7 +15,7 @@ from progress.event_store.log import Delivery
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """A reason why letters wait: their number, and when the first and the last of them came."""
+    """A reason of open dead letters: their number, and when the first and the last arrived."""
 
     kind: str
     reason: str
@@ -31,22 +31,22 @@ def list_letters(
     after: int = 0,
     limit: int = 1_000,
 ) -> list[DeadLetter]:
-    """Return open letters with an id over `after`, oldest first.
+    """Return the open dead letters with an id greater than `after`, oldest first.
 
-    `include_closed` adds those that were replayed or discarded.
+    `include_closed` adds the dead letters that were replayed or discarded.
     """
     return _read(connection, "list letters", after=after, all=include_closed, limit=limit)
 
 
 def count_by_reason(connection: Connection) -> list[Reason]:
-    """Return the reasons why letters wait, the most frequent first."""
+    """Return the reasons of the open dead letters, the most frequent first."""
     return [
         Reason(*row) for row in connection.run(blocks("event_store/dead_letters")["reasons"]) or []
     ]
 
 
 def select_open(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
-    """Return the ids of the open letters of this kind whose reason contains this text."""
+    """Return the ids of the open dead letters of a kind whose reason contains `saying`."""
     rows = connection.run(
         blocks("event_store/dead_letters")["select open"], kind=kind, saying=saying
     )
@@ -54,7 +54,7 @@ def select_open(connection: Connection, *, kind: str | None, saying: str | None)
 
 
 def read(connection: Connection, letter_id: int) -> DeadLetter:
-    """Return a letter; EventStoreError if it does not exist."""
+    """Return a dead letter; raise EventStoreError if it does not exist."""
     letters = _read(connection, "letter by id", letter_id=letter_id)
     if not letters:
         raise EventStoreError(f"there is no dead letter {letter_id}")
@@ -62,7 +62,7 @@ def read(connection: Connection, letter_id: int) -> DeadLetter:
 
 
 def read_replayable(connection: Connection, letter_id: int) -> DeadLetter:
-    """Return a letter; EventStoreError if it does not exist or was discarded."""
+    """Return a dead letter; raise EventStoreError if it does not exist or was discarded."""
     letter = read(connection, letter_id)
     if letter.discarded_at is not None:
         raise EventStoreError(f"dead letter {letter_id} was discarded: {letter.discard_reason}")
@@ -70,31 +70,34 @@ def read_replayable(connection: Connection, letter_id: int) -> DeadLetter:
 
 
 def replay(connection: Connection, letter_id: int) -> str | None:
-    """Decode the letter by the current rules and append its event; return why that failed, or None.
+    """Decode a dead letter by the current rules and append its event; return the failure or None.
 
-    Replay is as idempotent as delivery. A letter that fails again stays open, with its new reason.
-    A bundle becomes the letter of its first entry; other entries that fail get their own letters.
-    A `poisoned` letter cannot be replayed here, as its event is in the log: see `take_back`.
+    Replay is idempotent, like delivery. A dead letter that fails again stays open, with the new
+    reason. A bundle becomes the dead letter of its first entry; each other entry that fails gets a
+    separate dead letter. `poisoned` dead letters are rejected, because their events are in the
+    log: see `take_back`.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":
-        raise EventStoreError("a poisoned event is taken back and its learner folded again")
+        raise EventStoreError(
+            "a poisoned event cannot be appended again: take it back and refold it"
+        )
     if letter.indexes is not None:
         return _take_apart(connection, letter, letter.indexes)
     return _replay(connection, letter)
 
 
 def replay_due(connection: Connection, limit: int = 10_000) -> int:
-    """Replay the `future` letters that are due; return the number of letters that succeeded."""
+    """Replay the `future` dead letters that are due; return the number that succeeded."""
     due = _read(connection, "due letters", limit=limit)
     return sum(_replay(connection, letter) is None for letter in due)
 
 
 def take_back(connection: Connection, letter_id: int) -> int | None:
-    """Include the event of a `poisoned` letter in folds again; return its position.
+    """Include the event of a `poisoned` dead letter in folds again; return the event's position.
 
-    The caller folds its learner again. None if the letter is not `poisoned`, or its event was taken
-    back before.
+    The caller refolds the event. Return None if the dead letter is not `poisoned`, or if its event
+    was taken back before.
     """
     position: int | None = connection.run(
         blocks("event_store/dead_letters")["take back"], letter_id=letter_id
@@ -105,7 +108,7 @@ def take_back(connection: Connection, letter_id: int) -> int | None:
 
 
 def discard(connection: Connection, letter_id: int, reason: str) -> None:
-    """Discard an open letter; EventStoreError if there is no open letter of this id."""
+    """Discard a dead letter; raise EventStoreError if there is no open dead letter with this id."""
     rows = connection.run(
         blocks("event_store/dead_letters")["discard"], letter_id=letter_id, reason=reason
     )
@@ -114,7 +117,7 @@ def discard(connection: Connection, letter_id: int, reason: str) -> None:
 
 
 def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> int:
-    """Discard those of the letters that are open; return their number."""
+    """Discard the open ones among these dead letters; return the number of discarded ones."""
     rows = connection.run(
         blocks("event_store/dead_letters")["discard all"], letter_ids=letter_ids, reason=reason
     )
@@ -132,7 +135,7 @@ def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[i
     message = _original_message(letter)
     try:
         entries = envelope.decode_bundle(letter.payload.encode(), indexes, message)
-    except ValueError as error:  # somebody changed its text
+    except ValueError as error:  # the stored payload was changed
         return _store_failure(connection, letter, letter.kind, str(error))
     log.take_apart(connection, letter.letter_id, Delivery(message, entries))
     after = read(connection, letter.letter_id)

@@ -1,7 +1,7 @@
 """Decode the bytes of one message into events to append and rejections to keep as dead letters.
 
-msgspec decodes a well-formed event in one step. An unusual text (an escape, a long run of digits,
-many brackets, or anything that msgspec refuses) is read again by the slower `json_input`.
+msgspec decodes a well-formed event in one step. Unusual JSON (an escaped NUL, a long run of
+digits, many brackets, or anything that msgspec rejects) is decoded by slower code in `json_input`.
 """
 
 from collections.abc import Iterable
@@ -26,8 +26,8 @@ _MOST_BYTES = 1_048_576
 class Rejection(msgspec.Struct, kw_only=True):
     """A rejected event: the broken rule, and the payload with addresses masked.
 
-    `event` is set if the event could be read: it may be in the log already. `indexes` belongs to
-    a bundle: the runs of places in the message where its entries stood, first and last of each.
+    `event` is set if the event could be parsed, because it may be in the log already. Only a bundle
+    has `indexes`: the first and last index in the message of each run of its entries.
     """
 
     index: int
@@ -42,7 +42,7 @@ class Rejection(msgspec.Struct, kw_only=True):
 
 
 def decode(payload: bytes, message: Message) -> list[ParsedEvent | Rejection]:
-    """Return one entry for each event of the message, in its order; [] for an empty array.
+    """Return one entry for each event of the message, in message order; [] for an empty array.
 
     Malformed and invalid entries after the first 999 share one rejection.
     """
@@ -58,7 +58,7 @@ def decode(payload: bytes, message: Message) -> list[ParsedEvent | Rejection]:
 def decode_bundle(
     payload: bytes, runs: Iterable[list[int]], message: Message
 ) -> list[ParsedEvent | Rejection]:
-    """Return a bundle's entries with their places; ValueError if its text was changed."""
+    """Return a bundle's entries with their indexes; raise ValueError if the payload was changed."""
     parts = json_input.elements(payload) or []
     return _decode_parts(zip(bundles.indexes(runs), parts, strict=True), message)
 
@@ -96,7 +96,9 @@ def _decode_part(
     part: bytes, index: int, message: Message, *, single: bool
 ) -> ParsedEvent | Rejection:
     if len(part) > _MOST_BYTES:
-        mask = masking.mask_shapes if single else masking.mask_json  # a single one may not be JSON
+        mask = (
+            masking.mask_shapes if single else masking.mask_json
+        )  # a single entry may not be JSON
         return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
     try:
         body, unstorable = json_input.decode(part)

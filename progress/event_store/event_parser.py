@@ -19,8 +19,8 @@ _ATTRIBUTES = frozenset(
     {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
 )
 
-# Marks, in an event's metadata, that its time is the publish time of its message. A second
-# delivery of the event may have another publish time, so redeliveries are compared without it.
+# The metadata key that marks an event whose time is the publish time of its message. A redelivery
+# may have another publish time, so the times of such events are not compared.
 TIME_SOURCE = "occurred_at_source"
 
 
@@ -36,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A valid event; its JSON fills SQL's `event_store.incoming_event`."""
+    """A valid event; SQL reads its JSON as an `event_store.incoming_event`."""
 
     index: int
     event_id: str
@@ -70,16 +70,16 @@ class EventParser:
             self.event_type = self.data.get("type")
         if self.event_type is None:
             self.event_type = self.attributes.get("event_type")
-        self.event: ParsedEvent | None = None  # once all but its rules could be read
+        self.event: ParsedEvent | None = None  # set before its rules are checked
 
     def missing_field(self) -> str | None:
-        """Return the name of a field without which the object is malformed."""
+        """Return the name of a missing field that makes the object malformed, or None."""
         if self.event_id is None:
             return "event_id"
         return "event_type" if self.event_type is None else None
 
     def parse(self, index: int, *, may_hold_email: bool) -> ParsedEvent:
-        """Return the event; SerializationError if it is invalid."""
+        """Return the event; raise SerializationError if it is invalid."""
         event_type = _parse_id(self.event_type, "$.event_type")
         data = _parse_object(self.data, "$.data")
         metadata = self._complete_metadata(data)
@@ -136,7 +136,7 @@ def _assign_stream(
     data: dict[str, Any],
     metadata: dict[str, Any],
 ) -> ParsedEvent:
-    """Return the event with its learner or stream, or with the session that has its learner."""
+    """Return the event with its learner, its stream, or the session that determines its learner."""
     declared = events.CATALOGUE.get(event_type)
     learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
     if learner is None:
@@ -164,7 +164,7 @@ def _assign_stream(
 def _check_rules(event: ParsedEvent) -> None:
     """Raise SerializationError if the event breaks a rule of the catalogue.
 
-    The log may hold such an event all the same, from a time when the rule was another.
+    The log may still hold such an event, recorded before the rule was changed.
     """
     if event.occurred_at < timestamps.EARLIEST:
         raise SerializationError("expected a time from 2000-01-01 on - at $.occurred_at")
@@ -178,7 +178,7 @@ def _check_rules(event: ParsedEvent) -> None:
 
 
 def keep_event_attributes(attributes: dict[str, str]) -> dict[str, str]:
-    """Return the attributes that may complete an event, masked, for the replay of a dead letter."""
+    """Return, masked, the attributes that may fill in missing fields of an event at a replay."""
     return {n: masking.mask_shapes(v) for n, v in attributes.items() if n in _ATTRIBUTES}
 
 
@@ -197,5 +197,5 @@ def _parse_object(value: Any, where: str) -> dict[str, Any]:
 
 def _parse_id(value: Any, where: str) -> str:
     if type(value) is not str or not 1 <= len(value) <= 200:
-        raise SerializationError(f"expected a text of 1 to 200 characters - at {where}")
+        raise SerializationError(f"expected a string of 1 to 200 characters - at {where}")
     return value

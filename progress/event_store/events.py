@@ -22,7 +22,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LearnerEvent(Event, frozen=True, kw_only=True):
-    """An event that names its learner; `metadata.user_id` may replace `user_id`."""
+    """An event that names its learner; `metadata.user_id` may be given instead of `user_id`."""
 
     user_id: Id
 
@@ -40,7 +40,7 @@ class ItemEvent(Event, frozen=True, kw_only=True):
 
 
 class SessionStarted(LearnerEvent, frozen=True, kw_only=True):
-    """A session began; the first one to arrive decides the session's learner."""
+    """A session began; the first such event to arrive determines the session's learner."""
 
     session_id: Id
     item_count: Annotated[int, Meta(ge=0, le=10_000)]
@@ -141,7 +141,7 @@ CATALOGUE: dict[str, type[Event]] = {
 
 
 def check(declared: type[Event], data: dict[str, Any]) -> None:
-    """Raise SerializationError, with the field and the rule, if `data` is not as declared."""
+    """Raise SerializationError, which names field and rule, if `data` does not match `declared`."""
     try:
         msgspec.convert(data, declared)
     except msgspec.ValidationError as error:
@@ -153,31 +153,34 @@ def check(declared: type[Event], data: dict[str, Any]) -> None:
 
 
 def _is_zone(name: str) -> bool:
-    from progress.event_store import time_zones  # the first requests of an instance do not need it
+    from progress.event_store import time_zones  # imported late: few requests need it
 
     return name in time_zones.names()
 
 
 def _field_name(message: str) -> str:
-    """Return `score` of "… missing required field `score`", "… - at `$.score`" or "$.score"."""
+    """Return the field that msgspec's message names.
+
+    Messages end with "missing required field `score`", "at `$.score`" or "$.score".
+    """
     if "missing required field" in message:
         return message.split("`")[1]
     return message.rpartition("$.")[2].rstrip("`").partition("[")[0]
 
 
 def _describe_rule(declared: type[Event], field: str) -> str:
-    from msgspec import inspect  # 5 ms: only for errors
+    from msgspec import inspect  # takes 5 ms, and only errors need it
 
     kind = inspect.type_info(msgspec.structs.fields(declared)[_names(declared).index(field)].type)
     if isinstance(kind, inspect.UnionType):
         kind = next(t for t in kind.types if not isinstance(t, inspect.NoneType))
-    rule = "a text"
+    rule = "a string"
     match kind:
         case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             number = "an integer" if isinstance(kind, inspect.IntType) else "a number"
             rule = f"{number} from {low} to {high}"
         case inspect.StrType(min_length=1, max_length=most):
-            rule = f"a text of 1 to {most} characters"
+            rule = f"a string of 1 to {most} characters"
         case inspect.StrType() if field == "timezone":
             rule = "an IANA zone name"
         case inspect.LiteralType():

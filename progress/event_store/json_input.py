@@ -1,4 +1,4 @@
-"""Decode untrusted JSON: any text gives a value, or the reason why it has none."""
+"""Decode untrusted JSON, or say why it cannot be decoded or stored."""
 
 import json
 import math
@@ -13,9 +13,9 @@ _LONG_NUMBER = re.compile(rb"\d{309}")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SPACE = b" \t\n\r"
 
-_MANY = 100_000  # commas: a longer array is split without decoding it
+_MANY = 100_000  # commas; an array with more is split without being decoded
 
-# An array's element of at most three levels; deeper ones are matched bracket by bracket.
+# An array element of at most three levels; a deeper element is matched bracket by bracket.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _LEVEL = rb"[\[{](?:[^\"\[\]{}]++|" + _STRING + rb"%b)*+[\]}]"
 _BRACKETS = _LEVEL % b""
@@ -25,19 +25,19 @@ _GAP = rb"[ \t\n\r]*+"
 _ELEMENT = re.compile(
     _GAP + rb"([^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS + rb")", re.DOTALL
 )
-# A number, a literal or a text: JSON without decoding it.
+# A number, a literal or a string, which is valid JSON even before it is decoded.
 _SIMPLE = re.compile(
     rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
     rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
 )
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # or, after a backslash, plain text
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # also matches plain text after a backslash
 _OPENING = re.compile(_GAP + rb"\[")
 _COMMA = re.compile(_GAP + rb",")
 _END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
-_skip = msgspec.json.Decoder(msgspec.Raw)  # checks the syntax and takes no memory
-_BYTE = re.compile(r"\(byte (\d+)\)")  # the place in a message of msgspec
+_skip = msgspec.json.Decoder(msgspec.Raw)  # checks the syntax without using memory
+_BYTE = re.compile(r"\(byte (\d+)\)")  # the position in an error message of msgspec
 _value = msgspec.json.Decoder()
 
 
@@ -46,11 +46,11 @@ class NotJson(ValueError):
 
 
 def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
-    """Yield the texts of an array's elements; return None if the text does not begin an array.
+    """Return the bytes of an array's elements, lazily; None if the payload begins no array.
 
-    NotJson is raised at the latest in place of the last element. A long array is split without
-    decoding, which would make an object of each element. Its syntax is checked before, as a whole:
-    to check each element would take longer than the request may.
+    NotJson is raised before the last element is returned, if not earlier. A long array is split
+    without being decoded, because decoding would create an object for each element. Its syntax is
+    first checked as a whole, because checking each element would exceed the request's deadline.
     """
     if not _OPENING.match(payload):
         return None
@@ -59,8 +59,8 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     is_long, is_valid = payload.count(b",") >= _MANY, True
     try:
         if not is_long:
-            return map(bytes, _parts.decode(payload))  # one copy at a time
-        # msgspec refuses lone surrogates, which make only their own entry invalid.
+            return map(bytes, _parts.decode(payload))  # copies one element at a time
+        # msgspec rejects lone surrogates, but they make only their own entry invalid.
         _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
     except RecursionError:
         is_valid = False
@@ -75,7 +75,10 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
 
 
 def decode(text: bytes) -> tuple[Any, str]:
-    """Return the value, and why PostgreSQL cannot store it (`''` if it can); NotJson."""
+    """Return the value, and why PostgreSQL cannot store it (`''` if it can).
+
+    Raise NotJson if the text is not JSON.
+    """
     may_be_deep = text.count(b"{") + text.count(b"[") > _DEEPEST
     unusual = b"\\u0000" in text or may_be_deep or (len(text) > 309 and _LONG_NUMBER.search(text))
     if not unusual:
@@ -89,7 +92,7 @@ def decode(text: bytes) -> tuple[Any, str]:
 
 
 def printable(value: Any) -> str | None:
-    """Return a text in a form that a dead letter can store; None for any other value."""
+    """Return a string in a form that a dead letter can store; None for any other value."""
     from progress.masking import mask_shapes
 
     if type(value) is not str:
@@ -131,9 +134,9 @@ def _find_unstorable(value: Any, where: str) -> Iterator[str]:
             for position, element in enumerate(value):
                 yield from _find_unstorable(element, f"{where}[{position}]")
         case str() if "\0" in value:
-            yield f"expected a text without U+0000 - at {where}"
+            yield f"expected a string without U+0000 - at {where}"
         case str() if not _is_unicode(value):
-            yield f"expected a text without lone surrogates - at {where}"
+            yield f"expected a string without lone surrogates - at {where}"
         case int() | float() if not _is_finite(value):
             yield f"expected a number that is a finite double - at {where}"
 
@@ -158,9 +161,9 @@ def _is_finite(number: float) -> bool:
 
 
 def _prune(text: bytes) -> tuple[bytes, str]:
-    """Replace values that are nested too deep by null; return the text, and the reason if any.
+    """Replace values that are nested too deep with null; return the text and, if changed, why.
 
-    Only brackets are matched: a parser would run out of stack.
+    Match only brackets, because a parser would run out of stack.
     """
     pieces: list[bytes] = []
     depth, since = 0, 0
@@ -176,17 +179,17 @@ def _prune(text: bytes) -> tuple[bytes, str]:
                     pieces.append(b"null")
                     since = token.end()
     if depth > _DEEPEST:
-        raise NotJson("expected JSON, found an end within brackets")
+        raise NotJson("expected JSON, found the end inside brackets")
     pieces.append(text[since:])
     deep = len(pieces) > 1
     return b"".join(pieces), f"expected at most {_DEEPEST} levels - at $" if deep else ""
 
 
 def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
-    """Yield each element's text; decode it only if the whole text may be invalid."""
+    """Yield each element's bytes; decode an element only if the whole array may be invalid."""
     opening = _OPENING.match(payload)
     at = opening.end() if opening else 0
-    end = _END.match(payload, at)  # of an empty array
+    end = _END.match(payload, at)  # matches only an empty array
     while end is None:
         element = _ELEMENT.match(payload, at)
         begin, at = element.span(1) if element else _match_deep_element(payload, at)

@@ -31,14 +31,14 @@ class Delivery(msgspec.Struct, frozen=True):
 
     message: Message
     entries: list[ParsedEvent | Rejection]
-    size: int = 0  # bytes of its data
+    size: int = 0  # bytes of the message's data
 
 
 class Appended(msgspec.Struct, frozen=True):
     """The outcome of a batch: the number of events per outcome, and the shards to wake.
 
-    Shards to wake include those of redelivered events: the call that appended them may have failed
-    before it sent the wake-up.
+    The shards to wake include the shards of redelivered events, because the call that appended
+    these events may have failed before it sent the wake-ups.
     """
 
     outcomes: dict[str, int]
@@ -63,16 +63,16 @@ class StoredEvent(msgspec.Struct, frozen=True):
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
     """Store every entry as an event, a pending event or a dead letter, in one transaction.
 
-    DatabaseUnavailable if the database does not answer: it may have committed, and the same call is
-    safe again. EventStoreError if it rejects the batch.
+    Raise DatabaseUnavailable if the database does not respond: it may have committed, but the call
+    can safely be repeated. Raise EventStoreError if the database rejects the batch.
     """
     return _append(connection, _batch(deliveries))
 
 
 def take_apart(connection: Connection, letter_id: int, delivery: Delivery) -> None:
-    """Replay a bundle: store its entries again, each by the current rules; raises as `append`.
+    """Replay a bundle: store each of its entries again by the current rules.
 
-    Do nothing if the letter is not an open bundle.
+    Do nothing if the dead letter is not an open bundle. Raise the same errors as `append`.
     """
     batch = msgspec.json.encode(_batch([delivery])).decode()
     with database.translate_errors(_translate):
@@ -89,9 +89,10 @@ def append_events(
 ) -> Appended:
     """Append envelopes (`event_id`, `event_type`, `occurred_at`, `data`, `metadata`) to a stream.
 
-    Append all or none: ConsistencyError if the stream is not at `expected_version` (0 for a new
-    stream) or an id has other content, SerializationError if an envelope is invalid or belongs to
-    another stream. Events that are in the log already take no new version.
+    Append all or none. Raise ConsistencyError if the stream is not at `expected_version` (0 for a
+    new stream), or if the log has an event with the same id but other content. Raise
+    SerializationError if an envelope is invalid or belongs to another stream. Events that are in
+    the log already get no new version.
     """
     entries = envelope.decode(msgspec.json.encode(list(events)), Message())
     parsed = [_require_stream(entry, stream_id) for entry in entries]
@@ -102,14 +103,14 @@ def append_events(
 
 
 def append_replay(connection: Connection, events: Sequence[ParsedEvent]) -> Appended:
-    """Append the events of a dead letter; EventRejected if one would become a dead letter again."""
+    """Append a dead letter's events; raise EventRejected if an event breaks a rule again."""
     return _append(connection, {"events": events})
 
 
 def read_events(
     connection: Connection, stream_id: str, from_version: int, to_version: int | None = None
 ) -> list[StoredEvent]:
-    """Return a stream's events of these versions, both included, in their order."""
+    """Return a stream's events from one version to another, inclusive, in version order."""
     return _read(
         connection,
         "read stream",
@@ -120,7 +121,7 @@ def read_events(
 
 
 def read_all_events(connection: Connection, from_position: int, limit: int) -> list[StoredEvent]:
-    """Return at most `limit` events of the whole log, from `from_position` on (included)."""
+    """Return at most `limit` events of the whole log, starting at `from_position` (inclusive)."""
     return _read(connection, "read all", from_position=from_position, limit=limit)
 
 
@@ -131,7 +132,7 @@ def read_events_by_type(
     to_timestamp: datetime | None = None,
     limit: int = 1_000,
 ) -> list[StoredEvent]:
-    """Return at most `limit` events of a type, recorded from one time to another, both included."""
+    """Return at most `limit` events of a type, recorded between two times, inclusive."""
     return _read(
         connection,
         "read by type",
@@ -197,7 +198,7 @@ def _message_fields(message: Message) -> dict[str, Any]:
 
 
 def _require_stream(entry: ParsedEvent | Rejection, stream_id: str) -> ParsedEvent:
-    """Return the event; SerializationError if it is invalid or belongs to another stream."""
+    """Return the event; raise SerializationError if it is invalid or belongs to another stream."""
     if isinstance(entry, Rejection):
         raise SerializationError(f"event {entry.index}: {entry.reason}")
     if stream_id.startswith("learner-") and entry.stream_id is None and entry.learner is None:
@@ -227,4 +228,6 @@ def _read(connection: Connection, block: str, **values: object) -> list[StoredEv
 def _translate(failure: Failure) -> Exception:
     if failure.sqlstate == "PR001":
         return EventRejected(failure.message, failure.detail)
-    return failure.to_unavailable() or EventStoreError(f"the database refused: {failure.message}")
+    return failure.to_unavailable() or EventStoreError(
+        f"the database rejected the call: {failure.message}"
+    )

@@ -19,9 +19,9 @@ _STEP = 60 * 86_400  # seconds; yearly rules change at least five months apart
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """From `starts_at` on, `zone` is `utc_offset` seconds ahead of UTC.
+    """A rule that `zone` is `utc_offset` seconds ahead of UTC from `starts_at` on.
 
-    `starts_at` is Unix time; None means since ever.
+    `starts_at` is Unix time; None if the rule has no start.
     """
 
     zone: str
@@ -37,7 +37,7 @@ def names() -> frozenset[str]:
 
 
 def rules() -> Iterator[Rule]:
-    """Yield the rules of all zones from 2000 to 2060, each zone's in the order of time."""
+    """Yield the rules of all zones from 2000 to 2060, ordered by zone and start."""
     files = resources.files("tzdata.zoneinfo")
     for name in sorted(names()):
         first, *later = _changes(files.joinpath(*name.split("/")).read_bytes())
@@ -47,7 +47,7 @@ def rules() -> Iterator[Rule]:
 
 @functools.cache
 def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
-    """Return the changes of offset in a TZif file (RFC 9636); cached, as names share files."""
+    """Return the offset changes of a TZif file (RFC 9636); cached, because names share files."""
     zone = ZoneInfo.from_file(io.BytesIO(file))
     changes = [(_FIRST, _offset(zone, _FIRST))]
     for instant in _candidates(file, zone):
@@ -68,7 +68,7 @@ def _candidates(file: bytes, zone: ZoneInfo) -> Iterator[int]:
         yield from _yearly_changes[rule, start]
 
 
-# By rule and start: most of Europe shares one rule, most of America another.
+# The key is rule and start, because most zones of a continent share one rule.
 _yearly_changes: dict[tuple[bytes, int], tuple[int, ...]] = {}
 
 
@@ -91,7 +91,7 @@ def _by_rule(zone: ZoneInfo, start: int) -> Iterator[int]:
 
 
 def _bisect(zone: ZoneInfo, low: int, high: int, before: timedelta) -> int:
-    """Return the first second in low … high whose offset is not `before`."""
+    """Return the first second after `low` and up to `high` whose offset is not `before`."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)

@@ -21,10 +21,10 @@ _TIME = re.compile(
 
 
 def parse(value: Any, where: str) -> datetime:
-    """Return the instant in UTC; SerializationError if the value is not a timestamp.
+    """Return the instant in UTC; raise SerializationError if the value is not a timestamp.
 
-    Digits after the microseconds are cut off, and `:60` is the next second. An instant outside the
-    years 1 to 9999 in UTC becomes the first or the last instant of those years.
+    Digits after the microseconds are cut off, and `:60` is read as the next second. An instant
+    outside the years 1 to 9999 in UTC becomes the first or the last instant of these years.
     """
     match = _TIME.fullmatch(value) if type(value) is str else None
     if match is None:
@@ -45,9 +45,9 @@ def parse(value: Any, where: str) -> datetime:
         return _FIRST if moment.year == 1 else _LAST
 
 
-@functools.lru_cache(maxsize=2_048)  # queries repeat few days: a hit takes 20 % of the time
+@functools.lru_cache(maxsize=2_048)  # queries repeat few days, and a hit saves 80 % of the time
 def parse_day(text: str) -> date:
-    """Return the day of a text like 2024-03-29; ValueError for any other text."""
+    """Return the day of a string like 2024-03-29; raise ValueError for any other string."""
     day = date.fromisoformat(text)
     if day.isoformat() != text:  # fromisoformat also accepts 20240329 and 2024-W13-5
         raise ValueError(text)

@@ -1,4 +1,4 @@
-"""Pub/Sub pushes of domain events: raw bodies, and Eventarc's CloudEvents around the same JSON."""
+"""Parse Pub/Sub pushes of domain events, which arrive raw or as Eventarc CloudEvents."""
 
 import hashlib
 from datetime import datetime
@@ -61,11 +61,11 @@ def _parse_publish_time(text: str | None) -> datetime | None:
 
 
 def _check_nul(push: PushEnvelope) -> None:
-    """Raise SerializationError if a name or an attribute holds U+0000: no text column may."""
+    """Raise SerializationError if a name or an attribute contains U+0000."""
     attributes = push.message.attributes or {}
     texts = [push.subscription, push.message.message_id, *attributes, *attributes.values()]
     if any("\0" in text for text in texts):
-        raise SerializationError("expected a text without U+0000 - at $.message")
+        raise SerializationError("expected a string without U+0000 - at $.message")
 
 
 def _reject(body: bytes) -> Delivery:

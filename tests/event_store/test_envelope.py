@@ -90,7 +90,7 @@ def test_a_malformed_payload_is_rejected_with_the_reason(payload: bytes | Any, r
     assert found.startswith(reason)
 
 
-ID_RULE = "expected a text of 1 to 200 characters - at "
+ID_RULE = "expected a string of 1 to 200 characters - at "
 TIME_RULE = "expected an RFC 3339 time with an offset - at $.occurred_at"
 
 
@@ -116,9 +116,9 @@ TIME_RULE = "expected an RFC 3339 time with an offset - at $.occurred_at"
             {**GOOD, "occurred_at": "2000-01-01T00:00:00+00:01"},
             "expected a time from 2000-01-01 on - at $.occurred_at",
         ),
-        (literal('"\\u0000"'), "expected a text without U+0000 - at $.data.note"),
-        (literal('"\\ud800"'), "expected a text without lone surrogates - at $.data.note"),
-        (literal('{"\\udfff":1}'), "expected a text without lone surrogates - at $.data.note"),
+        (literal('"\\u0000"'), "expected a string without U+0000 - at $.data.note"),
+        (literal('"\\ud800"'), "expected a string without lone surrogates - at $.data.note"),
+        (literal('{"\\udfff":1}'), "expected a string without lone surrogates - at $.data.note"),
         (literal("1e400"), "expected a number that is a finite double - at $.data.note"),
         (literal("-" + "9" * 400), "expected a number that is a finite double - at $.data.note"),
         (literal("9" * 9_000), "expected a number that is a finite double - at $.data.note"),

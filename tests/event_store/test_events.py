@@ -98,7 +98,7 @@ def test_item_fields_accept_only_declared_values() -> None:
     assert fault("ItemPublished", cefr_level="a1") == (
         "expected one of A1, A2, B1, B2, C1, C2 - at $.data.cefr_level"
     )
-    assert fault("ItemUpdated", headword=5) == "expected a text - at $.data.headword"
+    assert fault("ItemUpdated", headword=5) == "expected a string - at $.data.headword"
 
 
 def test_a_time_zone_must_be_in_the_pinned_tzdata_package() -> None:

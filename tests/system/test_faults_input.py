@@ -15,7 +15,7 @@ from tests.support.pushes import encode_push
 PERSON = "confidential.person"
 ADDRESS = f"{PERSON}@example.com"
 
-MANY = "expected a text of 1 to 200 characters - at $.data."
+MANY = "expected a string of 1 to 200 characters - at $.data."
 NUMBER = "expected an integer from 0 to 86400000 - at $.data.response_time_ms"
 
 
