@@ -1,1 +1,1 @@
-"""From a push of Pub/Sub to the event log."""
+"""Ingest: from a Pub/Sub push to the event log."""

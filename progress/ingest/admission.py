@@ -1,7 +1,7 @@
-"""Admission: an instance holds at most 32 MiB of request bodies at a time.
+"""Admission control: an instance holds at most 32 MiB of request bodies at a time.
 
-A body beyond that is discarded in small pieces and answered with 429, so that Pub/Sub delivers it
-again. Otherwise the framework would read every body into memory before it answers.
+A body beyond this limit is discarded in small pieces and rejected with 429, so that Pub/Sub
+redelivers it. Without the limit, the framework would read every body into memory first.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ from werkzeug.exceptions import ClientDisconnected
 from progress.adapters import startup
 
 _CAPACITY = 32 << 20
-_MAX_BODY = 64 << 20  # a push is at most 14 MB: 10 MB, the limit of a message, in base64
+_MAX_BODY = 64 << 20  # a push has at most 14 MB: a message of 10 MB in base64
 _UNKNOWN_SIZE = 16 << 20  # reserved for a body without a Content-Length
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # bytes per read
-_LARGE = 1 << 20  # the memory of a larger body is returned to the system at once
+_LARGE = 1 << 20  # a larger body's memory is returned to the system immediately
 _BODY_TIMEOUT_S = 15.0
 
-Handler = Callable[[Request, bytearray, float], int]  # with the body and its time of arrival
+Handler = Callable[[Request, bytearray, float], int]  # takes the body and its arrival time
 
 _LIBC = ctypes.CDLL(None)
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 class Admission:
-    """Reserve memory for request bodies; one that is larger than all of it is admitted alone."""
+    """The memory for request bodies; a body larger than all of this memory is admitted alone."""
 
     def __init__(self, capacity: int = _CAPACITY, timeout_s: float = _BODY_TIMEOUT_S) -> None:
         self._capacity = capacity
@@ -58,8 +58,8 @@ class Admission:
         """Return the status of `handler`, or the status that rejects the body.
 
         429: the memory is exhausted. 413: the body is over 64 MiB. 405: the method is neither POST
-        nor GET, the health check. ClientDisconnected (400): the body is incomplete, late or
-        malformed.
+        nor GET (the health check). Raise ClientDisconnected (400) if the body is incomplete, late
+        or malformed.
         """
         arrived = time.monotonic()
         with _Reservation(self) as reservation:
@@ -74,7 +74,7 @@ class Admission:
             return handler(request, body, arrived)
 
     def resize(self, old: int, new: int) -> bool:
-        """Change a reservation; False, without a change, if the others leave too little."""
+        """Change a reservation; return False, without a change, if too little memory is left."""
         with self._mutex:
             others = self._reserved - old
             if new > old and others and others + new > self._capacity:
@@ -83,7 +83,7 @@ class Admission:
         return True
 
     def _receive(self, request: Request, reservation: "_Reservation") -> bytearray | int:
-        """Return the body; to reject it, discard all of it and return the status."""
+        """Return the body, or discard it and return the status that rejects it."""
         length = request.content_length
         expected = length or 0
         if length is None and "Transfer-Encoding" in request.headers:
@@ -107,7 +107,7 @@ class _Reservation:
         self._size = 0
 
     def resize(self, size: int) -> bool:
-        """Change the size; False, without a change, if too little is left."""
+        """Change the size; return False, without a change, if too little memory is left."""
         if not self._admission.resize(self._size, size):
             return False
         self._size = size
@@ -125,14 +125,14 @@ class _Reservation:
 
 
 def _check(request: Request, size: int) -> int | None:
-    """Return the status that rejects the request before its body is read; else None."""
+    """Return the status that rejects the request before its body is read, or None."""
     if request.method not in ("GET", "POST"):
         return 405
     return 413 if size > _MAX_BODY else None
 
 
 def _read(stream: IO[bytes], expected: int, reservation: _Reservation) -> bytearray | int:
-    """Return the body; 413 or 429 if it outgrows the limit or the memory."""
+    """Return the body, 413 if it exceeds the limit, or 429 if the memory is exhausted."""
     if not reservation.resize(expected):
         return 429
     body = bytearray()
@@ -147,7 +147,7 @@ def _read(stream: IO[bytes], expected: int, reservation: _Reservation) -> bytear
 
 @contextlib.contextmanager
 def _read_timeout(seconds: float | None, request: Request) -> Iterator[None]:
-    """Close the socket for reading after `seconds`; the server itself would wait for ever."""
+    """Close the socket for reading after `seconds`; the server itself would wait forever."""
     connection = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
     if seconds is None or connection is None:
         yield
@@ -162,7 +162,7 @@ def _read_timeout(seconds: float | None, request: Request) -> Iterator[None]:
 
 
 def _stop_reading(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it may be closed
+    with contextlib.suppress(OSError):  # it may be closed already
         connection.shutdown(socket.SHUT_RD)
 
 
@@ -172,7 +172,7 @@ def _trim_memory() -> None:
 
 
 def _limit_malloc() -> None:
-    """Make glibc return large blocks to the system at once, and share few arenas among threads."""
+    """Make glibc return large blocks to the system immediately, and share two arenas among threads."""
     if hasattr(_LIBC, "mallopt"):
         _LIBC.mallopt(_M_MMAP_THRESHOLD, 128 << 10)
         _LIBC.mallopt(_M_ARENA_MAX, 2)

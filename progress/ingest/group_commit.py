@@ -1,9 +1,9 @@
 """Group commit: concurrent requests of one process share transactions.
 
-A request that finds no commit in progress becomes the leader at once and commits everything that is
-queued. Meanwhile others queue up for the next leader. The leader sends the wake-ups of its group
-before any of its requests is answered: an acknowledged message is not delivered again, so its shard
-would stay behind. No request waits beyond its own deadline.
+A request that finds no commit in progress becomes the leader immediately and commits everything
+that is queued. Meanwhile, other requests queue up for the next leader. The leader sends the wake-ups
+of its group before any request of the group returns. Otherwise a crash could lose wake-ups, because
+Pub/Sub does not redeliver an acknowledged message. No request waits beyond its own deadline.
 """
 
 import threading
@@ -25,14 +25,14 @@ from progress.event_store import log
 from progress.event_store.log import Appended, Delivery
 
 _MOST_EVENTS = 1_000  # in one transaction, if more than one request waits
-_MOST_BYTES = 4 << 20  # of their data, likewise
+_MOST_BYTES = 4 << 20  # of data in one transaction, likewise
 _CONNECT_TIMEOUT_S = 10.0
 _APPEND_TIMEOUT_S = 15.0
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 
 
 class _Ticket:
-    """A request that waits for its outcome, or to become the leader."""
+    """A request that waits for its outcome or to become the leader."""
 
     def __init__(self, delivery: Delivery, deadline: float) -> None:
         self.delivery = delivery
@@ -40,11 +40,11 @@ class _Ticket:
         self.leads = False
         self.turn = threading.Event()
         self.outcome: Appended | ProgressError | None = None
-        self.committed_at = datetime.now(UTC)  # until the commit: when it was queued
+        self.committed_at = datetime.now(UTC)  # before the commit: the time of queueing
 
 
 class GroupCommit:
-    """One connection for all threads, opened at first use and again after it broke."""
+    """A connection that all threads share, opened on first use and again after it breaks."""
 
     def __init__(
         self,
@@ -54,17 +54,18 @@ class GroupCommit:
     ) -> None:
         self._connect = connect
         self._wake = wake
-        self._timeout_s = timeout_s  # from arrival to outcome: 25 s in all, 2 s for the wake-ups
+        self._timeout_s = timeout_s  # from arrival to outcome: 25 s less 2 s for the wake-ups
         self._connection: Connection | None = None
         self._mutex = threading.Lock()
         self._queue: list[_Ticket] = []
         self._is_led = False
 
     def append(self, delivery: Delivery, arrived: float | None = None) -> datetime:
-        """Return the time of commit, once all of it is on disk and its shards are woken.
+        """Return the commit time, once the delivery is on disk and its shards are woken.
 
-        Unavailable if the database is down, or the time since `arrived` (time.monotonic) is over:
-        the delivery may be appended all the same. EventStoreError if the log rejects it.
+        Raise Unavailable if the database is down, or if the timeout since `arrived`
+        (time.monotonic) has passed; the delivery may still have been appended. Raise
+        EventStoreError if the log rejects the delivery.
         """
         start = time.monotonic() if arrived is None else arrived
         ticket = _Ticket(delivery, start + self._timeout_s)
@@ -82,11 +83,11 @@ class GroupCommit:
                 if isinstance(ticket.outcome, ProgressError):
                     raise ticket.outcome
         finally:
-            self._finish(group)  # even if the leader failed: its followers may be committed
+            self._finish(group)  # even if the leader failed, as its followers may be committed
         return ticket.committed_at
 
     def _await_turn(self, ticket: _Ticket) -> None:
-        """Return once there is an outcome or the lead; DeadlineExceeded when the time is over."""
+        """Wait for the outcome or the lead; raise DeadlineExceeded at the ticket's deadline."""
         if ticket.turn.wait(max(ticket.deadline - time.monotonic(), 0)):
             return
         with self._mutex:
@@ -111,13 +112,15 @@ class GroupCommit:
                 successor.turn.set()
 
     def _finish(self, group: list[_Ticket]) -> None:
-        """Wake the shards of what was committed, then release the group's requests.
+        """Wake the shards of the committed events, then release the group's requests.
 
-        If the wake-ups raise an exception, the requests fail: the messages are delivered again,
-        which repeats the wake-ups.
+        If sending the wake-ups raises an exception, the requests fail, so that the messages are
+        redelivered and the wake-ups are sent again.
         """
         shards = {s for t in group if isinstance(t.outcome, Appended) for s in t.outcome.shards}
-        error: Unavailable | None = InstanceUnavailable("the thread that sends wake-ups was ended")
+        error: Unavailable | None = InstanceUnavailable(
+            "the thread that sends wake-ups was stopped"
+        )
         try:
             if shards:
                 self._wake(sorted(shards))
@@ -128,7 +131,7 @@ class GroupCommit:
                 ticket.turn.set()
 
     def _take_group(self) -> list[_Ticket]:
-        """Remove the first tickets from the queue, as many as one transaction may hold."""
+        """Remove as many tickets from the front of the queue as one transaction may hold."""
         size, events, length = 0, 0, 0
         with self._mutex:
             for ticket in self._queue:
@@ -141,14 +144,14 @@ class GroupCommit:
         return group
 
     def _fail_remaining(self, group: list[_Ticket]) -> None:
-        """Fail the tickets without an outcome: an unexpected exception ended their commit."""
+        """Fail the tickets without an outcome, because an unexpected exception ended the commit."""
         for ticket in group:
             if ticket.outcome is None:
-                ticket.outcome = InstanceUnavailable("the thread that committed was ended")
+                ticket.outcome = InstanceUnavailable("the thread that was committing was stopped")
                 self._close()
 
     def _commit(self, group: list[_Ticket], deadline: float) -> None:
-        """Commit the group together; if the log rejects it, each ticket alone."""
+        """Commit the group together; if the log rejects it, commit each ticket alone."""
         outcome: Appended | ProgressError
         try:
             outcome = self._append(group, deadline)
@@ -164,7 +167,10 @@ class GroupCommit:
             ticket.outcome, ticket.committed_at = outcome, datetime.now(UTC)
 
     def _append(self, group: list[_Ticket], deadline: float) -> Appended:
-        """Append, a second time on a new connection if this one broke: appends are idempotent."""
+        """Append the group; if the connection breaks, append once more on a new connection.
+
+        This is safe because appends are idempotent.
+        """
         deliveries = [ticket.delivery for ticket in group]
         try:
             return log.append(self._open(deadline), deliveries)
@@ -198,4 +204,4 @@ def _seconds_until(deadline: float) -> float:
 
 
 def _deadline_error() -> DeadlineExceeded:
-    return DeadlineExceeded("the database did not answer within the time of the request")
+    return DeadlineExceeded("the database did not respond before the request's deadline")

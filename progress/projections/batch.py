@@ -1,7 +1,7 @@
-"""The batch job: what the realtime folds leave to a run every five minutes.
+"""The batch job runs every five minutes and does the work that the realtime folds leave to it.
 
-A run replays the dead letters that are due, folds the shards whose wake-up was lost, and brings
-the batch models (see `models.BATCH`) up to what changed since the last run.
+A run replays the dead letters that are due, folds the shards whose wake-up was lost, and updates
+the batch models (see `models.BATCH`) with the changes since the last run.
 """
 
 import time
@@ -19,10 +19,10 @@ from progress.projections.notifications import Publisher
 
 @dataclass(frozen=True)
 class Report:
-    """The result of one run. `learners` is None if another run had the lock.
+    """The result of one run; `learners` is None if another run held the lock.
 
-    `is_whole`: everything recorded before the run is in the batch models. It is False if a worker
-    held a shard meanwhile; the next run does the rest.
+    `is_whole` is true if the batch models include everything that was recorded before the run. It
+    is false if a worker held a shard meanwhile; the next run then folds the rest of that shard.
     """
 
     replayed: int
@@ -39,9 +39,9 @@ def run(
 ) -> Report:
     """Run one task's share: the learners of every `task_count`th shard.
 
-    Every task sweeps all shards, and skips those that another task is folding.
+    Every task sweeps all shards, and skips the shards that another task is folding.
 
-    Raises DatabaseUnavailable or ProjectionError; parts that are done stay done.
+    Raise DatabaseUnavailable or ProjectionError; the steps that were committed stay committed.
     """
     projector = shard_projector.Projector(connection, publisher=publisher)
     shards = [shard for shard in shard_projector.SHARDS if shard % task_count == task_index]
@@ -72,7 +72,7 @@ def _publish(connection: Connection, publisher: Publisher) -> None:
 def fold(connection: Connection, shards: list[int]) -> int | None:
     """Fold the batch models of these shards' learners; return the number of changed learners.
 
-    None if another run holds one of the shards.
+    Return None if another run holds one of the shards.
     """
     schema.prepare_batch(connection)
     learners: int | None = _read_value(connection, "fold_batch", shards=shards)

@@ -1,7 +1,7 @@
 """The end of expand and contract: drop the read models that no deployed code reads.
 
-Only a revision that serves all of the traffic may run it, since readers of other revisions would
-lose their tables.
+Only a revision that serves all of the traffic may drop them, because the readers of other revisions
+would lose their tables.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from progress.projections import schema as read_model_schema
 
 
 def run(connection: Connection) -> Iterator[str]:
-    """Drop the schemas of other code and of killed rebuilds; yield the name of each.
+    """Drop the schemas of other code and of killed rebuilds; yield the name of each schema.
 
-    Raises RebuildRunning during a rebuild, and ProjectionError if this code's own schema is
-    missing: then other code may be serving.
+    Raise RebuildRunning during a rebuild. Raise ProjectionError if this code's own schema does not
+    exist, because then other code may be serving.
     """
     own = read_model_schema.schema_name()
     with rebuild.hold_lock(connection):
         if not read_model_schema.exists(connection, own):
             raise ProjectionError(
-                f"{own} does not exist, so other code may be served: nothing is dropped; "
+                f"{own} does not exist, so other code may be serving: nothing is dropped; "
                 "run `progress migrate` first"
             )
         for (schema,) in connection.run(_block("unused_schemas"), kept=own):

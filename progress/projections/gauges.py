@@ -1,4 +1,4 @@
-"""Gauges of the batch job: the size of the store, and the lag of its readers."""
+"""Gauges that the batch job measures: the size of the store and the lag of the projections."""
 
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ class Gauges(msgspec.Struct, frozen=True):
 
 
 def measure(connection: Connection) -> Gauges:
-    """Return the present values; raise DatabaseUnavailable if the database does not answer."""
+    """Return the current values; raise DatabaseUnavailable if the database does not respond."""
     with database.translate_errors(_translate):
         schema.set_search_path(connection)
         rows = connection.run(blocks("projections/gauges")["measure"], now=datetime.now(UTC))

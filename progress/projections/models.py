@@ -1,6 +1,6 @@
-"""The read models, declared once: their order, and the GraphQL field that reads each.
+"""The read models in fold order, each declared once with the GraphQL field that reads it.
 
-The schema, its fingerprint, as-of answers, snapshots, the lag report and the tests use this list.
+The schema, its fingerprint, as-of queries, snapshots, the lag report and the tests use this list.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class ReadModel(NamedTuple):
     internal: str | None = None
 
 
-# In the order of their folds: a fold reads what earlier ones left in the window's tables.
+# In fold order, because a fold reads what earlier folds left in the window's tables.
 REALTIME = (
     ReadModel("zone_rules", internal="constants: joined to a learner's zones"),
     ReadModel("preferences", internal="decide the local day of every other row"),

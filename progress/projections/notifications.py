@@ -1,9 +1,9 @@
-"""Notifications: after a change of the read models is committed, publish it to Redis.
+"""Notifications publish committed changes of the read models to Redis.
 
-The copies of the versions in Redis take the new values, so that no older cached answer is served,
-and the subscribers of a learner's or an operation's channel are told. A lost notification costs
-five seconds (see `progress.adapters.redis.version_keys`). Hence none waits for more than 50 ms,
-and none fails the change that it reports.
+A notification updates the version copies in Redis, so that no older cached response is served. It
+also reaches the subscribers of a learner's or an operation's channel. If it is lost, responses may
+be five seconds out of date (see `progress.adapters.redis.version_keys`). So a notification never
+takes longer than 50 ms, and its failure never fails the change that it reports.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from progress.adapters.telemetry import logs, tracing
 from progress.projections import schema
 
 _CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035
-_RETRY_AFTER_S = 1.0  # after a Redis did not reply
+_RETRY_AFTER_S = 1.0  # after Redis did not reply
 _MAX_PENDING = 100  # commands that wait for Redis to return
 _REDIS = {"db.system.name": "redis"}
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The changes of one fold; `version` is None if it changed nothing."""
+    """The changes of one fold; `version` is None if the fold changed nothing."""
 
     version: int | None
     learners: str | None  # as JSON
@@ -36,21 +36,21 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """Publishes changes to the Redis of a URL; without a URL, to nobody."""
+    """A publisher of changes to the Redis server at a URL; without a URL it does nothing."""
 
     def __init__(self, url: str | None) -> None:
-        """Open no connection, so that a process may fork afterwards."""
+        """Open no connection yet, so that the process may still fork."""
         self._connections = _Connections(url) if url else None
 
     @property
     def is_enabled(self) -> bool:
-        """True if there is a Redis."""
+        """Whether a Redis server is configured."""
         return self._connections is not None
 
     def publish(self, change: Change, catalogue: int | None = None) -> bool:
-        """Publish a window's change, with the catalogue's version if that changed.
+        """Publish a window's change, with the catalogue's version if it changed.
 
-        False if the notification is lost, here and below.
+        Like the methods below, return False if the notification is lost.
         """
         ends = version_keys.expires_at_ms(change.began)
         commands: list[Command] = []
@@ -71,7 +71,7 @@ class Publisher:
         )
 
     def publish_swap(self, version: int, *, known_at: float) -> bool:
-        """Publish the version of read models that replaced the former ones."""
+        """Publish the version of the read models that a rebuild has swapped in."""
         keep = _keep_version(version_keys.SWAP, version_keys.expires_at_ms(known_at), version)
         return self._send([keep, ("PUBLISH", channels.EVERYONE, version)])
 
@@ -96,7 +96,7 @@ def _keep_version(kind: str, ends: int, version: int) -> Command:
 
 
 class _Connections:
-    """The connections to a Redis; after an error none is used for a while."""
+    """The connections to a Redis server; after an error, none is used for a second."""
 
     def __init__(self, url: str) -> None:
         self._address = parse_url(url)
@@ -105,9 +105,9 @@ class _Connections:
         self._pending: deque[Command] = deque(maxlen=_MAX_PENDING)
 
     def send(self, commands: Sequence[Command]) -> bool:
-        """Send the commands in one round trip, after those that failed before.
+        """Send the commands in one round trip, after the commands that failed before.
 
-        False, with a log line, if they failed; Redis may have executed them.
+        If this fails, write a log line and return False; Redis may still have run the commands.
         """
         if time.monotonic() < self._retry_at:
             self._pending.extend(commands)
@@ -121,12 +121,12 @@ class _Connections:
             logs.write("WARNING", f"a change was not published to Redis: {error}")
             return False
         refusals = [reply.text for reply in replies if isinstance(reply, ErrorReply)]
-        if refusals:  # a second attempt would be refused as well
-            logs.write("ERROR", f"Redis refused the notification of a change: {refusals[0]}")
+        if refusals:  # a second attempt would be rejected as well
+            logs.write("ERROR", f"Redis rejected the notification of a change: {refusals[0]}")
         return not refusals
 
     def _ask(self, commands: Sequence[Command]) -> list[Reply]:
-        """Return the replies, on a connection that no other thread uses meanwhile."""
+        """Return the replies, read on a connection that no other thread is using."""
         connection = self._pop_idle() or RedisSocket(self._address, seconds=_CONNECT_TIMEOUT_S)
         replies = connection.run(commands, seconds=_REPLY_TIMEOUT_S)
         self._idle.append(connection)
@@ -142,7 +142,7 @@ class _Connections:
         return None
 
     def _pop_pending(self) -> list[Command]:
-        """Take the commands that failed before; each goes to one thread."""
+        """Remove and return the commands that failed before; no other thread gets them, too."""
         commands = []
         with contextlib.suppress(IndexError):
             while True:

@@ -1,8 +1,8 @@
-"""The projector: folds each shard of the log, window by window, into the realtime read models.
+"""The projector folds each shard of the log, window by window, into the realtime read models.
 
 A window commits with its checkpoint, so a crash repeats a window and never skips one. One worker
 at a time holds a shard. A wake-up that finds its shard held does nothing, because the holder
-checks for new events once more after it released the shard.
+checks for new events once more after it releases the shard.
 """
 
 import time
@@ -21,14 +21,15 @@ WINDOW = 1_000
 
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 _CHECKPOINT_AHEAD = "PR101"
-# SQLSTATE classes that a value of an event can cause. Any other error is a defect of this code.
+# SQLSTATE classes that the values of an event can cause. Any other error is a defect of this code.
 _VALUE_ERRORS = ("21", "22", "23", "54", "P0")
 
 
 class Projector:
-    """A connection that folds, with its search path set and its temporary tables made.
+    """A connection for folding, with its search path set and its temporary tables created.
 
-    It publishes each change of the live schema; a schema that is being built has no readers.
+    It publishes each change of the live schema. It publishes no change of a schema that is being
+    built, because such a schema has no readers.
     """
 
     def __init__(
@@ -47,29 +48,31 @@ class Projector:
         self._catalogue = connection.prepare(statements.blocks("projections/versions")["catalogue"])
 
     def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
-        """Fold the events that the shard has not folded; return their number.
+        """Fold the shard's events that are not folded yet; return their number.
 
-        0 also if another worker holds the shard. Raises DatabaseUnavailable, ProjectionError.
+        Return early if another worker holds the shard. Raise DatabaseUnavailable or
+        ProjectionError.
         """
         total = 0
         while True:
             folded = self._fold(shard, limit)
             if folded is None:
-                return total  # the holder checks once more
+                return total  # the other worker checks once more
             total += folded
             # A wake-up that came while this worker held the shard did nothing.
             if folded < limit and shard not in self.find_shards_behind():
                 return total
 
     def lock_event_shard(self, event_id: str) -> None:
-        """Lock an event's shard for the caller's transaction, which has written nothing yet."""
+        """Lock an event's shard for the caller's transaction, before the transaction writes."""
         block = statements.blocks("projections/fold")["lock_event_shard"]
         self.connection.run(block, event_id=event_id)
 
     def refold_event(self, position: int) -> Change:
-        """Fold an event that was poisoned and counts again; return the change to publish.
+        """Fold an event that was poisoned and then taken back; return the change to publish.
 
-        Runs in the caller's transaction, which holds the event's shard. Publish after its commit.
+        The caller's transaction has locked the event's shard. After it has committed, the caller
+        publishes the change.
         """
         block = statements.blocks("projections/fold")["refold_event"]
         return Change(*self.connection.run(block, position=position)[0])
@@ -86,11 +89,11 @@ class Projector:
         database.close(self.connection)
 
     def find_shards_behind(self) -> list[int]:
-        """Return the shards that have events which are not folded."""
+        """Return the shards that have events to fold."""
         return [shard for (shard,) in self._run(self._shards_behind)]
 
     def count_waiting(self, shard: int) -> int:
-        """Count the shard's events that are not folded, up to 100,000."""
+        """Return the number of the shard's events to fold, at most 100,000."""
         count: int = self._query("count_waiting", shard=shard)[0][0]
         return count
 
@@ -99,7 +102,7 @@ class Projector:
         return sum(self.catch_up(shard, limit=limit) for shard in self.find_shards_behind())
 
     def _fold(self, shard: int, at_most: int) -> int | None:
-        """Fold one window; halve it until it passes or its single event is poisoned."""
+        """Fold one window; halve it until it succeeds or its single event is dead-lettered."""
         while True:
             position = self._next_position(shard) if at_most == 1 else None
             try:
@@ -111,7 +114,7 @@ class Projector:
                 at_most = max(1, at_most // 2)
 
     def fold_window(self, shard: int, at_most: int) -> int | None:
-        """Fold the next window; return the number of events, None if another worker folds."""
+        """Fold the next window; return its event count, or None if another worker is folding."""
         began = time.monotonic()
         lists_learners = self._publisher.is_enabled
         values = {"shard": shard, "at_most": at_most, "lists_learners": lists_learners}
@@ -127,7 +130,7 @@ class Projector:
         return rows[0][0] if rows else None
 
     def _set_aside(self, shard: int, position: int, error: str) -> None:
-        """Set a poisoned event aside, unless another worker folded it since the window failed."""
+        """Dead-letter a poisoned event, unless another worker has folded it meanwhile."""
         with database.translate_errors(_translate), database.transaction(self.connection):
             self._query("lock_shard", shard=shard)
             rows = self._query("set_aside", shard=shard, position=position, error=error)

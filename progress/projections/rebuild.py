@@ -1,6 +1,6 @@
-"""A rebuild: fold every projection in a second schema, then swap it in by one transaction.
+"""Rebuild the read models: fold the log into a second schema, then swap it in by one transaction.
 
-Events keep arriving and readers keep reading meanwhile: they see the old rows, then the new ones.
+Meanwhile, events keep arriving. Readers see the old rows until the swap and then the new rows.
 """
 
 import contextlib
@@ -43,11 +43,11 @@ def run(
     on_folded: Callable[[Connection], None] | None = None,
     publisher: Publisher = notifications.DISABLED,
 ) -> int:
-    """Rebuild every projection and swap; return the number of events folded.
+    """Rebuild every projection and swap the schemas; return the number of events folded.
 
     The workers call `on_progress(folded, all)`. `on_folded(connection)` is called before the
     swap, with the connection that swaps. An interrupted or failed rebuild leaves nothing behind.
-    Raises RebuildRunning if another rebuild runs.
+    Raise RebuildRunning if another rebuild is running.
     """
     return replace(
         connect,
@@ -63,18 +63,18 @@ def replace(
     on_filled: Callable[[Connection], None] | None = None,
     publisher: Publisher = notifications.DISABLED,
 ) -> int:
-    """Let `fill` fill a new schema, catch it up with the log, and swap it with the live one.
+    """Let `fill` fill a new schema, catch it up with the log, and swap it with the live schema.
 
-    Returns the number of events folded, including those that `fill` returns. Raises as `run` does.
+    Return the number of events folded, including the number that `fill` returns. Raise
+    RebuildRunning if another rebuild is running.
     """
     building = f"{read_model_schema.schema_name()}_building"
     with contextlib.closing(connect()) as connection, hold_lock(connection):
         try:
-            for left in (building, _former_name()):  # by a rebuild that was killed
+            for left in (building, _former_name()):  # left by a rebuild that was killed
                 drop(connection, left)
-            replayed = _find_replayed_positions(
-                connection
-            )  # before any fold could miss one of them
+            # Read before the folds start, so that the swap folds every event replayed since.
+            replayed = _find_replayed_positions(connection)
             read_model_schema.create(connection, building)
             folded = fill(building)
             if on_filled:
@@ -90,9 +90,9 @@ def replace(
 
 @contextlib.contextmanager
 def hold_lock(connection: Connection) -> Iterator[None]:
-    """Hold the lock of rebuilds for the length of the block; RebuildRunning if it is taken."""
+    """Hold the rebuild lock during the block; raise RebuildRunning if another rebuild holds it."""
     if not connection.run(_block("lock"))[0][0]:
-        raise RebuildRunning("another rebuild is running: wait for its end")
+        raise RebuildRunning("another rebuild is running: wait until it ends")
     try:
         yield
     finally:
@@ -101,7 +101,7 @@ def hold_lock(connection: Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hold_off_backups(connection: Connection) -> Iterator[None]:
-    """Let no backup run meanwhile: it would mix the tables of two schemas."""
+    """Prevent backups during the block, because a backup would mix the tables of two schemas."""
     schema = read_model_schema.schema_name()
     connection.run(_block("lock_backup"), schema=schema)
     try:
@@ -111,7 +111,7 @@ def _hold_off_backups(connection: Connection) -> Iterator[None]:
 
 
 def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> bool:
-    """Create the live schema if it is missing, and fold the log into it; True if it was missing."""
+    """Create the live schema and fold the log into it; return False if the schema exists."""
     with contextlib.closing(connect()) as connection:
         if read_model_schema.exists(connection, read_model_schema.schema_name()):
             return False
@@ -163,7 +163,7 @@ def _fold_past(projector: Projector, shard: int) -> int:
 
 
 def drop_keys(connection: Connection) -> None:
-    """Drop the keys of the large tables, until `create_keys`."""
+    """Drop the keys of the large tables; `create_keys` creates them again."""
     connection.run(_block("drop_keys"))
 
 
@@ -176,7 +176,7 @@ def create_keys(connection: Connection) -> None:
 def run_in_parallel(
     projectors: list[Projector], tasks: Iterable[T], do: Callable[[Projector, T], object]
 ) -> None:
-    """Run each task once, on a projector that is free; the first error ends all."""
+    """Run each task once, on a free projector; the first error stops the remaining tasks."""
     waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
     for task in tasks:
         waiting.put(task)
@@ -218,7 +218,7 @@ class _Counter:
 
 
 def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:
-    """Catch the new schema up and put it in the live one's place; return the events folded."""
+    """Catch the new schema up and swap it in; return the number of events folded."""
     live = read_model_schema.schema_name()
     projector = Projector(connection, building)
     folded = _catch_up(projector, replayed)
@@ -239,7 +239,7 @@ def _rename(connection: Connection, schema: str, name: str) -> None:
 
 
 def _catch_up(projector: Projector, replayed: Replayed) -> int:
-    """Fold new events, and the replayed ones that are behind the checkpoint."""
+    """Fold the new events and the replayed events; return the number of new events."""
     folded = projector.catch_up_all()
     for event in sorted(_find_replayed_positions(projector.connection) - replayed):
         replayed.add(event)
@@ -248,17 +248,17 @@ def _catch_up(projector: Projector, replayed: Replayed) -> int:
 
 
 def _find_replayed_positions(connection: Connection) -> Replayed:
-    """Return the positions of poisoned events that count again, each with the time of replay."""
+    """Return the position and the replay time of each poisoned event that was replayed."""
     rows = connection.run(_block("replayed_events")) or []
     return {(position, since) for position, since in rows}
 
 
 def _drop_former(connection: Connection) -> None:
-    """Drop the replaced schema; if a reader such as a dump holds it, the next rebuild does."""
+    """Drop the replaced schema, unless a reader such as pg_dump holds it; then log a warning."""
     try:
         drop(connection, _former_name())
     except DatabaseUnavailable as error:
-        logs.write("WARNING", f"{error}: the next rebuild drops it, or `progress contract`")
+        logs.write("WARNING", f"{error}: the next rebuild or `progress contract` drops it")
 
 
 def _former_name() -> str:
@@ -268,7 +268,7 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    Raises DatabaseUnavailable if readers hold it for longer.
+    Raise DatabaseUnavailable if readers hold the schema for longer.
     """
     connection.run("SET lock_timeout = '1s'")
     try:

@@ -1,4 +1,4 @@
-"""The replay of dead letters, after the cause of the failure is fixed."""
+"""Replay dead letters after the cause of their failure is fixed."""
 
 from collections.abc import Iterator
 
@@ -16,22 +16,23 @@ _LETTERS_PER_FOLD = 500
 def replay(
     connection: Connection, letter_id: int, publisher: Publisher = notifications.DISABLED
 ) -> str | None:
-    """Append the letter's event or, if it is `poisoned`, fold it; return None or the failure.
+    """Append a dead letter's event, or fold it if it was `poisoned`; return the failure or None.
 
-    Idempotent, as delivery is. Raises EventStoreError if there is no such open letter.
+    Replay is idempotent, like delivery. Raise EventStoreError if the dead letter does not exist or
+    was discarded.
     """
     projector = Projector(connection, publisher=publisher)
     failure = _try_replay(projector, letter_id)
-    projector.catch_up_all()  # no worker is woken
+    projector.catch_up_all()  # because no worker is woken
     return failure
 
 
 def replay_all(
     connection: Connection, letter_ids: list[int], publisher: Publisher = notifications.DISABLED
 ) -> Iterator[str | None]:
-    """Replay the letters in turn; yield None or the failure of each.
+    """Replay the dead letters in turn; yield the failure of each, or None.
 
-    A letter that was closed meanwhile counts as a failure. Their events are folded in groups.
+    A dead letter that was discarded meanwhile counts as a failure. The events are folded in groups.
     """
     projector = Projector(connection, publisher=publisher)
     for done, letter_id in enumerate(letter_ids, start=1):

@@ -1,6 +1,7 @@
-"""The schema of the read models: made of `sql/read_models` and `sql/projections`.
+"""The schema of the read models, created from `sql/read_models` and `sql/projections`.
 
-It is named after the fingerprint of its SQL, so that two revisions' read models live side by side.
+The schema is named after the fingerprint of its SQL, so that the read models of two revisions can
+coexist.
 """
 
 import functools
@@ -24,7 +25,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 @functools.cache
 def fingerprint() -> str:
-    """Return twelve hexadecimal digits that change with any fold and with the zones' rules."""
+    """Return twelve hexadecimal digits that change with any fold and with the time zone rules."""
     digest = hashlib.sha256(time_zones.VERSION.encode())
     for text in (*_definitions(), as_of_tables(), _window_tables(), _batch_tables()):
         digest.update(text.encode())
@@ -42,7 +43,7 @@ def exists(connection: "Connection", schema: str) -> bool:
 
 
 def create(connection: "Connection", schema: str | None = None) -> bool:
-    """Create the schema with empty read models, in one transaction; False if it exists."""
+    """Create the schema with empty read models, in one transaction; return False if it exists."""
     schema = schema or schema_name()
     if exists(connection, schema):
         return False
@@ -59,7 +60,7 @@ def create(connection: "Connection", schema: str | None = None) -> bool:
 
 
 def set_search_path(connection: "Connection", schema: str | None = None) -> None:
-    """Let the connection find the read models of the schema, and the event store."""
+    """Set the connection's search path to the schema's read models and the event store."""
     path = f"{_identifier(schema or schema_name())}, event_store"
     connection.run("SELECT set_config('search_path', :path, false)", path=path)
 
@@ -77,8 +78,8 @@ def prepare_batch(connection: "Connection") -> None:
 def as_of_tables() -> str:
     """Return the SQL that prepares an as-of connection: temporary tables for all that folds write.
 
-    Its search path is pg_temp, then the schema. The views are created again with the same
-    text, since there their tables are the temporary ones.
+    The connection's search path is pg_temp, then the schema. The SQL also creates the views again,
+    with the same text, so that they read the temporary tables.
     """
     names = ("as_of", *_names(REALTIME))
     return "\n\n".join(_join(names, block) for block in ("as_of", "views", "window"))
@@ -94,7 +95,7 @@ def _batch_tables() -> str:
 
 def _prepare(connection: "Connection", driver: str, tables: str) -> None:
     if not connection.run(_block(driver, "is_prepared"))[0][0]:
-        # One transaction: single statements would each wait for the disk.
+        # One transaction, because single statements would each wait for the disk.
         connection.run(tables)
 
 
@@ -118,7 +119,7 @@ def _list_projections() -> Iterator[str]:
 
 
 def _list_snapshots() -> dict[str, str]:
-    """Return the models of which a snapshot holds rows, with the expression for these."""
+    """Return the models whose rows a snapshot holds, each with the SQL expression of its rows."""
     texts = {name: _block(name, "snapshot") for name in _names(REALTIME)}
     return {name: text for name, text in texts.items() if text}
 
@@ -161,7 +162,7 @@ def _load_zone_rules(connection: "Connection") -> None:
 
 
 def _identifier(name: str) -> str:
-    from pg8000.native import identifier  # 20 ms: queries do not need it
+    from pg8000.native import identifier  # takes 20 ms, and queries do not need it
 
     quoted: str = identifier(name)
     return quoted

@@ -1,4 +1,4 @@
-"""Snapshots: a learner's read-model rows at a version of the learner's stream."""
+"""A snapshot holds a learner's read-model rows at a version of the learner's stream."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from progress.adapters.postgres.statements import blocks
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The number of events between two snapshots of a stream, and the number that is kept."""
+    """The number of events between two snapshots of a stream, and of snapshots to keep."""
 
     event_interval: int = 100
     max_snapshots: int = 3
@@ -18,7 +18,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 POLICY = Policy()
 
-_LEARNERS_PER_TRANSACTION = 50  # deletions wait meanwhile
+_LEARNERS_PER_TRANSACTION = 50  # few, because deletions wait for the transaction
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ def save_snapshot(connection: Connection, snapshot: Snapshot, policy: Policy = P
 def take(connection: Connection, policy: Policy = POLICY) -> int:
     """Take the snapshots that are due, a few learners per transaction; return their number.
 
-    The batch folds note the learners to check.
+    The batch folds record which learners to check.
     """
     sql = blocks("read_models/snapshots")
     connection.run(sql["drop_learners_not_due"], event_interval=policy.event_interval)
@@ -63,16 +63,16 @@ def take(connection: Connection, policy: Policy = POLICY) -> int:
 
 
 def drop_orphans(connection: Connection) -> None:
-    """Drop the snapshots of schemas that do not exist any more."""
+    """Drop the snapshots of schemas that no longer exist."""
     connection.run(blocks("read_models/snapshots")["drop_orphans"])
 
 
 def get_latest_snapshot(
     connection: Connection, stream_id: str, fingerprint: str, *, before: datetime | None = None
 ) -> Snapshot | None:
-    """Return the newest snapshot that projections of this fingerprint took, or None.
+    """Return the newest snapshot that was taken with this fingerprint, or None.
 
-    With `before`, the newest one without an event after that moment.
+    With `before`, return the newest snapshot that contains no event after that time.
     """
     rows = connection.run(
         blocks("event_store/log")["latest snapshot"],

@@ -1,4 +1,4 @@
-"""The worker of wake-ups: keeps its folding connections between them."""
+"""Handle wake-ups; keep the connections for folding open between them."""
 
 import queue
 
@@ -14,7 +14,10 @@ _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
 
 
 def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
-    """Fold the shard's new events and return their number; DatabaseUnavailable, ProjectionError."""
+    """Fold the shard's new events; return their number.
+
+    Raise DatabaseUnavailable or ProjectionError.
+    """
     try:
         waiting, folded = _catch_up(_idle.get_nowait(), shard)
     except (queue.Empty, DatabaseUnavailable):  # an idle connection may have broken
@@ -27,7 +30,7 @@ def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
 
 
 def _catch_up(projector: Projector, shard: int) -> tuple[int, int]:
-    """Return the number of events that waited at the start, and of those folded."""
+    """Return the number of events that waited at the start, and the number of events folded."""
     try:
         waiting = projector.count_waiting(shard)
         folded = projector.catch_up(shard)

@@ -208,7 +208,7 @@ def test_nothing_is_dropped_if_the_schema_of_the_code_is_missing(populated: Conn
     read_model_schema.create(populated, OTHER)
     read_model_schema.drop(populated, read_model_schema.schema_name())
     before = schema_names(populated)
-    with pytest.raises(ProjectionError, match="other code may be served: nothing is dropped"):
+    with pytest.raises(ProjectionError, match="other code may be serving: nothing is dropped"):
         list(drop_unused.run(populated))
     assert schema_names(populated) == before
 
