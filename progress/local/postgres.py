@@ -68,7 +68,7 @@ def major(folder: Path | None = None) -> int:
 
 @functools.cache
 def account() -> str | None:
-    """Return the system user for the server if root runs this, which PostgreSQL rejects."""
+    """Return the system user for the server if this process is root, which PostgreSQL rejects."""
     if os.geteuid() != 0:
         return None
     if not _is_known(_ACCOUNT):

@@ -27,14 +27,14 @@ _FIREBASE_KEYS = (
 )
 _DEVELOPMENT_DOMAINS = ("localhost", "invalid", "test", "example", "local")
 
-_KEYS_TTL_S = 3_600.0  # bounds how long a withdrawn key is trusted
+_KEYS_TTL_S = 3_600.0  # a revoked key is trusted for at most this long
 _REFETCH_INTERVAL_S = 60.0  # between two fetches for an unknown key or after a failed refresh
 _RETRY_INTERVAL_S = 5.0  # between two fetches while no key is known
 _FETCH_TIMEOUT_S = 5.0
-_LEEWAY_S = 5.0  # that the issuer's clock may be ahead of ours
+_LEEWAY_S = 5.0  # how far the issuer's clock may be ahead
 _MAX_EXPIRY = 1e12  # seconds since 1970, beyond the expiry of any token
 _MAX_JWKS_BYTES = 1 << 20
-_MAX_TOKENS = 10_000  # remembered
+_MAX_TOKENS = 10_000  # in the cache
 
 
 class Issuer(msgspec.Struct, frozen=True):
@@ -50,10 +50,10 @@ class Caller(msgspec.Struct, frozen=True):
 
     user_id: str
     role: Role
-    expires_at: float = math.inf  # of the token, in seconds since 1970
+    expires_at: float = math.inf  # when the token expires, in seconds since 1970
 
     def authorize(self, user_id: str | None) -> str:
-        """Return the requested learner, by default the caller; raise Forbidden without the right.
+        """Return the requested learner, by default the caller; raise Forbidden if not allowed.
 
         The result does not depend on whether the learner exists.
         """
@@ -63,7 +63,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 def load_issuer(settings: Settings) -> Issuer:
-    """Return the issuer of the settings, by default Firebase of the audience's project.
+    """Return the issuer in the settings, by default Firebase for the audience's project.
 
     Raise SettingsError if a setting is missing, or if a deployed function would trust a development
     issuer.
@@ -101,7 +101,7 @@ def is_id(text: str) -> bool:
 
 
 def is_text(text: str) -> bool:
-    """Return whether PostgreSQL can store the text: no NUL, no surrogate."""
+    """Return whether PostgreSQL can store the text, which must have no NUL and no surrogate."""
     return not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
 
 
@@ -116,7 +116,7 @@ class Keys:
         self._fetching = asyncio.Lock()
 
     async def get(self, key_id: str) -> jwt.PyJWK | None:
-        """Return the key or None; raise IssuerUnavailable while no keys could be fetched."""
+        """Return the key, or None if it is unknown; raise IssuerUnavailable if no key is known."""
         if key_id not in self._keys or self._should_refresh():
             async with self._fetching:
                 if self._should_fetch(key_id):
@@ -128,7 +128,7 @@ class Keys:
         return self._keys.get(key_id)
 
     def _should_refresh(self) -> bool:
-        """Return whether the keys are old. Requests use the old keys while one request fetches."""
+        """Return whether the keys are old. One request fetches; others still use the old keys."""
         now = self._clock()
         return now - self._fetched_at > _KEYS_TTL_S and now - self._tried_at > _REFETCH_INTERVAL_S
 
@@ -147,7 +147,7 @@ class Keys:
                 keys = await asyncio.to_thread(_fetch_keys, self._url)
         except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             log.warning("the keys at %s cannot be fetched: %s", self._url, error)
-            self._tried_at = self._clock()  # requests that waited for the lock do not retry at once
+            self._tried_at = self._clock()  # so that requests waiting for the lock do not fetch too
             return
         if keys:
             self._keys, self._fetched_at = keys, self._clock()
@@ -171,11 +171,11 @@ def _fetch_keys(url: str) -> dict[str, jwt.PyJWK]:
 
 
 def _download(url: str) -> bytes:
-    from http.client import HTTPException  # 15 ms with the next import, so not at start
+    from http.client import HTTPException  # not at startup, because both imports take 15 ms
     from urllib.request import HTTPRedirectHandler, build_opener
 
     class NoRedirects(HTTPRedirectHandler):
-        """Reject redirects, so that an issuer cannot lead to an address of the internal network."""
+        """A handler that rejects redirects, because they could lead into the internal network."""
 
         def redirect_request(self, *_: object) -> None:
             return None
@@ -193,7 +193,7 @@ def _download(url: str) -> bytes:
 
 
 class Authenticator:
-    """Authenticates callers by their tokens. Valid headers are remembered by their hash."""
+    """A verifier of bearer tokens. It caches the callers of valid headers by the header's hash."""
 
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted
@@ -219,7 +219,7 @@ class Authenticator:
         return caller
 
     def _remember(self, digest: bytes, caller: Caller, now: float) -> None:
-        """Remember the caller until the token expires, at most as long as keys are cached."""
+        """Cache the caller until the token expires, at most for the TTL of the keys."""
         if len(self._cached) >= _MAX_TOKENS:
             del self._cached[next(iter(self._cached))]
         self._cached[digest] = caller, min(caller.expires_at, now + _KEYS_TTL_S)
@@ -231,7 +231,7 @@ class Authenticator:
                 raise Unauthenticated("bad token: expected one signed by RS256 or ES256")
             key = await self._keys.get(str(header.get("kid")))
             if key is None:
-                raise Unauthenticated("bad token: its key is not one of the issuer's")
+                raise Unauthenticated("bad token: its key is not among the issuer's keys")
             claims = jwt.decode(
                 token,
                 key,
@@ -242,7 +242,7 @@ class Authenticator:
                 options={"require": ["exp", "sub"]},
             )
         except (jwt.PyJWTError, RecursionError) as error:
-            why = str(error).encode(errors="replace").decode()  # it may contain a lone surrogate
+            why = str(error).encode(errors="replace").decode()  # may have a surrogate
             raise Unauthenticated(f"bad token: {why}") from None
         return _caller(claims)
 

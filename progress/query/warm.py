@@ -1,7 +1,7 @@
-"""Cache warming: run the page's query for the learners who were active last, and cache the answers.
+"""Cache warming: cache the results of the page's query for the learners who were active last.
 
-The document is read from the page's own script, because an answer is cached under the text of its
-selection: another document would warm nothing.
+The query is read from the script of the page, because a result is cached under the text of its
+selection. Results of any other query would not be found by the page.
 """
 
 import re
@@ -31,7 +31,7 @@ _TRACE = f"00-{1:032x}-{1:016x}-01"
 
 
 def page_query(now: datetime) -> GraphQLRequest:
-    """Return the page's query for its own learner; `ranges()` in query.js has the same dates."""
+    """Return the page's query for the caller; the dates are those of `ranges()` in query.js."""
     constants: dict[str, str] = {}
     for name, short, long in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8")):
         constants[name] = re.sub(r"\$\{(\w+)\}", lambda match: constants[match[1]], short or long)
@@ -49,9 +49,9 @@ def page_query(now: datetime) -> GraphQLRequest:
 async def warm(
     url: str, reader: Reader, learners: int, on_progress: Callable[[int, int], None]
 ) -> tuple[int, int]:
-    """Run the page's query for so many learners, with this reader and the Redis at `url`.
+    """Run the page's query for this number of learners; cache the results in the Redis at `url`.
 
-    Return the number of learners, and for how many of them everything was cached already.
+    Return the number of learners, and the number of those whose results were all cached before.
     """
     redis = Client(url, timeout_s=_TIMEOUT_S)
     cache = AnswerCache(redis, RateLimiter(redis, per_minute=1), reader)
@@ -75,16 +75,16 @@ async def warm(
 
 
 async def _wait_for_writes(redis: Client) -> None:
-    """Wait for a reply, which comes after all earlier writes; RedisUnavailable without one."""
+    """Wait until Redis has done all earlier writes; raise RedisUnavailable if it does not reply."""
     try:
         await redis.run(("PING",))
     except RedisUnavailable:
-        why = "Redis does not answer: check that it runs, and that REDIS_URL names it"
+        why = "Redis does not respond: check that it runs, and that REDIS_URL names it"
         raise RedisUnavailable(why) from None
 
 
 def clear(url: str) -> None:
-    """Drop all cached answers. After a restore versions restart, and would match old answers."""
+    """Drop all cached results, because versions restart after a restore and match old results."""
     try:
         redis = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)
         redis.run([("FLUSHDB",)], seconds=_TIMEOUT_S)

@@ -86,7 +86,7 @@ def test_an_internal_error_is_masked_and_logged(
     query = b'{"query": "{ dailyStats(from: \\"2024-03-01\\", to: \\"2024-03-01\\") { date } }"}'
     (fault,) = api.read(query_api.request("POST", "/graphql", query, headers))["errors"]
     trace = "0af7651916cd43dd8448eb211c80319c"
-    assert fault["message"] == f"an error of ours, logged as {trace}"
+    assert fault["message"] == f"an internal error, logged as {trace}"
     assert fault["extensions"] == {"code": "INTERNAL", "traceId": trace}
     logged = capsys.readouterr().out
     assert trace in logged

@@ -1,1 +1,1 @@
-"""The cache of answers: policies, versions, shared computations, and the rate limit."""
+"""The cache of query results: policies, versions, shared computations, and the rate limit."""

@@ -1,16 +1,16 @@
-"""Answer cache in Redis. A cached answer is never older than the projection.
+"""The cache of query results in Redis. A cached result is never older than the read models.
 
-A fold changes the versions in the database when it commits, then publishes copies of them to Redis
-(`progress.adapters.redis.version_keys`). A copy never decreases and lives for five seconds, so that
-a change whose publication failed is hidden for at most that long.
+A fold changes the versions in the database when it commits, then publishes copies of the versions
+to Redis (`progress.adapters.redis.version_keys`). A copy never decreases and expires after five
+seconds. So if a publication fails, its change is hidden for at most five seconds.
 
-- An entry carries the stamp of the versions that were seen before its data was read: its data can
-  only be newer.
-- An entry is used if its stamp equals the copies, or, where a copy is missing, versions that the
-  database returned after the request came.
-- Versions remembered in the process may be old. They only stamp new entries.
-- A caller shares the computation of another unless it has seen a newer version than the stamp's, or
-  the computation started more than a second ago.
+- A cache entry has a stamp, which consists of the versions seen before the data was read. The data
+  can only be newer than the stamp.
+- An entry is used if its stamp equals the copies in Redis. If a copy is missing, the stamp must
+  equal the version that the database returned after the request arrived.
+- Versions remembered in the process may be old. They are used only in stamps of new entries.
+- A caller shares the computation of another caller, unless the computation started more than a
+  second ago or the caller has seen a newer version than the stamp of the result.
 """
 
 import functools
@@ -35,13 +35,13 @@ from progress.query.cache.versions import DatabaseVersions, LearnerVersion
 from progress.query.read_models.reader import Reader
 
 _MAX_JOIN_AGE_S = 1.0
-_MAX_LEARNERS = 10_000  # remembered, with their days
+_MAX_LEARNERS = 10_000  # whose versions and days are remembered
 
 Result = Literal["hit", "miss", "error", "off"]
 
 
 class ComputedAnswer(msgspec.Struct, frozen=True):
-    """An answer as JSON, and the learner's version if its own statement returned it."""
+    """A result as JSON, and the learner's version if the same SQL statement returned it."""
 
     data: bytes
     learner_version: int | None = None
@@ -51,7 +51,7 @@ Compute = Callable[[], Awaitable[ComputedAnswer]]
 
 
 class Lookup(msgspec.Struct):
-    """The cached answers of a request, in the order of its keys; None for a miss."""
+    """The cached results for a request's keys, in the order of the keys; None for a miss."""
 
     answers: list[bytes | None]
     versions: RequestVersions
@@ -78,8 +78,8 @@ class AnswerCache:
     ) -> Lookup:
         """Look the keys up and count the caller's request, in one Redis pipeline.
 
-        Raise RateLimited beyond the caller's limit. Without a caller the request is not counted.
-        With `bypass` nothing is looked up, but computed answers are still cached.
+        Raise RateLimited beyond the caller's limit. If `caller` is None, the request is not
+        counted. With `bypass`, no key is looked up, but computed results are still cached.
         """
         seen = RequestVersions(at, time.monotonic(), dict.fromkeys(key.user_id for key in keys))
         lookup = Lookup([None] * len(keys), seen, bypass)
@@ -96,9 +96,9 @@ class AnswerCache:
     async def get_or_compute(
         self, lookup: Lookup, key: CacheKey, compute: Compute, *, returns_version: bool = False
     ) -> bytes:
-        """Compute and cache the answer, or share a computation in progress.
+        """Compute and cache the result, or share a computation in progress.
 
-        With `returns_version` the computed answer carries the learner's version.
+        With `returns_version`, `compute` also returns the learner's version.
         """
         computation = functools.partial(
             self._compute, lookup, key, compute, returns_version=returns_version
@@ -135,7 +135,7 @@ class AnswerCache:
             await self._use_entries(lookup, keys, replies[1:])
 
     def _lookup_commands(self, lookup: Lookup, keys: Sequence[CacheKey]) -> list[Command]:
-        """Return a command for the copies of versions and, without `bypass`, one per entry."""
+        """Return a command that reads the version copies and, without `bypass`, one per entry."""
         if not keys:
             return []
         copies = ("MGET", *self._shared_keys, *map(self._learner_key, lookup.versions.learners))
@@ -147,7 +147,7 @@ class AnswerCache:
     async def _use_entries(
         self, lookup: Lookup, keys: Sequence[CacheKey], replies: Sequence[Reply]
     ) -> None:
-        """Add to the lookup the answers of the entries whose stamps are current."""
+        """Add the results of entries with current stamps to the lookup."""
         entries = [
             (number, keys[number], entry)
             for number, reply in enumerate(replies)
@@ -165,7 +165,7 @@ class AnswerCache:
             lookup.result = "hit"
 
     async def _fetch_missing(self, seen: RequestVersions, key: CacheKey) -> None:
-        """Read from the database the versions that the key needs and Redis did not have."""
+        """Read the versions that the key needs, but Redis did not return, from the database."""
         if seen.lacks_version(key.policy):
             await self._fetch_shared_versions(seen, since=seen.since)
         if seen.learners[key.user_id] is None:
@@ -187,7 +187,7 @@ class AnswerCache:
         return learner
 
     def _copy(self, seen: RequestVersions, numbers: dict[str, int], known_at: float) -> None:
-        """Copy versions to Redis that the database returned after the request came."""
+        """Copy versions to Redis if they were read after the request arrived."""
         if self._redis and seen.since <= known_at:
             expires_at = version_keys.expires_at_ms(known_at)
             arguments: Command = (*numbers, expires_at, *numbers.values())
@@ -196,11 +196,11 @@ class AnswerCache:
     async def _compute(
         self, lookup: Lookup, key: CacheKey, compute: Compute, *, returns_version: bool
     ) -> tuple[VersionStamp | None, bytes]:
-        """Compute and cache the answer; the stamp is None if it cannot be cached."""
+        """Compute and cache the result; the stamp is None if the result cannot be cached."""
         if self._redis is None or lookup.result == "error":
             return None, (await compute()).data
         seen, user_id = lookup.versions, key.user_id
-        if seen.lacks_version(key.policy):  # a stamp may be old
+        if seen.lacks_version(key.policy):  # a stamp may contain old versions
             await self._fetch_shared_versions(seen, since=time.monotonic() - versions.MAX_AGE_S)
         version, day_ends = seen.learners[user_id], None
         if not returns_version and (version is None or key.policy.clock):
@@ -219,7 +219,7 @@ class AnswerCache:
     def _use_returned_version(
         self, seen: RequestVersions, user_id: str, version: int | None, started_at: float
     ) -> None:
-        """Take over a version that the answer's own statement returned."""
+        """Store a version that the SQL statement of the result returned, and copy it to Redis."""
         if version is not None and version != seen.learners[user_id]:
             seen.learners[user_id] = version
             self._copy(seen, {self._learner_key(user_id): version}, started_at)
@@ -229,7 +229,7 @@ class AnswerCache:
         return version_keys.learner_key(self._schema, user_id)
 
     async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, datetime]:
-        """Return a version that is not newer than the next answer, and the end of the day."""
+        """Return a version not newer than data read from now on, and the end of the day."""
         known = self._days.get(user_id)
         is_today = known and known.is_same_day(seen.at)
         if not known or not is_today or known.version != seen.learners[user_id]:

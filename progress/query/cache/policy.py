@@ -1,4 +1,4 @@
-"""Cache policies: which answers are cached, under which Redis key, and for how long."""
+"""Cache policies: which results are cached, under which Redis key, and for how long."""
 
 import functools
 import hashlib
@@ -14,11 +14,11 @@ from progress.projections import schema
 
 _SUMMARY_TTL = timedelta(minutes=10)
 _FINISHED_TTL = timedelta(hours=24)
-# At UTC-12 a date ends 12 hours later, and a learner's day may start 23 hours after midnight.
+# At UTC-12 a date ends 12 hours after it ends in UTC, and days may start 23 hours after midnight.
 _DAY_END_DELAY = timedelta(hours=36)
-_MAX_BYTES = 512 * 1024  # a larger answer may take longer than the timeout of the cache
+_MAX_BYTES = 512 * 1024  # a larger entry might exceed the timeout of the Redis client
 
-# KEYS: a hash. ARGV: a field, its value, the TTL of the hash in ms from its first field on.
+# KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
 _SET_FIELD = """
 local key = KEYS[1]
 if redis.call('HLEN', key) >= 100 and redis.call('HEXISTS', key, ARGV[1]) == 0 then
@@ -30,24 +30,29 @@ if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
 
 
 class CachePolicy(NamedTuple):
-    """The TTL in minutes of a root field's answer, and what it depends on besides the learner."""
+    """The TTL in minutes of a root field's result, and its dependencies besides the learner.
+
+    `clock` is the learner's local date. `period` is the unit of the rows, because finished periods
+    have a longer TTL; `period_days` is the number of days from a period's first to its last day.
+    `except_for` is an argument with a value for which the result is not cached.
+    """
 
     minutes: int
     batch: bool = False
     catalogue: bool = False
-    clock: bool = False  # the learner's local date
-    period: str | None = None  # the unit of its rows; finished periods have a longer TTL
-    period_days: int = 0  # the most days from a period's first day to its last
+    clock: bool = False
+    period: str | None = None
+    period_days: int = 0
     is_summary: bool = False  # cached under the learner's `summary:` key
-    except_for: tuple[str, object] | None = None  # an argument's value that is not cached
+    except_for: tuple[str, object] | None = None
 
 
 class CacheKey(msgspec.Struct, frozen=True):
-    """Identifies the answer of a root field about a learner."""
+    """The identity of a root field's result for one learner."""
 
     name: str
     user_id: str
-    params: str  # a hash of the field, its arguments, its selection and the learner
+    params: str  # a hash of the code, the field, the learner, the arguments and the selection
     policy: CachePolicy
     last_day: date | None = None  # of the requested periods
 
@@ -59,10 +64,10 @@ def cache_key(
     arguments: Mapping[str, Any],
     selection: str,
 ) -> CacheKey | None:
-    """Return the key of a root field's answer; None if the answer is not cached.
+    """Return the key of a root field's result; None if the result is not cached.
 
-    `arguments` are coerced, by their names in the schema. `selection` is the field's selection with
-    its response keys, as normalized text.
+    `arguments` are the coerced values by argument name. `selection` is the normalized text of the
+    field's selection, including the response keys.
     """
     if policy is None or arguments.get("asOf") or arguments.get("knownAt"):
         return None
@@ -75,12 +80,12 @@ def cache_key(
 
 
 def _last_day(policy: CachePolicy, to: date) -> date:
-    """Return the latest day on which the period around `to` can end, within the calendar."""
+    """Return the latest day on which the period around `to` can end."""
     return date.fromordinal(min(to.toordinal() + policy.period_days, date.max.toordinal()))
 
 
 class CacheLocation(NamedTuple):
-    """A Redis key, the field if the key is a hash, and the TTL."""
+    """A Redis key, the field if the key holds a hash, and the TTL."""
 
     key: str
     field: str | None
@@ -88,7 +93,7 @@ class CacheLocation(NamedTuple):
 
 
 def locate(key: CacheKey, at: datetime) -> CacheLocation:
-    """Return the location of an answer that is requested at that moment."""
+    """Return the location of a result that is requested at the time `at`."""
     if key.policy.is_summary:
         return CacheLocation(f"summary:{key.user_id}", key.params, _SUMMARY_TTL)
     if key.last_day and key.last_day < (at - _DAY_END_DELAY).date():
@@ -108,7 +113,7 @@ def get_command(location: CacheLocation) -> Sequence[str]:
 def set_command(
     location: CacheLocation, entry: bytes, max_seconds: float | None
 ) -> Sequence[str | bytes | int] | None:
-    """Return the Redis command that writes the entry; None if it is expired or too large."""
+    """Return the Redis command that writes the entry; None if the entry is expired or too large."""
     ttl = location.ttl.total_seconds()
     seconds = ttl if max_seconds is None else min(max_seconds, ttl)
     milliseconds = int(seconds * 1000)
@@ -121,7 +126,7 @@ def set_command(
 
 @functools.cache
 def _code_version() -> str:
-    """Return a hash of the read models' schema and of the code that answers from them."""
+    """Return a hash of the read models' schema and of the code that queries the read models."""
     digest = hashlib.sha256(schema.schema_name().encode())
     query = Path(__file__).parent.parent
     code = [query / name for name in ("read_models", "live", "graphql", "execution", "http")]

@@ -1,4 +1,4 @@
-"""Rate limit: requests per caller and minute, counted in Redis, or in the instance without it."""
+"""Rate limit: requests per caller and minute, counted in Redis or, without it, per instance."""
 
 from datetime import datetime
 
@@ -10,12 +10,12 @@ _MINUTE = 60
 
 
 class RateLimiter:
-    """Allows each caller a number of requests in each minute of the clock."""
+    """A limit on the requests of each caller in each clock minute."""
 
     def __init__(self, redis: Client | None, per_minute: int) -> None:
         self._redis = redis
         self._per_minute = per_minute
-        self._minute = 0  # of the counts in this instance
+        self._minute = 0  # to which the counts in this instance belong
         self._counts: dict[str, int] = {}
 
     async def count(self, caller: str, at: datetime) -> None:
@@ -31,7 +31,7 @@ class RateLimiter:
             self.check(reply, caller, at)
 
     def increment_command(self, caller: str, at: datetime) -> Command:
-        """Return the Redis command that counts a request, for a pipeline of the caller's."""
+        """Return the Redis command that counts a request, for use in a pipeline."""
         return ("INCR", _key(caller, at))
 
     def check(self, reply: Reply, caller: str, at: datetime) -> None:

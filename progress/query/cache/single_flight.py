@@ -1,7 +1,7 @@
 """Single flight: concurrent callers with the same key share one computation.
 
-The caller that starts it computes in its own task. A separate task, with a shield around it, costs
-a caller that nobody joins 12 % of its time.
+The caller that starts the computation runs it in the caller's task. A separate, shielded task would
+take 12 % more time if no other caller joins.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """The computing caller was cancelled: another caller must compute."""
+    """The caller that computes was cancelled, so another caller must compute."""
 
 
 class Flight(Generic[T]):
-    """A computation in progress. Its deadline is that of the request that started it."""
+    """A computation in progress, with the deadline of the request that started it."""
 
     __slots__ = ("_waiters", "deadline", "started_at")
 
@@ -31,7 +31,7 @@ class Flight(Generic[T]):
         self._waiters: list[asyncio.Future[T]] = []
 
     async def join(self) -> T:
-        """Wait for the result.
+        """Wait for the result and return it.
 
         Raise Abandoned if the computation was cancelled, and DeadlineExceeded at the deadline of
         the joining request.
@@ -63,8 +63,9 @@ class Flight(Generic[T]):
 class SingleFlight(Generic[T]):
     """Computations in progress, by key.
 
-    Callers do not join a computation that started more than `max_age` seconds ago, or whose
-    deadline is more than `max_age` before their own: it may fail while they still have time.
+    A caller does not join a computation that started more than `max_age` seconds ago. Nor does it
+    join if the computation's deadline is more than `max_age` before the caller's deadline, because
+    the computation may fail while the caller still has time.
     """
 
     def __init__(self, max_age: float) -> None:
@@ -79,7 +80,7 @@ class SingleFlight(Generic[T]):
         return await self.start(key, compute)
 
     def in_progress(self, key: Hashable) -> Flight[T] | None:
-        """Return the flight to join, if any."""
+        """Return the flight that the caller may join, if any."""
         flight = self._flights.get(key)
         if flight is None or time.monotonic() - flight.started_at >= self._max_age:
             return None
@@ -87,7 +88,7 @@ class SingleFlight(Generic[T]):
         return flight if flight.deadline >= earliest else None
 
     async def start(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
-        """Compute the result in a new flight, which others may join from now on."""
+        """Compute the result in a new flight, which other callers may join."""
         flight: Flight[T] = Flight()
         self._flights[key] = flight
         try:

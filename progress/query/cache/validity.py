@@ -1,4 +1,4 @@
-"""The versions that an answer was computed from, and whether they are current."""
+"""The versions that a result was computed from, and whether these versions are current."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from progress.query.cache.versions import SharedVersions
 
 
 class VersionStamp(NamedTuple):
-    """The identity and the versions of an answer; None for a version that it does not depend on."""
+    """The identity of a result, and the versions it depends on; other versions are None."""
 
-    params: str  # the key's, so that an entry under another learner's key is not used
+    params: str  # as in the cache key, so that an entry stored under another key is not used
     learner: int
     schema: int
     batch: int | None
@@ -22,17 +22,17 @@ class VersionStamp(NamedTuple):
 
 
 class RequestVersions(msgspec.Struct):
-    """The versions seen by a request. Each was current at some moment since the request came."""
+    """The versions seen by a request. Each was current at some time since the request arrived."""
 
     at: datetime
-    since: float  # the same moment on the monotonic clock
+    since: float  # the same time on the monotonic clock
     learners: dict[str, int | None]
     schema: int | None = None
     batch: int | None = None
     catalogue: int | None = None
 
     def read_copies(self, reply: Reply) -> None:
-        """Take the copies from Redis: schema, batch, catalogue, each learner; None if missing."""
+        """Set the versions to the copies that Redis returned; a missing copy becomes None."""
         if isinstance(reply, list) and len(reply) == 3 + len(self.learners):
             versions = [
                 int(copy) if isinstance(copy, bytes) and copy.isdigit() else None for copy in reply
@@ -41,7 +41,7 @@ class RequestVersions(msgspec.Struct):
             self.learners = dict(zip(self.learners, learners, strict=True))
 
     def lacks_version(self, policy: CachePolicy) -> bool:
-        """Return whether a version is missing that the policy needs, except the learner's."""
+        """Return whether a shared version that the policy needs is missing."""
         return (
             self.schema is None
             or (policy.batch and self.batch is None)
@@ -49,16 +49,16 @@ class RequestVersions(msgspec.Struct):
         )
 
     def fill(self, shared: SharedVersions) -> None:
-        """Set the missing versions, except the learners'."""
+        """Set the missing shared versions."""
         self.schema = shared.schema if self.schema is None else self.schema
         self.batch = shared.batch if self.batch is None else self.batch
         self.catalogue = shared.catalogue if self.catalogue is None else self.catalogue
 
     def stamp(self, key: CacheKey, learner: int, day_ends: datetime | None) -> VersionStamp:
-        """Return the stamp of an answer that is computed after these versions were seen."""
+        """Return the stamp of a result that is computed after these versions were seen."""
         policy = key.policy
         if self.schema is None or self.lacks_version(policy):
-            raise ValueError("expected the shared versions to be read before an answer is stamped")
+            raise ValueError("expected the shared versions to be read before a result is stamped")
         return VersionStamp(
             key.params,
             learner,
@@ -69,7 +69,7 @@ class RequestVersions(msgspec.Struct):
         )
 
     def is_current(self, stamp: VersionStamp, key: CacheKey) -> bool:
-        """Return whether all versions of the stamp equal the seen ones."""
+        """Return whether all versions of the stamp equal the versions seen by the request."""
         policy = key.policy
         return (
             stamp.params == key.params
@@ -81,7 +81,7 @@ class RequestVersions(msgspec.Struct):
         )
 
     def allows(self, stamp: VersionStamp, key: CacheKey) -> bool:
-        """Return whether no seen version is newer than the stamp's."""
+        """Return whether the request has seen no newer version than those of the stamp."""
         pairs = (
             (stamp.learner, self.learners.get(key.user_id)),
             (stamp.schema, self.schema),
@@ -96,12 +96,12 @@ class RequestVersions(msgspec.Struct):
 
 
 def encode(stamp: VersionStamp, data: bytes) -> bytes:
-    """Return the cache entry of an answer."""
+    """Return the cache entry of a result."""
     return msgspec.json.encode(stamp) + b"\n" + data
 
 
 def decode(entry: bytes) -> tuple[VersionStamp, bytes] | None:
-    """Return the stamp and the answer of a cache entry; None if it is malformed."""
+    """Return the stamp and the result of a cache entry; None if the entry is malformed."""
     head, _, data = entry.partition(b"\n")
     try:
         return _decode_stamp(head), data

@@ -18,11 +18,11 @@ class LearnerVersion(msgspec.Struct, frozen=True):
 
     version: int
     day_ends: datetime
-    at: datetime  # a moment on that day
-    known_at: float  # monotonic time before the database was asked
+    at: datetime  # a time on that day
+    known_at: float  # monotonic time before the query
 
     def is_same_day(self, at: datetime) -> bool:
-        """Return whether a later moment is on the same day."""
+        """Return whether a later time is on the same local day."""
         return self.at <= at < self.day_ends
 
 
@@ -42,16 +42,16 @@ class SharedVersions(msgspec.Struct, frozen=True):
 
 
 class ProjectedTo(msgspec.Struct, frozen=True):
-    """All events up to `position` are in the read models. `time` is when that one was recorded."""
+    """A position up to which all events are in the read models, and when its event was recorded."""
 
     position: str  # 64 bits, as text
     time: datetime | None
 
 
 class DatabaseVersions:
-    """Reads versions for an instance; concurrent callers share one statement.
+    """A reader of versions in the database; concurrent callers share one statement.
 
-    `since` is a monotonic time: the returned version was read after it.
+    `since` is a monotonic time. Every returned version was read after that time.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -61,7 +61,7 @@ class DatabaseVersions:
         self._shared: SingleFlight[SharedVersions] = SingleFlight(MAX_AGE_S)
 
     async def fetch_learner(self, user_id: str, at: datetime, *, since: float) -> LearnerVersion:
-        """Return the learner's version and day at that moment, or raise Unavailable."""
+        """Return the learner's version and local day at the time `at`, or raise Unavailable."""
 
         async def read() -> LearnerVersion:
             known_at = time.monotonic()
@@ -83,10 +83,10 @@ class DatabaseVersions:
         return self.last
 
     async def projected_to(self) -> ProjectedTo | None:
-        """Return a position that the projections have reached; None if the database is away.
+        """Return a position that the projections have reached; None if no position is known.
 
-        Call it before the data is read: then the data can only be newer.
-        A known position is returned after 50 ms, although the database has not answered.
+        Call this before the data is read, so that the data can only be newer than the position.
+        If the database takes more than 50 ms, the last known position is returned.
         """
         last = self.last
         if last is None or not last.is_fresh:

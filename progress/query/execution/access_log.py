@@ -7,7 +7,7 @@ from progress.query.cache.cache import Result
 
 
 class RequestLog:
-    """The log line of one request, and its W3C traceparent, by which its errors are logged."""
+    """The log line of one request, and the W3C traceparent under which errors are logged."""
 
     __slots__ = ("_started_at", "cache_result", "has_failed", "operation", "traceparent")
 
@@ -16,7 +16,7 @@ class RequestLog:
         self.operation = operation
         self.traceparent = traceparent
         self.cache_result: Result | None = None  # None if no field is cacheable
-        self.has_failed = False  # by an error of ours
+        self.has_failed = False  # with an error that the caller did not cause
 
     def note_mutation(self) -> None:
         """Log the request as a mutation, unless it is logged as a stream."""

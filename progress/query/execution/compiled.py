@@ -1,17 +1,18 @@
-"""The compiled path: a second executor for root fields that one SELECT answers.
+"""The compiled path: a second executor for root fields that a single SELECT resolves.
 
-It runs a read model's block and selects only the requested columns: no resolver runs and no row
-becomes a record. Column names are GraphQL's in snake case, so that no text of a request ever
-becomes SQL. With `documents`, `plans`, `selections` and `root_fields` it is about 900 lines.
+It runs the SQL block of a read model and selects only the requested columns. No resolver runs, and
+no row becomes a record. Column names are the schema's field names in snake case, so that no text of
+a request ever becomes SQL. With `documents`, `plans`, `selections` and `root_fields`, the compiled
+path has about 900 lines.
 
-Gain, measured on one core with 30 rows of 7 fields: a request takes 0.5 ms, where Strawberry with
-cached parsing and validation takes 1.1 ms (spec/system.md). A miss has 1.78 times the throughput of
-graphql-yoga on Node (docs/speed.md).
+Its gain was measured on one core with 30 rows of 7 fields: a request takes 0.5 ms, and with
+Strawberry and cached parsing and validation 1.1 ms (spec/system.md). A cache miss has 1.78 times
+the throughput of graphql-yoga on Node (docs/speed.md).
 
-Equality: `tests/query/test_compiled.py` runs generated queries both ways and compares the responses
-byte for byte, and selects every column of every compiled field. If a value is not what GraphQL's
-type allows (a null, an infinite number, an unknown enum member, another column type), the path
-raises Fallback and the executor answers, so that all error messages are the executor's.
+To keep both executors equal, `tests/query/test_compiled.py` runs generated queries with both and
+compares the responses byte for byte. It selects every column of every compiled field. If a value is
+not allowed by its GraphQL type (a null, an infinite number, an unknown enum member, another column
+type), the path raises Fallback and the executor runs the field. So the executor writes all errors.
 """
 
 import itertools
@@ -38,7 +39,7 @@ from progress.query.execution.selections import GRAPHQL, QUERY, Fallback, Field
 from progress.query.graphql.fields import Declaration, LearnerQuery
 from progress.query.read_models.reader import Reader
 
-# The maximum of GraphQL's Int. Not least(): it ignores nulls.
+# Clamps to the maximum of GraphQL's Int. least() would ignore nulls.
 _CLAMPED = 'CASE WHEN "{0}" > 2147483647 THEN 2147483647 ELSE "{0}" END'
 _FORMAT = orjson.OPT_UTC_Z
 _encode = msgspec.json.Encoder().encode
@@ -46,7 +47,7 @@ _encode = msgspec.json.Encoder().encode
 Values = Mapping[str, Any]
 Rows = Sequence[asyncpg.Record]
 
-# PostgreSQL's types whose values are written as GraphQL's type is.
+# The PostgreSQL types whose values have the same JSON as the GraphQL type.
 _PG_TYPES = {
     "Int": ("int2", "int4", "int8"),
     "Float": ("float8",),
@@ -60,7 +61,7 @@ _PG_LIST_TYPES = ("text[]", "varchar[]")
 
 
 class Column(NamedTuple):
-    """A column of the response and the values that GraphQL's type allows."""
+    """A column of the response, and the values that its GraphQL type allows."""
 
     name: str  # empty for __typename
     expression: str
@@ -72,10 +73,10 @@ class Column(NamedTuple):
 
 
 class SqlField:
-    """A selected root field that one SELECT answers."""
+    """A selected root field that a single SELECT resolves."""
 
     def __init__(self, field: Field, sql: LearnerQuery) -> None:
-        """Compile the selection; Fallback if the compiled path does not handle it."""
+        """Compile the selection; raise Fallback if the compiled path does not support it."""
         self._field, self._sql = field, sql
         self._columns = tuple(_columns(field))
         is_flat = all(not selected.selections for selected in field.selections)
@@ -87,7 +88,7 @@ class SqlField:
         self._has_enums = any(column.members for column in self._columns)
 
     def accepts(self, arguments: Values) -> bool:
-        """Return True unless the arguments ask about the past, which the executor answers."""
+        """Return whether the arguments ask about the present; the past is for the executor."""
         return arguments.get("asOf") is None and arguments.get("knownAt") is None
 
     async def run(
@@ -99,9 +100,9 @@ class SqlField:
         *,
         versioned: bool = False,
     ) -> ComputedAnswer:
-        """Return the response's JSON; `versioned`, with the learner's version of its snapshot.
+        """Return the field's JSON and, if `versioned`, the learner's version in the same snapshot.
 
-        Raise Fallback if the executor would find an error in it, and BadInput for an argument.
+        Raise Fallback if the executor would report an error, and BadInput for an invalid argument.
         """
         query = self._sql.build(at, arguments)
         parameters = {"user_id": user_id, **query.parameters}
@@ -111,7 +112,7 @@ class SqlField:
         select = (query.file, query.block, self._select_list, parameters)
         rows = await reader.fetch_columns(*select, versioned=versioned)
         version = rows[0][-1] if versioned and rows else None
-        if versioned and not rows:  # read the version by itself, and then the rows again
+        if versioned and not rows:  # no row has the version: read it first, and the rows again
             (row,) = await reader.fetch("query/compiled", "fetch_version", user_id=user_id)
             version = row["version"]
             rows = await reader.fetch_columns(*select, versioned=versioned)
@@ -121,7 +122,7 @@ class SqlField:
         return ComputedAnswer(data, version)
 
     def _check_types(self, types: Mapping[str, str]) -> None:
-        """Raise Fallback if a column's type is not written as GraphQL's type is."""
+        """Raise Fallback if a column's type has other JSON than the GraphQL type."""
         named = (column for column in self._columns if column.name)
         if not all(types.get(column.name) in column.pg_types for column in named):
             raise Fallback
@@ -131,7 +132,7 @@ class SqlField:
         if self._entry is not None:
             if not rows:
                 return b"[]"
-            # Transpose, and leave out the last column if that is the version.
+            # Transpose the rows, but leave out the version in the last column.
             columns = zip(*rows, strict=True)
             return _encode(list(map(self._entry, *itertools.islice(columns, len(self._columns)))))
         return orjson.dumps(self._to_object(rows), option=_FORMAT)
@@ -161,9 +162,9 @@ def _check_value(column: Column, value: Any) -> None:
 
 
 def _entry_type(field: Field) -> Callable[..., object]:
-    """Return the type of a list's entries: a struct takes half of a dict's time.
+    """Return a struct type for a list's entries, because a struct takes half the time of a dict.
 
-    Its attributes are numbered, because a response key may be a keyword of Python.
+    The attributes are numbered, because a response key may be a Python keyword.
     """
     names = {f"_{number}": selected.key for number, selected in enumerate(field.selections)}
     return msgspec.defstruct(field.type_name, list(names), rename=names, gc=False)
@@ -206,7 +207,7 @@ def _column(type_: GraphQLOutputType, name: str) -> Column:
 
 
 def compile_field(field: Field, declaration: Declaration) -> SqlField | None:
-    """Compile a root field; None if only the executor can answer it."""
+    """Compile a root field; return None if only the executor can run it."""
     if declaration.sql is None:
         return None
     try:

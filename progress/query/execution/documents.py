@@ -1,6 +1,6 @@
-"""GraphQL documents, each limited, parsed, validated and planned once, and cached by its text.
+"""GraphQL documents, each checked, parsed, validated and planned once, then cached by its text.
 
-Rejected documents are cached too, with their formatted errors, so that an attack costs once.
+Rejected documents are cached with their formatted errors, so that a repeated attack is cheap.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ from progress.query.execution import limits, plans
 from progress.query.execution.plans import Operation
 from progress.query.execution.selections import GRAPHQL
 
-_CACHE_BYTES = 24 << 20  # of valid documents; rejected ones may take a quarter of it
-_TOKEN_BYTES = 1_000  # of a token in a tree with its plan, roughly
-_MAX_ERRORS = 20  # reported for one document
+_CACHE_BYTES = 24 << 20  # for valid documents; rejected documents get a quarter of this
+_TOKEN_BYTES = 1_000  # estimated memory per token for the tree and the plan
+_MAX_ERRORS = 20  # reported per document
 _MAX_KEY_LENGTH = 4_096  # characters; a longer text is cached by its hash
 
 
@@ -37,13 +37,13 @@ Kinds = Mapping[str | None, OperationType]
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A document to execute, or the errors of a rejected one."""
+    """A document to execute, or the errors of a rejected document."""
 
-    parsed: DocumentNode | None  # None if it has errors
+    parsed: DocumentNode | None  # None if the document has errors
     operations: tuple[Operation, ...]
     errors: list[dict[str, Any]]
     size: int  # in bytes
-    kinds: Kinds = {}  # by operation name, also if it has errors
+    kinds: Kinds = {}  # by operation name, even if the document has errors
 
     @property
     def tree(self) -> DocumentNode:
@@ -51,13 +51,13 @@ class Document(msgspec.Struct, frozen=True):
         return cast("DocumentNode", self.parsed)
 
     def operation(self, name: str | None) -> Operation | None:
-        """Return the operation of that name, or the only one without a name; None if missing."""
+        """Return the operation with this name, or the only operation if None; None if missing."""
         if name is None:
             return self.operations[0] if len(self.operations) == 1 else None
         return next((operation for operation in self.operations if operation.name == name), None)
 
     def kind(self, operation_name: str | None) -> OperationType | None:
-        """Return the kind of an operation, also of an invalid one; None if it is missing."""
+        """Return the kind of a valid or invalid operation; None if the operation is missing."""
         if operation_name is None and len(self.kinds) == 1:
             return next(iter(self.kinds.values()))
         return self.kinds.get(operation_name)
@@ -68,7 +68,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class LruCache:
-    """The documents used last, up to a total size."""
+    """The most recently used documents, up to a total size."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -83,7 +83,7 @@ class LruCache:
         return document
 
     def add(self, key: object, document: Document) -> None:
-        """Add the document and evict those that were not used for the longest time."""
+        """Add the document and evict the least recently used documents."""
         self._documents[key] = document
         self._size += document.size
         while self._size > self._max_bytes:
@@ -94,13 +94,13 @@ _valid, _rejected = LruCache(_CACHE_BYTES), LruCache(_CACHE_BYTES // 4)
 
 
 def lookup(text: str, *, introspection: bool) -> Document | None:
-    """Return the document of that text if it is cached."""
+    """Return the document with this text if it is cached."""
     key = _key(text, introspection=introspection)
     return _valid.get(key) or _rejected.get(key)
 
 
 def read(text: str, *, introspection: bool) -> Document:
-    """Return the document of that text, from the cache or parsed."""
+    """Return the document with this text from the cache, or parse the text."""
     document = lookup(text, introspection=introspection)
     if document is None:
         document = _read(text, introspection=introspection)

@@ -1,4 +1,4 @@
-"""GraphQL errors of a response: each has a code; internal ones are masked and logged."""
+"""GraphQL errors of a response. Each has a code; internal errors are masked and logged."""
 
 import traceback
 from typing import Any, Self
@@ -11,20 +11,20 @@ from progress.query.execution.access_log import RequestLog
 
 
 def format_rejection(error: GraphQLError) -> dict[str, Any]:
-    """Format an error of a request that was not executed."""
+    """Format an error that the caller caused; most of them are raised before execution starts."""
     cause = error.original_error
     return _with_code(error, cause.code if isinstance(cause, RequestRejected) else "BAD_USER_INPUT")
 
 
 def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
-    """Format an error of an execution; note and log it unless the caller caused it."""
+    """Format an error raised during execution; log the error unless the caller caused it."""
     cause = error.original_error
     if isinstance(cause, Unavailable):
         log.has_failed = True
         with tracing.use_trace(log.traceparent):
             logs.write("WARNING", f"not answered: {cause}")
         is_long = isinstance(cause, HistoryTooLong)
-        message = str(cause) if is_long else "the database does not answer: try again"
+        message = str(cause) if is_long else "the database does not respond: try again"
         return _with_code(error, "UNAVAILABLE", message)
     if cause is None or isinstance(cause, (GraphQLError, RequestRejected)):
         return format_rejection(error)
@@ -34,12 +34,12 @@ def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
         logs.write("ERROR", f"not answered: {cause}", stack_trace=stack)
     trace_id = log.traceparent.split("-")[1]
     return _with_code(
-        error, "INTERNAL", f"an error of ours, logged as {trace_id}", traceId=trace_id
+        error, "INTERNAL", f"an internal error, logged as {trace_id}", traceId=trace_id
     )
 
 
 class CatchAll:
-    """Catch any exception of the block, log it, and hold it formatted as `error`."""
+    """A block that catches and logs any exception, and keeps it formatted as `error`."""
 
     def __init__(self, log: RequestLog) -> None:
         self._log = log

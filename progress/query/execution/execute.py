@@ -1,9 +1,9 @@
-"""Execution of a GraphQL request: from its document to the response's data, as JSON, and errors.
+"""Execution of a GraphQL request: from the document to the data (as JSON) and the errors.
 
-Each root field of a query is answered by itself: from the cache, by the compiled path or by the
-executor. The executor answers a whole request that the compiled path does not handle, and each
-root field that fails, so that all error messages are the executor's. A root field that failed
-because the database did not answer is not tried again.
+Each root field of a query is resolved separately: from the cache, by the compiled path or by the
+executor. The executor runs every request that cannot be split into root fields, and every root
+field that fails elsewhere. So all error messages come from the executor. A root field is not tried
+again if it failed because the database did not respond.
 """
 
 import functools
@@ -30,7 +30,7 @@ __all__ = ["GraphQLRequest", "GraphQLResponse", "is_query", "run", "to_response"
 
 
 class GraphQLResponse(msgspec.Struct, frozen=True):
-    """The parts of a GraphQL response; `data` is JSON, None if the response has no such entry.
+    """The parts of a GraphQL response; `data` is JSON, or None if the response has no `data`.
 
     `executed` is false if the request was rejected before execution.
     """
@@ -56,9 +56,9 @@ async def run(
     log: RequestLog,
     bypass: bool = False,
 ) -> GraphQLResponse:
-    """Execute a request. Each error has a code; an internal one is masked and logged.
+    """Execute a request. Each error has a code; internal errors are masked and logged.
 
-    With `bypass` no cached answer is used. Raise RateLimited if the caller exceeds the rate limit.
+    With `bypass`, no cached result is used. Raise RateLimited if the caller exceeds the rate limit.
     """
     document = documents.read(request.query, introspection=introspection)
     plan = _plan(document, request, context, log)
@@ -70,7 +70,7 @@ async def run(
         return plan
     execution = QueryExecution(request, context, cache, lookup)
     response = await _respond(document, fields, execution, log)
-    if keys and not response.errors:  # a failed response could not have been cached
+    if keys and not response.errors:  # a response with errors has no cache result
         log.cache_result = lookup.result
     return response
 
@@ -78,7 +78,7 @@ async def run(
 async def _respond(
     document: Document, fields: Sequence[RootField], execution: QueryExecution, log: RequestLog
 ) -> GraphQLResponse:
-    """Run the root fields, or the whole document by the executor if there are none."""
+    """Run the root fields; if the list is empty, let the executor run the whole document."""
     is_constant = bool(fields) and all(field.planned.constant for field in fields)
     projected_to = None if is_constant else await execution.cache.versions.projected_to()
     if fields:
@@ -99,7 +99,7 @@ async def _respond(
 def _merge(
     fields: Sequence[RootField], outcomes: Sequence[Outcome], log: RequestLog
 ) -> GraphQLResponse:
-    """Join the root fields' outcomes; data is null if a field that may not be null is null."""
+    """Join the outcomes of the root fields; `data` is null if a non-null field is null."""
     entries: list[bytes] = []
     errors: list[GraphQLError] = []
     for field, outcome in zip(fields, outcomes, strict=True):
@@ -117,7 +117,7 @@ def _merge(
 def _with_errors(
     data: bytes | None, errors: Sequence[GraphQLError], log: RequestLog
 ) -> GraphQLResponse:
-    """Return a response with formatted errors; data is null if one of them is FORBIDDEN."""
+    """Return a response with formatted errors; `data` is null if an error is FORBIDDEN."""
     if any(isinstance(error.original_error, Forbidden) for error in errors):
         data = None
     formatted = [graphql_errors.format_error(error, log) for error in errors]
@@ -127,7 +127,7 @@ def _with_errors(
 def _plan(
     document: Document, request: GraphQLRequest, context: Context, log: RequestLog
 ) -> list[RootField] | GraphQLResponse:
-    """Return the root fields to run, empty if the executor must run all; or a rejection."""
+    """Return the root fields to run (none if only the executor can run them), or a rejection."""
     if document.errors:
         return GraphQLResponse(None, document.errors, executed=False)
     operation = document.operation(request.operation_name)
@@ -145,7 +145,7 @@ def _plan(
 
 @functools.lru_cache(maxsize=4)  # the position changes once a second
 def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
-    """Return the cache's result and the position that the projections have reached."""
+    """Return whether the cache was hit, and the position that the projections have reached."""
     extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
     if projected_to is not None:
         time = projected_to.time and scalars.format_datetime(projected_to.time)
@@ -157,7 +157,7 @@ def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
     """Return the response for an executor's result."""
     if not result.errors:
         return GraphQLResponse(orjson.dumps(result.data))
-    if all(error.path is None for error in result.errors):  # variables, the operation's name
+    if all(error.path is None for error in result.errors):  # invalid variables or operation name
         return _reject(result.errors)
     data = None if result.data is None else orjson.dumps(result.data)
     return _with_errors(data, result.errors, log)

@@ -1,4 +1,4 @@
-"""The executor: Strawberry's schema under graphql-core's `execute`."""
+"""The executor: graphql-core's `execute` with Strawberry's schema."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
     query: str
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
-    is_counted: bool = False  # by its caller's rate limit
+    is_counted: bool = False  # whether the rate limit has already counted the request
 
 
 async def execute_document(

@@ -1,8 +1,8 @@
 """Query limits, checked on tokens and the tree before validation.
 
-The lexer counts tokens and nesting before a tree is built. Depth, aliases and fields are those of
-an operation with its fragments expanded. Each fragment is measured once, so that the check takes
-linear time.
+The lexer counts tokens and nesting before a tree is built. Depth, aliases and fields of an
+operation are counted as if its fragments were expanded. Each fragment is measured only once, so
+that the check takes linear time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,19 +31,19 @@ _MAX_TOKENS = 2_000
 _MAX_DEPTH = 8
 _MAX_ALIASES = 30
 _MAX_COMPLEXITY = 20_000
-_MAX_ROWS = 1_000  # thousands, see Cost
-_MAX_PAIRS = 2_000  # of fields that validation compares
-_MAX_INTROSPECTION = 200_000  # of complexity: the standard query has 90,000 and is 15 deep
+_MAX_ROWS = 1_000  # in thousands, see Cost
+_MAX_PAIRS = 2_000  # pairs of fields that validation compares
+_MAX_INTROSPECTION = 200_000  # complexity; the standard introspection has 90,000 and depth 15
 _MAX_INTROSPECTION_DEPTH = 20
-_MAX_NESTING = 30  # of braces and brackets, including those of values
-_MAX_LEVELS = 100  # of nested fields and fragments, with fragments expanded
-_MAX_DAYS = 731  # of a range; arguments.check_range rejects more
-_DEFAULT_FIRST = 50  # the length of a list if the argument is null
-_DEFAULT_ENTRIES = 7  # of a list without a length: domains, levels, projections
+_MAX_NESTING = 30  # nested braces and brackets, including those of values
+_MAX_LEVELS = 100  # nested fields and fragments, with fragments expanded
+_MAX_DAYS = 731  # days of a range; arguments.check_range rejects more
+_DEFAULT_FIRST = 50  # length of a list if its `first` is null
+_DEFAULT_ENTRIES = 7  # length of lists without an argument: domains, levels, projections
 
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 
-# Rough numbers of entries of introspection's lists.
+# Estimated lengths of the lists in introspection.
 _LIST_LENGTHS = {
     "types": 60,
     "fields": 12,
@@ -57,7 +57,7 @@ _CLOSING = (TokenKind.BRACE_R, TokenKind.BRACKET_R)
 
 
 def check_text(text: str) -> int:
-    """Return the number of tokens, comments included; QueryTooComplex if there are too many.
+    """Return the number of tokens with comments; raise QueryTooComplex if there are too many.
 
     Raise GraphQLSyntaxError for an invalid token.
     """
@@ -79,7 +79,7 @@ def check_text(text: str) -> int:
 def check_tree(tree: DocumentNode, *, introspection: bool) -> None:
     """Raise QueryTooComplex if an operation or fragment has too many levels, aliases or fields.
 
-    Raise BadInput if a fragment contains itself. Enabled introspection has limits of its own.
+    Raise BadInput if a fragment contains itself. Introspection, if enabled, has separate limits.
     """
     counter = _Counter(tree, introspection_fields=_INTROSPECTION_FIELDS if introspection else ())
     for selection_set in _selection_sets(tree, skip_introspection=introspection):
@@ -108,7 +108,7 @@ def _selection_sets(
 
 
 def weigh(root: Field) -> tuple[int, int]:
-    """Return the number of fields of a root field, and of each entry of its list."""
+    """Return the number of fields outside the list of a root field, and per entry of the list."""
     if root.is_list:
         return 0, 1 + sum(map(_count_fields, root.selections))
     edges = [field for field in root.selections if field.name == "edges"]
@@ -121,7 +121,7 @@ def _count_fields(field: Field) -> int:
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return the largest number of entries of a field's list; None counts as the largest of any."""
+    """Return the largest possible length of a field's list; if `arguments` is None, of any list."""
     if arguments is None:
         return _MAX_DAYS
     if "from" in arguments:
@@ -133,7 +133,7 @@ def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
 
 
 def rows_to_read(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return the number of rows that a field may read, in thousands; None counts as the most."""
+    """Return how many thousand rows a field may read; if `arguments` is None, the maximum."""
     extra = [
         rows
         for name, rows in cost.rows_with.items()
@@ -151,14 +151,14 @@ def _count_days(arguments: Mapping[str, Any] | None) -> int:
 
 
 def fold_key(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
-    """Return the learner and the moments of a field about the past; None for the present."""
+    """Return the learner and the times of a field about the past; None for the present."""
     if not arguments or not (arguments.get("asOf") or arguments.get("knownAt")):
         return None
     return arguments.get("userId"), arguments.get("asOf"), arguments.get("knownAt")
 
 
 def check_complexity(count: int) -> None:
-    """Raise QueryTooComplex if an operation's fields, times their list sizes, are too many."""
+    """Raise QueryTooComplex if an operation may return too many fields, counted per list entry."""
     _check("complexity", count, _MAX_COMPLEXITY)
 
 
@@ -188,7 +188,7 @@ _NONE = _Measure()
 
 
 class _Counter:
-    """Measure selections, each fragment once; fields of introspection are measured apart."""
+    """A counter of selections: each fragment once, and fields of introspection separately."""
 
     def __init__(self, tree: DocumentNode, *, introspection_fields: Sequence[str]) -> None:
         self.fragments = {
@@ -244,14 +244,14 @@ class _Counter:
 
 
 class _PairCounter:
-    """Count the pairs of fields that validation compares: same place and same response key."""
+    """A counter of the field pairs that validation compares: same place and same response key."""
 
     def __init__(self, fragments: dict[str, SelectionSetNode]) -> None:
         self._fragments = fragments
         self._nodes = self._pairs = 0
 
     def walk(self, selection_sets: Iterable[SelectionSetNode]) -> None:
-        """Count the pairs below these selections; QueryTooComplex if all walks have too many."""
+        """Count the pairs below these selections; raise QueryTooComplex if the sum is too large."""
         fields: dict[str, list[SelectionSetNode | None]] = {}
         for node in self._fields(selection_sets, set()):
             fields.setdefault((node.alias or node.name).value, []).append(node.selection_set)

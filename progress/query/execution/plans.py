@@ -1,6 +1,6 @@
 """Plans of operations: their variables, and their root fields, which run independently.
 
-An operation that the plan does not cover raises Fallback; the executor answers it.
+If a plan cannot cover an operation, it raises Fallback, and the executor runs the operation.
 """
 
 import dataclasses
@@ -37,16 +37,16 @@ from progress.query.execution import compiled, limits, selections
 from progress.query.execution.selections import GRAPHQL, QUERY, DirectiveValues, Fallback, Field
 from progress.query.graphql.fields import FIELDS, UNDECLARED
 
-_MAX_VARIANTS = 16  # of an operation, by the values of its @skip and @include
+_MAX_VARIANTS = 16  # per operation, for different values of @skip and @include
 
 Values = Mapping[str, Any]
 
 
 class Variable(NamedTuple):
-    """A variable of an operation; its default is Undefined without one."""
+    """A variable of an operation; `default` is Undefined if the variable has no default."""
 
     name: str
-    coerce: Callable[[Any], Any]  # of a value other than null; Undefined for a wrong one
+    coerce: Callable[[Any], Any]  # not called with null; returns Undefined for an invalid value
     default: Any
     is_non_null: bool
     is_required: bool
@@ -62,7 +62,7 @@ class BoundArgument(NamedTuple):
 
 
 class PlannedField:
-    """A root field of a query with its arguments, and a document that selects it alone."""
+    """A root field of a query with its arguments, and a document that selects only this field."""
 
     def __init__(self, field: Field, tree: DocumentNode) -> None:
         self.field = field
@@ -93,10 +93,10 @@ class PlannedField:
                 self._literals[name] = value
 
     def arguments(self, variables: Values) -> dict[str, Any] | None:
-        """Return the arguments by name; one without a value or default is left out.
+        """Return the arguments by name, without those that have no value and no default.
 
-        Return None if the executor must answer: a non-null argument is null, or a list or object
-        contains variables.
+        Return None if the executor must run the field, because a non-null argument is null or a
+        list or object contains variables.
         """
         if self._is_fallback:
             return None
@@ -159,7 +159,7 @@ class Operation:
         self._variants: dict[tuple[Any, ...], tuple[PlannedField, ...]] = {}
 
     def coerce_variables(self, sent: Values | None) -> dict[str, Any]:
-        """Return the variables' values as the schema's types; Fallback if one is wrong."""
+        """Return the values of the variables, coerced; raise Fallback if a value is invalid."""
         values: dict[str, Any] = {}
         for name, coerce, default, is_non_null, is_required in self._variables:
             if sent is not None and name in sent:
@@ -176,7 +176,7 @@ class Operation:
         return values
 
     def root_fields(self, variables: Values) -> tuple[PlannedField, ...]:
-        """Return the root fields that @skip and @include leave, in the order of the response."""
+        """Return the root fields that @skip and @include do not exclude, in response order."""
         values: Any = tuple(variables.get(name) for name in self._directives)
         variant = self._variants.get(values)
         if variant is None:
@@ -213,7 +213,7 @@ def _variable(node: VariableDefinitionNode) -> Variable:
 
 
 def _coercion(type_: GraphQLInputType) -> Callable[[Any], Any]:
-    """Return `coerce_input_value` for the type; for a leaf, without its checks on each call."""
+    """Return `coerce_input_value` for the type; for leaf types, a version with fewer checks."""
     if not isinstance(type_, GraphQLScalarType | GraphQLEnumType):
         return lambda value: coerce_input_value(value, type_)
     coerce_leaf = type_.coerce_input_value

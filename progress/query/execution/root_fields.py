@@ -1,4 +1,4 @@
-"""The root fields of a query, each run by itself: from the cache, compiled, or by the executor."""
+"""The root fields of a query, each resolved from the cache, by the compiled path or executor."""
 
 import asyncio
 import functools
@@ -25,7 +25,7 @@ Outcome = bytes | ExecutionResult
 
 
 class RootField(msgspec.Struct, frozen=True):
-    """A planned field with its arguments; `cache_key` is None if it is not cacheable."""
+    """A planned field with its arguments; `cache_key` is None if the field is not cacheable."""
 
     planned: PlannedField
     arguments: Values
@@ -34,15 +34,15 @@ class RootField(msgspec.Struct, frozen=True):
 
     @property
     def is_compiled(self) -> bool:
-        """True if one SELECT answers it."""
+        """Whether the compiled path can run the field."""
         compiled = self.planned.compiled
         return compiled is not None and compiled.accepts(self.arguments)
 
 
 def plan(operation: Operation, sent: Values | None, context: Context) -> list[RootField]:
-    """Return the root fields of a query with these variables; empty if the executor must run it.
+    """Return the root fields of a query with these variables; none if the executor must run it.
 
-    Raise QueryTooComplex if its lists are too long in all, or it reads or folds too much.
+    Raise QueryTooComplex if the lists are too long in total, or the query reads or folds too much.
     """
     if operation.kind is not OperationType.QUERY:
         return []
@@ -82,7 +82,7 @@ class QueryExecution(msgspec.Struct, frozen=True):
     lookup: Lookup
 
     async def run(self, fields: Sequence[RootField]) -> list[Outcome]:
-        """Return the JSON of each field, or the executor's result if that has errors."""
+        """Return the JSON of each field, or the executor's result for a field with errors."""
         cached = iter(self.lookup.answers)
         values = [next(cached) if field.cache_key else field.planned.constant for field in fields]
         if None not in values:
@@ -98,12 +98,12 @@ class QueryExecution(msgspec.Struct, frozen=True):
         try:
             return await self._compute_or_join(field)
         except Unavailable as error:
-            return _fail(field, error)  # it was tried until the deadline: do not try again
+            return _fail(field, error)  # no second try, because the deadline is over
         except (Fallback, RequestRejected, asyncpg.PostgresError):
-            return await self._execute(field)  # it finds the error and describes it
+            return await self._execute(field)  # the executor describes the error
 
     async def _compute_or_join(self, field: RootField) -> bytes:
-        # If Redis had the version, it labels the entry: reading it again takes 20 % of the SELECT.
+        # Read the version only if Redis did not have it, because that takes 20 % of the SELECT.
         versioned = (
             field.planned.returns_version
             and self.lookup.versions.learners.get(field.user_id) is None
@@ -131,7 +131,7 @@ class QueryExecution(msgspec.Struct, frozen=True):
         raise _cause(outcome)
 
     async def _execute(self, field: RootField) -> Outcome:
-        """Run the field by the executor."""
+        """Run the field with the executor."""
         planned = field.planned
         result = await executor.execute_document(planned.tree, self.request, self.context)
         if result.errors or result.data is None:
@@ -140,7 +140,7 @@ class QueryExecution(msgspec.Struct, frozen=True):
 
 
 def _fail(root_field: RootField, cause: Exception) -> ExecutionResult:
-    """Return the result that the executor would have for a field that raises this."""
+    """Return the executor's result for a field that raises this exception."""
     field = root_field.planned.field
     error = located_error(cause, list(field.nodes), [field.key])
     is_non_null = is_non_null_type(QUERY.fields[field.name].type)
@@ -148,6 +148,6 @@ def _fail(root_field: RootField, cause: Exception) -> ExecutionResult:
 
 
 def _cause(result: ExecutionResult) -> Exception:
-    """Return Unavailable if it is among the errors, else Fallback: the executor describes them."""
+    """Return the first Unavailable among the errors; else Fallback, so that the executor runs."""
     causes = [error.original_error for error in result.errors or ()]
     return next((cause for cause in causes if isinstance(cause, Unavailable)), Fallback())

@@ -1,6 +1,6 @@
 """The fields that an operation selects, with fragments expanded and equal response keys merged.
 
-All types of the schema are object types, so that a fragment of a valid document always applies.
+The schema has no interfaces and unions, so every fragment of a valid document applies.
 """
 
 import re
@@ -37,7 +37,7 @@ DirectiveValues = Mapping[str, bool]  # of the variables of @skip and @include
 
 
 class Fallback(Exception):
-    """The compiled path does not handle this; the executor must answer it."""
+    """The compiled path does not support a request or field; the executor must run it."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Field(msgspec.Struct, frozen=True):
         return _BEFORE_CAPITAL.sub("_", self.name).lower()
 
     def canonical_text(self) -> str:
-        """Write the field and its selections, equally for equal responses."""
+        """Return the field and its selections as text, which is equal for equal responses."""
         selections = ",".join(field.canonical_text() for field in self.selections)
         return f"{self.key}:{self.name}{{{selections}}}"
 

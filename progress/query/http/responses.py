@@ -124,7 +124,7 @@ def reject(rejection: RequestRejected, headers: Headers) -> Response:
 
 
 def unavailable(headers: Headers) -> Response:
-    """Return the response for a dependency that does not answer."""
+    """Return the response for a dependency that does not respond."""
     why = "unavailable for the moment: try again"
     return error(503, why, headers, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
 

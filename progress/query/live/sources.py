@@ -45,7 +45,7 @@ class OperationState(msgspec.Struct, frozen=True):
 
 
 class Learners:
-    """Reads learners. Both methods raise Unavailable if the database does not answer."""
+    """Reads learners. Both methods raise Unavailable if the database does not respond."""
 
     channel = channels.LEARNER
 
@@ -67,7 +67,7 @@ class Learners:
 
 
 class Operations:
-    """Reads operations. Both methods raise Unavailable if the database does not answer."""
+    """Reads operations. Both methods raise Unavailable if the database does not respond."""
 
     channel = channels.OPERATION
 

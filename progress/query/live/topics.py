@@ -45,7 +45,7 @@ class Subscription(Generic[_T]):
 
     States that the subscriber did not take in time are skipped. `select` picks the part to return.
     The iteration ends when the subscription is closed, and after a final state. It raises
-    Unavailable if the database does not answer before the first state.
+    Unavailable if the database does not respond before the first state.
     """
 
     def __init__(

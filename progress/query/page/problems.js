@@ -6,7 +6,7 @@ import { count } from './format.js';
 
 const MESSAGES = {
   offline: ['You are offline', 'As soon as there is a connection, the page goes on by itself.'],
-  away: ['The server does not answer', 'Your progress is safe. It is being tried again.'],
+  away: ['The server does not respond', 'Your progress is safe. It is being tried again.'],
   busy: ['One moment, please', 'More was asked than is allowed in a minute.'],
   forbidden: ['This is not yours to see', 'Your role does not allow it. Your own progress is always there.'],
   fault: ['Something went wrong', 'It is our fault, not yours. Try again; if it stays, report it.'],

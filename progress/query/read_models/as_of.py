@@ -74,7 +74,7 @@ class AsOfReader:
     ) -> _Rows:
         """Return the rows of a statement about one learner, at one or both of the moments.
 
-        Raise Unavailable if the database does not answer in time or the learner has too many
+        Raise Unavailable if the database does not respond in time or the learner has too many
         events, and QueryTooComplex if the request has used up its folds.
         """
         scope = request_scope.current()

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 class Queries:
-    """Queries by one reader. All methods raise Unavailable if the database does not answer."""
+    """Queries by one reader. All methods raise Unavailable if the database does not respond."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader

@@ -24,7 +24,7 @@ _SQL = {"db.system.name": "postgresql"}
 class Reader:
     """Run blocks of SQL on the live read models; the first call opens the first connection.
 
-    All methods raise Unavailable if the database does not answer by the request's deadline.
+    All methods raise Unavailable if the database does not respond by the request's deadline.
     """
 
     def __init__(self, target: Settings | str) -> None:
