@@ -172,7 +172,7 @@ def _trim_memory() -> None:
 
 
 def _limit_malloc() -> None:
-    """Make glibc return large blocks to the system immediately, and share two arenas among threads."""
+    """Make glibc return large blocks to the system immediately and use only two arenas."""
     if hasattr(_LIBC, "mallopt"):
         _LIBC.mallopt(_M_MMAP_THRESHOLD, 128 << 10)
         _LIBC.mallopt(_M_ARENA_MAX, 2)

@@ -1,9 +1,10 @@
 """Group commit: concurrent requests of one process share transactions.
 
 A request that finds no commit in progress becomes the leader immediately and commits everything
-that is queued. Meanwhile, other requests queue up for the next leader. The leader sends the wake-ups
-of its group before any request of the group returns. Otherwise a crash could lose wake-ups, because
-Pub/Sub does not redeliver an acknowledged message. No request waits beyond its own deadline.
+that is queued. Meanwhile, other requests queue up for the next leader. The leader sends the
+wake-ups of its group before any request of the group returns. Otherwise a crash could lose
+wake-ups, because Pub/Sub does not redeliver an acknowledged message. No request waits beyond its
+own deadline.
 """
 
 import threading

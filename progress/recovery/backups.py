@@ -19,18 +19,19 @@ from progress.recovery.storage import PART, Output, Storage
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
 
-_GZIP_LEVEL = 1  # the network is no faster than this
+_GZIP_LEVEL = 1  # the fastest level, which keeps up with the network
 _GZIP_WBITS = 31
 _CHUNK = 1 << 16  # bytes of rows that are compressed together
-_MAX_MANIFEST = 8 * PART  # bytes; it has a line for each event that was set aside
+_MAX_MANIFEST = 8 * PART  # bytes; a manifest has a line for each poisoned event
 _REPORT_INTERVAL = 10_000  # rows
 
 
 def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
     """Write a backup into a new folder of the storage; return the folder's name and the manifest.
 
-    Any role may that reads the read models and the log. The manifest is written last: a folder
-    without one is not a backup, so an interrupted run leaves nothing that could be restored.
+    Any role that can read the read models and the log may run this. The manifest is written last,
+    and a folder without a manifest is not a backup. So an interrupted run leaves nothing that
+    could be restored.
     """
     taken_at = datetime.now(UTC)
     name = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{schema.fingerprint()}"
@@ -49,13 +50,13 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
 
 
 def find_newest(storage: Storage) -> tuple[str, Manifest]:
-    """Return the newest complete backup of these folds; ProgressError if there is none."""
+    """Return the newest complete backup made with these folds; raise ProgressError without one."""
     complete = [name for name in storage.folders() if storage.has(f"{name}/{manifest.NAME}")]
     matching = [name for name in complete if name.endswith(f"-{schema.fingerprint()}")]
     if not matching:
-        others = f"{len(complete)} of other folds" if complete else "none"
+        others = f"{len(complete)} made with other folds" if complete else "none"
         raise ProgressError(
-            f"there is no backup of the folds {schema.fingerprint()} ({others}): "
+            f"there is no backup made with the folds {schema.fingerprint()} ({others}): "
             "run `progress rebuild`"
         )
     name = max(matching)
@@ -63,7 +64,7 @@ def find_newest(storage: Storage) -> tuple[str, Manifest]:
 
 
 def _read_manifest(parts: Iterator[bytes]) -> bytes:
-    """Return the whole file; ProgressError if it is longer than a manifest can be."""
+    """Return the whole file; raise ProgressError if it is longer than a manifest can be."""
     content = bytearray()
     for part in parts:
         content += part
@@ -76,12 +77,12 @@ def _lock(connection: Connection) -> None:
     if not schema.exists(connection, schema.schema_name()):
         raise ProgressError("there are no read models: run `progress migrate`")
     if not connection.run(_block("lock"), schema=schema.schema_name())[0][0]:
-        raise ProgressError("another backup, or a rebuild's swap, is running: wait for its end")
+        raise ProgressError("another backup, or a rebuild's swap, is running: wait until it ends")
     schema.set_search_path(connection)
 
 
 def _remove_incomplete(storage: Storage) -> None:
-    """Remove the folders of backups that were killed; the lock excludes one that is running."""
+    """Remove the folders of killed backups; the lock ensures that no other backup is running."""
     for name in storage.folders():
         is_matching = name.endswith(f"-{schema.fingerprint()}")
         if is_matching and not storage.has(f"{name}/{manifest.NAME}"):
@@ -121,7 +122,7 @@ def _report(on_progress: Progress, done: int, estimate: int, rows: int) -> None:
 
 
 def set_aside(connection: Connection, checkpoints: list[Checkpoint]) -> list[int]:
-    """Return the positions of events up to these checkpoints that are set aside now."""
+    """Return the positions of the events up to these checkpoints that are poisoned now."""
     return [
         position
         for (position,) in _rows(
@@ -134,7 +135,7 @@ def set_aside(connection: Connection, checkpoints: list[Checkpoint]) -> list[int
 
 
 class GzipWriter:
-    """Compresses a table's rows, one per call; `digest` is that of the compressed bytes."""
+    """A writer that compresses rows, one per call; `digest` covers the compressed bytes."""
 
     def __init__(self, output: Output, on_rows: Callable[[int], None]) -> None:
         self.rows = self.bytes = 0
@@ -152,7 +153,7 @@ class GzipWriter:
             self._on_rows(self.rows)
 
     def close(self) -> None:
-        """Write the rest."""
+        """Write the rows that are still buffered."""
         self._write(self._gzip.compress(self._buffer) + self._gzip.flush())
 
     def _write(self, data: bytes) -> None:
@@ -163,19 +164,22 @@ class GzipWriter:
 
 
 def decompress(data: Iterator[bytes], digest: Any) -> Iterator[bytes]:
-    """Yield the rows, in parts; update `digest` with what is read. zlib.error if it is damaged."""
+    """Yield the rows in parts, and update `digest` with the compressed data.
+
+    Raise zlib.error if the data is damaged.
+    """
     gzip = zlib.decompressobj(wbits=_GZIP_WBITS)
     for part in data:
         digest.update(part)
         while part and not gzip.eof:
-            # A part is bounded: a megabyte may decompress to a gigabyte.
+            # Limit the size of a part, because a megabyte may decompress to a gigabyte.
             if rows := gzip.decompress(part, PART):
                 yield rows
             part = gzip.unconsumed_tail  # noqa: PLW2901
     while not gzip.eof and (rows := gzip.decompress(b"", PART)):
         yield rows
     if not gzip.eof:
-        raise zlib.error("it ends early")
+        raise zlib.error("the data ends early")
 
 
 def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""A bucket of Cloud Storage, by its JSON API: https://cloud.google.com/storage/docs/json_api."""
+"""A Cloud Storage bucket, by the JSON API: https://cloud.google.com/storage/docs/json_api."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -22,7 +22,7 @@ _UNFINISHED = 308
 
 
 class Bucket:
-    """`gs://bucket/prefix`; the bucket's life cycle removes unfinished uploads."""
+    """A bucket at `gs://bucket/prefix`, whose lifecycle rules remove unfinished uploads."""
 
     def __init__(self, location: str) -> None:
         name, _, prefix = location.removeprefix("gs://").partition("/")
@@ -37,7 +37,7 @@ class Bucket:
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[Output]:
-        """Write an object by a resumable upload; it exists only once it is complete."""
+        """Write an object by a resumable upload; it exists only once the upload is complete."""
         started = self._request(
             "POST",
             self._uploads,
@@ -80,10 +80,10 @@ class Bucket:
         return self._request("GET", self._url(path), allowed=(404,)).status_code != 404
 
     def remove(self, name: str) -> None:
-        """Do nothing: the role that writes backups may not delete any."""
+        """Do nothing, because the role that writes backups may not delete objects."""
 
     def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
-        """Send a part of an upload, or ask for its state (`bytes */*`); None to try again."""
+        """Send a part of an upload, or query its state (`bytes */*`); None without a response."""
         try:
             headers = {"Content-Range": content_range}
             return self._request(
@@ -106,7 +106,7 @@ class Bucket:
         except (requests.ConnectionError, requests.Timeout) as error:
             if attempts > 1:
                 return self._request(method, url, attempts=attempts - 1, allowed=allowed, **more)
-            raise _NoResponse(f"{self._location} does not answer: {error}; try again") from error
+            raise _NoResponse(f"{self._location} does not respond: {error}; try again") from error
         except GoogleAuthError as error:
             raise ProgressError(
                 f"{self._location}: the credentials are invalid: {error}; "
@@ -124,11 +124,11 @@ class Bucket:
 
 
 class _NoResponse(ProgressError):
-    """Cloud Storage did not answer; the same request may succeed later."""
+    """Cloud Storage did not respond; the same request may succeed later."""
 
 
 class _Upload:
-    """Uploads an object, a chunk per request; what did not arrive is sent again."""
+    """An upload of one object, a chunk per request; bytes that did not arrive are sent again."""
 
     def __init__(self, bucket: Bucket, url: str) -> None:
         self._bucket, self.url = bucket, url
@@ -140,7 +140,7 @@ class _Upload:
             self._send(_CHUNK, total=None)
 
     def finish(self) -> None:
-        """Send the rest, which completes the object."""
+        """Send the remaining bytes, which completes the object."""
         self._send(len(self._buffer), total=self._sent + len(self._buffer))
 
     def _send(self, size: int, total: int | None) -> None:
@@ -163,7 +163,7 @@ class _Upload:
         raise ProgressError(f"an upload makes no progress after {self._sent} bytes; try again")
 
     def _advance(self, header: str | None) -> None:
-        """Drop the bytes that have arrived by the header, `bytes=0-…`; without one, none have."""
+        """Drop the bytes that the header (`bytes=0-…`) confirms; without a header, drop none."""
         arrived = int(header.rpartition("-")[2]) + 1 if header else 0
         del self._buffer[: arrived - self._sent]
         self._sent = arrived

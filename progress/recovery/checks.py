@@ -20,7 +20,11 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """A shard's checkpoints: `ahead` of the log's end, or at an event of an `other` log."""
+    """A shard's checkpoints.
+
+    `ahead` is true if a checkpoint lies after the end of the log, `other` if a checkpoint belongs
+    to another log.
+    """
 
     shard: int
     position: int
@@ -40,7 +44,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def run(connection: Connection) -> Report:
-    """Read all of the log, as its owner; nothing is changed."""
+    """Check the whole log, as its owner; change nothing."""
     events, first, head = _rows(connection, "log")[0]
     shards: list[Shard] = []
     findings = _check_log(connection, events, first, head)
@@ -63,7 +67,7 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         findings.append(Finding(found, _RESTORE))
     if strays := _rows(connection, "strays")[0][0]:
         found = f"{strays} events are in another shard than their stream"
-        advice = "this server hashes text differently: use the major version that the log came from"
+        advice = "this server hashes text differently: use the original log's PostgreSQL version"
         findings.append(Finding(found, advice))
     for (table,) in _rows(connection, "numbers"):
         found = f"the next number of {table} is taken: it was restored without its sequence"

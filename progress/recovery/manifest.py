@@ -1,4 +1,4 @@
-"""The manifest of a backup. It is written last: a folder without one is not a backup."""
+"""The manifest of a backup. It is written last: a folder without a manifest is not a backup."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ import msgspec
 from progress.errors import ProgressError
 
 NAME = "manifest.json"
-FORMAT = 1  # of the files
+FORMAT = 1  # of a backup's files
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The last folded event of a shard; `event_id` is None if there is none."""
+    """The last folded event of a shard; `event_id` is None if no event was folded."""
 
     shard: int
     position: int
@@ -34,10 +34,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: datetime
     schema: str
     fingerprint: str
-    head: int  # of the log
-    version: int  # the newest of a row
+    head: int  # the log's last position
+    version: int  # the newest version of a row
     checkpoints: list[Checkpoint]
-    set_aside: list[int]  # positions that are not folded into the rows
+    set_aside: list[int]  # positions of poisoned events, which the rows do not include
     tables: list[Table]
 
 
@@ -47,14 +47,14 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(data: bytes) -> Manifest:
-    """Decode a manifest; ProgressError if it is invalid or of another format."""
+    """Decode a manifest; raise ProgressError if it is invalid or has another format."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
         raise ProgressError(f"{NAME} is invalid: {error}; take another backup") from None
     if manifest.format != FORMAT:
         raise ProgressError(
-            f"the backup is of format {manifest.format}, this code reads {FORMAT}: "
+            f"the backup has format {manifest.format}, but this code reads {FORMAT}: "
             "run `progress rebuild`"
         )
     return manifest

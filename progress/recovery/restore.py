@@ -1,4 +1,4 @@
-"""Restore a backup: load it beside the live read models, catch up with the log, swap."""
+"""Restore a backup: load it into a second schema, catch up with the log, swap the schemas."""
 
 import contextlib
 import hashlib
@@ -29,28 +29,29 @@ def run(
     on_progress: Progress,
     publisher: Publisher = notifications.DISABLED,
 ) -> tuple[Manifest, int]:
-    """Replace the live read models by the newest backup; return the number of later events.
+    """Replace the live read models with the newest backup; return it and the later events' count.
 
-    ProgressError if no backup fits these folds, CheckpointError if it was made from another log:
-    then a rebuild is needed. A run that fails or is interrupted leaves nothing behind.
+    Raise ProgressError if no backup was made with these folds, and CheckpointError if the backup
+    was made from another log. In both cases, rebuild instead. A run that fails or is interrupted
+    leaves nothing behind.
     """
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)
 
     def fill(building: str) -> int:
         with contextlib.closing(connect()) as connection:
-            _check(connection, backup)  # the swap folds what is replayed from here on
+            _check(connection, backup)  # the swap folds events replayed after this
         return loader.fill(connect, building)
 
     return backup, rebuild.replace(connect, fill, publisher=publisher)
 
 
 def _check(connection: Connection, backup: Manifest) -> None:
-    """CheckpointError if the log lacks the backup's events, or sets others aside."""
+    """Raise CheckpointError if the log lacks the backup's events, or has other poisoned events."""
     head = connection.run(blocks("projections/rebuild")["log_end"])[0][0]
     if backup.head > head:
         raise CheckpointError(
-            f"the backup knows the log up to {backup.head}, and it ends at {head}: "
+            f"the backup covers the log up to {backup.head}, but the log ends at {head}: "
             "run `progress rebuild`"
         )
     shards = connection.run(
@@ -61,16 +62,16 @@ def _check(connection: Connection, backup: Manifest) -> None:
     )
     if shards:
         raise CheckpointError(
-            f"the backup is of another log (shard {shards[0][0]}): run `progress rebuild`"
+            f"the backup was made from another log (shard {shards[0][0]}): run `progress rebuild`"
         )
     if backups.set_aside(connection, backup.checkpoints) != backup.set_aside:
         raise CheckpointError(
-            "events were set aside, or replayed, since the backup: run `progress rebuild`"
+            "events were poisoned or replayed since the backup: run `progress rebuild`"
         )
 
 
 class _Loader:
-    """Loads the tables of a backup into a new schema."""
+    """A loader of a backup's tables into a new schema."""
 
     def __init__(
         self, storage: Storage, name: str, backup: Manifest, on_progress: Progress
@@ -80,7 +81,7 @@ class _Loader:
         self._total = sum(table.rows for table in backup.tables)
 
     def fill(self, connect: Connect, building: str) -> int:
-        """Load all tables and fold the later events; return their number."""
+        """Load all tables and fold the later events; return the number of these events."""
         with contextlib.ExitStack() as stack:
             workers = [
                 stack.enter_context(rebuild.open_projector(connect, building))
@@ -105,7 +106,7 @@ class _Loader:
         return since
 
     def _raise_if_incomplete(self, connection: Connection, building: str) -> None:
-        """ProgressError if the backup lacks a table, which would stay empty."""
+        """Raise ProgressError if the backup lacks a table, because this table would stay empty."""
         tables = connection.run(blocks("recovery/backups")["tables"], schema=building) or []
         names = {table.name for table in self._backup.tables}
         if lacking := next((name for name, _, _ in tables if name not in names), None):
@@ -150,7 +151,7 @@ class _Rows:
             self._error = error
 
     def check(self, table: Table, rows: int) -> None:
-        """ProgressError if the rows differ from the manifest's."""
+        """Raise ProgressError if the rows differ from the manifest."""
         if self._error is None and self._digest.hexdigest() == table.sha256 and rows == table.rows:
             return
         raise _cannot_restore(table, self._error or "its checksum or row count differs")

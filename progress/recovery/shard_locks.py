@@ -12,7 +12,7 @@ _DENIED = "42501"
 
 
 class ShardLock(msgspec.Struct, frozen=True):
-    """A shard and the session that holds it; `pid` is None if none does."""
+    """A shard and the session that holds it; `pid` is None if no session does."""
 
     shard: int
     position: int
@@ -21,7 +21,7 @@ class ShardLock(msgspec.Struct, frozen=True):
     login: str | None
     application: str | None
     state: str | None
-    seconds: float  # since its transaction began
+    seconds: float  # since the session's transaction began
     waits_for: list[int]
 
 
@@ -35,8 +35,8 @@ def list_shards(connection: Connection) -> list[ShardLock]:
 def release(connection: Connection, shard: int) -> list[str]:
     """End the session that holds the shard, or the sessions that block it; return their names.
 
-    The window that was being folded is rolled back, and the next worker folds it. ProjectionError
-    if no session holds the shard, or if the database refuses.
+    The window that was being folded is rolled back, and the next worker folds it. Raise
+    ProjectionError if no session holds the shard, or if the database denies the request.
     """
     lock = next(lock for lock in list_shards(connection) if lock.shard == shard)
     if lock.pid is None:

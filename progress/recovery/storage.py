@@ -1,4 +1,4 @@
-"""The storage of backups: a folder, or a bucket of Cloud Storage."""
+"""Storage for backups: a folder or a Cloud Storage bucket."""
 
 import contextlib
 import os
@@ -21,10 +21,10 @@ class Output(Protocol):
 
 
 class Storage(Protocol):
-    """Files under paths `backup/file`; ProgressError if the storage fails."""
+    """Files with paths `backup/file`; a method raises ProgressError if the storage fails."""
 
     def writing(self, path: str) -> AbstractContextManager[Output]:
-        """Write a new file; it exists only if the block succeeds."""
+        """Write a new file, which exists only if the block succeeds."""
 
     def reading(self, path: str) -> Iterator[bytes]:
         """Yield a file's bytes."""
@@ -40,27 +40,26 @@ class Storage(Protocol):
 
 
 def open_storage(location: str) -> Storage:
-    """Open `gs://bucket/prefix` or a folder's path; ProgressError if it is neither."""
+    """Open `gs://bucket/prefix` or a folder; raise ProgressError if `location` is neither."""
     if location.startswith("gs://"):
-        from progress.recovery.bucket import Bucket  # 330 ms: with the first use
+        from progress.recovery.bucket import Bucket  # takes 330 ms
 
         return Bucket(location)
-    if (
-        not location or "://" in location or location.startswith(("gs:", "gs/"))
-    ):  # or an unset variable
+    # An empty location comes from an unset variable.
+    if not location or "://" in location or location.startswith(("gs:", "gs/")):
         raise ProgressError(f"{location!r}: expected a folder, or gs://bucket/prefix")
     return Folder(Path(location))
 
 
 class Folder:
-    """A folder of this machine."""
+    """A folder on this machine."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[Output]:
-        """Write a new file; it is on disk when the block ends."""
+        """Write a new file, which is on disk when the block ends."""
         with _translate_errors():
             target = self._path / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +77,7 @@ class Folder:
                 yield data
 
     def _open(self, path: str) -> BinaryIO:
-        """Open a regular file; reading a pipe or a device might never end."""
+        """Open a regular file; reject a pipe or a device, because reading it might never end."""
         target = self._path / path
         file = os.fdopen(os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -87,7 +86,7 @@ class Folder:
         return file
 
     def folders(self) -> list[str]:
-        """Return the names of the folders; none if the storage does not exist."""
+        """Return the names of the folders; an empty list if the storage does not exist."""
         if not self._path.exists():
             return []
         with _translate_errors():

@@ -210,4 +210,4 @@ def test_an_error_of_the_bucket_is_reported_in_one_line(
     answer = cli.progress(store.url, "backup", "gs://b/p")
     cli.expect_failure(answer, "gs://b/p: HTTP 403")
     away = cli.progress(store.url, "backup", "gs://b/p", STORAGE_EMULATOR_HOST="http://127.0.0.1:9")
-    cli.expect_failure(away, "does not answer")
+    cli.expect_failure(away, "does not respond")

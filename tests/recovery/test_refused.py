@@ -33,7 +33,7 @@ def test_a_backup_made_with_other_folds_is_rejected(
 ) -> None:
     (folder,) = (tmp_path / "backups").iterdir()
     folder.rename(folder.with_name(folder.name.replace(schema.fingerprint(), "0123456789ab")))
-    with pytest.raises(ProgressError, match=r"1 of other folds.*progress rebuild"):
+    with pytest.raises(ProgressError, match=r"1 made with other folds.*progress rebuild"):
         restore.run(store.connect, kept, nobody)
     answer = cli.progress(store.url, "restore", str(tmp_path / "nowhere"))
     cli.expect_failure(answer, "there is no backup", "progress rebuild")
@@ -55,9 +55,9 @@ def set_aside(connection: Connection) -> None:
 @pytest.mark.parametrize(
     ("happened", "words"),
     [
-        (lose_the_end, "knows the log up to"),
-        (lose_the_end_and_go_on, "is of another log"),
-        (set_aside, "were set aside"),
+        (lose_the_end, "covers the log up to"),
+        (lose_the_end_and_go_on, "was made from another log"),
+        (set_aside, "were poisoned"),
     ],
 )
 def test_a_backup_that_does_not_match_the_log_is_rejected(
