@@ -34,7 +34,7 @@ class Condition:
 
     @cached_property
     def selectors(self) -> list["Selector"]:
-        """The selectors in the query."""
+        """Return the selectors in the query."""
         return [Selector.read(*found) for found in _SERIES.findall(self.query)]
 
     @property
@@ -43,7 +43,7 @@ class Condition:
 
     @property
     def foreign(self) -> set[str]:
-        """The platform metrics in the query."""
+        """Return the platform metrics in the query."""
         return {each.metric for each in self.selectors if not each.field}
 
 
@@ -52,7 +52,7 @@ class Selector:
     """A metric with its label matchers."""
 
     metric: str
-    field: str  # empty for a platform metric
+    field: str  # the metric field; empty for a platform metric
     matchers: tuple[tuple[str, str, str], ...]
 
     @staticmethod
@@ -61,7 +61,7 @@ class Selector:
         return Selector(metric, own, tuple(_MATCHER.findall(braces)))
 
     def takes(self, labels: dict[str, str]) -> bool:
-        """Return whether a series with these labels matches."""
+        """Return whether the selector matches a series with these labels."""
         return all(
             {"=": value == labels.get(name, ""), "!=": value != labels.get(name, "")}.get(
                 sign, (re.fullmatch(value, labels.get(name, "")) is not None) == (sign == "=~")
@@ -72,7 +72,7 @@ class Selector:
 
 @dataclass(frozen=True)
 class Alert:
-    """The policies of one alert: one for each condition, otherwise equal."""
+    """The policies of one alert, which differ only in their condition."""
 
     name: str
     severity: str
@@ -82,7 +82,7 @@ class Alert:
 
     @property
     def anchor(self) -> str:
-        """The section of the runbook that it links to."""
+        """Return the anchor of the runbook section that the alert links to."""
         return self.text.rpartition("#")[2]
 
     @property
@@ -91,7 +91,7 @@ class Alert:
 
 
 def alerts(resources: Resources) -> dict[str, Alert]:
-    """Return the alerts that read our own metrics, by name."""
+    """Return the alerts that read metrics of this project, by name."""
     grouped: dict[str, list[dict[str, Any]]] = {}
     for policy in resources.of("google_monitoring_alert_policy", "alert").values():
         grouped.setdefault(policy["user_labels"]["alert"], []).append(policy)
@@ -117,7 +117,7 @@ def _read_alert(name: str, policies: list[dict[str, Any]]) -> Alert:
 
 
 def _read_condition(policy: dict[str, Any]) -> Condition:
-    """Return the policy's condition; a policy with PromQL has exactly one."""
+    """Return the policy's condition; a PromQL policy has exactly one condition."""
     (condition,) = policy["conditions"]
     (promql,) = condition["condition_prometheus_query_language"]
     seconds = int(promql["duration"].rstrip("s"))
@@ -125,6 +125,6 @@ def _read_condition(policy: dict[str, Any]) -> Condition:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a Markdown page."""
+    """Return the anchors of a Markdown page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", each.lower()).strip().replace(" ", "-") for each in headings}

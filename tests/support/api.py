@@ -1,4 +1,4 @@
-"""The query API in a test: requests as the framework passes them, and parsed responses."""
+"""The query API in the test's process: requests as the framework passes them, parsed responses."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,11 @@ from tests.support import token_issuer
 from tests.support.token_issuer import Issuer
 
 Body = dict[str, Any]
-END = b""  # the last chunk of a body in chunks
+END = b""  # the last chunk of a body that comes in chunks
 
 
 class Api:
-    """The API over one database, with its own issuer."""
+    """The API over one database, with its own token issuer."""
 
     def __init__(self, url: str, issuer: Issuer, **changed: Any):
         self.url = url
@@ -46,7 +46,7 @@ class Api:
         body: bytes | Iterable[bytes] = b"",
         headers: dict[str, str] | None = None,
     ) -> Response:
-        """Return the response to a raw request; its body may come in chunks."""
+        """Return the response to a raw request; the request's body may come in chunks."""
         path, _, query = path.partition("?")
         encoded = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
         scope = {
@@ -80,11 +80,11 @@ class Api:
         return read(self.request("POST", "/graphql", body, headers(user, roles)))
 
     def get(self, query: str, user: str = "ann") -> Response:
-        """Send a learner's query by GET."""
+        """Send a learner's query by GET; return the response."""
         return self.request("GET", "/graphql?" + urlencode({"query": query}), b"", headers(user))
 
     def data(self, query: str, user: str = "ann", /, **variables: object) -> Body:
-        """Return the data of a query that must succeed."""
+        """Send a query that must succeed; return the data of the response."""
         answer = self.post(query, user, **variables)
         assert "errors" not in answer, answer["errors"]
         data: Body = answer["data"]
@@ -93,7 +93,7 @@ class Api:
     def error(
         self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
     ) -> tuple[str, str]:
-        """Return the code and the message of a query's only error."""
+        """Send a query that must fail; return the code and the message of its only error."""
         (error,) = self.post(query, user, roles=roles, **variables)["errors"]
         return error["extensions"]["code"], error["message"]
 
@@ -112,14 +112,14 @@ def headers(user: str = "ann", roles: Any = None, **more: str) -> dict[str, str]
 
 
 def read(response: Response) -> Body:
-    """Return the JSON body."""
+    """Return the response's body, parsed from JSON."""
     body: Body = msgspec.json.decode(response.body)
     return body
 
 
 @contextmanager
 def serve(url: str, **changed: Any) -> Iterator[Api]:
-    """Serve the API during the block."""
+    """Yield an API, and close it at the end of the block."""
     with token_issuer.serve() as issuer:
         query_api = Api(url, issuer, **changed)
         try:

@@ -1,4 +1,4 @@
-"""Events of ann, and queries about her past."""
+"""Events of the learner ann, and as-of queries about her."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -46,7 +46,7 @@ def record(connection: Connection, *events: sample_events.Envelope) -> None:
 
 
 def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
-    """Return the learner's summary, streak and days at the moments."""
+    """Return the learner's summary, streak and days at the given times."""
     return [
         plain(fetch(fetch.queries.get_current_progress(user, **moments))),
         plain(fetch(fetch.queries.get_streak(user, **moments))),

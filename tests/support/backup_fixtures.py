@@ -27,7 +27,7 @@ def populated(connection: Connection) -> Connection:
 
 @pytest.fixture
 def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
-    """A folder with a backup of that store."""
+    """A folder with a backup of the populated store."""
     folder = Folder(tmp_path / "backups")
     backups.run(store.connect, folder, nobody)
     return folder
@@ -38,7 +38,7 @@ def nobody(_done: int, _total: int) -> None:
 
 
 def every_row(connection: Connection) -> dict[str, list[str]]:
-    """Return all rows of the live read models, without versions and times of runs."""
+    """Return all rows of the live read models, without versions and without times of batch runs."""
     return {
         table: sorted(text for (text,) in connection.run(question))
         for table, question in connection.run(BLOCKS["every row"], schema=schema.schema_name())

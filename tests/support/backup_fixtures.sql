@@ -1,4 +1,4 @@
--- What the tests of recovery break, and what they compare.
+-- Statements for the recovery tests: they damage the store and read the rows that the tests compare.
 
 -- let the log be changed --
 ALTER TABLE event_store.events DISABLE TRIGGER append_only;
@@ -43,7 +43,7 @@ WHERE datname = current_database() AND application_name = :application AND wait_
 SELECT shard FROM shards_behind;
 
 -- every row --
--- A question for the rows of each table of a schema, as text: all but what a rebuild makes anew.
+-- For each table of a schema, a query that returns the rows as text, without columns that a rebuild changes.
 SELECT c.relname, format('SELECT CAST(ROW(%s) AS text) FROM %I.%I',
     string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), n.nspname, c.relname)
 FROM pg_class c
@@ -56,7 +56,7 @@ GROUP BY n.nspname, c.relname
 ORDER BY c.relname;
 
 -- every row of the log --
--- The same of what no rebuild makes anew. Snapshots are: they go with the read models they were taken of.
+-- The same queries for the tables that no rebuild changes. A rebuild replaces the snapshots, so they are left out.
 SELECT c.relname, format('SELECT CAST(t.* AS text) FROM %I.%I t', n.nspname, c.relname)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -65,18 +65,18 @@ WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relna
 ORDER BY c.relname;
 
 -- versions --
--- The least and the greatest that a learner has.
+-- The lowest and the highest version of a learner.
 SELECT min(version), max(version) FROM user_progress;
 
 -- without a snapshot --
--- The learners who are due for being looked at.
+-- The number of learners that the next snapshot run has to check.
 SELECT count(*) FROM snapshot_learners;
 
 -- accept an operation --
 SELECT operation_id FROM operations.accept('RUN_BATCH', 'ada', 'key', '{}', '{batch}');
 
 -- rights --
--- Who owns what, and who may do what with it.
+-- The owner and the privileges of each database object.
 SELECT 'table ' || CAST(c.oid::regclass AS text), CAST(c.relowner::regrole AS text), CAST(c.relacl AS text)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname ~ '^(event_store|operations|progress_)' OR c.relname IN ('progress_migrations', 'progress_functions')

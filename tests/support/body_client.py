@@ -12,7 +12,7 @@ from tests.support.ingest_process import FunctionProcess
 class Client:
     """A client that sends bodies in parts.
 
-    It connects with the first request: the server closes a connection after two idle seconds.
+    It connects on the first request, because the server closes a connection after two idle seconds.
     """
 
     def __init__(self, running: FunctionProcess) -> None:
@@ -54,7 +54,7 @@ class Client:
         return status
 
     def is_closed(self) -> bool:
-        """Tell whether the server has closed the connection without another answer."""
+        """Return whether the server has closed the connection without another response."""
         return self._answers.read() == b""
 
     def end_sending(self) -> None:
@@ -67,7 +67,7 @@ class Client:
 
 @contextmanager
 def clients(running: FunctionProcess, count: int) -> Iterator[list[Client]]:
-    """Open so many clients of the function for the block."""
+    """Yield `count` clients of the function, and close them at the end of the block."""
     opened = [Client(running) for _ in range(count)]
     yield opened
     for client in opened:

@@ -1,4 +1,4 @@
-"""The deployment of infra/bootstrap, bootstrap once in a run of the tests."""
+"""The deployment of infra/bootstrap, which is created once in a test run."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def bootstrap(root: Root) -> Deployment:
-    """The root, planned, applied and planned again."""
+    """The deployment of infra/bootstrap: planned, applied and planned again."""
     return root.deploy("bootstrap")
 
 

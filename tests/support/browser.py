@@ -28,7 +28,7 @@ Envelope = dict[str, Any]
 _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 _AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# As if this tab had started the sign-in.
+# The page accepts a token only in the tab that started the sign-in, so this state is stored there.
 STATE = "f" * 32
 _STATE_SCRIPT = f"""
 if (location.search === '?state={STATE}') sessionStorage.setItem('progress.state', '{STATE}');
@@ -47,7 +47,7 @@ new PerformanceObserver((list) => shifts.push(...list.getEntries()
 
 @dataclass(frozen=True)
 class Stack:
-    """A local stack, driven through the command line."""
+    """A local stack that is controlled through the command line."""
 
     folder: Path
     port: int
@@ -57,7 +57,7 @@ class Stack:
         return f"http://{ports.HOST}:{self.port}/"
 
     def progress(self, *command: str, text: str = "") -> str:
-        """Run a command, which must succeed; return its output."""
+        """Run a `progress` command, which must succeed; return its output."""
         environment = settings.child_env(
             PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000"
         )
@@ -76,7 +76,7 @@ class Stack:
 
 @contextmanager
 def stack() -> Iterator[Stack]:
-    """Run a stack with the demo's learner during the block."""
+    """Run a local stack with the demo's learner during the block."""
     with folders.create("page") as folder:
         stack = Stack(folder, ports.reserve())
         try:
@@ -88,7 +88,7 @@ def stack() -> Iterator[Stack]:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Run Chromium during the block. No asyncio loop may run in the same thread."""
+    """Run Chromium during the block. No asyncio event loop may run in the same thread."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=PROGRAM, args=_OPTIONS)
         yield chromium
@@ -109,7 +109,7 @@ class Visit:
         self.context.add_init_script(_LISTENERS)
         self.context.add_init_script(_STATE_SCRIPT)
         self.page = self.context.new_page()
-        # Not the list's own method, because playwright sets attributes on handlers.
+        # A lambda, because playwright sets attributes on handlers, and built-in methods have none.
         self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108
         self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
 
@@ -127,15 +127,15 @@ class Visit:
         return f"{self.stack.page}?state={STATE}#token={token}"
 
     def settle(self) -> None:
-        """Wait until the data is shown."""
+        """Wait until the page shows the data."""
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
 
     def queries(self) -> list[Request]:
-        """Return the requests to the API, without streams."""
+        """Return the page's requests to /graphql, without those for streams."""
         return [request for request in self.requests if urlsplit(request.url).path == "/graphql"]
 
     def check(self) -> None:
-        """Check for uncaught errors, policy violations and requests to other hosts."""
+        """Assert no uncaught errors, no policy violations and no requests to other hosts."""
         assert self.errors == []
         assert self.page.evaluate("window.violations ?? []") == []
         own = (self.stack.page, "data:")

@@ -1,4 +1,4 @@
-"""Cache instances over one database and one Redis, and a Valkey server to stop and start."""
+"""Cache instances that share a database and Redis, and a Valkey server that a test can stop."""
 
 import asyncio
 import shutil
@@ -32,7 +32,7 @@ from tests.conftest import Store
 from tests.support import sample_events
 from tests.support.stage import connect, publisher
 
-NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)  # the day of the last of four lessons
+NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)  # the day of the fourth and last lesson
 
 _T = TypeVar("_T")
 Action = Callable[[], object]
@@ -48,11 +48,11 @@ def populate(store: Store, *users: str) -> Iterator[Connection]:
 
 
 def do_nothing() -> None:
-    """The default action around a computation."""
+    """Do nothing before or after a computation, which is the default."""
 
 
 class CountingReader(Reader):
-    """Records the statements that it runs."""
+    """A reader that records the statements that it runs."""
 
     def __init__(self, where: str):
         super().__init__(where)
@@ -89,7 +89,7 @@ class Instance:
         return self._runner.run(work)
 
     def get(self, *keys: CacheKey, **options: Any) -> list[bytes]:
-        """Return the answers to a request; see `get_async` for the options."""
+        """Return the results for the keys of a request; the options are those of `get_async`."""
         return self.run(self.get_async(*keys, **options))
 
     async def get_async(
@@ -100,7 +100,7 @@ class Instance:
         before: Action = do_nothing,
         after: Action = do_nothing,
     ) -> list[bytes]:
-        """Return cached or computed answers; run `before` and `after` around each read."""
+        """Return cached or computed results; call `before` and `after` around each read."""
         lookup = await self.cache.lookup("caller", keys, at=at, bypass=bypass)
         answers = []
         for key, cached in zip(keys, lookup.answers, strict=True):
@@ -116,7 +116,7 @@ class Instance:
         return answers
 
     def read(self, *keys: CacheKey, at: datetime = NOW) -> list[bytes]:
-        """Return the answers of the database, without the cache."""
+        """Return the results for the keys from the database, without the cache."""
 
         async def read_all() -> list[bytes]:
             return [await read(self.queries, key, at) for key in keys]
@@ -156,7 +156,7 @@ def all_keys(user: str) -> list[CacheKey]:
 
 
 async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
-    """Return the answer of the read models."""
+    """Return the result for the key, computed from the read models."""
     user = key.user_id
     queries_by_field: dict[str, Callable[[], Awaitable[object]]] = {
         "userProgress": lambda: queries.get_current_progress(user, at=at),
@@ -178,7 +178,7 @@ async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
 def instances(
     store: Store, redis: str | None, count: int = 2, **options: Any
 ) -> Iterator[list[Instance]]:
-    """Yield so many instances, and close them."""
+    """Yield `count` instances, and close them at the end of the block."""
     started = [Instance(store.url, redis, **options) for _ in range(count)]
     try:
         yield started
@@ -189,7 +189,7 @@ def instances(
 
 @contextmanager
 def without_publishing() -> Iterator[None]:
-    """Within the block no change is published, as if each process died after its commit."""
+    """Publish no changes in the block, as if each process were killed after its commit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("REDIS_URL")
         settings.current.cache_clear()
@@ -198,7 +198,7 @@ def without_publishing() -> Iterator[None]:
 
 
 class Valkey:
-    """A Valkey server that can hang, end and restart on one port."""
+    """A Valkey server that a test can suspend, kill and restart on the same port."""
 
     def __init__(self, *options: str) -> None:
         self._options = options
@@ -208,14 +208,14 @@ class Valkey:
         self.start()
 
     def start(self) -> None:
-        """Start the server, which is empty, and wait until it listens."""
+        """Start the server without data, and wait until it listens."""
         options = ["--bind", ports.HOST, "--port", str(self.port), "--save", ""]
         command = [get_binary_path(), *options, "--dir", self.folder, *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         readiness.wait(lambda: ports.is_listening(self.port), "Valkey")
 
     def stop(self) -> None:
-        """Stop the process: the port still accepts connections, but nothing answers."""
+        """Suspend the process: the port still accepts connections, but nothing responds."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:

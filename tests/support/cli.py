@@ -1,4 +1,4 @@
-"""The command `progress` on a test's database."""
+"""Runs of the command `progress` on a test's database."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ Result = subprocess.CompletedProcess[str]
 
 
 def progress(url: str, *arguments: str, **environment: str) -> Result:
-    """Run the command on a database, with further settings."""
+    """Run the command with this database and further settings."""
     return subprocess.run(
         [sys.executable, "-m", "progress.cli", *arguments],
         env=settings.child_env(DATABASE_URL=url, COLUMNS="200", **environment),
@@ -31,7 +31,7 @@ def expect_success(answer: Result) -> str:
 
 
 def expect_failure(answer: Result, *words: str) -> str:
-    """Assert exit code 1 and one error line with these words; return the output."""
+    """Assert exit code 1 and one error line that contains these words; return the output."""
     assert answer.returncode == 1, answer.stdout + answer.stderr
     (line,) = answer.stderr.splitlines()
     for word in words:

@@ -1,4 +1,4 @@
-"""The parts of a Cloud Run service or job in Terraform's resources."""
+"""Readers of Cloud Run services and jobs in Terraform's resources."""
 
 from tests.support.terraform_state import Resources, Values
 
@@ -14,7 +14,7 @@ def container(service: Values) -> Values:
 
 
 def settings(service: Values) -> dict[str, str]:
-    """Return the environment variables; for a secret, its id."""
+    """Return the environment variables of a service or job; a secret's value is the secret's id."""
     return {
         variable["name"]: only(only(variable["value_source"])["secret_key_ref"])["secret"]
         if variable["value_source"]
@@ -29,7 +29,7 @@ def only(values: list[Values]) -> Values:
 
 
 def templates(resources: Resources) -> dict[str, Values]:
-    """Return the template of each service's and each job's instances, by name."""
+    """Return the instance template of each service and job, by name."""
     services = resources.of("google_cloud_run_v2_service", "function")
     jobs = resources.of("google_cloud_run_v2_job", "job")
     return {name: service["template"][0] for name, service in services.items()} | {
@@ -44,7 +44,7 @@ def plain_settings(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
-    """Return the secrets' ids of a service or job, by setting."""
+    """Return the ids of the secrets of a service or job, by setting."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {
         each["name"]: each["value_source"][0]["secret_key_ref"][0]["secret"]
@@ -54,7 +54,7 @@ def secret_ids(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_value(resources: Resources, part: str, setting: str) -> str:
-    """Return the value of a secret setting."""
+    """Return the value of the secret that a setting refers to."""
     secret = secret_ids(resources, part)[setting]
     if secret in resources.passwords:
         return resources.passwords[secret]

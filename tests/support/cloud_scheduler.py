@@ -1,4 +1,4 @@
-"""A fake Cloud Scheduler behind the library's gRPC."""
+"""A fake Cloud Scheduler, which Google's client library calls over gRPC."""
 
 from collections.abc import Iterator
 from concurrent import futures
@@ -21,7 +21,7 @@ Request = Any
 
 
 class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
-    """google.cloud.scheduler.v1.CloudScheduler, with jobs in memory; pausing twice is refused."""
+    """google.cloud.scheduler.v1.CloudScheduler, with jobs in memory."""
 
     def __init__(self, project: str) -> None:
         self.parent = f"projects/{project}/locations/europe-west1"
@@ -87,7 +87,7 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
 
 @contextmanager
 def serve(project: str = "p") -> Iterator[tuple[str, CloudScheduler]]:
-    """Serve a fake Cloud Scheduler for the block; yield its address and itself."""
+    """Serve a fake Cloud Scheduler for the block; yield its address and the fake."""
     server = grpc.server(futures.ThreadPoolExecutor(2))
     scheduler = CloudScheduler(project)
     server.add_generic_rpc_handlers((scheduler,))

@@ -1,4 +1,4 @@
-"""A fake Cloud Storage: objects in memory behind the JSON API."""
+"""A fake Cloud Storage with the JSON API and objects in memory."""
 
 import json
 import re
@@ -13,17 +13,17 @@ import pytest
 
 from progress import settings
 
-_PAGE = 1  # prefixes in a page of a listing
+_PAGE = 1  # prefixes per page of a listing
 
 
 class Bucket:
-    """The stored objects, and the failures of the next requests."""
+    """The stored objects, and the failures that the next requests get."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.cancelled: list[str] = []
-        self.refusals: list[int] = []  # statuses of the next requests with a body
+        self.refusals: list[int] = []  # error statuses of the next requests with a body
         self.spans: list[str] = []
 
 
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve() -> Iterator[tuple[str, Bucket]]:
-    """Serve a fake Cloud Storage for the block; yield its address and its bucket."""
+    """Serve a fake Cloud Storage for the block; yield its address and bucket."""
     bucket = Bucket()
     handler = type("Handler", (_Handler,), {"bucket": bucket})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -115,7 +115,7 @@ def serve() -> Iterator[tuple[str, Bucket]]:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """A fake bucket, to which the settings point."""
+    """A fake bucket that the settings name."""
     with serve() as (address, served):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         settings.current.cache_clear()

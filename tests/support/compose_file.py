@@ -27,7 +27,7 @@ def example() -> dict[str, str]:
 
 
 def variables() -> dict[str, set[str]]:
-    """Return each variable that the compose file reads, with its defaults."""
+    """Return each variable that the compose file reads, with the variable's defaults."""
     found: dict[str, set[str]] = {}
     for name, sign, text in _VARIABLE.findall(FILE.read_text(encoding="utf-8")):
         if name:
@@ -59,7 +59,7 @@ def builds() -> dict[str, list[str | dict[str, str]]]:
 
 
 def dockerfile(image: str) -> Path:
-    """Return the build settings of one of our images."""
+    """Return the path of the Dockerfile of one of this repository's images."""
     (build,) = builds()[image]
     context = FOLDER / (build if isinstance(build, str) else build["context"])
     name = "Dockerfile" if isinstance(build, str) else build["dockerfile"]
@@ -67,7 +67,7 @@ def dockerfile(image: str) -> Path:
 
 
 def started(service: Service) -> list[str]:
-    """Return a container's command: the service's, or else its image's."""
+    """Return a container's command: that of the service, or else that of the image."""
     if "command" in service:
         return list(service["command"])
     text = dockerfile(service["image"]).read_text().replace("\\\n", "")

@@ -1,6 +1,6 @@
-"""Our containers' commands, run as processes with real services at other addresses.
+"""The commands of this repository's containers, run as processes without Docker.
 
-Hosts and ports of the compose file become those of this machine; everything else is as it says.
+Only the hosts and ports differ from the compose file, because they are those of this machine.
 """
 
 import json
@@ -29,7 +29,7 @@ _PUSHED_TO = ("ingest", "project")
 
 @dataclass
 class Containers:
-    """The services with their addresses, and the running ones."""
+    """The services of the compose file with their addresses, and the running services."""
 
     folder: Path
     services: dict[str, Service]
@@ -38,7 +38,7 @@ class Containers:
     _ending: ExitStack = field(default_factory=ExitStack)
 
     def run(self, name: str, *command: str, text: str = "") -> str:
-        """Run a service's command, or another in its container; return its output."""
+        """Run a service's command, or another command in its environment; return the output."""
         return programs.run(
             command or compose_file.started(self.services[name]),
             self._environment(name),
@@ -47,7 +47,7 @@ class Containers:
         )
 
     def start(self, name: str) -> None:
-        """Start a service; return when its own health check passes."""
+        """Start a service, and wait until its health check passes."""
         log = self._ending.enter_context((self.folder / f"{name}.log").open("wb"))
         process = processes.start(
             compose_file.started(self.services[name]),
@@ -60,7 +60,7 @@ class Containers:
         readiness.wait(lambda: self._is_well(name), name, seconds=60)
 
     def stop(self) -> None:
-        """Stop all services; they export their remaining telemetry first."""
+        """Stop all services by SIGTERM, so that they export their remaining telemetry."""
         self._ending.close()
 
     def _is_well(self, name: str) -> bool:
@@ -71,7 +71,7 @@ class Containers:
         ).returncode
 
     def _environment(self, name: str) -> dict[str, str]:
-        """Return the container's environment, without the test's own."""
+        """Return the container's environment variables, without those of the test process."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         text = compose_file.dockerfile(self.services[name]["image"]).read_text(encoding="utf-8")
         lines = " ".join(re.findall(r"^ENV (.*)$", text, re.MULTILINE))
@@ -80,13 +80,13 @@ class Containers:
         return {**built_in, **self.services[name]["environment"], "PATH": path}
 
     def _place(self, name: str) -> Path:
-        """Return the folder that the image owns."""
+        """Return the working folder of the image."""
         return REPOSITORY / "jobs" / "batch_aggregates" if name == "batch" else REPOSITORY
 
 
 @contextmanager
 def containers(valkey: str, collector: int) -> Iterator[Containers]:
-    """Our services, not started, with a running database, Valkey and Pub/Sub."""
+    """Yield the services, not started, with a running database, Valkey and Pub/Sub."""
     with folders.create("compose") as folder:
         made = _drawn(folder, valkey, collector)
         with _postgres(folder, made.at["postgres"], made.owner), _pubsub(folder, made):
@@ -125,7 +125,7 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
 
 
 def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Service:
-    """Return the service with other addresses in its settings and its image's command."""
+    """Return the service with other addresses in its settings and its command."""
     text = json.dumps({**service, "command": compose_file.started(service)})
     for old, new in moved.items():
         text = text.replace(old, new)
@@ -139,7 +139,7 @@ def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Serv
 
 @contextmanager
 def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
-    """A server that requires passwords, as its image does, with one owner and a database."""
+    """Run a server that requires passwords, as its image does, with one owner and one database."""
     data = folder / "postgres"
     postgres.prepare(data)
     (data / "pg_hba.conf").write_text(_ACCESS)
@@ -167,7 +167,7 @@ def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
 
 @contextmanager
 def _pubsub(folder: Path, made: Containers) -> Iterator[None]:
-    """Our local Pub/Sub instead of the emulator."""
+    """Run the local stack's Pub/Sub stand-in instead of Google's emulator."""
     with (folder / "pubsub.log").open("wb") as output:
         process = processes.start(
             [sys.executable, "-m", "progress.local.pubsub", str(made.at["pubsub"])],

@@ -20,7 +20,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Emitted:
-    """The lines, and the names of all their fields."""
+    """The emitted log lines, and the names of all fields."""
 
     lines: list[Line]
 
@@ -29,7 +29,7 @@ class Emitted:
         return {name for line in self.lines for name in line}
 
     def of(self, operation: str) -> list[Line]:
-        """Return the operation's lines, oldest first."""
+        """Return the operation's log lines, oldest first."""
         return [line for line in self.lines if line.get("operation") == operation]
 
 
@@ -41,7 +41,7 @@ class RunningStack:
     port: int
 
     def ask(self, token: str, query: str, path: str = "/graphql", **headers: str) -> bytes:
-        """Return the body of the response, or a stream's first line with data."""
+        """Send a query; return the body of the response, or the first data line of a stream."""
         given = {"content-type": "application/json", "authorization": f"Bearer {token}", **headers}
         connection = http.client.HTTPConnection(ports.HOST, self.port, timeout=60)
         with contextlib.closing(connection):
@@ -54,7 +54,7 @@ class RunningStack:
             return line
 
     def emitted(self) -> Emitted:
-        """Return all lines so far; lines that are not JSON are not ours."""
+        """Return all log lines so far; other programs write the lines that are not JSON."""
         found: list[Line] = []
         for part in FUNCTIONS:
             log = self.folder / "logs" / f"{part}.log"
@@ -63,7 +63,7 @@ class RunningStack:
         return Emitted(found)
 
     def wait_for(self, *operations: str) -> Emitted:
-        """Wait until each of these operations has a line with its outcome; return all lines."""
+        """Wait until each of these operations has a line with an outcome; return all lines."""
 
         def is_complete() -> bool:
             lines = self.emitted().lines
@@ -86,7 +86,7 @@ QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 
 def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
-    """Run one operation of each kind on the stack, so that it emits their lines."""
+    """Run one operation of each kind on the stack, which emits its log lines."""
     driven = RunningStack(stack.folder, stack.port)
     learner, admin = stack.token("signals"), stack.token("operator", "admin")
     stack.publish(*browser.lesson("signals", 2))
@@ -100,5 +100,5 @@ def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
 
 @pytest.fixture(scope="session")
 def emitted(demo: browser.Stack) -> Emitted:
-    """The lines of a running stack after one operation of each kind."""
+    """The log lines of a running stack after one operation of each kind."""
     return exercise(demo).emitted()

@@ -1,7 +1,7 @@
-"""Strategies for event logs with many edge cases, and for disturbed deliveries of them.
+"""Strategies for event logs with many edge cases, and for faulty deliveries of these logs.
 
-Few learners, items, sessions and instants, so that they coincide. The instants lie where days
-begin, clocks change and a zone crossed the date line.
+The logs have few learners, items, sessions and times, so that events often share them. The times
+lie where days begin, clocks change or a time zone crossed the date line.
 """
 
 import functools
@@ -21,7 +21,7 @@ from tests.oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, PREFERENCES
 Envelope = dict[str, Any]
 Fields = dict[str, st.SearchStrategy[Any]]
 
-# ann, una and i44 share a shard.
+# The streams of ann, una and i44 are in the same shard.
 LEARNERS = ("ann", "bob", "una")
 ITEMS = ("i1", "i2", "i3", "i44")
 SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
@@ -36,7 +36,7 @@ ODD = (
 )
 OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
-# Each zone with moments at which something happens to its clock, or to the calendar.
+# Each time zone with times at which its clock or the calendar changes.
 _TURNS = {
     "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
     "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),
@@ -48,7 +48,7 @@ _TURNS = {
     "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
 }
 ZONES = tuple(_TURNS)
-# Events ahead of the clock are held back.
+# Later events could be in the future, and would become dead letters.
 _LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
 _DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
 _HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
@@ -72,7 +72,7 @@ KINDS = (
     ),
     "UserDeleted",
 )
-# Some logs have few kinds of events, so that these interact more often.
+# Some logs have few event types, so that events of these types interact more often.
 THEMES = (
     KINDS,
     (*ANSWERS, *ANSWERS, "SessionStarted", "UserPreferencesChanged"),
@@ -85,7 +85,7 @@ THEMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """An event and the turns at which it is delivered, more than one if repeatedly."""
+    """An event and the turns in which it is delivered; several turns make duplicates."""
 
     envelope: Envelope
     turns: tuple[int, ...]
@@ -93,7 +93,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Log:
-    """The published events, and the moment of the queries."""
+    """The published events, and the current time of the queries."""
 
     published: tuple[Published, ...]
     now: datetime
@@ -105,14 +105,14 @@ class Log:
 
     @property
     def delivered(self) -> list[Envelope]:
-        """Return the events in the order of arrival, repetitions included."""
+        """Return the events in the order of arrival, with duplicates."""
         turns = [(t, n) for n, p in enumerate(self.published) for t in p.turns]
         return [self.published[n].envelope for _, n in sorted(turns)]
 
 
 @functools.cache
 def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
-    """Generate instants near clock changes, midnights and other beginnings of local days."""
+    """Return times near a clock change, near midnight and near other starts of local days."""
     at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
     found: dict[datetime, None] = {}
     for days in _DAYS:
@@ -125,12 +125,12 @@ def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
 
 
 def _walk(start: datetime) -> list[datetime]:
-    """Generate the same time on eight days."""
+    """Return the same time on eight days in a row."""
     return [start + timedelta(days=n) for n in range(8)]
 
 
 def _id(first: int, number: int) -> str:
-    """Generate the first byte of an id, which decides its order: around each sign bit."""
+    """Return an event id; its first byte decides the sort order."""
     return str(UUID(int=first << 120 | number))
 
 
@@ -140,7 +140,7 @@ def _either(*values: Any) -> st.SearchStrategy[Any]:
 
 @dataclass(frozen=True)
 class Cast:
-    """The learners, items and sessions of a log; `owners`: the learners of each session."""
+    """The learners, items and sessions of a log; `owners` maps sessions to possible learners."""
 
     people: tuple[str, ...]
     items: tuple[str, ...]
@@ -149,7 +149,7 @@ class Cast:
 
 
 def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
-    """Generate the data of one event."""
+    """Return a strategy for the data of an event."""
     user = {"user_id": _either(*cast.people)}
     item = {"item_id": _either(*cast.items)}
     if kind == "SessionStarted":
@@ -166,7 +166,7 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
 
 
 def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
-    """Generate the fields that most types have."""
+    """Return the fields of most event types."""
     session = {"session_id": _either(*SESSIONS)}
     answer = {**session, **item, "response_time_ms": _either(1000, 0, 86_400_000)}
     return {
@@ -189,7 +189,7 @@ def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
 
 
 def _extended(kind: str, data: Envelope) -> st.SearchStrategy[Envelope]:
-    """Add, in some events, fields that only other types declare."""
+    """Return a strategy that adds, to some events, fields that only other types declare."""
     extra: Envelope = {name: "odd" for name in ODD if name not in data}
     if kind not in PREFERENCES:
         extra |= {"timezone": 5, "day_start_hour": "odd"}
@@ -212,7 +212,7 @@ def _or_null(fields: Fields) -> Fields:
 
 @st.composite
 def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
-    """Generate a log; if `contested`, its stored set depends on the order of arrival."""
+    """Generate a log; if `contested`, the order of arrival decides which events are stored."""
     zones = tuple(draw(st.lists(_either(*_TURNS), min_size=1, max_size=2, unique=True)))
     turns = [t for name in zones for t in _TURNS[name] if t < _LATEST]
     places = moments(draw(_either(*(turns or _TURNS["UTC"]))), zones)
@@ -236,7 +236,7 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
 def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
-    """Build an event with the first byte of its id and its turns."""
+    """Return a strategy for an event, the first byte of its id, and the turns of its delivery."""
     envelope = st.sampled_from(kinds).flatmap(
         lambda kind: st.fixed_dictionaries(
             {
@@ -252,7 +252,7 @@ def _event(
 
 
 def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
-    """Let some events of a session name a learner themselves."""
+    """Return a strategy for the metadata, which in some events of a session names a learner."""
     if kind not in OF_A_SESSION:
         return st.just({})
     return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
@@ -269,11 +269,12 @@ TABLES = ("checkpoints", "batch_checkpoints", *(model.name for model in _MODELS)
 
 @dataclass(frozen=True)
 class Disturbance:
-    """A way to deliver and project a log.
+    """A way to deliver and project a log, with delivery faults (duplicates, disorder) and crashes.
 
-    `sizes`: events in a delivery, one after the other. `every`: deliveries between two
-    projections; None: one at the end. `limit`: events in a window. `tasks`: of the batch job.
-    `crashes`: for one projection each, the table before whose change its connection dies.
+    `sizes` are the numbers of events in consecutive deliveries. `every` is the number of
+    deliveries between two projections; None projects once, at the end. `limit` is the number of
+    events in a window, and `tasks` the number of tasks of the batch job. `crashes` names tables;
+    one projection for each table loses its connection when it is about to write to that table.
     """
 
     sizes: tuple[int, ...]
@@ -285,7 +286,7 @@ class Disturbance:
 
 
 def disturbances() -> st.SearchStrategy[Disturbance]:
-    """Generate disturbances of a delivery."""
+    """Return a strategy for ways to deliver a log."""
     return st.builds(
         Disturbance,
         sizes=st.lists(_either(100, 1, 2, 5), min_size=1, max_size=3).map(tuple),

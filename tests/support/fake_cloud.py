@@ -1,6 +1,7 @@
 """Fakes for a release: `gcloud` as a program, Cloud Monitoring, green's query function.
 
-The program passes each call to the test's world. The world after each call is recorded.
+The `gcloud` program passes each call to the test's `World`, and a copy of the world is recorded
+after each call.
 """
 
 import json
@@ -39,19 +40,19 @@ class Cloud:
     faults: dict[int, str] = field(default_factory=dict)
     calls: list[list[str]] = field(default_factory=list)
     worlds: list[World] = field(default_factory=list)
-    monitoring: Callable[[str, str], float | None] = lambda *_: None  # query, revision
-    fails_query: Callable[[int], bool] = lambda _: False  # by the query's number
+    monitoring: Callable[[str, str], float | None] = lambda *_: None  # arguments: query, revision
+    fails_query: Callable[[int], bool] = lambda _: False  # argument: the number of the query
     queries: list[str] = field(default_factory=list)
-    ready_checks: int = 0  # requests of /ready
+    ready_checks: int = 0  # requests of /ready so far
     ready: tuple[int, object] = (200, {"status": "ok"})
-    unready: int = 0  # requests of /ready that fail first
+    unready: int = 0  # the number of requests of /ready that fail first
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
-    address: str = ""  # of the HTTP fakes
+    address: str = ""  # the URL of the HTTP fakes
     permissions: list[str] = field(default_factory=lambda: ["billing.budgets.create"])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find_violations(self) -> list[str]:
-        """Return the violations after each call, with the call."""
+        """Return the violations of the release's invariants after each call, with the call."""
         pairs = zip(self.calls, self.worlds, strict=True)
         return [
             f"{what} after {shlex.join(call)}"
@@ -60,14 +61,14 @@ class Cloud:
         ]
 
     def reset_calls(self) -> None:
-        """Forget the calls so far; the world stays as it is."""
+        """Forget the calls so far, and leave the world unchanged."""
         self.calls.clear()
         self.worlds.clear()
         self.queries.clear()
         self.faults.clear()
 
     def answer(self, words: list[str], inject: Callable[[str], None]) -> tuple[int, str]:
-        """Return a call's exit code and output; call `inject` with its fault before it fails."""
+        """Return a call's exit code and output; call `inject` if the call has a fault."""
         with self.lock:
             fault = self.faults.get(len(self.calls), "")
             self.calls.append(words)
@@ -89,12 +90,12 @@ SIGNALS = {
     "kill": signal.SIGKILL,
     "kill, too late": signal.SIGKILL,
 }
-_IGNORED_AFTER_S = 1.0  # a program still running then ignores the signal
+_IGNORED_AFTER_S = 1.0  # a program that still runs then ignores the signal
 _WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 
 class _Calls(socketserver.StreamRequestHandler):
-    """Handles one call of the program."""
+    """A handler of one call of the program."""
 
     def handle(self) -> None:
         parent, count = int(self._word()), int(self._word())
@@ -109,7 +110,7 @@ class _Calls(socketserver.StreamRequestHandler):
         self.wfile.write(f"{answer[0]}\n{answer[1]}".encode())
 
     def _wait_for_the_end(self) -> None:
-        """Wait until the program ends, or its parent is known to ignore the signal."""
+        """Wait until the program ends, or for one second if its parent ignores the signal."""
         self.connection.settimeout(_IGNORED_AFTER_S)
         with suppress(TimeoutError):
             self.rfile.read(1)
@@ -122,7 +123,7 @@ class _Calls(socketserver.StreamRequestHandler):
 
 
 class _Web(BaseHTTPRequestHandler):
-    """Serves Cloud Monitoring and green's query function."""
+    """The fake Cloud Monitoring and green's fake query function."""
 
     def do_GET(self) -> None:
         self._cloud.ready_checks += 1
@@ -180,7 +181,7 @@ class _CallServer(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cloud]:
-    """Run the fakes, with the program in the folder."""
+    """Run the fakes during the block; the folder gets the fake `gcloud`."""
     program = folder / "gcloud"
     program.write_text(PROGRAM)
     program.chmod(0o755)

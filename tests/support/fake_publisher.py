@@ -1,4 +1,4 @@
-"""A fake Pub/Sub that stores what is published on `progress-commands`."""
+"""A fake Pub/Sub that stores the messages that are published on `progress-commands`."""
 
 import json
 from collections.abc import Iterator

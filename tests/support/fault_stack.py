@@ -1,4 +1,4 @@
-"""A local stack for fault tests: events arrive through Pub/Sub, and processes are killed."""
+"""A local stack for fault tests, which publish events through Pub/Sub and kill processes."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ def statements_of(block: str) -> list[str]:
 
 
 class Stack:
-    """A stack with its own data folder, and the events published to it."""
+    """A local stack with its own data folder, and the events that a test has published."""
 
     def __init__(self, folder: Path):
         self.folder = data_folder.at(str(folder))
@@ -73,7 +73,7 @@ class Stack:
         )
 
     def _environment(self) -> dict[str, str]:
-        # Tests send many requests.
+        # The tests send more requests than the default rate limit allows.
         more = {"RATE_LIMIT_PER_MINUTE": "1000000"}
         return settings.child_env(PROGRESS_DATA_DIR=str(self.folder.path), **more)
 
@@ -86,7 +86,7 @@ class Stack:
         return local.running(self.folder).addresses
 
     def pids(self, part: str) -> list[int]:
-        """Wait for the part's processes; return their IDs, with PostgreSQL's session processes."""
+        """Wait for the processes with this name; return their IDs (PostgreSQL: all sessions)."""
         found: list[int] = []
 
         def is_running() -> bool:
@@ -98,14 +98,14 @@ class Stack:
         return found
 
     def signal(self, part: str, number: signal.Signals) -> None:
-        """Send the signal to all processes of the part."""
+        """Send the signal to all processes with this name."""
         for pid in self.pids(part):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     @contextlib.contextmanager
     def pause_supervisor(self) -> Iterator[None]:
-        """Stop the supervisor inside the block, so that it restarts nothing."""
+        """Suspend the supervisor during the block, so that it restarts no process."""
         (supervisor,) = self.pids("supervisor")
         os.kill(supervisor, signal.SIGSTOP)
         try:
@@ -114,7 +114,7 @@ class Stack:
             os.kill(supervisor, signal.SIGCONT)
 
     def connect(self) -> database.Connection:
-        """Connect as the owner, with the live read models in the search path."""
+        """Connect as the owner; the search path contains the live read models."""
         connection = database.connect(self.addresses["database_url"], name="faults")
         try:
             schema.set_search_path(connection)
@@ -138,7 +138,7 @@ class Stack:
         return found
 
     def sessions(self, name: str) -> int | None:
-        """Return the number of connections of that name; None while the database is down."""
+        """Return the number of connections with this name; None while the database is down."""
         return self.count("at work", name=name)
 
     def publish(self, *messages: Message) -> None:
@@ -161,7 +161,7 @@ class Stack:
             publisher.stop()
 
     def post(self, part: str, body: bytes, *, seconds: float = 30) -> int:
-        """Push to a function; return the status, 0 without a response."""
+        """Push a message to a function; return the status, or 0 without a response."""
         request = urllib.request.Request(self.addresses[f"{part}_url"], body)  # noqa: S310 - our own
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
@@ -175,7 +175,7 @@ class Stack:
     def ask(
         self, user: str, query: str, /, *, role: str = "learner", **variables: object
     ) -> dict[str, Any]:
-        """Send a learner's query; return its data. It must have no error."""
+        """Send a learner's query, which must succeed; return the data of the response."""
         token = development_key.token(self.folder.key, user, [role])
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
@@ -187,15 +187,15 @@ class Stack:
         return data
 
     def await_delivery(self) -> None:
-        """Wait until every message is acknowledged and none was given up."""
+        """Wait until every message is acknowledged, and none is left undelivered."""
         readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
 
     def await_projection(self, *, seconds: float = 30) -> None:
-        """Wait until the read models have every event, without the batch job."""
+        """Wait until wake-ups have folded every event, without a run of the batch job."""
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
     def await_wakes(self) -> None:
-        """Wait until wake-ups arrive: some are lost for a while after Pub/Sub was down."""
+        """Wait until wake-ups arrive, because some are lost for a while after Pub/Sub was down."""
 
         def has_woken() -> bool:
             self.publish([sample_events.envelope("BadgeAwarded", {}, at=sample_events.BEGIN)])
@@ -208,7 +208,7 @@ class Stack:
         readiness.wait(has_woken, "wake-ups")
 
     def check(self) -> None:
-        """Assert that no event is missing or doubled, in the log and in the read models."""
+        """Assert that no event is missing or duplicated in the log and in the read models."""
         self.await_delivery()
         ran = self.run("batch")
         assert ran.returncode == 0, ran.stderr
@@ -227,7 +227,7 @@ class Stack:
 
 @contextlib.contextmanager
 def run_stack() -> Iterator[Stack]:
-    """Run a stack inside the block."""
+    """Run a local stack during the block."""
     with folders.create("faults") as folder:
         stack = Stack(folder / "data")
         try:

@@ -1,10 +1,10 @@
--- Queries of the fault tests on a local stack's database, and foreign transactions that hang in it.
+-- Queries of the fault tests on a local stack's database, and hanging transactions of other clients.
 
 -- appended --
 SELECT count(*) FROM event_store.events;
 
 -- waiting --
--- Messages that are not acknowledged, with those given up.
+-- The number of messages that are not acknowledged, including undeliverable ones.
 SELECT count(*) FROM pubsub_standin.queue;
 
 -- behind --
@@ -14,7 +14,7 @@ SELECT count(*) FROM shards_behind;
 SELECT kind, reason, payload, message_id, index_in_message FROM event_store.dead_letters ORDER BY letter_id;
 
 -- versions --
--- The number of streams whose versions are not 1, 2, 3 …, and of missing positions.
+-- The number of streams whose versions are not 1, 2, 3 …, and the number of missing positions.
 SELECT (SELECT count(*) FROM (
             SELECT FROM event_store.events GROUP BY stream_id
             HAVING max(stream_version) <> count(*) OR min(stream_version) <> 1) s),
@@ -30,7 +30,7 @@ SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND w
 SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%building';
 
 -- tables --
--- A statement for each table, which counts the rows with a text in any column.
+-- For each table, a statement that counts the rows that contain a text in any column.
 SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(lower(t::text), :needle) > 0', schemaname, tablename)
 FROM pg_tables
 WHERE schemaname = 'event_store' OR schemaname LIKE 'progress%' OR schemaname = 'operations';
@@ -53,7 +53,7 @@ SELECT count(*) FROM event_store.events;
 SELECT count(*) FROM user_progress;
 
 -- hang backing up --
--- Lock every table against changes of its definition, as pg_dump does.
+-- Lock every table as pg_dump does, so that its definition cannot change.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 
 DO $$

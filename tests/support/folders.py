@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A database is 700 files: creating it in memory takes 10 % of the time.
+# A database consists of 700 files. Creating one in memory takes 10 % of the time on disk.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - only names below it that nobody else has are used
 _ENOUGH = 4 << 30
 
 
 @contextmanager
 def create(what: str) -> Iterator[Path]:
-    """Create a folder for the block.
+    """Create a folder, which is deleted at the end of the block.
 
-    It is not below pytest's folder: as root, the server's user needs access to all parents.
+    It is outside pytest's folder, because the server's user must be able to enter each parent.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"progress-{what}-", dir=_place()))
     try:
@@ -25,7 +25,7 @@ def create(what: str) -> Iterator[Path]:
 
 
 def _place() -> Path | None:
-    """Return a folder in memory if there is enough; None for the system's default."""
+    """Return a folder in memory if enough memory is free, otherwise None (the system's default)."""
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH:
         return _MEMORY
     return None

@@ -12,7 +12,7 @@ from progress.local import ports
 
 
 class Gate:
-    """Closed at first: bound, so that the port is reserved, but not listening."""
+    """A port that is closed at first: a socket reserves the port, but does not listen."""
 
     def __init__(self, url: str) -> None:
         self._behind = postgres_url.parse_url(url)
@@ -41,7 +41,7 @@ class Gate:
                 threading.Thread(target=self._carry, args=(wire,), daemon=True).start()
 
     def _carry(self, outer: socket.socket) -> None:
-        """Copy in both directions until one side closes."""
+        """Forward data in both directions until one side closes."""
         with (
             suppress(OSError),
             outer,

@@ -1,4 +1,4 @@
-"""A function in a process, and a PostgreSQL server that a test can stop."""
+"""A function in its own process, and a PostgreSQL server that a test can stop."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ INGEST = ROOT / "functions/ingest/main.py"
 
 
 class FunctionProcess:
-    """functions-framework with the ingest function, or another one, on a free port."""
+    """functions-framework with the ingest function, or another function, on a free port."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class FunctionProcess:
         readiness.wait(lambda: self.post(b"", method="GET") == 200, f"the {self._target} function")
 
     def peak_memory(self) -> int:
-        """Return the peak memory in bytes, of the server's master process and its workers."""
+        """Return the peak memory of the server's master process and its workers, in bytes."""
         assert self._process is not None
         own = psutil.Process(self._process.pid)
         family = (own, *own.children(recursive=True))
@@ -73,7 +73,7 @@ class FunctionProcess:
             self._process = None
 
     def post(self, body: bytes, *, method: str = "POST") -> int | None:
-        """Return the status of the response; None without a response."""
+        """Send a request; return the status of the response, or None without a response."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             try:
                 connection.request(method, "/", body, {"Content-Type": "application/json"})
@@ -99,7 +99,7 @@ def run_function(
 
 
 class Server:
-    """A PostgreSQL server of one test's own."""
+    """A PostgreSQL server that only one test uses."""
 
     def __init__(
         self, folder: Path, programs: Path | None = None, *, admits: str | None = None
@@ -114,7 +114,7 @@ class Server:
             (self._data / "pg_hba.conf").write_text(admits)
 
     def start(self, *options: str) -> None:
-        """Start with these settings (`name=value`) besides the usual ones."""
+        """Start with the usual settings and with these settings (`name=value`)."""
         settings = [part for option in options for part in ("-c", option)]
         with self.log.open("ab") as output:
             self._process = processes.start(

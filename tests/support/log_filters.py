@@ -1,6 +1,6 @@
-"""Filters of log lines, in the subset of Cloud Logging's query language that our metrics use.
+"""Filters of log lines, in the subset of Cloud Logging's query language that the metrics use.
 
-`field="x"`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*` (is there), AND, OR, brackets.
+`field="x"`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*` (exists), AND, OR, brackets.
 """
 
 import re
@@ -14,7 +14,7 @@ _TOKEN = re.compile(r'\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>=~|:\*|[=()])|(
 
 
 def parsed(query: str) -> Matches:
-    """Parse the filter into a predicate of a line; raise ValueError outside this subset."""
+    """Parse the filter into a predicate of a line; raise ValueError for other syntax."""
     tokens = _Tokens(query)
     matches = _either(tokens)
     if tokens.peek:

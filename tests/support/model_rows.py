@@ -1,4 +1,4 @@
-"""The rows of every read model: those in the tables, and those that the oracle computes."""
+"""The rows of every read model, from the tables and from the oracle."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def blocks() -> dict[str, str]:
 
 
 def compared_models() -> list[str]:
-    """Return the models whose rows are compared: those that model_rows.sql has a block for."""
+    """Return the models whose rows are compared, which have a block in model_rows.sql."""
     return [model.name for model in (*REALTIME, *BATCH) if model.name in blocks()]
 
 
@@ -39,13 +39,13 @@ def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
 
 
 def read_value(connection: database.Connection, block: str, **values: object) -> Any:
-    """Return the one value of a block of model_rows.sql, or None."""
+    """Return the single value of a block of model_rows.sql, or None without rows."""
     rows = connection.run(blocks()[block], **values)
     return rows[0][0] if rows else None
 
 
 def read_events(connection: database.Connection, block: str = "stored") -> list[oracle.Event]:
-    """Return every event of the log; with the block `counted`, without poisoned ones."""
+    """Return every event of the log; the block `counted` leaves out poisoned events."""
     return [
         oracle.Event(
             event_id=row["event_id"],
@@ -75,7 +75,7 @@ def compute_rows(world: oracle.World) -> Rows:
 
 
 def compare(actual: Rows, expected: Rows) -> list[str]:
-    """Return one line for each difference; a table may lack fields that the oracle has."""
+    """Return one line for each difference; the oracle may have fields that a table lacks."""
     lines = []
     for model in compared_models():
         for key in sorted(actual[model].keys() | expected[model].keys(), key=str):

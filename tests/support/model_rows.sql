@@ -1,4 +1,4 @@
--- The rows of the read models under the specification's names, and probes of the database for tests.
+-- The rows of the read models, with the specification's names, and other queries and statements for tests.
 
 -- daily_stats --
 SELECT user_id, day, answers, correct_answers, sessions_completed, study_seconds,
@@ -124,7 +124,7 @@ SELECT pg_backend_pid();
 SELECT event_store.shard_of('learner-' || CAST(:user AS text));
 
 -- poison --
--- No valid event makes a fold fail, so this spoils a stored one.
+-- Damage a stored event, because no valid event makes a fold fail.
 UPDATE event_store.events SET event_data = event_data || '{"response_time_ms": "soon"}'
 WHERE global_position = (
     SELECT min(global_position) FROM event_store.events
@@ -180,7 +180,7 @@ WHERE e.global_position <= :position AND e.global_position > c.position;
 SELECT max(created_at) FROM event_store.events;
 
 -- snapshots that went --
--- Pretend that every version of a stream has a snapshot.
+-- Act as if every version of a stream had a snapshot.
 CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
 RETURNS SETOF bigint LANGUAGE sql STABLE AS $until$
 SELECT e.stream_version
@@ -189,7 +189,7 @@ WHERE e.stream_id = stream AND e.occurred_at <= happened_by AND e.created_at <= 
 $until$;
 
 -- wait before the snapshots --
--- Let an as-of answer wait for the holder of a lock.
+-- Make as-of queries wait until the test releases a lock.
 CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
 RETURNS SETOF bigint LANGUAGE plpgsql AS $until$
 BEGIN
@@ -198,15 +198,15 @@ END
 $until$;
 
 -- refolds --
--- The number of refolds, as calls of the function.
+-- The number of refolds, which is the number of calls of refold_learners.
 SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';
 
 -- fold_window --
--- The learners that a window reports as changed.
+-- The learners that folding a window has changed.
 SELECT changed_learners FROM fold_window(:shard, :at_most, true);
 
 -- move --
--- Insert a preference event that moves days, at a version of its stream.
+-- Insert a preference event, with this version of its stream, that changes the bounds of local days.
 INSERT INTO event_store.events
 SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user AS text), CAST(:version AS bigint),
     'UserPreferencesChanged',
@@ -220,7 +220,7 @@ FROM event_store.events e;
 SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'event_store' AND relname = 'events';
 
 -- repeat --
--- Repeat the last event for many learners.
+-- Insert copies of the last event for many learners.
 INSERT INTO event_store.events
 SELECT h.global_position + n, gen_random_uuid(), 'learner-of-' || n % 100, n / 100 + 1, h.event_type,
     h.event_data, '{}', h.occurred_at, h.created_at, event_store.shard_of('learner-of-' || n % 100)

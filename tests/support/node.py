@@ -1,4 +1,4 @@
-"""Node programs: third-party clients from the packages that tests/clients locks."""
+"""Runs of Node programs: third-party clients from the packages that tests/clients locks."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 
 def run(folder: Path, *command: str, **environment: str) -> str:
-    """Run a command, also one of the packages' own such as `tsc`; return its output."""
+    """Run a command, which may be a program of the packages such as `tsc`; return its output."""
     result = subprocess.run(
         command,
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Operations in tests: started over the API, with recorded commands, and run by hand."""
+"""Operations in tests, which start them through the API and run their workers by hand."""
 
 import contextlib
 import itertools
@@ -41,17 +41,17 @@ def blocks() -> dict[str, str]:
 
 
 class Operator:
-    """An administrator at the API, and the commands that the API publishes."""
+    """A client of the API as an administrator, with the commands that the API has published."""
 
     def __init__(self, query_api: Api, sent: FakePublisher) -> None:
         self.api, self._sent = query_api, sent
 
     def ask(self, query: str, user: str = ADMIN, /, *, roles: object = "admin") -> Body:
-        """Return the body of the response."""
+        """Send a query; return the body of the response."""
         return self.api.post(query, user, roles=roles)
 
     def data(self, query: str) -> Body:
-        """Return the data of a response without errors."""
+        """Send a query that must succeed; return the data of the response."""
         answer = self.ask(query)
         assert "errors" not in answer, answer["errors"]
         data: Body = answer["data"]
@@ -60,7 +60,7 @@ class Operator:
     def error(
         self, query: str, user: str = ADMIN, /, *, roles: object = "admin"
     ) -> tuple[str, str]:
-        """Return the code and message of the only error of a response without data."""
+        """Send a query that must fail; return the code and message of its only error."""
         answer = self.ask(query, user, roles=roles)
         (error,) = answer["errors"]
         assert answer["data"] is None
@@ -74,7 +74,7 @@ class Operator:
         return started
 
     def get(self, operation_id: str) -> Body:
-        """Return the operation's present state."""
+        """Return the operation's current state."""
         found: Body = self.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
         return found
 
@@ -92,7 +92,7 @@ class Operator:
 def operator(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Operator]:
-    """An administrator; API and workers are in this process, each with its function's rights."""
+    """A client as an administrator; API and workers have the privileges of their functions."""
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     forget: list[Callable[[], None]] = [
@@ -107,7 +107,7 @@ def operator(
 
 
 def url_of(store: Store, function: str) -> str:
-    """Return the store's URL with a function's rights."""
+    """Return the store's URL for a login with a function's privileges."""
     with contextlib.closing(store.connect()) as owner:
         owner.run(statements.blocks("local/database")["create users"])
         owner.run(blocks()["database rights"])
@@ -125,19 +125,19 @@ def populated(connection: Connection) -> Connection:
 
 @pytest.fixture
 def worker(store: Store) -> Iterator[Connection]:
-    """The connection of another worker."""
+    """A connection with the name and privileges of an operation's worker."""
     made = database.connect(url_of(store, "project"), name="operation")
     yield made
-    database.close(made)  # a test may have broken it
+    database.close(made)  # a test may have ended its session
 
 
 def list_changes(connection: Connection) -> list[tuple[int, float, str]]:
-    """Return every state of an operation: version, progress, state."""
+    """Return every state that an operation had, as version, progress and state."""
     return [tuple(row) for row in connection.run(blocks()["list changes"])]
 
 
 def result(done: dict[str, Any]) -> Any:
-    """Return the result of an operation that succeeded."""
+    """Return the operation's result; assert that the operation succeeded."""
     assert (done["state"], done["progress"], done["error"]) == ("SUCCEEDED", 1, None)
     assert {step["state"] for step in done["steps"]} == {"SUCCEEDED"}
     assert done["finishedAt"] > done["startedAt"]

@@ -1,7 +1,7 @@
--- Recording of an operation's changes, damage to the store, and locks.
+-- Statements that record an operation's changes, damage the store or hold locks.
 
 -- database rights --
--- A copy of a database does not have the rights on the database itself.
+-- Grant the privileges on the database itself, because a copy of a database does not have them.
 DO $$ BEGIN
     EXECUTE format('GRANT CREATE ON DATABASE %I TO progress_project', current_database());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO progress_query', current_database());
@@ -22,7 +22,7 @@ FOR EACH ROW EXECUTE FUNCTION public.record_change();
 SELECT version, progress, state FROM public.changes ORDER BY change;
 
 -- damage read models --
--- As a faulty fold might leave them.
+-- Damage the read models as a faulty fold might.
 UPDATE user_progress SET answers = answers + 1;
 
 -- revoke log --
@@ -38,9 +38,9 @@ LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE;
 SELECT pg_advisory_lock(hashtext('rebuild'), 0);
 
 -- fix payload --
--- Instead of a relaxed rule.
+-- Make the payload valid, which has the same effect as relaxing the rule.
 UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9') WHERE letter_id = :letter_id;
 
 -- hold the swap --
--- As the worker of a shard does.
+-- Take the lock that the worker of a shard takes.
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), 3);

@@ -20,7 +20,7 @@ from progress.local import ports, readiness
 
 @dataclass(frozen=True)
 class Span:
-    """A received span, with the component that sent it."""
+    """A received span, with the service that sent it."""
 
     component: str
     name: str
@@ -43,7 +43,7 @@ class Point:
 
 @dataclass
 class Collector:
-    """An endpoint, and what it has received."""
+    """An endpoint, with the spans and metrics that it has received."""
 
     url: str = ""
     spans: list[Span] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Collector:
         return str(self.resources[-1]["service.name"]).removeprefix("progress-")
 
     def wait_for(self, *names: tuple[str, str], trace_id: str | None = None) -> list[Span]:
-        """Return the spans of a trace, or of this trace, once it has spans of these names."""
+        """Wait until a trace, or this trace, has spans with these names; return its spans."""
         complete: list[list[Span]] = []
 
         def is_complete() -> bool:
@@ -154,7 +154,7 @@ def hang() -> Iterator[int]:
 
 
 def service_account_key() -> dict[str, str]:
-    """Return the key file of a service account; the key is worthless."""
+    """Return the key file of a service account, whose key is generated and grants nothing."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import rsa
 

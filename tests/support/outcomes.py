@@ -10,16 +10,16 @@ Envelope = dict[str, Any]
 
 @dataclass
 class Content:
-    """The fields that decide whether two events of one ID are equal."""
+    """The fields that decide whether two events with the same ID are equal."""
 
     type: str
     data: dict[str, Any]
-    occurred_at: str | None  # None: taken from the publish time
+    occurred_at: str | None  # None: the publish time is used
     learner: str | None
     session: str | None
 
     def is_same(self, other: "Content", whose: str | None) -> bool:
-        """Return True if `other` repeats this event; `whose` is its learner, if known."""
+        """Return whether `other` repeats this event; `whose` is `other`'s learner, if known."""
         return (
             (self.type, self.data) == (other.type, other.data)
             and (
@@ -34,12 +34,16 @@ class Content:
 class Outcomes:
     """The expected contents of the event store after a sequence of deliveries."""
 
-    log: list[tuple[str, UUID]] = field(default_factory=list)  # streams and ids by position
+    log: list[tuple[str, UUID]] = field(
+        default_factory=list
+    )  # stream and event id at each position
     stored: dict[UUID, Content] = field(default_factory=dict)
     pending: dict[UUID, Content] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     letters: dict[tuple[str, int], str] = field(default_factory=dict)
-    touched: set[UUID] = field(default_factory=set)  # appended, or found in the log
+    touched: set[UUID] = field(
+        default_factory=set
+    )  # ids of events that were appended or found in the log
 
     def deliver(self, message_id: str, events: list[Envelope]) -> None:
         """Record the events of one message, in order."""

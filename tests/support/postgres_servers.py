@@ -21,7 +21,7 @@ from tests.support import folders
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
-_UNSAFE = ("-c", "fsync=off")  # the data need not outlive the tests
+_UNSAFE = ("-c", "fsync=off")  # faster, and a crash may lose the data of tests
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Server:
     _connection: Connection | None = None
 
     def examples(self, times: int) -> hypothesis.settings:
-        """Return settings with `times` the examples of the profile; once on the older server."""
+        """Return settings with `times` as many examples, but not more on the oldest server."""
         profile = hypothesis.settings()
         times = times if self.which == EMBEDDED else 1
         return hypothesis.settings(max_examples=times * profile.max_examples)
@@ -54,7 +54,7 @@ class Server:
         self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
-        """Drop the databases on a server that we did not start."""
+        """Drop the databases on a server that the tests did not start."""
         if self._template:
             self.drop(self._template)
         if self._connection:
@@ -66,7 +66,7 @@ class Server:
 
     def _create(self, what: str, template: str = "template1") -> str:
         name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
-        # Copying files takes half as long as copying pages through the WAL.
+        # Copying files takes half as long as copying pages through the write-ahead log.
         self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
@@ -77,7 +77,7 @@ class Server:
 
 @contextmanager
 def start(programs: Path | None) -> Iterator[str]:
-    """Run a server of the wheel, or of other programs, for the block; yield its URL."""
+    """Run a server of the embedded or other programs during the block; yield the server's URL."""
     with folders.create("test") as folder:
         data = folder / "postgres"
         server.prepare(data, programs)

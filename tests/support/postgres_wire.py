@@ -16,9 +16,9 @@ from tests.conftest import Store
 
 
 class Wire:
-    """A Unix socket before the server's: it loses a response and closes, or it hangs.
+    """A Unix socket in front of the server's, which can hang, or lose a response and disconnect.
 
-    A response arrives after the commit, since the client sends no Flush before.
+    Each response arrives after the commit, because the client sends no Flush before the commit.
     """
 
     def __init__(self, server: str) -> None:

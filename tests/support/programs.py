@@ -12,7 +12,7 @@ def run(
     text: str = "",
     folder: Path | None = None,
 ) -> str:
-    """Run the command with this input; return its output. It must succeed."""
+    """Run the command with this input; return the command's output. It must succeed."""
     done = subprocess.run(
         command,
         env=environment,

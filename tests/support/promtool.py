@@ -21,7 +21,7 @@ Series = dict[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """Input series, and whether the condition must hold at their end."""
+    """Input series, and whether the condition must hold at the end of the series."""
 
     condition: str
     saying: str
@@ -30,7 +30,7 @@ class Case:
 
 
 def growing(metric: str, labels: Mapping[str, str], a_minute: float) -> Series:
-    """Return a counter that grows by this amount a minute."""
+    """Return a counter that grows by this amount per minute."""
     return {_series(metric, labels): f"0+{a_minute}x{_MINUTES}"}
 
 
@@ -48,7 +48,7 @@ def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
 
 
 def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float]) -> Series:
-    """Return a distribution with these values a minute below each bound."""
+    """Return a distribution; `below` maps each bound to the number of smaller values per minute."""
     rows = {str(bound): a_minute for bound, a_minute in below.items()}
     every = max(below.values())
     buckets = [
@@ -59,7 +59,7 @@ def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float])
 
 
 def once(metric: str, labels: Mapping[str, str]) -> Series:
-    """Return a counter that grew by one five minutes before the end."""
+    """Return a counter that grew by one, five minutes before the end."""
     quiet = _MINUTES - 5
     return {_series(metric, labels): f"0x{quiet - 1} 1x5"}
 
@@ -71,7 +71,7 @@ def ended(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
 
 
 def begun(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
-    """Return a counter whose first value came so many minutes before the end."""
+    """Return a counter whose first value is `minutes` before the end."""
     return {_series(metric, labels): f"_x{_MINUTES - minutes - 1} 1x{minutes - 1}"}
 
 
@@ -80,7 +80,7 @@ def joined(*parts: Series) -> Series:
 
 
 def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) -> str:
-    """Return promtool's report of the cases that fail; empty if none do."""
+    """Return promtool's report of the failed cases, or an empty text if no case failed."""
     _write_rules(conditions, folder)
     tests = {
         "rule_files": ["rules.yml"],
@@ -92,7 +92,7 @@ def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) 
 
 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
-    """Return promtool's report of the queries without results; empty if there are none."""
+    """Return promtool's report of the queries without results; empty if every query has results."""
     wanted = [{"labels": "{}", "value": 1}]
     expected = [
         {"expr": f"clamp_max(count({each}), 1)", "eval_time": "20m", "exp_samples": wanted}

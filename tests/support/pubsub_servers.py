@@ -1,4 +1,4 @@
-"""A Pub/Sub for tests, and an HTTP server that it pushes to."""
+"""Pub/Sub servers for tests, and an HTTP server that receives pushes."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ PROJECT = "projects/contract"
 
 @dataclass
 class Pubsub:
-    """A Pub/Sub and clients for it."""
+    """A Pub/Sub server and Google's clients of this server."""
 
     publisher: PublisherClient
     subscriber: SubscriberClient
@@ -84,7 +84,7 @@ class Inbox:
 
 @pytest.fixture(scope="module", params=["stand-in", "emulator"])
 def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
-    """Our stand-in, and Google's emulator if it is installed."""
+    """The local stack's Pub/Sub stand-in and, if it is installed, Google's emulator."""
     port = ports.reserve()
     environment = settings.child_env()
     if request.param == "emulator":
@@ -120,7 +120,7 @@ def clients(host: str) -> Iterator[Pubsub]:
 
 @contextlib.contextmanager
 def inbox(port: int = 0) -> Iterator[Inbox]:
-    """Serve HTTP on this port, or on a free one, for the block."""
+    """Serve HTTP during the block, on this port or on a free port."""
     made = Inbox("", queue.Queue())
 
     class Handler(BaseHTTPRequestHandler):
@@ -138,7 +138,7 @@ def inbox(port: int = 0) -> Iterator[Inbox]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
-        request_queue_size = 128  # the pushes of two subscriptions at once
+        request_queue_size = 128  # enough for simultaneous pushes of two subscriptions
 
     server = Server(("127.0.0.1", port), Handler)
     made.url = f"http://127.0.0.1:{server.server_port}/push"

@@ -1,4 +1,4 @@
-"""Queries of a test's database by the typed Python API, and their records as plain rows."""
+"""Queries of a test's database through the typed Python API, and their results as plain rows."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class QueryClient:
-    """Queries of one database, and an event loop to run them in."""
+    """Queries of one database, and an event loop that runs the queries."""
 
     def __init__(self, url: str):
         self._runner = asyncio.Runner()

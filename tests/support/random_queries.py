@@ -1,7 +1,7 @@
-"""Random queries over the schema, most of them valid, with their variables.
+"""Random GraphQL queries with variables; most of the queries are valid.
 
-Fields have aliases, repeat, and stand in fragments and under directives. Arguments are literals,
-variables with and without defaults, null or left out.
+Fields have aliases and directives, are repeated, and are in fragments. Arguments are literals,
+null, missing, or variables with or without a default.
 """
 
 import json
@@ -24,7 +24,7 @@ from graphql.pyutils import Undefined
 from progress.query.execution.selections import GRAPHQL, QUERY
 from progress.query.graphql.schema import FIELDS
 
-LONG = "a" * 70  # longer than PostgreSQL's names
+LONG = "a" * 70  # longer than the longest name in PostgreSQL
 LATER = ("asOf", "knownAt")
 
 COMPILED = tuple(name for name, declaration in FIELDS.items() if declaration.sql)
@@ -53,7 +53,7 @@ class Query:
 
 @dataclass
 class _Writer:
-    """A document that is being written."""
+    """A document under construction."""
 
     chance_of: random.Random
     is_wild: bool
@@ -65,7 +65,7 @@ class _Writer:
         return self.chance_of.randrange(one_in) == 0
 
     def variable(self, shape: str, value: Any, *, may_default: bool = True) -> str:
-        """Declare a variable with that value, sent or as default; sometimes null or left out."""
+        """Declare a variable whose value is sent or is the default; some are null or missing."""
         name = f"v{len(self.declared)}"
         is_default = may_default and self.chance(3)
         default = f" = {_literal(value, shape)}" if is_default else ""
@@ -101,7 +101,7 @@ class _Writer:
         return f"{key}{name}{arguments}{self.directive()}{inside}"
 
     def argument(self, name: str, argument: GraphQLArgument) -> str:
-        """Write the argument with a value; empty if it is left out."""
+        """Return the argument with a value, or an empty text to leave it out."""
         is_required = is_non_null_type(argument.type) and argument.default_value is Undefined
         if name in LATER or (not is_required and self.chance(2)):
             return ""
@@ -116,7 +116,7 @@ class _Writer:
         return f"{name}: {self.variable(shape, value)}"
 
     def selection(self, answer: GraphQLField) -> str:
-        """Write a selection of the field's type, in braces; empty for a scalar."""
+        """Return a selection of the field's type, in braces, or an empty text for a scalar."""
         shape = get_named_type(answer.type)
         if not is_object_type(shape):
             return ""

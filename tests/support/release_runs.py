@@ -1,7 +1,7 @@
 """Run the release script against the fake cloud, and check the result.
 
-`run` calls the script's `main` in this process, with gcloud's calls as function calls. `start` runs
-it as a program with `gcloud` programs, for tests about processes and signals.
+`run` calls the script's `main` in this process, where calls of gcloud are function calls. `start`
+runs the script as a program that calls the fake `gcloud`, for tests of processes and signals.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 
 
 def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: float) -> Numbers:
-    """Return Monitoring's results: `failed` are 5xx responses, `errors` are our log lines."""
+    """Return the fake Monitoring's results; `failed` counts 5xx responses, `errors` log lines."""
 
     def measure(query: str, revision: str) -> float | None:
         if "histogram_quantile" in query:
@@ -74,7 +74,7 @@ class Ended:
 
 
 class Killed(BaseException):
-    """SIGKILL: the script stops at once."""
+    """The script has received SIGKILL, and stops immediately."""
 
 
 def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
@@ -116,7 +116,7 @@ def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended
 
 
 def _fake_run(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]:
-    """Return a fake of `gcloud.run`. After SIGKILL it does nothing."""
+    """Return a fake of `gcloud.run`, which does nothing after SIGKILL."""
     killed = False
 
     def inject(fault: str) -> None:
@@ -126,7 +126,7 @@ def _fake_run(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], st
             signal.raise_signal(SIGNALS[fault])
 
     def called(words: list[str] | tuple[str, ...], seconds: float) -> str:
-        assert seconds == (10_900 if "execute" in words else 100)  # a job takes its time
+        assert seconds == (10_900 if "execute" in words else 100)  # a job may run for three hours
         code, output = cloud.answer([*words], inject) if not killed else (0, "")
         if killed:
             raise Killed
@@ -142,7 +142,7 @@ def _fake_run(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], st
 def deployment(
     code: str = "b", *more: str, to: str = "prod", times: tuple[str, ...] = NOW
 ) -> tuple[str, ...]:
-    """Return the command line that releases this version, with a watch that takes no time."""
+    """Return the command line that releases this version, and monitors it for no time."""
     images = [f"--image={name.removeprefix('progress-')}={image(name, code)}" for name in SERVICES]
     return ("deploy", "--environment", to, *images, *(times if to != "dev" else ()), *more)
 
@@ -168,7 +168,7 @@ def assert_success(done: Ended) -> None:
 
 
 def green_percents(cloud: Cloud, service: str) -> list[int]:
-    """Return green's percentages of the service's traffic, in order."""
+    """Return the percentages of the service's traffic that green had, in order."""
     percents: list[int] = []
     for world in cloud.worlds:
         share = world.share(service).get("b", 0)
@@ -178,19 +178,19 @@ def green_percents(cloud: Cloud, service: str) -> list[int]:
 
 
 def is_past_no_return(cloud: Cloud) -> bool:
-    """Return whether the call that routed project's wake-ups to green succeeded."""
+    """Return whether the call that routed the project function's wake-ups to green succeeded."""
     switched = [n for n, world in enumerate(cloud.worlds) if "b" in world.share("progress-project")]
     return bool(switched) and switched[0] not in cloud.faults
 
 
 def list_changing_calls(cloud: Cloud) -> list[int]:
-    """Return the numbers of the calls of a release that change something."""
+    """Return the numbers of the calls of a release that change the world."""
     assert_success(deploy(cloud, "b", "--steps=100"))
     return [n for n, call in enumerate(cloud.calls) if not {*call} & {"describe", "auth"}]
 
 
 def reset(cloud: Cloud, faults: dict[int, str]) -> None:
-    """Return to the first apply, and set the faults of the next release."""
+    """Return the world to the state after the first apply; set the faults of the next release."""
     cloud.reset_calls()
     cloud.world = World.after_first_apply(cloud.world.address)
     cloud.faults.update(faults)

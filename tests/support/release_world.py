@@ -1,6 +1,6 @@
 """A simulated cloud for releases: services, jobs, subscriptions and read models.
 
-It executes gcloud's calls, and refuses those that the real gcloud would refuse.
+It executes calls of gcloud, and rejects the calls that the real gcloud would reject.
 """
 
 import copy
@@ -23,27 +23,29 @@ def image(service: str, code: str) -> str:
 
 
 class CallRejected(Exception):
-    """The real gcloud would refuse this call."""
+    """The real gcloud would reject this call."""
 
 
 @dataclass
 class World:
     """Everything that a release changes. `revisions` maps revisions to images.
 
-    As in Knative, traffic moves when all revisions that it names have started. A traffic call
-    fails while one of them, or the newest revision, has not started.
+    As in Knative, traffic moves when all revisions that the call names have started. The call
+    fails if a revision that it names, or the newest revision, has not started.
     """
 
     address: str = ""
     requested: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     traffic: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)  # images that do not start
+    broken: set[str] = field(default_factory=set)  # images whose revisions do not start
     has_addresses: bool = True  # whether tags have addresses
     jobs: dict[str, str] = field(default_factory=dict)
     subscriptions: dict[str, str] = field(default_factory=dict)  # push endpoints
     models: set[str] = field(default_factory=set)  # the versions with read models
-    built: dict[str, set[str]] = field(default_factory=dict)  # the files of each image
+    built: dict[str, set[str]] = field(
+        default_factory=dict
+    )  # the files from which each image was built
     executions: list[tuple[str, str]] = field(default_factory=list)  # version and command
     published: list[str] = field(default_factory=list)  # topics
 
@@ -62,7 +64,7 @@ class World:
         return copy.deepcopy(self)
 
     def route(self, service: str, targets: list[dict[str, Any]]) -> None:
-        """Request this traffic. Raise CallRejected if the service is not ready then."""
+        """Request this traffic; raise CallRejected if the service is not ready afterwards."""
         self.requested[service] = targets
         newest = max(each for each in self.revisions if each.startswith(service))
         unready = [
@@ -85,14 +87,14 @@ class World:
         return shares
 
     def find_tagged(self, service: str, tag: str) -> str | None:
-        """Return the version of the revision with the tag."""
+        """Return the version of the revision that has the tag, if any."""
         for target in self.traffic[service]:
             if target.get("tag") == tag:
                 return self.revisions[target["revisionName"]][-1]
         return None
 
     def folding_codes(self) -> set[str]:
-        """Return the versions whose read models are folded by each wake-up."""
+        """Return the versions whose read models each wake-up folds."""
         (served,) = self.share("progress-project")
         green = self.subscriptions.get(GREEN_SUBSCRIPTION)
         tagged = self.find_tagged("progress-project", "green") if green else None
@@ -111,12 +113,12 @@ class World:
         return violations
 
     def do(self, words: list[str]) -> str:
-        """Execute the call and return its output; raise CallRejected if gcloud would."""
+        """Execute the call and return its output; raise CallRejected if gcloud would reject it."""
         method, arguments, flags = _parse_call(words)
         needed = {"quiet"} if method.startswith("_auth_") else {"quiet", "project"}
         needed |= {"region"} if method.startswith("_run_") else set()
         if missing := needed - flags.keys():
-            raise CallRejected(f"without {missing} gcloud would prompt, or use its configuration")
+            raise CallRejected(f"without {missing} gcloud would prompt or read its configuration")
         answer: object = getattr(self, method)(*arguments, flags)
         return answer if isinstance(answer, str) else json.dumps(answer)
 
@@ -139,10 +141,10 @@ class World:
 
     def _run_deploy(self, name: str, flags: dict[str, str]) -> object:
         if "no-traffic" not in flags:
-            raise CallRejected("it would take all traffic at once")
+            raise CallRejected("the new revision would take all traffic immediately")
         if flags.keys() & {"tag", "revision-suffix"}:
             raise CallRejected(
-                "the service would keep the revision's name, and Terraform use it again"
+                "the service would keep the revision's name, and Terraform would reuse it"
             )
         number = sum(each.startswith(name) for each in self.revisions) + 1
         self.revisions[f"{name}-{number:05}"] = flags["image"]
@@ -179,7 +181,7 @@ class World:
 
     def _run_jobs_execute(self, name: str, flags: dict[str, str]) -> object:
         if "wait" not in flags:
-            raise CallRejected("nobody would know how it ended")
+            raise CallRejected("without --wait the outcome of the job would be unknown")
         code, command = self.jobs[name][-1], flags["args"]
         if command == "contract":
             if code not in self.models:
@@ -211,14 +213,14 @@ class World:
         expected = {
             "topic": "progress-commands",
             "push-endpoint": f"{self.address}/green-progress-project",
-            # The caller that Cloud Run admits. The audience is the service's URL, not a tag's.
+            # Cloud Run accepts this caller. The audience is the service's URL, not a tag's URL.
             "push-auth-service-account": "progress-push@p.iam.gserviceaccount.com",
             "push-auth-token-audience": "https://progress-project.run.app",
-            # The serving version runs operations.
+            # Green gets no operations, because the serving version runs them.
             "message-filter": 'NOT attributes.command = "operation"',
         }
         if wrong := expected.items() - flags.items():
-            raise CallRejected(f"expected {wrong} of a subscription of green's")
+            raise CallRejected(f"expected {wrong} in the flags of green's subscription")
         self.subscriptions[name] = flags["push-endpoint"]
         return {}
 

@@ -1,4 +1,4 @@
-"""Rows inserted into the read models by hand; columns that are left out are zero or null."""
+"""Rows inserted into the read models by hand; missing columns are zero or null."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ def connect(url: str) -> database.Connection:
 
 
 def query_url(url: str) -> str:
-    """Return the URL of the database for a login with the rights of the query function."""
+    """Return the database's URL for a login with the privileges of the query function."""
     with contextlib.closing(connect(url)) as connection:
         connection.run(blocks()["reader"])
     parts = urlsplit(url)

@@ -52,7 +52,7 @@ DELETE FROM events;
 DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$;
 
 -- reader --
--- A login with the rights of the query function. Databases of one server share it.
+-- A login with the privileges of the query function. All databases of a server share the login.
 DO $$ BEGIN
     CREATE ROLE progress_test_query LOGIN IN ROLE progress_query;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN

@@ -1,7 +1,7 @@
-"""A fake gcloud for the runbook's scripts: subscriptions in a file, an import by psql.
+"""A fake gcloud for the runbook's scripts: subscriptions are in a file, and psql runs imports.
 
-With a Pub/Sub emulator, pushes are held and resumed there. A snapshot expires after 7 days less the
-age of the oldest waiting message; it is refused if that message is almost as old.
+If a Pub/Sub emulator runs, the fake also stops and resumes its pushes. A snapshot expires 7 days
+after the oldest waiting message was published; creating a snapshot fails if that is soon.
 """
 
 import gzip
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Answer as gcloud would; record any other command."""
+    """Print what gcloud would print, and record every command; return the exit code."""
     file = Path(os.environ["GCLOUD_STATE"])
     state = json.loads(file.read_text(encoding="utf-8"))
     words = sys.argv[1:]
@@ -58,7 +58,7 @@ def list_subscriptions(state: dict[str, list[list[str]]], which: str, how: str) 
 
 
 def print_log(which: str) -> None:
-    """Print the log lines of two concurrent executions that the filter selects."""
+    """Print the lines that the filter selects from the logs of two concurrent executions."""
     for execution in ("others", "ours", "others"):
         name = f'execution_name"="progress-release-{execution}"'
         if "execution_name" not in which or name in which:
@@ -79,7 +79,7 @@ def push(name: str, endpoint: str) -> None:
 def import_file(name: str, user: str) -> int:
     """Import the file with psql into the instance of NEW_URL, as Cloud SQL does.
 
-    This psql predates August 2025 and does not know the restricted mode.
+    The simulated psql predates August 2025, so it does not know the restricted mode.
     """
     assert user == "progress_owner"
     with gzip.open(name, "rb") as file:

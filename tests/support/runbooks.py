@@ -44,8 +44,8 @@ def _commands(block: str) -> list[str]:
 class Shell:
     """A shell in a clone, with `progress` and the fake gcloud on the path.
 
-    `gcloud` is a fake with subscriptions in a file; it records its calls. A subscription has had a
-    waiting message since the time in `waits`, or for almost 7 days if it is in `old`.
+    The fake `gcloud` has its subscriptions in a file, and records calls. `waits` maps subscriptions
+    to the time of their oldest waiting message; in the subscriptions in `old` it is almost 7 days.
     """
 
     folder: Path
@@ -66,7 +66,7 @@ class Shell:
         self.path = [str(programs), *self.path]
 
     def run(self, line: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        """Run a line with bash."""
+        """Run a line with bash; return the completed process."""
         given = {**self.environment, **changed, "GCLOUD_STATE": str(self.folder / "gcloud.json")}
         path = ":".join([*self.path, os.environ["PATH"]])
         return subprocess.run(
@@ -97,7 +97,7 @@ class Shell:
         return state
 
     def subscribe(self, *names: str, **endpoints: str) -> None:
-        """Create these push subscriptions, and those that push to an endpoint."""
+        """Create push subscriptions with these names; `endpoints` maps names to other endpoints."""
         to = {name: f"https://{name}" for name in names} | endpoints
         pushed = [[name, at, "push@p", "https://audience"] for name, at in to.items()]
         state = {

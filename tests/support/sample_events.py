@@ -15,7 +15,7 @@ BEGIN = datetime(2024, 4, 1, 9, tzinfo=UTC)
 
 
 def lesson(user: str, number: int, *, items: int = 3) -> list[Envelope]:
-    """Return the events of session `number`, on day `number`: each item answered and reviewed."""
+    """Return the events of session `number`, on day `number`: each item's answer and review."""
     at = BEGIN + timedelta(days=number)
     session = f"{user}-{number}"
     told = [("SessionStarted", {"session_id": session, "user_id": user, "item_count": items})]
@@ -45,13 +45,13 @@ def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
 
 
 def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
-    """Return a description of an item."""
+    """Return an event that describes an item."""
     data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}
     return envelope("ItemPublished", data, at=at)
 
 
 def record_lessons(connection: database.Connection, *users: str, lessons: int = 4) -> None:
-    """Append the first lessons of these learners and the items in them."""
+    """Append the first lessons of these learners, and the items in the lessons."""
     append(connection, [item_published(f"i{n}") for n in range(3)])
     for user in users:
         append(connection, [event for n in range(lessons) for event in lesson(user, n)])

@@ -1,4 +1,4 @@
-"""A database to which logs are delivered one after the other, with disturbances."""
+"""A database to which tests deliver logs with faults (duplicates, disorder) and crashes."""
 
 import base64
 import functools
@@ -28,7 +28,7 @@ _CONSTANT_TABLES = ("zone_rules",)
 
 
 class Worker:
-    """A connection that folds, like the project function and the batch job."""
+    """A connection that folds, as the project function and the batch job do."""
 
     def __init__(self, url: str):
         self.connection = connect(url)
@@ -36,7 +36,7 @@ class Worker:
         self._projector = Projector(self.connection)
 
     def run(self, first: int, how: Disturbance) -> None:
-        """Fold every shard, beginning with `first`; then run the batch folds task by task."""
+        """Fold every shard, beginning with `first`, and then run the batch folds task by task."""
         for shard in sorted(
             self._projector.find_shards_behind(), key=lambda s: (s - first) % len(SHARDS)
         ):
@@ -46,14 +46,14 @@ class Worker:
 
 
 class Stage:
-    """A database that is emptied between two logs, with its workers."""
+    """A database with workers, which is emptied between two logs."""
 
     def __init__(self, url: str):
         self._url = url
         self.admin = connect(url)
-        # Separate from `admin`: within a transaction pg_stat_activity does not change.
+        # Not `admin`, because pg_stat_activity does not change within a transaction.
         self._locker = connect(url)
-        # Only in tests: the next log replaces the recorded events.
+        # Allowed only in tests, where the next log replaces the recorded events.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
         self._sweep = "\n".join(self._list_reset_statements())
         self._workers: dict[int, Worker] = {}
@@ -79,11 +79,11 @@ class Stage:
                     yield table["restored"]
 
     def sweep(self) -> None:
-        """Return the database to its state before the first event."""
+        """Restore the state of the database before the first event."""
         self.admin.run(self._sweep)
 
     def deliver(self, log: Log, how: Disturbance) -> None:
-        """Deliver the whole log with the disturbance, and fold it completely at the end."""
+        """Deliver the whole log with the faults in `how`, and fold all of it at the end."""
         crashes = deque(how.crashes)
         for number, chunk in enumerate(chunks(log, how), start=1):
             append(self.admin, chunk)
@@ -97,7 +97,7 @@ class Stage:
         return snapshots.take(self._worker(0).connection, policy)
 
     def differences(self, now: datetime) -> list[str]:
-        """Return the differences between the rows and the oracle's, and the failed folds."""
+        """Return the failed folds, and the differences between the rows and the oracle's rows."""
         failed = [f"{row['error']}" for row in model_rows.read(self.admin, "failures")]
         world = oracle.see(model_rows.read_events(self.admin), now)
         return failed + model_rows.compare(
@@ -119,7 +119,7 @@ class Stage:
                 future.result()
 
     def _crash(self, table: str, how: Disturbance) -> None:
-        """Kill a worker when it is about to write to the table, if it does."""
+        """Run a worker, and kill it when it is about to write to the table, if it does so."""
         worker = self._workers.pop(0)
         self._locker.run("BEGIN")
         try:
@@ -128,7 +128,7 @@ class Stage:
             self._wait(running, worker.pid)
             model_rows.read_value(self.admin, "terminate", pid=worker.pid)
             while model_rows.read_value(self.admin, "lives", pid=worker.pid):
-                pass  # its locks go with it
+                pass  # the locks of the worker end with its session
             with suppress(ProgressError, *database.ERRORS):
                 running.result()
         finally:
@@ -151,7 +151,7 @@ def connect(url: str) -> database.Connection:
 
 
 def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
-    """Yield the events of the log in the groups in which they are delivered."""
+    """Yield the groups of events in which the log is delivered."""
     waiting = deque(log.delivered)
     for size in itertools.cycle(how.sizes):
         if not waiting:
@@ -160,7 +160,7 @@ def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
 
 
 def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
-    """Append the events, as one pushed message."""
+    """Append the events as one pushed message."""
     message = {
         "messageId": str(uuid.uuid4()),
         "publishTime": "2024-01-01T00:00:00Z",
@@ -171,11 +171,11 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
 
 
 def publisher() -> Publisher:
-    """Return the publisher to the Redis that the settings name, if they name one."""
+    """Return the publisher to the Redis of the settings, which does nothing without Redis."""
     return publisher_to(settings.current().redis_url)
 
 
 @functools.cache
 def publisher_to(url: str | None) -> Publisher:
-    """Return the publisher to the Redis at the URL."""
+    """Return the publisher to the Redis at this URL."""
     return Publisher(url)

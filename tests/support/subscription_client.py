@@ -1,4 +1,4 @@
-"""A running query function, its event streams, and a recorder of lessons that change them."""
+"""A running query function, its event streams, and a recorder of lessons that cause changes."""
 
 import http.client
 import itertools
@@ -52,7 +52,7 @@ class Stream:
     """An open event stream, read event by event."""
 
     def __init__(self, port: int, query: str, user: str = "ann", /, **variables: Any) -> None:
-        """`roles`, `headers` and `receive_buffer` (bytes) are options, not variables."""
+        """`roles`, `headers` and `receive_buffer` (bytes) are options, not GraphQL variables."""
         self._connection = http.client.HTTPConnection(ports.HOST, port, timeout=TIMEOUT_S)
         if size := variables.pop("receive_buffer", None):
             self._connect_with_buffer(size)
@@ -64,7 +64,7 @@ class Stream:
         self.status = self.response.status
 
     def _connect_with_buffer(self, size: int) -> None:
-        """Let the kernel receive at most `size` bytes that were not read."""
+        """Limit the bytes that the kernel receives before the test reads them to `size`."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         client.settimeout(TIMEOUT_S)
@@ -72,7 +72,7 @@ class Stream:
         self._connection.sock = client
 
     def next_event(self) -> Event | None:
-        """Return the name and the data of the next event; None after the end of the stream."""
+        """Return the name and the data of the next event, or None after the end of the stream."""
         name, data, deadline = "", "", time.monotonic() + TIMEOUT_S
         while line := self.response.readline().decode():
             field, _, value = line.rstrip("\n").partition(":")
@@ -101,7 +101,7 @@ class Stream:
             pass
 
     def read_to_end(self) -> Any:
-        """Read to the end, which must be complete; return the last value."""
+        """Read until the stream sends `complete` and ends; return the last value."""
         value = None
         while (event := self.next_event()) and event[0] == "next":
             (value,) = event[1]["data"].values()
@@ -115,7 +115,7 @@ class Stream:
         return body
 
     def close(self) -> None:
-        """Disconnect in the middle of the stream."""
+        """Disconnect, even if the stream has not ended."""
         self.response.close()
         self._connection.close()
 
@@ -125,7 +125,7 @@ Subscribe = Callable[..., Stream]
 
 @pytest.fixture
 def subscribe() -> Iterator[Subscribe]:
-    """Open streams that are closed after the test."""
+    """A function that opens a stream, which is closed after the test."""
     streams: list[Stream] = []
 
     def open_stream(*args: Any, **variables: Any) -> Stream:
@@ -139,7 +139,7 @@ def subscribe() -> Iterator[Subscribe]:
 
 @contextmanager
 def publishing_to(redis: str) -> Iterator[None]:
-    """Within the block, new projectors publish their changes to this Redis."""
+    """Let projectors that are created in the block publish their changes to this Redis."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", redis)
         settings.current.cache_clear()
@@ -148,7 +148,7 @@ def publishing_to(redis: str) -> Iterator[None]:
 
 
 class LessonRecorder:
-    """Appends and projects learners' lessons."""
+    """A recorder that appends and projects learners' lessons."""
 
     def __init__(self, url: str) -> None:
         self._connection = connect(url)
@@ -182,7 +182,7 @@ def query_function(
 ) -> Iterator[QueryFunction]:
     """Run a query function over this database.
 
-    `limits` and `intervals` are the arguments of its StreamLimits and PollIntervals, as source.
+    `limits` and `intervals` are the arguments of StreamLimits and PollIntervals, as source code.
     """
     folder.mkdir(exist_ok=True)
     main = folder / "main.py"

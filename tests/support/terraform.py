@@ -1,7 +1,7 @@
 """Run Terraform on a copy of a root module, with its state in a file.
 
-`terraform-offline`, if present, has Google's schema and needs neither registry nor cloud: it plans
-and applies. Plain Terraform with the registry's provider can only validate and test with mocks.
+`terraform-offline`, if present, has Google's schema and plans and applies without registry or
+cloud. Plain Terraform with the registry's provider can only validate, and test with mocks.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from tests.support.terraform_state import Deployment, Values, make_state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ("dev", "staging", "prod")
-GCLOUD = "gcloud.txt"  # the calls of gcloud, in the root's folder
+GCLOUD = "gcloud.txt"  # a file in the root's folder with the calls of gcloud
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
@@ -27,7 +27,7 @@ _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
 _CODE = ("*.py", "*.sql", "*.js", "*.css", "*.html")
 _REQUIREMENTS = "requirements.txt"
 _LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
-_PASSWORDS = "passwords"  # a file for each secret with an ephemeral value
+_PASSWORDS = "passwords"  # a folder with a file for each secret with an ephemeral value
 _WRITE_PASSWORDS = f"""
 resource "terraform_data" "password_file" {{
   for_each = local.password_secrets
@@ -39,26 +39,26 @@ resource "terraform_data" "password_file" {{
 }}
 """
 
-# No prompts; and fewer garbage collections, which saves 20 % of the CPU time.
+# Never prompt, and collect garbage less often, which saves 20 % of the CPU time.
 _ENVIRONMENT = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "GOGC": "400"}
 
 _NO_CHANGES = "No changes. Your infrastructure matches the configuration."
 
 
 def find_offline() -> Path | None:
-    """Return the Terraform that needs no cloud, if present."""
+    """Return the Terraform that needs no cloud, or None if it is missing."""
     return _OFFLINE if _OFFLINE.exists() and shutil.which("terraform") else None
 
 
 def find_terraform() -> Path | None:
-    """Return the offline Terraform, else the installed one, if any."""
+    """Return the offline Terraform, or else the installed Terraform, if any."""
     installed = shutil.which("terraform")
     return find_offline() or (Path(installed) if installed else None)
 
 
 @dataclass(frozen=True)
 class Root:
-    """A copy of `infra/terraform`, or of another root module, and of the files that it reads."""
+    """A copy of `infra/terraform` or another root module, with the files that the module reads."""
 
     folder: Path
     variables: str = "environments/{}.tfvars"
@@ -68,8 +68,8 @@ class Root:
         command = [str(find_terraform()), arguments[0], "-no-color", *arguments[1:]]
         path = f"{self._make_gcloud()}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **_ENVIRONMENT, "PATH": path}
-        # Output goes to files, and the process group is killed: a surviving provider would keep a
-        # pipe open.
+        # A provider that survives Terraform would keep a pipe open, so the output goes to files and
+        # the process group is killed.
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             with subprocess.Popen(
                 command,
@@ -100,7 +100,7 @@ class Root:
         return gcloud.parent
 
     def plan(self, environment: str, *options: str, name: str = "") -> Values:
-        """Plan with an environment's variables and more options; keep the plan as `name`."""
+        """Plan with an environment's variables and further options; keep the plan as `name`."""
         name = name or environment
         files = [f"-var-file={self.variables.format(environment)}", f"-state={name}.tfstate"]
         self.run("plan", *files, f"-out={name}.tfplan", *options)
@@ -108,7 +108,7 @@ class Root:
         return plan
 
     def deploy(self, environment: str, *options: str, name: str = "") -> Deployment:
-        """Plan, apply and plan again, with an environment's variables and more options."""
+        """Plan, apply and plan again, with an environment's variables and further options."""
         state = self.folder / f"{name or environment}.tfstate"
         plan = self.plan(environment, *options, name=name)
         files = [f"-var-file={self.variables.format(environment)}", f"-state={state.name}"]
@@ -122,7 +122,7 @@ class Root:
         return Deployment(plan, json.loads(state.read_text()), second_plan, passwords)
 
     def find_changes(self, environment: str, state: str, *options: str) -> str:
-        """Plan on this state; return the plan, or nothing if it has no changes."""
+        """Plan with this state; return the plan, or an empty text if it has no changes."""
         files = [f"-var-file={self.variables.format(environment)}", f"-state={state}"]
         plan = self.run("plan", *files, *options)
         return "" if _NO_CHANGES in plan else plan

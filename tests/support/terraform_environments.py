@@ -1,4 +1,4 @@
-"""The environments dev, staging and prod, planned and applied once in a run of the tests."""
+"""The environments dev, staging and prod, planned and applied once in a test run."""
 
 import fcntl
 import json
@@ -22,7 +22,10 @@ MIGRATION = (
 
 
 class Environments(Mapping[str, Deployment]):
-    """Deployments by environment. The first test process that needs one makes it for all."""
+    """Deployments by environment.
+
+    The first test process that needs a deployment creates it for all test processes.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -32,7 +35,7 @@ class Environments(Mapping[str, Deployment]):
         return self.variant(environment, environment)
 
     def variant(self, name: str, environment: str, *options: str) -> Deployment:
-        """Return the environment with more options; `name` identifies them."""
+        """Return the environment's deployment with further options, which `name` identifies."""
         if name not in self._deployments:
             self._deployments[name] = self._deploy_once(name, environment, *options)
         return self._deployments[name]
@@ -44,12 +47,12 @@ class Environments(Mapping[str, Deployment]):
         return len(ENVIRONMENTS)
 
     def root(self) -> Root:
-        """Return the copy of the root that all processes share."""
+        """Return the copy of infra/terraform that all test processes share."""
         with self._lock():
             return self._root()
 
     def plan_after(self, environment: str, change: Callable[[Values], None]) -> str:
-        """Plan after a change of the state; return the plan, or nothing if it has no changes."""
+        """Plan after this change of the state; return the plan, empty without changes."""
         state: Values = json.loads(json.dumps(self[environment].state))
         change(state)
         root = self.root()
@@ -79,7 +82,7 @@ class Environments(Mapping[str, Deployment]):
 
 
 class _Lock:
-    """A lock that one process holds at a time."""
+    """A lock that only one process can hold at a time."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ _MODULE = re.compile(r'module\.(\w+)(?:\["([^"]*)"\])?\.[^.]+\.this\b')
 class Resources(Mapping[str, Values]):
     """The known values of each resource, by address.
 
-    `passwords` maps the ids of secrets with a password to their values, which no state holds.
+    `passwords` maps the ids of secrets with a password to their values, which are in no state.
     """
 
     def __init__(self, resources: list[Values], passwords: Mapping[str, str] | None = None) -> None:
@@ -34,10 +34,11 @@ class Resources(Mapping[str, Values]):
         return len(self._by_address)
 
     def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
-        """Return the resources of a type, and of this name if given, by key or else by name.
+        """Return the resources of a type, and with this name if given, by key or else by name.
 
-        The resource `this` of a module takes the module's name, and its key unless it has its own.
-        If several names of the type share a key, all but the first are listed by address.
+        The resource `this` of a module gets the name of the module, and the key of the module
+        unless the resource has a key. If several resources have the same key, all but the first
+        are listed by address.
         """
         resources: dict[str, Values] = {}
         for address, resource in self._by_address.items():
@@ -50,13 +51,13 @@ class Resources(Mapping[str, Values]):
 
 
 def _split_address(address: str, name: str) -> tuple[str, str | None]:
-    """Return a resource's name, and the key of its module."""
+    """Return a resource's name and the key of the resource's module."""
     match = _MODULE.match(address)
     return (match[1], match[2]) if match else (name, None)
 
 
 def list_resources(module: Values) -> list[Values]:
-    """Return the resources of a planned module and of all modules in it."""
+    """Return the resources of a planned module and of all modules inside the module."""
     nested = [
         resource for child in module.get("child_modules", ()) for resource in list_resources(child)
     ]
@@ -65,11 +66,11 @@ def list_resources(module: Values) -> list[Values]:
 
 @dataclass(frozen=True)
 class Deployment:
-    """One environment: the plan for an empty project, the state after its apply, a second plan."""
+    """The plan of an environment for an empty project, the state after apply, and a second plan."""
 
     plan: Values
     state: Values
-    second_plan: str  # empty if it has no changes
+    second_plan: str  # empty if the plan has no changes
     passwords: dict[str, str]  # by the secret's id
 
     @property
@@ -96,7 +97,7 @@ def find_attributes(state: Values, kind: str) -> Iterator[Values]:
 
 
 def _list_instances(block: Values) -> Iterator[Values]:
-    """Yield the instances of a resource in a state, in the shape of a plan."""
+    """Yield the instances of a resource in a state, in the format of a plan."""
     module = f"{block['module']}." if "module" in block else ""
     data = "data." if block["mode"] == "data" else ""
     address = f"{module}{data}{block['type']}.{block['name']}"
@@ -108,9 +109,9 @@ def _list_instances(block: Values) -> Iterator[Values]:
 
 
 def make_state(plan: Values) -> Values:
-    """Return a state with the values that Google assigns.
+    """Return a state with values that Google would assign.
 
-    The offline provider would give all resources the same ones.
+    The offline provider would assign the same values to all resources.
     """
     resources = [
         {
@@ -132,20 +133,20 @@ def make_state(plan: Values) -> Values:
 
 
 def _project(plan: Values, values: Values) -> str:
-    """Return the project of a resource, by default the root's."""
+    """Return the project of a resource, by default the project of the root module."""
     default = plan["variables"].get("project_id", {"value": ""})
     project: str = values.get("project") or default["value"]
     return project
 
 
 def _module(address: str) -> Values:
-    """Return the module of a resource as a state names it; nothing for the root module."""
+    """Return the module of a resource in the format of a state; empty for the root module."""
     match = re.match(r"((?:module\.[^.]+\.)+)", address)
     return {"module": match[1].rstrip(".")} if match else {}
 
 
 def _assigned(project: str, resource: Values) -> Values:
-    """Return the values that Google assigns to a resource."""
+    """Return the values that Google would assign to a resource."""
     values = resource["values"]
     match resource["type"]:
         case "google_service_account":

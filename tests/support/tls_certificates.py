@@ -22,7 +22,7 @@ _END = _BEGIN + timedelta(days=36_500)
 
 @dataclass(frozen=True)
 class Certificate:
-    """A server's certificate in PEM files; `authority` signed it."""
+    """A server's certificate and key as PEM files; `authority` is the signer's certificate."""
 
     authority: str
     chain: Path
@@ -46,7 +46,7 @@ class Authority:
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def certificate(self, folder: Path, name: str) -> Certificate:
-        """Create a certificate for a host name or address, in that folder."""
+        """Create a certificate for a host name or address in the folder."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = (
             _begun(_named(name), self._name, key)
@@ -114,7 +114,7 @@ def _serve(door: socket.socket, port: int, context: ssl.SSLContext) -> None:
 
 
 def _carry(wire: socket.socket, port: int, context: ssl.SSLContext) -> None:
-    """Copy in both directions until one side closes."""
+    """Forward data in both directions until one side closes."""
     with (
         suppress(OSError),
         context.wrap_socket(wire, server_side=True) as outer,
@@ -126,7 +126,9 @@ def _carry(wire: socket.socket, port: int, context: ssl.SSLContext) -> None:
         while True:
             for key, _ in ready.select():
                 given, taken = key.data
-                data = given.recv(65_536)  # more than a TLS record, so that none is buffered
+                data = given.recv(
+                    65_536
+                )  # more than a TLS record, so that no data stays in the TLS buffer
                 if not data:
                     return
                 taken.sendall(data)

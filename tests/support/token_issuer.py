@@ -1,4 +1,4 @@
-"""A token issuer: its keys, which tests may change, and a server of the public ones."""
+"""A token issuer: it has signing keys, which tests may change, and serves the public keys."""
 
 import contextlib
 import json
@@ -20,14 +20,14 @@ AUDIENCE = "progress-test"
 
 @cache
 def rsa_key(name: str) -> rsa.RSAPrivateKey:
-    """Return the RSA key of that name."""
+    """Return the RSA key with this name."""
     del name
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @cache
 def ec_key() -> ec.EllipticCurvePrivateKey:
-    """Return the key for ES256."""
+    """Return the elliptic-curve key for ES256."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -45,20 +45,20 @@ def claims(user: str = "ann", **changed: Any) -> dict[str, Any]:
 
 
 def token(user: str = "ann", *, key_id: str = "first", **changed: Any) -> str:
-    """Return a token signed with the key of that id."""
+    """Return a token that is signed with the key with this id."""
     return jwt.encode(
         claims(user, **changed), rsa_key(key_id), algorithm="RS256", headers={"kid": key_id}
     )
 
 
 class Issuer:
-    """The responses of the server, and the number of requests to it."""
+    """The responses of the issuer's server, and the number of requests to the server."""
 
     def __init__(self, url: str):
         self.url = url
         self.requests = 0
         self.fails = False
-        self.body: bytes | None = None  # sent instead of the keys
+        self.body: bytes | None = None  # the response body, if not the keys
         self.speaks_http = True
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -88,7 +88,7 @@ def serve() -> Iterator[Issuer]:
                 self.end_headers()
             keys = json.dumps({"keys": issuer.keys}).encode()
             body = keys if issuer.body is None else issuer.body
-            with contextlib.suppress(ConnectionError):  # the client has given up
+            with contextlib.suppress(ConnectionError):  # the client has disconnected
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002

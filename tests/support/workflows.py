@@ -31,7 +31,7 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
 def read(file: Path) -> Node:
-    """The workflow; YAML takes its `on` for true."""
+    """Return the workflow; YAML parses the key `on` as true."""
     workflow: dict[Any, Any] = yaml.safe_load(file.read_text())
     return {"on": workflow.pop(True), **workflow}
 
@@ -42,7 +42,7 @@ def jobs(file: Path) -> dict[str, Node]:
 
 
 def steps(file: Path) -> Iterator[tuple[Node, Node, Node]]:
-    """Each step with its job and its workflow."""
+    """Yield each step with its job and its workflow."""
     workflow = read(file)
     for job in workflow["jobs"].values():
         for step in job.get("steps", ()):
@@ -50,7 +50,7 @@ def steps(file: Path) -> Iterator[tuple[Node, Node, Node]]:
 
 
 def texts(node: object) -> Iterator[str]:
-    """Every text in it."""
+    """Yield every text in a part of a workflow."""
     if isinstance(node, dict):
         node = [*node.values()]
     if isinstance(node, list):

@@ -3,7 +3,7 @@
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-# These resources start slowly, so all files that share one run in the same process.
+# These resources start slowly, so all test files that share a resource run in the same process.
 _SHARED = {
     "the demo's stack": (
         *(
@@ -24,8 +24,9 @@ _SHARED = {
     ),
 }
 
-# Slow files, by their approximate seconds. The slowest run first, so that no process is still busy
-# when the others are done. Other files are estimated by their number of tests.
+# Slow test files, by their approximate duration in seconds. The slowest files run first, so that
+# all processes finish at about the same time. The duration of other files is estimated from their
+# number of tests.
 _LONG = {
     130: ("the plans", "the demo's stack"),
     60: ("system/test_faults", "local/test_stack", "release/test_failures"),
@@ -46,7 +47,7 @@ _SECONDS_PER_TEST = 0.2
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc] # it ships no types
-    """Runs the tests of a file in one process and in order; shared resources start once."""
+    """A scheduler that runs a file's tests in one process; shared resources start once."""
 
     def _split_scope(self, nodeid: str) -> str:
         name = str(super()._split_scope(nodeid)).removeprefix("tests/").removesuffix(".py")

@@ -109,7 +109,7 @@ def test_the_plan_account_reads_only_two_secrets_and_changes_nothing(resources: 
     for role in resources.of("google_project_iam_custom_role").values():
         does = {each.rpartition(".")[2] for each in role["permissions"]}
         assert does == {"get", "list", "getAuthString"}
-    number = "100000000000"  # the offline provider numbers every project so
+    number = "100000000000"  # the offline provider gives every project this number
     reads = resources.of("google_project_iam_member", "plan_contents")
     assert {
         name: re.findall(r"'(.+?)'", only(each["condition"])["expression"])
@@ -171,7 +171,7 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
 ) -> None:
     readers = resources.of("google_artifact_registry_repository_iam_member", "reader")
     assert {each["role"] for each in readers.values()} == {"roles/artifactregistry.reader"}
-    number = "100000000000"  # the offline provider numbers every project so
+    number = "100000000000"  # the offline provider gives every project this number
     assert {name: each["member"].partition(":")[2] for name, each in readers.items()} == {
         f"{name} {who}": account
         for name, project in IN_ENVIRONMENTS.items()
