@@ -1,1 +1,1 @@
-"""The monthly cost: `python -m infra.cost` writes the tables of docs/cost.md."""
+"""The model of the monthly cost. `python -m infra.cost` writes the tables of docs/cost.md."""

@@ -1,4 +1,4 @@
-"""`python -m infra.cost`: write the tables of docs/cost.md between their markers."""
+"""`python -m infra.cost` writes the tables of docs/cost.md between their markers."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SAVINGS = {
 
 
 def tabulate_services() -> str:
-    """Return the cost of each service in production at the three volumes."""
+    """Return a table of the cost of each service in production at the three volumes."""
     bills = {name: compute_services(Month("prod", events)) for name, events in VOLUMES.items()}
     rows = [
         [service, *(_dollars(bill[service]) for bill in bills.values())]
@@ -33,7 +33,7 @@ def tabulate_services() -> str:
 
 
 def tabulate_free_profile() -> str:
-    """Return the usage of the free profile with the free amounts, by price."""
+    """Return a table of the free profile: the usage of each priced item, and its free amount."""
     rows = [
         [
             f"`{name}`",
@@ -49,7 +49,7 @@ def tabulate_free_profile() -> str:
 
 
 def tabulate_savings() -> str:
-    """Return the bill at ten million events a day after each change that saves cost."""
+    """Return a table of the cost at ten million events a day after each change that saves cost."""
     columns = ("Cloud SQL", "Cloud Logging", "Cloud Run functions", "Pub/Sub")
     rows = []
     for change, month in SAVINGS.items():

@@ -1,4 +1,4 @@
-"""The cost model: a month's usage of each priced item, from facts.toml, times prices.toml."""
+"""The cost model: a month's usage from facts.toml, multiplied by the prices in prices.toml."""
 
 import math
 import tomllib
@@ -17,16 +17,16 @@ HOURS = 24 * DAYS
 GIB = 2**30
 
 _MEASURED, _ASSUMED = FACTS["measured"], FACTS["assumed"]
-_ACTIVE_S = _ASSUMED["active_hours"] * 3_600  # of a day
-_DAY_HOURS = 16  # with min_instances by day; infra/terraform/environments/prod.tfvars
-_MIN_BYTES = 1_000  # that Pub/Sub bills for a request
+_ACTIVE_S = _ASSUMED["active_hours"] * 3_600  # per day
+_DAY_HOURS = 16  # with `min_instances`; the other hours are night (prod.tfvars)
+_MIN_BYTES = 1_000  # the least that Pub/Sub bills for a request
 
-Usage = dict[str, float]  # by price
+Usage = dict[str, float]  # keyed by the name of the price
 
 
 @dataclass(frozen=True)
 class Price:
-    """The price of one unit in US dollars, beyond the free units of a month."""
+    """The price in US dollars of each unit beyond the monthly free units."""
 
     usd: float
     unit: str
@@ -48,12 +48,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Month:
-    """A month of an environment with a number of events a day. All rates are per day."""
+    """A month of an environment with `events` events a day. All rates are per day."""
 
     environment: str
     events: float
     events_per_message: int = 1
-    logged: float = 1  # the share of log lines about successes that is kept
+    logged: float = 1  # the share of the log lines about successes that is kept
     months_kept: float = _ASSUMED["months_kept"]
     has_alerts: bool = True
 
@@ -90,7 +90,7 @@ class Month:
 
 
 def compute_items(month: Month) -> dict[str, Item]:
-    """Return the lines of a month's bill, by price."""
+    """Return the items of a month's bill, keyed by the name of the price."""
     prices = {name: Price(**price) for group in _PRICES.values() for name, price in group.items()}
     return {name: Item(used, prices[name]) for name, used in compute_usage(month).items()}
 
@@ -106,15 +106,15 @@ def compute_services(month: Month) -> dict[str, float]:
 
 
 def compute_usage(month: Month) -> Usage:
-    """Return a month's usage, by price."""
-    usage: Counter[str] = Counter()  # adds floats as well
+    """Return a month's usage, keyed by the name of the price."""
+    usage: Counter[str] = Counter()  # update() also adds floats
     for part in (_functions, _jobs, _pubsub, _database, _monitoring, _storage, _load_balancer):
         usage.update(part(month))
     return dict(usage)
 
 
 def busy_seconds(requests: float, cpu_ms: float, streams: float = 0) -> float:
-    """Return the seconds of a day that instances are billed for; `streams` are open at a time."""
+    """Return the seconds per day that are billed, with `streams` open at the same time."""
     rate = requests / _ACTIVE_S
     overlapping = 1 - math.exp(-(rate * _ASSUMED["request_seconds"] + streams))
     cores = rate * cpu_ms / 1_000 * _ASSUMED["cpu_factor"] / _ASSUMED["utilisation"]
@@ -151,7 +151,7 @@ def _jobs(month: Month) -> Usage:
 
 
 def _pubsub(month: Month) -> Usage:
-    """Count a message's publish, push and BigQuery write, and a wake-up's publish and push."""
+    """Return the GiB published, pushed and pulled, written to BigQuery, and kept for a week."""
     message = _MEASURED["event_bytes"] * month.events_per_message + _ASSUMED["message_bytes"]
     wakeup = 30 + _ASSUMED["message_bytes"]
     pushed = 2 * max(message, _MIN_BYTES) * month.messages + 2 * _MIN_BYTES * month.wakeups
@@ -169,7 +169,7 @@ def _database(month: Month) -> Usage:
     if facts["database"] == "neon":
         return {
             "neon_compute": awake_hours(month) * facts["compute_units"],
-            "neon_storage": month.stored_gib * 1.0737 + 0.03,  # GB; 0.03 without any events
+            "neon_storage": month.stored_gib * 1.0737 + 0.03,  # GB; an empty database takes 0.03
             "neon_transfer": DAYS * 4 * month.queries * _MEASURED["answer_bytes"] / 1e9,
         }
     sql = facts["sql"]
@@ -183,7 +183,7 @@ def _database(month: Month) -> Usage:
 
 
 def awake_hours(month: Month) -> float:
-    """Return the hours of a month that a Neon database does not sleep."""
+    """Return the hours of a month during which a Neon database is awake."""
     if not month.facts["batch_on_demand"]:
         return float(HOURS)
     session = _MEASURED["session_seconds"] + _ASSUMED["awake_after_seconds"]
@@ -201,7 +201,7 @@ def _monitoring(month: Month) -> Usage:
     if facts["policies"]:  # the load balancer logs 10 % of the requests
         entries += month.queries * month.logged * _ASSUMED["request_entry_bytes"] / 10
     conditions = facts["conditions"] if month.has_alerts else 0
-    distributions, counters = 14, 16  # series, each with at most one point a minute
+    distributions, counters = 14, 16  # time series, each with at most one point a minute
     return {
         "logging": DAYS * entries / GIB,
         "metrics": HOURS * 60 * (80 * distributions + 8 * counters) / 2**20,
@@ -216,7 +216,7 @@ def _storage(month: Month) -> Usage:
     rows = month.stored_events * (_MEASURED["event_bytes"] + _ASSUMED["message_bytes"]) / GIB
     backups = facts["jobs"]["backup"]["runs_a_day"] * facts["backup_days"]
     models = month.stored_events * _MEASURED["model_bytes"] / GIB
-    recent = min(1.0, 3 / month.months_kept)  # modified within 90 days
+    recent = min(1.0, 3 / month.months_kept)  # the share of rows modified within 90 days
     return {
         "bigquery_active": rows * recent,
         "bigquery_long_term": rows * (1 - recent),

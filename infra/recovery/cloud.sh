@@ -1,8 +1,8 @@
-# Source this in bash: `. infra/recovery/cloud.sh prod`. Afterwards `progress` runs in the environment's release job, with the
-# rights of the database's owner, and prints the job's output. `progress schedule` runs locally.
+# Source this file in bash: `. infra/recovery/cloud.sh prod`. Afterwards `progress` runs in the environment's release job, with
+# the privileges of the database's owner, and prints the job's output. `progress schedule` runs locally.
 
 _tfvars="$(dirname "${BASH_SOURCE[0]}")/../terraform/environments/$1.tfvars"
-if [ ! -f "$_tfvars" ]; then # unset the project, so that no command uses the previous one
+if [ ! -f "$_tfvars" ]; then # unset PROJECT, so that no command uses the previous environment
     unset PROJECT REGION CLOUDSDK_CORE_PROJECT CLOUDSDK_RUN_REGION
     unset -f progress
     echo "unknown environment '$1': expected one of $(cd "${_tfvars%/*}" && echo *.tfvars)" >&2
@@ -30,8 +30,8 @@ progress() {
         sleep 5
     done
     [ "${status#*,}" = 1 ] || code=1
-    for _ in 1 2 3 4 5 6; do # log lines arrive after some seconds, and every command prints something
-        # Only this execution's lines: a release or another operator may run the job at the same time.
+    for _ in 1 2 3 4 5 6; do # log lines arrive a few seconds late; every command prints at least one line
+        # Read only the lines of this execution, because a release or another operator may run the job at the same time.
         output="$(gcloud logging read "resource.type=cloud_run_job AND labels.\"run.googleapis.com/execution_name\"=\"$execution\"" \
             --order=asc --format='value(textPayload,jsonPayload.message)')"
         [ -z "$output" ] || break

@@ -1,8 +1,9 @@
 """Blue-green release: deploy green beside blue, check it, and move the traffic to it in steps.
 
-The point of no return is the step that routes project's wake-ups to green. By then green has been
-watched under all of the traffic. A failure before this step rolls back to blue. After it green
-keeps serving, and `recover` or the next release does the remaining cleanup.
+The point of no return is the step that routes the project function's wake-ups to green. By then
+green has served 100 % of the requests and has been watched meanwhile. A failure before this step
+rolls back to blue. After this step green keeps serving, and `recover` or the next release does the
+remaining cleanup.
 """
 
 import functools
@@ -19,33 +20,33 @@ from watch import Limits, Monitoring, watch
 
 @dataclass(frozen=True)
 class Plan:
-    """The percentages of the traffic that green gets step by step, and the limits at each step."""
+    """The percentage of the traffic that green gets in each step, and the limits of each step."""
 
     steps: tuple[int, ...]
-    limits: Limits | None  # None: without learners there is nothing to measure
+    limits: Limits | None  # None disables the watch: dev has no learners whose requests to measure
 
 
 PLANS = {
     "dev": Plan((100,), None),
-    "staging": Plan((100,), Limits(hold=120)),  # exercises the watch before production needs it
+    "staging": Plan((100,), Limits(hold=120)),  # tests the watch before production uses it
     "prod": Plan((5, 25, 50, 100), Limits(hold=600)),
 }
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release of images, keyed by service, to a project."""
+    """A release to a project; `images` is keyed by service."""
 
     cloud: Cloud
     images: Mapping[str, str]
     plan: Plan
-    address: str | None  # of the load balancer in front of query
-    key: str | None = None  # routes a request through the load balancer to green
+    address: str | None  # of the load balancer in front of the query function
+    key: str | None = None  # makes the load balancer route a request to green
 
     def run(self) -> None:
-        """Release; raise Failed if green did not take over.
+        """Release the images; raise Failed if green did not take over.
 
-        Then blue serves, unless the error says otherwise.
+        Blue serves after a failure, unless the error says otherwise.
         """
         blue = self._begin()
         try:
@@ -64,7 +65,7 @@ class Release:
         rollback.finish(self.cloud, green[PROJECT])
 
     def _begin(self) -> dict[str, str]:
-        """Tag the serving revisions blue, on all three services or on none; return them."""
+        """Tag the serving revision of each service blue; return these revisions."""
         log("== Tag the serving revisions blue")
         services = rollback.describe_services(self.cloud)
         if rollback.is_unfinished(self.cloud, services):
@@ -87,7 +88,7 @@ class Release:
         self.cloud.execute(RELEASE_JOB, "migrate")
 
     def _deploy(self, blue: Mapping[str, str]) -> dict[str, str]:
-        """Deploy green without traffic, send it wake-ups and check it; return its revisions."""
+        """Deploy green without traffic, send it wake-ups and check it; return green's revisions."""
         log("== Deploy green without traffic")
         for name in SERVICES:
             self.cloud.deploy(name, self.images[name], GREEN)
@@ -105,7 +106,7 @@ class Release:
     def _shift(self, blue: Mapping[str, str], green: Mapping[str, str]) -> None:
         for percent in self.plan.steps:
             log(f"== Send {percent} % of the traffic to green")
-            # Updates green's weeks, levels and domains, and sweeps.
+            # The batch run updates green's weeks, levels and domains, and folds late shards.
             self.cloud.execute(RELEASE_JOB, "batch")
             for name in (INGEST, QUERY):
                 rest = {blue[name]: 100 - percent} if percent < 100 else {}
@@ -114,7 +115,7 @@ class Release:
                 self._watch(green, self.plan.limits)
 
     def _watch(self, green: Mapping[str, str], limits: Limits) -> None:
-        log(f"    watching for {limits.hold:g} s; Monitoring shows them {limits.delay:g} s later")
+        log(f"    watching {limits.hold:g} s of traffic; Monitoring is {limits.delay:g} s late")
         revisions = {name.removeprefix("progress-"): green[name] for name in SERVICES}
         monitoring = Monitoring(self.cloud.project, self.cloud.fetch_token)
         check = functools.partial(self._green().check, WATCH_TRIES)

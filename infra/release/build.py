@@ -2,7 +2,8 @@
 
     build.py --project P --region R --commit C
 
-Print a line for each function, `query=IMAGE@sha256:…`, for `release.py deploy --image`.
+Print a line for each function, such as `query=IMAGE@sha256:…`. These lines are the arguments of
+`release.py deploy --image`.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from exit_status import Failed, log
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CONFIG = Path(__file__).with_name("build.yaml")
 
-# The files of each image; the same as in infra/terraform/function_sources.tf.
+# The source files of each image. infra/terraform/function_sources.tf must list the same files.
 SHARED = ("requirements.txt", "progress", "sql")
 OWN = {
     "query": {"main.py": "functions/query/main.py"},
@@ -29,7 +30,7 @@ OWN = {
         "jobs/batch_aggregates/main.py": "jobs/batch_aggregates/main.py",
     },
 }
-_TIMEOUT_S = 1_500.0  # longer than the build's own
+_TIMEOUT_S = 1_500.0  # longer than the timeout in build.yaml
 
 
 def main() -> int:
@@ -49,7 +50,7 @@ def main() -> int:
 
 
 def _build(function: str, project: str, region: str, commit: str) -> str:
-    """Build the function's image; return its name with the digest."""
+    """Build the function's image; return the image's name with its digest."""
     image = f"{region}-docker.pkg.dev/{project}/progress/{function}"
     account = f"progress-build@{project}.iam.gserviceaccount.com"
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +68,7 @@ def _build(function: str, project: str, region: str, commit: str) -> str:
 
 
 def copy_sources(function: str, folder: Path, repository: Path = REPOSITORY) -> None:
-    """Copy the files that the function's image is built from into the folder."""
+    """Copy the source files of the function's image into the folder."""
     for name in SHARED:
         _copy(repository / name, folder / name)
     for name, source in OWN[function].items():

@@ -1,4 +1,4 @@
-"""The ways a release can fail, and its progress output."""
+"""The exceptions of a release, its progress output, and its signal handling."""
 
 import signal
 import sys

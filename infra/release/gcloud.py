@@ -1,4 +1,4 @@
-"""The `gcloud` calls that a release makes, one method each, with their parsed output."""
+"""The `gcloud` calls that a release makes. Each call is one method, which parses the output."""
 
 import contextlib
 import json
@@ -53,7 +53,7 @@ class Service:
         return next((target.revision for target in self.targets if target.tag == tag), None)
 
     def find_address(self, tag: str) -> str:
-        """Return the tag's own URL. Raise Failed if it has none."""
+        """Return the tag's URL. Raise Failed if the tag has none."""
         for target in self.targets:
             if target.tag == tag and target.url:
                 return target.url
@@ -62,12 +62,12 @@ class Service:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A project and region, with the timeouts of a call and of a job's execution."""
+    """A project and region, with the timeouts of a gcloud call and of a job's execution."""
 
     project: str
     region: str
     timeout_s: float = 300.0
-    job_timeout_s: float = 10_900.0  # longer than the release job's own
+    job_timeout_s: float = 10_900.0  # longer than the release job's timeout in Terraform
 
     def describe(self, service: str) -> Service:
         """Return the current state of the service."""
@@ -83,8 +83,8 @@ class Cloud:
     def deploy(self, service: str, image: str, tag: str) -> None:
         """Create a revision without traffic, wait until it is ready, and tag it.
 
-        This takes two calls. `deploy --tag` writes the revision's name into the service, and
-        Terraform's next change of the service would be refused, because the name is taken.
+        Deploying and tagging are two calls, because `deploy --tag` writes the revision's name into
+        the service. Cloud Run would then reject Terraform's next change, as the name is taken.
         """
         self._run("run", "deploy", service, *self._location(), f"--image={image}", "--no-traffic")
         answer = self._read("run", "services", "describe", service, *self._location())
@@ -102,7 +102,7 @@ class Cloud:
         tag: str | None = None,
         untag: str | None = None,
     ) -> None:
-        """Split the traffic among revisions. Give `tag` to the first of them and remove `untag`."""
+        """Split the traffic among revisions. Set `tag` on the first revision and remove `untag`."""
         split = ",".join(f"{revision}={percent}" for revision, percent in percents.items())
         first = next(iter(percents))
         flags = [f"--update-tags={tag}={first}"] if tag else []
@@ -116,7 +116,7 @@ class Cloud:
         self._update_traffic(service, is_reached, *flags, f"--to-revisions={split}")
 
     def tag(self, service: str, tag: str, revision: str) -> None:
-        """Give the revision a tag, and with it an address of its own."""
+        """Give the revision a tag, and thereby a separate address."""
         self._update_traffic(
             service,
             lambda state: state.find_revision(tag) == revision,
@@ -130,7 +130,7 @@ class Cloud:
         )
 
     def set_job_image(self, job: str, image: str) -> None:
-        """Set the image of the job's later executions."""
+        """Set the image for all later executions of the job."""
         self._run("run", "jobs", "update", job, *self._location(), f"--image={image}")
 
     def execute(self, job: str, *arguments: str) -> None:
@@ -142,7 +142,7 @@ class Cloud:
         )
 
     def has_subscription(self, subscription: str) -> bool:
-        """Return whether the subscription exists. The pipeline is not allowed to list them."""
+        """Return whether the subscription exists. The pipeline may not list subscriptions."""
         try:
             self._read("pubsub", "subscriptions", "describe", subscription, *self._project())
         except Failed as error:
@@ -157,9 +157,9 @@ class Cloud:
             *("pubsub", "subscriptions", "create", subscription, *self._project()),
             *(f"--topic={topic}", f"--push-endpoint={service.find_address(tag)}"),
             f"--push-auth-service-account=progress-push@{self.project}.iam.gserviceaccount.com",
-            # Cloud Run accepts the service's URL as the audience, not a tag's.
+            # As the audience, Cloud Run accepts the service's URL but not a tag's URL.
             f"--push-auth-token-audience={service.url}",
-            # The serving revision runs operations.
+            # Only the serving revision runs operations.
             '--message-filter=NOT attributes.command = "operation"',
             *("--ack-deadline=60", "--min-retry-delay=10s", "--max-retry-delay=600s"),
             *("--message-retention-duration=1h", "--expiration-period=1d"),
@@ -176,10 +176,10 @@ class Cloud:
     def _update_traffic(
         self, service: str, is_reached: Callable[[Service], bool], *flags: str
     ) -> None:
-        """Update the traffic, and judge the result by the state of the service.
+        """Update the traffic. Raise Failed if the service does not reach the requested state.
 
-        gcloud's exit code does not show the result: the call fails while the newest revision is not
-        ready, whichever revisions get the traffic.
+        gcloud's exit code does not show the result, because the call fails while the newest
+        revision is not ready, whichever revisions get the traffic.
         """
         failure: Failed | None = None
         try:
@@ -229,7 +229,7 @@ def run(arguments: list[str] | tuple[str, ...], timeout_s: float) -> str:
         except subprocess.TimeoutExpired:
             raise Failed(f"`{call}` did not end within {timeout_s:g} s and was killed") from None
         finally:
-            if process.poll() is None:  # timed out, or a signal interrupted us
+            if process.poll() is None:  # a timeout, or an interruption by a signal
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:

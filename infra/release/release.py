@@ -64,7 +64,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 
 def _make_plan(arguments: argparse.Namespace) -> Plan:
-    """Return the environment's plan with the changes of the command line."""
+    """Return the environment's plan with the changes from the command line."""
     plan = PLANS[arguments.environment]
     changes = {
         name: value

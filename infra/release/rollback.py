@@ -1,7 +1,7 @@
 """Rollback: route all traffic to blue from any stage of a release; recover unfinished releases.
 
-The read models of each serving revision must stay up to date. Query therefore goes back to blue
-only after project's wake-ups go to blue.
+The read models of each serving revision must stay up to date. The query function's traffic
+therefore goes back to blue only after the project function's wake-ups go to blue.
 """
 
 import time
@@ -32,7 +32,7 @@ P = ParamSpec("P")
 
 
 class BestEffort:
-    """Calls that are each tried several times; a failure does not prevent the others."""
+    """Calls that are each retried; a failed call does not prevent the other calls."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -53,7 +53,7 @@ class BestEffort:
         return None
 
     def raise_if_incomplete(self, command: str) -> None:
-        """Raise Failed with the steps that failed; `command` repeats them."""
+        """Raise Failed with the steps that failed and the `command` that repeats them."""
         if self.failures:
             raise Failed(f"not done: {', '.join(self.failures)}; run {command} until it succeeds")
 
@@ -70,22 +70,22 @@ def is_unfinished(cloud: Cloud, services: Mapping[str, Service]) -> bool:
 
 
 def is_past_no_return(services: Mapping[str, Service]) -> bool:
-    """Return whether project's wake-ups go to green: then green passed all checks, and stays."""
+    """Return whether wake-ups go to green, because then green has passed all checks and stays."""
     green = services[PROJECT].find_revision(GREEN)
     return green is not None and services[PROJECT].percent_of(green) == 100
 
 
 def recover(cloud: Cloud) -> None:
-    """Finish an unfinished release that is past the point of no return; roll back any other."""
+    """Finish a release that is past the point of no return; roll back any other unfinished one."""
     services = describe_services(cloud)
     if not is_unfinished(cloud, services):
         log("No release is unfinished. The release job gets the serving image.")
         cloud.set_job_image(RELEASE_JOB, cloud.find_image(services[PROJECT].serving_revision()))
     elif is_past_no_return(services):
-        log("A release died after green had taken over: finishing it.")
+        log("A release was killed after green had taken over: finishing it.")
         finish(cloud, services[PROJECT].serving_revision())
     else:
-        log("A release died before green had taken over: rolling it back.")
+        log("A release was killed before green had taken over: rolling it back.")
         roll_back(cloud, find_blue(services))
 
 
@@ -102,7 +102,7 @@ def find_blue(services: Mapping[str, Service]) -> dict[str, str]:
 
 
 def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
-    """Route all traffic to these revisions and remove what the release made.
+    """Route all traffic to these revisions and remove what the release created.
 
     Each call is retried, and a failure does not prevent the other calls. Raise Failed with the
     steps that did not succeed.
@@ -123,7 +123,7 @@ def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
 def _catch_up(
     cloud: Cloud, steps: BestEffort, services: Mapping[str, Service], blue: Mapping[str, str]
 ) -> None:
-    """Bring blue's read models up to date before learners read them; green's stay up to date."""
+    """Bring blue's read models up to date before blue serves; keep green's read models current."""
     log("Blue's read models are brought up to date first.")
     if services[QUERY].percent_of(blue[QUERY]) != 100:
         serving = services[PROJECT].serving_revision()
@@ -134,7 +134,7 @@ def _catch_up(
 
 
 def send_wakeups(cloud: Cloud, revision: str) -> None:
-    """Push wake-ups to this revision of project as well."""
+    """Push wake-ups to this revision of the project function as well."""
     if cloud.describe(PROJECT).find_revision(GREEN) != revision:
         cloud.tag(PROJECT, GREEN, revision)
     if not cloud.has_subscription(GREEN_SUBSCRIPTION):
@@ -142,9 +142,10 @@ def send_wakeups(cloud: Cloud, revision: str) -> None:
 
 
 def finish(cloud: Cloud, green: str) -> None:
-    """Give the jobs the image of green's project revision, and remove what the release made.
+    """Set the jobs' image to green's project image, and remove what the release created.
 
-    Project's tag is removed last: while anything remains to be done, it shows that green serves.
+    The tag of the project function is removed last, because until then it shows that green serves
+    and that the release is unfinished.
     """
     steps = BestEffort()
     _set_job_images(cloud, steps, green, (RELEASE_JOB, *SCHEDULED_JOBS))

@@ -1,4 +1,4 @@
-"""Smoke test: check green's query function before it gets traffic, and while it gets it."""
+"""Smoke test: check green's query function before it gets traffic and during the watch."""
 
 import http.client
 import json
@@ -15,8 +15,8 @@ from names import GREEN
 _TIMEOUT_S = 20.0
 _REVISION = "x-progress-revision"
 _RETRY_DELAY_S = 10.0
-FIRST_TRIES = 13  # a new instance may need two minutes to reach its database
-WATCH_TRIES = 3  # of a revision that learners use already
+FIRST_TRIES = 13  # a new instance may need two minutes to connect to its database
+WATCH_TRIES = 3  # during the watch, when learners already use the revision
 _QUERY = {"query": "{ __typename }"}
 
 
@@ -25,15 +25,15 @@ class Green:
     """Green's query function, at its tag's address or behind the load balancer.
 
     The load balancer routes a request with the key to green and names green in the response.
-    `token` is a learner's. Without it the query is sent unauthenticated.
+    `token` is a learner's token; without a token, the query is sent unauthenticated.
     """
 
     address: str
-    key: str | None = None  # of the load balancer
+    key: str | None = None  # for the load balancer
     token: str | None = field(default_factory=lambda: os.environ.get("SMOKE_TOKEN"))
 
     def check(self, tries: int = FIRST_TRIES) -> None:
-        """Check until green answers as expected. Raise Failed after so many tries."""
+        """Check green until it responds as expected. Raise Failed after this number of tries."""
         for tries_left in reversed(range(tries)):
             try:
                 self._check()
@@ -50,10 +50,10 @@ class Green:
     def _check(self) -> None:
         status, body = self._request("/ready")
         if status != 200:
-            raise Failed(f"green is not ready: /ready answered {status}, {body[:200]!r}")
+            raise Failed(f"green is not ready: /ready responded with {status}, {body[:200]!r}")
         status, body = self._request("/graphql", _QUERY)
         if not (_is_result(body) if self.token else status == 401 and _is_unauthenticated(body)):
-            raise Failed(f"green's GraphQL gave a wrong answer: {status}, {body[:200]!r}")
+            raise Failed(f"green's GraphQL gave an unexpected response: {status}, {body[:200]!r}")
 
     def _request(self, path: str, body: dict[str, str] | None = None) -> tuple[int, bytes]:
         headers = {"content-type": "application/json"}
@@ -75,7 +75,7 @@ class Green:
                     )
                 return response.status, response.read()
         except OSError as error:
-            raise Failed(f"green does not answer at {self.address}{path}: {error}") from None
+            raise Failed(f"green does not respond at {self.address}{path}: {error}") from None
 
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
@@ -93,7 +93,7 @@ def _is_result(body: bytes) -> bool:
 
 
 def _is_unauthenticated(body: bytes) -> bool:
-    """Return whether GraphQL itself refused: then it runs, and its authentication works."""
+    """Return whether GraphQL rejected the query, which shows that its authentication works."""
     try:
         return bool(_parse(body)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED")
     except (LookupError, TypeError):

@@ -17,9 +17,10 @@ _TRIES = 3
 _TIMEOUT_S = 20.0
 _MIN_WINDOW_S = 60  # Monitoring writes one point a minute
 
-# PromQL for one revision, over the seconds since its step began. Errors are counted twice: Cloud
-# Run counts those of instances that died; our log lines count GraphQL errors, which have status
-# 200. The latency comes from our log lines: Cloud Run's latency of a stream is its whole duration.
+# PromQL for one revision, over the seconds since the step began. Errors have two sources. Cloud
+# Run counts the requests that failed because an instance crashed. The log lines of Progress count
+# GraphQL errors, which have status 200. The latency comes from these log lines too, because Cloud
+# Run's latency of a stream is the stream's whole duration.
 _REVISION = 'monitored_resource="cloud_run_revision",revision_name="{revision}"'
 QUERIES = {
     "requests": "sum(increase(run_googleapis_com:request_count{{" + _REVISION + "}}[{seconds}s]))",
@@ -40,8 +41,9 @@ QUERIES = {
 class Limits:
     """The limits for green, and the times of the watch in seconds.
 
-    The requests of `hold` seconds are judged; Monitoring shows them `delay` seconds late. With
-    `enough` requests a single measurement fails the release. Fewer are judged at the end.
+    The watch judges the requests of `hold` seconds, which Monitoring shows `delay` seconds later.
+    From `enough` requests on, a single measurement can fail the release. Fewer requests are judged
+    only at the end.
     """
 
     hold: float
@@ -54,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A revision's requests since the step began; `p95_ms` is None without any."""
+    """A revision's requests since the step began; `p95_ms` is None if there were none."""
 
     requests: float
     errors: float
@@ -82,7 +84,7 @@ class Monitoring:
         self._fetch_token = fetch_token
 
     def measure(self, revision: str, seconds: float) -> Measurement:
-        """Measure the revision over the last seconds. Raise Failed without an answer."""
+        """Measure the revision over the last seconds. Raise Failed if there is no response."""
         values = {
             "revision": revision,
             "seconds": max(_MIN_WINDOW_S, math.ceil(seconds)),
@@ -99,8 +101,8 @@ class Monitoring:
             except (OSError, ValueError, LookupError, TypeError) as error:
                 if not tries_left:
                     raise Failed(
-                        f"Cloud Monitoring did not answer {_TRIES} times, green cannot be judged: "
-                        f"{error}"
+                        f"Cloud Monitoring did not respond in {_TRIES} tries, green cannot be "
+                        f"judged: {error}"
                     ) from None
         return None
 
@@ -119,10 +121,10 @@ class Monitoring:
 def watch(
     monitoring: Monitoring, revisions: Mapping[str, str], check: Callable[[], None], limits: Limits
 ) -> None:
-    """Watch green until its time is over. Raise Failed if it exceeds a limit or cannot be measured.
+    """Watch green for the time in `limits`. Raise Failed if green exceeds a limit.
 
-    `revisions` is keyed by function. `check` sends requests to the first one, so Monitoring must
-    show some for it: if it shows none, the watch cannot judge, and fails the release.
+    `revisions` is keyed by function. `check` sends requests to the first function. Raise Failed
+    also if Monitoring shows no requests of this function, because green cannot be judged then.
     """
     began = time.monotonic()
     while True:

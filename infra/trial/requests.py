@@ -1,9 +1,10 @@
-"""Check a new environment: send requests to its query function, and one event through all parts.
+"""Check a new environment with requests to the query function and with one published event.
 
     requests.py --project P --region R --address URL
 
-The refusal of an unauthenticated request shows that the function reaches its database and verifies
-tokens. After publishing an event, the release job's `check` compares the log with the read models.
+If the query function rejects an unauthenticated request, it reaches its database and verifies
+tokens. After the event is published, the release job runs `progress check`, which compares the log
+with the read models.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         Green(arguments.address, token=None).check()
-        log(f"{arguments.address} is ready, and refuses an unauthenticated request")
+        log(f"{arguments.address} is ready, and rejects an unauthenticated request")
         _publish(arguments.project)
         _check(arguments.project, arguments.region)
         log("published an event: the log and the read models agree")
@@ -52,7 +53,7 @@ def _publish(project: str) -> None:
 
 
 def _check(project: str, region: str) -> None:
-    """Run the job's `check`. Raise Failed if it finds a difference."""
+    """Run `progress check` in the release job. Raise Failed if it finds a difference."""
     command = ("run", "jobs", "execute", "progress-release", "--args=check", "--wait")
     gcloud.run((*command, f"--project={project}", f"--region={region}", "--quiet"), _TIMEOUT_S)
 

@@ -29,4 +29,4 @@ def test_the_query_function_answers_as_a_release_expects(
         env=environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert bool(done.returncode) == failed, done.stderr
-    assert ("green's GraphQL gave a wrong answer: 401" in done.stderr) == failed
+    assert ("green's GraphQL gave an unexpected response: 401" in done.stderr) == failed

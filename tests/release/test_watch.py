@@ -137,7 +137,7 @@ def test_a_green_that_stops_answering_fails_the_smoke_test(cloud: Cloud) -> None
 
     cloud.monitoring = measure
     done = deploy(cloud, "b", "--hold=10000")
-    assert "green is not ready: /ready answered 503" in done.stderr
+    assert "green is not ready: /ready responded with 503" in done.stderr
     assert serving_code(cloud.world) == "a"
 
 
@@ -150,7 +150,7 @@ def test_green_has_two_minutes_to_become_ready(cloud: Cloud) -> None:
 
 def test_a_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
     cloud.unready = smoke.FIRST_TRIES
-    assert "green is not ready: /ready answered 503" in deploy(cloud, to="dev").stderr
+    assert "green is not ready: /ready responded with 503" in deploy(cloud, to="dev").stderr
     assert serving_code(cloud.world) == "a"
     assert not any("b" in world.share("progress-query") for world in cloud.worlds)
 
@@ -194,7 +194,7 @@ def test_without_answers_from_monitoring_a_release_is_rolled_back(
     assert deploy(cloud, "b").returncode == 1
     cloud.monitoring = None  # type: ignore[assignment]  # the fake fails
     assert (
-        "Cloud Monitoring did not answer 3 times, green cannot be judged"
+        "Cloud Monitoring did not respond in 3 tries, green cannot be judged"
         in deploy(cloud, "b").stderr
     )
     assert serving_code(cloud.world) == "a"
@@ -231,7 +231,7 @@ def test_a_green_with_wrong_answers_gets_no_traffic(
 
 def test_with_an_address_the_smoke_test_goes_through_the_load_balancer(cloud: Cloud) -> None:
     done = deploy(cloud, "b", "--address=http://127.0.0.1:9", key=KEY)
-    assert "green does not answer at http://127.0.0.1:9/ready" in done.stderr
+    assert "green does not respond at http://127.0.0.1:9/ready" in done.stderr
     address = f"--address={cloud.world.address}"
     assert_success(deploy(cloud, "b", address, key=KEY))
 
