@@ -140,7 +140,7 @@ def test_a_request_has_at_most_three_learners_and_moments_of_the_past(
     assert (
         offline_api.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"
     )  # within the limits
-    too_many = "asOf, knownAt: expected at most 3 learners and moments - found 4"
+    too_many = "asOf, knownAt: expected at most 3 learners and times - found 4"
     for query in (
         " ".join(asked),
         " ".join(f's{n}: streak(userId: "u{n}", {moments[0]}) {{ current }}' for n in range(4)),

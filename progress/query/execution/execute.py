@@ -136,7 +136,9 @@ def _plan(
     if operation.kind is OperationType.MUTATION:
         log.note_mutation()
     if operation.kind is OperationType.SUBSCRIPTION and context.live_queries is None:
-        return _reject([GraphQLError("expected a query: subscriptions are for /graphql/stream")])
+        return _reject(
+            [GraphQLError("expected a query: subscriptions are available at /graphql/stream")]
+        )
     try:
         return root_fields.plan(operation, request.variables, context)
     except QueryTooComplex as error:

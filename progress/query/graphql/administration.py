@@ -18,7 +18,7 @@ async def dead_letters(
     first: int | None = 50,
     after: str | None = UNSET,
 ) -> pagination.Page:
-    """List waiting dead letters, newest first, then replayed ones; discarded ones are left out."""
+    """List the open dead letters, newest first, then the replayed ones; omit discarded ones."""
     info.context.check_admin()
     page = await letters.get_dead_letters(
         info.context.queries.reader,

@@ -1,4 +1,4 @@
-"""Checks of arguments. BadInput names the argument, the expected values and the value found."""
+"""Checks of arguments. BadInput names the argument, the allowed values and the value found."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -12,12 +12,12 @@ _MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200
 _MAX_FORECAST_DAYS = 366
 _MAX_LETTERS = 200
-_MAX_EVENT_TYPES = 50  # each recorded event is compared with each of them
+_MAX_EVENT_TYPES = 50  # every recorded event is compared with every type
 _MAX_REASON_LENGTH = 1_000  # characters
 
 
 def check_range(first_day: date, last_day: date) -> None:
-    """Check that from is not after to, within 731 days, and within the years 2 to 9998."""
+    """Raise BadInput unless the range has 1 to 731 days, within the years 2 to 9998."""
     if first_day > last_day:
         raise BadInput(f"from: expected a day that is not after to - found {first_day}, {last_day}")
     days = (last_day - first_day).days + 1
@@ -57,7 +57,7 @@ def parse_event_types(types: Sequence[str] | None) -> list[str] | None:
     if types is None:
         return None
     if len(types) > _MAX_EVENT_TYPES:
-        raise BadInput(f"types: expected at most {_MAX_EVENT_TYPES} of them - found {len(types)}")
+        raise BadInput(f"types: expected at most {_MAX_EVENT_TYPES} types - found {len(types)}")
     return [parse_id("types", name) for name in types]
 
 
@@ -78,7 +78,7 @@ def parse_letter_ids(ids: Sequence[str]) -> list[int]:
         raise BadInput(f"ids: expected 1 to {_MAX_LETTERS} ids - found {len(ids)}")
     for text in ids:
         if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63):
-            raise BadInput(f"ids: expected ids of dead letters, as 17 - found {text[:50]!r}")
+            raise BadInput(f"ids: expected ids of dead letters, such as 17 - found {text[:50]!r}")
     return sorted({int(text) for text in ids})
 
 

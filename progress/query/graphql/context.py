@@ -1,4 +1,4 @@
-"""The context of a request, which every resolver receives: caller, moment and data sources."""
+"""The context of a request, which every resolver receives: caller, time and data sources."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The caller, the queries, and one moment that all fields of the request share as now."""
+    """The caller, the queries, and the time that all fields of the request use as now."""
 
     caller: Caller
     queries: Queries
@@ -26,7 +26,7 @@ class Context(msgspec.Struct, frozen=True):
     live_queries: LiveQueries | None = None  # only at /graphql/stream
 
     def resolve_learner(self, user_id: str | None) -> str:
-        """Return the learner to answer about; Forbidden if the caller may not read their data."""
+        """Return the requested learner; raise Forbidden if the caller may not read their data."""
         return self.caller.authorize(
             arguments.parse_id("userId", user_id) if isinstance(user_id, str) else None
         )
@@ -41,9 +41,9 @@ class Context(msgspec.Struct, frozen=True):
         return self.caller.role == "admin"
 
     def subscribe(self, topic: str, id_: str, select: Callable[[Any], _T]) -> Subscription[_T]:
-        """Subscribe to the selected part of a state, now and after every change."""
+        """Return a subscription to the selected part of a state, now and after every change."""
         if self.live_queries is None:
-            raise BadInput("subscriptions are for /graphql/stream")
+            raise BadInput("subscriptions are available at /graphql/stream")
         return self.live_queries.subscribe(topic, id_, select)
 
 

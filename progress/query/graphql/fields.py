@@ -1,4 +1,4 @@
-"""The table of the query type's root fields: each field is declared once, in a decorator's call.
+"""The table of the root query fields. Each field is declared once, by a decorator.
 
 A declaration holds the field's SQL, parameters, type, cache policy and cost. Strawberry's resolver,
 the compiled path (`progress.query.execution.compiled`), the cache and the limits read this table.
@@ -21,16 +21,17 @@ BuildQuery = Callable[..., RowQuery[Any]]
 
 
 class Cost(NamedTuple):
-    """The rows that a field reads, in thousands, and the length of its list.
+    """The number of rows that a field reads, in thousands, and the length of its list.
 
-    Rows are those about a learner with 200,000 events and 20,000 items; `bench/expensive.py`
-    measures them.
+    The numbers are for a learner with 200,000 events and 20,000 items; `bench/expensive.py`
+    measures them. If an argument of `rows_with` is given, the field reads that many more rows;
+    only the largest of these numbers counts.
     """
 
     rows: int = 1
-    rows_with: Mapping[str, int] = {}  # more, if the argument is given; the largest one counts
-    rows_per_day: float = 0  # of the range
-    days_per_entry: int = 1  # of a list about a range
+    rows_with: Mapping[str, int] = {}
+    rows_per_day: float = 0  # per day of the range
+    days_per_entry: int = 1  # if the list has an entry per period of the range
 
 
 _DEFAULT_COST = Cost()
@@ -40,10 +41,10 @@ class LearnerQuery(NamedTuple):
     """The function that builds the SELECT about one learner from a field's arguments."""
 
     function: BuildQuery
-    parameters: Mapping[str, str]  # of the function, by GraphQL's names
+    parameters: Mapping[str, str]  # names of the function's parameters, by GraphQL's names
 
     def build(self, at: datetime, arguments: Mapping[str, Any]) -> RowQuery[Any]:
-        """Return the SELECT for these arguments; BadInput if the field does not allow one."""
+        """Return the SELECT for these arguments; raise BadInput if an argument is not allowed."""
         names = self.parameters
         return self.function(at, **{names[name]: value for name, value in arguments.items()})
 
@@ -53,7 +54,7 @@ class Declaration(NamedTuple):
 
     cache: CachePolicy | None = None  # None: not cached
     cost: Cost = _DEFAULT_COST
-    sql: LearnerQuery | None = None  # None: only the executor answers it
+    sql: LearnerQuery | None = None  # None: only the executor runs the field
 
 
 FIELDS: dict[str, Declaration] = {}
@@ -67,7 +68,7 @@ def declare(
     cache: CachePolicy | None = None,
     cost: Cost = _DEFAULT_COST,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field with a resolver of its own; the executor alone answers it."""
+    """Declare a field with a separate resolver, which only the executor runs."""
 
     def decorate(resolve: Callable[..., Any]) -> Any:
         FIELDS[to_camel_case(resolve.__name__)] = Declaration(cache, cost)
@@ -79,10 +80,10 @@ def declare(
 def declare_learner_field(
     type_: object, description: str | None = None, *, cache: CachePolicy, cost: Cost = _DEFAULT_COST
 ) -> Callable[[BuildQuery], Any]:
-    """Declare a field about one learner that one SELECT answers; the compiled path runs it.
+    """Declare a field about one learner that the compiled path resolves with a single SELECT.
 
-    The decorated function checks the arguments and returns the SQL with its parameters. Its
-    signature declares the field's arguments, after the present moment; `userId` is added.
+    The decorated function checks the arguments and returns the SQL with its parameters. The first
+    parameter is the current time; the others declare the field's arguments. `userId` is added.
     """
 
     def decorate(build_query: BuildQuery) -> Any:

@@ -1,4 +1,4 @@
-"""The fields about one learner that one SELECT answers: arguments, SQL, cache policy and cost."""
+"""Learner fields that a single SELECT resolves, with their arguments, SQL, policies and costs."""
 
 from datetime import date, datetime
 from typing import Annotated
@@ -19,7 +19,7 @@ From = Annotated[date, strawberry.argument(name="from")]
     types.UserProgress | None,
     "The learner's standing. userId defaults to the caller; "
     "another learner's needs a role that may read it.",
-    # The catalogue's version for `unlearned`, the clock for the current streak.
+    # `unlearned` depends on the catalogue, and the current streak depends on the local date.
     cache=CachePolicy(10, catalogue=True, clock=True, is_summary=True),
     cost=Cost(30, rows_with={"asOf": 70, "knownAt": 70}),
 )
@@ -79,7 +79,7 @@ def item(_: datetime, *, item_id: ID) -> RowQuery[rows.ItemStats]:
     return row_queries.select_item(arguments.parse_id("itemId", item_id))
 
 
-# The batch counts the catalogue: its version covers both.
+# The batch job also counts the catalogue, so the batch version covers the catalogue.
 @declare_learner_field(list[types.DomainStats], cache=CachePolicy(60, batch=True))
 def domain_stats(_: datetime) -> RowQuery[rows.DomainStats]:
     return row_queries.select_domain_stats()
@@ -106,7 +106,7 @@ def streak(
     list[types.DueDay],
     "Items falling due on each local day from today; "
     "what is overdue counts today. At most 366 days.",
-    cache=CachePolicy(10, catalogue=True, clock=True),  # archived items are not due
+    cache=CachePolicy(10, catalogue=True, clock=True),  # archived items are never due
     cost=Cost(75),
 )
 def due_forecast(at: datetime, days: int | None = 14) -> RowQuery[rows.DueDay]:

@@ -1,4 +1,4 @@
-"""The mutations: each is committed before its response; long work is started as an operation."""
+"""The mutations. Each is committed before its response; long work is started as an operation."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ _PUBLISH_TIMEOUT_S = 3.0
 
 
 def _mutation(type_: object, description: str | None = None) -> Callable[[Any], Any]:
-    """Declare a mutation of that type; its method returns a record with the type's fields."""
+    """Declare a mutation of this type; its method returns a record with the type's fields."""
     field: Callable[[Any], Any] = strawberry.field(graphql_type=type_, description=description)
     return field
 
@@ -91,7 +91,7 @@ class Mutation:
 
 
 async def _start(info: Info, kind: OperationKind, key: str, **parameters: object) -> Operation:
-    """Commit the operation, call its worker unless it has finished before, and return it."""
+    """Commit and return the operation; call a worker unless the operation is already finished."""
     reader = info.context.queries.reader
     rows = await reader.fetch(
         "operations/operations",
@@ -105,30 +105,30 @@ async def _start(info: Info, kind: OperationKind, key: str, **parameters: object
     accepted = rows[0]
     if not accepted["is_same"]:
         raise BadInput(
-            f"idempotencyKey: expected one of its own - found that of another {kind}, "
+            f"idempotencyKey: expected a new key - found the key of another {kind}, "
             f"{accepted['operation_id']}, with other arguments"
         )
     if not accepted["is_finished"]:
         await _call_worker(accepted["operation_id"])
     started = await get_operation(reader, accepted["operation_id"])
     if started is None:
-        raise NotFound(f"the operation {accepted['operation_id']} was erased meanwhile")
+        raise NotFound(f"the operation {accepted['operation_id']} has just been erased")
     return started
 
 
 async def _call_worker(operation_id: UUID) -> None:
-    """Publish the command, for a few seconds at most: the batch job sends a lost one again."""
+    """Publish the command, or give up after a few seconds; the batch job publishes it again."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PUBLISH_TIMEOUT_S):
             await asyncio.to_thread(wakeups.send_operations, [operation_id])
 
 
 async def _existing_letters(info: Info, ids: list[ID]) -> list[int]:
-    """Return the numbers of the dead letters; NotFound if one of them does not exist."""
+    """Return the numbers of the dead letters; raise NotFound if a dead letter does not exist."""
     numbers = arguments.parse_letter_ids(ids)
     if unknown := await dead_letters.list_unknown_ids(info.context.queries.reader, numbers):
         listed = ", ".join(map(str, unknown))
-        raise NotFound(f"ids: expected ids of dead letters - found {listed}, which no letter has")
+        raise NotFound(f"ids: expected ids of dead letters - found unknown ids {listed}")
     return numbers
 
 

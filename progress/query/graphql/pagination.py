@@ -1,4 +1,4 @@
-"""Pages of a list as GraphQL connections: an opaque cursor names the place of each entry."""
+"""Pages of a list as GraphQL connections. An opaque cursor marks the position of each entry."""
 
 import base64
 import binascii
@@ -45,12 +45,12 @@ def build_page(
 
 
 def encode_item_cursor(order: ItemOrder, key: ItemKey) -> str:
-    """Return the cursor of an item in a list in that order."""
+    """Return the cursor of an item in a list with this order."""
     return _encode_cursor([order, key.rank, key.item_id])
 
 
 def decode_item_cursor(cursor: str | None, order: ItemOrder) -> ItemKey | None:
-    """Return the item key of a cursor; BadInput if the cursor belongs to another order."""
+    """Return the item key of a cursor; raise BadInput if the cursor is for another order."""
     if cursor is None:
         return None
     made_for, rank, item_id = _decode_cursor(cursor, tuple[ItemOrder, float | None, str])
@@ -69,7 +69,8 @@ def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
     if cursor is None:
         return None
     key = LetterKey(*_decode_cursor(cursor, tuple[bool, _Moment, _Number]))
-    if not date.min.year < key.received_at.year < date.max.year:  # it may have no equal in UTC
+    # In the first and the last year, the time may be out of range in UTC.
+    if not date.min.year < key.received_at.year < date.max.year:
         raise _invalid_cursor()
     return key
 
@@ -102,4 +103,4 @@ def _decode_cursor(cursor: str, type_: type[_T]) -> _T:
 
 
 def _invalid_cursor() -> BadInput:
-    return BadInput("after: expected an endCursor of this list, as it was answered")
+    return BadInput("after: expected an endCursor of this list, exactly as it was returned")

@@ -1,4 +1,4 @@
-"""The schema: the query type's fields in the contract's order, the mutations, the subscriptions."""
+"""The schema: the query fields in the contract's order, the mutations and the subscriptions."""
 
 import strawberry
 from strawberry import ID, UNSET
@@ -31,7 +31,8 @@ class Query:
 
     @declare(
         types.ItemStatsConnection,
-        # The catalogue holds headwords, levels and domains. DUE changes with the moment.
+        # The catalogue contains headwords, levels and domains. Whether an item is DUE depends on
+        # the current time.
         cache=CachePolicy(10, catalogue=True, except_for=("filter", "DUE")),
         cost=Cost(45, rows_with={"level": 55, "domain": 55}),
     )

@@ -1,4 +1,4 @@
-"""The subscriptions: each checks the caller's right and subscribes to one learner or operation."""
+"""The subscriptions. Each checks the caller's role and subscribes to one learner or operation."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -24,7 +24,7 @@ def build_sources(reader: Reader) -> dict[str, Source]:
 
 
 def _subscription(type_: object, description: str | None = None) -> Callable[[Any], Any]:
-    """Declare a subscription of that type; its method yields records with the type's fields."""
+    """Declare a subscription of this type; its method yields records with the type's fields."""
     field: Callable[[Any], Any] = strawberry.subscription(
         graphql_type=type_, description=description
     )
@@ -54,5 +54,5 @@ class Subscription:
     async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract's word
         operation = await administration.get_operation(info, id)
         if operation is None:
-            raise NotFound("there is no such operation that you may see")
+            raise NotFound("there is no such operation, or you may not see it")
         return info.context.subscribe(OPERATION, operation.id, lambda state: state.operation)

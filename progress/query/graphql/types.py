@@ -1,4 +1,4 @@
-"""The GraphQL types of `api.graphql`; records of the read models provide their fields."""
+"""The GraphQL types of `api.graphql`; records of the read models provide the fields' values."""
 
 from datetime import date, datetime
 from typing import get_type_hints

@@ -1,4 +1,4 @@
-"""The query API over HTTP: its routes, and the path of a GraphQL request."""
+"""The query API over HTTP: its routes, and the handling of a GraphQL request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -47,7 +47,7 @@ _ALLOW = b"GET, HEAD, OPTIONS, POST"
 
 
 class QueryApi:
-    """The application of `functions/query`: it owns all state and passes it to each request."""
+    """The application of `functions/query`, which owns all state and passes it to each request."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class QueryApi:
     async def answer(self, request: Request) -> Response:
         """Return the response to any request.
 
-        An unexpected error is masked and logged; the response has its trace id.
+        An unexpected error is masked and logged; the response contains the trace id.
         """
         headers = requests.headers(request)
         name = _LOGGED.get(request.scope["path"])
@@ -158,7 +158,7 @@ class QueryApi:
         return responses.to_get(answer, media_type, headers)
 
     async def _stream(self, request: Request, headers: Headers, log: RequestLog) -> Response:
-        """Run one operation and return its results as events."""
+        """Run one operation and return its results as Server-Sent Events."""
         if rejection := _reject_by_headers(request, headers, events=True):
             return rejection
         caller, graphql_request, sha256 = await self._read(request, headers)
@@ -200,7 +200,7 @@ class QueryApi:
             text = await self._persisted.get(sha256)
             graphql_request = msgspec.structs.replace(graphql_request, query=text)
         if not documents.lookup(graphql_request.query, introspection=self._introspection):
-            # Reading a document costs more than answering it, so the request is counted before.
+            # Reading a new document takes more time than executing it, so count the request first.
             await self._limiter.count(caller.user_id, datetime.now(UTC))
             graphql_request = msgspec.structs.replace(graphql_request, is_counted=True)
         return caller, graphql_request, sha256
@@ -215,7 +215,7 @@ def _set_attributes(span: Span, request: Request, response: Response) -> None:
 
 
 async def _probe_startup() -> Response:
-    """Run the start-up probe in a thread, since it connects to the database."""
+    """Run the start-up probe in a thread, because the probe connects to the database."""
     passes = await asyncio.to_thread(startup.probe().passes)
     return responses.json({"status": "ok" if passes else "unavailable"}, 200 if passes else 503)
 

@@ -21,7 +21,7 @@ _VARY_PREFLIGHT = (b"vary", b"Access-Control-Request-Headers")
 
 
 class Cors:
-    """The origins of CORS_ORIGINS, and the headers for each."""
+    """The allowed origins of the setting CORS_ORIGINS, and the response headers for them."""
 
     def __init__(self, setting: str) -> None:
         """Raise SettingsError for a malformed origin."""
@@ -47,7 +47,7 @@ class Cors:
     def preflight(self, headers: Headers, allow: bytes) -> Response:
         """Return the response to OPTIONS. A page of an allowed origin may send any header.
 
-        That is safe because a request needs a token, which no browser adds by itself.
+        This is safe, because a request needs a token, which no browser adds automatically.
         """
         response = Reply(b"", 204, ((b"allow", allow),))
         if self._origins and b"access-control-request-method" in headers:
@@ -69,6 +69,6 @@ class Cors:
 
 
 def _is_origin(text: str) -> bool:
-    """Return whether a browser could send this origin: it omits the default port."""
+    """Return whether a browser could send this origin; browsers omit the default port."""
     match = _ORIGIN.fullmatch(text)
     return match is not None and match["port"] != _DEFAULT_PORTS[match["scheme"]]

@@ -1,7 +1,7 @@
-"""A size limit for request heads in uvicorn: 431 beyond it, and the connection is closed.
+"""A size limit for request heads in uvicorn. A larger head gets status 431 and is not read further.
 
-httptools has no limit: it would collect an endless line, header or trailer in memory. Bytes count
-towards the limit unless they start a message or bring a part of its body.
+httptools has no limit, so it would collect an endless line, header or trailer in memory. The count
+of bytes restarts when a message starts or a part of its body arrives.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
 _MAX_BYTES = 64 << 10  # eight times the size that tokens and cookies need
-_CHUNK_BYTES = 16 << 10  # parsed at once: the largest excess over the limit
+_CHUNK_BYTES = 16 << 10  # parsed in one call, so a head exceeds the limit by at most this
 _RESPONSE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
@@ -18,12 +18,12 @@ _RESPONSE = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection whose request heads are limited."""
+    """A connection with a size limit for request heads."""
 
-    _head_bytes = 0  # of a head, of trailers or of a chunk's line so far
+    _head_bytes = 0  # received so far of a head, of trailers or of a chunk's size line
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # its own type
-        """Add to each request's state how to abort its connection without sending the rest."""
+        """Add `abort` to each request's state; it closes the connection and drops unsent data."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "abort": transport.abort}
 
@@ -48,14 +48,14 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
 
     def on_body(self, body: bytes) -> None:
-        """Reset the count: the application limits the body itself."""
+        """Reset the count, because the application limits the size of the body."""
         super().on_body(body)
         self._head_bytes = 0
 
     def _reject(self) -> None:
         if self.transport.is_closing():
             return
-        has_request = self.cycle is not None  # None before the first complete head
+        has_request = self.cycle is not None  # there is no cycle before the first complete head
         if not has_request or self.cycle.response_complete:
             self.transport.write(_RESPONSE)
         self.transport.close()

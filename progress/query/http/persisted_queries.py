@@ -6,14 +6,14 @@ from progress.adapters.redis.async_client import Client
 from progress.errors import PersistedQueryNotFound, RedisUnavailable
 from progress.query.http import requests
 
-_MAX_CHARACTERS = 8 << 20  # of the texts in the instance
+_MAX_CHARACTERS = 8 << 20  # total of the documents in this instance
 _TTL_S = 24 * 3600
 
 
 class PersistedQueries:
-    """Documents by the SHA-256 of their text: in Redis for all instances, the newest also here.
+    """Documents by the SHA-256 of their text, in Redis and, if recent, in this instance.
 
-    The local copies are never invalidated, because the text of a hash never changes.
+    The copies in the instance are never invalidated, because the text for a hash never changes.
     """
 
     def __init__(self, redis: Client | None) -> None:
@@ -26,7 +26,7 @@ class PersistedQueries:
         if text := self._texts.get(sha256):
             return text
         text = await self._fetch(sha256) if requests.is_sha256(sha256) else None
-        # Checked again, so that write access to Redis is no access to what is executed.
+        # The hash is checked again, so that nobody can change a document by writing to Redis.
         if text is None or requests.sha256(text) != sha256:
             raise PersistedQueryNotFound
         self._remember(sha256, text)

@@ -1,4 +1,4 @@
-"""Readiness: whether the database has this revision's read models, and whether Redis answers."""
+"""Readiness: whether the database has this revision's read models, and whether Redis responds."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from progress.query.read_models.reader import Reader
 
 
 async def check(reader: Reader, redis: Client | None) -> Response:
-    """Return 200 if the instance can answer queries. It can without Redis, more slowly."""
+    """Return 200 if the instance can serve queries, else 503. Without Redis it is only slower."""
     database = await _database_status(reader)
     is_ready = database == "ok"
     status = {"status": "ok" if is_ready else "unavailable", "database": database}
@@ -19,7 +19,7 @@ async def check(reader: Reader, redis: Client | None) -> Response:
 
 
 async def redis_status(redis: Client | None) -> Literal["ok", "away", "off"]:
-    """Return "off" where no Redis is configured, else whether it answers."""
+    """Return "off" if no Redis is configured, "away" if Redis does not respond, else "ok"."""
     if redis is None:
         return "off"
     try:
@@ -34,4 +34,4 @@ async def _database_status(reader: Reader) -> str:
         (row,) = await reader.fetch("projections/checkpoints", "ready")
     except Unavailable:
         return "away"
-    return "ok" if row["ready"] else "its read models are not there yet"
+    return "ok" if row["ready"] else "its read models do not exist yet"

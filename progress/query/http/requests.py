@@ -18,7 +18,7 @@ from progress.query.execution.execute import GraphQLRequest
 Headers = dict[bytes, bytes]
 
 _MAX_BODY = 100 * 1024  # bytes
-_MAX_VALUE = 500  # bytes that are read of a header
+_MAX_VALUE = 500  # bytes of a header that are used
 _BODY_TIMEOUT_S = 10
 _HEX = b"0123456789abcdef"
 
@@ -47,7 +47,7 @@ _decode = msgspec.json.Decoder(_Parameters).decode
 
 
 def headers(request: Request) -> Headers:
-    """Return the request's headers. Of a repeated header, the last one counts."""
+    """Return the request's headers. If a header is repeated, the last value counts."""
     return dict(request.scope["headers"])
 
 
@@ -75,7 +75,7 @@ async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str 
 
 
 def is_sha256(text: str) -> bool:
-    """Return whether the text has the form of a SHA-256. Another text is never a key in Redis."""
+    """Return whether the text has the form of a SHA-256. Only such text becomes a key in Redis."""
     return len(text) == 64 and text.isascii() and not text.strip(_HEX.decode())
 
 
@@ -85,7 +85,7 @@ def sha256(text: str) -> str:
 
 
 def _from_query_string(query_string: bytes) -> _Parameters:
-    """Return the request of a query string. An empty parameter counts as missing."""
+    """Return the parameters in a query string. An empty parameter counts as missing."""
     parameters: dict[str, Any] = dict(parse_qsl(query_string.decode("latin-1")))
     for name in ("variables", "extensions"):
         if name in parameters:
@@ -111,7 +111,7 @@ def _is_too_large(length: bytes) -> bool:
 
 
 def _poll_message(request: Request) -> Message | None:
-    """Return the first message of the body if it is here already: then no timer is needed."""
+    """Return the body's first message if it has already arrived, so that no timer is needed."""
     receive = cast("Coroutine[Any, Any, Message]", request.receive())
     try:
         receive.send(None)
@@ -122,7 +122,7 @@ def _poll_message(request: Request) -> Message | None:
 
 
 async def _collect(request: Request, message: Message | None) -> bytes:
-    """Return the whole body; `message` is the first one if it is here already."""
+    """Return the whole body; `message` is its first message if it has already arrived."""
     parts, size, more = [], 0, True
     while more:
         message = message or await request.receive()
@@ -139,7 +139,7 @@ async def _collect(request: Request, message: Message | None) -> bytes:
 
 
 def accept(headers: Headers) -> bytes:
-    """Return the start of the Accept header, short enough to be a key of a cache."""
+    """Return the start of the Accept header, which is short enough for a cache key."""
     return headers.get(b"accept", b"")[:_MAX_VALUE]
 
 
@@ -154,7 +154,7 @@ def _is_json(content_type: bytes) -> bool:
 
 
 def traceparent(headers: Headers) -> str | None:
-    """Return the request's W3C traceparent, also from the header of Google's load balancers."""
+    """Return the W3C traceparent of the request or of the header of Google's load balancers."""
     if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
         return None
     return tracing.traceparent_of_request(

@@ -1,4 +1,4 @@
-"""HTTP responses of answers and errors: media types, statuses, headers and JSON bodies."""
+"""HTTP responses with results and errors: media types, statuses, headers and JSON bodies."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ from progress.query.http.requests import Headers
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 
-Lines = Sequence[tuple[bytes, bytes]]  # of a head
+Lines = Sequence[tuple[bytes, bytes]]  # header lines
 
 _MEDIA_TYPES = {GRAPHQL: GRAPHQL, JSON: JSON, "application/*": JSON, "*/*": JSON}
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
@@ -34,13 +34,13 @@ _HEADERS: dict[str, Lines] = {
 _VARY = (b"vary", b"Accept, Authorization, Accept-Encoding")
 _GZIPPED = (b"content-encoding", b"gzip")
 _GZIP_WBITS = 31  # zlib's largest window, in the gzip format
-_MIN_GZIP = 4_096  # bytes; a year of daily stats shrinks by 80 %
-# Only the browser may store it, and must revalidate it each time: an answer is never outdated.
+_MIN_GZIP = 4_096  # bytes; gzip makes a year of daily stats 80 % smaller
+# Only the browser may store a response. It must revalidate the response before each use.
 _REVALIDATED = ((b"cache-control", b"private, no-cache"), _VARY)
 _NOT_STORED = ((b"cache-control", b"private, no-store"), _VARY)
 
 _STATUSES: dict[type[Exception], int] = {
-    PersistedQueryNotFound: 200,  # by the protocol: the client sends the document next
+    PersistedQueryNotFound: 200,  # as APQ demands: the client then sends the document
     RequestTooLarge: 413,
     Unauthenticated: 401,
     RateLimited: 429,
@@ -48,7 +48,7 @@ _STATUSES: dict[type[Exception], int] = {
 
 
 class Reply(Response):
-    """A response whose headers are bytes. Starlette's own encodes them for each response."""
+    """A response with headers as bytes, because encoding them for each response takes time."""
 
     def __init__(self, body: bytes, status: int, lines: Lines) -> None:
         self.status_code = status
@@ -97,7 +97,7 @@ def _matches(tag: bytes, condition: bytes) -> bool:
 
 
 def body(answer: GraphQLResponse) -> bytes:
-    """Return an answer as JSON, joined from bytes."""
+    """Return the JSON of a GraphQL response, joined from bytes."""
     entries = []
     if answer.errors:
         entries.append(b'"errors":' + orjson.dumps(answer.errors))
@@ -125,7 +125,7 @@ def reject(rejection: RequestRejected, headers: Headers) -> Response:
 
 def unavailable(headers: Headers) -> Response:
     """Return the response for a dependency that does not respond."""
-    why = "unavailable for the moment: try again"
+    why = "temporarily unavailable: try again"
     return error(503, why, headers, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
 
 
@@ -148,7 +148,7 @@ def from_error(
 
 @functools.lru_cache(maxsize=256)
 def media_type(accept: bytes) -> str:
-    """Return the supported media type that an Accept header prefers, the first of equals, or ""."""
+    """Return the supported media type that an Accept header prefers; "" if none is supported."""
     best, best_weight = "", 0.0
     for part in (accept or JSON.encode()).decode("latin-1").lower().split(","):
         name, *parameters = [text.strip() for text in part.split(";")]

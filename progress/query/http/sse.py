@@ -14,8 +14,8 @@ from progress.query.http.responses import Reply
 
 EVENTS = "text/event-stream"
 
-_GRACE_S = 2.0  # for the client to read the end after its token has expired
-_HEARTBEAT = b":\n\n"  # a comment: proxies keep the connection, and the server sees a gone client
+_GRACE_S = 2.0  # for the client to read the last event after its token has expired
+_HEARTBEAT = b":\n\n"  # a comment, which keeps proxies connected and detects a disconnected client
 _COMPLETE = b"event: complete\ndata:\n\n"
 _HEADERS = (
     (b"content-type", f"{EVENTS}; charset=utf-8".encode()),
@@ -27,13 +27,13 @@ _HEADERS = (
 
 @functools.lru_cache(maxsize=256)
 def accepts(accept: bytes) -> bool:
-    """Return whether an Accept header allows events. An empty one allows every media type."""
+    """Return whether an Accept header allows events. An empty header allows every media type."""
     media_types = {part.partition(b";")[0].strip() for part in accept.lower().split(b",")}
     return bool(media_types & {b"", EVENTS.encode(), b"text/*", b"*/*"})
 
 
 def single(body: bytes) -> Response:
-    """Return a response with one result and the end."""
+    """Return a response with one result and the `complete` event."""
     return Reply(_next_event(body) + _COMPLETE, 200, _HEADERS)
 
 
@@ -45,8 +45,8 @@ class EventStream(Response):
     """A stream of results. A result equal to the one before it is not sent.
 
     `next_result` raises StopAsyncIteration after the last result. It is called only when the client
-    has read what was sent before, so that nothing accumulates. `close` makes it raise at once.
-    `resources` is closed at the end of the response.
+    has read all earlier results, so that results do not accumulate. `close` makes `next_result`
+    raise immediately. `resources` is closed at the end of the response.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class EventStream(Response):
         self._expires_at, self._heartbeat = expires_at, heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send results to the end or until the client disconnects.
+        """Send results until the last result is sent or the client disconnects.
 
         A client that does not read is cut off soon after its token has expired.
         """
@@ -78,7 +78,7 @@ class EventStream(Response):
         except TimeoutError:
             if "abort" in scope.get("state", ()):
                 scope["state"]["abort"]()
-                await disconnect  # then the server knows that nothing is left to send
+                await disconnect  # afterwards the server knows that nothing is left to send
         finally:
             disconnect.cancel()
             self._close()
@@ -107,7 +107,7 @@ class EventStream(Response):
                 return
 
     async def _wait_for_result(self) -> bytes:
-        """Return the next result, or nothing when a heartbeat is due."""
+        """Return the next result, or empty bytes when a heartbeat is due."""
         seconds = self._expires_at - time.time()
         try:
             async with asyncio.timeout(max(0, min(seconds, self._heartbeat))):

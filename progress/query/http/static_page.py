@@ -1,7 +1,7 @@
 """The learner's page: its files, served with a strict Content-Security-Policy.
 
-The URL of every file except index.html contains the hash of all files. So a browser caches them
-forever and never mixes two versions.
+The URL of every file except index.html contains a hash of all files. So a browser can cache these
+files forever and never mixes two versions.
 """
 
 import functools
@@ -57,7 +57,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class StaticPage:
-    """Serves `/` and the files below `/page/`."""
+    """The page at `/` and its files below `/page/`."""
 
     def __init__(self, sign_in: str | None) -> None:
         """`sign_in` is the URL of the issuer's sign-in page."""
@@ -76,7 +76,7 @@ class StaticPage:
         file = _files().get(name)
         if file is None or not request.url.path.startswith("/page/"):
             return None
-        # During a release a request may have the hash of the other version.
+        # During a release, a request may contain the hash of the other version.
         return _response(file, request, _IMMUTABLE if version == _version() else _REVALIDATE)
 
     @functools.cached_property
@@ -87,7 +87,7 @@ class StaticPage:
 
 
 def graphiql() -> Response:
-    """Return GraphiQL, with its own policy."""
+    """Return GraphiQL with a Content-Security-Policy that allows its scripts."""
     from strawberry.http.ides import get_graphql_ide_html
 
     page = get_graphql_ide_html("graphiql").replace("{{ SUBSCRIPTION_ENABLED }}", "false")

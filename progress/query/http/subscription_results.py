@@ -1,4 +1,4 @@
-"""Results of a subscription: JSON equal to the executor's, written without the executor."""
+"""Results of a subscription: the same JSON as the executor's, but written without the executor."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
@@ -23,7 +23,7 @@ _Getter = Callable[[Any], Any]
 def compile_result(
     tree: DocumentNode, executor: Executor[Any], log: RequestLog
 ) -> SubscriptionResult:
-    """Return a function from a state to its result."""
+    """Return a function that converts a state to its result."""
     variables = executor.variable_values.coerced
     if any(variables.get(name) is None for name in plans.directive_variables(tree)):
         return lambda state: _execute(executor, state, log)

@@ -1,4 +1,4 @@
-"""Open streams of subscriptions: their limits, their results, and their end with the process."""
+"""Open streams of subscriptions: their limits, their results, and their completion at shutdown."""
 
 import asyncio
 import inspect
@@ -30,7 +30,7 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # for clients that do not read
 
 
 class StreamLimits(msgspec.Struct, frozen=True):
-    """Limits of the open streams, and the seconds between two heartbeats."""
+    """Limits on the open streams, and the seconds between two heartbeats."""
 
     per_caller: int = 10
     per_instance: int = 900  # of 1,000 concurrent requests; the rest are for queries
@@ -100,7 +100,7 @@ class Streams:
 
     @contextmanager
     def _count(self, caller: str) -> Iterator[None]:
-        """Count a stream while it is open; RateLimited or InstanceUnavailable beyond the limits."""
+        """Count a stream while it is open; raise an error if the stream exceeds a limit."""
         limits = self._limits
         if self._callers[caller] >= limits.per_caller:
             why = f"{limits.per_caller} streams are open: close one of them"
@@ -117,7 +117,7 @@ class Streams:
 
     @contextmanager
     def _close_on_shutdown(self, subscription: Subscription[Any]) -> Iterator[None]:
-        """Close the subscription with the block, or earlier when the process shuts down."""
+        """Close the subscription at the end of the block, or earlier if the process shuts down."""
         if not self._handles_signals:
             self._handle_signals()
             self._handles_signals = True
@@ -135,7 +135,7 @@ class Streams:
             subscription.close()
 
     def _handle_signals(self) -> None:
-        """Shut down on a signal: otherwise the server waits for every stream to end."""
+        """Shut down on a signal, because otherwise the server waits for every stream to end."""
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
@@ -157,7 +157,7 @@ class Streams:
         return handle
 
     def _force(self) -> None:
-        """Send a second signal: the server then waits no longer for clients that do not read."""
+        """Send a second signal, so that the server stops waiting for clients that do not read."""
         if self._open:
             signal.raise_signal(signal.SIGINT)
 

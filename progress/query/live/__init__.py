@@ -1,1 +1,1 @@
-"""Live updates: the subscribers of an instance, and what feeds them."""
+"""Live updates: the subscribers of an instance, and the sources of their updates."""

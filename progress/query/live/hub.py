@@ -1,8 +1,8 @@
 """Live queries: one poller and one Redis subscription per instance feed all subscribers.
 
-A Redis notification says that something changed. The poller finds changes by comparing versions in
-the database: often without Redis, and seldom with it, because a notification can be lost. Changed
-subjects are read in batches on one connection, and a subscriber gets only the newest state.
+A Redis notification says which subject may have changed. The poller also finds changes by comparing
+versions in the database: often without Redis, and rarely with Redis, whose notifications can be
+lost. Changed subjects are read in batches, and a subscriber gets only the newest state.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ class PollIntervals(msgspec.Struct, frozen=True):
 
     without_redis: float = 0.4
     with_redis: float = 5.0
-    shortest: float = 0.05  # whatever requests a comparison
+    shortest: float = 0.05  # even if more comparisons are requested
     after_error: float = 0.2
 
 
 class LiveQueries:
-    """The subscriptions of an instance. The poller runs while there is at least one."""
+    """The subscriptions of an instance. The poller runs while at least one subscription exists."""
 
     def __init__(
         self,
@@ -51,12 +51,12 @@ class LiveQueries:
         self._worker: asyncio.Task[None] | None = None
 
     def subscribe(self, topic_name: str, id_: str, select: Callable[[Any], _T]) -> Subscription[_T]:
-        """Subscribe to a subject's present state and its changes."""
+        """Return a subscription to the current state of a subject and to its changes."""
         topic = self._topics[topic_name]
         subject = topic.subjects.setdefault(id_, Subject())
         subscription = Subscription(select, lambda closed: self._unsubscribe(topic, id_, closed))
         subject.subscriptions.add(subscription)
-        topic.stale[id_] = None  # also if another subscribes: it may have changed just now
+        topic.stale[id_] = None  # even if its state is known, because it may have changed
         self._has_stale.set()
         self._channels.add(topic.source.channel + id_)
         if self._worker is None:
@@ -159,7 +159,7 @@ class LiveQueries:
                 pass
 
     async def _read_batch(self, topic: Topic) -> bool:
-        """Read and publish some stale subjects; return whether there were any."""
+        """Read some stale subjects and publish their states; return whether any was stale."""
         batch = topic.pop_batch()
         if not batch:
             return False

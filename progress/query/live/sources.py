@@ -18,9 +18,9 @@ from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 
 
 class LearnerState(msgspec.Struct, frozen=True):
-    """A learner's progress, None without events, and streak.
+    """A learner's progress (None without events) and streak.
 
-    It expires at the end of the learner's local day, because the streak may change then.
+    The state expires at the end of the learner's local day, because the streak may change then.
     """
 
     version: str
@@ -32,7 +32,7 @@ class LearnerState(msgspec.Struct, frozen=True):
 
 
 class OperationState(msgspec.Struct, frozen=True):
-    """The state of an operation; it is final once the operation has ended."""
+    """The state of an operation; the state is final once the operation has ended."""
 
     version: str
     operation: Operation
@@ -45,7 +45,7 @@ class OperationState(msgspec.Struct, frozen=True):
 
 
 class Learners:
-    """Reads learners. Both methods raise Unavailable if the database does not respond."""
+    """A reader of learners. Both methods raise Unavailable if the database does not respond."""
 
     channel = channels.LEARNER
 
@@ -60,14 +60,14 @@ class Learners:
     async def fetch_states(
         self, ids: Sequence[str], *, at: datetime | None = None
     ) -> dict[str, LearnerState]:
-        """Return the state of each learner at the moment, by default now."""
+        """Return the state of each learner at the time `at`, by default now."""
         now = at or datetime.now(UTC)
         rows = await self._reader.fetch("query/learner_states", "states", learners=ids, now=now)
         return {row["user_id"]: _learner_state(dict(row)) for row in rows}
 
 
 class Operations:
-    """Reads operations. Both methods raise Unavailable if the database does not respond."""
+    """A reader of operations. Both methods raise Unavailable if the database does not respond."""
 
     channel = channels.OPERATION
 

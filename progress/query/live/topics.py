@@ -17,19 +17,19 @@ class State(Protocol):
 
     @property
     def version(self) -> str:
-        """Differs after each change."""
+        """The version, which differs after each change."""
 
     @property
     def expires_at(self) -> datetime | None:
-        """The time at which the clock alone changes the state; None for never."""
+        """The time at which the state is out of date even without a change; None for never."""
 
     @property
     def is_final(self) -> bool:
-        """True if no later change can follow."""
+        """Whether no change can follow."""
 
 
 class Source(Protocol):
-    """Reads the subjects of one topic. Both methods raise Unavailable without the database."""
+    """A reader of one topic's subjects. Both methods raise Unavailable without the database."""
 
     channel: str  # prefix of the notification channels; a subject's id follows
 
@@ -37,15 +37,15 @@ class Source(Protocol):
         """Return the version of each subject that has one."""
 
     async def fetch_states(self, ids: Sequence[str]) -> Mapping[str, State]:
-        """Return the state of each subject; its version is not newer than the rest of it."""
+        """Return the state of each subject. A state's version is never newer than its data."""
 
 
 class Subscription(Generic[_T]):
-    """Iterate over the states of one subject: the present one, then the newest after each change.
+    """An iterator over states of one subject: the current state, then the newest after each change.
 
-    States that the subscriber did not take in time are skipped. `select` picks the part to return.
-    The iteration ends when the subscription is closed, and after a final state. It raises
-    Unavailable if the database does not respond before the first state.
+    A state is skipped if a newer state arrives before the subscriber takes it. `select` returns the
+    part of a state that the subscriber gets. The iteration ends when the subscription is closed,
+    and after a final state. It raises Unavailable if the database does not return the first state.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Subscription(Generic[_T]):
 
     @property
     def is_waiting(self) -> bool:
-        """True until the first state."""
+        """Whether no state has arrived yet."""
         return self._state is None
 
     def __aiter__(self) -> "Subscription[_T]":
@@ -77,12 +77,12 @@ class Subscription(Generic[_T]):
         return self._select(self._state)
 
     def publish(self, state: State) -> None:
-        """Return this state next, unless a newer one replaces it before."""
+        """Make this state the next of the iteration, unless a newer state replaces it."""
         self._state = state
         self._updated.set()
 
     def fail(self, error: Exception) -> None:
-        """Raise this error next."""
+        """Make the iteration raise this error next."""
         self._error = error
         self._updated.set()
 
@@ -95,7 +95,7 @@ class Subscription(Generic[_T]):
 
 
 class Subject:
-    """A learner or an operation, its state when last read, and its subscriptions."""
+    """A learner or an operation with its subscriptions and the state that was read last."""
 
     __slots__ = ("state", "subscriptions")
 
@@ -104,17 +104,17 @@ class Subject:
         self.subscriptions: set[Subscription[Any]] = set()
 
     def has_changed(self, version: str | None) -> bool:
-        """Compare the version with the state's. False before the first read, which is pending."""
+        """Return whether the version differs from the state's; False before the first read."""
         return self.state is not None and version != self.state.version
 
     def has_expired(self, now: datetime) -> bool:
-        """Return whether the clock has changed the state."""
+        """Return whether the state is out of date only because time has passed."""
         expires_at = self.state.expires_at if self.state else None
         return expires_at is not None and expires_at <= now
 
 
 class Topic:
-    """The subscribed subjects of one source, and which of them may have changed."""
+    """The subscribed subjects of one source, and the subjects that may have changed."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -122,11 +122,11 @@ class Topic:
         self.stale: dict[str, None] = {}  # in the order in which they changed
 
     def mark_stale(self, ids: Iterable[str]) -> None:
-        """Have these subjects read again, if anyone subscribes to them."""
+        """Mark these subjects to be read again, unless they have no subscription."""
         self.stale.update((id_, None) for id_ in ids if id_ in self.subjects)
 
     def pop_batch(self) -> list[str]:
-        """Take some stale subjects. They count as read from now on."""
+        """Remove and return some stale subjects, which the caller must read."""
         batch = list(self.stale)[:_BATCH_SIZE]
         for id_ in batch:
             del self.stale[id_]

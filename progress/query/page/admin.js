@@ -32,7 +32,7 @@ const DISCARD = `mutation Discard($ids: [ID!]!, $reason: String!) {
 }`;
 
 const INTERVAL_MS = 10_000;
-const MAX_SUBSCRIPTIONS = 2; // to operations: a browser opens at most six connections
+const MAX_SUBSCRIPTIONS = 2; // to operations, because a browser opens at most six connections
 const PAGE_SIZE = 20;
 const MAX_LETTERS = 200;
 
@@ -40,7 +40,7 @@ export class Administration {
   constructor(element, shell) {
     Object.assign(this, { element, shell, data: null, problem: null, error: null });
     this.view = { kind: null, first: PAGE_SIZE, selected: new Set() };
-    this.keys = {}; // idempotency keys of the mutations that are not known to be accepted
+    this.keys = {}; // idempotency keys of the mutations that may not have been accepted
     this.subscriptions = new Map();
     this.closing = new AbortController();
     this.retry = new Retry(() => this.load());

@@ -1,4 +1,4 @@
-// Requests to the API, and the problems that they can end with.
+// Requests to the API, and the problems that they can cause.
 
 import * as session from './session.js';
 

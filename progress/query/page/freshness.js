@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { count, distance, moment } from './format.js';
 
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
-const NOTICEABLE_S = 2; // a shorter lag is over before a user reads about it
+const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
 
 /** The number of recorded events that today's numbers do not include yet. */
 export function countBehind(projections) {

@@ -15,9 +15,9 @@ import { weeks } from './weeks.js';
 import { clampDay, moveDay, year } from './year.js';
 
 // Milliseconds between two queries.
-const MIN_INTERVAL = 1_000; // whatever changes
-const IDLE_INTERVAL = 300_000; // without changes: a day ends, the batch job runs
-const POLL_INTERVAL = 30_000; // without a subscription, or while events are still being counted
+const MIN_INTERVAL = 1_000; // even if more changes arrive
+const IDLE_INTERVAL = 300_000; // if no change arrives, because a day may end or the batch job run
+const POLL_INTERVAL = 30_000; // without a subscription, and while events are still being counted
 const ANNOUNCE_INTERVAL = 20_000;
 
 export class Learner {

@@ -1,7 +1,7 @@
 // The session: the issuer's token, kept while this tab is open.
 
 const TOKEN = 'progress.token';
-const STATE = 'progress.state'; // of the sign-in that this tab has started
+const STATE = 'progress.state'; // state of the sign-in that this tab has started
 
 /** Move a token from the URL to the session. Return false if this tab did not start the sign-in. */
 export function takeToken() {

@@ -1,4 +1,4 @@
-// A year of study days: a grid with a shade for each day's answers, navigated by arrow keys.
+// A year of study days: a grid with a shade for each day's answers, navigated with arrow keys.
 
 import { h, s } from './dom.js';
 import {

@@ -1,1 +1,1 @@
-"""Questions to the read models, and their answers as typed rows."""
+"""Queries of the read models, and their results as typed rows."""

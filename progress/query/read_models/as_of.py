@@ -1,9 +1,9 @@
-"""Queries about the past: fold one learner's events up to a moment, then query temporary tables.
+"""Queries about the past: fold one learner's events up to a past time, then query temporary tables.
 
-A query costs as much as its fold. Therefore all queries of a request about the same learner and
-moments share one fold, a later moment is folded on from an earlier one where that gives the same
-rows, a request has at most three moments, and three sessions run folds at a time.
-One learner's folds use at most two of the three sessions, so that no other learner starves.
+Such a query takes as long as its fold. Therefore all queries of a request about the same learner
+and time share one fold. A fold continues to a later time where this gives the same rows. A request
+may ask about at most three times, and at most three sessions run folds. The folds of one learner
+use at most two of these sessions, so that other learners can use the third.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from progress.errors import HistoryTooLong, InstanceUnavailable, QueryTooComplex
 from progress.projections import schema
 from progress.settings import Settings
 
-MAX_FOLDS = 3  # of a request
+MAX_FOLDS = 3  # per request
 
 _SESSIONS = 3
 _SESSIONS_PER_LEARNER = 2
@@ -34,7 +34,7 @@ _SQL = {"db.system.name": "postgresql"}
 
 _SETTINGS = {
     "search_path": f"pg_temp, {schema.schema_name()}, event_store",
-    "temp_buffers": "128MB",  # 150,000 events without a file; allocated as needed
+    "temp_buffers": "128MB",  # for 150,000 events without a file; allocated as needed
     "client_min_messages": "warning",
 }
 
@@ -49,15 +49,15 @@ _END = datetime.max.replace(tzinfo=UTC)
 
 
 def check_folds(count: int) -> None:
-    """Raise QueryTooComplex if a request needs more folds, by learner and moments, than it may."""
+    """Raise QueryTooComplex if a request needs too many folds."""
     if count > MAX_FOLDS:
         raise QueryTooComplex(
-            f"asOf, knownAt: expected at most {MAX_FOLDS} learners and moments - found {count}"
+            f"asOf, knownAt: expected at most {MAX_FOLDS} learners and times - found {count}"
         )
 
 
 class AsOfReader:
-    """Sessions that each hold the read models of one learner at one moment at a time."""
+    """Database sessions, each with the read models of one learner at a past time."""
 
     def __init__(self, target: Settings | str) -> None:
         tables = schema.as_of_tables()
@@ -72,7 +72,7 @@ class AsOfReader:
         as_of: datetime | None,
         known_at: datetime | None,
     ) -> _Rows:
-        """Return the rows of a statement about one learner, at one or both of the moments.
+        """Return the rows of a statement about one learner at the past times that are given.
 
         Raise Unavailable if the database does not respond in time or the learner has too many
         events, and QueryTooComplex if the request has used up its folds.
@@ -99,14 +99,14 @@ class AsOfReader:
 
     @contextlib.asynccontextmanager
     async def _acquire(self, user_id: object, scope: RequestScope) -> AsyncIterator[None]:
-        """Hold one of the learner's sessions; InstanceUnavailable if none becomes free in time."""
+        """Hold a session for the learner; raise InstanceUnavailable if none is free in time."""
         semaphore = self._semaphores.setdefault(user_id, asyncio.Semaphore(_SESSIONS_PER_LEARNER))
         try:
             async with asyncio.timeout(scope.remaining()):
                 await semaphore.acquire()
         except TimeoutError:
             raise InstanceUnavailable(
-                "too many queries about this learner's past run at once: try again"
+                "too many queries about this learner's past run at the same time: try again"
             ) from None
         try:
             yield
@@ -119,16 +119,16 @@ class AsOfReader:
 
 
 class _Folds:
-    """A learner at the moments that a request asks about, and its queries about each of them.
+    """One learner's folds for a request, and the request's queries about each past time.
 
-    The root fields of a request register their queries before the database has replied to any of
-    them, so that one task serves all. A query that comes after the last reply starts another task.
+    The root fields of a request register their queries before the database has replied to any
+    query, so that one task serves all queries. A query after the last reply needs another task.
     """
 
     def __init__(
         self, user_id: object, scope: RequestScope, run: _RunFolds, moments: set[Moments]
     ) -> None:
-        """Start the folds, in a task that is cancelled when no query waits for it any more."""
+        """Start the folds in a task, which is cancelled when no query waits for it any more."""
         self.user_id, self.scope, self.moments = user_id, scope, moments
         self._queries: dict[Moments, dict[_Key, tuple[NumberedStatement, Parameters]]] = {}
         self._answered: set[Moments] = set()
@@ -138,16 +138,16 @@ class _Folds:
         self._task.add_done_callback(self._close)
 
     def accepts(self, moments: Moments) -> bool:
-        """Return whether a query about these moments can still be added."""
+        """Return whether a query about these past times can still be added."""
         return not self._is_closed and moments not in self._answered
 
     async def fetch(
         self, statement: NumberedStatement, parameters: Parameters, moments: Moments
     ) -> _Rows:
-        """Return the rows of a statement once the moments are folded."""
-        key = (statement.text, *statement.arguments(parameters))
+        """Return the rows of a statement once the events up to the past times are folded."""
+        key = (statement.text, *statement.arguments(parameters))  # equal queries run once
         self.moments.add(moments)
-        self._queries.setdefault(moments, {})[key] = statement, parameters  # equal ones run once
+        self._queries.setdefault(moments, {})[key] = statement, parameters
         self._waiters += 1
         try:
             return (await asyncio.shield(self._task))[moments, key]
@@ -157,9 +157,9 @@ class _Folds:
                 self._task.cancel()
 
     async def run(self, session: asyncpg.Connection) -> _Answers:
-        """Fold the moments and run all queries."""
+        """Fold up to each past time and run all queries."""
         answers: _Answers = {}
-        self._answered.clear()  # a transient error runs all of it again
+        self._answered.clear()  # run() is called again after a transient error
         while moments := sorted(self._queries.keys() - self._answered, key=_order):
             await self._run_in_order(session, moments, answers)
         self._is_closed = True
@@ -168,11 +168,11 @@ class _Folds:
     async def _run_in_order(
         self, session: asyncpg.Connection, moments: list[Moments], answers: _Answers
     ) -> None:
-        """Fold from nothing to the first moment and on to the later ones, in one transaction.
+        """Fold up to the first time, then on to the later times, in one transaction.
 
-        Stop at a moment that cannot be reached from the one before; it is folded from nothing next.
+        Stop at a time to which the fold cannot continue; the next transaction starts with it.
         """
-        # The snapshot, the later events and the poisoned events must be of one moment.
+        # The snapshot, the later events and the poisoned events must be read in the same state.
         transaction = session.transaction(isolation="repeatable_read")
         await transaction.start()
         has_grown = False
@@ -186,13 +186,13 @@ class _Folds:
         except asyncpg.PostgresError:
             await transaction.rollback()
             raise
-        # Both ways no row is left. A commit also truncates the tables, which ends every plan.
+        # Both remove all rows. A commit also truncates the tables, which invalidates all plans.
         await (transaction.commit() if has_grown else transaction.rollback())
 
     async def _fold(
         self, session: asyncpg.Connection, moments: Moments, is_first: bool, is_last: bool
     ) -> bool | None:
-        """Return whether the tables have grown; None if they cannot be folded on to the moment."""
+        """Fold; return whether the tables have grown, or None if the fold cannot continue."""
         milliseconds = str(int(self.scope.remaining() * 1_000) or 1)
         await self._fetch(session, _load("set_timeout"), {"milliseconds": milliseconds})
         as_of, known_at = moments
@@ -227,7 +227,7 @@ class _Folds:
     def _close(self, task: asyncio.Task[_Answers]) -> None:
         self._is_closed = True
         if not task.cancelled():
-            task.exception()  # mark as retrieved: fetch() raises it, if a query still waits
+            task.exception()  # mark the error as retrieved; fetch() raises it in waiting queries
 
 
 def _order(moments: Moments) -> tuple[datetime, datetime]:

@@ -1,4 +1,4 @@
-"""Dead letters, read by the query API: the open ones, and the replayed ones."""
+"""The open and the replayed dead letters, as the query API reads them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ _FILE = "event_store/dead_letters"
 
 
 class LetterKey(msgspec.Struct, frozen=True):
-    """The place of a letter in the list."""
+    """The position of a dead letter in the list."""
 
     is_replayed: bool
     received_at: datetime
@@ -21,7 +21,7 @@ class LetterKey(msgspec.Struct, frozen=True):
 
 
 class LetterPage(msgspec.Struct, frozen=True):
-    """A page of the list, and the number of letters in the whole list."""
+    """A page of the list, and the number of dead letters in the whole list."""
 
     letters: list[tuple[LetterKey, DeadLetter]]
     has_next: bool
@@ -35,7 +35,7 @@ async def get_dead_letters(
     kind: DeadLetterKind | None = None,
     after: LetterKey | None = None,
 ) -> LetterPage:
-    """Return the `first` letters after a key: the open ones, newest first, then the replayed."""
+    """Return `first` dead letters after a key: open ones, newest first, then replayed ones."""
     rows = await reader.fetch(
         _FILE,
         "page",
@@ -57,6 +57,6 @@ def _with_key(row: dict[str, object]) -> tuple[LetterKey, DeadLetter]:
 
 
 async def list_unknown_ids(reader: Reader, letter_ids: Sequence[int]) -> list[int]:
-    """Return the ids that no letter has."""
+    """Return the ids that no dead letter has."""
     rows = await reader.fetch(_FILE, "unknown ids", letter_ids=list(letter_ids))
     return [row["id"] for row in rows]

@@ -1,4 +1,4 @@
-"""Operations, read by the query API: what was started, and how far it is."""
+"""Operations and their progress, as the query API reads them."""
 
 from collections.abc import Sequence
 from uuid import UUID

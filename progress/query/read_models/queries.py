@@ -1,8 +1,8 @@
 """The typed Python API of the read models: each method returns records, or None without a row.
 
-`at` is the moment that decides which day is today; it defaults to now. With `as_of` only events
-that had happened by then count, with `known_at` only those recorded by then, and today is the day
-of that moment (of `as_of` if both are given).
+`at` is the time that decides which day is today, by default now. With `as_of`, only events that had
+happened by that time count. With `known_at`, only events that were recorded by that time count.
+With either, today is the day of `as_of` or, if `as_of` is not given, of `known_at`.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 class Queries:
-    """Queries by one reader. All methods raise Unavailable if the database does not respond."""
+    """Typed queries. All methods raise Unavailable if the database does not respond."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -118,7 +118,7 @@ class Queries:
         after: ItemKey | None = None,
         at: datetime | None = None,
     ) -> ItemPage:
-        """Return the `first` items after a key, of those that the learner has studied."""
+        """Return `first` of the items that the learner has studied, starting after a key."""
         rows = await self.reader.fetch(
             "read_models/item_stats",
             "list",
@@ -137,7 +137,7 @@ class Queries:
         return ItemPage(items[:first], has_next=len(items) > first, total_count=total)
 
     async def get_item(self, user_id: str, item_id: str) -> ItemStats | None:
-        """Return one item; None if it is neither in the catalogue nor studied."""
+        """Return one item; None if the item is neither in the catalogue nor studied."""
         return _first(await self.run(user_id, row_queries.select_item(item_id)))
 
     async def get_domain_stats(self, user_id: str) -> list[DomainStats]:
@@ -174,7 +174,7 @@ class Queries:
     async def check_lag(
         self, projection_name: str, *, at: datetime | None = None
     ) -> ProjectionStatus:
-        """Return one projection's lag, NORMAL or CRITICAL; ProjectionError for an unknown name."""
+        """Return one projection's lag and status; raise ProjectionError for an unknown name."""
         for status in await self.get_projection_status(at=at):
             if status.name == projection_name:
                 return status
@@ -188,7 +188,7 @@ class Queries:
         types: Sequence[str] | None = None,
         before_version: int | None = None,
     ) -> list[RecordedEvent]:
-        """Return the learner's newest events, of those before a version of their stream."""
+        """Return the learner's newest events with a stream version below `before_version`."""
         rows = await self.reader.fetch(
             "query/audit_trail",
             "list_events",

@@ -22,7 +22,7 @@ _SQL = {"db.system.name": "postgresql"}
 
 
 class Reader:
-    """Run blocks of SQL on the live read models; the first call opens the first connection.
+    """A reader that runs SQL blocks on the live read models and connects on the first call.
 
     All methods raise Unavailable if the database does not respond by the request's deadline.
     """
@@ -44,7 +44,7 @@ class Reader:
     async def fetch_columns(
         self, file: str, block: str, columns: str, parameters: Parameters, *, versioned: bool
     ) -> list[asyncpg.Record]:
-        """Return only these columns of a block's rows, and last the learner's version if asked."""
+        """Return these columns of a block's rows and, if `versioned`, the learner's version last."""
         statement = statements.load_columns(file, block, columns, versioned=versioned)
         return await self._run(statement, parameters)
 
@@ -57,7 +57,7 @@ class Reader:
         as_of: datetime | None,
         known_at: datetime | None,
     ) -> list[asyncpg.Record]:
-        """Return the rows that a block had about its learner (`user_id`) at a moment of the past.
+        """Return the rows that a block about a learner (`user_id`) had at a past time.
 
         Only events that had happened by `as_of` and were recorded by `known_at` count.
         """
@@ -65,7 +65,7 @@ class Reader:
         return await self._as_of.fetch(statement, parameters, as_of=as_of, known_at=known_at)
 
     async def column_types(self, file: str, block: str) -> dict[str, str]:
-        """Return PostgreSQL's type of each column of a block; the server is asked once a block."""
+        """Return the PostgreSQL type of each column of a block; the types are cached."""
         types = self._column_types.get((file, block))
         if types is None:
             text, scope = statements.load(file, block).text, request_scope.current()
@@ -78,7 +78,7 @@ class Reader:
         return types
 
     async def close(self) -> None:
-        """Close all connections at once."""
+        """Close all connections immediately."""
         self._database.close()
         self._as_of.close()
 

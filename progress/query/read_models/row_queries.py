@@ -1,7 +1,7 @@
-"""One SQL block with its parameters for each question about a learner that one SELECT answers.
+"""The queries about one learner that a single SELECT resolves, as SQL blocks with parameters.
 
 The typed Python API (`queries`) and GraphQL's fields (`progress.query.graphql.learner_fields`) run
-the same ones.
+the same queries.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,12 +30,12 @@ _Row = Mapping[str, Any]
 class RowQuery(NamedTuple, Generic[_T]):
     """A block of SQL about one learner, and the record that each of its rows becomes.
 
-    With `as_of` or `known_at` it is about the past.
+    With `as_of` or `known_at`, the query is about the past.
     """
 
     file: str
     block: str
-    parameters: Mapping[str, object]  # all but the learner
+    parameters: Mapping[str, object]  # without `user_id`
     record: Callable[[_Row], _T]
     as_of: datetime | None = None
     known_at: datetime | None = None

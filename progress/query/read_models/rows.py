@@ -38,7 +38,7 @@ class CefrLevel(StrEnum):
 
 
 class ItemFilter(StrEnum):
-    """A filter of a learner's items."""
+    """A filter for a learner's items."""
 
     ALL = "ALL"
     LEARNING = "LEARNING"
@@ -48,7 +48,7 @@ class ItemFilter(StrEnum):
 
 
 class ItemOrder(StrEnum):
-    """An order of a list of items."""
+    """A sort order for a list of items."""
 
     RECENT = "RECENT"
     DUE = "DUE"
@@ -56,7 +56,7 @@ class ItemOrder(StrEnum):
 
 
 class LagStatus(StrEnum):
-    """NORMAL if a projection keeps up with the log, else CRITICAL."""
+    """The status of a projection: NORMAL if it keeps up with the log, else CRITICAL."""
 
     NORMAL = "NORMAL"
     CRITICAL = "CRITICAL"
@@ -184,7 +184,7 @@ class HourlyStats(msgspec.Struct, frozen=True):
 
 
 class Streak(msgspec.Struct, frozen=True):
-    """A learner's runs of study days."""
+    """A learner's runs of consecutive study days."""
 
     current: int
     longest: int
