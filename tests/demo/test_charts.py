@@ -1,4 +1,4 @@
-"""The demo's charts show the numbers by glyphs alone, within 80 columns, for any learner."""
+"""The demo's charts show any learner's numbers as plain characters, within 80 columns."""
 
 import io
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ days_of_2024 = st.dates(date(2024, 1, 1), date(2024, 12, 31))
 
 
 def overview() -> Overview:
-    """Return the demo learner's overview, as the query function answered it."""
+    """Return the demo learner's overview from a recorded response of the query function."""
     file = Path(__file__).parent / "answers" / "standing.json"
     return msgspec.json.decode(file.read_bytes(), type=Overview)
 
@@ -33,7 +33,7 @@ def history() -> History:
 
 
 def lines(chart: Text) -> list[str]:
-    """Print the chart on a terminal of 80 columns without colour; return its lines."""
+    """Print the chart on a terminal of 80 columns without colour; return the printed lines."""
     console = Console(file=io.StringIO(), width=80, no_color=True)
     console.print(chart)
     assert isinstance(console.file, io.StringIO)
@@ -70,7 +70,7 @@ def test_more_answers_never_get_a_lighter_shade(answers: dict[date, int]) -> Non
     assert shades == sorted(shades)
 
 
-def test_a_year_that_begins_on_a_sunday_has_its_first_and_last_day() -> None:
+def test_the_heatmap_shows_all_days_of_a_year_that_begins_on_a_sunday() -> None:
     chart = lines(charts.year([day(date(2023, 1, 1), 5), day(date(2023, 12, 31), 5)], 2023))
     assert chart[7][6] != "·"
     assert chart[7].rstrip()[-1] != "·"
@@ -101,13 +101,13 @@ def test_a_bar_has_a_cell_for_each_count_above_zero(
 
 
 @given(st.lists(counts, min_size=1, max_size=14))
-def test_the_forecast_names_the_items_due_today(items: list[int]) -> None:
+def test_the_forecast_shows_the_number_of_items_due_today(items: list[int]) -> None:
     today = date(2026, 11, 20)
     forecast = [DueDay(today + timedelta(n), count) for n, count in enumerate(items)]
     assert f"{items[0]:,} items due today" in lines(charts.due(forecast, None))[-1]
 
 
-def test_the_charts_show_all_of_the_overview() -> None:
+def test_the_charts_show_the_whole_overview() -> None:
     record = overview()
     assert record.user_progress
     drawn: Sequence[Text] = (
@@ -129,13 +129,13 @@ def test_the_charts_show_all_of_the_overview() -> None:
         assert edge.node.headword in page
 
 
-def test_the_heatmap_of_the_record_has_61_days() -> None:
+def test_the_heatmap_of_the_demo_learner_marks_61_days() -> None:
     shown = lines(charts.year(history().daily_stats, 2024))
     assert "61 days with answers" in shown[-1]
     assert sum(len(line[6:].replace("·", "").replace(" ", "")) for line in shown[1:8]) == 61
 
 
-def test_every_card_has_a_headword_and_every_headword_an_item() -> None:
+def test_every_card_gets_a_headword_and_every_headword_gets_an_item() -> None:
     words = catalogue.words()
     cards = [str(number) for number in range(1_205)]
     items = catalogue.deal(words, cards)
@@ -146,7 +146,7 @@ def test_every_card_has_a_headword_and_every_headword_an_item() -> None:
         assert all(isinstance(entry, ParsedEvent) for entry in read)
 
 
-def test_a_headword_in_several_rows_has_its_lowest_level() -> None:
+def test_a_headword_with_several_levels_gets_the_lowest_level() -> None:
     levels = {word.headword: word.level for word in catalogue.words()}
     assert len(levels) == 8_657
     assert (levels["a"], levels["cloak"]) == ("A1", "C1")

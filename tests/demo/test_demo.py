@@ -1,4 +1,4 @@
-"""`progress demo` on a real stack shows the whole record, and a second run adds no event."""
+"""`progress demo` on a real stack shows the whole review log; a second run adds no event."""
 
 import json
 import re
@@ -24,13 +24,13 @@ EXPECTED_COUNTS = {"events": TOTAL, "pending": 0, "dead_letters": 0, "head": TOT
 
 @dataclass(frozen=True)
 class Stack:
-    """A local stack, used only by commands."""
+    """A local stack that the tests use only through commands."""
 
     folder: Path
     port: int
 
     def progress(self, *command: str) -> str:
-        """Run the command, which must succeed; return its output."""
+        """Run the command, which must succeed; return the command's output."""
         done = subprocess.run(
             [sys.executable, "-m", "progress.cli", *command],
             env=settings.child_env(PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"),
@@ -46,7 +46,7 @@ class Stack:
         return self.progress("demo", "--port", str(self.port)).splitlines()
 
     def await_delivery(self) -> None:
-        """Wait until ingest has answered every push, as only the stand-in can show."""
+        """Wait until ingest has acknowledged every push; only the stand-in shows this."""
         env = json.loads(self.progress("env", "--json"))
         connection = database.connect(env["database_url"])
         if (
@@ -85,7 +85,7 @@ def test_a_first_run_records_each_event_once(stack: Stack, first: list[str]) -> 
     assert stack.counts() == EXPECTED_COUNTS
 
 
-def test_it_shows_the_known_facts_of_the_record(first: list[str]) -> None:
+def test_the_demo_shows_the_known_facts_of_the_review_log(first: list[str]) -> None:
     shown = "\n".join(first)
     for fact in (
         "0 days in a row today",
@@ -100,13 +100,15 @@ def test_it_shows_the_known_facts_of_the_record(first: list[str]) -> None:
         assert re.search(rf"^  {level} .* known", shown, re.MULTILINE)
 
 
-def test_without_a_terminal_it_is_plain_text_of_80_columns(first: list[str]) -> None:
+def test_the_demo_prints_plain_text_of_80_columns_without_a_terminal(first: list[str]) -> None:
     assert not any("\x1b" in line for line in first)
     wide = [line for line in first if len(line) > 80]
     assert wide == []
 
 
-def test_it_ends_with_the_next_steps_and_prints_no_token(stack: Stack, first: list[str]) -> None:
+def test_the_demo_ends_with_the_next_steps_and_prints_no_token(
+    stack: Stack, first: list[str]
+) -> None:
     start = next(n for n, line in enumerate(first) if line.startswith("Next"))
     end = "\n".join(first[start:])
     page = next(line for line in first[start + 1 :] if "http" in line)
@@ -126,7 +128,7 @@ def test_a_second_run_adds_no_event(stack: Stack, first: list[str], second: list
 
 
 def without_code(lines: list[str]) -> list[str]:
-    """Return the lines that are the same in each run: all but the sign-in code."""
+    """Return the lines without the sign-in code, which differs in each run."""
     return [line for line in lines if "#sign-in=" not in line]
 
 

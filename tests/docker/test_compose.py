@@ -1,4 +1,4 @@
-"""The compose file and its mounted files: valid, and consistent with the code."""
+"""The Compose file and its mounted files are valid and consistent with the code."""
 
 import importlib.util
 import json
@@ -24,13 +24,13 @@ FOLDER = compose_file.FOLDER
 SERVICES = compose_file.services(compose_file.example())
 LASTING = {name: each for name, each in SERVICES.items() if each["restart"] != "no"}
 
-# Variables of our containers that are not settings: the framework's and OpenTelemetry's.
+# Container variables that are not settings; the framework and OpenTelemetry read them.
 FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
 
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?")
 
 
-def test_compose_yaml_matches_the_specification() -> None:
+def test_compose_yaml_matches_the_compose_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run(
         [*command, str(compose_file.FILE)], capture_output=True, text=True, check=False
@@ -43,14 +43,14 @@ def test_all_required_services_exist() -> None:
     assert {"postgres", "valkey", "pubsub", *compose_file.OURS, *tools} == SERVICES.keys()
 
 
-def test_compose_and_the_example_have_the_same_variables() -> None:
+def test_compose_yaml_and_env_example_have_the_same_variables() -> None:
     given, read = compose_file.example(), compose_file.variables()
     assert given.keys() == read.keys()
     for name, defaults in read.items():
         assert defaults <= {given[name]}, name
 
 
-def test_a_client_without_a_password_is_refused() -> None:
+def test_a_missing_password_variable_is_an_error() -> None:
     with pytest.raises(KeyError):
         compose_file.services({})
 
@@ -88,7 +88,7 @@ def test_the_functions_have_the_required_sizes() -> None:
         assert (limits["cpus"], limits["memory"]) == (cpus, memory)
 
 
-def test_all_ports_listen_on_localhost() -> None:
+def test_all_ports_are_published_only_on_localhost() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert len(ports) > 10
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
@@ -96,8 +96,8 @@ def test_all_ports_listen_on_localhost() -> None:
     assert len(set(outside)) == len(outside)
 
 
-def test_each_image_is_built_by_one_service_and_by_no_registry() -> None:
-    """Compose builds in parallel: a second build of the same image name fails the first `up`."""
+def test_each_image_is_built_by_one_service_and_never_pulled() -> None:
+    """Compose builds in parallel, so that two builds of one image name fail the first `up`."""
     built = compose_file.builds()
     assert {image: len(builders) for image, builders in built.items()} == dict.fromkeys(built, 1)
     for name in compose_file.OURS:
@@ -129,8 +129,8 @@ def test_mounted_files_exist(name: str) -> None:
             assert source in volumes
 
 
-def test_each_of_our_images_has_the_files_that_it_copies() -> None:
-    """.dockerignore admits only the files that it names."""
+def test_the_build_context_contains_every_file_that_a_dockerfile_copies() -> None:
+    """.dockerignore excludes all files except those that it names."""
     ignored = (REPOSITORY / ".dockerignore").read_text().split()
     let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     assert ignored[0] == "*"
@@ -145,7 +145,7 @@ def test_each_of_our_images_has_the_files_that_it_copies() -> None:
 
 
 @pytest.mark.parametrize("name", compose_file.OURS)
-def test_our_containers_run_existing_programs(name: str) -> None:
+def test_the_containers_of_this_repository_run_existing_programs(name: str) -> None:
     words = compose_file.words(compose_file.started(SERVICES[name]))
     python = words.index("python")
     if words[python + 1] == "-m":
@@ -160,15 +160,15 @@ def test_our_containers_run_existing_programs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", compose_file.OURS)
-def test_compose_uses_the_names_of_the_settings(name: str) -> None:
+def test_compose_yaml_uses_the_names_of_the_settings(name: str) -> None:
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     told = SERVICES[name]["environment"].keys()
     assert told - FRAMEWORK <= known
     assert {"ENVIRONMENT", "PUBSUB_PROJECT_ID"} <= told
 
 
-def test_the_settings_name_the_services_addresses() -> None:
-    """Each address in the settings is a service with that port."""
+def test_addresses_in_the_settings_name_existing_services() -> None:
+    """Each address in the settings names a service and a port of that service."""
     for name in compose_file.OURS:
         told = json.dumps([SERVICES[name]["environment"], SERVICES[name].get("command")])
         hosts = re.findall(r"(?://|@|\")([a-z]+):(\d+)", told)
@@ -211,7 +211,7 @@ def test_the_collector_exports_to_existing_services() -> None:
     assert sent_to == f"http://collector:{receiver}"
 
 
-def test_grafana_shows_each_metric_field_and_nothing_else() -> None:
+def test_grafana_shows_each_metric_field_and_no_other_metric() -> None:
     dashboard = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     shown = set()
@@ -228,7 +228,7 @@ def test_grafana_shows_each_metric_field_and_nothing_else() -> None:
         assert {each["datasource"]["uid"] for each in (panel, *panel["targets"])} <= sources
 
 
-def test_each_query_of_grafana_finds_data(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_each_grafana_query_finds_data(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """The queries use the names and labels that the collector exports."""
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
@@ -255,7 +255,7 @@ def test_grafana_finds_its_dashboards() -> None:
     assert (FOLDER / "grafana" / "dashboards" / Path(home).name).exists()
 
 
-def test_the_readme_lists_each_address() -> None:
+def test_the_readme_lists_each_published_port() -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     told = set(re.findall(r"localhost:(\d+)|at (\d+)", page))
     outside = {port.split(":")[1] for each in SERVICES.values() for port in each.get("ports", ())}

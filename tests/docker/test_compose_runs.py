@@ -1,4 +1,4 @@
-"""The compose file's own commands, settings and health checks, run as processes."""
+"""The commands, settings and health checks of the Compose file, run as processes."""
 
 import http.client
 import json
@@ -30,7 +30,7 @@ _QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 @dataclass
 class Collector:
-    """Return the names of the exported metrics, and the senders of spans."""
+    """The names of the exported metrics, and the services that exported spans."""
 
     port: int = 0
     metrics: set[str] = field(default_factory=set)
@@ -57,7 +57,7 @@ class Collector:
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    """A collector that records what it receives."""
+    """A running collector, which records the telemetry that it receives."""
     kept = Collector()
 
     class Door(BaseHTTPRequestHandler):
@@ -83,7 +83,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def running(valkey: str, collector: Collector) -> Iterator[Containers]:
-    """Our services, started in the compose file's order."""
+    """The services of this repository, started in the order of the Compose file."""
     with containers(valkey, collector.port) as made:
         made.run("migrate")
         for name in ("issuer", "ingest", "project", "query"):
@@ -93,7 +93,7 @@ def running(valkey: str, collector: Collector) -> Iterator[Containers]:
         yield made
 
 
-def test_an_event_reaches_the_page_and_its_telemetry_the_collector(
+def test_an_event_reaches_the_page_and_its_telemetry_reaches_the_collector(
     running: Containers, collector: Collector
 ) -> None:
     envelopes = "\n".join(json.dumps(each) for each in browser.lesson("ann", 3))
@@ -111,7 +111,7 @@ def test_an_event_reaches_the_page_and_its_telemetry_the_collector(
     readiness.wait(lambda: parts <= collector.traced, f"{parts - collector.traced}")
 
 
-def test_each_part_logs_in_as_a_member_of_its_group_alone(running: Containers) -> None:
+def test_each_process_logs_in_as_a_member_of_only_its_own_group(running: Containers) -> None:
     for part in ("ingest", "project", "query", "batch"):
         url = running.services[part]["environment"]["DATABASE_URL"]
         with closing(database.connect(url, name="tests")) as connection:

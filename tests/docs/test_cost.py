@@ -1,4 +1,4 @@
-"""docs/cost.md: its numbers are what infra/cost computes, from what Terraform plans."""
+"""docs/cost.md shows the numbers that infra/cost computes from the Terraform plans."""
 
 import itertools
 import math
@@ -28,40 +28,40 @@ DOCS = Path(__file__).parents[2] / "docs"
 MONTHS = [*(Month(name, events) for name in ("dev", "prod") for events in VOLUMES.values())]
 
 
-def test_the_document_shows_what_is_computed() -> None:
+def test_the_document_shows_the_computed_numbers() -> None:
     document = (DOCS / "cost.md").read_text(encoding="utf-8")
     assert writer.update(document) == document, "run python -m infra.cost"
 
 
-def test_every_price_is_used_and_everything_used_has_one_price() -> None:
+def test_every_price_is_used_and_every_used_item_has_one_price() -> None:
     prices = [name for names in SERVICES.values() for name in names]
     assert len(set(prices)) == len(prices)
     used = {name for month in MONTHS for name in compute_usage(month)}
-    assert set(prices) - used == {"nat"}  # only with a fixed egress address
+    assert set(prices) - used == {"nat"}  # used only with a fixed egress address
     assert used <= set(prices)
 
 
-def test_more_events_cost_no_less() -> None:
+def test_more_events_do_not_cost_less() -> None:
     for name in ("dev", "prod"):
         bills = [sum(compute_services(Month(name, 10.0**n)).values()) for n in range(2, 8)]
-        # A kept instance that gets something to do costs less for a while: such seconds are free.
+        # The first busy seconds of a minimum instance are free, but its idle seconds are not.
         assert all(more > less - 1 for less, more in itertools.pairwise(bills))
         assert bills[-1] > 2 * bills[0]
 
 
-def test_every_lever_saves() -> None:
+def test_every_saving_lowers_the_bill() -> None:
     whole, *others = [sum(compute_services(month).values()) for month in SAVINGS.values()]
     assert all(other < whole for other in others)
     assert others[-1] == min(others)
 
 
-def test_an_hour_of_one_request_at_a_time_is_paid_as_one() -> None:
+def test_overlapping_requests_are_billed_once() -> None:
     assert busy_seconds(1, 1) == pytest.approx(0.1, rel=0.01)  # 100 ms
     steady = FACTS["assumed"]["active_hours"] * 3_600 * 100
     assert busy_seconds(steady, 0.1) == pytest.approx(steady / 100, rel=0.01)  # one, busy
 
 
-def test_some_numbers_by_hand() -> None:
+def test_some_amounts_equal_those_computed_by_hand() -> None:
     lines = compute_items(Month("prod", 10_000_000))
     assert lines["pubsub"].used == pytest.approx(4 * 1_000 * 10_000_000 * 30 / 2**30)
     assert lines["pubsub"].usd == pytest.approx((1_117.59 - 10) * 40 / 1024, rel=0.001)
@@ -71,15 +71,15 @@ def test_some_numbers_by_hand() -> None:
     assert lines["balancer"].usd == pytest.approx(18, rel=0.01)
 
 
-def test_what_is_free_is_free_at_a_thousand_events_a_day() -> None:
+def test_only_schedules_and_secrets_cost_money_at_a_thousand_events_a_day() -> None:
     bill = compute_services(FREE)
     paid = {service for service, usd in bill.items() if usd >= 0.005}
     assert paid == {"Cloud Scheduler, Secret Manager"}
-    assert math.isclose(compute_items(FREE)["secrets"].usd, 0.06)  # the document says why
+    assert math.isclose(compute_items(FREE)["secrets"].usd, 0.06)  # docs/cost.md says why
 
 
-def test_what_is_free_once_is_paid_by_a_second_environment_on_the_account() -> None:
-    """But what is free for each project, or is Neon's."""
+def test_a_second_environment_does_not_share_the_free_tiers_of_the_billing_account() -> None:
+    """The free tiers of Neon, Cloud Logging and Cloud Monitoring apply to each project."""
     apart = (*SERVICES["Neon"], *SERVICES["Cloud Logging"], *SERVICES["Cloud Monitoring"])
     first = {name: item for name, item in compute_items(FREE).items() if name not in apart}
     more = {name: replace(item, used=2 * item.used).usd - item.usd for name, item in first.items()}
@@ -90,8 +90,8 @@ def test_what_is_free_once_is_paid_by_a_second_environment_on_the_account() -> N
     assert f"${paid:.2f} for three schedules and seven secrets" in told
 
 
-def test_gcloud_reads_the_filter_on_the_log_as_one_value() -> None:
-    """Pairs end at a comma where no other mark is named: `gcloud topic escaping`."""
+def test_gcloud_reads_the_log_exclusion_filter_as_one_value() -> None:
+    """gcloud splits a value at commas unless it names a separator (`gcloud topic escaping`)."""
     told = (DOCS / "cost.md").read_text(encoding="utf-8")
     (value,) = re.findall(r"--add-exclusion='([^']*)'", told)
     ((mark, pairs),) = re.findall(r"\A\^(.+?)\^(.*)", value, re.DOTALL)
@@ -99,7 +99,7 @@ def test_gcloud_reads_the_filter_on_the_log_as_one_value() -> None:
     assert pairs.endswith("sample(insertId, 0.99)")
 
 
-def test_a_job_each_five_minutes_that_always_connects_is_not_free() -> None:
+def test_a_job_that_connects_every_five_minutes_is_not_free() -> None:
     told = FACTS["environment"]["dev"]
     five = told["jobs"]["batch"] | {"runs_a_day": 288}
     always = FACTS["environment"] | {
@@ -113,7 +113,9 @@ def test_a_job_each_five_minutes_that_always_connects_is_not_free() -> None:
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
-def test_the_facts_of_an_environment_are_its_plan_s(environments: Environments, name: str) -> None:
+def test_the_facts_of_an_environment_equal_its_terraform_plan(
+    environments: Environments, name: str
+) -> None:
     there, told = environments[name].planned, FACTS["environment"][name]
     assert _functions(there) == told["functions"]
     assert _jobs(there) == told["jobs"]
@@ -126,7 +128,7 @@ def test_the_facts_of_an_environment_are_its_plan_s(environments: Environments, 
     assert bool(there.of("google_pubsub_subscription", "changes")) == told["batch_on_demand"]
     policies = there.of("google_compute_security_policy").values()
     assert len(policies) == told["policies"]
-    few = 3  # a rule is a dollar, a condition ten cents
+    few = 3  # a rule costs $1, a condition $0.10
     assert sum(len(each["rule"]) for each in policies) == pytest.approx(told["rules"], abs=few)
     assert not there.of("google_compute_router_nat")
     assert _database(there) == told.get("sql")
@@ -173,7 +175,7 @@ def _jobs(there: Resources) -> dict[str, Any]:
 
 
 def _runs(cron: str) -> float:
-    """A day; of the crons that we write."""
+    """Return the runs per day, for the forms of cron expressions that this repository uses."""
     minute, hour, day, *_ = cron.split()
     if minute.startswith("*/"):
         return 24 * 60 / int(minute[2:])

@@ -1,4 +1,4 @@
-"""All documents: links, anchors and named files exist."""
+"""In all documents, the links, anchors and named files exist."""
 
 import re
 from pathlib import Path
@@ -41,13 +41,13 @@ _FILES = [
 
 
 def _anchors(page: Path) -> set[str]:
-    """Return the anchors that GitHub gives the headings of a page."""
+    """Return the anchors that GitHub generates for the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", _read(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
 @pytest.mark.parametrize(("page", "link"), _LINKS, ids=_name)
-def test_a_link_leads_to_a_file_and_a_heading(page: Path, link: str) -> None:
+def test_a_link_points_to_an_existing_file_and_heading(page: Path, link: str) -> None:
     path, _, anchor = link.partition("#")
     target = page.parent / path if path else page
     assert target.exists()

@@ -14,17 +14,17 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 
 
-def test_the_documented_settings_are_those_of_the_code() -> None:
+def test_the_documented_settings_exist_in_the_code() -> None:
     documented = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", README + SETTINGS))
     read = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     assert documented <= read
-    # Cloud Run sets the first; ENVIRONMENT has no underscore, so that the pattern misses it.
+    # Cloud Run sets its own variables; the pattern misses ENVIRONMENT, which has no underscore.
     names = ("JOB", "EXECUTION", "TASK_INDEX", "TASK_COUNT", "TASK_ATTEMPT")
     of_cloud_run = {f"CLOUD_RUN_{name}" for name in names}
     assert read - documented <= {*of_cloud_run, "ENVIRONMENT"}
 
 
-def test_the_documented_commands_are_those_of_the_program() -> None:
+def test_the_documented_commands_exist_in_the_program() -> None:
     program = typer.main.get_command(cli.app)
     commands = set(getattr(program, "commands"))  # noqa: B009 - click's group, typed as a command
     section = README.split("## Commands")[1].split("\n## ")[0]

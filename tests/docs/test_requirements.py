@@ -1,4 +1,4 @@
-"""docs/requirements.md: each requirement names its implementation and its tests, and all exist."""
+"""docs/requirements.md names an existing implementation and tests for each requirement."""
 
 import re
 from pathlib import Path
@@ -44,7 +44,7 @@ REQUIREMENTS = {
     "pgAdmin",
 }
 
-# By requirement: the lines of its references.
+# Each requirement, with the lines of its references.
 _SECTIONS = dict(re.findall(r"^- \*\*(.+)\*\*\n((?:  - .+\n)+)", TEXT, re.MULTILINE))
 _REFERENCES = sorted(set(re.findall(r"^  - (?:test )?`([^`]+)`$", TEXT, re.MULTILINE)))
 
@@ -70,7 +70,7 @@ def test_each_reference_exists(reference: str) -> None:
 
 
 def _pattern(path: str, name: str) -> str:
-    """Return the pattern of a definition of `name` in a file of this type."""
+    """Return the regular expression of a definition of `name` in a file of this type."""
     kind, _, rest = name.partition(".")
     if path.startswith("tests/"):
         return rf"^def {re.escape(name)}\("

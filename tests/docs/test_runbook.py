@@ -1,4 +1,4 @@
-"""The runbook: its commands, options and sections exist, and its scripts work."""
+"""The commands, options and sections of the runbook exist, and its scripts work."""
 
 import functools
 import json
@@ -56,10 +56,10 @@ def test_links_and_named_files_exist() -> None:
 
 
 @pytest.mark.parametrize("heading", ["Errors", "Uptime"])
-def test_the_log_filter_includes_the_errors_of_a_database_that_is_down(
+def test_the_log_filter_includes_the_errors_while_the_database_is_down(
     heading: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The query function keeps answering, so that the severity is below ERROR."""
+    """The query function still responds, so that the severity is below ERROR."""
     away = GraphQLError("", original_error=DatabaseUnavailable("no connection to the database"))
     errors.format_error(away, RequestLog("query", tracing.new_traceparent()))
     line = json.loads(capsys.readouterr().out)
@@ -82,7 +82,7 @@ def test_a_progress_command_exists_with_its_options(line: str) -> None:
 
 @functools.cache
 def gcloud() -> dict[str, Any]:
-    """Return the tree of gcloud's commands from its completion data."""
+    """Return the tree of gcloud's commands, taken from gcloud's completion data."""
     program = shutil.which("gcloud")
     assert program
     folder = Path(program).resolve().parent.parent / "data/cli"
@@ -93,7 +93,7 @@ def gcloud() -> dict[str, Any]:
 
 
 def script_commands() -> list[str]:
-    """Return the gcloud calls of the scripts, with continued lines joined."""
+    """Return the gcloud calls in the scripts, with continued lines joined."""
     text = "".join(each.read_text() for each in sorted((ROOT / "infra/recovery").iterdir()))
     return re.findall(r"\bgcloud [^\n|]+", text.replace("\\\n", " "))
 
@@ -124,7 +124,7 @@ def test_a_postgresql_command_exists_with_its_options(line: str, tmp_path: Path)
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    """The operator's shell, with fakes of Google Cloud."""
+    """The operator's shell, in which fakes replace Google Cloud."""
     with cloud_scheduler.serve() as (address, _):
         told = {"CLOUD_SCHEDULER_EMULATOR_HOST": address, "PROJECT": "p"}
         made = Shell(tmp_path / "clone", [], told)
@@ -137,9 +137,8 @@ def test_pushes_are_held_and_resumed_unchanged(shell: Shell) -> None:
     for _ in range(2):  # a second hold keeps the endpoints
         shell.type("infra/recovery/pushes hold")
         assert {each[1] for each in shell.gcloud["subscriptions"]} == {""}
-    elsewhere = shell.run(
-        "infra/recovery/pushes hold", PROJECT="q"
-    )  # the file belongs to another project
+    # The saved endpoints belong to another project.
+    elsewhere = shell.run("infra/recovery/pushes hold", PROJECT="q")
     assert elsewhere.returncode == 1
     assert "q has no active push subscription" in elsewhere.stderr
     shell.type("infra/recovery/pushes resume")
@@ -152,7 +151,7 @@ def list_seeks(shell: Shell) -> list[list[str]]:
     return [words[3:] for words in shell.gcloud["told"] if "seek" in words]
 
 
-def test_replay_seeks_ingest_s_subscriptions(shell: Shell) -> None:
+def test_replay_seeks_the_subscriptions_of_ingest(shell: Shell) -> None:
     shell.type("infra/recovery/replay 2026-11-20T01:00:00Z")
     assert list_seeks(shell) == [
         [INGEST, "--time=2026-11-20T01:00:00Z"],
@@ -162,7 +161,7 @@ def test_replay_seeks_ingest_s_subscriptions(shell: Shell) -> None:
         assert shell.run(f"infra/recovery/replay {wrong}").returncode == 2
 
 
-def test_replay_keeps_messages_that_wait_from_before_its_time(shell: Shell) -> None:
+def test_replay_keeps_waiting_messages_that_are_older_than_the_given_time(shell: Shell) -> None:
     waits = datetime(2026, 11, 19, 22, tzinfo=UTC)
     shell.waits, shell.old = {INGEST: waits.timestamp()}, ["user-events-ingest-sub"]
     shell.subscribe(INGEST, "user-events-ingest-sub")
@@ -174,7 +173,7 @@ def test_replay_keeps_messages_that_wait_from_before_its_time(shell: Shell) -> N
 
 
 @pytest.mark.parametrize("script", ["pushes hold", "pushes resume", "replay 2026-11-20T01:00:00Z"])
-def test_no_script_uses_gcloud_s_configured_project(shell: Shell, script: str) -> None:
+def test_no_script_uses_the_default_project_of_gcloud(shell: Shell, script: str) -> None:
     told = shell.run(f"unset PROJECT; infra/recovery/{script}")
     assert told.returncode == 1
     assert "infra/recovery/cloud.sh" in told.stderr
@@ -188,17 +187,18 @@ def test_no_script_uses_gcloud_s_configured_project(shell: Shell, script: str) -
 def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod"
     said = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
-    assert said == "what the job said for ours\n"  # while a release runs another execution
+    assert said == "what the job said for ours\n"  # although a release runs another execution
     (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
     assert executed[2:5] == ["execute", "progress-release", "--async"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
-    assert executed[6] == "--update-env-vars=COLUMNS=200"  # so that tables are not wrapped at 80
+    # With the default of 80 columns, tables would be wrapped.
+    assert executed[6] == "--update-env-vars=COLUMNS=200"
     failed = shell.run(f"{begin}; progress check", GCLOUD_JOB_FAILS="1")
     assert failed.returncode == 1
     assert failed.stdout == "what the job said for ours\n"
 
 
-def test_a_schedule_is_paused_in_the_environment_s_project(shell: Shell) -> None:
+def test_a_schedule_is_paused_in_the_project_of_the_environment(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod; PROJECT=p"
     assert "is held." in shell.type(f"{begin}; progress schedule pause progress-batch")
     assert "PAUSED" in shell.type(f"{begin}; progress schedule list")

@@ -77,9 +77,8 @@ def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> Non
     deliver(log, encode_push({**late, "data": {**late["data"], "item_count": 99_999}}))
     letter = one(log)
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
-    log.run(
-        "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
-    )  # as if the rule had been relaxed
+    # The event becomes valid, as if the rule had been relaxed.
+    log.run("UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')")
     assert dead_letters.replay(log, letter.letter_id) is None
     assert recorded(log) == [late["event_id"]]
     assert dead_letters.list_letters(log) == []

@@ -1,4 +1,4 @@
-"""After a failure, hang or interrupt at any call of a release exactly one version serves."""
+"""After a failure, hang or interrupt at any call of a release, exactly one version serves."""
 
 import os
 import re
@@ -28,8 +28,8 @@ from tests.support.release_world import SERVICES, image
 __all__ = ["cloud"]
 
 
-def test_after_any_failed_call_one_version_serves_and_a_second_run_succeeds(cloud: Cloud) -> None:
-    """A failed look after a traffic call does not fail the release."""
+def test_one_version_serves_and_a_second_run_succeeds_after_any_failed_call(cloud: Cloud) -> None:
+    """A release continues if only the read of the state after a traffic call fails."""
     list_changing_calls(cloud)
     looks = [n + 1 for n, call in enumerate(cloud.calls) if "update-traffic" in call]
     for number in range(len(cloud.calls)):
@@ -54,13 +54,14 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
             done = deploy(cloud, "b", "--steps=100")
             context = f"at call {number}: {done.stdout[-2_000:]}"
             assert not cloud.find_violations(), context
-            untags = calls[number][-1].startswith("--remove-tags")  # what is not there, or again
+            # The tag does not exist, or a later call removes the tag.
+            untags = calls[number][-1].startswith("--remove-tags")
             assert done.returncode == (0 if untags else 1), context
             assert serving_code(cloud.world) == ("b" if untags else "a"), context
 
 
 def test_only_the_released_image_gets_traffic(cloud: Cloud) -> None:
-    """gcloud reports a deployment as done, but the newest revision runs another image."""
+    """gcloud may report a deployment as done while the newest revision runs another image."""
     cloud.graphql = (500, {})
     assert deploy(cloud, "c").returncode == 1
     left, well = cloud.world, (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
@@ -86,7 +87,7 @@ def test_only_the_released_image_gets_traffic(cloud: Cloud) -> None:
 def test_a_later_release_succeeds_after_a_revision_that_does_not_start(
     cloud: Cloud, service: str
 ) -> None:
-    """Each call for its service fails until the next revision starts, even if it takes effect."""
+    """Until the next revision starts, each call for the service fails, even if it takes effect."""
     cloud.world.broken = {image(service, "b")}
     done = deploy(cloud)
     assert "is not ready and cannot serve traffic" in done.stderr
@@ -119,7 +120,9 @@ def test_a_call_that_hangs_is_killed_with_its_child_processes(
             exit_status.Failed, match=f"did not end within {seconds} s and was killed"
         ):
             gcloud.run(["run", "deploy"], seconds)
-        if told.exists() and told.read_text():  # else the machine is too busy to start it in time
+        if (
+            told.exists() and told.read_text()
+        ):  # otherwise the machine was too busy to start the child in time
             break
     child = int(told.read_text())
     readiness.wait(lambda: not _runs(child), "the end of what gcloud started")
@@ -145,7 +148,7 @@ def test_an_interrupted_release_reports_its_rollback(
     assert serving_code(cloud.world) == "a"
 
 
-def test_a_green_without_an_address_gets_no_traffic(cloud: Cloud) -> None:
+def test_a_green_revision_without_an_address_gets_no_traffic(cloud: Cloud) -> None:
     cloud.world.has_addresses = False
     assert "progress-project has no address for the tag green" in deploy(cloud).stderr
     assert serving_code(cloud.world) == "a"
@@ -163,7 +166,9 @@ def test_a_rollback_ignores_signals(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_release_past_no_return_is_finished_not_rolled_back(cloud: Cloud, service: str) -> None:
+def test_a_release_past_the_point_of_no_return_is_finished_not_rolled_back(
+    cloud: Cloud, service: str
+) -> None:
     calls = list_changing_calls(cloud)
     untag = {"update-traffic", service, "--remove-tags=green"}
     first = next(n for n in calls if untag <= {*cloud.calls[n]})

@@ -1,4 +1,4 @@
-"""A release that is interrupted or killed at each of its calls, and its recovery."""
+"""Recovery of a release that is interrupted or killed at any of its calls."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def _find_full_traffic_call(cloud: Cloud) -> int:
 
 @pytest.mark.parametrize("way", ["fail, too late", "term", "int, too late"])
 def test_a_release_handles_an_interrupted_call_that_took_effect(cloud: Cloud, way: str) -> None:
-    """The release sees that traffic moved; it treats any other failed call as not done."""
+    """A release checks whether traffic moved, and treats any other failed call as not done."""
     for number in list_changing_calls(cloud):
         reset(cloud, {number: way})
         done = deploy(cloud, "b", "--steps=100")
@@ -56,7 +56,7 @@ def test_a_killed_release_is_recovered(cloud: Cloud, way: str) -> None:
         assert serving_code(cloud.world) == serving, context
 
 
-def test_the_next_release_recovers_a_killed_one_first(cloud: Cloud) -> None:
+def test_the_next_release_first_recovers_a_killed_release(cloud: Cloud) -> None:
     for number in list_changing_calls(cloud):
         reset(cloud, {number: "kill"})
         deploy(cloud, "b", "--steps=100")
@@ -85,7 +85,9 @@ def test_a_recovery_that_is_interrupted_can_be_repeated(cloud: Cloud) -> None:
         assert serving_code(cloud.world) == "a"
 
 
-def test_a_killed_program_is_recovered_by_another(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_killed_release_process_is_recovered_by_another_process(
+    cloud: Cloud, tmp_path: Path
+) -> None:
     to_green = _find_full_traffic_call(cloud)
     reset(cloud, {to_green: "kill, too late"})
     assert start(cloud, tmp_path, *deployment("b", "--steps=100")).returncode < 0

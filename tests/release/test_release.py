@@ -1,4 +1,4 @@
-"""A successful release: blue-green to the end, with both versions' read models up to date."""
+"""A successful release moves all traffic from blue to green and keeps both read models current."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_blue_and_green_both_get_wake_ups_while_both_serve(
 
 
 @pytest.mark.parametrize("to", ["dev", "staging"])
-def test_outside_prod_a_release_has_one_step(cloud: Cloud, to: str) -> None:
+def test_a_release_outside_prod_has_one_step(cloud: Cloud, to: str) -> None:
     assert_success(deploy(cloud, to=to))
     assert not cloud.find_violations()
     assert serving_code(cloud.world) == "b"

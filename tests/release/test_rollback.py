@@ -27,7 +27,7 @@ from tests.support.release_world import REPOSITORY, SERVICES, image
 
 __all__ = ["cloud"]
 
-# Runs gcloud's own parser in its own Python without making calls; prints the rejected ones.
+# Runs gcloud's parser in gcloud's Python without making calls; prints the rejected calls.
 PARSE = """
 import json, sys
 sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]
@@ -80,7 +80,9 @@ def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> 
         assert_success(run(cloud, "rollback"))
         assert not cloud.find_violations()
         assert serving_code(cloud.world) == "a", number
-    for number in range(len(SERVICES), count):  # once it has looked it is not stopped
+    for number in range(
+        len(SERVICES), count
+    ):  # signals are ignored once the rollback has read the state
         cloud.reset_calls()
         cloud.world = before.copy()
         cloud.faults[number] = "term"
@@ -89,7 +91,7 @@ def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> 
         assert serving_code(cloud.world) == "a", number
 
 
-def test_rolling_back_after_an_early_death_never_mixes_revisions(
+def test_a_rollback_after_an_early_kill_never_mixes_revisions(
     cloud: Cloud,
 ) -> None:
     assert_success(deploy(cloud, "b", to="dev"))
@@ -105,7 +107,7 @@ def test_rolling_back_after_an_early_death_never_mixes_revisions(
         assert len({code for name in SERVICES for code in cloud.world.share(name)}) == 1
 
 
-def test_without_an_earlier_release_a_rollback_fails(
+def test_a_rollback_fails_if_there_is_no_earlier_release(
     cloud: Cloud,
 ) -> None:
     done = run(cloud, "rollback")
@@ -146,7 +148,7 @@ def test_images_need_digests_and_steps_must_increase(cloud: Cloud, wrong: list[s
 
 
 def build(cloud: Cloud, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
-    """Build a commit's images."""
+    """Build the images of a commit; return the ended process."""
     script = ROOT / "infra/release/build.py"
     flags = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
     return subprocess.run(
@@ -180,7 +182,7 @@ def test_images_are_built_from_the_files_that_terraform_archives(
         assert not [each for each in files if each.endswith(".pyc")]
 
 
-def test_gcloud_knows_every_call(
+def test_gcloud_accepts_the_syntax_of_every_call(
     cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     sdk = _sdk() or skip_without(request, "gcloud")
@@ -195,13 +197,13 @@ def test_gcloud_knows_every_call(
 
 @functools.cache
 def _sdk() -> Path | None:
-    """Return the folder of an installed gcloud."""
+    """Return the folder of the installed Google Cloud SDK, or None."""
     program = shutil.which("gcloud")
     return Path(program).resolve().parent.parent if program else None
 
 
 def _unknown(sdk: Path, folder: Path, calls: list[list[str]]) -> list[list[str]]:
-    """Return the calls that this gcloud rejects."""
+    """Return the calls that the SDK's gcloud rejects."""
     own = sdk / "platform/bundledpythonunix/bin/python3"
     python = str(own) if own.exists() else os.environ.get("CLOUDSDK_PYTHON", "python3")
     done = subprocess.run(

@@ -18,7 +18,7 @@ __all__ = ["connection", "port"]
 @pytest.mark.parametrize(
     ("token", "failed"), [(None, False), ("a learner's", False), ("nobody's", True)]
 )
-def test_the_query_function_answers_as_a_release_expects(
+def test_the_query_function_passes_the_smoke_test_unless_the_token_is_invalid(
     port: int, token: str | None, *, failed: bool
 ) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "infra/release")}

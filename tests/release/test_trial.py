@@ -1,4 +1,4 @@
-"""The trial workflow's own steps, with a fake cloud and a fake Terraform."""
+"""The steps of the trial workflow, run with a fake cloud and a fake Terraform."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from tests.support.terraform_environments import Environments
 
 _WORKFLOW = REPOSITORY / ".github" / "workflows" / "trial.yaml"
 
-# Each call exits with the next code of the file named after the command, or succeeds.
+# Each call exits with the next exit code in the file named after the command, or with 0.
 _TERRAFORM = """#!/bin/bash
 echo "terraform $*" >> "$CALLS"
 [[ "$*" != *" output "* ]] || echo "{\\"query\\": \\"$ADDRESS\\"}"
@@ -35,7 +35,7 @@ _SLEEP = '#!/bin/sh\necho "sleep $*" >> "$CALLS"\n'
 
 @dataclass(frozen=True)
 class Runner:
-    """A GitHub runner: runs the steps with a script, one after another, in a clone."""
+    """A substitute for the GitHub runner, which runs the shell steps in order in a clone."""
 
     folder: Path
     cloud: Cloud
@@ -133,7 +133,7 @@ def test_the_trial_fails_on_a_wrong_response(runner: Runner, broken: str, answer
 
 
 def test_the_trial_fails_if_the_check_finds_differences(runner: Runner) -> None:
-    runner.cloud.faults[1] = "fail"  # the job's execution, after the event
+    runner.cloud.faults[1] = "fail"  # the call that executes the job
     assert runner.run()["requests"] != 0
 
 
@@ -146,7 +146,7 @@ def test_a_failed_destroy_is_retried(runner: Runner) -> None:
     assert len(deleted) == 2
 
 
-def test_volumes_keep_the_data(runner: Runner) -> None:
+def test_the_trial_fails_if_every_destroy_fails(runner: Runner) -> None:
     runner.fail("destroy", *[1] * 10)
     assert runner.run()["destroy"] == 1
 

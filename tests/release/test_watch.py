@@ -1,4 +1,4 @@
-"""The watch on green: its limits, its timing and its queries to Monitoring."""
+"""A release monitors green: the limits, the timing, and the queries to Cloud Monitoring."""
 
 import itertools
 import json
@@ -42,7 +42,7 @@ STEPS = (5, 25, 50, 100)
 
 
 def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
-    """Return good results until green has this percentage; then bad ones for one service."""
+    """Return healthy metrics until green has `percent` of the traffic; then `ill` for `of`."""
 
     def measure(query: str, revision: str) -> float | None:
         has_come = cloud.world.share("progress-query").get("b", 0) >= percent
@@ -55,7 +55,7 @@ def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("percent", STEPS)
 @pytest.mark.parametrize("of", SERVICES)
-def test_too_many_errors_or_high_latency_roll_back_at_once(
+def test_too_many_errors_or_high_latency_cause_an_immediate_rollback(
     cloud: Cloud, of: str, percent: int, what: str
 ) -> None:
     cloud.monitoring = ill_from_step(cloud, percent, of, BAD[what])
@@ -130,7 +130,7 @@ def test_each_step_is_watched_for_ten_minutes_plus_the_delay_of_monitoring(
     assert PLANS["prod"].limits == Limits(600, delay=240, every=30, error_rate=0.01, p95_ms=500)
 
 
-def test_a_green_that_stops_answering_fails_the_smoke_test(cloud: Cloud) -> None:
+def test_a_green_revision_that_stops_responding_fails_the_smoke_test(cloud: Cloud) -> None:
     def measure(query: str, revision: str) -> float | None:
         cloud.ready = (503, {"status": "unavailable"})
         return make_measurements()(query, revision)
@@ -148,7 +148,7 @@ def test_green_has_two_minutes_to_become_ready(cloud: Cloud) -> None:
     assert smoke.FIRST_TRIES > 120 / 10
 
 
-def test_a_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
+def test_a_green_revision_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
     cloud.unready = smoke.FIRST_TRIES
     assert "green is not ready: /ready responded with 503" in deploy(cloud, to="dev").stderr
     assert serving_code(cloud.world) == "a"
@@ -157,7 +157,8 @@ def test_a_green_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
 
 def test_a_single_failed_smoke_test_does_not_fail_a_release(cloud: Cloud) -> None:
     def measure(query: str, revision: str) -> float | None:
-        cloud.unready = max(cloud.unready, 1 + smoke.WATCH_TRIES)  # the second look fails twice
+        # The second smoke test fails twice.
+        cloud.unready = max(cloud.unready, 1 + smoke.WATCH_TRIES)
         return make_measurements()(query, revision)
 
     cloud.monitoring = measure
@@ -171,7 +172,7 @@ def test_a_single_failed_smoke_test_does_not_fail_a_release(cloud: Cloud) -> Non
 def test_a_watch_without_measurements_fails_the_release(
     cloud: Cloud, measurements: Numbers
 ) -> None:
-    """No results, no requests or no latency: each comes from its own query."""
+    """Separate queries return results, requests and latency, and each of them can be missing."""
     cloud.monitoring = measurements
     done = deploy(cloud, "b")
     assert done.returncode == 1
@@ -187,7 +188,7 @@ def test_ingest_may_have_no_requests(cloud: Cloud) -> None:
     assert deploy(cloud, "b").returncode == 0
 
 
-def test_without_answers_from_monitoring_a_release_is_rolled_back(
+def test_a_release_is_rolled_back_if_monitoring_does_not_respond(
     cloud: Cloud,
 ) -> None:
     cloud.monitoring = lambda *_: float("nan")
@@ -201,7 +202,7 @@ def test_without_answers_from_monitoring_a_release_is_rolled_back(
 
 
 def test_failed_monitoring_queries_are_retried(cloud: Cloud) -> None:
-    """Each query has three tries."""
+    """Each query is tried up to three times."""
     cloud.fails_query = lambda number: bool(number % 3)
     assert_success(deploy(cloud, "b", "--steps=100"))
     assert len(cloud.queries) == 3 * 3 * 4
@@ -218,7 +219,7 @@ def test_failed_monitoring_queries_are_retried(cloud: Cloud) -> None:
         {"graphql": (401, "no JSON object")},
     ],
 )
-def test_a_green_with_wrong_answers_gets_no_traffic(
+def test_a_green_revision_with_wrong_responses_gets_no_traffic(
     cloud: Cloud, answer: dict[str, tuple[int, object]]
 ) -> None:
     for name, value in answer.items():
@@ -229,7 +230,7 @@ def test_a_green_with_wrong_answers_gets_no_traffic(
     assert serving_code(cloud.world) == "a"
 
 
-def test_with_an_address_the_smoke_test_goes_through_the_load_balancer(cloud: Cloud) -> None:
+def test_the_smoke_test_uses_the_load_balancer_if_an_address_is_given(cloud: Cloud) -> None:
     done = deploy(cloud, "b", "--address=http://127.0.0.1:9", key=KEY)
     assert "green does not respond at http://127.0.0.1:9/ready" in done.stderr
     address = f"--address={cloud.world.address}"
@@ -266,7 +267,7 @@ def test_monitoring_queries_use_existing_metrics_and_labels(cloud: Cloud) -> Non
             assert labels <= set(metric_fields[metric]["labels"])
 
 
-def test_prometheus_parses_the_queries_to_monitoring(
+def test_prometheus_accepts_the_monitoring_queries(
     cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     promtool = shutil.which("promtool") or skip_without(request, "promtool")

@@ -1,4 +1,4 @@
-"""The workflows that release: their accounts, environments, order and concurrency."""
+"""The release workflows: service accounts, environments, order and concurrency."""
 
 import re
 
@@ -13,7 +13,7 @@ from tests.support.workflows import (
 )
 
 
-def test_jobs_sign_in_within_an_environment_with_the_right_account() -> None:
+def test_jobs_sign_in_within_an_environment_with_the_right_service_account() -> None:
     accounts = {
         "infra/release/": "progress-pipeline",
         "terraform apply": "terraform",
@@ -37,7 +37,7 @@ def test_jobs_sign_in_within_an_environment_with_the_right_account() -> None:
     assert sorted(worked) == ["build", "plan", "release", "release", "release", "rollback"]
 
 
-def test_workflows_use_only_the_accounts_that_bootstrap_allows() -> None:
+def test_workflows_use_only_the_service_accounts_that_bootstrap_allows() -> None:
     text = (ROOT / "infra/bootstrap/federation.tf").read_text(encoding="utf-8")
     lines = re.findall(r'"([\w-]+)" += (\["[^]]*"\])', text)
     allowed = {
@@ -54,7 +54,7 @@ def test_workflows_use_only_the_accounts_that_bootstrap_allows() -> None:
 
 
 def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
-    """And a way back waits for nobody: not for a release that waits for somebody's approval."""
+    """A rollback cancels the release in progress, even if the release waits for an approval."""
     groups = {
         stem: job["concurrency"]
         for stem in ("release", "rollback")
@@ -69,7 +69,7 @@ def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
     assert deploying == ["release"]
 
 
-def test_a_cancelled_release_gets_the_signal_and_is_recovered() -> None:
+def test_a_cancelled_release_receives_the_signal_and_is_recovered() -> None:
     job = jobs(FOLDER / "release.yaml")["release"]
     deploy, mend = job["steps"][-2:]
     assert deploy["run"].startswith("exec python3 infra/release/release.py deploy ")

@@ -1,4 +1,4 @@
-"""The workflows: valid, pinned, with minimal permissions, and naming only files that exist."""
+"""The workflows are valid, pin their actions, have few permissions, and name existing files."""
 
 import re
 import subprocess
@@ -44,7 +44,7 @@ def test_each_workflow_matches_the_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_workflows_are_the_documented_ones() -> None:
+def test_only_the_documented_workflows_exist() -> None:
     assert {file.stem for file in FILES} == {
         *("checks", "deliver", "release", "rollback", "plan", "trial"),
     }
@@ -91,7 +91,7 @@ def test_jobs_have_a_timeout_and_leave_no_credentials_in_the_checkout(file: Path
 
 
 def test_a_called_workflow_inherits_the_secrets_that_it_reads() -> None:
-    """GitHub gives it none by itself, its job's environment's neither."""
+    """By default GitHub passes no secret, not even the secrets of the job's environment."""
     for file in FILES:
         for name, job in jobs(file).items():
             if called := job.get("uses"):
@@ -100,7 +100,7 @@ def test_a_called_workflow_inherits_the_secrets_that_it_reads() -> None:
 
 
 def test_pull_requests_run_the_same_tests_as_the_gate() -> None:
-    """But for the plans: the terraform that needs no cloud is not GitHub's to have."""
+    """Only the tests of the Terraform plans are left out; other jobs run Terraform and checkov."""
     (wanted,) = re.findall(r"^required=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     required = re.findall(r"--require ([\w-]+)", (FOLDER / "checks.yaml").read_text())
     assert {*wanted.split()} - {*required} == {"terraform", "checkov"}
@@ -153,7 +153,7 @@ def test_every_lock_is_audited_for_vulnerabilities() -> None:
         re.findall(r"-r (\S*requirements\S*\.txt)", step["run"].partition("pip-audit")[2])
     )
     tracked = ran("git", "-C", str(ROOT), "ls-files", "*requirements*.txt").stdout.split()
-    # checkov's pins are its own; it runs on our files alone, without a cloud.
+    # checkov has its own lock; it reads only this repository's files, without cloud access.
     assert audited == {*tracked} - {"infra/checkov/requirements.txt"}
     assert "--ignore-vuln" not in step["run"]
     for name in audited:
@@ -161,7 +161,7 @@ def test_every_lock_is_audited_for_vulnerabilities() -> None:
             assert package.startswith(("#", "    #")) or "--hash=sha256:" in package, package
 
 
-def test_the_scripts_accept_the_workflows_arguments() -> None:
+def test_the_scripts_accept_the_arguments_of_the_workflows() -> None:
     for file in FILES:
         for step, _, _ in steps(file):
             match = re.search(r"python3 (\S+\.py)( \w+)?", step.get("run", ""))

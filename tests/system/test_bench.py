@@ -35,7 +35,7 @@ def test_the_markdown_table_has_a_row_for_each_line() -> None:
     )
 
 
-def test_an_unknown_row_is_refused() -> None:
+def test_an_unknown_row_is_rejected() -> None:
     assert __main__.main(["nothing"]) == 2
 
 
@@ -44,14 +44,14 @@ def test_a_row_that_cannot_be_measured_is_skipped(
 ) -> None:
     def skip_row(_server: Server) -> Iterator[Line]:
         yield from ()
-        raise RowSkipped("there is no node")
+        raise RowSkipped("node is not installed")
 
     monkeypatch.setitem(__main__.ROWS, "miss", skip_row)
     assert __main__.main(["miss"]) == 0
-    assert "miss: skipped: there is no node" in capsys.readouterr().out
+    assert "miss: skipped: node is not installed" in capsys.readouterr().out
 
 
-def test_the_page_s_query_is_read_from_its_script() -> None:
+def test_the_query_of_the_page_is_read_from_its_script() -> None:
     document = documents.read(page.document(), introspection=False)
     assert document.errors == []
     assert document.is_query("Page")

@@ -1,4 +1,4 @@
-"""Kill, stop, hang and duplicate parts of a local stack: no event is lost or counted twice."""
+"""No event is lost or counted twice if processes of a local stack are killed or suspended."""
 
 import contextlib
 import itertools
@@ -40,7 +40,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
-    """Return lessons in messages of one or more events, shuffled, some of them twice."""
+    """Return lessons in shuffled messages of one or more events; some messages occur twice."""
     number = next(_numbers)
     users = chance.sample(USERS, learners)
     events = [event for user in users for event in sample_events.lesson(user, number, items=4)]
@@ -56,12 +56,12 @@ def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
 
 
 def wake(shard: int) -> bytes:
-    """Return the push of a wake-up."""
+    """Return the body of a push that wakes the shard."""
     return encode_push({"command": "wake", "shard": shard})
 
 
 def kill_command(stack: Stack, name: str) -> None:
-    """Start a command, and kill it while it works in the database."""
+    """Start a command, and kill the command while it uses the database."""
     process = stack.start(name)
     readiness.wait(
         lambda: process.poll() is not None or (stack.sessions("progress-cli") or 0) > 0, name
@@ -71,13 +71,13 @@ def kill_command(stack: Stack, name: str) -> None:
 
 
 def kill_backend(stack: Stack) -> None:
-    """Kill one session of PostgreSQL, which ends all of them."""
+    """Kill one backend of PostgreSQL, which makes the server end all sessions."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(stack.pids("postgres")[-1], signal.SIGKILL)
 
 
 def kill_supervisor(stack: Stack) -> None:
-    """Kill the supervisor, with which all parts die, and start the stack again."""
+    """Kill the supervisor, and with it all processes; start the stack again."""
     stack.signal("supervisor", signal.SIGKILL)
     stack.up()
 
@@ -96,7 +96,7 @@ VICTIMS: dict[str, Callable[[Stack], None]] = {
 
 
 @pytest.mark.timeout(300)  # thirty restarts
-def test_a_kill_of_any_part_during_a_delivery_loses_and_repeats_nothing(
+def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
     chance = random.Random(7)
@@ -119,7 +119,7 @@ def test_a_kill_of_any_part_during_a_delivery_loses_and_repeats_nothing(
         assert stack.ask(user, COMPLETED)["userProgress"]["totalSessionsCompleted"] > ROUNDS
 
 
-def test_ingest_answers_503_while_postgresql_is_away(
+def test_ingest_responds_with_503_while_postgresql_is_down(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
     chance = random.Random(8)
@@ -134,11 +134,11 @@ def test_ingest_answers_503_while_postgresql_is_away(
     stack.envelopes += [event for message in messages for event in message]
     for body in bodies:
         readiness.wait(lambda: stack.post("ingest", body) == 204, "ingest")  # noqa: B023
-    assert stack.post("project", wake(0)) == 204  # its idle connections have broken
+    assert stack.post("project", wake(0)) == 204  # project replaces its broken idle connections
     stack.check()
 
 
-def test_ingest_acknowledges_nothing_while_postgresql_is_stopped(
+def test_ingest_acknowledges_nothing_while_postgresql_is_suspended(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
     chance = random.Random(9)
@@ -158,9 +158,9 @@ def test_ingest_acknowledges_nothing_while_postgresql_is_stopped(
     stack.check()
 
 
-def test_without_valkey_nothing_changes(stack: Stack) -> None:
+def test_results_do_not_change_while_valkey_is_down(stack: Stack) -> None:
     stack.await_wakes()
-    stack.ask(USERS[0], COMPLETED)  # loads the keys from the supervisor
+    stack.ask(USERS[0], COMPLETED)  # this loads the token keys from the supervisor
     with stack.pause_supervisor():
         stack.signal("valkey", signal.SIGKILL)
         stack.publish(*delivery(random.Random(10), learners=len(USERS)))
@@ -171,7 +171,7 @@ def test_without_valkey_nothing_changes(stack: Stack) -> None:
     stack.check()
 
 
-def test_a_hanging_foreign_transaction_delays_no_projection(stack: Stack) -> None:
+def test_hanging_transactions_of_other_programs_delay_no_projection(stack: Stack) -> None:
     chance = random.Random(11)
     stack.await_wakes()
     with contextlib.ExitStack() as hanging:
@@ -186,7 +186,7 @@ def test_a_hanging_foreign_transaction_delays_no_projection(stack: Stack) -> Non
         stack.check()
 
 
-def test_two_batch_jobs_two_rebuilds_and_duplicate_pushes_run_concurrently(
+def test_two_batch_jobs_two_rebuilds_and_duplicate_pushes_can_run_concurrently(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
     chance = random.Random(12)
@@ -202,12 +202,12 @@ def test_two_batch_jobs_two_rebuilds_and_duplicate_pushes_run_concurrently(
         assert set(woken) == {204}
     *batches, first, second = (process.wait() for process in jobs)
     assert set(batches) == {0}
-    assert sorted((first, second)) in ([0, 0], [0, 1])  # a rebuild fails while another runs
+    assert sorted((first, second)) in ([0, 0], [0, 1])  # a rebuild fails while another rebuild runs
     stack.check()
 
 
 def start_job(stack: Stack) -> subprocess.Popen[bytes]:
-    """Start the batch job, as the scheduler does."""
+    """Start the batch job in the same way as the scheduler."""
     return subprocess.Popen(
         [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
         env=settings.child_env(

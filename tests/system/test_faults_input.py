@@ -1,4 +1,4 @@
-"""Bad input through the whole local stack becomes dead letters and affects nothing else."""
+"""Invalid input to a whole local stack becomes dead letters and affects nothing else."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ def answer(**changed: Any) -> Envelope:
 
 
 def literal(text: str, **given: Any) -> bytes:
-    """Return an event with this JSON as its response time."""
+    """Return an event whose response_time_ms is this JSON text."""
     return json.dumps(answer(response_time_ms="?", **given)).replace('"?"', text).encode()
 
 
@@ -41,7 +41,7 @@ def changed(**fields: Any) -> bytes:
 
 TAKEN = answer(note="the first")
 
-# Bad elements of an array, the kind of the dead letter, and a part of its reason.
+# Invalid elements of an array, each with the kind and a part of the reason of its dead letter.
 ELEMENTS: list[tuple[bytes, str, str]] = [
     (b"null", "malformed", "expected an object - at $"),
     (b'"text"', "malformed", "expected an object - at $"),
@@ -71,7 +71,7 @@ ELEMENTS: list[tuple[bytes, str, str]] = [
     (changed(event_id=TAKEN["event_id"]), "conflict", "$.event_id"),
 ]
 
-# Messages that cannot be split into events, and a part of the reason.
+# Messages that cannot be split into events, each with a part of the reason.
 WHOLES: list[tuple[bytes, str]] = [
     (b"", "expected JSON, found nothing - at $"),
     (b"    ", "expected JSON, found nothing - at $"),
@@ -111,7 +111,9 @@ def letters(stack: Stack) -> list[tuple[str, str, str, str, int]]:
         return [tuple(row) for row in connection.run(fault_stack.blocks()["letters"])]
 
 
-def test_each_bad_event_becomes_a_letter_and_its_neighbours_are_recorded(stack: Stack) -> None:
+def test_each_invalid_event_becomes_a_dead_letter_and_its_neighbours_are_recorded(
+    stack: Stack,
+) -> None:
     stack.publish([TAKEN])
     stack.await_delivery()
     messages = []
@@ -130,7 +132,7 @@ def test_each_bad_event_becomes_a_letter_and_its_neighbours_are_recorded(stack: 
     stack.check()
 
 
-def test_a_message_without_an_event_becomes_one_letter(stack: Stack) -> None:
+def test_a_message_without_an_event_becomes_one_dead_letter(stack: Stack) -> None:
     ids = stack.publish_raw(*(payload for payload, _ in WHOLES), note="data may be empty then")
     stack.await_delivery()
     stored = {message: (kind, reason, at) for kind, reason, _, message, at in letters(stack)}
@@ -141,7 +143,7 @@ def test_a_message_without_an_event_becomes_one_letter(stack: Stack) -> None:
     stack.check()
 
 
-def test_ingest_accepts_bad_pushes_and_records_each_once(stack: Stack) -> None:
+def test_ingest_accepts_invalid_pushes_and_records_each_push_once(stack: Stack) -> None:
     good = answer(item_id="at the door")
     stack.envelopes.append(good)
     for number, payload in enumerate([*(p for p, _ in WHOLES), *(p for p, _, _ in ELEMENTS)]):
@@ -179,12 +181,12 @@ def test_a_learner_id_may_be_any_text(stack: Stack) -> None:
         assert len(data["events"]["edges"]) == 3
 
 
-def test_no_address_is_stored_or_logged(stack: Stack) -> None:
+def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
     named = {"user_id": "ben", "email": ADDRESS}
     good = sample_events.envelope(
         "UserCreated", {**named, "note": f"<{ADDRESS}>"}, at=sample_events.BEGIN
     )
-    # Invalid, malformed, of an unknown type, in a field of its own.
+    # These events are invalid or malformed, have an unknown type, or name a field by the address.
     events: list[Any] = [
         {**good, "event_id": f"created-{ADDRESS}"},
         {**good, "event_id": "e1", "data": {**named, "timezone": "Mars/Base"}},

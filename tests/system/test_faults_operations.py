@@ -32,28 +32,28 @@ def stack() -> Iterator[Stack]:
 
 
 def start(stack: Stack, field: str) -> str:
-    """Start an operation by this mutation; return its id."""
+    """Start an operation with this mutation; return the id of the operation."""
     query = f'mutation {{ {field}(idempotencyKey: "{os.urandom(8).hex()}") {{ id }} }}'
     found: str = stack.ask("ada", query, role="admin")[field]["id"]
     return found
 
 
 def get(stack: Stack, operation_id: str) -> dict[str, Any]:
-    """Return the operation in its present state."""
+    """Return the current state of the operation."""
     query = f'{{ operation(id: "{operation_id}") {operation_fixtures.FIELDS} }}'
     found: dict[str, Any] = stack.ask("ada", query, role="admin")["operation"]
     return found
 
 
 def await_end(stack: Stack, operation_id: str) -> dict[str, Any]:
-    """Wait until the operation has ended; return it."""
+    """Wait until the operation has ended; return the operation."""
     readiness.wait(
         lambda: get(stack, operation_id)["finishedAt"] is not None, "the operation", seconds=60
     )
     return get(stack, operation_id)
 
 
-def test_another_worker_takes_over_after_a_kill_during_a_swap(
+def test_another_worker_takes_over_if_project_is_killed_during_a_swap(
     stack: Stack,
 ) -> None:
     with contextlib.closing(stack.connect()) as holder:
@@ -79,7 +79,7 @@ def test_another_worker_takes_over_after_a_kill_during_a_swap(
     stack.check()
 
 
-def test_another_worker_takes_over_after_a_kill_during_a_fold(stack: Stack) -> None:
+def test_another_worker_takes_over_if_project_is_killed_during_a_fold(stack: Stack) -> None:
     started = start(stack, "rebuildProjections")
     readiness.wait(lambda: (stack.count("building") or 0) > 0, "the fold")
     stack.signal("project", signal.SIGKILL)
@@ -89,7 +89,7 @@ def test_another_worker_takes_over_after_a_kill_during_a_fold(stack: Stack) -> N
 
 
 def run_job(stack: Stack) -> None:
-    """Run the batch job, as the scheduler does."""
+    """Run the batch job in the same way as the scheduler."""
     subprocess.run(
         [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
         env=settings.child_env(
@@ -103,16 +103,16 @@ def run_job(stack: Stack) -> None:
 
 
 def run_command(stack: Stack) -> None:
-    """Run the batch job by command."""
+    """Run the batch job with `progress batch`."""
     ran = stack.run("batch")
     assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("sweep", [run_job, run_command])
-def test_a_lost_command_is_sent_again_by_the_batch_job(
+def test_the_batch_job_sends_a_lost_command_again(
     stack: Stack, sweep: Callable[[Stack], None]
 ) -> None:
-    stack.ask("ada", "{ __typename }")  # who keeps the parts tells the keys of tokens, too
+    stack.ask("ada", "{ __typename }")  # loads the token keys from the supervisor
     with stack.pause_supervisor():
         stack.signal("pubsub", signal.SIGKILL)
         lost = start(stack, "runBatch")

@@ -1,4 +1,4 @@
-"""Settings: valid values, and errors that stop the start."""
+"""Settings: valid values, and errors that prevent startup."""
 
 import logging
 import traceback
@@ -13,13 +13,13 @@ from progress.adapters.redis import url as redis_url
 from progress.errors import SettingsError
 
 
-def test_the_defaults_are_production_without_a_database() -> None:
+def test_the_default_settings_are_production_without_a_database() -> None:
     read = settings.read({})
     assert (read.environment, read.database_url, read.redis_url) == ("production", None, None)
     assert (read.rate_limit_per_minute, read.graphql_introspection) == (100, None)
 
 
-def test_values_are_read_as_their_types() -> None:
+def test_values_are_converted_to_the_types_of_the_settings() -> None:
     read = settings.read(
         {
             "RATE_LIMIT_PER_MINUTE": "7",
@@ -75,7 +75,7 @@ def test_other_variables_are_ignored() -> None:
         ("CLOUD_RUN_TASK_COUNT", "1.5"),
     ],
 )
-def test_the_error_names_a_bad_value(name: str, value: str) -> None:
+def test_the_error_names_an_invalid_value(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: expected [a-z, ]+; found '{value}'$"):
         settings.read({name: value})
 
@@ -84,7 +84,7 @@ def test_an_empty_value_counts_as_not_set() -> None:
     assert settings.read({"DATABASE_URL": "", "RATE_LIMIT_PER_MINUTE": ""}) == settings.read({})
 
 
-def test_no_secret_is_in_the_text_of_settings_and_addresses() -> None:
+def test_no_secret_is_in_the_text_of_settings_and_urls() -> None:
     secret = "hunter2"  # noqa: S105 - a value to search for
     url = f"postgresql://progress:{secret}@db.example:5433/numbers"
     assert secret not in repr(
@@ -117,7 +117,7 @@ def test_a_database_url_is_parsed(url: str, expected: tuple[object, ...]) -> Non
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "h:5432", "postgresql://h:port/d", "/var/run"])
-def test_an_invalid_database_url_is_refused(url: str) -> None:
+def test_an_invalid_database_url_is_rejected(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         postgres_url.parse_url(url)
 
@@ -127,7 +127,7 @@ def test_an_invalid_database_url_is_refused(url: str) -> None:
     ("read", "name"),
     [(postgres_url.parse_url, "DATABASE_URL"), (redis_url.parse_url, "REDIS_URL")],
 )
-def test_an_unquoted_password_is_refused_and_not_repeated(
+def test_an_unquoted_password_is_rejected_and_not_shown(
     read: Callable[[str], object], name: str, password: str
 ) -> None:
     scheme = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis"}[name]

@@ -1,4 +1,4 @@
-"""Ambiguous request framing and compression bombs, refused by ingest and query."""
+"""Ingest and query reject ambiguous request framing and compression bombs."""
 
 import gzip
 import socket
@@ -35,7 +35,7 @@ SMUGGLING: dict[str, tuple[bytes, bytes]] = {
 
 
 def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
-    """Return the statuses of all answers until the server closes the connection."""
+    """Return the statuses of all responses until the server closes the connection."""
     received = b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
         wire.sendall(b"POST %b HTTP/1.1\r\nHost: here\r\n%b\r\n\r\n%b" % (path, headers, body))
@@ -45,20 +45,20 @@ def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
     return [int(status) for status in codes]
 
 
-def test_ingest_refuses_ambiguous_framing(store: Store) -> None:
+def test_ingest_rejects_ambiguous_framing(store: Store) -> None:
     with run_function(store.url) as running:
         for name, (headers, body) in SMUGGLING.items():
             assert statuses(running.port, b"/", headers, body) in ([400], [501]), name
     assert letters(store) == []
 
 
-def test_query_refuses_ambiguous_framing(port: int) -> None:
+def test_query_rejects_ambiguous_framing(port: int) -> None:
     for name, (headers, body) in SMUGGLING.items():
         assert statuses(port, b"/graphql", headers, body) == [400], name
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
-def test_ingest_and_query_decompress_no_body(store: Store, port: int, coding: bytes) -> None:
+def test_ingest_and_query_do_not_decompress_bodies(store: Store, port: int, coding: bytes) -> None:
     bomb = gzip.compress(b"[" + b"1," * 20_000_000 + b"1]")
     headers = b"Connection: close\r\nContent-Type: application/json\r\nContent-Encoding: %b\r\n"
     headers = headers % coding + b"Content-Length: %d" % len(bomb)
@@ -72,7 +72,7 @@ def test_ingest_and_query_decompress_no_body(store: Store, port: int, coding: by
     assert statuses(port, b"/graphql", headers, bomb)[0] >= 400
 
 
-def test_ingest_refuses_headers_over_its_limit(store: Store) -> None:
+def test_ingest_rejects_headers_over_its_limit(store: Store) -> None:
     with run_function(store.url) as running:
         for headers in (b"X-A: " + b"a" * 100_000, b"\r\n".join([b"X-A: a"] * 5_000)):
             assert statuses(running.port, b"/", headers, b"") == [431]

@@ -1,4 +1,4 @@
-"""Traces and metrics of a running local stack by OTLP, also with an endpoint that hangs."""
+"""A local stack exports traces and metrics by OTLP, and is not delayed if the endpoint hangs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,14 +40,14 @@ def receiver() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def stack(receiver: Collector) -> Iterator[browser.Stack]:
-    """A stack that exports to the receiver, after one request of each kind."""
+    """A stack that exports to the receiver and has handled one request of each kind."""
     with _running(receiver.url) as made:
         exercise(made)
         yield made
 
 
 def _one(spans: list[Span], part: str, name: str, parent: Span | None = None) -> Span:
-    """Return the first span of this part, name and parent."""
+    """Return the first span with this component, name and parent."""
     found = [
         each
         for each in spans
@@ -66,7 +66,7 @@ def _messaging(span: Span) -> dict[str, object]:
     }
 
 
-def test_one_trace_goes_from_the_publisher_to_the_projection(
+def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
     stack: browser.Stack, receiver: Collector
 ) -> None:
     spans = receiver.wait_for(
@@ -143,7 +143,9 @@ def test_log_lines_name_their_trace(stack: browser.Stack, receiver: Collector) -
     assert all(line["logging.googleapis.com/spanId"] in spans for line in named)
 
 
-def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Collector) -> None:
+def test_every_metric_field_is_exported_as_a_metric(
+    stack: browser.Stack, receiver: Collector
+) -> None:
     known = metric_fields.load().metric_fields
     readiness.wait(
         lambda: receiver.metrics() >= {f"progress.{name}" for name in known}, "metrics", seconds=60
@@ -156,7 +158,9 @@ def test_every_signal_arrives_as_a_metric(stack: browser.Stack, receiver: Collec
     assert {"hit", "miss"} <= results
 
 
-def test_each_part_names_itself_as_its_service(stack: browser.Stack, receiver: Collector) -> None:
+def test_each_process_exports_its_own_service_name(
+    stack: browser.Stack, receiver: Collector
+) -> None:
     receiver.wait_for(("batch", "batch"))
     services = {resource["service.name"] for resource in receiver.resources}
     parts = ("ingest", "project", "query", "batch", "cli")
@@ -177,7 +181,7 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
             assert {line["outcome"] for line in found.lines if "outcome" in line} == {"ok"}
             readiness.wait(lambda: bool(_complaints(driven)), "a word about it", seconds=60)
             exercise(stack, key="again")
-            stack.progress("down")  # bounded, although nothing can be exported
+            stack.progress("down")  # this ends, although nothing can be exported
             for log in (stack.folder / "logs").iterdir():
                 text = log.read_text(encoding="utf-8")
                 assert not any(secret in text for secret in _SECRETS), log
@@ -185,7 +189,7 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
 
 
 def _complaints(driven: RunningStack) -> dict[str, list[str]]:
-    """Return the log lines of the functions about failed exports."""
+    """Return the log lines about failed exports, by function."""
     found: dict[str, list[str]] = {}
     for part in ("ingest", "project", "query"):
         log = driven.folder / "logs" / f"{part}.log"
