@@ -75,9 +75,8 @@ def test_concurrent_callers_share_a_connection_and_get_their_own_replies(empty_r
     async def work(client: Client) -> None:
         async def one(number: int) -> None:
             value = b"%d" % number * number
-            async with asyncio.timeout(
-                0.001 if number % 10 == 0 else None
-            ):  # some callers are cancelled
+            # some callers are cancelled
+            async with asyncio.timeout(0.001 if number % 10 == 0 else None):
                 replies = await client.run(("SET", f"k{number}", value), ("GET", f"k{number}"))
             assert replies == [b"OK", value]
 

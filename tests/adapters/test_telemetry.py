@@ -224,9 +224,8 @@ def test_the_standard_variables_are_accepted_settings() -> None:
     assert settings.read({f"OTEL_{name}": "1" for name in names}) == Settings()
 
 
-@pytest.mark.parametrize(
-    "name", ["query", "project"]
-)  # one function with an event loop, one with threads
+# one function with an event loop, one with threads
+@pytest.mark.parametrize("name", ["query", "project"])
 def test_a_function_exports_its_queued_telemetry_on_sigterm(tmp_path: Path, name: str) -> None:
     port = ports.reserve()
     with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:

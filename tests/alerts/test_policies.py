@@ -19,11 +19,12 @@ PLATFORM = {
     "run_googleapis_com:job_completed_execution_count",
     "run_googleapis_com:request_count",
 }
+# no alert reads these
 DASHBOARD_ONLY = {
     "cloudsql_googleapis_com:database_cpu_utilization",
     "redis_googleapis_com:stats_memory_usage_ratio",
     "run_googleapis_com:container_instance_count",
-}  # no alert reads these
+}
 
 REQUIRED = {
     "batch-job": "outcome",
@@ -225,9 +226,8 @@ def test_the_dashboard_shows_each_metric_field(
     assert {each for each in foreign if not each.startswith("logging")} == DASHBOARD_ONLY
     for field, facts in CONTRACT.items():
         (tile,) = (each for each in tiles if each["widget"]["title"].startswith(f"{field}: "))
-        for line in tile["widget"]["xyChart"][
-            "dataSets"
-        ]:  # the legend shows all labels of the field
+        # the legend shows all labels of the field
+        for line in tile["widget"]["xyChart"]["dataSets"]:
             named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
             assert named == set(facts["labels"])
     places = {(each.get("xPos"), each.get("yPos")) for each in tiles}

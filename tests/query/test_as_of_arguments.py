@@ -77,9 +77,8 @@ def test_unlearned_counts_the_catalogue_of_the_moment(query_api: Api) -> None:
 
 
 def test_a_null_moment_means_the_present(query_api: Api) -> None:
-    assert (
-        query_api.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
-    )  # nothing is folded
+    # nothing is folded
+    assert query_api.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
 
 
 @pytest.mark.parametrize("moment", ["2024-04-02", "2024-04-02T09:00:00", "now", 5])

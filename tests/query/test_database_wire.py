@@ -14,11 +14,12 @@ def test_a_prepared_statement_takes_one_round_trip(wire: Wire) -> None:
         statement = connection.prepare("SELECT CAST(:number AS int)")
         wire.sent = b""
         assert statement.run(number=1) == [[1]]
+    # Bind, Execute, Sync; no Flush between them
     assert list(kinds(wire.sent))[:3] == [
         "B",
         "E",
         "S",
-    ]  # Bind, Execute, Sync; no Flush between them
+    ]
 
 
 def kinds(sent: bytes) -> Iterator[str]:

@@ -137,9 +137,8 @@ def test_a_request_has_at_most_three_learners_and_moments_of_the_past(
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
     asked = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
-    assert (
-        offline_api.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"
-    )  # within the limits
+    # within the limits
+    assert offline_api.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"
     too_many = "asOf, knownAt: expected at most 3 learners and times - found 4"
     for query in (
         " ".join(asked),
@@ -176,9 +175,8 @@ def test_fields_count_by_the_rows_that_they_read(offline_api: Api) -> None:
     ):
         fields = [f"a{n}: {field}" for n in range(most + 1)]
         errors = offline_api.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
-        assert {each["extensions"]["code"] for each in errors} == {
-            "UNAVAILABLE"
-        }  # within the limits
+        # within the limits
+        assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}
         if most < 30:  # aliases
             code, message = offline_api.error(f"{{ {' '.join(fields)} }}")
             assert code == "QUERY_TOO_COMPLEX"

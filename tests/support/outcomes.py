@@ -34,16 +34,14 @@ class Content:
 class Outcomes:
     """The expected contents of the event store after a sequence of deliveries."""
 
-    log: list[tuple[str, UUID]] = field(
-        default_factory=list
-    )  # stream and event id at each position
+    # stream and event id at each position
+    log: list[tuple[str, UUID]] = field(default_factory=list)
     stored: dict[UUID, Content] = field(default_factory=dict)
     pending: dict[UUID, Content] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     letters: dict[tuple[str, int], str] = field(default_factory=dict)
-    touched: set[UUID] = field(
-        default_factory=set
-    )  # ids of events that were appended or found in the log
+    # ids of events that were appended or found in the log
+    touched: set[UUID] = field(default_factory=set)
 
     def deliver(self, message_id: str, events: list[Envelope]) -> None:
         """Record the events of one message, in order."""

@@ -43,9 +43,8 @@ class World:
     jobs: dict[str, str] = field(default_factory=dict)
     subscriptions: dict[str, str] = field(default_factory=dict)  # push endpoints
     models: set[str] = field(default_factory=set)  # the versions with read models
-    built: dict[str, set[str]] = field(
-        default_factory=dict
-    )  # the files from which each image was built
+    # the files from which each image was built
+    built: dict[str, set[str]] = field(default_factory=dict)
     executions: list[tuple[str, str]] = field(default_factory=list)  # version and command
     published: list[str] = field(default_factory=list)  # topics
 

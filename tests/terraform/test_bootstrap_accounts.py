@@ -197,6 +197,5 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
     policies = {each["action"]: each for each in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
     old = only(policies["DELETE"]["condition"])["older_than"]
-    assert (
-        int(old.removesuffix("s")) > 366 * 24 * 60 * 60
-    )  # so an environment that is idle for a year keeps its image
+    # so an environment that is idle for a year keeps its image
+    assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60

@@ -86,9 +86,8 @@ def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
         concurrency = template(services[name])["max_instance_request_concurrency"]
-        assert (
-            int(settings(services[name])["THREADS"]) > concurrency
-        )  # further threads respond to probes
+        # further threads respond to probes
+        assert int(settings(services[name])["THREADS"]) > concurrency
     assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
 
 
@@ -196,10 +195,11 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     memory = [only(container(each)["resources"])["limits"]["memory"] for each in (small, large)]
     assert memory == ["1Gi", "4Gi"]
     limits = only(container(jobs["release"])["resources"])["limits"]
+    # building read models needs more than a batch run
     assert limits == {
         "cpu": "2",
         "memory": "2Gi",
-    }  # building read models needs more than a batch run
+    }
 
 
 def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployment) -> None:

@@ -113,9 +113,8 @@ def test_each_image_is_built_before_its_service_is_created(
         assert flags["substitutions"] == f"_IMAGE={image},_FUNCTION={name}"
         assert "/serviceAccounts/progress-build@" in flags["service-account"]
         assert flags["gcs-source-staging-dir"] == f"gs://{bucket}/builds"
-        assert (
-            flags["region"] == "europe-west1"
-        )  # Cloud Build allows new projects to build in this region
+        # Cloud Build allows new projects to build in this region
+        assert flags["region"] == "europe-west1"
         assert flags["config"].endswith("/infra/release/build.yaml")
     assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
 
@@ -198,9 +197,8 @@ def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) 
         }
         assert guards.pop("google_bigquery_table.events") is False  # a view
         redis = 'google_secret_manager_secret.this["progress-redis-url"]'
-        assert (
-            guards.pop(redis, False) is False
-        )  # its value can be read again from the Redis instance
+        # its value can be read again from the Redis instance
+        assert guards.pop(redis, False) is False
         assert len(guards) >= 11
         assert set(guards.values()) == {name == "prod"}
         dataset = resources["google_bigquery_dataset.analytics"]

@@ -30,9 +30,8 @@ def test_every_service_and_job_is_connected_to_the_network(
         for each in resources.of("google_cloud_run_v2_service", "function").values()
     )
     addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
-    assert (
-        addresses > 8 * instances
-    )  # blue and green have two each, and Cloud Run releases addresses late
+    # blue and green have two each, and Cloud Run releases addresses late
+    assert addresses > 8 * instances
     for name, each in templates(resources).items():
         (access,) = each["vpc_access"]
         assert access["egress"] == "PRIVATE_RANGES_ONLY", name

@@ -37,9 +37,8 @@ def passwords(deployment: Deployment) -> set[str]:
     values = {
         each[1] for value in deployment.passwords.values() for each in _WRITTEN.finditer(value)
     }
-    assert (
-        len(values) >= len(deployment.passwords) - 1
-    )  # the secret with the logins repeats the passwords of the URLs
+    # the secret with the logins repeats the passwords of the URLs
+    assert len(values) >= len(deployment.passwords) - 1
     return values
 
 
@@ -91,6 +90,5 @@ def test_a_changed_database_address_rotates_the_passwords(
 def test_replaced_secret_versions_are_kept(environments: Environments, moving: Deployment) -> None:
     for made in (moving.applied, environments["prod"].applied):
         for each in made.of("google_secret_manager_secret_version").values():
-            assert (
-                each["deletion_policy"] == "ABANDON"
-            )  # otherwise Terraform deletes a version before the next one exists
+            # otherwise Terraform deletes a version before the next one exists
+            assert each["deletion_policy"] == "ABANDON"

@@ -26,9 +26,8 @@ def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: D
     topics = deployment.applied.of("google_pubsub_topic", "topic")
     assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC}
     assert all(each["message_retention_duration"] == WEEK for each in topics.values())
-    for each in deployment.applied.of(
-        "google_pubsub_topic"
-    ).values():  # including the dead letter topics
+    # including the dead letter topics
+    for each in deployment.applied.of("google_pubsub_topic").values():
         assert only(each["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
@@ -127,9 +126,8 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
         assert (retry["minimum_backoff"], retry["maximum_backoff"]) == ("10s", "600s")
         aside = only(each["dead_letter_policy"])
         assert aside["dead_letter_topic"].endswith(f"/{name}-dead-letter")
-        assert (
-            aside["max_delivery_attempts"] == 100
-        )  # Pub/Sub's maximum, so that no message becomes a dead letter during an outage
+        # Pub/Sub's maximum, so that no message becomes a dead letter during an outage
+        assert aside["max_delivery_attempts"] == 100
         assert dead_letters[name]["name"] == f"{name}-dead-letter"
         assert held[name]["name"] == f"{name}-dead-letter-sub"
         assert held[name]["topic"].endswith(f"/{name}-dead-letter")

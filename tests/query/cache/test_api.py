@@ -1,4 +1,4 @@
-"""The cache as a client of the API sees it: hits, and never an outdated answer."""
+"""The cache as a client of the API sees it: hits, and no outdated responses."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +18,7 @@ from tests.support import api, cache_instances, sample_events
 from tests.support.api import Api, Body
 from tests.support.stage import append, publisher
 
-# Every field that is cached; one of them twice: with an alias, and by a fragment.
+# Every cached field; one field is selected twice, with an alias and in a fragment.
 EVERYTHING = """
 query Everything($from: Date!, $to: Date!) {
   me: userProgress { totalItemsLearned currentStreak masteryStats { unlearned learning } }
@@ -59,7 +59,7 @@ def both(
 
 
 def ask(instance: Api, **headers: str) -> Body:
-    """Return the whole response body."""
+    """Send the query for every cached field; return the whole response body."""
     body = msgspec.json.encode({"query": EVERYTHING, "variables": RANGE})
     response = instance.request("POST", "/graphql", body, api.headers("ann", **headers))
     answer = api.read(response)
@@ -82,7 +82,7 @@ def test_the_second_request_is_a_hit_in_any_instance(both: list[Api]) -> None:
     assert (cache_result(bypassing), bypassing["data"]) == ("MISS", first["data"])
 
 
-def test_fields_that_are_not_cached_are_computed_next_to_a_hit(
+def test_fields_that_are_not_cached_are_computed_even_if_others_are_hits(
     both: list[Api], connection: Connection
 ) -> None:
     query = "{ streak { longest } projectionStatus { name eventsBehind } }"
@@ -121,7 +121,7 @@ def delete(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("change", [study, describe, run_batch, delete])
-def test_a_change_is_in_the_next_answer(
+def test_the_next_response_includes_a_change(
     both: list[Api], connection: Connection, change: Callable[[Connection], None]
 ) -> None:
     before = [ask(instance)["data"] for instance in both]
@@ -132,7 +132,7 @@ def test_a_change_is_in_the_next_answer(
     assert before == [before[0], before[0]] != after
 
 
-def test_a_rebuild_is_in_the_next_answer(
+def test_the_next_response_includes_a_rebuild(
     both: list[Api], connection: Connection, store: Store
 ) -> None:
     right = ask(both[0])["data"]
@@ -144,7 +144,7 @@ def test_a_rebuild_is_in_the_next_answer(
         assert ask(instance)["data"] == right
 
 
-def test_an_answer_carries_the_position_of_the_projections(
+def test_a_response_includes_the_position_of_the_projections(
     both: list[Api], connection: Connection
 ) -> None:
     (head,) = connection.run("SELECT max(global_position)::text, max(created_at) FROM events")
@@ -152,7 +152,7 @@ def test_an_answer_carries_the_position_of_the_projections(
     assert (projected_to["position"], datetime.fromisoformat(projected_to["time"])) == tuple(head)
 
 
-def test_a_hanging_redis_does_not_change_the_answer(store: Store, connection: Connection) -> None:
+def test_a_hanging_redis_does_not_change_the_response(store: Store, connection: Connection) -> None:
     with (
         cache_instances.own_valkey() as own,
         api.serve(store.url, redis_url=own.url) as one,
@@ -179,7 +179,7 @@ def record_statements(reader: Reader) -> list[str]:
     return statements
 
 
-def test_a_version_copied_in_redis_is_not_read_from_the_database(both: list[Api]) -> None:
+def test_a_version_with_a_copy_in_redis_is_not_read_from_the_database(both: list[Api]) -> None:
     one, _ = both
     statements = record_statements(one.reader)
 

@@ -1,4 +1,4 @@
-"""No answer is older than the projection, after new events, items, batch runs or a rebuild."""
+"""No result is older than the read models after new events, items, batch runs or a rebuild."""
 
 import time
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def connection(store: Store) -> Iterator[Connection]:
 def both(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> Iterator[list[Instance]]:
-    """Return two instances that have cached every answer about ann."""
+    """Return two instances that have cached every result about ann."""
     with cache_instances.instances(store, redis_with_notifications) as instances:
         for instance in instances:
             instance.get(*cache_instances.all_keys("ann"))
@@ -38,12 +38,12 @@ def both(
 
 
 def learner_key(user: str) -> str:
-    """Return the Redis key of the copy of a learner's version."""
+    """Return the Redis key of the copy of a learner's version number."""
     return version_keys.learner_key(schema.schema_name(), user)
 
 
 def find_changes(instances: list[Instance], before: list[bytes], user: str = "ann") -> set[str]:
-    """Return the fields with new answers; every instance must answer as the database does."""
+    """Return the fields with new results; assert that every instance returns these results."""
     keys = cache_instances.all_keys(user)
     expected = instances[0].read(*keys)
     for instance in instances:
@@ -51,7 +51,7 @@ def find_changes(instances: list[Instance], before: list[bytes], user: str = "an
     return {key.name for key, old, new in zip(keys, before, expected, strict=True) if old != new}
 
 
-def test_every_instance_answers_from_the_cache_what_one_has_computed(
+def test_every_instance_returns_cached_results_that_another_has_computed(
     both: list[Instance],
 ) -> None:
     keys = cache_instances.all_keys("ann")
@@ -62,7 +62,7 @@ def test_every_instance_answers_from_the_cache_what_one_has_computed(
         assert instance.reader.statements == []
 
 
-def test_new_events_are_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
+def test_the_next_result_includes_new_events(both: list[Instance], connection: Connection) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(connection, sample_events.lesson("ann", 4))
     Projector(connection, publisher=publisher()).catch_up_all()
@@ -78,7 +78,7 @@ def test_another_learner_s_events_invalidate_nothing(
     assert both[0].computations == 0
 
 
-def test_a_new_item_is_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
+def test_the_next_result_includes_a_new_item(both: list[Instance], connection: Connection) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(
         connection,
@@ -88,7 +88,7 @@ def test_a_new_item_is_in_the_next_answer(both: list[Instance], connection: Conn
     assert find_changes(both, before) == {"userProgress", "itemStats", "item"}
 
 
-def test_a_batch_run_is_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
+def test_the_next_result_includes_a_batch_run(both: list[Instance], connection: Connection) -> None:
     append(
         connection,
         [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
@@ -101,10 +101,10 @@ def test_a_batch_run_is_in_the_next_answer(both: list[Instance], connection: Con
     assert find_changes(both, before) == {"weeklyStats", "domainStats", "levelStats"}
 
 
-def test_versions_of_another_revision_hide_no_change(
+def test_the_versions_of_another_revision_hide_no_change(
     both: list[Instance], connection: Connection
 ) -> None:
-    """During a release each revision has its own read models, with different versions."""
+    """During a release, each revision has its own read models and its own versions of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "schema_name", lambda: "progress_0123456789ab")
         greatest, now = 2**60, time.monotonic()
@@ -129,7 +129,7 @@ def test_a_batch_run_without_new_events_invalidates_nothing(
     assert both[0].computations == 0
 
 
-def test_a_deletion_is_in_the_next_answer(both: list[Instance], connection: Connection) -> None:
+def test_the_next_result_includes_a_deletion(both: list[Instance], connection: Connection) -> None:
     gone = sample_events.envelope("UserDeleted", {"user_id": "ann", "reason": "asked"}, at=NOW)
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(connection, [gone])
@@ -137,10 +137,10 @@ def test_a_deletion_is_in_the_next_answer(both: list[Instance], connection: Conn
     assert len(find_changes(both, before)) == len(before)  # every field
 
 
-def test_a_rebuild_is_in_the_next_answer(
+def test_the_next_result_includes_a_rebuild(
     both: list[Instance], connection: Connection, store: Store
 ) -> None:
-    connection.run("UPDATE daily_stats SET answers = answers + 1")  # which a rebuild corrects
+    connection.run("UPDATE daily_stats SET answers = answers + 1")  # a rebuild corrects this
     for instance in both:
         instance.get(*cache_instances.all_keys("ann"), bypass=True)
     before = both[0].read(*cache_instances.all_keys("ann"))
@@ -148,7 +148,7 @@ def test_a_rebuild_is_in_the_next_answer(
     assert find_changes(both, before) == {"dailyStats", "monthlyStats"}
 
 
-def test_a_replayed_event_is_in_the_next_answer(
+def test_the_next_result_includes_a_replayed_event(
     connection: Connection, store: Store, redis_with_notifications: str
 ) -> None:
     append(connection, [event for n in range(4) for event in sample_events.lesson("cat", n)])
@@ -176,11 +176,11 @@ def test_an_unpublished_change_is_hidden_for_at_most_five_seconds(
     assert len(copies) == 4
     for copy in copies:
         assert 0 < server.pttl(copy) <= 5_000
-    server.delete(*copies)  # as if they had expired
+    server.delete(*copies)  # as if the copies had expired
     assert {"userProgress", "dailyStats", "itemStats"} <= find_changes(both, before)
 
 
-def test_a_copy_of_a_version_never_decreases(
+def test_the_copy_of_a_version_in_redis_never_decreases(
     both: list[Instance], connection: Connection, redis_with_notifications: str
 ) -> None:
     server = redis.Redis.from_url(redis_with_notifications)
@@ -192,7 +192,7 @@ def test_a_copy_of_a_version_never_decreases(
     publisher().publish(
         notifications.Change(newest + 1, '["ann"]', None, began=now - version_keys.TTL_S)
     )
-    assert server.get(key) is None  # older than the TTL
+    assert server.get(key) is None  # the change is older than the TTL
     publisher().publish(notifications.Change(newest, '["ann"]', None, began=now - 2))
     assert server.pttl(key) <= 3_000
 
@@ -204,7 +204,7 @@ def test_a_copy_of_a_version_never_decreases(
         (sample_events.lesson("ann", 4), "learner:ann"),
     ],
 )
-def test_an_evicted_copy_is_read_from_the_database(
+def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
     both: list[Instance],
     connection: Connection,
     redis_with_notifications: str,
@@ -215,13 +215,13 @@ def test_an_evicted_copy_is_read_from_the_database(
     Projector(connection, publisher=publisher()).catch_up_all()
     copy = version_keys.shared_key(schema.schema_name(), copy)
     assert redis.Redis.from_url(redis_with_notifications).delete(copy) == 1
-    for instance in both:  # the versions that they remember are older
+    for instance in both:  # the versions that the instances remember are older
         assert instance.get(*cache_instances.all_keys("ann")) == instance.read(
             *cache_instances.all_keys("ann")
         )
 
 
-def test_a_change_during_a_computation_is_in_the_next_answer(
+def test_the_next_result_includes_a_change_during_a_computation(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     keys = cache_instances.all_keys("ann")
@@ -243,7 +243,7 @@ def test_a_change_during_a_computation_is_in_the_next_answer(
 def test_an_entry_under_another_learner_s_key_is_not_used(
     both: list[Instance], connection: Connection, redis_with_notifications: str
 ) -> None:
-    """A proxy could mix up replies, and a person could copy an entry."""
+    """A proxy could mix up replies, or somebody could copy an entry."""
     append(connection, sample_events.lesson("ben", 4))
     Projector(connection, publisher=publisher()).catch_up_all()
     keys = cache_instances.all_keys("ann")

@@ -1,4 +1,4 @@
-"""Each answer equals the one without a cache, whatever happens and whenever."""
+"""Each result equals the result without a cache, for any interleaving of changes and reads."""
 
 import itertools
 from datetime import timedelta
@@ -21,7 +21,7 @@ ACTIONS = ("study", "study", "describe", "move", "run", "run", "evict", "nothing
 
 
 class Learner:
-    """A learner to whom things happen. Each change is published to Redis."""
+    """A learner with methods that cause changes; each change is published to Redis."""
 
     def __init__(self, connection: Connection, server: "redis.Redis") -> None:
         self.name = f"learner {next(_numbers)}"
@@ -50,7 +50,7 @@ class Learner:
         batch.run(self._connection, publisher=publisher())
 
     def evict(self) -> None:
-        """Drop a key, as a Redis does whose memory is full."""
+        """Delete a random key, as Redis does when its memory is full."""
         if key := self._server.randomkey():
             self._server.delete(key)
 
@@ -64,7 +64,7 @@ class Learner:
 
 @settings(max_examples=12)
 @given(data=st.data())
-def test_each_answer_equals_the_one_without_a_cache(
+def test_each_result_equals_the_result_without_a_cache(
     store: Store, connection: Connection, redis_with_notifications: str, data: st.DataObject
 ) -> None:
     learner = Learner(connection, redis.Redis.from_url(redis_with_notifications))
@@ -74,7 +74,7 @@ def test_each_answer_equals_the_one_without_a_cache(
     with cache_instances.instances(store, redis_with_notifications) as both:
         for _ in range(data.draw(st.integers(3, 10))):
             data.draw(actions)()
-            # The next actions happen before and after an instance reads its answer.
+            # The two actions in the next call run before and after an instance reads a result.
             instance = data.draw(st.sampled_from(both))
             instance.get(*data.draw(subsets), before=data.draw(actions), after=data.draw(actions))
             for instance in both:

@@ -1,4 +1,4 @@
-"""Cache keys: the root fields that have one, and the requests that share one."""
+"""Cache keys: the root fields that have a key, and the requests that share a key."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`projectedTo`: a position that the projections have reached."""
+"""`projectedTo` is the position up to which all events are in the projections."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def one(store: Store) -> Iterator[Instance]:
 
 @pytest.fixture
 def always_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the versions from the database for each call."""
+    """Make each call read the versions from the database."""
     monkeypatch.setattr(versions, "MAX_AGE_S", 0)
 
 
@@ -49,7 +49,7 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_is_not(
 
 
 @pytest.mark.usefixtures("always_read")
-def test_the_time_is_that_of_the_event_at_the_position(
+def test_the_returned_time_is_that_of_the_event_at_the_position(
     one: Instance, connection: Connection
 ) -> None:
     assert one.run(one.cache.versions.projected_to()) == versions.ProjectedTo("0", None)
@@ -72,7 +72,7 @@ def test_a_hundred_calls_within_a_second_share_one_statement(
 
 
 @pytest.mark.usefixtures("always_read")
-def test_without_a_database_the_last_known_position_is_returned(
+def test_the_last_known_position_is_returned_without_a_database(
     one: Instance, connection: Connection
 ) -> None:
     lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)

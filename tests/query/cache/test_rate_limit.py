@@ -1,4 +1,4 @@
-"""The rate limit counts a caller's requests per minute over all instances."""
+"""The rate limit counts a caller's requests per minute across all instances."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -34,14 +34,14 @@ def both(redis_with_notifications: str) -> Iterator[list[Instance]]:
         instance.close()
 
 
-def test_a_rejection_states_when_to_retry(both: list[Instance]) -> None:
+def test_a_rejection_says_when_to_retry(both: list[Instance]) -> None:
     count_allowed(both, "ann", NOON)
     with pytest.raises(RateLimited, match="at most 5 requests a minute: wait 50 s") as rejection:
         both[0].run(both[0].limiter.count("ann", NOON))
     assert rejection.value.seconds == 50
 
 
-def test_instances_share_a_count_that_restarts_each_minute(both: list[Instance]) -> None:
+def test_instances_share_a_count_that_starts_at_zero_each_minute(both: list[Instance]) -> None:
     assert count_allowed(both, "ann", NOON) == 5
     assert count_allowed(both, "ann", NOON + timedelta(seconds=49)) == 0
     assert count_allowed(both, "ben", NOON) == 5
@@ -56,7 +56,7 @@ def test_counts_expire(both: list[Instance], redis_with_notifications: str) -> N
 
 
 @pytest.mark.parametrize("is_hanging", [True, False])
-def test_without_redis_each_instance_counts_alone(is_hanging: bool) -> None:
+def test_each_instance_counts_separately_without_redis(is_hanging: bool) -> None:
     with cache_instances.own_valkey() as own:
         instance = Instance(
             "postgresql://nobody", own.url if is_hanging else None, per_minute=5, timeout_s=0.1

@@ -1,4 +1,4 @@
-"""The cache when Redis hangs, ends, loses data, is full, or holds malformed entries."""
+"""The cache when Redis hangs, crashes, loses data, is full, or has malformed entries."""
 
 import time
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ def connection(store: Store) -> Iterator[Connection]:
 
 
 def check_answers(instance: Instance) -> None:
-    """Check that the instance answers as the database does."""
+    """Assert that the instance returns the results of the database."""
     keys = cache_instances.all_keys("ann")
     assert instance.get(*keys) == instance.read(*keys)
 
 
-def test_one_request_waits_for_a_hanging_redis_and_none_fails(
+def test_only_one_request_waits_for_a_hanging_redis_and_none_fails(
     store: Store, connection: Connection
 ) -> None:
     keys, timeout = cache_instances.all_keys("ann"), 0.1
@@ -48,7 +48,7 @@ def test_one_request_waits_for_a_hanging_redis_and_none_fails(
         check_answers(instance)
 
 
-def test_a_redis_that_restarts_empty_is_used_again(
+def test_redis_is_used_again_after_it_restarts_without_data(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
@@ -86,7 +86,7 @@ def test_a_malformed_entry_is_a_miss(
         check_answers(instance)
 
 
-def test_keys_of_another_type_are_misses(
+def test_keys_of_an_unexpected_type_are_misses(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     server = redis.Redis.from_url(redis_with_notifications)
@@ -101,7 +101,7 @@ def test_keys_of_another_type_are_misses(
         check_answers(instance)
 
 
-def test_with_a_full_redis_nothing_is_cached_and_the_instance_counts(
+def test_nothing_is_cached_and_the_instance_counts_if_redis_is_full(
     store: Store, connection: Connection
 ) -> None:
     with cache_instances.own_valkey("--maxmemory", "1") as own:

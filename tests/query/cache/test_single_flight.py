@@ -1,4 +1,4 @@
-"""Concurrent requests share one computation, but no outdated or cancelled one."""
+"""Concurrent requests share a computation, unless it is outdated or cancelled."""
 
 import asyncio
 from collections.abc import Iterator
@@ -40,9 +40,8 @@ def test_a_hundred_concurrent_requests_share_one_statement(one: Instance, key: C
     answers = one.run(hundred())
     assert all(answer == answers[0] for answer in answers)
     assert one.computations == 1
-    assert (
-        len(one.reader.statements) == len(set(one.reader.statements)) == 3
-    )  # the others read versions
+    # the other two statements read versions
+    assert len(one.reader.statements) == len(set(one.reader.statements)) == 3
 
 
 def test_requests_share_a_computation_without_redis(store: Store, connection: Connection) -> None:
@@ -57,7 +56,7 @@ def test_requests_share_a_computation_without_redis(store: Store, connection: Co
 
 
 class Slow:
-    """An answer whose computation ends when the test sets `end`."""
+    """A computation that ends when the test sets `end`."""
 
     def __init__(self, one: Instance, key: CacheKey, error: Exception | None = None) -> None:
         self._one, self._key, self._error = one, key, error
@@ -78,7 +77,7 @@ class Slow:
         return lookup.answers[0] or await cache.get_or_compute(lookup, self._key, self.compute)
 
 
-def test_a_request_that_has_seen_a_newer_version_does_not_share_the_older_answer(
+def test_a_request_that_has_seen_a_newer_version_does_not_share_an_older_result(
     one: Instance, connection: Connection
 ) -> None:
     (key, *_) = keys()
@@ -95,7 +94,7 @@ def test_a_request_that_has_seen_a_newer_version_does_not_share_the_older_answer
             asyncio.create_task(one.cache.get_or_compute(lookup, key, quick.compute))
             for lookup in lookups
         ]
-        await asyncio.sleep(0)  # now all of them wait for the first computation
+        await asyncio.sleep(0)  # now all later requests wait for the first computation
         slow.end.set()
         expected = await cache_instances.read(one.queries, key, NOW)
         assert await first != expected
@@ -106,7 +105,7 @@ def test_a_request_that_has_seen_a_newer_version_does_not_share_the_older_answer
     one.run(overtaking())
 
 
-def test_a_cancelled_request_cancels_no_other(one: Instance) -> None:
+def test_a_cancelled_request_cancels_no_other_request(one: Instance) -> None:
     (key, *_) = keys()
 
     async def cancel() -> None:
@@ -118,14 +117,14 @@ def test_a_cancelled_request_cancels_no_other(one: Instance) -> None:
         slow.end.set()
         answers = await asyncio.gather(*others)
         assert set(answers) == {await cache_instances.read(one.queries, key, NOW)}
-        assert one.computations == 2  # one of the others computes for all of them
+        assert one.computations == 2  # one of the other requests computes the result for all
         assert await one.get_async(key) == [answers[0]]
         assert one.computations == 2
 
     one.run(cancel())
 
 
-def test_when_all_are_cancelled_the_next_request_computes(one: Instance) -> None:
+def test_the_next_request_computes_if_all_waiting_requests_are_cancelled(one: Instance) -> None:
     (key, *_) = keys()
 
     async def cancel() -> None:

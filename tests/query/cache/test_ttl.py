@@ -1,4 +1,4 @@
-"""Redis keys and TTLs of answers, the end of the local day, and requests that bypass the cache."""
+"""Redis keys and TTLs of results, the end of the local day, and requests that bypass the cache."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ from tests.support.stage import append, publisher
 __all__ = ["both", "connection"]
 
 
-def test_the_end_of_the_local_day_invalidates_what_depends_on_it(
+def test_the_end_of_the_local_day_invalidates_results_that_depend_on_the_day(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
@@ -25,7 +25,8 @@ def test_the_end_of_the_local_day_invalidates_what_depends_on_it(
         connection, [sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN)]
     )
     Projector(connection, publisher=publisher()).catch_up_all()
-    last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)  # the day ends at 4:00 in Tokyo
+    # the last second of the day, which ends at 4:00 in Tokyo
+    last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)
     with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
         for at in (last, last + timedelta(seconds=1), last + timedelta(days=1)):
             keys = cache_instances.all_keys("ann")
@@ -37,7 +38,7 @@ def test_the_end_of_the_local_day_invalidates_what_depends_on_it(
         assert instance.computations == sum(key.policy.clock for key in keys)
 
 
-def test_bypass_computes_and_replaces_the_entries(
+def test_a_bypassing_request_computes_and_replaces_the_entries(
     both: list[Instance], redis_with_notifications: str
 ) -> None:
     keys = cache_instances.all_keys("ann")
@@ -58,7 +59,9 @@ def test_bypass_computes_and_replaces_the_entries(
     assert both[1].computations == 0
 
 
-def test_keys_and_ttls(both: list[Instance], redis_with_notifications: str) -> None:
+def test_each_key_has_the_ttl_of_its_field(
+    both: list[Instance], redis_with_notifications: str
+) -> None:
     server = redis.Redis.from_url(redis_with_notifications)
     minutes = {}
     for key in server.scan_iter():

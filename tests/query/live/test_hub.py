@@ -23,7 +23,7 @@ class Number(Struct, frozen=True):
 
 
 class Numbers:
-    """A source in memory, which can be made to fail."""
+    """A source of states in memory; a test can make it fail."""
 
     channel = "changed:number:"
 
@@ -103,7 +103,7 @@ def test_a_final_state_ends_the_subscription() -> None:
     run(scene())
 
 
-def test_a_failed_read_fails_new_subscribers_and_old_ones_get_the_next_state() -> None:
+def test_a_failed_read_fails_only_new_subscribers() -> None:
     async def scene() -> None:
         numbers = Numbers()
         numbers.set("a", 1)
@@ -117,13 +117,13 @@ def test_a_failed_read_fails_new_subscribers_and_old_ones_get_the_next_state() -
         numbers.set("a", 2)
         numbers.error = None
         while await anext(old) != 2:
-            pass  # state 1 may be read again
+            pass  # the stream may send state 1 again
         old.close()
 
     run(scene())
 
 
-def test_a_crash_fails_all_subscribers_and_later_ones_are_served(
+def test_a_crash_fails_all_subscribers_but_no_later_subscribers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def scene() -> None:

@@ -37,7 +37,7 @@ def count_subscribers(url: str, user: str = "ann") -> int:
     return count
 
 
-def test_several_instances_follow_notifications_alone(
+def test_several_instances_follow_changes_by_notifications_alone(
     store: Store, valkey: str, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
@@ -67,7 +67,7 @@ def test_several_instances_follow_notifications_alone(
         readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of both subscriptions")
 
 
-def test_polling_makes_up_for_a_lost_notification(
+def test_polling_finds_a_change_whose_notification_was_lost(
     store: Store, valkey: str, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     options = {"intervals": f"without_redis={NEVER}, with_redis=0.5", "REDIS_URL": valkey}
@@ -77,7 +77,7 @@ def test_polling_makes_up_for_a_lost_notification(
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
         readiness.wait(lambda: count_subscribers(valkey) == 1, "the subscriber")
-        recorder.add_lesson()  # not published to Redis
+        recorder.add_lesson()  # the recorder does not publish to Redis
         assert stream.next_value()["totalSessionsCompleted"] == 1
 
 
@@ -88,7 +88,7 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
     with cache_instances.own_valkey() as own, ExitStack() as stack:
         stack.enter_context(subscription_client.publishing_to(own.url))
         recorder = stack.enter_context(closing(LessonRecorder(store.url)))
-        # The fold does not retry Redis for a second after an error; polling finds those changes.
+        # After an error, the fold does not publish for a second; polling finds those changes.
         options = {"intervals": "with_redis=2", "REDIS_URL": own.url}
         function = stack.enter_context(
             subscription_client.query_function(store.url, tmp_path / "function", **options)
@@ -97,7 +97,7 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
         assert stream.next_value() is None
         readiness.wait(lambda: count_subscribers(own.url) == 1, "the subscriber")
         (own.end if ends else own.stop)()
-        for done in (1, 2):  # the first is missed by the old subscriber
+        for done in (1, 2):  # the subscriber from before the outage misses the first change
             recorder.add_lesson()
             assert stream.next_value()["totalSessionsCompleted"] == done
         (own.start if ends else own.go_on)()
@@ -106,7 +106,7 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
         assert stream.next_value()["totalSessionsCompleted"] == 3
 
 
-def test_during_a_database_outage_no_stream_opens_and_open_ones_wait(
+def test_streams_wait_and_new_ones_are_rejected_during_a_database_outage(
     own_server: Server, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     with closing(database.connect(own_server.url)) as connection:

@@ -1,4 +1,4 @@
-"""Limits of streams: their number, memory and shutdown time; nothing remains after their end."""
+"""Limits of the number, memory and shutdown time of streams, and the release of resources."""
 
 import asyncio
 import signal
@@ -30,7 +30,7 @@ from tests.support.subscription_client import (
 
 __all__ = ["subscribe"]
 
-# One number under many long aliases: a few results fill every buffer between both ends.
+# One number under many long aliases, so that a few results fill every buffer on the way.
 _NAMES = " ".join(f"{3_500 * letter}: totalSessionsCompleted" for letter in ascii_lowercase)
 WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
 
@@ -47,7 +47,7 @@ def recorder(store: Store) -> Iterator[LessonRecorder]:
 def open_idle_stream(
     port: int, subscribe: Subscribe, recorder: LessonRecorder, lessons: int, **options: Any
 ) -> Stream:
-    """Return a stream that was not read while another stream received all lessons."""
+    """Return a stream from which nothing was read while another stream received all lessons."""
     idle = subscribe(port, WIDE, receive_buffer=4096, **options)
     active = subscribe(port, PROGRESS)
     assert active.next_value() is None
@@ -72,7 +72,7 @@ def test_a_client_that_reads_late_skips_to_the_newest_state(
         assert len(values) < lessons - 20
 
 
-def test_a_stream_that_is_not_read_ends_when_its_token_expires(
+def test_a_stream_that_the_client_does_not_read_ends_when_its_token_expires(
     store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     token = token_issuer.token("ann", exp=time.time() + 8)
@@ -107,7 +107,7 @@ def test_shutdown_completes_all_streams(
         function.process.send_signal(signal.SIGTERM)
         for stream in streams:
             assert stream.read_to_end() is None
-        assert function.process.wait(8) == 0  # though one client does not read
+        assert function.process.wait(8) == 0  # although one client does not read
         idle.close()
 
 
@@ -158,7 +158,7 @@ def test_opening_a_stream_counts_against_the_rate_limit(
         store.url, tmp_path / "function", **environment
     ) as function:
         statuses = [subscribe(function.port, PROGRESS).status for _ in range(7)]
-        # At most one minute ends in between.
+        # A new minute begins at most once during these requests.
         assert statuses[:3] == [200] * 3
         refused = subscribe(function.port, PROGRESS)
         assert 429 in (*statuses, refused.status)
@@ -177,7 +177,9 @@ def test_an_idle_stream_sends_heartbeats(
             stream.read_heartbeat()
 
 
-def test_a_thousand_streams_leak_nothing(store: Store, valkey: str, tmp_path: Path) -> None:
+def test_a_thousand_streams_leak_no_files_and_no_memory(
+    store: Store, valkey: str, tmp_path: Path
+) -> None:
     environment = {"REDIS_URL": valkey, "RATE_LIMIT_PER_MINUTE": "1000000"}
     with subscription_client.query_function(
         store.url, tmp_path / "function", **environment
@@ -185,7 +187,7 @@ def test_a_thousand_streams_leak_nothing(store: Store, valkey: str, tmp_path: Pa
 
         def try_to_visit() -> bool:
             with closing(Stream(function.port, PROGRESS)) as stream:
-                if stream.status == 429:  # the one before has not ended yet
+                if stream.status == 429:  # an earlier stream has not ended yet
                     return False
                 assert stream.next_value() is None
                 return True
@@ -194,18 +196,19 @@ def test_a_thousand_streams_leak_nothing(store: Store, valkey: str, tmp_path: Pa
             readiness.wait(try_to_visit, "a stream")
 
         with ThreadPoolExecutor(8) as visitors:
-            [*visitors.map(visit, range(700))]  # memory taken at first is reused
+            # later streams reuse the memory that these streams take
+            [*visitors.map(visit, range(700))]
             readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
             before = measure(function)
             [*visitors.map(visit, range(1_000))]
         readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
-        # The pool may have opened some more connections to the database.
+        # The pool may have opened further connections to the database.
         readiness.wait(lambda: measure(function)[0] < before[0] + 10, "the end of the connections")
         assert measure(function)[1] < before[1] + 5_000_000
 
 
 def measure(function: QueryFunction) -> tuple[int, int]:
-    """Return the open files and the resident bytes of the worker process."""
+    """Return the numbers of open files and of resident bytes of the worker process."""
     (worker,) = psutil.Process(function.process.pid).children()
     return worker.num_fds(), worker.memory_info().rss
 

@@ -1,4 +1,4 @@
-"""Subscriptions as a client sees them: the real function, over HTTP."""
+"""Subscriptions as a client sees them, with the real function over HTTP."""
 
 import http.client
 import time
@@ -23,7 +23,7 @@ __all__ = ["subscribe"]
 
 @pytest.fixture(scope="module")
 def database(servers: Callable[[str], Server]) -> Iterator[str]:
-    """Share one database among the tests: each has its own learners."""
+    """One database for all tests of this module; each test has its own learners."""
     server = servers(EMBEDDED)
     name = server.create_database()
     yield server.sibling(name)
@@ -45,7 +45,7 @@ def port(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
         yield function.port
 
 
-def test_a_stream_sends_the_progress_at_once_and_after_each_change(
+def test_a_stream_sends_the_progress_immediately_and_after_each_change(
     port: int, subscribe: Subscribe, recorder: LessonRecorder
 ) -> None:
     stream = subscribe(port, PROGRESS)
@@ -100,7 +100,7 @@ def test_a_deletion_sends_null_progress(
 
 def test_a_streak_ends_with_the_local_day(port: int, subscribe: Subscribe, database: str) -> None:
     now = datetime.now(UTC)
-    start = now + timedelta(seconds=7)  # of the next local day
+    start = now + timedelta(seconds=7)  # the start of the next local day
     day_start = start - start.replace(hour=0, minute=0, second=0, microsecond=0)
     studied = (now - day_start).date() - timedelta(days=1)
     with closing(rows_by_hand.connect(database)) as connection:
@@ -126,7 +126,7 @@ def test_a_streak_ends_with_the_local_day(port: int, subscribe: Subscribe, datab
     assert datetime.now(UTC) >= start
 
 
-def test_an_operation_is_followed_to_its_end(
+def test_a_stream_sends_each_state_of_an_operation_until_it_ends(
     port: int, subscribe: Subscribe, database: str
 ) -> None:
     query = "subscription($id: ID!) { operationUpdated(id: $id) { state progress } }"
@@ -164,7 +164,7 @@ def test_an_operation_is_followed_to_its_end(
         ("subscription { " + 40 * "a: streakUpdated { current } " + "}", "aliases"),
     ],
 )
-def test_anything_but_a_subscription_is_one_result_and_the_end(
+def test_a_stream_without_a_valid_subscription_sends_one_result_and_completes(
     port: int, subscribe: Subscribe, query: str, expected: Any
 ) -> None:
     stream = subscribe(port, query, "nil")
@@ -180,7 +180,7 @@ def test_anything_but_a_subscription_is_one_result_and_the_end(
     assert stream.next_event() is None
 
 
-def test_another_learner_is_forbidden_whether_they_exist_or_not(
+def test_data_of_another_learner_is_forbidden_whether_they_exist_or_not(
     port: int, subscribe: Subscribe, recorder: LessonRecorder
 ) -> None:
     recorder.add_lesson("bob")

@@ -1,4 +1,4 @@
-"""Subscription results equal the executor's for any selection."""
+"""Compiled subscription results equal the executor's results for any selection."""
 
 import asyncio
 from datetime import UTC, date, datetime
@@ -65,7 +65,7 @@ DIRECTIVES = ("", "", "", " @include(if: $on)", " @skip(if: $on)", " @skip(if: t
 
 @st.composite
 def selections(draw: st.DrawFn, shape: GraphQLObjectType) -> str:
-    """Draw fields of the type with aliases, fragments and directives."""
+    """Draw a selection of the type's fields, with aliases, fragments and directives."""
     fields = []
     names = draw(st.lists(st.sampled_from(["__typename", *shape.fields]), min_size=1, max_size=6))
     for number, name in enumerate(names):
@@ -80,7 +80,9 @@ def selections(draw: st.DrawFn, shape: GraphQLObjectType) -> str:
 
 
 @given(st.data(), st.sampled_from(sorted(SUBSCRIPTIONS)), st.sampled_from([True, False, None]))
-def test_a_result_equals_the_executor_s(data: st.DataObject, name: str, on: bool | None) -> None:
+def test_a_result_equals_the_executor_s_result(
+    data: st.DataObject, name: str, on: bool | None
+) -> None:
     field, rows = SUBSCRIPTIONS[name]
     assert GRAPHQL.subscription_type
     shape = get_named_type(GRAPHQL.subscription_type.fields[name].type)
@@ -94,7 +96,7 @@ def test_a_result_equals_the_executor_s(data: st.DataObject, name: str, on: bool
     assert written == asyncio.run(subscription_results._execute(executor, state, LOG))
 
 
-def test_numbers_and_times_are_formatted_as_in_a_query() -> None:
+def test_numbers_and_times_are_formatted_as_in_query_results() -> None:
     moment = datetime(2024, 3, 1, 12, 30, 0, 250, UTC)
     row = UserProgress("ann", 2**40, 0, 0, 0, None, MasteryStats(0, 0, 0, 0), moment)
     tree = parse("subscription { progressUpdated { totalItemsLearned lastUpdated } }")

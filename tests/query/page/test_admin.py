@@ -1,4 +1,4 @@
-"""The administrator's view, in a real browser over the real stack."""
+"""The administrator's view of the page, in a real browser with a running local stack."""
 
 import json
 import uuid
@@ -29,7 +29,7 @@ def publish_conflict(demo: Stack) -> Envelope:
 
 
 def invalid_event(session: str) -> Envelope:
-    """Return an event that breaks a rule, identified by its session."""
+    """Return an event that breaks a rule; a test finds it by its session."""
     at = datetime.now(UTC) - timedelta(days=1)
     return browser.envelope(
         "SessionCompleted", at, user_id="page-letters", session_id=session, score=101,
@@ -48,7 +48,7 @@ def find_letter(page: Page, text: str) -> Locator:
     return letter
 
 
-def test_each_projection_has_its_lag(visit: Visits) -> None:
+def test_the_page_shows_the_lag_of_each_projection(visit: Visits) -> None:
     page = open_administration(visit)
     lag = page.get_by_role("region", name="Projections")
     for name in ("daily stats", "user progress", "weekly stats"):
@@ -72,16 +72,16 @@ def test_a_dead_letter_is_discarded_with_a_reason(visit: Visits, demo: Stack) ->
     page.get_by_role("button", name="Discard 1").click()
     dialog = page.get_by_role("dialog", name="Discard this letter?")
     dialog.get_by_role("button", name="Discard").click()
-    expect(dialog).to_be_visible()  # a reason is required
+    expect(dialog).to_be_visible()  # because a reason is required
     dialog.get_by_label("Reason").fill("a test’s own")
     dialog.get_by_role("button", name="Discard").click()
     expect(letter).to_have_count(0)
     expect(page.get_by_role("status")).to_have_text("1 discarded.")
-    # With the last letter its button is removed too: then the section has the focus.
+    # The last dead letter's button has disappeared, so the section gets the focus.
     assert page.evaluate("document.activeElement.closest('section')?.dataset.key") == "letters"
 
 
-def test_a_truncated_letter_names_the_command_that_shows_all_of_it(
+def test_a_truncated_dead_letter_names_the_command_that_shows_all_of_it(
     visit: Visits, demo: Stack
 ) -> None:
     short, long = str(uuid.uuid4()), str(uuid.uuid4())
@@ -95,7 +95,7 @@ def test_a_truncated_letter_names_the_command_that_shows_all_of_it(
         expect(letter.get_by_text("dead-letters show")).to_have_count(count)
 
 
-def test_escape_and_cancel_close_a_dialog_without_effect(visit: Visits, demo: Stack) -> None:
+def test_escape_and_cancel_close_a_dialog_and_change_nothing(visit: Visits, demo: Stack) -> None:
     session = str(uuid.uuid4())
     demo.publish(invalid_event(session))
     page = open_administration(visit)
@@ -110,7 +110,7 @@ def test_escape_and_cancel_close_a_dialog_without_effect(visit: Visits, demo: St
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_replay_is_followed_to_its_end(visit: Visits, demo: Stack) -> None:
+def test_the_page_follows_a_replay_to_its_end(visit: Visits, demo: Stack) -> None:
     session = str(uuid.uuid4())
     demo.publish(invalid_event(session))
     page = open_administration(visit)
@@ -121,13 +121,14 @@ def test_a_replay_is_followed_to_its_end(visit: Visits, demo: Stack) -> None:
     expect(first).to_contain_text("Done", timeout=30_000)
     first.locator("summary").click()
     expect(first.get_by_role("listitem")).to_contain_text("replay")
-    expect(find_letter(page, session)).to_contain_text("$.data.score")  # it still breaks the rule
+    # the event still breaks the rule
+    expect(find_letter(page, session)).to_contain_text("$.data.score")
 
 
 @pytest.mark.parametrize(
     ("button", "kind"), [("Run the batch job", "Batch run"), ("Rebuild projections", "Rebuild")]
 )
-def test_an_operation_is_started_and_followed_to_its_end(
+def test_the_page_starts_an_operation_and_follows_it_to_its_end(
     visit: Visits, button: str, kind: str
 ) -> None:
     page = open_administration(visit)
@@ -142,7 +143,7 @@ def test_an_operation_is_started_and_followed_to_its_end(
     assert page.locator(".operations > li").count() == min(before + 1, 10)
 
 
-def test_letters_are_filtered_by_kind(visit: Visits, demo: Stack) -> None:
+def test_dead_letters_are_filtered_by_kind(visit: Visits, demo: Stack) -> None:
     conflict = publish_conflict(demo)["data"]["session_id"]
     session = str(uuid.uuid4())
     demo.publish(invalid_event(session))

@@ -1,4 +1,4 @@
-"""The page's files over HTTP: paths, caching, compression and security headers."""
+"""The files of the page over HTTP: paths, caching, compression and security headers."""
 
 import gzip
 import re
@@ -13,7 +13,7 @@ from tests.support import api
 
 FILES = sorted(path.name for path in static_page.FOLDER.iterdir() if path.name != "index.html")
 GZIP = {"accept-encoding": "gzip, deflate, br"}
-BUDGET = 40_000  # bytes, compressed; 250,000 is the hard limit
+BUDGET = 40_000  # compressed bytes of all files; at most 250,000 are allowed
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,9 @@ def test_a_post_to_the_page_is_not_found(query_api: api.Api) -> None:
     assert query_api.request("POST", "/").status_code == 404
 
 
-def test_compressed_files_are_equal_and_within_the_budget(query_api: api.Api) -> None:
+def test_compressed_files_have_the_same_content_and_are_within_the_budget(
+    query_api: api.Api,
+) -> None:
     size = 0
     for path in ["/", *(f"/page/{version(query_api)}/{name}" for name in FILES)]:
         plain, gzipped = (query_api.request("GET", path, headers=headers) for headers in ({}, GZIP))
@@ -86,7 +88,7 @@ def test_compressed_files_are_equal_and_within_the_budget(query_api: api.Api) ->
     assert size < BUDGET
 
 
-def test_the_policy_allows_no_foreign_code(query_api: api.Api) -> None:
+def test_the_content_security_policy_allows_no_foreign_code(query_api: api.Api) -> None:
     headers = query_api.request("GET", "/").headers
     policy = dict(
         part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";")
@@ -99,8 +101,8 @@ def test_the_policy_allows_no_foreign_code(query_api: api.Api) -> None:
     assert headers["permissions-policy"]
 
 
-def test_every_module_of_the_start_is_preloaded(query_api: api.Api) -> None:
-    """The browser requests all modules at once, not one after another."""
+def test_every_module_that_the_page_needs_at_start_is_preloaded(query_api: api.Api) -> None:
+    """So the browser requests all modules at the same time, not one after another."""
     index = text(query_api.request("GET", "/"))
     preloaded = set(re.findall(r'href="page/\w+/(\w+\.js)"', index)) | {"main.js"}
     imported, pending = set[str](), ["main.js"]
@@ -114,11 +116,11 @@ def test_every_module_of_the_start_is_preloaded(query_api: api.Api) -> None:
     assert preloaded == imported
 
 
-def test_the_index_has_the_sign_in_url(query_api: api.Api) -> None:
+def test_the_index_contains_the_sign_in_url(query_api: api.Api) -> None:
     assert 'content="https://login.company.com/?a=1&amp;b=2"' in text(query_api.request("GET", "/"))
 
 
-def test_graphiql_has_its_own_policy(query_api: api.Api) -> None:
+def test_graphiql_has_its_own_content_security_policy(query_api: api.Api) -> None:
     graphiql = query_api.request("GET", "/graphql", headers={"accept": "text/html"})
     assert "graphiql" in text(graphiql).lower()
     assert "https://unpkg.com" in graphiql.headers["content-security-policy"]

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[3]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-SMALLEST = {"viewport": {"width": 320, "height": 640}}  # also 1,280 pixels at 400 %
+# the same layout as 1,280 pixels at 400 % zoom
+SMALLEST = {"viewport": {"width": 320, "height": 640}}
 WIDE = {"viewport": {"width": 1280, "height": 800}}
 
 ADMINISTRATION = "#/administration"
@@ -69,7 +70,7 @@ def test_a_page_without_numbers_has_no_accessibility_violations(
 
 
 def fits(page: Page) -> bool:
-    """Return whether the page does not scroll sideways; wide tables scroll in their own frame."""
+    """Return whether the page is no wider than the screen; wide tables scroll inside a frame."""
     return bool(
         page.evaluate(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
@@ -160,5 +161,5 @@ def test_the_documentation_s_pictures_are_small(
 
 @pytest.fixture
 def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return the folder of the documentation's pictures: docs/ with --pictures."""
+    """Return the folder for the documentation's pictures, which is docs/ with --pictures."""
     return ROOT / "docs" if request.config.getoption("--pictures") else tmp_path

@@ -1,4 +1,4 @@
-"""The learner's view, in a real browser over the real stack."""
+"""The learner's view of the page, in a real browser with a running local stack."""
 
 import re
 import uuid
@@ -18,16 +18,16 @@ HIDE = """hidden => {
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
 Visits = Callable[..., Visit]
-LAST_DAY = "2024-10-06"  # of the demo's data
+LAST_DAY = "2024-10-06"  # the last day with events in the demo's data
 
 
 def section(page: Page, name: str) -> str:
-    """Return the text of the section with that heading."""
+    """Return the text of the section with this heading."""
     return page.get_by_role("region", name=name).inner_text()
 
 
 def selected_day(page: Page) -> str:
-    """Return the only day of the grid that Tab reaches."""
+    """Return the day of the grid that Tab reaches; there is only one."""
     (day,) = page.eval_on_selector_all(
         "[data-day][tabindex='0']", "cells => cells.map(cell => cell.dataset.day)"
     )
@@ -41,7 +41,7 @@ def create_learner(demo: Stack) -> str:
     return user
 
 
-def test_the_demo_learner_sees_their_numbers(visit: Visits) -> None:
+def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:
     page = visit().open()
     today = section(page, "Today")
     assert re.search(r"Streak\s+0\s+days", today)
@@ -78,7 +78,7 @@ def test_the_year_is_a_grid_with_a_label_for_each_day(visit: Visits) -> None:
     )
 
 
-def test_keys_move_through_the_grid(visit: Visits) -> None:
+def test_the_keyboard_moves_through_the_grid_of_days(visit: Visits) -> None:
     page = visit().open()
     page.locator(f"[data-day='{LAST_DAY}']").focus()
     for key, day in [
@@ -121,7 +121,7 @@ def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None
     expect(page.locator("#chosen-day")).to_contain_text("7 answers")
 
 
-def test_the_weeks_are_also_a_table(visit: Visits) -> None:
+def test_the_chart_of_weeks_is_also_available_as_a_table(visit: Visits) -> None:
     page = visit().open()
     table = page.get_by_role("region", name="Answers by week").get_by_role("table")
     expect(table).to_be_hidden()
@@ -148,7 +148,7 @@ def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
     expect(tiles).to_contain_text("75% right")
 
 
-def test_a_streak_at_risk_is_marked(visit: Visits, demo: Stack) -> None:
+def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
     user = f"page-{uuid.uuid4()}"
     demo.publish(*browser.lesson(user, 3, ago=timedelta(days=1)))
     page = visit().open(user)
@@ -157,7 +157,9 @@ def test_a_streak_at_risk_is_marked(visit: Visits, demo: Stack) -> None:
     )
 
 
-def test_a_live_update_keeps_focus_scroll_and_open_details(visit: Visits, demo: Stack) -> None:
+def test_a_live_update_keeps_the_focus_scroll_position_and_open_details(
+    visit: Visits, demo: Stack
+) -> None:
     user = create_learner(demo)
     page = visit(viewport={"width": 390, "height": 700}).open(user)
     expect(page.locator("#live")).to_have_text("Live")
@@ -174,9 +176,7 @@ def test_a_live_update_keeps_focus_scroll_and_open_details(visit: Visits, demo: 
     assert page.evaluate("[document.activeElement.dataset.day, scrollY]") == before
     assert page.evaluate("document.activeElement.known && document.querySelector('details').known")
     assert page.evaluate("document.querySelector('details').open")
-    announcement = (
-        "Updated: 8 answers today, a streak of 1 day."  # may follow one of a partial update
-    )
+    announcement = "Updated: 8 answers today, a streak of 1 day."  # maybe after others
     expect(page.get_by_role("status")).to_have_text(announcement, timeout=30_000)
 
 
@@ -206,7 +206,7 @@ def test_japanese_headwords_have_a_lang_attribute(visit: Visits, demo: Stack) ->
     expect(word).to_have_attribute("lang", "ja", timeout=20_000)
 
 
-def test_support_opens_another_learner(visit: Visits) -> None:
+def test_a_support_user_can_open_another_learner(visit: Visits) -> None:
     page = visit().open("sam", "support")
     expect(page.get_by_role("link", name="Administration")).to_have_count(0)
     page.get_by_label("A learner’s id").fill(browser.DEMO)
@@ -224,7 +224,7 @@ def test_a_malformed_hash_still_shows_a_view(visit: Visits) -> None:
         expect(page.get_by_role("heading", name=re.compile("Nothing|Welcome"))).to_be_visible()
 
 
-def test_a_learner_has_no_navigation_and_is_forbidden_other_views(visit: Visits) -> None:
+def test_a_learner_has_no_navigation_and_no_access_to_other_views(visit: Visits) -> None:
     page = visit().open()
     expect(page.get_by_role("navigation")).to_have_count(0)
     for at in ("#/learner/somebody", "#/administration"):
@@ -238,5 +238,5 @@ def test_the_page_does_not_bypass_the_cache(visit: Visits) -> None:
     visitor = visit()
     visitor.open()
     assert visitor.queries()
-    for query in visitor.queries():  # fetch's own `cache: "no-store"` would ask for no-cache
+    for query in visitor.queries():  # fetch with `cache: "no-store"` would send no-cache
         assert "cache-control" not in query.all_headers()

@@ -1,4 +1,4 @@
-"""Sign-in, the handling of tokens, transfer size, and errors of the API."""
+"""The page's sign-in, tokens and transfer size, and its reaction to errors of the API."""
 
 import json
 import re
@@ -20,10 +20,10 @@ _TRANSFERRED = """performance.getEntries()
     .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
     .map((entry) => entry.transferSize)"""
 
-BUDGET = 40_000  # bytes of all files over the network; 250,000 is the hard limit
+BUDGET = 40_000  # bytes of all files over the network; at most 250,000 are allowed
 
 
-def test_the_first_numbers_need_one_request(visit: Visits) -> None:
+def test_the_first_numbers_need_only_one_request(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
     expect(page.get_by_role("region", name="All together")).to_be_visible()
@@ -33,7 +33,7 @@ def test_the_first_numbers_need_one_request(visit: Visits) -> None:
     assert not any("graphql/stream" in request.url for request in visitor.requests[:first])
 
 
-def test_the_page_is_small_and_transferred_once(visit: Visits) -> None:
+def test_the_page_is_small_and_is_transferred_only_once(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
     assert 10_000 < sum(page.evaluate(_TRANSFERRED)) < BUDGET
@@ -42,7 +42,7 @@ def test_the_page_is_small_and_transferred_once(visit: Visits) -> None:
     assert set(page.evaluate(_TRANSFERRED)[1:]) == {0}
 
 
-def test_a_token_is_removed_from_the_url_at_once(visit: Visits, demo: Stack) -> None:
+def test_a_token_is_removed_from_the_url_immediately(visit: Visits, demo: Stack) -> None:
     console = list[str]()
     visitor = visit()
     visitor.page.on("console", lambda message: console.append(message.text))
@@ -113,7 +113,7 @@ def test_a_link_with_a_foreign_token_signs_nobody_out(visit: Visits, demo: Stack
     assert page.evaluate("sessionStorage.getItem('progress.token')") == own
 
 
-def test_a_state_is_valid_once_and_in_its_own_tab(chromium: Browser, demo: Stack) -> None:
+def test_a_sign_in_state_is_valid_once_and_only_in_its_tab(chromium: Browser, demo: Stack) -> None:
     context = chromium.new_context()
     page, other = context.new_page(), context.new_page()
     for tab in (page, other):
@@ -144,12 +144,14 @@ def test_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
     again = context.new_page()
     again.goto(f"{demo.page}#sign-in={code}")
     expect(again.get_by_role("alert")).to_contain_text("signs in once, within ten minutes")
-    again.get_by_role("button", name="Sign in").click()  # signs in by the form instead
+    again.get_by_role("button", name="Sign in").click()  # the sign-in form works instead
     expect(again).to_have_url(demo.page)
     context.close()
 
 
-def test_without_storage_there_is_no_link_to_the_sign_in(chromium: Browser, demo: Stack) -> None:
+def test_the_page_has_no_sign_in_link_without_session_storage(
+    chromium: Browser, demo: Stack
+) -> None:
     context = chromium.new_context()
     context.add_init_script("delete window.sessionStorage;")
     context.add_init_script(
@@ -171,7 +173,7 @@ def test_an_invalid_token_ends_the_sign_in(visit: Visits, demo: Stack) -> None:
 
 
 def fail_queries(page: Page, status: int, code: str, **headers: str) -> None:
-    """Fail the next queries like this; other requests reach the server."""
+    """Let the next queries fail with this error; other requests reach the server."""
     error = {"message": "no", "extensions": {"code": code, "traceId": "4bf9"}}
     body = json.dumps({"errors": [error]})
 
@@ -212,26 +214,26 @@ def test_an_error_is_explained_and_can_be_retried(
 @pytest.mark.parametrize(
     "body", ["{}", "[]", '"x"', "", '{"data": null}', '{"data": {"due": []}}', '{"errors": [null]}']
 )
-def test_a_malformed_answer_is_an_error(visit: Visits, body: str) -> None:
+def test_a_malformed_response_is_shown_as_an_error(visit: Visits, body: str) -> None:
     visitor = visit()
     page = visitor.page
     page.route(re.compile("/graphql$"), lambda route: route.fulfill(status=200, body=body))
     page.goto(visitor.return_url(visitor.stack.token(DEMO)))
     expect(page.get_by_role("alert")).to_contain_text("Something went wrong")
-    visitor.errors.clear()  # unexpected errors are also reported to the browser
+    visitor.errors.clear()  # the page also reports unexpected errors to the browser
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
 @pytest.mark.parametrize("year", [2016, 2045])
-def test_a_wrong_clock_hides_no_study_day(visit: Visits, year: int) -> None:
+def test_a_wrong_browser_clock_hides_no_study_day(visit: Visits, year: int) -> None:
     visitor = visit()
     visitor.page.clock.set_fixed_time(f"{year}-06-01T12:00:00Z")
     expect(visitor.open().get_by_role("region", name="Study days")).to_contain_text("61 study days")
 
 
-def test_an_offline_page_continues_when_it_is_online(visit: Visits) -> None:
+def test_an_offline_page_loads_the_numbers_when_it_is_online_again(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
     queries = len(visitor.queries())
@@ -243,7 +245,7 @@ def test_an_offline_page_continues_when_it_is_online(visit: Visits) -> None:
     assert len(visitor.queries()) > queries
 
 
-def test_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -> None:
+def test_the_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -> None:
     user = f"page-{uuid.uuid4()}"
     visitor = visit()
     page = visitor.open(user)
@@ -259,7 +261,7 @@ def test_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -> No
     expect(page.get_by_role("region", name="Today")).to_be_visible(timeout=20_000)
 
 
-def test_a_user_s_text_is_never_html(visit: Visits) -> None:
+def test_text_from_a_user_is_never_interpreted_as_html(visit: Visits) -> None:
     bad = "<img src=x onerror=alert(1)>"
     page = visit().open("sam", "support")
     page.get_by_label("A learner’s id").fill(bad)
