@@ -1,1 +1,1 @@
-"""The outside world; nothing here imports the domain."""
+"""Adapters to PostgreSQL, Redis, Pub/Sub and other services; they import nothing of the domain."""

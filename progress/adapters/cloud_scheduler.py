@@ -18,7 +18,7 @@ _ROLE = "roles/cloudscheduler.admin"
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """A job of Cloud Scheduler; `code` is its last run's google.rpc.Code, 0 if that succeeded."""
+    """A Cloud Scheduler job; `code` is the google.rpc.Code of the last run, 0 for success."""
 
     name: str
     schedule: str
@@ -29,7 +29,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class Scheduler:
-    """The schedules of a region; ProgressError says what to do if Google refuses."""
+    """The schedules of a region; a ProgressError says what to do if Google rejects a call."""
 
     def __init__(self, project: str, region: str) -> None:
         self._parent = f"projects/{project}/locations/{region}"
@@ -37,17 +37,17 @@ class Scheduler:
             self._client = _client()
 
     def all(self) -> list[Schedule]:
-        """Return every schedule, by name."""
+        """Return every schedule, sorted by name."""
         with _translate_errors(f"the schedules of {self._parent}"):
             jobs = self._client.list_jobs(parent=self._parent, retry=None, timeout=_TIMEOUT_S)
             return sorted(map(_schedule, jobs), key=lambda schedule: schedule.name)
 
     def pause(self, name: str) -> bool:
-        """Pause a schedule; False if it was paused already."""
+        """Pause a schedule; return False if it was already paused."""
         return self._switch(name, "PAUSED", "pause_job")
 
     def resume(self, name: str) -> bool:
-        """Resume a schedule; False if it was enabled already."""
+        """Resume a schedule; return False if it was already enabled."""
         return self._switch(name, "ENABLED", "resume_job")
 
     def run(self, name: str) -> None:
@@ -55,7 +55,7 @@ class Scheduler:
         self._call("run_job", name)
 
     def _switch(self, name: str, state: str, method: str) -> bool:
-        # Cloud Scheduler refuses to pause a paused job.
+        # Cloud Scheduler rejects a request to pause a paused job.
         if self._call("get_job", name).state.name == state:
             return False
         self._call(method, name)
@@ -68,7 +68,7 @@ class Scheduler:
 
 
 def _client() -> "CloudSchedulerClient":
-    from google.cloud.scheduler_v1 import CloudSchedulerClient  # 500 ms: with the first use
+    from google.cloud.scheduler_v1 import CloudSchedulerClient  # takes 500 ms
 
     emulator = settings.current().cloud_scheduler_emulator_host
     if emulator is None:
@@ -95,7 +95,7 @@ def _translate_errors(target: str) -> Iterator[None]:
             f"there is no {target}: `progress schedule list` names all schedules"
         ) from None
     except PermissionDenied:
-        raise ProgressError(f"{target}: permission denied; it needs {_ROLE}") from None
+        raise ProgressError(f"{target}: permission denied; the caller needs {_ROLE}") from None
     except GoogleAPICallError as error:
         raise ProgressError(f"{target}: Cloud Scheduler: {error.message}; try again") from error
     except DefaultCredentialsError:
@@ -120,5 +120,5 @@ def _schedule(job: Any) -> Schedule:
 
 
 def _to_datetime(value: datetime | None) -> datetime | None:
-    """Return a plain datetime: the library's own type cannot be encoded as JSON."""
+    """Return a plain datetime, because the library's own type cannot be encoded as JSON."""
     return value and datetime.fromtimestamp(value.timestamp(), value.tzinfo)

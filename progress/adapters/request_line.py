@@ -1,4 +1,4 @@
-"""The maximum length of a request line under gunicorn: 414 beyond it.
+"""Limit the length of a request line under gunicorn, which rejects a longer line with 414.
 
 The framework starts gunicorn without a limit and ignores its environment and configuration file.
 """

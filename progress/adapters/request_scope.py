@@ -1,7 +1,7 @@
 """The scope of a request: its deadline, and the as-of folds that its fields share.
 
-It covers all tasks that a request starts. None of them waits beyond the deadline, neither for a
-connection nor for a statement.
+The scope covers all tasks that a request starts. No task waits for a connection or a statement
+beyond the deadline.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ TIMEOUT_S = 10.0  # of a request from its arrival, and of a statement outside of
 
 
 class RequestScope:
-    """A deadline on the monotonic clock, and the as-of folds by learner and moments."""
+    """A deadline on the monotonic clock, and the as-of folds by learner and times."""
 
     __slots__ = ("deadline", "folds")
 
@@ -26,7 +26,7 @@ class RequestScope:
         self.folds: dict[object, Any] = {}
 
     def remaining(self) -> float:
-        """Return the seconds until the deadline; DeadlineExceeded if it has passed."""
+        """Return the seconds until the deadline; raise DeadlineExceeded if it has passed."""
         seconds = self.deadline - time.monotonic()
         if seconds <= 0:
             raise DeadlineExceeded("the request's deadline has passed")

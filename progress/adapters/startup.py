@@ -24,8 +24,9 @@ TIMEOUT_S = 120.0
 PATH = "/startup"
 
 _PAUSE_S = 1.0
-_CONNECT_TIMEOUT_S = 1.0  # TCP repeats a lost SYN after a second: the next probe does it instead
-_CONNECTOR_PORT = 3307  # of Cloud SQL, for its connector
+# A longer wait would only let TCP retransmit a lost SYN; the next probe sends a new SYN anyway.
+_CONNECT_TIMEOUT_S = 1.0
+_CONNECTOR_PORT = 3307  # of Cloud SQL, used by the connector
 _STARTED = time.monotonic()
 
 
@@ -35,17 +36,17 @@ def is_over() -> bool:
 
 
 def connect(target: Settings | str, *, name: str) -> "Connection":
-    """Connect to PostgreSQL; a Cloud Run job retries while it starts.
+    """Connect to PostgreSQL. During its own start-up, a Cloud Run job retries.
 
-    DatabaseUnavailable at once if the server itself refuses: the network works.
+    Raise DatabaseUnavailable immediately if the server itself rejects the connection, because then
+    the network works.
     """
-    from progress.adapters.postgres import (
-        database,  # it imports pg8000, which the query function does not need
-    )
+    # It imports pg8000, which the query function does not need.
+    from progress.adapters.postgres import database
 
     if current().cloud_run_job is None:
         return database.connect(target, name=name)
-    import tenacity  # 40 ms: imported only if it is used
+    import tenacity  # takes 40 ms
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_is_no_network),
@@ -72,10 +73,10 @@ def _log_retry(state: "tenacity.RetryCallState") -> None:
 
 
 class Probe:
-    """Start-up probe: passes once every address has accepted a TCP connection, or at the timeout.
+    """A start-up probe that passes once every address accepts a TCP connection, or at the timeout.
 
     Only one thread connects at a time, for a second at most, and none after the probe has passed.
-    So a stranger who calls it cannot occupy threads or sockets.
+    So a stranger who calls the probe cannot exhaust threads or sockets.
     """
 
     def __init__(self, addresses: list[tuple[str, int]]) -> None:
@@ -83,7 +84,7 @@ class Probe:
         self._lock = threading.Lock()
 
     def passes(self) -> bool:
-        """Try the addresses that have not accepted yet."""
+        """Try the addresses that have not yet accepted; return whether the probe passes."""
         if not self._pending or is_over():
             return True
         if not self._lock.acquire(blocking=False):

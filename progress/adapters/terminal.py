@@ -1,4 +1,4 @@
-"""Progress bars: moving on a terminal, one line at the end elsewhere."""
+"""Progress bars, animated on a terminal; elsewhere, one line is printed at the end."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class ReportProgress(Protocol):
-    """Sets a bar's position and, if given, its new total."""
+    """A function that sets a bar's position and, if given, its new total."""
 
     def __call__(self, completed: int, total: int | None = None, /) -> None: ...
 
 
 @contextlib.contextmanager
 def progress_bar(console: Console, label: str, total: int) -> Iterator[ReportProgress]:
-    """Show a bar from 0 to `total`; the block moves it."""
+    """Show a bar from 0 to `total`, which the block moves."""
     columns = (
         TextColumn("  {task.description:<11}"),
         BarColumn(bar_width=30),

@@ -67,7 +67,7 @@ def test_schedules_can_be_paused_run_and_resumed(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("refusal", "words"),
     [
-        (grpc.StatusCode.PERMISSION_DENIED, "it needs roles/cloudscheduler.admin"),
+        (grpc.StatusCode.PERMISSION_DENIED, "the caller needs roles/cloudscheduler.admin"),
         (grpc.StatusCode.UNAVAILABLE, "try again"),
         (grpc.StatusCode.INTERNAL, "try again"),
     ],

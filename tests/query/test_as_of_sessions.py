@@ -106,7 +106,7 @@ def test_an_as_of_answer_stops_at_the_deadline(
     monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
-    with open_client(store.url) as fetch, pytest.raises(Unavailable, match="did not answer"):
+    with open_client(store.url) as fetch, pytest.raises(Unavailable, match="did not respond"):
         fetch(fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)))
     connection.run("ROLLBACK")
 

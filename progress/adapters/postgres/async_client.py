@@ -1,4 +1,4 @@
-"""Database access by asyncpg: a pool, a retry, and the translation of asyncpg's errors."""
+"""Database access through asyncpg: a pool, a retry, and the translation of asyncpg's errors."""
 
 import asyncio
 import contextlib
@@ -21,16 +21,16 @@ from progress.settings import Settings
 _T = TypeVar("_T")
 Work = Callable[[asyncpg.Connection], Awaitable[_T]]
 
-# The server stops a statement by itself if the request to cancel is lost.
+# The server itself stops a statement if the cancel request is lost.
 _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
 # InternalClientError: the connection broke while it was idle in the pool.
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
-_MISSING = ("42P01", "3F000")  # a table, a schema: before the first deploy creates the read models
+_MISSING = ("42P01", "3F000")  # table or schema: the first deploy creates them
 
 
 class Database:
-    """At most `size` sessions in UTC; the first is opened on first use.
+    """A database with at most `size` sessions in UTC, each opened when it is first needed.
 
     `init_sql` runs at the start of each session; `settings` are further server settings.
     """
@@ -50,19 +50,19 @@ class Database:
             "application_name": name,
             "search_path": search_path,
             "timezone": "UTC",
-            "jit": "off",  # compiling costs more than these queries do
-            "max_parallel_workers_per_gather": "0",  # so does starting a worker
-            "plan_cache_mode": "force_generic_plan",  # so does planning each time
+            "jit": "off",  # compiling takes longer than these queries
+            "max_parallel_workers_per_gather": "0",  # starting a worker takes longer, too
+            "plan_cache_mode": "force_generic_plan",  # planning each time takes longer, too
             "statement_timeout": _STATEMENT_TIMEOUT,
             **settings,
         }
         self._pool: Pool | None = None
 
     async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
-        """Return the result of `work`; DatabaseUnavailable if the database does not answer in time.
+        """Return the result of `work`; raise DatabaseUnavailable if the database does not respond.
 
-        After a transient error the work, which only reads, runs once more on another session; after
-        a timeout it does not. `scope` sets the deadline: by default, the current request's scope.
+        The work only reads. After a transient error, it runs once more on another session; after a
+        timeout, it does not. `scope` sets the deadline; the default is the current request's scope.
         """
         scope = scope or request_scope.current()
         try:
@@ -89,7 +89,7 @@ class Database:
             connection = await pool.acquire(seconds=scope.remaining())
         except _ERRORS as error:
             raise DatabaseUnavailable(f"no connection to the database: {error}") from error
-        take_back = pool.cancel  # unless the work completes: a statement may still be running
+        take_back = pool.cancel  # a statement may still be running, unless the work completes
         try:
             result = await work(connection)
             take_back = pool.release
@@ -127,7 +127,7 @@ def _translate(failure: Failure) -> Exception | None:
 
 @contextlib.contextmanager
 def translate_errors(translate: Translate = _translate) -> Iterator[None]:
-    """Raise what `translate` makes of asyncpg's error; the error itself if that is None."""
+    """Raise the result of `translate` for asyncpg's error, or that error if the result is None."""
     try:
         yield
     except _ERRORS as error:
@@ -141,7 +141,7 @@ def _read(error: Exception) -> Failure:
     if not isinstance(error, asyncpg.PostgresError):
         return Failure(error, str(error), "", "", is_transient=True, is_refusal=False)
     sqlstate = error.sqlstate or ""
-    # A deploy changed the types of a prepared statement: it is prepared again.
+    # A deploy changed the types of a prepared statement; a retry prepares it again.
     is_stale = isinstance(error, asyncpg.InvalidCachedStatementError)
     return Failure(
         error,
@@ -180,7 +180,7 @@ def _tls(sslmode: str) -> ssl.SSLContext | str:
 
 
 def _connect_by_connector(settings: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
-    from google.cloud.sql.connector import Connector  # 250 ms: imported only if it is used
+    from google.cloud.sql.connector import Connector  # takes 250 ms
 
     instance, loop = postgres_url.instance_name(settings), asyncio.get_running_loop()
     with postgres_url.translate_connector_errors(instance):

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL by pg8000, and the boundary that translates pg8000's errors."""
+"""Connections to PostgreSQL through pg8000, and the boundary that translates pg8000's errors."""
 
 import contextlib
 import functools
@@ -42,7 +42,7 @@ ERRORS = (pg8000.exceptions.Error, OSError)
 def connect(
     target: Settings | str, *, name: str = "progress", timeout_s: float | None = None
 ) -> Connection:
-    """Open a connection in UTC; DatabaseUnavailable if the server does not answer.
+    """Open a connection in UTC; raise DatabaseUnavailable if the server does not respond.
 
     A statement that takes longer than `timeout_s` fails as if the server were down.
     """
@@ -61,7 +61,7 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
             sock = on_failure.enter_context(_open_socket(address))
             connection = Connection(
                 address.user,
-                host=address.host,  # the certificate must name it; Neon routes by it, too
+                host=address.host,  # the certificate must name it; Neon also routes by it
                 password=address.password,
                 database=address.database,
                 sock=sock,
@@ -77,7 +77,7 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
 
 
 def _find_refusal(error: BaseException) -> BaseException:
-    """Return the server's own error: pg8000 may hide it by failing to close the connection."""
+    """Return the server's own error, which pg8000 may hide by failing to close the connection."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, pg8000.exceptions.DatabaseError):
         cause = cause.__context__
@@ -95,7 +95,7 @@ def _open_socket(address: Address) -> socket.socket:
             raise
         return unix
     tcp = socket.create_connection((address.host, address.port), timeout=_CONNECT_TIMEOUT_S)
-    # pg8000 does not set it: a message over 8 KB would wait 40 ms for an acknowledgement.
+    # Without it, a message over 8 KB would wait 40 ms for an acknowledgement.
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return tcp
@@ -126,7 +126,7 @@ def _connect_by_connector(
                 enable_iam_auth=True,
                 application_name=name,
             )
-        # It returns pg8000's DB-API connection: the same without `run` and `prepare`.
+        # The connector returns pg8000's DB-API connection, which only lacks `run` and `prepare`.
         connection.__class__ = Connection
         _configure(connection, timeout_s)
     except ERRORS as error:
@@ -137,28 +137,28 @@ def _connect_by_connector(
 @functools.cache
 def _connector() -> Any:
     """Return the process's connector, created on first use and so after any fork."""
-    from google.cloud.sql.connector import Connector  # 250 ms: imported only if it is used
+    from google.cloud.sql.connector import Connector  # takes 250 ms
 
     return Connector(ip_type="PRIVATE", refresh_strategy="lazy")
 
 
 def _configure(connection: Connection, timeout_s: float | None) -> None:
     connection.run("SET timezone = 'UTC'")
-    if timeout_s is not None:  # a server whose client gave up stops a second later
+    if timeout_s is not None:  # the server stops a second after the client gives up
         connection.run(f"SET statement_timeout = {1_000 + round(1_000 * timeout_s)}")
     set_timeout(connection, timeout_s)
 
 
 def set_timeout(connection: Connection, timeout_s: float | None) -> None:
-    """Set the timeout of each further statement."""
-    connection._usock.settimeout(timeout_s)  # noqa: SLF001 - under TLS it is not our own socket
+    """Set the timeout of all later statements."""
+    connection._usock.settimeout(timeout_s)  # noqa: SLF001 - under TLS it is not the socket that was passed in
 
 
 def connect_within(seconds: float, connect: Callable[[], Connection]) -> Connection:
-    """Return the connection that `connect` opens; DatabaseUnavailable if it takes longer.
+    """Return the connection that `connect` opens; raise DatabaseUnavailable after `seconds`.
 
-    A name look-up or a TLS handshake has no timeout of its own. A connection that is opened too
-    late is closed.
+    The connection is opened in a thread, because a DNS lookup or a TLS handshake has no timeout. A
+    connection that is opened too late is closed.
     """
     opening: Future[Connection] = Future()
 
@@ -182,7 +182,7 @@ def _close_late(opening: Future[Connection]) -> None:
 
 
 def close(connection: Connection, timeout_s: float | None = None) -> None:
-    """Close a connection that may be broken; wait at most `timeout_s`, if given, to send that."""
+    """Close a connection that may be broken; `timeout_s` limits the time to notify the server."""
     with contextlib.suppress(*ERRORS):
         if timeout_s is not None:
             set_timeout(connection, timeout_s)
@@ -191,7 +191,7 @@ def close(connection: Connection, timeout_s: float | None = None) -> None:
 
 @contextlib.contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """Run the block in a transaction: commit at its end, roll back if it raises."""
+    """Run the block in a transaction; commit at the end, roll back if the block raises."""
     connection.run("BEGIN")
     is_committed = False
     try:
@@ -206,7 +206,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[None]:
-    """Raise what `translate` makes of pg8000's error; the error itself if that is None."""
+    """Raise the result of `translate` for pg8000's error, or that error if the result is None."""
     try:
         yield
     except ERRORS as error:
@@ -217,7 +217,7 @@ def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[
 
 
 def read_failure(error: BaseException) -> Failure:
-    """Describe an error of pg8000, or of the connection; any other is not transient."""
+    """Describe an error of pg8000 or of the connection; any other error is not transient."""
     fields = _server_fields(error)
     sqlstate, is_refusal = fields.get("C", ""), isinstance(error, pg8000.exceptions.DatabaseError)
     is_broken = isinstance(error, (OSError, pg8000.exceptions.InterfaceError))
@@ -232,6 +232,6 @@ def read_failure(error: BaseException) -> Failure:
 
 
 def _server_fields(error: BaseException) -> dict[str, str]:
-    """Return the fields of the server's error message; none if the error is pg8000's own."""
+    """Return the fields of the server's error message; an empty dict if pg8000 raised the error."""
     details: Any = error.args[0] if error.args else None
     return details if isinstance(details, dict) else {}

@@ -1,4 +1,4 @@
-"""Database errors as both drivers report them, and which of them are transient.
+"""Database errors of both drivers, and which of the errors are transient.
 
 Each driver has one boundary, a context manager `translate_errors`: `database` for pg8000,
 `async_client` for asyncpg.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from progress.errors import DatabaseUnavailable
 
-# SQLSTATE prefixes of a server that shuts down or of a wait that was cut short.
+# SQLSTATE prefixes: lost connections, rollbacks, exhausted resources, shutdowns and timeouts.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "25P03")
 
 
@@ -22,13 +22,13 @@ class Failure:
     sqlstate: str
     detail: str
     is_transient: bool  # the same call may succeed on another connection
-    is_refusal: bool  # the server answered, with an error
+    is_refusal: bool  # the server responded with an error
 
     def to_unavailable(self) -> DatabaseUnavailable | None:
         """Return DatabaseUnavailable if the failure is transient."""
         if not self.is_transient:
             return None
-        return DatabaseUnavailable(f"the database did not answer: {self.message}")
+        return DatabaseUnavailable(f"the database did not respond: {self.message}")
 
 
 Translate = Callable[[Failure], Exception | None]  # None: the driver's error is raised unchanged

@@ -1,7 +1,7 @@
 """Database logins: parse `DATABASE_LOGINS` and create its logins.
 
 The migrations create groups that cannot log in. Each function's login belongs to one group and has
-no other rights. Cloud SQL creates logins itself, from IAM; elsewhere they are created here.
+no other privileges. Cloud SQL creates logins from IAM; on other servers, this module creates them.
 """
 
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from progress.errors import ProgressError, SettingsError
 
 GROUPS = ("progress_ingest", "progress_project", "progress_batch", "progress_query")
 
-_MAX_BYTES = 63  # of a name
+_MAX_BYTES = 63  # of a login's name
 _EXPECTED = "expected group=login or group=login:password, with spaces between entries"
 
 
 @dataclass(frozen=True)
 class Login:
-    """A login and its group; without a password the login exists already."""
+    """A login and its group; a login without a password must already exist."""
 
     group: str
     name: str
@@ -28,14 +28,16 @@ class Login:
 
 
 def parse(text: str) -> list[Login]:
-    """Parse `progress_ingest=name progress_query=name:password`, parts quoted as in a URL.
+    """Parse `progress_ingest=name progress_query=name:password`, quoted as in a URL.
 
-    SettingsError if an entry is invalid; its message contains no password.
+    Raise SettingsError, whose message contains no password, if an entry is invalid.
     """
     logins = [_parse_entry(entry, number) for number, entry in enumerate(text.split(), 1)]
     names = [login.name for login in logins]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise SettingsError(f"DATABASE_LOGINS: {twice} is listed twice: a login has one group")
+        raise SettingsError(
+            f"DATABASE_LOGINS: {twice} is listed twice, but a login has only one group"
+        )
     return logins
 
 
@@ -46,10 +48,12 @@ def _parse_entry(entry: str, number: int) -> Login:
         raise SettingsError(f"DATABASE_LOGINS, entry {number}: {_EXPECTED}")
     if group not in GROUPS:
         raise SettingsError(
-            f"DATABASE_LOGINS, entry {number}: expected a group of {', '.join(GROUPS)}"
+            f"DATABASE_LOGINS, entry {number}: expected one of the groups {', '.join(GROUPS)}"
         )
     login = Login(group, _unquote(name, number), _unquote(password, number) or None)
-    if len(login.name.encode()) > _MAX_BYTES:  # PostgreSQL would cut it: two names become one
+    if (
+        len(login.name.encode()) > _MAX_BYTES
+    ):  # PostgreSQL would truncate it, which could make two names equal
         raise SettingsError(f"DATABASE_LOGINS: {login.name} is longer than {_MAX_BYTES} bytes")
     if login.name in GROUPS or login.name == "progress_erasure":
         raise SettingsError(f"DATABASE_LOGINS: {login.name} is a group, not a login")
@@ -59,16 +63,17 @@ def _parse_entry(entry: str, number: int) -> Login:
 def _unquote(quoted: str, number: int) -> str:
     try:
         return unquote(quoted, errors="strict")
-    except UnicodeDecodeError:  # its message contains the text
+    except UnicodeDecodeError:  # the original message contains the text
         raise SettingsError(
             f"DATABASE_LOGINS, entry {number}: expected UTF-8, quoted as in a URL"
         ) from None
 
 
 def apply(connection: Connection, logins: list[Login]) -> None:
-    """Create each login that has a password, or change its password; grant only its group's rights.
+    """Create each login that has a password, or change its password; grant only its group.
 
-    ProgressError names the first login that the database refuses; the logins before it are applied.
+    Raise ProgressError, which names the login, if the database rejects a login; the logins before
+    it have then been applied.
     """
     for login in logins:
         _apply_one(connection, login)

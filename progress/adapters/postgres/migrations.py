@@ -1,8 +1,9 @@
-"""Migrations of `sql/migrations`, each applied once in name order, and SQL functions.
+"""Apply the migrations of `sql/migrations`, each once and in name order, and the SQL functions.
 
-The function files `sql/*/functions/*.sql` hold CREATE OR REPLACE. A file is applied again when it
-changes, and every file after a migration. Release order: `migrate` runs while the previous version
-still serves, so its calls must keep working with the new functions.
+The function files `sql/*/functions/*.sql` contain CREATE OR REPLACE. A file is applied again when
+it changes; after a migration, all function files are applied again. In a release, `migrate` runs
+while the previous version still serves, so the previous version's calls must keep working with the
+new functions.
 """
 
 import contextlib
@@ -21,9 +22,9 @@ FOLDER = SQL / "migrations"
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     """Apply the missing migrations and the changed functions; return their names.
 
-    One transaction applies all of them: no call meets new types with old functions. Concurrent runs
-    take turns. ProgressError if a migration was changed after it was applied, or if the database
-    has a migration that the code does not know.
+    One transaction applies all of them, so that no call uses new types with old functions.
+    Concurrent runs take turns. Raise ProgressError if a migration was changed after it was applied,
+    or if the database has a migration that this code does not know.
     """
     sql = blocks("adapters/migrations")
     with exclusive(connection):
@@ -54,10 +55,10 @@ def exclusive(connection: Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def keep_refusal(connection: Connection, execution: str | None) -> Iterator[None]:
-    """Let Cloud Run retry a job that lost the database, but not one that failed for good.
+    """Let Cloud Run retry a job that lost the database, but not a job that failed permanently.
 
-    The reason is stored under the job's execution, and the next attempt of that execution raises it
-    at once. Outside a job nothing is stored.
+    The reason of a permanent failure is stored under the job's execution, and the next attempt of
+    that execution raises it immediately. Outside a job, nothing is stored.
     """
     if execution is None:
         yield
@@ -106,7 +107,7 @@ def _apply_file(connection: Connection, file: Path, name: str, record: str) -> N
         return ProgressError(f"{name}: {failure.message}") if failure.is_refusal else None
 
     with database.translate_errors(translate):
-        # The simple protocol takes many statements, but no parameters.
+        # The simple query protocol accepts several statements, but no parameters.
         connection.execute_simple(file.read_text(encoding="utf-8"))
         connection.run(blocks("adapters/migrations")[record], name=name, checksum=_checksum(file))
 

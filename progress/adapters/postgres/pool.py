@@ -1,6 +1,6 @@
 """A pool of asyncpg connections, each lent to one caller at a time.
 
-asyncpg's own pool costs a query as much Python time as the query itself.
+asyncpg's own pool takes as much Python time per query as the query itself.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 _IDLE_TIMEOUT_S = 300.0
-_CANCEL_TIMEOUT_S = 2.0  # for the request to cancel to reach the server
+_CANCEL_TIMEOUT_S = 2.0  # for the cancel request to reach the server
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class Pool:
-    """At most `size` connections, opened on demand."""
+    """A pool of at most `size` connections, opened on demand."""
 
     def __init__(self, connect: Connect, size: int) -> None:
         self._connect = connect
@@ -28,7 +28,7 @@ class Pool:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def acquire(self, *, seconds: float) -> asyncpg.Connection:
-        """Return a connection; TimeoutError if none becomes free or is opened in time."""
+        """Return a connection; raise TimeoutError if none becomes free or is opened in time."""
         while self._idle:
             connection, since = self._idle.pop()
             if since >= time.monotonic() - _IDLE_TIMEOUT_S and not connection.is_closed():
@@ -63,9 +63,10 @@ class Pool:
         self._free_place()
 
     def cancel(self, connection: asyncpg.Connection) -> None:
-        """Take back a connection that is running a statement; the server is asked to cancel it.
+        """Take back a connection that is running a statement, and cancel the statement.
 
-        Its place becomes free once it is closed: until then the server may be busy with it.
+        The connection's place becomes free once the connection is closed, because the server may
+        be busy with the statement until then.
         """
         if connection.is_closed():
             self.discard(connection)
@@ -81,7 +82,7 @@ class Pool:
 
     async def _cancel_and_close(self, connection: asyncpg.Connection) -> None:
         try:
-            # asyncpg sends the request to cancel first. terminate() would drop it.
+            # asyncpg sends the cancel request first; terminate() would not send it.
             async with asyncio.timeout(_CANCEL_TIMEOUT_S):
                 await connection.close()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -97,7 +98,7 @@ class Pool:
             return connection
 
     async def _wait_for_release(self) -> asyncpg.Connection | None:
-        """Return the next released connection; None if one may be opened instead."""
+        """Return the next released connection; None if the caller may open one instead."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
@@ -114,7 +115,7 @@ class Pool:
             self.release(connection)
 
     def _free_place(self) -> None:
-        """Let the longest waiting caller, or else the next one, open a connection."""
+        """Let the caller that waits longest, or else the next caller, open a connection."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

@@ -22,7 +22,7 @@ class NumberedStatement:
 
     text: str
     names: tuple[str, ...]
-    name: str = ""  # of its file and block
+    name: str = ""  # the statement's file and block
 
     def arguments(self, values: Mapping[str, object]) -> list[object]:
         """Return the values of the parameters, in order."""

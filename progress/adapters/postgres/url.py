@@ -1,4 +1,4 @@
-"""The address of the database: `DATABASE_URL`, or Cloud SQL's instance."""
+"""The address of the database: `DATABASE_URL` or a Cloud SQL instance."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 _EXPECTED = "expected postgresql://user:password@host:port/database, each part quoted as in a URL"
 
-_INSTANCE = re.compile(r"([^:]+:){2,3}[^:]+")  # a project id may have a domain before it
+_INSTANCE = re.compile(r"([^:]+:){2,3}[^:]+")  # a project id may begin with a domain
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,12 @@ class Address:
 def parse_url(url: str) -> Address:
     """Parse `postgresql://user:password@host:port/database?host=/dir&sslmode=require`.
 
-    Other parameters are ignored with a warning. SettingsError if the URL is invalid.
+    Other parameters are ignored with a warning. Raise SettingsError if the URL is
+    invalid.
     """
     try:
         parts = urlsplit(url)
-    except ValueError:  # its message may contain the password
+    except ValueError:  # the original message may contain the password
         raise SettingsError(f"DATABASE_URL: {_EXPECTED}") from None
     if parts.scheme not in ("postgresql", "postgres"):
         raise SettingsError(f"DATABASE_URL: {_EXPECTED}")
@@ -61,9 +62,9 @@ def parse_url(url: str) -> Address:
 
 
 def instance_name(settings: Settings) -> str:
-    """Return Cloud SQL's instance name.
+    """Return the Cloud SQL instance name.
 
-    SettingsError if it is invalid, or if the database or the login is missing.
+    Raise SettingsError if the name is invalid, or if DB_NAME or DB_IAM_USER is not set.
     """
     name = settings.instance_connection_name or ""
     if not _INSTANCE.fullmatch(name):
@@ -76,7 +77,7 @@ def instance_name(settings: Settings) -> str:
 
 @contextlib.contextmanager
 def translate_connector_errors(instance: str) -> Iterator[None]:
-    """Raise DatabaseUnavailable if Google's API, which the connector needs, refuses or is down."""
+    """Raise DatabaseUnavailable if Google's API, which the connector calls, fails or is down."""
     try:
         yield
     except _connector_errors() as error:

@@ -1,7 +1,8 @@
 """The backlog of changes since the last batch run: a pull subscription on `progress-commands`.
 
-It serves a database that sleeps while it is idle: a run that finds no message does not wake it.
-Messages are acknowledged after their run, so a run that fails or dies leaves them to the next.
+The backlog lets an idle database sleep, because a run that finds no message does not wake the
+database. A run acknowledges its messages at the end, so a run that fails or dies leaves them to the
+next run.
 """
 
 import contextlib
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
     import grpc
 
 _SERVICE = "/google.pubsub.v1.Subscriber/"
-_FIRST_PULL_TIMEOUT_S = 10.0  # a job run is billed for a minute at least
+_FIRST_PULL_TIMEOUT_S = 10.0  # waiting is free: a run is billed for at least a minute
 _NEXT_PULL_TIMEOUT_S = 2.0
 _SETTLE_TIMEOUT_S = 10.0
-_PULL_SIZE = 1_000  # messages; one call takes as many ack ids
-_MAX_PULLS = 50  # the rest starts the next run
+_PULL_SIZE = 1_000  # messages; also the maximum number of ack ids in a call
+_MAX_PULLS = 50  # the next run pulls the rest
 
 
 class Backlog:
-    """The messages that were there when the run began."""
+    """The messages that were waiting when the run began."""
 
     def __init__(self, project: str, subscription: str | None) -> None:
         name = f"projects/{project}/subscriptions/{subscription}"
@@ -36,7 +37,7 @@ class Backlog:
         self.messages = 0
 
     def pull(self) -> None:
-        """Pull the messages; PubSubUnavailable if Pub/Sub does not answer."""
+        """Pull the messages; raise PubSubUnavailable if Pub/Sub does not respond."""
         request = self._subscription + grpc_api.number_field(3, _PULL_SIZE)
         while len(self._pulled) < _MAX_PULLS:
             timeout_s = _NEXT_PULL_TIMEOUT_S if self._pulled else _FIRST_PULL_TIMEOUT_S
@@ -57,7 +58,7 @@ class Backlog:
         self._settle("Acknowledge", 2)
 
     def give_back(self) -> None:
-        """Return the messages that were not acknowledged, by an ack deadline of 0 seconds."""
+        """Release the messages that were not acknowledged, by an ack deadline of 0 seconds."""
         self._settle("ModifyAckDeadline", 4)
 
     def _settle(self, method: str, number: int) -> None:
@@ -67,18 +68,18 @@ class Backlog:
             request = self._subscription + fields
             try:
                 if _call(method, request, timeout_s=_SETTLE_TIMEOUT_S) is None:
-                    raise PubSubUnavailable("no answer in time")
-            except PubSubUnavailable as error:  # they are redelivered, and start one run too many
+                    raise PubSubUnavailable("no response in time")
+            except PubSubUnavailable as error:  # redelivery only causes an extra run
                 logs.write("WARNING", f"{method} of changes: {error}", operation="batch")
                 return
 
 
 @contextlib.contextmanager
 def open_backlog(settings: Settings) -> Iterator[Backlog]:
-    """Pull the backlog for the block to acknowledge; what it does not acknowledge is returned.
+    """Pull the backlog for the block, and release the messages that the block does not acknowledge.
 
-    Parallel tasks do not pull, because each would see a part only. A retried task is never idle:
-    the messages of the attempt that died are not redelivered yet.
+    Parallel tasks do not pull, because each task would see only some of the messages. A retried
+    task is never idle, because the messages of the attempt that died may not be redelivered yet.
     """
     backlog = Backlog(settings.pubsub_project_id, settings.changes_subscription)
     if settings.changes_subscription and settings.cloud_run_task_count == 1:

@@ -1,6 +1,7 @@
-"""Pub/Sub by plain gRPC calls: the client library takes 200 ms to import.
+"""Pub/Sub by plain gRPC calls, because the client library takes 200 ms to import.
 
-It also batches in the background, but an instance gets no CPU between requests.
+The client library also sends batches in the background, but an instance gets no CPU between
+requests.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ _WIDTHS = {1: 8, 5: 4}  # bytes of the wire types of fixed width
 
 
 def open_channel() -> "grpc.Channel":
-    """Open a channel, after any fork; PubSubUnavailable without credentials."""
-    import grpc  # 40 ms: with the first call, not at the start
+    """Open a channel; raise PubSubUnavailable if there are no credentials.
+
+    Call this after any fork, because a channel does not survive a fork.
+    """
+    import grpc  # takes 40 ms, so it is imported late
 
     emulator = settings.current().pubsub_emulator_host
     if emulator:
@@ -43,12 +47,12 @@ def field(number: int, value: bytes) -> bytes:
 
 
 def number_field(number: int, value: int) -> bytes:
-    """Encode a field that holds a number of 0 or more."""
+    """Encode a field that holds a non-negative number."""
     return bytes([number << 3 | _VARINT]) + _varint(value)
 
 
 def fields(message: bytes, number: int) -> Iterator[bytes]:
-    """Yield the length-delimited fields of this number, in order."""
+    """Yield the length-delimited fields with this number, in order."""
     at = 0
     while at < len(message):
         key, at = _read_varint(message, at)

@@ -82,10 +82,11 @@ def publish(
 ) -> int:
     """Publish each message as the JSON of its events; return the number of events or lines.
 
-    Returns once Pub/Sub has stored all of them; `on_published` receives the number so far.
-    PubSubUnavailable if Pub/Sub does not accept a message, SerializationError if one is too large.
+    Return once Pub/Sub has stored all messages; `on_published` receives the number so far. Raise
+    PubSubUnavailable if Pub/Sub does not accept a message, and SerializationError if a message is
+    too large.
     """
-    from google.api_core.exceptions import GoogleAPIError  # 400 ms: imported only if it is used
+    from google.api_core.exceptions import GoogleAPIError  # takes 400 ms
     from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
 
     publisher, count = _publisher(emulator), 0
@@ -108,7 +109,7 @@ def publish(
 def _start_publishing(
     publisher: "PublisherClient", project: str, messages: Sequence[Message | Line | Command]
 ) -> "list[tuple[Message | Line | Command, Future]]":
-    """Start to publish every message; return each with the future of its storage."""
+    """Start to publish every message; return each message with the future of its publication."""
     from google.api_core.retry import Retry
 
     retry = Retry(timeout=_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The envelope of a push request of Pub/Sub, raw or as a CloudEvent of Eventarc."""
+"""The envelope of a Pub/Sub push request, raw or as an Eventarc CloudEvent."""
 
 import msgspec
 
@@ -25,7 +25,7 @@ _decoder = msgspec.json.Decoder(PushEnvelope)
 
 
 def parse(body: bytes | bytearray) -> PushEnvelope:
-    """Parse the body of a push request; SerializationError if it is invalid."""
+    """Parse the body of a push request; raise SerializationError if it is invalid."""
     try:
         return _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""One push request of Pub/Sub: its span, its HTTP status and its error line."""
+"""A Pub/Sub push request: its span, its HTTP status and its error log line."""
 
 import time
 import traceback
@@ -16,7 +16,7 @@ _ATTRIBUTES = {
 
 
 class PushRequest:
-    """Log any exception of the block and answer 503 or 500, so that Pub/Sub redelivers."""
+    """A request whose exceptions are logged and become 503 or 500, so that Pub/Sub redelivers."""
 
     def __init__(
         self, name: str, traceparent: str | None, operation: str, message: Attributes

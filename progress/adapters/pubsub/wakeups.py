@@ -1,6 +1,6 @@
-"""Wake-ups: one message on `progress-commands` for each shard that grew and each operation to run.
+"""Wake-ups: messages on `progress-commands`, one for each shard that grew or operation to run.
 
-A lost wake-up costs latency only: the scheduled sweep finds its shard or its operation.
+A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
 """
 
 import functools
@@ -19,14 +19,14 @@ _TIMEOUT_S = 2.0
 
 
 def send(shards: Iterable[int]) -> bool:
-    """Wake the projection of these shards; False, and a log line, if that fails."""
+    """Wake the projection of these shards; if that fails, write a log line and return False."""
     return _send([b'{"command":"wake","shard":%d}' % shard for shard in shards])
 
 
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
-    """Wake a worker for each of these operations; False, and a log line, if that fails.
+    """Wake a worker for each operation; if that fails, write a log line and return False.
 
-    The attribute filters them out for a revision under test, which only folds.
+    The message attribute filters out operations for a revision under test, which only folds.
     """
     return _send([operation_command(each) for each in operation_ids], command="operation")
 
@@ -49,7 +49,7 @@ def publish_attributes(topic: str) -> Attributes:
 def _send(commands: list[bytes], **attributes: str) -> bool:
     if not commands:
         return True
-    import grpc  # 40 ms: with the first wake-up, not at the start
+    import grpc  # takes 40 ms, so it is imported late
 
     topic = f"projects/{settings.current().pubsub_project_id}/topics/{TOPIC}"
     with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:

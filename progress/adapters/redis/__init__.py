@@ -1,1 +1,1 @@
-"""Redis: its protocol, one client for each way of waiting, and our keys and channels."""
+"""Redis: the protocol, a blocking and an asynchronous client, and the keys and channels."""

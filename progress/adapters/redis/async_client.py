@@ -1,8 +1,9 @@
 """An asynchronous Redis client: the commands of many requests share one connection.
 
-No request waits for a Redis that is down or hangs: a round trip has a timeout. A connection that
-misses it is closed, and for a second no other is opened. Then one attempt to connect runs in the
-background, and requests go on without Redis until it succeeds.
+A round trip has a timeout, so no request waits long for a Redis server that is down or hangs. A
+connection that exceeds the timeout is closed, and for a second no other connection is opened. Then
+one attempt to connect runs in the background, and requests continue without Redis until the attempt
+succeeds.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ from progress.adapters.telemetry import tracing
 from progress.errors import RedisUnavailable
 
 _TIMEOUT_S = 0.04  # of a round trip that a request waits for
-_RECHECK_S = 0.005  # an overdue reply is looked for once more: this process may have been suspended
+# Before an overdue connection is closed, because this process may have been suspended.
+_RECHECK_S = 0.005
 _HANDSHAKE_TIMEOUT_S = 0.02  # that a request waits for the first connection
 _CONNECT_TIMEOUT_S = 1.0  # of connecting in the background
 _BACK_OFF_S = 1.0
@@ -28,7 +30,7 @@ _REDIS = {"db.system.name": "redis"}
 
 
 class Client:
-    """A client for the event loop that first uses it.
+    """A client that belongs to the event loop that first uses it.
 
     `timeout_s`, if given, replaces the timeouts of the first connection and of a round trip.
     """
@@ -39,14 +41,15 @@ class Client:
         self._timeout_s = timeout_s or _TIMEOUT_S
         self._connection: _Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._is_trusted = True  # if not, no request waits for the connection
+        self._is_trusted = True  # if false, no request waits for the connection
         self._wait_until = 0.0
         self._back_off_until = 0.0
 
     async def run(self, *commands: Command) -> list[Reply]:
         """Return the replies to the commands, in order, after one round trip.
 
-        RedisUnavailable if there are none. Commands that were sent run even if the caller gives up.
+        Raise RedisUnavailable if there are no replies. Redis runs the commands that were sent, even
+        if the caller gives up.
         """
         if not tracing.is_exporting():
             return await self._run(commands)
@@ -55,7 +58,7 @@ class Client:
             return await self._run(commands)
 
     def send(self, *commands: Command) -> None:
-        """Send the commands and ignore their replies; without a connection nothing is sent."""
+        """Send the commands and ignore their replies; without a connection, send nothing."""
         if self._connection and not self._connection.is_lost:
             self._connection.send(commands)
 
@@ -112,7 +115,7 @@ class Client:
     async def _shake_hands(self, connection: "_Connection") -> None:
         for reply in await connection.run(self._address.handshake):
             if isinstance(reply, ErrorReply):
-                raise RedisUnavailable(f"Redis refuses: {reply.text}")
+                raise RedisUnavailable(f"Redis rejects the connection: {reply.text}")
 
     async def _open(self) -> "_Connection":
         loop, address = asyncio.get_running_loop(), self._address
@@ -151,7 +154,9 @@ class _Connection(asyncio.Protocol):
         self._next_write: asyncio.Handle | None = None  # one write serves many calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's transport is not a subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close(f"the connection was closed: {exc}")
@@ -177,7 +182,7 @@ class _Connection(asyncio.Protocol):
         except (ValueError, RecursionError) as error:
             self.close(f"the reply is not RESP2: {error}")
         if at < len(data) and not self._batches:
-            self.close("it sent a reply to no command")
+            self.close("it sent a reply without a command")
         self._rest = data[at:]
 
     def _enqueue(
@@ -197,7 +202,7 @@ class _Connection(asyncio.Protocol):
         self._unwritten.clear()
 
     def close(self, reason: str) -> None:
-        """Close the connection at once; pending calls fail with RedisUnavailable."""
+        """Close the connection immediately; pending calls fail with RedisUnavailable."""
         self.is_lost = True
         for handle in (self._timer, self._next_write):
             if handle:
@@ -206,7 +211,7 @@ class _Connection(asyncio.Protocol):
         while self._batches:
             done = self._batches.popleft().done
             if done and not done.done():
-                done.set_exception(RedisUnavailable(f"Redis does not answer: {reason}"))
+                done.set_exception(RedisUnavailable(f"Redis does not respond: {reason}"))
 
     def _add_reply(self, reply: Reply) -> None:
         batch = self._batches[0]
@@ -217,7 +222,7 @@ class _Connection(asyncio.Protocol):
                 batch.done.set_result(batch.replies)
 
     def _watchdog(self, overdue: _Batch | None = None) -> None:
-        """Close the connection if its oldest batch is still overdue at a second look."""
+        """Close the connection if its oldest batch is still overdue at a second check."""
         self._timer = None
         if not self._batches:
             return

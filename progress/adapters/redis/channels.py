@@ -1,4 +1,4 @@
-"""Redis channels: each publishes changes, with the new version."""
+"""The Redis channels of changes; each message is the new version."""
 
 EVERYONE = "changed:everyone"  # changes that may concern any learner
 LEARNER = "changed:learner:"  # followed by an id

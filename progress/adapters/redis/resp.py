@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 _END, _MAX_LINE_BYTES = b"\r\n", 65_536
 _SHORT = 512
-_SIZES = [b"$%d\r\n" % size for size in range(_SHORT)]  # formatting them is 50 % of the time
+_SIZES = [b"$%d\r\n" % size for size in range(_SHORT)]  # formatting a size takes 50 % of the time
 _BULK, _INTEGER, _LINE, _ERROR, _ARRAY = b"$:+-*"
 
 Command = Sequence[bytes | str | int]
@@ -37,12 +37,12 @@ def encode(commands: Sequence[Command]) -> bytes:
 
 
 def operation_name(commands: Sequence[Command]) -> str:
-    """Return the operation's name in a span."""
+    """Return the name of the operation for a span."""
     return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
 
 
 def read(data: bytes, at: int) -> tuple[Reply, int]:
-    """Return the reply at `at` and the position after it; ValueError if it is invalid."""
+    """Return the reply at `at` and the position after it; raise ValueError if it is invalid."""
     end = data.find(_END, at)
     if end < 0:
         if len(data) - at > _MAX_LINE_BYTES:

@@ -1,6 +1,6 @@
 """A blocking connection to Redis.
 
-redis-py takes 130 ms to import, which would be most of a function's start.
+redis-py takes 130 ms to import, which would be most of a function's start-up time.
 """
 
 import select
@@ -13,11 +13,11 @@ from progress.adapters.redis import resp
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
 from progress.adapters.redis.url import Address
 
-_LOADING = "LOADING"  # every reply of a server that is starting
+_LOADING = "LOADING"  # a starting server's replies begin with this
 
 
 class RedisSocket:
-    """One connection; it is closed once it has raised OSError."""
+    """One connection, which is closed when it raises OSError."""
 
     def __init__(self, address: Address, *, seconds: float) -> None:
         self._handshake: Sequence[Command] = address.handshake
@@ -26,7 +26,7 @@ class RedisSocket:
 
     @property
     def is_open(self) -> bool:
-        """Return whether Redis has left it open: an idle connection is readable once closed."""
+        """Whether Redis has left the connection open; a closed idle connection becomes readable."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return not poll.poll(0)
@@ -36,14 +36,14 @@ class RedisSocket:
         self._socket.close()
 
     def run(self, commands: Sequence[Command], *, seconds: float) -> list[Reply]:
-        """Return the replies in order; OSError if they do not arrive in time."""
+        """Return the replies in order; raise OSError if they do not arrive in time."""
         handshake, self._handshake = self._handshake, ()
         try:
             replies = self._exchange([*handshake, *commands], time.monotonic() + seconds)
             _check_replies(replies, len(handshake))
         except (OSError, ValueError, RecursionError) as error:
             self.close()
-            raise OSError(f"Redis does not answer: {error}") from error
+            raise OSError(f"Redis does not respond: {error}") from error
         return replies[len(handshake) :]
 
     def _exchange(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
@@ -87,7 +87,7 @@ def _remaining(deadline: float) -> float:
 
 
 def _check_replies(replies: Sequence[Reply], handshake_size: int) -> None:
-    """Raise OSError if Redis refuses the handshake or is still loading its data."""
+    """Raise OSError if Redis rejects the handshake or is still loading its data."""
     for number, reply in enumerate(replies):
         if isinstance(reply, ErrorReply) and (
             number < handshake_size or reply.text.startswith(_LOADING)

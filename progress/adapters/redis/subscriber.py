@@ -1,6 +1,6 @@
 """A subscription to Redis channels that reconnects by itself.
 
-redis-py is imported with the first subscription: the import takes longer than a whole answer.
+redis-py is imported on the first subscription, because the import takes longer than a query.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from progress.adapters.telemetry import logs
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
-_POLL_S = 0.2  # without a message: then Redis is pinged and new channels are subscribed to
+_POLL_S = 0.2  # without a message, then Redis is pinged and new channels are subscribed to
 _TIMEOUT_S = 0.5  # of a ping, after which Redis counts as down
 _RECONNECT_S = 1.0  # between two attempts to connect
 
@@ -22,7 +22,7 @@ class Subscriber:
     """One subscribed connection; `on_message` is called with the channel of each message.
 
     `on_state_change` is called when a subscription is confirmed, also after a reconnection, and
-    when the connection is lost. Messages that were published until then may have been missed.
+    when the connection is lost. Messages that were published before may have been missed.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Subscriber:
         on_message: Callable[[str], None],
         on_state_change: Callable[[], None],
     ) -> None:
-        """The subscription follows changes of the set `channels`."""
+        """Follow later changes of the set `channels`, too."""
         self.is_connected = False
         self._url, self._channels = url, channels
         self._on_message, self._on_state_change = on_message, on_state_change
@@ -63,7 +63,7 @@ class Subscriber:
                 await asyncio.sleep(_RECONNECT_S)
 
     async def _receive(self, connection: "PubSub") -> None:
-        """Receive messages until Redis leaves a ping unanswered; sending has a timeout, too."""
+        """Receive messages until cancelled; raise an error if Redis does not respond in time."""
         is_pinged = False
         while not _is_cancelled():
             await self._update_subscriptions(connection)
@@ -72,7 +72,7 @@ class Subscriber:
                 is_pinged = False
                 self._handle(message)
             elif is_pinged:
-                raise TimeoutError("it does not answer")
+                raise TimeoutError("Redis does not respond")
             else:
                 await connection.ping()
                 is_pinged = True
@@ -80,7 +80,7 @@ class Subscriber:
     def _handle(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":
             self._on_message(message["channel"])
-        elif message["type"] == "subscribe":  # confirmed: a new channel or a new connection
+        elif message["type"] == "subscribe":  # a new channel or a new connection is confirmed
             self.is_connected = True
             self._on_state_change()
 
@@ -100,7 +100,7 @@ class Subscriber:
 
 
 def _is_cancelled() -> bool:
-    """Return whether the task was cancelled, even if redis-py took that for its own timeout."""
+    """Return whether the task was cancelled, even if redis-py mistook that for its own timeout."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

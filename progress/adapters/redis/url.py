@@ -11,7 +11,7 @@ from progress.errors import SettingsError
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a Redis; `path` is that of a Unix socket."""
+    """The address of a Redis server; `path` is the path of a Unix socket."""
 
     host: str
     port: int
@@ -23,13 +23,13 @@ class Address:
 def parse_url(url: str) -> Address:
     """Parse `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=1`.
 
-    `rediss://` takes redis-py's parameters `ssl_ca_data`, the certificates of the only authorities
-    to trust, and `ssl_check_hostname`. SettingsError if the URL is invalid.
+    `rediss://` accepts two parameters of redis-py: `ssl_ca_data` (the certificates of the only
+    trusted authorities) and `ssl_check_hostname`. Raise SettingsError if the URL is invalid.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # its message may contain the password
+    except ValueError:  # the original message may contain the password
         raise SettingsError(
             "REDIS_URL: the port is not a number, or the password is not quoted as in a URL"
         ) from None
@@ -63,7 +63,7 @@ def _tls(query: Mapping[str, str]) -> ssl.SSLContext:
     if checks_hostname is None:
         raise SettingsError("REDIS_URL: ssl_check_hostname: expected true or false")
     if not checks_hostname and "ssl_ca_data" not in query:
-        # Otherwise the owner of any certificate could pose as our Redis.
+        # Otherwise the owner of any certificate could impersonate the Redis server.
         raise SettingsError("REDIS_URL: ssl_check_hostname=false needs an authority, ssl_ca_data")
     try:
         context = ssl.create_default_context(cadata=query.get("ssl_ca_data"))

@@ -1,23 +1,23 @@
 """Copies in Redis of the database's versions; a query reads them to check its cache entries.
 
-A copy expires five seconds after its version was known to be the newest, and only ever grows. So a
-late writer, or one with an old answer of the database, hides no change. A change whose notification
-was lost is seen once the copy expires.
+A copy expires five seconds after its version was known to be the newest, and its version only
+grows. So a late writer, or a writer with an old result from the database, hides no change. A change
+whose notification was lost is seen once the copy expires.
 """
 
 import time
 
 from progress.adapters.redis import channels
 
-TTL_S = 5.0  # seconds that an answer may be behind if a notification was lost
+TTL_S = 5.0  # seconds that a response may be out of date if a notification is lost
 
-# Kinds of versions. Each schema of read models has its own: two revisions may be served at once.
+# Kinds of versions. Each schema has its own versions, because two revisions may serve at a time.
 CATALOGUE = "catalogue"
 BATCH = "batch"  # weekly, domain and level stats
 SWAP = "schema"  # of the rebuild that swapped the schema in
 
-# A server that was suspended runs a command late: so the expiry is a moment, not a duration. A full
-# server stores no copy: the old one is deleted, which shows the change as well.
+# The expiry is a time, not a duration, because a server that was suspended runs a command late. A
+# full server cannot store a new copy; the old copy is then deleted, so that the change is seen.
 _SET_FUNCTION = """
 local now = redis.call('TIME')
 local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
@@ -29,13 +29,13 @@ local function keep(key, version)
 end
 """
 
-# KEYS: the copies. ARGV: their expiry in ms of the wall clock; the version of each.
+# KEYS: the copies. ARGV: their expiry (Unix time in ms), and the version of each copy.
 SET_SCRIPT = f"""{_SET_FUNCTION}
 for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
 return left
 """
 
-# ARGV: the expiry of the copies; the version; the learners, as JSON; the prefix of their keys.
+# ARGV: the expiry of the copies, the version, the learners (JSON), and the prefix of their keys.
 PUBLISH_SCRIPT = f"""{_SET_FUNCTION}
 for _, learner in ipairs(cjson.decode(ARGV[3])) do
     keep(ARGV[4] .. learner, ARGV[2])

@@ -1,4 +1,4 @@
-"""One line on standard output for Cloud Logging: a JSON object without secrets."""
+"""Write a line for Cloud Logging to standard output: a JSON object without secrets."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
 """Log lines for Cloud Logging: one JSON object each, on standard output.
 
 `metric_fields.json` lists the fields that a line may have: metric fields, which are recorded as
-metrics and read by alerts, and context. Addresses, tokens and answer texts are masked by shape.
+metrics and used by alerts, and context fields. Addresses, secrets and quoted rows are masked.
 """
 
 import logging
@@ -20,12 +20,12 @@ _TRACE = "logging.googleapis.com/trace"
 _SPAN_ID = "logging.googleapis.com/spanId"
 _SAMPLED = "logging.googleapis.com/trace_sampled"
 
-# They set up their own handlers after our code is loaded.
+# These servers set up their own handlers after this module is loaded.
 _SERVERS = ("gunicorn.error", "uvicorn.error")
 
 
 class _LibraryHandler(logging.Handler):
-    """Write what libraries log as lines in our format."""
+    """A handler that writes the log records of libraries as JSON lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = {"severity": record.levelname, "message": record.getMessage()}
@@ -38,14 +38,14 @@ _LIBRARY_HANDLER = _LibraryHandler(logging.WARNING)
 
 
 def configure(service: str) -> None:
-    """Name this process's service, and write library logs and uncaught exceptions as lines."""
+    """Set the service name, and write library logs and uncaught exceptions as JSON lines."""
     tracing.set_service_name(service)
     logging.getLogger().addHandler(_LIBRARY_HANDLER)
     for name in _SERVERS:
         logging.getLogger(name).addFilter(_take_over)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _log_uncaught
-    if threading.excepthook is threading.__excepthook__:  # a test's own hook stays
+    if threading.excepthook is threading.__excepthook__:  # keep the hook of a test
         threading.excepthook = _log_uncaught_in_thread
 
 
@@ -62,7 +62,7 @@ def _log_uncaught(
         sys.__excepthook__(kind, error, trace)
         return
     stack = "".join(traceback.format_exception(error))
-    # `write` would read the settings, which may be what failed.
+    # `write` would read the settings, which may have caused the error.
     lines.write_line(
         {"severity": "CRITICAL", "message": f"not caught: {error}", "stack_trace": stack}
     )

@@ -1,4 +1,4 @@
-"""The contract of the log's fields, `metric_fields.json`, which the alerts read too."""
+"""The log fields that `metric_fields.json` declares; the alerts use the same file."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,7 @@ import msgspec
 class MetricField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A field that is recorded as a metric; its labels are fields of the same line."""
 
-    kind: Literal["distribution", "count"]  # of a number, or of a value's occurrences
+    kind: Literal["distribution", "count"]  # of numbers, or of a value's occurrences
     unit: str
     labels: tuple[str, ...]
     meaning: str
@@ -26,5 +26,5 @@ _FILE = Path(__file__).with_name("metric_fields.json")
 
 
 def load() -> LogFields:
-    """Load the contract."""
+    """Load `metric_fields.json`."""
     return msgspec.json.decode(_FILE.read_bytes(), type=LogFields)

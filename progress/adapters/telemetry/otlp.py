@@ -1,8 +1,8 @@
-"""The exporter of spans and metrics, by OTLP over HTTP; imported only if it is used.
+"""Export spans and metrics by OTLP over HTTP; this module is imported only if it is used.
 
-Bounded queues and threads of its own: an unreachable endpoint never delays a request, and is logged
-at most once a minute. OpenTelemetry itself reads the standard variables (OTEL_TRACES_SAMPLER,
-OTEL_BSP_SCHEDULE_DELAY, …).
+The exporter has bounded queues and its own threads, so an unreachable endpoint never delays a
+request. Failed exports are logged at most once a minute. OpenTelemetry itself reads the standard
+variables (OTEL_TRACES_SAMPLER, OTEL_BSP_SCHEDULE_DELAY, …).
 """
 
 import asyncio
@@ -41,8 +41,8 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # to export the rest when the process ends
 _LOG_INTERVAL_S = 60.0  # between two log lines about exporters
 _METRIC = "progress.{}"
 
-# An instance may get no CPU between two requests. An export stops meanwhile, so its timeout is
-# long; the queue is exported often, while requests are handled.
+# An instance may get no CPU between two requests. An export is then suspended, so its timeout is
+# long. The queue is exported often, while requests are handled.
 _DEFAULTS = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "1000"}
 
 # The upper bounds of a histogram's buckets, by unit.
@@ -63,7 +63,7 @@ _KINDS = {
 
 
 def create_exporter(settings: Settings, service: str) -> "Exporter | None":
-    """Return this process's exporter; None, and a log line, if it cannot be created."""
+    """Return this process's exporter; if that fails, write a log line and return None."""
     try:
         return Exporter(settings, service)
     except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
@@ -75,7 +75,7 @@ class Exporter:
     """Exports the spans and metrics of this process."""
 
     def __init__(self, settings: Settings, service: str) -> None:
-        """Create the exporter; GoogleAuthError if the endpoint is Google's and nobody signed in."""
+        """Create the exporter; raise GoogleAuthError if a Google endpoint has no credentials."""
         _redirect_library_logs()
         fill_in(**_DEFAULTS)
         resource = Resource.create(
@@ -87,7 +87,7 @@ class Exporter:
             }
         )
         spans, metrics = _session_for(settings), _session_for(settings)
-        # Their own shutdown at exit would wait for half a minute.
+        # The providers' own shutdown at exit would wait for half a minute.
         self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=spans)))
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(session=metrics))
@@ -109,13 +109,13 @@ class Exporter:
         *,
         is_remote: bool,
     ) -> Span:
-        """Start a span; it is the `current` one for as long as its block lasts."""
+        """Start a span, which is the `current` span during its block."""
         context = Context() if parent is None else _context(parent, is_remote=is_remote)
         masked = {key: _mask(value) for key, value in attributes.items()}
         return _ExportedSpan(self._tracer.start_span(name, context, _KINDS[kind], masked), current)
 
     def record(self, fields: Mapping[str, object]) -> None:
-        """Record the metric fields among the fields; a missing label is left out."""
+        """Record the metric fields of a log line; omit missing labels."""
         for name in self._instruments.keys() & fields.keys():
             if (value := fields[name]) is not None:
                 labels = self._metric_fields[name].labels
@@ -135,9 +135,9 @@ class Exporter:
         ).record
 
     def _shut_down_on_sigterm(self) -> None:
-        """Shut down on SIGTERM before an event loop's server, which then ends without atexit.
+        """On SIGTERM, shut down before the event loop's server, which exits without atexit.
 
-        The loop keeps running meanwhile, so no request waits.
+        The loop keeps running during the shutdown, so no request waits.
         """
         before = signal.getsignal(signal.SIGTERM)
         try:
@@ -158,7 +158,7 @@ class Exporter:
         signal.signal(signal.SIGTERM, handle)
 
     def _shut_down(self) -> None:
-        """Export what is queued, within the shutdown timeout."""
+        """Export the queued spans and metrics, within the shutdown timeout."""
         if self._is_shut_down:
             return
         self._is_shut_down = True
@@ -217,7 +217,7 @@ def _context(parent: str, *, is_remote: bool) -> Context:
 
 
 def _session_for(settings: Settings) -> requests.Session | None:
-    """Return an authorized session if the endpoint is Google's; None for the exporter's own."""
+    """Return an authorized session for a Google endpoint; None to use the default session."""
     if urlsplit(settings.otel_exporter_otlp_endpoint or "").hostname != _GOOGLE:
         return None
     from google.auth.transport.requests import AuthorizedSession
@@ -229,7 +229,7 @@ def _session_for(settings: Settings) -> requests.Session | None:
 
 
 class _RateLimitedHandler(logging.Handler):
-    """Writes what the exporters log as lines in our format, at most once a minute."""
+    """A handler that writes the exporters' log records as JSON lines, at most once a minute."""
 
     _next = 0.0
 
@@ -243,7 +243,7 @@ _HANDLER = _RateLimitedHandler(logging.WARNING)
 
 
 def _redirect_library_logs() -> None:
-    """Send the logs of OpenTelemetry and its HTTP client to our handler only."""
+    """Send the logs of OpenTelemetry and its HTTP client only to `_RateLimitedHandler`."""
     for name in ("opentelemetry", "urllib3.connectionpool"):
         logger = logging.getLogger(name)
         logger.propagate = False

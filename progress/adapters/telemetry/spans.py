@@ -1,4 +1,4 @@
-"""The interface of a span: the same whether spans are exported or not."""
+"""The interface of a span, which is the same whether the span is exported or not."""
 
 from collections.abc import Mapping
 from typing import Literal, Self

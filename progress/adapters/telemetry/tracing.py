@@ -1,7 +1,7 @@
-"""Traces and metrics: spans, the current trace, and where both are exported.
+"""Traces and metrics: start spans, keep the current trace, and pass both to the exporter.
 
-Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is imported and a span does nothing. The publisher's
-trace is passed on all the same, so that log lines of one trace belong together.
+Without OTEL_EXPORTER_OTLP_ENDPOINT, OpenTelemetry is not imported and a span does nothing. The
+publisher's trace is still passed on, so that Cloud Logging can group the log lines of a trace.
 """
 
 import functools
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SAMPLED = "01"
 
-# Google's front ends send it with a traceparent or alone.
+# X-Cloud-Trace-Context, which Google's front ends send with or without a traceparent.
 _CLOUD_TRACE_CONTEXT = re.compile(r"([0-9a-f]{32})(?:/([0-9]{1,20})(?:;o=([01]))?)?")
 
 # A W3C traceparent. Later versions may have more parts.
@@ -82,7 +82,7 @@ def child_span(name: str, kind: Kind = "internal", attributes: Attributes = _NO_
 
 
 def is_exporting() -> bool:
-    """Return whether spans are exported; if not, a caller saves their cost."""
+    """Return whether spans are exported; if not, a caller need not create them."""
     return _exporter() is not None
 
 
@@ -106,7 +106,7 @@ def detached_context() -> Context:
 
 
 def parse_traceparent(text: str | None) -> str | None:
-    """Return a received traceparent in our form; None if it is invalid."""
+    """Return a received traceparent in normalized form; None if it is invalid."""
     match = _TRACEPARENT.fullmatch(text[:200]) if text else None
     if match is None or match[1] == _NO_TRACE or match[2] == _NO_SPAN:
         return None
@@ -114,13 +114,13 @@ def parse_traceparent(text: str | None) -> str | None:
 
 
 def traceparent_of_message(attributes: Mapping[str, object]) -> str | None:
-    """Return the traceparent in a message's attributes, under Google's name or the standard one."""
+    """Return the traceparent of a message, under Google's attribute name or the standard name."""
     text = attributes.get("googclient_traceparent") or attributes.get("traceparent")
     return parse_traceparent(text) if isinstance(text, str) else None
 
 
 def traceparent_of_request(header: Callable[[str], str | None]) -> str | None:
-    """Return the traceparent in a request's headers, in the standard form or in Google's."""
+    """Return the traceparent in a request's headers, from the standard header or Google's."""
     if text := header("traceparent"):
         return parse_traceparent(text)
     match = _CLOUD_TRACE_CONTEXT.fullmatch((header("x-cloud-trace-context") or "")[:200])
@@ -133,12 +133,12 @@ def traceparent_of_request(header: Callable[[str], str | None]) -> str | None:
 def traceparent_of_push(
     attributes: Mapping[str, object], header: Callable[[str], str | None]
 ) -> str | None:
-    """Return the publisher's traceparent; if the message has none, the push request's own."""
+    """Return the publisher's traceparent or, if the message has none, the push request's."""
     return traceparent_of_message(attributes) or traceparent_of_request(header)
 
 
 def message_attributes() -> dict[str, str]:
-    """Return the message attributes that carry the current trace; none outside of a trace."""
+    """Return the message attributes that carry the current trace; empty outside of a trace."""
     parent = current_traceparent()
     return {"googclient_traceparent": parent, "traceparent": parent} if parent else {}
 
@@ -160,7 +160,7 @@ def _get_exporter() -> "Exporter | None":
 
 @functools.cache
 def _create_exporter(service: str) -> "Exporter | None":
-    """Create the exporter on first use, so after any fork; None, and a log line, if that fails."""
-    from progress.adapters.telemetry import otlp  # 300 ms: imported only if it is used
+    """Create the exporter on first use, and so after any fork; return None if that fails."""
+    from progress.adapters.telemetry import otlp  # takes 300 ms
 
     return otlp.create_exporter(settings.current(), service)
