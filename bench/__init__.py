@@ -1,1 +1,1 @@
-"""Benchmarks: each row of the table against its peer or its baseline, measured in the same run."""
+"""Benchmarks. Each row of the table is compared with a peer or a baseline in the same run."""

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench [ROW …]`, all rows without a name."""
+"""Run the named benchmarks, or all of them: `python -m bench [ROW …]`."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ ROWS: dict[str, Row] = {
 
 
 def main(names: list[str]) -> int:
-    """Measure the rows; return 0, also if a row misses its bar, and 2 for an unknown row."""
+    """Measure the rows. Return 2 for an unknown row, otherwise 0, even if a row misses its bar."""
     console = Console()
     unknown = set(names) - ROWS.keys()
     if unknown:
@@ -70,7 +70,7 @@ def main(names: list[str]) -> int:
                         lines.append(line)
                         console.print(f"{name}: {line.what}: {line.measured} ({line.bound})")
     finally:
-        report.show(console, lines)  # also after a row failed
+        report.show(console, lines)  # even if a row has failed
     return 0
 
 

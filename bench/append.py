@@ -1,4 +1,4 @@
-"""The append, compared with COPY and with the recorder of `eventsourcing`."""
+"""The append benchmark: a comparison with COPY and with the recorder of `eventsourcing`."""
 
 import functools
 import itertools
@@ -37,12 +37,12 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
                 # The rows are read before each COPY, outside the measured time.
                 ((_format_rows(copying) for _ in deliveries), functools.partial(_copy, copying)),
             )
-            if number:  # the first warms up
+            if number:  # the first round is a warm-up
                 rounds.add("append", 10_000 / append_seconds)
                 rounds.add("COPY", 10_000 / copy_seconds)
     server.drop(store)
     yield Line(
-        "append, 1,000 in a call, of COPY of the same rows",
+        "append of 1,000 events per call, compared with COPY of the same rows",
         rounds.rate("append"),
         f"COPY {rounds.rate('COPY')}",
         rounds.ratio("append", "COPY"),
@@ -51,7 +51,7 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
 
 
 def compare_with_recorder(server: Server) -> Iterator[Line]:
-    """Compare calls with 100 events, with 100 of which 1 % are redelivered, and with one."""
+    """Compare appends of 100 events, of 100 events with 1 % redelivered, and of one event."""
     for what, calls, size, redelivered, bar in (
         ("append, 100 in a call", 60, 100, 0, 1.4),
         ("append, single", 500, 1, 0, 2.0),
@@ -84,7 +84,7 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
             append_seconds, recorder_seconds = _alternate(
                 (deliveries, functools.partial(log.append, ours)),
                 (stored_events, recorder.insert_events),
-                block=calls,  # each side runs warm, as in production
+                block=calls,  # A block of calls keeps each side warm, as in production.
             )
             if number:
                 rounds.add("append", calls * size / append_seconds)
@@ -94,7 +94,7 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
 
 
 def _redeliver(batches: list[Batch], earlier: Batch, how_many: int) -> None:
-    """Replace `how_many` events of each batch by events of the last round."""
+    """Replace `how_many` events of each batch by events of the previous round."""
     old = iter(earlier)
     for batch in batches:
         middle = len(batch) // 2
@@ -110,7 +110,7 @@ def _alternate(
     theirs: tuple[Iterable[U], Callable[[U], object]],
     block: int = 1,
 ) -> tuple[float, float]:
-    """Return the seconds of both sides; a block of calls of each side runs in turn."""
+    """Return the seconds of both sides, which take turns with a block of calls each."""
     append_seconds = recorder_seconds = 0.0
     (our_values, our_call), (their_values, their_call) = ours, theirs
     our_rest, their_rest = iter(our_values), iter(their_values)

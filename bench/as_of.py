@@ -1,4 +1,4 @@
-"""A learner's progress, days and streak as of a moment, without and with a snapshot."""
+"""The queries for progress, days and streak as of a time, without and with a snapshot."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from progress.event_store import log
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import open_reader
 
-_LEARNERS = 4  # their events alternate in the log
+_LEARNERS = 4  # whose events alternate in the log
 _DAYS, _ANSWERS, _FRESH = 625, 20, 2  # 41 events a day, 1,250 items
 _SINCE = 100  # events after the snapshot
 _ROUNDS = 40
@@ -23,11 +23,11 @@ _BARS = {"of 25,000 events": 250.0, f"{_SINCE} events after a snapshot": 40.0}
 
 
 def measure_moments(server: Server) -> Iterator[Line]:
-    """Measure the three queries one after the other, through the query function's reader."""
+    """Measure the three queries one after another with the query function's reader."""
     store = server.create_store()
     learner = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH)[
         0
-    ]  # the batch job has taken the snapshots
+    ]  # fill() also lets the batch job take the snapshots
     begin = datetime.now(UTC)
     _append(store, learner, begin)
     last = datetime.combine(study.last_day(), datetime.min.time(), UTC)
@@ -50,7 +50,7 @@ def _append(store: Store, learner: str, begin: datetime) -> None:
 
 
 async def _measure(store: Store, learner: str, moment: datetime) -> list[float]:
-    """Return the sorted milliseconds of the answers; the sessions are warm."""
+    """Return the sorted durations of the queries in milliseconds, after two warm-up rounds."""
     milliseconds: list[float] = []
     days = (moment - timedelta(days=30)).date(), moment.date()
     async with open_reader(store.url) as reader:

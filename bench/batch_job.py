@@ -1,4 +1,4 @@
-"""The batch job: its cost depends on the changes, not on the number of learners."""
+"""The batch job's cost depends on the changes, not on the number of learners."""
 
 import functools
 import random
@@ -21,7 +21,7 @@ _MANY, _FEW = 20_000, 1_000
 
 
 def compare_with_fewer(server: Server) -> Iterator[Line]:
-    """Measure a run after one learner changed, of 20,000 and of 1,000, and an empty run."""
+    """Measure runs after a change of one learner among 20,000 and among 1,000, and an empty run."""
     many, few, rounds = _store(server, _MANY), _store(server, _FEW), Rounds()
     learners = {store: logs.learners(store, events=1) for store in (many, few)}
     for number in range(_ROUNDS + 1):
@@ -52,7 +52,7 @@ def compare_with_fewer(server: Server) -> Iterator[Line]:
 
 
 def _store(server: Server, learners: int) -> Store:
-    """Return a store in which each learner has one session, folded by the batch job too."""
+    """Return a store in which each learner has one session, and the batch job has run."""
     store = server.create_store()
     logs.fill(store, learners=learners, sessions=1)
     rebuild.run(functools.partial(database.connect, store.url))
@@ -63,7 +63,7 @@ def _store(server: Server, learners: int) -> Store:
 
 
 def _run_after_one(store: Store, learner: str) -> float:
-    """Return the seconds of a run after one learner's session, on a new connection."""
+    """Return the seconds of a run on a new connection, after a session of one learner."""
     session = envelopes.session(learner, logs.SINCE + timedelta(days=1), random.Random(learner))
     with closing(store.connect()) as connection:
         log.append(connection, [envelopes.delivery(list(session))])

@@ -1,4 +1,4 @@
--- The buffers that a run of the batch job reads.
+-- The number of buffers that a run of the batch job reads.
 
 -- buffers --
 EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF, FORMAT JSON)

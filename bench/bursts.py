@@ -1,4 +1,4 @@
-"""Bursts of large bodies: ingest's memory, and a check that every accepted event is recorded."""
+"""Bursts of large bodies: measure ingest's memory, and check that accepted events are recorded."""
 
 import itertools
 import time
@@ -16,13 +16,13 @@ from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from progress.event_store import log
 
-_BURSTS = ((16, 9_600_000), (100, 5_000_000))  # concurrent bodies, and the bytes of each
+_BURSTS = ((16, 9_600_000), (100, 5_000_000))  # concurrent bodies, and the bytes per body
 _EVENTS, _ROUNDS = 29_000, 3
-_PAUSE = 1.0  # seconds before a refused message is sent again
+_PAUSE = 1.0  # seconds before a rejected message is sent again
 
 
 def measure_large_bodies(server: Server) -> Iterator[Line]:
-    """Send the bodies at once, each again until it is accepted."""
+    """Send the bodies concurrently, and send each body again until it is accepted."""
     yield _measure_conflict(server)
     for bodies, size in _BURSTS:
         store = server.create_store()
@@ -34,9 +34,9 @@ def measure_large_bodies(server: Server) -> Iterator[Line]:
         recorded = _count_events(store)
         server.drop(store)
         if recorded != events:
-            raise RuntimeError(f"{events} events were accepted, {recorded} are recorded")
+            raise RuntimeError(f"{events} events were accepted, but {recorded} are recorded")
         yield Line(
-            f"memory of ingest under {bodies} bodies of {size / 1e6:.1f} MB at once",
+            f"memory of ingest under {bodies} bodies of {size / 1e6:.1f} MB at the same time",
             f"{peak:.0f} MB, {at_end:.0f} MB afterwards",
             f"{refusals} × 429, all {events:,} events recorded",
             peak, 400, "MB", at_most=True,
@@ -64,7 +64,7 @@ def _measure_conflict(server: Server) -> Line:
 
 
 def _push_all(ingest: Function, bodies: int, size: int) -> tuple[int, int]:
-    """Push the bodies; return the number of accepted events and of refused deliveries."""
+    """Push the bodies; return the numbers of accepted events and of rejected deliveries."""
     source = envelopes.endless()
     many = size * 3 // 4 // len(msgspec.json.encode(list(itertools.islice(source, 420)))) * 420
     pushes = [
@@ -81,7 +81,7 @@ def _encode_push(number: int, events: list[envelopes.Envelope]) -> bytes:
 
 
 def _deliver(port: int, body: bytes) -> int:
-    """Deliver until accepted; return the number of refusals."""
+    """Deliver the body until it is accepted; return the number of rejections."""
     for refusals in itertools.count():
         with closing(HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
             try:

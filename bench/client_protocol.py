@@ -1,14 +1,15 @@
-"""One connection of a client to the server that is measured, on asyncio's protocol interface."""
+"""A client's connection to the measured server, based on asyncio's protocol interface."""
 
 import asyncio
 from typing import cast
 
 
 class ClientProtocol(asyncio.Protocol):
-    """Keep the transport; pass data and the loss of the connection to the subclass."""
+    """A connection that passes received data and the loss of the connection to a subclass."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        # uvloop's transport is not a subclass of asyncio.Transport.
+        self.transport = cast("asyncio.Transport", transport)
         self.start()
 
     def data_received(self, data: bytes) -> None:
@@ -18,10 +19,10 @@ class ClientProtocol(asyncio.Protocol):
         self.fail(exc or RuntimeError("the connection was closed"))
 
     def start(self) -> None:
-        """Act on the new connection."""
+        """Handle the new connection."""
 
     def receive(self, data: bytes) -> None:
-        """Act on data from the server."""
+        """Handle data from the server."""
 
     def fail(self, error: Exception) -> None:
-        """Act on an error, or on the end of the connection."""
+        """Handle an error or the end of the connection."""

@@ -14,7 +14,7 @@ MEASURED, REST = _ALL[:1], _ALL[-1:]
 
 @contextlib.contextmanager
 def use(cores: list[int]) -> Iterator[None]:
-    """Start the block's processes on these cores; earlier processes are not moved."""
+    """Start the block's processes on these cores. Processes that already run are not moved."""
     if not _CAN_PIN:
         yield
         return
@@ -28,7 +28,7 @@ def use(cores: list[int]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def pin(pid: int, cores: list[int]) -> Iterator[None]:
-    """Pin a process and its children, present and future, to these cores inside the block."""
+    """Pin a process and its present and future children to these cores inside the block."""
     set_cores(pid, cores)
     try:
         yield

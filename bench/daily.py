@@ -1,4 +1,4 @@
-"""Thirty days of seven fields from the query function, and from graphql-yoga on Node."""
+"""A query of thirty days with seven fields, run by the query function and by graphql-yoga."""
 
 import contextlib
 import itertools
@@ -17,11 +17,11 @@ from bench.request_batch import RequestBatch, send
 from bench.server import Server, Store
 from bench.statements import blocks
 
-_LEARNERS = 1_500  # enough that none reaches the limit per minute
+_LEARNERS = 1_500  # so many that no learner reaches the rate limit
 _DAYS, _RANGE = 60, 30
-_REQUESTS = 4_000  # for each contender in a round
+_REQUESTS = 4_000  # requests to each server in a round
 _ROUNDS = 9
-_CACHED = 1_000  # learners with cached answers
+_CACHED = 1_000  # learners whose results are cached
 _FIELDS = (
     "date sessionsCompleted studyTimeMinutes answers correctAnswers accuracyRate averageResponseMs"
 )
@@ -31,7 +31,7 @@ _NAMED = _OWN.replace("Days(", "Days($userId: ID!, ").replace("Stats(", "Stats(u
 
 @dataclass(frozen=True)
 class _Contenders:
-    """The ports of the query function, of yoga with the same work, and of bare yoga."""
+    """The ports of the query function, of yoga with equal work, and of bare yoga."""
 
     store: Store
     learners: list[str]
@@ -41,12 +41,12 @@ class _Contenders:
     bare: int
 
     def questions(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield distinct requests, see `questions`."""
+        """Yield the pairs of requests that `questions` returns."""
         return questions(self.issuer, self.learners)
 
 
 def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield distinct pairs of requests: with the learner's token, and without one for bare yoga."""
+    """Yield pairs of requests: one with the learner's token, one without a token for bare yoga."""
     for back, learner in itertools.product(range(_DAYS - _RANGE + 1), learners):
         to = study.last_day() - timedelta(days=back)
         span = {"from": to - timedelta(days=_RANGE - 1), "to": to}
@@ -55,7 +55,7 @@ def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, byte
 
 
 def measure_misses(server: Server) -> Iterator[Line]:
-    """Measure computed answers, and PostgreSQL's CPU time for them."""
+    """Measure cache misses, and PostgreSQL's CPU time for them."""
     rounds = _misses(server)
     yield Line(
         "a miss: 30 daily rows × 7 fields, one core",
@@ -82,12 +82,13 @@ def measure_misses(server: Server) -> Iterator[Line]:
 
 
 def _misses(server: Server) -> Rounds:
-    """Return answers per second, and PostgreSQL's microseconds for each answer."""
+    """Return the requests per second, and PostgreSQL's CPU time per request in microseconds."""
     rounds = Rounds()
     with _running(server) as of:
         source = of.questions()
         _compare(of, *next(source))
-        for number in range(_ROUNDS + 2):  # the first two warm up: every token is verified once
+        # The first two rounds are a warm-up, in which every token is verified once.
+        for number in range(_ROUNDS + 2):
             pairs = list(itertools.islice(source, _REQUESTS))
             of_caller, named = [request for request, _ in pairs], [request for _, request in pairs]
             for name, batch in (
@@ -103,16 +104,15 @@ def _misses(server: Server) -> Rounds:
 
 
 def measure_hits(server: Server) -> Iterator[Line]:
-    """Compare cached answers with bare yoga's computed ones."""
+    """Compare cache hits with bare yoga, which has no cache."""
     rounds = Rounds()
     with _running(server) as of:
         source = of.questions()
         cached = [request for request, _ in itertools.islice(source, _CACHED)]
         for number in range(_ROUNDS + 2):
             misses = [request for _, request in itertools.islice(source, _REQUESTS)]
-            _send(
-                RequestBatch(of.ours, cached)
-            )  # for versions are looked up again after five seconds
+            # Fetch the versions again, because their copies expire after five seconds.
+            _send(RequestBatch(of.ours, cached))
             hits = _send(RequestBatch(of.ours, cached * (_REQUESTS // _CACHED), b'"HIT"'))
             bare = _send(RequestBatch(of.bare, misses))
             if number > 1:
@@ -129,7 +129,7 @@ def measure_hits(server: Server) -> Iterator[Line]:
 
 @contextlib.contextmanager
 def _running(server: Server) -> Iterator[_Contenders]:
-    """Run the three servers on one core, and the databases and the client on the other."""
+    """Run the three servers on one core, and the databases and the client on the other core."""
     yoga.install()
     store = server.create_store()
     learners = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=2, fresh=1)
@@ -149,7 +149,7 @@ def _running(server: Server) -> Iterator[_Contenders]:
 
 
 def _compare(of: _Contenders, own: bytes, named: bytes) -> None:
-    """Assert that all three return the same thirty rows."""
+    """Assert that all three servers return the same thirty rows."""
     ours, full, bare = (
         msgspec.json.decode(function_client.fetch(port, request))["data"]
         for port, request in ((of.ours, own), (of.full, own), (of.bare, named))

@@ -1,4 +1,4 @@
--- The sessions of the miss benchmark.
+-- The database sessions of the miss benchmark.
 
 -- sessions --
 SELECT pid FROM pg_stat_activity

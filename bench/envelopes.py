@@ -1,4 +1,4 @@
-"""Events as other contexts publish them: sessions of twenty answers, each with its review."""
+"""Events as publishers send them, in sessions of twenty answers with a review after each."""
 
 import itertools
 import random
@@ -21,7 +21,7 @@ _BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def endless(seed: int = 1) -> Iterator[Envelope]:
-    """Yield sessions without end, learner by learner."""
+    """Yield an endless series of sessions, learner by learner."""
     chance = random.Random(seed)
     for number in itertools.count():
         learner = f"learner-{seed}-{number % _LEARNERS}"
@@ -61,6 +61,6 @@ def _event(kind: str, at: datetime, data: dict[str, Any], chance: random.Random)
 
 
 def delivery(batch: list[Envelope]) -> Delivery:
-    """Return a decoded message with these events."""
+    """Return a delivery with these events, as ingest decodes it."""
     message = Message(subscription="bench", message_id=str(uuid.uuid4()))
     return Delivery(message, envelope.decode(msgspec.json.encode(batch), message))

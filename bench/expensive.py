@@ -1,4 +1,4 @@
-"""Search the schema for the most expensive document that the limits allow, by rows and buffers."""
+"""Search for the most expensive document that the limits allow, by rows and buffers read."""
 
 import asyncio
 import bisect
@@ -30,12 +30,12 @@ from progress.query.execution import documents, root_fields
 from progress.query.execution.selections import QUERY
 
 ROLES: tuple[Role, ...] = ("learner", "support", "admin")
-# Rows and buffers that meet the bars for 200,000 events and 20,000 items, at 0.4 and 0.75 µs each.
+# The limits of rows plus buffers, at 0.4 and 0.75 µs each, for 200,000 events and 20,000 items.
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
-SMALL = 10  # the search runs on a database that is smaller by this factor
+SMALL = 10  # the search uses a database that is smaller by this factor
 
-_MAX_FIELDS = 32  # fields of a document, more than the limit of aliases
-_FIRST, _MIXED = 4, 8  # most expensive fields: tried first in a document, and used in it
+_MAX_FIELDS = 32  # of a document in the search; more than the limit of aliases
+_FIRST, _MIXED = 4, 8  # numbers of most expensive fields to try first, and to use
 _ROUNDS = 5
 _BARS = {"the present": 1_000.0, "the past": 3_000.0}
 _DAYS, _ANSWERS, _FRESH = 625, 160, 32  # 200,625 events, 20,000 items
@@ -44,21 +44,21 @@ _LETTERS = 20_000
 
 @dataclass(frozen=True)
 class FieldCall:
-    """A root field with its arguments, as GraphQL writes them."""
+    """A root field with its arguments in GraphQL syntax."""
 
     name: str
     arguments: dict[str, str] = field(default_factory=dict)
     work: int = 0
 
     def text(self, alias: str, subfields: str | None = None) -> str:
-        """Return the field as it stands in a document."""
+        """Return the field's text in a document."""
         given = ", ".join(f"{name}: {value}" for name, value in self.arguments.items())
         selected = _selection(QUERY.fields[self.name].type) if subfields is None else subfields
         return f"{alias}: {self.name}{f'({given})' if given else ''}{selected}"
 
 
 def _selection(shape: Any) -> str:
-    """Return all fields of a type in braces; empty for a scalar."""
+    """Return all fields of a type in braces, or an empty string for a scalar."""
     named = get_named_type(shape)
     if not is_object_type(named):
         return ""
@@ -73,14 +73,14 @@ def document(calls: Sequence[FieldCall]) -> str:
 
 @dataclass
 class Search:
-    """A search for a caller's most expensive document."""
+    """A search for the most expensive document of a caller's role."""
 
     costing: Costing
     learner: str
     past: bool
 
     async def run(self) -> str:
-        """Return the document, each field with its most expensive arguments."""
+        """Return the most expensive document; its fields have their most expensive arguments."""
         found = [await self._climb(name) for name in QUERY.fields]
         calls = sorted(filter(None, found), key=lambda each: -each.work)[:_MIXED]
         if self.past:
@@ -89,7 +89,7 @@ class Search:
         return document(max(candidates, key=lambda each: sum(call.work for call in each)))
 
     async def _climb(self, name: str) -> FieldCall | None:
-        """Return the field with its most expensive arguments, chosen one at a time."""
+        """Return the field with its most expensive arguments, which are chosen one at a time."""
         arguments = QUERY.fields[name].args
         if self.past and "asOf" not in arguments:
             return None
@@ -112,7 +112,7 @@ class Search:
         return replace(call, work=0 if answer.errors else work)
 
     async def _cursors(self, call: FieldCall) -> list[str]:
-        """Return the cursor of a list's next page, if it has one."""
+        """Return a list with the cursor of the next page, or an empty list."""
         text = f"{{ {call.text('a', ' { pageInfo { endCursor } }')} }}"
         answer, _ = await self.costing.answer(text)
         found = msgspec.json.decode(answer.data or b"null")
@@ -120,7 +120,7 @@ class Search:
         return [f'"{cursor}"'] if cursor else []
 
     def _values(self, name: str, argument: GraphQLArgument) -> list[str]:
-        """Return values of an argument that may be the most expensive; KeyError for a new type."""
+        """Return the values to try. Raise KeyError if the argument's type is unknown."""
         shape = get_named_type(argument.type)
         if isinstance(shape, GraphQLEnumType):
             return sorted(shape.values)
@@ -129,24 +129,23 @@ class Search:
             "Boolean": ["true", "false"],
             "Int": ["1", "200", "366"],
             "Date": [f'"{day - timedelta(days=730 if name == "from" else 0)}"'],
-            "DateTime": [],  # of the past: see _at
+            "DateTime": [],  # _at sets these arguments
             "String": ['["Nothing"]' if name == "types" else '"w"'],
             "ID": [f'"{self.learner}"' if name == "userId" else '"item-7"'],
         }
         return values[shape.name]
 
     def _at(self, call: FieldCall, days: int) -> FieldCall:
-        """Return the field as of so many days ago."""
+        """Return the field with `asOf` set to this number of days ago."""
         moment = self.costing.context.at - timedelta(days=days)
         return replace(call, arguments={**call.arguments, "asOf": f'"{moment.isoformat()}"'})
 
     def _fill(self, calls: Sequence[FieldCall]) -> list[FieldCall]:
-        """Repeat the first field as often as the limits allow, then the second, and so on."""
+        """Repeat the first field as often as the limits allow, then the second field, and so on."""
         chosen: list[FieldCall] = []
         for each in calls:
-            most = (
-                1 if self.past else _MAX_FIELDS - len(chosen)
-            )  # equal fields about the past share one fold
+            # Equal fields about the past would share one fold, so do not repeat them.
+            most = 1 if self.past else _MAX_FIELDS - len(chosen)
             counts = range(1, most + 1)
             times = bisect.bisect(
                 counts, 0, key=lambda n: not self._is_allowed(chosen + [each] * n)
@@ -166,7 +165,7 @@ class Search:
 
 
 async def find(url: str, learner: str, role: Role, *, past: bool) -> tuple[str, int]:
-    """Return the most expensive document for the role, and its rows and buffers."""
+    """Return the most expensive document for the role, and its number of rows and buffers."""
     async with query_costs.open_database(url, learner, role) as costing:
         text = await Search(costing, learner, past).run()
         answer, work = await costing.answer(text)
@@ -176,7 +175,7 @@ async def find(url: str, learner: str, role: Role, *, past: bool) -> tuple[str, 
 
 
 def fill(store: Store, *, times_less: int) -> str:
-    """Record a learner with 200,000 events and 20,000 items, divided by `times_less`."""
+    """Record a learner with 200,000 events and 20,000 items, both divided by `times_less`."""
     days, per_day = (_DAYS, 1) if times_less == 1 else (_DAYS // 5, times_less // 5)
     with closing(database.connect(store.url)) as connection:
         connection.run(blocks("expensive")["letters"], letters=_LETTERS // times_less)
@@ -192,7 +191,7 @@ def fill(store: Store, *, times_less: int) -> str:
 
 
 def measure_documents(server: Server) -> Iterator[Line]:
-    """Search on 10 % of the data, and measure the document found on all of it."""
+    """Search for the document on 10 % of the data, and measure it on all data."""
     small, large = server.create_store(), server.create_store()
     learner = fill(small, times_less=SMALL)
     fill(large, times_less=1)
@@ -214,7 +213,7 @@ def measure_documents(server: Server) -> Iterator[Line]:
 
 
 async def _measure_document(store: Store, learner: str, role: Role, text: str) -> float:
-    """Return PostgreSQL's milliseconds for the document."""
+    """Return the milliseconds that PostgreSQL spends on the document."""
     milliseconds: list[float] = []
     async with query_costs.open_database(store.url, learner, role, explains=False) as costing:
         for number in range(_ROUNDS + 1):

@@ -1,4 +1,4 @@
--- The plans of a request's statements, and the dead letters of the benchmark.
+-- Statements that report query plans, and that create the dead letters of the benchmark.
 
 -- explain --
 -- Send the plan of each statement, with rows and buffers, to the session's client.
@@ -11,7 +11,7 @@ SET auto_explain.log_format = json;
 SET client_min_messages = log;
 
 -- letters --
--- Dead letters of kind malformed.
+-- Create dead letters of kind malformed.
 INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message, reason, payload)
 SELECT 'malformed', 'bench', n, 0, 'expected an event - at $', repeat('x', 300)
 FROM generate_series(1, CAST(:letters AS int)) AS n;

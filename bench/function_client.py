@@ -1,4 +1,4 @@
-"""Requests to functions, and a token issuer that the query function trusts."""
+"""A client for the functions, and a token issuer that the query function trusts."""
 
 import base64
 import contextlib
@@ -19,7 +19,7 @@ _PAUSE = 0.001
 
 
 def fetch_first(port: int, request: bytes) -> bytes:
-    """Return the response of a starting function; RuntimeError unless it succeeds."""
+    """Return the first response of a starting function. Raise RuntimeError if the request fails."""
     deadline = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline:
         try:
@@ -32,7 +32,7 @@ def fetch_first(port: int, request: bytes) -> bytes:
         if not received.startswith(b"HTTP/1.1 2") or b'"errors"' in received:
             raise RuntimeError(f"unexpected response: {received!r}")
         return received
-    raise RuntimeError(f"the function did not answer within {_TIMEOUT_S:.0f} s")
+    raise RuntimeError(f"the function did not respond within {_TIMEOUT_S:.0f} s")
 
 
 def fetch(port: int, request: bytes) -> bytes:
@@ -56,21 +56,21 @@ def encode_query(query: str, variables: object = None, *headers: str) -> bytes:
 
 
 def encode_wake_up(shard: int) -> bytes:
-    """Return the push of a wake-up for a shard."""
+    """Return the push request of a shard's wake-up."""
     data = base64.b64encode(b'{"command":"wake","shard":%d}' % shard).decode()
     return encode_post({"message": {"data": data, "messageId": "1"}, "subscription": "bench"})
 
 
 @dataclass(frozen=True)
 class Issuer:
-    """A token issuer; `environment` makes a query function trust it."""
+    """A token issuer. `environment` has the settings with which a query function trusts it."""
 
     environment: dict[str, str]
     _key: Path
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def encode_query(self, query: str, user: str, variables: object = None, *headers: str) -> bytes:
-        """Return a GraphQL request of this learner."""
+        """Return a GraphQL request with this learner's token."""
         return encode_query(query, variables, self.bearer(user), *headers)
 
     def bearer(self, user: str, *roles: str) -> str:

@@ -1,4 +1,4 @@
-"""Functions in functions-framework as deployed: one process, eighty threads."""
+"""Functions run by functions-framework as in production, with one process and eighty threads."""
 
 import contextlib
 import signal
@@ -30,12 +30,12 @@ class Function:
     process: subprocess.Popen[bytes]
 
     def memory(self) -> float:
-        """Return the megabytes in use, with those of its supervising process."""
+        """Return the memory in use in MB, including the supervising process."""
         own = psutil.Process(self.process.pid)
         return sum(p.memory_info().rss for p in (own, *own.children(recursive=True))) / 1e6
 
     def peak_memory(self) -> float:
-        """Return the peak of the megabytes in use so far."""
+        """Return the peak of the memory in use so far, in MB."""
         own = psutil.Process(self.process.pid)
         own_processes = (own, *own.children(recursive=True))
         statuses = [
@@ -54,7 +54,7 @@ class Function:
 
 @contextlib.contextmanager
 def start(name: str, **environment: str) -> Iterator[Function]:
-    """Start the function; it may not answer yet."""
+    """Start the function without waiting until it accepts connections."""
     port = ports.reserve()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
@@ -77,7 +77,7 @@ def start(name: str, **environment: str) -> Iterator[Function]:
 
 @contextlib.contextmanager
 def run(name: str, **environment: str) -> Iterator[Function]:
-    """Run the function; it listens."""
+    """Run the function inside the block, in which it accepts connections."""
     with start(name, **environment) as function:
         readiness.wait(lambda: ports.is_listening(function.port), name)
         yield function

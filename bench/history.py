@@ -1,4 +1,4 @@
-"""The cost of a window depends on the window, not on the history before it."""
+"""The cost of a window depends on the window, not on the learner's earlier events."""
 
 import random
 import time
@@ -18,13 +18,13 @@ from progress.projections.projector import Projector
 _ROUNDS = 15
 _EVENTS_A_DAY = 42
 _SESSIONS = 23  # 966 events: a window of one learner
-_ITEMS = 40  # among those that the learner has answered
+_ITEMS = 40  # of the items that the learner has answered
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
-_LONG, _SHORT = 4_762, 24  # days with a session of 42 events each
+_LONG, _SHORT = 4_762, 24  # days with one session of 42 events each
 
 
 def compare_with_short(server: Server) -> Iterator[Line]:
-    """Compare a learner with 200,000 earlier events with learners who have 1,000."""
+    """Compare a learner with 200,000 earlier events and learners with 1,000."""
     store = server.create_store()
     logs.fill(store, learners=1, sessions=_LONG, seed="long", since=_SINCE)
     logs.fill(store, learners=100, sessions=_SHORT, seed="short", since=_SINCE)
@@ -42,7 +42,7 @@ def compare_with_short(server: Server) -> Iterator[Line]:
 
 
 def _measure(store: Store) -> Rounds:
-    """Return the seconds of a window; each round takes a new learner with 1,000 events."""
+    """Return the seconds of a window. Each round uses a new learner with 1,000 events."""
     rounds, chance = Rounds(), random.Random(1)
     long, *short = logs.learners(store, events=1_000)
     with closing(store.connect()) as ours, closing(store.connect()) as other:
@@ -64,7 +64,7 @@ def _measure(store: Store) -> Rounds:
 
 
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
-    """Append a session a day from day `first`, about items answered since day `known`."""
+    """Append one session per day from day `first`, about items answered since day `known`."""
     items = connection.run(
         blocks("seed")["items"],
         learner=learner,
@@ -72,7 +72,7 @@ def _append(connection: Connection, learner: str, known: int, first: float) -> N
         until=_EVENTS_A_DAY * (known + _SHORT),
         limit=_ITEMS,
     )
-    chance = random.Random(f"{learner} {first}")  # new IDs each time
+    chance = random.Random(f"{learner} {first}")  # each call needs new event IDs
     batch: list[envelopes.Envelope] = []
     for day in range(_SESSIONS):
         begin = _SINCE + timedelta(days=first + day, hours=12)

@@ -1,4 +1,4 @@
-"""The ingest function under load, compared with an empty function and with the append alone."""
+"""The ingest function under load, compared with an empty function and with direct appends."""
 
 import itertools
 import subprocess
@@ -17,25 +17,25 @@ from progress.local.parts import ROOT
 _ROUNDS = 7
 _AT_ONCE = 80
 _SINGLE = 2_000  # messages
-_HUNDRED = 100  # messages, and events in each
+_HUNDRED = 100  # messages, and events per message
 
 _seeds = itertools.count(1)
 
 
 def measure_load(server: Server) -> Iterator[Line]:
-    """Measure messages with one event and with 100, and the function's memory."""
+    """Measure messages with one event and with 100 events, and the function's memory."""
     store = server.create_store()
     single, hundred, memory = _measure(store)
     server.drop(store)
     yield Line(
-        "ingest, one event in a message, 80 at once",
+        "ingest, one event per message, 80 concurrent requests",
         single.rate("ingest", "requests"),
         f"an empty function: {single.rate('empty', 'requests')}",
         single.ratio("ingest", "empty"),
         0.4,
     )
     yield Line(
-        "ingest, 100 events in a message, 80 at once",
+        "ingest, 100 events per message, 80 concurrent requests",
         hundred.rate("ingest"),
         f"append called directly with 100: {hundred.rate('append')}",
         hundred.ratio("ingest", "append"),
@@ -47,7 +47,7 @@ def measure_load(server: Server) -> Iterator[Line]:
 
 
 def _measure(store: Store) -> tuple[Rounds, Rounds, float]:
-    """Return the rounds with one event per message and with 100, and the megabytes."""
+    """Return the rounds with one event and with 100 events per message, and the memory in MB."""
     single, hundred = Rounds(), Rounds()
     with ExitStack() as stack:
         commands = stack.enter_context(publisher.run())
@@ -59,7 +59,7 @@ def _measure(store: Store) -> tuple[Rounds, Rounds, float]:
                 push_messages(empty, _SINGLE),
                 push_messages(ours, _HUNDRED, events=100),
             )
-            if number:  # the first warms up
+            if number:  # the first round is a warm-up
                 single.add("ingest", _SINGLE / seconds[0])
                 single.add("empty", _SINGLE / seconds[1])
                 hundred.add("ingest", 100 * _HUNDRED / seconds[2])

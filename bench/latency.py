@@ -51,14 +51,14 @@ class _Stack:
         client.publish(path, msgspec.json.encode(event))
 
     def is_answered(self, item: str) -> bool:
-        """Return True once GraphQL returns the learner's answer for the item."""
+        """Return whether GraphQL returns the learner's answer for the item."""
         question = {"query": '{ item(itemId: "%s") { answers } }' % item}  # noqa: UP031
         request = encode_post(question, "/graphql", f"Authorization: Bearer {self.token}")
         return b'"answers":1' in function_client.fetch_first(self.port, request)
 
 
 def measure_latency(_server: Server) -> Iterator[Line]:
-    """Publish 200 events a second for two minutes, and measure two of them each second."""
+    """Publish 200 events a second for two minutes, and measure two events each second."""
     with _run_stack() as local:
         client = _client(local.addresses["pubsub_emulator_host"])
         stop = threading.Event()
@@ -91,7 +91,7 @@ def measure_latency(_server: Server) -> Iterator[Line]:
 def _run_stack() -> Iterator[_Stack]:
     folder = DataFolder(Path(tempfile.mkdtemp(prefix="progress-bench-stack-")))
     port = ports.reserve()
-    os.environ["RATE_LIMIT_PER_MINUTE"] = "1000000"  # one learner polls until the answer arrives
+    os.environ["RATE_LIMIT_PER_MINUTE"] = "1000000"  # one learner sends all queries
     try:
         stack.up(folder, port, attached=True, standin=True, on_answer=lambda _part: None)
         addresses = stack.running(folder).addresses
@@ -106,7 +106,7 @@ def _client(address: str) -> PublisherClient:
 
 
 def _publish_steadily(local: _Stack, client: PublisherClient, stop: threading.Event) -> None:
-    """Publish the load, the events of a tick at once."""
+    """Publish the load steadily, all events of a tick together."""
     source = envelopes.endless(2)
     due = time.monotonic()
     while not stop.wait(max(0.0, due - time.monotonic())):

@@ -1,4 +1,4 @@
-"""The lines of the table: a measured value, its bar, and the verdict."""
+"""The lines of the result table, each with a measured value, a bar and a verdict."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -22,12 +22,12 @@ class Line:
 
     @property
     def passes(self) -> bool:
-        """True if the bar is met."""
+        """Return whether the value meets the bar."""
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
     @property
     def verdict(self) -> str:
-        """`yes`, or the shortfall in percent."""
+        """Return `yes`, or by how many percent the value misses the bar."""
         if self.passes:
             return "yes"
         share = self.value / self.bar if self.at_most else self.bar / self.value
@@ -45,26 +45,26 @@ class Line:
 
 
 class Rounds:
-    """The values of several contenders, round by round."""
+    """The measured values of several contenders, round by round."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[float]] = {}
 
     def add(self, contender: str, value: float) -> None:
-        """Add a contender's value of one round."""
+        """Add the value of a contender in one round."""
         self._values.setdefault(contender, []).append(value)
 
     def median(self, contender: str) -> float:
-        """Return the median of a contender's rounds."""
+        """Return the median of a contender's values."""
         return median(self._values[contender])
 
     def ratio(self, ours: str, theirs: str) -> float:
-        """Return the median of the rounds' ratios: the machine's speed changes between rounds."""
+        """Return the median of the rounds' ratios, because the machine's speed varies."""
         pairs = zip(self._values[ours], self._values[theirs], strict=True)
         return median(a / b for a, b in pairs)
 
     def rate(self, contender: str, what: str = "events") -> str:
-        """Return the median as a formatted rate."""
+        """Return a contender's median as a formatted rate."""
         return format_rate(self.median(contender), what)
 
 

@@ -1,4 +1,4 @@
-"""The realtime folds in normal operation: windows of 1,000 events."""
+"""The realtime folds in normal operation, in windows of 1,000 events."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def compare_with_runner(server: Server) -> Iterator[Line]:
         projector = Projector(connection)
         for number in range(_ROUNDS + 1):
             folded, runner = fold_windows(projector), peer.project(learners=25)
-            if number:  # the first warms up
+            if number:  # the first round is a warm-up
                 rounds.add("folds", folded)
                 rounds.add("runner", runner)
     server.drop(store)

@@ -1,7 +1,8 @@
 """Send pushes at full speed: `python -m bench.load PORT REQUESTS AT_ONCE EVENTS SEED`.
 
-A separate, cheap process: the requests are made beforehand, and each concurrent request has a
-keep-alive connection. It prints the seconds until the last response.
+The client is a separate process and uses little CPU time, because it creates the requests
+beforehand. Each concurrent request has a keep-alive connection. The client prints the seconds until
+the last response.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ _LENGTH = b"content-length:"
 
 
 def pushes(events: int, seed: int) -> Iterator[bytes]:
-    """Yield HTTP requests as Pub/Sub sends them, each with a message of `events` events."""
+    """Yield push requests as Pub/Sub sends them, each with a message of `events` events."""
     source = envelopes.endless(seed)
     for number in itertools.count():
         batch = list(itertools.islice(source, events))
@@ -53,7 +54,7 @@ def encode_post(body: object, path: str = "/", *headers: str) -> bytes:
 
 
 class _Client(ClientProtocol):
-    """One connection; it sends the next request after each response."""
+    """A connection that sends the next request after each response."""
 
     def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None]) -> None:
         self._requests, self._done, self._received = requests, done, b""
@@ -84,7 +85,7 @@ class _Client(ClientProtocol):
 
 
 def content_length(head: bytes) -> int:
-    """Return the Content-Length of a response head, 0 without one."""
+    """Return the Content-Length of a response, or 0 if the header is missing."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(_LENGTH):
             return int(line[len(_LENGTH) :])
@@ -92,7 +93,7 @@ def content_length(head: bytes) -> int:
 
 
 async def run(port: int, requests: list[bytes], at_once: int) -> float:
-    """Send the requests; return the seconds. RuntimeError if one is refused."""
+    """Send the requests; return the seconds. Raise RuntimeError if one is rejected."""
     loop = asyncio.get_running_loop()
     waiting, done = iter(requests), [loop.create_future() for _ in range(at_once)]
     begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The memory of project and query under load; the row `ingest` measures ingest's."""
+"""The memory of project and query under load. The row `ingest` measures ingest's memory."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ _QUESTIONS = (
 
 
 def measure_load(server: Server) -> Iterator[Line]:
-    """Wake project for every shard at once, then send query 80 concurrent requests."""
+    """Wake project for all shards at the same time, then send query 80 concurrent requests."""
     store = server.create_store()
     logs.fill(store, learners=100, sessions=20)
     with ExitStack() as stack:

@@ -19,7 +19,7 @@ _LEARNERS = 20  # each has 1,200 items and 200 days of study
 _DAYS, _ANSWERS, _FRESH = 200, 20, 6
 _A_SECOND, _SECONDS = 20, 15
 _LIMIT = 60.0  # milliseconds
-_PACKED = b"gzip"  # an error is too short to be compressed
+_PACKED = b"gzip"  # only a full response is compressed; an error is too short
 
 _SCRIPT = ROOT / "progress" / "query" / "page" / "query.js"
 _CONSTANT = re.compile(r"^(?:export )?const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)
@@ -27,7 +27,7 @@ _INSERTED = re.compile(r"\$\{(\w+)\}")
 
 
 def measure_page(server: Server) -> Iterator[Line]:
-    """Measure computed and cached responses, each from the moment that its request was due."""
+    """Measure cache misses and hits, each from the time at which its request was due."""
     store = server.create_store()
     learners = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH)
     with ExitStack() as stack:
@@ -51,7 +51,7 @@ def measure_page(server: Server) -> Iterator[Line]:
 
 
 def _measure(port: int, requests: list[bytes]) -> list[float]:
-    """Send the requests steadily; return their sorted milliseconds."""
+    """Send the requests at a steady rate; return their sorted durations in milliseconds."""
     cycle = list(itertools.islice(itertools.cycle(requests), _A_SECOND * _SECONDS))
     durations = request_batch.send(RequestBatch(port, cycle, _PACKED, a_second=_A_SECOND))
     return sorted(1_000 * each for each in durations.each)

@@ -1,4 +1,4 @@
-"""The projection from the documentation of `eventsourcing`: two counters, exactly once."""
+"""The projection from the documentation of `eventsourcing`, with two exactly-once counters."""
 
 import time
 import uuid
@@ -16,12 +16,12 @@ from psycopg.sql import SQL
 from bench.server import Store
 from bench.statements import blocks
 
-_ANSWERS = 39  # of a learner, after the first event
+_ANSWERS = 39  # of a learner after the first event
 _TIMEOUT_S = 60.0  # seconds
 
 
 class Learner(Aggregate):
-    """A learner; each answer is an event."""
+    """A learner, whose every answer is an event."""
 
     class Answered(Aggregate.Event):
         """One answer."""
@@ -42,7 +42,7 @@ class Learner(Aggregate):
 
 
 class Counters(PostgresTrackingRecorder):
-    """The read model: the number of learners and of their answers."""
+    """The read model with the numbers of learners and of answers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +56,7 @@ class Counters(PostgresTrackingRecorder):
 
 
 class Counting(Projection[Counters]):
-    """Count each event in one of the two counters."""
+    """A projection that counts each event in one of the two counters."""
 
     name = "counters"
     topics = (get_topic(Learner.Created), get_topic(Learner.Answered))
@@ -91,7 +91,7 @@ class Peer:
         }
 
     def project(self, learners: int) -> float:
-        """Project the events of so many new learners; return events per second."""
+        """Project the events of this number of new learners; return events per second."""
         begin, end = self._write(learners)
         with ProjectionRunner(
             application_class=Application[uuid.UUID],
@@ -99,7 +99,7 @@ class Peer:
             view_class=Counters,
             env=self._environment,
         ) as runner:
-            runner.wait(begin, _TIMEOUT_S)  # without the start of the runner
+            runner.wait(begin, _TIMEOUT_S)  # the start of the runner is not measured
             since = time.perf_counter()
             runner.wait(end, _TIMEOUT_S)
             return (end - begin) / (time.perf_counter() - since)

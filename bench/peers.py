@@ -13,7 +13,7 @@ from bench.server import Store
 
 
 def recorder(store: Store) -> PostgresApplicationRecorder:
-    """Return a recorder in default mode, which orders all events as our log does."""
+    """Return a recorder in default mode, which orders all events as Progress's log does."""
     made = PostgresApplicationRecorder(
         PostgresDatastore(store.name, store.host, 5432, "postgres", ""),
         events_table_name="stored_events",
@@ -23,13 +23,13 @@ def recorder(store: Store) -> PostgresApplicationRecorder:
 
 
 class Numbering:
-    """Number each learner's events: the library's callers pass the versions."""
+    """Versions of each learner's events, because callers of the library must pass versions."""
 
     def __init__(self) -> None:
         self._versions: Counter[str] = Counter()
 
     def number(self, batch: Sequence[Envelope]) -> list[StoredEvent]:
-        """Return the events in the library's form."""
+        """Return the events as the library's stored events."""
         made = []
         for event in batch:
             learner = event["data"]["user_id"]

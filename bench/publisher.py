@@ -13,7 +13,7 @@ from bench.load import HOST
 from progress.local import ports, processes, readiness
 from progress.local.parts import ROOT
 
-_RESPONSE = b"\x0a\x011"  # a PublishResponse of one message id
+_RESPONSE = b"\x0a\x011"  # a PublishResponse with one message ID
 
 
 @contextmanager

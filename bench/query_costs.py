@@ -1,4 +1,4 @@
-"""The cost of a request in PostgreSQL: rows and buffers in the plans of its statements."""
+"""A request's cost in PostgreSQL: the rows and buffers in the plans of the statements."""
 
 import asyncio
 import re
@@ -29,11 +29,11 @@ _BUFFERS = [
     for place, how in (("Shared", "Hit"), ("Shared", "Read"), ("Local", "Hit"), ("Local", "Read"))
 ]
 _TRACE = f"00-{1:032x}-{1:016x}-01"
-_TIMEOUT_S = 120.0  # the request is measured, not bounded, also on a slow machine
+_TIMEOUT_S = 120.0  # no request times out, even on a slow machine
 
 
 def _work(message: str) -> int:
-    """Return the rows and buffers of the plan in a server message; 0 if it holds no plan."""
+    """Return the rows and buffers of the plan in a server message, or zeros if there is no plan."""
     found = _PLAN.match(message)
     if found is None:
         return 0
@@ -48,7 +48,7 @@ def _rows(plan: dict[str, Any]) -> int:
 
 
 class Costing:
-    """Execute documents on one database, without a cache."""
+    """An executor of documents on one database, without a cache."""
 
     def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC))
@@ -72,7 +72,7 @@ class Costing:
                 introspection=False,
                 log=RequestLog("query", _TRACE),
             )
-        await asyncio.sleep(0.001)  # let the loop deliver the last messages
+        await asyncio.sleep(0.001)  # let the event loop deliver the last messages
         return answer, self._work
 
     def _add(self, message: str) -> None:
@@ -80,7 +80,7 @@ class Costing:
 
 
 def _explain(of: Database, record: Callable[[str], None]) -> None:
-    """Make each session report the plans of its statements."""
+    """Make each database session report the plans of its statements."""
     connecting = of._connector  # noqa: SLF001 - plans reach only the session's own client
 
     def explaining() -> Callable[[], Awaitable[asyncpg.Connection]]:

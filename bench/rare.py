@@ -1,4 +1,4 @@
-"""Rare events: the cost of ten thousand of a kind, compared with ten thousand answers."""
+"""The cost of ten thousand rare events of one kind, compared with ten thousand answers."""
 
 import functools
 import itertools
@@ -52,7 +52,7 @@ class Duration:
 
     @property
     def all(self) -> float:
-        """The total, until the events are in every read model."""
+        """Return the total time until the events are in every read model."""
         return self.recording + self.folding + self.batch
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Duration:
 
 
 def compare_with_answers(server: Server) -> Iterator[Line]:
-    """Compare each kind, in one message, with answers; then a burst's effect on a neighbour."""
+    """Compare each kind of event with answers, and measure a burst's effect on other learners."""
     store = server.create_store()
     cast = _create_cast(store)
     with ExitStack() as stack:
@@ -71,9 +71,7 @@ def compare_with_answers(server: Server) -> Iterator[Line]:
         worker = _Worker(Projector(folding), other)
         worker.projector.catch_up_all()
         yield _measure_preferences(worker, cast)
-        worker.process(
-            _answers(cast.crowd[:_AUDIENCE], item=_POPULAR)
-        )  # the learners who studied the item
+        worker.process(_answers(cast.crowd[:_AUDIENCE], item=_POPULAR))  # so that they study it
         for what, make in _FOR_ONE.items():
             plain = worker.process(_answers([next(cast.learners)]))
             yield _line(what, worker.process(make(next(cast.learners))), plain)
@@ -95,13 +93,13 @@ def _create_cast(store: Store) -> Cast:
 
 
 class _Worker:
-    """Record events, fold them, and run the batch job."""
+    """A worker that records events, folds them, and runs the batch job."""
 
     def __init__(self, projector: Projector, connection: Connection) -> None:
         self.projector, self._connection = projector, connection
 
     def process(self, events: Iterable[Envelope]) -> Duration:
-        """Process the events, sent in one message."""
+        """Process the events of one message; return the durations."""
         delivery = envelopes.delivery(list(events))
         times = [time.perf_counter()]
         for step in (
@@ -114,7 +112,7 @@ class _Worker:
         return Duration(*(after - before for before, after in itertools.pairwise(times)))
 
     def fold(self, events: Iterable[Envelope]) -> float:
-        """Return the seconds to fold the events, sent in twenty messages."""
+        """Return the seconds to fold the events, which are sent in twenty messages."""
         seconds = 0.0
         for delivery in _messages(list(events)):
             log.append(self._connection, [delivery])
@@ -136,7 +134,7 @@ def _line(what: str, duration: Duration, plain: Duration) -> Line:
 
 
 def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
-    """Measure the folds alone, message by message."""
+    """Measure only the folds, message by message."""
     answers = worker.fold(_answers([next(cast.learners)]))
     changes = worker.fold(_changes(next(cast.learners)))
     return Line(
@@ -151,7 +149,7 @@ def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
 
 
 def _event(kind: str, seconds: float, **data: object) -> Envelope:
-    """Return an event so many seconds after all studying."""
+    """Return an event at this number of seconds after all study sessions."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": kind,
@@ -180,7 +178,7 @@ def _changes(user: str) -> Iterator[Envelope]:
 def _repeat(
     kind: str, data: Mapping[str, object], interval: float = 1
 ) -> Callable[[str], Iterator[Envelope]]:
-    """Repeat an event of a learner at this interval; a negative interval goes backwards."""
+    """Return a function that repeats an event at this interval; a negative interval backdates."""
     return lambda user: (_event(kind, interval * n, user_id=user, **data) for n in range(_EVENTS))
 
 
@@ -191,7 +189,7 @@ def _descriptions(items: Iterable[str], kind: str = "ItemUpdated") -> Iterator[E
 
 
 def _late_start(user: str) -> Iterator[Envelope]:
-    """Yield answers that name no learner, then the session's start, which does."""
+    """Yield answers that name no learner, then their session's start, which names the learner."""
     session = {"session_id": f"late {user}"}
     for answer in itertools.islice(_answers([user]), _EVENTS - 1):
         yield {**answer, "data": {**answer["data"], **session, "user_id": None}}
@@ -264,7 +262,7 @@ def _measure_neighbours(server: Server) -> Line:
 
 
 def _longest_wait(store: Store, user: str, messages: Iterable[Delivery | None]) -> float:
-    """Append an answer after each message; return the longest seconds until one is folded."""
+    """Append an answer after each message; return the longest time until an answer is folded."""
     recorded: list[tuple[int, float]] = []
     answers = _answers([user])
     with (
@@ -288,7 +286,7 @@ def _longest_wait(store: Store, user: str, messages: Iterable[Delivery | None]) 
 
 
 def _fold_until(connection: Connection, shard: int, stop: Event) -> list[tuple[int, float]]:
-    """Fold the shard until stopped and caught up; return each position reached with its time."""
+    """Fold the shard until it is stopped and up to date; return each position with its time."""
     projector, positions = Projector(connection), list[tuple[int, float]]()
     while True:
         was_stopped = stop.is_set()

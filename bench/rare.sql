@@ -1,7 +1,7 @@
 -- The statements of the benchmark of rare events.
 
 -- neighbours --
--- Two learners of one shard, each with at least so many events.
+-- Two learners of one shard, each with at least :events events.
 SELECT min(user_id), max(user_id)
 FROM (
     SELECT substr(stream_id, 9) AS user_id, shard

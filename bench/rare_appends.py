@@ -1,4 +1,4 @@
-"""The append of rare events: 10,000 of a kind in one message, compared with as many new events."""
+"""The append of 10,000 rare events of one kind in a message, compared with as many new events."""
 
 import itertools
 import uuid
@@ -26,7 +26,7 @@ _KINDS = (
 
 
 def compare_with_new(server: Server) -> Iterator[Line]:
-    """Compare each kind with new events; one start releases the pending ones."""
+    """Compare each kind with new events. One session start releases the pending events."""
     store, rounds = server.create_store(), Rounds()
     source = envelopes.endless(seed=7)
     with closing(store.connect()) as connection:

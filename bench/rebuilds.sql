@@ -1,4 +1,4 @@
--- The bare aggregation that a rebuild is compared with.
+-- A bare aggregation, with which a rebuild is compared.
 
 -- tables --
 CREATE TABLE public.daily_counters (

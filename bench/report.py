@@ -1,4 +1,4 @@
-"""Print the table to the terminal, and as Markdown for the docs."""
+"""Print the result table, and the same table as Markdown for the documents."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _HEADS = ("what", "ours", "against", "measured", "bar", "met")
 
 
 def show(console: Console, lines: Sequence[Line]) -> None:
-    """Print the table, and the same table as Markdown."""
+    """Print the result table, and the same table as Markdown."""
     table = Table(caption=FOOTER)
     for head in _HEADS:
         table.add_column(head, justify="right" if head in ("measured", "bar") else "left")

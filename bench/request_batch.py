@@ -1,4 +1,4 @@
-"""Send a batch of requests and measure the responses, in a separate, cheap process.
+"""Send a batch of requests and measure the responses in a separate process.
 
 `python -m bench.request_batch` reads the batch from standard input. Each response must succeed
 and contain the expected text.
@@ -30,14 +30,14 @@ class RequestBatch(msgspec.Struct, frozen=True):
 
 
 class Durations(msgspec.Struct, frozen=True):
-    """Seconds for the whole batch, and for each response since its request was due."""
+    """The seconds of the whole batch, and of each response since its request was due."""
 
     all: float
     each: list[float] = []
 
 
 def send(batch: RequestBatch) -> Durations:
-    """Send the batch from a process; RuntimeError if a response is not as expected."""
+    """Send the batch from a process. Raise RuntimeError if a response is not as expected."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.request_batch"],
         input=msgspec.msgpack.encode(batch),
@@ -46,12 +46,12 @@ def send(batch: RequestBatch) -> Durations:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError("the requests failed, see the error above")
+        raise RuntimeError("the requests failed: see the error above")
     return msgspec.msgpack.decode(done.stdout, type=Durations)
 
 
 class _Connection(ClientProtocol):
-    """One connection with one request at a time."""
+    """A connection that sends one request at a time."""
 
     def __init__(self, expected: bytes, on_error: Callable[[Exception], None]) -> None:
         self._expected, self._on_error = expected, on_error
@@ -80,7 +80,7 @@ class _Connection(ClientProtocol):
 
 
 class _Sender:
-    """Send a batch over its connections."""
+    """A sender of a batch over several connections."""
 
     def __init__(self, batch: RequestBatch) -> None:
         self._batch = batch

@@ -1,7 +1,7 @@
 """Measure the CPU time of each part of a request: `python -m bench.request_parts`.
 
-The query function runs in this process without a server, one request at a time. Each part is
-switched off in turn: its cost is the time that a request saves.
+The query function runs in this process without a server, one request at a time. The parts are
+switched off one after another. The cost of a part is the time that a request without it saves.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from progress.query.execution.compiled import SqlField
 from progress.query.read_models.reader import Reader
 
 _LEARNERS, _DAYS = 100, 60
-_PAIRS = 180  # of consecutive requests, with and without the part; no request is repeated
+_PAIRS = 180  # pairs of requests with and without the part; no request is repeated
 _MISS_ONLY = ("keeping the answer", "PostgreSQL's driver and pool", "rows to JSON")
 _ROWS = b"[" + b" " * 4_200 + b"]"
 
@@ -38,7 +38,7 @@ Request = tuple[list[tuple[bytes, bytes]], bytes]
 
 
 def _parts(app: Any) -> dict[str, Patches]:
-    """Return the patches that switch off each part."""
+    """Return, for each part, the patches that switch it off."""
     nothing, lookup, fetch_columns = Span(), AnswerCache.lookup, Reader.fetch_columns
     rows: list[Any] = []
 
@@ -80,9 +80,9 @@ def _without(patches: Patches) -> Iterator[None]:
 
 
 async def _measure(app: _App, questions: Iterator[Request]) -> Rounds:
-    """Return the microseconds of a miss and of a hit, and the savings without each part."""
+    """Return the microseconds of a miss and of a hit, and what each part's absence saves."""
     rounds = Rounds()
-    for request in itertools.islice(questions, _LEARNERS):  # verifies each learner's token once
+    for request in itertools.islice(questions, _LEARNERS):  # verify each token once, unmeasured
         await _time_request(app, request)
     for name, patches in _parts(app).items():
         requests = list(itertools.islice(questions, 2 * _PAIRS))

@@ -1,4 +1,4 @@
--- A log after months of study: each learner has a session on most days, in a zone with summer time. Each item is
+-- A log after months of study. Each learner has a session on most days, in a time zone with summer time. Each item is
 -- answered ten times, at growing intervals.
 
 -- log --

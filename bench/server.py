@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the benchmarks, fsync on, with a database for each row."""
+"""A PostgreSQL server with fsync on, and a database for each row."""
 
 import contextlib
 import itertools
@@ -24,16 +24,16 @@ class Store:
 
     @property
     def url(self) -> str:
-        """The `DATABASE_URL` of the database."""
+        """Return the `DATABASE_URL` of the database."""
         return postgres.url(self.folder, database=self.name)
 
     @property
     def host(self) -> str:
-        """The folder of the server's socket."""
+        """Return the folder of the server's socket."""
         return str(postgres.socket_folder(self.folder))
 
     def connect(self) -> Connection:
-        """Connect with the live read models in the search path."""
+        """Return a connection with the live read models in the search path."""
         connection = database.connect(self.url, name="bench")
         schema.set_search_path(connection)
         return connection
@@ -66,7 +66,7 @@ class Server:
 
 @contextlib.contextmanager
 def run() -> Iterator[Server]:
-    """Run the server inside the block; remove its files at the end."""
+    """Run the server inside the block, then remove its files."""
     folder = Path(tempfile.mkdtemp(prefix="progress-bench-"))
     data = folder / "postgres"
     postgres.prepare(data)

@@ -14,9 +14,9 @@ _QUESTION = "{ userProgress { totalItemsLearned currentStreak accuracyRate } }"
 
 
 def compare_with_empty(server: Server) -> Iterator[Line]:
-    """Measure until ingest's first event is on disk, project's first fold, query's first answer."""
+    """Measure until ingest has stored an event, project has folded, and query has responded."""
     store, rounds = server.create_store(), Rounds()
-    logs.fill(store, learners=190, sessions=1)  # less than a window for each shard
+    logs.fill(store, learners=190, sessions=1)  # fewer events than a window in each shard
     with ExitStack() as stack:
         commands = stack.enter_context(publisher.run())
         issuer = stack.enter_context(function_client.serve_issuer())

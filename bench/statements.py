@@ -1,4 +1,4 @@
-"""The benchmarks' SQL, in named blocks like the project's."""
+"""The benchmarks' SQL in named blocks, in the same format as the files of `sql`."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ _TIMEOUT_S = 60.0  # seconds
 
 
 class _Reader(ClientProtocol):
-    """One stream; it counts its events."""
+    """A connection that reads one stream and counts the events."""
 
     def __init__(self, request: bytes) -> None:
         self.events = 0
@@ -35,13 +35,13 @@ class _Reader(ClientProtocol):
 
 
 class StreamReaders:
-    """Open streams, read in a separate thread."""
+    """Open streams that a separate thread reads."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, readers: list[_Reader]) -> None:
         self._loop, self._readers = loop, readers
 
     def wait_for(self, times: int) -> float:
-        """Wait until each stream has so many events; return the last one's time."""
+        """Wait until each stream has this number of events; return the time of the last event."""
         deadline = time.perf_counter() + _TIMEOUT_S
         while any(reader.events < times for reader in self._readers):
             if time.perf_counter() > deadline:
@@ -55,7 +55,7 @@ class StreamReaders:
 
 @contextlib.contextmanager
 def open_streams(port: int, requests: list[bytes]) -> Iterator[StreamReaders]:
-    """Open a stream for each request inside the block; each has its first event."""
+    """Open a stream for each request inside the block, after each stream's first event."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -79,7 +79,7 @@ async def _connect(port: int, requests: list[bytes]) -> list[_Reader]:
     readers = []
     for request in requests:
         _, reader = await loop.create_connection(
-            lambda request=request: _Reader(request),  # type: ignore[misc] # mypy knows no default
+            lambda request=request: _Reader(request),  # type: ignore[misc] # mypy does not see the default
             HOST,
             port,
         )

@@ -1,4 +1,4 @@
-"""Subscriptions: many open streams on one instance, with changes and queries at the same time."""
+"""Many open subscription streams on one instance, with changes and queries at the same time."""
 
 import base64
 import itertools
@@ -44,7 +44,7 @@ _QUERY = "{ streak { current longest } levelStats { level itemsStudied progressR
 
 @dataclass(frozen=True)
 class _Setup:
-    """The learners, and the functions that project and publish their changes."""
+    """The learners, and the functions that project and publish the learners' changes."""
 
     learners: list[str]
     issuer: Issuer
@@ -66,7 +66,7 @@ class _Setup:
         readiness.wait(lambda: self.query.connections() < _STREAMS // 10, "the end of the streams")
 
     def change(self, learners: list[str]) -> float:
-        """Project an answer of each learner; return the time of the last projection."""
+        """Project one answer of each learner; return the time of the last projection."""
         events = [_answer(learner) for learner in learners]
         message = {"messageId": str(uuid.uuid4()), "data": _text(events)}
         log.append(
@@ -77,7 +77,7 @@ class _Setup:
         return time.perf_counter()
 
     def queries(self) -> list[float]:
-        """Send queries steadily while progress changes; return the seconds of each."""
+        """Send queries steadily while progress changes; return the seconds of each query."""
         stop = threading.Event()
         changes = threading.Thread(target=self._change_until, args=(stop,))
         queries = (
@@ -101,7 +101,7 @@ class _Setup:
 
 
 def measure_streams(server: Server) -> Iterator[Line]:
-    """Measure memory, the time until all streams have a change, and the latency of queries."""
+    """Measure memory, the time until all streams have received a change, and query latency."""
     with ExitStack() as stack:
         setup = _set_up(stack, server)
         for whose, learner in (
@@ -140,7 +140,7 @@ def _measure_change(setup: _Setup, readers: StreamReaders, whose: str, learner: 
         milliseconds.append(1_000 * max(0.0, readers.wait_for(number + 2) - projected))
     median = statistics.median(milliseconds)
     return Line(
-        f"{_STREAMS} open streams, {whose}: from a change's projection until all have it",
+        f"{_STREAMS} open streams, {whose}: from a change's projection until all streams have it",
         f"{median:.0f} ms (slowest of {_CHANGES}: {max(milliseconds):.0f})",
         "",
         median,
@@ -162,7 +162,7 @@ def _measure_queries(setup: _Setup) -> Iterator[Line]:
         without = setup.queries()
         with setup.open_streams():
             beside = setup.queries()
-        if number:  # the first warms up
+        if number:  # the first round is a warm-up
             for how, milliseconds in (("without", without), ("beside", beside)):
                 rounds.add(f"{how}, median", 1_000 * statistics.median(milliseconds))
                 rounds.add(f"{how}, p95", 1_000 * statistics.quantiles(milliseconds, n=20)[-1])

@@ -1,4 +1,4 @@
-"""Learners who study every day, in folded read models."""
+"""Learners who study every day, with folded read models."""
 
 import functools
 from contextlib import closing
@@ -21,7 +21,7 @@ def last_day() -> date:
 def fill(
     store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
 ) -> list[str]:
-    """Record and fold learners who answer daily, `fresh` times a new item; return their IDs."""
+    """Record and fold learners who answer daily, `fresh` new items each day; return their IDs."""
     until = datetime.combine(last_day(), time(12), UTC)
     size = {"learners": learners, "days": days, "answers": answers, "fresh": fresh}
     with closing(database.connect(store.url)) as connection:

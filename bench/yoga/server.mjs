@@ -1,6 +1,6 @@
-// `node server.mjs bare|full PORT`: dailyStats by graphql-yoga and pg. `full` also checks the token
-// (once, then it knows it by its hash), counts the request and looks the answer up in one pipeline
-// of Redis, and stores what it had to compute.
+// `node server.mjs bare|full PORT`: dailyStats by graphql-yoga and pg. `full` also verifies the token
+// (once, and afterwards compares only its hash), counts the request and looks up the result in one
+// Redis pipeline, and caches a computed result.
 
 import { hash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -18,7 +18,7 @@ pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 pg.types.setTypeParser(pg.types.builtins.DATE, (text) => text);
 
 const text = readFileSync(new URL("daily.sql", import.meta.url), "utf8");
-const pool = new pg.Pool({ max: 10, idleTimeoutMillis: 0 }); // where to: PGHOST and its like
+const pool = new pg.Pool({ max: 10, idleTimeoutMillis: 0 }); // connects according to PGHOST and similar variables
 
 async function read(userId, from, to) {
   return (await pool.query({ name: "daily", text, values: [userId, from, to] })).rows;
