@@ -64,7 +64,7 @@ def test_the_heatmap_marks_exactly_the_active_days(answers: dict[date, int]) -> 
 
 
 @given(st.dictionaries(days_of_2024, counts, min_size=2))
-def test_more_answers_never_get_a_lighter_shade(answers: dict[date, int]) -> None:
+def test_days_with_more_answers_never_get_a_lighter_shade(answers: dict[date, int]) -> None:
     glyphs = cells(answers)
     shades = ["·░▒▓█".index(glyphs[at]) for at in sorted(answers, key=answers.__getitem__)]
     assert shades == sorted(shades)

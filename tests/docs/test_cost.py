@@ -83,7 +83,7 @@ def test_a_second_environment_does_not_share_the_free_tiers_of_the_billing_accou
     apart = (*SERVICES["Neon"], *SERVICES["Cloud Logging"], *SERVICES["Cloud Monitoring"])
     first = {name: item for name, item in compute_items(FREE).items() if name not in apart}
     more = {name: replace(item, used=2 * item.used).usd - item.usd for name, item in first.items()}
-    told = (DOCS / "cost.md").read_text(encoding="utf-8")
+    told = " ".join((DOCS / "cost.md").read_text(encoding="utf-8").split())
     assert f"costs ${sum(more.values()):.2f}, even without traffic" in told
     assert f"${more['job_cpu'] + more['job_memory']:.2f} for the minutes of its jobs" in told
     paid = more["schedules"] + more["secrets"]

@@ -139,7 +139,7 @@ def test_a_session_start_by_a_second_learner_becomes_a_dead_letter(log: Connecti
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
 
 
-def test_a_dead_letter_can_be_discarded_once(log: Connection) -> None:
+def test_a_dead_letter_can_be_discarded_only_once(log: Connection) -> None:
     deliver(log, encode_push(b"?"))
     letter = one(log)
     dead_letters.discard(log, letter.letter_id, "a test of the publisher's")

@@ -136,7 +136,7 @@ CALLS = {  # SQL functions of the schema `operations`, each with the only role t
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_each_operations_function_may_be_called_by_only_one_role(
+def test_only_one_role_may_call_each_function_of_the_operations_schema(
     log: Connection, call: str
 ) -> None:
     for role in FUNCTIONS:

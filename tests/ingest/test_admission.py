@@ -54,7 +54,7 @@ def serve(folder: Path, text: str) -> Iterator[FunctionProcess]:
 
 @pytest.fixture
 def ingest(store: Store, tmp_path: Path) -> Iterator[FunctionProcess]:
-    """The ingest function, which waits `ENOUGH_S` for a body."""
+    """The ingest function, which waits `ENOUGH_S` seconds for a body."""
     text = (ROOT / "functions/ingest/main.py").read_text()
     assert "Admission()" in text
     source = tmp_path / "main.py"

@@ -26,7 +26,7 @@ HANGS = "a request hangs"
 
 
 def fails(call: Future[datetime]) -> bool:
-    """Return whether the call raised Unavailable within 8 s; a stage may take over 10 s."""
+    """Return whether the call raised Unavailable within 8 s; a stage may take more than 10 s."""
     done, _ = wait([call], timeout=8)
     assert done, HANGS
     return isinstance(call.exception(), Unavailable)

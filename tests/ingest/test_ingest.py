@@ -161,7 +161,7 @@ def test_a_body_that_is_not_a_push_becomes_one_dead_letter(
 SQL = "'; DROP TABLE event_store.events; --"
 
 
-def test_each_invalid_message_becomes_one_dead_letter_and_affects_no_other(
+def test_each_invalid_message_becomes_one_dead_letter_and_affects_no_other_message(
     ingest: Client, store: Store
 ) -> None:
     bad = [

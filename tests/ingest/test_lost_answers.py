@@ -26,7 +26,7 @@ Event = dict[str, Any]
 def ingest(
     wire: Wire, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Client]:
-    """A client of the ingest function, which is connected to the database and sent no wake-up."""
+    """A client of the ingest function, which has connected to the database but sent no wake-up."""
     monkeypatch.setenv("DATABASE_URL", wire.url)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     settings.current.cache_clear()

@@ -90,7 +90,7 @@ def have_ended(pids: dict[str, list[int]]) -> bool:
     return True
 
 
-def test_a_stack_starts_counts_events_and_leaves_no_process_behind(stack: Stack) -> None:
+def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: Stack) -> None:
     assert stack.up().returncode == 0
     env = stack.env()
     assert env["graphql_url"] == f"http://127.0.0.1:{stack.port}/graphql"
@@ -194,7 +194,7 @@ def test_two_simultaneous_starts_start_one_stack_and_a_killed_stack_starts_again
 
 
 def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack) -> None:
-    # The folder's path is longer than the maximum path of a socket.
+    # The folder's path is longer than the path of a socket may be.
     deep = Stack(stack.folder.joinpath(*["deep"] * 30), stack.port)
     command = subprocess.Popen(
         [sys.executable, "-m", "progress.cli", "up", "--standin", "--port", str(deep.port)],

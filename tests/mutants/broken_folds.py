@@ -125,7 +125,7 @@ def _open_stage(url: str) -> Iterator[Stage]:
 
 
 def is_killed_by(stage: Stage, log: Log, how: Disturbance) -> bool:
-    """Return True if the delivery fails, or its rows differ from the oracle's."""
+    """Return whether the delivery fails, or the rows differ from those of the oracle."""
     stage.sweep()
     try:
         stage.deliver(log, how)

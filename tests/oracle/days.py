@@ -38,7 +38,7 @@ def preference(world: World, user_id: str, moment: datetime) -> tuple[str, int]:
 
 
 def day_of(world: World, user_id: str, moment: datetime) -> date:
-    """Return the local date at this time, if a day starts at day_start_hour."""
+    """Return the local date at this time; a local day starts at day_start_hour."""
     name, hour = preference(world, user_id, moment)
     wall_clock = moment.astimezone(zone(name)).replace(tzinfo=None)
     return (wall_clock - timedelta(hours=hour)).date()

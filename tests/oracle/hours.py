@@ -6,7 +6,7 @@ from tests.oracle.models import defines_by_learner
 
 
 def hour(world: World, answer: Event) -> int:
-    """Return the hour of an answer in the learner's zone at that time, without day_start_hour."""
+    """Return the hour of an answer in the learner's zone at that time, ignoring day_start_hour."""
     assert answer.user_id is not None
     name, _ = preference(world, answer.user_id, answer.occurred_at)
     return answer.occurred_at.astimezone(zone(name)).hour

@@ -19,7 +19,7 @@ def item_stats(world: World, user_id: str) -> dict[str, Row]:
 
 
 def item(world: World, user_id: str, item_id: str) -> Row | None:
-    """Return the item's row; it has zeros if the item is only described, and is None if unknown."""
+    """Return the item's row; zeros if the item is only described, None if the item is unknown."""
     row = item_stats(world, user_id).get(item_id)
     if row is None and item_id in descriptions(world):
         return _row(world, user_id, item_id)

@@ -7,12 +7,12 @@ from tests.oracle.models import defines_by_learner
 
 
 def domain_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's rows by domain, for the domains in the catalogue or studied."""
+    """Return the learner's rows, one for each domain that is in the catalogue or was studied."""
     return _rows(world, user_id, "domain")
 
 
 def level_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's rows by level, for the levels in the catalogue or studied."""
+    """Return the learner's rows, one for each level that is in the catalogue or was studied."""
     return _rows(world, user_id, "level")
 
 

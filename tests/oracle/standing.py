@@ -53,7 +53,7 @@ def streak(world: World, user_id: str) -> Row:
 
 
 def user_progress(world: World, user_id: str) -> Row | None:
-    """Return the learner's summary; None for a deleted learner or one without known events."""
+    """Return the learner's summary; None if the learner is deleted or has no known events."""
     known = world.of(user_id, *LEARNERS)
     if not known:
         return None

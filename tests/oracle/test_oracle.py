@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 def event(
     kind: str, at: str, user: str | None = "ann", n: int | None = None, **data: Any
 ) -> oracle.Event:
-    """Return a stored event whose id is `n`, or the next unused number without `n`."""
+    """Return a stored event with the id `n`; the default is the next unused number."""
     number = next(_numbers) if n is None else n
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
     return oracle.Event(UUID(int=number), kind, data, moment, moment, user)
@@ -110,7 +110,7 @@ def test_a_preference_applies_from_its_own_time_and_keeps_omitted_fields() -> No
     assert day("2024-01-05T12:00:00") == date(2024, 1, 6)
 
 
-def test_the_smaller_id_of_two_simultaneous_first_preferences_applies_before_them() -> None:
+def test_the_smaller_id_wins_between_two_first_preferences_at_the_same_time() -> None:
     seen = world(
         event("UserCreated", "2024-01-05T12:00", timezone="Pacific/Kiritimati", n=2),
         event("UserCreated", "2024-01-05T12:00", timezone="America/New_York", n=1),

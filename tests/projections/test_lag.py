@@ -39,6 +39,6 @@ def test_lag_is_critical_after_five_seconds_and_batch_lag_after_ten_minutes(
         assert fetch(fetch.queries.check_lag(name, at=now - timedelta(days=1))).status == "NORMAL"
 
 
-def test_an_unknown_projection_is_an_error(fetch: QueryClient) -> None:
+def test_the_lag_of_an_unknown_projection_is_an_error(fetch: QueryClient) -> None:
     with pytest.raises(ProjectionError, match="no projection streaks"):
         fetch(fetch.queries.check_lag("streaks"))

@@ -87,7 +87,7 @@ def test_an_event_that_another_worker_has_folded_is_not_marked_as_poisoned(
     another = Projector(connection)
 
     class Slow(Projector):
-        """A worker that another worker overtakes before it marks an event as poisoned."""
+        """A worker that is slow, so that another worker marks the poisoned event first."""
 
         def fold_window(self, shard: int, at_most: int) -> int | None:
             try:

@@ -1,4 +1,4 @@
-"""Every declared read model has as-of tables, deletion, an oracle, a comparison and a field."""
+"""Every read model supports deletion and as-of queries, and is compared with the oracle."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -68,7 +68,7 @@ def test_a_model_has_a_compiled_field_or_a_reason_for_having_none(model: ReadMod
 
 
 @pytest.mark.parametrize("model", [m for m in MODELS if m.field], ids=name_of)
-def test_a_model_with_a_field_is_compared_with_its_oracle(model: ReadModel) -> None:
+def test_a_model_with_a_field_is_compared_with_the_oracle(model: ReadModel) -> None:
     assert model.name in model_rows.compared_models()
     assert model.name in oracle.defined_models()
 

@@ -97,7 +97,7 @@ def test_all_snapshots_are_taken_again_after_a_rebuild(store: Store) -> None:
     (after,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
     assert kept(job) == [104]
     assert before[0] != after[0]
-    for of_a_fold in (before, after):  # user_progress has the version of its transaction
+    for of_a_fold in (before, after):  # user_progress contains the transaction's version
         del of_a_fold[1]["user_progress"]
     assert before[1] == after[1]
     job.close()
@@ -122,7 +122,7 @@ def test_a_swap_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
 
 def test_every_learner_gets_a_snapshot_if_there_are_many(store: Store) -> None:
     job = connect(store.url)
-    users = [f"u{number}" for number in range(120)]  # more than one transaction handles
+    users = [f"u{number}" for number in range(120)]  # more learners than one transaction handles
     sample_events.record_lessons(job, *users, lessons=1)
     job.run("INSERT INTO snapshot_learners SELECT 'nobody'")
     projector.Projector(job).catch_up_all()

@@ -13,7 +13,7 @@ from tests.conftest import Store
 from tests.support import cli, model_rows, runbooks, sample_events
 from tests.support.stage import append
 
-FLOOD = 1_200  # half of these events are more than one window
+FLOOD = 1_200  # half of these events exceed one window
 
 
 def start(session: object, items: int) -> dict[str, object]:
@@ -28,7 +28,7 @@ def runbook() -> list[str]:
 
 @pytest.fixture
 def flooded(connection: Connection) -> Connection:
-    """A store with 1,200 dead letters that a strict rule rejected, and a few of other kinds."""
+    """A store with 1,200 dead letters from one strict rule, and a few for other reasons."""
     for _ in range(2):  # two messages of 600 events each
         append(connection, [start(str(uuid.uuid4()), 99_999) for _ in range(FLOOD // 2)])
     append(connection, [start(5, 1), {}, {}, start("s", 3)])

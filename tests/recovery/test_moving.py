@@ -64,7 +64,7 @@ def fill(connection: Connection) -> None:
 
 @pytest.fixture
 def cloud(bare_server: Server) -> str:
-    """The URL of an empty database on a new server; its owner is not a superuser."""
+    """The URL of an empty database on a new server; the database owner is not a superuser."""
     with closing(database.connect(bare_server.url)) as admin:
         admin.run("CREATE ROLE progress_owner LOGIN CREATEROLE")
         admin.run("CREATE DATABASE progress OWNER progress_owner")

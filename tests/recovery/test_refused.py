@@ -99,7 +99,7 @@ def test_an_event_that_was_replayed_after_the_backup_is_not_lost(
 def change(file: Path) -> None:
     """Change one character; the file stays valid and has as many rows as before."""
     rows = bytearray(gzip.decompress(file.read_bytes()))
-    rows[0] ^= 1  # in a learner's name
+    rows[0] ^= 1  # this byte is in a learner's name
     file.write_bytes(gzip.compress(rows))
 
 

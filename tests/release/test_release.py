@@ -1,4 +1,4 @@
-"""A successful release moves all traffic from blue to green and keeps both read models current."""
+"""A successful release moves all traffic to green while the read models of blue stay current."""
 
 from pathlib import Path
 

@@ -92,7 +92,7 @@ def test_main_is_released_to_dev_staging_and_production_with_the_same_images() -
     assert inputs.keys() == deliver["dev"]["with"].keys()
 
 
-def test_the_environments_are_those_that_terraform_trusts() -> None:
+def test_the_workflows_use_the_environments_that_terraform_trusts() -> None:
     text = (ROOT / "infra/bootstrap/federation.tf").read_text(encoding="utf-8")
     (names,) = re.findall(r"github_environments = \{(.*)\}", text)
     files = (ROOT / "infra/terraform/environments").glob("*.tfvars")

@@ -134,7 +134,8 @@ def test_ingest_responds_with_503_while_postgresql_is_down(
     stack.envelopes += [event for message in messages for event in message]
     for body in bodies:
         readiness.wait(lambda: stack.post("ingest", body) == 204, "ingest")  # noqa: B023
-    assert stack.post("project", wake(0)) == 204  # project replaces its broken idle connections
+    # The project function replaces its broken idle connections.
+    assert stack.post("project", wake(0)) == 204
     stack.check()
 
 

@@ -53,7 +53,7 @@ def await_end(stack: Stack, operation_id: str) -> dict[str, Any]:
     return get(stack, operation_id)
 
 
-def test_another_worker_takes_over_if_project_is_killed_during_a_swap(
+def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_swap(
     stack: Stack,
 ) -> None:
     with contextlib.closing(stack.connect()) as holder:
@@ -79,7 +79,9 @@ def test_another_worker_takes_over_if_project_is_killed_during_a_swap(
     stack.check()
 
 
-def test_another_worker_takes_over_if_project_is_killed_during_a_fold(stack: Stack) -> None:
+def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_fold(
+    stack: Stack,
+) -> None:
     started = start(stack, "rebuildProjections")
     readiness.wait(lambda: (stack.count("building") or 0) > 0, "the fold")
     stack.signal("project", signal.SIGKILL)

@@ -181,7 +181,7 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
             assert {line["outcome"] for line in found.lines if "outcome" in line} == {"ok"}
             readiness.wait(lambda: bool(_complaints(driven)), "a word about it", seconds=60)
             exercise(stack, key="again")
-            stack.progress("down")  # this ends, although nothing can be exported
+            stack.progress("down")  # the command ends, although nothing can be exported
             for log in (stack.folder / "logs").iterdir():
                 text = log.read_text(encoding="utf-8")
                 assert not any(secret in text for secret in _SECRETS), log
