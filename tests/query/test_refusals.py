@@ -52,7 +52,7 @@ def offline_api() -> Iterator[Api]:
         ('{ item(itemId: "a\\u0000") { itemId } }', "none of them U+0000"),
         ('{ streak(userId: "") { current } }', "userId: expected"),
         ('{ events(types: ["a\\u0000"]) { edges { cursor } } }', "types: expected"),
-        ("{ events(types: [%s]) { edges { cursor } } }" % ('"t" ' * 51), "at most 50 of them"),
+        ("{ events(types: [%s]) { edges { cursor } } }" % ('"t" ' * 51), "at most 50 types"),
         ("{ itemStats(filter: SOME) { totalCount } }", "SOME"),
         ("{ nothing }", "Cannot query field"),
         ("{ streak { current }", "Syntax Error"),
