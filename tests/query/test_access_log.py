@@ -1,4 +1,4 @@
-"""The log line of a request, of a wake-up and of a run of the batch job."""
+"""The log lines of requests, wake-ups and runs of the batch job."""
 
 import base64
 import functools
@@ -29,7 +29,7 @@ QUERY = "{ streak { current } }"
 
 @pytest.fixture
 def read_lines(capsys: pytest.CaptureFixture[str]) -> ReadLines:
-    """Return the new log lines about finished work."""
+    """A function that returns the new log lines with an outcome."""
 
     def read() -> list[Line]:
         lines = map(json.loads, capsys.readouterr().out.splitlines())
@@ -40,7 +40,7 @@ def read_lines(capsys: pytest.CaptureFixture[str]) -> ReadLines:
 
 @pytest.fixture
 def cached_api(store: Store, empty_redis: str) -> Iterator[Api]:
-    """An API with a cache."""
+    """An API with a cache in Redis."""
     with api.serve(store.url, redis_url=empty_redis) as made:
         yield made
 
@@ -59,7 +59,7 @@ def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 
 
 def wake(project: Client, shard: int, **attributes: str) -> int:
-    """Return the status of the response to a wake-up."""
+    """Send a wake-up; return the status of the response."""
     data = base64.b64encode(json.dumps({"command": "wake", "shard": shard}).encode()).decode()
     body = json.dumps({"message": {"data": data, "attributes": attributes}})
     return project.post("/", data=body).status_code
@@ -76,7 +76,7 @@ def wake(project: Client, shard: int, **attributes: str) -> int:
         ({"query": 'mutation { runBatch(idempotencyKey: "k") { id } }'}, "mutation", "ok"),
     ],
 )
-def test_a_rejected_request_is_logged_as_ok(
+def test_a_request_that_the_api_rejects_is_logged_as_ok(
     cached_api: Api, read_lines: ReadLines, body: Line, operation: str, outcome: str
 ) -> None:
     cached_api.request("POST", "/graphql", json.dumps(body).encode(), api.headers())
@@ -140,7 +140,7 @@ def test_requests_other_than_graphql_have_no_log_line(
     assert read_lines() == []
 
 
-def test_the_logged_lag_is_that_at_the_start_of_a_wake_up(
+def test_a_wake_up_logs_the_lag_at_its_start(
     project: Client, connection: Connection, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(connection, [event for n in range(2) for event in sample_events.lesson("u", n)])
@@ -180,7 +180,7 @@ def test_a_failed_wake_up_is_logged_as_an_error(
     assert (line["operation"], line["outcome"], line["severity"]) == ("wake", "error", "ERROR")
 
 
-def test_an_unexpected_error_is_logged_masked_with_its_stack(
+def test_an_unexpected_error_is_logged_masked_with_its_stack_trace(
     project: Client, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:

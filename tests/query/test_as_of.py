@@ -1,4 +1,4 @@
-"""Answers about the past equal the oracle's, for any asOf and knownAt."""
+"""Results of as-of queries equal the oracle's results, for any asOf and knownAt."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 EVERYONE = (*LEARNERS, "nobody")
 NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
-# Within a day of the ends of time Python has no local day.
+# Python has no local day within a day of its first and last time.
 FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 
@@ -31,13 +31,13 @@ Moments = dict[str, datetime | None]
 
 
 def draw_moment(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:
-    """Draw None, a time at, just before or just after an event, or an end of time."""
+    """Draw None, a time at, just before or just after an event, or the first or last time."""
     near = sorted({moment + nudge for moment in found for nudge in NEAR})
     return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
 
 
 def fetch_answers(fetch: QueryClient, user: str, days: list[date], **past: Any) -> dict[str, Any]:
-    """Return all as-of answers about a learner."""
+    """Return the results of all as-of queries about a learner."""
     progress = plain(fetch(fetch.queries.get_current_progress(user, **past)))
     if progress:
         progress |= plain(progress.pop("mastery_stats")) or {}
@@ -52,7 +52,7 @@ def fetch_answers(fetch: QueryClient, user: str, days: list[date], **past: Any) 
 
 
 def expected_answers(world: oracle.World, user: str) -> dict[str, Any]:
-    """Return the oracle's answers."""
+    """Return the oracle's results, in the format of `fetch_answers`."""
     progress = oracle.user_progress(world, user)
     return {
         "progress": progress,
@@ -63,7 +63,7 @@ def expected_answers(world: oracle.World, user: str) -> dict[str, Any]:
 
 
 def compare(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
-    """Compare every learner's answers with the oracle's."""
+    """Assert that the results about every learner equal the oracle's results."""
     world = oracle.see(stored, now, **past)
     for user in EVERYONE:
         found = fetch_answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
@@ -71,7 +71,7 @@ def compare(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **pas
 
 
 def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
-    """Yield up to three moments, each with asOf, knownAt or both."""
+    """Yield up to three pairs of asOf and knownAt, of which one may be None."""
     for _ in range(3):
         as_of = draw_moment(data.draw, [e.occurred_at for e in stored])
         known_at = draw_moment(data.draw, [e.created_at for e in stored])
@@ -79,7 +79,7 @@ def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Mo
             yield {"as_of": as_of, "known_at": known_at}
 
 
-def test_as_of_answers_equal_the_oracles_at_every_moment(
+def test_as_of_results_equal_the_oracles_at_any_time(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
     @postgres_server.examples(2)
@@ -94,10 +94,10 @@ def test_as_of_answers_equal_the_oracles_at_every_moment(
     every_moment()
 
 
-def test_moments_of_one_request_have_the_answers_of_separate_requests(
+def test_several_times_in_one_request_have_the_results_of_separate_requests(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
-    """Wherever a later moment is folded on from an earlier one, the rows are the same."""
+    """If a later time is folded from the rows of an earlier time, the results are the same."""
 
     async def fetch_together(user: str, requested: list[Any]) -> list[Any]:
         first, last = date(2024, 2, 1), date(2026, 1, 31)
@@ -124,7 +124,7 @@ def test_moments_of_one_request_have_the_answers_of_separate_requests(
     check_requests()
 
 
-def test_starting_from_a_snapshot_changes_no_answer(
+def test_starting_from_a_snapshot_changes_no_result(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
     @postgres_server.examples(2)

@@ -17,7 +17,7 @@ PAST = """query ($user: ID, $asOf: DateTime, $knownAt: DateTime) {
   dailyStats(userId: $user, from: "2024-03-01", to: "2024-04-30", zeroFill: false,
     asOf: $asOf, knownAt: $knownAt) { date answers }
 }"""
-# The end of the second lesson, to the microsecond.
+# The time at which the second lesson ends, to the microsecond.
 SECOND_ENDS = "2024-04-02T09:00:07.000000Z"
 
 
@@ -32,7 +32,7 @@ def query_api(store: Store) -> Iterator[Api]:
 
 
 def sessions(query_api: Api, **moments: str) -> int:
-    """Return the number of completed sessions; all answers must agree."""
+    """Return the number of completed sessions; assert that all fields agree."""
     data = query_api.data(PAST, **moments)
     completed: int = data["userProgress"]["totalSessionsCompleted"]
     assert data["streak"]["current"] == data["userProgress"]["currentStreak"]
@@ -51,14 +51,14 @@ def sessions(query_api: Api, **moments: str) -> int:
         ("9999-12-31T23:59:59.999999-14:00", 4),
     ],
 )
-def test_a_moment_counts_to_the_microsecond_in_any_offset(
+def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(
     query_api: Api, moment: str, completed: int
 ) -> None:
     assert sessions(query_api, asOf=moment) == completed
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "2000-01-01T00:00:00Z"])
-def test_before_the_first_event_an_answer_is_empty(query_api: Api, moment: str) -> None:
+def test_results_are_empty_before_the_first_event(query_api: Api, moment: str) -> None:
     for moments in ({"asOf": moment}, {"knownAt": moment}):
         assert query_api.data(PAST, **moments) == {
             "userProgress": None,
@@ -67,7 +67,7 @@ def test_before_the_first_event_an_answer_is_empty(query_api: Api, moment: str) 
         }
 
 
-def test_unlearned_counts_the_catalogue_of_the_moment(query_api: Api) -> None:
+def test_unlearned_counts_the_catalogue_at_the_requested_time(query_api: Api) -> None:
     def unlearned(**moments: str) -> int:
         stats = query_api.data(PAST, **moments)["userProgress"]["masteryStats"]
         count: int = stats["unlearned"]
@@ -76,19 +76,19 @@ def test_unlearned_counts_the_catalogue_of_the_moment(query_api: Api) -> None:
     assert unlearned(asOf=SECOND_ENDS) == 1
 
 
-def test_a_null_moment_means_the_present(query_api: Api) -> None:
-    # nothing is folded
+def test_a_null_time_means_the_present(query_api: Api) -> None:
+    # no read model has been folded
     assert query_api.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
 
 
 @pytest.mark.parametrize("moment", ["2024-04-02", "2024-04-02T09:00:00", "now", 5])
-def test_an_invalid_moment_is_rejected(query_api: Api, moment: object) -> None:
+def test_an_invalid_time_is_rejected(query_api: Api, moment: object) -> None:
     code, message = query_api.error(PAST, asOf=moment)
     assert code == "BAD_USER_INPUT"
     assert "expected a time as in" in message
 
 
-def test_a_learner_may_not_read_the_past_of_another(query_api: Api) -> None:
+def test_a_learner_may_not_query_the_past_of_another_learner(query_api: Api) -> None:
     asked = {"asOf": SECOND_ENDS, "user": "ann"}
     for user in ("ann", "nobody"):
         answer = query_api.post(PAST, "bob", **{**asked, "user": user})

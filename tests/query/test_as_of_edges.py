@@ -1,4 +1,4 @@
-"""Answers about the past during deletions, late events, snapshots, rebuilds and folds."""
+"""As-of queries during and after deletions, late events, snapshots, rebuilds and folds."""
 
 import functools
 import threading
@@ -22,7 +22,9 @@ pytestmark = pytest.mark.every_postgres
 NEVER, FOREVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-def test_no_data_exists_before_the_first_event(connection: Connection, fetch: QueryClient) -> None:
+def test_as_of_results_are_empty_before_the_first_event(
+    connection: Connection, fetch: QueryClient
+) -> None:
     sample_events.record_lessons(connection, "ann")
     for moments in ({"as_of": NEVER}, {"known_at": NEVER}, {"as_of": FOREVER, "known_at": NEVER}):
         assert as_of_fixtures.query_past(fetch, **moments) == as_of_fixtures.NOTHING
@@ -32,14 +34,16 @@ def test_no_data_exists_before_the_first_event(connection: Connection, fetch: Qu
         assert fetch(filled) == []
 
 
-def test_the_latest_moment_includes_all_events(connection: Connection, fetch: QueryClient) -> None:
+def test_the_latest_time_includes_all_events(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann")
     progress, streak, days = as_of_fixtures.query_past(fetch, as_of=FOREVER)
     assert (progress["total_sessions_completed"], progress["current_streak"]) == (4, 0)
     assert (streak["longest"], streak["current"], len(days)) == (4, 0, 4)
 
 
-def test_a_deleted_learner_has_no_past(connection: Connection, fetch: QueryClient) -> None:
+def test_a_deleted_learner_has_no_data_at_any_time(
+    connection: Connection, fetch: QueryClient
+) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     as_of_fixtures.record(connection)
     assert as_of_fixtures.count_snapshots(connection) == 2
@@ -85,7 +89,7 @@ def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
         each.close()
 
 
-def test_an_answer_starts_from_the_newest_usable_snapshot(
+def test_a_fold_starts_from_the_newest_usable_snapshot(
     connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
@@ -119,7 +123,7 @@ def test_a_snapshot_deleted_before_it_is_read_is_not_used(
     assert not as_of_fixtures.find_differences(fetch, connection, **asked)
 
 
-def test_an_answer_reads_one_database_snapshot(store: Store, connection: Connection) -> None:
+def test_an_as_of_query_reads_one_database_snapshot(store: Store, connection: Connection) -> None:
     west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
     as_of_fixtures.record(
         connection, as_of_fixtures.event("UserCreated", -1, **west), *sample_events.lesson("ann", 0)
@@ -142,7 +146,7 @@ def test_an_answer_reads_one_database_snapshot(store: Store, connection: Connect
         assert fetch(days()) == []
 
 
-def test_a_late_preference_moves_the_days_of_a_snapshot(
+def test_a_late_preference_event_changes_the_local_days_of_a_snapshot(
     connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
@@ -159,7 +163,7 @@ def test_a_late_preference_moves_the_days_of_a_snapshot(
         )
 
 
-def test_a_snapshot_without_a_replayed_event_is_not_used(
+def test_a_snapshot_that_lacks_a_replayed_event_is_not_used(
     connection: Connection, fetch: QueryClient
 ) -> None:
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -179,7 +183,7 @@ def test_a_snapshot_without_a_replayed_event_is_not_used(
     )
 
 
-def test_learners_never_see_the_answers_of_others(
+def test_a_session_never_returns_another_learner_s_data(
     connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", lessons=2)
@@ -202,7 +206,7 @@ def test_learners_never_see_the_answers_of_others(
         )
 
 
-def test_rebuilds_and_folds_do_not_disturb_as_of_answers(
+def test_rebuilds_and_folds_do_not_change_as_of_results(
     store: Store, connection: Connection
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
@@ -231,4 +235,5 @@ def test_rebuilds_and_folds_do_not_disturb_as_of_answers(
         assert not as_of_fixtures.find_differences(
             fetch, connection, as_of=as_of_fixtures.noon_of_day(3)
         )
-    assert as_of_fixtures.count_snapshots(connection) == 0  # of what the rebuild has replaced
+    # the rebuild replaced the read models of the snapshots
+    assert as_of_fixtures.count_snapshots(connection) == 0

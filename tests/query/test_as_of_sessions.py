@@ -1,4 +1,4 @@
-"""The sessions of as-of answers: their number, limits, temporary tables and rights."""
+"""The database sessions of as-of queries: number, limits, temporary tables and privileges."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,7 @@ from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
 
-# The tables that as-of answers share with the live models: their folds do not change them.
+# Tables of the live read models that as-of sessions read but do not fold.
 SHARED = {
     *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
     *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
@@ -29,7 +29,7 @@ SHARED = {
 }
 
 
-def test_few_as_of_answers_run_at_once_and_others_do_not_wait(
+def test_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
@@ -60,7 +60,7 @@ def test_few_as_of_answers_run_at_once_and_others_do_not_wait(
 def test_one_learner_cannot_occupy_all_sessions(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
-    """Ann's queries wait for a lock; Ben's would wait too if hers held all sessions."""
+    """Ann's queries wait for a lock; if they held all sessions, Ben's query would wait too."""
     waits, goes = (
         statements.NumberedStatement(f"SELECT {what}", ())
         for what in ("pg_advisory_xact_lock_shared(17)", "1")
@@ -87,7 +87,7 @@ def test_one_learner_cannot_occupy_all_sessions(
 
 
 async def _waiting(store: Store) -> int:
-    """Count the as-of sessions that wait for a lock."""
+    """Return the number of as-of sessions that wait for a lock."""
 
     def count() -> int:
         watching = store.connect()
@@ -99,7 +99,7 @@ async def _waiting(store: Store) -> int:
     return await asyncio.to_thread(count)
 
 
-def test_an_as_of_answer_stops_at_the_deadline(
+def test_an_as_of_query_stops_at_the_deadline(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -111,7 +111,7 @@ def test_an_as_of_answer_stops_at_the_deadline(
     connection.run("ROLLBACK")
 
 
-def test_the_roles_have_the_rights_that_snapshots_and_as_of_answers_need(
+def test_the_roles_have_the_privileges_for_snapshots_and_as_of_queries(
     store: Store, connection: Connection
 ) -> None:
     append(connection, sample_events.lesson("ann", 0))
@@ -142,7 +142,7 @@ def test_the_roles_have_the_rights_that_snapshots_and_as_of_answers_need(
 
 
 def session(store: Store, role: str) -> Connection:
-    """Open an as-of session as the query function does, with a role's rights."""
+    """Open an as-of session as the query function does, with the privileges of a role."""
     made = store.connect()
     made.run(f"SET ROLE {role}")
     made.run("SELECT set_config('search_path', :path, false)", path=as_of._SETTINGS["search_path"])
@@ -150,7 +150,7 @@ def session(store: Store, role: str) -> Connection:
     return made
 
 
-def test_every_table_with_learners_rows_is_temporary_in_a_session(
+def test_every_table_with_rows_of_learners_is_temporary_in_a_session(
     store: Store, connection: Connection
 ) -> None:
     live = connection.run("""SELECT relname FROM pg_class
@@ -161,12 +161,12 @@ def test_every_table_with_learners_rows_is_temporary_in_a_session(
     assert {name for (name,) in live} - {name for (name,) in own} == SHARED & {n for (n,) in live}
 
 
-def test_a_session_without_temporary_tables_refuses_to_fold(connection: Connection) -> None:
+def test_a_fold_fails_in_a_session_without_temporary_tables(connection: Connection) -> None:
     with pytest.raises(Exception, match="no temporary tables"):
         connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity', true)")
 
 
-def test_queries_of_a_request_about_the_same_moments_share_a_fold(
+def test_queries_of_a_request_about_the_same_times_share_a_fold(
     connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_of_fixtures.record(
@@ -199,7 +199,8 @@ def test_queries_of_a_request_about_the_same_moments_share_a_fold(
     answers = fetch(request())
     assert [each.current for each in answers[:5]] == [1] * 5
     assert [each.total_sessions_completed for each in answers[5:10]] == [1] * 5
-    assert sorted(folded) == [  # is_first, is_last: ann's second moment is folded on from the first
+    # is_first, is_last: ann's second time continues the fold of the first
+    assert sorted(folded) == [
         ("ann", as_of_fixtures.noon_of_day(0), True, False),
         ("ann", as_of_fixtures.noon_of_day(1), False, True),
         ("ben", as_of_fixtures.noon_of_day(0), True, True),
@@ -233,7 +234,7 @@ def test_a_history_that_is_too_long_is_rejected_with_advice(
     assert message.endswith("ask about a later moment, or leave both out")
 
 
-def test_a_snapshot_shortens_the_fold(
+def test_only_the_events_since_a_snapshot_are_folded(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))

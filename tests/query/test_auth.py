@@ -28,7 +28,7 @@ def issuer() -> Iterator[Issuer]:
 
 
 class Clock:
-    """A clock that advances only when told to."""
+    """A clock that advances only when the test sets it."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -49,7 +49,7 @@ def authenticator(issuer: Issuer, clock: Clock) -> auth.Authenticator:
 
 
 def caller(authenticator: auth.Authenticator, token: str | None) -> Caller:
-    """Return the caller of a token."""
+    """Return the caller that a token authenticates."""
     return asyncio.run(authenticator.authenticate(token and f"Bearer {token}"))
 
 
@@ -58,7 +58,7 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def test_the_caller_is_sub_with_the_role_learner_by_default(
+def test_the_caller_is_the_sub_claim_with_the_role_learner_by_default(
     authenticator: auth.Authenticator,
 ) -> None:
     until = int(time.time()) + 300
@@ -96,7 +96,7 @@ def with_algorithm_none() -> str:
 
 
 def signed_with_the_public_key() -> str:
-    """Sign by HS256 with the public key's text as the secret, which PyJWT refuses to do."""
+    """Return a token signed by HS256 with the public key as the secret; PyJWT cannot do this."""
     key = token_issuer.rsa_key("first").public_key()
     secret = json.dumps(RSAAlgorithm.to_jwk(key, as_dict=True)).encode()
     signed = f"{part({'alg': 'HS256', 'kid': 'first'})}.{part(token_issuer.claims())}"
@@ -163,7 +163,7 @@ def test_a_request_without_a_bearer_token_is_rejected(
     assert issuer.requests == 0
 
 
-def test_a_cached_token_is_rejected_under_another_scheme(authenticator: auth.Authenticator) -> None:
+def test_a_cached_token_is_rejected_with_another_scheme(authenticator: auth.Authenticator) -> None:
     token = token_issuer.token()
     for _ in range(2):
         assert asyncio.run(authenticator.authenticate(f"Bearer {token}")).user_id
@@ -178,7 +178,7 @@ def test_the_keys_are_fetched_once(authenticator: auth.Authenticator, issuer: Is
     assert issuer.requests == 1
 
 
-def test_an_unknown_key_refetches_the_keys_once_a_minute(
+def test_unknown_keys_cause_at_most_one_fetch_per_minute(
     authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     caller(authenticator, token_issuer.token())
@@ -193,7 +193,7 @@ def test_an_unknown_key_refetches_the_keys_once_a_minute(
         clock.now += 61
 
 
-def test_concurrent_unknown_keys_fetch_the_keys_once(
+def test_concurrent_unknown_keys_cause_one_fetch(
     authenticator: auth.Authenticator, issuer: Issuer
 ) -> None:
     async def all_at_once() -> None:
@@ -207,7 +207,7 @@ def test_concurrent_unknown_keys_fetch_the_keys_once(
     assert issuer.requests == 1
 
 
-def test_new_keys_are_accepted_and_withdrawn_ones_expire(
+def test_new_keys_are_accepted_and_withdrawn_keys_expire(
     authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     caller(authenticator, token_issuer.token())
@@ -218,7 +218,7 @@ def test_new_keys_are_accepted_and_withdrawn_ones_expire(
         caller(authenticator, token_issuer.token("eve"))
 
 
-def test_an_unreachable_issuer_is_unavailable_and_known_keys_stay_valid(
+def test_known_keys_stay_valid_while_the_issuer_is_unreachable(
     authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     issuer.fails = True
@@ -254,8 +254,10 @@ def test_unusable_keys_are_ignored(authenticator: auth.Authenticator, issuer: Is
             caller(authenticator, token)
 
 
-def test_a_cached_token_expires_at_its_exp(authenticator: auth.Authenticator) -> None:
-    for life in (1, 5, 25):  # seconds; on a busy machine the first question may take that long
+def test_a_cached_token_expires_at_the_time_in_its_exp_claim(
+    authenticator: auth.Authenticator,
+) -> None:
+    for life in (1, 5, 25):  # seconds; on a busy machine the first call may take that long
         token = token_issuer.token(exp=time.time() + life)
         with contextlib.suppress(Unauthenticated):
             caller(authenticator, token)
@@ -269,7 +271,7 @@ def test_a_cached_token_expires_at_its_exp(authenticator: auth.Authenticator) ->
         ask_until(time.time() + 2 * life)
 
 
-def test_only_a_role_may_read_the_data_of_others() -> None:
+def test_only_support_and_administrators_may_read_the_data_of_others() -> None:
     assert Caller("ann", "learner").authorize(None) == "ann"
     assert Caller("ann", "learner").authorize("ann") == "ann"
     assert Caller("eve", "support").authorize("ann") == "ann"

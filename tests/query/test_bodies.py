@@ -1,4 +1,4 @@
-"""Bodies of requests: arrival in parts, the size limit and the timeout."""
+"""Request bodies: arrival in parts, the size limit and the timeout."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def offline_api() -> Iterator[Api]:
 
 
 def padded(size: int) -> bytes:
-    """Return a valid request of that many bytes."""
+    """Return a valid request body of `size` bytes."""
     return BODY[:-1] + b" " * (size - len(BODY)) + b"}"
 
 
@@ -40,7 +40,9 @@ def test_a_body_may_arrive_in_parts(offline_api: Api) -> None:
 
 @pytest.mark.parametrize("size", [MAX_BYTES, MAX_BYTES + 1])
 @pytest.mark.parametrize("has_length", [True, False])
-def test_a_body_has_at_most_100_kib(offline_api: Api, size: int, has_length: bool) -> None:
+def test_a_body_of_more_than_100_kib_is_rejected(
+    offline_api: Api, size: int, has_length: bool
+) -> None:
     headers = {"content-length": str(size)} if has_length else {}
     body = padded(size)
     parts = [body[:70_000], body[70_000:], api.END]
@@ -49,7 +51,9 @@ def test_a_body_has_at_most_100_kib(offline_api: Api, size: int, has_length: boo
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-length": "9" * 5_000}])
-def test_a_longer_body_is_not_read_to_its_end(offline_api: Api, headers: dict[str, str]) -> None:
+def test_a_body_that_is_too_long_is_not_read_to_its_end(
+    offline_api: Api, headers: dict[str, str]
+) -> None:
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -97,13 +101,13 @@ def test_no_timer_is_started_for_a_body_that_has_arrived(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("late", range(4))
-def test_a_body_is_complete_whichever_part_is_late(late: int) -> None:
+def test_a_body_is_read_completely_whichever_part_is_late(late: int) -> None:
     parts = [BODY[:3], b"", BODY[3:9], BODY[9:]]
 
     async def read() -> str:
         come, left = asyncio.Event(), list(enumerate(parts))
 
-        async def receive() -> Any:  # as a server does: nothing arrives before it was sent
+        async def receive() -> Any:  # like a server, wait until the client has sent the part
             if left[0][0] == late:
                 await come.wait()
             number, part = left.pop(0)

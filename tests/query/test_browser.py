@@ -1,4 +1,4 @@
-"""CORS in a real Chromium: pages of allowed origins read responses, others do not."""
+"""CORS in a real Chromium: only pages of allowed origins can read responses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,14 +26,14 @@ FOUND = {"__typename": "Query"}
 
 @pytest.fixture
 def origins() -> Iterator[tuple[str, str]]:
-    """The addresses of pages of an allowed and of another origin."""
+    """The URLs of a page of an allowed origin and of a page of another origin."""
     with token_issuer.serve() as ours, token_issuer.serve() as other:
         yield ours.url, other.url
 
 
 @pytest.fixture
 def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
-    """The address of a query function that allows the first origin."""
+    """The URL of a query function that allows the first origin."""
     port = ports.reserve()
     told = {
         "AUTH_ISSUER": token_issuer.NAME,
@@ -49,7 +49,7 @@ def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
 
 
 def asked(chromium: Browser, page: str, url: str, method: str = "POST") -> Any:
-    """Return the response as a script in the page sees it."""
+    """Send a request from a script in the page; return what the script sees of the response."""
     authorization = api.headers()["authorization"]
     with chromium.new_context() as context:
         opened = context.new_page()
@@ -58,7 +58,7 @@ def asked(chromium: Browser, page: str, url: str, method: str = "POST") -> Any:
         return opened.evaluate(ASK, told)
 
 
-def test_a_page_of_an_allowed_origin_reads_responses(
+def test_a_page_of_an_allowed_origin_can_read_responses(
     chromium: Browser, origins: tuple[str, str], url: str
 ) -> None:
     ours, _ = origins
@@ -68,7 +68,7 @@ def test_a_page_of_an_allowed_origin_reads_responses(
     assert status == 405
 
 
-def test_a_page_of_another_origin_reads_no_responses(
+def test_a_page_of_another_origin_cannot_read_responses(
     chromium: Browser, origins: tuple[str, str], url: str
 ) -> None:
     _, other = origins

@@ -1,4 +1,4 @@
-"""Public GraphQL clients and audits, unchanged, against the running query function."""
+"""Unchanged public GraphQL clients and audits against a running query function."""
 
 import json
 from collections import Counter
@@ -14,13 +14,13 @@ from tests.query.test_process import started
 from tests.support import node, rows_by_hand, subscription_client, token_issuer
 from tests.support.subscription_client import LessonRecorder
 
-NAMED, SENT = False, True  # a document: by its hash alone, or with its text
+NAMED, SENT = False, True  # whether a request has the document's text, or only its hash
 SENT_BY = {"urql": "GET", "apollo": "POST"}
 
 
 @pytest.fixture
 def url(store: Store, tmp_path: Path) -> Iterator[str]:
-    """The address of a running query function."""
+    """The URL of a running query function."""
     port = ports.reserve()
     with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(store.url)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
@@ -29,7 +29,7 @@ def url(store: Store, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder of the clients."""
+    """The folder of the Node clients."""
     return node.workshop(request, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The compiled path returns the executor's responses, byte for byte."""
+"""Compiled queries return the executor's responses, byte for byte."""
 
 import asyncio
 import random
@@ -55,7 +55,7 @@ fragment F on Streak { current @include(if: $yes) more: longest ... on Streak { 
 
 
 def log() -> Iterator[Envelope]:
-    """Yield three months of two learners, one of whom changes zone, with events of every type."""
+    """Yield events of many types from three months of two learners; one changes time zone."""
     chance = random.Random(7)
     start = datetime(2024, 1, 10, 9, tzinfo=UTC)
     for n in range(30):
@@ -98,7 +98,7 @@ def extremes(connection: database.Connection) -> None:
 
 
 class RecordingExecution(QueryExecution, frozen=True):
-    """Records the root fields that the executor runs."""
+    """An execution that records the root fields that the executor runs."""
 
     executed: list[RootField]
 
@@ -109,7 +109,7 @@ class RecordingExecution(QueryExecution, frozen=True):
 
 @dataclass
 class Both:
-    """Run queries compiled and by the executor, over one database, without a cache."""
+    """A runner of queries, both compiled and by the executor, on one database without a cache."""
 
     url: str
     ways: Counter[str] = field(default_factory=Counter)
@@ -122,7 +122,7 @@ class Both:
     def answers(
         self, query: Query, role: Any = "learner"
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
-        """Return the response and the executor's response."""
+        """Return the API's response and the executor's response."""
         context = Context(Caller("ann", role, float("inf")), Queries(self._reader), NOW)
         asked = GraphQLRequest(query.text, query.variables, query.operation_name)
         return self._runner.run(self._both(asked, context))
@@ -142,7 +142,7 @@ class Both:
         return msgspec.structs.replace(answer, extensions={})
 
     async def _count(self, document: Document, asked: GraphQLRequest, context: Context) -> None:
-        """Count whether the fields ran separately without an error, or the executor ran all."""
+        """Count whether the fields ran separately without an error, or in the executor."""
         operation = document.operation(asked.operation_name)
         fields = root_fields.plan(operation, asked.variables, context) if operation else []
         keys = [field.cache_key for field in fields if field.cache_key]
@@ -194,7 +194,7 @@ def test_generated_queries_have_the_executors_response(both: Both) -> None:
 @pytest.mark.parametrize(
     "variables", [{}, {"yes": False}, {"no": True}, {"yes": False, "no": True}]
 )
-def test_repeated_fields_are_merged_as_by_the_executor(
+def test_repeated_fields_are_merged_as_the_executor_merges_them(
     both: Both, variables: dict[str, Any]
 ) -> None:
     both.ways.clear()
@@ -204,7 +204,7 @@ def test_repeated_fields_are_merged_as_by_the_executor(
     assert both.ways["in parts"] == 1
 
 
-def test_a_failing_field_does_not_suppress_the_others(both: Both) -> None:
+def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
     both.ways.clear()
     given, plain = both.answers(Query('{ streak { current } operation(id: "x") { id } }', {}, None))
     assert given == plain
@@ -239,7 +239,7 @@ def test_a_row_that_violates_the_schema_is_left_to_the_executor(
 
 
 def way(url: str, query: Query) -> tuple[str, int]:
-    """Return the way that a query took and its number of errors; the responses must be equal."""
+    """Return how a query ran and its number of errors; assert that the responses are equal."""
     with closing(Both(url)) as both:
         given, plain = both.answers(query)
         assert given == plain
@@ -248,7 +248,7 @@ def way(url: str, query: Query) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_every_column_of_a_compiled_field_is_selectable(both: Both, name: str) -> None:
+def test_every_column_of_a_compiled_field_can_be_selected(both: Both, name: str) -> None:
     arguments = {"item": '(itemId: "i1")'}.get(name, "")
     if name in ("dailyStats", "weeklyStats", "monthlyStats"):
         arguments = '(from: "2024-03-01", to: "2024-03-31")'

@@ -1,4 +1,4 @@
-"""CORS: pages of allowed origins may read responses, others may not."""
+"""CORS headers, which allow only pages of allowed origins to read responses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -63,24 +63,24 @@ def test_another_origin_gets_no_cors_headers(offline_api: Api, origin: str) -> N
         assert "Origin" in response.headers.getlist("vary")
 
 
-def test_responses_vary_by_origin(offline_api: Api) -> None:
+def test_the_vary_header_of_responses_names_origin(offline_api: Api) -> None:
     assert "Origin" in post(offline_api, None).headers.getlist("vary")
 
 
-def test_without_a_setting_no_origin_is_allowed() -> None:
+def test_no_origin_is_allowed_without_a_setting() -> None:
     with api.serve(NOWHERE) as closed:
         for response in (preflight(closed, OURS), post(closed, OURS)):
             assert not [name for name in response.headers if name.startswith("access-control")]
 
 
-def test_a_wildcard_origin_gets_no_credentials() -> None:
+def test_a_wildcard_does_not_allow_credentials() -> None:
     with api.serve(NOWHERE, cors_origins="*") as opened:
         for response in (preflight(opened, OTHER), post(opened, OTHER)):
             assert response.headers["access-control-allow-origin"] == "*"
             assert "access-control-allow-credentials" not in response.headers
 
 
-def test_options_lists_the_methods(offline_api: Api) -> None:
+def test_an_options_request_lists_the_allowed_methods(offline_api: Api) -> None:
     response = offline_api.request("OPTIONS", "/graphql")
     assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
     assert not [name for name in response.headers if name.startswith("access-control")]
@@ -107,13 +107,13 @@ def test_options_lists_the_methods(offline_api: Api) -> None:
         "null",
     ],
 )
-def test_an_invalid_origin_prevents_the_start_and_is_named(bad: str) -> None:
+def test_an_invalid_origin_prevents_startup_and_is_named(bad: str) -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS") as refused:
         Cors(f"{OURS},{bad}")
     assert repr(bad) in str(refused.value)
 
 
-def test_a_wildcard_with_other_origins_is_rejected() -> None:
+def test_a_wildcard_next_to_other_origins_is_rejected() -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS"):
         Cors(f"{OURS}, *")
 

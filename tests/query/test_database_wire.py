@@ -1,4 +1,4 @@
-"""The messages that pg8000 sends to PostgreSQL for one statement."""
+"""The protocol messages that pg8000 sends to PostgreSQL for one statement."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +14,7 @@ def test_a_prepared_statement_takes_one_round_trip(wire: Wire) -> None:
         statement = connection.prepare("SELECT CAST(:number AS int)")
         wire.sent = b""
         assert statement.run(number=1) == [[1]]
-    # Bind, Execute, Sync; no Flush between them
+    # Bind, Execute and Sync, without a Flush that would cost a round trip
     assert list(kinds(wire.sent))[:3] == [
         "B",
         "E",
@@ -23,7 +23,7 @@ def test_a_prepared_statement_takes_one_round_trip(wire: Wire) -> None:
 
 
 def kinds(sent: bytes) -> Iterator[str]:
-    """Yield the types of the messages to the server."""
+    """Yield the types of the messages that were sent to the server."""
     while sent:
         yield chr(sent[0])
         sent = sent[1 + int.from_bytes(sent[1:5], "big") :]

@@ -1,4 +1,4 @@
-"""The list of dead letters over the API: order, pages, contents and size."""
+"""The API's list of dead letters: order, pages, contents and size."""
 
 import base64
 import itertools
@@ -38,7 +38,7 @@ def list_ids(operator: Operator, arguments: str) -> list[str]:
     raise AssertionError
 
 
-def test_waiting_dead_letters_are_listed_first_and_newest_first(
+def test_waiting_dead_letters_are_listed_first_each_group_newest_first(
     operator: Operator, connection: Connection
 ) -> None:
     ids = write_dead_letters(connection, 6)
@@ -69,7 +69,9 @@ def test_a_dead_letter_is_returned_as_stored(operator: Operator, connection: Con
     assert letter["replayedAt"] is None
 
 
-def test_at_most_16_kib_of_a_payload_are_read(operator: Operator, connection: Connection) -> None:
+def test_at_most_16_kib_of_a_payload_are_returned(
+    operator: Operator, connection: Connection
+) -> None:
     texts = [
         text[:length]
         for begin in ("", "x", "xx", "xxx")
@@ -89,7 +91,7 @@ def test_at_most_16_kib_of_a_payload_are_read(operator: Operator, connection: Co
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_a_cursor_beyond_the_range_of_utc_is_rejected(operator: Operator, moment: str) -> None:
+def test_a_cursor_with_a_time_out_of_range_is_rejected(operator: Operator, moment: str) -> None:
     cursor = base64.urlsafe_b64encode(f'[true,"{moment}",1]'.encode()).decode().rstrip("=")
     code, why = operator.error(f'{{ deadLetters(after: "{cursor}") {{ totalCount }} }}')
     assert code == "BAD_USER_INPUT"

@@ -1,4 +1,4 @@
-"""A query's deadline is ten seconds after its arrival; no part runs again or waits longer."""
+"""A query's deadline is ten seconds after its arrival; nothing is retried or waits longer."""
 
 import asyncio
 import socket
@@ -34,7 +34,7 @@ LATER = 'asOf: "2024-05-01T00:00:00Z"'
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Remove the server's own statement timeouts."""
+    """Remove the statement timeouts of PostgreSQL, so that only the deadline cancels statements."""
     monkeypatch.setattr(async_client, "_STATEMENT_TIMEOUT", "0")
     monkeypatch.setitem(as_of._SETTINGS, "statement_timeout", "0")
     return monkeypatch
@@ -48,7 +48,7 @@ def queried(store: Store, connection: Connection) -> Iterator[Api]:
 
 
 def busy(store: Store) -> list[str]:
-    """Return the statements that the server runs for the query function."""
+    """Return the statements that PostgreSQL is running for the query function."""
     with closing(store.connect()) as watching:
         found = watching.run("""SELECT query FROM pg_stat_activity
             WHERE datname = current_database() AND application_name IN ('query', 'past')
@@ -77,7 +77,7 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
         asked.append(table)
         return await once(self, fetch, scope)
 
-    queried.post(f"{{ again: {field} }}")  # the sessions are open, and the statements prepared
+    queried.post(f"{{ again: {field} }}")  # opens the sessions and prepares the statements
     patient.setattr(request_scope, "TIMEOUT_S", SHORT)
     patient.setattr(async_client.Database, "_run_once", counted)
     with closing(connect(store.url)) as locking:
@@ -89,12 +89,12 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
 
 
 async def _until_none_waits(store: Store) -> None:
-    """Wait until the server has cancelled the statements that wait for the lock."""
+    """Wait until PostgreSQL has cancelled the statements that wait for the lock."""
     while busy(store):
         await asyncio.sleep(0)
 
 
-def test_a_server_that_does_not_answer_is_connected_to_once(
+def test_only_one_connection_is_tried_to_a_server_that_does_not_respond(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_scope, "TIMEOUT_S", SHORT)
@@ -109,7 +109,7 @@ def test_a_server_that_does_not_answer_is_connected_to_once(
             listening.accept()
 
 
-def test_time_spent_on_the_body_counts(queried: Api, store: Store) -> None:
+def test_the_deadline_includes_the_time_spent_on_the_body(queried: Api, store: Store) -> None:
     """If the deadline passes before the body arrives, the database is not queried."""
     body = msgspec.json.encode({"query": f"{{ {DAYS} }}"})
 
@@ -130,7 +130,7 @@ async def _answered(queried: Api, request: Request) -> None:
     assert fault["extensions"]["code"] == "UNAVAILABLE"
 
 
-def test_time_spent_waiting_for_a_connection_counts(store: Store, fetch: QueryClient) -> None:
+def test_the_deadline_includes_the_wait_for_a_connection(store: Store, fetch: QueryClient) -> None:
     async def crowd() -> None:
         made = async_client.Database(store.url, name="query", size=1, search_path="event_store")
         held, end = asyncio.Event(), asyncio.Event()
@@ -151,7 +151,7 @@ def test_time_spent_waiting_for_a_connection_counts(store: Store, fetch: QueryCl
     fetch(crowd())
 
 
-def test_time_spent_waiting_for_an_as_of_session_counts(
+def test_the_deadline_includes_the_wait_for_an_as_of_session(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     async def crowd() -> None:

@@ -74,7 +74,7 @@ def test_a_failed_response_has_no_etag_and_is_not_stored(query_api: Api) -> None
     assert (refused.status_code, refused.headers["cache-control"]) == (401, "private, no-store")
 
 
-def test_responses_vary_by_learner_type_and_encoding(query_api: Api) -> None:
+def test_the_vary_header_names_accept_authorization_and_encoding(query_api: Api) -> None:
     for response in (get(query_api), get(query_api, if_none_match="*"), get(query_api, "{")):
         assert response.headers["vary"] == "Accept, Authorization, Accept-Encoding"
 
@@ -86,7 +86,7 @@ def test_head_returns_the_headers_of_get(query_api: Api) -> None:
     assert get(query_api, "mutation { __typename }", method="HEAD").status_code == 405
 
 
-def test_a_post_ignores_if_none_match(query_api: Api) -> None:
+def test_if_none_match_is_ignored_for_post(query_api: Api) -> None:
     body = b'{"query": "%s"}' % PROGRESS.encode()
     response = query_api.request("POST", "/graphql", body, api.headers(**{"if-none-match": "*"}))
     assert response.status_code == 200

@@ -22,7 +22,7 @@ CASES: tuple[tuple[Role, str], ...] = (
 
 @dataclass
 class _Small:
-    """A test's database in the benchmark's interface."""
+    """A test's database with the interface that the benchmark expects."""
 
     url: str
 
@@ -30,7 +30,7 @@ class _Small:
         return connect(self.url)
 
 
-def test_the_most_expensive_document_is_within_its_limit(
+def test_the_most_expensive_document_reads_at_most_the_limit_of_rows(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = expensive.fill(cast("Any", _Small(store.url)), times_less=expensive.SMALL)
@@ -42,6 +42,7 @@ def test_the_most_expensive_document_is_within_its_limit(
     for role, what in CASES:
         text, work = find(role, what)
         assert work <= expensive.WORK[what] / expensive.SMALL, (role, text)
-    monkeypatch.setattr(limits, "_MAX_ROWS", 10**9)  # without the limit the search finds more
+    # without the limit, the search finds a more expensive document
+    monkeypatch.setattr(limits, "_MAX_ROWS", 10**9)
     _, work = find("learner", "the present")
     assert work > 1.5 * expensive.WORK["the present"] / expensive.SMALL

@@ -1,4 +1,4 @@
-"""No argument, however odd, makes an error of ours."""
+"""No argument and no body, however odd, causes an internal error."""
 
 import base64
 from collections.abc import Iterator

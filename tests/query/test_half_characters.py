@@ -1,4 +1,4 @@
-"""Lone surrogates, which UTF-8 cannot encode, in a request."""
+"""Requests with lone surrogates, which UTF-8 cannot encode."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Endless heads of requests are rejected before they take memory."""
+"""Endless request heads are rejected before they take memory."""
 
 import socket
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 def send(port: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
-    """Send the pieces; return the bytes accepted until the connection closed, and the response."""
+    """Send the pieces; return the number of bytes that were accepted, and the response."""
     taken, said = 0, b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
         with suppress(ConnectionError):
@@ -44,33 +44,33 @@ def send(port: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
 
 
 def endless(begin: bytes, piece: bytes) -> Iterator[bytes]:
-    """Yield at least 20 MB of a request."""
+    """Yield about 20 MiB of a request."""
     yield begin
     yield from repeat(64 * piece, 20 * MIB // (64 * len(piece)))
 
 
 def peak_memory(port: int) -> int:
-    """Return the peak memory of the processes at this port, in bytes."""
+    """Return the peak memory of the processes that serve this port, in bytes."""
     held = [p for p in psutil.Process().children(recursive=True) if str(port) in p.cmdline()]
     kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in held]
     return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in kept)
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_query_does_not_read_an_endless_head(port: int, name: str) -> None:
+def test_the_query_function_does_not_read_an_endless_head(port: int, name: str) -> None:
     before = peak_memory(port)
     assert before
     taken, _ = send(port, endless(*ENDLESS[name]))
-    assert taken < 10 * MIB  # in the system's buffers, too
+    assert taken < 10 * MIB  # including the bytes in the system's buffers
     assert peak_memory(port) - before < 3 * MIB
 
 
-def test_query_rejects_a_large_head_with_431(port: int) -> None:
+def test_the_query_function_rejects_a_large_head_with_431(port: int) -> None:
     for head in (POST + 100 * LINE, b"GET /graphql?query=" + 100_000 * b"a"):
         assert send(port, iter([head]))[1].startswith(b"HTTP/1.1 431 ")
 
 
-def test_query_reads_a_head_of_60_kib(port: int) -> None:
+def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: here\r\n" + 60 * LINE + b"Connection: close\r\n\r\n"
     for step in (100, 60_000, len(head)):
         pieces = (head[at : at + step] for at in range(0, len(head), step))

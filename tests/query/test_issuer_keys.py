@@ -27,13 +27,13 @@ def unknown(number: int) -> str:
 
 
 async def all_refused(authenticator: auth.Authenticator, number: int) -> None:
-    """Send so many tokens of unknown keys concurrently; all must be rejected."""
+    """Send `number` tokens with unknown keys concurrently; assert that all are rejected."""
     asked = [authenticator.authenticate(f"Bearer {unknown(n)}") for n in range(number)]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(each) for each in found} == {Unauthenticated}
 
 
-def test_a_thousand_concurrent_unknown_keys_fetch_the_keys_once_a_minute(
+def test_a_thousand_concurrent_unknown_keys_cause_one_fetch_per_minute(
     authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     async def minutes() -> None:
@@ -69,7 +69,7 @@ def test_valid_tokens_do_not_wait_for_a_fetch_caused_by_an_unknown_key(
     asyncio.run(at_once())
 
 
-def test_expired_keys_stay_valid_while_new_ones_are_fetched(
+def test_expired_keys_stay_valid_while_new_keys_are_fetched(
     authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     caller(authenticator, token_issuer.token())
@@ -132,7 +132,7 @@ GARBAGE = [b"", b"<html>", b"[]", b"{}", b'{"keys": null}', b'{"keys": [1]}', b'
 
 @pytest.mark.parametrize("body", [*GARBAGE, b"\xff", b'{"keys": ' + b"[" * 100_000, b"HTTP/1.1 "])
 @pytest.mark.parametrize("speaks_http", [True, False])
-def test_malformed_keys_are_handled(
+def test_a_malformed_response_of_the_issuer_makes_it_unavailable(
     authenticator: auth.Authenticator,
     issuer: Issuer,
     clock: Clock,
@@ -161,7 +161,7 @@ keys = st.fixed_dictionaries(
 
 
 @given(odd=st.lists(keys | st.dictionaries(st.text(), scalars), max_size=3))
-def test_malformed_keys_are_ignored(odd: list[dict[str, Any]]) -> None:
+def test_malformed_keys_next_to_valid_keys_are_ignored(odd: list[dict[str, Any]]) -> None:
     with token_issuer.serve() as issuer:
         issuer.keys = [*odd, *issuer.keys]
         trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
@@ -183,7 +183,7 @@ def test_a_withdrawn_key_invalidates_its_tokens(
         caller(authenticator, token)
 
 
-def test_a_key_verifies_only_its_own_algorithm(
+def test_a_key_verifies_only_tokens_of_its_algorithm(
     authenticator: auth.Authenticator, issuer: Issuer
 ) -> None:
     issuer.keys.append(token_issuer.public(token_issuer.ec_key(), "curve"))
@@ -203,7 +203,7 @@ def test_a_token_with_critical_headers_is_rejected(authenticator: auth.Authentic
 
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
-def test_the_issuers_clock_may_be_slightly_ahead(
+def test_the_clock_of_the_issuer_may_be_slightly_ahead(
     authenticator: auth.Authenticator, claim: str
 ) -> None:
     def ahead(seconds: int) -> str:
@@ -260,7 +260,7 @@ def test_a_hanging_issuer_does_not_accumulate_threads(
     assert threading.active_count() <= before + 3
 
 
-def test_a_firebase_project_needs_only_its_name(issuer: Issuer) -> None:
+def test_a_firebase_project_is_trusted_by_its_name_alone(issuer: Issuer) -> None:
     trusted = auth.load_issuer(
         Settings(auth_audience="p", auth_jwks_url=issuer.url, environment="development")
     )

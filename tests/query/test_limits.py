@@ -1,4 +1,4 @@
-"""Query limits: documents that exceed one are rejected before they cost anything."""
+"""Query limits: a document that exceeds a limit is rejected before its execution."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database: rejected requests never reach it."""
+    """An API without a database, which rejected requests never reach."""
     with api.serve(NOWHERE) as made:
         yield made
 
 
 def reject(text: str, *, introspection: bool = False) -> tuple[str, str]:
-    """Return the code and message of a document's only error."""
+    """Return the code and message of the only error of an invalid document."""
     (error,) = documents.read(text, introspection=introspection).errors
     return error["extensions"]["code"], error["message"]
 
@@ -44,7 +44,7 @@ def with_aliases(number: int) -> str:
 
 
 def with_tokens(tokens: int) -> str:
-    """Return a valid document of so many tokens."""
+    """Return a valid document with this number of tokens."""
     document = "{ item(itemId: %s) { itemId } events(types: [%s]) { edges { cursor } } }"
     return document % ('"i"', '"t" ' * (tokens - 24))
 
@@ -97,13 +97,13 @@ def test_the_limits_have_the_documented_values() -> None:
         ("{ __schema { types { a { a { a { a { a { a { a } } } } } } } } }", "depth"),
     ],
 )
-def test_an_attack_is_rejected_and_its_limit_named(bomb: str, says: str) -> None:
+def test_an_attack_is_rejected_and_the_exceeded_limit_is_named(bomb: str, says: str) -> None:
     code, message = reject(bomb)
     assert code == "QUERY_TOO_COMPLEX"
     assert says in message
 
 
-def test_circular_fragments_are_rejected_as_bad_input() -> None:
+def test_circular_fragments_are_rejected_as_bad_user_input() -> None:
     everyone = " ".join(f"...F{n}" for n in range(28))
     circles = [f"fragment F{n} on Streak {{ current {everyone} }}" for n in range(28)]
     code, message = reject("{ streak { ...F0 } } " + " ".join(circles))
@@ -111,7 +111,7 @@ def test_circular_fragments_are_rejected_as_bad_input() -> None:
     assert message == 'Cannot spread fragment "F0" within itself.'
 
 
-def test_an_unused_fragment_is_limited_too() -> None:
+def test_the_limits_include_unused_fragments() -> None:
     assert reject("{ a } fragment F on Query { " + "b " * 100 + "}")[0] == "QUERY_TOO_COMPLEX"
 
 
@@ -125,13 +125,13 @@ def test_enabled_introspection_has_its_own_limits() -> None:
     assert "complexity of the introspection" in reject(wide, introspection=True)[1]
 
 
-def test_the_standard_introspection_query_is_answered(offline_api: Api) -> None:
+def test_the_standard_introspection_query_is_allowed(offline_api: Api) -> None:
     from graphql import get_introspection_query
 
     assert "errors" not in offline_api.post(get_introspection_query())
 
 
-def test_a_request_has_at_most_three_learners_and_moments_of_the_past(
+def test_a_request_may_name_at_most_three_learners_and_past_times(
     offline_api: Api,
 ) -> None:
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
@@ -163,7 +163,7 @@ def test_two_years_of_days_with_all_fields_are_allowed(offline_api: Api) -> None
     )
 
 
-def test_fields_count_by_the_rows_that_they_read(offline_api: Api) -> None:
+def test_each_field_counts_the_rows_that_it_reads(offline_api: Api) -> None:
     months = 'monthlyStats(from: "2023-01-01", to: "%s") { start answers }'
     for field, most in (
         (months % "2024-12-31", 4),
@@ -177,7 +177,7 @@ def test_fields_count_by_the_rows_that_they_read(offline_api: Api) -> None:
         errors = offline_api.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
         # within the limits
         assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}
-        if most < 30:  # aliases
+        if most < 30:  # 31 fields would exceed the limit of aliases
             code, message = offline_api.error(f"{{ {' '.join(fields)} }}")
             assert code == "QUERY_TOO_COMPLEX"
             assert "rows to read, in thousands: expected at most 1000 - found" in message
@@ -190,11 +190,16 @@ def test_fields_count_by_the_rows_that_they_read(offline_api: Api) -> None:
         ("query ($n: Int) { %s }", {"n": 200}, "QUERY_TOO_COMPLEX"),
         ("query ($n: Int = 200) { %s }", {}, "QUERY_TOO_COMPLEX"),
         ("query ($n: Int = 10) { %s }", {}, "UNAVAILABLE"),
-        ("query ($n: Int = 200) { %s }", {"n": None}, "UNAVAILABLE"),  # null: the default of 50
+        # null means the default of 50
+        (
+            "query ($n: Int = 200) { %s }",
+            {"n": None},
+            "UNAVAILABLE",
+        ),
         ("query ($n: Int, $no: Boolean!) { %s }", {"n": 200, "no": True}, "QUERY_TOO_COMPLEX"),
     ],
 )
-def test_a_list_counts_by_the_length_in_its_arguments(
+def test_a_list_counts_the_length_in_its_arguments(
     offline_api: Api, query: str, variables: dict[str, object], code: str
 ) -> None:
     lists = " ".join(
@@ -211,7 +216,7 @@ def test_the_pages_query_is_allowed(offline_api: Api) -> None:
     assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # within the limits
 
 
-def test_queries_left_to_the_executor_are_limited_too(offline_api: Api) -> None:
+def test_queries_that_are_not_compiled_are_limited_too(offline_api: Api) -> None:
     lists = " ".join(
         f"a{n}: events(first: 200, types: [$t]) {{ edges {{ node {{ eventId data }} }} }}"
         for n in range(25)
@@ -233,7 +238,7 @@ def test_a_document_has_either_operations_or_errors_and_is_cached(text: str) -> 
     assert documents.read(text, introspection=False) is document
 
 
-def test_rejected_documents_do_not_fill_the_memory() -> None:
+def test_rejected_documents_are_not_kept_in_memory() -> None:
     def held() -> int:
         return tracemalloc.get_traced_memory()[0]
 
@@ -249,9 +254,9 @@ def test_rejected_documents_do_not_fill_the_memory() -> None:
         tracemalloc.stop()
 
 
-def test_no_document_is_read_beyond_the_rate_limit() -> None:
+def test_no_document_is_parsed_beyond_the_rate_limit() -> None:
     with api.serve(NOWHERE, rate_limit_per_minute=3) as query_api:
-        for _ in range(2):  # the first time it is new, the second it is known
+        for _ in range(2):  # the document is new the first time and cached the second time
             assert "errors" not in query_api.post("{ __typename }")
         fresh = "{ a: __typename }"
         assert "errors" not in query_api.post(fresh)

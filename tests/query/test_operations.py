@@ -1,4 +1,4 @@
-"""Operations over the API: rights, idempotency keys, invalid requests and the list."""
+"""Operations in the API: roles, idempotency keys, invalid requests and the list."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,7 +38,7 @@ ADMINISTRATORS_ONLY = {
 
 @pytest.mark.parametrize("field", ADMINISTRATORS_ONLY)
 @pytest.mark.parametrize("role", ["learner", "support"])
-def test_only_administrators_may_use_administration(
+def test_only_administrators_may_use_the_administration_fields(
     operator: Operator, connection: Connection, field: str, role: str
 ) -> None:
     write_dead_letters(connection, 1)
@@ -47,7 +47,9 @@ def test_only_administrators_may_use_administration(
     assert len(dead_letters.list_letters(connection)) == 1
 
 
-def test_an_operation_is_visible_to_administrators_and_its_starter(operator: Operator) -> None:
+def test_administrators_and_the_caller_that_started_an_operation_can_read_it(
+    operator: Operator,
+) -> None:
     started = operator.start("runBatch")
     question = f'{{ operation(id: "{started["id"]}") {FIELDS} }}'
     assert operator.ask(question, "another", roles="admin")["data"] == {"operation": started}
@@ -58,7 +60,7 @@ def test_an_operation_is_visible_to_administrators_and_its_starter(operator: Ope
         )
 
 
-def test_accepting_an_operation_calls_its_worker(operator: Operator) -> None:
+def test_an_accepted_operation_wakes_its_worker(operator: Operator) -> None:
     started = operator.start("rebuildProjections")
     assert started["kind"] == "REBUILD"
     assert started["state"] == "PENDING"
@@ -71,7 +73,8 @@ def test_accepting_an_operation_calls_its_worker(operator: Operator) -> None:
 def test_a_repeated_key_starts_one_operation(operator: Operator) -> None:
     first = operator.start("runBatch", key="once")
     assert operator.start("runBatch", key="once") == first
-    assert operator.called() == [first["id"]] * 2  # the first command may have been lost
+    # published again, because the first command may be lost
+    assert operator.called() == [first["id"]] * 2
     assert operator.start("rebuildProjections", key="once")["id"] != first["id"]
     other = operator.ask('mutation { runBatch(idempotencyKey: "once") { id } }', "bea")
     assert other["data"]["runBatch"]["id"] != first["id"]
@@ -133,7 +136,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("call", BAD)
-def test_an_invalid_argument_is_named(
+def test_the_error_names_an_invalid_argument(
     operator: Operator, connection: Connection, call: str
 ) -> None:
     write_dead_letters(connection, 1)
@@ -150,14 +153,14 @@ def test_too_many_ids_are_rejected(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("text", ["7", "x" * 300, UNKNOWN[:-1], "{" + UNKNOWN + "}"])
-def test_an_invalid_operation_id_is_named(operator: Operator, text: str) -> None:
+def test_the_error_names_an_invalid_operation_id(operator: Operator, text: str) -> None:
     answer = operator.ask(f'{{ operation(id: "{text}") {{ id }} }}')
     (fault,) = answer["errors"]
     assert fault["extensions"]["code"] == "BAD_USER_INPUT"
     assert fault["message"].startswith("id: expected the id of an operation, a UUID - found")
 
 
-def test_unknown_dead_letters_are_named_and_the_others_unchanged(
+def test_unknown_dead_letters_are_reported_and_known_ones_stay_unchanged(
     operator: Operator, connection: Connection
 ) -> None:
     (known,) = write_dead_letters(connection, 1)
@@ -174,16 +177,14 @@ def test_unknown_dead_letters_are_named_and_the_others_unchanged(
 
 
 @pytest.mark.parametrize("kind", ["archiveEvents", "eraseUser", "exportUser"])
-def test_kinds_that_are_not_built_yet_are_rejected(operator: Operator, kind: str) -> None:
+def test_operations_that_are_not_implemented_are_rejected(operator: Operator, kind: str) -> None:
     code, why = operator.error(ADMINISTRATORS_ONLY[kind])
     assert code == "NOT_FOUND"
     assert "not built yet: nothing was started" in why
 
 
 @pytest.mark.parametrize("given", ['userId: "ann", ', "userId: null, ", ""])
-def test_learners_may_request_an_export_of_their_own_record_only(
-    operator: Operator, given: str
-) -> None:
+def test_learners_may_only_export_their_own_record(operator: Operator, given: str) -> None:
     query = f'mutation {{ exportUser({given}idempotencyKey: "k") {{ id }} }}'
     assert operator.error(query, "ann", roles="learner")[0] == "NOT_FOUND"
 
@@ -231,7 +232,7 @@ def test_operations_are_listed_newest_first(operator: Operator) -> None:
     assert ids == started[::-1]
 
 
-def test_a_mutation_by_get_is_rejected(operator: Operator) -> None:
+def test_a_mutation_in_a_get_request_is_rejected(operator: Operator) -> None:
     response = operator.api.get('mutation { runBatch(idempotencyKey: "k") { id } }', "ada")
     assert response.status_code == 405
     assert operator.called() == []

@@ -1,4 +1,4 @@
-"""Pagination: pages of any size join to the whole list, in its order."""
+"""Pagination: pages of any size together are the whole list, in list order."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ query ($types: [String!], $first: Int, $after: String) {
 
 @pytest.fixture
 def learner(store: Store) -> Iterator[Callable[[list[Row], list[Row]], Api]]:
-    """Return a function that fills the learner's items and the catalogue."""
+    """A function that inserts the learner's items and the catalogue."""
     connection = rows_by_hand.connect(store.url)
     with api.serve(store.url) as query_api:
 
@@ -55,7 +55,7 @@ moments = st.integers(0, 3).map(lambda n: START + timedelta(microseconds=n))
 
 @st.composite
 def draw_row(draw: st.DrawFn) -> Row:
-    """Draw a learner's row of an item, with few distinct values, so that ties occur."""
+    """Draw a row of a learner's item, with few distinct values, so that ties occur."""
     answers = draw(st.integers(0, 4))
     row: Row = {"answers": answers, "correct_answers": draw(st.integers(0, answers))}
     if answers:
@@ -77,7 +77,7 @@ entries = st.lists(st.tuples(draw_row(), st.none() | words), max_size=12)
 
 
 def due(row: Row) -> datetime | None:
-    """Return the time at which the item is due."""
+    """Return the time at which the item is due, if it was reviewed."""
     days = timedelta(days=row["interval_days"]) if "reviewed_at" in row else None
     return None if days is None else row["reviewed_at"] + days
 
@@ -136,7 +136,7 @@ def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
         }
     ),
 )
-def test_pages_of_items_join_to_the_list(
+def test_the_pages_of_items_together_are_the_whole_list(
     learner: Callable[[list[Row], list[Row]], Api],
     entries: list[tuple[Row, Row | None]],
     size: int,
@@ -176,7 +176,7 @@ def test_pages_of_items_join_to_the_list(
     size=st.integers(1, 21),
     types=st.sampled_from([None, [], ["ReviewProcessed"], ["ReviewProcessed", "Unheard"]]),
 )
-def test_pages_of_the_audit_trail_join_to_the_stream_newest_first(
+def test_the_pages_of_the_audit_trail_together_are_the_stream_newest_first(
     learner: Callable[[list[Row], list[Row]], Api],
     count: int,
     size: int,
@@ -199,7 +199,7 @@ def test_pages_of_the_audit_trail_join_to_the_stream_newest_first(
 def test_new_items_do_not_shift_the_next_page(
     learner: Callable[[list[Row], list[Row]], Api],
 ) -> None:
-    """A cursor names a place, not an offset: answers in between do not shift the next page."""
+    """A cursor is a position in the order, not an offset, so new answers do not shift pages."""
     rows = [
         {"user_id": "ann", "item_id": f"i{n}", "reviewed_at": START - timedelta(days=n)}
         for n in range(6)

@@ -1,4 +1,4 @@
-"""Persisted queries: a document is sent once, and by its hash afterwards."""
+"""Persisted queries: a client sends a document once, and then only its hash."""
 
 import hashlib
 import itertools
@@ -42,7 +42,7 @@ def post(query_api: Api, **members: Any) -> Response:
 
 
 def get(query_api: Api, **members: Any) -> Response:
-    """Send a GET as Apollo Client and urql do: members other than strings as JSON."""
+    """Send a GET as Apollo Client and urql do, with members other than strings as JSON."""
     texts = {
         n: m if isinstance(m, str) else msgspec.json.encode(m).decode() for n, m in members.items()
     }
@@ -66,7 +66,7 @@ def test_a_persisted_document_is_sent_once(offline_api: Api, send: Any, again: A
     assert api.read(again(offline_api, query="", extensions=extensions, **ASKED)) == FOUND
 
 
-def test_a_persisted_mutation_by_get_is_rejected(offline_api: Api) -> None:
+def test_a_persisted_mutation_in_a_get_request_is_rejected(offline_api: Api) -> None:
     text = "mutation { __typename }"
     extensions = named(sha256(text))
     assert api.read(post(offline_api, query=text, extensions=extensions))["data"]
@@ -92,7 +92,7 @@ def test_a_wrong_hash_is_rejected(offline_api: Api, extensions: Body) -> None:
         assert response.status_code == 400
         (fault,) = api.read(response)["errors"]
         assert fault["extensions"]["code"] == "BAD_USER_INPUT"
-    for text in (sha256(QUERY), sha256("another")):  # and nothing was kept
+    for text in (sha256(QUERY), sha256("another")):  # and no document was stored
         assert api.read(post(offline_api, extensions=named(text)))["errors"] == [NOT_FOUND]
 
 
@@ -107,7 +107,7 @@ def test_other_extensions_are_ignored(offline_api: Api) -> None:
         assert api.read(post(offline_api, query=QUERY, extensions=extensions, **ASKED)) == FOUND
 
 
-def test_a_hash_is_looked_up_for_authenticated_callers_only(offline_api: Api) -> None:
+def test_a_hash_is_looked_up_only_for_authenticated_callers(offline_api: Api) -> None:
     body = msgspec.json.encode({"extensions": named(sha256(QUERY))})
     headers = {"content-type": "application/json"}
     assert offline_api.request("POST", "/graphql", body, headers).status_code == 401
@@ -121,7 +121,7 @@ def test_all_instances_share_persisted_documents(valkey: str) -> None:
     ):
 
         def is_known() -> bool:
-            """Persist a new document; False if Redis was late."""
+            """Persist a new document; return False if Redis was late."""
             text = f"{QUERY} # {next(numbers)}"
             extensions = named(sha256(text))
             assert api.read(post(other, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
@@ -132,7 +132,9 @@ def test_all_instances_share_persisted_documents(valkey: str) -> None:
 
 
 @pytest.mark.parametrize("text", [b"{ streak { current } }", b"\xff", b""])
-def test_a_text_that_does_not_match_its_hash_is_not_executed(valkey: str, text: bytes) -> None:
+def test_a_stored_document_that_does_not_match_its_hash_is_not_executed(
+    valkey: str, text: bytes
+) -> None:
     with redis.Redis.from_url(valkey) as cache, api.serve(NOWHERE, redis_url=valkey) as query_api:
         cache.set(f"apq:{sha256('{ __typename }')}", text)
         answer = api.read(post(query_api, extensions=named(sha256("{ __typename }"))))
@@ -146,7 +148,7 @@ def test_a_malformed_hash_is_not_looked_up(valkey: str, sha: str) -> None:
         assert api.read(post(query_api, extensions=named(sha)))["errors"] == [NOT_FOUND]
 
 
-def test_without_redis_an_instance_keeps_documents_itself() -> None:
+def test_an_instance_keeps_documents_in_memory_without_redis() -> None:
     extensions = named(sha256(QUERY))
     with api.serve(NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
         assert api.read(post(alone, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
@@ -154,7 +156,7 @@ def test_without_redis_an_instance_keeps_documents_itself() -> None:
         assert api.read(post(alone, extensions=extensions, **ASKED))["data"]
 
 
-def test_an_instance_keeps_documents_up_to_a_size(
+def test_an_instance_keeps_documents_in_memory_up_to_a_total_size(
     offline_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(persisted_queries, "_MAX_CHARACTERS", 100)

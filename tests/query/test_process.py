@@ -32,7 +32,7 @@ Post = Callable[..., tuple[int, Body]]
 def started(
     tmp_path: Path, port: int, door: Path = DOOR, /, **told: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the function's process with these environment variables."""
+    """Run the function's process with these environment variables during the block."""
     environment = settings.child_env(**told, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
     options = ["--target", "query", "--source", str(door), "--port", str(port)]
     with (tmp_path / "output").open("wb") as output:
@@ -48,7 +48,7 @@ def started(
 
 
 def asked(port: int, method: str, path: str, body: object = None, **more: str) -> tuple[int, Body]:
-    """Return the status and the body of a response."""
+    """Send a request; return the status and the parsed body of the response."""
     connection = http.client.HTTPConnection(ports.HOST, port, timeout=20)
     try:
         connection.request(method, path, json.dumps(body), more)
@@ -83,13 +83,13 @@ def port(store: Store, connection: database.Connection, tmp_path: Path) -> Itera
 
 @pytest.fixture
 def post(port: int) -> Post:
-    """Return a function that posts a learner's query."""
+    """A function that posts a learner's query."""
     return lambda query, user="ann", **more: asked(
         port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
     )
 
 
-def test_every_field_is_answered_over_http(post: Post, connection: database.Connection) -> None:
+def test_every_field_can_be_queried_over_http(post: Post, connection: database.Connection) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
     for name in EVERY_QUESTION:
         status, answer = post(question(name))
@@ -116,10 +116,10 @@ def test_concurrent_requests_each_get_their_own_response(
             assert (status, answer["data"]) == (200, {"userProgress": {"userId": user}})
 
 
-def test_a_connection_broken_in_the_pool_fails_no_request(
+def test_no_request_fails_because_of_a_broken_connection_in_the_pool(
     post: Post, connection: database.Connection
 ) -> None:
-    for _ in range(30):  # the client has noticed the end or not: both occur
+    for _ in range(30):  # sometimes the client has noticed the disconnection, sometimes not
         status, answer = post("{ streak { current } }")
         assert (status, answer["data"]) == (200, {"streak": {"current": 0}})
         assert connection.run(rows_by_hand.blocks()["hang up"])[0][0] > 0

@@ -53,17 +53,17 @@ def test_the_response_has_the_preferred_media_type(
     assert api.read(response) == {"data": {"__typename": "Query"}}
 
 
-def test_without_accept_the_response_is_json(offline_api: Api) -> None:
+def test_the_response_is_json_without_an_accept_header(offline_api: Api) -> None:
     assert send(offline_api, BODY).headers["content-type"] == JSON
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/json;q=0", "x"])
-def test_an_unsupported_media_type_is_not_acceptable(offline_api: Api, accept: str) -> None:
+def test_a_request_for_an_unsupported_media_type_gets_406(offline_api: Api, accept: str) -> None:
     assert send(offline_api, BODY, accept=accept).status_code == 406
 
 
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { __typename }"])
-def test_a_rejected_request_has_no_data(offline_api: Api, query: str) -> None:
+def test_the_response_to_a_rejected_request_has_no_data(offline_api: Api, query: str) -> None:
     body = msgspec.json.encode({"query": query})
     strict = send(offline_api, body, accept="application/graphql-response+json")
     assert strict.status_code == 400
@@ -122,7 +122,7 @@ def test_a_query_may_be_sent_by_get(offline_api: Api) -> None:
         }
     )
     response = offline_api.request("GET", f"/graphql?{asked}", b"", api.headers())
-    assert "errors" in api.read(response)  # B is invalid here, and was read
+    assert "errors" in api.read(response)  # B is invalid, and was validated although only A runs
     bad = offline_api.request("GET", "/graphql?query=x&variables=[", b"", api.headers())
     assert bad.status_code == 400
     assert offline_api.request("GET", "/graphql", b"", api.headers()).status_code == 400
@@ -139,7 +139,7 @@ def test_other_methods_are_rejected(offline_api: Api, method: str) -> None:
     assert (response.status_code, response.headers["allow"]) == (405, ALLOWED)
 
 
-def test_no_stream_is_opened_without_accept_of_events(offline_api: Api) -> None:
+def test_a_head_request_opens_no_stream(offline_api: Api) -> None:
     query = urlencode({"query": "subscription { streakUpdated { current } }"})
     headers = api.headers(accept="text/event-stream")
     response = offline_api.request("HEAD", f"/graphql/stream?{query}", b"", headers)
@@ -170,7 +170,7 @@ def test_unknown_paths_are_not_found(offline_api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_health_and_readiness_allow_only_reading(offline_api: Api, path: str) -> None:
+def test_health_and_readiness_allow_only_get_head_and_options(offline_api: Api, path: str) -> None:
     asked, headed = (
         offline_api.request("GET", path),
         offline_api.request("HEAD", path),
@@ -224,7 +224,7 @@ def test_an_unexpected_error_is_masked_and_logged(
 SCHEMA = '{"query": "{ __schema { queryType { name } } }"}'
 
 
-def test_introspection_and_graphiql_are_on_in_development_only(offline_api: Api) -> None:
+def test_introspection_and_graphiql_are_enabled_only_in_development(offline_api: Api) -> None:
     assert "errors" not in api.read(send(offline_api, SCHEMA))
     page = offline_api.request("GET", "/graphql", b"", {"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")

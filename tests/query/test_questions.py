@@ -1,4 +1,4 @@
-"""The fields of the contract, and the roles that may read them."""
+"""The query fields of the contract, and the roles that may read the fields."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -45,24 +45,24 @@ def test_the_printed_schema_matches_the_contract() -> None:
     assert types_of(SCHEMA._schema) == types_of(contract)
 
 
-def test_every_field_of_the_query_type_is_declared_in_the_table() -> None:
+def test_every_field_of_the_query_type_is_declared_in_fields() -> None:
     assert FIELDS.keys() == QUERY.fields.keys()
 
 
 def types_of(schema: GraphQLSchema) -> list[str]:
-    """Return the printed types in alphabetical order."""
+    """Return the printed types of a schema in alphabetical order."""
     return sorted(print_schema(schema).split("\n\n"))
 
 
 def question(name: str, user: str | None = None) -> str:
-    """Return the query of one field about a learner."""
+    """Return a query of one field about a learner."""
     opened = name if "(" in name else f"{name}("
     whose = "" if user is None else f' userId: "{user}"'
     call = f"{opened}{whose})"
     return f"{{ {call.replace('()', '')} {EVERY_QUESTION[name]} }}"
 
 
-def test_learners_may_read_their_own_data_only(
+def test_learners_may_only_read_their_own_data(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "bob"})
@@ -77,7 +77,7 @@ def test_learners_may_read_their_own_data_only(
             assert "errors" not in query_api.post(question(name, "bob"), roles=[role])
 
 
-def test_a_forbidden_field_leaves_no_data(query_api: Api) -> None:
+def test_a_response_with_a_forbidden_field_has_no_data(query_api: Api) -> None:
     answer = query_api.post('{ streak { current } userProgress(userId: "bob") { userId } }')
     assert answer["data"] is None
 
@@ -136,7 +136,7 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
     }
 
 
-def test_an_archived_item_is_neither_unlearned_nor_forecast(
+def test_an_archived_item_is_neither_unlearned_nor_in_the_forecast(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
@@ -169,7 +169,7 @@ def test_an_archived_item_is_neither_unlearned_nor_forecast(
     }
 
 
-def test_zero_fill_adds_days_without_events(
+def test_zero_fill_adds_each_day_without_events(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
@@ -186,7 +186,7 @@ def test_zero_fill_adds_days_without_events(
     ]
 
 
-def test_zero_fill_adds_weeks_by_their_mondays(
+def test_zero_fill_adds_each_missing_week_starting_on_monday(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})

@@ -1,4 +1,4 @@
-"""The rate limit of a caller, as a client sees it."""
+"""The rate limit per caller, as a client of the API sees it."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ BODY = b'{"query": "{ __typename }"}'
 
 @pytest.fixture(params=["in Redis", "in the instance", "with a dead Redis"])
 def limited(request: pytest.FixtureRequest, valkey: str) -> Iterator[Api]:
-    """An API with a limit of three requests per minute and caller."""
+    """An API with a limit of three requests per minute for each caller."""
     url = {"in Redis": valkey, "with a dead Redis": "redis://127.0.0.1:1"}.get(request.param)
     with api.serve(NOWHERE, rate_limit_per_minute=3, redis_url=url, cors_origins=ORIGIN) as made:
         yield made
@@ -36,7 +36,9 @@ def exceed_limit(query_api: Api, user: str, body: bytes = BODY, **more: str) -> 
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
-def test_a_request_beyond_the_rate_limit_gets_retry_after(limited: Api, accept: str) -> None:
+def test_a_request_beyond_the_rate_limit_gets_a_retry_after_header(
+    limited: Api, accept: str
+) -> None:
     user = f"{accept} {id(limited)}"
     refused = exceed_limit(limited, user, accept=accept)
     assert refused.headers["content-type"].startswith(accept)
@@ -48,7 +50,7 @@ def test_a_request_beyond_the_rate_limit_gets_retry_after(limited: Api, accept: 
     assert send(limited, user + " another").status_code == 200
 
 
-def test_get_counts_like_post(limited: Api) -> None:
+def test_get_requests_count_like_post_requests(limited: Api) -> None:
     for _ in range(14):
         got = limited.request("GET", "/graphql?query={__typename}", b"", api.headers("ann"))
         if got.status_code == 429:
@@ -58,7 +60,7 @@ def test_get_counts_like_post(limited: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { __typename }"])
-def test_rejected_requests_count_too(limited: Api, query: str) -> None:
+def test_rejected_requests_also_count(limited: Api, query: str) -> None:
     user = f"{query} {id(limited)}"
     body = b'{"query": "%s"}' % query.encode()
     exceed_limit(limited, user, body)

@@ -10,7 +10,9 @@ NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def test_a_month_counts_all_its_days(connection: database.Connection, fetch: QueryClient) -> None:
+def test_monthly_stats_include_every_day_of_the_month(
+    connection: database.Connection, fetch: QueryClient
+) -> None:
     days = ("2024-01-01", "2024-01-31", "2024-02-29", "2024-03-01")
     rows_by_hand.insert(
         connection, "daily_stats", *({"user_id": "ann", "day": d, "answers": 1} for d in days)
@@ -24,7 +26,7 @@ def test_a_month_counts_all_its_days(connection: database.Connection, fetch: Que
 
 
 def test_overdue_items_are_due_today(connection: database.Connection, fetch: QueryClient) -> None:
-    """The learner crosses the date line: a minute later it is yesterday."""
+    """The learner crosses the date line, so the local date becomes yesterday's a minute later."""
     turn = NOON + MINUTE
     east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}
     west = {"starts_at": turn, "ends_at": "infinity", "timezone": "Pacific/Pago_Pago"}
@@ -41,10 +43,10 @@ def test_overdue_items_are_due_today(connection: database.Connection, fetch: Que
     ]
 
 
-def test_a_streak_in_the_learners_future_is_current(
+def test_a_streak_that_ends_on_a_future_local_day_is_current(
     connection: database.Connection, fetch: QueryClient
 ) -> None:
-    """After studying in the east and querying in the west, the later of two runs counts."""
+    """The learner studied east of the date line and queries west of it; the later streak counts."""
     runs = [("2024-03-05", "2024-03-09"), ("2024-03-11", "2024-03-12")]
     rows_by_hand.insert(
         connection,

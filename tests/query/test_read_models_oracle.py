@@ -1,4 +1,4 @@
-"""Every number of the read model queries equals the oracle's."""
+"""Every number that the read model queries return equals the oracle's."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -21,14 +21,14 @@ DAY = timedelta(days=1)
 
 
 def delivered(stage: Stage, log: Log) -> oracle.World:
-    """Deliver and fold the log; return it as the oracle sees it."""
+    """Deliver and fold the log; return the oracle's view of the log."""
     stage.sweep()
     stage.deliver(log, PLAINLY)
     return oracle.see(model_rows.read_events(stage.admin), log.now)
 
 
 def flat(progress: Any) -> dict[str, Any] | None:
-    """Return a learner's progress with its mastery counts on the same level."""
+    """Return a learner's progress as one flat row with the mastery counts."""
     row = plain(progress)
     return row and {**(plain(row.pop("mastery_stats")) or {}), **row}
 

@@ -21,7 +21,7 @@ def query_api(store: Store) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database: rejected requests never reach it."""
+    """An API without a database, which rejected requests never reach."""
     with api.serve(NOWHERE) as made:
         yield made
 
@@ -59,7 +59,7 @@ def offline_api() -> Iterator[Api]:
         ("query A { streak { current } } query B { streak { current } }", "operation name"),
     ],
 )
-def test_an_invalid_argument_is_named_with_the_reason(
+def test_the_error_names_an_invalid_argument_and_the_reason(
     offline_api: Api, query: str, says: str
 ) -> None:
     code, message = offline_api.error(query)
@@ -67,7 +67,7 @@ def test_an_invalid_argument_is_named_with_the_reason(
     assert says in message
 
 
-def test_the_longest_range_and_the_largest_page_are_answered(
+def test_the_longest_range_and_the_largest_page_are_allowed(
     query_api: Api, connection: database.Connection
 ) -> None:
     query_api.data(RANGE % ("2022-03-01", "2024-02-29"))
@@ -93,7 +93,7 @@ def test_an_internal_error_is_masked_and_logged(
     assert "items_learned" in logged
 
 
-def test_an_unreachable_database_is_unavailable() -> None:
+def test_queries_are_unavailable_if_the_database_is_unreachable() -> None:
     with api.serve(NOWHERE) as query_api:
         code, message = query_api.error("{ streak { current } }")
         assert code == "UNAVAILABLE"
@@ -101,7 +101,7 @@ def test_an_unreachable_database_is_unavailable() -> None:
         assert query_api.request("GET", "/health").status_code == 200
 
 
-def test_missing_read_models_are_unavailable(
+def test_queries_are_unavailable_if_the_read_models_are_missing(
     query_api: Api, connection: database.Connection
 ) -> None:
     assert query_api.request("GET", "/ready").status_code == 200

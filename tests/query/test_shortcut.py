@@ -1,4 +1,4 @@
-"""The shortcut for POST /graphql: the responses are those of the framework's layers."""
+"""The shortcut for POST /graphql, whose responses equal those of the framework's middleware."""
 
 import asyncio
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ _served: list[QueryApi] = []
 
 @functions_framework.aio.http
 async def query(request: Request) -> Response:
-    """Answer with the test's API."""
+    """Return the response of the test's API."""
     return await _served[-1].answer(request)
 
 
@@ -57,7 +57,8 @@ def query_api() -> Iterator[QueryApi]:
             auth_jwks_url=issuer.url,
             database_url=NOWHERE,
         )
-        made = QueryApi(configuration, Reader(Settings()))  # no database URL: an unexpected error
+        # the missing database URL causes an unexpected error
+        made = QueryApi(configuration, Reader(Settings()))
         _served.append(made)
         yield made
         _served.pop()
@@ -66,7 +67,7 @@ def query_api() -> Iterator[QueryApi]:
 @pytest.fixture
 def app(query_api: QueryApi, tmp_path: Path) -> Starlette:
     """The framework's application for the function."""
-    del query_api  # the function calls it
+    del query_api  # the function `query` calls this API
     source = tmp_path / "main.py"
     source.write_text(f"from {__name__} import query\n", encoding="utf-8")
     made: Starlette = functions_framework.aio.create_asgi_app(  # type: ignore[no-untyped-call]
@@ -107,7 +108,7 @@ def answers(app: Starlette, *names: str) -> dict[str, Messages]:
     return asyncio.run(all_of_them())
 
 
-def test_the_shortcut_answers_like_the_frameworks_layers(
+def test_the_shortcut_returns_the_responses_of_the_frameworks_middleware(
     app: Starlette, query_api: QueryApi
 ) -> None:
     before = answers(app, *ASKED)
@@ -123,9 +124,9 @@ def test_the_shortcut_answers_like_the_frameworks_layers(
     }  # fmt: skip
 
 
-def test_only_post_graphql_bypasses_the_layers(app: Starlette, query_api: QueryApi) -> None:
+def test_only_post_graphql_bypasses_the_middleware(app: Starlette, query_api: QueryApi) -> None:
     answers(app, "health")
-    for _ in range(2):  # it is installed once
+    for _ in range(2):  # a second installation has no effect
         shortcut.install(app, query_api)
     app.router.routes.clear()
     messages = answers(app, *ASKED)

@@ -1,4 +1,4 @@
-"""Data of other learners: every field is forbidden, and their existence is not revealed."""
+"""Data of other learners: every field is forbidden, and does not reveal whether they exist."""
 
 from collections.abc import Iterator
 from urllib.parse import urlencode
@@ -19,7 +19,7 @@ GIVEN = {"Date": '"2024-03-01"', "DateTime": '"2024-03-01T00:00:00Z"', "ID": '"1
 
 
 def query_about(name: str, field: GraphQLField, user: str) -> str:
-    """Return the field's query about a learner."""
+    """Return a query of the field about a learner."""
     given = {
         arg: "[]" if "[" in str(each.type) else GIVEN[get_named_type(each.type).name]
         for arg, each in field.args.items()
@@ -32,7 +32,7 @@ def query_about(name: str, field: GraphQLField, user: str) -> str:
 
 
 def fields() -> Iterator[tuple[str, str]]:
-    """Yield the queries and mutations about a learner, by name."""
+    """Yield the operation type and name of each query and mutation about a learner."""
     for operation, root in (("query", _SCHEMA.query_type), ("mutation", _SCHEMA.mutation_type)):
         for name, field in root.fields.items() if root else ():
             if "userId" in field.args:
@@ -54,7 +54,7 @@ def visible_parts(response: Response) -> tuple[int, list[tuple[bytes, bytes]], b
 
 
 @pytest.mark.parametrize(("operation", "name"), [*fields()])
-def test_the_existence_of_a_learner_is_not_revealed(
+def test_a_forbidden_field_does_not_reveal_whether_a_learner_exists(
     query_api: Api, operation: str, name: str
 ) -> None:
     root = _SCHEMA.query_type if operation == "query" else _SCHEMA.mutation_type
@@ -63,7 +63,8 @@ def test_the_existence_of_a_learner_is_not_revealed(
     for user in ("bob", "nob"):
         text = f"{operation} {query_about(name, root.fields[name], user)}"
         body = msgspec.json.encode({"query": text})
-        query_api.request("POST", "/graphql", body, api.headers("bob"))  # the cache knows bob
+        # the cache has bob's results
+        query_api.request("POST", "/graphql", body, api.headers("bob"))
         posted = query_api.request("POST", "/graphql", body, api.headers("ann"))
         (error,) = api.read(posted)["errors"]
         assert error["extensions"]["code"] == "FORBIDDEN"
@@ -75,5 +76,5 @@ def test_the_existence_of_a_learner_is_not_revealed(
     assert answers[0] == answers[1]
 
 
-def test_there_are_fields_about_a_learner() -> None:
+def test_the_schema_has_fields_about_a_learner() -> None:
     assert len([*fields()]) >= 11

@@ -1,4 +1,4 @@
-"""`progress warm`: the page's query, cached for the learners who were active last."""
+"""`progress warm`, which caches the page's query for the learners who were active last."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from tests.support import api, cache_instances, cli, sample_events
 
 
 def cache_result(query_api: api.Api, user: str) -> str:
-    """Return HIT or MISS for the page's query."""
+    """Send the page's query; return HIT or MISS."""
     query = cache_warming.page_query(datetime.now(UTC))
     answer = query_api.post(query.query, user, **(query.variables or {}))
     assert "errors" not in answer, answer["errors"]
@@ -27,7 +27,7 @@ def warm(store: Store, url: str, *options: str) -> str:
     return cli.expect_success(answer)
 
 
-def test_the_page_is_a_hit_for_warmed_learners(
+def test_the_pages_query_is_a_hit_for_warmed_learners(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", "cyd")
@@ -46,7 +46,7 @@ def test_the_page_is_a_hit_for_warmed_learners(
         assert {cache_result(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
 
 
-def test_warming_waits_for_a_busy_redis(store: Store, connection: Connection) -> None:
+def test_warming_waits_for_redis_if_it_is_busy(store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann")
     batch.run(connection)
 
@@ -65,7 +65,7 @@ def test_warming_waits_for_a_busy_redis(store: Store, connection: Connection) ->
         assert asyncio.run(warmed()) == (1, 0)
 
 
-def test_the_warmed_document_is_the_pages() -> None:
+def test_the_warmed_document_equals_the_pages_document() -> None:
     query = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
     assert "${" not in query.query
     assert "progress: userProgress(userId: $user) { totalItemsLearned" in query.query
@@ -77,7 +77,7 @@ def test_the_warmed_document_is_the_pages() -> None:
     assert next_year["to"] == "2027-12-31"
 
 
-def test_warming_without_redis_fails_with_the_reason(store: Store) -> None:
+def test_warming_fails_with_the_reason_without_redis(store: Store) -> None:
     cli.expect_failure(cli.progress(store.url, "warm"), "REDIS_URL is not set")
     away = {"REDIS_URL": "redis://127.0.0.1:9/0"}
     for options in ((), ("--afresh",)):

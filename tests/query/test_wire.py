@@ -1,4 +1,4 @@
-"""Malformed requests over TCP: they are answered or rejected soon, without internal errors."""
+"""Malformed requests over TCP, which get a response soon and cause no internal error."""
 
 import socket
 from collections.abc import Iterator
@@ -94,18 +94,18 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-_GOOD = "a good token's"  # created when it is sent, since it expires
+_GOOD = "a good token's"  # replaced by a token when it is sent, because tokens expire
 
 
 def head(request: str = "POST /graphql", **more: str) -> bytes:
-    """Return the head of an authorised request."""
+    """Return the head of an authenticated request."""
     given = {**api.headers(), "authorization": _GOOD, "host": "x", "connection": "close", **more}
     lines = [f"{request} HTTP/1.1", *(f"{n.replace('_', '-')}: {v}" for n, v in given.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def chunks(size: int) -> bytes:
-    """Return a chunked body of that many bytes."""
+    """Return a chunked body of `size` bytes."""
     part = b"%x\r\n" % 4_096 + b" " * 4_096 + b"\r\n"
     return part * (size // 4_096) + b"0\r\n\r\n"
 
@@ -114,7 +114,7 @@ def whole(body: bytes) -> bytes:
     return head(content_length=str(len(body))) + body
 
 
-ENDED = None  # the connection closed before the whole request was read
+ENDED = None  # the server closed the connection before it read the whole request
 WIRE: dict[str, tuple[bytes, set[int | None]]] = {
     "no HTTP": (b"\x00\xff\x16\x03\x01" * 100 + b"\r\n\r\n", {400, ENDED}),
     "no method": (b" / HTTP/1.1\r\n\r\n", {400}),
@@ -145,7 +145,7 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
 
 
 @pytest.mark.parametrize("name", WIRE)
-def test_a_malformed_request_is_rejected_and_the_next_is_answered(port: int, name: str) -> None:
+def test_the_server_responds_after_a_malformed_request(port: int, name: str) -> None:
     template, expected = WIRE[name]
     sent = template.replace(_GOOD.encode(), api.headers()["authorization"].encode())
     assert status(port, sent) in expected
@@ -153,7 +153,7 @@ def test_a_malformed_request_is_rejected_and_the_next_is_answered(port: int, nam
 
 
 def status(port: int, sent: bytes) -> int | None:
-    """Send the bytes; return the response's status, None if the connection closes without one."""
+    """Send the bytes; return the response's status, or None without a response."""
     with socket.create_connection((ports.HOST, port), timeout=SECONDS) as connection:
         try:
             connection.sendall(sent)
@@ -164,7 +164,7 @@ def status(port: int, sent: bytes) -> int | None:
         return answer.status
 
 
-def test_one_connection_carries_several_requests(port: int) -> None:
+def test_several_requests_can_share_a_connection(port: int) -> None:
     connection = HTTPConnection(ports.HOST, port, timeout=SECONDS)
 
     def send(method: str, path: str, body: Any = None, **more: str) -> tuple[int, bytes]:
