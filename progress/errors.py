@@ -13,6 +13,7 @@ ProgressError
 │   ├── DeadlineExceeded         the request's deadline has passed
 │   ├── AttemptFailed            an attempt at an operation failed; another attempt follows
 │   └── HistoryTooLong           too many events to fold; the caller requests another time
+├── StatementFailed              PostgreSQL rejected a statement; a developer reads the log
 ├── RedisUnavailable             the caller continues without Redis
 ├── RequestRejected              the client of the query API corrects its request
 │   ├── BadInput                 an argument is not allowed
@@ -87,6 +88,14 @@ class AttemptFailed(Unavailable):
 
 class HistoryTooLong(Unavailable):
     """A query of the past would fold too many events; the message says what to request instead."""
+
+
+class StatementFailed(ProgressError):
+    """PostgreSQL rejected a statement of the query API; a developer reads the log."""
+
+    def __init__(self, reason: str, sqlstate: str) -> None:
+        super().__init__(reason)
+        self.sqlstate = sqlstate
 
 
 class RedisUnavailable(ProgressError):

@@ -40,6 +40,14 @@ def test_parameters_are_numbered_by_first_occurrence(made: Path) -> None:
     assert numbered.names == ("one", "two")
 
 
+def test_a_statement_selects_columns_of_a_block(made: Path) -> None:
+    (made / "chosen.sql").write_text("-- rows --\nSELECT a, b FROM t WHERE c = :one;\n")
+    select = "SELECT {columns}, :two FROM ({query}) AS answer"
+    numbered = statements.load_columns("chosen", "rows", "b", select)
+    assert numbered.text == "SELECT b, $1 FROM (SELECT a, b FROM t WHERE c = $2) AS answer"
+    assert numbered.names == ("two", "one")
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_block_names_are_unique_within_a_file(file: str) -> None:
     text = (statements.SQL / f"{file}.sql").read_text()

@@ -4,18 +4,19 @@ import asyncio
 import contextlib
 import functools
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import errors
 from progress.adapters.postgres import url as postgres_url
-from progress.adapters.postgres.errors import Failure, Translate
+from progress.adapters.postgres.errors import Failure
 from progress.adapters.postgres.pool import Connect, Pool
 from progress.adapters.request_scope import RequestScope
-from progress.errors import DatabaseUnavailable, SettingsError
+from progress.errors import DatabaseUnavailable, SettingsError, StatementFailed, Unavailable
 from progress.settings import Settings
 
 _T = TypeVar("_T")
@@ -61,6 +62,7 @@ class Database:
     async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
         """Return the result of `work`; raise DatabaseUnavailable if the database does not respond.
 
+        Raise StatementFailed if the server rejects a statement.
         The work only reads. After a transient error, it runs once more on another session; after a
         timeout, it does not. `scope` sets the deadline; the default is the current request's scope.
         """
@@ -69,12 +71,12 @@ class Database:
             return await self._run_once(work, scope)
         except _ERRORS as error:
             translated = _translate(_read(error))
-            if translated is None:
-                raise
-            if isinstance(error, _TIMEOUTS):
+            if isinstance(error, _TIMEOUTS) or not isinstance(translated, Unavailable):
                 raise translated from error
-        with translate_errors():
+        try:
             return await self._run_once(work, scope)
+        except _ERRORS as error:
+            raise _translate(_read(error)) from error
 
     def close(self) -> None:
         """Close the idle sessions."""
@@ -119,22 +121,25 @@ class Database:
         return open_session
 
 
-def _translate(failure: Failure) -> Exception | None:
+@contextlib.asynccontextmanager
+async def snapshot(session: asyncpg.Connection) -> AsyncIterator[Transaction]:
+    """Run the block in a transaction that sees one state; the caller ends it after the block.
+
+    The server's error in the block rolls it back. After any other error, the session is closed.
+    """
+    transaction = session.transaction(isolation="repeatable_read")
+    await transaction.start()
+    try:
+        yield transaction
+    except asyncpg.PostgresError:
+        await transaction.rollback()
+        raise
+
+
+def _translate(failure: Failure) -> DatabaseUnavailable | StatementFailed:
     if failure.sqlstate in _MISSING:
         return DatabaseUnavailable("the read models do not exist yet: deploy the project function")
-    return failure.to_unavailable()
-
-
-@contextlib.contextmanager
-def translate_errors(translate: Translate = _translate) -> Iterator[None]:
-    """Raise the result of `translate` for asyncpg's error, or that error if the result is None."""
-    try:
-        yield
-    except _ERRORS as error:
-        translated = translate(_read(error))
-        if translated is None:
-            raise
-        raise translated from error
+    return failure.to_unavailable() or StatementFailed(failure.message, failure.sqlstate)
 
 
 def _read(error: Exception) -> Failure:

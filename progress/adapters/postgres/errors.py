@@ -1,7 +1,7 @@
 """Database errors of both drivers, and which of the errors are transient.
 
-Each driver has one boundary, a context manager `translate_errors`: `database` for pg8000,
-`async_client` for asyncpg.
+Each driver has one boundary: `database.translate_errors` for pg8000, `async_client.Database.run`
+for asyncpg.
 """
 
 from collections.abc import Callable

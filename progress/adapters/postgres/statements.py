@@ -43,10 +43,12 @@ def load(file: str, name: str) -> NumberedStatement:
 
 
 @functools.lru_cache(maxsize=1_000)
-def load_columns(file: str, name: str, columns: str, *, versioned: bool) -> NumberedStatement:
-    """Return a block as a statement that selects these columns only."""
-    text = blocks("query/compiled")["select_columns_and_version" if versioned else "select_columns"]
-    text = text.replace("{columns}", columns)
+def load_columns(file: str, name: str, columns: str, select: str) -> NumberedStatement:
+    """Return a statement that selects these columns of a block.
+
+    `select` is its text, with `{columns}` and `{query}` in their places.
+    """
+    text = select.replace("{columns}", columns)
     text = text.replace("{query}", blocks(file)[name].rstrip(";"))
     return _number_parameters(text, f"{file} {name}")
 

@@ -5,12 +5,11 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import asyncpg
 import msgspec
 import orjson
 from graphql import ExecutionResult, OperationType, is_non_null_type, located_error
 
-from progress.errors import RequestRejected, Unavailable
+from progress.errors import RequestRejected, StatementFailed, Unavailable
 from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.execution import executor, limits
@@ -99,7 +98,7 @@ class QueryExecution(msgspec.Struct, frozen=True):
             return await self._compute_or_join(field)
         except Unavailable as error:
             return _fail(field, error)  # no second try, because the deadline is over
-        except (Fallback, RequestRejected, asyncpg.PostgresError):
+        except (Fallback, RequestRejected, StatementFailed):
             return await self._execute(field)  # the executor describes the error
 
     async def _compute_or_join(self, field: RootField) -> bytes:

@@ -16,12 +16,17 @@ from weakref import WeakValueDictionary
 import asyncpg
 
 from progress.adapters import request_scope
-from progress.adapters.postgres import statements
+from progress.adapters.postgres import async_client, statements
 from progress.adapters.postgres.async_client import Database
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.request_scope import RequestScope
 from progress.adapters.telemetry import tracing
-from progress.errors import HistoryTooLong, InstanceUnavailable, QueryTooComplex
+from progress.errors import (
+    HistoryTooLong,
+    InstanceUnavailable,
+    QueryTooComplex,
+    StatementFailed,
+)
 from progress.projections import schema
 from progress.settings import Settings
 
@@ -92,7 +97,7 @@ class AsOfReader:
             with tracing.child_span("projections/as_of fold_as_of", "client", _SQL):
                 try:
                     return await self._database.run(folds.run, folds.scope)
-                except asyncpg.PostgresError as error:
+                except StatementFailed as error:
                     if error.sqlstate == _HISTORY_TOO_LONG:
                         raise HistoryTooLong(str(error)) from None
                     raise
@@ -173,19 +178,14 @@ class _Folds:
         Stop at a time to which the fold cannot continue; the next transaction starts with it.
         """
         # The snapshot, the later events and the poisoned events must be read in the same state.
-        transaction = session.transaction(isolation="repeatable_read")
-        await transaction.start()
         has_grown = False
-        try:
+        async with async_client.snapshot(session) as transaction:
             for number, each in enumerate(moments, 1):
                 grown = await self._fold(session, each, number == 1, number == len(moments))
                 has_grown |= bool(grown)
                 if grown is None:
                     break
                 await self._fetch_all(session, each, answers)
-        except asyncpg.PostgresError:
-            await transaction.rollback()
-            raise
         # Both remove all rows. A commit also truncates the tables, which invalidates all plans.
         await (transaction.commit() if has_grown else transaction.rollback())
 

@@ -44,8 +44,10 @@ class Reader:
     async def fetch_columns(
         self, file: str, block: str, columns: str, parameters: Parameters, *, versioned: bool
     ) -> list[asyncpg.Record]:
-        """Return these columns of a block's rows and, if `versioned`, the learner's version last."""
-        statement = statements.load_columns(file, block, columns, versioned=versioned)
+        """Return columns of a block's rows and, if `versioned`, last the learner's version."""
+        name = "select_columns_and_version" if versioned else "select_columns"
+        select = statements.blocks("query/compiled")[name]
+        statement = statements.load_columns(file, block, columns, select)
         return await self._run(statement, parameters)
 
     async def fetch_as_of(
