@@ -6,6 +6,8 @@ from flask.typing import ResponseReturnValue
 
 from progress import settings
 from progress.adapters import request_line, startup
+from progress.adapters.body_deadline import BodyDeadline
+from progress.adapters.pubsub import push_methods
 from progress.adapters.pubsub.push_request import PushRequest
 from progress.adapters.telemetry import logs, tracing
 from progress.operations import commands
@@ -13,15 +15,18 @@ from progress.projections.notifications import Publisher
 
 logs.configure("project")
 request_line.limit_length()
+_body_deadline = BodyDeadline()
 _publisher = Publisher(settings.current().redis_url)
 
 
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
     """Run a command; return 204 if it is done or another worker claimed it, or 503 to retry it."""
+    if status := push_methods.reject(request.method):
+        return push_methods.respond(status)
     if request.method == "GET":
         return "", startup.status(request.path)
-    command, attributes = commands.parse_push(request.get_data())
+    command, attributes = commands.parse_push(_body_deadline.read(request))
     operation = "wake" if isinstance(command, int) else "operation"
     trace = tracing.traceparent_of_push(attributes, request.headers.get)
     with PushRequest("project", trace, operation, commands.SPAN_ATTRIBUTES) as push_request:

@@ -4,13 +4,11 @@ A body beyond this limit is discarded in small pieces and rejected with 429, so 
 redelivers it. Without the limit, the framework would read every body into memory first.
 """
 
-import contextlib
 import ctypes
 import functools
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Self
 
@@ -19,14 +17,15 @@ from flask.typing import ResponseReturnValue
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # it ships no types
 from werkzeug.exceptions import ClientDisconnected
 
-from progress.adapters import startup
+from progress.adapters import body_deadline, startup
+from progress.adapters.body_deadline import BodyDeadline
+from progress.adapters.pubsub import push_methods
 
 _CAPACITY = 32 << 20
 _MAX_BODY = 64 << 20  # a push has at most 14 MB: a message of 10 MB in base64
 _UNKNOWN_SIZE = 16 << 20  # reserved for a body without a Content-Length
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # bytes per read
 _LARGE = 1 << 20  # a larger body's memory is returned to the system immediately
-_BODY_TIMEOUT_S = 15.0
 
 Handler = Callable[[Request, bytearray, float], int]  # takes the body and its arrival time
 
@@ -37,9 +36,11 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 class Admission:
     """The memory for request bodies; a body larger than all of this memory is admitted alone."""
 
-    def __init__(self, capacity: int = _CAPACITY, timeout_s: float = _BODY_TIMEOUT_S) -> None:
+    def __init__(
+        self, capacity: int = _CAPACITY, timeout_s: float = body_deadline.TIMEOUT_S
+    ) -> None:
         self._capacity = capacity
-        self._timeout_s = timeout_s
+        self._body_deadline = BodyDeadline(timeout_s)
         self._reserved = 0
         self._mutex = threading.Lock()
         _limit_malloc()
@@ -49,8 +50,7 @@ class Admission:
 
         @functools.wraps(handler)
         def handle(request: Request) -> ResponseReturnValue:
-            status = self.admit(request, handler)
-            return "", status, {"Allow": "GET, POST"} if status == 405 else {}
+            return push_methods.respond(self.admit(request, handler))
 
         return handle
 
@@ -88,7 +88,7 @@ class Admission:
         expected = length or 0
         if length is None and "Transfer-Encoding" in request.headers:
             expected = _UNKNOWN_SIZE
-        with _read_timeout(self._timeout_s if expected > _DISCARD_SIZE else None, request):
+        with self._body_deadline.limit(request):
             body = _check(request, expected) or _read(request.stream, expected, reservation)
             if isinstance(body, int):
                 reservation.resize(0)
@@ -126,8 +126,8 @@ class _Reservation:
 
 def _check(request: Request, size: int) -> int | None:
     """Return the status that rejects the request before its body is read, or None."""
-    if request.method not in ("GET", "POST"):
-        return 405
+    if status := push_methods.reject(request.method):
+        return status
     return 413 if size > _MAX_BODY else None
 
 
@@ -143,27 +143,6 @@ def _read(stream: IO[bytes], expected: int, reservation: _Reservation) -> bytear
         if len(body) > expected and not reservation.resize(len(body)):
             return 429
     return body
-
-
-@contextlib.contextmanager
-def _read_timeout(seconds: float | None, request: Request) -> Iterator[None]:
-    """Close the socket for reading after `seconds`; the server itself would wait forever."""
-    connection = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
-    if seconds is None or connection is None:
-        yield
-        return
-    timer = threading.Timer(seconds, _stop_reading, [connection])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _stop_reading(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it may be closed already
-        connection.shutdown(socket.SHUT_RD)
 
 
 def _trim_memory() -> None:

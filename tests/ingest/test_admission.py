@@ -135,7 +135,7 @@ def test_a_body_over_the_limit_is_admitted_if_it_is_alone(small: FunctionProcess
     with clients(small, 2) as (one, two):
         assert one.post(body) == 204
         two.begin(1_000)
-        two.send(b"x")  # small bodies have no time limit
+        two.send(b"x")
         await_reserved(small, 1_000)
         assert one.post(body) == 429
         two.send(b"x" * 999)
@@ -207,7 +207,7 @@ def test_an_incomplete_body_creates_no_dead_letter_and_frees_its_memory(
     assert letters(store) == []
 
 
-@pytest.mark.parametrize("length", [MIB, None], ids=["a length", "chunked"])
+@pytest.mark.parametrize("length", [MIB, 1_000, None], ids=["large", "small", "chunked"])
 def test_a_slow_body_times_out_and_frees_its_memory(
     hasty: FunctionProcess, length: int | None
 ) -> None:
@@ -219,11 +219,12 @@ def test_a_slow_body_times_out_and_frees_its_memory(
         assert other.post(b"x") == 204
 
 
-def test_a_rejected_body_that_arrives_slowly_is_cut_off(hasty: FunctionProcess) -> None:
-    with clients(hasty, 2) as (held, slow):
-        held.begin(60_000)  # small bodies have no time limit
+def test_a_rejected_body_that_arrives_slowly_is_cut_off(tmp_path: Path) -> None:
+    source = SOURCE.format(capacity=MIB, timeout_s=4)  # the first body keeps its memory as long
+    with serve(tmp_path, source) as running, clients(running, 2) as (held, slow):
+        held.begin(60_000)
         held.send(b"x")
-        await_reserved(hasty, 60_000)
+        await_reserved(running, 60_000)
         slow.begin(MIB)
         slow.send(b"x")
         assert slow.status() == 429

@@ -1,0 +1,75 @@
+"""The deadline of request bodies: the server itself would wait for ever.
+
+One thread watches all bodies: starting a thread for each takes more than 100 µs.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from flask import Request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # it ships no types
+from werkzeug.exceptions import ClientDisconnected
+
+TIMEOUT_S = 15.0
+
+
+class BodyDeadline:
+    """Close a socket for reading if the request's body has not arrived in time."""
+
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._pending: dict[object, tuple[float, socket.socket]] = {}  # the earliest deadline first
+        self._mutex = threading.Lock()
+        self._watcher: threading.Thread | None = None  # started by the first body, after any fork
+
+    def read(self, request: Request) -> bytes:
+        """Return the body; ClientDisconnected (400) if it is incomplete, late or malformed."""
+        try:
+            with self.limit(request):
+                body = request.get_data()
+        except (OSError, ParseException) as error:
+            raise ClientDisconnected from error
+        if len(body) < (request.content_length or 0):
+            raise ClientDisconnected
+        return body
+
+    @contextlib.contextmanager
+    def limit(self, request: Request) -> Iterator[None]:
+        """Limit the time of the block, which reads the body; a late body ends early."""
+        environ = request.environ
+        connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+        if connection is None:
+            yield
+            return
+        key = object()
+        with self._mutex:
+            self._pending[key] = time.monotonic() + self._timeout_s, connection
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, daemon=True)
+                self._watcher.start()
+        try:
+            yield
+        finally:
+            with self._mutex:  # from here on the socket may carry the next request
+                self._pending.pop(key, None)
+
+    def _watch(self) -> None:
+        while True:
+            with self._mutex:
+                pause = self._stop_late()
+            time.sleep(pause)
+
+    def _stop_late(self) -> float:
+        """Close the late sockets for reading; return the seconds until the next deadline."""
+        now = time.monotonic()
+        while self._pending:
+            key, (deadline, connection) = next(iter(self._pending.items()))
+            if deadline > now:
+                return deadline - now
+            del self._pending[key]
+            with contextlib.suppress(OSError):  # the client may have closed it
+                connection.shutdown(socket.SHUT_RD)
+        return self._timeout_s

@@ -1,0 +1,15 @@
+"""The HTTP methods of the functions that Pub/Sub pushes to: POST is a push, GET a health check."""
+
+from flask.typing import ResponseReturnValue
+
+_ALLOWED = ("GET", "POST")
+
+
+def reject(method: str) -> int | None:
+    """Return 405 for any other method."""
+    return None if method in _ALLOWED else 405
+
+
+def respond(status: int) -> ResponseReturnValue:
+    """Return an empty response; 405 lists the allowed methods."""
+    return "", status, {"Allow": ", ".join(_ALLOWED)} if status == 405 else {}
