@@ -6,7 +6,7 @@ a request ever becomes SQL. With `documents`, `plans`, `selections` and `root_fi
 path has about 900 lines.
 
 Its gain was measured on one core with 30 rows of 7 fields: a request takes 0.5 ms, and with
-Strawberry and cached parsing and validation 1.1 ms (spec/system.md). A cache miss has 1.78 times
+Strawberry and cached parsing and validation 1.1 ms (docs/decisions.md). A cache miss has 1.78 times
 the throughput of graphql-yoga on Node (docs/speed.md).
 
 To keep both executors equal, `tests/query/test_compiled.py` runs generated queries with both and
