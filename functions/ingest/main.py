@@ -13,7 +13,7 @@ from progress.ingest import push
 from progress.ingest.admission import Admission
 from progress.ingest.group_commit import GroupCommit
 
-env = settings.current()  # at startup, so that an invalid setting prevents it
+env = settings.current()  # read at startup, so that an invalid setting prevents startup
 logs.configure("ingest")
 request_line.limit_length()
 admission = Admission()
@@ -23,7 +23,7 @@ group = GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), 
 @functions_framework.http
 @admission.limit
 def ingest(request: Request, body: bytearray, arrived: float) -> int:
-    """Append one push; return 204 once all of it is on disk, or 503 to request redelivery."""
+    """Append one push; return 204 once its events are on disk, or 503 to request redelivery."""
     delivery = push.parse_delivery(body, request.headers.get("ce-source", ""))
     body.clear()  # frees its memory
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)

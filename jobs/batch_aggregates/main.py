@@ -1,4 +1,4 @@
-"""The batch job. Cloud Run starts it every five minutes, with one process for each task."""
+"""The batch job, which Cloud Run starts every five minutes with one process for each task."""
 
 import sys
 

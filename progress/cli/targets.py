@@ -1,4 +1,4 @@
-"""The services that the commands use: those of the settings, by default those of the local stack.
+"""The database, Redis and Pub/Sub of the commands: from the settings, else from the local stack.
 
 The stack's modules are imported at first use, because they need development packages.
 """
@@ -57,7 +57,7 @@ def connect() -> Connection:
 
 
 def change_publisher() -> Publisher:
-    """Return a publisher that notifies the Redis of the settings or of the local stack."""
+    """Return a publisher of changes to the Redis of the settings or of the local stack."""
     url = settings.current().redis_url
     return Publisher(url if url or _database_settings() else _stack()["redis_url"])
 

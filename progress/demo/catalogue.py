@@ -1,7 +1,7 @@
 """The demo's catalogue: the words of the CEFR word lists, assigned to the learner's cards.
 
-The review log contains neither the text of a card nor the skill that a word trains. Both are
-assigned here by a rule, and the demo says so.
+The review log contains neither the text of a card nor the skill that a word trains. This module
+assigns both by a rule, and the demo says so.
 """
 
 import csv
@@ -55,7 +55,7 @@ def words(folder: Path = DATA) -> list[Word]:
 
 
 def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
-    """Return all words by item id. Each higher level gets half as many ids of cards.
+    """Return all words by item id. Each level gets half as many card ids as the level below it.
 
     Words that get no card have an id such as `word-apple`. Within a level, a hash of the word
     decides which words get a card.

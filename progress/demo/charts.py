@@ -89,7 +89,7 @@ def levels(shares: Iterable[Share]) -> Text:
 
 
 def domains(shares: Iterable[Share]) -> Text:
-    """Draw these numbers of items for each skill; an item of two skills counts for both skills."""
+    """Draw the same numbers as `levels`, but for each skill; an item counts for all its skills."""
     named = ((_DOMAINS.get(share.domain, share.domain.lower()), share) for share in shares)
     return _shares((f"{name:<9}", share) for name, share in named)
 

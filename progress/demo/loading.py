@@ -24,7 +24,7 @@ _STALL_TIMEOUT_S = 60.0
 
 
 def messages() -> list[Message]:
-    """Return the messages of the catalogue and the learner's account, and one per session."""
+    """Return the messages of the catalogue, of the learner's account and of each session."""
     answers = anki_log.read(_LOG)
     items = catalogue.deal(catalogue.words(), catalogue.cards(answers))
     return [*catalogue.messages(items), *anki_events.messages(LEARNER, answers)]

@@ -123,7 +123,7 @@ def _envelope(
     metadata = {"user_id": learner.user_id}
     if session_id:
         metadata["correlation_id"] = session_id
-    # An event without an item has another id if its data differs (preferences, a longer log).
+    # An event without an item gets another id if its data differs (preferences, a longer log).
     subject = data.get("item_id") or data
     return {
         "event_id": str(_id(learner, kind, at, subject)),

@@ -14,7 +14,7 @@ HIGHEST_EASINESS = 10.0  # not part of SM-2; a review event allows no higher val
 LONGEST_INTERVAL = 36_500  # days
 
 # Step 7 of SM-2 repeats wrong answers on the same day until they are right, which does not change
-# the interval. An answer counts as a new day after 12 hours, so that time zones have no effect.
+# the interval. Answers 12 hours apart count as different days, so that time zones have no effect.
 _DAY_GAP = timedelta(hours=12)
 
 

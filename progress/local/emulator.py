@@ -16,7 +16,7 @@ class Emulator:
 
 
 def find() -> Emulator | None:
-    """Return the emulator of the `gcloud` on the path; None if it or `java` is not installed."""
+    """Return the emulator of the `gcloud` on the path; None if it or `java` is missing."""
     java, gcloud = shutil.which("java"), shutil.which("gcloud")
     if not java or not gcloud:
         return None

@@ -77,7 +77,7 @@ class Issuer:
         return self._submit_form((await reader.readexactly(size)).decode())
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
-        """Return whether Host and Origin name this page; requests of other sites name theirs."""
+        """Return whether Host and Origin name this page; requests from other sites do not."""
         origin = headers.get("origin", self._own[0])
         return f"http://{headers.get('host')}" in self._own and origin in self._own
 

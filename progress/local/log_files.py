@@ -44,7 +44,7 @@ class LogFile:
             self._open()  # so that the file exists even if the process writes nothing
 
     def write(self, data: bytes) -> None:
-        """Append data; count the bytes lost to a full disk, and report them once it has space."""
+        """Append data; count the bytes lost to a full disk, and report them once there is space."""
         while data:
             try:
                 data = self._append(data)

@@ -90,7 +90,7 @@ def is_alive(process: Process) -> bool:
 
 
 def family(process: Process) -> list[int]:
-    """Return the pids of this process and its descendants; empty if it has ended."""
+    """Return the pids of this process and its descendants; none if the process has ended."""
     if not is_alive(process):
         return []
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -42,7 +42,7 @@ def up(
     _wait_for_parts(folder, lambda: process.poll() is None, on_answer)
     if process.poll() is None:
         return process
-    if data_folder.is_held(folder):  # another `up` was faster
+    if data_folder.is_held(folder):  # another `up` has started the stack
         _wait_for_parts(folder, lambda: data_folder.is_held(folder), _ignore)
         return None
     raise StackError(_last_line(log))

@@ -22,7 +22,7 @@ from progress.local.ports import HOST
 
 log = logging.getLogger("progress.local")
 
-BATCH_INTERVAL_S = 300.0  # as in Cloud Scheduler
+BATCH_INTERVAL_S = 300.0  # the interval in Cloud Scheduler
 
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
@@ -30,7 +30,7 @@ _MAX_PAUSE_S = 0.8  # a dead process is restarted within a second
 
 
 class Supervisor:
-    """The processes of a stack. Only one thread starts processes, because they die with it."""
+    """The processes of a stack. One thread starts all, because they die with their thread."""
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
         self._folder = folder

@@ -1,1 +1,1 @@
-"""The query API: GraphQL over HTTP, over the read models."""
+"""The query API: the read models as GraphQL over HTTP."""

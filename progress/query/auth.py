@@ -53,7 +53,7 @@ class Caller(msgspec.Struct, frozen=True):
     expires_at: float = math.inf  # when the token expires, in seconds since 1970
 
     def authorize(self, user_id: str | None) -> str:
-        """Return the requested learner, by default the caller; raise Forbidden if not allowed.
+        """Return the requested learner, by default the caller; raise Forbidden for another.
 
         The result does not depend on whether the learner exists.
         """
@@ -128,7 +128,7 @@ class Keys:
         return self._keys.get(key_id)
 
     def _should_refresh(self) -> bool:
-        """Return whether the keys are old. One request fetches; others still use the old keys."""
+        """Return whether the keys are old. While one request fetches, others use the old keys."""
         now = self._clock()
         return now - self._fetched_at > _KEYS_TTL_S and now - self._tried_at > _REFETCH_INTERVAL_S
 
@@ -242,7 +242,7 @@ class Authenticator:
                 options={"require": ["exp", "sub"]},
             )
         except (jwt.PyJWTError, RecursionError) as error:
-            why = str(error).encode(errors="replace").decode()  # may have a surrogate
+            why = str(error).encode(errors="replace").decode()  # may have lone surrogates
             raise Unauthenticated(f"bad token: {why}") from None
         return _caller(claims)
 

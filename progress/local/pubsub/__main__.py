@@ -1,4 +1,4 @@
-"""The server of the stand-in: `python -m progress.local.pubsub PORT`, queue in `DATABASE_URL`."""
+"""Run the stand-in: `python -m progress.local.pubsub PORT`. `DATABASE_URL` names its database."""
 
 import asyncio
 import logging

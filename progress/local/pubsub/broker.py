@@ -40,7 +40,7 @@ class Broker:
                 self._subscriptions[subscription].add(message, attempts)
 
     async def publish(self, topic: str, messages: list[Any]) -> list[str]:
-        """Return the messages' ids once all messages are on disk; raise NotFound for the topic."""
+        """Return the ids once all messages are on disk; raise NotFound if there is no topic."""
         self.topic(topic)
         now = Timestamp()
         now.GetCurrentTime()

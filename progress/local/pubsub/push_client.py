@@ -18,7 +18,7 @@ class ConnectionBroken(OSError):
 
 
 class Connection(asyncio.Protocol):
-    """One connection; it carries one request at a time."""
+    """A connection that carries one request at a time."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)

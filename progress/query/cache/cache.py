@@ -135,7 +135,7 @@ class AnswerCache:
             await self._use_entries(lookup, keys, replies[1:])
 
     def _lookup_commands(self, lookup: Lookup, keys: Sequence[CacheKey]) -> list[Command]:
-        """Return a command that reads the version copies and, without `bypass`, one per entry."""
+        """Return a command for the version copies and, without `bypass`, a command per entry."""
         if not keys:
             return []
         copies = ("MGET", *self._shared_keys, *map(self._learner_key, lookup.versions.learners))
@@ -165,7 +165,7 @@ class AnswerCache:
             lookup.result = "hit"
 
     async def _fetch_missing(self, seen: RequestVersions, key: CacheKey) -> None:
-        """Read the versions that the key needs, but Redis did not return, from the database."""
+        """Fetch the versions that the key needs and Redis did not return."""
         if seen.lacks_version(key.policy):
             await self._fetch_shared_versions(seen, since=seen.since)
         if seen.learners[key.user_id] is None:
@@ -229,7 +229,7 @@ class AnswerCache:
         return version_keys.learner_key(self._schema, user_id)
 
     async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, datetime]:
-        """Return a version not newer than data read from now on, and the end of the day."""
+        """Return the learner's version, not newer than data read later, and the end of the day."""
         known = self._days.get(user_id)
         is_today = known and known.is_same_day(seen.at)
         if not known or not is_today or known.version != seen.learners[user_id]:

@@ -22,7 +22,7 @@ class VersionStamp(NamedTuple):
 
 
 class RequestVersions(msgspec.Struct):
-    """The versions seen by a request. Each was current at some time since the request arrived."""
+    """The versions seen by a request. Each version was current after the request arrived."""
 
     at: datetime
     since: float  # the same time on the monotonic clock

@@ -1,1 +1,1 @@
-"""From a GraphQL request to its result."""
+"""The execution of a GraphQL request, from its text to its result."""

@@ -5,9 +5,9 @@ no row becomes a record. Column names are the schema's field names in snake case
 a request ever becomes SQL. With `documents`, `plans`, `selections` and `root_fields`, the compiled
 path has about 900 lines.
 
-Its gain was measured on one core with 30 rows of 7 fields: a request takes 0.5 ms, and with
-Strawberry and cached parsing and validation 1.1 ms (docs/decisions.md). A cache miss has 1.78 times
-the throughput of graphql-yoga on Node (docs/speed.md).
+The gain was measured on one core with 30 rows of 7 fields: a request takes 0.5 ms, compared with
+1.1 ms for Strawberry with cached parsing and validation (docs/decisions.md). A cache miss has 1.78
+times the throughput of graphql-yoga on Node (docs/speed.md).
 
 To keep both executors equal, `tests/query/test_compiled.py` runs generated queries with both and
 compares the responses byte for byte. It selects every column of every compiled field. If a value is
@@ -122,7 +122,7 @@ class SqlField:
         return ComputedAnswer(data, version)
 
     def _check_types(self, types: Mapping[str, str]) -> None:
-        """Raise Fallback if a column's type has other JSON than the GraphQL type."""
+        """Raise Fallback if the JSON of a column's type differs from that of the GraphQL type."""
         named = (column for column in self._columns if column.name)
         if not all(types.get(column.name) in column.pg_types for column in named):
             raise Fallback

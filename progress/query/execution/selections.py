@@ -1,6 +1,6 @@
 """The fields that an operation selects, with fragments expanded and equal response keys merged.
 
-The schema has no interfaces and unions, so every fragment of a valid document applies.
+The schema has neither interfaces nor unions, so every fragment of a valid document applies.
 """
 
 import re

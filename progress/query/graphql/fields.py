@@ -41,7 +41,7 @@ class LearnerQuery(NamedTuple):
     """The function that builds the SELECT about one learner from a field's arguments."""
 
     function: BuildQuery
-    parameters: Mapping[str, str]  # names of the function's parameters, by GraphQL's names
+    parameters: Mapping[str, str]  # the function's parameter names by GraphQL argument
 
     def build(self, at: datetime, arguments: Mapping[str, Any]) -> RowQuery[Any]:
         """Return the SELECT for these arguments; raise BadInput if an argument is not allowed."""
@@ -50,7 +50,7 @@ class LearnerQuery(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """A root field of the query type."""
+    """The cache policy, the cost and the SQL of a root query field."""
 
     cache: CachePolicy | None = None  # None: not cached
     cost: Cost = _DEFAULT_COST

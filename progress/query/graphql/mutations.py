@@ -1,4 +1,4 @@
-"""The mutations. Each is committed before its response; long work is started as an operation."""
+"""The mutations. A mutation is committed before its response; long work becomes an operation."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The subscriptions. Each checks the caller's role and subscribes to one learner or operation."""
+"""The subscriptions: each checks the caller's role and subscribes to one learner or operation."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any

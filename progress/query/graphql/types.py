@@ -14,7 +14,7 @@ _MAX_INT = 2**31 - 1
 
 
 def read_field(record: object, name: str) -> object:
-    """Return a field of a record; an integer beyond GraphQL's Int is clamped to its maximum."""
+    """Return a field of a record; an integer beyond GraphQL's Int becomes the largest Int."""
     value = getattr(record, name)
     return min(value, _MAX_INT) if type(value) is int else value
 

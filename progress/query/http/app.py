@@ -39,7 +39,7 @@ _Handler = Callable[[Request, Headers, RequestLog], Awaitable[Response]]
 
 _SAFE_METHODS = ("GET", "HEAD")
 _ALLOWED_METHODS = ("POST", *_SAFE_METHODS)
-_LOGGED = {"/graphql": "query", "/graphql/stream": "stream"}  # each request writes a log line
+_LOGGED = {"/graphql": "query", "/graphql/stream": "stream"}  # paths whose requests are logged
 _ROUTES = {*_LOGGED, "/health", "/ready", startup.PATH}
 _KNOWN_METHODS = {*_ALLOWED_METHODS, "OPTIONS", "PUT", "DELETE", "PATCH"}  # of the framework
 _ALLOW_POST = ((b"allow", b"POST"),)
@@ -124,7 +124,7 @@ class QueryApi:
     async def _handle(
         self, request: Request, headers: Headers, log: RequestLog, handler: _Handler
     ) -> Response:
-        """Run the handler, turn its errors into responses, and add the CORS headers."""
+        """Run the handler, convert its errors to responses, and add the CORS headers."""
         if request.scope["method"] == "OPTIONS":
             return self._cors.preflight(headers, _ALLOW)
         try:

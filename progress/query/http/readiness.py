@@ -11,7 +11,7 @@ from progress.query.read_models.reader import Reader
 
 
 async def check(reader: Reader, redis: Client | None) -> Response:
-    """Return 200 if the instance can serve queries, else 503. Without Redis it is only slower."""
+    """Return 200 if the instance can serve queries, else 503. Queries do not need Redis."""
     database = await _database_status(reader)
     is_ready = database == "ok"
     status = {"status": "ok" if is_ready else "unavailable", "database": database}

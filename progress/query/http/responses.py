@@ -65,7 +65,7 @@ def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
 
 
 def to_post(answer: GraphQLResponse, media: str, headers: Headers) -> Response:
-    """Return the response to a POST; a long one is gzipped if the client accepts it."""
+    """Return the response to a POST, gzipped if it is long and the client accepts gzip."""
     bad = not answer.executed and media == GRAPHQL
     text, lines = body(answer), _HEADERS[media]
     if len(text) >= _MIN_GZIP and b"gzip" in headers.get(b"accept-encoding", b""):
@@ -124,7 +124,7 @@ def reject(rejection: RequestRejected, headers: Headers) -> Response:
 
 
 def unavailable(headers: Headers) -> Response:
-    """Return the response for a dependency that does not respond."""
+    """Return the response if a dependency is unavailable."""
     why = "temporarily unavailable: try again"
     return error(503, why, headers, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
 

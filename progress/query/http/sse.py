@@ -44,9 +44,9 @@ def _next_event(body: bytes) -> bytes:
 class EventStream(Response):
     """A stream of results. A result equal to the one before it is not sent.
 
-    `next_result` raises StopAsyncIteration after the last result. It is called only when the client
-    has read all earlier results, so that results do not accumulate. `close` makes `next_result`
-    raise immediately. `resources` is closed at the end of the response.
+    `next_result` raises StopAsyncIteration after the last result. The stream calls `next_result`
+    only when the client has read all earlier results, so that results do not accumulate. `close`
+    makes `next_result` raise immediately. `resources` is closed at the end of the response.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ class Subscription(Generic[_T]):
 
     A state is skipped if a newer state arrives before the subscriber takes it. `select` returns the
     part of a state that the subscriber gets. The iteration ends when the subscription is closed,
-    and after a final state. It raises Unavailable if the database does not return the first state.
+    and after a final state. If the first state cannot be read, the iteration raises Unavailable.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-// A learner's dashboard: one query for all of it, repeated after each change.
+// A learner's dashboard: one query for all numbers, repeated after each change.
 
 import { runQuery } from './api.js';
 import { show, h } from './dom.js';

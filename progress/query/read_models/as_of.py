@@ -1,7 +1,7 @@
 """Queries about the past: fold one learner's events up to a past time, then query temporary tables.
 
 Such a query takes as long as its fold. Therefore all queries of a request about the same learner
-and time share one fold. A fold continues to a later time where this gives the same rows. A request
+and time share one fold. A fold continues to a later time if this gives the same rows. A request
 may ask about at most three times, and at most three sessions run folds. The folds of one learner
 use at most two of these sessions, so that other learners can use the third.
 """
@@ -175,9 +175,9 @@ class _Folds:
     ) -> None:
         """Fold up to the first time, then on to the later times, in one transaction.
 
-        Stop at a time to which the fold cannot continue; the next transaction starts with it.
+        Stop at a time to which the fold cannot continue; the next transaction starts there.
         """
-        # The snapshot, the later events and the poisoned events must be read in the same state.
+        # The snapshot, the later events and the poisoned events must fit together.
         has_grown = False
         async with async_client.snapshot(session) as transaction:
             for number, each in enumerate(moments, 1):

@@ -71,7 +71,7 @@ class Queries:
         return _first(await self.run(user_id, query))
 
     async def get_daily_stats(self, user_id: str, date: date) -> DailyStats | None:
-        """Return one local day; None if nothing happened on it."""
+        """Return one local day; None if the learner has no events on this day."""
         return _first(await self.get_stats_range(user_id, date, date))
 
     async def get_stats_range(
