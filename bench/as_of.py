@@ -15,9 +15,9 @@ from progress.event_store import log
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import open_reader
 
-_LEARNERS = 4  # whose events alternate in the log
-_DAYS, _ANSWERS, _FRESH = 625, 20, 2  # 41 events a day, 1,250 items
-_SINCE = 100  # events after the snapshot
+_LEARNERS = 4  # their events alternate in the log
+_DAYS, _ANSWERS, _FRESH = 625, 20, 2  # this gives 41 events a day and 1,250 items
+_SINCE = 100  # the number of events after the snapshot
 _ROUNDS = 40
 _BARS = {"of 25,000 events": 250.0, f"{_SINCE} events after a snapshot": 40.0}
 

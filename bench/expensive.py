@@ -34,8 +34,8 @@ ROLES: tuple[Role, ...] = ("learner", "support", "admin")
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
 SMALL = 10  # the search uses a database that is smaller by this factor
 
-_MAX_FIELDS = 32  # of a document in the search; more than the limit of aliases
-_FIRST, _MIXED = 4, 8  # numbers of most expensive fields to try first, and to use
+_MAX_FIELDS = 32  # the most fields in a tried document; more than the limit of aliases
+_FIRST, _MIXED = 4, 8  # how many fields to try first, and to combine
 _ROUNDS = 5
 _BARS = {"the present": 1_000.0, "the past": 3_000.0}
 _DAYS, _ANSWERS, _FRESH = 625, 160, 32  # 200,625 events, 20,000 items

@@ -63,7 +63,7 @@ def encode_wake_up(shard: int) -> bytes:
 
 @dataclass(frozen=True)
 class Issuer:
-    """A token issuer. `environment` has the settings with which a query function trusts it."""
+    """A token issuer. With the settings in `environment`, a query function trusts the issuer."""
 
     environment: dict[str, str]
     _key: Path

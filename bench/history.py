@@ -17,8 +17,8 @@ from progress.projections.projector import Projector
 
 _ROUNDS = 15
 _EVENTS_A_DAY = 42
-_SESSIONS = 23  # 966 events: a window of one learner
-_ITEMS = 40  # of the items that the learner has answered
+_SESSIONS = 23  # 966 events, which fit in one window
+_ITEMS = 40  # the number of items that the learner has answered
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
 _LONG, _SHORT = 4_762, 24  # days with one session of 42 events each
 

@@ -59,9 +59,10 @@ class Costing:
                 _explain(each, self._add)
 
     async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
-        """Return the answer, and the rows and buffers of its statements, equal in each run.
+        """Return the response, and the number of rows and buffers that its statements read.
 
-        Counting costs the database time. Without `explains` the count stays 0.
+        The number is equal in each run. Counting slows down PostgreSQL; without `explains`, the
+        number is 0.
         """
         self._work = 0
         with request_scope.begin(_TIMEOUT_S):

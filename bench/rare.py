@@ -71,7 +71,8 @@ def compare_with_answers(server: Server) -> Iterator[Line]:
         worker = _Worker(Projector(folding), other)
         worker.projector.catch_up_all()
         yield _measure_preferences(worker, cast)
-        worker.process(_answers(cast.crowd[:_AUDIENCE], item=_POPULAR))  # so that they study it
+        # Let these learners study the item.
+        worker.process(_answers(cast.crowd[:_AUDIENCE], item=_POPULAR))
         for what, make in _FOR_ONE.items():
             plain = worker.process(_answers([next(cast.learners)]))
             yield _line(what, worker.process(make(next(cast.learners))), plain)

@@ -80,7 +80,7 @@ def _without(patches: Patches) -> Iterator[None]:
 
 
 async def _measure(app: _App, questions: Iterator[Request]) -> Rounds:
-    """Return the microseconds of a miss and of a hit, and what each part's absence saves."""
+    """Return the microseconds of a miss and of a hit, and the time saved without each part."""
     rounds = Rounds()
     for request in itertools.islice(questions, _LEARNERS):  # verify each token once, unmeasured
         await _time_request(app, request)

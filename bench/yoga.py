@@ -31,7 +31,8 @@ def install() -> None:
 def run(how: str, store: Store, **environment: str) -> Iterator[int]:
     """Run the peer inside the block; yield its port.
 
-    `bare` only reads. `full` also verifies tokens, limits requests and caches.
+    With `bare`, the peer only reads. With `full`, it also verifies tokens, limits the request rate
+    and caches results.
     """
     port = ports.reserve()
     defaults = {

@@ -72,7 +72,7 @@ def update(document: str) -> str:
     for name, tabulate in TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
         if document.count(begin) != 1 or document.count(end) != 1:
-            raise SystemExit(f"docs/cost.md needs the markers of the table `{name}` exactly once")
+            raise SystemExit(f"docs/cost.md must have the markers of the table `{name}` once each")
         before, rest = document.split(begin)
         document = before + begin + tabulate() + end + rest.split(end)[1]
     return document

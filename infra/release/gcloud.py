@@ -12,7 +12,7 @@ from typing import Any
 
 from exit_status import Failed, Interrupted, log
 
-_ERROR_CHARACTERS = 2_000  # the end of gcloud's error output that is shown
+_ERROR_CHARACTERS = 2_000  # how much of the end of gcloud's error output is shown
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Service:
         return sum(target.percent for target in self.targets if target.revision == revision)
 
     def serving_revision(self) -> str:
-        """Return the revision that gets all requests. Raise Failed if several share them."""
+        """Return the revision that gets all requests. Raise Failed if there is none."""
         revisions = sorted({target.revision for target in self.targets if target.percent})
         if len(revisions) != 1:
             raise Failed(
@@ -53,7 +53,7 @@ class Service:
         return next((target.revision for target in self.targets if target.tag == tag), None)
 
     def find_address(self, tag: str) -> str:
-        """Return the tag's URL. Raise Failed if the tag has none."""
+        """Return the tag's URL. Raise Failed if the tag has no URL."""
         for target in self.targets:
             if target.tag == tag and target.url:
                 return target.url

@@ -1,4 +1,4 @@
-"""Release images to an environment, blue-green; or roll a release back.
+"""Release images to an environment with a blue-green release, or roll a release back.
 
     release.py deploy   --environment prod --project P --region R --image query=…@sha256:… …
     release.py rollback --project P --region R    route all traffic to the previous revisions

@@ -1,4 +1,4 @@
-"""Rollback: route all traffic to blue from any stage of a release; recover unfinished releases.
+"""Roll back to blue from any stage of a release, and recover unfinished releases.
 
 The read models of each serving revision must stay up to date. The query function's traffic
 therefore goes back to blue only after the project function's wake-ups go to blue.
@@ -70,13 +70,13 @@ def is_unfinished(cloud: Cloud, services: Mapping[str, Service]) -> bool:
 
 
 def is_past_no_return(services: Mapping[str, Service]) -> bool:
-    """Return whether wake-ups go to green, because then green has passed all checks and stays."""
+    """Return whether wake-ups go to green. If so, green has passed all checks and stays."""
     green = services[PROJECT].find_revision(GREEN)
     return green is not None and services[PROJECT].percent_of(green) == 100
 
 
 def recover(cloud: Cloud) -> None:
-    """Finish a release that is past the point of no return; roll back any other unfinished one."""
+    """Finish a release after the point of no return; roll back any other unfinished release."""
     services = describe_services(cloud)
     if not is_unfinished(cloud, services):
         log("No release is unfinished. The release job gets the serving image.")
@@ -90,7 +90,7 @@ def recover(cloud: Cloud) -> None:
 
 
 def find_blue(services: Mapping[str, Service]) -> dict[str, str]:
-    """Return the revisions tagged blue. Raise Failed if a service has none."""
+    """Return the revisions tagged blue. Raise Failed if a service has no such revision."""
     blue = {name: service.find_revision(BLUE) for name, service in services.items()}
     missing = [name for name, revision in blue.items() if revision is None]
     if missing:
@@ -112,7 +112,8 @@ def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
     services = steps.run("the state of the services", describe_services, cloud) or {}
     if services and services[PROJECT].percent_of(blue[PROJECT]) != 100:
         _catch_up(cloud, steps, services, blue)
-    for name in (QUERY, INGEST, PROJECT):  # again: an interrupted call may take effect late
+    # Route the traffic again, because an interrupted call may take effect late.
+    for name in (QUERY, INGEST, PROJECT):
         steps.run(f"{name}'s traffic", cloud.split_traffic, name, {blue[name]: 100}, untag=GREEN)
     _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB, *SCHEDULED_JOBS))
     _unsubscribe(cloud, steps)

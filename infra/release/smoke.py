@@ -16,7 +16,7 @@ _TIMEOUT_S = 20.0
 _REVISION = "x-progress-revision"
 _RETRY_DELAY_S = 10.0
 FIRST_TRIES = 13  # a new instance may need two minutes to connect to its database
-WATCH_TRIES = 3  # during the watch, when learners already use the revision
+WATCH_TRIES = 3  # during the watch, in which green has already served requests
 _QUERY = {"query": "{ __typename }"}
 
 

@@ -2,9 +2,9 @@
 
     requests.py --project P --region R --address URL
 
-If the query function rejects an unauthenticated request, it reaches its database and verifies
-tokens. After the event is published, the release job runs `progress check`, which compares the log
-with the read models.
+If the query function rejects an unauthenticated request, the function reaches its database and
+verifies tokens. After the event is published, the release job runs `progress check`, which compares
+the log with the read models.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def _publish(project: str) -> None:
 
 
 def _check(project: str, region: str) -> None:
-    """Run `progress check` in the release job. Raise Failed if it finds a difference."""
+    """Run `progress check` in the release job. Raise Failed if the command finds a difference."""
     command = ("run", "jobs", "execute", "progress-release", "--args=check", "--wait")
     gcloud.run((*command, f"--project={project}", f"--region={region}", "--quiet"), _TIMEOUT_S)
 
