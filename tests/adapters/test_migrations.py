@@ -106,7 +106,7 @@ def test_no_migration_is_applied_if_one_is_invalid(
 
 @pytest.fixture
 def refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A connection; the last migration fails, and a sequence counts its attempts."""
+    """A connection to a database whose last migration fails; a sequence counts the attempts."""
     with closing(store.connect()) as connection:
         connection.run("CREATE SEQUENCE attempts")
         (folder / "9000_refused.sql").write_text("SELECT nextval('attempts'); SELECT 1 / 0;")
@@ -199,7 +199,7 @@ def test_each_function_has_one_file(store: Store, schema: str) -> None:
     assert [name for name, *_ in functions] == sorted(file.stem for file in files)
 
 
-def test_the_files_create_the_functions_of_operations_with_their_rights(store: Store) -> None:
+def test_the_files_create_the_functions_of_operations_with_their_privileges(store: Store) -> None:
     with closing(store.connect()) as connection:
         functions = connection.run(_FUNCTIONS, schema="operations")
         dropped = ", ".join(signature for _, signature, *_ in functions)

@@ -138,7 +138,7 @@ def encrypted(
         for file in files.values():
             shutil.chown(file, postgres.account() or file.owner())
         listening = (f"listen_addresses={HOST}", f"port={port}", "ssl=on")
-        server.url += f"&port={port}"  # it is also in the name of the Unix socket
+        server.url += f"&port={port}"  # the port is also in the name of the Unix socket
         server.start(*listening, *(f"{name}={file}" for name, file in files.items()))
         yield f"postgresql://postgres@{HOST}:{port}/postgres"
         server.stop()

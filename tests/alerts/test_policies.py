@@ -19,7 +19,7 @@ PLATFORM = {
     "run_googleapis_com:job_completed_execution_count",
     "run_googleapis_com:request_count",
 }
-# no alert reads these
+# no alert reads these metrics
 DASHBOARD_ONLY = {
     "cloudsql_googleapis_com:database_cpu_utilization",
     "redis_googleapis_com:stats_memory_usage_ratio",

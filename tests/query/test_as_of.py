@@ -79,7 +79,7 @@ def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Mo
             yield {"as_of": as_of, "known_at": known_at}
 
 
-def test_as_of_results_equal_the_oracles_at_any_time(
+def test_as_of_results_equal_the_oracle_s_results_at_any_time(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
     @postgres_server.examples(2)

@@ -177,7 +177,7 @@ def both(servers: Callable[[str], Server]) -> Iterator[Both]:
     server.drop(name)
 
 
-def test_generated_queries_have_the_executors_response(both: Both) -> None:
+def test_generated_queries_have_the_executor_s_response(both: Both) -> None:
     @settings(max_examples=200, suppress_health_check=list(HealthCheck), phases=PHASES)
     @given(seed=st.integers(0, 2**32), role=st.sampled_from(["learner", "support"]))
     def check(seed: int, role: str) -> None:

@@ -210,7 +210,7 @@ def test_a_list_counts_the_length_in_its_arguments(
     assert offline_api.error(query % (lists + unless), **variables)[0] == code
 
 
-def test_the_pages_query_is_allowed(offline_api: Api) -> None:
+def test_the_query_of_the_page_is_allowed(offline_api: Api) -> None:
     asked = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
     errors = offline_api.post(asked.query, **(asked.variables or {}))["errors"]
     assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # within the limits

@@ -1,4 +1,4 @@
-"""Every number that the read model queries return equals the oracle's."""
+"""Every number that the read model queries return equals the oracle's number."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -48,7 +48,7 @@ def inside(found: dict[date, Any], first: date, last: date) -> list[dict[str, An
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
-def test_progress_streak_and_forecast_equal_the_oracles(
+def test_progress_streak_and_forecast_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)
@@ -70,7 +70,7 @@ def test_progress_streak_and_forecast_equal_the_oracles(
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs(), data=st.data())
-def test_days_weeks_and_months_equal_the_oracles(
+def test_days_weeks_and_months_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log, data: st.DataObject
 ) -> None:
     world = delivered(stage, log)
@@ -90,7 +90,7 @@ def test_days_weeks_and_months_equal_the_oracles(
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
-def test_items_domains_and_levels_equal_the_oracles(
+def test_items_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)

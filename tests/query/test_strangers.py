@@ -1,4 +1,4 @@
-"""Data of other learners: every field is forbidden, and does not reveal whether they exist."""
+"""Data of other learners: every field is forbidden, whether or not the learner exists."""
 
 from collections.abc import Iterator
 from urllib.parse import urlencode

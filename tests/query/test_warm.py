@@ -27,7 +27,7 @@ def warm(store: Store, url: str, *options: str) -> str:
     return cli.expect_success(answer)
 
 
-def test_the_pages_query_is_a_hit_for_warmed_learners(
+def test_the_query_of_the_page_is_a_hit_for_warmed_learners(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", "cyd")
@@ -65,7 +65,7 @@ def test_warming_waits_for_redis_if_it_is_busy(store: Store, connection: Connect
         assert asyncio.run(warmed()) == (1, 0)
 
 
-def test_the_warmed_document_equals_the_pages_document() -> None:
+def test_the_warmed_document_equals_the_document_of_the_page() -> None:
     query = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
     assert "${" not in query.query
     assert "progress: userProgress(userId: $user) { totalItemsLearned" in query.query

@@ -40,8 +40,8 @@ class Cloud:
     faults: dict[int, str] = field(default_factory=dict)
     calls: list[list[str]] = field(default_factory=list)
     worlds: list[World] = field(default_factory=list)
-    monitoring: Callable[[str, str], float | None] = lambda *_: None  # arguments: query, revision
-    fails_query: Callable[[int], bool] = lambda _: False  # argument: the number of the query
+    monitoring: Callable[[str, str], float | None] = lambda *_: None  # Arguments: query, revision.
+    fails_query: Callable[[int], bool] = lambda _: False  # Argument: the number of the query.
     queries: list[str] = field(default_factory=list)
     ready_checks: int = 0  # requests of /ready so far
     ready: tuple[int, object] = (200, {"status": "ok"})

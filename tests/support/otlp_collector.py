@@ -148,7 +148,7 @@ def collect() -> Iterator[Collector]:
 
 @contextlib.contextmanager
 def hang() -> Iterator[int]:
-    """Run a server that accepts connections and never answers; yield its port."""
+    """Run a server that accepts connections and never responds; yield its port."""
     with socket.create_server((ports.HOST, 0)) as server:
         yield server.getsockname()[1]
 

@@ -77,7 +77,7 @@ class Server:
 
 @contextmanager
 def start(programs: Path | None) -> Iterator[str]:
-    """Run a server of the embedded or other programs during the block; yield the server's URL."""
+    """Run a server during the block, by default with the embedded programs; yield its URL."""
     with folders.create("test") as folder:
         data = folder / "postgres"
         server.prepare(data, programs)

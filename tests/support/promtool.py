@@ -92,7 +92,7 @@ def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) 
 
 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
-    """Return promtool's report of the queries without results; empty if every query has results."""
+    """Return promtool's report of the queries without results, or an empty text."""
     wanted = [{"labels": "{}", "value": 1}]
     expected = [
         {"expr": f"clamp_max(count({each}), 1)", "eval_time": "20m", "exp_samples": wanted}

@@ -72,7 +72,7 @@ class Pubsub:
 
 @dataclass
 class Inbox:
-    """An HTTP server that receives pushes; `answer` returns each status."""
+    """An HTTP server that receives pushes; `answer` returns the status of each response."""
 
     url: str
     bodies: "queue.Queue[dict[str, Any]]"

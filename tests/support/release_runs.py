@@ -142,7 +142,7 @@ def _fake_run(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], st
 def deployment(
     code: str = "b", *more: str, to: str = "prod", times: tuple[str, ...] = NOW
 ) -> tuple[str, ...]:
-    """Return the command line that releases this version, and monitors it for no time."""
+    """Return the command line that releases this version without waiting times."""
     images = [f"--image={name.removeprefix('progress-')}={image(name, code)}" for name in SERVICES]
     return ("deploy", "--environment", to, *images, *(times if to != "dev" else ()), *more)
 

@@ -30,20 +30,20 @@ class CallRejected(Exception):
 class World:
     """Everything that a release changes. `revisions` maps revisions to images.
 
-    As in Knative, traffic moves when all revisions that the call names have started. The call
-    fails if a revision that it names, or the newest revision, has not started.
+    As in Knative, a traffic call moves traffic if all revisions that it names have started. The
+    call fails if one of these revisions, or the newest revision, has not started.
     """
 
     address: str = ""
     requested: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     traffic: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)  # images whose revisions do not start
-    has_addresses: bool = True  # whether tags have addresses
+    broken: set[str] = field(default_factory=set)  # Images whose revisions do not start.
+    has_addresses: bool = True  # Whether the tags have addresses.
     jobs: dict[str, str] = field(default_factory=dict)
-    subscriptions: dict[str, str] = field(default_factory=dict)  # push endpoints
-    models: set[str] = field(default_factory=set)  # the versions with read models
-    # the files from which each image was built
+    subscriptions: dict[str, str] = field(default_factory=dict)  # Push endpoints by subscription.
+    models: set[str] = field(default_factory=set)  # The versions with read models.
+    # The files from which each image was built.
     built: dict[str, set[str]] = field(default_factory=dict)
     executions: list[tuple[str, str]] = field(default_factory=list)  # version and command
     published: list[str] = field(default_factory=list)  # topics

@@ -45,7 +45,8 @@ class Shell:
     """A shell in a clone, with `progress` and the fake gcloud on the path.
 
     The fake `gcloud` has its subscriptions in a file, and records calls. `waits` maps subscriptions
-    to the time of their oldest waiting message; in the subscriptions in `old` it is almost 7 days.
+    to the time of their oldest waiting message. In the subscriptions in `old`, that message has
+    waited for almost 7 days.
     """
 
     folder: Path

@@ -87,7 +87,7 @@ class Stream:
         return None
 
     def next_value(self) -> Any:
-        """Return the value of the only field of the next result."""
+        """Return the value of the only field in the next result."""
         event = self.next_event()
         assert event
         name, result = event

@@ -70,8 +70,8 @@ class Deployment:
 
     plan: Values
     state: Values
-    second_plan: str  # empty if the plan has no changes
-    passwords: dict[str, str]  # by the secret's id
+    second_plan: str  # Empty if the plan has no changes.
+    passwords: dict[str, str]  # By the id of the secret.
 
     @property
     def planned(self) -> Resources:

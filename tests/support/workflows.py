@@ -50,7 +50,7 @@ def steps(file: Path) -> Iterator[tuple[Node, Node, Node]]:
 
 
 def texts(node: object) -> Iterator[str]:
-    """Yield every text in a part of a workflow."""
+    """Yield every text in a node of a workflow."""
     if isinstance(node, dict):
         node = [*node.values()]
     if isinstance(node, list):

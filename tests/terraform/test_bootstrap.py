@@ -74,7 +74,7 @@ def test_each_project_has_a_private_versioned_state_bucket(resources: Resources)
         assert f'bucket = "{buckets[name]["name"]}"' in file.read_text(encoding="utf-8")
 
 
-def test_cloud_run_s_service_agent_is_created_before_it_gets_roles(
+def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(
     root: Root, bootstrap: Deployment
 ) -> None:
     assert bootstrap.second_plan == ""

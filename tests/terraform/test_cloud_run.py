@@ -45,12 +45,12 @@ def test_the_terraform_files_are_formatted() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_provider_version_is_maintained() -> None:
+def test_the_provider_version_is_limited_to_major_version_7() -> None:
     versions = (terraform.REPOSITORY / "infra/terraform/versions.tf").read_text()
     assert '"hashicorp/google"\n      version = ">= 7.40, < 8"' in versions
 
 
-def test_a_committed_provider_lock_file_has_the_registrys_hashes() -> None:
+def test_a_committed_provider_lock_file_has_the_hashes_of_the_registry() -> None:
     lock = "infra/terraform/.terraform.lock.hcl"
     command = ["git", "-C", str(terraform.REPOSITORY), "show", f"HEAD:{lock}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -86,8 +86,7 @@ def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
         concurrency = template(services[name])["max_instance_request_concurrency"]
-        # further threads respond to probes
-        assert int(settings(services[name])["THREADS"]) > concurrency
+        assert int(settings(services[name])["THREADS"]) > concurrency  # the rest is for probes
     assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
 
 
@@ -137,13 +136,12 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
             assert each["timeout_seconds"] <= each["period_seconds"]
         first = probes["startup"]
         seconds = first["period_seconds"] * first["failure_threshold"]
-        # The startup path passes after TIMEOUT_S, before the probe fails for good. Cloud Run allows
-        # at most 240 s.
+        # The path passes after TIMEOUT_S, before the probe gives up; Cloud Run allows 240 s.
         assert startup.TIMEOUT_S + 30 <= seconds <= 240
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
 
-def test_the_functions_have_cloud_sqls_address_for_the_startup_probe(prod: Resources) -> None:
+def test_the_functions_have_the_address_of_cloud_sql_for_the_startup_probe(prod: Resources) -> None:
     (instance,) = prod.of("google_sql_database_instance").values()
     for service in prod.of("google_cloud_run_v2_service", "function").values():
         assert settings(service)["CLOUD_SQL_ADDRESS"] == instance["private_ip_address"]
@@ -195,7 +193,7 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     memory = [only(container(each)["resources"])["limits"]["memory"] for each in (small, large)]
     assert memory == ["1Gi", "4Gi"]
     limits = only(container(jobs["release"])["resources"])["limits"]
-    # building read models needs more than a batch run
+    # building read models needs more memory than a batch run
     assert limits == {
         "cpu": "2",
         "memory": "2Gi",

@@ -142,7 +142,7 @@ def test_each_image_of_the_build_is_pinned_once() -> None:
         assert re.fullmatch(r"gcr\.io/[\w./-]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})", image)
 
 
-def test_pubsubs_service_agent_is_created_before_it_gets_roles(
+def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
     deployment: Deployment, order: Order
 ) -> None:
     grants = {

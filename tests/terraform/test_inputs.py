@@ -1,4 +1,4 @@
-"""infra/terraform/inputs.md lists the inputs and outputs that Terraform has."""
+"""infra/terraform/inputs.md lists the inputs and outputs of the Terraform modules."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_every_input_has_a_type_and_every_input_and_output_has_a_description(fol
     assert [e.name for e in blocks if e.kind == "variable" and "type" not in e.attributes] == []
 
 
-def test_terraforms_plan_has_the_same_inputs_and_outputs(deployment: Deployment) -> None:
+def test_a_plan_has_the_inputs_and_outputs_that_are_listed(deployment: Deployment) -> None:
     root = deployment.plan["configuration"]["root_module"]
     assert rows(inputs.ROOT) == described(root)
     for name, call in root["module_calls"].items():

@@ -185,7 +185,7 @@ def test_long_urls_and_headers_are_rejected(rules: list[Values]) -> None:
         assert f"has({at}) && size({at}) > 8192" in refused
 
 
-def test_the_rules_do_not_exceed_cloud_armors_limits(rules: list[Values]) -> None:
+def test_the_rules_do_not_exceed_the_limits_of_cloud_armor(rules: list[Values]) -> None:
     advanced = [expression(rule) for rule in rules if expression(rule)]
     assert len(advanced) <= 20
     for each in advanced:

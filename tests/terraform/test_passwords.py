@@ -20,7 +20,9 @@ def moving(environments: Environments) -> Deployment:
     return environments.variant("moving", "staging", *MIGRATION)
 
 
-def test_plans_and_states_do_not_contain_the_operators_password(environments: Environments) -> None:
+def test_plans_and_states_do_not_contain_the_password_of_an_operator(
+    environments: Environments,
+) -> None:
     root = environments.root()
     target = "google_secret_manager_secret_version.neon_owner"
     plan = root.plan("dev", f"-target={target}", OWNER, name="given")

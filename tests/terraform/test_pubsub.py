@@ -107,7 +107,9 @@ def test_each_source_topic_is_pushed_to_ingest_and_commands_to_project(
         assert only(target["oidc_token"])["service_account_email"].startswith("progress-push@")
 
 
-def test_the_acknowledgement_deadline_is_the_functions_timeout(deployment: Deployment) -> None:
+def test_the_acknowledgement_deadline_equals_the_timeout_of_the_function(
+    deployment: Deployment,
+) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name, each in deployment.applied.of("google_pubsub_subscription", "push").items():
         function = "project" if name == topology.PROJECTION else "ingest"

@@ -101,7 +101,7 @@ def test_keys_of_an_unexpected_type_are_misses(
         check_answers(instance)
 
 
-def test_nothing_is_cached_and_the_instance_counts_if_redis_is_full(
+def test_nothing_is_cached_and_the_instance_counts_requests_if_redis_is_full(
     store: Store, connection: Connection
 ) -> None:
     with cache_instances.own_valkey("--maxmemory", "1") as own:

@@ -123,7 +123,7 @@ def test_a_failed_read_fails_only_new_subscribers() -> None:
     run(scene())
 
 
-def test_a_crash_fails_all_subscribers_but_no_later_subscribers(
+def test_a_crash_fails_current_subscribers_but_not_later_ones(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def scene() -> None:

@@ -106,7 +106,7 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
         assert stream.next_value()["totalSessionsCompleted"] == 3
 
 
-def test_streams_wait_and_new_ones_are_rejected_during_a_database_outage(
+def test_open_streams_wait_and_new_streams_are_rejected_during_an_outage(
     own_server: Server, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     with closing(database.connect(own_server.url)) as connection:

@@ -216,7 +216,7 @@ def test_a_support_user_can_open_another_learner(visit: Visits) -> None:
     expect(page).to_have_title(f"{browser.DEMO} · Progress")
 
 
-def test_a_malformed_hash_still_shows_a_view(visit: Visits) -> None:
+def test_a_malformed_url_hash_still_shows_a_view(visit: Visits) -> None:
     page = visit().open("sam", "support")
     for at, title in (("#/learner/%", "% · Progress"), ("#/nowhere", "Progress")):
         page.evaluate("at => { location.hash = at }", at)
