@@ -126,8 +126,6 @@ def _list_snapshots() -> dict[str, str]:
 
 # The text for each `{placeholder}` of the SQL files.
 _PARTS: dict[str, Callable[[], str]] = {
-    "event_columns": lambda: _block("facts", "columns"),
-    "item_columns": lambda: _block("item_stats", "columns"),
     "realtime_folds": lambda: _join(_names(REALTIME), "fold"),
     "batch_folds": lambda: _join(_names(BATCH), "fold"),
     "empty_window": lambda: _join(_names(REALTIME), "empty_window"),

@@ -24,11 +24,8 @@ BEGIN
     SELECT z.starts, z.shifts, z.offsets INTO starts, shifts, offsets
     FROM zone_shifts(learner, '-infinity', 'infinity') z;
     INSERT INTO window_facts
-    SELECT {event_columns},
-        date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
-        CASE WHEN kind = 'answer' THEN
-            date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
-        END AS hour
+    SELECT {read_models/facts columns},
+        {read_models/facts local_time}
     FROM facts
     WHERE stream_id = 'learner-' || learner AND stream_version > version
       AND occurred_at <= happened_by AND created_at <= recorded_by
@@ -43,12 +40,7 @@ $fill$;
 -- With is_last, rows that only fold_on_as_of looks up are not written.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
-    -- See fold_window.
-    SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off
-    SET enable_bitmapscan = off
-    SET random_page_cost = 0
-    SET jit = off
+    {projections/fold settings}
 AS $fold$
 DECLARE
     stream  text := 'learner-' || learner;
@@ -116,11 +108,7 @@ $fold$;
 -- the two moments may move days.
 CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
-    SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off
-    SET enable_bitmapscan = off
-    SET random_page_cost = 0
-    SET jit = off
+    {projections/fold settings}
 AS $fold$
 DECLARE
     held record;

@@ -160,7 +160,7 @@ BEGIN
     PERFORM reset_learners(learners);
     PERFORM empty_window();
     INSERT INTO window_events
-    SELECT {event_columns}
+    SELECT {read_models/facts columns}
     FROM unnest(learners) l
     CROSS JOIN LATERAL (
         SELECT *
@@ -214,12 +214,7 @@ CREATE FUNCTION fold_window(
     window_shard smallint, at_most int, lists_learners boolean,
     OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
 ) LANGUAGE plpgsql
-    -- Plans are cached. One that is made on empty tables must suit full tables.
-    SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off
-    SET enable_bitmapscan = off
-    SET random_page_cost = 0   -- the end of the log is in memory, and read by its shard's index
-    SET jit = off
+    {projections/fold settings}
 AS $fold$
 DECLARE
     window_start  bigint;
@@ -238,7 +233,7 @@ BEGIN
     SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
 
     INSERT INTO window_events
-    SELECT {event_columns}
+    SELECT {read_models/facts columns}
     FROM facts
     WHERE (shard, global_position) > (window_shard, window_start)
       AND (shard, global_position) < (window_shard + 1, 0)
@@ -333,6 +328,14 @@ BEGIN
     END IF;
 END
 $check$;
+
+-- settings --
+-- Plans are cached. One that is made on empty tables must suit full tables.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET random_page_cost = 0   -- the end of the log is in memory, and read by its shard's index
+SET jit = off
 
 -- is_prepared --
 SELECT to_regclass('pg_temp.window_facts') IS NOT NULL;

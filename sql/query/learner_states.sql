@@ -20,7 +20,7 @@ WITH local_time AS (
         OFFSET 0
     ) s ON TRUE
 ),
-local_day AS (
+today AS (
     SELECT user_id, CAST(CAST(:now AS timestamptz) + shift AS date) AS day,
         least(ends_at, CAST(CAST(CAST(:now AS timestamptz) + shift AS date) + 1 AS timestamptz) - shift) AS expires_at
     FROM local_time
@@ -32,9 +32,9 @@ shared AS MATERIALIZED (
     SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swap FROM checkpoints
 )
 SELECT
-    a.user_id,
+    today.user_id,
     concat_ws(' ', coalesce(v.version, 0), shared.catalogue, shared.swap) AS version,
-    a.expires_at,
+    today.expires_at,
     p.user_id IS NOT NULL                              AS has_progress,
     p.items_learned                                    AS total_items_learned,
     p.sessions_completed                               AS total_sessions_completed,
@@ -46,32 +46,25 @@ SELECT
     p.short_term                                       AS short_term_mastered,
     p.long_term                                        AS long_term_mastered,
     p.last_updated,
-    CASE WHEN latest.ends >= a.day - 1
-         THEN latest.ends - latest.starts + 1 ELSE 0 END  AS current,
-    coalesce(longest.ends - longest.starts + 1, 0)     AS longest,
-    longest.starts                                     AS longest_start,
-    longest.ends                                       AS longest_end,
-    latest.ends                                        AS last_study_date,
-    coalesce(latest.ends >= a.day, FALSE)              AS active_today,
-    coalesce(latest.ends = a.day - 1, FALSE)           AS at_risk
-FROM local_day a
+    {read_models/learning_streaks streak_fields}
+FROM today
 CROSS JOIN catalogue
 CROSS JOIN shared
-LEFT JOIN learner_versions v ON v.user_id = a.user_id
-LEFT JOIN user_progress p ON p.user_id = a.user_id
+LEFT JOIN learner_versions v ON v.user_id = today.user_id
+LEFT JOIN user_progress p ON p.user_id = today.user_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS items
     FROM item_stats s
     JOIN items i ON i.item_id = s.item_id AND i.in_catalogue
-    WHERE s.user_id = a.user_id
+    WHERE s.user_id = today.user_id
 ) AS met
 LEFT JOIN LATERAL (
     SELECT starts, ends FROM learning_streaks s
-    WHERE s.user_id = a.user_id
+    WHERE s.user_id = today.user_id
     ORDER BY starts DESC LIMIT 1
 ) AS latest ON TRUE
 LEFT JOIN LATERAL (
     SELECT starts, ends FROM learning_streaks s
-    WHERE s.user_id = a.user_id
+    WHERE s.user_id = today.user_id
     ORDER BY ends - starts DESC, starts LIMIT 1
 ) AS longest ON TRUE;

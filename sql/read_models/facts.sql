@@ -80,6 +80,14 @@ ALTER TABLE window_shape
 global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
 response_ms, interval_days, easiness_factor, score, duration_seconds
 
+-- local_time --
+-- The local day of t is date(t + the zone's offset at t - day_start). Each event finds its shift and its offset by binary
+-- search in the learner's: both may be thousands.
+date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
+CASE WHEN kind = 'answer' THEN
+    date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
+END AS hour
+
 -- window --
 -- Each connection that folds has these tables; they are emptied at each commit.
 CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON COMMIT DELETE ROWS;
@@ -92,8 +100,7 @@ DELETE FROM window_events;
 DELETE FROM window_facts;
 
 -- fold --
--- The local day of t is date(t + the zone's offset at t - day_start). Zones and offsets are read once per learner, for
--- the span of the learner's events. Each event finds its own by binary search: both may be thousands.
+-- Zones and offsets are read once per learner, for the span of the learner's events.
 WITH spans AS MATERIALIZED (
     SELECT user_id, min(occurred_at) AS first_at, max(occurred_at) AS last_at
     FROM window_events
@@ -106,10 +113,7 @@ WITH spans AS MATERIALIZED (
 )
 INSERT INTO window_facts
 SELECT e.*,
-    date(e.occurred_at + coalesce(s.shifts[width_bucket(e.occurred_at, s.starts)], '0')) AS day,
-    CASE WHEN e.kind = 'answer' THEN
-        date_part('hour', e.occurred_at + coalesce(s.offsets[width_bucket(e.occurred_at, s.starts)], '0'))
-    END AS hour
+    {read_models/facts local_time}
 FROM window_events e
 LEFT JOIN shifts s ON s.user_id = e.user_id
 WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')

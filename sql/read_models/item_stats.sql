@@ -105,7 +105,7 @@ CROSS JOIN LATERAL (
 
 IF has_past THEN  -- in a rebuild the table has no key yet
     INSERT INTO item_stats
-    SELECT {item_columns}
+    SELECT {read_models/item_stats columns}
     FROM window_items
     WHERE had_row
     ORDER BY user_id, item_id
@@ -128,7 +128,7 @@ IF has_past THEN  -- in a rebuild the table has no key yet
 END IF;
 
 INSERT INTO item_stats
-SELECT {item_columns}
+SELECT {read_models/item_stats columns}
 FROM window_items
 WHERE NOT had_row
 ORDER BY user_id, item_id;
@@ -152,6 +152,29 @@ ON CONFLICT DO NOTHING;
 
 -- reset_learners --
 DELETE FROM item_stats WHERE user_id = ANY (learners);
+
+-- item_fields --
+-- The answer's columns of a row s and its description i, each of which may be missing.
+i.headword,
+coalesce(i.level, 'UNKNOWN')                       AS level,
+CASE WHEN cardinality(i.domains) > 0 THEN i.domains
+     ELSE ARRAY['UNKNOWN'] END                     AS domains,
+coalesce(s.answers, 0)                             AS answers,
+coalesce(s.correct_answers, 0)                     AS correct_answers,
+CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
+CAST(s.response_ms AS double precision) / nullif(s.answers, 0)     AS average_response_ms,
+s.first_answered_at,
+s.first_correct_at,
+s.last_answered_at,
+s.interval_days,
+s.easiness_factor,
+s.reviewed_at,
+s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS due_at,
+coalesce(s.lapses, 0)                              AS lapses,
+CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
+     WHEN s.interval_days >= 21 THEN 'LONG_TERM'
+     WHEN s.interval_days >= 7 THEN 'SHORT_TERM'
+     ELSE 'LEARNING' END                           AS mastery
 
 -- list --
 -- One page of a learner's items after a key, with the number of items that pass the filters. Every order is an
@@ -204,57 +227,20 @@ page AS (
 )
 SELECT
     total.items                                        AS total_count,
-    page.sort_key,
-    page.item_id,
-    i.headword,
-    coalesce(i.level, 'UNKNOWN')                       AS level,
-    CASE WHEN cardinality(i.domains) > 0 THEN i.domains
-         ELSE ARRAY['UNKNOWN'] END                     AS domains,
-    s.answers,
-    s.correct_answers,
-    CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
-    CAST(s.response_ms AS double precision) / nullif(s.answers, 0)     AS average_response_ms,
-    s.first_answered_at,
-    s.first_correct_at,
-    s.last_answered_at,
-    s.interval_days,
-    s.easiness_factor,
-    s.reviewed_at,
-    s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS due_at,
-    s.lapses,
-    CASE WHEN s.interval_days >= 21 THEN 'LONG_TERM'
-         WHEN s.interval_days >= 7 THEN 'SHORT_TERM'
-         ELSE 'LEARNING' END                           AS mastery
+    asked.sort_key,
+    asked.item_id,
+    {read_models/item_stats item_fields}
 FROM (SELECT count(*) AS items FROM listed) AS total
-LEFT JOIN page ON TRUE
-LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = page.item_id
-LEFT JOIN items i ON i.item_id = page.item_id
-ORDER BY page.sort_key NULLS LAST, page.item_id;
+LEFT JOIN page asked ON TRUE
+LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
+LEFT JOIN items i ON i.item_id = asked.item_id
+ORDER BY asked.sort_key NULLS LAST, asked.item_id;
 
 -- item --
 -- One item of a learner; no row if it was neither described nor met.
 SELECT
     asked.item_id,
-    i.headword,
-    coalesce(i.level, 'UNKNOWN')                       AS level,
-    CASE WHEN cardinality(i.domains) > 0 THEN i.domains
-         ELSE ARRAY['UNKNOWN'] END                     AS domains,
-    coalesce(s.answers, 0)                             AS answers,
-    coalesce(s.correct_answers, 0)                     AS correct_answers,
-    CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
-    CAST(s.response_ms AS double precision) / nullif(s.answers, 0)     AS average_response_ms,
-    s.first_answered_at,
-    s.first_correct_at,
-    s.last_answered_at,
-    s.interval_days,
-    s.easiness_factor,
-    s.reviewed_at,
-    s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS due_at,
-    coalesce(s.lapses, 0)                              AS lapses,
-    CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
-         WHEN s.interval_days >= 21 THEN 'LONG_TERM'
-         WHEN s.interval_days >= 7 THEN 'SHORT_TERM'
-         ELSE 'LEARNING' END                           AS mastery
+    {read_models/item_stats item_fields}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 LEFT JOIN items i ON i.item_id = asked.item_id
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
@@ -264,10 +250,7 @@ WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
 -- The number of items that fall due on each local day from today. Overdue items count on today; archived items are not
 -- due. A change of zone moves the calendar by less than three days.
 WITH today AS (
-    SELECT CAST(CAST(:now AS timestamptz) + coalesce((
-        SELECT shift FROM segments
-        WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now
-    ), INTERVAL '0 hours') AS date) AS day
+    {read_models/preferences today}
 ),
 due AS (
     SELECT s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS at

@@ -83,13 +83,21 @@ INSERT INTO learning_streaks SELECT * FROM unnest((state.learning_streaks #>> '{
 -- reset_learners --
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);
 
+-- streak_fields --
+-- The answer's columns of the latest and the longest run. A run that reaches past today (a clock ahead, a flight west)
+-- is current, and today is active.
+CASE WHEN latest.ends >= today.day - 1
+     THEN latest.ends - latest.starts + 1 ELSE 0 END       AS current,
+coalesce(longest.ends - longest.starts + 1, 0)             AS longest,
+longest.starts                                             AS longest_start,
+longest.ends                                               AS longest_end,
+latest.ends                                                AS last_study_date,
+coalesce(latest.ends >= today.day, FALSE)                  AS active_today,
+coalesce(latest.ends = today.day - 1, FALSE)               AS at_risk
+
 -- streak --
--- A run that reaches past today (a clock ahead, a flight west) is current, and today is active.
 WITH today AS (
-    SELECT CAST(CAST(:now AS timestamptz) + coalesce((
-        SELECT shift FROM segments
-        WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now
-    ), INTERVAL '0 hours') AS date) AS day
+    {read_models/preferences today}
 ),
 latest AS (
     SELECT starts, ends FROM learning_streaks
@@ -102,14 +110,7 @@ longest AS (
     ORDER BY ends - starts DESC, starts LIMIT 1
 )
 SELECT
-    CASE WHEN latest.ends >= today.day - 1
-         THEN latest.ends - latest.starts + 1 ELSE 0 END       AS current,
-    coalesce(longest.ends - longest.starts + 1, 0)             AS longest,
-    longest.starts                                             AS longest_start,
-    longest.ends                                               AS longest_end,
-    latest.ends                                                AS last_study_date,
-    coalesce(latest.ends >= today.day, FALSE)                  AS active_today,
-    coalesce(latest.ends = today.day - 1, FALSE)               AS at_risk
+    {read_models/learning_streaks streak_fields}
 FROM today
 LEFT JOIN latest ON TRUE
 LEFT JOIN longest ON TRUE;

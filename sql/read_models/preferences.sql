@@ -81,3 +81,10 @@ CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PR
 -- delete_learners --
 DELETE FROM preferences WHERE user_id = ANY (learners);
 DELETE FROM zones_in_force WHERE user_id = ANY (learners);
+
+-- today --
+-- The learner's local day at the moment of the question.
+SELECT CAST(CAST(:now AS timestamptz) + coalesce((
+    SELECT shift FROM segments
+    WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now
+), INTERVAL '0 hours') AS date) AS day

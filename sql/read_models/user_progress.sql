@@ -91,10 +91,7 @@ DELETE FROM user_progress WHERE user_id = ANY (learners);
 -- A learner's summary at a moment. The streak depends on the day and `unlearned` on the catalogue, so the query
 -- computes both.
 WITH today AS (
-    SELECT CAST(CAST(:now AS timestamptz) + coalesce((
-        SELECT shift FROM segments
-        WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now
-    ), INTERVAL '0 hours') AS date) AS day
+    {read_models/preferences today}
 )
 SELECT
     p.user_id,

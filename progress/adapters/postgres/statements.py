@@ -1,7 +1,8 @@
 """SQL statements: the named blocks of the files in `sql/`.
 
-A block begins with a line `-- name --`. Parameters are written `:name`. pg8000 runs a block
-unchanged; for asyncpg each parameter becomes `$1`, `$2` and so on.
+A block begins with a line `-- name --`. `{file block}` stands for the text of another block.
+Parameters are written `:name`. pg8000 runs a block unchanged; for asyncpg each parameter becomes
+`$1`, `$2` and so on.
 """
 
 import functools
@@ -13,6 +14,7 @@ from pathlib import Path
 SQL = Path(__file__).resolve().parents[3] / "sql"
 
 _BLOCK = re.compile(r"^-- ([a-z][a-z0-9_ ]*) --\n", re.MULTILINE)
+_INCLUDE = re.compile(r"\{([a-z_/]+) ([a-z_]+)\}")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 
@@ -32,8 +34,16 @@ class NumberedStatement:
 @functools.cache
 def blocks(file: str) -> dict[str, str]:
     """Return the blocks of `sql/{file}.sql` by name, in file order; `file` may be absolute."""
+    return {name: _expand(text) for name, text in _split(file).items()}
+
+
+def _split(file: str) -> dict[str, str]:
     parts = _BLOCK.split((SQL / f"{file}.sql").read_text(encoding="utf-8"))
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _expand(text: str) -> str:
+    return _INCLUDE.sub(lambda match: _expand(_split(match[1])[match[2]]), text)
 
 
 @functools.cache
