@@ -36,6 +36,7 @@ REALTIME = (
 )
 BATCH = (
     ReadModel("catalogue_counts", internal="denominators of domain_stats and level_stats"),
+    ReadModel("catalogue_shares", internal="numerators: domain_stats and level_stats select them"),
     ReadModel("weekly_stats", field="weeklyStats"),
     ReadModel("domain_stats", field="domainStats"),
     ReadModel("level_stats", field="levelStats"),

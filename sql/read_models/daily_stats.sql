@@ -124,6 +124,20 @@ INSERT INTO daily_stats SELECT * FROM unnest((state.daily_stats #>> '{}')::daily
 -- reset_learners --
 DELETE FROM daily_stats WHERE user_id = ANY (learners);
 
+-- stat_fields --
+-- The answer's columns of a row s of daily_stats or weekly_stats, which may be missing.
+coalesce(s.sessions_completed, 0)                  AS sessions_completed,
+coalesce(s.study_seconds, 0)                       AS study_seconds,
+coalesce(s.study_seconds, 0) / 60                  AS study_time_minutes,
+coalesce(s.answers, 0)                             AS answers,
+coalesce(s.correct_answers, 0)                     AS correct_answers,
+CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
+CAST(s.response_ms AS double precision) / nullif(s.answers, 0)     AS average_response_ms,
+coalesce(s.items_learned, 0)                       AS items_learned,
+coalesce(s.items_reviewed, 0)                      AS items_reviewed,
+coalesce(s.new_mastery_count, 0)                   AS new_mastery_count,
+CAST(s.scores AS double precision) / nullif(s.sessions_completed, 0) AS average_score
+
 -- days --
 -- The rows of a range of days, both ends inclusive.
 SELECT
@@ -147,25 +161,14 @@ ORDER BY day;
 -- The rows of a range of days, both ends inclusive; with zero_fill one for every day, if the learner has events.
 SELECT
     asked.day                                          AS date,
-    coalesce(d.sessions_completed, 0)                  AS sessions_completed,
-    coalesce(d.study_seconds, 0)                       AS study_seconds,
-    coalesce(d.study_seconds, 0) / 60                  AS study_time_minutes,
-    coalesce(d.answers, 0)                             AS answers,
-    coalesce(d.correct_answers, 0)                     AS correct_answers,
-    CAST(d.correct_answers AS double precision) / nullif(d.answers, 0) AS accuracy_rate,
-    CAST(d.response_ms AS double precision) / nullif(d.answers, 0)     AS average_response_ms,
-    coalesce(d.items_learned, 0)                       AS items_learned,
-    coalesce(d.items_reviewed, 0)                      AS items_reviewed,
-    coalesce(d.new_mastery_count, 0)                   AS new_mastery_count,
-    CAST(d.scores AS double precision) / nullif(d.sessions_completed, 0) AS average_score
+    {read_models/daily_stats stat_fields}
 FROM (
     SELECT CAST(:first_day AS date) + n AS day
     FROM generate_series(0, CAST(:last_day AS date) - CAST(:first_day AS date)) AS n
 ) AS asked
-LEFT JOIN daily_stats d ON d.user_id = :user_id AND d.day = asked.day
-WHERE d.day IS NOT NULL
-   OR (CAST(:zero_fill AS boolean)
-       AND EXISTS (SELECT 1 FROM user_progress p WHERE p.user_id = :user_id))
+LEFT JOIN daily_stats s ON s.user_id = :user_id AND s.day = asked.day
+WHERE s.day IS NOT NULL
+   OR (CAST(:zero_fill AS boolean) AND EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id))
 ORDER BY asked.day;
 
 -- months --

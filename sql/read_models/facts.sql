@@ -81,8 +81,8 @@ global_position, kind, user_id, occurred_at, event_id, created_at, correct, item
 response_ms, interval_days, easiness_factor, score, duration_seconds
 
 -- local_time --
--- The local day of t is date(t + the zone's offset at t - day_start). Each event finds its shift and its offset by binary
--- search in the learner's: both may be thousands.
+-- The local day of t is date(t + the zone's offset at t - day_start). Each event finds its shift and its offset by
+-- binary search in the learner's arrays: they may have thousands of entries.
 date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
 CASE WHEN kind = 'answer' THEN
     date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))

@@ -71,25 +71,14 @@ DELETE FROM weekly_stats WHERE user_id = ANY (learners);
 SELECT
     asked.day                                          AS start,
     asked.day + 6                                      AS "end",
-    coalesce(w.active_days, 0)                         AS active_days,
-    coalesce(w.sessions_completed, 0)                  AS sessions_completed,
-    coalesce(w.study_seconds, 0)                       AS study_seconds,
-    coalesce(w.study_seconds, 0) / 60                  AS study_time_minutes,
-    coalesce(w.answers, 0)                             AS answers,
-    coalesce(w.correct_answers, 0)                     AS correct_answers,
-    CAST(w.correct_answers AS double precision) / nullif(w.answers, 0) AS accuracy_rate,
-    CAST(w.response_ms AS double precision) / nullif(w.answers, 0)     AS average_response_ms,
-    coalesce(w.items_learned, 0)                       AS items_learned,
-    coalesce(w.items_reviewed, 0)                      AS items_reviewed,
-    coalesce(w.new_mastery_count, 0)                   AS new_mastery_count,
-    CAST(w.scores AS double precision) / nullif(w.sessions_completed, 0) AS average_score
+    coalesce(s.active_days, 0)                         AS active_days,
+    {read_models/daily_stats stat_fields}
 FROM (
     SELECT CAST(:first_day AS date) + n AS day
     FROM generate_series(0, CAST(:last_day AS date) - CAST(:first_day AS date)) AS n
     WHERE (CAST(:first_day AS date) + n - DATE '2001-01-01') % 7 = 0   -- 2001-01-01 was a Monday
 ) AS asked
-LEFT JOIN weekly_stats w ON w.user_id = :user_id AND w.monday = asked.day
-WHERE w.monday IS NOT NULL
-   OR (CAST(:zero_fill AS boolean)
-       AND EXISTS (SELECT 1 FROM user_progress p WHERE p.user_id = :user_id))
+LEFT JOIN weekly_stats s ON s.user_id = :user_id AND s.monday = asked.day
+WHERE s.monday IS NOT NULL
+   OR (CAST(:zero_fill AS boolean) AND EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id))
 ORDER BY asked.day;

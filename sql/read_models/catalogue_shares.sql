@@ -1,0 +1,80 @@
+-- One row per learner and domain, and one per learner and level, with a studied item. The batch job folds it every five
+-- minutes. domain_stats and level_stats select from it.
+
+-- table --
+CREATE TABLE catalogue_shares (
+    user_id               text COLLATE "C" NOT NULL,
+    kind                  text COLLATE "C" NOT NULL,   -- domain or level
+    name                  text COLLATE "C" NOT NULL,   -- R W L S, A1 … C2, UNKNOWN
+    items_studied         bigint NOT NULL,
+    answers               bigint NOT NULL,
+    correct_answers       bigint NOT NULL,
+    learning              bigint NOT NULL,
+    short_term            bigint NOT NULL,
+    long_term             bigint NOT NULL,
+    mastered_in_catalogue bigint NOT NULL, -- short and long term, of items still in the catalogue
+    PRIMARY KEY (user_id, kind, name)
+);
+
+-- fold --
+-- Count the changed learners' items by their latest descriptions, of which there are few different ones: an item counts
+-- in its level and in each of its domains.
+WITH described AS (
+    SELECT s.user_id, i.level, i.domains,
+        count(*) AS items, sum(s.answers) AS answers, sum(s.correct_answers) AS correct_answers,
+        count(*) FILTER (WHERE s.interval_days IS NULL OR s.interval_days < 7) AS learning,
+        count(*) FILTER (WHERE s.interval_days BETWEEN 7 AND 20) AS short_term,
+        count(*) FILTER (WHERE s.interval_days >= 21) AS long_term,
+        count(*) FILTER (WHERE s.interval_days >= 7 AND i.in_catalogue) AS mastered
+    FROM batch_learners b
+    JOIN item_stats s ON s.user_id = b.user_id
+    LEFT JOIN items i ON i.item_id = s.item_id
+    GROUP BY s.user_id, i.level, i.domains
+), studied AS MATERIALIZED (
+    SELECT d.user_id, place.kind, place.name,
+        sum(d.items)::bigint AS items_studied, sum(d.answers)::bigint AS answers,
+        sum(d.correct_answers)::bigint AS correct_answers, sum(d.learning)::bigint AS learning,
+        sum(d.short_term)::bigint AS short_term, sum(d.long_term)::bigint AS long_term,
+        sum(d.mastered)::bigint AS mastered_in_catalogue
+    FROM described d
+    CROSS JOIN LATERAL (
+        SELECT 'level' AS kind, coalesce(d.level, 'UNKNOWN') AS name
+        UNION ALL
+        SELECT 'domain', unnest(CASE WHEN cardinality(d.domains) > 0 THEN d.domains ELSE '{UNKNOWN}' END)
+    ) AS place
+    GROUP BY d.user_id, place.kind, place.name
+), gone AS (
+    DELETE FROM catalogue_shares t
+    USING batch_learners b
+    WHERE t.user_id = b.user_id
+      AND NOT EXISTS (SELECT FROM studied s WHERE s.user_id = t.user_id AND s.kind = t.kind AND s.name = t.name)
+)
+INSERT INTO catalogue_shares AS t
+SELECT * FROM studied
+ORDER BY user_id, kind, name
+ON CONFLICT (user_id, kind, name) DO UPDATE SET
+    items_studied         = excluded.items_studied,
+    answers               = excluded.answers,
+    correct_answers       = excluded.correct_answers,
+    learning              = excluded.learning,
+    short_term            = excluded.short_term,
+    long_term             = excluded.long_term,
+    mastered_in_catalogue = excluded.mastered_in_catalogue
+WHERE t IS DISTINCT FROM excluded;
+
+-- delete_learners --
+DELETE FROM catalogue_shares WHERE user_id = ANY (learners);
+
+-- share_fields --
+-- The answer's columns of a row d and its denominator c, each of which may be missing. UNKNOWN has no denominator.
+coalesce(d.items_studied, 0)                       AS items_studied,
+coalesce(d.answers, 0)                             AS answers,
+coalesce(d.correct_answers, 0)                     AS correct_answers,
+CAST(d.correct_answers AS double precision) / nullif(d.answers, 0) AS accuracy_rate,
+coalesce(d.learning, 0)                            AS learning,
+coalesce(d.short_term, 0)                          AS short_term_mastered,
+coalesce(d.long_term, 0)                           AS long_term_mastered,
+CASE WHEN name <> 'UNKNOWN' THEN coalesce(c.items, 0) END AS catalogue_items,
+CASE WHEN name <> 'UNKNOWN'
+     THEN CAST(coalesce(d.mastered_in_catalogue, 0) AS double precision)
+          / nullif(c.items, 0) END                 AS progress_rate
