@@ -30,7 +30,7 @@ def user_progress(
 
 
 @declare_learner_field(
-    list[types.DailyStats],
+    types.list_of(rows.DailyStats),
     "The rows that exist in the range, oldest first; "
     "with zeroFill, one for every day. At most 731 days.",
     cache=CachePolicy(15, period="daily"),
@@ -51,7 +51,7 @@ def daily_stats(
 
 
 @declare_learner_field(
-    list[types.PeriodStats],
+    types.list_of(rows.PeriodStats),
     "ISO weeks by their Monday, oldest first.",
     cache=CachePolicy(60, batch=True, period="weekly", period_days=6),
     cost=Cost(days_per_entry=7),
@@ -64,7 +64,7 @@ def weekly_stats(
 
 
 @declare_learner_field(
-    list[types.PeriodStats],
+    types.list_of(rows.PeriodStats),
     "Computed when asked.",
     cache=CachePolicy(30, period="monthly", period_days=30),
     cost=Cost(100, rows_per_day=1 / 7, days_per_entry=28),
@@ -80,12 +80,12 @@ def item(_: datetime, *, item_id: ID) -> RowQuery[rows.ItemStats]:
 
 
 # The batch job also counts the catalogue, so the batch version covers the catalogue.
-@declare_learner_field(list[types.DomainStats], cache=CachePolicy(60, batch=True))
+@declare_learner_field(types.list_of(rows.DomainStats), cache=CachePolicy(60, batch=True))
 def domain_stats(_: datetime) -> RowQuery[rows.DomainStats]:
     return row_queries.select_domain_stats()
 
 
-@declare_learner_field(list[types.LevelStats], cache=CachePolicy(60, batch=True))
+@declare_learner_field(types.list_of(rows.LevelStats), cache=CachePolicy(60, batch=True))
 def level_stats(_: datetime) -> RowQuery[rows.LevelStats]:
     return row_queries.select_level_stats()
 
@@ -103,7 +103,7 @@ def streak(
 
 
 @declare_learner_field(
-    list[types.DueDay],
+    types.list_of(rows.DueDay),
     "Items falling due on each local day from today; "
     "what is overdue counts today. At most 366 days.",
     cache=CachePolicy(10, catalogue=True, clock=True),  # archived items are never due

@@ -1,7 +1,9 @@
 """The GraphQL types of `api.graphql`; records of the read models provide the fields' values."""
 
-from datetime import date, datetime
-from typing import get_type_hints
+import functools
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, get_type_hints
 
 import msgspec
 import strawberry
@@ -12,6 +14,11 @@ from progress.query.read_models import rows
 
 _MAX_INT = 2**31 - 1
 
+_DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
+    rows.PeriodStats: {"end": "The last day of the period."},
+    rows.RecordedEvent: {"global_position": "A 64-bit number, as text.", "data": "JSON, as text."},
+}
+
 
 def read_field(record: object, name: str) -> object:
     """Return a field of a record; an integer beyond GraphQL's Int becomes the largest Int."""
@@ -19,10 +26,36 @@ def read_field(record: object, name: str) -> object:
     return min(value, _MAX_INT) if type(value) is int else value
 
 
+@functools.cache
+def type_of(record: type[msgspec.Struct], *, id_field: str = "") -> Any:
+    """Return an object type with the record's name and fields, its own before inherited ones."""
+    hints = get_type_hints(record)
+    names = sorted(hints, key=lambda name: name not in record.__annotations__)
+    fields = {name: strawberry.ID if name == id_field else hints[name] for name in names}
+    for name, hint in fields.items():
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            fields[name] = type_of(hint)
+    return _make(record.__name__, fields, _DESCRIPTIONS.get(record, {}))
+
+
 def list_of(record: type[msgspec.Struct]) -> object:
     """Return a list type whose entries have the record's name and fields."""
-    made = type(record.__name__, (), {"__annotations__": get_type_hints(record)})
-    return list[strawberry.type(made)]  # type: ignore[misc] # made at run time
+    return list[type_of(record)]  # type: ignore[misc] # made at run time
+
+
+def _connection(name: str, node: object, **more: object) -> Any:
+    edge = _make(f"{name}Edge", {"cursor": str, "node": node})
+    fields = {"edges": list[edge], "page_info": PageInfo, **more}  # type: ignore[valid-type] # the same
+    return _make(f"{name}Connection", fields)
+
+
+def _make(
+    name: str, fields: Mapping[str, object], descriptions: Mapping[str, str] | None = None
+) -> Any:
+    described = {
+        field: strawberry.field(description=text) for field, text in (descriptions or {}).items()
+    }
+    return strawberry.type(type(name, (), {"__annotations__": fields, **described}))
 
 
 Mastery = strawberry.enum(rows.Mastery)
@@ -44,124 +77,10 @@ ItemOrder = strawberry.enum(
 )
 
 
-@strawberry.type
-class MasteryStats:
-    unlearned: int
-    learning: int
-    short_term_mastered: int
-    long_term_mastered: int
-
-
-@strawberry.type
-class UserProgress:
-    user_id: strawberry.ID
-    total_items_learned: int
-    total_sessions_completed: int
-    total_study_time_minutes: int
-    current_streak: int
-    accuracy_rate: float | None
-    mastery_stats: MasteryStats
-    last_updated: datetime
-
-
-@strawberry.type
-class DailyStats:
-    date: date
-    sessions_completed: int
-    study_seconds: int
-    study_time_minutes: int
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    average_response_ms: float | None
-    items_learned: int
-    items_reviewed: int
-    new_mastery_count: int
-    average_score: float | None
-
-
-@strawberry.type
-class PeriodStats:
-    start: date
-    end: date = strawberry.field(description="The last day of the period.")
-    active_days: int
-    sessions_completed: int
-    study_seconds: int
-    study_time_minutes: int
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    average_response_ms: float | None
-    items_learned: int
-    items_reviewed: int
-    new_mastery_count: int
-    average_score: float | None
-
-
-@strawberry.type
-class ItemStats:
-    item_id: strawberry.ID
-    headword: str | None
-    level: rows.CefrLevel
-    domains: list[rows.Domain]
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    average_response_ms: float | None
-    first_answered_at: datetime | None
-    first_correct_at: datetime | None
-    last_answered_at: datetime | None
-    interval_days: int | None
-    easiness_factor: float | None
-    reviewed_at: datetime | None
-    due_at: datetime | None
-    lapses: int
-    mastery: rows.Mastery
-
-
-@strawberry.type
-class DomainStats:
-    domain: rows.Domain
-    items_studied: int
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    learning: int
-    short_term_mastered: int
-    long_term_mastered: int
-    catalogue_items: int | None
-    progress_rate: float | None
-
-
-@strawberry.type
-class LevelStats:
-    level: rows.CefrLevel
-    items_studied: int
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    learning: int
-    short_term_mastered: int
-    long_term_mastered: int
-    catalogue_items: int | None
-    progress_rate: float | None
-
-
-@strawberry.type
-class Streak:
-    current: int
-    longest: int
-    longest_start: date | None
-    longest_end: date | None
-    last_study_date: date | None
-    active_today: bool
-    at_risk: bool
-
-
-@strawberry.type
-class DueDay:
-    date: date
-    items: int
+UserProgress = type_of(rows.UserProgress, id_field="user_id")
+ItemStats = type_of(rows.ItemStats, id_field="item_id")
+Streak = type_of(rows.Streak)
+RecordedEvent = type_of(rows.RecordedEvent, id_field="event_id")
 
 
 @strawberry.type
@@ -174,48 +93,13 @@ class ProjectionStatus:
 
 
 @strawberry.type
-class RecordedEvent:
-    event_id: strawberry.ID
-    stream_id: str
-    stream_version: int
-    global_position: str = strawberry.field(description="A 64-bit number, as text.")
-    event_type: str
-    data: str = strawberry.field(description="JSON, as text.")
-    correlation_id: str | None
-    causation_id: str | None
-    occurred_at: datetime
-    recorded_at: datetime
-
-
-@strawberry.type
 class PageInfo:
     has_next_page: bool
     end_cursor: str | None
 
 
-@strawberry.type
-class ItemStatsEdge:
-    cursor: str
-    node: ItemStats
-
-
-@strawberry.type
-class ItemStatsConnection:
-    edges: list[ItemStatsEdge]
-    page_info: PageInfo
-    total_count: int
-
-
-@strawberry.type
-class EventEdge:
-    cursor: str
-    node: RecordedEvent
-
-
-@strawberry.type
-class EventConnection:
-    edges: list[EventEdge]
-    page_info: PageInfo
+ItemStatsConnection = _connection("ItemStats", ItemStats, total_count=int)
+EventConnection = _connection("Event", RecordedEvent)
 
 
 @strawberry.type
@@ -231,17 +115,7 @@ class DeadLetter:
     replayed_at: datetime | None
 
 
-@strawberry.type
-class DeadLetterEdge:
-    cursor: str
-    node: DeadLetter
-
-
-@strawberry.type
-class DeadLetterConnection:
-    edges: list[DeadLetterEdge]
-    page_info: PageInfo
-    total_count: int
+DeadLetterConnection = _connection("DeadLetter", DeadLetter, total_count=int)
 
 
 @strawberry.type
@@ -265,13 +139,4 @@ class Operation:
     finished_at: datetime | None
 
 
-@strawberry.type
-class OperationEdge:
-    cursor: str
-    node: Operation
-
-
-@strawberry.type
-class OperationConnection:
-    edges: list[OperationEdge]
-    page_info: PageInfo
+OperationConnection = _connection("Operation", Operation)
