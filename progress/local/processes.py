@@ -33,13 +33,14 @@ def start(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
     account: str | None = None,
-    at_parent_death: signal.Signals = signal.SIGTERM,
+    at_parent_death: signal.Signals | None = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Start a process in its own session, as the system user `account` if given.
 
     On Linux, the process receives `at_parent_death` when the thread that started it ends, even if
-    the thread is killed.
+    the thread is killed; with None it outlives its parent.
     """
+    on_start = functools.partial(_die_with_parent, at_parent_death) if at_parent_death else None
     return subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.DEVNULL,
@@ -52,7 +53,7 @@ def start(
         extra_groups=[] if account else None,
         start_new_session=True,
         # Safe, because the calling processes have only one thread.
-        preexec_fn=functools.partial(_die_with_parent, at_parent_death),  # noqa: PLW1509
+        preexec_fn=on_start,  # noqa: PLW1509
     )
 
 

@@ -64,16 +64,12 @@ def _start_supervisor(
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "progress.local.supervisor", *options]
     environment = settings.child_env(PROGRESS_DATA_DIR=str(folder.path))
-    if attached:
-        return processes.start(command, output=output, environment=environment, folder=ROOT)
-    return subprocess.Popen(
+    return processes.start(
         command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        cwd=ROOT,
-        start_new_session=True,
+        output=output,
+        environment=environment,
+        folder=ROOT,
+        at_parent_death=signal.SIGTERM if attached else None,
     )
 
 

@@ -29,20 +29,20 @@ def check_range(first_day: date, last_day: date) -> None:
 
 def parse_page_size(first: int | None, *, default: int = 50) -> int:
     """Return the number of entries of a page."""
-    if first is None:
-        return default
-    if not 1 <= first <= _MAX_PAGE_SIZE:
-        raise BadInput(f"first: expected an integer from 1 to {_MAX_PAGE_SIZE} - found {first}")
-    return first
+    return _parse_count("first", first, most=_MAX_PAGE_SIZE, default=default)
 
 
-def parse_forecast_days(days: int | None, *, default: int = 14) -> int:
+def parse_forecast_days(days: int | None) -> int:
     """Return the number of days of a forecast."""
-    if days is None:
+    return _parse_count("days", days, most=_MAX_FORECAST_DAYS, default=14)
+
+
+def _parse_count(name: str, count: int | None, *, most: int, default: int) -> int:
+    if count is None:
         return default
-    if not 1 <= days <= _MAX_FORECAST_DAYS:
-        raise BadInput(f"days: expected an integer from 1 to {_MAX_FORECAST_DAYS} - found {days}")
-    return days
+    if not 1 <= count <= most:
+        raise BadInput(f"{name}: expected an integer from 1 to {most} - found {count}")
+    return count
 
 
 def parse_id(name: str, text: str) -> str:
