@@ -57,9 +57,7 @@ def list_all(
 @_letters.command()
 def show(number: Number) -> None:
     """Show a dead letter with its payload."""
-    connection = targets.connect()
-    letter = dead_letters.read(connection, number)
-    connection.close()
+    letter = targets.run(dead_letters.read, number)
     typer.echo(msgspec.json.format(msgspec.json.encode(letter)).decode())
 
 
@@ -68,9 +66,7 @@ def count(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Count the open dead letters by reason."""
-    connection = targets.connect()
-    reasons = dead_letters.count_by_reason(connection)
-    connection.close()
+    reasons = targets.run(dead_letters.count_by_reason)
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
     for row in reasons:
         if as_json:

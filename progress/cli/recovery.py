@@ -28,9 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 def check(as_json: AsJson = False) -> None:
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
-    connection = targets.connect()
-    report = checks.run(connection)
-    connection.close()
+    report = targets.run(checks.run)
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
@@ -89,9 +87,7 @@ def warm(
 @_shards.command("list")
 def list_shards(as_json: AsJson = False) -> None:
     """Show the lag of each shard, and the session that holds the shard."""
-    connection = targets.connect()
-    shards = shard_locks.list_shards(connection)
-    connection.close()
+    shards = targets.run(shard_locks.list_shards)
     if as_json:
         typer.echo(msgspec.json.encode(shards).decode())
         return
@@ -108,7 +104,5 @@ def list_shards(as_json: AsJson = False) -> None:
 @_shards.command()
 def release(shard: Shard) -> None:
     """End the session that holds a shard; the next worker repeats the unfinished window."""
-    connection = targets.connect()
-    ended = shard_locks.release(connection, shard)
-    connection.close()
+    ended = targets.run(shard_locks.release, shard)
     typer.echo(f"{' and '.join(ended)} ended: shard {shard} is free.")

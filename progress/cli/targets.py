@@ -3,7 +3,9 @@
 The stack's modules are imported at first use, because they need development packages.
 """
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from progress import settings
 from progress.adapters import startup
@@ -14,6 +16,9 @@ from progress.settings import Settings
 
 if TYPE_CHECKING:
     from progress.local.data_folder import DataFolder
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def data_folder() -> "DataFolder":
@@ -54,6 +59,14 @@ def redis() -> str:
 def connect() -> Connection:
     """Connect to the database as its owner."""
     return startup.connect(database(), name="progress-cli")
+
+
+def run(
+    function: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Return the function's result on a connection of its own."""
+    with contextlib.closing(connect()) as connection:
+        return function(connection, *args, **kwargs)
 
 
 def change_publisher() -> Publisher:
