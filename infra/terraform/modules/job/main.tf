@@ -1,13 +1,5 @@
 # A Cloud Run job. Terraform sets its size, settings and rights; releases set its image.
 
-terraform {
-  required_providers {
-    google = {
-      source = "hashicorp/google"
-    }
-  }
-}
-
 resource "google_cloud_run_v2_job" "this" {
   name                = var.name
   location            = var.region

@@ -1,13 +1,5 @@
 # A Cloud Run service for a function. Terraform sets its size, settings and rights; releases set its image and traffic.
 
-terraform {
-  required_providers {
-    google = {
-      source = "hashicorp/google"
-    }
-  }
-}
-
 resource "google_cloud_run_v2_service" "this" {
   name                 = var.name
   location             = var.region

@@ -1,23 +1,3 @@
-variable "name" {
-  description = "The service's name."
-  type        = string
-}
-
-variable "region" {
-  description = "The region where it runs."
-  type        = string
-}
-
-variable "account" {
-  description = "The e-mail address of the service account that it runs as."
-  type        = string
-}
-
-variable "image" {
-  description = "The image that the service is created with; releases set later ones."
-  type        = string
-}
-
 variable "size" {
   description = "The CPUs, memory and concurrency of an instance, and the number of instances."
   type = object({
@@ -47,24 +27,4 @@ variable "public" {
 variable "health" {
   description = "The path that both probes request."
   type        = string
-}
-
-variable "settings" {
-  description = "The environment variables; a null value is left out."
-  type        = map(string)
-}
-
-variable "secrets" {
-  description = "The environment variables from secrets: the secret's id by variable."
-  type        = map(string)
-}
-
-variable "network" {
-  description = "The network and subnetwork of the instances, and the traffic to route through them."
-  type        = object({ network = string, subnetwork = string, egress = string })
-}
-
-variable "deletion_protection" {
-  description = "Whether Terraform refuses to delete the service."
-  type        = bool
 }
