@@ -27,7 +27,7 @@ ProgressError
 ├── EventStoreError              the event log rejected a call
 │   ├── SerializationError       the publisher corrects the event
 │   └── ConsistencyError         the stream has another version; the caller reads it again
-│       └── EventRejected        an event without a message breaks a rule
+│       └── EventRejected        a replayed or directly appended event breaks a rule
 ├── OperationEnded               an operation failed, timed out or was cancelled
 └── ProjectionError              a fold failed
     ├── PoisonError              an event cannot be folded; the projector dead-letters it
@@ -75,7 +75,7 @@ class QueryUnavailable(Unavailable):
 
 
 class InstanceUnavailable(Unavailable):
-    """This instance is full or stopping, or a task of it has crashed; the client should retry."""
+    """This instance is full or stopping, or one of its tasks crashed; the client should retry."""
 
 
 class DeadlineExceeded(Unavailable):
@@ -109,7 +109,7 @@ class RequestRejected(ProgressError):
 
 
 class BadInput(RequestRejected):
-    """An argument is not allowed; the message names it and says what was expected."""
+    """An argument is not allowed; the message names the argument and what was expected."""
 
 
 class RequestTooLarge(BadInput):
@@ -142,7 +142,7 @@ class RateLimited(RequestRejected):
 
 
 class Unauthenticated(RequestRejected):
-    """A request without a token, or with one that is not valid; the caller signs in."""
+    """A request has no valid token; the caller signs in."""
 
     code = "UNAUTHENTICATED"
 
@@ -175,7 +175,7 @@ class ConsistencyError(EventStoreError):
 
 
 class EventRejected(ConsistencyError):
-    """An event without a message breaks a rule; `kind` is what its dead letter would be."""
+    """A replayed or directly appended event breaks a rule; `kind` is the kind of dead letter."""
 
     def __init__(self, reason: str, kind: str) -> None:
         super().__init__(reason)

@@ -1,7 +1,7 @@
 """All settings, read from the environment variables that docs/settings.md lists.
 
-A misspelt setting prevents startup. A variable is a misspelt setting if it begins like the settings
-of Progress but is none of them, or if its name differs by one letter from an unset setting.
+A misspelt setting prevents startup. A variable counts as misspelt if it has a prefix of Progress
+but is not a setting, or if its name differs by one letter from an unset setting.
 """
 
 import functools
@@ -17,7 +17,7 @@ Environment = Literal["development", "staging", "production"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one process; None if the variable is not set and has no default."""
+    """The settings of one process; a setting is None if it is not set and has no default."""
 
     database_url: str | None = None
     database_logins: str | None = None
@@ -77,12 +77,12 @@ _OURS = (
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """Return the settings; raise SettingsError, which names an invalid or unknown variable."""
+    """Return the settings; raise SettingsError if a variable is invalid or an unknown setting."""
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     unset = known - environment.keys()
     for name in environment.keys() - known:
         if meant := next((s for s in sorted(unset) if _is_one_letter_away(name, s)), None):
-            raise SettingsError(f"unknown setting {name}: is {meant} meant?")
+            raise SettingsError(f"unknown setting {name}: did you mean {meant}?")
         if name.startswith(_OURS):
             raise SettingsError(f"unknown setting {name}: is it misspelt?")
     texts = {n.lower(): environment[n] for n in known if environment.get(n)}

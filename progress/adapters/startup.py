@@ -75,8 +75,8 @@ def _log_retry(state: "tenacity.RetryCallState") -> None:
 class Probe:
     """A start-up probe that passes once every address accepts a TCP connection, or at the timeout.
 
-    Only one thread connects at a time, for a second at most, and none after the probe has passed.
-    So a stranger who calls the probe cannot exhaust threads or sockets.
+    Only one thread connects at a time, for a second at most. After the probe has passed, no thread
+    connects. So a stranger who calls the probe cannot exhaust threads or sockets.
     """
 
     def __init__(self, addresses: list[tuple[str, int]]) -> None:

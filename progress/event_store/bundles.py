@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-MOST_REJECTIONS = 999  # malformed and invalid entries of a message, a dead letter for each
+MOST_REJECTIONS = 999  # malformed and invalid entries of a message with a dead letter each
 
 REASON = "expected at most 999 faulty entries in a message; these are the others"
 
@@ -36,7 +36,7 @@ def indexes(runs: Iterable[list[int]]) -> Iterator[int]:
 
 
 def is_malformed(part: bytes) -> bool:
-    """Return True if an array element is malformed, and False also if only decoding it can tell.
+    """Return True if an array element is certainly malformed; False if it must be decoded to know.
 
     An event in an array is an object with an `event_id` key, which JSON may write with escapes.
     """

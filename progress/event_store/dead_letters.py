@@ -73,9 +73,9 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     """Decode a dead letter by the current rules and append its event; return the failure or None.
 
     Replay is idempotent, like delivery. A dead letter that fails again stays open, with the new
-    reason. A bundle becomes the dead letter of its first entry; each other entry that fails gets a
-    separate dead letter. `poisoned` dead letters are rejected, because their events are in the
-    log: see `take_back`.
+    reason. A bundle becomes the dead letter of its first entry, if that entry fails; other entries
+    that fail get separate dead letters. `poisoned` dead letters are rejected, because their events
+    are in the log: see `take_back`.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":
@@ -117,7 +117,7 @@ def discard(connection: Connection, letter_id: int, reason: str) -> None:
 
 
 def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> int:
-    """Discard the open ones among these dead letters; return the number of discarded ones."""
+    """Discard the dead letters that are open; return the number of dead letters discarded."""
     rows = connection.run(
         blocks("event_store/dead_letters")["discard all"], letter_ids=letter_ids, reason=reason
     )

@@ -51,7 +51,7 @@ class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class EventParser:
-    """Parse one JSON object with the attributes of its message."""
+    """A parser of one JSON object and the attributes of its message."""
 
     __slots__ = ("attributes", "body", "data", "event", "event_id", "event_type", "message")
 

@@ -153,7 +153,7 @@ def check(declared: type[Event], data: dict[str, Any]) -> None:
 
 
 def _is_zone(name: str) -> bool:
-    from progress.event_store import time_zones  # imported late: few requests need it
+    from progress.event_store import time_zones  # imported late because few requests need it
 
     return name in time_zones.names()
 

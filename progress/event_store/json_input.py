@@ -48,7 +48,7 @@ class NotJson(ValueError):
 def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     """Return the bytes of an array's elements, lazily; None if the payload begins no array.
 
-    NotJson is raised before the last element is returned, if not earlier. A long array is split
+    Invalid JSON raises NotJson, at the latest when the iteration ends. A long array is split
     without being decoded, because decoding would create an object for each element. Its syntax is
     first checked as a whole, because checking each element would exceed the request's deadline.
     """

@@ -142,7 +142,7 @@ class _Connections:
         return None
 
     def _pop_pending(self) -> list[Command]:
-        """Remove and return the commands that failed before; no other thread gets them, too."""
+        """Remove and return the commands that failed before, so that no other thread sends them."""
         commands = []
         with contextlib.suppress(IndexError):
             while True:

@@ -163,7 +163,7 @@ class _Upload:
         raise ProgressError(f"an upload makes no progress after {self._sent} bytes; try again")
 
     def _advance(self, header: str | None) -> None:
-        """Drop the bytes that the header (`bytes=0-…`) confirms; without a header, drop none."""
+        """Drop the bytes that the header `bytes=0-…` confirms; no header means none arrived."""
         arrived = int(header.rpartition("-")[2]) + 1 if header else 0
         del self._buffer[: arrived - self._sent]
         self._sent = arrived

@@ -29,11 +29,11 @@ def run(
     on_progress: Progress,
     publisher: Publisher = notifications.DISABLED,
 ) -> tuple[Manifest, int]:
-    """Replace the live read models with the newest backup; return it and the later events' count.
+    """Replace the live read models with the newest backup.
 
-    Raise ProgressError if no backup was made with these folds, and CheckpointError if the backup
-    was made from another log. In both cases, rebuild instead. A run that fails or is interrupted
-    leaves nothing behind.
+    Return the manifest and the number of later events. Raise ProgressError if no backup was made
+    with these folds, and CheckpointError if the backup was made from another log. In both cases,
+    rebuild instead. A run that fails or is interrupted leaves nothing behind.
     """
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)

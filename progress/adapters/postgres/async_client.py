@@ -62,9 +62,9 @@ class Database:
     async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
         """Return the result of `work`; raise DatabaseUnavailable if the database does not respond.
 
-        Raise StatementFailed if the server rejects a statement.
-        The work only reads. After a transient error, it runs once more on another session; after a
-        timeout, it does not. `scope` sets the deadline; the default is the current request's scope.
+        Raise StatementFailed if the server rejects a statement. The work only reads. After a
+        transient error, it runs once more on another session; after a timeout, it does not. `scope`
+        sets the deadline; the default is the current request's scope.
         """
         scope = scope or request_scope.current()
         try:
@@ -123,9 +123,10 @@ class Database:
 
 @contextlib.asynccontextmanager
 async def snapshot(session: asyncpg.Connection) -> AsyncIterator[Transaction]:
-    """Run the block in a transaction that sees one state; the caller ends it after the block.
+    """Run the block in a transaction that sees one state; afterwards, the caller ends it.
 
-    The server's error in the block rolls it back. After any other error, the session is closed.
+    A server error in the block rolls the transaction back. After any other error, the session is
+    closed.
     """
     transaction = session.transaction(isolation="repeatable_read")
     await transaction.start()

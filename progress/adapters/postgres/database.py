@@ -61,7 +61,7 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
             sock = on_failure.enter_context(_open_socket(address))
             connection = Connection(
                 address.user,
-                host=address.host,  # the certificate must name it; Neon also routes by it
+                host=address.host,  # the certificate must name the host; Neon routes by it
                 password=address.password,
                 database=address.database,
                 sock=sock,
@@ -95,7 +95,7 @@ def _open_socket(address: Address) -> socket.socket:
             raise
         return unix
     tcp = socket.create_connection((address.host, address.port), timeout=_CONNECT_TIMEOUT_S)
-    # Without it, a message over 8 KB would wait 40 ms for an acknowledgement.
+    # Without TCP_NODELAY, a message over 8 KB would wait 40 ms for an acknowledgement.
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return tcp
@@ -206,7 +206,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[None]:
-    """Raise the result of `translate` for pg8000's error, or that error if the result is None."""
+    """Translate pg8000's errors by `translate`; raise an error unchanged if it returns None."""
     try:
         yield
     except ERRORS as error:

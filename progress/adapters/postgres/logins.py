@@ -70,7 +70,7 @@ def _unquote(quoted: str, number: int) -> str:
 
 
 def apply(connection: Connection, logins: list[Login]) -> None:
-    """Create each login that has a password, or change its password; grant only its group.
+    """Create each login that has a password, or change its password; grant it only its group.
 
     Raise ProgressError, which names the login, if the database rejects a login; the logins before
     it have then been applied.

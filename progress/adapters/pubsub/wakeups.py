@@ -1,4 +1,4 @@
-"""Wake-ups: messages on `progress-commands`, one for each shard that grew or operation to run.
+"""Wake-ups: messages on `progress-commands`, one per shard that grew and per operation to run.
 
 A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
 """

@@ -11,7 +11,7 @@ from progress.adapters.redis import channels
 
 TTL_S = 5.0  # seconds that a response may be out of date if a notification is lost
 
-# Kinds of versions. Each schema has its own versions, because two revisions may serve at a time.
+# Kinds of versions. Each schema has its own versions, as two revisions may serve concurrently.
 CATALOGUE = "catalogue"
 BATCH = "batch"  # weekly, domain and level stats
 SWAP = "schema"  # of the rebuild that swapped the schema in

@@ -72,7 +72,7 @@ def create_exporter(settings: Settings, service: str) -> "Exporter | None":
 
 
 class Exporter:
-    """Exports the spans and metrics of this process."""
+    """The exporter of this process's spans and metrics."""
 
     def __init__(self, settings: Settings, service: str) -> None:
         """Create the exporter; raise GoogleAuthError if a Google endpoint has no credentials."""

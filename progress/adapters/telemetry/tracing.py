@@ -74,7 +74,7 @@ def use_trace(parent: str) -> Span:
 
 
 def child_span(name: str, kind: Kind = "internal", attributes: Attributes = _NO_ATTRIBUTES) -> Span:
-    """Start a span in the current trace; without one, the span is not exported."""
+    """Start a span in the current trace; without a trace, the span is not exported."""
     exporter, parent = _exporter(), _current.get()
     if exporter is None or parent is None:
         return _NO_SPAN_EXPORTED
