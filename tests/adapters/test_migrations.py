@@ -192,7 +192,7 @@ _FUNCTIONS = """
 
 
 @pytest.mark.parametrize("schema", ["event_store", "operations"])
-def test_each_function_has_one_file(store: Store, schema: str) -> None:
+def test_each_sql_function_has_one_file(store: Store, schema: str) -> None:
     files = statements.SQL.glob(f"{schema}/functions/*.sql")
     with closing(store.connect()) as connection:
         functions = connection.run(_FUNCTIONS, schema=schema)

@@ -1,4 +1,4 @@
-// What the public audits of GraphQL over HTTP say of the server at URL, as JSON.
+// Print the results of the public GraphQL over HTTP audits of the server at URL, as JSON.
 import { auditServer } from "graphql-http";
 
 const { URL: url, TOKEN: token } = process.env;

@@ -1,4 +1,4 @@
-// A frontend's questions, typed from the schema, by urql and by Apollo Client with persisted queries.
+// Send a frontend's queries, with types from the schema, by urql and Apollo Client as persisted queries.
 import { createHash } from "node:crypto";
 
 import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";
@@ -57,10 +57,10 @@ const Changes = graphql(`
   }
 `);
 
-/** What went over the wire, as a server sees it. */
+/** A request that was sent, as the server sees it. */
 interface Sent {
   method: string;
-  document: boolean; // or only its hash
+  document: boolean; // false: only its hash
   status: number;
 }
 
@@ -107,7 +107,7 @@ async function byUrql(): Promise<object> {
   if (!data || !first.data) throw error ?? first.error ?? new Error("no data");
   // @ts-expect-error The schema has no such field.
   const none = data.streak.length;
-  // @ts-expect-error What may be null is known to be.
+  // @ts-expect-error The field is nullable.
   const rate: number = data.userProgress.accuracyRate;
   const heard = await new Promise<number | undefined>((resolve, reject) => {
     const { unsubscribe } = client.subscription(Changes, {}).subscribe(({ data, error }) => {

@@ -1,4 +1,4 @@
-// Types and documents of client.ts, generated from the schema that the server at URL tells.
+// Generate the types and documents of client.ts from the schema of the server at URL.
 const { URL: url, TOKEN: token } = process.env;
 
 export default {

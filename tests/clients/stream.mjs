@@ -1,5 +1,5 @@
-// What graphql-sse's client hears at URL, a line of JSON each: first a query's one result, then a
-// subscription's, and last how a bad token is refused.
+// Print what graphql-sse's client receives from URL, one line of JSON per event: the single result of
+// a query, the results of a subscription, and the error for an invalid token.
 import { createClient } from "graphql-sse";
 
 const { URL: url, TOKEN: token } = process.env;

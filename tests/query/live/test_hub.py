@@ -60,7 +60,7 @@ def subscribe(numbers: Numbers, *names: str) -> tuple[LiveQueries, list[Subscrip
     return live_queries, [live_queries.subscribe("number", name, value) for name in names]
 
 
-def test_many_subjects_are_read_in_few_batches() -> None:
+def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
     async def scene() -> None:
         numbers = Numbers()
         names = [f"t{n}" for n in range(250)]
