@@ -7,7 +7,6 @@ import pytest
 from tests.support.fake_cloud import Cloud
 from tests.support.release_runs import (
     assert_success,
-    cloud,
     deploy,
     deployment,
     green_percents,
@@ -15,8 +14,6 @@ from tests.support.release_runs import (
     start,
 )
 from tests.support.release_world import SERVICES
-
-__all__ = ["cloud"]
 
 
 def test_green_takes_over_step_by_step(cloud: Cloud, tmp_path: Path) -> None:

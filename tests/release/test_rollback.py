@@ -16,16 +16,14 @@ from tests.support.fake_cloud import Cloud
 from tests.support.release_runs import (
     ROOT,
     assert_success,
-    cloud,
     deploy,
     environment,
     list_changing_calls,
+    reset,
     run,
     serving_code,
 )
 from tests.support.release_world import REPOSITORY, SERVICES, image
-
-__all__ = ["cloud"]
 
 # Runs gcloud's parser in gcloud's Python without making calls; prints the rejected calls.
 PARSE = """
@@ -72,20 +70,14 @@ def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> 
     assert_success(run(cloud, "rollback"))
     count = len(cloud.calls)
     for number in range(count):
-        cloud.reset_calls()
-        cloud.world = before.copy()
-        cloud.faults[number] = "kill"
+        reset(cloud, {number: "kill"}, before)
         assert run(cloud, "rollback").returncode < 0
         cloud.faults.clear()
         assert_success(run(cloud, "rollback"))
         assert not cloud.find_violations()
         assert serving_code(cloud.world) == "a", number
-    for number in range(
-        len(SERVICES), count
-    ):  # signals are ignored once the rollback has read the state
-        cloud.reset_calls()
-        cloud.world = before.copy()
-        cloud.faults[number] = "term"
+    for number in range(len(SERVICES), count):  # once it has looked it is not stopped
+        reset(cloud, {number: "term"}, before)
         assert_success(run(cloud, "rollback"))
         assert not cloud.find_violations()
         assert serving_code(cloud.world) == "a", number
@@ -98,9 +90,7 @@ def test_a_rollback_after_an_early_kill_never_mixes_revisions(
     before = cloud.world
     marking = next(n for n, call in enumerate(cloud.calls) if "jobs" in call)
     for number in range(marking):
-        cloud.reset_calls()
-        cloud.world = before.copy()
-        cloud.faults[number] = "kill"
+        reset(cloud, {number: "kill"}, before)
         assert deploy(cloud, "c").returncode < 0
         cloud.faults.clear()
         run(cloud, "rollback")

@@ -20,7 +20,6 @@ from tests.support.release_runs import (
     ROOT,
     Numbers,
     assert_success,
-    cloud,
     deploy,
     deployment,
     green_percents,
@@ -29,8 +28,6 @@ from tests.support.release_runs import (
     serving_code,
 )
 from tests.support.release_world import SERVICES
-
-__all__ = ["cloud"]
 
 BAD = {
     "failed": make_measurements(1_000, failed=11),

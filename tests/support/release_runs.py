@@ -11,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ import release
 import rollback
 import smoke
 
-from tests.support import fake_cloud
 from tests.support.fake_cloud import SIGNALS, Cloud
 from tests.support.release_world import GREEN_SUBSCRIPTION, JOBS, SERVICES, World, image
 
@@ -32,14 +31,6 @@ NOW = ("--hold=0", "--delay=0", "--every=0")
 WHERE = ("--project=p", "--region=europe-west1", "--timeout=100")
 
 Numbers = Callable[[str, str], float | None]
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """A cloud where blue serves version `a` and Monitoring shows no errors."""
-    with fake_cloud.running(tmp_path) as made:
-        made.monitoring = make_measurements()
-        yield made
 
 
 def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: float) -> Numbers:
@@ -189,8 +180,16 @@ def list_changing_calls(cloud: Cloud) -> list[int]:
     return [n for n, call in enumerate(cloud.calls) if not {*call} & {"describe", "auth"}]
 
 
-def reset(cloud: Cloud, faults: dict[int, str]) -> None:
-    """Return the world to the state after the first apply; set the faults of the next release."""
+def reset(cloud: Cloud, faults: dict[int, str], world: World | None = None) -> None:
+    """Return to this world or else to the first apply; set the faults of the next release."""
     cloud.reset_calls()
-    cloud.world = World.after_first_apply(cloud.world.address)
+    cloud.world = world.copy() if world else World.after_first_apply(cloud.world.address)
     cloud.faults.update(faults)
+
+
+def assert_one_version_serves(cloud: Cloud, done: Ended, *, is_new: bool) -> None:
+    """Assert that `b` serves after a success, or `a` after a failure."""
+    context = f"with faults {cloud.faults}: {done.stdout[-2_000:]}"
+    assert done.returncode == (0 if is_new else 1), context
+    assert not cloud.find_violations(), context
+    assert serving_code(cloud.world) == ("b" if is_new else "a"), context

@@ -11,11 +11,6 @@ from tests.support.terraform_state import Resources, Values
 pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 
-@pytest.fixture(scope="module")
-def prod(environments: Environments) -> Resources:
-    return environments["prod"].applied
-
-
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 @pytest.mark.parametrize("name", ["archive", "backup", "sources"])
 def test_buckets_are_private_and_in_the_region(

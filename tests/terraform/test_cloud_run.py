@@ -22,11 +22,6 @@ SIZES = {
 }
 
 
-@pytest.fixture
-def prod(environments: Environments) -> Resources:
-    return environments["prod"].applied
-
-
 def size(service: Values) -> tuple[Any, ...]:
     inside = template(service)
     limits = only(container(service)["resources"])["limits"]

@@ -5,7 +5,7 @@ import pytest
 from progress.adapters.postgres import logins, url
 from progress.query.read_models import as_of, reader
 from tests.support.cloud_run import plain_settings, secret_ids, secret_value
-from tests.support.terraform_environments import MIGRATION, Environments
+from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
@@ -17,22 +17,6 @@ GROUPS = {
     "batch": "progress_batch",
     "backup": "progress_query",
 }
-
-
-@pytest.fixture(scope="module")
-def prod(environments: Environments) -> Resources:
-    return environments["prod"].applied
-
-
-@pytest.fixture(scope="module")
-def dev(environments: Environments) -> Resources:
-    return environments["dev"].applied
-
-
-@pytest.fixture(scope="module")
-def moving(environments: Environments) -> Deployment:
-    """The deployment of a migration from Neon to Cloud SQL, with a fixed egress address."""
-    return environments.variant("moving", "staging", *MIGRATION)
 
 
 def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources) -> None:

@@ -12,11 +12,6 @@ pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform ha
 DOMAIN = "progress.example.com"
 
 
-@pytest.fixture(scope="module")
-def prod(environments: Environments) -> Resources:
-    return environments["prod"].applied
-
-
 def only(resources: Resources, kind: str, name: str | None = None) -> Values:
     (resource,) = resources.of(kind, name).values()
     return resource

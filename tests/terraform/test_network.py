@@ -6,16 +6,10 @@ import pytest
 
 from tests.support.cloud_run import templates
 from tests.support.terraform import ENVIRONMENTS
-from tests.support.terraform_environments import MIGRATION, Environments
+from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
-
-
-@pytest.fixture(scope="module")
-def moving(environments: Environments) -> Deployment:
-    """The deployment of a migration from Neon to Cloud SQL, with a fixed egress address."""
-    return environments.variant("moving", "staging", *MIGRATION)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

@@ -15,11 +15,6 @@ OWNER = "-var=neon_owner_password=0wner-s3cr3t"
 _WRITTEN = re.compile(r":(\w{32,})(?=[@ ]|$)")
 
 
-@pytest.fixture(scope="module")
-def moving(environments: Environments) -> Deployment:
-    return environments.variant("moving", "staging", *MIGRATION)
-
-
 def test_plans_and_states_do_not_contain_the_password_of_an_operator(
     environments: Environments,
 ) -> None:

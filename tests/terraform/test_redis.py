@@ -6,20 +6,9 @@ import pytest
 
 from progress.adapters.redis.url import parse_url
 from tests.support.cloud_run import secret_ids, secret_value, templates
-from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
-
-
-@pytest.fixture(scope="module")
-def prod(environments: Environments) -> Resources:
-    return environments["prod"].applied
-
-
-@pytest.fixture(scope="module")
-def dev(environments: Environments) -> Resources:
-    return environments["dev"].applied
 
 
 def test_redis_requires_a_password_and_tls(prod: Resources) -> None:

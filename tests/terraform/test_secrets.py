@@ -11,16 +11,6 @@ from tests.support.terraform_state import Resources
 pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 
-@pytest.fixture(scope="module")
-def prod(environments: Environments) -> Resources:
-    return environments["prod"].applied
-
-
-@pytest.fixture(scope="module")
-def dev(environments: Environments) -> Resources:
-    return environments["dev"].applied
-
-
 def member(part: str) -> str:
     """Return the name of the account that a service or job runs as."""
     return "batch" if part == "batch-large" else part

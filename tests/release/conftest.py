@@ -1,0 +1,18 @@
+"""The cloud that the tests of the release share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import fake_cloud
+from tests.support.fake_cloud import Cloud
+from tests.support.release_runs import make_measurements
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """A cloud where blue serves version `a` and Monitoring shows no errors."""
+    with fake_cloud.running(tmp_path) as made:
+        made.monitoring = make_measurements()
+        yield made
