@@ -41,13 +41,8 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
                 rounds.add("append", 10_000 / append_seconds)
                 rounds.add("COPY", 10_000 / copy_seconds)
     server.drop(store)
-    yield Line(
-        "append of 1,000 events per call, compared with COPY of the same rows",
-        rounds.rate("append"),
-        f"COPY {rounds.rate('COPY')}",
-        rounds.ratio("append", "COPY"),
-        0.40,
-    )
+    what = "append of 1,000 events per call, compared with COPY of the same rows"
+    yield rounds.compare_rates(what, "append", "COPY", against="COPY", bar=0.40)
 
 
 def compare_with_recorder(server: Server) -> Iterator[Line]:
@@ -60,13 +55,7 @@ def compare_with_recorder(server: Server) -> Iterator[Line]:
         store = server.create_store()
         rounds = _with_recorder(store, calls, size, redelivered)
         server.drop(store)
-        yield Line(
-            what,
-            rounds.rate("append"),
-            f"eventsourcing {rounds.rate('recorder')}",
-            rounds.ratio("append", "recorder"),
-            bar,
-        )
+        yield rounds.compare_rates(what, "append", "recorder", against="eventsourcing", bar=bar)
 
 
 def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rounds:

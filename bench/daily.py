@@ -57,20 +57,16 @@ def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, byte
 def measure_misses(server: Server) -> Iterator[Line]:
     """Measure cache misses, and PostgreSQL's CPU time for them."""
     rounds = _misses(server)
-    yield Line(
-        "a miss: 30 daily rows × 7 fields, one core",
-        rounds.rate("ours", "requests"),
-        f"yoga with pg doing the same {rounds.rate('yoga full', 'requests')}",
-        rounds.ratio("ours", "yoga full"),
-        1.6,
-    )
-    yield Line(
-        "the same miss",
-        rounds.rate("ours", "requests"),
-        f"bare yoga with pg {rounds.rate('yoga bare', 'requests')}",
-        rounds.ratio("ours", "yoga bare"),
-        1.15,
-    )
+    for what, theirs, against, bar in (
+        (
+            "a miss: 30 daily rows × 7 fields, one core",
+            "yoga full",
+            "yoga with pg doing the same",
+            1.6,
+        ),
+        ("the same miss", "yoga bare", "bare yoga with pg", 1.15),
+    ):
+        yield rounds.compare_rates(what, "ours", theirs, against=against, bar=bar, of="requests")
     yield Line(
         "PostgreSQL's time for that miss",
         f"{rounds.median('ours, database'):.0f} µs",
@@ -118,13 +114,8 @@ def measure_hits(server: Server) -> Iterator[Line]:
             if number > 1:
                 rounds.add("hit", _REQUESTS / hits)
                 rounds.add("yoga bare", _REQUESTS / bare)
-    yield Line(
-        "a hit of the same, one core",
-        rounds.rate("hit", "requests"),
-        f"a miss of bare yoga: {rounds.rate('yoga bare', 'requests')}",
-        rounds.ratio("hit", "yoga bare"),
-        2.0,
-    )
+    what, against = "a hit of the same, one core", "a miss of bare yoga:"
+    yield rounds.compare_rates(what, "hit", "yoga bare", against=against, bar=2.0, of="requests")
 
 
 @contextlib.contextmanager

@@ -27,20 +27,12 @@ def measure_load(server: Server) -> Iterator[Line]:
     store = server.create_store()
     single, hundred, memory = _measure(store)
     server.drop(store)
-    yield Line(
-        "ingest, one event per message, 80 concurrent requests",
-        single.rate("ingest", "requests"),
-        f"an empty function: {single.rate('empty', 'requests')}",
-        single.ratio("ingest", "empty"),
-        0.4,
-    )
-    yield Line(
-        "ingest, 100 events per message, 80 concurrent requests",
-        hundred.rate("ingest"),
-        f"append called directly with 100: {hundred.rate('append')}",
-        hundred.ratio("ingest", "append"),
-        0.4,
-    )
+    what = "ingest, one event per message, 80 concurrent requests"
+    against = "an empty function:"
+    yield single.compare_rates(what, "ingest", "empty", against=against, bar=0.4, of="requests")
+    what = "ingest, 100 events per message, 80 concurrent requests"
+    against = "append called directly with 100:"
+    yield hundred.compare_rates(what, "ingest", "append", against=against, bar=0.4)
     yield Line(
         "memory of ingest under load", f"{memory:.0f} MB", "", memory, 200, "MB", at_most=True
     )

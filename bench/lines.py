@@ -67,6 +67,13 @@ class Rounds:
         """Return a contender's median as a formatted rate."""
         return format_rate(self.median(contender), what)
 
+    def compare_rates(
+        self, what: str, ours: str, theirs: str, *, against: str, bar: float, of: str = "events"
+    ) -> Line:
+        """Return the line with the rates of two contenders; `against` describes the second."""
+        rates = self.rate(ours, of), f"{against} {self.rate(theirs, of)}"
+        return Line(what, *rates, self.ratio(ours, theirs), bar)
+
 
 def format_rate(per_second: float, what: str = "events") -> str:
     """Format a rate with two or three significant digits."""

@@ -28,13 +28,9 @@ def compare_with_runner(server: Server) -> Iterator[Line]:
                 rounds.add("runner", runner)
     server.drop(store)
     server.drop(theirs)
-    yield Line(
-        "live projection of all realtime read models, windows of 1,000, one connection",
-        rounds.rate("folds"),
-        f"eventsourcing's runner, two counters: {rounds.rate('runner')}",
-        rounds.ratio("folds", "runner"),
-        20,
-    )
+    what = "live projection of all realtime read models, windows of 1,000, one connection"
+    against = "eventsourcing's runner, two counters:"
+    yield rounds.compare_rates(what, "folds", "runner", against=against, bar=20)
 
 
 def fold_windows(projector: Projector) -> float:

@@ -30,17 +30,12 @@ def compare_with_live(server: Server) -> Iterator[Line]:
         rounds.add("bare", events / _time_bare(store))
         rounds.add("rebuild", events / _time_rebuild(store))
     server.drop(store)
-    for what, bar in (("live", 1.0), ("bare", 0.25)):
-        yield Line(
-            f"rebuild, two connections, {events:,} events",
-            rounds.rate("rebuild"),
-            {
-                "live": f"live, two connections: {rounds.rate('live')}",
-                "bare": f"bare INSERT … SELECT … GROUP BY: {rounds.rate('bare')}",
-            }[what],
-            rounds.ratio("rebuild", what),
-            bar,
-        )
+    what = f"rebuild, two connections, {events:,} events"
+    for theirs, against, bar in (
+        ("live", "live, two connections:", 1.0),
+        ("bare", "bare INSERT … SELECT … GROUP BY:", 0.25),
+    ):
+        yield rounds.compare_rates(what, "rebuild", theirs, against=against, bar=bar)
 
 
 def _time_live(store: Store) -> float:

@@ -21,7 +21,7 @@ from progress.local import ports
 from progress.projections import notifications
 from tests.support import browser, postgres_servers, rows_by_hand, terraform, xdist_scheduling
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
-from tests.support.query_client import QueryClient, open_client
+from tests.support.query_client import QueryClient
 from tests.support.stage import Stage, connect, publisher_to
 from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
@@ -163,23 +163,21 @@ def store(stores: Callable[[], Store]) -> Store:
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
     """A connection as the owner, whose search path contains the live read models."""
-    made = connect(store.url)
-    yield made
-    made.close()
+    with contextlib.closing(connect(store.url)) as made:
+        yield made
 
 
 @pytest.fixture
 def stage(store: Store) -> Iterator[Stage]:
     """One database for all Hypothesis examples of a test."""
-    made = Stage(store.url)
-    yield made
-    made.close()
+    with contextlib.closing(Stage(store.url)) as made:
+        yield made
 
 
 @pytest.fixture
 def fetch(store: Store) -> Iterator[QueryClient]:
     """A query client for the store, with the privileges of the query function."""
-    with open_client(rows_by_hand.query_url(store.url)) as made:
+    with contextlib.closing(QueryClient(rows_by_hand.query_url(store.url))) as made:
         yield made
 
 

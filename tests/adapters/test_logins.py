@@ -19,9 +19,10 @@ from progress.adapters.postgres.logins import Login
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
 from tests.conftest import skip_without
-from tests.support import folders, query_client, sample_events
+from tests.support import folders, sample_events
 from tests.support.ingest_process import Server
 from tests.support.postgres_servers import EMBEDDED, OLDEST
+from tests.support.query_client import QueryClient
 
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 # Only the superuser may connect without a password.
@@ -127,7 +128,7 @@ def test_each_function_works_with_its_own_login(service: Service) -> None:
         assert batch.run(job).learners == 0
     rebuild.run(lambda: connect("project"))
     query = parts["progress_query"]
-    with query_client.open_client(service.url(query.name, str(query.password))) as fetch:
+    with closing(QueryClient(service.url(query.name, str(query.password)))) as fetch:
         now = fetch(fetch.queries.get_current_progress("ada"))
         assert fetch(fetch.queries.get_current_progress("ada", as_of=LATER)) == now
     with closing(service.admin()) as admin:

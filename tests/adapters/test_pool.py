@@ -8,6 +8,7 @@ import pytest
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.pool import Pool
 from tests.conftest import Store
+from tests.support.event_loop import in_event_loop
 
 
 class _Server:
@@ -39,69 +40,61 @@ async def _session(pool: Pool) -> int:
         pool.release(connection)
 
 
-def test_many_callers_share_a_few_connections(server: _Server) -> None:
-    async def ask() -> None:
-        pool = Pool(server.connect, 3)
-        sessions = await asyncio.gather(*(_session(pool) for _ in range(50)))
-        assert len(set(sessions)) == 3
-        assert await _session(pool) in sessions
-        pool.close()
-
-    asyncio.run(ask())
+@in_event_loop
+async def test_many_callers_share_a_few_connections(server: _Server) -> None:
+    pool = Pool(server.connect, 3)
+    sessions = await asyncio.gather(*(_session(pool) for _ in range(50)))
+    assert len(set(sessions)) == 3
+    assert await _session(pool) in sessions
+    pool.close()
 
 
-def test_no_connection_is_lost_if_a_waiting_caller_is_cancelled(server: _Server) -> None:
-    async def ask() -> None:
-        pool = Pool(server.connect, 1)
-        connection = await pool.acquire(seconds=5)
-        early, late = (asyncio.create_task(pool.acquire(seconds=5)) for _ in range(2))
-        await asyncio.sleep(0)
-        early.cancel()  # before the connection is released
-        await asyncio.sleep(0)
-        pool.release(connection)
-        late.cancel()  # the pool has assigned the connection, but the task has not run yet
-        await asyncio.gather(early, late, return_exceptions=True)
-        async with asyncio.timeout(5):
-            assert await pool.acquire(seconds=5) is connection
-        pool.release(connection)
-        pool.close()
-
-    asyncio.run(ask())
+@in_event_loop
+async def test_no_connection_is_lost_if_a_waiting_caller_is_cancelled(server: _Server) -> None:
+    pool = Pool(server.connect, 1)
+    connection = await pool.acquire(seconds=5)
+    early, late = (asyncio.create_task(pool.acquire(seconds=5)) for _ in range(2))
+    await asyncio.sleep(0)
+    early.cancel()  # before the connection is released
+    await asyncio.sleep(0)
+    pool.release(connection)
+    late.cancel()  # the pool has assigned the connection, but the task has not run yet
+    await asyncio.gather(early, late, return_exceptions=True)
+    async with asyncio.timeout(5):
+        assert await pool.acquire(seconds=5) is connection
+    pool.release(connection)
+    pool.close()
 
 
-def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _Server) -> None:
-    async def ask() -> None:
-        pool = Pool(server.connect, 1)
-        connection = await pool.acquire(seconds=5)
-        waiting = asyncio.create_task(_session(pool))
-        await asyncio.sleep(0)
-        connection.terminate()
-        pool.release(connection)
-        async with asyncio.timeout(5):
-            first = await waiting
-            server.refuses = True
-            idle = await pool.acquire(seconds=5)
-            idle.terminate()
-            pool.release(idle)
-            with pytest.raises(OSError, match="refused"):
-                await pool.acquire(seconds=5)
-            server.refuses = False
-            assert await _session(pool) != first
-        pool.close()
-
-    asyncio.run(ask())
+@in_event_loop
+async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _Server) -> None:
+    pool = Pool(server.connect, 1)
+    connection = await pool.acquire(seconds=5)
+    waiting = asyncio.create_task(_session(pool))
+    await asyncio.sleep(0)
+    connection.terminate()
+    pool.release(connection)
+    async with asyncio.timeout(5):
+        first = await waiting
+        server.refuses = True
+        idle = await pool.acquire(seconds=5)
+        idle.terminate()
+        pool.release(idle)
+        with pytest.raises(OSError, match="refused"):
+            await pool.acquire(seconds=5)
+        server.refuses = False
+        assert await _session(pool) != first
+    pool.close()
 
 
-def test_a_connection_that_was_closed_while_idle_is_not_acquired(server: _Server) -> None:
-    async def ask() -> None:
-        pool = Pool(server.connect, 1)
-        first = await pool.acquire(seconds=5)
-        pool.release(first)
-        await first.close()
-        second = await pool.acquire(seconds=5)
-        assert second is not first
-        assert await second.fetchval("SELECT 1") == 1
-        pool.release(second)
-        pool.close()
-
-    asyncio.run(ask())
+@in_event_loop
+async def test_a_connection_that_was_closed_while_idle_is_not_acquired(server: _Server) -> None:
+    pool = Pool(server.connect, 1)
+    first = await pool.acquire(seconds=5)
+    pool.release(first)
+    await first.close()
+    second = await pool.acquire(seconds=5)
+    assert second is not first
+    assert await second.fetchval("SELECT 1") == 1
+    pool.release(second)
+    pool.close()

@@ -21,7 +21,7 @@ from progress.local import ports, processes, readiness
 from progress.settings import Settings
 from tests.conftest import Store
 from tests.support import token_issuer
-from tests.support.gated_port import Gate, gate
+from tests.support.gated_port import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
 _RETRY = "connecting again"
@@ -36,7 +36,7 @@ JOBS = {
 @pytest.fixture
 def closed(store: Store) -> Iterator[Gate]:
     """A port in front of the database that refuses connections until the test opens it."""
-    with gate(store.url) as made:
+    with closing(Gate(store.url)) as made:
         yield made
 
 
@@ -124,7 +124,7 @@ def young(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_probe_passes_once_all_addresses_are_reached_and_then_stops_connecting(
     store: Store,
 ) -> None:
-    with gate(store.url) as database, gate(store.url) as redis:
+    with closing(Gate(store.url)) as database, closing(Gate(store.url)) as redis:
         probe = startup.Probe([(ports.HOST, database.port), (ports.HOST, redis.port)])
         assert not probe.passes()
         redis.open()

@@ -18,9 +18,10 @@ from progress.errors import DatabaseUnavailable, RedisUnavailable, SettingsError
 from progress.local import ports, postgres
 from progress.projections import rebuild
 from tests.conftest import skip_without
-from tests.support import cache_instances, folders, query_client, tls_certificates
+from tests.support import cache_instances, folders, tls_certificates
 from tests.support.ingest_process import Server
 from tests.support.postgres_servers import OLDEST
+from tests.support.query_client import QueryClient
 
 HOST = "127.0.0.1"
 ELSEWHERE = "another.example"
@@ -160,13 +161,13 @@ def test_the_database_s_certificate_must_match_the_ssl_mode(
             assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
             migrations.apply(owner)
         rebuild.ensure(lambda: database.connect(url))
-        with query_client.open_client(url) as fetch:
+        with closing(QueryClient(url)) as fetch:
             assert fetch(fetch.queries.get_current_progress("nobody")) is None
     else:
         with pytest.raises(DatabaseUnavailable, match="not valid for"):
             database.connect(url)
         with (
-            query_client.open_client(url) as fetch,
+            closing(QueryClient(url)) as fetch,
             pytest.raises(DatabaseUnavailable, match="not valid for"),
         ):
             fetch(fetch.queries.get_current_progress("nobody"))

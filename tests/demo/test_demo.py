@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.statements import blocks
 from progress.demo import catalogue, loading
 from progress.local import ports, readiness
-from tests.support import folders
+from tests.support import folders, programs
 
 TOTAL = sum(len(message.events) for message in loading.messages())
 
@@ -31,16 +30,10 @@ class Stack:
 
     def progress(self, *command: str) -> str:
         """Run the command, which must succeed; return the command's output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "progress.cli", *command],
-            env=settings.child_env(PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=110,
-            check=False,
+        environment = settings.child_env(
+            PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return programs.run([sys.executable, "-m", "progress.cli", *command], environment)
 
     def demo(self) -> list[str]:
         return self.progress("demo", "--port", str(self.port)).splitlines()

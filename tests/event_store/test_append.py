@@ -16,6 +16,7 @@ from progress.ingest import push
 from progress.projections import batch as models_batch
 from tests.conftest import Store
 from tests.support import backup_fixtures, sample_events, stage
+from tests.support.envelopes import answer, session_started
 from tests.support.outcomes import FUTURE, Envelope, Outcomes
 from tests.support.pushes import encode_push
 
@@ -127,25 +128,6 @@ def is_dense(connection: Connection) -> bool:
     return times == sorted(times)
 
 
-def answer(session: str, **more: Any) -> Envelope:
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "CorrectAnswerGiven",
-        "occurred_at": "2024-03-01T00:00:00Z",
-        "data": {"session_id": session, "item_id": "i", "response_time_ms": 5},
-        **more,
-    }
-
-
-def start(session: str, user: str) -> Envelope:
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "SessionStarted",
-        "occurred_at": "2024-03-01T00:00:00Z",
-        "data": {"session_id": session, "user_id": user, "item_count": 3},
-    }
-
-
 def ids(connection: Connection) -> list[str]:
     return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 1_000)]
 
@@ -155,7 +137,7 @@ def test_pending_events_follow_the_start_of_their_session(log: Connection) -> No
         answer("s"),
         answer("s"),
         answer("s"),
-        start("s", "u"),
+        session_started("s", "u"),
         answer("s"),
     )
     deliver(log, encode_push([first, second]))
@@ -176,7 +158,7 @@ def test_a_pending_event_redelivered_with_its_learner_is_appended(
 
 
 def test_an_event_time_that_defaulted_to_the_publish_time_is_not_compared(log: Connection) -> None:
-    event = {**start("s", "u"), "occurred_at": None}
+    event = {**session_started("s", "u"), "occurred_at": None}
     deliver(log, encode_push(event, publish_time="2024-05-01T00:00:00Z"))
     appended = deliver(log, encode_push(event, publish_time="2024-05-01T00:00:09Z"))
     assert appended.outcomes == {"redelivered": 1}
@@ -192,7 +174,7 @@ def test_json_is_compared_by_value(log: Connection) -> None:
 def test_a_stored_event_is_a_redelivery_even_if_it_is_invalid_by_the_current_rules(
     log: Connection,
 ) -> None:
-    event = start("s", "u")
+    event = session_started("s", "u")
     deliver(log, encode_push(event))
     log.run("""UPDATE event_store.events SET event_data = event_data || '{"item_count": 90000}'""")
     event["data"]["item_count"] = 90_000
@@ -202,13 +184,20 @@ def test_a_stored_event_is_a_redelivery_even_if_it_is_invalid_by_the_current_rul
 
 
 def test_append_returns_the_shards_of_the_appended_events(log: Connection) -> None:
-    appended = deliver(log, encode_push([start("s1", "u1"), start("s2", "u2"), start("s3", "u3")]))
+    appended = deliver(
+        log,
+        encode_push(
+            [session_started("s1", "u1"), session_started("s2", "u2"), session_started("s3", "u3")]
+        ),
+    )
     rows = log.run("SELECT DISTINCT shard FROM event_store.events")
     assert sorted(appended.shards) == sorted(row[0] for row in rows)
 
 
 def test_append_events_checks_the_expected_version(log: Connection) -> None:
-    appended = event_log.append_events(log, "learner-u", [start("s", "u"), answer("s")], 0)
+    appended = event_log.append_events(
+        log, "learner-u", [session_started("s", "u"), answer("s")], 0
+    )
     assert appended.stream_version == 2
     with pytest.raises(ConsistencyError, match="expected the stream at version 1, found it at 2"):
         event_log.append_events(log, "learner-u", [answer("s")], 1)
@@ -217,7 +206,7 @@ def test_append_events_checks_the_expected_version(log: Connection) -> None:
 
 
 def test_append_events_appends_all_or_nothing(log: Connection) -> None:
-    known = start("s", "u")
+    known = session_started("s", "u")
     event_log.append_events(log, "learner-u", [known])
     with pytest.raises(ConsistencyError, match="event_id"):
         event_log.append_events(
@@ -225,16 +214,18 @@ def test_append_events_appends_all_or_nothing(log: Connection) -> None:
         )
     with pytest.raises(SerializationError, match=r"event 1: expected .* at \$\.data\.user_id"):
         event_log.append_events(
-            log, "learner-u", [answer("s"), {**start("s", "u"), "data": {"session_id": "s"}}]
+            log,
+            "learner-u",
+            [answer("s"), {**session_started("s", "u"), "data": {"session_id": "s"}}],
         )
     with pytest.raises(SerializationError, match="expected an event of learner-u"):
-        event_log.append_events(log, "learner-u", [start("s", "other")])
+        event_log.append_events(log, "learner-u", [session_started("s", "other")])
     assert ids(log) == [known["event_id"]]
 
 
 def test_the_error_about_a_rejected_row_does_not_show_the_row(log: Connection) -> None:
     log.run("ALTER TABLE event_store.events ADD CHECK (event_data ->> 'said' IS NULL)")
-    said = start("s", "u")
+    said = session_started("s", "u")
     said["data"]["said"] = "hush-hush"
     with pytest.raises(EventStoreError, match="violates check constraint") as refused:
         deliver(log, encode_push([said]))
@@ -242,13 +233,13 @@ def test_the_error_about_a_rejected_row_does_not_show_the_row(log: Connection) -
 
 
 def test_events_that_are_appended_again_do_not_increase_the_stream_version(log: Connection) -> None:
-    events = [start("s", "u"), answer("s")]
+    events = [session_started("s", "u"), answer("s")]
     event_log.append_events(log, "learner-u", events)
     assert event_log.append_events(log, "learner-u", events).stream_version == 2
 
 
 def test_events_are_read_by_stream_position_and_type(log: Connection) -> None:
-    events = [start("s", "u"), answer("s"), start("t", "v"), answer("s")]
+    events = [session_started("s", "u"), answer("s"), session_started("t", "v"), answer("s")]
     deliver(log, encode_push(events[:2]))
     between = datetime.now(UTC)
     deliver(log, encode_push(events[2:]))

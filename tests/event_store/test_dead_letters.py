@@ -1,10 +1,8 @@
 """Dead letters: one for each message and index, replayed any number of times, discarded once."""
 
 import json
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -15,6 +13,7 @@ from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
 from progress.ingest import push
 from tests.conftest import Store
+from tests.support.envelopes import envelope, session_started
 from tests.support.pushes import encode_push
 
 
@@ -23,16 +22,6 @@ def log(store: Store) -> Iterator[Connection]:
     connection = store.connect()
     yield connection
     connection.close()
-
-
-def event(**more: Any) -> dict[str, Any]:
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "SessionStarted",
-        "occurred_at": "2024-03-01T00:00:00Z",
-        "data": {"session_id": "s", "user_id": "u", "item_count": 1},
-        **more,
-    }
 
 
 def deliver(connection: Connection, body: bytes) -> dict[str, int]:
@@ -49,7 +38,7 @@ def recorded(connection: Connection) -> list[str]:
 
 
 def test_a_redelivered_message_creates_no_second_dead_letter(log: Connection) -> None:
-    body = encode_push([event(data={}), event(), {}], message_id="m")
+    body = encode_push([session_started(data={}), session_started(), {}], message_id="m")
     for _ in range(3):
         deliver(log, body)
     kinds = [(x.kind, x.index_in_message) for x in dead_letters.list_letters(log)]
@@ -60,7 +49,7 @@ def test_a_redelivered_message_creates_no_second_dead_letter(log: Connection) ->
 
 
 def test_a_conflict_keeps_the_contents_of_both_events(log: Connection) -> None:
-    first = event()
+    first = session_started()
     second = {**first, "data": {**first["data"], "item_count": 2}}
     deliver(log, encode_push([first, second]))
     letter = one(log)
@@ -73,7 +62,7 @@ def test_a_conflict_keeps_the_contents_of_both_events(log: Connection) -> None:
 
 
 def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> None:
-    late = event()
+    late = session_started()
     deliver(log, encode_push({**late, "data": {**late["data"], "item_count": 99_999}}))
     letter = one(log)
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
@@ -101,7 +90,7 @@ def test_a_replay_uses_the_attributes_and_the_publish_time_of_the_message(log: C
 
 def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=11)
-    deliver(log, encode_push(event(occurred_at=ahead.isoformat())))
+    deliver(log, encode_push(session_started(occurred_at=ahead.isoformat())))
     letter = one(log)
     assert letter.kind == "future"
     assert letter.due_at == ahead - timedelta(minutes=10)
@@ -119,7 +108,7 @@ def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
 def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_has_other_content(
     log: Connection,
 ) -> None:
-    late = event(occurred_at="2100-01-01T00:00:00Z")
+    late = session_started(occurred_at="2100-01-01T00:00:00Z")
     deliver(log, encode_push(late))
     deliver(log, encode_push({**late, "occurred_at": "2024-01-01T00:00:00Z"}))
     log.run("UPDATE event_store.dead_letters SET due_at = now()")
@@ -131,7 +120,7 @@ def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_has_other_content(
 def test_a_session_start_by_a_second_learner_becomes_a_dead_letter(log: Connection) -> None:
     deliver(
         log,
-        encode_push([event(), event(data={"session_id": "s", "user_id": "v", "item_count": 1})]),
+        encode_push([session_started(), session_started(user="v")]),
     )
     letter = one(log)
     assert letter.kind == "session_owner"
@@ -155,7 +144,7 @@ def test_a_dead_letter_can_be_discarded_only_once(log: Connection) -> None:
 
 
 def test_a_poisoned_event_becomes_a_dead_letter_and_can_be_taken_back(log: Connection) -> None:
-    deliver(log, encode_push(event()))
+    deliver(log, encode_push(session_started()))
     for _ in range(2):
         log.run("SELECT event_store.set_aside(1, 'division by zero')")
     letter = one(log)
@@ -170,7 +159,7 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_can_be_taken_back(log: Conne
 
 
 def test_no_unmasked_email_address_is_stored(log: Connection) -> None:
-    good = event(event_type="UserCreated", data={"user_id": "u", "email": "plain@b.org"})
+    good = envelope("UserCreated", {"user_id": "u", "email": "plain@b.org"})
     deliver(log, encode_push([good, {**good, "data": {"user_id": "u", "email": "plain@c.org"}}]))
     deliver(log, encode_push({**good, "event_id": "x", "occurred_at": "2100-01-01T00:00:00Z"}))
     deliver(
@@ -187,7 +176,7 @@ def test_no_unmasked_email_address_is_stored(log: Connection) -> None:
 
 
 def test_a_discarded_dead_letter_is_not_replayed(log: Connection) -> None:
-    deliver(log, encode_push([event(data={})]))
+    deliver(log, encode_push([session_started(data={})]))
     letter = one(log)
     dead_letters.discard(log, letter.letter_id, "of no use")
     with pytest.raises(EventStoreError, match="was discarded: of no use"):

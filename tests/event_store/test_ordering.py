@@ -1,18 +1,19 @@
 """After a reader has read up to a position, no event appears at or below that position."""
 
 import threading
-import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
-from progress.event_store.log import Appended, Delivery
+from progress.event_store.log import Delivery
 from progress.ingest import push
 from tests.conftest import Store
+from tests.support import model_rows
+from tests.support.envelopes import session_abandoned
 from tests.support.pushes import encode_push
 
 pytestmark = pytest.mark.every_postgres
@@ -32,20 +33,7 @@ def connect(store: Store) -> Iterator[Callable[[], Connection]]:
 
 
 def events(count: int, learner: str) -> Delivery:
-    return push.parse_delivery(
-        encode_push(
-            [
-                {
-                    "event_id": str(uuid.uuid4()),
-                    "event_type": "SessionAbandoned",
-                    "occurred_at": "2024-03-01T00:00:00Z",
-                    "data": {"session_id": "s"},
-                    "metadata": {"user_id": learner},
-                }
-                for _ in range(count)
-            ]
-        )
-    )
+    return push.parse_delivery(encode_push([session_abandoned(learner) for _ in range(count)]))
 
 
 def positions(connection: Connection, after: int = 0) -> list[int]:
@@ -55,14 +43,6 @@ def positions(connection: Connection, after: int = 0) -> list[int]:
         after=after,
     )
     return [row[0] for row in rows]
-
-
-def wait_for_lock(observer: Connection, waiter: int, work: Future[Appended]) -> None:
-    """Wait until the process `waiter` waits for a lock; fail if `work` is done before."""
-    while observer.run(
-        "SELECT wait_event_type FROM pg_stat_activity WHERE pid = :pid", pid=waiter
-    ) != [["Lock"]]:
-        assert not work.done(), "the second append overtook the first"
 
 
 def pid(connection: Connection) -> int:
@@ -80,7 +60,7 @@ def test_an_append_with_an_open_transaction_cannot_be_overtaken(
     with ThreadPoolExecutor() as pool:
         overtaking = pool.submit(log.append, fast, [events(1, "fast")])
         try:
-            wait_for_lock(reader, fast_pid, overtaking)
+            model_rows.wait_for_lock(reader, fast_pid, overtaking)
             assert positions(reader) == []
         finally:
             slow.run("COMMIT")

@@ -1,7 +1,6 @@
 """Admission rejects bodies over the memory limit with 429; no client holds memory forever."""
 
 import textwrap
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -11,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Store
-from tests.ingest.test_ingest import count, event, letters
+from tests.ingest.test_ingest import count, letters
 from tests.support.body_client import Client, clients
+from tests.support.envelopes import session_started
 from tests.support.ingest_process import ROOT, FunctionProcess, run_function
 from tests.support.pushes import encode_push
 
@@ -88,7 +88,7 @@ def hasty(tmp_path: Path) -> Iterator[FunctionProcess]:
 
 def push(size: int) -> bytes:
     """Return a push of one event with a body of this size."""
-    whole = encode_push(event(event_id=str(uuid.uuid4())), attributes={"padding": "x"})
+    whole = encode_push(session_started(), attributes={"padding": "x"})
     return whole.replace(b'"x"', b'"%s"' % (b"x" * (size - len(whole) + 1)))
 
 

@@ -14,6 +14,7 @@ from progress.adapters.postgres import database, migrations
 from progress.errors import DatabaseUnavailable
 from progress.local import readiness
 from tests.support import folders
+from tests.support.envelopes import session_started
 from tests.support.ingest_process import FunctionProcess, Server, run_function
 from tests.support.pushes import encode_push
 
@@ -49,15 +50,7 @@ def fill(file: Path) -> None:
 
 
 def events(count: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "event_id": str(uuid.uuid4()),
-            "event_type": "SessionStarted",
-            "occurred_at": "2024-03-01T00:00:00Z",
-            "data": {"session_id": str(uuid.uuid4()), "user_id": "u", "item_count": 1},
-        }
-        for _ in range(count)
-    ]
+    return [session_started(str(uuid.uuid4())) for _ in range(count)]
 
 
 def recorded(server: Server) -> set[str]:

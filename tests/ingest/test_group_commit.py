@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -19,6 +18,7 @@ from progress.event_store.timestamps import EARLIEST
 from progress.ingest import push
 from progress.ingest.group_commit import GroupCommit
 from tests.conftest import Store
+from tests.support.envelopes import session_abandoned
 from tests.support.postgres_wire import Wire, wire
 from tests.support.pushes import encode_push
 
@@ -34,17 +34,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def delivery() -> Delivery:
-    return push.parse_delivery(
-        encode_push(
-            {
-                "event_id": str(uuid.uuid4()),
-                "event_type": "SessionAbandoned",
-                "occurred_at": "2024-03-01T00:00:00Z",
-                "data": {"session_id": "s"},
-                "metadata": {"user_id": "u"},
-            }
-        )
-    )
+    return push.parse_delivery(encode_push(session_abandoned()))
 
 
 def deliveries(count: int) -> list[Delivery]:

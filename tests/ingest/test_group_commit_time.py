@@ -39,6 +39,14 @@ def gate(store: Store) -> Iterator[Gate]:
     made.open.set()
 
 
+def lead_group(gate: Gate, pool: ThreadPoolExecutor) -> tuple[GroupCommit, Future[datetime]]:
+    """Return a group, and the call of its leader, which waits for the gate to open."""
+    group = GroupCommit(gate, list, timeout_s=ENOUGH)
+    leader = pool.submit(group.append, delivery())
+    gate.reached.wait()
+    return group, leader
+
+
 def test_a_request_fails_if_the_server_never_completes_the_handshake(
     silent: str, pool: ThreadPoolExecutor
 ) -> None:
@@ -88,9 +96,7 @@ def test_a_request_fails_if_a_statement_gets_no_reply(
 def test_a_waiting_request_fails_at_its_own_deadline(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    group = GroupCommit(gate, list, timeout_s=ENOUGH)
-    leader = pool.submit(group.append, delivery())
-    gate.reached.wait()
+    group, leader = lead_group(gate, pool)
     old, young = time.monotonic() - ENOUGH + 0.2, time.monotonic()
     late = pool.submit(group.append, delivery(), old)
     other = pool.submit(group.append, delivery(), young)
@@ -105,9 +111,7 @@ def test_a_waiting_request_fails_at_its_own_deadline(
 def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    group = GroupCommit(gate, list, timeout_s=ENOUGH)
-    leader = pool.submit(group.append, delivery())
-    gate.reached.wait()
+    group, leader = lead_group(gate, pool)
     one, other = delivery(), delivery()
     calls = [pool.submit(group.append, one)]
     while len(group._queue) < 1:

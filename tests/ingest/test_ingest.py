@@ -2,7 +2,6 @@
 
 import json
 import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,11 +11,10 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from progress import settings
 from progress.adapters.postgres import database
-from progress.adapters.pubsub import wakeups
 from tests.conftest import Store
 from tests.support import pushes
+from tests.support.envelopes import session_started
 from tests.support.fake_publisher import FakePublisher, fake_publisher
 from tests.support.ingest_process import Server, bare_server, own_server, run_function
 from tests.support.pushes import PUBLISHED, encode_push
@@ -25,28 +23,10 @@ __all__ = ["bare_server", "fake_publisher", "own_server"]
 
 
 @pytest.fixture
-def ingest(
-    store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Client]:
+def ingest(store: Store, fake_publisher: FakePublisher) -> Iterator[Client]:
     """A client of the ingest function, which runs in this process."""
-    monkeypatch.setenv("DATABASE_URL", store.url)
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
-    settings.current.cache_clear()
-    wakeups.publisher.cache_clear()
-    with pushes.load_function("ingest") as called:
-        yield called
-    settings.current.cache_clear()
-    wakeups.publisher.cache_clear()
-
-
-def event(**more: Any) -> dict[str, Any]:
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "SessionStarted",
-        "occurred_at": "2024-03-01T00:00:00Z",
-        "data": {"session_id": "s", "user_id": "u", "item_count": 1},
-        **more,
-    }
+    with pushes.load_ingest(store.url, fake_publisher) as client:
+        yield client
 
 
 def count(url: str) -> int:
@@ -68,7 +48,7 @@ def test_an_event_is_stored_and_its_shard_is_woken(
     ingest: Client, store: Store, fake_publisher: FakePublisher, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    body = encode_push(event(), attributes={"googclient_traceparent": trace})
+    body = encode_push(session_started(), attributes={"googclient_traceparent": trace})
     began = datetime.now(UTC)
     assert ingest.post("/", data=body).status_code == 204
     assert count(store.url) == 1
@@ -91,9 +71,7 @@ def test_an_event_is_stored_and_its_shard_is_woken(
 def test_each_shard_of_a_delivery_is_woken_once(
     ingest: Client, fake_publisher: FakePublisher
 ) -> None:
-    array = [
-        event(data={"session_id": f"s{n}", "user_id": f"u{n}", "item_count": 1}) for n in range(200)
-    ]
+    array = [session_started(f"s{n}", f"u{n}") for n in range(200)]
     assert ingest.post("/", data=encode_push(array)).status_code == 204
     assert sorted(fake_publisher.shards()) == list(range(16))
     again = [encode_push(array), encode_push([])]
@@ -106,7 +84,7 @@ def test_an_event_is_recorded_even_if_its_wake_up_cannot_be_sent(
     ingest: Client, store: Store, fake_publisher: FakePublisher
 ) -> None:
     fake_publisher.close()
-    assert ingest.post("/", data=encode_push(event())).status_code == 204
+    assert ingest.post("/", data=encode_push(session_started())).status_code == 204
     assert count(store.url) == 1
 
 
@@ -118,7 +96,7 @@ def test_the_topic_is_taken_from_the_eventarc_headers(ingest: Client, store: Sto
         "ce-type": "google.cloud.pubsub.topic.v1.messagePublished",
         "ce-source": "//pubsub.googleapis.com/projects/p/topics/learning-events",
     }
-    body = encode_push([event(), {}], message_id="m")
+    body = encode_push([session_started(), {}], message_id="m")
     assert ingest.post("/", data=body, headers=headers).status_code == 204
     assert count(store.url) == 1
     assert letters(store) == [
@@ -169,16 +147,16 @@ def test_each_invalid_message_becomes_one_dead_letter_and_affects_no_other_messa
         b"[" * 5_000 + b"]" * 5_000,
         b'{"event_id": "\xff"}',
         b'{"event_id": "\x00"}',
-        json.dumps(event()).replace('"item_count": 1', '"item_count": 1e400').encode(),
-        json.dumps(event()).replace('"item_count": 1', '"item_count": true').encode(),
-        json.dumps(event(data={"x": "y" * 1_150_000})).encode(),
-        json.dumps(event(data={"session_id": "\0"})).encode(),
+        json.dumps(session_started()).replace('"item_count": 1', '"item_count": 1e400').encode(),
+        json.dumps(session_started()).replace('"item_count": 1', '"item_count": true').encode(),
+        json.dumps(session_started(data={"x": "y" * 1_150_000})).encode(),
+        json.dumps(session_started(data={"session_id": "\0"})).encode(),
     ]
     for payload in bad:
         assert ingest.post("/", data=encode_push(payload)).status_code == 204
-        assert ingest.post("/", data=encode_push(event())).status_code == 204
+        assert ingest.post("/", data=encode_push(session_started())).status_code == 204
     assert (len(letters(store)), count(store.url)) == (len(bad), len(bad))
-    hostile = event(event_id=SQL, data={"session_id": SQL, "user_id": SQL, "item_count": 1})
+    hostile = session_started(SQL, SQL, event_id=SQL)
     assert ingest.post("/", data=encode_push(hostile, message_id=SQL)).status_code == 204
     assert count(store.url) == len(bad) + 1
 
@@ -190,7 +168,7 @@ def test_a_health_check_gets_200(ingest: Client) -> None:
 def test_ingest_accepts_nothing_and_loses_nothing_while_the_database_is_down(
     own_server: Server,
 ) -> None:
-    bodies = [encode_push(event()) for _ in range(20)]
+    bodies = [encode_push(session_started()) for _ in range(20)]
     with run_function(own_server.url) as running:
         assert running.post(bodies[0]) == 204
         own_server.stop()
@@ -202,7 +180,7 @@ def test_ingest_accepts_nothing_and_loses_nothing_while_the_database_is_down(
 
 @pytest.mark.timeout(240)
 def test_no_event_is_lost_or_repeated_if_ingest_is_killed_during_deliveries(store: Store) -> None:
-    bodies = [encode_push([event() for _ in range(5)]) for _ in range(300)]
+    bodies = [encode_push([session_started() for _ in range(5)]) for _ in range(300)]
     waiting, accepted = list(bodies), threading.Semaphore(0)
     with run_function(store.url) as running, ThreadPoolExecutor(8) as pool:
 

@@ -1,172 +1,127 @@
 """If the reply to a committed append is lost, the next delivery sends the wake-ups."""
 
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
 from werkzeug.test import Client
 
-from progress import settings
-from progress.adapters.pubsub import wakeups
 from tests.conftest import Store
 from tests.support import pushes
+from tests.support.envelopes import Envelope, answer, session_started
 from tests.support.fake_publisher import FakePublisher, fake_publisher
 from tests.support.postgres_wire import Wire, wire
 from tests.support.pushes import encode_push
 
 __all__ = ["fake_publisher", "wire"]
 
-SESSION = {"session_id": "s"}
-Event = dict[str, Any]
 
+@dataclass(frozen=True)
+class LossyIngest:
+    """The function, connected to the database by a wire that can lose replies."""
 
-@pytest.fixture
-def ingest(
-    wire: Wire, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Client]:
-    """A client of the ingest function, which has connected to the database but sent no wake-up."""
-    monkeypatch.setenv("DATABASE_URL", wire.url)
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
-    settings.current.cache_clear()
-    wakeups.publisher.cache_clear()
-    with pushes.load_function("ingest") as called:
-        assert called.post("/", data=encode_push([])).status_code == 204
-        yield called
-    settings.current.cache_clear()
-    wakeups.publisher.cache_clear()
+    client: Client
+    store: Store
+    wire: Wire
+    publisher: FakePublisher
 
+    def deliver(self, body: bytes) -> None:
+        """Push the body, which must be accepted."""
+        assert self.client.post("/", data=body).status_code == 204
 
-def event(kind: str, **data: object) -> Event:
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": kind,
-        "occurred_at": "2024-03-01T00:00:00Z",
-        "data": SESSION | data,
-    }
-
-
-def start(user: str) -> Event:
-    return event("SessionStarted", user_id=user, item_count=1)
-
-
-def answer() -> Event:
-    return event("CorrectAnswerGiven", item_id="i", response_time_ms=1)
-
-
-def shards(store: Store) -> list[int]:
-    """Return the shards that have events."""
-    with closing(store.connect()) as connection:
-        rows = connection.run("SELECT DISTINCT shard FROM event_store.events ORDER BY shard")
-    return [row[0] for row in rows]
-
-
-@pytest.fixture
-def lose(
-    ingest: Client, wire: Wire, fake_publisher: FakePublisher
-) -> Callable[[list[Event]], bytes]:
-    """A function that commits events, although ingest loses the reply and responds with 503."""
-
-    def deliver(events: list[Event]) -> bytes:
-        wire.answers_to_lose = 2  # the replies to the append and to the next connection's start
+    def lose(self, events: list[Envelope]) -> bytes:
+        """Commit events while ingest loses the reply and answers 503; return the body."""
+        self.wire.answers_to_lose = (
+            2  # the replies to the append and to the next connection's start
+        )
         body = encode_push(events)
-        assert ingest.post("/", data=body).status_code == 503
-        assert wire.answers_to_lose == 0
-        assert fake_publisher.shards() == []
+        assert self.client.post("/", data=body).status_code == 503
+        assert self.wire.answers_to_lose == 0
+        assert self.publisher.shards() == []
         return body
 
-    return deliver
+    def assert_every_shard_woken_once(self) -> None:
+        """Assert one wake-up for each shard that has events."""
+        with closing(self.store.connect()) as connection:
+            rows = connection.run("SELECT DISTINCT shard FROM event_store.events ORDER BY shard")
+        assert sorted(self.publisher.shards()) == [shard for (shard,) in rows] != []
+
+
+@pytest.fixture
+def ingest(store: Store, wire: Wire, fake_publisher: FakePublisher) -> Iterator[LossyIngest]:
+    """A client of the ingest function, which has connected to the database but sent no wake-up."""
+    with pushes.load_ingest(wire.url, fake_publisher) as client:
+        function = LossyIngest(client, store, wire, fake_publisher)
+        function.deliver(encode_push([]))
+        yield function
 
 
 several = pytest.mark.parametrize("learners", [["u"], ["u", "v", "w"]], ids=["one", "several"])
 
 
-def starts(learners: list[str]) -> list[Event]:
-    return [
-        start(user) | {"data": {"session_id": user, "user_id": user, "item_count": 1}}
-        for user in learners
-    ]
+def starts(learners: list[str]) -> list[Envelope]:
+    return [session_started(session=user, user=user) for user in learners]
 
 
 @several
 def test_a_redelivery_wakes_the_shards_of_its_events(
-    ingest: Client,
-    store: Store,
-    fake_publisher: FakePublisher,
-    lose: Callable[[list[Event]], bytes],
-    learners: list[str],
+    ingest: LossyIngest, learners: list[str]
 ) -> None:
-    body = lose(starts(learners))
-    assert ingest.post("/", data=body).status_code == 204
-    assert sorted(fake_publisher.shards()) == shards(store) != []
+    ingest.deliver(ingest.lose(starts(learners)))
+    ingest.assert_every_shard_woken_once()
 
 
 @several
 def test_the_second_attempt_of_a_request_wakes_the_shards_of_its_events(
-    ingest: Client, store: Store, wire: Wire, fake_publisher: FakePublisher, learners: list[str]
+    ingest: LossyIngest, learners: list[str]
 ) -> None:
-    wire.answers_to_lose = 1
-    assert ingest.post("/", data=encode_push(starts(learners))).status_code == 204
-    assert wire.answers_to_lose == 0
-    assert sorted(fake_publisher.shards()) == shards(store) != []
+    ingest.wire.answers_to_lose = 1
+    ingest.deliver(encode_push(starts(learners)))
+    assert ingest.wire.answers_to_lose == 0
+    ingest.assert_every_shard_woken_once()
 
 
 @several
 def test_a_conflict_wakes_the_shards_of_the_stored_events(
-    ingest: Client,
-    store: Store,
-    fake_publisher: FakePublisher,
-    lose: Callable[[list[Event]], bytes],
-    learners: list[str],
+    ingest: LossyIngest, learners: list[str]
 ) -> None:
     events = starts(learners)
-    lose(events)
+    ingest.lose(events)
     others = [event | {"occurred_at": "2024-03-02T00:00:00Z"} for event in events]
-    assert ingest.post("/", data=encode_push(others)).status_code == 204
-    assert sorted(fake_publisher.shards()) == shards(store) != []
+    ingest.deliver(encode_push(others))
+    ingest.assert_every_shard_woken_once()
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_redelivered_event_wakes_its_shard_if_it_is_no_longer_pending(
-    ingest: Client,
-    store: Store,
-    fake_publisher: FakePublisher,
-    lose: Callable[[list[Event]], bytes],
-    count: int,
+    ingest: LossyIngest, count: int
 ) -> None:
     pending = encode_push([answer() for _ in range(count)])
-    assert ingest.post("/", data=pending).status_code == 204
-    lose([start("u")])
-    assert ingest.post("/", data=pending).status_code == 204
-    assert fake_publisher.shards() == shards(store) != []
+    ingest.deliver(pending)
+    ingest.lose([session_started()])
+    ingest.deliver(pending)
+    ingest.assert_every_shard_woken_once()
 
 
 def test_a_redelivered_session_start_wakes_the_shard_of_released_events(
-    ingest: Client,
-    store: Store,
-    fake_publisher: FakePublisher,
-    lose: Callable[[list[Event]], bytes],
+    ingest: LossyIngest,
 ) -> None:
-    assert ingest.post("/", data=encode_push([answer()])).status_code == 204
-    body = lose([start("u")])
-    assert ingest.post("/", data=body).status_code == 204
-    assert fake_publisher.shards() == shards(store) != []
+    ingest.deliver(encode_push([answer()]))
+    ingest.deliver(ingest.lose([session_started()]))
+    ingest.assert_every_shard_woken_once()
 
 
 def test_a_redelivery_that_is_invalid_by_the_current_rules_wakes_its_shard(
-    ingest: Client,
-    store: Store,
-    fake_publisher: FakePublisher,
-    lose: Callable[[list[Event]], bytes],
+    ingest: LossyIngest,
 ) -> None:
-    begin = start("u")
-    lose([begin])
-    with closing(store.connect()) as connection:
+    begin = session_started()
+    ingest.lose([begin])
+    with closing(ingest.store.connect()) as connection:
         connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
         connection.run(
             """UPDATE event_store.events SET event_data = event_data || '{"item_count": 90000}'"""
         )
     begin["data"]["item_count"] = 90_000
-    assert ingest.post("/", data=encode_push([begin])).status_code == 204
-    assert fake_publisher.shards() == shards(store) != []
+    ingest.deliver(encode_push([begin]))
+    ingest.assert_every_shard_woken_once()

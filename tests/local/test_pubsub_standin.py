@@ -61,12 +61,11 @@ class Standin:
 
 @pytest.fixture
 def standin(postgres_server: Server, tmp_path: Path) -> Iterator[Standin]:
-    name = postgres_server.create_database()
-    made = Standin(postgres_server.sibling(name), tmp_path / "log")
-    made.start()
-    yield made
-    made.kill()
-    postgres_server.drop(name)
+    with postgres_server.open_database() as url:
+        made = Standin(url, tmp_path / "log")
+        made.start()
+        yield made
+        made.kill()
 
 
 def ids(bodies: list[dict[str, Any]]) -> set[str]:

@@ -22,10 +22,8 @@ def find_delivery(mutant: Mutant) -> Delivery:
 @pytest.fixture(scope="module")
 def url(servers: Callable[[str], Server]) -> Iterator[str]:
     """The URL of a database that the mutants use one after another."""
-    server = servers(EMBEDDED)
-    name = server.create_database()
-    yield server.sibling(name)
-    server.drop(name)
+    with servers(EMBEDDED).open_database() as url:
+        yield url
 
 
 @pytest.mark.parametrize("mutant", broken_folds.load_mutants(), ids=lambda m: m.name)

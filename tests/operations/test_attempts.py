@@ -15,19 +15,8 @@ from progress.operations import claim, step_actions
 from progress.projections import batch, projector, rebuild
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
-from tests.support.operation_fixtures import (
-    Operator,
-    blocks,
-    fake_publisher,
-    list_changes,
-    operator,
-    populated,
-    result,
-    url_of,
-)
+from tests.support.operation_fixtures import Operator, blocks, list_changes, result, url_of
 from tests.support.stage import connect
-
-__all__ = ["fake_publisher", "operator", "populated"]
 
 
 def test_an_operation_fails_after_five_workers_have_died(operator: Operator, store: Store) -> None:
@@ -89,31 +78,32 @@ def test_a_step_that_failed_once_succeeds_at_the_second_attempt(
 
 
 @pytest.mark.every_postgres
-def test_a_statement_over_the_step_timeout_ends_the_operation(
-    operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("step", "lock", "states"),
+    [
+        ("fold", "hold the log", ["TIMED_OUT", "PENDING"]),
+        ("swap", "hold the swap", ["SUCCEEDED", "TIMED_OUT"]),
+    ],
+)
+def test_a_step_over_its_timeout_ends_the_operation_and_changes_nothing(
+    operator: Operator,
+    store: Store,
+    populated: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    step: str,
+    lock: str,
+    states: list[str],
 ) -> None:
-    monkeypatch.setitem(claim.STEP_TIMEOUT_S, "fold", 0.3)
+    monkeypatch.setitem(claim.STEP_TIMEOUT_S, step, 0.3)
     started = operator.start("rebuildProjections")
     with contextlib.closing(connect(store.url)) as holder:
         holder.run("BEGIN")
-        holder.run(blocks()["hold the log"])
+        holder.run(blocks()[lock])
         done = operator.run(started["id"])
-    assert (done["state"], done["error"]) == ("TIMED_OUT", "fold: not done within 0 s")
-    assert (done["steps"][0]["state"], done["result"]) == ("TIMED_OUT", None)
-    assert model_rows.read_value(populated, "schemas") == 1
-
-
-def test_a_swap_over_its_timeout_changes_nothing(
-    operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(claim.STEP_TIMEOUT_S, "swap", 0.3)
-    started = operator.start("rebuildProjections")
-    with contextlib.closing(connect(store.url)) as holder:
-        holder.run("BEGIN")
-        holder.run(blocks()["hold the swap"])
-        done = operator.run(started["id"])
-    assert (done["state"], done["error"]) == ("TIMED_OUT", "swap: not done within 0 s")
-    assert [step["state"] for step in done["steps"]] == ["SUCCEEDED", "TIMED_OUT"]
+    assert (done["state"], done["error"]) == ("TIMED_OUT", f"{step}: not done within 0 s")
+    assert [step["state"] for step in done["steps"]] == states
+    assert done["result"] is None
     assert model_rows.read_value(populated, "schemas") == 1
     assert not sample_events.find_differences(populated)
 

@@ -37,6 +37,7 @@ class Job:
     """The batch job, with a subscription that receives the wake-ups."""
 
     environment: dict[str, str]
+    connection: Connection
     patch: pytest.MonkeyPatch
     output: pytest.CaptureFixture[str]
 
@@ -61,6 +62,13 @@ class Job:
             status: int = module.main()
         return status, [json.loads(line) for line in self.output.readouterr().out.splitlines()]
 
+    def fold(self, **environment: str) -> list[dict[str, Any]]:
+        """Run the job, which must fold every event; return the lines of its log."""
+        status, lines = self.run(**environment)
+        assert status == 0, lines
+        assert not sample_events.find_differences(self.connection)
+        return lines
+
     def has_waiting(self, expected: int) -> bool:
         """Tell whether this many messages wait; leave them in the subscription."""
         with self.patch.context() as impatient:
@@ -72,7 +80,10 @@ class Job:
 
 @pytest.fixture
 def job(
-    pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pubsub: Pubsub,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Job]:
     topic, name = f"{PROJECT}/topics/{wakeups.TOPIC}", f"changes-{uuid.uuid4()}"
     with contextlib.suppress(AlreadyExists):
@@ -80,7 +91,7 @@ def job(
     full = f"{PROJECT}/subscriptions/{name}"
     pubsub.subscriber.create_subscription(name=full, topic=topic, ack_deadline_seconds=300)
     monkeypatch.setattr(backlog, "_NEXT_PULL_TIMEOUT_S", 0.5)
-    made = Job({}, monkeypatch, capsys)
+    made = Job({}, connection, monkeypatch, capsys)
     made.configure(
         DATABASE_URL=NOWHERE,
         PUBSUB_EMULATOR_HOST=pubsub.host,
@@ -110,9 +121,7 @@ def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> N
 def test_changes_cause_one_run(job: Job, store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     assert wakeups.send([1, 2])
-    status, lines = job.run(DATABASE_URL=store.url)
-    assert (status, lines[-1]["learners"]) == (0, 2)
-    assert not sample_events.find_differences(connection)
+    assert job.fold(DATABASE_URL=store.url)[-1]["learners"] == 2
     assert job.has_waiting(0)
 
 
@@ -123,8 +132,7 @@ def test_the_changes_of_a_failed_run_are_left_to_the_next(
     assert wakeups.send([1, 2, 3])
     assert job.run()[0] == 1  # the database does not exist
     assert job.has_waiting(3)
-    assert job.run(DATABASE_URL=store.url)[0] == 0
-    assert not sample_events.find_differences(connection)
+    job.fold(DATABASE_URL=store.url)
     assert job.has_waiting(0)
 
 
@@ -133,8 +141,7 @@ def test_a_second_attempt_runs_although_the_first_holds_the_messages(
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     job.patch.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 0.5)
-    assert job.run(DATABASE_URL=store.url, CLOUD_RUN_TASK_ATTEMPT="1")[0] == 0
-    assert not sample_events.find_differences(connection)
+    job.fold(DATABASE_URL=store.url, CLOUD_RUN_TASK_ATTEMPT="1")
 
 
 def test_a_change_during_a_run_causes_another_run(job: Job) -> None:
@@ -167,8 +174,7 @@ def test_a_run_that_found_a_shard_locked_is_followed_by_another(
     with _lock_every_shard(store):
         assert job.run(DATABASE_URL=store.url)[0] == 0
     assert job.has_waiting(1)
-    assert job.run()[0] == 0
-    assert not sample_events.find_differences(connection)
+    job.fold()
     assert job.has_waiting(0)
 
 
@@ -192,10 +198,9 @@ def test_the_job_runs_if_pubsub_is_unavailable(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
-    status, lines = job.run(DATABASE_URL=store.url, CHANGES_SUBSCRIPTION="is-not-there")
-    assert (status, lines[0]["severity"]) == (0, "WARNING")
-    assert "cannot look for changes" in lines[0]["message"]
-    assert not sample_events.find_differences(connection)
+    warning = job.fold(DATABASE_URL=store.url, CHANGES_SUBSCRIPTION="is-not-there")[0]
+    assert warning["severity"] == "WARNING"
+    assert "cannot look for changes" in warning["message"]
 
 
 def test_each_of_several_tasks_runs_without_pulling_changes(

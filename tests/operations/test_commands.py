@@ -13,10 +13,8 @@ from progress.errors import PubSubUnavailable
 from progress.operations import batch_job, claim, commands
 from tests.conftest import Store
 from tests.support.fake_publisher import FakePublisher
-from tests.support.operation_fixtures import Operator, fake_publisher, operator, url_of, worker
+from tests.support.operation_fixtures import Operator, url_of
 from tests.support.pushes import encode_push
-
-__all__ = ["fake_publisher", "operator", "worker"]
 
 
 @pytest.mark.every_postgres

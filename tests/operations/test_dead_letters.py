@@ -8,10 +8,8 @@ from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters
 from progress.projections import batch, projector
 from tests.support import model_rows, sample_events
-from tests.support.operation_fixtures import Operator, blocks, fake_publisher, operator, result
+from tests.support.operation_fixtures import Operator, blocks, result
 from tests.support.stage import append
-
-__all__ = ["fake_publisher", "operator"]
 
 
 def append_letter(connection: Connection, event: dict[str, Any]) -> int:
@@ -54,9 +52,8 @@ def test_replayed_letters_are_appended_and_failing_ones_stay(
 def test_a_poisoned_letter_is_replayed_once_its_event_can_be_folded(
     operator: Operator, connection: Connection
 ) -> None:
-    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     sample_events.record_lessons(connection, "ann")
-    model_rows.read_value(connection, "poison", user="ann")
+    sample_events.poison(connection, "ann")
     projector.Projector(connection).catch_up_all()
     (letter,) = dead_letters.list_letters(connection)
     first = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')

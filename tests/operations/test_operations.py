@@ -14,19 +14,7 @@ from progress.errors import Unavailable
 from progress.local import readiness
 from progress.operations import claim, step_actions
 from tests.support import model_rows, sample_events
-from tests.support.operation_fixtures import (
-    USERS,
-    Operator,
-    blocks,
-    fake_publisher,
-    list_changes,
-    operator,
-    populated,
-    result,
-    worker,
-)
-
-__all__ = ["fake_publisher", "operator", "populated", "worker"]
+from tests.support.operation_fixtures import USERS, Operator, blocks, list_changes, result
 
 
 def test_a_batch_run_folds_all_learners(operator: Operator, connection: Connection) -> None:

@@ -64,9 +64,8 @@ def test_a_run_reports_no_learners_if_another_run_holds_the_lock(
 def test_an_event_replayed_during_a_run_is_folded_by_the_next_run(
     store: Store, connection: Connection
 ) -> None:
-    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     sample_events.record_lessons(connection, "ann", "ben")
-    model_rows.read_value(connection, "poison", user="ann")
+    sample_events.poison(connection, "ann")
     batch.run(connection)
     model_rows.read_value(connection, "mend")
     append(connection, sample_events.lesson("ben", 4))
@@ -78,8 +77,7 @@ def test_an_event_replayed_during_a_run_is_folded_by_the_next_run(
         locker.run("LOCK TABLE weekly_stats IN SHARE MODE")
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(batch.fold, job, list(SHARDS))
-            while not model_rows.read_value(connection, "waits", pid=pid):
-                assert not running.done()
+            model_rows.wait_for_lock(connection, pid, running)
             assert replay.replay(connection, letter.letter_id) is None
             locker.run("ROLLBACK")
             assert running.result() == 1
@@ -87,47 +85,49 @@ def test_an_event_replayed_during_a_run_is_folded_by_the_next_run(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_learner_deleted_during_a_run_has_no_rows_afterwards(
-    store: Store, connection: Connection
-) -> None:
+@pytest.fixture
+def folded(connection: Connection) -> Connection:
+    """A store with folded lessons of ann and ben."""
     sample_events.record_lessons(connection, "ann", "ben")
     Projector(connection).catch_up_all()
-    gone = sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)
+    return connection
+
+
+def test_a_learner_deleted_during_a_run_has_no_rows_afterwards(
+    store: Store, folded: Connection
+) -> None:
+    gone = sample_events.user_deleted("ann")
     with closing(connect(store.url)) as job, closing(connect(store.url)) as folding:
         projector, pid = Projector(folding), model_rows.read_value(folding, "pid")
         job.run("BEGIN")
         assert batch.fold(job, list(SHARDS)) == 2
-        append(connection, [gone])
+        append(folded, [gone])
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(projector.catch_up_all)
-            while not model_rows.read_value(connection, "waits", pid=pid):
-                assert not running.done(), "the deletion did not wait for the run"
+            model_rows.wait_for_lock(folded, pid, running)
             job.run("COMMIT")
             assert running.result() == 1
-    assert not sample_events.find_differences(connection)
+    assert not sample_events.find_differences(folded)
 
 
 def test_a_deletion_does_not_wait_for_a_running_batch_fold(
-    store: Store, connection: Connection
+    store: Store, folded: Connection
 ) -> None:
-    sample_events.record_lessons(connection, "ann", "ben")
-    Projector(connection).catch_up_all()
-    connection.run("""
+    folded.run("""
         CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NEW; END $$;
         CREATE TRIGGER wait BEFORE INSERT ON weekly_stats FOR EACH ROW EXECUTE FUNCTION wait()""")
-    connection.run("SELECT pg_advisory_lock(77)")
+    folded.run("SELECT pg_advisory_lock(77)")
     with closing(connect(store.url)) as job, ThreadPoolExecutor(1) as pool:
         pid = model_rows.read_value(job, "pid")
         running = pool.submit(batch.fold, job, list(SHARDS))
-        while not model_rows.read_value(connection, "waits", pid=pid):
-            assert not running.done()
-        gone = sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)
-        append(connection, [gone])
-        Projector(connection).catch_up_all()
-        connection.run("SELECT pg_advisory_unlock(77)")
+        model_rows.wait_for_lock(folded, pid, running)
+        gone = sample_events.user_deleted("ann")
+        append(folded, [gone])
+        Projector(folded).catch_up_all()
+        folded.run("SELECT pg_advisory_unlock(77)")
         assert running.result() == 2
-    assert not sample_events.find_differences(connection)
+    assert not sample_events.find_differences(folded)
 
 
 def test_a_new_item_level_updates_the_rows_of_every_learner(connection: Connection) -> None:

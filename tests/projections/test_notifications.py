@@ -70,7 +70,7 @@ def test_a_subscriber_receives_deletions_and_operations(
         listener.psubscribe("changed:*")
         append(
             connection,
-            [sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)],
+            [sample_events.user_deleted("ann")],
         )
         Projector(connection, publisher=publisher()).catch_up_all()
         publisher().publish_operation("o-1", 7)
@@ -90,9 +90,8 @@ def test_the_version_of_a_learner_only_increases(connection: Connection) -> None
 def test_a_replay_has_a_greater_version_than_a_concurrent_fold_that_precedes_it(
     store: Store, connection: Connection
 ) -> None:
-    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     sample_events.record_lessons(connection, "ann")
-    model_rows.read_value(connection, "poison", user="ann")
+    sample_events.poison(connection, "ann")
     Projector(connection, publisher=publisher()).catch_up_all()
     model_rows.read_value(connection, "mend")
     (letter,) = dead_letters.list_letters(connection)

@@ -1,7 +1,7 @@
 """Realtime projections lose no wake-up, have one worker per shard, and skip poisoned events."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -23,15 +23,6 @@ from tests.support import model_rows, sample_events
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = connect(store.url)
-    # The tests damage events.
-    made.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    yield made
-    made.close()
 
 
 def test_a_wake_up_for_a_busy_shard_returns_immediately_and_is_not_lost(
@@ -66,7 +57,7 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
     connection: Connection,
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
-    poisoned = model_rows.read_value(connection, "poison", user="ann")
+    poisoned = sample_events.poison(connection, "ann")
     projector = Projector(connection)
     projector.catch_up_all()
     batch.fold(connection, list(shard_projector.SHARDS))
@@ -79,27 +70,35 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
     assert not sample_events.find_differences(connection)
 
 
+class Interrupted(Projector):
+    """Calls `interrupt` with the shard when it has found a poisoned event."""
+
+    def __init__(self, connection: Connection, interrupt: Callable[[int], None]) -> None:
+        super().__init__(connection)
+        self._interrupt = interrupt
+
+    def fold_window(self, shard: int, at_most: int) -> int | None:
+        try:
+            return super().fold_window(shard, at_most)
+        except PoisonError:
+            if at_most == 1:
+                self._interrupt(shard)
+            raise
+
+
 def test_an_event_that_another_worker_has_folded_is_not_marked_as_poisoned(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
-    poisoned = model_rows.read_value(connection, "poison", user="ann")
+    poisoned = sample_events.poison(connection, "ann")
     another = Projector(connection)
 
-    class Slow(Projector):
-        """A worker that is slow, so that another worker marks the poisoned event first."""
-
-        def fold_window(self, shard: int, at_most: int) -> int | None:
-            try:
-                return super().fold_window(shard, at_most)
-            except PoisonError:
-                if at_most == 1:
-                    another.catch_up(shard)
-                    append(connection, sample_events.lesson("ann", 4))
-                raise
+    def set_aside_first(shard: int) -> None:
+        another.catch_up(shard)
+        append(connection, sample_events.lesson("ann", 4))
 
     with contextlib.closing(connect(store.url)) as slow:
-        Slow(slow).catch_up_all()
+        Interrupted(slow, set_aside_first).catch_up_all()
     batch.fold(connection, list(shard_projector.SHARDS))
     assert model_rows.read(connection, "poisoned") == [{"global_position": poisoned}]
     assert not sample_events.find_differences(connection)
@@ -109,20 +108,12 @@ def test_a_worker_whose_session_ends_before_it_marks_an_event_is_unavailable(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
-    model_rows.read_value(connection, "poison", user="ann")
+    sample_events.poison(connection, "ann")
 
-    class Broken(Projector):
-        """A worker whose database session ends when it finds the poisoned event."""
+    def end_session(_: int) -> None:
+        model_rows.read_value(connection, "terminate", pid=pid)
 
-        def fold_window(self, shard: int, at_most: int) -> int | None:
-            try:
-                return super().fold_window(shard, at_most)
-            except PoisonError:
-                if at_most == 1:
-                    model_rows.read_value(connection, "terminate", pid=pid)
-                raise
-
-    broken = Broken(connect(store.url))
+    broken = Interrupted(connect(store.url), end_session)
     pid = model_rows.read_value(broken.connection, "pid")
     with pytest.raises(DatabaseUnavailable):
         broken.catch_up_all()
@@ -134,7 +125,7 @@ def test_a_poisoned_event_counts_again_once_its_dead_letter_is_replayed(
     connection: Connection,
 ) -> None:
     sample_events.record_lessons(connection, "ann")
-    model_rows.read_value(connection, "poison", user="ann")
+    sample_events.poison(connection, "ann")
     Projector(connection).catch_up_all()
     batch.fold(connection, list(shard_projector.SHARDS))
     letter = dead_letters.list_letters(connection)[0].letter_id

@@ -102,7 +102,7 @@ def test_a_deletion_removes_the_learner_from_every_table(
     study(connection)
     filled = [table for table in learner_tables if count_rows(connection, table)]
     assert set(filled) == set(learner_tables) - WITHOUT_ROWS
-    gone = sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=sample_events.BEGIN)
+    gone = sample_events.user_deleted("ann")
     append(connection, [gone])
     Projector(connection).catch_up_all()
     assert [table for table in learner_tables if count_rows(connection, table)] == [*WITHOUT_ROWS]

@@ -114,8 +114,7 @@ def test_only_one_rebuild_runs_at_a_time(store: Store, populated: Connection) ->
 def test_a_poisoned_event_becomes_a_dead_letter_during_a_rebuild(
     store: Store, populated: Connection
 ) -> None:
-    populated.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    model_rows.read_value(populated, "poison", user="u1")
+    sample_events.poison(populated, "u1")
     rebuild.run(lambda: database.connect(store.url))
     assert [letter.kind for letter in dead_letters.list_letters(populated)] == ["poisoned"]
     batch.run(populated)
@@ -125,8 +124,7 @@ def test_a_poisoned_event_becomes_a_dead_letter_during_a_rebuild(
 def test_an_event_replayed_during_a_rebuild_is_not_lost(
     store: Store, populated: Connection
 ) -> None:
-    populated.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    model_rows.read_value(populated, "poison", user="u1")
+    sample_events.poison(populated, "u1")
     rebuild.run(lambda: database.connect(store.url))
     model_rows.read_value(populated, "mend")
 

@@ -14,7 +14,7 @@ from progress.projections import batch, rebuild, replay, snapshots
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import as_of_fixtures, model_rows, sample_events
-from tests.support.query_client import QueryClient, open_client
+from tests.support.query_client import QueryClient
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
@@ -81,8 +81,7 @@ def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
             connection.run("INSERT INTO snapshot_learners VALUES ('ann')")
             assert snapshots.take(connection, as_of_fixtures.EVERY_EVENT) == 1
             folded = pool.submit(projector.catch_up_all)
-            while not model_rows.read_value(watching, "waits", pid=pid):
-                assert not folded.done(), "the deletion did not wait for the snapshot"
+            model_rows.wait_for_lock(watching, pid, folded)
         assert folded.result() == 1
     assert as_of_fixtures.count_snapshots(connection) == 0
     for each in (folding, watching):
@@ -129,7 +128,7 @@ def test_an_as_of_query_reads_one_database_snapshot(store: Store, connection: Co
         connection, as_of_fixtures.event("UserCreated", -1, **west), *sample_events.lesson("ann", 0)
     )
     model_rows.read_value(connection, "wait before the snapshots")
-    with open_client(store.url) as fetch, closing(connect(store.url)) as other:
+    with closing(QueryClient(store.url)) as fetch, closing(connect(store.url)) as other:
         days = functools.partial(
             fetch.queries.get_stats_range, "ann", *as_of_fixtures.RANGE, as_of=FOREVER
         )
@@ -166,9 +165,8 @@ def test_a_late_preference_event_changes_the_local_days_of_a_snapshot(
 def test_a_snapshot_that_lacks_a_replayed_event_is_not_used(
     connection: Connection, fetch: QueryClient
 ) -> None:
-    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1)])
-    model_rows.read_value(connection, "poison", user="ann")
+    sample_events.poison(connection, "ann")
     as_of_fixtures.record(connection)
     assert model_rows.read_value(connection, "poisoned")
     assert not as_of_fixtures.find_differences(
@@ -210,7 +208,7 @@ def test_rebuilds_and_folds_do_not_change_as_of_results(
     store: Store, connection: Connection
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
-    with open_client(store.url) as fetch:
+    with closing(QueryClient(store.url)) as fetch:
         before = as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0))
         done = threading.Event()
 

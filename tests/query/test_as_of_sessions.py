@@ -1,6 +1,7 @@
 """The database sessions of as-of queries: number, limits, temporary tables and privileges."""
 
 import asyncio
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from progress.projections.projector import SHARDS, Projector
 from progress.query.read_models import as_of
 from tests.conftest import Store
 from tests.support import api, as_of_fixtures, sample_events
-from tests.support.query_client import QueryClient, open_client
+from tests.support.query_client import QueryClient
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
@@ -106,7 +107,10 @@ def test_an_as_of_query_stops_at_the_deadline(
     monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
-    with open_client(store.url) as fetch, pytest.raises(Unavailable, match="did not respond"):
+    with (
+        closing(QueryClient(store.url)) as fetch,
+        pytest.raises(Unavailable, match="did not respond"),
+    ):
         fetch(fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(0)))
     connection.run("ROLLBACK")
 

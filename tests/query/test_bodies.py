@@ -12,7 +12,6 @@ from progress.query.http import requests
 from tests.support import api
 from tests.support.api import Api
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 BODY = b'{"query": "{ __typename }"}'
 MAX_BYTES = 100 * 1024
 SCOPE = {"type": "http", "method": "POST", "headers": []}
@@ -20,7 +19,7 @@ SCOPE = {"type": "http", "method": "POST", "headers": []}
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    with api.serve(NOWHERE) as made:
+    with api.serve(api.NOWHERE) as made:
         yield made
 
 

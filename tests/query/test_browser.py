@@ -12,7 +12,6 @@ from progress.local import ports, readiness
 from tests.query.test_process import started
 from tests.support import api, token_issuer
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 ASK = """async ({ url, authorization, method }) => {
   const body = method === 'POST' ? JSON.stringify({ query: '{ __typename }' }) : undefined;
   const headers = {
@@ -40,7 +39,7 @@ def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
         "AUTH_AUDIENCE": token_issuer.AUDIENCE,
         "AUTH_JWKS_URL": origins[0],
         "CORS_ORIGINS": f"http://{urlsplit(origins[0]).netloc}",
-        "DATABASE_URL": NOWHERE,
+        "DATABASE_URL": api.NOWHERE,
         "ENVIRONMENT": "development",
     }
     with started(tmp_path, port, **told):

@@ -163,18 +163,15 @@ class Both:
 
 @pytest.fixture(scope="module")
 def both(servers: Callable[[str], Server]) -> Iterator[Both]:
-    server = servers(EMBEDDED)
-    name = server.create_database()
-    url = server.sibling(name)
-    worker = Worker(url)
-    append(worker.connection, list(log()))
-    worker.run(0, PLAINLY)
-    extremes(worker.connection)
-    made = Both(url)
-    yield made
-    made.close()
-    worker.connection.close()
-    server.drop(name)
+    with servers(EMBEDDED).open_database() as url:
+        worker = Worker(url)
+        append(worker.connection, list(log()))
+        worker.run(0, PLAINLY)
+        extremes(worker.connection)
+        made = Both(url)
+        yield made
+        made.close()
+        worker.connection.close()
 
 
 def test_generated_queries_have_the_executor_s_response(both: Both) -> None:

@@ -11,7 +11,6 @@ from progress.query.http.cors import Cors
 from tests.support import api
 from tests.support.api import Api
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 OURS, LOCAL, OTHER = "https://app.example.com", "http://localhost:3000", "https://evil.example.com"
 HEADERS = "authorization,content-type,x-apollo-operation-name"
 TYPE = b'{"query": "{ __typename }"}'
@@ -19,7 +18,7 @@ TYPE = b'{"query": "{ __typename }"}'
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    with api.serve(NOWHERE, cors_origins=f"{OURS}, {LOCAL}") as made:
+    with api.serve(api.NOWHERE, cors_origins=f"{OURS}, {LOCAL}") as made:
         yield made
 
 
@@ -68,13 +67,13 @@ def test_the_vary_header_of_responses_names_origin(offline_api: Api) -> None:
 
 
 def test_no_origin_is_allowed_without_a_setting() -> None:
-    with api.serve(NOWHERE) as closed:
+    with api.serve(api.NOWHERE) as closed:
         for response in (preflight(closed, OURS), post(closed, OURS)):
             assert not [name for name in response.headers if name.startswith("access-control")]
 
 
 def test_a_wildcard_does_not_allow_credentials() -> None:
-    with api.serve(NOWHERE, cors_origins="*") as opened:
+    with api.serve(api.NOWHERE, cors_origins="*") as opened:
         for response in (preflight(opened, OTHER), post(opened, OTHER)):
             assert response.headers["access-control-allow-origin"] == "*"
             assert "access-control-allow-credentials" not in response.headers

@@ -1,15 +1,12 @@
 """No argument and no body, however odd, causes an internal error."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Store
 from tests.support import api
 from tests.support.api import Api
 
@@ -66,12 +63,6 @@ likely: dict[str, st.SearchStrategy[Any]] = {
     "days": ints,
     "types": st.none() | st.lists(ids),
 }
-
-
-@pytest.fixture
-def query_api(store: Store) -> Iterator[Api]:
-    with api.serve(store.url) as made:
-        yield made
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))

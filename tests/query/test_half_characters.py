@@ -13,6 +13,6 @@ def part(value: object) -> str:
 def test_a_lone_surrogate_in_a_token_is_rejected() -> None:
     crit = {"alg": "RS256", "kid": "first", "crit": ["\ud800"]}
     token = f"{part(crit)}.{part({})}.AAAA"
-    with api.serve("postgresql://nobody@/nowhere?host=/nowhere") as query_api:
+    with api.serve(api.NOWHERE) as query_api:
         given = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         assert query_api.request("POST", "/graphql", b"{}", given).status_code == 401

@@ -13,7 +13,6 @@ from progress.query.execution import documents
 from tests.support import api
 from tests.support.api import Api
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 YEARS = 'dailyStats(from: "2023-01-01", to: "2024-12-31", zeroFill: true)'
 DAY = """date sessionsCompleted studySeconds studyTimeMinutes answers correctAnswers accuracyRate
 averageResponseMs itemsLearned itemsReviewed newMasteryCount averageScore"""
@@ -23,7 +22,7 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
     """An API without a database, which rejected requests never reach."""
-    with api.serve(NOWHERE) as made:
+    with api.serve(api.NOWHERE) as made:
         yield made
 
 
@@ -255,7 +254,7 @@ def test_rejected_documents_are_not_kept_in_memory() -> None:
 
 
 def test_no_document_is_parsed_beyond_the_rate_limit() -> None:
-    with api.serve(NOWHERE, rate_limit_per_minute=3) as query_api:
+    with api.serve(api.NOWHERE, rate_limit_per_minute=3) as query_api:
         for _ in range(2):  # the document is new the first time and cached the second time
             assert "errors" not in query_api.post("{ __typename }")
         fresh = "{ a: __typename }"

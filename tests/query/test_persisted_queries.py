@@ -16,7 +16,6 @@ from progress.query.http import persisted_queries
 from tests.support import api
 from tests.support.api import Api, Body
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 NOT_FOUND = {
     "message": "PersistedQueryNotFound",
     "extensions": {"code": "PERSISTED_QUERY_NOT_FOUND"},
@@ -25,7 +24,7 @@ NOT_FOUND = {
 
 @pytest.fixture
 def offline_api() -> Iterator[Api]:
-    with api.serve(NOWHERE) as made:
+    with api.serve(api.NOWHERE) as made:
         yield made
 
 
@@ -116,8 +115,8 @@ def test_a_hash_is_looked_up_only_for_authenticated_callers(offline_api: Api) ->
 def test_all_instances_share_persisted_documents(valkey: str) -> None:
     numbers = itertools.count()
     with (
-        api.serve(NOWHERE, redis_url=valkey) as one,
-        api.serve(NOWHERE, redis_url=valkey) as other,
+        api.serve(api.NOWHERE, redis_url=valkey) as one,
+        api.serve(api.NOWHERE, redis_url=valkey) as other,
     ):
 
         def is_known() -> bool:
@@ -135,7 +134,10 @@ def test_all_instances_share_persisted_documents(valkey: str) -> None:
 def test_a_stored_document_that_does_not_match_its_hash_is_not_executed(
     valkey: str, text: bytes
 ) -> None:
-    with redis.Redis.from_url(valkey) as cache, api.serve(NOWHERE, redis_url=valkey) as query_api:
+    with (
+        redis.Redis.from_url(valkey) as cache,
+        api.serve(api.NOWHERE, redis_url=valkey) as query_api,
+    ):
         cache.set(f"apq:{sha256('{ __typename }')}", text)
         answer = api.read(post(query_api, extensions=named(sha256("{ __typename }"))))
     assert answer == {"errors": [NOT_FOUND]}
@@ -143,14 +145,17 @@ def test_a_stored_document_that_does_not_match_its_hash_is_not_executed(
 
 @pytest.mark.parametrize("sha", ["", "x", "../../etc/passwd", "a" * 65, "*", "\r\nFLUSHALL\r\n"])
 def test_a_malformed_hash_is_not_looked_up(valkey: str, sha: str) -> None:
-    with redis.Redis.from_url(valkey) as cache, api.serve(NOWHERE, redis_url=valkey) as query_api:
+    with (
+        redis.Redis.from_url(valkey) as cache,
+        api.serve(api.NOWHERE, redis_url=valkey) as query_api,
+    ):
         cache.set(f"apq:{sha}", "{ __typename }")
         assert api.read(post(query_api, extensions=named(sha)))["errors"] == [NOT_FOUND]
 
 
 def test_an_instance_keeps_documents_in_memory_without_redis() -> None:
     extensions = named(sha256(QUERY))
-    with api.serve(NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
+    with api.serve(api.NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
         assert api.read(post(alone, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
         assert post(alone, query=QUERY, extensions=extensions, **ASKED).status_code == 200
         assert api.read(post(alone, extensions=extensions, **ASKED))["data"]

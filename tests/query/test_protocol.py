@@ -12,7 +12,6 @@ from progress.query.read_models.reader import Reader
 from tests.support import api
 from tests.support.api import Api
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 JSON = "application/json; charset=utf-8"
 GRAPHQL = "application/graphql-response+json; charset=utf-8"
 ALLOWED = "GET, HEAD, OPTIONS, POST"
@@ -22,7 +21,7 @@ BODY = '{"query": "{ __typename }"}'
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
     """An API without a database, which these requests do not need."""
-    with api.serve(NOWHERE) as made:
+    with api.serve(api.NOWHERE) as made:
         yield made
 
 
@@ -229,7 +228,7 @@ def test_introspection_and_graphiql_are_enabled_only_in_development(offline_api:
     page = offline_api.request("GET", "/graphql", b"", {"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert b"graphiql" in bytes(page.body).lower()
-    with api.serve(NOWHERE, graphql_introspection=False) as closed:
+    with api.serve(api.NOWHERE, graphql_introspection=False) as closed:
         (error, *_) = api.read(send(closed, SCHEMA))["errors"]
         assert error["extensions"]["code"] == "BAD_USER_INPUT"
         assert closed.request("GET", "/graphql", b"", {"accept": "text/html"}).status_code == 406

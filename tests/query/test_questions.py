@@ -1,18 +1,15 @@
 """The query fields of the contract, and the roles that may read the fields."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from graphql import GraphQLSchema, build_schema, print_schema
 
 from progress.adapters.postgres import database
 from progress.query.execution.selections import QUERY
 from progress.query.graphql.schema import FIELDS, SCHEMA
-from tests.conftest import Store
-from tests.support import api, rows_by_hand
+from tests.support import rows_by_hand
 from tests.support.api import Api
 
 DAYS = """query ($user: ID, $from: Date!, $to: Date!, $fill: Boolean) {
@@ -32,12 +29,6 @@ EVERY_QUESTION = {
     "hourlyStats": "{ hour }",
     "events": "{ edges { cursor } }",
 }
-
-
-@pytest.fixture
-def query_api(store: Store) -> Iterator[Api]:
-    with api.serve(store.url) as made:
-        yield made
 
 
 def test_the_printed_schema_matches_the_contract() -> None:

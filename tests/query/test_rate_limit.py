@@ -8,7 +8,6 @@ from starlette.responses import Response
 from tests.support import api
 from tests.support.api import Api
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 ORIGIN = "https://app.example.com"
 BODY = b'{"query": "{ __typename }"}'
 
@@ -17,7 +16,9 @@ BODY = b'{"query": "{ __typename }"}'
 def limited(request: pytest.FixtureRequest, valkey: str) -> Iterator[Api]:
     """An API with a limit of three requests per minute for each caller."""
     url = {"in Redis": valkey, "with a dead Redis": "redis://127.0.0.1:1"}.get(request.param)
-    with api.serve(NOWHERE, rate_limit_per_minute=3, redis_url=url, cors_origins=ORIGIN) as made:
+    with api.serve(
+        api.NOWHERE, rate_limit_per_minute=3, redis_url=url, cors_origins=ORIGIN
+    ) as made:
         yield made
 
 

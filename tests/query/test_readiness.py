@@ -1,22 +1,11 @@
 """The readiness probe: the database, the read models and Redis."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from progress.local import readiness
 from tests.conftest import Store
 from tests.support import api, rows_by_hand
 from tests.support.api import Api
 
-NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"
 DEAD = "redis://:secret@127.0.0.1:1"
-
-
-@pytest.fixture
-def running(store: Store) -> Iterator[Api]:
-    with api.serve(store.url) as made:
-        yield made
 
 
 def ready(query_api: Api) -> tuple[int, api.Body]:
@@ -25,8 +14,8 @@ def ready(query_api: Api) -> tuple[int, api.Body]:
     return response.status_code, api.read(response)
 
 
-def test_an_instance_with_a_database_is_ready(running: Api, store: Store, valkey: str) -> None:
-    assert ready(running) == (200, {"status": "ok", "database": "ok", "cache": "off"})
+def test_an_instance_with_a_database_is_ready(query_api: Api, store: Store, valkey: str) -> None:
+    assert ready(query_api) == (200, {"status": "ok", "database": "ok", "cache": "off"})
     with api.serve(store.url, redis_url=valkey) as cached:
         found = {"status": "ok", "database": "ok", "cache": "ok"}
         readiness.wait(lambda: ready(cached) == (200, found), "the cache")
@@ -39,16 +28,16 @@ def test_an_instance_is_ready_and_reports_if_redis_is_unreachable(store: Store) 
 
 
 def test_an_instance_without_a_database_is_not_ready() -> None:
-    with api.serve(NOWHERE) as offline_api:
+    with api.serve(api.NOWHERE) as offline_api:
         assert ready(offline_api) == (
             503,
             {"status": "unavailable", "database": "away", "cache": "off"},
         )
 
 
-def test_an_instance_without_read_models_is_not_ready(running: Api, store: Store) -> None:
+def test_an_instance_without_read_models_is_not_ready(query_api: Api, store: Store) -> None:
     connection = rows_by_hand.connect(store.url)
     connection.run(rows_by_hand.blocks()["drop"])
     connection.close()
-    status, told = ready(running)
+    status, told = ready(query_api)
     assert (status, told["status"]) == (503, "unavailable")

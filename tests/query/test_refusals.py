@@ -5,24 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 from progress.adapters.postgres import database
-from tests.conftest import Store
 from tests.support import api, rows_by_hand
 from tests.support.api import Api
 
-NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"
 RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
-
-
-@pytest.fixture
-def query_api(store: Store) -> Iterator[Api]:
-    with api.serve(store.url) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
     """An API without a database, which rejected requests never reach."""
-    with api.serve(NOWHERE) as made:
+    with api.serve(api.NOWHERE) as made:
         yield made
 
 
@@ -94,7 +86,7 @@ def test_an_internal_error_is_masked_and_logged(
 
 
 def test_queries_are_unavailable_if_the_database_is_unreachable() -> None:
-    with api.serve(NOWHERE) as query_api:
+    with api.serve(api.NOWHERE) as query_api:
         code, message = query_api.error("{ streak { current } }")
         assert code == "UNAVAILABLE"
         assert "secret" not in message

@@ -19,7 +19,6 @@ from tests.support import api, token_issuer
 
 Messages = list[dict[str, Any]]
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TYPE = b'{"query": "{ __typename }"}'
 ASKED: dict[str, tuple[str, str, dict[str, str], bytes]] = {
@@ -55,7 +54,7 @@ def query_api() -> Iterator[QueryApi]:
             auth_issuer=token_issuer.NAME,
             auth_audience=token_issuer.AUDIENCE,
             auth_jwks_url=issuer.url,
-            database_url=NOWHERE,
+            database_url=api.NOWHERE,
         )
         # the missing database URL causes an unexpected error
         made = QueryApi(configuration, Reader(Settings()))

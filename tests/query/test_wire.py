@@ -15,14 +15,13 @@ from tests.query.test_process import asked, started
 from tests.support import api, token_issuer
 from tests.support.api import Api
 
-NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 TYPE = b'{"query": "{ __typename }"}'
 SECONDS = 15
 
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    with api.serve(NOWHERE) as made:
+    with api.serve(api.NOWHERE) as made:
         yield made
 
 
@@ -89,7 +88,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a running query function without a database."""
     folder: Path = tmp_path_factory.mktemp("function")
     port = ports.reserve()
-    with token_issuer.serve() as issuer, started(folder, port, **issuer.environment(NOWHERE)):
+    with token_issuer.serve() as issuer, started(folder, port, **issuer.environment(api.NOWHERE)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         yield port
 

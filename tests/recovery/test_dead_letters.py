@@ -78,10 +78,9 @@ def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
 def test_all_dead_letters_of_poisoned_events_are_replayed_once_the_fold_is_fixed(
     store: Store, connection: Connection
 ) -> None:
-    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     sample_events.record_lessons(connection, "ann", "ben")
-    model_rows.read_value(connection, "poison", user="ann")
-    model_rows.read_value(connection, "poison", user="ben")
+    sample_events.poison(connection, "ann")
+    sample_events.poison(connection, "ben")
     batch.run(connection)
     assert len(dead_letters.list_letters(connection)) == 2
     which = ("dead-letters", "replay", "--kind", "poisoned")

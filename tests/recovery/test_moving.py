@@ -11,7 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.local import postgres
 from progress.projections import batch, schema
 from tests.conftest import Store
-from tests.support import api, backup_fixtures, cloud_scheduler, model_rows, sample_events
+from tests.support import api, backup_fixtures, cloud_scheduler, sample_events
 from tests.support.ingest_process import Server, bare_server
 from tests.support.postgres_servers import EMBEDDED, OLDEST
 from tests.support.runbooks import Shell, blocks
@@ -57,7 +57,7 @@ def fill(connection: Connection) -> None:
     append(connection, [{}, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)])
     lost = {"session_id": "unknown", "item_id": "i0", "response_time_ms": 900}
     append(connection, [sample_events.envelope("CorrectAnswerGiven", lost, at=sample_events.BEGIN)])
-    model_rows.read_value(connection, "poison", user="ann")
+    sample_events.poison(connection, "ann")
     batch.run(connection)
     connection.run(BLOCKS["accept an operation"])
 

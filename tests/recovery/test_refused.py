@@ -77,7 +77,7 @@ def test_a_backup_that_does_not_match_the_log_is_rejected(
 def test_an_event_that_was_replayed_after_the_backup_is_not_lost(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
-    model_rows.read_value(populated, "poison", user="u1")
+    sample_events.poison(populated, "u1")
     rebuild.run(store.connect)
     kept = Folder(tmp_path)
     backups.run(store.connect, kept, nobody)

@@ -18,6 +18,7 @@ from tests.support.token_issuer import Issuer
 
 Body = dict[str, Any]
 END = b""  # the last chunk of a body that comes in chunks
+NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # no database
 
 
 class Api:

@@ -3,8 +3,7 @@
 import selectors
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from progress.adapters.postgres import url as postgres_url
@@ -58,12 +57,3 @@ class Gate:
                     if not data:
                         return
                     target.sendall(data)
-
-
-@contextmanager
-def gate(url: str) -> Iterator[Gate]:
-    made = Gate(url)
-    try:
-        yield made
-    finally:
-        made.close()

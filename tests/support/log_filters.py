@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 Line = Mapping[str, Any]
@@ -33,10 +33,10 @@ class _Tokens:
         self.peek = next(self._rest, "")
 
     def take(self, wanted: str = "") -> str:
-        taken, self.peek = self.peek, next(self._rest, "")
-        if not taken or (wanted and taken != wanted):
-            raise ValueError(f"expected {wanted or 'more'}, found {taken!r}")
-        return taken
+        token, self.peek = self.peek, next(self._rest, "")
+        if not token or (wanted and token != wanted):
+            raise ValueError(f"expected {wanted or 'more'}, found {token!r}")
+        return token
 
 
 def _tokens(query: str) -> Iterator[str]:
@@ -50,19 +50,24 @@ def _tokens(query: str) -> Iterator[str]:
 
 
 def _either(tokens: _Tokens) -> Matches:
-    parts = [_all(tokens)]
-    while tokens.peek == "OR":
-        tokens.take()
-        parts.append(_all(tokens))
-    return lambda line: any(part(line) for part in parts)
+    return _joined(tokens, "OR", _all, any)
 
 
 def _all(tokens: _Tokens) -> Matches:
-    parts = [_term(tokens)]
-    while tokens.peek == "AND":
+    return _joined(tokens, "AND", _term, all)
+
+
+def _joined(
+    tokens: _Tokens,
+    operator: str,
+    operand: Callable[[_Tokens], Matches],
+    combine: Callable[[Iterable[bool]], bool],
+) -> Matches:
+    parts = [operand(tokens)]
+    while tokens.peek == operator:
         tokens.take()
-        parts.append(_term(tokens))
-    return lambda line: all(part(line) for part in parts)
+        parts.append(operand(tokens))
+    return lambda line: combine(part(line) for part in parts)
 
 
 def _term(tokens: _Tokens) -> Matches:

@@ -1,5 +1,6 @@
 """The rows of every read model, from the tables and from the oracle."""
 
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def read_value(connection: database.Connection, block: str, **values: object) ->
     """Return the single value of a block of model_rows.sql, or None without rows."""
     rows = connection.run(blocks()[block], **values)
     return rows[0][0] if rows else None
+
+
+def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
+    """Wait until this session waits for a lock; its work must not end before."""
+    while not read_value(observer, "waits", pid=pid):
+        assert not running.done(), "it did not wait"
 
 
 def read_events(connection: database.Connection, block: str = "stored") -> list[oracle.Event]:

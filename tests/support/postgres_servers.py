@@ -50,6 +50,13 @@ class Server:
             connection.close()
         return self._create("test", self._template)
 
+    @contextmanager
+    def open_database(self) -> Iterator[str]:
+        """Create a database for the block; yield its URL."""
+        name = self.create_database()
+        yield self.sibling(name)
+        self.drop(name)
+
     def drop(self, name: str) -> None:
         self._run(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -5,15 +5,19 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import functions_framework
+import pytest
 from werkzeug.test import Client
 
+from progress import settings
+from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import tracing
+from tests.support.fake_publisher import FakePublisher
 
 _FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
@@ -39,6 +43,21 @@ def encode_push(
     return json.dumps(
         {"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 1}
     ).encode()
+
+
+@contextmanager
+def load_ingest(database_url: str, publisher: FakePublisher) -> Iterator[Client]:
+    """Load ingest for the block, with this database and publisher; yield a client of it."""
+    caches = (settings.current, wakeups.publisher)
+    with ExitStack() as stack:
+        for cache in caches:
+            stack.callback(cache.cache_clear)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("DATABASE_URL", database_url)
+        patch.setenv("PUBSUB_EMULATOR_HOST", publisher.address)
+        for cache in caches:
+            cache.cache_clear()
+        yield stack.enter_context(load_function("ingest"))
 
 
 @contextmanager

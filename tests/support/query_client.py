@@ -1,8 +1,7 @@
 """Queries of a test's database through the typed Python API, and their results as plain rows."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,16 +27,6 @@ class QueryClient:
         """Close the connections and the loop."""
         self._runner.run(self._reader.close())
         self._runner.close()
-
-
-@contextmanager
-def open_client(url: str) -> Iterator[QueryClient]:
-    """Yield a query client, and close it at the end of the block."""
-    client = QueryClient(url)
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 def plain(row: msgspec.Struct | None) -> dict[str, Any] | None:

@@ -50,11 +50,23 @@ def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Env
     return envelope("ItemPublished", data, at=at)
 
 
+def user_deleted(user: str) -> Envelope:
+    """Return the deletion of a learner."""
+    return envelope("UserDeleted", {"user_id": user}, at=BEGIN)
+
+
 def record_lessons(connection: database.Connection, *users: str, lessons: int = 4) -> None:
     """Append the first lessons of these learners, and the items in the lessons."""
     append(connection, [item_published(f"i{n}") for n in range(3)])
     for user in users:
         append(connection, [event for n in range(lessons) for event in lesson(user, n)])
+
+
+def poison(connection: database.Connection, user: str) -> int:
+    """Spoil one of the learner's answers, so that folds fail at it; return its position."""
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    position: int = model_rows.read_value(connection, "poison", user=user)
+    return position
 
 
 def find_differences(connection: database.Connection) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.projections import batch, rebuild
-from progress.projections.projector import SHARDS, Projector
+from progress.projections.projector import Projector
 from progress.query.read_models.reader import Parameters, Reader
 from tests.conftest import Store
 from tests.support import api, cache_instances, sample_events
@@ -42,16 +42,7 @@ RANGE = {"from": "2024-03-25", "to": "2024-05-05"}
 
 
 @pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    with cache_instances.populate(store, "ann", "ben") as connection:
-        batch.fold(connection, list(SHARDS))
-        yield connection
-
-
-@pytest.fixture
-def both(
-    store: Store, connection: Connection, redis_with_notifications: str
-) -> Iterator[list[Api]]:
+def both(store: Store, populated: Connection, redis_with_notifications: str) -> Iterator[list[Api]]:
     """Serve two instances."""
     with ExitStack() as stack:
         options = {"redis_url": redis_with_notifications, "rate_limit_per_minute": 1_000}
@@ -83,49 +74,49 @@ def test_the_second_request_is_a_hit_in_any_instance(both: list[Api]) -> None:
 
 
 def test_fields_that_are_not_cached_are_computed_even_if_others_are_hits(
-    both: list[Api], connection: Connection
+    both: list[Api], populated: Connection
 ) -> None:
     query = "{ streak { longest } projectionStatus { name eventsBehind } }"
     first, again = both[0].post(query), both[0].post(query)
     assert (cache_result(first), cache_result(again)) == ("MISS", "HIT")
-    append(connection, sample_events.lesson("ben", 4))
+    append(populated, sample_events.lesson("ben", 4))
     later = both[0].post(query)
     assert (cache_result(later), later["data"]["streak"]) == ("HIT", first["data"]["streak"])
     assert later["data"]["projectionStatus"] != again["data"]["projectionStatus"]
     assert cache_result(both[0].post("{ projectionStatus { name } }")) == "MISS"
 
 
-def study(connection: Connection) -> None:
-    append(connection, sample_events.lesson("ann", 4))
-    Projector(connection, publisher=publisher()).catch_up_all()
+def study(populated: Connection) -> None:
+    append(populated, sample_events.lesson("ann", 4))
+    Projector(populated, publisher=publisher()).catch_up_all()
 
 
-def describe(connection: Connection) -> None:
+def describe(populated: Connection) -> None:
     later = sample_events.BEGIN + timedelta(days=9)
     append(
-        connection,
+        populated,
         [sample_events.item_published("new"), sample_events.item_published("i0", "B2", at=later)],
     )
-    Projector(connection, publisher=publisher()).catch_up_all()
+    Projector(populated, publisher=publisher()).catch_up_all()
 
 
-def run_batch(connection: Connection) -> None:
-    describe(connection)
-    batch.run(connection, publisher=publisher())
+def run_batch(populated: Connection) -> None:
+    describe(populated)
+    batch.run(populated, publisher=publisher())
 
 
-def delete(connection: Connection) -> None:
+def delete(populated: Connection) -> None:
     gone = sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=datetime.now(UTC))
-    append(connection, [gone])
-    Projector(connection, publisher=publisher()).catch_up_all()
+    append(populated, [gone])
+    Projector(populated, publisher=publisher()).catch_up_all()
 
 
 @pytest.mark.parametrize("change", [study, describe, run_batch, delete])
 def test_the_next_response_includes_a_change(
-    both: list[Api], connection: Connection, change: Callable[[Connection], None]
+    both: list[Api], populated: Connection, change: Callable[[Connection], None]
 ) -> None:
     before = [ask(instance)["data"] for instance in both]
-    change(connection)
+    change(populated)
     after = [ask(instance)["data"] for instance in both]
     expected = ask(both[0], **NO_CACHE)["data"]
     assert after == [expected, expected]
@@ -133,10 +124,10 @@ def test_the_next_response_includes_a_change(
 
 
 def test_the_next_response_includes_a_rebuild(
-    both: list[Api], connection: Connection, store: Store
+    both: list[Api], populated: Connection, store: Store
 ) -> None:
     right = ask(both[0])["data"]
-    connection.run("UPDATE daily_stats SET answers = answers + 1")
+    populated.run("UPDATE daily_stats SET answers = answers + 1")
     for instance in both:
         assert ask(instance, **NO_CACHE)["data"] != right
     rebuild.run(store.connect, publisher=publisher())
@@ -145,14 +136,14 @@ def test_the_next_response_includes_a_rebuild(
 
 
 def test_a_response_includes_the_position_of_the_projections(
-    both: list[Api], connection: Connection
+    both: list[Api], populated: Connection
 ) -> None:
-    (head,) = connection.run("SELECT max(global_position)::text, max(created_at) FROM events")
+    (head,) = populated.run("SELECT max(global_position)::text, max(created_at) FROM events")
     projected_to = ask(both[0])["extensions"]["projectedTo"]
     assert (projected_to["position"], datetime.fromisoformat(projected_to["time"])) == tuple(head)
 
 
-def test_a_hanging_redis_does_not_change_the_response(store: Store, connection: Connection) -> None:
+def test_a_hanging_redis_does_not_change_the_response(store: Store, populated: Connection) -> None:
     with (
         cache_instances.own_valkey() as own,
         api.serve(store.url, redis_url=own.url) as one,

@@ -10,7 +10,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import version_keys
 from progress.event_store import dead_letters
 from progress.projections import batch, notifications, rebuild, replay, schema
-from progress.projections.projector import SHARDS, Projector
+from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import cache_instances, model_rows, sample_events
 from tests.support.cache_instances import NOW, Instance
@@ -18,16 +18,8 @@ from tests.support.stage import append, publisher
 
 
 @pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    with cache_instances.populate(store, "ann", "ben") as connection:
-        connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")  # for `poison`
-        batch.fold(connection, list(SHARDS))
-        yield connection
-
-
-@pytest.fixture
 def both(
-    store: Store, connection: Connection, redis_with_notifications: str
+    store: Store, populated: Connection, redis_with_notifications: str
 ) -> Iterator[list[Instance]]:
     """Return two instances that have cached every result about ann."""
     with cache_instances.instances(store, redis_with_notifications) as instances:
@@ -62,47 +54,47 @@ def test_every_instance_returns_cached_results_that_another_has_computed(
         assert instance.reader.statements == []
 
 
-def test_the_next_result_includes_new_events(both: list[Instance], connection: Connection) -> None:
+def test_the_next_result_includes_new_events(both: list[Instance], populated: Connection) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
-    append(connection, sample_events.lesson("ann", 4))
-    Projector(connection, publisher=publisher()).catch_up_all()
+    append(populated, sample_events.lesson("ann", 4))
+    Projector(populated, publisher=publisher()).catch_up_all()
     assert {"userProgress", "dailyStats", "itemStats", "streak"} <= find_changes(both, before)
 
 
 def test_another_learner_s_events_invalidate_nothing(
-    both: list[Instance], connection: Connection
+    both: list[Instance], populated: Connection
 ) -> None:
-    append(connection, sample_events.lesson("ben", 4))
-    Projector(connection, publisher=publisher()).catch_up_all()
+    append(populated, sample_events.lesson("ben", 4))
+    Projector(populated, publisher=publisher()).catch_up_all()
     both[0].get(*cache_instances.all_keys("ann"))
     assert both[0].computations == 0
 
 
-def test_the_next_result_includes_a_new_item(both: list[Instance], connection: Connection) -> None:
+def test_the_next_result_includes_a_new_item(both: list[Instance], populated: Connection) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(
-        connection,
+        populated,
         [sample_events.item_published("new"), sample_events.item_published("i0", "B2", at=NOW)],
     )
-    Projector(connection, publisher=publisher()).catch_up_all()
+    Projector(populated, publisher=publisher()).catch_up_all()
     assert find_changes(both, before) == {"userProgress", "itemStats", "item"}
 
 
-def test_the_next_result_includes_a_batch_run(both: list[Instance], connection: Connection) -> None:
+def test_the_next_result_includes_a_batch_run(both: list[Instance], populated: Connection) -> None:
     append(
-        connection,
+        populated,
         [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
     )
-    Projector(connection, publisher=publisher()).catch_up_all()
+    Projector(populated, publisher=publisher()).catch_up_all()
     for instance in both:
         instance.get(*cache_instances.all_keys("ann"))
     before = both[0].read(*cache_instances.all_keys("ann"))
-    assert batch.run(connection, publisher=publisher()).learners == 2
+    assert batch.run(populated, publisher=publisher()).learners == 2
     assert find_changes(both, before) == {"weeklyStats", "domainStats", "levelStats"}
 
 
 def test_the_versions_of_another_revision_hide_no_change(
-    both: list[Instance], connection: Connection
+    both: list[Instance], populated: Connection
 ) -> None:
     """During a release, each revision has its own read models and its own versions of them."""
     with pytest.MonkeyPatch.context() as patch:
@@ -114,33 +106,33 @@ def test_the_versions_of_another_revision_hide_no_change(
         instance.get(*cache_instances.all_keys("ann"))
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(
-        connection,
+        populated,
         [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
     )
-    batch.run(connection, publisher=publisher())
+    batch.run(populated, publisher=publisher())
     assert len(find_changes(both, before)) == len(before)
 
 
 def test_a_batch_run_without_new_events_invalidates_nothing(
-    both: list[Instance], connection: Connection
+    both: list[Instance], populated: Connection
 ) -> None:
-    batch.run(connection, publisher=publisher())
+    batch.run(populated, publisher=publisher())
     both[0].get(*cache_instances.all_keys("ann"))
     assert both[0].computations == 0
 
 
-def test_the_next_result_includes_a_deletion(both: list[Instance], connection: Connection) -> None:
+def test_the_next_result_includes_a_deletion(both: list[Instance], populated: Connection) -> None:
     gone = sample_events.envelope("UserDeleted", {"user_id": "ann", "reason": "asked"}, at=NOW)
     before = both[0].read(*cache_instances.all_keys("ann"))
-    append(connection, [gone])
-    Projector(connection, publisher=publisher()).catch_up_all()
+    append(populated, [gone])
+    Projector(populated, publisher=publisher()).catch_up_all()
     assert len(find_changes(both, before)) == len(before)  # every field
 
 
 def test_the_next_result_includes_a_rebuild(
-    both: list[Instance], connection: Connection, store: Store
+    both: list[Instance], populated: Connection, store: Store
 ) -> None:
-    connection.run("UPDATE daily_stats SET answers = answers + 1")  # a rebuild corrects this
+    populated.run("UPDATE daily_stats SET answers = answers + 1")  # a rebuild corrects this
     for instance in both:
         instance.get(*cache_instances.all_keys("ann"), bypass=True)
     before = both[0].read(*cache_instances.all_keys("ann"))
@@ -149,28 +141,28 @@ def test_the_next_result_includes_a_rebuild(
 
 
 def test_the_next_result_includes_a_replayed_event(
-    connection: Connection, store: Store, redis_with_notifications: str
+    populated: Connection, store: Store, redis_with_notifications: str
 ) -> None:
-    append(connection, [event for n in range(4) for event in sample_events.lesson("cat", n)])
-    model_rows.read_value(connection, "poison", user="cat")
-    Projector(connection, publisher=publisher()).catch_up_all()
+    append(populated, [event for n in range(4) for event in sample_events.lesson("cat", n)])
+    sample_events.poison(populated, "cat")
+    Projector(populated, publisher=publisher()).catch_up_all()
     with cache_instances.instances(store, redis_with_notifications) as both:
         for instance in both:
             instance.get(*cache_instances.all_keys("cat"))
         before = both[0].read(*cache_instances.all_keys("cat"))
-        model_rows.read_value(connection, "mend")
-        (letter,) = dead_letters.list_letters(connection)
-        assert replay.replay(connection, letter.letter_id, publisher()) is None
+        model_rows.read_value(populated, "mend")
+        (letter,) = dead_letters.list_letters(populated)
+        assert replay.replay(populated, letter.letter_id, publisher()) is None
         assert {"userProgress", "dailyStats", "itemStats"} <= find_changes(both, before, "cat")
 
 
 def test_an_unpublished_change_is_hidden_for_at_most_five_seconds(
-    both: list[Instance], connection: Connection, redis_with_notifications: str
+    both: list[Instance], populated: Connection, redis_with_notifications: str
 ) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
-    append(connection, sample_events.lesson("ann", 4))
+    append(populated, sample_events.lesson("ann", 4))
     with cache_instances.without_publishing():
-        Projector(connection, publisher=publisher()).catch_up_all()
+        Projector(populated, publisher=publisher()).catch_up_all()
     server = redis.Redis.from_url(redis_with_notifications)
     copies = list(server.scan_iter("version:*"))
     assert len(copies) == 4
@@ -181,7 +173,7 @@ def test_an_unpublished_change_is_hidden_for_at_most_five_seconds(
 
 
 def test_the_copy_of_a_version_in_redis_never_decreases(
-    both: list[Instance], connection: Connection, redis_with_notifications: str
+    both: list[Instance], populated: Connection, redis_with_notifications: str
 ) -> None:
     server = redis.Redis.from_url(redis_with_notifications)
     key = learner_key("ann")
@@ -206,13 +198,13 @@ def test_the_copy_of_a_version_in_redis_never_decreases(
 )
 def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
     both: list[Instance],
-    connection: Connection,
+    populated: Connection,
     redis_with_notifications: str,
     events: list[sample_events.Envelope],
     copy: str,
 ) -> None:
-    append(connection, events)
-    Projector(connection, publisher=publisher()).catch_up_all()
+    append(populated, events)
+    Projector(populated, publisher=publisher()).catch_up_all()
     copy = version_keys.shared_key(schema.schema_name(), copy)
     assert redis.Redis.from_url(redis_with_notifications).delete(copy) == 1
     for instance in both:  # the versions that the instances remember are older
@@ -222,16 +214,16 @@ def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
 
 
 def test_the_next_result_includes_a_change_during_a_computation(
-    store: Store, connection: Connection, redis_with_notifications: str
+    store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
     keys = cache_instances.all_keys("ann")
     lesson = iter(range(4, 100))
 
     def add_events() -> None:
-        append(connection, sample_events.lesson("ann", next(lesson)))
-        append(connection, [sample_events.item_published(f"w{next(lesson)}")])
-        Projector(connection, publisher=publisher()).catch_up_all()
-        batch.run(connection, publisher=publisher())
+        append(populated, sample_events.lesson("ann", next(lesson)))
+        append(populated, [sample_events.item_published(f"w{next(lesson)}")])
+        Projector(populated, publisher=publisher()).catch_up_all()
+        batch.run(populated, publisher=publisher())
 
     with cache_instances.instances(store, redis_with_notifications) as both:
         for when in ("before", "after"):
@@ -241,16 +233,16 @@ def test_the_next_result_includes_a_change_during_a_computation(
 
 
 def test_an_entry_under_another_learner_s_key_is_not_used(
-    both: list[Instance], connection: Connection, redis_with_notifications: str
+    both: list[Instance], populated: Connection, redis_with_notifications: str
 ) -> None:
     """A proxy could mix up replies, or somebody could copy an entry."""
-    append(connection, sample_events.lesson("ben", 4))
-    Projector(connection, publisher=publisher()).catch_up_all()
+    append(populated, sample_events.lesson("ben", 4))
+    Projector(populated, publisher=publisher()).catch_up_all()
     keys = cache_instances.all_keys("ann")
     both[0].get(*cache_instances.all_keys("ben"))
     expected = both[0].read(*keys)
     server = redis.Redis.from_url(redis_with_notifications, decode_responses=True)
-    server.set(learner_key("ann"), model_rows.read_value(connection, "version", user="ben"), ex=60)
+    server.set(learner_key("ann"), model_rows.read_value(populated, "version", user="ben"), ex=60)
     for key in keys:
         for entry in map(str, server.scan_iter(f"query:{key.name}:ben:*")):
             server.copy(entry, f"query:{key.name}:ann:{key.params}", replace=True)

@@ -9,22 +9,22 @@ from progress.adapters.redis import version_keys
 from progress.projections import schema
 from progress.projections.projector import Projector
 from tests.conftest import Store
-from tests.query.cache.test_cache import both, connection
+from tests.query.cache.test_cache import both
 from tests.support import cache_instances, sample_events
 from tests.support.cache_instances import NOW, Instance
 from tests.support.stage import append, publisher
 
-__all__ = ["both", "connection"]
+__all__ = ["both"]
 
 
 def test_the_end_of_the_local_day_invalidates_results_that_depend_on_the_day(
-    store: Store, connection: Connection, redis_with_notifications: str
+    store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
     zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
     append(
-        connection, [sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN)]
+        populated, [sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN)]
     )
-    Projector(connection, publisher=publisher()).catch_up_all()
+    Projector(populated, publisher=publisher()).catch_up_all()
     # the last second of the day, which ends at 4:00 in Tokyo
     last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)
     with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
@@ -86,7 +86,7 @@ def test_each_key_has_the_ttl_of_its_field(
 
 
 def test_finished_periods_are_cached_for_a_day(
-    store: Store, connection: Connection, redis_with_notifications: str
+    store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
     with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
         instance.get(*cache_instances.all_keys("ann"), at=NOW + timedelta(days=90))

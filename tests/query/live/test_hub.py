@@ -1,7 +1,7 @@
 """Every subscriber gets the newest state, whatever fails in between."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from msgspec import Struct
 from progress.errors import DatabaseUnavailable, InstanceUnavailable
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.live.topics import Subscription
+from tests.support.event_loop import in_event_loop
 
 SHORT = PollIntervals(without_redis=0.01, shortest=0.001, after_error=0.01)
 
@@ -51,8 +52,12 @@ def value(state: Any) -> int:
     return number
 
 
-def run(scene: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scene)
+@pytest.fixture
+def numbers() -> Numbers:
+    """The number 1 under the name `a`."""
+    made = Numbers()
+    made.set("a", 1)
+    return made
 
 
 def subscribe(numbers: Numbers, *names: str) -> tuple[LiveQueries, list[Subscription[int]]]:
@@ -60,103 +65,84 @@ def subscribe(numbers: Numbers, *names: str) -> tuple[LiveQueries, list[Subscrip
     return live_queries, [live_queries.subscribe("number", name, value) for name in names]
 
 
-def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
-    async def scene() -> None:
-        numbers = Numbers()
-        names = [f"t{n}" for n in range(250)]
-        for name in names:
-            numbers.set(name, 1)
-        _, subscriptions = subscribe(numbers, *names, *names)
-        assert [await anext(subscription) for subscription in subscriptions] == [1] * 500
-        assert sorted(map(len, numbers.batches)) == [50, 100, 100]
-        for subscription in subscriptions:
-            subscription.close()
-
-    run(scene())
+@in_event_loop
+async def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
+    numbers = Numbers()
+    names = [f"t{n}" for n in range(250)]
+    for name in names:
+        numbers.set(name, 1)
+    _, subscriptions = subscribe(numbers, *names, *names)
+    assert [await anext(subscription) for subscription in subscriptions] == [1] * 500
+    assert sorted(map(len, numbers.batches)) == [50, 100, 100]
+    for subscription in subscriptions:
+        subscription.close()
 
 
-def test_a_slow_subscriber_skips_to_the_newest_state() -> None:
-    async def scene() -> None:
-        numbers = Numbers()
-        numbers.set("a", 1)
-        _, (idle, busy) = subscribe(numbers, "a", "a")
-        for number in range(2, 20):
-            assert await anext(busy) == number - 1
-            numbers.set("a", number)
-        assert await anext(busy) == 19
-        assert await anext(idle) == 19
-        idle.close()
-        busy.close()
-
-    run(scene())
+@in_event_loop
+async def test_a_slow_subscriber_skips_to_the_newest_state(numbers: Numbers) -> None:
+    _, (idle, busy) = subscribe(numbers, "a", "a")
+    for number in range(2, 20):
+        assert await anext(busy) == number - 1
+        numbers.set("a", number)
+    assert await anext(busy) == 19
+    assert await anext(idle) == 19
+    idle.close()
+    busy.close()
 
 
-def test_a_final_state_ends_the_subscription() -> None:
-    async def scene() -> None:
-        numbers = Numbers()
-        numbers.set("a", 1)
-        _, (subscription,) = subscribe(numbers, "a")
-        assert await anext(subscription) == 1
-        numbers.set("a", 2, is_final=True)
-        assert [number async for number in subscription] == [2]
-
-    run(scene())
+@in_event_loop
+async def test_a_final_state_ends_the_subscription(numbers: Numbers) -> None:
+    _, (subscription,) = subscribe(numbers, "a")
+    assert await anext(subscription) == 1
+    numbers.set("a", 2, is_final=True)
+    assert [number async for number in subscription] == [2]
 
 
-def test_a_failed_read_fails_only_new_subscribers() -> None:
-    async def scene() -> None:
-        numbers = Numbers()
-        numbers.set("a", 1)
-        live_queries, (old,) = subscribe(numbers, "a")
-        assert await anext(old) == 1
-        numbers.error = DatabaseUnavailable("away")
-        new = live_queries.subscribe("number", "a", value)
-        with pytest.raises(DatabaseUnavailable, match="away"):
-            await anext(new)
-        new.close()
-        numbers.set("a", 2)
-        numbers.error = None
-        while await anext(old) != 2:
-            pass  # the stream may send state 1 again
-        old.close()
-
-    run(scene())
+@in_event_loop
+async def test_a_failed_read_fails_only_new_subscribers(
+    numbers: Numbers,
+) -> None:
+    live_queries, (old,) = subscribe(numbers, "a")
+    assert await anext(old) == 1
+    numbers.error = DatabaseUnavailable("away")
+    new = live_queries.subscribe("number", "a", value)
+    with pytest.raises(DatabaseUnavailable, match="away"):
+        await anext(new)
+    new.close()
+    numbers.set("a", 2)
+    numbers.error = None
+    while await anext(old) != 2:
+        pass  # the stream may send state 1 again
+    old.close()
 
 
-def test_a_crash_fails_current_subscribers_but_not_later_ones(
+@in_event_loop
+async def test_a_crash_fails_current_subscribers_but_not_later_ones(
+    numbers: Numbers,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async def scene() -> None:
-        numbers = Numbers()
-        numbers.set("a", 1)
-        live_queries, (old,) = subscribe(numbers, "a")
-        assert await anext(old) == 1
-        numbers.error = ValueError("odd")
-        numbers.set("a", 2)
-        with pytest.raises(InstanceUnavailable):
-            await anext(old)
-        old.close()
-        numbers.error = None
-        new = live_queries.subscribe("number", "a", value)
-        assert await anext(new) == 2
-        new.close()
-
-    run(scene())
+    live_queries, (old,) = subscribe(numbers, "a")
+    assert await anext(old) == 1
+    numbers.error = ValueError("odd")
+    numbers.set("a", 2)
+    with pytest.raises(InstanceUnavailable):
+        await anext(old)
+    old.close()
+    numbers.error = None
+    new = live_queries.subscribe("number", "a", value)
+    assert await anext(new) == 2
+    new.close()
     assert "ValueError: odd" in capsys.readouterr().out
 
 
-def test_no_task_runs_without_subscribers() -> None:
-    async def scene() -> None:
-        numbers = Numbers()
-        numbers.set("a", 1)
-        for _ in range(3):
-            _, subscriptions = subscribe(numbers, "a", "a")
-            assert [await anext(subscription) for subscription in subscriptions] == [1, 1]
-            for subscription in subscriptions:
-                subscription.close()
-                subscription.close()
-            async with asyncio.timeout(5):
-                while asyncio.all_tasks() != {asyncio.current_task()}:
-                    await asyncio.sleep(0)
-
-    run(scene())
+@in_event_loop
+async def test_no_task_runs_without_subscribers(numbers: Numbers) -> None:
+    for _ in range(3):
+        _, subscriptions = subscribe(numbers, "a", "a")
+        assert [await anext(subscription) for subscription in subscriptions] == [1, 1]
+        for subscription in subscriptions:
+            subscription.close()
+            subscription.close()
+        async with asyncio.timeout(5):
+            while asyncio.all_tasks() != {asyncio.current_task()}:
+                await asyncio.sleep(0)

@@ -1,11 +1,12 @@
 """Limits of the number, memory and shutdown time of streams, and the release of resources."""
 
 import asyncio
+import functools
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -34,14 +35,21 @@ __all__ = ["subscribe"]
 _NAMES = " ".join(f"{3_500 * letter}: totalSessionsCompleted" for letter in ascii_lowercase)
 WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
 
+Serve = Callable[..., AbstractContextManager[QueryFunction]]
+
 SHORT = "without_redis=0.02, shortest=0"
 
 
 @pytest.fixture
 def recorder(store: Store) -> Iterator[LessonRecorder]:
-    recorder = LessonRecorder(store.url)
-    yield recorder
-    recorder.close()
+    with closing(LessonRecorder(store.url)) as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def serve(store: Store, tmp_path: Path) -> Serve:
+    """Run a query function over the store, with these options."""
+    return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
 
 
 def open_idle_stream(
@@ -59,12 +67,10 @@ def open_idle_stream(
 
 
 def test_a_client_that_reads_late_skips_to_the_newest_state(
-    store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
+    serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
     lessons = 80
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", intervals=SHORT
-    ) as function:
+    with serve(intervals=SHORT) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, lessons)
         values: list[Any] = [idle.next_value()]
         while values[-1] is None or lessons not in values[-1].values():
@@ -73,13 +79,11 @@ def test_a_client_that_reads_late_skips_to_the_newest_state(
 
 
 def test_a_stream_that_the_client_does_not_read_ends_when_its_token_expires(
-    store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
+    serve: Serve, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     token = token_issuer.token("ann", exp=time.time() + 8)
     options = {"headers": {"authorization": f"Bearer {token}"}}
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", intervals=SHORT
-    ) as function:
+    with serve(intervals=SHORT) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60, **options)
         assert count_clients(function) == 1
         readiness.wait(lambda: count_clients(function) == 0, "the end of the stream")
@@ -95,11 +99,9 @@ def count_clients(function: QueryFunction) -> int:
 
 
 def test_shutdown_completes_all_streams(
-    store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
+    serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", intervals=SHORT
-    ) as function:
+    with serve(intervals=SHORT) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60)
         streams = [subscribe(function.port, PROGRESS) for _ in range(3)]
         for stream in streams:
@@ -112,12 +114,9 @@ def test_shutdown_completes_all_streams(
 
 
 def test_streams_are_limited_per_caller_and_per_instance(
-    store: Store, subscribe: Subscribe, tmp_path: Path
+    serve: Serve, subscribe: Subscribe
 ) -> None:
-    limits = "per_caller=2, per_instance=3"
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", limits=limits
-    ) as function:
+    with serve(limits="per_caller=2, per_instance=3") as function:
         port = function.port
         first, _ = streams = [subscribe(port, PROGRESS) for _ in range(2)]
         assert [stream.next_value() for stream in streams] == [None, None]
@@ -135,14 +134,9 @@ def test_streams_are_limited_per_caller_and_per_instance(
         )
 
 
-def test_a_failed_subscription_does_not_count_as_open(
-    store: Store, subscribe: Subscribe, tmp_path: Path
-) -> None:
-    limits = "per_caller=1, per_instance=1"
+def test_a_failed_subscription_does_not_count_as_open(serve: Serve, subscribe: Subscribe) -> None:
     query = 'subscription { streakUpdated(userId: "bob") { current } }'
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", limits=limits
-    ) as function:
+    with serve(limits="per_caller=1, per_instance=1") as function:
         for _ in range(3):
             event = subscribe(function.port, query).next_event()
             assert event
@@ -150,13 +144,8 @@ def test_a_failed_subscription_does_not_count_as_open(
         assert subscribe(function.port, PROGRESS).next_value() is None
 
 
-def test_opening_a_stream_counts_against_the_rate_limit(
-    store: Store, subscribe: Subscribe, tmp_path: Path
-) -> None:
-    environment = {"RATE_LIMIT_PER_MINUTE": "3"}
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", **environment
-    ) as function:
+def test_opening_a_stream_counts_against_the_rate_limit(serve: Serve, subscribe: Subscribe) -> None:
+    with serve(RATE_LIMIT_PER_MINUTE="3") as function:
         statuses = [subscribe(function.port, PROGRESS).status for _ in range(7)]
         # A new minute begins at most once during these requests.
         assert statuses[:3] == [200] * 3
@@ -164,26 +153,16 @@ def test_opening_a_stream_counts_against_the_rate_limit(
         assert 429 in (*statuses, refused.status)
 
 
-def test_an_idle_stream_sends_heartbeats(
-    store: Store, subscribe: Subscribe, tmp_path: Path
-) -> None:
-    limits = "heartbeat=0.05"
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", limits=limits
-    ) as function:
+def test_an_idle_stream_sends_heartbeats(serve: Serve, subscribe: Subscribe) -> None:
+    with serve(limits="heartbeat=0.05") as function:
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
         for _ in range(5):
             stream.read_heartbeat()
 
 
-def test_a_thousand_streams_leak_no_files_and_no_memory(
-    store: Store, valkey: str, tmp_path: Path
-) -> None:
-    environment = {"REDIS_URL": valkey, "RATE_LIMIT_PER_MINUTE": "1000000"}
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", **environment
-    ) as function:
+def test_a_thousand_streams_leak_no_files_and_no_memory(serve: Serve, valkey: str) -> None:
+    with serve(REDIS_URL=valkey, RATE_LIMIT_PER_MINUTE="1000000") as function:
 
         def try_to_visit() -> bool:
             with closing(Stream(function.port, PROGRESS)) as stream:

@@ -24,17 +24,14 @@ __all__ = ["subscribe"]
 @pytest.fixture(scope="module")
 def database(servers: Callable[[str], Server]) -> Iterator[str]:
     """One database for all tests of this module; each test has its own learners."""
-    server = servers(EMBEDDED)
-    name = server.create_database()
-    yield server.sibling(name)
-    server.drop(name)
+    with servers(EMBEDDED).open_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def recorder(database: str) -> Iterator[LessonRecorder]:
-    recorder = LessonRecorder(database)
-    yield recorder
-    recorder.close()
+    with closing(LessonRecorder(database)) as recorder:
+        yield recorder
 
 
 @pytest.fixture(scope="module")

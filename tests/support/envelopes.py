@@ -1,0 +1,36 @@
+"""Envelopes of single events, each with a new id."""
+
+import uuid
+from typing import Any
+
+Envelope = dict[str, Any]
+
+OCCURRED_AT = "2024-03-01T00:00:00Z"
+
+
+def envelope(event_type: str, data: dict[str, Any], **fields: Any) -> Envelope:
+    """Return an envelope; `fields` replace fields or add some."""
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": event_type,
+        "occurred_at": OCCURRED_AT,
+        "data": data,
+        **fields,
+    }
+
+
+def session_started(session: str = "s", user: str = "u", items: int = 1, **fields: Any) -> Envelope:
+    """Return the start of a learner's session."""
+    data = {"session_id": session, "user_id": user, "item_count": items}
+    return envelope("SessionStarted", **{"data": data, **fields})
+
+
+def answer(session: str = "s", **fields: Any) -> Envelope:
+    """Return a correct answer in a session."""
+    data = {"session_id": session, "item_id": "i", "response_time_ms": 5}
+    return envelope("CorrectAnswerGiven", data, **fields)
+
+
+def session_abandoned(user: str = "u") -> Envelope:
+    """Return the end of a session of this learner, which needs no start."""
+    return envelope("SessionAbandoned", {"session_id": "s"}, metadata={"user_id": user})
