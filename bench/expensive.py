@@ -52,9 +52,9 @@ class FieldCall:
 
     def text(self, alias: str, subfields: str | None = None) -> str:
         """Return the field's text in a document."""
-        given = ", ".join(f"{name}: {value}" for name, value in self.arguments.items())
+        arguments = ", ".join(f"{name}: {value}" for name, value in self.arguments.items())
         selected = _selection(QUERY.fields[self.name].type) if subfields is None else subfields
-        return f"{alias}: {self.name}{f'({given})' if given else ''}{selected}"
+        return f"{alias}: {self.name}{f'({arguments})' if arguments else ''}{selected}"
 
 
 def _selection(shape: Any) -> str:
@@ -62,13 +62,13 @@ def _selection(shape: Any) -> str:
     named = get_named_type(shape)
     if not is_object_type(named):
         return ""
-    subfields = (name + _selection(each.type) for name, each in named.fields.items())
+    subfields = (name + _selection(field.type) for name, field in named.fields.items())
     return f" {{ {' '.join(subfields)} }}"
 
 
 def document(calls: Sequence[FieldCall]) -> str:
     """Return a document with these fields."""
-    return f"{{ {' '.join(each.text(f'a{n}') for n, each in enumerate(calls))} }}"
+    return f"{{ {' '.join(call.text(f'a{n}') for n, call in enumerate(calls))} }}"
 
 
 @dataclass
@@ -81,12 +81,12 @@ class Search:
 
     async def run(self) -> str:
         """Return the most expensive document; its fields have their most expensive arguments."""
-        found = [await self._climb(name) for name in QUERY.fields]
-        calls = sorted(filter(None, found), key=lambda each: -each.work)[:_MIXED]
+        climbed = [await self._climb(name) for name in QUERY.fields]
+        calls = sorted(filter(None, climbed), key=lambda call: -call.work)[:_MIXED]
         if self.past:
-            calls = [self._at(each, days) for days in range(1, 5) for each in calls]
+            calls = [self._at(call, days) for days in range(1, 5) for call in calls]
         candidates = [self._fill([first, *calls]) for first in calls[:_FIRST]]
-        return document(max(candidates, key=lambda each: sum(call.work for call in each)))
+        return document(max(candidates, key=lambda candidate: sum(call.work for call in candidate)))
 
     async def _climb(self, name: str) -> FieldCall | None:
         """Return the field with its most expensive arguments, which are chosen one at a time."""
@@ -94,16 +94,16 @@ class Search:
         if self.past and "asOf" not in arguments:
             return None
         best = FieldCall(name)
-        for each, argument in arguments.items():
-            if is_required_argument(argument) or each == "userId":
-                best.arguments[each] = self._values(each, argument)[0]
+        for key, argument in arguments.items():
+            if is_required_argument(argument) or key == "userId":
+                best.arguments[key] = self._values(key, argument)[0]
         if self.past:
             best = self._at(best, 1)
         best = await self._measure(best)
-        for each, argument in arguments.items():
-            values = await self._cursors(best) if each == "after" else self._values(each, argument)
+        for key, argument in arguments.items():
+            values = await self._cursors(best) if key == "after" else self._values(key, argument)
             for value in values:
-                other = replace(best, arguments={**best.arguments, each: value})
+                other = replace(best, arguments={**best.arguments, key: value})
                 best = max(best, await self._measure(other), key=lambda call: call.work)
         return best
 
@@ -115,8 +115,8 @@ class Search:
         """Return a list with the cursor of the next page, or an empty list."""
         text = f"{{ {call.text('a', ' { pageInfo { endCursor } }')} }}"
         answer, _ = await self.costing.answer(text)
-        found = msgspec.json.decode(answer.data or b"null")
-        cursor = found and found["a"]["pageInfo"]["endCursor"]
+        page = msgspec.json.decode(answer.data or b"null")
+        cursor = page and page["a"]["pageInfo"]["endCursor"]
         return [f'"{cursor}"'] if cursor else []
 
     def _values(self, name: str, argument: GraphQLArgument) -> list[str]:
@@ -143,19 +143,19 @@ class Search:
     def _fill(self, calls: Sequence[FieldCall]) -> list[FieldCall]:
         """Repeat the first field as often as the limits allow, then the second field, and so on."""
         chosen: list[FieldCall] = []
-        for each in calls:
+        for call in calls:
             # Equal fields about the past would share one fold, so do not repeat them.
             most = 1 if self.past else _MAX_FIELDS - len(chosen)
             counts = range(1, most + 1)
             times = bisect.bisect(
-                counts, 0, key=lambda n: not self._is_allowed(chosen + [each] * n)
+                counts, 0, key=lambda n: not self._is_allowed(chosen + [call] * n)
             )
-            chosen += [each] * times
+            chosen += [call] * times
         return chosen
 
     def _is_allowed(self, calls: Sequence[FieldCall]) -> bool:
-        found = documents.read(document(calls), introspection=False)
-        operation = found.operation(None)
+        parsed = documents.read(document(calls), introspection=False)
+        operation = parsed.operation(None)
         try:
             return operation is not None and bool(
                 root_fields.plan(operation, None, self.costing.context)

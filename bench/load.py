@@ -6,6 +6,7 @@ the last response.
 """
 
 import asyncio
+import functools
 import itertools
 import sys
 import time
@@ -97,8 +98,8 @@ async def run(port: int, requests: list[bytes], at_once: int) -> float:
     loop = asyncio.get_running_loop()
     waiting, done = iter(requests), [loop.create_future() for _ in range(at_once)]
     begin = time.perf_counter()
-    for each in done:
-        await loop.create_connection(lambda each=each: _Client(waiting, each), HOST, port)  # type: ignore[misc]
+    for future in done:
+        await loop.create_connection(functools.partial(_Client, waiting, future), HOST, port)
     await asyncio.gather(*done)
     return time.perf_counter() - begin
 

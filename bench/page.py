@@ -54,7 +54,7 @@ def _measure(port: int, requests: list[bytes]) -> list[float]:
     """Send the requests at a steady rate; return their sorted durations in milliseconds."""
     cycle = list(itertools.islice(itertools.cycle(requests), _A_SECOND * _SECONDS))
     durations = request_batch.send(RequestBatch(port, cycle, _PACKED, a_second=_A_SECOND))
-    return sorted(1_000 * each for each in durations.each)
+    return sorted(1_000 * duration for duration in durations.responses)
 
 
 def _request(issuer: Issuer, learner: str, *headers: str) -> bytes:

@@ -34,17 +34,17 @@ _TIMEOUT_S = 120.0  # no request times out, even on a slow machine
 
 def _work(message: str) -> int:
     """Return the rows and buffers of the plan in a server message, or zeros if there is no plan."""
-    found = _PLAN.match(message)
-    if found is None:
+    match = _PLAN.match(message)
+    if match is None:
         return 0
-    plan = msgspec.json.decode(message[found.end() :])["Plan"]
-    return _rows(plan) + sum(int(plan.get(each, 0)) for each in _BUFFERS)
+    plan = msgspec.json.decode(message[match.end() :])["Plan"]
+    return _rows(plan) + sum(int(plan.get(buffer, 0)) for buffer in _BUFFERS)
 
 
 def _rows(plan: dict[str, Any]) -> int:
     """Return the rows that a node and its children returned or filtered out."""
-    found = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
-    return int(found * plan["Actual Loops"]) + sum(map(_rows, plan.get("Plans", ())))
+    rows = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    return int(rows * plan["Actual Loops"]) + sum(map(_rows, plan.get("Plans", ())))
 
 
 class Costing:
@@ -55,8 +55,8 @@ class Costing:
         self._work = 0
         self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9), reader)
         if explains:
-            for each in (reader._database, reader._as_of._database):  # noqa: SLF001 - a benchmark reads its own sessions
-                _explain(each, self._add)
+            for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - a benchmark reads its own sessions
+                _explain(pool, self._add)
 
     async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
         """Return the response, and the number of rows and buffers that its statements read.
@@ -90,7 +90,7 @@ def _explain(of: Database, record: Callable[[str], None]) -> None:
         async def connect_explaining() -> asyncpg.Connection:
             session = await connect()
             await session.execute(blocks("expensive")["explain"])
-            session.add_log_listener(lambda _, said: record(said.message))
+            session.add_log_listener(lambda _, notice: record(notice.message))
             return session
 
         return connect_explaining

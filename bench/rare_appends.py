@@ -52,7 +52,7 @@ def compare_with_new(server: Server) -> Iterator[Line]:
 
 def _append(connection: Connection, events: list[Envelope]) -> float:
     delivery = envelopes.delivery(events)
-    return measure_call(lambda each: log.append(connection, [each]), delivery)
+    return measure_call(lambda message: log.append(connection, [message]), delivery)
 
 
 def _answer(session: str) -> Envelope:

@@ -33,7 +33,7 @@ class Durations(msgspec.Struct, frozen=True):
     """The seconds of the whole batch, and of each response since its request was due."""
 
     all: float
-    each: list[float] = []
+    responses: list[float] = []
 
 
 def send(batch: RequestBatch) -> Durations:

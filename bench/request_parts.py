@@ -69,14 +69,14 @@ def _parts(app: Any) -> dict[str, Patches]:
 
 @contextlib.contextmanager
 def _without(patches: Patches) -> Iterator[None]:
-    before = [(where, name, getattr(where, name)) for where, name, _ in patches]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
     try:
-        for where, name, other in patches:
-            setattr(where, name, other)
+        for owner, name, other in patches:
+            setattr(owner, name, other)
         yield
     finally:
-        for where, name, own in before:
-            setattr(where, name, own)
+        for owner, name, own in before:
+            setattr(owner, name, own)
 
 
 async def _measure(app: _App, questions: Iterator[Request]) -> Rounds:
@@ -142,7 +142,7 @@ def main() -> None:
             rounds = uvloop.run(_measure(app, questions))
         for kind, skipped in (("miss", ()), ("hit", _MISS_ONLY)):
             console.print(f"{kind}: {rounds.median(kind):.0f} µs, without the server")
-            for name in (each for each in _parts(app) if each not in skipped):
+            for name in (part for part in _parts(app) if part not in skipped):
                 console.print(f"  {name}: {rounds.median(f'{kind} {name}'):.1f} µs")
 
 

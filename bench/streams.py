@@ -58,8 +58,8 @@ class _Setup:
         body = {"query": _PROGRESS, "variables": {"of": learner}}
         accept = "Accept: text/event-stream"
         streams = [
-            encode_post(body, "/graphql/stream", self.issuer.bearer(each, "support"), accept)
-            for each in self.learners
+            encode_post(body, "/graphql/stream", self.issuer.bearer(learner, "support"), accept)
+            for learner in self.learners
         ]
         with stream_readers.open_streams(self.query.port, streams) as readers:
             yield readers
@@ -81,14 +81,14 @@ class _Setup:
         stop = threading.Event()
         changes = threading.Thread(target=self._change_until, args=(stop,))
         queries = (
-            self.issuer.encode_query(_QUERY, each) for each in itertools.cycle(self.learners)
+            self.issuer.encode_query(_QUERY, learner) for learner in itertools.cycle(self.learners)
         )
         requests = list(itertools.islice(queries, _A_SECOND * _SECONDS))
         changes.start()
         try:
             return request_batch.send(
                 RequestBatch(self.query.port, requests, a_second=_A_SECOND)
-            ).each
+            ).responses
         finally:
             stop.set()
             changes.join()

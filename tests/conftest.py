@@ -107,9 +107,9 @@ def servers() -> Iterator[Callable[[str], Server]]:
 
         def start(which: str) -> Server:
             if which not in running:
-                given = os.environ.get("TEST_DATABASE_URL") if which == EMBEDDED else None
+                existing = os.environ.get("TEST_DATABASE_URL") if which == EMBEDDED else None
                 programs = OLDEST_PROGRAMS if which == OLDEST else None
-                url = given or stack.enter_context(postgres_servers.start(programs))
+                url = existing or stack.enter_context(postgres_servers.start(programs))
                 running[which] = Server(url, which)
                 stack.callback(running[which].close)
             return running[which]
@@ -234,15 +234,15 @@ def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., brow
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:
-        given = {"viewport": {"width": 1280, "height": 800}, **options}
-        made.append(browser.Visit(demo, chromium.new_context(**given)))
+        context_options = {"viewport": {"width": 1280, "height": 800}, **options}
+        made.append(browser.Visit(demo, chromium.new_context(**context_options)))
         return made[-1]
 
     yield begin
     with contextlib.ExitStack() as stack:
-        for each in made:
-            stack.callback(each.context.close)
-            stack.callback(each.check)
+        for opened in made:
+            stack.callback(opened.context.close)
+            stack.callback(opened.check)
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ class Cloud:
         self.scheduler, self._address = scheduler, address
 
     def schedule(self, *arguments: str, **environment: str) -> cli.Result:
-        given = {"CLOUD_SCHEDULER_EMULATOR_HOST": self._address, "PUBSUB_PROJECT_ID": "p"}
-        return cli.progress(NOWHERE, "schedule", *arguments, **(given | environment))
+        variables = {"CLOUD_SCHEDULER_EMULATOR_HOST": self._address, "PUBSUB_PROJECT_ID": "p"}
+        return cli.progress(NOWHERE, "schedule", *arguments, **(variables | environment))
 
     def state(self, name: str) -> str:
         return str(self.scheduler.jobs[name].state.name)
@@ -42,9 +42,9 @@ def test_list_shows_the_schedules_of_all_pages(cloud: Cloud) -> None:
     assert (backup["name"], backup["schedule"]) == ("progress-backup", "0 */6 * * *")
     assert (batch["state"], batch["code"]) == ("ENABLED", 4)
     assert datetime.fromisoformat(batch["last_at"]) == LAST
-    told = cli.expect_success(cloud.schedule("list"))
-    assert "with code 4" in told
-    assert "2026-11-20 02:00" in told
+    listing = cli.expect_success(cloud.schedule("list"))
+    assert "with code 4" in listing
+    assert "2026-11-20 02:00" in listing
     elsewhere = cli.expect_success(cloud.schedule("list", "--region", "us-east1"))
     assert "There are no schedules." in elsewhere
 

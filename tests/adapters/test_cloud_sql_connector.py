@@ -38,20 +38,20 @@ def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         def __init__(self, *, ip_type: str, refresh_strategy: str, loop: Any = None) -> None:
             assert (ip_type, refresh_strategy) == ("PRIVATE", "lazy")
 
-        def connect(self, _instance: str, driver: str, *, db: str, **given: Any) -> Any:
+        def connect(self, _instance: str, driver: str, *, db: str, **options: Any) -> Any:
             assert driver == "pg8000"
-            assert given.pop("enable_iam_auth")
-            if given["user"] == "nobody":
+            assert options.pop("enable_iam_auth")
+            if options["user"] == "nobody":
                 raise ConnectionRefusedError
-            if refusal := REFUSALS.get(given["user"]):
+            if refusal := REFUSALS.get(options["user"]):
                 raise refusal
             return pg8000.dbapi.connect(
-                database=db, unix_sock=f"{at.host}/.s.PGSQL.{at.port}", ssl_context=False, **given
+                database=db, unix_sock=f"{at.host}/.s.PGSQL.{at.port}", ssl_context=False, **options
             )
 
-        async def connect_async(self, _instance: str, driver: str, **given: Any) -> Any:
+        async def connect_async(self, _instance: str, driver: str, **options: Any) -> Any:
             assert driver == "asyncpg"
-            raise REFUSALS[given["user"]]
+            raise REFUSALS[options["user"]]
 
     database._connector.cache_clear()
     monkeypatch.setattr(connector, "Connector", Connector)
@@ -76,17 +76,17 @@ def test_the_error_names_an_unreachable_instance() -> None:
 @pytest.mark.parametrize("user", REFUSALS)
 @pytest.mark.usefixtures("instance")
 def test_the_database_is_unavailable_if_google_returns_an_error(user: str) -> None:
-    where = msgspec.structs.replace(CLOUD, db_iam_user=user)
+    dsn = msgspec.structs.replace(CLOUD, db_iam_user=user)
     with pytest.raises(DatabaseUnavailable, match="project:region:instance: "):
-        database.connect(where)
+        database.connect(dsn)
 
-    async def asked() -> None:
-        await Database(where, name="tests", size=1, search_path="public").run(
+    async def run_query() -> None:
+        await Database(dsn, name="tests", size=1, search_path="public").run(
             lambda session: session.fetch("SELECT")
         )
 
     with pytest.raises(DatabaseUnavailable, match="project:region:instance: "):
-        asyncio.run(asked())
+        asyncio.run(run_query())
 
 
 def test_the_database_is_unavailable_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +100,6 @@ def test_the_database_is_unavailable_without_credentials(monkeypatch: pytest.Mon
     [("instance_connection_name", "instance"), ("db_name", None), ("db_iam_user", None)],
 )
 def test_the_error_names_an_invalid_or_missing_setting(setting: str, value: str | None) -> None:
-    where = msgspec.structs.replace(CLOUD, **{setting: value})
+    dsn = msgspec.structs.replace(CLOUD, **{setting: value})
     with pytest.raises(SettingsError, match=setting.upper()):
-        database.connect(where)
+        database.connect(dsn)

@@ -75,8 +75,8 @@ _SECRETS = st.one_of(
 @example(('Failing row contains (7, {"said": "hush\\n hush)."}).', "hush"), "DETAIL:  ", "x")
 @example(("{'D': 'Failing row contains (7, hush-hu', 'n': 'said'", "hush"), "", "x")
 def test_a_secret_is_masked_anywhere_in_a_line(secret: Secret, before: str, after: str) -> None:
-    told, hidden = secret
-    text = f"{before}{told} {after}"
+    visible, hidden = secret
+    text = f"{before}{visible} {after}"
     line = _line("ERROR", text, stack_trace=f'File "x", line 1\n  {text}\nOSError: {text}')
     if hidden not in before + after:
         assert hidden not in json.dumps(line, ensure_ascii=False)
@@ -188,10 +188,10 @@ def test_server_logs_and_uncaught_exceptions_are_logged_as_masked_lines() -> Non
         [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (1, "")
-    told = [json.loads(line) for line in ran.stdout.splitlines()]
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
     severities = ["INFO", "ERROR", "ERROR", "CRITICAL", "CRITICAL"]
-    assert [line["severity"] for line in told] == severities
-    assert all("OSError" in line["stack_trace"] for line in told[1:])
+    assert [line["severity"] for line in lines] == severities
+    assert all("OSError" in line["stack_trace"] for line in lines[1:])
     assert "hush" not in ran.stdout
     assert "ann@" not in ran.stdout
 

@@ -168,11 +168,11 @@ def test_a_login_has_only_the_privileges_of_its_group(service: Service) -> None:
     admit(service, Login("progress_query", "mover", "x"))
     assert groups(service, "mover") == ["progress_query"]
     with closing(service.admin()) as admin:
-        found = admin.run(
+        rights = admin.run(
             "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
             " FROM pg_roles WHERE rolname = 'mover'"
         )
-    assert found == [[False] * 5]
+    assert rights == [[False] * 5]
 
 
 @pytest.mark.parametrize(

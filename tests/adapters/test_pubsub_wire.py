@@ -30,9 +30,9 @@ def test_a_response_that_the_library_encoded_is_decoded(
     )
     read = [
         (ack_id.decode(), b"".join(wire.fields(message, 1)))
-        for each in wire.fields(PullResponse.serialize(answer), 1)
-        for ack_id in wire.fields(each, 1)
-        for message in wire.fields(each, 2)
+        for received in wire.fields(PullResponse.serialize(answer), 1)
+        for ack_id in wire.fields(received, 1)
+        for message in wire.fields(received, 2)
     ]
     assert read == [(ack_id, data) for ack_id, data, _ in received]
 
@@ -43,6 +43,6 @@ def test_the_library_decodes_an_encoded_request(name: str, ids: list[str], most:
     pull = PullRequest.deserialize(subscription + wire.number_field(3, most))
     assert (pull.subscription, pull.max_messages) == (name, most)
     for call, number in ((AcknowledgeRequest, 2), (ModifyAckDeadlineRequest, 4)):
-        fields = b"".join(wire.field(number, each.encode()) for each in ids)
+        fields = b"".join(wire.field(number, ack_id.encode()) for ack_id in ids)
         read = call.deserialize(subscription + fields)
         assert (read.subscription, list(read.ack_ids)) == (name, ids)

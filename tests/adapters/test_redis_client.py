@@ -81,8 +81,8 @@ def test_concurrent_callers_share_a_connection_and_get_their_own_replies(empty_r
             assert replies == [b"OK", value]
 
         done = await asyncio.gather(*map(one, range(500)), return_exceptions=True)
-        assert {type(each) for each in done} <= {type(None), TimeoutError}
-        assert [number for number, each in enumerate(done) if each and number % 10] == []
+        assert {type(result) for result in done} <= {type(None), TimeoutError}
+        assert [number for number, result in enumerate(done) if result and number % 10] == []
         assert await client.run(("ECHO", "still in step")) == [b"still in step"]
         (connections,) = await client.run(("CLIENT", "LIST"))
         assert isinstance(connections, bytes)
@@ -225,9 +225,9 @@ def test_the_client_uses_the_password_database_and_unix_socket_of_its_url() -> N
             return (await client.run(("CLIENT", "INFO")))[0]
 
         for url in (named, f"{local}?db=3&password=s%3Acret"):
-            found = with_client(url, number)
-            assert isinstance(found, bytes)
-            assert b" db=3 " in found
+            info = with_client(url, number)
+            assert isinstance(info, bytes)
+            assert b" db=3 " in info
         assert is_left_alone(plain)
         assert "s:cret" not in repr(parse_url(named))
 

@@ -40,9 +40,9 @@ def closed(store: Store) -> Iterator[Gate]:
         yield made
 
 
-def start(words: list[str], folder: Path, **told: str) -> subprocess.Popen[str]:
-    words = [str(ROOT / each) if each.endswith(".py") else each for each in words]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **told}
+def start(words: list[str], folder: Path, **variables: str) -> subprocess.Popen[str]:
+    words = [str(ROOT / word) if word.endswith(".py") else word for word in words]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=folder,
@@ -58,8 +58,8 @@ def start(words: list[str], folder: Path, **told: str) -> subprocess.Popen[str]:
 def test_a_job_retries_until_its_network_is_available(
     closed: Gate, tmp_path: Path, job: str
 ) -> None:
-    told = {"DATABASE_URL": closed.url, "CLOUD_RUN_JOB": f"progress-{job}"}
-    with start(JOBS[job], tmp_path, **told) as process:
+    variables = {"DATABASE_URL": closed.url, "CLOUD_RUN_JOB": f"progress-{job}"}
+    with start(JOBS[job], tmp_path, **variables) as process:
         assert process.stdout
         line = process.stdout.readline()
         assert _RETRY in line, line
@@ -167,7 +167,7 @@ def test_a_probe_passes_at_the_timeout(closed: Gate, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("configured", "expected"),
     [
         (Settings(), []),
         (Settings(database_url="postgresql://u@/d?host=/run"), []),
@@ -179,9 +179,9 @@ def test_a_probe_passes_at_the_timeout(closed: Gate, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_the_probe_checks_the_database_and_redis(
-    given: Settings, expected: list[tuple[str, int]]
+    configured: Settings, expected: list[tuple[str, int]]
 ) -> None:
-    assert startup.addresses(given) == expected
+    assert startup.addresses(configured) == expected
 
 
 def status(port: int, path: str) -> int:

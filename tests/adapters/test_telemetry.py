@@ -98,12 +98,14 @@ def test_a_trace_is_propagated_without_an_exporter() -> None:
 @example(PARENT.replace("b7ad6b7169203331", "0" * 16))
 @example(PARENT.upper())
 def test_an_invalid_traceparent_is_dropped(text: str) -> None:
-    found = tracing.traceparent_of_message({"traceparent": text})
-    assert found is None or (len(found) == 55 and found[3:52] == text[3:52] and found[:3] == "00-")
+    parent = tracing.traceparent_of_message({"traceparent": text})
+    assert parent is None or (
+        len(parent) == 55 and parent[3:52] == text[3:52] and parent[:3] == "00-"
+    )
     if text.startswith("cc0") or text == PARENT.replace("-01", "-ff"):
-        assert found is not None
+        assert parent is not None
     if text.startswith("ff") or "0" * 16 in text or "A" in text:
-        assert found is None
+        assert parent is None
 
 
 @pytest.mark.parametrize(
@@ -150,15 +152,15 @@ def test_a_push_continues_the_trace_of_its_message_or_else_of_its_request(
 
 
 def test_an_error_within_a_span_is_masked(receiver: Collector) -> None:
-    told = "no answer from postgresql://me:hush-hush@db/x for ann@example.com"
+    message = "no answer from postgresql://me:hush-hush@db/x for ann@example.com"
     with (
         tracing.start_span("work", None, "internal"),
         pytest.raises(OSError, match="hush"),
-        tracing.child_span("asks", "client", {"to": told}),
+        tracing.child_span("asks", "client", {"to": message}),
     ):
-        raise OSError(told)
+        raise OSError(message)
     spans = receiver.wait_for(("cli", "asks"), ("cli", "work"))
-    (span,) = (each for each in spans if each.name == "asks")
+    (span,) = (candidate for candidate in spans if candidate.name == "asks")
     assert span.is_failed
     assert span.attributes["error.type"] == "OSError"
     assert "hush" not in str(span)
@@ -181,9 +183,9 @@ def test_metrics_have_the_labels_of_the_contract(
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=europe-west1")
     logs.write("INFO", "answered", operation="query", outcome="ok", latency_ms=1.5)
     readiness.wait(lambda: "progress.latency_ms" in receiver.metrics(), "the metric")
-    found = {point.name: point.labels for point in receiver.points}
-    assert found["progress.latency_ms"] == {"operation": "query"}
-    assert found["progress.outcome"] == {"operation": "query", "outcome": "ok"}
+    labels = {point.name: point.labels for point in receiver.points}
+    assert labels["progress.latency_ms"] == {"operation": "query"}
+    assert labels["progress.outcome"] == {"operation": "query", "outcome": "ok"}
     # Google Cloud rejects a data point if one of these labels is missing.
     assert receiver.resources[0].keys() >= {"cloud.region", "service.instance.id"}
 
@@ -194,7 +196,9 @@ def test_the_sampling_ratio_overrides_the_sender_s_flag(
     """Cloud Run's front end marks nearly every request as not sampled."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
-    kept, dropped = (PARENT.replace("8448eb211c80319c", f"{each}448eb211c80319c") for each in "0f")
+    kept, dropped = (
+        PARENT.replace("8448eb211c80319c", f"{digit}448eb211c80319c") for digit in "0f"
+    )
     for parent, expected in ((kept, "01"), (dropped, "00")):
         for flags in ("00", "01"):
             with tracing.start_span(flags, f"{parent[:-2]}{flags}", "server"):
@@ -229,13 +233,13 @@ def test_the_standard_variables_are_accepted_settings() -> None:
 def test_a_function_exports_its_queued_telemetry_on_sigterm(tmp_path: Path, name: str) -> None:
     port = ports.reserve()
     with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:
-        told = issuer.environment("postgresql://nobody@127.0.0.1:1/none") | {
+        environment = issuer.environment("postgresql://nobody@127.0.0.1:1/none") | {
             "PROGRESS_DATA_DIR": str(tmp_path),
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
             "OTEL_BSP_SCHEDULE_DELAY": "3600000",
             "OTEL_METRIC_EXPORT_INTERVAL": "3600000",
         }
-        part = parts.function(name, port, told, ready="/")
+        part = parts.function(name, port, environment, ready="/")
         process = processes.start(
             part.command,
             output=subprocess.DEVNULL,
@@ -273,8 +277,8 @@ def test_nothing_is_exported_and_a_line_is_logged_without_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))
-    given = Settings(otel_exporter_otlp_endpoint="https://telemetry.googleapis.com")
-    assert otlp.create_exporter(given, "query") is None
+    configured = Settings(otel_exporter_otlp_endpoint="https://telemetry.googleapis.com")
+    assert otlp.create_exporter(configured, "query") is None
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert line["severity"] == "WARNING"
     assert line["message"].startswith("no traces and metrics: ")

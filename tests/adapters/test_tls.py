@@ -53,21 +53,21 @@ def memorystore(
         yield f"rediss://:{quote(PASSWORD)}@{HOST}:{door}/0"
 
 
-def given(url: str, authority: tls_certificates.Authority, *, named: bool) -> str:
+def with_authority(url: str, authority: tls_certificates.Authority, *, named: bool) -> str:
     """Return the URL with the authority's certificate, in the format that Terraform writes."""
     check = "" if named else "&ssl_check_hostname=false"
     return f"{url}?ssl_ca_data={quote(authority.pem, safe='')}{check}"
 
 
 def answers_the_query_function(url: str) -> bool:
-    async def asked() -> bool:
+    async def ping() -> bool:
         line = async_client.Client(url, timeout_s=10)
         try:
             return await line.run(("PING",)) == [b"PONG"]
         finally:
             await line.close()
 
-    return asyncio.run(asked())
+    return asyncio.run(ping())
 
 
 def answers_the_others(url: str) -> bool:
@@ -80,7 +80,7 @@ def answers_the_others(url: str) -> bool:
 def test_redis_is_trusted_if_the_authority_in_its_url_signed_its_certificate(
     memorystore: str, authority: tls_certificates.Authority, named: str, *, is_checked: bool
 ) -> None:
-    url = given(memorystore, authority, named=is_checked)
+    url = with_authority(memorystore, authority, named=is_checked)
     if is_checked and named != HOST:
         with pytest.raises(OSError, match="certificate"):
             answers_the_others(url)
@@ -94,7 +94,7 @@ def test_redis_is_trusted_if_the_authority_in_its_url_signed_its_certificate(
 
 def test_an_unknown_authority_is_not_trusted(memorystore: str) -> None:
     stranger = tls_certificates.Authority()
-    for url in (memorystore, given(memorystore, stranger, named=False)):
+    for url in (memorystore, with_authority(memorystore, stranger, named=False)):
         with pytest.raises(OSError, match="certificate"):
             answers_the_others(url)
         with pytest.raises(RedisUnavailable):

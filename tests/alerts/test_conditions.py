@@ -214,14 +214,16 @@ def conditions(request: pytest.FixtureRequest, environments: Environments) -> di
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
     by_name = alerts(environments["prod"].planned)
-    return {each.name: each for alert in by_name.values() for each in alert.conditions}
+    return {
+        condition.name: condition for alert in by_name.values() for condition in alert.conditions
+    }
 
 
 def test_each_condition_has_cases_that_fire_and_that_do_not(
     conditions: dict[str, Condition],
 ) -> None:
-    for told in (True, False):
-        assert {each.condition for each in CASES if each.is_told is told} == conditions.keys()
+    for is_told in (True, False):
+        assert {case.condition for case in CASES if case.is_told is is_told} == conditions.keys()
 
 
 def test_conditions_fire_in_exactly_the_cases_that_expect_it(
@@ -234,5 +236,5 @@ def test_an_inverted_case_contradicts_its_condition(
     conditions: dict[str, Condition], tmp_path: Path
 ) -> None:
     """This shows that the test of the cases can fail."""
-    turned = [replace(each, is_told=not each.is_told) for each in CASES]
+    turned = [replace(case, is_told=not case.is_told) for case in CASES]
     assert promtool.wrong(conditions.values(), turned, tmp_path).count("exp:") == len(CASES)

@@ -104,5 +104,6 @@ def _of_errors_too(selector: Selector) -> Selector:
     """Return an error selector that matches successes, because the stack has no errors."""
     replacements = {("outcome", "=", "error"): ("outcome", "=", "ok")}
     return replace(
-        selector, matchers=tuple(replacements.get(each, each) for each in selector.matchers)
+        selector,
+        matchers=tuple(replacements.get(matcher, matcher) for matcher in selector.matchers),
     )

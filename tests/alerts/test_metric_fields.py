@@ -69,7 +69,7 @@ def test_every_line_names_its_trace(emitted: Emitted) -> None:
 def test_the_code_writes_only_declared_fields() -> None:
     written = dict(_written())
     assert written, "no call of logs.write was found"
-    assert {name: where for name, where in written.items() if name not in KNOWN} == {}
+    assert {name: places for name, places in written.items() if name not in KNOWN} == {}
 
 
 def test_every_metric_field_is_written_by_the_code() -> None:

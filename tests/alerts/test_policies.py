@@ -59,7 +59,7 @@ def test_each_metric_field_has_a_metric_of_its_kind(
         )
         assert described["value_type"] == ("DISTRIBUTION" if is_distribution else "INT64")
         assert described["unit"] == facts["unit"]
-        assert {each["key"] for each in described["labels"]} == set(facts["labels"])
+        assert {label["key"] for label in described["labels"]} == set(facts["labels"])
         assert (metric["label_extractors"] or {}) == {
             label: f"EXTRACT(jsonPayload.{label})" for label in facts["labels"]
         }
@@ -114,7 +114,7 @@ def test_each_alert_reads_a_metric_field_and_only_listed_platform_metrics(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned
-    metrics = {each["name"] for each in planned.of("google_logging_metric").values()}
+    metrics = {metric["name"] for metric in planned.of("google_logging_metric").values()}
     for alert in alerts(planned).values():
         assert alert.metric_fields, alert.name
         for condition in alert.conditions:
@@ -159,7 +159,7 @@ def test_each_alert_names_condition_cause_and_action(
 def test_production_alerts_have_a_channel(environments: Environments) -> None:
     applied = environments["prod"].applied
     channels = {
-        each["id"] for each in applied.of("google_monitoring_notification_channel").values()
+        channel["id"] for channel in applied.of("google_monitoring_notification_channel").values()
     }
     assert channels
     for policy in applied.of("google_monitoring_alert_policy").values():
@@ -179,15 +179,15 @@ def test_only_production_has_an_uptime_check(
     assert check["http_check"][0]["use_ssl"]
     applied = environments["prod"].applied
     (policy,) = applied.of("google_monitoring_alert_policy", "uptime").values()
-    (told,) = policy["conditions"][0]["condition_threshold"]
+    (threshold,) = policy["conditions"][0]["condition_threshold"]
     (made,) = applied.of("google_monitoring_uptime_check_config").values()
     id_ = made["uptime_check_id"]
-    assert f'metric.labels.check_id="{id_}"' in told["filter"]
-    assert "uptime_check/check_passed" in told["filter"]
-    (counted,) = told["aggregations"]
+    assert f'metric.labels.check_id="{id_}"' in threshold["filter"]
+    assert "uptime_check/check_passed" in threshold["filter"]
+    (counted,) = threshold["aggregations"]
     assert counted["cross_series_reducer"] == "REDUCE_COUNT_FALSE"
-    assert told["comparison"] == "COMPARISON_GT"
-    assert 1 <= told["threshold_value"] < len(check["selected_regions"])
+    assert threshold["comparison"] == "COMPARISON_GT"
+    assert 1 <= threshold["threshold_value"] < len(check["selected_regions"])
 
 
 def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:
@@ -223,16 +223,23 @@ def test_the_dashboard_shows_each_metric_field(
     for field in CONTRACT:
         assert f"logging_googleapis_com:user_progress_{field}" in text
     foreign = set(re.findall(r"\b(\w+_googleapis_com:\w+)", text))
-    assert {each for each in foreign if not each.startswith("logging")} == DASHBOARD_ONLY
+    assert {kind for kind in foreign if not kind.startswith("logging")} == DASHBOARD_ONLY
     for field, facts in CONTRACT.items():
-        (tile,) = (each for each in tiles if each["widget"]["title"].startswith(f"{field}: "))
-        # the legend shows all labels of the field
-        for line in tile["widget"]["xyChart"]["dataSets"]:
+        (tile,) = (
+            candidate
+            for candidate in tiles
+            if candidate["widget"]["title"].startswith(f"{field}: ")
+        )
+        for line in tile["widget"]["xyChart"][
+            "dataSets"
+        ]:  # the legend shows all labels of the field
             named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
             assert named == set(facts["labels"])
-    places = {(each.get("xPos"), each.get("yPos")) for each in tiles}
+    places = {(tile.get("xPos"), tile.get("yPos")) for tile in tiles}
     assert len(places) == len(tiles)
-    assert 0 not in {place for each in places for place in each}  # the API omits a position of 0
+    assert 0 not in {
+        place for coordinate in places for place in coordinate
+    }  # the API omits a position of 0
 
 
 def test_an_environment_can_be_planned_without_alerts(environments: Environments) -> None:

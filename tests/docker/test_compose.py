@@ -22,7 +22,7 @@ from tests.support.terraform import REPOSITORY
 
 FOLDER = compose_file.FOLDER
 SERVICES = compose_file.services(compose_file.example())
-LASTING = {name: each for name, each in SERVICES.items() if each["restart"] != "no"}
+LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 
 # Container variables that are not settings; the framework and OpenTelemetry read them.
 FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
@@ -44,10 +44,10 @@ def test_all_required_services_exist() -> None:
 
 
 def test_compose_yaml_and_env_example_have_the_same_variables() -> None:
-    given, read = compose_file.example(), compose_file.variables()
-    assert given.keys() == read.keys()
+    documented, read = compose_file.example(), compose_file.variables()
+    assert documented.keys() == read.keys()
     for name, defaults in read.items():
-        assert defaults <= {given[name]}, name
+        assert defaults <= {documented[name]}, name
 
 
 def test_a_missing_password_variable_is_an_error() -> None:
@@ -71,7 +71,7 @@ def test_each_service_has_a_memory_limit_and_a_health_check(name: str) -> None:
 
 
 def test_no_service_depends_on_itself() -> None:
-    waits = {name: each.get("depends_on", {}).keys() for name, each in SERVICES.items()}
+    waits = {name: service.get("depends_on", {}).keys() for name, service in SERVICES.items()}
     assert set(TopologicalSorter(waits).static_order()) == SERVICES.keys()
 
 
@@ -82,8 +82,8 @@ def test_other_services_wait_for_each_one_time_service() -> None:
 
 
 def test_the_functions_have_the_required_sizes() -> None:
-    asked = {"ingest": ("1", "512M"), "project": ("2", "2G"), "query": ("2", "1G")}
-    for name, (cpus, memory) in asked.items():
+    sizes = {"ingest": ("1", "512M"), "project": ("2", "2G"), "query": ("2", "1G")}
+    for name, (cpus, memory) in sizes.items():
         limits = SERVICES[name]["deploy"]["resources"]["limits"]
         assert (limits["cpus"], limits["memory"]) == (cpus, memory)
 
@@ -107,7 +107,7 @@ def test_each_image_is_built_by_one_service_and_never_pulled() -> None:
 
 def test_each_image_is_pinned() -> None:
     built = compose_file.builds()
-    images = {each["image"] for each in SERVICES.values()} - built.keys()
+    images = {service["image"] for service in SERVICES.values()} - built.keys()
     files = [compose_file.dockerfile(image).read_text() for image in built]
     bases = [base for text in files for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE)]
     assert len(images) > 7
@@ -151,8 +151,8 @@ def test_the_containers_of_this_repository_run_existing_programs(name: str) -> N
     if words[python + 1] == "-m":
         assert importlib.util.find_spec(words[python + 2]), words
     else:
-        where = compose_file.dockerfile(SERVICES[name]["image"]).parent
-        assert (where / words[python + 1]).exists()
+        folder = compose_file.dockerfile(SERVICES[name]["image"]).parent
+        assert (folder / words[python + 1]).exists()
     if "FUNCTION_TARGET" in SERVICES[name]["environment"]:
         assert SERVICES[name]["environment"]["FUNCTION_TARGET"] == name
         assert (REPOSITORY / "functions" / name / "main.py").exists()
@@ -162,16 +162,16 @@ def test_the_containers_of_this_repository_run_existing_programs(name: str) -> N
 @pytest.mark.parametrize("name", compose_file.OURS)
 def test_compose_yaml_uses_the_names_of_the_settings(name: str) -> None:
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    told = SERVICES[name]["environment"].keys()
-    assert told - FRAMEWORK <= known
-    assert {"ENVIRONMENT", "PUBSUB_PROJECT_ID"} <= told
+    variables = SERVICES[name]["environment"].keys()
+    assert variables - FRAMEWORK <= known
+    assert {"ENVIRONMENT", "PUBSUB_PROJECT_ID"} <= variables
 
 
 def test_addresses_in_the_settings_name_existing_services() -> None:
     """Each address in the settings names a service and a port of that service."""
     for name in compose_file.OURS:
-        told = json.dumps([SERVICES[name]["environment"], SERVICES[name].get("command")])
-        hosts = re.findall(r"(?://|@|\")([a-z]+):(\d+)", told)
+        encoded = json.dumps([SERVICES[name]["environment"], SERVICES[name].get("command")])
+        hosts = re.findall(r"(?://|@|\")([a-z]+):(\d+)", encoded)
         for host, port in hosts:
             if host != "localhost":
                 assert host in SERVICES, (name, host)
@@ -197,16 +197,16 @@ def test_prometheus_accepts_its_configuration(request: pytest.FixtureRequest) ->
 
 
 def test_the_collector_exports_to_existing_services() -> None:
-    told = _yaml("collector/config.yaml")
-    for pipeline in told["service"]["pipelines"].values():
+    config = _yaml("collector/config.yaml")
+    for pipeline in config["service"]["pipelines"].values():
         for kind, names in pipeline.items():
-            assert set(names) <= told[kind].keys()
-    assert set(told["service"]["extensions"]) <= told["extensions"].keys()
-    assert told["exporters"]["prometheus"]["add_metric_suffixes"] is False
+            assert set(names) <= config[kind].keys()
+    assert set(config["service"]["extensions"]) <= config["extensions"].keys()
+    assert config["exporters"]["prometheus"]["add_metric_suffixes"] is False
     scraped = _yaml("prometheus/prometheus.yml")["scrape_configs"][0]["static_configs"][0]
-    port = told["exporters"]["prometheus"]["endpoint"].rpartition(":")[2]
+    port = config["exporters"]["prometheus"]["endpoint"].rpartition(":")[2]
     assert scraped["targets"] == [f"collector:{port}"]
-    receiver = told["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
+    receiver = config["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
     sent_to = SERVICES["ingest"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
     assert sent_to == f"http://collector:{receiver}"
 
@@ -221,11 +221,12 @@ def test_grafana_shows_each_metric_field_and_no_other_metric() -> None:
             shown.add(metric)
     assert shown == CONTRACT.keys()
     sources = {
-        each["uid"] for each in _yaml("grafana/provisioning/datasources/all.yaml")["datasources"]
+        source["uid"]
+        for source in _yaml("grafana/provisioning/datasources/all.yaml")["datasources"]
     }
     assert sources == {"prometheus", "jaeger"}
     for panel in dashboard["panels"]:
-        assert {each["datasource"]["uid"] for each in (panel, *panel["targets"])} <= sources
+        assert {part["datasource"]["uid"] for part in (panel, *panel["targets"])} <= sources
 
 
 def test_each_grafana_query_finds_data(request: pytest.FixtureRequest, tmp_path: Path) -> None:
@@ -257,11 +258,13 @@ def test_grafana_finds_its_dashboards() -> None:
 
 def test_the_readme_lists_each_published_port() -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"localhost:(\d+)|at (\d+)", page))
-    outside = {port.split(":")[1] for each in SERVICES.values() for port in each.get("ports", ())}
-    assert outside == {one or other for one, other in told}
+    named = set(re.findall(r"localhost:(\d+)|at (\d+)", page))
+    outside = {
+        port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", ())
+    }
+    assert outside == {one or other for one, other in named}
 
 
 def _yaml(name: str) -> dict[str, Any]:
-    told: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
-    return told
+    content: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+    return content

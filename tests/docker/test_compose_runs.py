@@ -38,20 +38,20 @@ class Collector:
 
     def take(self, path: str, body: bytes) -> None:
         if path == "/v1/metrics":
-            told = ExportMetricsServiceRequest.FromString(body)
+            request = ExportMetricsServiceRequest.FromString(body)
             self.metrics |= {
                 metric.name
-                for resource in told.resource_metrics
+                for resource in request.resource_metrics
                 for scope in resource.scope_metrics
                 for metric in scope.metrics
             }
         else:
             spans = ExportTraceServiceRequest.FromString(body)
             self.traced |= {
-                each.value.string_value
+                attribute.value.string_value
                 for resource in spans.resource_spans
-                for each in resource.resource.attributes
-                if each.key == "service.name"
+                for attribute in resource.resource.attributes
+                if attribute.key == "service.name"
             }
 
 
@@ -96,7 +96,7 @@ def running(valkey: str, collector: Collector) -> Iterator[Containers]:
 def test_an_event_reaches_the_page_and_its_telemetry_reaches_the_collector(
     running: Containers, collector: Collector
 ) -> None:
-    envelopes = "\n".join(json.dumps(each) for each in browser.lesson("ann", 3))
+    envelopes = "\n".join(json.dumps(envelope) for envelope in browser.lesson("ann", 3))
     running.run("issuer", "python", "-m", "progress.cli", "publish", "-", text=envelopes)
     token = running.run("issuer", "python", "-m", "progress.cli", "token", "--user", "ann").strip()
 
@@ -125,7 +125,11 @@ def test_each_process_logs_in_as_a_member_of_only_its_own_group(running: Contain
 
 def _is_folded(running: Containers, events: int) -> bool:
     status = json.loads(running.run("migrate", "python", "-m", "progress.cli", "status", "--json"))
-    behind = sum(each["events_behind"] for each in status["projections"] if each["realtime"])
+    behind = sum(
+        projection["events_behind"]
+        for projection in status["projections"]
+        if projection["realtime"]
+    )
     return bool(status["events"] == events and behind == 0)
 
 
@@ -136,5 +140,5 @@ def _asked(running: Containers, token: str) -> dict[str, Any]:
         connection.request("POST", "/graphql", json.dumps({"query": _QUESTION}), headers)
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
     assert "errors" not in answer, answer
-    told: dict[str, Any] = answer["data"]
-    return told
+    data: dict[str, Any] = answer["data"]
+    return data

@@ -83,27 +83,27 @@ def test_a_second_environment_does_not_share_the_free_tiers_of_the_billing_accou
     apart = (*SERVICES["Neon"], *SERVICES["Cloud Logging"], *SERVICES["Cloud Monitoring"])
     first = {name: item for name, item in compute_items(FREE).items() if name not in apart}
     more = {name: replace(item, used=2 * item.used).usd - item.usd for name, item in first.items()}
-    told = " ".join((DOCS / "cost.md").read_text(encoding="utf-8").split())
-    assert f"costs ${sum(more.values()):.2f}, even without traffic" in told
-    assert f"${more['job_cpu'] + more['job_memory']:.2f} for the minutes of its jobs" in told
+    document = " ".join((DOCS / "cost.md").read_text(encoding="utf-8").split())
+    assert f"costs ${sum(more.values()):.2f}, even without traffic" in document
+    assert f"${more['job_cpu'] + more['job_memory']:.2f} for the minutes of its jobs" in document
     paid = more["schedules"] + more["secrets"]
-    assert f"${paid:.2f} for three schedules and seven secrets" in told
+    assert f"${paid:.2f} for three schedules and seven secrets" in document
 
 
 def test_gcloud_reads_the_log_exclusion_filter_as_one_value() -> None:
     """gcloud splits a value at commas unless it names a separator (`gcloud topic escaping`)."""
-    told = (DOCS / "cost.md").read_text(encoding="utf-8")
-    (value,) = re.findall(r"--add-exclusion='([^']*)'", told)
+    document = (DOCS / "cost.md").read_text(encoding="utf-8")
+    (value,) = re.findall(r"--add-exclusion='([^']*)'", document)
     ((mark, pairs),) = re.findall(r"\A\^(.+?)\^(.*)", value, re.DOTALL)
     assert [pair.partition("=")[0] for pair in pairs.split(mark)] == ["name", "filter"]
     assert pairs.endswith("sample(insertId, 0.99)")
 
 
 def test_a_job_that_connects_every_five_minutes_is_not_free() -> None:
-    told = FACTS["environment"]["dev"]
-    five = told["jobs"]["batch"] | {"runs_a_day": 288}
+    dev = FACTS["environment"]["dev"]
+    five = dev["jobs"]["batch"] | {"runs_a_day": 288}
     always = FACTS["environment"] | {
-        "dev": told | {"batch_on_demand": False, "jobs": told["jobs"] | {"batch": five}}
+        "dev": dev | {"batch_on_demand": False, "jobs": dev["jobs"] | {"batch": five}}
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(FACTS, "environment", always)
@@ -116,62 +116,62 @@ def test_a_job_that_connects_every_five_minutes_is_not_free() -> None:
 def test_the_facts_of_an_environment_equal_its_terraform_plan(
     environments: Environments, name: str
 ) -> None:
-    there, told = environments[name].planned, FACTS["environment"][name]
-    assert _functions(there) == told["functions"]
-    assert _jobs(there) == told["jobs"]
-    assert len(there.of("google_cloud_scheduler_job")) == told["schedules"]
-    assert len(there.of("google_secret_manager_secret_version")) == told["secrets"]
+    planned, facts = environments[name].planned, FACTS["environment"][name]
+    assert _functions(planned) == facts["functions"]
+    assert _jobs(planned) == facts["jobs"]
+    assert len(planned.of("google_cloud_scheduler_job")) == facts["schedules"]
+    assert len(planned.of("google_secret_manager_secret_version")) == facts["secrets"]
     assert (
-        sum(each["memory_size_gb"] for each in there.of("google_redis_instance").values())
-        == (told["redis_gib"])
+        sum(instance["memory_size_gb"] for instance in planned.of("google_redis_instance").values())
+        == (facts["redis_gib"])
     )
-    assert bool(there.of("google_pubsub_subscription", "changes")) == told["batch_on_demand"]
-    policies = there.of("google_compute_security_policy").values()
-    assert len(policies) == told["policies"]
+    assert bool(planned.of("google_pubsub_subscription", "changes")) == facts["batch_on_demand"]
+    policies = planned.of("google_compute_security_policy").values()
+    assert len(policies) == facts["policies"]
     few = 3  # a rule costs $1, a condition $0.10
-    assert sum(len(each["rule"]) for each in policies) == pytest.approx(told["rules"], abs=few)
-    assert not there.of("google_compute_router_nat")
-    assert _database(there) == told.get("sql")
-    alerts = there.of("google_monitoring_alert_policy").values()
-    conditions = sum(len(each["conditions"]) for each in alerts)
-    assert conditions == pytest.approx(told["conditions"], abs=few)
-    checks = there.of("google_monitoring_uptime_check_config").values()
-    assert sum(map(_executions, checks)) == told["checks_a_month"]
+    assert sum(len(policy["rule"]) for policy in policies) == pytest.approx(facts["rules"], abs=few)
+    assert not planned.of("google_compute_router_nat")
+    assert _database(planned) == facts.get("sql")
+    alerts = planned.of("google_monitoring_alert_policy").values()
+    conditions = sum(len(alert["conditions"]) for alert in alerts)
+    assert conditions == pytest.approx(facts["conditions"], abs=few)
+    checks = planned.of("google_monitoring_uptime_check_config").values()
+    assert sum(map(_executions, checks)) == facts["checks_a_month"]
 
 
-def _functions(there: Resources) -> dict[str, Any]:
+def _functions(planned: Resources) -> dict[str, Any]:
     night = {
-        each["name"].removeprefix("progress-evening-"): int(each["description"].split()[2])
-        for each in there.of("google_cloud_scheduler_job").values()
-        if each["name"].startswith("progress-evening-")
+        job["name"].removeprefix("progress-evening-"): int(job["description"].split()[2])
+        for job in planned.of("google_cloud_scheduler_job").values()
+        if job["name"].startswith("progress-evening-")
     }
-    found = {}
-    for name, each in there.of("google_cloud_run_v2_service", "function").items():
-        limits = each["template"][0]["containers"][0]["resources"][0]["limits"]
-        min_instances = each["scaling"][0]["min_instance_count"]
-        found[name] = {
+    functions = {}
+    for name, service in planned.of("google_cloud_run_v2_service", "function").items():
+        limits = service["template"][0]["containers"][0]["resources"][0]["limits"]
+        min_instances = service["scaling"][0]["min_instance_count"]
+        functions[name] = {
             "cpu": int(limits["cpu"]),
             "memory": _gib(limits["memory"]),
             "min_instances": min_instances,
             "night": night.get(name, min_instances),
         }
-    return found
+    return functions
 
 
-def _jobs(there: Resources) -> dict[str, Any]:
-    crons = there.of("google_cloud_scheduler_job", "run")
-    found = {}
-    for name, each in there.of("google_cloud_run_v2_job", "job").items():
+def _jobs(planned: Resources) -> dict[str, Any]:
+    crons = planned.of("google_cloud_scheduler_job", "run")
+    jobs = {}
+    for name, job in planned.of("google_cloud_run_v2_job", "job").items():
         if name in crons:
-            template = each["template"][0]
+            template = job["template"][0]
             limits = template["template"][0]["containers"][0]["resources"][0]["limits"]
-            found[name] = {
+            jobs[name] = {
                 "cpu": int(limits["cpu"]),
                 "memory": _gib(limits["memory"]),
                 "tasks": template["task_count"],
                 "runs_a_day": _runs(crons[name]["schedule"]),
             }
-    return found
+    return jobs
 
 
 def _runs(cron: str) -> float:
@@ -184,15 +184,15 @@ def _runs(cron: str) -> float:
     return 1 if day == "*" else 0.0333
 
 
-def _database(there: Resources) -> dict[str, Any] | None:
-    for each in there.of("google_sql_database_instance").values():
-        here = each["settings"][0]
-        cpu, memory = here["tier"].removeprefix("db-custom-").split("-")
-        copies = 2 if here["availability_type"] == "REGIONAL" else 1
+def _database(planned: Resources) -> dict[str, Any] | None:
+    for instance in planned.of("google_sql_database_instance").values():
+        settings = instance["settings"][0]
+        cpu, memory = settings["tier"].removeprefix("db-custom-").split("-")
+        copies = 2 if settings["availability_type"] == "REGIONAL" else 1
         return {
             "cpu": int(cpu),
             "memory": int(memory) / 1_024,
-            "disk": here["disk_size"],
+            "disk": settings["disk_size"],
             "copies": copies,
         }
     return None
@@ -203,5 +203,5 @@ def _executions(check: dict[str, Any]) -> int:
     return 30 * 24 * 3_600 // int(check["period"].rstrip("s")) * regions
 
 
-def _gib(told: str) -> float:
-    return int(told.removesuffix("Mi")) / 1_024 if told.endswith("Mi") else int(told[:-2])
+def _gib(amount: str) -> float:
+    return int(amount.removesuffix("Mi")) / 1_024 if amount.endswith("Mi") else int(amount[:-2])

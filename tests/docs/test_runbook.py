@@ -43,16 +43,16 @@ def anchor(heading: str) -> str:
 
 
 def test_every_alert_has_a_section() -> None:
-    assert {anchor(each) for each in runbooks.sections()} >= ALERTS
+    assert {anchor(section) for section in runbooks.sections()} >= ALERTS
 
 
 def test_links_and_named_files_exist() -> None:
     linked = re.findall(r"\]\(([^)#]+)\)", runbooks.TEXT)
     named = re.findall(r"(infra/[\w/.-]+\w)", runbooks.TEXT)
-    for each in linked:
-        assert (ROOT / "docs" / each).exists(), each
-    for each in named:
-        assert (ROOT / each).exists(), each
+    for page in linked:
+        assert (ROOT / "docs" / page).exists(), page
+    for file in named:
+        assert (ROOT / file).exists(), file
 
 
 @pytest.mark.parametrize("heading", ["Errors", "Uptime"])
@@ -94,7 +94,7 @@ def gcloud() -> dict[str, Any]:
 
 def script_commands() -> list[str]:
     """Return the gcloud calls in the scripts, with continued lines joined."""
-    text = "".join(each.read_text() for each in sorted((ROOT / "infra/recovery").iterdir()))
+    text = "".join(script.read_text() for script in sorted((ROOT / "infra/recovery").iterdir()))
     return re.findall(r"\bgcloud [^\n|]+", text.replace("\\\n", " "))
 
 
@@ -117,17 +117,17 @@ def test_a_gcloud_command_exists_with_its_options(
 @pytest.mark.parametrize("line", [*of("pg_dump"), *of("pg_restore")])
 def test_a_postgresql_command_exists_with_its_options(line: str, tmp_path: Path) -> None:
     shell = Shell(tmp_path / "clone", [str(postgres.programs())], {})
-    said = shell.run(f"{line.split(maxsplit=1)[0]} --help").stdout
+    output = shell.run(f"{line.split(maxsplit=1)[0]} --help").stdout
     for flag in re.findall(r"--[\w-]+", line):
-        assert f"{flag}" in said, flag
+        assert f"{flag}" in output, flag
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """The operator's shell, in which fakes replace Google Cloud."""
     with cloud_scheduler.serve() as (address, _):
-        told = {"CLOUD_SCHEDULER_EMULATOR_HOST": address, "PROJECT": "p"}
-        made = Shell(tmp_path / "clone", [], told)
+        environment = {"CLOUD_SCHEDULER_EMULATOR_HOST": address, "PROJECT": "p"}
+        made = Shell(tmp_path / "clone", [], environment)
         made.subscribe(INGEST, "user-events-ingest-sub", "progress-projection-sub")
         yield made
 
@@ -136,7 +136,7 @@ def test_pushes_are_held_and_resumed_unchanged(shell: Shell) -> None:
     before = shell.gcloud["subscriptions"]
     for _ in range(2):  # a second hold keeps the endpoints
         shell.type("infra/recovery/pushes hold")
-        assert {each[1] for each in shell.gcloud["subscriptions"]} == {""}
+        assert {subscription[1] for subscription in shell.gcloud["subscriptions"]} == {""}
     # The saved endpoints belong to another project.
     elsewhere = shell.run("infra/recovery/pushes hold", PROJECT="q")
     assert elsewhere.returncode == 1
@@ -174,9 +174,9 @@ def test_replay_keeps_waiting_messages_that_are_older_than_the_given_time(shell:
 
 @pytest.mark.parametrize("script", ["pushes hold", "pushes resume", "replay 2026-11-20T01:00:00Z"])
 def test_no_script_uses_the_default_project_of_gcloud(shell: Shell, script: str) -> None:
-    told = shell.run(f"unset PROJECT; infra/recovery/{script}")
-    assert told.returncode == 1
-    assert "infra/recovery/cloud.sh" in told.stderr
+    done = shell.run(f"unset PROJECT; infra/recovery/{script}")
+    assert done.returncode == 1
+    assert "infra/recovery/cloud.sh" in done.stderr
     wrong = shell.run(". infra/recovery/cloud.sh production; code=$?; env; exit $code")
     assert wrong.returncode == 1
     assert "dev.tfvars prod.tfvars staging.tfvars" in wrong.stderr
@@ -186,8 +186,8 @@ def test_no_script_uses_the_default_project_of_gcloud(shell: Shell, script: str)
 
 def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod"
-    said = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
-    assert said == "what the job said for ours\n"  # although a release runs another execution
+    output = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
+    assert output == "what the job said for ours\n"  # although a release runs another execution
     (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
     assert executed[2:5] == ["execute", "progress-release", "--async"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
@@ -203,7 +203,7 @@ def test_a_schedule_is_paused_in_the_project_of_the_environment(shell: Shell) ->
     assert "is held." in shell.type(f"{begin}; progress schedule pause progress-batch")
     assert "PAUSED" in shell.type(f"{begin}; progress schedule list")
     assert not [words for words in shell.gcloud["told"] if words[:2] == ["run", "jobs"]]
-    told = shell.type(
+    output = shell.type(
         ". infra/recovery/cloud.sh prod; echo $PROJECT $REGION $CLOUDSDK_CORE_PROJECT"
     )
     named = re.findall(
@@ -211,4 +211,4 @@ def test_a_schedule_is_paused_in_the_project_of_the_environment(shell: Shell) ->
         (ROOT / "infra/terraform/environments/prod.tfvars").read_text(),
         re.MULTILINE,
     )
-    assert told.split() == [*named, "europe-west1", *named]
+    assert output.split() == [*named, "europe-west1", *named]

@@ -225,10 +225,10 @@ def test_append_events_appends_all_or_nothing(log: Connection) -> None:
 
 def test_the_error_about_a_rejected_row_does_not_show_the_row(log: Connection) -> None:
     log.run("ALTER TABLE event_store.events ADD CHECK (event_data ->> 'said' IS NULL)")
-    said = session_started("s", "u")
-    said["data"]["said"] = "hush-hush"
+    started = session_started("s", "u")
+    started["data"]["said"] = "hush-hush"
     with pytest.raises(EventStoreError, match="violates check constraint") as refused:
-        deliver(log, encode_push([said]))
+        deliver(log, encode_push([started]))
     assert "hush" not in str(refused.value)
 
 

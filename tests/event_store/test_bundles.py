@@ -176,9 +176,9 @@ def test_a_bundle_keeps_the_attributes_that_fill_in_missing_fields_of_its_entrie
 ) -> None:
     bare = started(99_999, occurred_at=None)
     del bare["data"]["user_id"]
-    given = {"user_id": "ben", "event_id": "no array's", "occurred_at": "2024-01-01T00:00:00Z"}
-    deliver(log, encode_push([*[0] * 999, bare], attributes=given))
-    assert waiting(log)[-1].attributes == {k: v for k, v in given.items() if k != "event_id"}
+    attributes = {"user_id": "ben", "event_id": "no array's", "occurred_at": "2024-01-01T00:00:00Z"}
+    deliver(log, encode_push([*[0] * 999, bare], attributes=attributes))
+    assert waiting(log)[-1].attributes == {k: v for k, v in attributes.items() if k != "event_id"}
     mend(log)
     assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
     (event,) = event_log.read_events(log, "learner-ben", 1)

@@ -77,15 +77,15 @@ def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> Non
 
 def test_a_replay_uses_the_attributes_and_the_publish_time_of_the_message(log: Connection) -> None:
     body = {"data": {"session_id": "s", "item_count": 99_999}}
-    given = {"event_id": "e-1", "event_type": "SessionStarted", "user_id": "u"}
-    deliver(log, encode_push(body, attributes=given))
+    attributes = {"event_id": "e-1", "event_type": "SessionStarted", "user_id": "u"}
+    deliver(log, encode_push(body, attributes=attributes))
     log.run("UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')")
     assert dead_letters.replay(log, one(log).letter_id) is None
     (stored,) = event_log.read_events(log, "learner-u", 1)
     assert stored.metadata["source_id"] == "e-1"
     assert stored.occurred_at == datetime(2024, 5, 1, 12, tzinfo=UTC)
     body["data"]["item_count"] = 9
-    assert deliver(log, encode_push(body, attributes=given)) == {"redelivered": 1}
+    assert deliver(log, encode_push(body, attributes=attributes)) == {"redelivered": 1}
 
 
 def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:

@@ -54,10 +54,10 @@ def literal(text: str) -> bytes:
 
 
 def test_a_valid_event_is_decoded() -> None:
-    found = event(GOOD)
-    assert (found.event_type, found.learner) == ("CorrectAnswerGiven", "u-1")
-    assert found.occurred_at == moment(GOOD["occurred_at"], "")
-    assert (found.data, found.metadata) == (GOOD["data"], GOOD["metadata"])
+    parsed = event(GOOD)
+    assert (parsed.event_type, parsed.learner) == ("CorrectAnswerGiven", "u-1")
+    assert parsed.occurred_at == moment(GOOD["occurred_at"], "")
+    assert (parsed.data, parsed.metadata) == (GOOD["data"], GOOD["metadata"])
 
 
 def test_an_empty_array_has_no_entries() -> None:
@@ -85,9 +85,9 @@ def test_an_empty_array_has_no_entries() -> None:
     ],
 )
 def test_a_malformed_payload_is_rejected_with_the_reason(payload: bytes | Any, reason: str) -> None:
-    kind, found = letter(payload)
+    kind, reported = letter(payload)
     assert kind == "malformed"
-    assert found.startswith(reason)
+    assert reported.startswith(reason)
 
 
 ID_RULE = "expected a string of 1 to 200 characters - at "
@@ -168,9 +168,9 @@ def test_an_array_with_a_syntax_error_becomes_one_dead_letter() -> None:
 
 
 def test_any_text_is_accepted_as_an_event_id() -> None:
-    found = event({**GOOD, "event_id": "answer 17"})
-    assert found.event_id == "cbf42f3c-68e2-5ea5-88ea-fd6c96d6b84a"
-    assert found.metadata["source_id"] == "answer 17"
+    parsed = event({**GOOD, "event_id": "answer 17"})
+    assert parsed.event_id == "cbf42f3c-68e2-5ea5-88ea-fd6c96d6b84a"
+    assert parsed.metadata["source_id"] == "answer 17"
 
 
 def test_the_event_type_may_be_a_field_of_the_data() -> None:
@@ -211,26 +211,26 @@ def test_a_publisher_cannot_mark_a_time_as_taken_from_the_publish_time() -> None
 
 def test_attributes_fill_in_fields_that_the_body_omits() -> None:
     body = {"data": GOOD["data"], "metadata": {"correlation_id": "mine"}}
-    given = {
+    attributes = {
         "event_id": "e",
         "event_type": "CorrectAnswerGiven",
         "user_id": "u-7",
         "correlation_id": "theirs",
         "causation_id": "c",
     }
-    found = event(body, **given)
-    assert (found.learner, found.event_type) == ("u-7", "CorrectAnswerGiven")
-    assert found.metadata == {
+    parsed = event(body, **attributes)
+    assert (parsed.learner, parsed.event_type) == ("u-7", "CorrectAnswerGiven")
+    assert parsed.metadata == {
         "user_id": "u-7",
         "correlation_id": "mine",
         "causation_id": "c",
         "source_id": "e",
         TIME_SOURCE: "publish_time",
     }
-    assert letter([body], **given)[0] == "malformed"  # each event of an array needs its own id
+    assert letter([body], **attributes)[0] == "malformed"  # each event of an array needs its own id
     assert (
         event(
-            {**body, "event_id": "x", "data": {"user_id": "u-1", **GOOD["data"]}}, **given
+            {**body, "event_id": "x", "data": {"user_id": "u-1", **GOOD["data"]}}, **attributes
         ).learner
         == "u-1"
     )
@@ -258,8 +258,8 @@ STARTED = {
 def test_the_learner_session_and_stream_are_derived_from_the_event(
     payload: Any, learner: str | None, session: str | None, stream: str | None
 ) -> None:
-    found = event(payload)
-    assert (found.learner, found.session_id, found.stream_id) == (learner, session, stream)
+    parsed = event(payload)
+    assert (parsed.learner, parsed.session_id, parsed.stream_id) == (learner, session, stream)
 
 
 CREATED = {"event_id": "e", "event_type": "UserCreated", "occurred_at": "2024-01-01T00:00:00Z"}
@@ -267,13 +267,13 @@ CREATED = {"event_id": "e", "event_type": "UserCreated", "occurred_at": "2024-01
 
 def test_email_addresses_are_masked() -> None:
     data = {"user_id": "ann@b.org", "email": "ann@b.org", "note": "write to ann@b.org"}
-    found = event({**CREATED, "data": data, "metadata": {"by": "ann@b.org"}})
-    assert found.data == {
+    parsed = event({**CREATED, "data": data, "metadata": {"by": "ann@b.org"}})
+    assert parsed.data == {
         "user_id": "ann@b.org",
         "email": "a***@b.org",
         "note": "write to a***@b.org",
     }
-    assert found.metadata["by"] == "a***@b.org"
+    assert parsed.metadata["by"] == "a***@b.org"
     escaped = json.dumps({**CREATED, "data": data}).replace('"email"', '"\\u0065mail"').encode()
     assert event(escaped).data["email"] == "a***@b.org"
     assert event({**CREATED, "event_type": "New", "data": {"a": [{"email": "x@y.z"}]}}).data == {
@@ -293,6 +293,6 @@ def test_email_addresses_are_masked() -> None:
     ],
 )
 def test_no_dead_letter_shows_an_email_address(payload: bytes) -> None:
-    (found,) = decoded(payload)
-    assert isinstance(found, Rejection)
-    assert "ecret" not in repr(found)
+    (rejection,) = decoded(payload)
+    assert isinstance(rejection, Rejection)
+    assert "ecret" not in repr(rejection)

@@ -14,8 +14,8 @@ _EVENTS = 30_000
 def reads(connection: Connection) -> int:
     """Return the number of sequential scans of the log."""
     connection.run("SELECT pg_stat_force_next_flush()")
-    found: int = model_rows.read_value(connection, "reads from end to end")
-    return found
+    count: int = model_rows.read_value(connection, "reads from end to end")
+    return count
 
 
 @pytest.fixture

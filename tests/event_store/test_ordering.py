@@ -96,15 +96,15 @@ def test_a_reader_misses_no_event_of_four_concurrent_writers(store: Store) -> No
     with closing(store.connect()) as reader, ThreadPoolExecutor(4) as pool:
         stopped = threading.Event()
         writing = [pool.submit(write, store, f"w{n}", total // 4, size) for n in range(4)]
-        for each in writing:
-            each.add_done_callback(lambda done: stopped.set() if done.exception() else None)
+        for future in writing:
+            future.add_done_callback(lambda done: stopped.set() if done.exception() else None)
         seen = 0
         while seen < total and not stopped.is_set():
-            found = positions(reader, seen)
-            assert found == list(range(seen + 1, seen + 1 + len(found)))
-            seen += len(found)
-        for each in writing:
-            each.result()
+            read = positions(reader, seen)
+            assert read == list(range(seen + 1, seen + 1 + len(read)))
+            seen += len(read)
+        for future in writing:
+            future.result()
         assert reader.run("SELECT count(*), count(DISTINCT event_id) FROM event_store.events") == [
             [total, total]
         ]

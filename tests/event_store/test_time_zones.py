@@ -12,9 +12,9 @@ _MONTH = 30 * 86_400
 
 
 def offset(zone: ZoneInfo, instant: int) -> float:
-    told = datetime.fromtimestamp(instant, zone).utcoffset()
-    assert told is not None
-    return told.total_seconds()
+    offset = datetime.fromtimestamp(instant, zone).utcoffset()
+    assert offset is not None
+    return offset.total_seconds()
 
 
 def test_each_rule_starts_at_a_clock_change_and_no_rule_is_missing() -> None:

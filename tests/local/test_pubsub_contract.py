@@ -116,9 +116,9 @@ def test_existing_and_missing_names_are_rejected_with_the_standard_codes(pubsub:
         pubsub.publisher.create_topic(name=topic)
     with pytest.raises(AlreadyExists):
         pubsub.subscriber.create_subscription(name=subscription, topic=topic)
-    assert topic in {found.name for found in pubsub.publisher.list_topics(project=PROJECT)}
+    assert topic in {listed.name for listed in pubsub.publisher.list_topics(project=PROJECT)}
     assert subscription in {
-        found.name for found in pubsub.subscriber.list_subscriptions(project=PROJECT)
+        listed.name for listed in pubsub.subscriber.list_subscriptions(project=PROJECT)
     }
     pubsub.subscriber.delete_subscription(subscription=subscription)
     pubsub.publisher.delete_topic(topic=topic)

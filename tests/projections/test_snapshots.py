@@ -38,21 +38,21 @@ def test_the_latest_snapshot_is_returned(connection: Connection) -> None:
     for version in (100, 200):
         snapshots.save_snapshot(connection, snapshot(version))
     snapshots.save_snapshot(connection, snapshot(300, stream="learner-v"))
-    found = snapshots.get_latest_snapshot(connection, "learner-u", "now")
-    assert found is not None
-    assert (found.stream_version, found.state) == (200, {"answers": 200, "of": ["é"]})
-    assert found.newest_occurred_at == START + timedelta(days=200)
+    latest = snapshots.get_latest_snapshot(connection, "learner-u", "now")
+    assert latest is not None
+    assert (latest.stream_version, latest.state) == (200, {"answers": 200, "of": ["é"]})
+    assert latest.newest_occurred_at == START + timedelta(days=200)
     assert snapshots.get_latest_snapshot(connection, "learner-w", "now") is None
 
 
 def test_an_as_of_query_starts_from_an_earlier_snapshot(connection: Connection) -> None:
     for version in (100, 200):
         snapshots.save_snapshot(connection, snapshot(version))
-    found = snapshots.get_latest_snapshot(
+    latest = snapshots.get_latest_snapshot(
         connection, "learner-u", "now", before=START + timedelta(days=199)
     )
-    assert found is not None
-    assert found.stream_version == 100
+    assert latest is not None
+    assert latest.stream_version == 100
     assert snapshots.get_latest_snapshot(connection, "learner-u", "now", before=START) is None
 
 
@@ -116,8 +116,8 @@ def test_a_swap_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
             assert not building.done(), "the swap did not wait for the snapshot"
         job.run("COMMIT")
         building.result()
-    for each in (job, watching):
-        each.close()
+    for opened in (job, watching):
+        opened.close()
 
 
 def test_every_learner_gets_a_snapshot_if_there_are_many(store: Store) -> None:

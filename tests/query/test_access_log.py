@@ -204,8 +204,8 @@ def test_gauges_equal_the_contents_of_the_store(store: Store, connection: Connec
     with_more = [store.connect() for _ in range(3)]
     assert 0 < before.database_connections < 1
     assert gauges.measure(connection).database_connections > before.database_connections
-    for each in with_more:
-        each.close()
+    for opened in with_more:
+        opened.close()
     assert before.database_bytes > 1_000_000
     projector.Projector(connection).catch_up_all()
     after = gauges.measure(connection)

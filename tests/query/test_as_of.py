@@ -30,9 +30,9 @@ DAY = timedelta(days=1)
 Moments = dict[str, datetime | None]
 
 
-def draw_moment(draw: st.DrawFn | Any, found: list[datetime]) -> datetime | None:
+def draw_moment(draw: st.DrawFn | Any, moments: list[datetime]) -> datetime | None:
     """Draw None, a time at, just before or just after an event, or the first or last time."""
-    near = sorted({moment + nudge for moment in found for nudge in NEAR})
+    near = sorted({moment + nudge for moment in moments for nudge in NEAR})
     return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
 
 
@@ -66,8 +66,8 @@ def compare(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **pas
     """Assert that the results about every learner equal the oracle's results."""
     world = oracle.see(stored, now, **past)
     for user in EVERYONE:
-        found = fetch_answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
-        assert found == expected_answers(world, user), (user, past)
+        answers = fetch_answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
+        assert answers == expected_answers(world, user), (user, past)
 
 
 def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
@@ -132,11 +132,11 @@ def test_starting_from_a_snapshot_changes_no_result(
     def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
         policy = Policy(event_interval=data.draw(st.integers(1, 4)))
-        parts, taken = data.draw(st.integers(1, 5)), 0
+        parts, snapshots = data.draw(st.integers(1, 5)), 0
         for part in range(parts):
             stage.deliver(replace(log, published=log.published[part::parts]), how)
-            taken += stage.take_snapshots(policy)
-        event(f"{min(taken, 5)} snapshots or more")
+            snapshots += stage.take_snapshots(policy)
+        event(f"{min(snapshots, 5)} snapshots or more")
         stored = model_rows.read_events(stage.admin)
         for past in draw_moments(data, stored):
             compare(fetch, stored, log.now, **past)

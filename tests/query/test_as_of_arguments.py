@@ -89,8 +89,8 @@ def test_an_invalid_time_is_rejected(query_api: Api, moment: object) -> None:
 
 
 def test_a_learner_may_not_query_the_past_of_another_learner(query_api: Api) -> None:
-    asked = {"asOf": SECOND_ENDS, "user": "ann"}
+    variables = {"asOf": SECOND_ENDS, "user": "ann"}
     for user in ("ann", "nobody"):
-        answer = query_api.post(PAST, "bob", **{**asked, "user": user})
+        answer = query_api.post(PAST, "bob", **{**variables, "user": user})
         assert {fault["extensions"]["code"] for fault in answer["errors"]} == {"FORBIDDEN"}
-    assert "errors" not in query_api.post(PAST, "bob", roles=["support"], **asked)
+    assert "errors" not in query_api.post(PAST, "bob", roles=["support"], **variables)

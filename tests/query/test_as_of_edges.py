@@ -84,8 +84,8 @@ def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
             model_rows.wait_for_lock(watching, pid, folded)
         assert folded.result() == 1
     assert as_of_fixtures.count_snapshots(connection) == 0
-    for each in (folding, watching):
-        each.close()
+    for opened in (folding, watching):
+        opened.close()
 
 
 def test_a_fold_starts_from_the_newest_usable_snapshot(
@@ -115,11 +115,11 @@ def test_a_snapshot_deleted_before_it_is_read_is_not_used(
 ) -> None:
     for number in range(3):
         as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
-    asked = moments or {"known_at": FOREVER}
+    options = moments or {"known_at": FOREVER}
     model_rows.read_value(connection, "snapshots that went")
-    assert not as_of_fixtures.find_differences(fetch, connection, **asked)
+    assert not as_of_fixtures.find_differences(fetch, connection, **options)
     connection.run("DELETE FROM event_store.snapshots")
-    assert not as_of_fixtures.find_differences(fetch, connection, **asked)
+    assert not as_of_fixtures.find_differences(fetch, connection, **options)
 
 
 def test_an_as_of_query_reads_one_database_snapshot(store: Store, connection: Connection) -> None:

@@ -37,7 +37,7 @@ def test_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait(
     as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0))
 
     async def crowd() -> list[Any]:
-        asked = [
+        queries = [
             asyncio.ensure_future(
                 fetch.queries.get_streak(user, as_of=as_of_fixtures.noon_of_day(day))
             )
@@ -51,7 +51,7 @@ def test_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait(
         ).current == 1
         assert await _waiting(store) == as_of._SESSIONS
         connection.run("ROLLBACK")
-        return list(await asyncio.gather(*asked))
+        return list(await asyncio.gather(*queries))
 
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
@@ -72,7 +72,7 @@ def test_one_learner_cannot_occupy_all_sessions(
             as_of.AsOfReader(store.url),
             {"as_of": as_of_fixtures.noon_of_day(0), "known_at": None},
         )
-        asked = [
+        queries = [
             asyncio.ensure_future(of_the_past.fetch(waits, {"user_id": "ann"}, **moments))
             for _ in range(2 * as_of._SESSIONS)
         ]
@@ -80,7 +80,7 @@ def test_one_learner_cannot_occupy_all_sessions(
             await asyncio.sleep(0)
         assert await of_the_past.fetch(goes, {"user_id": "ben"}, **moments)
         connection.run("SELECT pg_advisory_unlock(17)")
-        assert len(await asyncio.gather(*asked)) == 2 * as_of._SESSIONS
+        assert len(await asyncio.gather(*queries)) == 2 * as_of._SESSIONS
         of_the_past.close()
 
     connection.run("SELECT pg_advisory_lock(17)")
@@ -92,10 +92,10 @@ async def _waiting(store: Store) -> int:
 
     def count() -> int:
         watching = store.connect()
-        found = watching.run("""SELECT count(*) FROM pg_stat_activity
+        rows = watching.run("""SELECT count(*) FROM pg_stat_activity
             WHERE application_name = 'past' AND wait_event_type = 'Lock'""")
         watching.close()
-        return int(found[0][0])
+        return int(rows[0][0])
 
     return await asyncio.to_thread(count)
 
@@ -141,8 +141,8 @@ def test_the_roles_have_the_privileges_for_snapshots_and_as_of_queries(
     assert projector.catch_up_all() == 1
     assert as_of_fixtures.count_snapshots(connection) == 0
     snapshots.drop_orphans(folding)
-    for each in (folding, job, query):
-        each.close()
+    for opened in (folding, job, query):
+        opened.close()
 
 
 def session(store: Store, role: str) -> Connection:
@@ -201,8 +201,8 @@ def test_queries_of_a_request_about_the_same_times_share_a_fold(
             )
 
     answers = fetch(request())
-    assert [each.current for each in answers[:5]] == [1] * 5
-    assert [each.total_sessions_completed for each in answers[5:10]] == [1] * 5
+    assert [streak.current for streak in answers[:5]] == [1] * 5
+    assert [progress.total_sessions_completed for progress in answers[5:10]] == [1] * 5
     # is_first, is_last: ann's second time continues the fold of the first
     assert sorted(folded) == [
         ("ann", as_of_fixtures.noon_of_day(0), True, False),
@@ -231,8 +231,8 @@ def test_a_history_that_is_too_long_is_rejected_with_advice(
             occurred_at + interval '1 day', created_at, shard
         FROM event_store.events WHERE stream_id = 'learner-ann' LIMIT 1""")
     with api.serve(store.url) as query_api:
-        asked = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
-        code, message = query_api.error(asked)
+        query = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
+        code, message = query_api.error(query)
     assert code == "UNAVAILABLE"
     assert "at most 210000 events since a snapshot of the learner - found 29" in message
     assert message.endswith("ask about a later moment, or leave both out")

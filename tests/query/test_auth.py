@@ -62,8 +62,8 @@ def test_the_caller_is_the_sub_claim_with_the_role_learner_by_default(
     authenticator: auth.Authenticator,
 ) -> None:
     until = int(time.time()) + 300
-    found = caller(authenticator, token_issuer.token("ann", exp=until))
-    assert found == Caller("ann", "learner", float(until))
+    authenticated = caller(authenticator, token_issuer.token("ann", exp=until))
+    assert authenticated == Caller("ann", "learner", float(until))
 
 
 @pytest.mark.parametrize(
@@ -182,14 +182,14 @@ def test_unknown_keys_cause_at_most_one_fetch_per_minute(
     authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     caller(authenticator, token_issuer.token())
-    for asked in (2, 3):
+    for requests in (2, 3):
         for n in range(1_000):
             with pytest.raises(Unauthenticated):
                 caller(
                     authenticator,
                     f"{part({'alg': 'RS256', 'kid': f'unknown {n}'})}.{part({})}.AAAA",
                 )
-        assert issuer.requests == asked
+        assert issuer.requests == requests
         clock.now += 61
 
 
@@ -198,10 +198,10 @@ def test_concurrent_unknown_keys_cause_one_fetch(
 ) -> None:
     async def all_at_once() -> None:
         unknown = [f"Bearer {token_issuer.token(key_id='second', n=n)}" for n in range(50)]
-        found = await asyncio.gather(
+        errors = await asyncio.gather(
             *map(authenticator.authenticate, unknown), return_exceptions=True
         )
-        assert all(isinstance(each, Unauthenticated) for each in found)
+        assert all(isinstance(error, Unauthenticated) for error in errors)
 
     asyncio.run(all_at_once())
     assert issuer.requests == 1

@@ -34,7 +34,7 @@ def origins() -> Iterator[tuple[str, str]]:
 def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
     """The URL of a query function that allows the first origin."""
     port = ports.reserve()
-    told = {
+    environment = {
         "AUTH_ISSUER": token_issuer.NAME,
         "AUTH_AUDIENCE": token_issuer.AUDIENCE,
         "AUTH_JWKS_URL": origins[0],
@@ -42,28 +42,28 @@ def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
         "DATABASE_URL": api.NOWHERE,
         "ENVIRONMENT": "development",
     }
-    with started(tmp_path, port, **told):
+    with started(tmp_path, port, **environment):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         yield f"http://{ports.HOST}:{port}/graphql"
 
 
-def asked(chromium: Browser, page: str, url: str, method: str = "POST") -> Any:
+def call_api(chromium: Browser, page: str, url: str, method: str = "POST") -> Any:
     """Send a request from a script in the page; return what the script sees of the response."""
     authorization = api.headers()["authorization"]
     with chromium.new_context() as context:
         opened = context.new_page()
         opened.goto(page)
-        told = {"url": url, "authorization": authorization, "method": method}
-        return opened.evaluate(ASK, told)
+        arguments = {"url": url, "authorization": authorization, "method": method}
+        return opened.evaluate(ASK, arguments)
 
 
 def test_a_page_of_an_allowed_origin_can_read_responses(
     chromium: Browser, origins: tuple[str, str], url: str
 ) -> None:
     ours, _ = origins
-    assert asked(chromium, ours, url) == [200, None, FOUND]
-    assert asked(chromium, ours, f"{url}?query={{__typename}}", "GET") == [200, "W/", FOUND]
-    status, *_ = asked(chromium, ours, f"{url}?query=mutation{{__typename}}", "GET")
+    assert call_api(chromium, ours, url) == [200, None, FOUND]
+    assert call_api(chromium, ours, f"{url}?query={{__typename}}", "GET") == [200, "W/", FOUND]
+    status, *_ = call_api(chromium, ours, f"{url}?query=mutation{{__typename}}", "GET")
     assert status == 405
 
 
@@ -73,4 +73,4 @@ def test_a_page_of_another_origin_cannot_read_responses(
     _, other = origins
     for method in ("GET", "POST"):
         with pytest.raises(Error, match="Failed to fetch"):
-            asked(chromium, other, f"{url}?query={{__typename}}", method)
+            call_api(chromium, other, f"{url}?query={{__typename}}", method)

@@ -37,8 +37,8 @@ def test_the_public_audits_pass(clients: Path, url: str) -> None:
     audits = json.loads(
         node.run(clients, "node", "audits.mjs", URL=url, TOKEN=token_issuer.token())
     )
-    assert [each for each in audits if each["status"] != "ok"] == []
-    levels = Counter(each["name"].split()[0] for each in audits)
+    assert [audit for audit in audits if audit["status"] != "ok"] == []
+    levels = Counter(audit["name"].split()[0] for audit in audits)
     assert levels == {"MUST": 13, "SHOULD": 23, "MAY": 25}
 
 
@@ -46,27 +46,27 @@ def test_generated_clients_send_persisted_queries(
     clients: Path, url: str, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
-    told = {"URL": url, "TOKEN": token_issuer.token("ann")}
-    node.run(clients, "graphql-codegen", "--config", "codegen.mjs", **told)
+    variables = {"URL": url, "TOKEN": token_issuer.token("ann")}
+    node.run(clients, "graphql-codegen", "--config", "codegen.mjs", **variables)
     node.run(clients, "tsc")
-    found = json.loads(node.run(clients, "node", "made/client.js", **told))
-    assert found["urql"]["heard"] == 7  # over graphql-sse
+    results = json.loads(node.run(clients, "node", "made/client.js", **variables))
+    assert results["urql"]["heard"] == 7  # over graphql-sse
     for client in ("urql", "apollo"):
-        assert found[client]["learned"] == 7
-        assert found[client]["days"] == 3
-        sent = [(each["method"], each["document"]) for each in found[client]["sent"]]
+        assert results[client]["learned"] == 7
+        assert results[client]["days"] == 3
+        sent = [(request["method"], request["document"]) for request in results[client]["sent"]]
         assert sent == [("GET", NAMED), (SENT_BY[client], SENT), ("GET", NAMED)]
-        assert {each["status"] for each in found[client]["sent"]} == {200}
+        assert {request["status"] for request in results[client]["sent"]} == {200}
 
 
 def test_graphql_sse_receives_changes(clients: Path, store: Store, tmp_path: Path) -> None:
     recorder = LessonRecorder(store.url)
     with subscription_client.query_function(store.url, tmp_path / "function") as function:
-        told = {
+        variables = {
             "URL": f"http://{ports.HOST}:{function.port}/graphql/stream",
             "TOKEN": token_issuer.token(),
         }
-        with node.lines(clients, "node", "stream.mjs", **told) as lines:
+        with node.lines(clients, "node", "stream.mjs", **variables) as lines:
             heard = map(json.loads, lines)
             assert next(heard)["data"] == {"streak": {"current": 0}}
             assert next(heard) == "ended"

@@ -41,7 +41,7 @@ NOW = datetime(2024, 4, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 LOG = RequestLog("query", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { %s }'
-PHASES = [each for each in Phase if each is not Phase.explain]  # it takes minutes
+PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it takes minutes
 ODD = """query ($yes: Boolean = true, $no: Boolean = false, $from: Date = "2024-03-01") {
   __typename
   again: streak { longest ...F ... @include(if: $no) { atRisk } }
@@ -72,8 +72,8 @@ def log() -> Iterator[Envelope]:
 
 
 def session(user: str, name: str, at: datetime, chance: random.Random) -> Iterator[Envelope]:
-    said: dict[str, Any] = {"session_id": name, "user_id": user, "item_count": 3}
-    yield envelope("SessionStarted", said, at=at)
+    data: dict[str, Any] = {"session_id": name, "user_id": user, "item_count": 3}
+    yield envelope("SessionStarted", data, at=at)
     for n in range(chance.randint(0, 4)):
         item = f"i{chance.randint(0, 33)}"
         odd = timedelta(microseconds=chance.choice([0, 0, 123_456, 500_000]))
@@ -124,30 +124,32 @@ class Both:
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
         """Return the API's response and the executor's response."""
         context = Context(Caller("ann", role, float("inf")), Queries(self._reader), NOW)
-        asked = GraphQLRequest(query.text, query.variables, query.operation_name)
-        return self._runner.run(self._both(asked, context))
+        request = GraphQLRequest(query.text, query.variables, query.operation_name)
+        return self._runner.run(self._both(request, context))
 
     async def _both(
-        self, asked: GraphQLRequest, context: Context
+        self, request: GraphQLRequest, context: Context
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
-        document = documents.read(asked.query, introspection=False)
+        document = documents.read(request.query, introspection=False)
         if document.errors:
             return (GraphQLResponse(None, document.errors, executed=False),) * 2
-        result = await executor.execute_document(document.tree, asked, context)
-        await self._count(document, asked, context)
-        return await self._given(asked, context), execute.to_response(result, LOG)
+        result = await executor.execute_document(document.tree, request, context)
+        await self._count(document, request, context)
+        return await self._run_compiled(request, context), execute.to_response(result, LOG)
 
-    async def _given(self, asked: GraphQLRequest, context: Context) -> GraphQLResponse:
-        answer = await execute.run(asked, context, cache=self._cache, introspection=False, log=LOG)
+    async def _run_compiled(self, request: GraphQLRequest, context: Context) -> GraphQLResponse:
+        answer = await execute.run(
+            request, context, cache=self._cache, introspection=False, log=LOG
+        )
         return msgspec.structs.replace(answer, extensions={})
 
-    async def _count(self, document: Document, asked: GraphQLRequest, context: Context) -> None:
+    async def _count(self, document: Document, request: GraphQLRequest, context: Context) -> None:
         """Count whether the fields ran separately without an error, or in the executor."""
-        operation = document.operation(asked.operation_name)
-        fields = root_fields.plan(operation, asked.variables, context) if operation else []
+        operation = document.operation(request.operation_name)
+        fields = root_fields.plan(operation, request.variables, context) if operation else []
         keys = [field.cache_key for field in fields if field.cache_key]
         lookup = await self._cache.lookup("ann", keys, at=NOW)
-        execution = RecordingExecution(asked, context, self._cache, lookup, [])
+        execution = RecordingExecution(request, context, self._cache, lookup, [])
         outcomes = await execution.run(fields)
         in_parts = bool(fields) and all(isinstance(outcome, bytes) for outcome in outcomes)
         in_parts = in_parts and not any(field.is_compiled for field in execution.executed)
@@ -178,8 +180,8 @@ def test_generated_queries_have_the_executor_s_response(both: Both) -> None:
     @settings(max_examples=200, suppress_health_check=list(HealthCheck), phases=PHASES)
     @given(seed=st.integers(0, 2**32), role=st.sampled_from(["learner", "support"]))
     def check(seed: int, role: str) -> None:
-        given, plain = both.answers(query(seed), role)
-        assert given == plain
+        compiled, plain = both.answers(query(seed), role)
+        assert compiled == plain
 
     both.ways.clear()
     check()
@@ -195,23 +197,25 @@ def test_repeated_fields_are_merged_as_the_executor_merges_them(
     both: Both, variables: dict[str, Any]
 ) -> None:
     both.ways.clear()
-    given, plain = both.answers(Query(ODD, variables, None))
-    assert given == plain
-    assert not given.errors
+    compiled, plain = both.answers(Query(ODD, variables, None))
+    assert compiled == plain
+    assert not compiled.errors
     assert both.ways["in parts"] == 1
 
 
 def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
     both.ways.clear()
-    given, plain = both.answers(Query('{ streak { current } operation(id: "x") { id } }', {}, None))
-    assert given == plain
-    assert given.data
-    assert len(given.errors) == 1
+    compiled, plain = both.answers(
+        Query('{ streak { current } operation(id: "x") { id } }', {}, None)
+    )
+    assert compiled == plain
+    assert compiled.data
+    assert len(compiled.errors) == 1
     assert both.ways["whole"] == 1
 
 
 @pytest.mark.parametrize(
-    ("change", "asked", "errors"),
+    ("change", "field", "errors"),
     [
         ("a null", MARCH % "answers", 1),
         ("another type", MARCH % "date answers", 0),
@@ -223,9 +227,9 @@ def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
     ],
 )
 def test_a_row_that_violates_the_schema_is_left_to_the_executor(
-    store: Store, change: str, asked: str, errors: int
+    store: Store, change: str, field: str, errors: int
 ) -> None:
-    query = Query(f"{{ streak {{ current }} it: {asked} }}", {}, None)
+    query = Query(f"{{ streak {{ current }} it: {field} }}", {}, None)
     with closing(Worker(store.url).connection) as connection:
         rows_by_hand.insert(connection, "daily_stats", {"user_id": "ann", "day": "2024-03-02"})
         rows_by_hand.insert(connection, "items", {"item_id": "i1", "domains": ["R"]})
@@ -238,10 +242,10 @@ def test_a_row_that_violates_the_schema_is_left_to_the_executor(
 def way(url: str, query: Query) -> tuple[str, int]:
     """Return how a query ran and its number of errors; assert that the responses are equal."""
     with closing(Both(url)) as both:
-        given, plain = both.answers(query)
-        assert given == plain
+        compiled, plain = both.answers(query)
+        assert compiled == plain
         (went,) = both.ways.keys() & {"in parts", "whole"}
-        return went, len(given.errors)
+        return went, len(compiled.errors)
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -256,7 +260,7 @@ def test_every_column_of_a_compiled_field_can_be_selected(both: Both, name: str)
         for key in cast("GraphQLObjectType", get_named_type(QUERY.fields[name].type)).fields
     )
     both.ways.clear()
-    given, plain = both.answers(Query(f"{{ {name}{arguments} {{ {fields} }} }}", {}, None))
-    assert given == plain
+    compiled, plain = both.answers(Query(f"{{ {name}{arguments} {{ {fields} }} }}", {}, None))
+    assert compiled == plain
     assert both.ways[name] == 1
-    assert len(given.data or b"") > 40
+    assert len(compiled.data or b"") > 40

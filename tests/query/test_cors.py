@@ -24,8 +24,8 @@ def offline_api() -> Iterator[Api]:
 
 def preflight(query_api: Api, origin: str) -> Response:
     """Send the preflight request of a page's POST."""
-    asked = {"access-control-request-method": "POST", "access-control-request-headers": HEADERS}
-    return query_api.request("OPTIONS", "/graphql", b"", {"origin": origin, **asked})
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": HEADERS}
+    return query_api.request("OPTIONS", "/graphql", b"", {"origin": origin, **preflight})
 
 
 def post(query_api: Api, origin: str | None, **more: str) -> Response:
@@ -119,5 +119,5 @@ def test_a_wildcard_next_to_other_origins_is_rejected() -> None:
 
 @pytest.mark.parametrize("good", ["", OURS, f" {OURS} , {LOCAL},", "http://[::1]:3000"])
 def test_valid_origins_are_accepted(good: str) -> None:
-    taken: Any = Cors(good)
-    assert taken
+    cors: Any = Cors(good)
+    assert cors

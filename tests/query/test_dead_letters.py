@@ -81,8 +81,8 @@ def test_at_most_16_kib_of_a_payload_are_returned(
     for text in texts:
         log.append(connection, [push.parse_delivery(encode_push(text.encode()))])
     cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
-    found = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
-    assert [edge["node"]["payload"] for edge in found] == cut
+    edges = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
+    assert [edge["node"]["payload"] for edge in edges] == cut
     whole = {"kind": None, "first": 100, "after_replayed": None, "after_at": None, "after_id": None}
     rows = connection.run(blocks("event_store/dead_letters")["page"], **whole)
     at = [column["name"] for column in connection.columns or []].index("payload")

@@ -50,10 +50,10 @@ def queried(store: Store, connection: Connection) -> Iterator[Api]:
 def busy(store: Store) -> list[str]:
     """Return the statements that PostgreSQL is running for the query function."""
     with closing(store.connect()) as watching:
-        found = watching.run("""SELECT query FROM pg_stat_activity
+        rows = watching.run("""SELECT query FROM pg_stat_activity
             WHERE datname = current_database() AND application_name IN ('query', 'past')
               AND state <> 'idle'""")
-    return [query for (query,) in found]
+    return [query for (query,) in rows]
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
     patient: pytest.MonkeyPatch, queried: Api, store: Store, hanging: tuple[str, str]
 ) -> None:
     field, table = hanging
-    asked: list[str] = []
+    tables: list[str] = []
     once = async_client.Database._run_once
 
     async def counted(self: Any, fetch: Any, scope: Any) -> Any:
-        asked.append(table)
+        tables.append(table)
         return await once(self, fetch, scope)
 
     queried.post(f"{{ again: {field} }}")  # opens the sessions and prepares the statements
@@ -84,7 +84,7 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
         locking.run("BEGIN")
         locking.run(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         assert queried.error(f"{{ {field} }}")[0] == "UNAVAILABLE"
-        assert len(asked) == 1
+        assert len(tables) == 1
         queried._runner.run(_until_none_waits(store))
 
 

@@ -80,9 +80,9 @@ def test_the_vary_header_names_accept_authorization_and_encoding(query_api: Api)
 
 
 def test_head_returns_the_headers_of_get(query_api: Api) -> None:
-    asked, headed = get(query_api), get(query_api, method="HEAD")
+    full, headed = get(query_api), get(query_api, method="HEAD")
     assert headed.status_code == 200
-    assert headed.raw_headers == asked.raw_headers
+    assert headed.raw_headers == full.raw_headers
     assert get(query_api, "mutation { __typename }", method="HEAD").status_code == 405
 
 
@@ -100,17 +100,17 @@ YEAR = '{ dailyStats(from: "2024-01-01", to: "2024-12-31", zeroFill: true) { dat
 def test_a_long_response_is_compressed_for_clients_that_accept_gzip(
     query_api: Api, method: str
 ) -> None:
-    def asked(query: str, **more: str) -> Response:
+    def fetch(query: str, **more: str) -> Response:
         if method == "GET":
             return get(query_api, query, **more)
         headers = api.headers(**{name.replace("_", "-"): value for name, value in more.items()})
         return query_api.request("POST", "/graphql", msgspec.json.encode({"query": query}), headers)
 
-    plain = asked(YEAR)
-    packed = asked(YEAR, accept_encoding="br, gzip")
+    plain = fetch(YEAR)
+    packed = fetch(YEAR, accept_encoding="br, gzip")
     assert "content-encoding" not in plain.headers
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.headers["content-length"] == str(len(packed.body))
     assert msgspec.json.decode(gzip.decompress(packed.body))["data"] == api.read(plain)["data"]
     assert 4 * len(packed.body) < len(plain.body)
-    assert "content-encoding" not in asked(PROGRESS, accept_encoding="gzip").headers
+    assert "content-encoding" not in fetch(PROGRESS, accept_encoding="gzip").headers

@@ -14,5 +14,5 @@ def test_a_lone_surrogate_in_a_token_is_rejected() -> None:
     crit = {"alg": "RS256", "kid": "first", "crit": ["\ud800"]}
     token = f"{part(crit)}.{part({})}.AAAA"
     with api.serve(api.NOWHERE) as query_api:
-        given = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        assert query_api.request("POST", "/graphql", b"{}", given).status_code == 401
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        assert query_api.request("POST", "/graphql", b"{}", headers).status_code == 401

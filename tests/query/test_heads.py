@@ -31,16 +31,16 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 def send(port: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
     """Send the pieces; return the number of bytes that were accepted, and the response."""
-    taken, said = 0, b""
+    sent, answer = 0, b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
         with suppress(ConnectionError):
             for piece in pieces:
                 wire.sendall(piece)
-                taken += len(piece)
+                sent += len(piece)
         with suppress(ConnectionError):
             while piece := wire.recv(65_536):
-                said += piece
-    return taken, said
+                answer += piece
+    return sent, answer
 
 
 def endless(begin: bytes, piece: bytes) -> Iterator[bytes]:
@@ -60,8 +60,8 @@ def peak_memory(port: int) -> int:
 def test_the_query_function_does_not_read_an_endless_head(port: int, name: str) -> None:
     before = peak_memory(port)
     assert before
-    taken, _ = send(port, endless(*ENDLESS[name]))
-    assert taken < 10 * MIB  # including the bytes in the system's buffers
+    sent, _ = send(port, endless(*ENDLESS[name]))
+    assert sent < 10 * MIB  # including the bytes in the system's buffers
     assert peak_memory(port) - before < 3 * MIB
 
 

@@ -28,9 +28,9 @@ def unknown(number: int) -> str:
 
 async def all_refused(authenticator: auth.Authenticator, number: int) -> None:
     """Send `number` tokens with unknown keys concurrently; assert that all are rejected."""
-    asked = [authenticator.authenticate(f"Bearer {unknown(n)}") for n in range(number)]
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    assert {type(each) for each in found} == {Unauthenticated}
+    calls = [authenticator.authenticate(f"Bearer {unknown(n)}") for n in range(number)]
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in errors} == {Unauthenticated}
 
 
 def test_a_thousand_concurrent_unknown_keys_cause_one_fetch_per_minute(
@@ -38,11 +38,11 @@ def test_a_thousand_concurrent_unknown_keys_cause_one_fetch_per_minute(
 ) -> None:
     async def minutes() -> None:
         await authenticator.authenticate(f"Bearer {token_issuer.token()}")
-        for asked in (2, 3):
+        for requests in (2, 3):
             await all_refused(authenticator, 1_000)
             for _ in range(100):
                 await all_refused(authenticator, 1)
-            assert issuer.requests == asked
+            assert issuer.requests == requests
             clock.now += 61
 
     asyncio.run(minutes())
@@ -281,8 +281,8 @@ def test_a_request_waits_for_missing_keys_only_once(monkeypatch: pytest.MonkeyPa
     async def all_at_once(port: int) -> None:
         keys = auth.Keys(f"http://127.0.0.1:{port}")
         waiting = (keys.get("first") for _ in range(20))
-        found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert all(isinstance(each, IssuerUnavailable) for each in found)
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(error, IssuerUnavailable) for error in errors)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         asyncio.run(all_at_once(silent.getsockname()[1]))

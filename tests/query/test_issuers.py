@@ -30,9 +30,9 @@ KEYS = "https://login.company.com/jwks"
 def test_a_deployed_function_does_not_start_with_a_development_issuer(
     environment: Any, changed: dict[str, str]
 ) -> None:
-    given: dict[str, Any] = {**REAL, "auth_jwks_url": KEYS, **changed}
+    options: dict[str, Any] = {**REAL, "auth_jwks_url": KEYS, **changed}
     with pytest.raises(SettingsError, match=next(iter(changed)).upper()):
-        auth.load_issuer(Settings(environment=environment, **given))
+        auth.load_issuer(Settings(environment=environment, **options))
 
 
 def test_firebase_is_the_default_issuer_and_others_need_a_jwks_url() -> None:
@@ -42,6 +42,6 @@ def test_firebase_is_the_default_issuer_and_others_need_a_jwks_url() -> None:
     other = auth.load_issuer(Settings(auth_jwks_url=KEYS, **REAL))
     assert (other.name, other.jwks_url) == (REAL["auth_issuer"], KEYS)
     nothing: dict[str, Any] = {}
-    for given in (nothing, REAL, {**REAL, "auth_jwks_url": "file:///keys"}):
+    for options in (nothing, REAL, {**REAL, "auth_jwks_url": "file:///keys"}):
         with pytest.raises(SettingsError):
-            auth.load_issuer(Settings(**given))
+            auth.load_issuer(Settings(**options))

@@ -134,16 +134,16 @@ def test_a_request_may_name_at_most_three_learners_and_past_times(
     offline_api: Api,
 ) -> None:
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
-    asked = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
+    fields = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
     # within the limits
-    assert offline_api.error(f"{{ {' '.join(asked[:3])} {of_one} }}")[0] == "UNAVAILABLE"
+    assert offline_api.error(f"{{ {' '.join(fields[:3])} {of_one} }}")[0] == "UNAVAILABLE"
     too_many = "asOf, knownAt: expected at most 3 learners and times - found 4"
     for query in (
-        " ".join(asked),
+        " ".join(fields),
         " ".join(f's{n}: streak(userId: "u{n}", {moments[0]}) {{ current }}' for n in range(4)),
         " ".join(
-            each.replace("streak", "userProgress").replace("current", "userId") for each in asked
+            field.replace("streak", "userProgress").replace("current", "userId") for field in fields
         ),
     ):
         assert offline_api.error(f"{{ {query} }}", roles=["support"]) == (
@@ -175,7 +175,7 @@ def test_each_field_counts_the_rows_that_it_reads(offline_api: Api) -> None:
         fields = [f"a{n}: {field}" for n in range(most + 1)]
         errors = offline_api.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
         # within the limits
-        assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}
+        assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}
         if most < 30:  # 31 fields would exceed the limit of aliases
             code, message = offline_api.error(f"{{ {' '.join(fields)} }}")
             assert code == "QUERY_TOO_COMPLEX"
@@ -210,9 +210,9 @@ def test_a_list_counts_the_length_in_its_arguments(
 
 
 def test_the_query_of_the_page_is_allowed(offline_api: Api) -> None:
-    asked = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
-    errors = offline_api.post(asked.query, **(asked.variables or {}))["errors"]
-    assert {each["extensions"]["code"] for each in errors} == {"UNAVAILABLE"}  # within the limits
+    page_query = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
+    errors = offline_api.post(page_query.query, **(page_query.variables or {}))["errors"]
+    assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}  # within the limits
 
 
 def test_queries_that_are_not_compiled_are_limited_too(offline_api: Api) -> None:

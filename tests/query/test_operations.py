@@ -88,8 +88,8 @@ def test_concurrent_requests_with_one_key_start_one_operation(
         answer = query_api.post(
             'mutation { runBatch(idempotencyKey: "at once") { id } }', "ada", roles="admin"
         )
-        found: str = answer["data"]["runBatch"]["id"]
-        return found
+        operation_id: str = answer["data"]["runBatch"]["id"]
+        return operation_id
 
     with api.serve(store.url) as other, ThreadPoolExecutor(2) as pool:
         assert len(set(pool.map(start, (operator.api, other)))) == 1
@@ -183,9 +183,9 @@ def test_operations_that_are_not_implemented_are_rejected(operator: Operator, ki
     assert "not built yet: nothing was started" in why
 
 
-@pytest.mark.parametrize("given", ['userId: "ann", ', "userId: null, ", ""])
-def test_learners_may_only_export_their_own_record(operator: Operator, given: str) -> None:
-    query = f'mutation {{ exportUser({given}idempotencyKey: "k") {{ id }} }}'
+@pytest.mark.parametrize("arguments", ['userId: "ann", ', "userId: null, ", ""])
+def test_learners_may_only_export_their_own_record(operator: Operator, arguments: str) -> None:
+    query = f'mutation {{ exportUser({arguments}idempotencyKey: "k") {{ id }} }}'
     assert operator.error(query, "ann", roles="learner")[0] == "NOT_FOUND"
 
 
@@ -200,7 +200,7 @@ def test_discarded_dead_letters_keep_the_reason(operator: Operator, connection: 
 
 @pytest.mark.parametrize("query", ["deadLetters", "operations"])
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ("first: 0", "first: expected an integer from 1 to 200"),
         ("first: 201", "first: expected an integer from 1 to 200"),
@@ -209,9 +209,9 @@ def test_discarded_dead_letters_keep_the_reason(operator: Operator, connection: 
     ],
 )
 def test_an_invalid_page_is_rejected(
-    operator: Operator, query: str, given: str, message: str
+    operator: Operator, query: str, arguments: str, message: str
 ) -> None:
-    code, why = operator.error(f"{{ {query}({given}) {{ pageInfo {{ endCursor }} }} }}")
+    code, why = operator.error(f"{{ {query}({arguments}) {{ pageInfo {{ endCursor }} }} }}")
     assert code == "BAD_USER_INPUT"
     assert why.startswith(message)
 

@@ -127,7 +127,7 @@ def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
 @given(
     entries=entries,
     size=st.integers(1, 13),
-    asked=st.fixed_dictionaries(
+    choice=st.fixed_dictionaries(
         {
             "filter": st.sampled_from([*FILTERS]),
             "order": st.sampled_from([*ORDERS]),
@@ -140,7 +140,7 @@ def test_the_pages_of_items_together_are_the_whole_list(
     learner: Callable[[list[Row], list[Row]], Api],
     entries: list[tuple[Row, Row | None]],
     size: int,
-    asked: Row,
+    choice: Row,
 ) -> None:
     named = {f"item {n}": entry for n, entry in enumerate(entries)}
     query_api = learner(
@@ -152,19 +152,19 @@ def test_the_pages_of_items_together_are_the_whole_list(
     def wanted(met: Row, word: Row | None) -> bool:
         word = word or {"level": None, "domains": []}
         return (
-            FILTERS[asked["filter"]](met)
-            and asked["level"] in (None, word["level"] or "UNKNOWN")
-            and asked["domain"] in (None, *(word["domains"] or ["UNKNOWN"]))
+            FILTERS[choice["filter"]](met)
+            and choice["level"] in (None, word["level"] or "UNKNOWN")
+            and choice["domain"] in (None, *(word["domains"] or ["UNKNOWN"]))
         )
 
     listed = [i for i, entry in named.items() if wanted(*entry)]
-    listed.sort(key=lambda i: (ORDERS[asked["order"]](named[i][0]), i))
+    listed.sort(key=lambda i: (ORDERS[choice["order"]](named[i][0]), i))
 
     def ask(after: str | None) -> Row:
-        found: Row = query_api.data(ITEMS, **asked, first=size, after=after)["itemStats"]
-        assert found["totalCount"] == len(listed)
-        assert len(found["edges"]) <= size
-        return found
+        page: Row = query_api.data(ITEMS, **choice, first=size, after=after)["itemStats"]
+        assert page["totalCount"] == len(listed)
+        assert len(page["edges"]) <= size
+        return page
 
     whole = [edge["node"]["itemId"] for page in pages(ask) for edge in page["edges"]]
     assert whole == listed
@@ -188,8 +188,8 @@ def test_the_pages_of_the_audit_trail_together_are_the_stream_newest_first(
     connection.close()
 
     def ask(after: str | None) -> Row:
-        found: Row = query_api.data(EVENTS, types=types, first=size, after=after)["events"]
-        return found
+        page: Row = query_api.data(EVENTS, types=types, first=size, after=after)["events"]
+        return page
 
     whole = [edge["node"] for page in pages(ask) for edge in page["edges"]]
     versions = [n for n in range(count, 0, -1) if types is None or (n % 3 and types)]

@@ -168,7 +168,7 @@ def test_an_instance_keeps_documents_in_memory_up_to_a_total_size(
     texts = ["{ __typename } # " + str(number) * 30 for number in range(5)]
     for text in [*texts, texts[-1]]:
         assert post(offline_api, query=text, extensions=named(sha256(text))).status_code == 200
-    found = [
+    is_persisted = [
         "data" in api.read(post(offline_api, extensions=named(sha256(text)))) for text in texts
     ]
-    assert found == [False, False, False, True, True]
+    assert is_persisted == [False, False, False, True, True]

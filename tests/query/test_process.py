@@ -30,10 +30,12 @@ Post = Callable[..., tuple[int, Body]]
 
 @contextmanager
 def started(
-    tmp_path: Path, port: int, door: Path = DOOR, /, **told: str
+    tmp_path: Path, port: int, door: Path = DOOR, /, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the function's process with these environment variables during the block."""
-    environment = settings.child_env(**told, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
+    environment = settings.child_env(
+        **variables, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT)
+    )
     options = ["--target", "query", "--source", str(door), "--port", str(port)]
     with (tmp_path / "output").open("wb") as output:
         process = processes.start(
@@ -47,7 +49,9 @@ def started(
         processes.end(process, by=signal.SIGTERM, seconds=10)
 
 
-def asked(port: int, method: str, path: str, body: object = None, **more: str) -> tuple[int, Body]:
+def fetch_json(
+    port: int, method: str, path: str, body: object = None, **more: str
+) -> tuple[int, Body]:
     """Send a request; return the status and the parsed body of the response."""
     connection = http.client.HTTPConnection(ports.HOST, port, timeout=20)
     try:
@@ -77,14 +81,14 @@ def port(store: Store, connection: database.Connection, tmp_path: Path) -> Itera
     with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(url)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         ready = {"status": "ok", "database": "ok", "cache": "off"}
-        assert asked(port, "GET", "/ready") == (200, ready)
+        assert fetch_json(port, "GET", "/ready") == (200, ready)
         yield port
 
 
 @pytest.fixture
 def post(port: int) -> Post:
     """A function that posts a learner's query."""
-    return lambda query, user="ann", **more: asked(
+    return lambda query, user="ann", **more: fetch_json(
         port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
     )
 
@@ -126,7 +130,7 @@ def test_no_request_fails_because_of_a_broken_connection_in_the_pool(
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("variables", "says"),
     [
         ({"AUTH_AUDIENCE": ""}, "AUTH_AUDIENCE is missing"),
         ({"ENVIRONMENT": "production"}, "is for development: set a public https:// URL"),
@@ -135,7 +139,7 @@ def test_no_request_fails_because_of_a_broken_connection_in_the_pool(
     ],
 )
 def test_the_function_does_not_start_without_a_trusted_issuer(
-    tmp_path: Path, told: dict[str, str], says: str
+    tmp_path: Path, variables: dict[str, str], says: str
 ) -> None:
     good: dict[str, Any] = {
         "AUTH_ISSUER": token_issuer.NAME,
@@ -143,6 +147,6 @@ def test_the_function_does_not_start_without_a_trusted_issuer(
         "AUTH_JWKS_URL": "http://127.0.0.1:1/jwks.json",
         "ENVIRONMENT": "development",
     }
-    with started(tmp_path, ports.reserve(), **{**good, **told}) as process:
+    with started(tmp_path, ports.reserve(), **{**good, **variables}) as process:
         assert process.wait(30) != 0
     assert says in (tmp_path / "output").read_text(encoding="utf-8")

@@ -26,9 +26,9 @@ def offline_api() -> Iterator[Api]:
 
 
 def send(query_api: Api, body: str | bytes, **headers: str) -> Response:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    encoded = {name.replace("_", "-"): value for name, value in headers.items()}
     text = body.encode() if isinstance(body, str) else body
-    return query_api.request("POST", "/graphql", text, api.headers(**given))
+    return query_api.request("POST", "/graphql", text, api.headers(**encoded))
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_a_content_type_that_a_form_can_send_is_rejected(offline_api: Api, sent_
 
 def test_a_query_may_be_sent_by_get(offline_api: Api) -> None:
     assert api.read(offline_api.get("{ __typename }")) == {"data": {"__typename": "Query"}}
-    asked = urlencode(
+    parameters = urlencode(
         {
             "query": "query A($yes: Boolean!) { __typename @include(if: $yes) } query B { a }",
             "variables": '{"yes": false}',
             "operationName": "A",
         }
     )
-    response = offline_api.request("GET", f"/graphql?{asked}", b"", api.headers())
+    response = offline_api.request("GET", f"/graphql?{parameters}", b"", api.headers())
     assert "errors" in api.read(response)  # B is invalid, and was validated although only A runs
     bad = offline_api.request("GET", "/graphql?query=x&variables=[", b"", api.headers())
     assert bad.status_code == 400
@@ -170,12 +170,12 @@ def test_unknown_paths_are_not_found(offline_api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_health_and_readiness_allow_only_get_head_and_options(offline_api: Api, path: str) -> None:
-    asked, headed = (
+    full, headed = (
         offline_api.request("GET", path),
         offline_api.request("HEAD", path),
     )
-    assert asked.status_code == headed.status_code == (200 if path == "/health" else 503)
-    assert asked.headers["cache-control"] == "private, no-store"
+    assert full.status_code == headed.status_code == (200 if path == "/health" else 503)
+    assert full.headers["cache-control"] == "private, no-store"
     assert offline_api.request("OPTIONS", path).headers["allow"] == "GET, HEAD, OPTIONS"
     posted = offline_api.request("POST", path)
     assert (posted.status_code, posted.headers["allow"]) == (405, "GET, HEAD, OPTIONS")

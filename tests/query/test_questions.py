@@ -166,11 +166,11 @@ def test_zero_fill_adds_each_day_without_events(
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     row = {"user_id": "ann", "day": "2024-03-02", "answers": 3, "correct_answers": 1}
     rows_by_hand.insert(connection, "daily_stats", row)
-    asked = {"from": "2024-03-01", "to": "2024-03-03"}
+    span = {"from": "2024-03-01", "to": "2024-03-03"}
     met = {"date": "2024-03-02", "answers": 3, "accuracyRate": 1 / 3}
-    assert query_api.data(DAYS, **asked)["dailyStats"] == [met]
+    assert query_api.data(DAYS, **span)["dailyStats"] == [met]
     zeros: dict[str, Any] = {"answers": 0, "accuracyRate": None}
-    assert query_api.data(DAYS, **asked, fill=True)["dailyStats"] == [
+    assert query_api.data(DAYS, **span, fill=True)["dailyStats"] == [
         {"date": "2024-03-01", **zeros},
         met,
         {"date": "2024-03-03", **zeros},
@@ -183,11 +183,11 @@ def test_zero_fill_adds_each_missing_week_starting_on_monday(
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     rows_by_hand.insert(connection, "weekly_stats", {"user_id": "ann", "monday": "2024-03-04"})
     weeks = "{ weeklyStats(from: %s, to: %s, zeroFill: true) { start end } }"
-    found = query_api.data(weeks % ('"1999-12-28"', '"2000-01-17"'))["weeklyStats"]
-    assert [week["start"] for week in found] == ["2000-01-03", "2000-01-10", "2000-01-17"]
-    assert found[-1]["end"] == "2000-01-23"
-    found = query_api.data(weeks % ('"2024-03-05"', '"2024-03-10"'))["weeklyStats"]
-    assert found == []
+    rows = query_api.data(weeks % ('"1999-12-28"', '"2000-01-17"'))["weeklyStats"]
+    assert [week["start"] for week in rows] == ["2000-01-03", "2000-01-10", "2000-01-17"]
+    assert rows[-1]["end"] == "2000-01-23"
+    rows = query_api.data(weeks % ('"2024-03-05"', '"2024-03-10"'))["weeklyStats"]
+    assert rows == []
 
 
 def test_numbers_beyond_int_are_clamped(query_api: Api, connection: database.Connection) -> None:
@@ -232,8 +232,8 @@ def test_the_audit_trail_lists_recorded_events(
 
 
 def test_every_projection_reports_its_lag(query_api: Api, connection: database.Connection) -> None:
-    asked = "{ projectionStatus { name eventsBehind secondsBehind status } }"
-    fresh = query_api.data(asked)["projectionStatus"]
+    query = "{ projectionStatus { name eventsBehind secondsBehind status } }"
+    fresh = query_api.data(query)["projectionStatus"]
     assert [p["name"] for p in fresh] == [
         *("daily_stats", "hourly_stats", "item_stats", "learning_streaks", "user_progress"),
         *("weekly_stats", "domain_stats", "level_stats"),
@@ -242,7 +242,7 @@ def test_every_projection_reports_its_lag(query_api: Api, connection: database.C
         (0, 0.0, "NORMAL")
     }
     connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=7)
-    for projection in query_api.data(asked)["projectionStatus"]:
+    for projection in query_api.data(query)["projectionStatus"]:
         assert projection["eventsBehind"] == 7
         assert projection["secondsBehind"] > 600
         assert projection["status"] == "CRITICAL"

@@ -28,10 +28,10 @@ def send(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response
 
 def exceed_limit(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response:
     """Send requests until one is rejected; the minute may end once, and Redis may be late."""
-    for asked in range(14):
+    for number in range(14):
         response = send(query_api, user, body, **more)
         if response.status_code == 429:
-            assert asked >= 3
+            assert number >= 3
             return response
     pytest.fail("never refused")
 

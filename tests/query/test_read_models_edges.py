@@ -17,8 +17,8 @@ def test_monthly_stats_include_every_day_of_the_month(
     rows_by_hand.insert(
         connection, "daily_stats", *({"user_id": "ann", "day": d, "answers": 1} for d in days)
     )
-    found = fetch(fetch.queries.get_monthly_stats("ann", date(2024, 1, 1), date(2024, 2, 1)))
-    assert [(month.start, month.end, month.answers) for month in found] == [
+    rows = fetch(fetch.queries.get_monthly_stats("ann", date(2024, 1, 1), date(2024, 2, 1)))
+    assert [(month.start, month.end, month.answers) for month in rows] == [
         (date(2024, 1, 1), date(2024, 1, 31), 2),
         (date(2024, 2, 1), date(2024, 2, 29), 1),
     ]

@@ -41,9 +41,9 @@ def around(days: list[date], draw: st.DataObject) -> tuple[date, date]:
     return first, last
 
 
-def inside(found: dict[date, Any], first: date, last: date) -> list[dict[str, Any]]:
+def inside(rows: dict[date, Any], first: date, last: date) -> list[dict[str, Any]]:
     """Return the rows in the range, oldest first."""
-    return [row for day, row in sorted(found.items()) if first <= day <= last]
+    return [row for day, row in sorted(rows.items()) if first <= day <= last]
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
@@ -78,13 +78,13 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
         days = {d: {"date": d, **row} for d, row in oracle.daily_stats(world, user).items()}
         begins = min(days, default=date(2024, 3, 1)) - 32 * DAY
         for first, last in (around([*days], data), (begins, begins + 730 * DAY)):
-            asked = (user, first, last)
-            found = [*map(plain, fetch(fetch.queries.get_stats_range(*asked)))]
-            assert found == inside(days, first, last)
+            span = (user, first, last)
+            stats = [*map(plain, fetch(fetch.queries.get_stats_range(*span)))]
+            assert stats == inside(days, first, last)
             assert plain(fetch(fetch.queries.get_daily_stats(user, first))) == days.get(first)
-            weeks = [*map(plain, fetch(fetch.queries.get_weekly_stats(*asked)))]
+            weeks = [*map(plain, fetch(fetch.queries.get_weekly_stats(*span)))]
             assert weeks == inside(oracle.weekly_stats(world, user), first, last)
-            months = [*map(plain, fetch(fetch.queries.get_monthly_stats(*asked)))]
+            months = [*map(plain, fetch(fetch.queries.get_monthly_stats(*span)))]
             assert months == inside(oracle.monthly_stats(world, user), first, last)
 
 

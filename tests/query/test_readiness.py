@@ -17,8 +17,8 @@ def ready(query_api: Api) -> tuple[int, api.Body]:
 def test_an_instance_with_a_database_is_ready(query_api: Api, store: Store, valkey: str) -> None:
     assert ready(query_api) == (200, {"status": "ok", "database": "ok", "cache": "off"})
     with api.serve(store.url, redis_url=valkey) as cached:
-        found = {"status": "ok", "database": "ok", "cache": "ok"}
-        readiness.wait(lambda: ready(cached) == (200, found), "the cache")
+        expected = {"status": "ok", "database": "ok", "cache": "ok"}
+        readiness.wait(lambda: ready(cached) == (200, expected), "the cache")
 
 
 def test_an_instance_is_ready_and_reports_if_redis_is_unreachable(store: Store) -> None:
@@ -39,5 +39,5 @@ def test_an_instance_without_read_models_is_not_ready(query_api: Api, store: Sto
     connection = rows_by_hand.connect(store.url)
     connection.run(rows_by_hand.blocks()["drop"])
     connection.close()
-    status, told = ready(query_api)
-    assert (status, told["status"]) == (503, "unavailable")
+    status, body = ready(query_api)
+    assert (status, body["status"]) == (503, "unavailable")

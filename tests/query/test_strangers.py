@@ -20,14 +20,14 @@ GIVEN = {"Date": '"2024-03-01"', "DateTime": '"2024-03-01T00:00:00Z"', "ID": '"1
 
 def query_about(name: str, field: GraphQLField, user: str) -> str:
     """Return a query of the field about a learner."""
-    given = {
-        arg: "[]" if "[" in str(each.type) else GIVEN[get_named_type(each.type).name]
-        for arg, each in field.args.items()
-        if is_required_argument(each)
+    values = {
+        arg: "[]" if "[" in str(argument.type) else GIVEN[get_named_type(argument.type).name]
+        for arg, argument in field.args.items()
+        if is_required_argument(argument)
     }
-    given["userId"] = f'"{user}"'
+    values["userId"] = f'"{user}"'
     selected = "" if is_leaf_type(get_named_type(field.type)) else "{ __typename }"
-    arguments = ", ".join(f"{arg}: {value}" for arg, value in given.items())
+    arguments = ", ".join(f"{arg}: {value}" for arg, value in values.items())
     return f"{{ {name}({arguments}) {selected} }}"
 
 

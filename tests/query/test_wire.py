@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.local import ports, readiness
-from tests.query.test_process import asked, started
+from tests.query.test_process import fetch_json, started
 from tests.support import api, token_issuer
 from tests.support.api import Api
 
@@ -98,8 +98,8 @@ _GOOD = "a good token's"  # replaced by a token when it is sent, because tokens 
 
 def head(request: str = "POST /graphql", **more: str) -> bytes:
     """Return the head of an authenticated request."""
-    given = {**api.headers(), "authorization": _GOOD, "host": "x", "connection": "close", **more}
-    lines = [f"{request} HTTP/1.1", *(f"{n.replace('_', '-')}: {v}" for n, v in given.items())]
+    headers = {**api.headers(), "authorization": _GOOD, "host": "x", "connection": "close", **more}
+    lines = [f"{request} HTTP/1.1", *(f"{n.replace('_', '-')}: {v}" for n, v in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
@@ -148,7 +148,7 @@ def test_the_server_responds_after_a_malformed_request(port: int, name: str) -> 
     template, expected = WIRE[name]
     sent = template.replace(_GOOD.encode(), api.headers()["authorization"].encode())
     assert status(port, sent) in expected
-    assert asked(port, "GET", "/health") == (200, {"status": "ok"})
+    assert fetch_json(port, "GET", "/health") == (200, {"status": "ok"})
 
 
 def status(port: int, sent: bytes) -> int | None:
@@ -169,16 +169,16 @@ def test_several_requests_can_share_a_connection(port: int) -> None:
     def send(method: str, path: str, body: Any = None, **more: str) -> tuple[int, bytes]:
         connection.request(method, path, body, {**api.headers(), **more})
         answer = connection.getresponse()
-        found.update(answer.headers)
+        received.update(answer.headers)
         return answer.status, answer.read()
 
-    found: dict[str, str] = {}
-    asked = "/graphql?query={__typename}"
+    received: dict[str, str] = {}
+    target = "/graphql?query={__typename}"
     for _ in range(2):
-        status, data = send("GET", asked)
+        status, data = send("GET", target)
         assert (status, b'"__typename":"Query"' in data) == (200, True)
-        assert send("GET", asked, None, **{"if-none-match": found["etag"]}) == (304, b"")
-        assert send("HEAD", asked) == (200, b"")
+        assert send("GET", target, None, **{"if-none-match": received["etag"]}) == (304, b"")
+        assert send("HEAD", target) == (200, b"")
         assert send("OPTIONS", "/graphql") == (204, b"")
         assert send("POST", "/graphql", b" " * (1 << 20))[0] == 413
         assert send("POST", "/graphql", iter([TYPE] * 3))[0] == 400  # in parts

@@ -49,8 +49,8 @@ def test_every_row_is_restored_and_later_events_are_folded(
 
     # Pretend that the backup comes from another server, which had greater versions.
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    found = msgspec.structs.replace(manifest.decode(file.read_bytes()), version=2**40)
-    file.write_bytes(manifest.encode(found))
+    newer = msgspec.structs.replace(manifest.decode(file.read_bytes()), version=2**40)
+    file.write_bytes(manifest.encode(newer))
     ((_, newest),) = populated.run(BLOCKS["versions"])
     since = sample_events.lesson("u1", 9)
     append(populated, since)
@@ -75,26 +75,26 @@ def test_a_restored_schema_has_all_keys(store: Store, populated: Connection, kep
 def test_backup_and_restore_print_their_result(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
-    where = str(tmp_path / "here")
-    told = cli.expect_success(cli.progress(store.url, "backup", where))
-    assert "backing up" in told
-    (folder,) = Path(where).iterdir()
-    found = json.loads((folder / "manifest.json").read_text())
-    assert folder.name in told
-    assert found["fingerprint"] == schema.fingerprint()
-    assert {table["name"] for table in found["tables"]} >= {"user_progress", "checkpoints"}
+    folder_path = str(tmp_path / "here")
+    output = cli.expect_success(cli.progress(store.url, "backup", folder_path))
+    assert "backing up" in output
+    (folder,) = Path(folder_path).iterdir()
+    manifest_json = json.loads((folder / "manifest.json").read_text())
+    assert folder.name in output
+    assert manifest_json["fingerprint"] == schema.fingerprint()
+    assert {table["name"] for table in manifest_json["tables"]} >= {"user_progress", "checkpoints"}
     spoil(populated)
-    assert "are back" in cli.expect_success(cli.progress(store.url, "restore", where))
+    assert "are back" in cli.expect_success(cli.progress(store.url, "restore", folder_path))
     assert not sample_events.find_differences(populated)
 
 
 def test_the_query_role_may_back_up_and_the_project_role_may_restore(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
-    where = Folder(tmp_path)
-    backups.run(lambda: database.connect(url_of(store, "query")), where, nobody)
+    backup_folder = Folder(tmp_path)
+    backups.run(lambda: database.connect(url_of(store, "query")), backup_folder, nobody)
     spoil(populated)
-    restore.run(lambda: database.connect(url_of(store, "project")), where, nobody)
+    restore.run(lambda: database.connect(url_of(store, "project")), backup_folder, nobody)
     assert not sample_events.find_differences(populated)
     refused = cli.progress(url_of(store, "query"), "restore", str(tmp_path))
     cli.expect_failure(refused, "permission denied", "its owner may")

@@ -11,29 +11,29 @@ __all__ = ["bucket"]
 
 
 def test_an_upload_in_parts_continues_after_an_error(bucket: cloud_storage.Bucket) -> None:
-    where = storage.open_storage("gs://b/p")
+    remote = storage.open_storage("gs://b/p")
     data = bytes(range(256)) * (9 << 12)  # 9 MiB
     bucket.refusals = [503, 500]
-    with where.writing("f/x") as output:
+    with remote.writing("f/x") as output:
         for start in range(0, len(data), 99_999):
             output.write(data[start : start + 99_999])
     assert bucket.objects["p/f/x"] == data
     assert "bytes */*" in bucket.spans
-    assert b"".join(where.reading("f/x")) == data
-    with where.writing("f/empty"):
+    assert b"".join(remote.reading("f/x")) == data
+    with remote.writing("f/empty"):
         pass
     assert bucket.objects["p/f/empty"] == b""
-    assert where.has("f/x")
-    assert not where.has("f/y")
+    assert remote.has("f/x")
+    assert not remote.has("f/y")
     with pytest.raises(ProgressError, match="404"):
-        list(where.reading("f/y"))
+        list(remote.reading("f/y"))
 
 
 def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> None:
-    where = storage.open_storage("gs://b/p")
+    remote = storage.open_storage("gs://b/p")
 
     def write() -> None:
-        with where.writing("f/x") as output:
+        with remote.writing("f/x") as output:
             output.write(bytes(9 << 20))
             raise KeyboardInterrupt
 
@@ -43,8 +43,8 @@ def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> Non
     assert not bucket.objects
 
 
-@pytest.mark.parametrize("where", ["", "s3://b/p", "gs//b/p", "gs://"])
-def test_an_invalid_storage_location_is_rejected(where: str) -> None:
+@pytest.mark.parametrize("location", ["", "s3://b/p", "gs//b/p", "gs://"])
+def test_an_invalid_storage_location_is_rejected(location: str) -> None:
     """A folder with this name would be lost when the job's container ends."""
     with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
-        storage.open_storage(where)
+        storage.open_storage(location)

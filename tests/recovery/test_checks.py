@@ -25,8 +25,10 @@ def populated(connection: Connection) -> Connection:
     return connection
 
 
-def found(connection: Connection) -> str:
-    return "; ".join(f"{each.found}: {each.do}" for each in checks.run(connection).findings)
+def list_findings(connection: Connection) -> str:
+    return "; ".join(
+        f"{finding.found}: {finding.do}" for finding in checks.run(connection).findings
+    )
 
 
 def fold_each(connection: Connection) -> None:
@@ -37,19 +39,21 @@ def fold_each(connection: Connection) -> None:
 
 @pytest.mark.every_postgres
 def test_an_undamaged_store_has_no_findings(store: Store, populated: Connection) -> None:
-    assert not found(populated)
-    told = cli.expect_success(cli.progress(store.url, "check"))
-    assert "the log is whole" in told.lower()
+    assert not list_findings(populated)
+    output = cli.expect_success(cli.progress(store.url, "check"))
+    assert "the log is whole" in output.lower()
     report = json.loads(cli.expect_success(cli.progress(store.url, "check", "--json")))
     assert report["events"] == report["head"] > 0
-    assert {each["events_behind"] for each in report["shards"]} == {0}
+    assert {shard["events_behind"] for shard in report["shards"]} == {0}
 
 
 def test_events_that_are_not_folded_yet_are_not_a_finding(populated: Connection) -> None:
     append(populated, sample_events.lesson("ann", 9))
     report = checks.run(populated)
     assert not report.findings
-    assert sum(each.events_behind for each in report.shards) == len(sample_events.lesson("ann", 9))
+    assert sum(shard.events_behind for shard in report.shards) == len(
+        sample_events.lesson("ann", 9)
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_each_defect_is_reported_with_an_action(
 ) -> None:
     populated.run(BLOCKS[damage])
     for word in words:
-        assert word in found(populated)
+        assert word in list_findings(populated)
     cli.expect_failure(cli.progress(store.url, "check"))
 
 
@@ -93,11 +97,11 @@ def test_read_models_ahead_of_the_log_are_reported_and_rebuilt(
 ) -> None:
     head = checks.run(populated).head
     populated.run(BLOCKS["lose the end"], head=head - 30)
-    assert "ahead of the log" in found(populated)
+    assert "ahead of the log" in list_findings(populated)
     with pytest.raises(CheckpointError):
         fold_each(populated)
-    told = cli.expect_failure(cli.progress(store.url, "check"), "progress rebuild")
-    assert "AHEAD" in told
+    output = cli.expect_failure(cli.progress(store.url, "check"), "progress rebuild")
+    assert "AHEAD" in output
     cli.expect_success(cli.progress(store.url, "rebuild"))
     cli.expect_success(cli.progress(store.url, "check"))
     assert not sample_events.find_differences(populated)
@@ -112,6 +116,6 @@ def test_read_models_of_another_log_are_reported_once_the_log_has_grown(
     append(populated, [event for n in range(20, 30) for event in sample_events.lesson("ann", n)])
     report = checks.run(populated)
     assert report.head > head
-    assert "of another log" in found(populated)
+    assert "of another log" in list_findings(populated)
     rebuild.run(store.connect)
-    assert not found(populated)
+    assert not list_findings(populated)

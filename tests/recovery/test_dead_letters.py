@@ -39,9 +39,9 @@ def flooded(connection: Connection) -> Connection:
 def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
     store: Store, flooded: Connection
 ) -> None:
-    told = cli.expect_success(cli.progress(store.url, "dead-letters", "count", "--json"))
-    counted = [json.loads(line) for line in told.splitlines()]
-    assert [(each["kind"], each["letters"]) for each in counted] == [
+    output = cli.expect_success(cli.progress(store.url, "dead-letters", "count", "--json"))
+    counted = [json.loads(line) for line in output.splitlines()]
+    assert [(group["kind"], group["letters"]) for group in counted] == [
         ("invalid", FLOOD), ("malformed", 2), ("invalid", 1)
     ]  # fmt: skip
     assert "1,200" in cli.expect_success(cli.progress(store.url, "dead-letters", "count"))
@@ -66,7 +66,7 @@ def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
         cli.progress(store.url, "dead-letters", *gone)
     )
     left = dead_letters.count_by_reason(flooded)
-    assert [(each.kind, each.letters) for each in left] == [("malformed", 2), ("invalid", 1)]
+    assert [(group.kind, group.letters) for group in left] == [("malformed", 2), ("invalid", 1)]
     assert "2 dead letters are discarded." in cli.expect_success(cli.progress(store.url, *discard))
     rest = ("discard", "--all", "--reason", "the rest")
     cli.expect_success(cli.progress(store.url, "dead-letters", *rest))

@@ -41,8 +41,8 @@ def text(connection: Connection, block: str) -> dict[str, list[str]]:
 def rights(url: str) -> list[list[str]]:
     """Return every grant and owner in the database's schemas, from PostgreSQL's catalogue."""
     with closing(database.connect(url)) as connection:
-        found: list[list[str]] = connection.run(BLOCKS["rights"])
-        return found
+        rights: list[list[str]] = connection.run(BLOCKS["rights"])
+        return rights
 
 
 def answers(url: str) -> list[object]:
@@ -76,13 +76,13 @@ def cloud(bare_server: Server) -> str:
 def shell(tmp_path: Path, empty_redis: str) -> Iterator[Shell]:
     """The operator's shell."""
     with cloud_scheduler.serve() as (address, _):
-        told = {
+        environment = {
             "CLOUD_SCHEDULER_EMULATOR_HOST": address,
             "PUBSUB_PROJECT_ID": "p",
             "PROJECT": "p",
             "REDIS_URL": empty_redis,
         }
-        made = Shell(tmp_path / "clone", [str(postgres.programs())], told)
+        made = Shell(tmp_path / "clone", [str(postgres.programs())], environment)
         made.subscribe(INGEST, "progress-projection-sub")
         yield made
 
@@ -95,13 +95,13 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     with closing(connect(neon.url)) as old:
         fill(old)
         log, derived = text(old, "every row of the log"), text(old, "every row")
-    said = answers(neon.url)
+    before = answers(neon.url)
 
     make, move, go_on = blocks("Neon to Cloud SQL")
     shell.type(*make, DATABASE_URL=cloud)
-    told = shell.type(*move, DATABASE_URL=cloud, NEON_URL=neon.url, NEW_URL=cloud)
-    assert "The log is whole" in told
-    assert f"head {len(log['events'])}" in told
+    output = shell.type(*move, DATABASE_URL=cloud, NEON_URL=neon.url, NEW_URL=cloud)
+    assert "The log is whole" in output
+    assert f"head {len(log['events'])}" in output
     assert [s[1] for s in shell.gcloud["subscriptions"]] == ["", "", ""]
     shell.type(*go_on, DATABASE_URL=cloud)
     assert [s[3] for s in shell.gcloud["told"] if "seek" in s] == [INGEST]
@@ -109,7 +109,7 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
         f"https://{INGEST}", "https://progress-projection-sub", ""
     ]  # fmt: skip
 
-    assert answers(cloud) == said
+    assert answers(cloud) == before
     with closing(connect(cloud)) as new:
         assert text(new, "every row of the log") == log
         assert text(new, "every row") == derived

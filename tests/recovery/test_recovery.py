@@ -40,8 +40,10 @@ QUESTION = """{ userProgress { totalItemsLearned accuracyRate totalSessionsCompl
 
 def block(*words: str) -> list[str]:
     """Return the runbook's restore commands that contain these words."""
-    (found,) = (each for each in RESTORE if all(word in "\n".join(each) for word in words))
-    return found
+    (block,) = (
+        candidate for candidate in RESTORE if all(word in "\n".join(candidate) for word in words)
+    )
+    return block
 
 
 @pytest.fixture
@@ -66,21 +68,24 @@ class Stack:
         self.shell, self._pubsub, self.schedules = shell, pubsub, schedules
         shell.type(f"progress up --detach --port {ports.reserve()}")
         self.env = json.loads(shell.type("progress env --json"))
-        self.told = {"DATABASE_URL": self.env["database_url"], "REDIS_URL": self.env["redis_url"]}
+        self.variables = {
+            "DATABASE_URL": self.env["database_url"],
+            "REDIS_URL": self.env["redis_url"],
+        }
 
     def type(self, *lines: str) -> str:
         """Type the lines into the operator's shell; return the output."""
-        return self.shell.type(*lines, **self.told)
+        return self.shell.type(*lines, **self.variables)
 
     def know_subscriptions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Give the fake gcloud the subscriptions that push to ingest."""
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", self._pubsub)
         with SubscriberClient() as subscriber:
-            found = {
-                each.name.rpartition("/")[2]: each.push_config.push_endpoint
-                for each in subscriber.list_subscriptions(project="projects/progress-local")
+            endpoints = {
+                subscription.name.rpartition("/")[2]: subscription.push_config.push_endpoint
+                for subscription in subscriber.list_subscriptions(project="projects/progress-local")
             }
-        self.shell.subscribe(**{name: at for name, at in found.items() if at})
+        self.shell.subscribe(**{name: at for name, at in endpoints.items() if at})
 
     def publish(self, events: list[dict[str, Any]]) -> None:
         file = self.shell.folder / "events"
@@ -118,8 +123,8 @@ class Stack:
     def rows(self) -> dict[str, list[str]]:
         """Return every row of the read models."""
         with closing(connect(self.env["database_url"])) as connection:
-            found = connection.run(BLOCKS["every row"], schema=schema.schema_name())
-            return {table: _texts(connection, question) for table, question in found}
+            queries = connection.run(BLOCKS["every row"], schema=schema.schema_name())
+            return {table: _texts(connection, question) for table, question in queries}
 
     def lose_the_database(self) -> None:
         server = self.env["database_url"].replace("/progress?", "/postgres?")
@@ -139,7 +144,7 @@ def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         cloud_scheduler.serve("progress-local") as (scheduler, schedules),
         folders.create("recovery") as folder,
     ):
-        told = {
+        environment = {
             "PROGRESS_DATA_DIR": str(folder / "data"),
             "PUBSUB_EMULATOR_HOST": pubsub,
             "PUBSUB_PROJECT_ID": "progress-local",
@@ -147,7 +152,7 @@ def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             "CLOUD_SCHEDULER_EMULATOR_HOST": scheduler,
             "RATE_LIMIT_PER_MINUTE": "100000",
         }
-        shell = Shell(tmp_path / "clone", [str(postgres.programs())], told)
+        shell = Shell(tmp_path / "clone", [str(postgres.programs())], environment)
         try:
             made = Stack(shell, pubsub, schedules)
             made.know_subscriptions(monkeypatch)
@@ -172,7 +177,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     assert stack.answers() != answers
 
     stack.type(*block("schedule pause", "pushes hold"))
-    assert {each.state.name for each in stack.schedules.jobs.values()} == {"PAUSED"}
+    assert {job.state.name for job in stack.schedules.jobs.values()} == {"PAUSED"}
     stack.lose_the_database()
     stack.publish(meanwhile)
     stack.type(*block("progress migrate", "pg_restore"))
@@ -188,7 +193,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     everything = words + first + later + meanwhile
     stack.await_folded(len(everything))
     stack.type(*(line for line in go_on if "schedule resume" in line), "progress check")
-    assert {each.state.name for each in stack.schedules.jobs.values()} == {"ENABLED"}
+    assert {job.state.name for job in stack.schedules.jobs.values()} == {"ENABLED"}
     with closing(connect(stack.env["database_url"])) as connection:
         assert not sample_events.find_differences(connection)
     for answer in stack.answers():

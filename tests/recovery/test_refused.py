@@ -144,9 +144,9 @@ def test_a_backup_with_an_unknown_table_is_rejected(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path, name: str
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    found = manifest.decode(file.read_bytes())
-    others = [*found.tables, msgspec.structs.replace(found.tables[0], name=name)]
-    file.write_bytes(manifest.encode(msgspec.structs.replace(found, tables=others)))
+    original = manifest.decode(file.read_bytes())
+    others = [*original.tables, msgspec.structs.replace(original.tables[0], name=name)]
+    file.write_bytes(manifest.encode(msgspec.structs.replace(original, tables=others)))
     before = every_row(populated)
     with pytest.raises(ProgressError, match="have no table"):
         restore.run(store.connect, kept, nobody)
@@ -175,9 +175,9 @@ def test_a_backup_that_lacks_a_table_is_rejected(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    found = manifest.decode(file.read_bytes())
-    fewer = [table for table in found.tables if table.name != "item_days"]
-    file.write_bytes(manifest.encode(msgspec.structs.replace(found, tables=fewer)))
+    original = manifest.decode(file.read_bytes())
+    fewer = [table for table in original.tables if table.name != "item_days"]
+    file.write_bytes(manifest.encode(msgspec.structs.replace(original, tables=fewer)))
     before = every_row(populated)
     with pytest.raises(ProgressError, match="no table item_days"):
         restore.run(store.connect, kept, nobody)

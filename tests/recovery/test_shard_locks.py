@@ -51,8 +51,8 @@ def test_the_session_that_holds_a_shard_is_listed_and_ended(
     )
     batch.run(waiting)
     assert waiting.run(BLOCKS["behind"]) == [[shard]]
-    told = json.loads(cli.expect_success(cli.progress(store.url, "shards", "list", "--json")))
-    (held,) = (each for each in told if each["pid"])
+    shards = json.loads(cli.expect_success(cli.progress(store.url, "shards", "list", "--json")))
+    (held,) = (shard for shard in shards if shard["pid"])
     assert (held["shard"], held["pid"], held["application"]) == (shard, pid, "stuck")
     assert held["state"] == "idle in transaction"
     assert held["events_behind"] > 0

@@ -47,7 +47,8 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
         if {*calls[number]} & {"deploy", "update-traffic"}:
             reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
-            untags = calls[number][-1].startswith("--remove-tags")  # what is not there, or again
+            # The tag does not exist, or a later call removes the tag.
+            untags = calls[number][-1].startswith("--remove-tags")
             assert_one_version_serves(cloud, done, is_new=untags)
 
 
@@ -100,8 +101,8 @@ def test_a_later_release_succeeds_after_a_revision_that_does_not_start(
 def test_a_call_that_hangs_is_killed_with_its_child_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program, told = tmp_path / "gcloud", tmp_path / "child"
-    program.write_text(f"#!/bin/sh\nsleep 100 & echo $! > {told}\nwait\n")
+    program, child_file = tmp_path / "gcloud", tmp_path / "child"
+    program.write_text(f"#!/bin/sh\nsleep 100 & echo $! > {child_file}\nwait\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for seconds in (1, 20):
@@ -110,10 +111,10 @@ def test_a_call_that_hangs_is_killed_with_its_child_processes(
         ):
             gcloud.run(["run", "deploy"], seconds)
         if (
-            told.exists() and told.read_text()
+            child_file.exists() and child_file.read_text()
         ):  # otherwise the machine was too busy to start the child in time
             break
-    child = int(told.read_text())
+    child = int(child_file.read_text())
     readiness.wait(lambda: not _runs(child), "the end of what gcloud started")
 
 

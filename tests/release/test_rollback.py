@@ -57,9 +57,9 @@ def test_blue_catches_up_before_it_serves_queries(cloud: Cloud) -> None:
     assert_success(deploy(cloud, "b"))
     cloud.reset_calls()
     assert_success(run(cloud, "rollback"))
-    asked = next(n for n, w in enumerate(cloud.worlds) if "a" in w.share("progress-query"))
-    assert cloud.worlds[asked - 1].executions[-1] == ("a", "batch")
-    assert cloud.worlds[asked - 1].folding_codes() == {"a", "b"}
+    first = next(n for n, w in enumerate(cloud.worlds) if "a" in w.share("progress-query"))
+    assert cloud.worlds[first - 1].executions[-1] == ("a", "batch")
+    assert cloud.worlds[first - 1].folding_codes() == {"a", "b"}
 
 
 def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> None:
@@ -76,7 +76,8 @@ def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> 
         assert_success(run(cloud, "rollback"))
         assert not cloud.find_violations()
         assert serving_code(cloud.world) == "a", number
-    for number in range(len(SERVICES), count):  # once it has looked it is not stopped
+    # Signals are ignored once the rollback has read the state.
+    for number in range(len(SERVICES), count):
         reset(cloud, {number: "term"}, before)
         assert_success(run(cloud, "rollback"))
         assert not cloud.find_violations()
@@ -153,23 +154,23 @@ def test_images_are_built_from_the_files_that_terraform_archives(
     done = build(cloud, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     functions = ("query", "ingest", "project")
-    names = [f"{REPOSITORY}/{each}" for each in functions]
+    names = [f"{REPOSITORY}/{function}" for function in functions]
     digest = f"sha256:{'d' * 64}"
     pairs = zip(functions, names, strict=True)
-    assert done.stdout.splitlines() == [f"{each}={name}@{digest}" for each, name in pairs]
+    assert done.stdout.splitlines() == [f"{function}={name}@{digest}" for function, name in pairs]
     described = (ROOT / "infra/terraform/function_sources.tf").read_text()
     own = dict(re.findall(r"^    (\w+) += \{([^}]*)\}$", described, re.MULTILINE))
     for function, name in zip(functions, names, strict=True):
         archived = dict(re.findall(r'"([^"]+)" += "([^"]+)"', own[function]))
         files = cloud.world.built[f"{name}:abc123"]
-        rest = {each for each in files if not each.startswith(("progress/", "sql/"))}
+        rest = {file for file in files if not file.startswith(("progress/", "sql/"))}
         assert rest == {"requirements.txt", *archived}
         assert {
             "progress/projections/schema.py",
             "sql/projections/fold.sql",
             "progress/query/page/api.js",
         } <= files
-        assert not [each for each in files if each.endswith(".pyc")]
+        assert not [file for file in files if file.endswith(".pyc")]
 
 
 def test_gcloud_accepts_the_syntax_of_every_call(

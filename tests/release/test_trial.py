@@ -142,7 +142,7 @@ def test_a_failed_destroy_is_retried(runner: Runner) -> None:
     assert runner.run()["destroy"] == 0
     assert len(runner.calls("destroy")) == 3
     assert runner.calls("sleep") == ["sleep 900"] * 2
-    deleted = [each for each in runner.cloud.calls if "peerings" in each]
+    deleted = [call for call in runner.cloud.calls if "peerings" in call]
     assert len(deleted) == 2
 
 
@@ -156,11 +156,11 @@ def test_the_trial_environment_plans_cleanly_and_can_be_destroyed(
 ) -> None:
     deployment = environments.variant("trial", "trial")
     assert deployment.second_plan == ""
-    kinds = {each["type"] for each in deployment.state["resources"]}
+    kinds = {resource["type"] for resource in deployment.state["resources"]}
     assert {"google_sql_database_instance", "google_redis_instance"} <= kinds
     kept = {
         address
-        for address, each in deployment.applied.items()
-        if each.get("deletion_protection") or each.get("force_destroy") is False
+        for address, resource in deployment.applied.items()
+        if resource.get("deletion_protection") or resource.get("force_destroy") is False
     }
     assert kept == set()

@@ -60,7 +60,7 @@ def test_too_many_errors_or_high_latency_cause_an_immediate_rollback(
     assert done.returncode == 1
     name = of.removeprefix("progress-")
     assert re.search(f"green's {name} showed (more than 1% errors|p95 over 500 ms)", done.stderr)
-    expected = [*(each for each in STEPS if each <= percent), 0]
+    expected = [*(step for step in STEPS if step <= percent), 0]
     assert (
         green_percents(cloud, "progress-query")
         == green_percents(cloud, "progress-ingest")
@@ -120,9 +120,11 @@ def test_each_step_is_watched_for_ten_minutes_plus_the_delay_of_monitoring(
     monkeypatch.setattr(watch, "time", clock)
     assert_success(run(cloud, *deployment(times=("--every=120",))))
     assert clock.now == len(STEPS) * (600 + 240)
-    seconds = [int(found[1]) for each in cloud.queries if (found := re.search(r"\[(\d+)s\]", each))]
+    seconds = [
+        int(match[1]) for query in cloud.queries if (match := re.search(r"\[(\d+)s\]", query))
+    ]
     looks = [60, *range(120, 841, 120)]
-    assert [each for each, _ in itertools.groupby(seconds)] == looks * len(STEPS)
+    assert [duration for duration, _ in itertools.groupby(seconds)] == looks * len(STEPS)
     assert cloud.ready_checks == 1 + len(looks) * len(STEPS)
     assert PLANS["prod"].limits == Limits(600, delay=240, every=30, error_rate=0.01, p95_ms=500)
 
@@ -250,12 +252,12 @@ def test_monitoring_queries_use_existing_metrics_and_labels(cloud: Cloud) -> Non
     assert deploy(cloud, "b", "--steps=100").returncode == 0
     contract = json.loads((ROOT / "progress/adapters/telemetry/metric_fields.json").read_text())
     metric_fields = contract["metric_fields"]
-    asked = {
+    queried = {
         re.sub(r"_bucket$", "", m)
         for q in cloud.queries
         for m in re.findall(r"user_progress_(\w+)", q)
     }
-    assert asked == {"outcome", "latency_ms"} <= metric_fields.keys()
+    assert queried == {"outcome", "latency_ms"} <= metric_fields.keys()
     for question in cloud.queries:
         labels = set(re.findall(r"(\w+)=~?\"", question)) - {
             "monitored_resource", "revision_name", "response_code_class",
@@ -269,7 +271,7 @@ def test_prometheus_accepts_the_monitoring_queries(
 ) -> None:
     promtool = shutil.which("promtool") or skip_without(request, "promtool")
     assert deploy(cloud, "b", "--steps=100").returncode == 0
-    rules = [{"record": f"asked_{n}", "expr": each} for n, each in enumerate({*cloud.queries})]
+    rules = [{"record": f"asked_{n}", "expr": query} for n, query in enumerate({*cloud.queries})]
     file = tmp_path / "rules.yaml"
     file.write_text(json.dumps({"groups": [{"name": "watch", "rules": rules}]}))
     subprocess.run([promtool, "check", "rules", file], check=True)

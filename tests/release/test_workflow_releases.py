@@ -74,7 +74,7 @@ def test_a_cancelled_release_receives_the_signal_and_is_recovered() -> None:
     deploy, mend = job["steps"][-2:]
     assert deploy["run"].startswith("exec python3 infra/release/release.py deploy ")
     assert job["timeout-minutes"] - deploy["timeout-minutes"] >= 30
-    ends = [f"steps.{deploy['id']}.outcome == '{each}'" for each in ("failure", "cancelled")]
+    ends = [f"steps.{deploy['id']}.outcome == '{outcome}'" for outcome in ("failure", "cancelled")]
     assert mend["if"] == f"always() && ({' || '.join(ends)})"
     assert mend["run"].startswith("python3 infra/release/release.py recover ")
 

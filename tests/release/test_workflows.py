@@ -143,12 +143,18 @@ def test_steps_have_the_variables_that_they_read(file: Path) -> None:
     for step, job, workflow in steps(file):
         variables = {*workflow.get("env", {}), *job.get("env", {}), *step.get("env", {})}
         read_ = set(re.findall(r"\$\{?([A-Z][A-Z_]*)", step.get("run", "")))
-        assert {each for each in read_ if not each.startswith("GITHUB_")} <= variables, step
+        assert {
+            variable for variable in read_ if not variable.startswith("GITHUB_")
+        } <= variables, step
         assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY"}, step
 
 
 def test_every_lock_is_audited_for_vulnerabilities() -> None:
-    (step,) = [each for each, _, _ in steps(FOLDER / "checks.yaml") if "pip-audit" in str(each)]
+    (step,) = [
+        candidate
+        for candidate, _, _ in steps(FOLDER / "checks.yaml")
+        if "pip-audit" in str(candidate)
+    ]
     audited = set(
         re.findall(r"-r (\S*requirements\S*\.txt)", step["run"].partition("pip-audit")[2])
     )

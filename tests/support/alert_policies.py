@@ -35,16 +35,16 @@ class Condition:
     @cached_property
     def selectors(self) -> list["Selector"]:
         """Return the selectors in the query."""
-        return [Selector.read(*found) for found in _SERIES.findall(self.query)]
+        return [Selector.read(*parts) for parts in _SERIES.findall(self.query)]
 
     @property
     def metric_fields(self) -> set[str]:
-        return {each.field for each in self.selectors if each.field}
+        return {selector.field for selector in self.selectors if selector.field}
 
     @property
     def foreign(self) -> set[str]:
         """Return the platform metrics in the query."""
-        return {each.metric for each in self.selectors if not each.field}
+        return {selector.metric for selector in self.selectors if not selector.field}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Alert:
 
     @property
     def metric_fields(self) -> set[str]:
-        return {field for each in self.conditions for field in each.metric_fields}
+        return {field for condition in self.conditions for field in condition.metric_fields}
 
 
 def alerts(resources: Resources) -> dict[str, Alert]:
@@ -101,18 +101,18 @@ def alerts(resources: Resources) -> dict[str, Alert]:
 def _read_alert(name: str, policies: list[dict[str, Any]]) -> Alert:
     ((severity, documentation, channels),) = {
         (
-            each["severity"],
-            each["documentation"][0]["content"],
-            tuple(each.get("notification_channels") or ()),
+            policy["severity"],
+            policy["documentation"][0]["content"],
+            tuple(policy.get("notification_channels") or ()),
         )
-        for each in policies
+        for policy in policies
     }
     return Alert(
         name=name,
         severity=severity,
         text=documentation,
         channels=list(channels),
-        conditions=[_read_condition(each) for each in policies],
+        conditions=[_read_condition(policy) for policy in policies],
     )
 
 
@@ -127,4 +127,6 @@ def _read_condition(policy: dict[str, Any]) -> Condition:
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a Markdown page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", each.lower()).strip().replace(" ", "-") for each in headings}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }

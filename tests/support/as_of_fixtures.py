@@ -63,7 +63,7 @@ def find_differences(fetch: QueryClient, connection: Connection, **moments: Any)
     daily = [{"date": d, **row} for d, row in oracle.daily_stats(world, "ann").items()]
     wanted = [oracle.user_progress(world, "ann"), oracle.streak(world, "ann"), daily]
     pairs = zip((progress, streak, days), wanted, strict=True)
-    return [f"found {found}, expected {should}" for found, should in pairs if found != should]
+    return [f"found {answer}, expected {should}" for answer, should in pairs if answer != should]
 
 
 def noon_of_day(day: int) -> datetime:

@@ -54,8 +54,8 @@ def do_nothing() -> None:
 class CountingReader(Reader):
     """A reader that records the statements that it runs."""
 
-    def __init__(self, where: str):
-        super().__init__(where)
+    def __init__(self, url: str):
+        super().__init__(url)
         self.statements: list[str] = []
 
     async def _run(self, statement: NumberedStatement, parameters: Parameters) -> list[Any]:

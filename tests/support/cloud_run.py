@@ -40,16 +40,20 @@ def templates(resources: Resources) -> dict[str, Values]:
 def plain_settings(resources: Resources, part: str) -> dict[str, str]:
     """Return the settings of a service or job that are not secrets."""
     variables = templates(resources)[part]["containers"][0]["env"]
-    return {each["name"]: each["value"] for each in variables if not each["value_source"]}
+    return {
+        variable["name"]: variable["value"]
+        for variable in variables
+        if not variable["value_source"]
+    }
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
     """Return the ids of the secrets of a service or job, by setting."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {
-        each["name"]: each["value_source"][0]["secret_key_ref"][0]["secret"]
-        for each in variables
-        if each["value_source"]
+        variable["name"]: variable["value_source"][0]["secret_key_ref"][0]["secret"]
+        for variable in variables
+        if variable["value_source"]
     }
 
 

@@ -82,9 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _list(self, query: dict[str, list[str]]) -> None:
         prefix, at = query["prefix"][0], int(query.get("pageToken", ["0"])[0])
         rests = (n.removeprefix(prefix) for n in self.bucket.objects if n.startswith(prefix))
-        found = sorted({f"{prefix}{r.partition('/')[0]}/" for r in rests if "/" in r})
-        page: dict[str, Any] = {"prefixes": found[at : at + _PAGE]}
-        if at + _PAGE < len(found):
+        folders = sorted({f"{prefix}{r.partition('/')[0]}/" for r in rests if "/" in r})
+        page: dict[str, Any] = {"prefixes": folders[at : at + _PAGE]}
+        if at + _PAGE < len(folders):
             page["nextPageToken"] = str(at + _PAGE)
         self._answer(200, json.dumps(page).encode())
 

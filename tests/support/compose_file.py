@@ -28,34 +28,34 @@ def example() -> dict[str, str]:
 
 def variables() -> dict[str, set[str]]:
     """Return each variable that the compose file reads, with the variable's defaults."""
-    found: dict[str, set[str]] = {}
+    defaults: dict[str, set[str]] = {}
     for name, sign, text in _VARIABLE.findall(FILE.read_text(encoding="utf-8")):
         if name:
-            found.setdefault(name, set()).update({text} if sign == "-" else ())
-    return found
+            defaults.setdefault(name, set()).update({text} if sign == "-" else ())
+    return defaults
 
 
-def services(given: Mapping[str, str]) -> dict[str, Service]:
+def services(variables: Mapping[str, str]) -> dict[str, Service]:
     """Return the services with the variables substituted."""
-    text = _VARIABLE.sub(lambda found: _value(found, given), FILE.read_text(encoding="utf-8"))
-    told: dict[str, Service] = yaml.safe_load(text)["services"]
-    return told
+    text = _VARIABLE.sub(lambda match: _value(match, variables), FILE.read_text(encoding="utf-8"))
+    parsed: dict[str, Service] = yaml.safe_load(text)["services"]
+    return parsed
 
 
-def _value(found: re.Match[str], given: Mapping[str, str]) -> str:
-    name, sign, text = found.groups()
+def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
+    name, sign, text = match.groups()
     if name is None:
         return "$"  # written as $$
-    return given.get(name) or (text if sign == "-" else given[name])
+    return variables.get(name) or (text if sign == "-" else variables[name])
 
 
 def builds() -> dict[str, list[str | dict[str, str]]]:
     """Return the services that build each image."""
-    found: dict[str, list[str | dict[str, str]]] = {}
+    builds: dict[str, list[str | dict[str, str]]] = {}
     for service in services(example()).values():
         if "build" in service:
-            found.setdefault(service["image"], []).append(service["build"])
-    return found
+            builds.setdefault(service["image"], []).append(service["build"])
+    return builds
 
 
 def dockerfile(image: str) -> Path:

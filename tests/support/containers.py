@@ -100,7 +100,7 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
     parts = ("postgres", "pubsub", "issuer", "ingest", "project", "query")
     at = {part: ports.reserve() for part in parts}
     password = secrets.token_hex(8)
-    given = compose_file.example() | {
+    variables = compose_file.example() | {
         "POSTGRES_PASSWORD": password,
         "FUNCTIONS_PASSWORD": secrets.token_hex(8),
         "ISSUER_PORT": str(at["issuer"]),
@@ -118,10 +118,12 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
         "/data": str(folder),
         "/tmp/done": str(folder / "done"),  # noqa: S108 - a container's own
     }
-    services = compose_file.services(given)
-    told = {name: _moved(services[name], moved, at.get(name)) for name in compose_file.OURS}
+    services = compose_file.services(variables)
+    moved_services = {
+        name: _moved(services[name], moved, at.get(name)) for name in compose_file.OURS
+    }
     owner = f"postgresql://progress:{password}@{HOST}:{at['postgres']}/progress"
-    return Containers(folder, told, at, owner)
+    return Containers(folder, moved_services, at, owner)
 
 
 def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Service:
@@ -133,8 +135,8 @@ def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Serv
         text = text.replace("--port 8080", f"--port {port}").replace(
             f"{HOST}:8080", f"{HOST}:{port}"
         )
-    told: dict[str, Any] = json.loads(text)
-    return told
+    answer: dict[str, Any] = json.loads(text)
+    return answer
 
 
 @contextmanager

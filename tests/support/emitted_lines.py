@@ -42,10 +42,14 @@ class RunningStack:
 
     def ask(self, token: str, query: str, path: str = "/graphql", **headers: str) -> bytes:
         """Send a query; return the body of the response, or the first data line of a stream."""
-        given = {"content-type": "application/json", "authorization": f"Bearer {token}", **headers}
+        all_headers = {
+            "content-type": "application/json",
+            "authorization": f"Bearer {token}",
+            **headers,
+        }
         connection = http.client.HTTPConnection(ports.HOST, self.port, timeout=60)
         with contextlib.closing(connection):
-            connection.request("POST", path, json.dumps({"query": query}), given)
+            connection.request("POST", path, json.dumps({"query": query}), all_headers)
             answer = connection.getresponse()
             if path == "/graphql":
                 return answer.read()
@@ -55,12 +59,12 @@ class RunningStack:
 
     def emitted(self) -> Emitted:
         """Return all log lines so far; other programs write the lines that are not JSON."""
-        found: list[Line] = []
+        lines: list[Line] = []
         for part in FUNCTIONS:
             log = self.folder / "logs" / f"{part}.log"
             if log.exists():
-                found.extend(_read(log.read_text(encoding="utf-8")))
-        return Emitted(found)
+                lines.extend(_read(log.read_text(encoding="utf-8")))
+        return Emitted(lines)
 
     def wait_for(self, *operations: str) -> Emitted:
         """Wait until each of these operations has a line with an outcome; return all lines."""
@@ -68,8 +72,8 @@ class RunningStack:
         def is_complete() -> bool:
             lines = self.emitted().lines
             return all(
-                any(line.get("operation") == each and "outcome" in line for line in lines)
-                for each in operations
+                any(line.get("operation") == operation and "outcome" in line for line in lines)
+                for operation in operations
             )
 
         readiness.wait(is_complete, f"lines about {', '.join(operations)}", seconds=60)

@@ -114,14 +114,14 @@ class Log:
 def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
     """Return times near a clock change, near midnight and near other starts of local days."""
     at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
-    found: dict[datetime, None] = {}
+    nudged: dict[datetime, None] = {}
     for days in _DAYS:
         day = at + timedelta(days=days)
         walls = [day.astimezone(zone(name)) for name in zones]
         begins = [w.replace(hour=h, minute=0).astimezone(UTC) for w in walls for h in HOURS]
         near = [*(day + timedelta(hours=h) for h in _HOURS_OFF), *begins]
-        found.update(dict.fromkeys(moment + nudge for moment in near for nudge in _NUDGES))
-    return tuple(found)
+        nudged.update(dict.fromkeys(moment + nudge for moment in near for nudge in _NUDGES))
+    return tuple(nudged)
 
 
 def _walk(start: datetime) -> list[datetime]:
@@ -159,9 +159,9 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
         words = {"cefr_level": _either("A1", "B2"), "headword": _either("word", "verb")}
         return _with({**item, "domains": domains}, **_or_null(words))
     if kind in PREFERENCES:
-        said = {"timezone": _either(*cast.zones), "day_start_hour": _either(*HOURS)}
+        preferences = {"timezone": _either(*cast.zones), "day_start_hour": _either(*HOURS)}
         address = {"email": st.just("a@example.com")}
-        return _with({**user, **address}, **_or_null(said))
+        return _with({**user, **address}, **_or_null(preferences))
     return st.fixed_dictionaries(_fields(user, item).get(kind, user))
 
 

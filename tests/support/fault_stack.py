@@ -87,15 +87,15 @@ class Stack:
 
     def pids(self, part: str) -> list[int]:
         """Wait for the processes with this name; return their IDs (PostgreSQL: all sessions)."""
-        found: list[int] = []
+        pids: list[int] = []
 
         def is_running() -> bool:
             with contextlib.suppress(StackError):
-                found[:] = local.pids(local.running(self.folder)).get(part, [])
-            return bool(found)
+                pids[:] = local.pids(local.running(self.folder)).get(part, [])
+            return bool(pids)
 
         readiness.wait(is_running, part)
-        return found
+        return pids
 
     def signal(self, part: str, number: signal.Signals) -> None:
         """Send the signal to all processes with this name."""
@@ -130,12 +130,12 @@ class Stack:
         except (DatabaseUnavailable, StackError, *database.ERRORS):
             return None
         try:
-            found: int = connection.run(blocks()[block], **values)[0][0]
+            value: int = connection.run(blocks()[block], **values)[0][0]
         except database.ERRORS:
             return None
         finally:
             database.close(connection)
-        return found
+        return value
 
     def sessions(self, name: str) -> int | None:
         """Return the number of connections with this name; None while the database is down."""
@@ -181,9 +181,9 @@ class Stack:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         request = urllib.request.Request(self.addresses["graphql_url"], body, headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            said: dict[str, Any] = json.load(answer)
-        assert "errors" not in said, said["errors"]
-        data: dict[str, Any] = said["data"]
+            response: dict[str, Any] = json.load(answer)
+        assert "errors" not in response, response["errors"]
+        data: dict[str, Any] = response["data"]
         return data
 
     def await_delivery(self) -> None:

@@ -75,8 +75,8 @@ class Operator:
 
     def get(self, operation_id: str) -> Body:
         """Return the operation's current state."""
-        found: Body = self.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
-        return found
+        operation: Body = self.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
+        return operation
 
     def run(self, operation_id: str) -> Body:
         """Run the operation's worker and return the operation."""

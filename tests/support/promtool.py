@@ -52,8 +52,8 @@ def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float])
     rows = {str(bound): a_minute for bound, a_minute in below.items()}
     every = max(below.values())
     buckets = [
-        growing(f"{metric}_bucket", {**labels, "le": le}, each)
-        for le, each in {**rows, "+Inf": every}.items()
+        growing(f"{metric}_bucket", {**labels, "le": le}, growth)
+        for le, growth in {**rows, "+Inf": every}.items()
     ]
     return joined(*buckets, growing(f"{metric}_count", labels, every))
 
@@ -95,10 +95,10 @@ def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
     """Return promtool's report of the queries without results, or an empty text."""
     wanted = [{"labels": "{}", "value": 1}]
     expected = [
-        {"expr": f"clamp_max(count({each}), 1)", "eval_time": "20m", "exp_samples": wanted}
-        for each in queries
+        {"expr": f"clamp_max(count({query}), 1)", "eval_time": "20m", "exp_samples": wanted}
+        for query in queries
     ]
-    input_series = [{"series": each, "values": values} for each, values in series.items()]
+    input_series = [{"series": selector, "values": values} for selector, values in series.items()]
     tests = [{"interval": "1m", "input_series": input_series, "promql_expr_test": expected}]
     (folder / "tests.yml").write_text(json.dumps({"tests": tests}))
     return _said(["test", "rules", "tests.yml"], folder)
@@ -106,7 +106,8 @@ def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
 
 def _write_rules(conditions: Iterable[Condition], folder: Path) -> None:
     rules = [
-        {"alert": each.name, "expr": each.query, "for": f"{each.seconds}s"} for each in conditions
+        {"alert": condition.name, "expr": condition.query, "for": f"{condition.seconds}s"}
+        for condition in conditions
     ]
     (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
 

@@ -55,8 +55,8 @@ class Pubsub:
         return name
 
     def publish(self, topic: str, *data: bytes, **attributes: str) -> list[str]:
-        sent = [self.publisher.publish(topic, each, **attributes) for each in data]
-        return [each.result(timeout=10) for each in sent]
+        sent = [self.publisher.publish(topic, payload, **attributes) for payload in data]
+        return [future.result(timeout=10) for future in sent]
 
     def pull(self, subscription: str, count: int) -> list[Any]:
         received: list[Any] = []
@@ -88,9 +88,15 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     port = ports.reserve()
     environment = settings.child_env()
     if request.param == "emulator":
-        if not (found := emulator.find()):
+        if not (programs := emulator.find()):
             skip_without(request, "pubsub-emulator")
-        command = [str(found.java), "-jar", str(found.jar), f"--port={port}", "--host=127.0.0.1"]
+        command = [
+            str(programs.java),
+            "-jar",
+            str(programs.jar),
+            f"--port={port}",
+            "--host=127.0.0.1",
+        ]
     else:
         url = request.getfixturevalue("postgres")
         environment = settings.child_env(DATABASE_URL=url)

@@ -90,12 +90,12 @@ class _Writer:
         name = self.chance_of.choice(_ROOTS)
         if name == "__typename":
             return f"r{number}: __typename"
-        given = [
+        written_arguments = [
             written
-            for each, argument in QUERY.fields[name].args.items()
-            if (written := self.argument(each, argument))
+            for argument_name, argument in QUERY.fields[name].args.items()
+            if (written := self.argument(argument_name, argument))
         ]
-        arguments = f"({', '.join(given)})" if given else ""
+        arguments = f"({', '.join(written_arguments)})" if written_arguments else ""
         key = self.chance_of.choice([f"r{number}: ", f"{LONG}{number}: ", f"r{number}: "])
         inside = self.selection(QUERY.fields[name])
         return f"{key}{name}{arguments}{self.directive()}{inside}"

@@ -93,8 +93,8 @@ def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended
         patch.setattr(gcloud, "run", _fake_run(cloud))
         patch.setattr(rollback, "_RETRY_DELAY_S", 0)
         patch.setattr(smoke, "_RETRY_DELAY_S", 0)
-        for each in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, each, signal.getsignal(each))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.getsignal(number))
         stack.enter_context(contextlib.redirect_stdout(output))
         stack.enter_context(contextlib.redirect_stderr(errors))
         try:
@@ -150,7 +150,9 @@ def serving_code(world: World) -> str:
     (code,) = {code for name in SERVICES for code in world.share(name)}
     assert world.jobs == dict.fromkeys(JOBS, image("progress-project", code))
     assert GREEN_SUBSCRIPTION not in world.subscriptions
-    assert "green" not in [each.get("tag") for name in SERVICES for each in world.requested[name]]
+    assert "green" not in [
+        target.get("tag") for name in SERVICES for target in world.requested[name]
+    ]
     return code
 
 
@@ -181,7 +183,7 @@ def list_changing_calls(cloud: Cloud) -> list[int]:
 
 
 def reset(cloud: Cloud, faults: dict[int, str], world: World | None = None) -> None:
-    """Return to this world or else to the first apply; set the faults of the next release."""
+    """Set the faults of the next release, which starts in `world` or after the first apply."""
     cloud.reset_calls()
     cloud.world = world.copy() if world else World.after_first_apply(cloud.world.address)
     cloud.faults.update(faults)

@@ -65,13 +65,13 @@ class World:
     def route(self, service: str, targets: list[dict[str, Any]]) -> None:
         """Request this traffic; raise CallRejected if the service is not ready afterwards."""
         self.requested[service] = targets
-        newest = max(each for each in self.revisions if each.startswith(service))
+        newest = max(revision for revision in self.revisions if revision.startswith(service))
         unready = [
-            each
-            for each in (*(target["revisionName"] for target in targets), newest)
-            if self.revisions[each] in self.broken
+            revision
+            for revision in (*(target["revisionName"] for target in targets), newest)
+            if self.revisions[revision] in self.broken
         ]
-        if not [each for each in targets if each["revisionName"] in unready]:
+        if not [target for target in targets if target["revisionName"] in unready]:
             self.traffic[service] = targets
         if unready:
             raise CallRejected(f"Revision '{unready[0]}' is not ready and cannot serve traffic.")
@@ -123,12 +123,12 @@ class World:
 
     def _run_services_describe(self, name: str, flags: dict[str, str]) -> object:
         targets = [
-            {**each, "url": f"{self.address}/{each['tag']}-{name}"}
-            if each.get("tag") and self.has_addresses
-            else each
-            for each in self.traffic[name]
+            {**target, "url": f"{self.address}/{target['tag']}-{name}"}
+            if target.get("tag") and self.has_addresses
+            else target
+            for target in self.traffic[name]
         ]
-        revisions = [each for each in self.revisions if each.startswith(name)]
+        revisions = [revision for revision in self.revisions if revision.startswith(name)]
         status = {"url": f"https://{name}.run.app", "traffic": targets}
         return {
             "spec": {"traffic": self.requested[name]},
@@ -145,20 +145,20 @@ class World:
             raise CallRejected(
                 "the service would keep the revision's name, and Terraform would reuse it"
             )
-        number = sum(each.startswith(name) for each in self.revisions) + 1
+        number = sum(revision.startswith(name) for revision in self.revisions) + 1
         self.revisions[f"{name}-{number:05}"] = flags["image"]
         self.route(name, self.requested[name])
         return {}
 
     def _run_services_update_traffic(self, name: str, flags: dict[str, str]) -> object:
         removed = filter(None, flags.get("remove-tags", "").split(","))
-        added = dict(each.split("=") for each in flags.get("update-tags", "").split(",") if each)
+        added = dict(pair.split("=") for pair in flags.get("update-tags", "").split(",") if pair)
         targets = self._move_tags(name, {**dict.fromkeys(removed), **added})
         if "to-revisions" in flags:
-            percents = dict(each.split("=") for each in flags["to-revisions"].split(","))
+            percents = dict(pair.split("=") for pair in flags["to-revisions"].split(","))
             if sum(map(int, percents.values())) != 100 or percents.keys() - self.revisions.keys():
                 raise CallRejected(f"bad traffic {percents}")
-            tags = [each for each in targets if each.get("tag")]
+            tags = [target for target in targets if target.get("tag")]
             targets = [{"revisionName": r, "percent": int(p)} for r, p in percents.items()] + tags
         self.route(name, targets)
         return {}
@@ -168,7 +168,7 @@ class World:
         for revision in filter(None, tags.values()):
             if revision not in self.revisions:
                 raise CallRejected(f"there is no {revision}")
-        kept = [each for each in self.requested[name] if each.get("tag") not in tags]
+        kept = [target for target in self.requested[name] if target.get("tag") not in tags]
         added = [{"revisionName": r, "tag": tag} for tag, r in tags.items() if r]
         return kept + added
 
@@ -230,8 +230,8 @@ class World:
         return {}
 
     def _builds_submit(self, folder: str, flags: dict[str, str]) -> object:
-        files = {str(each.relative_to(folder)) for each in Path(folder).rglob("*.*")}
-        name = dict(each.split("=") for each in flags["substitutions"].split(","))["_IMAGE"]
+        files = {str(file.relative_to(folder)) for file in Path(folder).rglob("*.*")}
+        name = dict(pair.split("=") for pair in flags["substitutions"].split(","))["_IMAGE"]
         self.built[name] = files
         return {"results": {"images": [{"name": name, "digest": f"sha256:{'d' * 64}"}]}}
 

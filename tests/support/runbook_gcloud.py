@@ -26,11 +26,13 @@ def main() -> int:
         case ["pubsub", "subscriptions", "list", *_]:
             list_subscriptions(state, options["--filter"], options["--format"])
         case ["pubsub", "subscriptions", "modify-push-config", name, *_]:
-            found = next(each for each in state["subscriptions"] if each[0] == name)
+            subscription = next(
+                candidate for candidate in state["subscriptions"] if candidate[0] == name
+            )
             named = ("--push-endpoint", "--push-auth-service-account", "--push-auth-token-audience")
-            found[1:] = [options.get(each, "") for each in named]
+            subscription[1:] = [options.get(option, "") for option in named]
             if os.environ.get("PUBSUB_EMULATOR_HOST"):
-                push(name, found[1])
+                push(name, subscription[1])
         case ["pubsub", "snapshots", "create", name, *_]:
             of = options["--subscription"]
             failed = int(of in state["old"])

@@ -68,11 +68,15 @@ class Shell:
 
     def run(self, line: str, **changed: str) -> subprocess.CompletedProcess[str]:
         """Run a line with bash; return the completed process."""
-        given = {**self.environment, **changed, "GCLOUD_STATE": str(self.folder / "gcloud.json")}
+        environment = {
+            **self.environment,
+            **changed,
+            "GCLOUD_STATE": str(self.folder / "gcloud.json"),
+        }
         path = ":".join([*self.path, os.environ["PATH"]])
         return subprocess.run(
             ["bash", "-c", line],
-            env=settings.child_env(**given, PATH=path, PYTHONPATH=str(ROOT), COLUMNS="200"),
+            env=settings.child_env(**environment, PATH=path, PYTHONPATH=str(ROOT), COLUMNS="200"),
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -82,12 +86,12 @@ class Shell:
 
     def type(self, *lines: str, **changed: str) -> str:
         """Run the lines, which must all succeed; return their output."""
-        said = ""
+        output = ""
         for line in lines:
             answer = self.run(line, **changed)
             assert answer.returncode == 0, f"{line}\n{answer.stdout}{answer.stderr}"
-            said += answer.stdout
-        return said
+            output += answer.stdout
+        return output
 
     @property
     def gcloud(self) -> dict[str, list[list[str]]]:

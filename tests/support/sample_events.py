@@ -18,15 +18,17 @@ def lesson(user: str, number: int, *, items: int = 3) -> list[Envelope]:
     """Return the events of session `number`, on day `number`: each item's answer and review."""
     at = BEGIN + timedelta(days=number)
     session = f"{user}-{number}"
-    told = [("SessionStarted", {"session_id": session, "user_id": user, "item_count": items})]
+    events = [("SessionStarted", {"session_id": session, "user_id": user, "item_count": items})]
     for item in (f"i{n}" for n in range(items)):
         answer = "IncorrectAnswerGiven" if number % 3 == 0 else "CorrectAnswerGiven"
-        told += [
+        events += [
             (answer, {"session_id": session, "item_id": item, "response_time_ms": 900 + number}),
             ("ReviewProcessed", _review(user, item, number)),
         ]
-    told.append(("SessionCompleted", {"session_id": session, "score": 80, "duration_seconds": 61}))
-    return [envelope(*one, at=at + timedelta(seconds=n)) for n, one in enumerate(told)]
+    events.append(
+        ("SessionCompleted", {"session_id": session, "score": 80, "duration_seconds": 61})
+    )
+    return [envelope(*one, at=at + timedelta(seconds=n)) for n, one in enumerate(events)]
 
 
 def _review(user: str, item: str, number: int) -> dict[str, Any]:

@@ -125,9 +125,10 @@ def _carry(wire: socket.socket, port: int, context: ssl.SSLContext) -> None:
         ready.register(inner, selectors.EVENT_READ, (inner, outer))
         while True:
             for key, _ in ready.select():
-                given, taken = key.data
-                # more than a TLS record, so that no data stays in the TLS buffer
-                data = given.recv(65_536)
+                source, target = key.data
+                data = source.recv(
+                    65_536
+                )  # more than a TLS record, so that no data stays in the TLS buffer
                 if not data:
                     return
-                taken.sendall(data)
+                target.sendall(data)

@@ -54,8 +54,8 @@ def texts(node: object) -> Iterator[str]:
     if isinstance(node, dict):
         node = [*node.values()]
     if isinstance(node, list):
-        for each in node:
-            yield from texts(each)
+        for child in node:
+            yield from texts(child)
     elif isinstance(node, str):
         yield node
 

@@ -30,9 +30,9 @@ def answer(**changed: Any) -> Envelope:
     return sample_events.envelope("CorrectAnswerGiven", {**data, **changed}, at=sample_events.BEGIN)
 
 
-def literal(text: str, **given: Any) -> bytes:
+def literal(text: str, **fields: Any) -> bytes:
     """Return an event whose response_time_ms is this JSON text."""
-    return json.dumps(answer(response_time_ms="?", **given)).replace('"?"', text).encode()
+    return json.dumps(answer(response_time_ms="?", **fields)).replace('"?"', text).encode()
 
 
 def changed(**fields: Any) -> bytes:

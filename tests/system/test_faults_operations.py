@@ -34,15 +34,15 @@ def stack() -> Iterator[Stack]:
 def start(stack: Stack, field: str) -> str:
     """Start an operation with this mutation; return the id of the operation."""
     query = f'mutation {{ {field}(idempotencyKey: "{os.urandom(8).hex()}") {{ id }} }}'
-    found: str = stack.ask("ada", query, role="admin")[field]["id"]
-    return found
+    operation_id: str = stack.ask("ada", query, role="admin")[field]["id"]
+    return operation_id
 
 
 def get(stack: Stack, operation_id: str) -> dict[str, Any]:
     """Return the current state of the operation."""
     query = f'{{ operation(id: "{operation_id}") {operation_fixtures.FIELDS} }}'
-    found: dict[str, Any] = stack.ask("ada", query, role="admin")["operation"]
-    return found
+    operation: dict[str, Any] = stack.ask("ada", query, role="admin")["operation"]
+    return operation
 
 
 def await_end(stack: Stack, operation_id: str) -> dict[str, Any]:

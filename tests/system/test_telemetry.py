@@ -48,14 +48,14 @@ def stack(receiver: Collector) -> Iterator[browser.Stack]:
 
 def _one(spans: list[Span], part: str, name: str, parent: Span | None = None) -> Span:
     """Return the first span with this component, name and parent."""
-    found = [
-        each
-        for each in spans
-        if (each.component, each.name) == (part, name)
-        and (parent is None or each.parent_id == parent.span_id)
+    matching = [
+        span
+        for span in spans
+        if (span.component, span.name) == (part, name)
+        and (parent is None or span.parent_id == parent.span_id)
     ]
-    assert found, (part, name, [(each.component, each.name, each.parent_id) for each in spans])
-    return found[0]
+    assert matching, (part, name, [(span.component, span.name, span.parent_id) for span in spans])
+    return matching[0]
 
 
 def _messaging(span: Span) -> dict[str, object]:
@@ -80,17 +80,17 @@ def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
         "system": "gcp_pubsub", "operation.name": "publish", "operation.type": "send",
         "destination.name": "learning-events",
     }  # fmt: skip
-    taken = _one(spans, "ingest", "ingest", published)
-    assert taken.kind == "consumer"
-    attributes = _messaging(taken)
+    ingest = _one(spans, "ingest", "ingest", published)
+    assert ingest.kind == "consumer"
+    attributes = _messaging(ingest)
     assert attributes.pop("message.id")
     subscription = str(attributes.pop("destination.subscription.name"))
     assert subscription.startswith("learning-events-ingest-sub")
     assert attributes == {
         "system": "gcp_pubsub", "operation.name": "process", "operation.type": "process"
     }  # fmt: skip
-    _one(spans, "ingest", "append", taken)
-    called = _one(spans, "ingest", "publish progress-commands", taken)
+    _one(spans, "ingest", "append", ingest)
+    called = _one(spans, "ingest", "publish progress-commands", ingest)
     woken = _one(spans, "project", "project", called)
     assert _messaging(woken)["destination.name"] == "progress-commands"
     folded = _one(spans, "project", "fold", woken)
@@ -108,14 +108,14 @@ def test_a_query_has_child_spans_for_its_statement_and_redis(
     RunningStack(stack.folder, stack.port).ask(token, QUESTION, traceparent=parent)
     statement = ("query", "read_models/user_progress current")
     spans = receiver.wait_for(("query", "query"), ("query", "redis"), statement, trace_id=trace_id)
-    asked = _one(spans, "query", "query")
-    assert asked.parent_id == span_id
-    assert asked.kind == "server"
+    query = _one(spans, "query", "query")
+    assert query.parent_id == span_id
+    assert query.kind == "server"
     expected = {"request.method": "POST", "route": "/graphql", "response.status_code": 200}
     for name, value in expected.items():
-        assert asked.attributes[f"http.{name}"] == value
-    assert _one(spans, *statement, asked).attributes["db.system.name"] == "postgresql"
-    redis = _one(spans, "query", "redis", asked)
+        assert query.attributes[f"http.{name}"] == value
+    assert _one(spans, *statement, query).attributes["db.system.name"] == "postgresql"
+    redis = _one(spans, "query", "redis", query)
     assert redis.attributes.keys() == {"db.system.name", "db.operation.name"}
 
 
@@ -123,9 +123,9 @@ def test_an_operation_continues_the_trace_of_its_mutation(
     stack: browser.Stack, receiver: Collector
 ) -> None:
     spans = receiver.wait_for(("query", "publish progress-commands"), ("project", "project"))
-    asked = _one(spans, "query", "query")
-    assert asked.attributes["progress.operation"] == "mutation"
-    called = _one(spans, "query", "publish progress-commands", asked)
+    mutation = _one(spans, "query", "query")
+    assert mutation.attributes["progress.operation"] == "mutation"
+    called = _one(spans, "query", "publish progress-commands", mutation)
     _one(spans, "project", "project", called)
 
 
@@ -176,9 +176,9 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
         endpoint = f"http://someone:{_SECRETS[0]}@{ports.HOST}:{port}/{_SECRETS[1]}"
         with _running(endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="1") as stack:
             driven = exercise(stack)
-            found = driven.emitted()
-            assert metric_fields.load().metric_fields.keys() - found.fields == set()
-            assert {line["outcome"] for line in found.lines if "outcome" in line} == {"ok"}
+            emitted = driven.emitted()
+            assert metric_fields.load().metric_fields.keys() - emitted.fields == set()
+            assert {line["outcome"] for line in emitted.lines if "outcome" in line} == {"ok"}
             readiness.wait(lambda: bool(_complaints(driven)), "a word about it", seconds=60)
             exercise(stack, key="again")
             stack.progress("down")  # the command ends, although nothing can be exported
@@ -190,11 +190,11 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
 
 def _complaints(driven: RunningStack) -> dict[str, list[str]]:
     """Return the log lines about failed exports, by function."""
-    found: dict[str, list[str]] = {}
+    logs: dict[str, list[str]] = {}
     for part in ("ingest", "project", "query"):
         log = driven.folder / "logs" / f"{part}.log"
         if log.exists():
             text = log.read_text(encoding="utf-8")
             lines = [line for line in text.splitlines() if "were not exported" in line]
-            found |= {part: lines} if lines else {}
-    return found
+            logs |= {part: lines} if lines else {}
+    return logs

@@ -23,15 +23,15 @@ def test_projects_have_no_default_network_and_default_accounts_have_no_roles(
     resources: Resources,
 ) -> None:
     projects = resources.of("google_project")
-    assert {name: each["project_id"] for name, each in projects.items()} == PROJECTS
-    assert not any(each["auto_create_network"] for each in projects.values())
-    assert {each["billing_account"] for each in projects.values()} == {"000000-000000-000000"}
-    guarded = {n for n, each in projects.items() if each["deletion_policy"] == "PREVENT"}
+    assert {name: project["project_id"] for name, project in projects.items()} == PROJECTS
+    assert not any(project["auto_create_network"] for project in projects.values())
+    assert {project["billing_account"] for project in projects.values()} == {"000000-000000-000000"}
+    guarded = {n for n, project in projects.items() if project["deletion_policy"] == "PREVENT"}
     assert guarded == {"prod", "images"}
     stripped = resources.of("google_project_default_service_accounts")
-    assert {each["project"] for each in stripped.values()} == {*PROJECTS.values()}
-    assert {each["action"] for each in stripped.values()} == {"DEPRIVILEGE"}
-    on = {(each["project"], each["service"]) for each in _apis(resources)}
+    assert {account["project"] for account in stripped.values()} == {*PROJECTS.values()}
+    assert {account["action"] for account in stripped.values()} == {"DEPRIVILEGE"}
+    on = {(api["project"], api["service"]) for api in _apis(resources)}
     for project in PROJECTS.values():  # the Compute Engine API creates the default account
         assert (project, "compute.googleapis.com") in on
 
@@ -61,14 +61,14 @@ def test_an_unknown_environment_parent_or_region_is_rejected(root: Root) -> None
 
 def test_each_project_has_a_private_versioned_state_bucket(resources: Resources) -> None:
     buckets = resources.of("google_storage_bucket", "state")
-    assert {each["project"]: each["name"] for each in buckets.values()} == {
+    assert {bucket["project"]: bucket["name"] for bucket in buckets.values()} == {
         project: f"{project}-terraform-state" for project in PROJECTS.values()
     }
-    for each in buckets.values():
-        assert only(each["versioning"])["enabled"]
-        assert each["uniform_bucket_level_access"]
-        assert each["public_access_prevention"] == "enforced"
-        assert not each["force_destroy"]
+    for bucket in buckets.values():
+        assert only(bucket["versioning"])["enabled"]
+        assert bucket["uniform_bucket_level_access"]
+        assert bucket["public_access_prevention"] == "enforced"
+        assert not bucket["force_destroy"]
     for file in (REPOSITORY / "infra/terraform/environments").glob("*.gcs.tfbackend"):
         name = file.name.partition(".")[0]
         assert f'bucket = "{buckets[name]["name"]}"' in file.read_text(encoding="utf-8")
@@ -90,8 +90,8 @@ def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(
 
 def test_the_github_variables_name_the_project_of_each_environment(bootstrap: Deployment) -> None:
     assert {
-        name: (each["PROJECT_ID"], each["REGION"])
-        for name, each in bootstrap.outputs["github_variables"].items()
+        name: (variables["PROJECT_ID"], variables["REGION"])
+        for name, variables in bootstrap.outputs["github_variables"].items()
     } == {
         {"prod": "production"}.get(name, name): (project, "europe-west1")
         for name, project in PROJECTS.items()

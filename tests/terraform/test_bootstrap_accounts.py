@@ -56,10 +56,10 @@ def grants(resources: Resources, account: str, project: str) -> dict[str, set[st
     """Return the account's roles on each resource."""
     member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
     roles: dict[str, set[str]] = {}
-    for address, each in resources.items():
-        if "_iam_member." in address and each["member"] == member:
-            place = next(each[key] for key in _PLACES if each.get(key))
-            roles.setdefault(place, set()).add(each["role"].rpartition("roles/")[2])
+    for address, resource in resources.items():
+        if "_iam_member." in address and resource["member"] == member:
+            place = next(resource[key] for key in _PLACES if resource.get(key))
+            roles.setdefault(place, set()).add(resource["role"].rpartition("roles/")[2])
     return roles
 
 
@@ -71,10 +71,10 @@ def needed(environments: Environments) -> tuple[set[str], set[str]]:
     """Return the roles that are needed to apply and to plan all environments."""
     applies, plans = {*BESIDE[0]}, {*BESIDE[1]}
     for deployment in environments.values():
-        for kind in {each["type"] for each in deployment.state["resources"]}:
+        for kind in {resource["type"] for resource in deployment.state["resources"]}:
             name = kind.removeprefix("google_")
             if kind.startswith("google_") and name not in BUDGETS | {"project"}:
-                start = max((each for each in MADE_BY if name.startswith(each)), key=len)
+                start = max((prefix for prefix in MADE_BY if name.startswith(prefix)), key=len)
                 applies.add(MADE_BY[start][0])
                 plans.add(MADE_BY[start][1])
     return applies, plans
@@ -104,16 +104,16 @@ def test_the_plan_account_reads_only_two_secrets_and_changes_nothing(resources: 
     changing = ("admin", "editor", "owner", "user", "manager", "writer", "creator")
     for project in IN_ENVIRONMENTS.values():
         for roles in grants(resources, "terraform-plan", project).values():
-            assert not [each for each in roles if each.lower().endswith(changing)]
+            assert not [role for role in roles if role.lower().endswith(changing)]
             assert not roles & {"viewer", "logging.viewer", "bigquery.dataViewer"}
     for role in resources.of("google_project_iam_custom_role").values():
-        does = {each.rpartition(".")[2] for each in role["permissions"]}
+        does = {permission.rpartition(".")[2] for permission in role["permissions"]}
         assert does == {"get", "list", "getAuthString"}
     number = "100000000000"  # the offline provider gives every project this number
     reads = resources.of("google_project_iam_member", "plan_contents")
     assert {
-        name: re.findall(r"'(.+?)'", only(each["condition"])["expression"])
-        for name, each in reads.items()
+        name: re.findall(r"'(.+?)'", only(grant["condition"])["expression"])
+        for name, grant in reads.items()
     } == {
         name: [
             f"projects/{number}/secrets/progress-cloud-sql-logins/",
@@ -127,12 +127,12 @@ def test_each_account_is_limited_to_its_workflow_and_environment(resources: Reso
     """For example, the nightly plan cannot use the account that applies Terraform."""
     works = {
         (
-            each["service_account_id"].rpartition("/")[2].removesuffix(".iam.gserviceaccount.com"),
-            *each["member"]
+            grant["service_account_id"].rpartition("/")[2].removesuffix(".iam.gserviceaccount.com"),
+            *grant["member"]
             .removeprefix("principalSet://iam.googleapis.com/projects/")
             .split("/locations/global/workloadIdentityPools/progress-github/attribute.workflow/"),
         )
-        for each in resources.of("google_service_account_iam_member", "github").values()
+        for grant in resources.of("google_service_account_iam_member", "github").values()
     }
     assert works == {
         ("terraform@progress-trial", "progress-trial", "trial.yaml"),
@@ -170,9 +170,9 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
     bootstrap: Deployment, resources: Resources
 ) -> None:
     readers = resources.of("google_artifact_registry_repository_iam_member", "reader")
-    assert {each["role"] for each in readers.values()} == {"roles/artifactregistry.reader"}
+    assert {grant["role"] for grant in readers.values()} == {"roles/artifactregistry.reader"}
     number = "100000000000"  # the offline provider gives every project this number
-    assert {name: each["member"].partition(":")[2] for name, each in readers.items()} == {
+    assert {name: grant["member"].partition(":")[2] for name, grant in readers.items()} == {
         f"{name} {who}": account
         for name, project in IN_ENVIRONMENTS.items()
         for who, account in (
@@ -194,7 +194,7 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
     }
     (repository,) = resources.of("google_artifact_registry_repository").values()
     assert (repository["project"], repository["repository_id"]) == (images, "progress")
-    policies = {each["action"]: each for each in repository["cleanup_policies"]}
+    policies = {policy["action"]: policy for policy in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
     old = only(policies["DELETE"]["condition"])["older_than"]
     # so an environment that is idle for a year keeps its image

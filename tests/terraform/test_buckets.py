@@ -33,7 +33,7 @@ def lifecycle(bucket: Values) -> dict[str, Any]:
 def test_archived_events_move_to_cheaper_storage_and_are_kept(prod: Resources) -> None:
     bucket = prod["google_storage_bucket.archive"]
     steps = lifecycle(bucket)
-    assert {name: each["age"] for name, each in steps.items() if name != "Delete"} == {
+    assert {name: step["age"] for name, step in steps.items() if name != "Delete"} == {
         "NEARLINE": 30,
         "COLDLINE": 90,
         "ARCHIVE": 365,
@@ -45,17 +45,17 @@ def test_archived_events_move_to_cheaper_storage_and_are_kept(prod: Resources) -
 
 def test_backups_are_kept_for_a_week(prod: Resources) -> None:
     steps = lifecycle(prod["google_storage_bucket.backup"])
-    assert {name: each["age"] for name, each in steps.items()} == {"Delete": 7}
+    assert {name: step["age"] for name, step in steps.items()} == {"Delete": 7}
 
 
 def test_each_bucket_grants_access_to_its_writers_only(prod: Resources) -> None:
     accounts = prod.of("google_service_account", "member")
     may = {
-        (each["bucket"], each["role"].removeprefix("roles/storage."), part)
+        (grant["bucket"], grant["role"].removeprefix("roles/storage."), part)
         for name in ("archive", "backup")
-        for each in prod.of("google_storage_bucket_iam_member", name).values()
+        for grant in prod.of("google_storage_bucket_iam_member", name).values()
         for part, account in accounts.items()
-        if account["member"] == each["member"]
+        if account["member"] == grant["member"]
     }
     assert may == {
         ("progress-prod-progress-archive", "objectUser", "project"),

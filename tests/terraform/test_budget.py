@@ -15,13 +15,14 @@ def only(resources: Resources, kind: str, name: str | None = None) -> Values:
 def test_a_budget_alert_is_sent_before_the_budget_is_spent(deployment: Deployment) -> None:
     budget = only(deployment.applied, "google_billing_budget")
     thresholds = {
-        (each["threshold_percent"], each["spend_basis"]) for each in budget["threshold_rules"]
+        (threshold["threshold_percent"], threshold["spend_basis"])
+        for threshold in budget["threshold_rules"]
     }
     assert thresholds == {
         *((share, "CURRENT_SPEND") for share in (0.5, 0.9, 1)),
         (1, "FORECASTED_SPEND"),
     }
-    variables = {name: each["value"] for name, each in deployment.plan["variables"].items()}
+    variables = {name: variable["value"] for name, variable in deployment.plan["variables"].items()}
     assert budget["billing_account"] == variables["billing_account"]
     amount = budget["amount"][0]["specified_amount"][0]["units"]
     assert amount == ("500" if variables["environment"] == "prod" else "5")
@@ -29,4 +30,6 @@ def test_a_budget_alert_is_sent_before_the_budget_is_spent(deployment: Deploymen
     assert budget["budget_filter"][0]["calendar_period"] == "MONTH"
     channels = deployment.applied.of("google_monitoring_notification_channel")
     (rule,) = budget["all_updates_rule"] or [{"monitoring_notification_channels": []}]
-    assert rule["monitoring_notification_channels"] == [each["id"] for each in channels.values()]
+    assert rule["monitoring_notification_channels"] == [
+        channel["id"] for channel in channels.values()
+    ]

@@ -43,11 +43,11 @@ def find_failures(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
     report = json.loads(done.stdout)
     assert report["summary"]["parsing_errors"] == 0
     assert report["summary"]["passed"] > 50 * len(plans)
-    assert {each["file_path"] for each in report["results"]["failed_checks"]} == {
+    assert {failure["file_path"] for failure in report["results"]["failed_checks"]} == {
         f"/{plan.name}" for plan in plans
     }
-    for each in report["results"]["failed_checks"]:
-        yield each["check_id"], each["resource"].partition("[")[0]
+    for failure in report["results"]["failed_checks"]:
+        yield failure["check_id"], failure["resource"].partition("[")[0]
 
 
 @pytest.mark.timeout(600)
@@ -61,13 +61,13 @@ def test_each_finding_has_a_skip_and_each_skip_has_a_finding(
     bootstrap = terraform.copy_bootstrap(tmp_path)
     plans[-1].write_text(json.dumps(bootstrap.plan("bootstrap")))
     findings = {*find_failures(checkov, plans)}
-    expected = {(each["check"], resource) for each in skips() for resource in each["resources"]}
+    expected = {(skip["check"], resource) for skip in skips() for resource in skip["resources"]}
     assert sorted(findings - expected) == []
     assert sorted(expected - findings) == []
 
 
 def test_every_skip_has_a_reason() -> None:
-    for each in skips():
-        assert set(each) == {"check", "resources", "reason"}
-        assert each["resources"]
-        assert len(each["reason"]) > 10
+    for skip in skips():
+        assert set(skip) == {"check", "resources", "reason"}
+        assert skip["resources"]
+        assert len(skip["reason"]) > 10

@@ -59,7 +59,7 @@ def test_a_second_plan_after_apply_shows_no_change(deployment: Deployment) -> No
 
 def test_production_has_the_required_sizes(prod: Resources) -> None:
     services = prod.of("google_cloud_run_v2_service", "function")
-    assert {name: size(each) for name, each in services.items()} == SIZES
+    assert {name: size(service) for name, service in services.items()} == SIZES
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
@@ -67,11 +67,14 @@ def test_dev_and_staging_have_no_minimum_instances(
     environments: Environments, environment: str
 ) -> None:
     services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
-    sizes = {name: size(each) for name, each in services.items()}
-    assert {each[3] for each in sizes.values()} == {0}
-    assert {name: each[:3] for name, each in sizes.items()} == {n: s[:3] for n, s in SIZES.items()}
+    sizes = {name: size(service) for name, service in services.items()}
+    assert {measures[3] for measures in sizes.values()} == {0}
+    assert {name: measures[:3] for name, measures in sizes.items()} == {
+        n: s[:3] for n, s in SIZES.items()
+    }
     assert all(
-        only(template(each)["scaling"])["min_instance_count"] is None for each in services.values()
+        only(template(service)["scaling"])["min_instance_count"] is None
+        for service in services.values()
     )
 
 
@@ -89,8 +92,8 @@ def test_only_query_accepts_requests_from_the_internet(environments: Environment
     def ingress(environment: str) -> dict[str, str]:
         services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
         return {
-            name: each["ingress"].removeprefix("INGRESS_TRAFFIC_")
-            for name, each in services.items()
+            name: service["ingress"].removeprefix("INGRESS_TRAFFIC_")
+            for name, service in services.items()
         }
 
     inside = {"ingest": "INTERNAL_ONLY", "project": "INTERNAL_ONLY"}
@@ -100,7 +103,7 @@ def test_only_query_accepts_requests_from_the_internet(environments: Environment
 
 def test_only_query_allows_callers_without_a_google_account(deployment: Deployment) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
-    assert {n for n, each in services.items() if each["invoker_iam_disabled"]} == {"query"}
+    assert {n for n, service in services.items() if service["invoker_iam_disabled"]} == {"query"}
 
 
 def test_each_service_and_job_has_its_own_account_and_is_in_the_network(
@@ -124,11 +127,11 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
         probes = {
             kind: only(container(service)[f"{kind}_probe"]) for kind in ("startup", "liveness")
         }
-        paths = {kind: only(each["http_get"])["path"] for kind, each in probes.items()}
+        paths = {kind: only(probe["http_get"])["path"] for kind, probe in probes.items()}
         # A database outage must not stop running instances.
         assert paths == {"startup": startup.PATH, "liveness": "/health" if name == "query" else "/"}
-        for each in probes.values():
-            assert each["timeout_seconds"] <= each["period_seconds"]
+        for probe in probes.values():
+            assert probe["timeout_seconds"] <= probe["period_seconds"]
         first = probes["startup"]
         seconds = first["period_seconds"] * first["failure_threshold"]
         # The path passes after TIMEOUT_S, before the probe gives up; Cloud Run allows 240 s.
@@ -168,14 +171,14 @@ def test_the_jobs_run_the_image_of_the_project_function(deployment: Deployment) 
 
 def test_a_batch_run_ends_before_the_next_one_starts(deployment: Deployment) -> None:
     jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
-    times = {name: only(template(each)["template"])["timeout"] for name, each in jobs.items()}
+    times = {name: only(template(job)["template"])["timeout"] for name, job in jobs.items()}
     assert int(times["batch"].removesuffix("s")) < 300
     assert int(times["release"].removesuffix("s")) >= 3_600
 
 
 def test_a_failed_job_is_retried(deployment: Deployment) -> None:
     jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
-    tries = {name: only(template(each)["template"])["max_retries"] for name, each in jobs.items()}
+    tries = {name: only(template(job)["template"])["max_retries"] for name, job in jobs.items()}
     assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3}
 
 
@@ -185,7 +188,7 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     assert container(large)["command"] == container(small)["command"]
     assert template(large)["task_count"] > template(small)["task_count"]
     assert template(large)["parallelism"] == template(large)["task_count"]
-    memory = [only(container(each)["resources"])["limits"]["memory"] for each in (small, large)]
+    memory = [only(container(job)["resources"])["limits"]["memory"] for job in (small, large)]
     assert memory == ["1Gi", "4Gi"]
     limits = only(container(jobs["release"])["resources"])["limits"]
     # building read models needs more memory than a batch run
@@ -198,15 +201,15 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
 def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployment) -> None:
     schedules = deployment.applied.of("google_cloud_scheduler_job", "run")
     sleeps = bool(deployment.applied.of("google_pubsub_subscription", "changes"))  # Neon
-    assert {name: each["schedule"] for name, each in schedules.items()} == {
+    assert {name: job["schedule"] for name, job in schedules.items()} == {
         "batch": "*/15 * * * *" if sleeps else "*/5 * * * *",
         "batch-large": "0 6 * * *" if sleeps else "15 0 1 * *",
         "backup": "0 */6 * * *",
     }
-    assert {each["time_zone"] for each in schedules.values()} == {"Etc/UTC"}
+    assert {job["time_zone"] for job in schedules.values()} == {"Etc/UTC"}
     may = deployment.applied.of("google_cloud_run_v2_job_iam_member", "scheduler")
-    for name, each in schedules.items():
-        target = only(each["http_target"])
+    for name, job in schedules.items():
+        target = only(job["http_target"])
         assert target["http_method"] == "POST"
         assert target["uri"].startswith("https://run.googleapis.com/v2/projects/")
         assert target["uri"].endswith(f"/jobs/progress-{name}:run")
@@ -220,11 +223,11 @@ def test_fewer_instances_are_kept_ready_at_night(environments: Environments) -> 
     night = environments["prod"].plan["variables"]["night"]["value"]
     changes = environments["prod"].applied.of("google_cloud_scheduler_job", "night")
     least: dict[str, dict[str, int]] = {"evening": {}, "morning": {}}
-    for name, each in changes.items():
-        target = only(each["http_target"])
+    for name, job in changes.items():
+        target = only(job["http_target"])
         time, _, function = name.partition("-")
-        assert (each["schedule"], each["time_zone"]) == (night[time], night["time_zone"])
-        assert only(each["retry_config"])["retry_count"] == 3
+        assert (job["schedule"], job["time_zone"]) == (night[time], night["time_zone"])
+        assert only(job["retry_config"])["retry_count"] == 3
         assert target["http_method"] == "PATCH"
         assert target["headers"] == {"Content-Type": "application/json"}
         assert target["uri"].endswith(
@@ -235,7 +238,7 @@ def test_fewer_instances_are_kept_ready_at_night(environments: Environments) -> 
         )
         body = json.loads(base64.b64decode(target["body"]))
         least[time][function] = body["scaling"]["minInstanceCount"]
-    assert least["morning"] == {name: each[3] for name, each in SIZES.items()}
+    assert least["morning"] == {name: measures[3] for name, measures in SIZES.items()}
     assert all(least["evening"][name] < least["morning"][name] for name in SIZES)
 
 

@@ -24,7 +24,7 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources)
     (settings,) = instance["settings"]
     (ip,) = settings["ip_configuration"]
     (backups,) = settings["backup_configuration"]
-    flags = {each["name"]: each["value"] for each in settings["database_flags"]}
+    flags = {flag["name"]: flag["value"] for flag in settings["database_flags"]}
     assert int(instance["database_version"].removeprefix("POSTGRES_")) >= 15
     assert (ip["ipv4_enabled"], ip["ssl_mode"]) == (False, "ENCRYPTED_ONLY")
     assert ip["private_network"] == prod["google_compute_network.this"]["id"]
@@ -67,7 +67,7 @@ def test_the_connection_limit_covers_all_instances_during_a_release(
 ) -> None:
     resources = environments["prod"].applied if environment == "prod" else moving.applied
     flags = resources["google_sql_database_instance.this[0]"]["settings"][0]["database_flags"]
-    (limit,) = (int(each["value"]) for each in flags if each["name"] == "max_connections")
+    (limit,) = (int(flag["value"]) for flag in flags if flag["name"] == "max_connections")
     each_of = {
         "ingest": 1,  # the connection of the group commit
         "project": int(plain_settings(resources, "project")["THREADS"]),
@@ -99,9 +99,9 @@ def test_each_function_and_job_logs_in_to_cloud_sql_with_its_service_account(
     assert "DATABASE_URL" not in secret_ids(prod, part)
     account = prod.of("google_service_account", "member")[part]
     roles = {
-        each["role"]
-        for key, each in prod.of("google_project_iam_member", "cloud_sql").items()
-        if key.startswith(f"{part}-") and each["member"] == account["member"]
+        grant["role"]
+        for key, grant in prod.of("google_project_iam_member", "cloud_sql").items()
+        if key.startswith(f"{part}-") and grant["member"] == account["member"]
     }
     assert roles == {"roles/cloudsql.client", "roles/cloudsql.instanceUser"}
 
@@ -109,10 +109,10 @@ def test_each_function_and_job_logs_in_to_cloud_sql_with_its_service_account(
 def test_the_release_job_assigns_cloud_sql_users_to_groups(prod: Resources) -> None:
     users = prod.of("google_sql_user", "member")
     admitted = logins.parse(secret_value(prod, "release", "DATABASE_LOGINS"))
-    assert {each.name: each.group for each in admitted} == {
+    assert {login.name: login.group for login in admitted} == {
         users[part]["name"]: group for part, group in GROUPS.items()
     }
-    assert all(each.password is None for each in admitted)
+    assert all(login.password is None for login in admitted)
 
 
 def test_the_release_job_logs_in_to_cloud_sql_as_the_owner(
@@ -127,8 +127,8 @@ def test_the_release_job_logs_in_to_cloud_sql_as_the_owner(
     assert len(owner.password or "") >= 32
     assert user["password_wo_version"] == version["secret_data_wo_version"] > 0
     configured = environments["prod"].plan["configuration"]["root_module"]["resources"]
-    (given,) = (each for each in configured if each["address"] == "google_sql_user.owner")
-    assert given["expressions"]["password_wo"]["references"] == [
+    (planned,) = (part for part in configured if part["address"] == "google_sql_user.owner")
+    assert planned["expressions"]["password_wo"]["references"] == [
         'ephemeral.random_password.database["owner"].result',
         'ephemeral.random_password.database["owner"]',
         "ephemeral.random_password.database",
@@ -140,7 +140,7 @@ def test_the_release_job_logs_in_to_cloud_sql_as_the_owner(
 
 def test_each_function_and_job_logs_in_to_neon_with_its_own_password(dev: Resources) -> None:
     admitted = {
-        each.name: each for each in logins.parse(secret_value(dev, "release", "DATABASE_LOGINS"))
+        login.name: login for login in logins.parse(secret_value(dev, "release", "DATABASE_LOGINS"))
     }
     passwords = set()
     for part, group in GROUPS.items():
@@ -168,8 +168,8 @@ def test_the_release_job_uses_the_new_database_during_a_migration(moving: Deploy
     at = url.parse_url(secret_value(resources, "release", "DATABASE_URL"))
     assert at.user == resources["google_sql_user.owner[0]"]["name"]
     admitted = logins.parse(secret_value(resources, "release", "DATABASE_LOGINS"))
-    assert {each.name for each in admitted} == {
-        each["name"] for each in resources.of("google_sql_user", "member").values()
+    assert {login.name for login in admitted} == {
+        user["name"] for user in resources.of("google_sql_user", "member").values()
     }
     dumps = resources["google_storage_bucket_iam_member.cloud_sql_dumps[0]"]
     assert dumps["bucket"] == resources["google_storage_bucket.backup"]["name"]

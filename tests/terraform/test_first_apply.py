@@ -64,25 +64,25 @@ def order(environments: Environments) -> Order:
 
 def test_each_resource_waits_for_its_api(order: Order) -> None:
     addresses = {
-        each for each in order.made if "google_" in each and "data." not in each
+        address for address in order.made if "google_" in address and "data." not in address
     } - _AT_ONCE
     assert len(addresses) > 50
     assert {
-        each for each in addresses if "google_project_service.api" not in order.before(each)
+        address
+        for address in addresses
+        if "google_project_service.api" not in order.before(address)
     } == set()
 
 
 def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments) -> None:
     resources = environments["prod"].applied
     kinds = {re.sub(r"^(module\.[^.]+\.)*", "", address) for address in resources}
-    kinds = {each.partition(".")[0].removeprefix("google_") for each in kinds}
+    kinds = {address.partition(".")[0].removeprefix("google_") for address in kinds}
     kinds -= {"project_service", "terraform_data", "data"}
-    used = {next(api for start, api in _APIS.items() if each.startswith(start)) for each in kinds}
+    used = {next(api for start, api in _APIS.items() if kind.startswith(start)) for kind in kinds}
     services = resources.of("google_project_service")
-    assert services.keys() == {
-        f"{each}.googleapis.com" for each in used | _BUILT_WITH | _EXPORTED_TO
-    }
-    assert not any(each["disable_on_destroy"] for each in services.values())
+    assert services.keys() == {f"{api}.googleapis.com" for api in used | _BUILT_WITH | _EXPORTED_TO}
+    assert not any(service["disable_on_destroy"] for service in services.values())
 
 
 def test_api_calls_are_billed_to_the_project(deployment: Deployment) -> None:
@@ -97,8 +97,8 @@ def test_each_image_is_built_before_its_service_is_created(
 ) -> None:
     built = order.before("module.function.google_cloud_run_v2_service.this")
     assert {"terraform_data.image", "data.archive_file.source"} <= built
-    rights = {each for each in order.before("terraform_data.image") if "_iam_member." in each}
-    assert {each.rpartition(".")[2] for each in rights} == {"build", "member"}
+    rights = {right for right in order.before("terraform_data.image") if "_iam_member." in right}
+    assert {right.rpartition(".")[2] for right in rights} == {"build", "member"}
     calls = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # from all applies
     bucket = deployment.applied["google_storage_bucket.sources"]["name"]
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
@@ -124,8 +124,8 @@ def test_the_builder_supports_the_requested_python() -> None:
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
     name, _, tag = build["substitutions"]["_BUILDER"].partition("@")[0].partition(":")
     assert (name, tag) == ("gcr.io/buildpacks/builder", "google-22")
-    asked = next(word for word in build["steps"][0]["args"] if "GOOGLE_PYTHON_VERSION" in word)
-    version = asked.rpartition("=")[2]
+    argument = next(word for word in build["steps"][0]["args"] if "GOOGLE_PYTHON_VERSION" in word)
+    version = argument.rpartition("=")[2]
     assert version.removesuffix(".*") in {"3.10", "3.11", "3.12", "3.13"}  # google-22's
 
 
@@ -134,7 +134,7 @@ def test_each_image_of_the_build_is_pinned_once() -> None:
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
     images = build["substitutions"]
     steps = build["steps"]
-    used = [each["name"] for each in steps] + [
+    used = [step["name"] for step in steps] + [
         word.partition("=")[2] for word in steps[0]["args"] if word.startswith("--builder=")
     ]
     assert sorted(used) == sorted(f"${name}" for name in images)
@@ -147,8 +147,8 @@ def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
 ) -> None:
     grants = {
         re.sub(r'\["[^"]*"\]', "", address)
-        for address, each in deployment.applied.items()
-        if _AGENT in str(each.get("member"))
+        for address, resource in deployment.applied.items()
+        if _AGENT in str(resource.get("member"))
     }
     assert len(grants) == 4
     for address in grants:
@@ -191,9 +191,10 @@ def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) 
     for name, deployment in environments.items():
         resources = deployment.applied
         guards = {
-            address: each.get("deletion_protection", not each.get("force_destroy"))
-            for address, each in resources.items()
-            if each.get("deletion_protection") is not None or each.get("force_destroy") is not None
+            address: resource.get("deletion_protection", not resource.get("force_destroy"))
+            for address, resource in resources.items()
+            if resource.get("deletion_protection") is not None
+            or resource.get("force_destroy") is not None
         }
         assert guards.pop("google_bigquery_table.events") is False  # a view
         redis = 'google_secret_manager_secret.this["progress-redis-url"]'
@@ -204,7 +205,7 @@ def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) 
         dataset = resources["google_bigquery_dataset.analytics"]
         assert dataset["delete_contents_on_destroy"] == (name != "prod")
     folder = REPOSITORY / "infra" / "terraform"
-    assert not [each for each in folder.rglob("*.tf") if "prevent_destroy" in each.read_text()]
+    assert not [file for file in folder.rglob("*.tf") if "prevent_destroy" in file.read_text()]
 
 
 def test_the_sources_bucket_deletes_only_uploaded_build_sources(

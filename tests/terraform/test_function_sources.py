@@ -24,8 +24,8 @@ class Missing(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] in missing:
             raise ModuleNotFoundError(f"not in the image: {name}", name=name)
 import importlib.util
-found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name in missing else found(name, *rest)
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name in missing else find_spec(name, *rest)
 sys.meta_path.insert(0, Missing())
 """
 
@@ -140,5 +140,6 @@ def _of_development() -> list[str]:
         module
         for module, brought in metadata.packages_distributions().items()
         if module != "progress"
-        and not locked & {each.lower().replace("_", "-").replace(".", "-") for each in brought}
+        and not locked
+        & {package.lower().replace("_", "-").replace(".", "-") for package in brought}
     ]

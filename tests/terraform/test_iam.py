@@ -114,7 +114,7 @@ def test_each_account_has_exactly_the_roles_that_it_needs(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]
 ) -> None:
     wanted = {
-        who: list_roles.union(*(each.get(who, set()) for each in further))
+        who: list_roles.union(*(roles.get(who, set()) for roles in further))
         for who, list_roles in EVERYWHERE.items()
     }
     assert list_roles(environments[environment].applied) == wanted
@@ -130,7 +130,7 @@ def list_roles(resources: Resources) -> dict[str, set[str]]:
 
 
 def list_grants(resources: Resources) -> list[Values]:
-    return [each for address, each in resources.items() if "_iam_member." in address]
+    return [grant for address, grant in resources.items() if "_iam_member." in address]
 
 
 def _short(name: str) -> str:
@@ -156,23 +156,23 @@ def _short_resource(name: str) -> str:
 
 def test_iam_grants_never_replace_others(deployment: Deployment) -> None:
     """An IAM policy or binding would remove other grants, such as those of Google's agents."""
-    kinds = {each["type"] for each in deployment.state["resources"]}
-    assert not [each for each in kinds if each.endswith(("_iam_policy", "_iam_binding"))]
+    kinds = {resource["type"] for resource in deployment.state["resources"]}
+    assert not [kind for kind in kinds if kind.endswith(("_iam_policy", "_iam_binding"))]
 
 
 def test_no_account_has_a_basic_or_admin_role(deployment: Deployment) -> None:
     for values in list_grants(deployment.applied):
-        assert values["role"] not in {f"roles/{each}" for each in ("owner", "editor", "viewer")}
+        assert values["role"] not in {f"roles/{role}" for role in ("owner", "editor", "viewer")}
         assert not values["role"].lower().endswith("admin")
         assert values["member"] not in {"allUsers", "allAuthenticatedUsers"}
 
 
 def test_custom_roles_have_exactly_the_expected_permissions(environments: Environments) -> None:
     roles = environments["prod"].applied.of("google_project_iam_custom_role").values()
-    assert {each["role_id"]: set(each["permissions"]) for each in roles} == {
+    assert {role["role_id"]: set(role["permissions"]) for role in roles} == {
         "progressScaling": {"run.services.get", "run.services.update"},
         "progressGreenPush": {
-            f"pubsub.subscriptions.{each}" for each in ("create", "delete", "get", "list")
+            f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
         },
     }
 
@@ -180,9 +180,9 @@ def test_custom_roles_have_exactly_the_expected_permissions(environments: Enviro
 def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:
     accounts = deployment.applied.of("google_service_account")
     assert accounts.keys() == EVERYWHERE.keys() - STRANGERS
-    ids = [each["account_id"] for each in accounts.values()]
+    ids = [account["account_id"] for account in accounts.values()]
     assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
-    assert all(6 <= len(each) <= 30 for each in ids)
+    assert all(6 <= len(account_id) <= 30 for account_id in ids)
 
 
 def test_no_account_has_a_key(deployment: Deployment) -> None:

@@ -18,7 +18,7 @@ def test_inputs_md_is_up_to_date() -> None:
 @pytest.mark.parametrize("folder", ROOT_AND_MODULES, ids=lambda folder: folder.name)
 def test_every_input_has_a_type_and_every_input_and_output_has_a_description(folder: Path) -> None:
     blocks = inputs.parse_blocks(folder)
-    assert [each.name for each in blocks if not each.description] == []
+    assert [block.name for block in blocks if not block.description] == []
     assert [e.name for e in blocks if e.kind == "variable" and "type" not in e.attributes] == []
 
 
@@ -31,21 +31,21 @@ def test_a_plan_has_the_inputs_and_outputs_that_are_listed(deployment: Deploymen
 
 
 def test_types_and_defaults_are_written_on_one_line() -> None:
-    (root,) = (each for each in inputs.parse_blocks(inputs.ROOT) if each.name == "github")
+    (root,) = (block for block in inputs.parse_blocks(inputs.ROOT) if block.name == "github")
     assert "\n" not in root.row()
     assert root.attributes["type"].startswith("object({ repository = string, branch")
-    blocks = {each.name: each for each in inputs.parse_blocks(inputs.ROOT)}
+    blocks = {block.name: block for block in inputs.parse_blocks(inputs.ROOT)}
     assert json.loads(blocks["alerts"].attributes["default"])[0] == "batch-job"
 
 
 def rows(folder: Path) -> dict[tuple[str, str], str]:
-    return {(each.kind, each.name): each.description for each in inputs.parse_blocks(folder)}
+    return {(block.kind, block.name): block.description for block in inputs.parse_blocks(folder)}
 
 
 def described(module: Values) -> dict[tuple[str, str], str]:
     """Return the descriptions of the variables and outputs that a plan has for a module."""
     return {
-        (kind, name): each.get("description", "")
+        (kind, name): attributes.get("description", "")
         for kind, several in (("variable", "variables"), ("output", "outputs"))
-        for name, each in module.get(several, {}).items()
+        for name, attributes in module.get(several, {}).items()
     }

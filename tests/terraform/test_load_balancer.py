@@ -89,18 +89,18 @@ def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
     assert route["service"] == backends["green"]["id"]
     assert match["prefix_match"] == "/"
     assert (header["header_name"], header["exact_match"]) == ("x-progress-revision", SMOKE_KEY)
-    says = {name: each["custom_response_headers"][1:] for name, each in backends.items()}
+    says = {name: backend["custom_response_headers"][1:] for name, backend in backends.items()}
     assert says == {"live": [], "green": ["x-progress-revision: green"]}
-    tags = {name: each["cloud_run"][0]["tag"] for name, each in groups.items()}
+    tags = {name: backend_group["cloud_run"][0]["tag"] for name, backend_group in groups.items()}
     assert tags == {"live": None, "green": "green"}
     # The managed load balancer is necessary, because the classic one cannot route by header.
     rules = prod.of("google_compute_global_forwarding_rule")
-    for each in (*rules.values(), *backends.values()):
-        assert each["load_balancing_scheme"] == "EXTERNAL_MANAGED"
+    for part in (*rules.values(), *backends.values()):
+        assert part["load_balancing_scheme"] == "EXTERNAL_MANAGED"
     for name, group in groups.items():
         assert group["network_endpoint_type"] == "SERVERLESS"
         assert group["cloud_run"][0]["service"] == "progress-query"
-        assert [each["group"] for each in backends[name]["backend"]] == [group["id"]]
+        assert [backend["group"] for backend in backends[name]["backend"]] == [group["id"]]
 
 
 def test_streams_are_neither_cut_off_nor_buffered(environments: Environments) -> None:
@@ -132,13 +132,13 @@ def expression(rule: Values) -> str:
 
 
 def test_requests_are_limited_per_ip_address(rules: list[Values]) -> None:
-    (rule,) = [each for each in rules if each["action"] == "throttle"]
+    (rule,) = [rule for rule in rules if rule["action"] == "throttle"]
     (limit,) = rule["rate_limit_options"]
     assert (limit["enforce_on_key"], limit["exceed_action"]) == ("IP", "deny(429)")
     assert limit["rate_limit_threshold"] == [{"count": 3000, "interval_sec": 60}]
     assert rule["match"][0]["config"][0]["src_ip_ranges"] == ["*"]
-    after = [each for each in rules if each["priority"] > rule["priority"]]
-    assert [(each["action"], each["priority"]) for each in after] == [("allow", 2147483647)]
+    after = [later for later in rules if later["priority"] > rule["priority"]]
+    assert [(later["action"], later["priority"]) for later in after] == [("allow", 2147483647)]
 
 
 def test_the_owasp_rules_are_enforced_and_parse_graphql(
@@ -165,7 +165,7 @@ def test_the_owasp_rules_are_enforced_and_parse_graphql(
 def test_the_firewall_rules_ignore_the_graphql_document_and_the_token(
     rules: list[Values], name: str
 ) -> None:
-    (rule,) = [each for each in rules if f"'{name}-v33-stable'" in expression(each)]
+    (rule,) = [rule for rule in rules if f"'{name}-v33-stable'" in expression(rule)]
     (excluded,) = rule["preconfigured_waf_config"][0]["exclusion"]
     assert excluded["target_rule_set"] == f"{name}-v33-stable"
     assert excluded["request_query_param"] == [{"operator": "EQUALS", "value": "query"}]
@@ -183,8 +183,8 @@ def test_long_urls_and_headers_are_rejected(rules: list[Values]) -> None:
 def test_the_rules_do_not_exceed_the_limits_of_cloud_armor(rules: list[Values]) -> None:
     advanced = [expression(rule) for rule in rules if expression(rule)]
     assert len(advanced) <= 20
-    for each in advanced:
-        assert len(each) <= 2048
-        assert len(re.split(r"&&|\|\|", each)) <= 5
+    for condition in advanced:
+        assert len(condition) <= 2048
+        assert len(re.split(r"&&|\|\|", condition)) <= 5
     assert len({rule["priority"] for rule in rules}) == len(rules)
     assert max(len(rule["description"]) for rule in rules) <= 64

@@ -20,14 +20,15 @@ def test_every_service_and_job_is_connected_to_the_network(
     subnetwork = resources["google_compute_subnetwork.this"]
     assert subnetwork["private_ip_google_access"]
     instances = sum(
-        each["template"][0]["scaling"][0]["max_instance_count"]
-        for each in resources.of("google_cloud_run_v2_service", "function").values()
+        service["template"][0]["scaling"][0]["max_instance_count"]
+        for service in resources.of("google_cloud_run_v2_service", "function").values()
     )
     addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
-    # blue and green have two each, and Cloud Run releases addresses late
-    assert addresses > 8 * instances
-    for name, each in templates(resources).items():
-        (access,) = each["vpc_access"]
+    assert (
+        addresses > 8 * instances
+    )  # blue and green have two each, and Cloud Run releases addresses late
+    for name, template in templates(resources).items():
+        (access,) = template["vpc_access"]
         assert access["egress"] == "PRIVATE_RANGES_ONLY", name
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
     assert not resources.of("google_compute_router_nat")
@@ -46,8 +47,8 @@ def test_a_fixed_egress_address_is_reserved_and_used(moving: Deployment) -> None
     assert nat["nat_ips"] == [address["self_link"]]
     assert nat["log_config"][0]["enable"]  # logs connections for which no port was free
     assert moving.outputs["egress_address"] == address["address"]
-    for each in templates(resources).values():
-        assert each["vpc_access"][0]["egress"] == "ALL_TRAFFIC"
+    for template in templates(resources).values():
+        assert template["vpc_access"][0]["egress"] == "ALL_TRAFFIC"
 
 
 def test_databases_wait_for_the_network_peering(environments: Environments) -> None:
@@ -56,6 +57,6 @@ def test_databases_wait_for_the_network_peering(environments: Environments) -> N
         "google_service_networking_connection.private_services[0]"
     ]
     assert peering["deletion_policy"] == "ABANDON"
-    waits = {each["address"]: each.get("depends_on", []) for each in configured}
+    waits = {resource["address"]: resource.get("depends_on", []) for resource in configured}
     for waiting in ("google_sql_database_instance.this", "google_redis_instance.this"):
         assert "google_service_networking_connection.private_services" in waits[waiting]

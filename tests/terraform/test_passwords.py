@@ -32,7 +32,7 @@ def test_plans_and_states_do_not_contain_the_password_of_an_operator(
 def passwords(deployment: Deployment) -> set[str]:
     """Return every password that the apply wrote."""
     values = {
-        each[1] for value in deployment.passwords.values() for each in _WRITTEN.finditer(value)
+        match[1] for value in deployment.passwords.values() for match in _WRITTEN.finditer(value)
     }
     # the secret with the logins repeats the passwords of the URLs
     assert len(values) >= len(deployment.passwords) - 1
@@ -41,14 +41,14 @@ def passwords(deployment: Deployment) -> set[str]:
 
 def test_plans_and_states_contain_no_password(deployment: Deployment) -> None:
     kept = json.dumps([deployment.plan, deployment.state]) + deployment.second_plan
-    assert not [each for each in passwords(deployment) if each in kept]
+    assert not [password for password in passwords(deployment) if password in kept]
     assert "password_wo_version" in kept or "secret_data_wo_version" in kept
 
 
 def changed_addresses(plan: Values) -> set[str]:
     """Return the addresses that a plan changes."""
     changes = plan["resource_changes"]
-    return {each["address"] for each in changes if each["change"]["actions"] != ["no-op"]}
+    return {change["address"] for change in changes if change["change"]["actions"] != ["no-op"]}
 
 
 def test_raising_the_password_version_rotates_every_password(
@@ -62,7 +62,7 @@ def test_raising_the_password_version_rotates_every_password(
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in moving.passwords),
     }
     shown = root.run("show", "moving.tfplan")
-    assert not [each for each in passwords(moving) if each in json.dumps(plan) + shown]
+    assert not [password for password in passwords(moving) if password in json.dumps(plan) + shown]
 
 
 def test_the_runbook_explains_what_to_do_after_a_failed_rotation() -> None:
@@ -86,6 +86,7 @@ def test_a_changed_database_address_rotates_the_passwords(
 
 def test_replaced_secret_versions_are_kept(environments: Environments, moving: Deployment) -> None:
     for made in (moving.applied, environments["prod"].applied):
-        for each in made.of("google_secret_manager_secret_version").values():
-            # otherwise Terraform deletes a version before the next one exists
-            assert each["deletion_policy"] == "ABANDON"
+        for version in made.of("google_secret_manager_secret_version").values():
+            assert (
+                version["deletion_policy"] == "ABANDON"
+            )  # otherwise Terraform deletes a version before the next one exists

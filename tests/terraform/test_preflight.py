@@ -31,7 +31,11 @@ class Fresh(World):
 
     def do(self, words: list[str]) -> str:
         plain = " ".join(word for word in words if not word.startswith("--"))
-        prefix = max((each for each in self.answers if plain.startswith(each)), key=len, default="")
+        prefix = max(
+            (candidate for candidate in self.answers if plain.startswith(candidate)),
+            key=len,
+            default="",
+        )
         answer = self.answers.get(prefix, CallRejected(f"no such call: {plain}"))
         if isinstance(answer, CallRejected):
             raise answer
@@ -150,9 +154,9 @@ def test_problems_are_reported_with_the_action_to_take(
 def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
     preflight.cloud.permissions = []
     code, lines = preflight.check("dev")
-    (found,) = (line for line in lines if line.startswith("FAIL"))
+    (failure,) = (line for line in lines if line.startswith("FAIL"))
     assert code == 1
-    assert "roles/billing.costsManager" in found
+    assert "roles/billing.costsManager" in failure
     code, _ = preflight.check("trial")  # this environment has no budget
     assert code == 0
 
@@ -206,8 +210,8 @@ def test_a_check_that_cannot_run_is_reported_and_changes_the_exit_code(
     denied = CallRejected("PERMISSION_DENIED")
     code, lines = preflight.check("dev", **{"org-policies describe": denied})
     assert code == 2
-    (found,) = (line for line in lines if line.startswith("?"))
-    assert "PERMISSION_DENIED" in found
+    (unknown,) = (line for line in lines if line.startswith("?"))
+    assert "PERMISSION_DENIED" in unknown
     code, _ = preflight.check(
         "dev", **{"org-policies describe": denied, "iam service-accounts list": []}
     )
@@ -224,7 +228,9 @@ def test_an_unknown_environment_is_rejected(preflight: Preflight) -> None:
 def test_preflight_and_terraform_read_the_same_values(environments: Environments) -> None:
     read = runpy.run_path(str(_PREFLIGHT))["Environment"].read
     for name, deployment in environments.items():
-        variables = {key: each["value"] for key, each in deployment.plan["variables"].items()}
+        variables = {
+            key: variable["value"] for key, variable in deployment.plan["variables"].items()
+        }
         env = read(name)
         assert (env.project, env.region) == (variables["project_id"], variables["region"])
         assert (env.build_region, env.billing_account) == (
@@ -232,17 +238,20 @@ def test_preflight_and_terraform_read_the_same_values(environments: Environments
             variables["billing_account"],
         )
         assert env.cpus == sum(
-            int(each["cpu"]) * each["max_instances"] for each in variables["functions"].values()
+            int(function["cpu"]) * function["max_instances"]
+            for function in variables["functions"].values()
         )
         assert env.has_peering == bool(
             deployment.applied.of("google_service_networking_connection")
         )
-        buckets = {each["name"] for each in deployment.applied.of("google_storage_bucket").values()}
+        buckets = {
+            bucket["name"] for bucket in deployment.applied.of("google_storage_bucket").values()
+        }
         suffixes = runpy.run_path(str(_PREFLIGHT))["SUFFIXES"]
         assert buckets == {f"{env.project}-{suffix}" for suffix in suffixes}
 
 
 def test_each_constraint_is_documented() -> None:
     text = (REPOSITORY / "infra" / "bootstrap" / "README.md").read_text(encoding="utf-8")
-    for each in runpy.run_path(str(_PREFLIGHT))["POLICIES"]:
-        assert f"constraints/{each.constraint}`" in text
+    for policy in runpy.run_path(str(_PREFLIGHT))["POLICIES"]:
+        assert f"constraints/{policy.constraint}`" in text

@@ -19,16 +19,20 @@ WEEK = "604800s"
 
 
 def subscriptions(resources: Resources) -> dict[str, Values]:
-    return {each["name"]: each for each in resources.of("google_pubsub_subscription").values()}
+    return {
+        subscription["name"]: subscription
+        for subscription in resources.of("google_pubsub_subscription").values()
+    }
 
 
 def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: Deployment) -> None:
     topics = deployment.applied.of("google_pubsub_topic", "topic")
     assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC}
-    assert all(each["message_retention_duration"] == WEEK for each in topics.values())
-    # including the dead letter topics
-    for each in deployment.applied.of("google_pubsub_topic").values():
-        assert only(each["message_storage_policy"])["allowed_persistence_regions"] == [
+    assert all(topic["message_retention_duration"] == WEEK for topic in topics.values())
+    for topic in deployment.applied.of(
+        "google_pubsub_topic"
+    ).values():  # including the dead letter topics
+        assert only(topic["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
 
@@ -69,7 +73,7 @@ def test_a_foreign_topic_has_a_subscription_but_is_not_managed(
     by_name = subscriptions(deployment.applied)
     assert by_name["user-events-ingest-sub"]["topic"] == topic
     # `infra/recovery/replay` needs these messages, and the foreign topic may keep none.
-    kept = {name for name, each in by_name.items() if each["retain_acked_messages"]}
+    kept = {name for name, subscription in by_name.items() if subscription["retain_acked_messages"]}
     assert kept == {"user-events-ingest-sub"}
 
 
@@ -111,10 +115,10 @@ def test_the_acknowledgement_deadline_equals_the_timeout_of_the_function(
     deployment: Deployment,
 ) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
-    for name, each in deployment.applied.of("google_pubsub_subscription", "push").items():
+    for name, subscription in deployment.applied.of("google_pubsub_subscription", "push").items():
         function = "project" if name == topology.PROJECTION else "ingest"
         timeout = int(only(services[function]["template"])["timeout"].removesuffix("s"))
-        assert each["ack_deadline_seconds"] == min(timeout, 600)  # Pub/Sub's maximum
+        assert subscription["ack_deadline_seconds"] == min(timeout, 600)  # Pub/Sub's maximum
 
 
 def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: Deployment) -> None:
@@ -123,10 +127,10 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
     held = deployment.applied.of("google_pubsub_subscription", "dead_letter")
     sent = {n: e for n, e in by_name.items() if e["push_config"] or e["bigquery_config"]}
     assert dead_letters.keys() == held.keys() == sent.keys()
-    for name, each in sent.items():
-        retry = only(each["retry_policy"])
+    for name, subscription in sent.items():
+        retry = only(subscription["retry_policy"])
         assert (retry["minimum_backoff"], retry["maximum_backoff"]) == ("10s", "600s")
-        aside = only(each["dead_letter_policy"])
+        aside = only(subscription["dead_letter_policy"])
         assert aside["dead_letter_topic"].endswith(f"/{name}-dead-letter")
         # Pub/Sub's maximum, so that no message becomes a dead letter during an outage
         assert aside["max_delivery_attempts"] == 100
@@ -151,7 +155,9 @@ def test_pubsub_may_move_messages_to_the_dead_letter_topics(deployment: Deployme
 
 def test_no_subscription_expires(deployment: Deployment) -> None:
     there = subscriptions(deployment.applied)
-    assert all(only(each["expiration_policy"])["ttl"] == "" for each in there.values())
+    assert all(
+        only(subscription["expiration_policy"])["ttl"] == "" for subscription in there.values()
+    )
 
 
 def test_user_events_with_email_addresses_are_not_written_to_bigquery(
@@ -160,14 +166,14 @@ def test_user_events_with_email_addresses_are_not_written_to_bigquery(
     written = {n: e for n, e in subscriptions(deployment.applied).items() if e["bigquery_config"]}
     topics = {topic for topic in topology.SOURCES if topic != "user-events"}
     assert written.keys() == {f"progress-analytics-sub-{topic}" for topic in topics}
-    for name, each in written.items():
-        assert each["topic"].endswith("/" + name.removeprefix("progress-analytics-sub-"))
-        assert not each["topic"].endswith("/user-events")
+    for name, subscription in written.items():
+        assert subscription["topic"].endswith("/" + name.removeprefix("progress-analytics-sub-"))
+        assert not subscription["topic"].endswith("/user-events")
 
 
 def test_the_bigquery_table_has_a_column_for_each_field_of_pubsub(deployment: Deployment) -> None:
     table = deployment.applied.of("google_bigquery_table", "messages")["messages"]
-    columns = {each["name"]: each["type"] for each in json.loads(table["schema"])}
+    columns = {column["name"]: column["type"] for column in json.loads(table["schema"])}
     assert columns == {
         **dict.fromkeys(("subscription_name", "message_id", "data", "attributes"), "STRING"),
         "publish_time": "TIMESTAMP",
@@ -175,9 +181,9 @@ def test_the_bigquery_table_has_a_column_for_each_field_of_pubsub(deployment: De
     partition = only(table["time_partitioning"])
     assert (partition["type"], partition["field"]) == ("DAY", "publish_time")
     assert partition["expiration_ms"] == 400 * 24 * 60 * 60 * 1000
-    for each in subscriptions(deployment.applied).values():
-        if each["bigquery_config"]:
-            config = only(each["bigquery_config"])
+    for subscription in subscriptions(deployment.applied).values():
+        if subscription["bigquery_config"]:
+            config = only(subscription["bigquery_config"])
             assert config["table"].endswith(f".{table['dataset_id']}.messages")
             assert config["write_metadata"]  # fills the columns other than `data`
             assert not config["use_topic_schema"]
@@ -189,8 +195,8 @@ def test_the_bigquery_table_has_a_column_for_each_field_of_pubsub(deployment: De
 
 def test_bigquery_has_no_user_ids(deployment: Deployment) -> None:
     written = deployment.applied.of("google_pubsub_subscription", "analytics")
-    for each in written.values():
-        transform = only(only(each["message_transforms"])["javascript_udf"])
+    for subscription in written.values():
+        transform = only(only(subscription["message_transforms"])["javascript_udf"])
         assert transform["function_name"] == TRANSFORM
         assert transform["code"] == CODE.read_text(encoding="utf-8")
     view = deployment.applied.of("google_bigquery_table", "events")["events"]

@@ -30,18 +30,18 @@ def test_only_the_services_and_jobs_that_use_a_secret_may_read_it(
 ) -> None:
     resources = environments[environment].applied
     used = {
-        (member(part), each)
+        (member(part), secret)
         for part in templates(resources)
-        for each in secret_ids(resources, part).values()
+        for secret in secret_ids(resources, part).values()
     }
     assert readers(resources) == used
     assert {secret for _, secret in used} == set(
         resources.of("google_secret_manager_secret", "this")
     )
     accounts = resources.of("google_service_account", "member")
-    for key, each in resources.of("google_secret_manager_secret_iam_member", "accessor").items():
-        assert each["role"] == "roles/secretmanager.secretAccessor"
-        assert each["member"] == accounts[key.partition(":")[2]]["member"]
+    for key, grant in resources.of("google_secret_manager_secret_iam_member", "accessor").items():
+        assert grant["role"] == "roles/secretmanager.secretAccessor"
+        assert grant["member"] == accounts[key.partition(":")[2]]["member"]
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
@@ -49,20 +49,20 @@ def test_secrets_are_stored_in_the_region_and_reads_are_logged(
     environments: Environments, environment: str
 ) -> None:
     resources = environments[environment].applied
-    for each in resources.of("google_secret_manager_secret", "this").values():
-        (replication,) = each["replication"]
+    for secret in resources.of("google_secret_manager_secret", "this").values():
+        (replication,) = secret["replication"]
         replicas = replication["user_managed"][0]["replicas"]
         assert [replica["location"] for replica in replicas] == ["europe-west1"]
     audited = resources["google_project_iam_audit_config.secrets"]
     assert audited["service"] == "secretmanager.googleapis.com"
-    assert [each["log_type"] for each in audited["audit_log_config"]] == ["DATA_READ"]
+    assert [config["log_type"] for config in audited["audit_log_config"]] == ["DATA_READ"]
 
 
 def test_no_two_secrets_have_the_same_value(dev: Resources, prod: Resources) -> None:
     for resources in (dev, prod):
         held = [
-            each["secret_data"]
-            for each in resources.of("google_secret_manager_secret_version", "this").values()
+            version["secret_data"]
+            for version in resources.of("google_secret_manager_secret_version", "this").values()
         ]
         held += resources.passwords.values()
         assert all(one != other for one, other in itertools.combinations(held, 2))

@@ -22,7 +22,7 @@ NOT_PLANNED = {
 
 
 def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
-    known = {each.name.upper() for each in msgspec.structs.fields(Settings)}
+    known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
     for part in [*services.values(), *jobs.values()]:
@@ -58,8 +58,8 @@ def test_every_service_and_job_may_read_the_secrets_of_its_settings(deployment: 
             )
             told_to |= {(cloud_settings(part)[name], who.partition("@")[0]) for name in secrets}
     may = {
-        (each["secret_id"].rpartition("/")[2], each["member"].partition(":")[2].partition("@")[0])
-        for each in deployment.applied.of("google_secret_manager_secret_iam_member").values()
+        (grant["secret_id"].rpartition("/")[2], grant["member"].partition(":")[2].partition("@")[0])
+        for grant in deployment.applied.of("google_secret_manager_secret_iam_member").values()
     }
     assert told_to <= may
     assert {who for _, who in may} == {who for _, who in told_to}

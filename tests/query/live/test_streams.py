@@ -13,7 +13,7 @@ import pytest
 
 from progress.adapters.postgres import statements
 from progress.local import ports
-from tests.query.test_process import asked
+from tests.query.test_process import fetch_json
 from tests.support import api, rows_by_hand, sample_events, subscription_client, token_issuer
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe, subscribe
@@ -228,7 +228,7 @@ def test_get_opens_a_stream_and_rejects_a_mutation(port: int) -> None:
 
 
 def test_a_subscription_outside_of_the_stream_path_is_an_error(port: int) -> None:
-    status, answer = asked(port, "POST", "/graphql", {"query": STREAK}, **api.headers())
+    status, answer = fetch_json(port, "POST", "/graphql", {"query": STREAK}, **api.headers())
     assert status == 200
     assert "/graphql/stream" in answer["errors"][0]["message"]
 
