@@ -70,8 +70,8 @@ def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
     stack: browser.Stack, receiver: Collector
 ) -> None:
     spans = receiver.wait_for(
-        ("cli", "publish learning-events"), ("ingest", "append"),
-        ("project", "fold"), ("project", "notice"),
+        ("cli", "publish learning-events"), ("ingest", "append"), ("ingest", "ingest"),
+        ("project", "fold"), ("project", "notice"), ("project", "project"),
     )  # fmt: skip
     published = _one(spans, "cli", "publish learning-events")
     assert published.parent_id == ""
