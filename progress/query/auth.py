@@ -32,7 +32,7 @@ _REFETCH_INTERVAL_S = 60.0  # between two fetches for an unknown key or after a 
 _RETRY_INTERVAL_S = 5.0  # between two fetches while no key is known
 _FETCH_TIMEOUT_S = 5.0
 _LEEWAY_S = 5.0  # how far the issuer's clock may be ahead
-_MAX_EXPIRY = 1e12  # seconds since 1970, beyond the expiry of any token
+_MAX_EXPIRY = 1e12  # seconds since 1970; a greater integer may not fit into a float
 _MAX_JWKS_BYTES = 1 << 20
 _MAX_TOKENS = 10_000  # in the cache
 
@@ -53,9 +53,9 @@ class Caller(msgspec.Struct, frozen=True):
     expires_at: float = math.inf  # when the token expires, in seconds since 1970
 
     def authorize(self, user_id: str | None) -> str:
-        """Return the requested learner, by default the caller; raise Forbidden for another.
+        """Return the requested learner, by default the caller.
 
-        The result does not depend on whether the learner exists.
+        Raise Forbidden if a learner requests another learner, whether or not the other one exists.
         """
         if user_id is None or user_id == self.user_id or self.role != "learner":
             return self.user_id if user_id is None else user_id
@@ -128,7 +128,7 @@ class Keys:
         return self._keys.get(key_id)
 
     def _should_refresh(self) -> bool:
-        """Return whether the keys are old. While one request fetches, others use the old keys."""
+        """Return whether the keys are old and no request has just tried to fetch new ones."""
         now = self._clock()
         return now - self._fetched_at > _KEYS_TTL_S and now - self._tried_at > _REFETCH_INTERVAL_S
 
@@ -171,7 +171,7 @@ def _fetch_keys(url: str) -> dict[str, jwt.PyJWK]:
 
 
 def _download(url: str) -> bytes:
-    from http.client import HTTPException  # not at startup, because both imports take 15 ms
+    from http.client import HTTPException  # not at startup, because the two imports take 15 ms
     from urllib.request import HTTPRedirectHandler, build_opener
 
     class NoRedirects(HTTPRedirectHandler):

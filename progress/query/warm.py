@@ -1,7 +1,7 @@
-"""Cache warming: cache the results of the page's query for the learners who were active last.
+"""Cache warming: cache the results of the page's query for the most recently active learners.
 
 The query is read from the script of the page, because a result is cached under the text of its
-selection. Results of any other query would not be found by the page.
+selection. The page would not find the results of any other query.
 """
 
 import re
@@ -31,7 +31,7 @@ _TRACE = f"00-{1:032x}-{1:016x}-01"
 
 
 def page_query(now: datetime) -> GraphQLRequest:
-    """Return the page's query for the caller; the dates are those of `ranges()` in query.js."""
+    """Return the page's query about the caller, with the dates of `ranges()` in query.js."""
     constants: dict[str, str] = {}
     for name, short, long in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8")):
         constants[name] = re.sub(r"\$\{(\w+)\}", lambda match: constants[match[1]], short or long)
@@ -84,7 +84,7 @@ async def _wait_for_writes(redis: Client) -> None:
 
 
 def clear(url: str) -> None:
-    """Drop all cached results, because versions restart after a restore and match old results."""
+    """Drop all cached results: versions restart after a restore, so they may match old results."""
     try:
         redis = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)
         redis.run([("FLUSHDB",)], seconds=_TIMEOUT_S)

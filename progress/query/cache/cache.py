@@ -2,15 +2,15 @@
 
 A fold changes the versions in the database when it commits, then publishes copies of the versions
 to Redis (`progress.adapters.redis.version_keys`). A copy never decreases and expires after five
-seconds. So if a publication fails, its change is hidden for at most five seconds.
+seconds. So if a publication fails, the change is hidden for at most five seconds.
 
 - A cache entry has a stamp, which consists of the versions seen before the data was read. The data
   can only be newer than the stamp.
 - An entry is used if its stamp equals the copies in Redis. If a copy is missing, the stamp must
   equal the version that the database returned after the request arrived.
 - Versions remembered in the process may be old. They are used only in stamps of new entries.
-- A caller shares the computation of another caller, unless the computation started more than a
-  second ago or the caller has seen a newer version than the stamp of the result.
+- Concurrent callers share a computation. A caller does not join a computation that started more
+  than a second ago, and does not use a result whose stamp is older than a version it has seen.
 """
 
 import functools
@@ -35,7 +35,7 @@ from progress.query.cache.versions import DatabaseVersions, LearnerVersion
 from progress.query.read_models.reader import Reader
 
 _MAX_JOIN_AGE_S = 1.0
-_MAX_LEARNERS = 10_000  # whose versions and days are remembered
+_MAX_LEARNERS = 10_000  # number of learners whose versions and days are remembered
 
 Result = Literal["hit", "miss", "error", "off"]
 
@@ -229,7 +229,7 @@ class AnswerCache:
         return version_keys.learner_key(self._schema, user_id)
 
     async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, datetime]:
-        """Return the learner's version, not newer than data read later, and the end of the day."""
+        """Return the learner's version and the end of the learner's day, read before the data."""
         known = self._days.get(user_id)
         is_today = known and known.is_same_day(seen.at)
         if not known or not is_today or known.version != seen.learners[user_id]:

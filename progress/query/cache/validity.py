@@ -24,8 +24,8 @@ class VersionStamp(NamedTuple):
 class RequestVersions(msgspec.Struct):
     """The versions seen by a request. Each version was current after the request arrived."""
 
-    at: datetime
-    since: float  # the same time on the monotonic clock
+    at: datetime  # when the request arrived
+    since: float  # when the request arrived, on the monotonic clock
     learners: dict[str, int | None]
     schema: int | None = None
     batch: int | None = None

@@ -42,10 +42,10 @@ class SharedVersions(msgspec.Struct, frozen=True):
 
 
 class ProjectedTo(msgspec.Struct, frozen=True):
-    """A position up to which all events are in the read models, and when its event was recorded."""
+    """A position of the log; the read models contain all events up to this position."""
 
     position: str  # 64 bits, as text
-    time: datetime | None
+    time: datetime | None  # when the event at this position was recorded
 
 
 class DatabaseVersions:

@@ -24,7 +24,7 @@ class RequestLog:
             self.operation = "mutation"
 
     def write(self, status: int) -> None:
-        """Write the line. A rejected request counts as ok."""
+        """Write the line. The outcome of a rejected request is "ok"."""
         latency_ms = round(1_000 * (time.perf_counter() - self._started_at), 3)
         self.has_failed = self.has_failed or status >= 500
         logs.write(

@@ -10,9 +10,10 @@ The gain was measured on one core with 30 rows of 7 fields: a request takes 0.5 
 times the throughput of graphql-yoga on Node (docs/speed.md).
 
 To keep both executors equal, `tests/query/test_compiled.py` runs generated queries with both and
-compares the responses byte for byte. It selects every column of every compiled field. If a value is
-not allowed by its GraphQL type (a null, an infinite number, an unknown enum member, another column
-type), the path raises Fallback and the executor runs the field. So the executor writes all errors.
+compares the responses byte for byte. The queries select every column of every compiled field. If a
+value is not allowed by its GraphQL type (a null, an infinite number, an unknown enum member), or the
+column has another type, the compiled path raises Fallback and the executor runs the field. So the
+executor writes all errors.
 """
 
 import itertools
@@ -39,7 +40,7 @@ from progress.query.execution.selections import GRAPHQL, QUERY, Fallback, Field
 from progress.query.graphql.fields import Declaration, LearnerQuery
 from progress.query.read_models.reader import Reader
 
-# Clamps to the maximum of GraphQL's Int. least() would ignore nulls.
+# Clamps to the maximum of GraphQL's Int. least() would return the maximum for a null.
 _CLAMPED = 'CASE WHEN "{0}" > 2147483647 THEN 2147483647 ELSE "{0}" END'
 _FORMAT = orjson.OPT_UTC_Z
 _encode = msgspec.json.Encoder().encode
@@ -112,7 +113,7 @@ class SqlField:
         select = (query.file, query.block, self._select_list, parameters)
         rows = await reader.fetch_columns(*select, versioned=versioned)
         version = rows[0][-1] if versioned and rows else None
-        if versioned and not rows:  # no row has the version: read it first, and the rows again
+        if versioned and not rows:  # read the version, which no row contains, then the rows again
             (row,) = await reader.fetch("query/compiled", "fetch_version", user_id=user_id)
             version = row["version"]
             rows = await reader.fetch_columns(*select, versioned=versioned)

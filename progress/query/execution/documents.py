@@ -51,7 +51,7 @@ class Document(msgspec.Struct, frozen=True):
         return cast("DocumentNode", self.parsed)
 
     def operation(self, name: str | None) -> Operation | None:
-        """Return the operation with this name, or the only one if `name` is None; or None."""
+        """Return the operation with this name, or the only operation if `name` is None."""
         if name is None:
             return self.operations[0] if len(self.operations) == 1 else None
         return next((operation for operation in self.operations if operation.name == name), None)

@@ -11,7 +11,7 @@ from progress.query.execution.access_log import RequestLog
 
 
 def format_rejection(error: GraphQLError) -> dict[str, Any]:
-    """Format an error that the caller caused; most of them are raised before execution starts."""
+    """Format an error that the caller caused; most such errors occur before the execution."""
     cause = error.original_error
     return _with_code(error, cause.code if isinstance(cause, RequestRejected) else "BAD_USER_INPUT")
 

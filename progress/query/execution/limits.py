@@ -57,7 +57,7 @@ _CLOSING = (TokenKind.BRACE_R, TokenKind.BRACKET_R)
 
 
 def check_text(text: str) -> int:
-    """Return the number of tokens with comments; raise QueryTooComplex if there are too many.
+    """Return the number of tokens and comments; raise QueryTooComplex if there are too many.
 
     Raise GraphQLSyntaxError for an invalid token.
     """
@@ -71,7 +71,7 @@ def check_text(text: str) -> int:
         nesting += (token.kind in _OPENING) - (token.kind in _CLOSING)
         if nesting > _MAX_NESTING:
             raise QueryTooComplex(
-                f"depth: expected at most {_MAX_DEPTH} - found more than {_MAX_NESTING}"
+                f"nested braces and brackets: expected at most {_MAX_NESTING} - found more"
             )
     return tokens
 
@@ -108,7 +108,7 @@ def _selection_sets(
 
 
 def weigh(root: Field) -> tuple[int, int]:
-    """Return the number of fields outside the list of a root field, and per entry of the list."""
+    """Return how many fields a root field selects outside its list, and how many per list entry."""
     if root.is_list:
         return 0, 1 + sum(map(_count_fields, root.selections))
     edges = [field for field in root.selections if field.name == "edges"]
@@ -121,7 +121,7 @@ def _count_fields(field: Field) -> int:
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return the largest possible length of a field's list; if `arguments` is None, of any list."""
+    """Return how long a field's list may be; if `arguments` is None, for any arguments."""
     if arguments is None:
         return _MAX_DAYS
     if "from" in arguments:
@@ -133,7 +133,7 @@ def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
 
 
 def rows_to_read(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return how many thousand rows a field may read; if `arguments` is None, the maximum."""
+    """Return how many thousand rows a field may read; if `arguments` is None, for any arguments."""
     extra = [
         rows
         for name, rows in cost.rows_with.items()
@@ -151,14 +151,14 @@ def _count_days(arguments: Mapping[str, Any] | None) -> int:
 
 
 def fold_key(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
-    """Return the learner and the times of a field about the past; None for the present."""
+    """Return the learner and the past times that a field asks about; None for the present."""
     if not arguments or not (arguments.get("asOf") or arguments.get("knownAt")):
         return None
     return arguments.get("userId"), arguments.get("asOf"), arguments.get("knownAt")
 
 
 def check_complexity(count: int) -> None:
-    """Raise QueryTooComplex if an operation may return too many fields, counted per list entry."""
+    """Raise QueryTooComplex if an operation may return too many fields, over all list entries."""
     _check("complexity", count, _MAX_COMPLEXITY)
 
 
@@ -188,7 +188,7 @@ _NONE = _Measure()
 
 
 class _Counter:
-    """A counter of selections: each fragment once, and fields of introspection separately."""
+    """A counter that measures each fragment once, and counts introspection fields separately."""
 
     def __init__(self, tree: DocumentNode, *, introspection_fields: Sequence[str]) -> None:
         self.fragments = {
@@ -207,7 +207,7 @@ class _Counter:
         self._level += 1
         if self._level > _MAX_LEVELS:
             raise QueryTooComplex(
-                f"depth: expected at most {_MAX_DEPTH} - found more than {_MAX_LEVELS}"
+                f"depth: expected at most {_MAX_DEPTH} - found more than {_MAX_LEVELS} nested levels"
             )
         total = _NONE
         for node in selection_set.selections:

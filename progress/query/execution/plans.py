@@ -213,7 +213,7 @@ def _variable(node: VariableDefinitionNode) -> Variable:
 
 
 def _coercion(type_: GraphQLInputType) -> Callable[[Any], Any]:
-    """Return `coerce_input_value` for the type; for leaf types, a version with fewer checks."""
+    """Return `coerce_input_value` for the type; for a leaf type, a function with fewer checks."""
     if not isinstance(type_, GraphQLScalarType | GraphQLEnumType):
         return lambda value: coerce_input_value(value, type_)
     coerce_leaf = type_.coerce_input_value

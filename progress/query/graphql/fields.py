@@ -24,14 +24,14 @@ class Cost(NamedTuple):
     """The number of rows that a field reads, in thousands, and the length of its list.
 
     The numbers are for a learner with 200,000 events and 20,000 items; `bench/expensive.py`
-    measures them. If an argument of `rows_with` is given, the field reads that many more rows;
-    only the largest of these numbers counts.
+    measures them. `rows_with` contains the additional rows that a field reads if an argument is
+    given. If several such arguments are given, only the largest number counts.
     """
 
     rows: int = 1
     rows_with: Mapping[str, int] = {}
     rows_per_day: float = 0  # per day of the range
-    days_per_entry: int = 1  # if the list has an entry per period of the range
+    days_per_entry: int = 1  # smallest number of days between two entries of the list
 
 
 _DEFAULT_COST = Cost()

@@ -68,7 +68,7 @@ class Mutation:
     async def archive_events(
         self,
         info: Info,
-        before: datetime,  # noqa: ARG002 - the contract's
+        before: datetime,  # noqa: ARG002 - part of the contract
         idempotency_key: ID,
     ) -> Operation:
         info.context.check_admin()

@@ -28,7 +28,7 @@ def read_field(record: object, name: str) -> object:
 
 @functools.cache
 def type_of(record: type[msgspec.Struct], *, id_field: str = "") -> Any:
-    """Return an object type with the record's name and fields, its own before inherited ones."""
+    """Return an object type with the record's name and fields, inherited fields last."""
     hints = get_type_hints(record)
     names = sorted(hints, key=lambda name: name not in record.__annotations__)
     fields = {name: strawberry.ID if name == id_field else hints[name] for name in names}
@@ -45,7 +45,7 @@ def list_of(record: type[msgspec.Struct]) -> object:
 
 def _connection(name: str, node: object, **more: object) -> Any:
     edge = _make(f"{name}Edge", {"cursor": str, "node": node})
-    fields = {"edges": list[edge], "page_info": PageInfo, **more}  # type: ignore[valid-type] # the same
+    fields = {"edges": list[edge], "page_info": PageInfo, **more}  # type: ignore[valid-type] # made at run time
     return _make(f"{name}Connection", fields)
 
 

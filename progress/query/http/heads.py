@@ -22,7 +22,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _head_bytes = 0  # received so far of a head, of trailers or of a chunk's size line
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # its own type
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Add `abort` to each request's state; it closes the connection and drops unsent data."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "abort": transport.abort}

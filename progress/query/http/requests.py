@@ -154,7 +154,7 @@ def _is_json(content_type: bytes) -> bool:
 
 
 def traceparent(headers: Headers) -> str | None:
-    """Return the W3C traceparent of the request or of the header of Google's load balancers."""
+    """Return the W3C traceparent, from the header of that name or from X-Cloud-Trace-Context."""
     if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
         return None
     return tracing.traceparent_of_request(

@@ -60,7 +60,7 @@ class Reply(Response):
 
 
 def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
-    """Return a response in JSON that is not GraphQL."""
+    """Return a JSON response that is not in the GraphQL format."""
     return Reply(orjson.dumps(body), status, (*_HEADERS[JSON], *_NOT_STORED[:1], *lines))
 
 
@@ -124,7 +124,7 @@ def reject(rejection: RequestRejected, headers: Headers) -> Response:
 
 
 def unavailable(headers: Headers) -> Response:
-    """Return the response if a dependency is unavailable."""
+    """Return the response that reports an unavailable dependency."""
     why = "temporarily unavailable: try again"
     return error(503, why, headers, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
 
@@ -132,7 +132,7 @@ def unavailable(headers: Headers) -> Response:
 def error(
     status: int, why: object, headers: Headers, *, code: str = "BAD_USER_INPUT", lines: Lines = ()
 ) -> Response:
-    """Return an error of the request in the GraphQL format."""
+    """Return a response that reports one error in the GraphQL format."""
     formatted = {"message": str(why), "extensions": {"code": code}}
     return from_error(status, formatted, headers, lines)
 
@@ -140,7 +140,7 @@ def error(
 def from_error(
     status: int, formatted: dict[str, Any], headers: Headers, lines: Lines = ()
 ) -> Response:
-    """Return a response with one formatted error, in the preferred media type."""
+    """Return a response with an error that is already formatted, in the preferred media type."""
     media = media_type(requests.accept(headers)) or JSON
     lines = (*_HEADERS[media], *_NOT_STORED, *lines)
     return Reply(orjson.dumps({"errors": [formatted]}), status, lines)

@@ -23,7 +23,7 @@ _Getter = Callable[[Any], Any]
 def compile_result(
     tree: DocumentNode, executor: Executor[Any], log: RequestLog
 ) -> SubscriptionResult:
-    """Return a function that converts a state to its result."""
+    """Return a function that converts a state to the JSON of the subscription's result."""
     variables = executor.variable_values.coerced
     if any(variables.get(name) is None for name in plans.directive_variables(tree)):
         return lambda state: _execute(executor, state, log)

@@ -49,7 +49,7 @@ class Streams:
     async def open(
         self, request: GraphQLRequest, tree: DocumentNode, context: Context, log: RequestLog
     ) -> Response:
-        """Open the stream of the document's subscription; return it or a response with an error.
+        """Return the open stream of the document's subscription, or a response with an error.
 
         Raise RateLimited or InstanceUnavailable if no more streams may be open.
         """

@@ -1,7 +1,7 @@
 """Live queries: one poller and one Redis subscription per instance feed all subscribers.
 
-A Redis notification says which subject may have changed. The poller also finds changes by comparing
-versions in the database: often without Redis, and rarely with Redis, whose notifications can be
+A Redis notification says which subject may have changed. The poller also compares versions in the
+database. With Redis, it compares them less often, only to find changes whose notifications were
 lost. Changed subjects are read in batches, and a subscriber gets only the newest state.
 """
 
@@ -113,7 +113,7 @@ class LiveQueries:
         self._has_stale.set()
 
     async def _poll(self) -> None:
-        """Compare versions at each interval, and when a comparison is requested."""
+        """Compare versions after each interval, and whenever a comparison is requested."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds_to_poll()):

@@ -1,9 +1,9 @@
 """Queries about the past: fold one learner's events up to a past time, then query temporary tables.
 
 Such a query takes as long as its fold. Therefore all queries of a request about the same learner
-and time share one fold. A fold continues to a later time if this gives the same rows. A request
-may ask about at most three times, and at most three sessions run folds. The folds of one learner
-use at most two of these sessions, so that other learners can use the third.
+and time share one fold. A fold continues to a later time if this gives the same rows as a new fold.
+A request may ask about at most three times, and at most three sessions run folds. The folds of one
+learner use at most two of these sessions, so that other learners can use the third.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _SQL = {"db.system.name": "postgresql"}
 
 _SETTINGS = {
     "search_path": f"pg_temp, {schema.schema_name()}, event_store",
-    "temp_buffers": "128MB",  # for 150,000 events without a file; allocated as needed
+    "temp_buffers": "128MB",  # for 150,000 events without a temporary file; allocated as needed
     "client_min_messages": "warning",
 }
 
@@ -77,7 +77,7 @@ class AsOfReader:
         as_of: datetime | None,
         known_at: datetime | None,
     ) -> _Rows:
-        """Return the rows of a statement about one learner at the past times that are given.
+        """Return the rows of a statement about one learner at these past times.
 
         Raise Unavailable if the database does not respond in time or the learner has too many
         events, and QueryTooComplex if the request has used up its folds.
@@ -177,7 +177,8 @@ class _Folds:
 
         Stop at a time to which the fold cannot continue; the next transaction starts there.
         """
-        # The snapshot, the later events and the poisoned events must fit together.
+        # One transaction, so that the stored snapshot, the later events and the poisoned events
+        # are consistent.
         has_grown = False
         async with async_client.snapshot(session) as transaction:
             for number, each in enumerate(moments, 1):
@@ -186,7 +187,8 @@ class _Folds:
                 if grown is None:
                     break
                 await self._fetch_all(session, each, answers)
-        # Both remove all rows. A commit also truncates the tables, which invalidates all plans.
+        # Commit and rollback both empty the tables. A commit truncates them, which invalidates all
+        # plans, so a commit is used only if the tables have grown large.
         await (transaction.commit() if has_grown else transaction.rollback())
 
     async def _fold(

@@ -2,7 +2,7 @@
 
 `at` is the time that decides which day is today, by default now. With `as_of`, only events that had
 happened by that time count. With `known_at`, only events that were recorded by that time count.
-With either, today is the day of `as_of` or, if `as_of` is not given, of `known_at`.
+If one of these two is given, it replaces `at`; `as_of` takes precedence.
 """
 
 from collections.abc import Sequence
