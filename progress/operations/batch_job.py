@@ -18,7 +18,10 @@ from progress.settings import Settings
 
 
 def run(settings: Settings) -> int:
-    """Return 0 if this task's share is done or another run is doing it, 1 if it failed."""
+    """Wake the workers of operations and run the batch; return the exit status of the job's task.
+
+    The status is 0 if this task's share is done or another run is doing it, 1 if it failed.
+    """
     with (
         tracing.start_span("batch", None, "internal") as span,
         backlog.open_backlog(settings) as changes,

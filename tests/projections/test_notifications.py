@@ -11,7 +11,9 @@ import redis
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.adapters.redis import connections as redis_connections
 from progress.adapters.redis import version_keys
+from progress.adapters.redis.connections import Connections
 from progress.event_store import dead_letters
 from progress.projections import notifications, schema
 from progress.projections import replay as letter_replay
@@ -37,7 +39,7 @@ def version_key(user: str) -> str:
     return version_keys.learner_key(schema.schema_name(), user)
 
 
-def connections(url: str) -> notifications._Connections:
+def connections(url: str) -> Connections:
     """Return the publisher's connections to the Redis server at this URL."""
     connections = publisher_to(url)._connections
     assert connections is not None
@@ -114,7 +116,7 @@ def own() -> Iterator[cache_instances.Valkey]:
     with cache_instances.own_valkey() as valkey, pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", valkey.url)
         for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-            patch.setattr(notifications, name, 10)
+            patch.setattr(redis_connections, name, 10)
         settings.current.cache_clear()
         publisher_to.cache_clear()
         yield valkey
@@ -127,7 +129,7 @@ def test_a_hanging_redis_times_out_once_and_is_then_skipped(
 ) -> None:
     timeout_s = 0.1
     for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-        monkeypatch.setattr(notifications, name, timeout_s)
+        monkeypatch.setattr(redis_connections, name, timeout_s)
     assert publisher().publish_operation("warm", 1)
     own.stop()
     times = []

@@ -1,0 +1,70 @@
+"""Connections for commands whose loss is harmless: they time out early and pause after an error."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from progress.adapters.redis.resp import Command, ErrorReply, Reply
+from progress.adapters.redis.sockets import RedisSocket
+from progress.adapters.redis.url import parse_url
+from progress.adapters.telemetry import logs
+
+_CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035
+_RETRY_AFTER_S = 1.0  # after Redis did not reply
+_MAX_PENDING = 100  # commands that wait for Redis to return
+
+
+class Connections:
+    """The connections to a Redis server; after an error, none is used for a second."""
+
+    def __init__(self, url: str) -> None:
+        self._address = parse_url(url)
+        self._idle: deque[RedisSocket] = deque()
+        self._retry_at = 0.0
+        self._pending: deque[Command] = deque(maxlen=_MAX_PENDING)
+
+    def send(self, commands: Sequence[Command]) -> bool:
+        """Send the commands in one round trip, after the commands that failed before.
+
+        If this fails, write a log line and return False; Redis may still have run the commands.
+        """
+        if time.monotonic() < self._retry_at:
+            self._pending.extend(commands)
+            return False
+        commands = [*self._pop_pending(), *commands]
+        try:
+            replies = self._ask(commands)
+        except OSError as error:
+            self._retry_at = time.monotonic() + _RETRY_AFTER_S
+            self._pending.extend(commands)
+            logs.write("WARNING", f"a change was not published to Redis: {error}")
+            return False
+        refusals = [reply.text for reply in replies if isinstance(reply, ErrorReply)]
+        if refusals:  # a second attempt would be rejected as well
+            logs.write("ERROR", f"Redis rejected the notification of a change: {refusals[0]}")
+        return not refusals
+
+    def _ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """Return the replies, read on a connection that no other thread is using."""
+        connection = self._pop_idle() or RedisSocket(self._address, seconds=_CONNECT_TIMEOUT_S)
+        replies = connection.run(commands, seconds=_REPLY_TIMEOUT_S)
+        self._idle.append(connection)
+        return replies
+
+    def _pop_idle(self) -> RedisSocket | None:
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if connection.is_open:
+                    return connection
+                connection.close()
+        return None
+
+    def _pop_pending(self) -> list[Command]:
+        """Remove and return the commands that failed before, so that no other thread sends them."""
+        commands = []
+        with contextlib.suppress(IndexError):
+            while True:
+                commands.append(self._pending.popleft())
+        return commands
