@@ -10,10 +10,10 @@ The gain was measured on one core with 30 rows of 7 fields: a request takes 0.5 
 times the throughput of graphql-yoga on Node (docs/speed.md).
 
 To keep both executors equal, `tests/query/test_compiled.py` runs generated queries with both and
-compares the responses byte for byte. The queries select every column of every compiled field. If a
-value is not allowed by its GraphQL type (a null, an infinite number, an unknown enum member), or the
-column has another type, the compiled path raises Fallback and the executor runs the field. So the
-executor writes all errors.
+compares the responses byte for byte. The queries select every column of every compiled field. The
+compiled path raises Fallback if a column has another type than its GraphQL field, or if a value is
+not allowed there (a null, an infinite number, an unknown enum member). Then the executor runs the
+field. So the executor writes all errors.
 """
 
 import itertools

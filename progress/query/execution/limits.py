@@ -206,9 +206,8 @@ class _Counter:
             return _NONE
         self._level += 1
         if self._level > _MAX_LEVELS:
-            raise QueryTooComplex(
-                f"depth: expected at most {_MAX_DEPTH} - found more than {_MAX_LEVELS} nested levels"
-            )
+            found = f"found more than {_MAX_LEVELS} nested levels"
+            raise QueryTooComplex(f"depth: expected at most {_MAX_DEPTH} - {found}")
         total = _NONE
         for node in selection_set.selections:
             total = total.plus(self._node(node))
