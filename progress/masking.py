@@ -1,6 +1,6 @@
 """Mask e-mail addresses in everything that is stored: `a***@example.com`.
 
-In log lines mask secrets, too: tokens, passwords and the credentials in URLs.
+In log lines, also mask secrets: tokens, passwords and the credentials in URLs.
 """
 
 import io
@@ -9,7 +9,7 @@ from typing import Any
 
 # A word, and the @ after it if the word is the local part of an address.
 _WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|\\?"[^"@]{0,64}\\?"(?=@))(@?)""")
-# The same in JSON, where an unescaped quote before an @ begins or ends a string.
+# The same pattern for JSON, where an unescaped quote before an @ begins or ends a string.
 _JSON_WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|"[^"@]{0,64}\\"(?=@))(@?)""")
 _ESCAPED = "\\u0040"  # an escaped @ in JSON
 # One character of a JSON string. Cutting an escape in two would make the JSON invalid.
@@ -124,7 +124,7 @@ def _mask_run(match: re.Match[str]) -> str:
 
 
 def mask_emails(value: dict[str, Any]) -> dict[str, Any]:
-    """Mask each `email` of the object, and the same addresses in its other strings.
+    """Mask the addresses in each `email` field, and wherever else they occur in the object.
 
     Ids stay unchanged, because two different ids must not become equal. With more than 16
     addresses, every string with an @ is masked completely, because searching every string for

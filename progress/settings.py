@@ -77,7 +77,7 @@ _OURS = (
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """Return the settings; raise SettingsError if a variable is invalid or an unknown setting."""
+    """Return the settings; raise SettingsError if a setting is invalid or unknown."""
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     unset = known - environment.keys()
     for name in environment.keys() - known:
@@ -98,7 +98,7 @@ def read(environment: Mapping[str, str]) -> Settings:
 
 
 def _is_one_letter_away(one: str, other: str) -> bool:
-    """Return whether one letter is added, missing, replaced, or swapped with its neighbour."""
+    """Return whether the names differ by one letter added, missing, replaced or swapped."""
     if abs(len(one) - len(other)) > 1:
         return False
     pairs = enumerate(zip(one, other, strict=False))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-MOST_REJECTIONS = 999  # malformed and invalid entries of a message with a dead letter each
+MOST_REJECTIONS = 999  # malformed and invalid entries of a message that get a dead letter each
 
 REASON = "expected at most 999 faulty entries in a message; these are the others"
 
@@ -15,7 +15,7 @@ class Bundle:
         self._text = bytearray(b"[")
 
     def add(self, part: bytes, index: int) -> None:
-        """Add an entry; `index` is greater than that of the entry before."""
+        """Add an entry; `index` is greater than the index of the previous entry."""
         if self.runs:
             self._text += b","
         self._text += part
@@ -36,7 +36,7 @@ def indexes(runs: Iterable[list[int]]) -> Iterator[int]:
 
 
 def is_malformed(part: bytes) -> bool:
-    """Return True if an array element is certainly malformed; False if it must be decoded to know.
+    """Return True if an array element is certainly malformed, False if only decoding can tell.
 
     An event in an array is an object with an `event_id` key, which JSON may write with escapes.
     """

@@ -24,8 +24,8 @@ class DeadLetterKind(StrEnum):
 class DeadLetter(msgspec.Struct, frozen=True):
     """A row of `event_store.dead_letters`; the addresses in `payload` are masked.
 
-    If the dead letter is a bundle, `payload` is the array of its entries. `indexes` then has the
-    first and last index of each run of these entries in the message.
+    If the dead letter is a bundle, `payload` is the array of its entries, and `indexes` lists the
+    runs of adjacent entries: the first and the last index of each run in the message.
     """
 
     letter_id: int

@@ -15,7 +15,7 @@ from progress.event_store.log import Delivery
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """A reason of open dead letters: their number, and when the first and the last arrived."""
+    """A reason that open dead letters share: their number, and the first and last arrival time."""
 
     kind: str
     reason: str
@@ -46,7 +46,10 @@ def count_by_reason(connection: Connection) -> list[Reason]:
 
 
 def select_open(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
-    """Return the ids of the open dead letters of a kind whose reason contains `saying`."""
+    """Return the ids of the open dead letters of this kind with `saying` in their reason.
+
+    None matches every kind or reason.
+    """
     rows = connection.run(
         blocks("event_store/dead_letters")["select open"], kind=kind, saying=saying
     )
@@ -73,9 +76,9 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     """Decode a dead letter by the current rules and append its event; return the failure or None.
 
     Replay is idempotent, like delivery. A dead letter that fails again stays open, with the new
-    reason. A bundle becomes the dead letter of its first entry, if that entry fails; other entries
-    that fail get separate dead letters. `poisoned` dead letters are rejected, because their events
-    are in the log: see `take_back`.
+    reason. If the first entry of a bundle fails, the bundle becomes the dead letter of this entry.
+    The other entries that fail get new dead letters. Raise EventStoreError for a `poisoned` dead
+    letter, because its event is in the log: see `take_back`.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":

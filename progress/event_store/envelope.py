@@ -26,8 +26,9 @@ _MOST_BYTES = 1_048_576
 class Rejection(msgspec.Struct, kw_only=True):
     """A rejected event: the broken rule, and the payload with addresses masked.
 
-    `event` is set if the event could be parsed, because it may be in the log already. Only a bundle
-    has `indexes`: the first and last index in the message of each run of its entries.
+    `event` is set if the payload could be parsed: the log may already hold this event, recorded
+    under older rules. Only a bundle has `indexes`: the first and the last index in the message of
+    each run of adjacent entries.
     """
 
     index: int
@@ -98,7 +99,7 @@ def _decode_part(
     if len(part) > _MOST_BYTES:
         mask = (
             masking.mask_shapes if single else masking.mask_json
-        )  # a single entry may not be JSON
+        )  # a single entry need not be JSON
         return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
     try:
         body, unstorable = json_input.decode(part)

@@ -25,14 +25,14 @@ TIME_SOURCE = "occurred_at_source"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """The origin of events; `''` where the transport does not name the subscription or topic."""
+    """The message that contained the events; a field is empty if the transport does not set it."""
 
     subscription: str = ""
     topic: str = ""
     message_id: str = ""
     published_at: datetime | None = None
     attributes: dict[str, str] = {}
-    is_replay: bool = False  # keep TIME_SOURCE, which ingest itself has set
+    is_replay: bool = False  # if so, TIME_SOURCE is kept, because ingest has set it
 
 
 class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -70,7 +70,7 @@ class EventParser:
             self.event_type = self.data.get("type")
         if self.event_type is None:
             self.event_type = self.attributes.get("event_type")
-        self.event: ParsedEvent | None = None  # set before its rules are checked
+        self.event: ParsedEvent | None = None  # set before the rules of its type are checked
 
     def missing_field(self) -> str | None:
         """Return the name of a missing field that makes the object malformed, or None."""
@@ -178,7 +178,7 @@ def _check_rules(event: ParsedEvent) -> None:
 
 
 def keep_event_attributes(attributes: dict[str, str]) -> dict[str, str]:
-    """Return, masked, the attributes that may fill in missing fields of an event at a replay."""
+    """Return the masked attributes that a replay may use to fill in missing fields of an event."""
     return {n: masking.mask_shapes(v) for n, v in attributes.items() if n in _ATTRIBUTES}
 
 

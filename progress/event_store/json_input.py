@@ -25,12 +25,14 @@ _GAP = rb"[ \t\n\r]*+"
 _ELEMENT = re.compile(
     _GAP + rb"([^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS + rb")", re.DOTALL
 )
-# A number, a literal or a string, which is valid JSON even before it is decoded.
+# A number, a literal or a string. Text that matches is valid JSON, so it need not be decoded.
 _SIMPLE = re.compile(
     rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
     rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
 )
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # also matches plain text after a backslash
+_SURROGATE = re.compile(
+    rb"\\u[dD][89a-fA-F]"
+)  # also matches the text ud8 after an escaped backslash
 _OPENING = re.compile(_GAP + rb"\[")
 _COMMA = re.compile(_GAP + rb",")
 _END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")
@@ -46,7 +48,7 @@ class NotJson(ValueError):
 
 
 def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
-    """Return the bytes of an array's elements, lazily; None if the payload begins no array.
+    """Return the bytes of an array's elements, lazily; None if the payload does not begin with [.
 
     Invalid JSON raises NotJson, at the latest when the iteration ends. A long array is split
     without being decoded, because decoding would create an object for each element. Its syntax is
@@ -60,7 +62,7 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     try:
         if not is_long:
             return map(bytes, _parts.decode(payload))  # copies one element at a time
-        # msgspec rejects lone surrogates, but they make only their own entry invalid.
+        # msgspec rejects an array with a lone surrogate, but only that entry is invalid.
         _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
     except RecursionError:
         is_valid = False
@@ -161,7 +163,7 @@ def _is_finite(number: float) -> bool:
 
 
 def _prune(text: bytes) -> tuple[bytes, str]:
-    """Replace values that are nested too deep with null; return the text and, if changed, why.
+    """Replace values that are nested too deep with null; return the text and the reason, or `''`.
 
     Match only brackets, because a parser would run out of stack.
     """

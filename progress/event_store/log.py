@@ -63,8 +63,9 @@ class StoredEvent(msgspec.Struct, frozen=True):
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
     """Store every entry as an event, a pending event or a dead letter, in one transaction.
 
-    Raise DatabaseUnavailable if the database does not respond: it may have committed, but the call
-    can safely be repeated. Raise EventStoreError if the database rejects the batch.
+    Raise DatabaseUnavailable if the database does not respond: the transaction may have been
+    committed, but the call can safely be repeated. Raise EventStoreError if the database rejects
+    the batch.
     """
     return _append(connection, _batch(deliveries))
 
@@ -89,8 +90,8 @@ def append_events(
 ) -> Appended:
     """Append envelopes (`event_id`, `event_type`, `occurred_at`, `data`, `metadata`) to a stream.
 
-    Append all or none. Raise ConsistencyError if the stream is not at `expected_version` (0 for a
-    new stream), or if the log has an event with the same id but other content. Raise
+    Append all events or none. Raise ConsistencyError if the stream is not at `expected_version` (0
+    for a new stream), or if the log has an event with the same id but other content. Raise
     SerializationError if an envelope is invalid or belongs to another stream. Events that are in
     the log already get no new version.
     """

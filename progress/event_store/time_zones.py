@@ -15,7 +15,7 @@ VERSION: str = tzdata.IANA_VERSION
 
 _FIRST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
 _LAST = int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())
-_STEP = 60 * 86_400  # seconds; yearly rules change at least five months apart
+_STEP = 60 * 86_400  # seconds; two changes by a yearly rule are at least five months apart
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ def rules() -> Iterator[Rule]:
 
 @functools.cache
 def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
-    """Return the offset changes of a TZif file (RFC 9636); cached, because names share files."""
+    """Return the offset changes of a TZif file (RFC 9636), cached because zones share files."""
     zone = ZoneInfo.from_file(io.BytesIO(file))
     changes = [(_FIRST, _offset(zone, _FIRST))]
     for instant in _candidates(file, zone):
@@ -68,12 +68,12 @@ def _candidates(file: bytes, zone: ZoneInfo) -> Iterator[int]:
         yield from _yearly_changes[rule, start]
 
 
-# The key is rule and start, because most zones of a continent share one rule.
+# Keyed by rule and start; cached, because most zones of a continent share one rule.
 _yearly_changes: dict[tuple[bytes, int], tuple[int, ...]] = {}
 
 
 def _transitions(file: bytes) -> tuple[int, ...]:
-    """Return the transition times of the file's second, 64-bit block."""
+    """Return the transition times in the file's second block, which has 64 bits per time."""
     first = struct.unpack(">6l", file[20:44])
     isutc, isstd, leap, times, types, chars = first
     start = 44 + times * 5 + types * 6 + chars + leap * 8 + isstd + isutc

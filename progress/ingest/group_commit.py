@@ -25,8 +25,8 @@ from progress.errors import (
 from progress.event_store import log
 from progress.event_store.log import Appended, Delivery
 
-_MOST_EVENTS = 1_000  # in one transaction, if more than one request waits
-_MOST_BYTES = 4 << 20  # of data in one transaction, likewise
+_MOST_EVENTS = 1_000  # in a transaction of several requests
+_MOST_BYTES = 4 << 20  # of data in a transaction of several requests
 _CONNECT_TIMEOUT_S = 10.0
 _APPEND_TIMEOUT_S = 15.0
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
@@ -88,7 +88,7 @@ class GroupCommit:
         return ticket.committed_at
 
     def _await_turn(self, ticket: _Ticket) -> None:
-        """Wait for the outcome or the lead; raise DeadlineExceeded at the ticket's deadline."""
+        """Wait for the outcome or for leadership; raise DeadlineExceeded at the deadline."""
         if ticket.turn.wait(max(ticket.deadline - time.monotonic(), 0)):
             return
         with self._mutex:
@@ -99,7 +99,7 @@ class GroupCommit:
         raise _deadline_error()
 
     def _lead(self, group: list[_Ticket], deadline: float) -> None:
-        """Commit for the group, then make the first in the queue the leader."""
+        """Commit the group, then make the first request in the queue the leader."""
         try:
             self._commit(group, deadline)
         finally:
@@ -132,7 +132,7 @@ class GroupCommit:
                 ticket.turn.set()
 
     def _take_group(self) -> list[_Ticket]:
-        """Remove as many tickets from the front of the queue as one transaction may hold."""
+        """Remove and return the tickets at the front of the queue that fit into one transaction."""
         size, events, length = 0, 0, 0
         with self._mutex:
             for ticket in self._queue:
