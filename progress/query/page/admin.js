@@ -32,7 +32,7 @@ const DISCARD = `mutation Discard($ids: [ID!]!, $reason: String!) {
 }`;
 
 const INTERVAL_MS = 10_000;
-const MAX_SUBSCRIPTIONS = 2; // to operations, because a browser opens at most six connections
+const MAX_SUBSCRIPTIONS = 2; // to operations: a browser opens at most six connections to a server
 const PAGE_SIZE = 20;
 const MAX_LETTERS = 200;
 
@@ -160,8 +160,8 @@ export class Administration {
   async rebuild() {
     const isConfirmed = await confirm({
       title: 'Rebuild all projections?',
-      text: `They are computed anew from the whole record, beside those that are read now,
-        and take their place at the end.`,
+      text: `New projections are computed from all recorded events.
+        They replace the present projections once they are complete.`,
       action: 'Rebuild',
     });
     if (isConfirmed) this.start('rebuild');
@@ -184,8 +184,8 @@ export class Administration {
   async discard() {
     const ids = selectedIds(this.view);
     const reason = await confirm({
-      title: `Discard ${ids.length === 1 ? 'this letter' : `${number(ids.length)} letters`}?`,
-      text: 'What they hold will never be recorded. The letters themselves are kept, with your reason.',
+      title: `Discard ${ids.length === 1 ? 'this dead letter' : `${number(ids.length)} dead letters`}?`,
+      text: 'Their events will never be recorded. The dead letters are kept, with your reason.',
       action: 'Discard',
       prompt: 'Reason',
     });

@@ -4,7 +4,7 @@ import * as session from './session.js';
 
 const TIMEOUT_MS = 20_000;
 
-/** The reason of a failed request. `kind` selects what to show; `after` is the seconds to wait, if known. */
+/** The reason for a failed request. `kind` selects what to show; `after` is the seconds to wait, if known. */
 export class Problem extends Error {
   constructor(kind, message, { after = null, trace = null } = {}) {
     super(message);

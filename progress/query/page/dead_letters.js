@@ -8,7 +8,7 @@ const KINDS = {
   SESSION_OWNER: 'Another’s session', POISONED: 'Not foldable',
 };
 
-/** The section. `view` has the kind to show and the ids of the selected letters. */
+/** The section of the dead letters. `view` has the kind to show and the ids of the selected dead letters. */
 export function deadLetters({ totalCount, pageInfo, edges }, view) {
   const rows = edges.map((edge) => edge.node);
   return h('section', { class: 'card', 'aria-labelledby': 'letters', 'data-key': 'letters' },
@@ -47,14 +47,14 @@ function letter(row) {
       h('span', null, h('b', null, row.reason),
         h('span', { class: 'of' }, facts.filter(Boolean).join(' · ')))),
     h('details', null,
-      h('summary', null, 'As received', h('span', { class: 'unseen' }, `, letter ${row.id}`)),
-      h('pre', { tabindex: 0, role: 'region', 'aria-label': `Letter ${row.id} as received` },
+      h('summary', null, 'As received', h('span', { class: 'unseen' }, `, dead letter ${row.id}`)),
+      h('pre', { tabindex: 0, role: 'region', 'aria-label': `Dead letter ${row.id} as received` },
         formatJson(row.payload)),
       isTruncated(row) && h('p', { class: 'of' },
-        `The first 16 KiB: progress dead-letters show ${row.id} has all of it.`)));
+        `Only the first 16 KiB. To see all of it: progress dead-letters show ${row.id}`)));
 }
 
-/** The API cuts a payload at 16,384 bytes, or up to three bytes before, between two characters. */
+/** The API cuts a payload at 16,384 bytes, or up to three bytes earlier in order not to split a character. */
 const isTruncated = (row) => new TextEncoder().encode(row.payload).length > 16_380;
 
 function formatJson(payload) {
@@ -65,10 +65,10 @@ function formatJson(payload) {
   }
 }
 
-/** The ids of the selected letters. */
+/** The ids of the selected dead letters. */
 export const selectedIds = (view) => [...view.selected].sort();
 
-/** Ask for confirmation. Resolve to the text of the prompt, or true without one; null if cancelled. */
+/** Ask for confirmation. Resolve to the entered text (without `prompt`, to true), or to null if cancelled. */
 export function confirm({ title, text, action, prompt }) {
   const dialog = h('dialog', { 'aria-labelledby': 'dialog-title' }, h('form', null,
     h('h2', { id: 'dialog-title' }, title), h('p', null, text),

@@ -24,8 +24,8 @@ function fill(element, attributes, children) {
 }
 
 /**
- * Replace the children of `parent`. Elements that match a new one are updated in place: they keep
- * their focus, their scroll position, and whether they are open. `data-key` identifies elements.
+ * Replace the children of `parent`. An old element that matches a new element is updated in place, so it keeps its
+ * focus, its scroll position, and whether it is open. Elements with the same `data-key` match.
  */
 export function show(parent, ...children) {
   const focused = ancestors(document.activeElement, parent);
@@ -35,14 +35,14 @@ export function show(parent, ...children) {
   restoreFocus(focused);
 }
 
-/** The element and its ancestors up to `parent`; empty if it is elsewhere. */
+/** The element and its ancestors up to `parent`; empty if the element is outside of `parent`. */
 function ancestors(element, parent) {
   const chain = [];
   for (let node = element; node && parent.contains(node); node = node.parentElement) chain.push(node);
   return chain;
 }
 
-/** Restore the focus; if its element was removed, focus the nearest remaining ancestor. */
+/** Focus the first element of the chain again or, if it was removed, its nearest remaining ancestor. */
 function restoreFocus(chain) {
   const target = chain.find((element) => element.isConnected);
   if (!target || target === document.activeElement) return;

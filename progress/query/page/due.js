@@ -8,7 +8,7 @@ export function due({ due: days }) {
   const most = Math.max(...later.map((day) => day.items));
   return h('section', { class: 'card', 'aria-labelledby': 'due', 'data-key': 'due' },
     h('h2', { id: 'due' }, 'Falling due'),
-    h('p', { class: 'note' }, `${count(today.items, 'item is', 'items are')} due today, with what is overdue. `,
+    h('p', { class: 'note' }, `${count(today.items, 'item is', 'items are')} due today, including overdue items. `,
       most === 0 && `Nothing falls due in the ${later.length} days after.`),
     most > 0 && h('ol', { class: 'due' }, later.map((day) => column(day, most))));
 }

@@ -64,7 +64,7 @@ export const days = (from, to) => long.formatRange(instant(from), instant(to));
 
 export const moment = (time) => moments.format(new Date(time));
 
-/** The time from now to a moment, in its largest unit. */
+/** The time from now to `time`, in the largest unit that fits. */
 export function distance(time) {
   const seconds = (Date.parse(time) - Date.now()) / 1000;
   const units = [['year', 31_557_600], ['month', 2_629_800], ['day', 86_400], ['hour', 3_600], ['minute', 60]];

@@ -41,7 +41,7 @@ export class Learner {
     clearInterval(this.clock);
   }
 
-  /** Query again. Of many calls in a short time, the first and the last lead to a query. */
+  /** Query again. Of many calls in a short time, only the first and the last lead to a query. */
   refresh() {
     if (this.isLoading) {
       this.isOutdated = true;
@@ -119,7 +119,7 @@ export class Learner {
     return this.view.year < Number(from2.slice(0, 4)) || this.view.year > Number(to.slice(0, 4));
   }
 
-  /** Load a year outside of the query's ranges: an older one, or any if the browser's clock is wrong. */
+  /** Load a year outside of the query's ranges: an older year, or any year if the browser's clock is wrong. */
   async loadYear() {
     const year = this.view.year;
     this.view.loading = !this.years.has(year);
@@ -242,7 +242,7 @@ function welcome(user) {
   return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
     h('h2', null, user ? 'Nothing is recorded' : 'Welcome'),
     h('p', null, user
-      ? 'There is no learner of this id, or they have not begun.'
-      : 'Your first answer begins it: your streak, your days and what you know will be here a second later.'),
-    h('p', { class: 'note' }, 'This page need not be loaded again. It follows by itself.'));
+      ? 'No learner has this id, or the learner has not started yet.'
+      : 'A second after your first answer, you will see your streak, your days and what you know here.'),
+    h('p', { class: 'note' }, 'You need not reload this page: it updates by itself.'));
 }

@@ -53,7 +53,7 @@ function closeView() {
   for (const element of [views, liveState, signOut]) element.hidden = true;
 }
 
-/** Return the view of the URL: a learner's progress, by default one's own, or the administration. */
+/** Return the view of the URL: a learner's progress (by default the user's own), or the administration. */
 function parseHash() {
   const [, view, name] = /^#\/(learner|administration)\/?(.*)$/.exec(location.hash) ?? [];
   if (view === 'administration') return { view, title: 'Administration · Progress' };

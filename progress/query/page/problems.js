@@ -5,12 +5,12 @@ import { h } from './dom.js';
 import { count } from './format.js';
 
 const MESSAGES = {
-  offline: ['You are offline', 'As soon as there is a connection, the page goes on by itself.'],
-  away: ['The server does not respond', 'Your progress is safe. It is being tried again.'],
-  busy: ['One moment, please', 'More was asked than is allowed in a minute.'],
-  forbidden: ['This is not yours to see', 'Your role does not allow it. Your own progress is always there.'],
-  fault: ['Something went wrong', 'It is our fault, not yours. Try again; if it stays, report it.'],
-  refused: ['The question was not understood', 'Load the page again: there may be a newer one.'],
+  offline: ['You are offline', 'The page continues as soon as you are online again.'],
+  away: ['The server does not respond', 'Your progress is safe. The page tries again by itself.'],
+  busy: ['One moment, please', 'There were more requests than are allowed in a minute.'],
+  forbidden: ['This is not yours to see', 'Your role does not allow it. You can always see your own progress.'],
+  fault: ['Something went wrong', 'It is our fault, not yours. Try again. If the problem remains, report it.'],
+  refused: ['The request was not understood', 'Reload the page: there may be a newer version.'],
 };
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
@@ -62,7 +62,7 @@ function toProblem(error) {
   return new Problem('fault', String(error));
 }
 
-/** Show a view's error and retry; if the sign-in has ended, show that instead. */
+/** Show an error in the view and schedule a retry; if the sign-in has ended, show the sign-in instead. */
 export function handleError(view, error) {
   const problem = toProblem(error);
   if (problem.kind === 'signed-out') return view.shell.signedOut();
@@ -71,7 +71,7 @@ export function handleError(view, error) {
   view.draw();
 }
 
-/** A card in place of the numbers, or a note below them if there are any. */
+/** A card with the problem or, if the page already shows numbers, a note below them. */
 export function problemCard(problem, retry, hasNumbers) {
   const [title, advice] = MESSAGES[problem.kind];
   const button = h('button', { type: 'button', class: 'button', 'data-retry': true }, 'Try again');
@@ -81,7 +81,7 @@ export function problemCard(problem, retry, hasNumbers) {
     h(hasNumbers ? 'p' : 'h1', { class: 'title' }, title),
     h('p', null, advice,
       retry.seconds && ` Next try in ${count(retry.seconds, 'second', 'seconds')}.`,
-      hasNumbers && ' The numbers are those of before.'),
+      hasNumbers && ' These numbers may be old.'),
     problem.trace && h('p', { class: 'note' }, `Trace ${problem.trace}`),
     problem.kind === 'refused' && h('p', { class: 'note' }, problem.message),
     problem.kind === 'forbidden' ? h('a', { class: 'button', href: '#/' }, 'To your own progress') : button);

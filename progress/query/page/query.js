@@ -33,7 +33,7 @@ export const SUBSCRIPTION = `subscription Live($user: ID) {
   progress: progressUpdated(userId: $user) { ${PROGRESS} }
 }`;
 
-/** Four years in two ranges. The API allows each, and they stay the same all year. */
+/** Four years in two ranges, because the API limits a range to 731 days. The ranges stay the same all year. */
 export function ranges() {
   const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
   const two = (year) => [`${year - 1}-01-01`, `${year}-12-31`];
@@ -42,7 +42,7 @@ export function ranges() {
   return { from, to, from2, to2 };
 }
 
-/** The data with maps of its days and weeks by date, and the learner's present day. */
+/** The data with its days and weeks as maps by date, and with the learner's current day. */
 export function joinRanges({ days, daysBefore, weeks, weeksBefore, ...rest }) {
   return {
     ...rest,

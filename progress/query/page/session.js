@@ -15,7 +15,7 @@ export function takeToken() {
   return true;
 }
 
-/** Take the login hint from a URL that leads to the sign-in at once; null from any other URL. */
+/** Remove the login hint from the URL and return it; null if the URL has none. A hint leads to the sign-in. */
 export function takeHint() {
   const hint = fromHash('sign-in');
   if (hint) history.replaceState(null, '', location.pathname);
@@ -44,7 +44,7 @@ function claims() {
   }
 }
 
-/** The URL of the issuer's sign-in, which returns here; null without one or without storage. */
+/** The URL of the issuer's sign-in page, which returns here; null if there is none or storage is blocked. */
 export function signInUrl(hint = null) {
   const address = document.querySelector('meta[name=sign-in]').content;
   if (!address || !(read(STATE) || store(STATE, random()))) return null;

@@ -38,7 +38,7 @@ function tableRow(name, row) {
     h('td', { class: 'grow' },
       bar(stages, total ?? row.itemsStudied),
       h('span', { class: 'of' }, total == null
-        ? `${number(known)} of ${number(row.itemsStudied)} met; not in the catalogue’s counts`
+        ? `${number(known)} of ${number(row.itemsStudied)} studied; not counted in the catalogue`
         : `${number(known)} of ${number(total)}`)),
     h('td', { class: 'end' }, total == null ? '–' : share(row.progressRate)),
     h('td', { class: 'end' }, percent(row.accuracyRate)),
@@ -57,7 +57,7 @@ export function bar(stages, total) {
   return s('svg', { class: 'bar', 'aria-hidden': 'true' }, parts);
 }
 
-/** The legend of the shades, with their numbers if given. */
+/** The legend of the stages' shades; `values` are the numbers of items in the stages. */
 export function legend(values) {
   return h('ul', { class: 'legend' }, STAGES.map((name, index) =>
     h('li', null,

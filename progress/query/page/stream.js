@@ -5,7 +5,7 @@ import { Problem, post, problemOf } from './api.js';
 const SILENCE_MS = 40_000; // without a heartbeat in this time, the connection counts as broken
 const MAX_PAUSE_MS = 30_000; // between two attempts
 
-/** Calls `data` for each result, and `state` with "live", "waiting" or the Problem that ended it. */
+/** Calls `data` with each result, and `state` with "live", "waiting" or the Problem that ended the subscription. */
 export class Subscription {
   constructor(query, variables, { data, state }) {
     this.body = { query, variables };

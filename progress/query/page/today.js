@@ -31,11 +31,11 @@ function streakNotes(streak) {
   if (atRisk) return [mark('warn', 'At risk: finish a session today'), longestRun];
   if (activeToday) return [mark('good', 'Studied today'), longestRun];
   if (lastStudyDate) return [note(`Last study day: ${longDay(lastStudyDate)}`), longestRun];
-  return [note('It begins with your first finished session')];
+  return [note('Begins with your first finished session')];
 }
 
 function answerNotes(row, { activeToday }) {
-  if (!row?.answers) return [note(activeToday ? 'A session finished, no answers in it' : 'Nothing yet today')];
+  if (!row?.answers) return [note(activeToday ? 'A finished session without answers' : 'Nothing yet today')];
   const sessions = count(row.sessionsCompleted, 'session', 'sessions');
   return [
     note(h('b', null, percent(row.correctAnswers / row.answers)), ' right'),
@@ -46,7 +46,7 @@ function answerNotes(row, { activeToday }) {
 function dueNotes(due) {
   const later = due.slice(1).reduce((sum, day) => sum + day.items, 0);
   return [
-    note(due[0].items ? 'With what is overdue' : 'All caught up'),
+    note(due[0].items ? 'Including overdue items' : 'All caught up'),
     note(`${number(later)} more in the ${due.length - 1} days after`),
   ];
 }

@@ -42,11 +42,11 @@ function selectWeeks({ day, weeks: known }) {
 function summary(shown, { day }) {
   const answers = shown.reduce((sum, week) => sum + week.answers, 0);
   const right = shown.reduce((sum, week) => sum + week.correctAnswers, 0);
-  if (!answers) return 'No answers yet in the weeks that have been added up; they are, every five minutes.';
+  if (!answers) return 'No answers yet. The weeks are computed every five minutes.';
   const end = shown.at(-1);
   const text = `${number(answers)} answers in ${shown.length} weeks, ${percent(right / answers)} right.`;
   if (end.end >= dayAfter(day, -7)) return text;
-  return `${text} They end with the last week of study, ${days(end.start, end.end)}.`;
+  return `${text} The last week of study is ${days(end.start, end.end)}.`;
 }
 
 /** The next round number, as the top of the scale. */

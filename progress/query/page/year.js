@@ -43,7 +43,7 @@ const arrow = (d) =>
   s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d }));
 
 function summary(studied, view, { streak, day }) {
-  if (view.loading) return `Asking for ${view.year} …`;
+  if (view.loading) return `Loading ${view.year} …`;
   const active = studied.filter((day) => day.answers || day.sessionsCompleted);
   const answers = studied.reduce((sum, day) => sum + day.answers, 0);
   const text = active.length
@@ -121,7 +121,7 @@ function readout(day, days) {
 const swatches = () => Array.from({ length: SHADES }, (_, index) =>
   s('svg', { width: 12, height: 12 }, s('rect', { class: `heat-${index}`, width: 12, height: 12, rx: 3 })));
 
-/** The day that a key moves to from `day`; null for another key. */
+/** The day to which a key moves from `day`; null if the key does not move. */
 export function moveDay(day, key, control) {
   const week = Math.floor((instant(day) - instant(firstMonday(day.slice(0, 4)))) / 604_800_000);
   const steps = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -7, ArrowRight: 7, PageUp: -28, PageDown: 28 };

@@ -70,7 +70,7 @@ def test_a_dead_letter_is_discarded_with_a_reason(visit: Visits, demo: Stack) ->
     expect(discard).to_have_attribute("aria-disabled", "true")
     letter.get_by_role("checkbox").check()
     page.get_by_role("button", name="Discard 1").click()
-    dialog = page.get_by_role("dialog", name="Discard this letter?")
+    dialog = page.get_by_role("dialog", name="Discard this dead letter?")
     dialog.get_by_role("button", name="Discard").click()
     expect(dialog).to_be_visible()  # because a reason is required
     dialog.get_by_label("Reason").fill("a test’s own")
