@@ -59,8 +59,8 @@ def main() -> None:
 def _translate(failure: Failure) -> ProgressError | None:
     if failure.is_refusal:
         lacks_right = failure.sqlstate == _INSUFFICIENT_PRIVILEGE
-        advice = "only its owner may: check DATABASE_URL" if lacks_right else _MIGRATE
-        return ProgressError(f"the database rejected it: {failure.message}; {advice}")
+        advice = "connect as the owner: check DATABASE_URL" if lacks_right else _MIGRATE
+        return ProgressError(f"the database rejected a statement: {failure.message}; {advice}")
     if isinstance(failure.error, OSError) and not isinstance(failure.error, ConnectionError):
         return None
     return ProgressError(f"the connection to the database broke ({failure.message}); try again")

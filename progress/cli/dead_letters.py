@@ -21,9 +21,9 @@ _letters = typer.Typer(help="Messages and events that were rejected.", no_args_i
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `list` prints it.")]
 OneOrNone = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="As `list` prints it.")]
-Kind = Annotated[DeadLetterKind | None, typer.Option(help="All open ones of this kind.")]
-Saying = Annotated[str | None, typer.Option(help="All open ones with this text in the reason.")]
-Everything = Annotated[bool, typer.Option("--all", help="All open ones.")]
+Kind = Annotated[DeadLetterKind | None, typer.Option(help="Open dead letters of this kind.")]
+Saying = Annotated[str | None, typer.Option(help="Open dead letters with this text in the reason.")]
+Everything = Annotated[bool, typer.Option("--all", help="All open dead letters.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def add_to(app: typer.Typer) -> None:
 
 @_letters.command("list")
 def list_all(
-    closed: Annotated[bool, typer.Option("--all", help="Replayed and discarded too.")] = False,
+    closed: Annotated[bool, typer.Option("--all", help="Also replayed and discarded.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """List the open dead letters, oldest first."""

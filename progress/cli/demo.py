@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = 8080,
 ) -> None:
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts."""
     from progress.local import development_key, sign_in_codes
@@ -47,7 +47,7 @@ def demo(
         addresses["graphql_url"], development_key.token(folder.key, "demo-watcher", [])
     )
     loading.await_projection(console, total, watcher)
-    with console.status("weeks, levels and skills: the batch job"):
+    with console.status("running the batch job: weeks, levels and skills"):
         store.run_batch()
     show.report_new(console, new, total)
     show.show_charts(console, client)

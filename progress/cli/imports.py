@@ -41,7 +41,7 @@ def _group() -> None:
 @_anki.command()
 def anki(
     file: Annotated[
-        Path, typer.Argument(help="csv: card_id, review_rating, review_time, review_duration (ms).")
+        Path, typer.Argument(help="CSV: card_id, review_rating, review_time, review_duration (ms).")
     ],
     user: Annotated[str, typer.Option(help="The learner's id.", callback=_user)],
     zone: Annotated[

@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 @_operations.command("list")
 def list_newest(
-    first: Annotated[int, typer.Option(min=1, max=1_000, help="How many.")] = 20,
+    first: Annotated[int, typer.Option(min=1, max=1_000, help="The number to list.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """List the operations, newest first."""

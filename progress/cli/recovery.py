@@ -53,11 +53,11 @@ def _show(report: checks.Report) -> None:
     for finding in report.findings:
         console.print(f"WRONG  {finding.found}: {finding.do}", soft_wrap=True)
     if not report.findings:
-        console.print("The log is whole, and the read models are of this log.")
+        console.print("The log is whole, and the read models belong to it.")
 
 
 def warm(
-    learners: Annotated[int, typer.Option(min=1, help="How many, last active first.")] = 1_000,
+    learners: Annotated[int, typer.Option(min=1, help="The number of learners.")] = 1_000,
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Clear the cache first, as after a restore.")
     ] = False,
@@ -80,7 +80,7 @@ def warm(
     with terminal.progress_bar(console, "warming", total=0) as show_progress:
         learner_count, cached = asyncio.run(warm_cache())
     console.print(
-        f"The pages of {learner_count:,} learners are kept, {cached:,} of them were already."
+        f"The pages of {learner_count:,} learners are cached, {cached:,} of them since before."
     )
 
 
@@ -93,8 +93,8 @@ def list_shards(as_json: AsJson = False) -> None:
         return
     table = Table("shard", "behind", "session", "of", "state", "seconds", "waits for", box=None)
     for row in shards:
-        is_visible = row.state is not None  # only members of pg_read_all_stats may see it
-        session = (str(row.pid), f"{row.login} {row.application}", row.state or "not told")
+        is_visible = row.state is not None  # else this login may not see other sessions
+        session = (str(row.pid), f"{row.login} {row.application}", row.state or "hidden")
         since = (f"{row.seconds:.0f}" if is_visible else "", " ".join(map(str, row.waits_for)))
         columns = (*session, *since) if row.pid else ("", "", "", "", "")
         table.add_row(str(row.shard), f"{row.events_behind:,}", *columns)

@@ -59,7 +59,7 @@ def pause(names: Names = None, project: Project = None, region: Region = _REGION
     """Pause these jobs until they are resumed; a run in progress continues."""
     scheduler = _scheduler(project, region)
     for name in names or [_BATCH]:
-        typer.echo(f"{name} is held{'' if scheduler.pause(name) else ' already'}.")
+        typer.echo(f"{name} is paused{'' if scheduler.pause(name) else ' already'}.")
 
 
 @_schedule.command()
@@ -67,7 +67,7 @@ def resume(names: Names = None, project: Project = None, region: Region = _REGIO
     """Resume these jobs."""
     scheduler = _scheduler(project, region)
     for name in names or [_BATCH]:
-        typer.echo(f"{name} goes on{'' if scheduler.resume(name) else ' already'}.")
+        typer.echo(f"{name} is enabled{'' if scheduler.resume(name) else ' already'}.")
 
 
 @_schedule.command()

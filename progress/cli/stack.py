@@ -31,8 +31,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(
-    detach: Annotated[bool, typer.Option("--detach", help="Return once all are ready.")] = False,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The query function's.")] = 8080,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = 8080,
     standin: Annotated[
         bool,
         typer.Option("--standin", help="Use the Pub/Sub stand-in even if the emulator is found."),
@@ -46,7 +46,7 @@ def up(
             port,
             attached=not detach,
             standin=standin,
-            on_answer=lambda part: console.print(f"  {part} answers"),
+            on_answer=lambda part: console.print(f"  {part} is ready"),
         )
     url = local_stack.running(targets.data_folder()).addresses["graphql_url"]
     if supervisor is None:

@@ -54,11 +54,11 @@ def migrate() -> None:
         typer.echo(f"applied {name}")
     for login in database_logins:
         typer.echo(f"{login.name} logs in as {login.group}")
-    typer.echo("The read models are made." if created else "The read models are there.")
+    typer.echo("The read models are built." if created else "The read models exist already.")
 
 
 def contract_command() -> None:
-    """Drop the read models of all other versions, once only this version serves queries."""
+    """Drop the read models of other versions; run this when only this version serves queries."""
     connection = targets.connect()
     try:
         for schema in drop_unused.run(connection):
@@ -108,14 +108,14 @@ def _call_workers(operation_ids: list[UUID]) -> None:
 
 
 def rebuild_command() -> None:
-    """Rebuild every projection next to the live projections, then swap the two."""
+    """Build new projections next to the live projections, then replace the live projections."""
     targets.connect().close()  # fail before the progress bar appears
     console = Console()
     with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
         folded = rebuild.run(
             targets.connect, on_progress=show_progress, publisher=targets.change_publisher()
         )
-    console.print(f"{folded:,} events folded, and swapped in.")
+    console.print(f"{folded:,} events are folded into new projections, which are now live.")
 
 
 def status(

@@ -64,7 +64,7 @@ def connect() -> Connection:
 def run(
     function: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:
-    """Return the function's result on a connection of its own."""
+    """Call the function with a new connection, and return its result."""
     with contextlib.closing(connect()) as connection:
         return function(connection, *args, **kwargs)
 

@@ -30,7 +30,7 @@ def streak(streak: Streak, standing: Standing) -> Text:
         text.append(
             f"  The record ends on {_format_date(streak.last_study_date)}; what was learned "
         )
-        text.append("stays.\n")
+        text.append("is kept.\n")
     if streak.longest_start and streak.longest_end:
         text.append("  " + "■" * min(streak.longest, 70), "green3").append("\n")
         text.append("  The longest run: ").append(_format_days(streak.longest), "bold green3")

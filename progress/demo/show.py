@@ -15,7 +15,7 @@ def introduce(console: Console) -> None:
         "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 (an Anki "
         "review log, from Open Spaced Repetition). The words are not theirs: each card is given "
         f"a headword of the CEFR word lists, {catalogue.RULE}. Intervals are those of SM-2. "
-        "data/README.md tells more.",
+        "See data/README.md.",
         style="dim",
     )
 
@@ -26,7 +26,7 @@ def report_new(console: Console, new: int, total: int) -> None:
         console.print(f"  New: {new:,} of {total:,} events.")
     else:
         console.print(
-            f"  New: nothing. All {total:,} events were on record, and none counts twice."
+            f"  New: nothing. All {total:,} events were recorded before, and none counts twice."
         )
 
 
@@ -62,6 +62,6 @@ def show_next_steps(console: Console, url: str, code: str, user: str) -> None:
     console.print("  The learner's page. This address signs in once, within ten minutes:")
     console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True, highlight=False)
     console.print(f"  GraphiQL: {url}", highlight=False)
-    console.print('  Its headers, {"Authorization": "Bearer TOKEN"}, take the token of:')
+    console.print('  Set its headers to {"Authorization": "Bearer TOKEN"}, with the token from:')
     console.print(f"  .venv/bin/progress token --user {user}", highlight=False)
-    console.print("  The stack runs on. Stop it: .venv/bin/progress down")
+    console.print("  The stack keeps running. To stop it: .venv/bin/progress down")

@@ -110,7 +110,8 @@ def make_usable(folder: DataFolder) -> None:
     if free < _MIN_FREE_BYTES:
         raise StackError(
             f"the disk of the data folder {folder.path} is full: {free >> 20} MB free, "
-            f"{_MIN_FREE_BYTES >> 20} needed; free some space, or put PROGRESS_DATA_DIR elsewhere"
+            f"{_MIN_FREE_BYTES >> 20} needed; free some space, or set PROGRESS_DATA_DIR to a "
+            "folder on another disk"
         )
     with owner_only():
         _check_version(folder.path / "VERSION", VERSION, "data folder")

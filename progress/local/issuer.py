@@ -70,14 +70,14 @@ class Issuer:
         if path != SIGN_IN:  # all other paths return the key set
             return 200, {"Content-Type": "application/json"}, self._jwks
         if not self._is_ours(headers):
-            return self._form(403, "", "Open this page by its own address.")
+            return self._form(403, "", "Open this page at its own address.")
         if method != "POST":
             return self._start_sign_in(_field(query, "return"), _field(query, "login_hint"))
         size = min(int(headers.get("content-length", "0")), _MAX_FORM_BYTES)
         return self._submit_form((await reader.readexactly(size)).decode())
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
-        """Return whether Host and Origin name this page; requests from other sites do not."""
+        """Return whether Host and Origin name this page, unlike in requests from other sites."""
         origin = headers.get("origin", self._own[0])
         return f"http://{headers.get('host')}" in self._own and origin in self._own
 

@@ -81,7 +81,7 @@ class LogFile:
 
 
 class OwnLog(logging.StreamHandler[TextIO]):
-    """A log handler for a process whose standard output is the log file; it rotates that file."""
+    """A log handler for a process whose standard output is a file; the handler rotates the file."""
 
     def __init__(self, path: Path, limit: int = LIMIT) -> None:
         super().__init__(sys.stdout)

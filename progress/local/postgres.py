@@ -37,7 +37,7 @@ _INITIAL = (
     "--locale=C.UTF-8",
     "--no-instructions",
 )
-_BUILTIN = ("--locale-provider=builtin",)  # since version 17; the same order on all systems
+_BUILTIN = ("--locale-provider=builtin",)  # since version 17; sorts alike on all systems
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -68,7 +68,10 @@ def major(folder: Path | None = None) -> int:
 
 @functools.cache
 def account() -> str | None:
-    """Return the system user for the server if this process is root, which PostgreSQL rejects."""
+    """Return the system user that runs the server if this process is root, else None.
+
+    PostgreSQL does not run as root.
+    """
     if os.geteuid() != 0:
         return None
     if not _is_known(_ACCOUNT):
@@ -118,7 +121,7 @@ def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
 def kill_leftovers(folder: Path) -> None:
     """Kill the sessions that a killed server left behind; no new server could start beside them.
 
-    Most sessions end by themselves, but one that waits for a lock of a dead session never ends.
+    Most sessions end by themselves, but a session that waits for a lock of a dead one never ends.
     """
     processes.kill_within(folder.resolve(), "postgres")
 

@@ -26,10 +26,10 @@ def up(
     standin: bool = False,
     on_answer: Callable[[str], None],
 ) -> subprocess.Popen[bytes] | None:
-    """Start the stack; return the supervisor once all processes are ready, None if it runs already.
+    """Start the stack; return the supervisor once all processes are ready.
 
-    Call `on_answer` with the name of each process that becomes ready. An attached stack stops when
-    this process ends.
+    Return None if the stack runs already. Call `on_answer` with the name of each process that
+    becomes ready. An attached stack stops when this process ends.
     """
     data_folder.make_usable(folder)
     if data_folder.is_held(folder):
@@ -90,7 +90,7 @@ def _wait_for_parts(
                 on_answer(part)
         return state.phase == "ready"
 
-    readiness.wait(is_settled, "the local stack", seconds=_START_TIMEOUT_S)
+    readiness.wait(is_settled, "the start of the local stack", seconds=_START_TIMEOUT_S)
 
 
 def down(folder: DataFolder) -> bool:
@@ -99,7 +99,7 @@ def down(folder: DataFolder) -> bool:
     if ran:
         # A supervisor that has just started has not written its state yet.
         readiness.wait(
-            lambda: not data_folder.is_held(folder) or _has_state(folder), "the supervisor"
+            lambda: not data_folder.is_held(folder) or _has_state(folder), "the start of the stack"
         )
     state = folder.state()
     if state is None:
@@ -107,7 +107,9 @@ def down(folder: DataFolder) -> bool:
     if processes.is_alive(state.supervisor):
         os.kill(state.supervisor.pid, signal.SIGTERM)
         readiness.wait(
-            lambda: not processes.is_alive(state.supervisor), "the end", seconds=_STOP_TIMEOUT_S
+            lambda: not processes.is_alive(state.supervisor),
+            "the end of the stack",
+            seconds=_STOP_TIMEOUT_S,
         )
     left = [process for process in state.processes.values() if processes.is_alive(process)]
     processes.end_all([*state.processes.values()], seconds=10)

@@ -30,7 +30,7 @@ _MAX_PAUSE_S = 0.8  # a dead process is restarted within a second
 
 
 class Supervisor:
-    """The processes of a stack. One thread starts all, because they die with their thread."""
+    """The processes of a stack, started by one thread, because a process ends with its thread."""
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
         self._folder = folder
@@ -101,7 +101,7 @@ class Supervisor:
             await self.run(part.then)
         self._state.answering.append(part.name)
         self._write()
-        log.info("%s answers", part.name)
+        log.info("%s is ready", part.name)
 
     async def _restart(self, part: Part) -> None:
         pause, set_up = 0.0, None
@@ -159,7 +159,7 @@ class Supervisor:
         return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        """If a task fails, end the stack through `failed`, because nothing restarts its process."""
+        """If a task fails, set `failed` to end the stack, because its process has no other task."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.failed.done():
             self.failed.set_exception(error)
@@ -244,7 +244,7 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
 
 
 async def _wait_for_removal(folder: DataFolder) -> None:
-    """Return when the data folder is deleted, because no command could stop the stack then."""
+    """Return once the data folder is deleted: the stack must end, as no command can stop it now."""
     while folder.lock.exists():
         await asyncio.sleep(1)
     log.warning("the data folder is gone: stopping")

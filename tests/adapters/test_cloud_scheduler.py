@@ -50,7 +50,7 @@ def test_list_shows_the_schedules_of_all_pages(cloud: Cloud) -> None:
 
 
 def test_schedules_can_be_paused_run_and_resumed(cloud: Cloud) -> None:
-    assert "is held." in cli.expect_success(cloud.schedule("pause"))
+    assert "is paused." in cli.expect_success(cloud.schedule("pause"))
     assert cloud.state("progress-batch") == "PAUSED"
     assert cloud.state("progress-backup") == "ENABLED"
     assert "already" in cli.expect_success(cloud.schedule("pause"))

@@ -200,7 +200,7 @@ def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -
 
 def test_a_schedule_is_paused_in_the_project_of_the_environment(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod; PROJECT=p"
-    assert "is held." in shell.type(f"{begin}; progress schedule pause progress-batch")
+    assert "is paused." in shell.type(f"{begin}; progress schedule pause progress-batch")
     assert "PAUSED" in shell.type(f"{begin}; progress schedule list")
     assert not [words for words in shell.gcloud["told"] if words[:2] == ["run", "jobs"]]
     output = shell.type(

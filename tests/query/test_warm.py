@@ -33,7 +33,7 @@ def test_the_query_of_the_page_is_a_hit_for_warmed_learners(
     sample_events.record_lessons(connection, "ann", "ben", "cyd")
     batch.run(connection)
     redis.Redis.from_url(redis_with_notifications).set("left", "over")
-    assert "of 2 learners are kept, 0 of them" in warm(
+    assert "of 2 learners are cached, 0 of them" in warm(
         store, redis_with_notifications, "--afresh", "--learners", "2"
     )
     assert redis.Redis.from_url(redis_with_notifications).get("left") is None
@@ -41,8 +41,8 @@ def test_the_query_of_the_page_is_a_hit_for_warmed_learners(
         assert sorted(cache_result(query_api, user) for user in ("ann", "ben", "cyd")) == [
             "HIT", "HIT", "MISS"
         ]  # fmt: skip
-        assert "of 3 learners are kept" in warm(store, redis_with_notifications)
-        assert "of 3 learners are kept, 3 of them" in warm(store, redis_with_notifications)
+        assert "of 3 learners are cached" in warm(store, redis_with_notifications)
+        assert "of 3 learners are cached, 3 of them" in warm(store, redis_with_notifications)
         assert {cache_result(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
 
 

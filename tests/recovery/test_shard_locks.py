@@ -63,7 +63,7 @@ def test_the_session_that_holds_a_shard_is_listed_and_ended(
         for line in cli.expect_success(cli.progress(stranger, "shards", "list")).splitlines()
         if str(pid) in line
     )
-    assert "not told" in line
+    assert "hidden" in line
     with (
         closing(database.connect(stranger)) as connection,
         pytest.raises(ProjectionError, match="grant pg_signal_backend to the owner"),

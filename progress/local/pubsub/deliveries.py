@@ -84,7 +84,7 @@ class Deliveries:
         self._return(Delivery(message, attempts))
 
     async def pull(self, limit: int, *, wait: bool) -> list[tuple[str, Delivery]]:
-        """Return up to `limit` messages with their ack ids; if `wait` is set, wait for one."""
+        """Return up to `limit` messages with ack ids; with `wait`, wait up to 5 s for the first."""
         if not self._ready and wait:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""Push requests over HTTP/1.1 keep-alive connections, the most recently used one first."""
+"""Push requests over HTTP/1.1 keep-alive connections; the most recently used is reused first."""
 
 import asyncio
 from typing import cast
