@@ -1,6 +1,6 @@
-"""The deadline of request bodies: the server itself would wait for ever.
+"""A deadline for request bodies, because the server itself would wait for ever.
 
-One thread watches all bodies: starting a thread for each takes more than 100 µs.
+One thread watches all bodies, because starting a thread for each body takes more than 100 µs.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class BodyDeadline:
         self._watcher: threading.Thread | None = None  # started by the first body, after any fork
 
     def read(self, request: Request) -> bytes:
-        """Return the body; ClientDisconnected (400) if it is incomplete, late or malformed."""
+        """Return the body; raise ClientDisconnected (400) if it is late, incomplete or invalid."""
         try:
             with self.limit(request):
                 body = request.get_data()
@@ -38,7 +38,7 @@ class BodyDeadline:
 
     @contextlib.contextmanager
     def limit(self, request: Request) -> Iterator[None]:
-        """Limit the time of the block, which reads the body; a late body ends early."""
+        """Limit the time of the block, which reads the body; reading a late body ends early."""
         environ = request.environ
         connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if connection is None:

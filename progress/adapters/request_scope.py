@@ -53,7 +53,7 @@ def current() -> RequestScope:
 
 
 def detached_context() -> Context:
-    """Return a context without the request's scope and trace, for work that outlives it."""
+    """Return a context without the scope and trace, for work that outlives the request."""
     context = tracing.detached_context()
     context.run(_current.set, None)
     return context

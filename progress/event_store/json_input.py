@@ -30,9 +30,8 @@ _SIMPLE = re.compile(
     rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
     rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
 )
-_SURROGATE = re.compile(
-    rb"\\u[dD][89a-fA-F]"
-)  # also matches the text ud8 after an escaped backslash
+# The escape of a surrogate, or plain text such as ud8 after an escaped backslash.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _OPENING = re.compile(_GAP + rb"\[")
 _COMMA = re.compile(_GAP + rb",")
 _END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")

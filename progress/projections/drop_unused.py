@@ -1,4 +1,4 @@
-"""The end of expand and contract: drop the read models that no deployed code reads.
+"""Drop the read models that no deployed code reads: the contract step of expand and contract.
 
 Only a revision that serves all of the traffic may drop them, because the readers of other revisions
 would lose their tables.
@@ -14,7 +14,7 @@ from progress.projections import schema as read_model_schema
 
 
 def run(connection: Connection) -> Iterator[str]:
-    """Drop the schemas of other code and of killed rebuilds; yield the name of each schema.
+    """Drop the schemas of other revisions and of killed rebuilds; yield the name of each schema.
 
     Raise RebuildRunning during a rebuild. Raise ProjectionError if this code's own schema does not
     exist, because then other code may be serving.

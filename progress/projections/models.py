@@ -40,5 +40,5 @@ BATCH = (
     ReadModel("weekly_stats", field="weeklyStats"),
     ReadModel("domain_stats", field="domainStats"),
     ReadModel("level_stats", field="levelStats"),
-    ReadModel("snapshots", internal="where an as-of answer starts to fold"),
+    ReadModel("snapshots", internal="rows from which an as-of query starts to fold"),
 )

@@ -57,7 +57,7 @@ class Projector:
         while True:
             folded = self._fold(shard, limit)
             if folded is None:
-                return total  # the other worker checks for new events
+                return total  # another worker holds the shard, and will check for new events
             total += folded
             # A wake-up that came while this worker held the shard did nothing.
             if folded < limit and shard not in self.find_shards_behind():

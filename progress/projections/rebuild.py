@@ -46,8 +46,8 @@ def run(
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
     The workers call `on_progress(folded, all)`. `on_folded(connection)` is called before the
-    swap, with the connection that swaps. An interrupted or failed rebuild leaves nothing behind.
-    Raise RebuildRunning if another rebuild is running.
+    swap, with the connection that performs the swap. An interrupted or failed rebuild leaves
+    nothing behind. Raise RebuildRunning if another rebuild is running.
     """
     return replace(
         connect,
@@ -73,7 +73,7 @@ def replace(
         try:
             for left in (building, _former_name()):  # left by a rebuild that was killed
                 drop(connection, left)
-            # Read before the folds start, so that the swap folds every event replayed since.
+            # Read before the folds start, so that the swap folds every event replayed from here on.
             replayed = _find_replayed_positions(connection)
             read_model_schema.create(connection, building)
             folded = fill(building)
@@ -254,7 +254,7 @@ def _find_replayed_positions(connection: Connection) -> Replayed:
 
 
 def _drop_former(connection: Connection) -> None:
-    """Drop the replaced schema, unless a reader such as pg_dump holds it; then log a warning."""
+    """Drop the replaced schema; if a reader such as pg_dump holds it, log a warning instead."""
     try:
         drop(connection, _former_name())
     except DatabaseUnavailable as error:

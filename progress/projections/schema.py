@@ -76,10 +76,10 @@ def prepare_batch(connection: "Connection") -> None:
 
 
 def as_of_tables() -> str:
-    """Return the SQL that prepares an as-of connection: temporary tables for all that folds write.
+    """Return the SQL that creates the temporary tables of an as-of connection.
 
-    The connection's search path is pg_temp, then the schema. The SQL also creates the views again,
-    with the same text, so that they read the temporary tables.
+    The folds write to these tables, because the connection's search path is pg_temp, then the
+    schema. The SQL also creates the views again, so that they read the temporary tables.
     """
     names = ("as_of", *_names(REALTIME))
     return "\n\n".join(_join(names, block) for block in ("as_of", "views", "window"))

@@ -50,13 +50,13 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
 
 
 def find_newest(storage: Storage) -> tuple[str, Manifest]:
-    """Return the newest complete backup made with these folds; raise ProgressError without one."""
+    """Return the newest complete backup made with these folds, or raise ProgressError."""
     complete = [name for name in storage.folders() if storage.has(f"{name}/{manifest.NAME}")]
     matching = [name for name in complete if name.endswith(f"-{schema.fingerprint()}")]
     if not matching:
-        others = f"{len(complete)} made with other folds" if complete else "none"
+        others = f"{len(complete)} made with other folds" if complete else "no other backups"
         raise ProgressError(
-            f"there is no backup made with the folds {schema.fingerprint()} ({others}): "
+            f"no backup was made with the current folds {schema.fingerprint()} ({others}): "
             "run `progress rebuild`"
         )
     name = max(matching)
@@ -122,7 +122,7 @@ def _report(on_progress: Progress, done: int, estimate: int, rows: int) -> None:
 
 
 def set_aside(connection: Connection, checkpoints: list[Checkpoint]) -> list[int]:
-    """Return the positions of the events up to these checkpoints that are poisoned now."""
+    """Return the positions of the poisoned events of each shard up to its checkpoint."""
     return [
         position
         for (position,) in _rows(
@@ -135,7 +135,7 @@ def set_aside(connection: Connection, checkpoints: list[Checkpoint]) -> list[int
 
 
 class GzipWriter:
-    """A writer that compresses rows, one per call; `digest` covers the compressed bytes."""
+    """A writer that compresses one row per call; `digest` covers the compressed bytes."""
 
     def __init__(self, output: Output, on_rows: Callable[[int], None]) -> None:
         self.rows = self.bytes = 0

@@ -1,4 +1,4 @@
-"""A Cloud Storage bucket, by the JSON API: https://cloud.google.com/storage/docs/json_api."""
+"""A Cloud Storage bucket, used through its JSON API: https://cloud.google.com/storage/docs/json_api."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -83,7 +83,7 @@ class Bucket:
         """Do nothing, because the role that writes backups may not delete objects."""
 
     def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
-        """Send a part of an upload, or query its state (`bytes */*`); None without a response."""
+        """Send a part of an upload, or query its state (`bytes */*`); None if no response came."""
         try:
             headers = {"Content-Range": content_range}
             return self._request(

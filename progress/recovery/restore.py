@@ -40,7 +40,7 @@ def run(
 
     def fill(building: str) -> int:
         with contextlib.closing(connect()) as connection:
-            _check(connection, backup)  # the swap folds events replayed after this
+            _check(connection, backup)  # the swap folds events replayed after this check
         return loader.fill(connect, building)
 
     return backup, rebuild.replace(connect, fill, publisher=publisher)

@@ -33,10 +33,11 @@ def list_shards(connection: Connection) -> list[ShardLock]:
 
 
 def release(connection: Connection, shard: int) -> list[str]:
-    """End the session that holds the shard, or the sessions that block it; return their names.
+    """End the session that holds the shard, or the sessions that block that session.
 
-    The window that was being folded is rolled back, and the next worker folds it. Raise
-    ProjectionError if no session holds the shard, or if the database denies the request.
+    Return the names of the ended sessions. The window that was being folded is rolled back, and the
+    next worker folds it. Raise ProjectionError if no session holds the shard, or if the database
+    denies the request.
     """
     lock = next(lock for lock in list_shards(connection) if lock.shard == shard)
     if lock.pid is None:

@@ -33,7 +33,7 @@ _MISSING = ("42P01", "3F000")  # table or schema: the first deploy creates them
 class Database:
     """A database with at most `size` sessions in UTC, each opened when it is first needed.
 
-    `init_sql` runs at the start of each session; `settings` are further server settings.
+    `init_sql` runs at the start of each session; `settings` adds or replaces server settings.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Database:
             "search_path": search_path,
             "timezone": "UTC",
             "jit": "off",  # compiling takes longer than these queries
-            "max_parallel_workers_per_gather": "0",  # starting a worker takes longer, too
-            "plan_cache_mode": "force_generic_plan",  # planning each time takes longer, too
+            "max_parallel_workers_per_gather": "0",  # so does starting a worker
+            "plan_cache_mode": "force_generic_plan",  # so does planning each time
             "statement_timeout": _STATEMENT_TIMEOUT,
             **settings,
         }
@@ -62,8 +62,8 @@ class Database:
     async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
         """Return the result of `work`; raise DatabaseUnavailable if the database does not respond.
 
-        Raise StatementFailed if the server rejects a statement. The work only reads. After a
-        transient error, it runs once more on another session; after a timeout, it does not. `scope`
+        Raise StatementFailed if the server rejects a statement. After a transient error other
+        than a timeout, `work` runs once more on another session, so `work` must only read. `scope`
         sets the deadline; the default is the current request's scope.
         """
         scope = scope or request_scope.current()
@@ -123,7 +123,7 @@ class Database:
 
 @contextlib.asynccontextmanager
 async def snapshot(session: asyncpg.Connection) -> AsyncIterator[Transaction]:
-    """Run the block in a transaction that sees one state; afterwards, the caller ends it.
+    """Run the block in a transaction that sees one state; the caller ends the transaction.
 
     A server error in the block rolls the transaction back. After any other error, the session is
     closed.

@@ -61,7 +61,7 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
             sock = on_failure.enter_context(_open_socket(address))
             connection = Connection(
                 address.user,
-                host=address.host,  # the certificate must name the host; Neon routes by it
+                host=address.host,  # the certificate must name the host; Neon routes by this name
                 password=address.password,
                 database=address.database,
                 sock=sock,

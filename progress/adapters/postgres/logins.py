@@ -1,4 +1,4 @@
-"""Database logins: parse `DATABASE_LOGINS` and create its logins.
+"""Database logins: parse `DATABASE_LOGINS` and create the logins that it lists.
 
 The migrations create groups that cannot log in. Each function's login belongs to one group and has
 no other privileges. Cloud SQL creates logins from IAM; on other servers, this module creates them.
@@ -72,8 +72,8 @@ def _unquote(quoted: str, number: int) -> str:
 def apply(connection: Connection, logins: list[Login]) -> None:
     """Create each login that has a password, or change its password; grant it only its group.
 
-    Raise ProgressError, which names the login, if the database rejects a login; the logins before
-    it have then been applied.
+    Raise ProgressError, which names the login, if the database rejects a login. The
+    logins before the rejected login stay applied.
     """
     for login in logins:
         _apply_one(connection, login)

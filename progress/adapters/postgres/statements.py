@@ -56,7 +56,7 @@ def load(file: str, name: str) -> NumberedStatement:
 def load_columns(file: str, name: str, columns: str, select: str) -> NumberedStatement:
     """Return a statement that selects these columns of a block.
 
-    `select` is its text, with `{columns}` and `{query}` in their places.
+    `select` is the statement's text, in which `{columns}` and `{query}` are replaced.
     """
     text = select.replace("{columns}", columns)
     text = text.replace("{query}", blocks(file)[name].rstrip(";"))

@@ -30,7 +30,7 @@ TOPICS = {
     "UserDeleted": "user-events",
 }
 
-_TIMEOUT_S = 60.0  # of a message
+_TIMEOUT_S = 60.0  # to publish a message
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line of a file: an envelope, an array of them, or invalid text."""
+    """A line of a file: an envelope, an array of envelopes, or invalid text."""
 
     data: bytes
 

@@ -6,7 +6,7 @@ _ALLOWED = ("GET", "POST")
 
 
 def reject(method: str) -> int | None:
-    """Return 405 for any other method."""
+    """Return 405 if the method is not allowed, else None."""
     return None if method in _ALLOWED else 405
 
 

@@ -21,9 +21,9 @@ from progress.adapters.telemetry import tracing
 from progress.errors import RedisUnavailable
 
 _TIMEOUT_S = 0.04  # of a round trip that a request waits for
-# Before an overdue connection is closed, because this process may have been suspended.
+# Before an overdue connection is checked again: this process may have been suspended.
 _RECHECK_S = 0.005
-_HANDSHAKE_TIMEOUT_S = 0.02  # that a request waits for the first connection
+_HANDSHAKE_TIMEOUT_S = 0.02  # for which a request waits for the first connection
 _CONNECT_TIMEOUT_S = 1.0  # of connecting in the background
 _BACK_OFF_S = 1.0
 _REDIS = {"db.system.name": "redis"}

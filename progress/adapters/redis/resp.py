@@ -6,7 +6,9 @@ from typing import TypeAlias
 
 _END, _MAX_LINE_BYTES = b"\r\n", 65_536
 _SHORT = 512
-_SIZES = [b"$%d\r\n" % size for size in range(_SHORT)]  # formatting them takes 50 % of the time
+_SIZES = [
+    b"$%d\r\n" % size for size in range(_SHORT)
+]  # formatting sizes would take 50 % of the encoding time
 _BULK, _INTEGER, _LINE, _ERROR, _ARRAY = b"$:+-*"
 
 Command = Sequence[bytes | str | int]

@@ -13,7 +13,7 @@ from progress.adapters.telemetry import logs
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
-_POLL_S = 0.2  # without a message, then Redis is pinged and new channels are subscribed to
+_POLL_S = 0.2  # without a message; after it, Redis is pinged and new channels are subscribed to
 _TIMEOUT_S = 0.5  # of a ping, after which Redis counts as down
 _RECONNECT_S = 1.0  # between two attempts to connect
 
@@ -33,7 +33,7 @@ class Subscriber:
         on_message: Callable[[str], None],
         on_state_change: Callable[[], None],
     ) -> None:
-        """Follow later changes of the set `channels`, too."""
+        """Keep the set `channels`; when the caller changes it, the subscriptions follow."""
         self.is_connected = False
         self._url, self._channels = url, channels
         self._on_message, self._on_state_change = on_message, on_state_change
@@ -101,7 +101,7 @@ class Subscriber:
 
 
 def _is_cancelled() -> bool:
-    """Return whether the task was cancelled, even if redis-py mistook that for its own timeout."""
+    """Return whether the task was cancelled, even if redis-py took that for its timeout."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

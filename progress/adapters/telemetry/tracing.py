@@ -99,7 +99,7 @@ def current_traceparent() -> str | None:
 
 
 def detached_context() -> Context:
-    """Return a context without the current trace, for work that outlives it."""
+    """Return a context without the current trace, for work that outlives the trace."""
     context = copy_context()
     context.run(_current.set, None)
     return context
@@ -144,7 +144,7 @@ def message_attributes() -> dict[str, str]:
 
 
 def new_traceparent() -> str:
-    """Return the traceparent of a new trace; the exporter's sampler decides whether to keep it."""
+    """Return the traceparent of a new trace; the exporter's sampler may discard the trace."""
     number = random.getrandbits(192) | 1 << 64 | 1  # an id, not a secret
     return f"00-{number >> 64:032x}-{number & (1 << 64) - 1:016x}-{SAMPLED}"
 
