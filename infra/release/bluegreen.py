@@ -1,8 +1,8 @@
 """Blue-green release: deploy green beside blue, check it, and move the traffic to it in steps.
 
 The point of no return is the step that routes the project function's wake-ups to green. By then
-green has served 100 % of the requests and has been watched meanwhile. A failure before this step
-rolls back to blue. After this step green keeps serving, and `recover` or the next release does the
+green serves 100 % of the requests and has passed the watch. A failure before this step rolls back
+to blue. After this step green keeps serving, and `recover` or the next release does the
 remaining cleanup.
 """
 
@@ -23,7 +23,7 @@ class Plan:
     """The percentage of the traffic that green gets in each step, and the limits of each step."""
 
     steps: tuple[int, ...]
-    limits: Limits | None  # None disables the watch: dev has no learners whose requests to measure
+    limits: Limits | None  # None disables the watch: without learners, dev has nothing to measure
 
 
 PLANS = {
@@ -80,7 +80,7 @@ class Release:
 
     def _expand(self, blue: Mapping[str, str]) -> None:
         """Drop unused read models, then apply migrations and build green's read models."""
-        log("== Drop read models that no serving revision uses, with blue's image")
+        log("== With blue's image, drop the read models that no serving revision uses")
         self.cloud.set_job_image(RELEASE_JOB, self.cloud.find_image(blue[PROJECT]))
         self.cloud.execute(RELEASE_JOB, "contract")
         log("== Migrate the database for green and keep what blue needs")
@@ -106,7 +106,7 @@ class Release:
     def _shift(self, blue: Mapping[str, str], green: Mapping[str, str]) -> None:
         for percent in self.plan.steps:
             log(f"== Send {percent} % of the traffic to green")
-            # The batch run updates green's weeks, levels and domains, and folds late shards.
+            # This run updates green's weeks, levels and domains, and folds shards that are behind.
             self.cloud.execute(RELEASE_JOB, "batch")
             for name in (INGEST, QUERY):
                 rest = {blue[name]: 100 - percent} if percent < 100 else {}
@@ -115,7 +115,7 @@ class Release:
                 self._watch(green, self.plan.limits)
 
     def _watch(self, green: Mapping[str, str], limits: Limits) -> None:
-        log(f"    watching {limits.hold:g} s of traffic; Monitoring is {limits.delay:g} s late")
+        log(f"    watching {limits.hold:g} s of traffic; Monitoring lags by {limits.delay:g} s")
         revisions = {name.removeprefix("progress-"): green[name] for name in SERVICES}
         monitoring = Monitoring(self.cloud.project, self.cloud.fetch_token)
         check = functools.partial(self._green().check, WATCH_TRIES)

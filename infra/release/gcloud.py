@@ -12,7 +12,7 @@ from typing import Any
 
 from exit_status import Failed, Interrupted, log
 
-_ERROR_CHARACTERS = 2_000  # how much of the end of gcloud's error output is shown
+_ERROR_CHARACTERS = 2_000  # an error message shows the last characters of gcloud's error output
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class Cloud:
         """Create a revision without traffic, wait until it is ready, and tag it.
 
         Deploying and tagging are two calls, because `deploy --tag` writes the revision's name into
-        the service. Cloud Run would then reject Terraform's next change, as the name is taken.
+        the service. Cloud Run would then reject Terraform's next change, because a revision with
+        this name exists already.
         """
         self._run("run", "deploy", service, *self._location(), f"--image={image}", "--no-traffic")
         answer = self._read("run", "services", "describe", service, *self._location())
@@ -102,7 +103,7 @@ class Cloud:
         tag: str | None = None,
         untag: str | None = None,
     ) -> None:
-        """Split the traffic among revisions. Set `tag` on the first revision and remove `untag`."""
+        """Split the traffic among revisions. Tag the first one `tag`; remove the tag `untag`."""
         split = ",".join(f"{revision}={percent}" for revision, percent in percents.items())
         first = next(iter(percents))
         flags = [f"--update-tags={tag}={first}"] if tag else []
@@ -142,7 +143,10 @@ class Cloud:
         )
 
     def has_subscription(self, subscription: str) -> bool:
-        """Return whether the subscription exists. The pipeline may not list subscriptions."""
+        """Return whether the subscription exists.
+
+        Describe it, because the pipeline's account may not list subscriptions.
+        """
         try:
             self._read("pubsub", "subscriptions", "describe", subscription, *self._project())
         except Failed as error:
@@ -152,7 +156,10 @@ class Cloud:
         return True
 
     def subscribe(self, subscription: str, topic: str, service: Service, tag: str) -> None:
-        """Push the topic's messages to the tag's address; the subscription expires after a day."""
+        """Push the topic's messages to the tag's address.
+
+        The subscription expires after a day without activity.
+        """
         self._run(
             *("pubsub", "subscriptions", "create", subscription, *self._project()),
             *(f"--topic={topic}", f"--push-endpoint={service.find_address(tag)}"),
@@ -195,7 +202,7 @@ class Cloud:
         except Failed:
             is_done = not failure
         if not is_done:
-            raise failure or Failed(f"{service} did not take over `{shlex.join(flags)}`: try again")
+            raise failure or Failed(f"{service} did not apply `{shlex.join(flags)}`: try again")
 
     def _location(self) -> tuple[str, ...]:
         return (f"--region={self.region}", *self._project())

@@ -107,10 +107,12 @@ def _parse_arguments() -> argparse.Namespace:
     deploy.add_argument(
         "--image", type=_parse_image, action="append", default=[], help="once for each function"
     )
-    deploy.add_argument("--address", help=f"the load balancer's; SMOKE_KEY routes to {GREEN}")
+    deploy.add_argument(
+        "--address", help=f"of the load balancer, which routes requests with SMOKE_KEY to {GREEN}"
+    )
     deploy.add_argument("--steps", type=_parse_steps, help="percentages, like 5,25,50,100")
     deploy.add_argument("--hold", type=float, help="seconds of traffic to judge at each step")
-    deploy.add_argument("--delay", type=float, help="seconds by which Monitoring is late")
+    deploy.add_argument("--delay", type=float, help="seconds by which Monitoring lags")
     deploy.add_argument("--every", type=float, help="seconds between two measurements")
     arguments = parser.parse_args()
     if arguments.command == "deploy" and sorted(dict(arguments.image)) != sorted(SERVICES):

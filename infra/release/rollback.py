@@ -70,7 +70,7 @@ def is_unfinished(cloud: Cloud, services: Mapping[str, Service]) -> bool:
 
 
 def is_past_no_return(services: Mapping[str, Service]) -> bool:
-    """Return whether wake-ups go to green. If so, green has passed all checks and stays."""
+    """Return whether wake-ups go to green. Green gets them only after it has passed all checks."""
     green = services[PROJECT].find_revision(GREEN)
     return green is not None and services[PROJECT].percent_of(green) == 100
 
@@ -95,8 +95,8 @@ def find_blue(services: Mapping[str, Service]) -> dict[str, str]:
     missing = [name for name, revision in blue.items() if revision is None]
     if missing:
         raise Failed(
-            f"{', '.join(missing)} has no revision tagged {BLUE}: nothing to roll back to, traffic "
-            "is unchanged; move it by hand with `gcloud run services update-traffic`"
+            f"{', '.join(missing)} has no revision tagged {BLUE}: nothing to roll back to. The "
+            "traffic is unchanged; route it by hand with `gcloud run services update-traffic`"
         )
     return {name: revision for name, revision in blue.items() if revision}
 

@@ -16,7 +16,7 @@ _TIMEOUT_S = 20.0
 _REVISION = "x-progress-revision"
 _RETRY_DELAY_S = 10.0
 FIRST_TRIES = 13  # a new instance may need two minutes to connect to its database
-WATCH_TRIES = 3  # during the watch, in which green has already served requests
+WATCH_TRIES = 3  # enough during the watch, because green's instances have started by then
 _QUERY = {"query": "{ __typename }"}
 
 
@@ -33,7 +33,7 @@ class Green:
     token: str | None = field(default_factory=lambda: os.environ.get("SMOKE_TOKEN"))
 
     def check(self, tries: int = FIRST_TRIES) -> None:
-        """Check green until it responds as expected. Raise Failed after this number of tries."""
+        """Check green until it responds as expected. Raise Failed if all `tries` fail."""
         for tries_left in reversed(range(tries)):
             try:
                 self._check()

@@ -42,8 +42,8 @@ class Limits:
     """The limits for green, and the times of the watch in seconds.
 
     The watch judges the requests of `hold` seconds, which Monitoring shows `delay` seconds later.
-    From `enough` requests on, a single measurement can fail the release. Fewer requests are judged
-    only at the end.
+    Once there are `enough` requests, a single measurement can fail the release. Fewer requests are
+    judged only at the end of the watch.
     """
 
     hold: float
@@ -56,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A revision's requests since the step began; `p95_ms` is None if there were none."""
+    """A revision's requests since the step began; `p95_ms` is None if no latency was measured."""
 
     requests: float
     errors: float
@@ -84,7 +84,7 @@ class Monitoring:
         self._fetch_token = fetch_token
 
     def measure(self, revision: str, seconds: float) -> Measurement:
-        """Measure the revision over the last seconds. Raise Failed if there is no response."""
+        """Measure the revision over the last `seconds`. Raise Failed if Monitoring fails."""
         values = {
             "revision": revision,
             "seconds": max(_MIN_WINDOW_S, math.ceil(seconds)),
@@ -124,7 +124,7 @@ def watch(
     """Watch green for the time in `limits`. Raise Failed if green exceeds a limit.
 
     `revisions` is keyed by function. `check` sends requests to the first function. Raise Failed
-    also if Monitoring shows no requests of this function, because green cannot be judged then.
+    also if Monitoring shows no requests of the first function, because it then cannot judge green.
     """
     began = time.monotonic()
     while True:
