@@ -8,7 +8,7 @@ ORDER BY letter_id
 LIMIT :limit;
 
 -- select open --
--- The ids of the open letters of this kind whose reason contains this text; null: any.
+-- The ids of the open dead letters that have this kind, and this text in their reason. Null matches any.
 SELECT letter_id
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL
@@ -17,7 +17,7 @@ WHERE replayed_at IS NULL AND discarded_at IS NULL
 ORDER BY letter_id;
 
 -- reasons --
--- The number of open letters for each reason, most frequent first.
+-- The number of open dead letters for each reason, the most frequent reason first.
 SELECT kind, reason, count(*) AS letters, min(received_at) AS first_at, max(received_at) AS last_at
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL
@@ -55,15 +55,16 @@ SELECT event_store.take_back(:letter_id);
 SELECT event_store.discard_letters(CAST(:letter_ids AS bigint[]), :reason) AS discarded;
 
 -- unknown ids --
--- The ids that no letter has.
+-- The given ids that no dead letter has.
 SELECT u.id FROM unnest(CAST(:letter_ids AS bigint[])) AS u (id)
 WHERE NOT EXISTS (SELECT FROM event_store.dead_letters l WHERE l.letter_id = u.id)
 ORDER BY u.id;
 
 -- page --
--- The letters after a key, without the discarded ones: the open ones first, then the replayed, each newest first.
--- On an empty page, one row of nulls has the total count. A payload is cut to 16 KiB at the end of a character: the
--- first byte left out must not be a continuation byte (10xxxxxx), so up to three more bytes are left out.
+-- A page of dead letters: those after a key, first the open ones, then the replayed ones, both newest first. Discarded
+-- dead letters are left out. An empty page is one row that has only the total count. A payload is cut to 16 KiB at the
+-- end of a character: the first byte left out must not be a continuation byte (10xxxxxx), so up to three more bytes are
+-- left out.
 WITH listed AS NOT MATERIALIZED (
     SELECT *
     FROM event_store.dead_letters

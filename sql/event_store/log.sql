@@ -1,4 +1,5 @@
--- Append to the event log and read it, for progress/event_store/log.py; and its snapshots.
+-- The event log and the snapshots of its streams: the statements of progress/event_store/log.py and of
+-- progress/projections/snapshots.py.
 
 -- append --
 SELECT to_json(event_store.append(:batch));

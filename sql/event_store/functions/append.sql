@@ -1,16 +1,17 @@
 -- Append a batch: {"messages": [{topic, subscription, message_id, published_at}], "events": [incoming_event],
--- "letters": [...]}. append_events sends "stream_id" and "expected_version" as well, and no messages. Return the number
--- of events per outcome, the shards to wake, and the version of the stream that was named.
+-- "letters": [...]}. append_events sends no messages, but "stream_id" and, if given, "expected_version". Return the
+-- number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
 --
--- One append runs at a time, so that positions are dense and become visible in their order. Several events take the
--- optimistic path, record_batch; if it cannot decide them, record_row_by_row records the same batch.
+-- One append runs at a time, so that positions have no gaps and become visible in ascending order. A batch of several
+-- events takes the optimistic path, record_batch. If record_batch cannot decide the outcome of an event, it writes
+-- nothing, and record_row_by_row records the whole batch.
 CREATE OR REPLACE FUNCTION event_store.append(
     batch jsonb, OUT outcomes jsonb, OUT shards smallint[], OUT stream_version bigint
 )
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '10s'
--- A plan made while the tables are empty lives as long as the connection. So use keys, whatever the size.
+-- A plan that is made while the tables are empty is kept as long as the connection, so it must use the keys even then.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off

@@ -1,4 +1,4 @@
--- Discard an open letter; return false if there is no open letter of this id.
+-- Discard an open dead letter; return false if there is no open dead letter with this id.
 CREATE OR REPLACE FUNCTION event_store.discard_letter(letter_id bigint, reason text) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

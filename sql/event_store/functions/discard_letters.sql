@@ -1,4 +1,4 @@
--- Discard those of the letters that are open; return their number.
+-- Discard the given dead letters that are open; return the number of dead letters discarded.
 CREATE OR REPLACE FUNCTION event_store.discard_letters(letter_ids bigint[], reason text) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,4 +1,4 @@
--- Store why the replay of a letter failed; the letter stays open.
+-- Store why the replay of a dead letter failed; the dead letter stays open.
 CREATE OR REPLACE FUNCTION event_store.mark_failed(letter_id bigint, kind text, reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,4 +1,4 @@
--- Close a letter whose replay succeeded.
+-- Close a dead letter whose replay succeeded.
 CREATE OR REPLACE FUNCTION event_store.mark_replayed(letter_id bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

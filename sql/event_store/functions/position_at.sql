@@ -1,5 +1,5 @@
--- Return the first position recorded at `moment` or later; null if all are earlier. Recorded times never fall along
--- the positions, so a binary search needs no index of its own.
+-- Return the position of the first event recorded at `moment` or later; null if all events are earlier. A later
+-- position never has an earlier time, so a binary search over the positions needs no index of the times.
 CREATE OR REPLACE FUNCTION event_store.position_at(moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

@@ -2,15 +2,16 @@
 -- batch holds an event that only record_event can decide.
 --
 -- Both paths give the same rows and outcomes, because:
--- * this path decides only 'appended', 'pending' and 'redelivered'. A taken id that is pending or has other content, an
---   id twice in the batch, a time in the future and a session of another learner need the other path;
--- * both compare content by same_content, and both take the learner from the event, else from its session;
--- * both use one order: events by batch_order; right after a session's first start the pending events of the session in
---   the order of their arrival, then the events of this batch that came before the start.
+-- * this path decides only 'appended', 'pending' and 'redelivered'. record_row_by_row is needed for an event that is
+--   pending already, has the id of an event with other content, has an id that occurs twice in the batch, has a time in
+--   the future, or starts a session of another learner;
+-- * both compare content by same_content, and both take the learner from the event or, if it names none, its session;
+-- * both use the same order: by batch_order, except that a session's first SessionStarted is followed by the session's
+--   pending events, in order of arrival, and then by the session's events that came before it in the batch.
 -- tests/event_store/test_append.py compares both with one sequential program (tests/support/outcomes.py).
 --
--- Parts of the statement that write do not see each other: all read the same snapshot. The data and metadata of an
--- event join it at the end, by its id: to carry them through the sorts costs 3 %.
+-- The CTEs that write do not see each other's rows, because all CTEs read the same snapshot. The data and metadata of
+-- the events are joined at the end, because carrying them through the sorts would make the statement 3 % slower.
 CREATE OR REPLACE FUNCTION event_store.record_batch(
     events jsonb, OUT needs_row_by_row boolean, OUT outcomes jsonb, OUT shards smallint[]
 )
@@ -27,7 +28,7 @@ BEGIN
         SELECT event_store.batch_order(i.message, i.index) AS n, i.event_id,
             coalesce('learner-' || coalesce(i.learner, known.user_id, first_start.learner),
                      i.stream_id) AS stream,
-            -- An event without a learner waits for the start that names it, if that is later.
+            -- An event without a learner waits for a later SessionStarted that names its learner.
             CASE WHEN coalesce(i.learner, known.user_id) IS NULL
                  THEN greatest(event_store.batch_order(i.message, i.index), first_start.n)
                  ELSE event_store.batch_order(i.message, i.index) END AS turn,
@@ -61,13 +62,13 @@ BEGIN
             OFFSET 0
         ) known ON true
         LEFT JOIN first_start ON first_start.session_id = i.session_id
-            -- Only events without a stream wait for a later start.
+            -- Only events without a stream wait for a later SessionStarted.
             AND (first_start.n <= event_store.batch_order(i.message, i.index) OR i.stream_id IS NULL)
     ), verdict AS MATERIALIZED (
         SELECT bool_or(d.needs_row_by_row)
             OR count(DISTINCT d.event_id) < count(*) AS needs_row_by_row
         FROM decided d
-    ), new_event AS NOT MATERIALIZED ( -- none, if the batch needs the other path
+    ), new_event AS NOT MATERIALIZED ( -- none, if the batch needs record_row_by_row
         SELECT * FROM decided d
         WHERE d.stored_in IS NULL AND NOT (SELECT v.needs_row_by_row FROM verdict v)
     ), new_session AS MATERIALIZED (
@@ -91,7 +92,7 @@ BEGIN
         WHERE e.stream IS NULL
         ORDER BY e.n
         RETURNING 1
-    ), sequence AS (                   -- a start, then what waited for it, then what came before it
+    ), sequence AS (                   -- a SessionStarted, then its pending events, then earlier events of the batch
         SELECT e.turn, CASE WHEN e.n = e.turn THEN 0 ELSE 2 END AS rank, e.n AS nth, e.stream, e.event_id
         FROM new_event e WHERE e.stream IS NOT NULL
         UNION ALL

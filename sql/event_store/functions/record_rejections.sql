@@ -1,5 +1,5 @@
 -- Write the dead letters of events that ingest rejected. If such an event is in the log with the same content (recorded
--- under older rules), it is a redelivery and gets no letter.
+-- under older rules), it is a redelivery and gets no dead letter.
 CREATE OR REPLACE FUNCTION event_store.record_rejections(
     letters jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
 )

@@ -1,4 +1,5 @@
--- Record a batch one event at a time, in its order. record_batch must give the same rows and outcomes: see there.
+-- Record a batch one event at a time, in batch order. record_batch must give the same rows and outcomes: see the
+-- comment in record_batch.sql.
 CREATE OR REPLACE FUNCTION event_store.record_row_by_row(
     events jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
 )

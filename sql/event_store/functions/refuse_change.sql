@@ -1,5 +1,5 @@
--- Trigger function: refuse to change or delete events. Only the erasure procedure may, which runs as progress_erasure;
--- a superuser has to take on that role.
+-- Trigger function: reject statements that change or delete events. Only the role progress_erasure, under which the
+-- erasure procedure runs, may change or delete events; a superuser must first switch to this role.
 CREATE OR REPLACE FUNCTION event_store.refuse_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN

@@ -1,5 +1,5 @@
--- Tell whether a second event of an id repeats the first. The caller compares the learners. A time that was taken from
--- the message's publish time is not compared: each delivery may have another.
+-- Return whether two events with the same id have the same content. The caller compares the learners. A time that was
+-- taken from the message's publish time is not compared, because each delivery may have another publish time.
 CREATE OR REPLACE FUNCTION event_store.same_content(
     a_type text, a_data jsonb, a_at timestamptz, a_metadata jsonb,
     b_type text, b_data jsonb, b_at timestamptz, b_metadata jsonb

@@ -1,6 +1,6 @@
 -- Replay a bundle: record its entries again as a delivery of their message, in one transaction. The bundle's row
--- becomes the letter of its first entry; if that entry needs none, the row counts as replayed. Return false if the
--- letter is not an open bundle, as after a concurrent replay.
+-- becomes the dead letter of its first entry; if that entry does not fail, the row counts as replayed. Return false if
+-- the dead letter is not an open bundle, for example after a concurrent replay.
 CREATE OR REPLACE FUNCTION event_store.take_apart(letter_id bigint, batch jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -10,10 +10,10 @@ DECLARE
     bundle event_store.dead_letters;
     other  event_store.dead_letters;
 BEGIN
-    -- Take the lock of the append before any row lock: a redelivery of the message takes it first, too.
+    -- Take the append lock before any row lock, as a redelivery of the message does, so that the two cannot deadlock.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
-    UPDATE event_store.dead_letters l SET index_in_message = -1    -- frees the place of its first entry
+    UPDATE event_store.dead_letters l SET index_in_message = -1    -- frees the index of its first entry
     FROM event_store.dead_letters old
     WHERE l.letter_id = take_apart.letter_id AND old.letter_id = l.letter_id
       AND l.indexes IS NOT NULL AND l.replayed_at IS NULL AND l.discarded_at IS NULL
@@ -30,7 +30,7 @@ BEGIN
             WHERE d.subscription = bundle.subscription AND d.message_id = bundle.message_id
               AND d.index_in_message = (l.letter ->> 'index')::int AND d.indexes = l.letter -> 'indexes'))
     THEN
-        RAISE EXCEPTION 'expected no other letter in the place of the rest of bundle %', letter_id;
+        RAISE EXCEPTION 'expected no other dead letter at the index of the remaining entries of bundle %', letter_id;
     END IF;
 
     DELETE FROM event_store.dead_letters l

@@ -1,5 +1,5 @@
--- Write a dead letter for an event, unless the message has one in its place. Without a message (append_events, or a
--- replay) reject the event instead: PR001, with the kind as detail.
+-- Write a dead letter for an event, unless the message has one at the event's index. Without a message (append_events
+-- or a replay), raise PR001 instead, with the kind as its detail.
 CREATE OR REPLACE FUNCTION event_store.write_dead_letter(
     message jsonb, e event_store.incoming_event, kind text, reason text, due_at timestamptz DEFAULT NULL
 ) RETURNS void
