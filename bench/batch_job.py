@@ -1,4 +1,4 @@
-"""The batch job's cost depends on the changes, not on the number of learners."""
+"""The cost of a batch run, which should depend on the changes and not on the number of learners."""
 
 import functools
 import random

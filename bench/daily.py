@@ -55,7 +55,7 @@ def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, byte
 
 
 def measure_misses(server: Server) -> Iterator[Line]:
-    """Measure cache misses, and PostgreSQL's CPU time for them."""
+    """Measure cache misses, and PostgreSQL's CPU time for these misses."""
     rounds = _misses(server)
     for what, theirs, against, bar in (
         (
@@ -114,7 +114,7 @@ def measure_hits(server: Server) -> Iterator[Line]:
             if number > 1:
                 rounds.add("hit", _REQUESTS / hits)
                 rounds.add("yoga bare", _REQUESTS / bare)
-    what, against = "a hit of the same, one core", "a miss of bare yoga:"
+    what, against = "a cache hit of the same query, one core", "a miss of bare yoga:"
     yield rounds.compare_rates(what, "hit", "yoga bare", against=against, bar=2.0, of="requests")
 
 

@@ -30,11 +30,12 @@ from progress.query.execution import documents, root_fields
 from progress.query.execution.selections import QUERY
 
 ROLES: tuple[Role, ...] = ("learner", "support", "admin")
-# The limits of rows plus buffers, at 0.4 and 0.75 µs each, for 200,000 events and 20,000 items.
+# The bars as numbers of rows plus buffers, for 200,000 events and 20,000 items. A row or buffer
+# takes 0.4 µs in a document about the present, and 0.75 µs in one about the past.
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
 SMALL = 10  # the search uses a database that is smaller by this factor
 
-_MAX_FIELDS = 32  # the most fields in a tried document; more than the limit of aliases
+_MAX_FIELDS = 32  # of a tried document; more than the limit of aliases allows
 _FIRST, _MIXED = 4, 8  # how many fields to try first, and to combine
 _ROUNDS = 5
 _BARS = {"the present": 1_000.0, "the past": 3_000.0}

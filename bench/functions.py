@@ -77,7 +77,7 @@ def start(name: str, **environment: str) -> Iterator[Function]:
 
 @contextlib.contextmanager
 def run(name: str, **environment: str) -> Iterator[Function]:
-    """Run the function inside the block, in which it accepts connections."""
+    """Run the function. The block begins when the function accepts connections."""
     with start(name, **environment) as function:
         readiness.wait(lambda: ports.is_listening(function.port), name)
         yield function

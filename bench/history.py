@@ -1,4 +1,4 @@
-"""The cost of a window depends on the window, not on the learner's earlier events."""
+"""The cost of a window, which should not depend on the number of the learner's earlier events."""
 
 import random
 import time

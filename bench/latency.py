@@ -75,7 +75,7 @@ def measure_latency(_server: Server) -> Iterator[Line]:
         statistics.median(milliseconds[:quarter]),
         statistics.median(milliseconds[-quarter:]),
     )
-    what = f"published → answered by GraphQL, at {_RATE} events/s through the local stack"
+    what = f"published → returned by GraphQL, at {_RATE} events/s through the local stack"
     median = statistics.median(milliseconds)
     yield Line(
         f"{what}, 95th percentile", f"{p95:.0f} ms (median {median:.0f})", "", p95, 1_000, "ms",

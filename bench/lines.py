@@ -59,7 +59,10 @@ class Rounds:
         return median(self._values[contender])
 
     def ratio(self, ours: str, theirs: str) -> float:
-        """Return the median of the rounds' ratios, because the machine's speed varies."""
+        """Return the median of the rounds' ratios.
+
+        Each ratio is computed within a round, because the machine's speed varies between rounds.
+        """
         pairs = zip(self._values[ours], self._values[theirs], strict=True)
         return median(a / b for a, b in pairs)
 

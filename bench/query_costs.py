@@ -1,4 +1,4 @@
-"""A request's cost in PostgreSQL: the rows and buffers in the plans of the statements."""
+"""A request's cost in PostgreSQL: the rows and buffers in the plans of the request's statements."""
 
 import asyncio
 import re
@@ -33,7 +33,7 @@ _TIMEOUT_S = 120.0  # no request times out, even on a slow machine
 
 
 def _work(message: str) -> int:
-    """Return the rows and buffers of the plan in a server message, or zeros if there is no plan."""
+    """Return the rows plus buffers of the plan in a server message, or 0 if there is no plan."""
     match = _PLAN.match(message)
     if match is None:
         return 0
@@ -61,8 +61,8 @@ class Costing:
     async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
         """Return the response, and the number of rows and buffers that its statements read.
 
-        The number is equal in each run. Counting slows down PostgreSQL; without `explains`, the
-        number is 0.
+        The number is the same in every run. Without `explains`, nothing is counted, because
+        counting slows PostgreSQL down, and the number is 0.
         """
         self._work = 0
         with request_scope.begin(_TIMEOUT_S):

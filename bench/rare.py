@@ -130,7 +130,7 @@ def _messages(events: list[Envelope]) -> list[Delivery]:
 
 def _line(what: str, duration: Duration, plain: Duration) -> Line:
     ratio = duration.all / plain.all
-    against = f"as many answers: {plain.all:.2f} s"
+    against = f"{_EVENTS:,} answers: {plain.all:.2f} s"
     return Line(f"{_EVENTS:,} × {what}", str(duration), against, ratio, _BAR, at_most=True)
 
 
@@ -139,10 +139,10 @@ def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
     answers = worker.fold(_answers([next(cast.learners)]))
     changes = worker.fold(_changes(next(cast.learners)))
     return Line(
-        f"{_EVENTS:,} changes of preferences in {_MESSAGES} messages, half of them backdated "
+        f"{_EVENTS:,} changes of preferences in {_MESSAGES} messages, 50 % of them backdated "
         "to times among 800 answers, folded",
         f"{changes:.2f} s",
-        f"as many answers: {answers:.2f} s",
+        f"{_EVENTS:,} answers: {answers:.2f} s",
         changes / answers,
         _BAR,
         at_most=True,
@@ -208,18 +208,18 @@ _REVIEW = {"item_id": "item-1", "new_interval": 9, "easiness_factor": 2.5}
 _END = {"session_id": "ended", "score": 80, "duration_seconds": 60}
 _ADDRESS = {"email": "a@example.com", "timezone": "Asia/Tokyo"}
 _FOR_ONE: dict[str, Callable[[str], Iterator[Envelope]]] = {
-    "preferences of one learner": _changes,
+    "a change of one learner's preferences": _changes,
     "a learner's creation": _repeat("UserCreated", _ADDRESS),
-    "a learner's creation, each before the last": _repeat("UserCreated", _ADDRESS, -700),
+    "a learner's creation, newest first": _repeat("UserCreated", _ADDRESS, -700),
     "a learner's deletion": _repeat("UserDeleted", {}),
     "a completion of one session": _repeat("SessionCompleted", _END),
-    "a completion, each before the last": _repeat("SessionCompleted", _END, -700),
+    "a completion of one session, newest first": _repeat("SessionCompleted", _END, -700),
     "an abandonment of one session": _repeat("SessionAbandoned", {"session_id": "left"}),
     "a review of one item": _repeat("ReviewProcessed", _REVIEW),
-    "a review of one item, each before the last": _repeat("ReviewProcessed", _REVIEW, -700),
-    "an answer about one item, each before the last": lambda user: _answers([user], "item-2", -700),
-    "an answer that waits for a late start, which is the last": _late_start,
-    "a start of another's session": _starts,
+    "a review of one item, newest first": _repeat("ReviewProcessed", _REVIEW, -700),
+    "an answer about one item, newest first": lambda user: _answers([user], "item-2", -700),
+    "a pending answer, and last the start of its session": _late_start,
+    "a start of a session that belongs to another learner": _starts,
     "a description of one item that 1,000 learners studied": lambda _: _descriptions(
         itertools.repeat(_POPULAR)
     ),
@@ -229,13 +229,13 @@ _FOR_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
     "an item's archiving": lambda _: _descriptions(
         (f"item-{n}" for n in itertools.count()), "ItemArchived"
     ),
-    "the creation of a learner who is new": lambda users: (
+    "the creation of a new learner": lambda users: (
         _event("UserCreated", n, user_id=f"new {user}", **_ADDRESS) for n, user in enumerate(users)
     ),
     "the late creation of a learner who has studied": lambda users: (
         _event("UserCreated", n, user_id=user, **_ADDRESS) for n, user in enumerate(users)
     ),
-    "a learner's deletion, of as many learners": lambda users: (
+    "a learner's deletion, each of another learner": lambda users: (
         _event("UserDeleted", n, user_id=user) for n, user in enumerate(users)
     ),
 }
@@ -252,7 +252,7 @@ def _measure_neighbours(server: Server) -> Line:
     burst = _longest_wait(store, other, _messages(list(_changes(busy))))
     server.drop(store)
     return Line(
-        "an answer of another learner of the shard during that burst, until it is folded: longest",
+        "the longest time until an answer of another learner in the shard is folded, in that burst",
         f"{1_000 * burst:.0f} ms",
         f"without the burst: {1_000 * alone:.0f} ms",
         1_000 * burst,

@@ -8,8 +8,8 @@ from rich.table import Table
 from bench.lines import Line
 
 FOOTER = (
-    "Medians of alternating rounds; a ratio is the median of the rounds' ratios. The machine is "
-    "shared: ratios carry over, absolutes do not."
+    "Medians of alternating rounds; a ratio is the median of the rounds' ratios. Ratios carry over "
+    "to other machines; absolute numbers do not."
 )
 _HEADS = ("what", "ours", "against", "measured", "bar", "met")
 

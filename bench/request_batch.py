@@ -37,7 +37,7 @@ class Durations(msgspec.Struct, frozen=True):
 
 
 def send(batch: RequestBatch) -> Durations:
-    """Send the batch from a process. Raise RuntimeError if a response is not as expected."""
+    """Send the batch from a new process. Raise RuntimeError if a response is not as expected."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.request_batch"],
         input=msgspec.msgpack.encode(batch),

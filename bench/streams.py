@@ -32,7 +32,7 @@ _STREAMS = 800
 _DAYS, _ANSWERS, _FRESH = 10, 20, 6
 _CHANGES, _ROUNDS = 5, 5
 _A_SECOND, _SECONDS = 100, 3
-_PAUSE = 0.25  # seconds between two changes while queries are timed
+_PAUSE = 0.25  # seconds between two changes while queries are measured
 _PROGRESS = """subscription($of: ID) {
     progressUpdated(userId: $of) {
         totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes currentStreak accuracyRate
@@ -105,8 +105,8 @@ def measure_streams(server: Server) -> Iterator[Line]:
     with ExitStack() as stack:
         setup = _set_up(stack, server)
         for whose, learner in (
-            ("each another learner's", None),
-            ("all one learner's", setup.learners[0]),
+            ("each of a different learner", None),
+            ("all of one learner", setup.learners[0]),
         ):
             with setup.open_streams(learner) as readers:
                 yield _measure_change(setup, readers, whose, learner)
@@ -140,7 +140,7 @@ def _measure_change(setup: _Setup, readers: StreamReaders, whose: str, learner: 
         milliseconds.append(1_000 * max(0.0, readers.wait_for(number + 2) - projected))
     median = statistics.median(milliseconds)
     return Line(
-        f"{_STREAMS} open streams, {whose}: from a change's projection until all streams have it",
+        f"{_STREAMS} open streams, {whose}: from a projection until all streams have the change",
         f"{median:.0f} ms (slowest of {_CHANGES}: {max(milliseconds):.0f})",
         "",
         median,
@@ -169,7 +169,7 @@ def _measure_queries(setup: _Setup) -> Iterator[Line]:
     for statistic in ("median", "p95"):
         ours, theirs = f"beside, {statistic}", f"without, {statistic}"
         yield Line(
-            f"queries at {_A_SECOND} a second beside {_STREAMS} open streams: latency, {statistic}",
+            f"queries at {_A_SECOND} a second with {_STREAMS} open streams: latency, {statistic}",
             f"{rounds.median(ours):.1f} ms",
             f"without streams: {rounds.median(theirs):.1f} ms",
             rounds.ratio(ours, theirs),

@@ -12,7 +12,7 @@ FROM generate_series(1, CAST(:items AS int)) AS n
 CROSS JOIN (SELECT coalesce(max(global_position), 0) AS position FROM event_store.events) AS head;
 
 -- log --
--- The answers of each day with their reviews; the first :fresh answers are about new items.
+-- The answers of each day with their reviews; the first :fresh answers of a day are about new items.
 INSERT INTO event_store.events
 WITH sessions AS MATERIALIZED (
     SELECT user_id, d, CAST(md5(user_id || d) AS uuid) AS session_id,
