@@ -48,7 +48,9 @@ def test_a_rejected_statement_runs_once_and_keeps_its_session(database: Database
     assert len(set(pids)) == 1
 
 
-def test_a_statement_rejected_in_a_snapshot_ends_its_transaction(database: Database) -> None:
+def test_a_statement_that_is_rejected_in_a_snapshot_ends_the_transaction(
+    database: Database,
+) -> None:
     async def divide(session: asyncpg.Connection) -> None:
         async with async_client.snapshot(session):
             await session.fetch(_DIVISION)

@@ -141,7 +141,7 @@ def test_values_other_than_strings_are_converted_to_strings_and_masked() -> None
     }  # fmt: skip
 
 
-def test_a_warning_of_a_library_is_logged_as_a_masked_line(capsys: Capture) -> None:
+def test_an_error_that_a_library_logs_is_logged_as_a_masked_line(capsys: Capture) -> None:
     before = list(logging.getLogger().handlers)
     try:
         logs.configure("query")

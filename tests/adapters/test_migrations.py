@@ -199,7 +199,9 @@ def test_each_sql_function_has_one_file(store: Store, schema: str) -> None:
     assert [name for name, *_ in functions] == sorted(file.stem for file in files)
 
 
-def test_the_files_create_the_functions_of_operations_with_their_privileges(store: Store) -> None:
+def test_the_function_files_of_operations_restore_the_functions_and_their_privileges(
+    store: Store,
+) -> None:
     with closing(store.connect()) as connection:
         functions = connection.run(_FUNCTIONS, schema="operations")
         dropped = ", ".join(signature for _, signature, *_ in functions)
@@ -210,7 +212,7 @@ def test_the_files_create_the_functions_of_operations_with_their_privileges(stor
         assert connection.run(_FUNCTIONS, schema="operations") == functions
 
 
-def test_a_database_from_before_the_function_files_is_upgraded(
+def test_a_database_that_is_older_than_the_function_files_is_upgraded(
     bare_server: Server, folder: Path
 ) -> None:
     sql = statements.blocks("adapters/migrations")

@@ -215,7 +215,7 @@ async def until(client: Client) -> None:
             await asyncio.sleep(0.001)
 
 
-def test_the_client_uses_the_password_database_and_unix_socket_of_its_url() -> None:
+def test_the_client_uses_the_password_the_database_and_the_unix_socket_in_its_url() -> None:
     with cache_instances.own_valkey("--requirepass", "s:cret", "--unixsocket", "socket") as own:
         plain, local = own.url, f"unix://{own.folder}/socket"
         named = plain.replace("redis://", "redis://:s%3Acret@") + "/3"

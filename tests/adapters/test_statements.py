@@ -31,7 +31,7 @@ def test_a_file_is_parsed_into_its_named_blocks(made: Path) -> None:
     }
 
 
-def test_a_block_includes_the_text_of_others(made: Path) -> None:
+def test_a_block_includes_the_text_of_other_blocks(made: Path) -> None:
     (made / "days.sql").write_text("-- today --\nSELECT {days offset} + :now\n-- offset --\n1\n")
     (made / "including.sql").write_text("-- rows --\nWITH t AS ({days today}) TABLE {t};\n")
     assert statements.blocks("including")["rows"] == "WITH t AS (SELECT 1 + :now) TABLE {t};"

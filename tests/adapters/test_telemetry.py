@@ -76,7 +76,7 @@ print([each for each in sys.modules if "opentelemetry" in each or each.endswith(
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
-def test_all_spans_are_one_object_without_an_endpoint() -> None:
+def test_all_spans_are_the_same_object_if_no_endpoint_is_set() -> None:
     assert tracing.child_span("one") is tracing.child_span("another", "client", {"key": 1})
 
 
@@ -273,7 +273,7 @@ def test_exports_to_google_are_authorized(tmp_path: Path, monkeypatch: pytest.Mo
     assert session.credentials.scopes == otlp._SCOPES
 
 
-def test_nothing_is_exported_and_a_line_is_logged_without_credentials(
+def test_nothing_is_exported_and_a_warning_is_logged_if_credentials_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))

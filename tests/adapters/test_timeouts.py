@@ -30,7 +30,7 @@ def test_a_server_that_sends_no_handshake_is_unavailable(
         database.connect(silent)
 
 
-def test_the_reason_of_a_rejection_is_reported_even_if_the_connection_is_closed(
+def test_the_reason_for_a_rejection_is_reported_even_if_the_connection_is_closed(
     tmp_path: Path,
 ) -> None:
     fields = b"SFATAL\0C3D000\0Mthere is no such database\0\0"

@@ -105,7 +105,7 @@ def test_the_cache_result_is_logged_if_the_cache_was_used(
     ]  # fmt: skip
 
 
-def test_an_unreachable_redis_is_logged_as_a_cache_error_only(
+def test_an_unreachable_redis_is_logged_as_a_cache_error_and_not_as_a_failed_request(
     store: Store, read_lines: ReadLines
 ) -> None:
     with api.serve(store.url, redis_url="redis://127.0.0.1:1") as query_api:

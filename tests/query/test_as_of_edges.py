@@ -181,7 +181,7 @@ def test_a_snapshot_that_lacks_a_replayed_event_is_not_used(
     )
 
 
-def test_a_session_never_returns_another_learner_s_data(
+def test_a_database_session_never_returns_another_learner_s_data(
     connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", lessons=2)

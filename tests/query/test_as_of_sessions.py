@@ -154,7 +154,7 @@ def session(store: Store, role: str) -> Connection:
     return made
 
 
-def test_every_table_with_rows_of_learners_is_temporary_in_a_session(
+def test_every_table_with_rows_of_learners_is_temporary_in_an_as_of_session(
     store: Store, connection: Connection
 ) -> None:
     live = connection.run("""SELECT relname FROM pg_class
@@ -170,7 +170,7 @@ def test_a_fold_fails_in_a_session_without_temporary_tables(connection: Connecti
         connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity', true)")
 
 
-def test_queries_of_a_request_about_the_same_times_share_a_fold(
+def test_queries_about_the_same_time_share_a_fold_within_a_request(
     connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_of_fixtures.record(

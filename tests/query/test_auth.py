@@ -79,7 +79,9 @@ def test_the_caller_is_the_sub_claim_with_the_role_learner_by_default(
         (7, "learner"),
     ],
 )
-def test_the_highest_role_counts(authenticator: auth.Authenticator, roles: Any, role: str) -> None:
+def test_a_caller_has_the_highest_of_the_roles_in_the_token(
+    authenticator: auth.Authenticator, roles: Any, role: str
+) -> None:
     assert caller(authenticator, token_issuer.token(roles=roles)).role == role
 
 

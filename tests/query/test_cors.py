@@ -66,7 +66,7 @@ def test_the_vary_header_of_responses_names_origin(offline_api: Api) -> None:
     assert "Origin" in post(offline_api, None).headers.getlist("vary")
 
 
-def test_no_origin_is_allowed_without_a_setting() -> None:
+def test_no_origin_is_allowed_if_cors_origins_is_not_set() -> None:
     with api.serve(api.NOWHERE) as closed:
         for response in (preflight(closed, OURS), post(closed, OURS)):
             assert not [name for name in response.headers if name.startswith("access-control")]

@@ -38,7 +38,7 @@ def list_ids(operator: Operator, arguments: str) -> list[str]:
     raise AssertionError
 
 
-def test_waiting_dead_letters_are_listed_first_each_group_newest_first(
+def test_waiting_dead_letters_precede_replayed_ones_and_each_group_is_newest_first(
     operator: Operator, connection: Connection
 ) -> None:
     ids = write_dead_letters(connection, 6)

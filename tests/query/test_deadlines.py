@@ -94,7 +94,7 @@ async def _until_none_waits(store: Store) -> None:
         await asyncio.sleep(0)
 
 
-def test_only_one_connection_is_tried_to_a_server_that_does_not_respond(
+def test_a_query_tries_only_one_connection_if_the_server_does_not_respond(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_scope, "TIMEOUT_S", SHORT)

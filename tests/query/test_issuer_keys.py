@@ -260,7 +260,7 @@ def test_a_hanging_issuer_does_not_accumulate_threads(
     assert threading.active_count() <= before + 3
 
 
-def test_a_firebase_project_is_trusted_by_its_name_alone(issuer: Issuer) -> None:
+def test_the_project_name_is_enough_to_trust_a_firebase_project(issuer: Issuer) -> None:
     trusted = auth.load_issuer(
         Settings(auth_audience="p", auth_jwks_url=issuer.url, environment="development")
     )

@@ -165,7 +165,7 @@ def test_two_years_of_days_with_all_fields_are_allowed(offline_api: Api) -> None
     )
 
 
-def test_each_field_counts_the_rows_that_it_reads(offline_api: Api) -> None:
+def test_the_rows_that_each_field_reads_count_against_the_limit(offline_api: Api) -> None:
     months = 'monthlyStats(from: "2023-01-01", to: "%s") { start answers }'
     for field, most in (
         (months % "2024-12-31", 4),
@@ -201,7 +201,7 @@ def test_each_field_counts_the_rows_that_it_reads(offline_api: Api) -> None:
         ("query ($n: Int, $no: Boolean!) { %s }", {"n": 200, "no": True}, "QUERY_TOO_COMPLEX"),
     ],
 )
-def test_a_list_counts_the_length_in_its_arguments(
+def test_the_cost_of_a_list_depends_on_the_length_in_its_arguments(
     offline_api: Api, query: str, variables: dict[str, object], code: str
 ) -> None:
     lists = " ".join(
@@ -256,7 +256,7 @@ def test_rejected_documents_are_not_kept_in_memory() -> None:
         tracemalloc.stop()
 
 
-def test_no_document_is_parsed_beyond_the_rate_limit() -> None:
+def test_no_document_is_parsed_after_the_caller_has_exceeded_the_rate_limit() -> None:
     with api.serve(api.NOWHERE, rate_limit_per_minute=3) as query_api:
         for _ in range(2):  # the document is new the first time and cached the second time
             assert "errors" not in query_api.post("{ __typename }")

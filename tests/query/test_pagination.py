@@ -136,7 +136,7 @@ def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
         }
     ),
 )
-def test_the_pages_of_items_together_are_the_whole_list(
+def test_the_joined_pages_of_items_are_the_whole_list(
     learner: Callable[[list[Row], list[Row]], Api],
     entries: list[tuple[Row, Row | None]],
     size: int,
@@ -176,7 +176,7 @@ def test_the_pages_of_items_together_are_the_whole_list(
     size=st.integers(1, 21),
     types=st.sampled_from([None, [], ["ReviewProcessed"], ["ReviewProcessed", "Unheard"]]),
 )
-def test_the_pages_of_the_audit_trail_together_are_the_stream_newest_first(
+def test_the_joined_pages_of_the_audit_trail_are_the_whole_stream_newest_first(
     learner: Callable[[list[Row], list[Row]], Api],
     count: int,
     size: int,
@@ -196,7 +196,7 @@ def test_the_pages_of_the_audit_trail_together_are_the_stream_newest_first(
     assert [node["streamVersion"] for node in whole] == versions
 
 
-def test_new_items_do_not_shift_the_next_page(
+def test_a_change_before_the_cursor_does_not_shift_the_next_page(
     learner: Callable[[list[Row], list[Row]], Api],
 ) -> None:
     """A cursor is a position in the order, not an offset, so new answers do not shift pages."""

@@ -153,7 +153,7 @@ def test_a_malformed_hash_is_not_looked_up(valkey: str, sha: str) -> None:
         assert api.read(post(query_api, extensions=named(sha)))["errors"] == [NOT_FOUND]
 
 
-def test_an_instance_keeps_documents_in_memory_without_redis() -> None:
+def test_an_instance_keeps_documents_in_memory_if_redis_is_unreachable() -> None:
     extensions = named(sha256(QUERY))
     with api.serve(api.NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
         assert api.read(post(alone, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]

@@ -138,7 +138,7 @@ def test_no_request_fails_because_of_a_broken_connection_in_the_pool(
         ({"CORS_ORIGINS": "https://a.example/"}, "CORS_ORIGINS: expected origins such as"),
     ],
 )
-def test_the_function_does_not_start_without_a_trusted_issuer(
+def test_the_function_does_not_start_with_an_invalid_setting(
     tmp_path: Path, variables: dict[str, str], says: str
 ) -> None:
     good: dict[str, Any] = {

@@ -36,7 +36,7 @@ def test_the_printed_schema_matches_the_contract() -> None:
     assert types_of(SCHEMA._schema) == types_of(contract)
 
 
-def test_every_field_of_the_query_type_is_declared_in_fields() -> None:
+def test_every_field_of_the_query_type_has_a_declaration() -> None:
     assert FIELDS.keys() == QUERY.fields.keys()
 
 

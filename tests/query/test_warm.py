@@ -77,7 +77,7 @@ def test_the_warmed_document_equals_the_document_of_the_page() -> None:
     assert next_year["to"] == "2027-12-31"
 
 
-def test_warming_fails_with_the_reason_without_redis(store: Store) -> None:
+def test_warming_names_the_setting_if_redis_is_missing_or_unreachable(store: Store) -> None:
     cli.expect_failure(cli.progress(store.url, "warm"), "REDIS_URL is not set")
     away = {"REDIS_URL": "redis://127.0.0.1:9/0"}
     for options in ((), ("--afresh",)):

@@ -112,7 +112,7 @@ def delete(populated: Connection) -> None:
 
 
 @pytest.mark.parametrize("change", [study, describe, run_batch, delete])
-def test_the_next_response_includes_a_change(
+def test_the_first_response_after_a_change_reflects_it(
     both: list[Api], populated: Connection, change: Callable[[Connection], None]
 ) -> None:
     before = [ask(instance)["data"] for instance in both]
@@ -123,7 +123,7 @@ def test_the_next_response_includes_a_change(
     assert before == [before[0], before[0]] != after
 
 
-def test_the_next_response_includes_a_rebuild(
+def test_the_first_response_after_a_rebuild_reflects_it(
     both: list[Api], populated: Connection, store: Store
 ) -> None:
     right = ask(both[0])["data"]

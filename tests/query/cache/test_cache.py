@@ -43,7 +43,7 @@ def find_changes(instances: list[Instance], before: list[bytes], user: str = "an
     return {key.name for key, old, new in zip(keys, before, expected, strict=True) if old != new}
 
 
-def test_every_instance_returns_cached_results_that_another_has_computed(
+def test_every_instance_returns_results_that_another_instance_has_cached(
     both: list[Instance],
 ) -> None:
     keys = cache_instances.all_keys("ann")
@@ -54,7 +54,9 @@ def test_every_instance_returns_cached_results_that_another_has_computed(
         assert instance.reader.statements == []
 
 
-def test_the_next_result_includes_new_events(both: list[Instance], populated: Connection) -> None:
+def test_the_first_result_after_new_events_reflects_them(
+    both: list[Instance], populated: Connection
+) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(populated, sample_events.lesson("ann", 4))
     Projector(populated, publisher=publisher()).catch_up_all()
@@ -70,7 +72,9 @@ def test_another_learner_s_events_invalidate_nothing(
     assert both[0].computations == 0
 
 
-def test_the_next_result_includes_a_new_item(both: list[Instance], populated: Connection) -> None:
+def test_the_first_result_after_a_new_item_reflects_it(
+    both: list[Instance], populated: Connection
+) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(
         populated,
@@ -80,7 +84,9 @@ def test_the_next_result_includes_a_new_item(both: list[Instance], populated: Co
     assert find_changes(both, before) == {"userProgress", "itemStats", "item"}
 
 
-def test_the_next_result_includes_a_batch_run(both: list[Instance], populated: Connection) -> None:
+def test_the_first_result_after_a_batch_run_reflects_it(
+    both: list[Instance], populated: Connection
+) -> None:
     append(
         populated,
         [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
@@ -121,7 +127,9 @@ def test_a_batch_run_without_new_events_invalidates_nothing(
     assert both[0].computations == 0
 
 
-def test_the_next_result_includes_a_deletion(both: list[Instance], populated: Connection) -> None:
+def test_the_first_result_after_a_deletion_reflects_it(
+    both: list[Instance], populated: Connection
+) -> None:
     gone = sample_events.envelope("UserDeleted", {"user_id": "ann", "reason": "asked"}, at=NOW)
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(populated, [gone])
@@ -129,7 +137,7 @@ def test_the_next_result_includes_a_deletion(both: list[Instance], populated: Co
     assert len(find_changes(both, before)) == len(before)  # every field
 
 
-def test_the_next_result_includes_a_rebuild(
+def test_the_first_result_after_a_rebuild_reflects_it(
     both: list[Instance], populated: Connection, store: Store
 ) -> None:
     populated.run("UPDATE daily_stats SET answers = answers + 1")  # a rebuild corrects this
@@ -140,7 +148,7 @@ def test_the_next_result_includes_a_rebuild(
     assert find_changes(both, before) == {"dailyStats", "monthlyStats"}
 
 
-def test_the_next_result_includes_a_replayed_event(
+def test_the_first_result_after_a_replay_reflects_the_event(
     populated: Connection, store: Store, redis_with_notifications: str
 ) -> None:
     append(populated, [event for n in range(4) for event in sample_events.lesson("cat", n)])
@@ -213,7 +221,7 @@ def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
         )
 
 
-def test_the_next_result_includes_a_change_during_a_computation(
+def test_the_next_result_reflects_a_change_during_a_computation(
     store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
     keys = cache_instances.all_keys("ann")

@@ -33,7 +33,7 @@ def position(instance: Instance) -> int:
 
 
 @pytest.mark.usefixtures("always_read")
-def test_all_events_up_to_the_position_are_projected_and_the_next_is_not(
+def test_all_events_up_to_the_position_are_projected_and_the_next_event_is_not(
     one: Instance, connection: Connection
 ) -> None:
     assert position(one) == 0
@@ -72,7 +72,7 @@ def test_a_hundred_calls_within_a_second_share_one_statement(
 
 
 @pytest.mark.usefixtures("always_read")
-def test_the_last_known_position_is_returned_without_a_database(
+def test_the_last_known_position_is_returned_if_the_database_is_unavailable(
     one: Instance, connection: Connection
 ) -> None:
     lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)
