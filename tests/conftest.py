@@ -26,8 +26,8 @@ from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Programs that some tests need. If a program is missing, its tests are skipped, or fail with
-# --require.
+# Programs that some tests need. If a program is missing, the tests that need it are skipped; with
+# --require, they fail.
 WANTED = (
     *("chromium", "node", OLDEST, "pubsub-emulator"),
     *("terraform", "checkov", "gcloud", "promtool", "docker"),
@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         choices=WANTED,
-        help="fail, instead of skipping, if this is missing",
+        help="fail the tests that need this program if it is missing",
     )
     parser.addoption(
         "--pictures", action="store_true", help="take the documentation's pictures again"
@@ -100,7 +100,7 @@ class Store:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[str], Server]]:
-    """A function that starts the embedded server (or TEST_DATABASE_URL's) or the oldest one."""
+    """A function that starts EMBEDDED or OLDEST; TEST_DATABASE_URL replaces the embedded server."""
     running: dict[str, Server] = {}
     with contextlib.ExitStack() as stack:
 
@@ -124,7 +124,7 @@ def postgres(servers: Callable[[str], Server]) -> str:
 
 @pytest.fixture
 def postgres_server(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
-    """The server of the test's databases."""
+    """The server on which the test's databases are created."""
     which = getattr(request, "param", EMBEDDED)
     if which == OLDEST and not OLDEST_PROGRAMS.exists():
         skip_without(request, OLDEST)
@@ -161,7 +161,7 @@ def store(stores: Callable[[], Store]) -> Store:
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[Connection]:
-    """A connection as the owner, whose search path contains the live read models."""
+    """The owner's connection; its search path contains the live read models."""
     with contextlib.closing(connect(store.url)) as made:
         yield made
 
@@ -191,14 +191,14 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def empty_redis(valkey: str) -> str:
-    """The URL of the Valkey server, which is empty."""
+    """The URL of the Valkey server, whose data is deleted first."""
     redis.Redis.from_url(valkey).flushall()
     return valkey
 
 
 @pytest.fixture
 def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The URL of the empty Valkey that receives notifications; timeouts suit a busy machine."""
+    """The URL of the empty Valkey to which changes are published; the client's timeouts are long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(connections, "_REPLY_TIMEOUT_S", 10)
@@ -220,7 +220,7 @@ def demo() -> Iterator[browser.Stack]:
 
 @pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser for one test module, because it excludes asyncio event loops."""
+    """A browser, closed after the module because no asyncio event loop can run beside it."""
     if browser.PROGRAM is None:
         skip_without(request, "chromium")
     with browser.browser() as running:
@@ -229,7 +229,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
-    """A function that opens the page in a new browser context; the end checks every visit."""
+    """A function that opens the page in a new browser context; every visit is checked afterwards."""
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:
@@ -253,7 +253,7 @@ def environments(
         skip_without(request, "terraform")
     base = (
         tmp_path_factory.getbasetemp()
-    )  # with xdist: this process's folder in the folder of the run
+    )  # with xdist: this process's folder, inside the folder of the run
     return Environments(
         (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "terraform"
     )

@@ -1,4 +1,4 @@
-"""The batch job with CHANGES_SUBSCRIPTION connects to the database only after changes."""
+"""With CHANGES_SUBSCRIPTION, the batch job connects to the database only after changes."""
 
 import contextlib
 import importlib.util
@@ -70,7 +70,7 @@ class Job:
         return lines
 
     def has_waiting(self, expected: int) -> bool:
-        """Tell whether this many messages wait; leave them in the subscription."""
+        """Return whether `expected` messages wait; leave the messages in the subscription."""
         with self.patch.context() as impatient:
             if not expected:
                 impatient.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 1.0)
@@ -107,7 +107,7 @@ def job(
 def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> None:
     ran = subprocess.run(
         [sys.executable, JOB],
-        env={**os.environ, **job.environment},  # its database does not exist
+        env={**os.environ, **job.environment},  # DATABASE_URL names no database
         capture_output=True,
         text=True,
         check=False,
@@ -125,7 +125,7 @@ def test_changes_cause_one_run(job: Job, store: Store, connection: Connection) -
     assert job.has_waiting(0)
 
 
-def test_the_changes_of_a_failed_run_are_left_to_the_next(
+def test_the_changes_of_a_failed_run_are_left_to_the_next_run(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -163,10 +163,12 @@ def test_many_changes_are_pulled_and_acknowledged_in_bounded_calls(
         changes.acknowledge()
     assert 0 < changes.messages <= 1_500  # a response may hold fewer messages than requested
     with backlog.open_backlog(settings.current()) as rest:
-        assert 0 < rest.messages <= 2_000 - changes.messages  # they cause the next run
+        assert (
+            0 < rest.messages <= 2_000 - changes.messages
+        )  # the messages that remain cause the next run
 
 
-def test_a_run_that_found_a_shard_locked_is_followed_by_another(
+def test_a_run_that_found_a_shard_locked_is_followed_by_another_run(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -178,7 +180,7 @@ def test_a_run_that_found_a_shard_locked_is_followed_by_another(
     assert job.has_waiting(0)
 
 
-def test_a_run_during_another_leaves_the_changes_to_the_next(
+def test_a_run_during_another_run_leaves_the_changes_to_the_next_run(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")

@@ -39,10 +39,10 @@ def refuse(*_: object, **__: object) -> bytes:
     raise PubSubUnavailable("no server")
 
 
-def test_the_attributes_distinguish_an_operation_from_a_wake_up(
+def test_an_attribute_distinguishes_an_operation_from_a_wake_up(
     operator: Operator, fake_publisher: FakePublisher
 ) -> None:
-    """Pub/Sub filters operations by it during a trial of a revision: see infra/release."""
+    """While a revision is on trial, Pub/Sub filters operations by this attribute: see infra/release."""
     operator.start("runBatch")
     assert wakeups.send([3])
     sent = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]
@@ -54,7 +54,7 @@ def parse(command: bytes | dict[str, object]) -> int | UUID | None:
     return commands.parse_push(encode_push(command))[0]
 
 
-def test_a_pushed_command_names_an_operation_by_a_uuid() -> None:
+def test_a_pushed_command_identifies_an_operation_by_a_uuid() -> None:
     operation = uuid.uuid4()
     assert parse({"command": "operation", "id": str(operation)}) == operation
     bad: object

@@ -19,7 +19,7 @@ def append_letter(connection: Connection, event: dict[str, Any]) -> int:
 
 
 @pytest.mark.every_postgres
-def test_replayed_letters_are_appended_and_failing_ones_stay(
+def test_valid_dead_letters_are_replayed_and_invalid_or_discarded_ones_stay(
     operator: Operator, connection: Connection
 ) -> None:
     session = {"session_id": "s", "user_id": "dan", "item_count": 99_999}
@@ -49,7 +49,7 @@ def test_replayed_letters_are_appended_and_failing_ones_stay(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_poisoned_letter_is_replayed_once_its_event_can_be_folded(
+def test_a_poisoned_event_is_replayed_once_it_can_be_folded(
     operator: Operator, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
