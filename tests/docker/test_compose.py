@@ -75,7 +75,7 @@ def test_no_service_depends_on_itself() -> None:
     assert set(TopologicalSorter(waits).static_order()) == SERVICES.keys()
 
 
-def test_other_services_wait_for_each_one_time_service() -> None:
+def test_another_service_depends_on_every_service_that_ends_by_itself() -> None:
     """Otherwise `docker compose up --wait` treats a container that ended as a failure."""
     awaited = {other for service in SERVICES.values() for other in service.get("depends_on", {})}
     assert SERVICES.keys() - LASTING.keys() == {"migrate", "topology"} <= awaited
@@ -97,7 +97,7 @@ def test_all_ports_are_published_only_on_localhost() -> None:
 
 
 def test_each_image_is_built_by_one_service_and_never_pulled() -> None:
-    """Compose builds in parallel, so that two builds of one image name fail the first `up`."""
+    """Compose builds in parallel, so the first `up` fails if two services build the same image."""
     built = compose_file.builds()
     assert {image: len(builders) for image, builders in built.items()} == dict.fromkeys(built, 1)
     for name in compose_file.OURS:

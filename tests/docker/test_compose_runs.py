@@ -1,4 +1,4 @@
-"""The commands, settings and health checks of the Compose file, run as processes."""
+"""The services of the Compose file work as processes, with their commands and settings."""
 
 import http.client
 import json

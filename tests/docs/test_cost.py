@@ -58,7 +58,7 @@ def test_every_saving_lowers_the_bill() -> None:
 def test_overlapping_requests_are_billed_once() -> None:
     assert busy_seconds(1, 1) == pytest.approx(0.1, rel=0.01)  # 100 ms
     steady = FACTS["assumed"]["active_hours"] * 3_600 * 100
-    assert busy_seconds(steady, 0.1) == pytest.approx(steady / 100, rel=0.01)  # one, busy
+    assert busy_seconds(steady, 0.1) == pytest.approx(steady / 100, rel=0.01)  # always busy
 
 
 def test_some_amounts_equal_those_computed_by_hand() -> None:
@@ -78,8 +78,8 @@ def test_only_schedules_and_secrets_cost_money_at_a_thousand_events_a_day() -> N
     assert math.isclose(compute_items(FREE)["secrets"].usd, 0.06)  # docs/cost.md says why
 
 
-def test_a_second_environment_does_not_share_the_free_tiers_of_the_billing_account() -> None:
-    """The free tiers of Neon, Cloud Logging and Cloud Monitoring apply to each project."""
+def test_the_document_shows_the_cost_of_a_second_environment_on_a_billing_account() -> None:
+    """Neon, Cloud Logging and Cloud Monitoring have free amounts per project, the others do not."""
     apart = (*SERVICES["Neon"], *SERVICES["Cloud Logging"], *SERVICES["Cloud Monitoring"])
     first = {name: item for name, item in compute_items(FREE).items() if name not in apart}
     more = {name: replace(item, used=2 * item.used).usd - item.usd for name, item in first.items()}
@@ -128,7 +128,7 @@ def test_the_facts_of_an_environment_equal_its_terraform_plan(
     assert bool(planned.of("google_pubsub_subscription", "changes")) == facts["batch_on_demand"]
     policies = planned.of("google_compute_security_policy").values()
     assert len(policies) == facts["policies"]
-    few = 3  # a rule costs $1, a condition $0.10
+    few = 3  # the allowed difference, because a rule costs only $1 and a condition $0.10
     assert sum(len(policy["rule"]) for policy in policies) == pytest.approx(facts["rules"], abs=few)
     assert not planned.of("google_compute_router_nat")
     assert _database(planned) == facts.get("sql")

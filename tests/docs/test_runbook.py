@@ -56,7 +56,7 @@ def test_links_and_named_files_exist() -> None:
 
 
 @pytest.mark.parametrize("heading", ["Errors", "Uptime"])
-def test_the_log_filter_includes_the_errors_while_the_database_is_down(
+def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_down(
     heading: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The query function still responds, so that the severity is below ERROR."""

@@ -1,4 +1,4 @@
-"""The cloud that the tests of the release share."""
+"""The fake cloud that the release tests share."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -27,7 +27,7 @@ from tests.support.release_world import SERVICES, image
 
 
 def test_one_version_serves_and_a_second_run_succeeds_after_any_failed_call(cloud: Cloud) -> None:
-    """A release continues if only the read of the state after a traffic call fails."""
+    """If only the read of the state after a traffic call fails, the release continues."""
     list_changing_calls(cloud)
     looks = [n + 1 for n, call in enumerate(cloud.calls) if "update-traffic" in call]
     for number in range(len(cloud.calls)):
@@ -47,7 +47,7 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
         if {*calls[number]} & {"deploy", "update-traffic"}:
             reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
-            # The tag does not exist, or a later call removes the tag.
+            # Removing a tag may be lost: the tag does not exist, or a later call removes the tag.
             untags = calls[number][-1].startswith("--remove-tags")
             assert_one_version_serves(cloud, done, is_new=untags)
 

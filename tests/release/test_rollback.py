@@ -25,7 +25,7 @@ from tests.support.release_runs import (
 )
 from tests.support.release_world import REPOSITORY, SERVICES, image
 
-# Runs gcloud's parser in gcloud's Python without making calls; prints the rejected calls.
+# Parse the calls in gcloud's Python without executing them, and print the calls that are rejected.
 PARSE = """
 import json, sys
 sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]
@@ -45,7 +45,7 @@ def test_a_finished_release_can_be_rolled_back(cloud: Cloud) -> None:
     assert_success(run(cloud, "rollback"))
     assert not cloud.find_violations()
     assert serving_code(cloud.world) == "a"
-    assert cloud.world.executions[-1] == ("a", "batch")  # what came meanwhile
+    assert cloud.world.executions[-1] == ("a", "batch")  # folds the events since the release
     cloud.reset_calls()
     assert_success(run(cloud, "rollback"))
     assert not [call for call in cloud.calls if "describe" not in call]
@@ -84,7 +84,7 @@ def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> 
         assert serving_code(cloud.world) == "a", number
 
 
-def test_a_rollback_after_an_early_kill_never_mixes_revisions(
+def test_a_rollback_of_a_release_that_was_killed_early_never_mixes_revisions(
     cloud: Cloud,
 ) -> None:
     assert_success(deploy(cloud, "b", to="dev"))

@@ -35,7 +35,7 @@ _SLEEP = '#!/bin/sh\necho "sleep $*" >> "$CALLS"\n'
 
 @dataclass(frozen=True)
 class Runner:
-    """A substitute for the GitHub runner, which runs the shell steps in order in a clone."""
+    """A substitute for the GitHub runner that runs the workflow's shell steps in order."""
 
     folder: Path
     cloud: Cloud
@@ -93,7 +93,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         yield Runner(tmp_path, cloud, cloud.world.address)
 
 
-def test_the_trial_applies_plans_again_sends_requests_and_destroys(runner: Runner) -> None:
+def test_the_trial_runs_apply_then_a_second_plan_then_requests_then_destroy(runner: Runner) -> None:
     assert runner.run() == {"apply": 0, "plan again": 0, "requests": 0, "destroy": 0}
     assert runner.cloud.world.published == ["user-events"]
     assert runner.cloud.world.executions == [("a", "check")]
@@ -107,7 +107,7 @@ def test_the_trial_applies_plans_again_sends_requests_and_destroys(runner: Runne
 @pytest.mark.parametrize(
     ("command", "code", "step"), [("apply", 1, "apply"), ("plan", 2, "plan again")]
 )
-def test_a_non_empty_second_plan_fails_the_trial_and_destroys_everything(
+def test_everything_is_destroyed_if_the_apply_fails_or_the_second_plan_is_not_empty(
     runner: Runner, command: str, code: int, step: str
 ) -> None:
     runner.fail(command, code)
@@ -124,7 +124,7 @@ def test_a_non_empty_second_plan_fails_the_trial_and_destroys_everything(
         ("graphql", (200, {"data": {"__typename": "Query"}})),
     ],
 )
-def test_the_trial_fails_on_a_wrong_response(runner: Runner, broken: str, answer: Any) -> None:
+def test_the_trial_fails_if_a_response_is_wrong(runner: Runner, broken: str, answer: Any) -> None:
     setattr(runner.cloud, broken, answer)
     done = runner.run()
     assert done["requests"] != 0

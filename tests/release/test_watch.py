@@ -39,7 +39,7 @@ STEPS = (5, 25, 50, 100)
 
 
 def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
-    """Return healthy metrics until green has `percent` of the traffic; then `ill` for `of`."""
+    """Return good numbers; once green has `percent` of the traffic, `ill` for the service `of`."""
 
     def measure(query: str, revision: str) -> float | None:
         has_come = cloud.world.share("progress-query").get("b", 0) >= percent
@@ -70,20 +70,20 @@ def test_too_many_errors_or_high_latency_cause_an_immediate_rollback(
     assert serving_code(cloud.world) == "a"
 
 
-def test_a_release_at_its_limits_continues(cloud: Cloud) -> None:
+def test_a_release_continues_if_its_measurements_equal_the_limits(cloud: Cloud) -> None:
     cloud.monitoring = AT_LIMITS
     assert deploy(cloud, "b").returncode == 0
     assert serving_code(cloud.world) == "b"
 
 
-def test_enough_requests_are_judged_before_the_end_of_the_watch(cloud: Cloud) -> None:
+def test_green_is_judged_during_the_watch_if_there_are_enough_requests(cloud: Cloud) -> None:
     cloud.monitoring = BAD["failed"]
     done = deploy(cloud, "b", "--hold=10000")
     assert done.returncode == 1
     assert serving_code(cloud.world) == "a"
 
 
-def test_few_requests_are_judged_at_the_end_of_the_watch(cloud: Cloud) -> None:
+def test_green_is_judged_only_at_the_end_of_the_watch_if_requests_are_few(cloud: Cloud) -> None:
     """A single early error among few requests does not fail the release."""
     looks: list[str] = []
 
@@ -171,7 +171,7 @@ def test_a_single_failed_smoke_test_does_not_fail_a_release(cloud: Cloud) -> Non
 def test_a_watch_without_measurements_fails_the_release(
     cloud: Cloud, measurements: Numbers
 ) -> None:
-    """Separate queries return results, requests and latency, and each of them can be missing."""
+    """Requests and latency come from separate queries, so that either of them can be missing."""
     cloud.monitoring = measurements
     done = deploy(cloud, "b")
     assert done.returncode == 1
@@ -179,7 +179,7 @@ def test_a_watch_without_measurements_fails_the_release(
     assert serving_code(cloud.world) == "a"
 
 
-def test_ingest_may_have_no_requests(cloud: Cloud) -> None:
+def test_a_release_succeeds_if_ingest_has_no_requests(cloud: Cloud) -> None:
     def measure(query: str, revision: str) -> float | None:
         return make_measurements()(query, revision) if "query" in revision else None
 
@@ -214,7 +214,7 @@ def test_failed_monitoring_queries_are_retried(cloud: Cloud) -> None:
         {"ready": (404, {})},
         {"graphql": (200, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})},
         {"graphql": (500, {"errors": [{"extensions": {"code": "INTERNAL"}}]})},
-        {"graphql": (200, {"data": {"__typename": "Query"}})},  # to a stranger
+        {"graphql": (200, {"data": {"__typename": "Query"}})},  # without a token
         {"graphql": (401, "no JSON object")},
     ],
 )

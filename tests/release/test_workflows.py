@@ -99,8 +99,8 @@ def test_a_called_workflow_inherits_the_secrets_that_it_reads() -> None:
                 assert job.get("secrets") == ("inherit" if reads else None), name
 
 
-def test_pull_requests_run_the_same_tests_as_the_gate() -> None:
-    """Only the tests of the Terraform plans are left out; other jobs run Terraform and checkov."""
+def test_the_checks_workflow_requires_the_programs_of_the_ci_script_except_terraform() -> None:
+    """Other jobs run Terraform and checkov, so this job leaves out the tests of Terraform plans."""
     (wanted,) = re.findall(r"^required=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     required = re.findall(r"--require ([\w-]+)", (FOLDER / "checks.yaml").read_text())
     assert {*wanted.split()} - {*required} == {"terraform", "checkov"}
@@ -149,7 +149,7 @@ def test_steps_have_the_variables_that_they_read(file: Path) -> None:
         assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY"}, step
 
 
-def test_every_lock_is_audited_for_vulnerabilities() -> None:
+def test_every_lock_file_is_audited_for_vulnerabilities() -> None:
     (step,) = [
         candidate
         for candidate, _, _ in steps(FOLDER / "checks.yaml")
@@ -159,7 +159,7 @@ def test_every_lock_is_audited_for_vulnerabilities() -> None:
         re.findall(r"-r (\S*requirements\S*\.txt)", step["run"].partition("pip-audit")[2])
     )
     tracked = ran("git", "-C", str(ROOT), "ls-files", "*requirements*.txt").stdout.split()
-    # checkov has its own lock; it reads only this repository's files, without cloud access.
+    # checkov's lock file is not audited: checkov reads only this repository, without cloud access.
     assert audited == {*tracked} - {"infra/checkov/requirements.txt"}
     assert "--ignore-vuln" not in step["run"]
     for name in audited:

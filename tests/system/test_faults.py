@@ -95,7 +95,7 @@ VICTIMS: dict[str, Callable[[Stack], None]] = {
 }
 
 
-@pytest.mark.timeout(300)  # thirty restarts
+@pytest.mark.timeout(300)  # the test restarts about thirty processes
 def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:

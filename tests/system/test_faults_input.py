@@ -83,7 +83,7 @@ WHOLES: list[tuple[bytes, str]] = [
     (b"[" + changed() + b",", "expected JSON"),
 ]
 
-BODIES = [b"", b"{}", b"\xff", b"null", b'{"message": 5}', b"[" * 5_000]  # no pushes
+BODIES = [b"", b"{}", b"\xff", b"null", b'{"message": 5}', b"[" * 5_000]  # not pushes
 
 STRANGE = [
     "x'; DROP SCHEMA event_store CASCADE; --",
@@ -133,7 +133,9 @@ def test_each_invalid_event_becomes_a_dead_letter_and_its_neighbours_are_recorde
 
 
 def test_a_message_without_an_event_becomes_one_dead_letter(stack: Stack) -> None:
-    ids = stack.publish_raw(*(payload for payload, _ in WHOLES), note="data may be empty then")
+    ids = stack.publish_raw(
+        *(payload for payload, _ in WHOLES), note="with attributes, data may be empty"
+    )
     stack.await_delivery()
     stored = {message: (kind, reason, at) for kind, reason, _, message, at in letters(stack)}
     for (payload, rule), message in zip(WHOLES, ids, strict=True):
@@ -186,7 +188,7 @@ def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
     good = sample_events.envelope(
         "UserCreated", {**named, "note": f"<{ADDRESS}>"}, at=sample_events.BEGIN
     )
-    # These events are invalid or malformed, have an unknown type, or name a field by the address.
+    # Some are invalid or malformed, one has an unknown type, and one names a field after ADDRESS.
     events: list[Any] = [
         {**good, "event_id": f"created-{ADDRESS}"},
         {**good, "event_id": "e1", "data": {**named, "timezone": "Mars/Base"}},

@@ -13,7 +13,7 @@ from progress.adapters.redis import url as redis_url
 from progress.errors import SettingsError
 
 
-def test_the_default_settings_are_production_without_a_database() -> None:
+def test_without_variables_the_environment_is_production_and_no_database_is_set() -> None:
     read = settings.read({})
     assert (read.environment, read.database_url, read.redis_url) == ("production", None, None)
     assert (read.rate_limit_per_minute, read.graphql_introspection) == (100, None)
@@ -42,7 +42,7 @@ def test_values_are_converted_to_the_types_of_the_settings() -> None:
             "AUTH_ISUER",
             "PROGRESS_DATADIR",
             "DB_USER",
-        ),  # with the prefix of a setting
+        ),  # these begin like a setting
         *(
             "DATABSE_URL",
             "REDIS_ULR",
@@ -136,7 +136,9 @@ def test_an_unquoted_password_is_rejected_and_not_shown(
     assert "hush" not in "".join(traceback.format_exception(error.value))
 
 
-def test_an_unknown_parameter_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_url_parameter_is_ignored_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.WARNING):
         at = postgres_url.parse_url("postgresql://u:secret@h/d?channel_binding=require")
     assert at == postgres_url.parse_url("postgresql://u:secret@h/d")
@@ -150,6 +152,6 @@ def test_the_error_names_a_missing_database() -> None:
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "AUTH_SIGN_IN_URL"])
-def test_the_error_names_a_url_with_another_scheme(name: str) -> None:
+def test_the_error_names_the_setting_whose_url_has_a_wrong_scheme(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}: expected a URL that begins with"):
         settings.read({name: "zzz"})

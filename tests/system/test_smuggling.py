@@ -26,9 +26,9 @@ SMUGGLING: dict[str, tuple[bytes, bytes]] = {
         b"Transfer-Encoding : chunked\r\nContent-Length: 5",
         EMPTY + HIDDEN,
     ),
-    "a sign": (b"Content-Length: +5", b"12345" + HIDDEN),
-    "less than nothing": (b"Content-Length: -1", HIDDEN),
-    "a number of Python's": (b"Content-Length: 0_5", b"12345" + HIDDEN),
+    "a length with a plus sign": (b"Content-Length: +5", b"12345" + HIDDEN),
+    "a negative length": (b"Content-Length: -1", HIDDEN),
+    "a length in Python's notation": (b"Content-Length: 0_5", b"12345" + HIDDEN),
     "a folded line": (b"X-A: b\r\n c\r\nContent-Length: 5", b"12345" + HIDDEN),
     "a zero byte": (b"X-A: a\0b\r\nContent-Length: 5", b"12345" + HIDDEN),
 }

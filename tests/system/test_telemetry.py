@@ -11,7 +11,7 @@ from tests.support import browser, folders, otlp_collector
 from tests.support.emitted_lines import QUESTION, RunningStack, exercise
 from tests.support.otlp_collector import Collector, Span
 
-# Starting a stack takes long on a busy machine.
+# Starting a stack takes a long time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 _SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
@@ -179,7 +179,9 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
             emitted = driven.emitted()
             assert metric_fields.load().metric_fields.keys() - emitted.fields == set()
             assert {line["outcome"] for line in emitted.lines if "outcome" in line} == {"ok"}
-            readiness.wait(lambda: bool(_complaints(driven)), "a word about it", seconds=60)
+            readiness.wait(
+                lambda: bool(_complaints(driven)), "a log line about the failed export", seconds=60
+            )
             exercise(stack, key="again")
             stack.progress("down")  # the command ends, although nothing can be exported
             for log in (stack.folder / "logs").iterdir():
