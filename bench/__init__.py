@@ -1,1 +1,1 @@
-"""Benchmarks. Each row of the table is compared with a peer or a baseline in the same run."""
+"""Benchmarks. Each row of the table compares Progress with a peer or a baseline in one run."""

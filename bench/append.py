@@ -99,7 +99,7 @@ def _alternate(
     theirs: tuple[Iterable[U], Callable[[U], object]],
     block: int = 1,
 ) -> tuple[float, float]:
-    """Return the seconds of both sides, which take turns with a block of calls each."""
+    """Return the total seconds of our and of their calls, which alternate block by block."""
     append_seconds = recorder_seconds = 0.0
     (our_values, our_call), (their_values, their_call) = ours, theirs
     our_rest, their_rest = iter(our_values), iter(their_values)

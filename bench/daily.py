@@ -41,7 +41,7 @@ class _Contenders:
     bare: int
 
     def questions(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs of requests that `questions` returns."""
+        """Yield pairs of requests for these learners."""
         return questions(self.issuer, self.learners)
 
 

@@ -21,7 +21,7 @@ _BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def endless(seed: int = 1) -> Iterator[Envelope]:
-    """Yield an endless series of sessions, learner by learner."""
+    """Yield the events of an endless series of sessions, whose learners take turns."""
     chance = random.Random(seed)
     for number in itertools.count():
         learner = f"learner-{seed}-{number % _LEARNERS}"

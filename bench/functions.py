@@ -30,12 +30,12 @@ class Function:
     process: subprocess.Popen[bytes]
 
     def memory(self) -> float:
-        """Return the memory in use in MB, including the supervising process."""
+        """Return the memory of the function and of its supervising process, in MB."""
         own = psutil.Process(self.process.pid)
         return sum(p.memory_info().rss for p in (own, *own.children(recursive=True))) / 1e6
 
     def peak_memory(self) -> float:
-        """Return the peak of the memory in use so far, in MB."""
+        """Return the highest memory of these processes so far, in MB."""
         own = psutil.Process(self.process.pid)
         own_processes = (own, *own.children(recursive=True))
         statuses = [

@@ -1,5 +1,5 @@
--- A log after months of study. Each learner has one session a day. Four of five learners live in a time zone with summer
--- time. Each item is answered ten times, at growing intervals.
+-- A log after months of study. Each learner has one session a day; four of five learners live in a time zone with
+-- summer time. Each item is answered ten times, at growing intervals.
 
 -- log --
 -- Sessions of 42 events: a start, twenty answers with their reviews, a completion.

@@ -1,4 +1,4 @@
-"""A PostgreSQL server with fsync on, and a database for each row."""
+"""A PostgreSQL server with fsync on, in which each benchmark has separate databases."""
 
 import contextlib
 import itertools
@@ -59,7 +59,7 @@ class Server:
         return store
 
     def drop(self, store: Store) -> None:
-        """Drop the database of a finished row."""
+        """Drop the database of a finished benchmark."""
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"DROP DATABASE {store.name} WITH (FORCE)")
 

@@ -79,7 +79,7 @@ def test_only_schedules_and_secrets_cost_money_at_a_thousand_events_a_day() -> N
 
 
 def test_the_document_shows_the_cost_of_a_second_environment_on_a_billing_account() -> None:
-    """Neon, Cloud Logging and Cloud Monitoring have free amounts per project, the others do not."""
+    """Free amounts are per billing account, except those of Neon, Logging and Monitoring."""
     apart = (*SERVICES["Neon"], *SERVICES["Cloud Logging"], *SERVICES["Cloud Monitoring"])
     first = {name: item for name, item in compute_items(FREE).items() if name not in apart}
     more = {name: replace(item, used=2 * item.used).usd - item.usd for name, item in first.items()}

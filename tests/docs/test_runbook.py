@@ -161,7 +161,7 @@ def test_replay_seeks_the_subscriptions_of_ingest(shell: Shell) -> None:
         assert shell.run(f"infra/recovery/replay {wrong}").returncode == 2
 
 
-def test_replay_keeps_waiting_messages_that_are_older_than_the_given_time(shell: Shell) -> None:
+def test_replay_keeps_undelivered_messages_that_are_older_than_the_given_time(shell: Shell) -> None:
     waits = datetime(2026, 11, 19, 22, tzinfo=UTC)
     shell.waits, shell.old = {INGEST: waits.timestamp()}, ["user-events-ingest-sub"]
     shell.subscribe(INGEST, "user-events-ingest-sub")

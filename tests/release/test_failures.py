@@ -47,7 +47,7 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
         if {*calls[number]} & {"deploy", "update-traffic"}:
             reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
-            # Removing a tag may be lost: the tag does not exist, or a later call removes the tag.
+            # A lost removal is harmless: the tag does not exist, or a later call removes the tag.
             untags = calls[number][-1].startswith("--remove-tags")
             assert_one_version_serves(cloud, done, is_new=untags)
 
@@ -74,7 +74,7 @@ def test_only_the_released_image_gets_traffic(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_later_release_succeeds_after_a_revision_that_does_not_start(
+def test_the_next_release_succeeds_after_a_release_whose_revision_does_not_start(
     cloud: Cloud, service: str
 ) -> None:
     """Until the next revision starts, each call for the service fails, even if it takes effect."""
@@ -156,7 +156,7 @@ def test_a_rollback_ignores_signals(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_release_past_the_point_of_no_return_is_finished_not_rolled_back(
+def test_a_release_past_the_point_of_no_return_is_finished_and_not_rolled_back(
     cloud: Cloud, service: str
 ) -> None:
     calls = list_changing_calls(cloud)

@@ -62,7 +62,7 @@ def test_blue_catches_up_before_it_serves_queries(cloud: Cloud) -> None:
     assert cloud.worlds[first - 1].folding_codes() == {"a", "b"}
 
 
-def test_a_killed_rollback_can_be_repeated_and_ignores_signals(cloud: Cloud) -> None:
+def test_a_rollback_ignores_signals_and_can_be_repeated_if_it_is_killed(cloud: Cloud) -> None:
     assert_success(deploy(cloud, "b", to="dev"))
     cloud.reset_calls()
     before = cloud.world

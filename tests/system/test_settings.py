@@ -58,7 +58,7 @@ def test_the_error_names_a_misspelled_setting(name: str) -> None:
         settings.read({name: "x"})
 
 
-def test_other_variables_are_ignored() -> None:
+def test_variables_that_are_not_settings_are_ignored() -> None:
     settings.read({"PATH": "/bin", "HOME": "/", "LANG": "C", "KUBERNETES_PORT": "x"})
     settings.read({"CLOUD_RUN_TASK_ATTEMPT": "0", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "x"})
     settings.read({"REDIS_URL": "redis://r", "REDIS_URI": "redis://r"})
@@ -84,7 +84,7 @@ def test_an_empty_value_counts_as_not_set() -> None:
     assert settings.read({"DATABASE_URL": "", "RATE_LIMIT_PER_MINUTE": ""}) == settings.read({})
 
 
-def test_no_secret_is_in_the_text_of_settings_and_urls() -> None:
+def test_the_printed_settings_and_urls_contain_no_secret() -> None:
     secret = "hunter2"  # noqa: S105 - a value to search for
     url = f"postgresql://progress:{secret}@db.example:5433/numbers"
     assert secret not in repr(
@@ -146,7 +146,7 @@ def test_an_unknown_url_parameter_is_ignored_with_a_warning(
     assert "secret" not in caplog.text
 
 
-def test_the_error_names_a_missing_database() -> None:
+def test_the_error_names_database_url_if_no_database_is_set() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         database.connect(settings.read({}))
 
