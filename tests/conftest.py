@@ -198,7 +198,7 @@ def empty_redis(valkey: str) -> str:
 
 @pytest.fixture
 def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The URL of the empty Valkey to which changes are published; the client's timeouts are long."""
+    """The URL of the empty Valkey to which changes are published; timeouts are long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(connections, "_REPLY_TIMEOUT_S", 10)
@@ -229,7 +229,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
-    """A function that opens the page in a new browser context; every visit is checked afterwards."""
+    """A function that opens the page in a new browser context; every visit is checked later."""
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:

@@ -1,4 +1,4 @@
-"""Errors of statements at the boundary of asyncpg."""
+"""Statements that the server rejects, run through asyncpg."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ def _ask(database: Database, work: Any) -> Any:
 
 @pytest.fixture
 def database(store: Store) -> Database:
-    """One session."""
+    """A database client with a single session."""
     return Database(store.url, name="query", size=1, search_path="event_store")
 
 

@@ -116,7 +116,7 @@ def test_text_that_operators_need_is_not_masked(text: str) -> None:
     "piece", ["a@", "://", "password=", "eyJ", "Bearer ", "%40", "'", "\\u0040"]
 )
 def test_masking_takes_linear_time(piece: str) -> None:
-    """A text that is sixteen times as long takes about sixteen times as long, not 256 times."""
+    """Masking a text that is 16 times as long takes about 16 times as long, not 256 times."""
     short, long = (_work(piece * count) for count in (1_000, 16_000))
     assert long < 64 * short
 
@@ -207,7 +207,7 @@ def test_a_field_that_is_none_is_omitted(capsys: Capture) -> None:
 
 
 def _line(severity: logs.Severity, message: str, **fields: object) -> dict[str, Any]:
-    """Return the line that is written."""
+    """Write a log line; return its fields."""
     before, sys.stdout = sys.stdout, io.StringIO()
     try:
         logs.write(severity, message, **fields)

@@ -1,6 +1,6 @@
 """`progress migrate` creates and changes logins without superuser privileges.
 
-Each login has the privileges of one group, which are sufficient for its function.
+Each login has the privileges of one group and no others. They suffice for the group's function.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Each migration runs once, in order and under a lock; defects are reported before any runs.
+"""Each migration runs once, in order and under a lock; if one is invalid, none runs.
 
-SQL functions are applied again when they change.
+An SQL function is applied again when its file changes.
 """
 
 import hashlib

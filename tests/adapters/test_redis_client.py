@@ -101,7 +101,7 @@ def test_a_rejected_command_does_not_fail_the_others(redis_with_notifications: s
 
 @contextlib.contextmanager
 def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
-    """Run a server that sends `answer` to any command, or never accepts if `answer` is None."""
+    """Run a server that replies `answer` to each command, or that never accepts if it is None."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
 

@@ -35,7 +35,7 @@ JOBS = {
 
 @pytest.fixture
 def closed(store: Store) -> Iterator[Gate]:
-    """A port in front of the database that refuses connections until the test opens it."""
+    """A port in front of the database; the port refuses connections until the test opens it."""
     with closing(Gate(store.url)) as made:
         yield made
 

@@ -48,7 +48,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_opentelemetry_is_not_imported_without_an_endpoint() -> None:
-    """No start-up, span, log line or command imports it."""
+    """No start-up, span, log line or command imports OpenTelemetry."""
     script = """
 import sys
 import functions_framework, functions_framework.aio

@@ -1,4 +1,4 @@
-"""The certificate authorities and host names that TLS to PostgreSQL and Redis accepts."""
+"""The certificate authorities and host names that the clients of PostgreSQL and Redis accept."""
 
 import asyncio
 import shutil

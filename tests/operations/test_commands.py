@@ -42,7 +42,7 @@ def refuse(*_: object, **__: object) -> bytes:
 def test_an_attribute_distinguishes_an_operation_from_a_wake_up(
     operator: Operator, fake_publisher: FakePublisher
 ) -> None:
-    """While a revision is on trial, Pub/Sub filters operations by this attribute: see infra/release."""
+    """While a revision is on trial, Pub/Sub filters by this attribute: see infra/release."""
     operator.start("runBatch")
     assert wakeups.send([3])
     sent = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]

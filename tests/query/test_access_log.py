@@ -196,7 +196,7 @@ def test_an_unexpected_error_is_logged_masked_with_its_stack_trace(
 
 def test_gauges_equal_the_contents_of_the_store(store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
-    append(connection, [{"no": "event"}])  # a letter
+    append(connection, [{"no": "event"}])  # becomes a dead letter
     before = gauges.measure(connection)
     assert before.projection_lag == model_rows.read_value(connection, "head")
     assert before.projection_lag_ms > 0

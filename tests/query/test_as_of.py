@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 EVERYONE = (*LEARNERS, "nobody")
 NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
-# Python has no local day within a day of its first and last time.
+# Within a day of datetime.min or datetime.max, Python cannot compute the local day.
 FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 
@@ -31,7 +31,7 @@ Moments = dict[str, datetime | None]
 
 
 def draw_moment(draw: st.DrawFn | Any, moments: list[datetime]) -> datetime | None:
-    """Draw None, a time at, just before or just after an event, or the first or last time."""
+    """Draw None, the first or last time, or a time at, just before or just after an event."""
     near = sorted({moment + nudge for moment in moments for nudge in NEAR})
     return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
 
@@ -97,7 +97,7 @@ def test_as_of_results_equal_the_oracle_s_results_at_any_time(
 def test_several_times_in_one_request_have_the_results_of_separate_requests(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
-    """If a later time is folded from the rows of an earlier time, the results are the same."""
+    """A request folds each time from the rows of the time before; the results must not change."""
 
     async def fetch_together(user: str, requested: list[Any]) -> list[Any]:
         first, last = date(2024, 2, 1), date(2026, 1, 31)

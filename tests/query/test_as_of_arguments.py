@@ -1,4 +1,4 @@
-"""The arguments asOf and knownAt of GraphQL."""
+"""The GraphQL arguments asOf and knownAt."""
 
 from collections.abc import Iterator
 

@@ -233,5 +233,5 @@ def test_rebuilds_and_folds_do_not_change_as_of_results(
         assert not as_of_fixtures.find_differences(
             fetch, connection, as_of=as_of_fixtures.noon_of_day(3)
         )
-    # the rebuild replaced the read models of the snapshots
+    # the rebuild replaced the read models from which the snapshots were taken
     assert as_of_fixtures.count_snapshots(connection) == 0

@@ -1,4 +1,4 @@
-"""The database sessions of as-of queries: number, limits, temporary tables and privileges."""
+"""The database sessions of as-of queries: their number, limits, temporary tables, privileges."""
 
 import asyncio
 from contextlib import closing
@@ -203,7 +203,7 @@ def test_queries_about_the_same_time_share_a_fold_within_a_request(
     answers = fetch(request())
     assert [streak.current for streak in answers[:5]] == [1] * 5
     assert [progress.total_sessions_completed for progress in answers[5:10]] == [1] * 5
-    # is_first, is_last: ann's second time continues the fold of the first
+    # is_first, is_last: the fold of ann's second time continues the fold of her first time
     assert sorted(folded) == [
         ("ann", as_of_fixtures.noon_of_day(0), True, False),
         ("ann", as_of_fixtures.noon_of_day(1), False, True),

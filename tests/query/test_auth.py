@@ -129,10 +129,10 @@ BAD: dict[str, Callable[[], str]] = {
     "another issuer": lambda: token_issuer.token(iss="https://another.test"),
     "no issuer": lambda: token_issuer.token(iss=None),
     "expired": lambda: token_issuer.token(exp=int(time.time()) - 1),
-    "without end": lambda: token_issuer.token(exp=None),
+    "no exp": lambda: token_issuer.token(exp=None),
     "not yet valid": lambda: token_issuer.token(nbf=int(time.time()) + 600),
     "issued in the future": lambda: token_issuer.token(iat=int(time.time()) + 600),
-    "nobody's": lambda: token_issuer.token(sub=None),
+    "no sub": lambda: token_issuer.token(sub=None),
     "an empty sub": lambda: token_issuer.token(""),
     "a sub that is no text": lambda: token_issuer.token(sub=7),
     "a long sub": lambda: token_issuer.token("a" * 201),
@@ -145,7 +145,7 @@ BAD: dict[str, Callable[[], str]] = {
     "dots": lambda: "..",
     "no JSON": lambda: f"{part(b'{')}.{part(b'{')}.x",
     "deep": lambda: f"{part(b'[' * 50_000)}.{part({})}.x",
-    "no ASCII": lambda: "größe.größe.größe",
+    "non-ASCII text": lambda: "größe.größe.größe",
     "a spare dot": lambda: token_issuer.token() + ".",
 }
 

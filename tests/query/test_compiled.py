@@ -41,7 +41,9 @@ NOW = datetime(2024, 4, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 LOG = RequestLog("query", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { %s }'
-PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it takes minutes
+PHASES = [
+    phase for phase in Phase if phase is not Phase.explain
+]  # the phase `explain` takes minutes
 ODD = """query ($yes: Boolean = true, $no: Boolean = false, $from: Date = "2024-03-01") {
   __typename
   again: streak { longest ...F ... @include(if: $no) { atRisk } }
@@ -55,7 +57,7 @@ fragment F on Streak { current @include(if: $yes) more: longest ... on Streak { 
 
 
 def log() -> Iterator[Envelope]:
-    """Yield events of many types from three months of two learners; one changes time zone."""
+    """Yield events of many types from three months of two learners; bob changes time zone."""
     chance = random.Random(7)
     start = datetime(2024, 1, 10, 9, tzinfo=UTC)
     for n in range(30):
@@ -109,7 +111,7 @@ class RecordingExecution(QueryExecution, frozen=True):
 
 @dataclass
 class Both:
-    """A runner of queries, both compiled and by the executor, on one database without a cache."""
+    """A database on which each query runs twice, without a cache: compiled, and by the executor."""
 
     url: str
     ways: Counter[str] = field(default_factory=Counter)
@@ -144,7 +146,7 @@ class Both:
         return msgspec.structs.replace(answer, extensions={})
 
     async def _count(self, document: Document, request: GraphQLRequest, context: Context) -> None:
-        """Count whether the fields ran separately without an error, or in the executor."""
+        """Count the query: `in parts` if each field ran separately without an error, else `whole`."""
         operation = document.operation(request.operation_name)
         fields = root_fields.plan(operation, request.variables, context) if operation else []
         keys = [field.cache_key for field in fields if field.cache_key]

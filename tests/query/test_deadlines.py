@@ -1,4 +1,4 @@
-"""A query's deadline is ten seconds after its arrival; nothing is retried or waits longer."""
+"""A query has ten seconds from its arrival; no wait and no retry exceeds this deadline."""
 
 import asyncio
 import socket
@@ -34,7 +34,7 @@ LATER = 'asOf: "2024-05-01T00:00:00Z"'
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Remove the statement timeouts of PostgreSQL, so that only the deadline cancels statements."""
+    """Disable PostgreSQL's statement timeouts, so that only the deadline cancels statements."""
     monkeypatch.setattr(async_client, "_STATEMENT_TIMEOUT", "0")
     monkeypatch.setitem(as_of._SETTINGS, "statement_timeout", "0")
     return monkeypatch

@@ -1,4 +1,4 @@
-"""Pagination: pages of any size together are the whole list, in list order."""
+"""Pagination: pages of any size, joined, are the whole list in its order."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -199,7 +199,7 @@ def test_the_joined_pages_of_the_audit_trail_are_the_whole_stream_newest_first(
 def test_a_change_before_the_cursor_does_not_shift_the_next_page(
     learner: Callable[[list[Row], list[Row]], Api],
 ) -> None:
-    """A cursor is a position in the order, not an offset, so new answers do not shift pages."""
+    """A cursor is a position in the order, not an offset."""
     rows = [
         {"user_id": "ann", "item_id": f"i{n}", "reviewed_at": START - timedelta(days=n)}
         for n in range(6)

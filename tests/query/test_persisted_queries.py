@@ -120,7 +120,7 @@ def test_all_instances_share_persisted_documents(valkey: str) -> None:
     ):
 
         def is_known() -> bool:
-            """Persist a new document; return False if Redis was late."""
+            """Persist a document in one instance; return whether the other instance finds it."""
             text = f"{QUERY} # {next(numbers)}"
             extensions = named(sha256(text))
             assert api.read(post(other, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]

@@ -27,7 +27,10 @@ def send(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response
 
 
 def exceed_limit(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response:
-    """Send requests until one is rejected; the minute may end once, and Redis may be late."""
+    """Send requests until one is rejected.
+
+    The count may start again: at the end of the minute, or when Redis replies late.
+    """
     for number in range(14):
         response = send(query_api, user, body, **more)
         if response.status_code == 429:

@@ -1,4 +1,4 @@
-"""Edge cases of read model queries that generated logs rarely contain."""
+"""Edge cases of the read model queries, which generated logs rarely contain."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -26,7 +26,7 @@ def test_monthly_stats_include_every_day_of_the_month(
 
 
 def test_overdue_items_are_due_today(connection: database.Connection, fetch: QueryClient) -> None:
-    """The learner crosses the date line, so the local date becomes yesterday's a minute later."""
+    """The learner crosses the date line, so a minute later their local date is the day before."""
     turn = NOON + MINUTE
     east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}
     west = {"starts_at": turn, "ends_at": "infinity", "timezone": "Pacific/Pago_Pago"}
@@ -46,7 +46,7 @@ def test_overdue_items_are_due_today(connection: database.Connection, fetch: Que
 def test_a_streak_that_ends_on_a_future_local_day_is_current(
     connection: database.Connection, fetch: QueryClient
 ) -> None:
-    """The learner studied east of the date line and queries west of it; the later streak counts."""
+    """The learner studied where the date was later than it is where they now query."""
     runs = [("2024-03-05", "2024-03-09"), ("2024-03-11", "2024-03-12")]
     rows_by_hand.insert(
         connection,

@@ -1,4 +1,4 @@
-"""The shortcut for POST /graphql, whose responses equal those of the framework's middleware."""
+"""The shortcut for POST /graphql returns the same responses as the framework's middleware."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,19 +22,19 @@ Messages = list[dict[str, Any]]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TYPE = b'{"query": "{ __typename }"}'
 ASKED: dict[str, tuple[str, str, dict[str, str], bytes]] = {
-    "a question": ("POST", "/graphql", {}, TYPE),
-    "what nobody foresaw": ("POST", "/graphql", {}, b'{"query": "{ streak { current } }"}'),
+    "a query": ("POST", "/graphql", {}, TYPE),
+    "an unexpected error": ("POST", "/graphql", {}, b'{"query": "{ streak { current } }"}'),
     "no JSON": ("POST", "/graphql", {}, b"{"),
     "too long": ("POST", "/graphql", {}, b" " * (1 << 20)),
     "another media type": ("POST", "/graphql", {"content-type": "text/plain"}, TYPE),
     "a bad token": ("POST", "/graphql", {"authorization": "Bearer x"}, TYPE),
-    "in the address": ("GET", "/graphql?query={__typename}", {}, b""),
-    "what may be asked": ("OPTIONS", "/graphql", {}, b""),
-    "a method of ours": ("PATCH", "/graphql", {}, b""),
-    "a method of nobody's": ("TRACE", "/graphql", {}, b""),
-    "a page of the framework's": ("GET", "/robots.txt", {}, b""),
+    "a query in the URL": ("GET", "/graphql?query={__typename}", {}, b""),
+    "the allowed methods": ("OPTIONS", "/graphql", {}, b""),
+    "a rejected method": ("PATCH", "/graphql", {}, b""),
+    "an unrouted method": ("TRACE", "/graphql", {}, b""),
+    "a framework path": ("GET", "/robots.txt", {}, b""),
     "health": ("GET", "/health", {}, b""),
-    "nothing": ("POST", "/graphql/", {}, TYPE),
+    "an unknown path": ("POST", "/graphql/", {}, TYPE),
 }
 
 _served: list[QueryApi] = []
@@ -116,10 +116,10 @@ def test_the_shortcut_returns_the_responses_of_the_framework_s_middleware(
     assert app.middleware_stack is not layers
     assert answers(app, *ASKED) == before
     assert {name: messages[0]["status"] for name, messages in before.items()} == {
-        "a question": 200, "what nobody foresaw": 500, "no JSON": 400, "too long": 413,
-        "another media type": 415, "a bad token": 401, "in the address": 200,
-        "what may be asked": 204, "a method of ours": 405, "a method of nobody's": 405,
-        "a page of the framework's": 404, "health": 200, "nothing": 404,
+        "a query": 200, "an unexpected error": 500, "no JSON": 400, "too long": 413,
+        "another media type": 415, "a bad token": 401, "a query in the URL": 200,
+        "the allowed methods": 204, "a rejected method": 405, "an unrouted method": 405,
+        "a framework path": 404, "health": 200, "an unknown path": 404,
     }  # fmt: skip
 
 

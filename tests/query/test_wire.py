@@ -93,7 +93,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-_GOOD = "a good token's"  # replaced by a token when it is sent, because tokens expire
+_GOOD = "a good token's"  # replaced by a token when the request is sent, because tokens expire
 
 
 def head(request: str = "POST /graphql", **more: str) -> bytes:
@@ -124,8 +124,8 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
     "a negative length": (head(content_length="-1"), {400}),
     "an endless length": (head(content_length="9" * 30), {400}),
     "two lengths": (head(content_length="3", Content_Length="30") + TYPE, {400}),
-    "a length and parts": (head(content_length="3", transfer_encoding="chunked") + TYPE, {400}),
-    "a size that is none": (head(transfer_encoding="chunked") + b"zz\r\n", {400}),
+    "a length and chunks": (head(content_length="3", transfer_encoding="chunked") + TYPE, {400}),
+    "an invalid chunk size": (head(transfer_encoding="chunked") + b"zz\r\n", {400}),
     "a long body in parts": (head(transfer_encoding="chunked") + chunks(1 << 20), {413}),
     "a long body": (whole(b" " * (1 << 20)), {413}),
     "a deep body": (whole(b"[" * 100_000), {400}),
@@ -133,12 +133,12 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
     "U+0000": (whole(b'{"query": "\\u0000\x00"}'), {400}),
     "half a character": (whole(b'{"query": "\\ud800"}'), {400}),
     "not a number": (whole(TYPE[:-1] + b', "variables": {"a": NaN}}'), {400}),
-    "a number beyond all": (whole(TYPE[:-1] + b', "variables": {"a": 1e999}}'), {400}),
+    "a number beyond float64": (whole(TYPE[:-1] + b', "variables": {"a": 1e999}}'), {400}),
     "5,000 digits": (whole(TYPE[:-1] + b', "variables": {"a": %s}}' % (b"9" * 5_000)), {400}),
     "compressed": (head(content_length="3", content_encoding="gzip") + b"\x1f\x8b\x08", {400}),
     "lower case": (head("post /graphql", content_length="0"), {400}),
     "a proxy's address": (head("GET http://x/graphql?query={__typename}"), {200}),
-    "waiting to go on": (head(expect="100-continue", content_length="27") + TYPE, {100, 200}),
+    "expecting 100-continue": (head(expect="100-continue", content_length="27") + TYPE, {100, 200}),
     "an upgrade": (head(upgrade="websocket", content_length="27") + TYPE, {200}),
 }
 

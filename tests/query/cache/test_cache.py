@@ -102,7 +102,7 @@ def test_the_first_result_after_a_batch_run_reflects_it(
 def test_the_versions_of_another_revision_hide_no_change(
     both: list[Instance], populated: Connection
 ) -> None:
-    """During a release, each revision has its own read models and its own versions of them."""
+    """During a release, each revision has its own read models, with their own version numbers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "schema_name", lambda: "progress_0123456789ab")
         greatest, now = 2**60, time.monotonic()

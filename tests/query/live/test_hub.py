@@ -54,7 +54,7 @@ def value(state: Any) -> int:
 
 @pytest.fixture
 def numbers() -> Numbers:
-    """The number 1 under the name `a`."""
+    """A source with one state: the number 1, under the name `a`."""
     made = Numbers()
     made.set("a", 1)
     return made

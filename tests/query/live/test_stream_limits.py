@@ -1,4 +1,4 @@
-"""Limits of the number, memory and shutdown time of streams, and the release of resources."""
+"""Limits on the number, memory and shutdown time of streams, and the release of resources."""
 
 import asyncio
 import functools
@@ -31,7 +31,7 @@ from tests.support.subscription_client import (
 
 __all__ = ["subscribe"]
 
-# One number under many long aliases, so that a few results fill every buffer on the way.
+# One number under many long aliases, so that a few results fill all buffers up to the client.
 _NAMES = " ".join(f"{3_500 * letter}: totalSessionsCompleted" for letter in ascii_lowercase)
 WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
 
@@ -48,7 +48,7 @@ def recorder(store: Store) -> Iterator[LessonRecorder]:
 
 @pytest.fixture
 def serve(store: Store, tmp_path: Path) -> Serve:
-    """Run a query function over the store, with these options."""
+    """A function that runs a query function over the store, with the given options."""
     return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
 
 
@@ -181,13 +181,13 @@ def test_a_thousand_streams_leak_no_files_and_no_memory(serve: Serve, valkey: st
             before = measure(function)
             [*visitors.map(visit, range(1_000))]
         readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
-        # The pool may have opened further connections to the database.
+        # The pool may have opened more connections to the database.
         readiness.wait(lambda: measure(function)[0] < before[0] + 10, "the end of the connections")
         assert measure(function)[1] < before[1] + 5_000_000
 
 
 def measure(function: QueryFunction) -> tuple[int, int]:
-    """Return the numbers of open files and of resident bytes of the worker process."""
+    """Return the worker process's number of open files, and its resident memory in bytes."""
     (worker,) = psutil.Process(function.process.pid).children()
     return worker.num_fds(), worker.memory_info().rss
 

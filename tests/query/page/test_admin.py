@@ -29,7 +29,7 @@ def publish_conflict(demo: Stack) -> Envelope:
 
 
 def invalid_event(session: str) -> Envelope:
-    """Return an event that breaks a rule; a test finds it by its session."""
+    """Return an event that breaks a rule; a test finds its dead letter by the session."""
     at = datetime.now(UTC) - timedelta(days=1)
     return browser.envelope(
         "SessionCompleted", at, user_id="page-letters", session_id=session, score=101,

@@ -13,7 +13,7 @@ from tests.support import api
 
 FILES = sorted(path.name for path in static_page.FOLDER.iterdir() if path.name != "index.html")
 GZIP = {"accept-encoding": "gzip, deflate, br"}
-BUDGET = 40_000  # compressed bytes of all files; at most 250,000 are allowed
+BUDGET = 40_000  # compressed bytes of all files; the specification allows 250,000
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_the_content_security_policy_allows_no_foreign_code(query_api: api.Api) 
 
 
 def test_every_module_that_the_page_needs_at_start_is_preloaded(query_api: api.Api) -> None:
-    """So the browser requests all modules at the same time, not one after another."""
+    """Preloading lets the browser request all modules at the same time, not one after another."""
     index = text(query_api.request("GET", "/"))
     preloaded = set(re.findall(r'href="page/\w+/(\w+\.js)"', index)) | {"main.js"}
     imported, pending = set[str](), ["main.js"]

@@ -27,7 +27,7 @@ def section(page: Page, name: str) -> str:
 
 
 def selected_day(page: Page) -> str:
-    """Return the day of the grid that Tab reaches; there is only one."""
+    """Return the only day in the grid that Tab reaches."""
     (day,) = page.eval_on_selector_all(
         "[data-day][tabindex='0']", "cells => cells.map(cell => cell.dataset.day)"
     )
@@ -176,7 +176,9 @@ def test_a_live_update_keeps_the_focus_scroll_position_and_open_details(
     assert page.evaluate("[document.activeElement.dataset.day, scrollY]") == before
     assert page.evaluate("document.activeElement.known && document.querySelector('details').known")
     assert page.evaluate("document.querySelector('details').open")
-    announcement = "Updated: 8 answers today, a streak of 1 day."  # maybe after others
+    announcement = (
+        "Updated: 8 answers today, a streak of 1 day."  # other announcements may come first
+    )
     expect(page.get_by_role("status")).to_have_text(announcement, timeout=30_000)
 
 
