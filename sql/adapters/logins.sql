@@ -2,7 +2,7 @@
 
 -- set parameters --
 -- Pass the parameters to `apply` for one transaction. A password in a statement's text would be in the server's log and
--- statistics. It is not hashed here, because Neon rejects hashed passwords.
+-- statistics. The password is not hashed, because Neon rejects hashed passwords.
 SELECT set_config('progress.login', :login, true), set_config('progress.group', :group, true),
        set_config('progress.password', :password, true);
 
@@ -18,7 +18,7 @@ BEGIN
         SELECT FROM pg_roles r
         WHERE r.rolname = login AND (r.rolsuper OR r.rolname IN (current_user, session_user))
     ) THEN
-        RAISE EXCEPTION 'it has more rights than any group: it is the owner, or a superuser';
+        RAISE EXCEPTION 'it has more privileges than any group: it is the owner or a superuser';
     END IF;
     IF password IS NOT NULL THEN
         EXECUTE format(CASE WHEN to_regrole(quote_ident(login)) IS NULL THEN 'CREATE' ELSE 'ALTER' END

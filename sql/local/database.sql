@@ -1,4 +1,4 @@
--- The local stack's own database, and its users.
+-- The database of the local stack, and the users of this database.
 
 -- exists --
 SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'progress');

@@ -1,4 +1,4 @@
--- The audit trail: events as they were recorded. Support reads it.
+-- The audit trail for support staff: events as they were recorded.
 
 -- list_events --
 -- A learner's events before a version of their stream, newest first.

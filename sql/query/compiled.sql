@@ -1,5 +1,5 @@
--- The statements of the compiled path (progress/query/execution/compiled.py). {query} is a read model's block,
--- {columns} are the requested columns of it.
+-- The statements of the compiled path (progress/query/execution/compiled.py). {query} is a block of a read
+-- model, and {columns} are the requested columns of this block.
 
 -- select_columns --
 SELECT {columns}
@@ -8,7 +8,7 @@ FROM (
 ) AS answer;
 
 -- select_columns_and_version --
--- The columns, and last the learner's version in the same snapshot.
+-- The columns and, as the last column, the learner's version in the same snapshot.
 SELECT {columns},
     coalesce(
         (SELECT version FROM user_progress WHERE user_id = :user_id),

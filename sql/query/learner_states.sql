@@ -1,8 +1,8 @@
--- States of many learners at once, for live queries: `current` (user_progress) and `streak` (learning_streaks) of
--- each learner in one statement, and their versions.
+-- The states of many learners in one statement, for live queries: `current` (user_progress) and `streak`
+-- (learning_streaks) of each learner, and the version of each state.
 
 -- versions --
--- A text that differs after each change of a learner's state, except for changes by the clock alone.
+-- A string that changes with each change of a learner's state, except for changes that the clock alone causes.
 SELECT a.user_id, concat_ws(' ', coalesce(v.version, 0), c.catalogue, c.swap) AS version
 FROM unnest(CAST(:learners AS text[])) AS a (user_id)
 CROSS JOIN (SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swap FROM checkpoints) AS c
@@ -10,7 +10,7 @@ LEFT JOIN learner_versions v ON v.user_id = a.user_id;
 
 -- states --
 -- One row per learner; progress is NULL without events. `expires_at` is the end of the learner's local day, or the
--- moment at which they move to another zone.
+-- time at which the offset of their local time changes, if that is earlier.
 WITH local_time AS (
     SELECT a.user_id, coalesce(s.shift, INTERVAL '0 hours') AS shift, coalesce(s.ends_at, 'infinity') AS ends_at
     FROM unnest(CAST(:learners AS text[])) AS a (user_id)

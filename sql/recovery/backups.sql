@@ -1,7 +1,7 @@
 -- Backup and restore of the read models: the live schema's tables in one snapshot.
 
 -- lock --
--- Exclude other backups of this schema, and its swap: a rebuild waits before its swap.
+-- Lock out other backups of this schema and a swap of this schema: a rebuild takes this lock before its swap.
 SELECT pg_try_advisory_lock(hashtext('backup ' || CAST(:schema AS text)), 0);
 
 -- begin --
@@ -28,14 +28,14 @@ SELECT coalesce(max(global_position), 0) AS head,
 FROM event_store.events;
 
 -- checkpoints --
--- The last folded event of each shard, by its id: a position says nothing about another log.
+-- The last folded event of each shard, with its id, because another log may have another event at this position.
 SELECT c.shard, c.position, CAST(e.event_id AS text) AS event_id
 FROM checkpoints c
 LEFT JOIN event_store.events e ON e.global_position = c.position AND e.shard = c.shard
 ORDER BY c.shard;
 
 -- set aside --
--- The events up to these checkpoints that are set aside.
+-- The events of each shard, up to its checkpoint, that are set aside.
 SELECT p.global_position
 FROM event_store.poisoned p
 JOIN event_store.events e ON e.global_position = p.global_position
@@ -54,7 +54,7 @@ WHERE c.position > 0 AND NOT EXISTS (
 ORDER BY c.shard;
 
 -- load --
--- The statements that empty a table and load it. In one transaction, the rows can be frozen at once.
+-- The statements that empty a table and load it. They must run in one transaction, so that COPY can freeze the rows.
 SELECT format('TRUNCATE %1$I.%2$I', nspname, relname) AS truncate,
     format('COPY %1$I.%2$I (%3$s) FROM STDIN WITH (FREEZE)', nspname, relname, (
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum)
@@ -64,7 +64,8 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = :schema AND c.relkind = 'r' AND c.relname = :name;
 
 -- renumber --
--- Versions may only grow. Those of another server may be ahead of this one's: set them to this server's.
+-- Versions may only grow. The versions of another server may be higher than the transaction ids of this server, so set
+-- them all to the current transaction id.
 DO $$
 DECLARE
     current_version bigint := pg_current_xact_id()::text::bigint;
@@ -79,5 +80,5 @@ END $$;
 SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint);
 
 -- request snapshots --
--- The snapshots of the former read models are gone: every learner needs a new one.
+-- The snapshots of the former read models are not used any more, so every learner needs a new snapshot.
 INSERT INTO snapshot_learners SELECT user_id FROM user_progress ON CONFLICT DO NOTHING;

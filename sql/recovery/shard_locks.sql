@@ -17,7 +17,8 @@ LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 ORDER BY c.shard;
 
 -- blocking sessions --
--- The sessions that block this one and wait for none themselves; this session if it does not wait.
+-- The sessions that block the given session, directly or indirectly, and wait for no session themselves. If the given
+-- session does not wait, return this session.
 WITH RECURSIVE chain (pid) AS (
     SELECT CAST(:pid AS integer)
     UNION
@@ -30,5 +31,5 @@ WHERE cardinality(pg_blocking_pids(c.pid)) = 0
 ORDER BY a.pid;
 
 -- end session --
--- Return true once it has ended, within 10 seconds.
+-- Return true if the session ends within 10 seconds.
 SELECT pg_terminate_backend(CAST(:pid AS integer), 10000);
