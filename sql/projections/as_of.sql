@@ -1,17 +1,18 @@
--- An as-of answer: the same folds in temporary tables, over one learner's events up to a moment.
--- The search path is pg_temp, then the live schema: the models' blocks `as_of` create each table that a fold writes or
--- a query reads. They are empty at the end of the transaction.
+-- As-of queries: the same folds, run in temporary tables over one learner's events up to a time.
+-- The search path is pg_temp, then the live schema. The `as_of` blocks of the models create a temporary table for each
+-- table that a fold writes or a query reads. The temporary tables are emptied when the transaction ends.
 
 -- as_of --
--- One row: the moments by which the events in the tables had occurred and were recorded.
+-- One row: the times up to which the events in the tables occurred and were recorded.
 CREATE TEMPORARY TABLE moment_asked (
     happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL,
     is_whole    boolean     NOT NULL   -- the tables hold every row that a later window may look up
 ) ON COMMIT DELETE ROWS;
 
 -- functions --
--- Fill the window with the learner's events after a version that occurred and were recorded by one moment, and not by
--- the moment before. window_events stays empty, so that fold_facts has nothing to copy.
+-- Fill the window with the learner's events after `version` that occurred by happened_by and were recorded by
+-- recorded_by, without those that occurred by happened_before and were recorded by recorded_before. window_events stays
+-- empty, so that fold_facts has nothing to copy.
 CREATE FUNCTION fill_window_as_of(
     learner text, version bigint, happened_by timestamptz, recorded_by timestamptz,
     happened_before timestamptz, recorded_before timestamptz
@@ -34,10 +35,10 @@ BEGIN
 END
 $fill$;
 
--- Fold the learner's events that occurred by one moment and were recorded by another into the temporary tables.
--- A deleted learner has no events, whenever the deletion occurred or was recorded. True if the tables have grown large.
--- Raises PR001 if the stream has more events since the snapshot than an answer may fold.
--- With is_last, rows that only fold_on_as_of looks up are not written.
+-- Fold the learner's events that occurred by happened_by and were recorded by recorded_by into the temporary tables.
+-- A deleted learner has no events, whenever the deletion occurred or was recorded. Return true if the tables have grown
+-- large. Raise PR001 if the stream has more events since the snapshot than a query may fold. With is_last, do not write
+-- the rows that only fold_on_as_of looks up.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
     {projections/fold settings}
@@ -50,7 +51,7 @@ DECLARE
     state   record;
 BEGIN
     IF (SELECT c.relpersistence <> 't' FROM pg_class c WHERE c.oid = 'user_progress'::regclass) THEN
-        RAISE EXCEPTION 'the connection has no temporary tables for as-of answers';
+        RAISE EXCEPTION 'the connection has no temporary tables for as-of queries';
     END IF;
     INSERT INTO moment_asked VALUES (happened_by, recorded_by, false);
     IF EXISTS (
@@ -67,7 +68,7 @@ BEGIN
     LOOP
         IF newest - version > most THEN
             RAISE EXCEPTION 'asOf, knownAt: expected at most % events since a snapshot of the learner - found %: %',
-                most, newest - version, 'ask about a later moment, or leave both out' USING ERRCODE = 'PR001';
+                most, newest - version, 'ask about a later time, or leave both out' USING ERRCODE = 'PR001';
         END IF;
         SELECT s.* INTO state
         FROM event_store.snapshots x
@@ -79,7 +80,7 @@ BEGIN
         INSERT INTO zones_in_force SELECT * FROM governing_zones;
         INSERT INTO user_progress SELECT * FROM unnest((state.user_progress #>> '{}')::user_progress[]);
 
-        -- A later preference event may move days of this snapshot: then try an older one, or none.
+        -- If a later preference event moves days of this snapshot, try an older snapshot or none.
         EXIT WHEN fold_preferences(ARRAY(
             SELECT e.global_position
             FROM event_store.events e
@@ -103,9 +104,9 @@ BEGIN
 END
 $fold$;
 
--- Fold the same learner's events between the moment in the tables and a later one. Returns null if the rows could
--- differ from a whole fold: the tables lack part of the past, the moment is not later, or a preference event between
--- the two moments may move days.
+-- Fold the same learner's events between the times in moment_asked and later times. Return null if the rows could
+-- differ from those of a whole fold: if the tables lack rows of the past, if a new time is earlier than the former one,
+-- or if a preference event between the times may move days.
 CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
     {projections/fold settings}

@@ -71,7 +71,7 @@ DECLARE
     began           jsonb;    -- by shard: its two positions before this run
     reached         jsonb;    -- by shard: the position up to which its learners are folded
     catalogue_start bigint;
-    catalogue_end   bigint;   -- up to here every shard is folded, so the whole catalogue is
+    catalogue_end   bigint;   -- every shard, and so the whole catalogue, is folded up to here
     is_behind       boolean;
     how_many        int := 0;
     is_changed      boolean := false;
@@ -103,15 +103,15 @@ BEGIN
         ANALYZE batch_learners;
         ANALYZE batch_items;
 {batch_folds}
-        -- Delete the rows of learners who were deleted meanwhile. A later deletion waits for this lock and finds the
-        -- rows.
+        -- Delete the rows of learners who were deleted meanwhile. A later deletion waits for this lock and then finds
+        -- and deletes the rows.
         PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
         PERFORM delete_batch_rows(
             ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
     END IF;
 
     -- Events folded after `reached` was read are included; the next run finds them again. A position that refold_event
-    -- set back meanwhile stays.
+    -- set back meanwhile is not changed.
     UPDATE batch_checkpoints b
     SET position = CASE WHEN b.position < (began -> b.shard::text ->> 0)::bigint
             THEN b.position ELSE (reached ->> b.shard::text)::bigint END,
@@ -134,7 +134,7 @@ SELECT fold_batch(CAST(:shards AS smallint[]));
 SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
 
 -- is_behind --
--- True if an event of these shards, up to a position, is not in the batch models.
+-- True if an event of these shards, up to log_end, is not in the batch models.
 SELECT EXISTS (
     SELECT
     FROM batch_checkpoints b

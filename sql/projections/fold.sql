@@ -31,8 +31,8 @@ BEGIN
 END
 $empty$;
 
--- The moments between two at which the learner's local time changes, in order. From each on: the shift from UTC to the
--- local day (the zone's offset less day_start), and the zone's offset alone.
+-- Return the periods of the learner's local time that overlap first_at to last_at, in order: the start of each, its
+-- shift from UTC to the local day (the zone's offset less day_start), and the zone's offset alone.
 CREATE FUNCTION zone_shifts(learner text, first_at timestamptz, last_at timestamptz)
 RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANGUAGE sql STABLE AS $shifts$
     SELECT array_agg(greatest(z.starts_at, r.starts_at) ORDER BY z.starts_at, r.starts_at),
@@ -62,9 +62,9 @@ RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANG
     ) r
 $shifts$;
 
--- Add the events in window_events, and the window's catalogue events if there are any. has_past: the learners may have
--- rows; if not, nothing is looked up and the tables need no keys. has_future: later windows follow; if not, rows that
--- only later windows look up are not written.
+-- Fold the events in window_events and, with has_catalogue, the window's catalogue events. Without has_past, the
+-- learners have no rows yet, so no row is looked up and the tables need no keys. Without has_future, no window follows,
+-- so rows that only later windows look up are not written.
 CREATE FUNCTION fold_facts(
     window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean,
     has_future boolean DEFAULT true
@@ -74,7 +74,7 @@ BEGIN
 END
 $fold$;
 
--- Delete the learners of these UserDeleted events; return the newly deleted ones.
+-- Delete the learners of these UserDeleted events; return the learners that were not deleted before.
 CREATE FUNCTION fold_deletions(positions bigint[]) RETURNS text[] LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
@@ -90,7 +90,7 @@ BEGIN
     SELECT array_agg(user_id) INTO learners FROM gone;
     IF learners IS NOT NULL THEN
         PERFORM delete_learners(learners);
-        -- The batch job may be about to commit rows of theirs: wait for it and delete these too.
+        -- The batch job may be about to commit rows of these learners: wait for the job, then delete these rows, too.
         PERFORM pg_advisory_xact_lock(hashtext('reading ' || current_schema()), s.shard)
         FROM (SELECT DISTINCT shard FROM deletion_facts WHERE global_position = ANY (positions)) s;
         PERFORM delete_batch_rows(learners);
@@ -115,7 +115,7 @@ BEGIN
     )
     SELECT array_agg(DISTINCT user_id) INTO learners FROM arrived;
 
-    -- All parts see the former zones. Only differences are written: a learner may have thousands of zones.
+    -- All CTEs see the former zones. Only differences are written, because a learner may have thousands of zones.
     WITH had AS (
         SELECT * FROM zones_in_force WHERE user_id = ANY (learners)
         UNION ALL
@@ -173,9 +173,9 @@ BEGIN
 END
 $fold$;
 
--- Count the events before the point where the refolds of one transaction would exceed 200,000 events; 0 if they do not.
--- The longest history is not counted: a burst of preference changes in it is cheapest if each window refolds it once,
--- and cutting windows at other learners' changes would refold it more often.
+-- Return how many events the window may keep so that its refolds do not exceed 200,000 events; 0 if no limit is needed.
+-- The longest history is not counted: if its learner changes preferences many times, one refold per window is cheapest,
+-- and a shorter window would only add refolds.
 CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
     RETURN (
@@ -198,7 +198,7 @@ BEGIN
 END
 $before$;
 
--- Return the learners whose rows the window changed, and these others, as JSON.
+-- Return, as JSON, the learners whose rows the window changed, and the learners in `others`.
 CREATE FUNCTION list_changed_learners(others text[]) RETURNS text LANGUAGE plpgsql AS $learners$
 BEGIN
     RETURN (
@@ -225,7 +225,7 @@ DECLARE
     events_before  int;
     moved         text[];      -- learners to refold, since folded facts move to other zones
 BEGIN
-    -- A separate statement, so that the next ones see everything that the last holder committed.
+    -- A separate statement, so that the next statements see everything that the last holder committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
         RETURN;
     END IF;
@@ -278,8 +278,8 @@ BEGIN
 END
 $fold$;
 
--- Fold a poisoned event that counts again; return its change as fold_window does. The batch job starts again from it.
--- The caller locked the shard before its transaction wrote anything, so that versions only grow.
+-- Fold an event that is no longer poisoned; return the change as fold_window does. The next batch run starts again from
+-- this event. The caller must lock the shard before its transaction writes anything, so that versions only grow.
 CREATE FUNCTION refold_event(
     at bigint, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
 ) LANGUAGE plpgsql
@@ -330,7 +330,7 @@ END
 $check$;
 
 -- settings --
--- Plans are cached. One that is made on empty tables must suit full tables.
+-- Plans are cached, so a plan that is made on empty tables must also suit full tables.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -368,7 +368,7 @@ SELECT next_position FROM shards_behind WHERE shard = :shard;
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
 
 -- set_aside --
--- Set aside the event whose window of one failed, unless another worker has folded it since.
+-- Set aside the event that failed in a window of its own, unless another worker has folded the event since.
 SELECT event_store.set_aside(next_position, :error)
 FROM shards_behind
 WHERE shard = :shard AND next_position = :position;

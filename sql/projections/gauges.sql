@@ -1,8 +1,8 @@
--- The gauges of the batch job, measured before it sweeps.
+-- The gauges of the batch job, which the job measures before it sweeps.
 
 -- measure --
--- Events that are not folded (up to 100,000 per shard), the age of the oldest in ms, open dead letters, the share of
--- the server's connections in use, and the size of the database.
+-- The events that are not folded (up to 100,000 per shard), the age of the oldest of them in ms, the open dead letters,
+-- the share of the server's connections in use, and the size of the database.
 WITH behind AS (
     SELECT s.next_recorded_at, count_waiting(s.shard) AS events
     FROM shards_behind s

@@ -11,8 +11,8 @@ SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 
 -- lock_all --
--- Lock every shard of a schema, its batch job and its snapshots for this transaction, after their holders end. Shards
--- come first, since a deletion waits for the others while it holds its shard.
+-- Lock every shard of a schema, its batch job and its snapshots for this transaction, once their holders have released
+-- them. Shards come first, because a deletion waits for the other two locks while it holds its shard.
 SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), shard)
 FROM (
     SELECT kind, shard
@@ -34,11 +34,12 @@ WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
 ORDER BY position;
 
 -- mark_swap --
--- Mark the swap: answers computed from the former schema are not current any more.
+-- Mark the swap: cached responses computed from the former schema are no longer current.
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
 
 -- tune --
--- Tune the connection for windows of a whole shard. Only the swap must be on disk at its commit, and flushes the rest.
+-- Tune the connection for windows of a whole shard. Only the commit of the swap
+-- waits for the disk; it also flushes all earlier commits.
 SELECT set_config('work_mem', '128MB', false), set_config('maintenance_work_mem', '256MB', false),
     set_config('temp_buffers', '128MB', false), set_config('synchronous_commit', 'off', false),
     set_config('default_statistics_target', '10', false);  -- the batch plans need only table sizes
@@ -76,6 +77,6 @@ WHERE ctid = (SELECT ctid FROM pending_keys LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING definition;
 
 -- analyze --
--- All keys exist. The batch folds join whole tables, so their plans need the sizes.
+-- Called when all keys exist. The batch folds join whole tables, so their plans need the tables' sizes.
 DROP TABLE pending_keys;
 ANALYZE item_stats, item_days, daily_stats, items;

@@ -1,4 +1,4 @@
--- Versions tell whether a cached answer is current. A version is a transaction id. A transaction that changes rows of
+-- Versions tell whether a cached response is current. A version is a transaction id. A transaction that changes rows of
 -- a learner, of the catalogue or of the batch locks their shard before it gets its id, so that each version only grows.
 
 -- table --
@@ -8,7 +8,7 @@ UNION ALL
 SELECT user_id, version FROM deleted_learners;
 
 -- learner --
--- The learner's version, 0 without events; and the latest moment at which the learner's local day may end.
+-- The learner's version (0 without events), and the latest time at which the learner's local day may end.
 SELECT coalesce(v.version, 0)                          AS learner,
     least(here.ends_at, CAST(CAST(asked.now + zone.shift AS date) + 1 AS timestamptz) - zone.shift) AS day_ends
 FROM (SELECT CAST(:now AS timestamptz) AS now) AS asked
@@ -17,20 +17,20 @@ LEFT JOIN segments here ON here.user_id = :user_id AND here.starts_at <= asked.n
 CROSS JOIN LATERAL (SELECT coalesce(here.shift, INTERVAL '0 hours') AS shift) AS zone;
 
 -- learners --
--- The versions of those learners that have events or are deleted.
+-- The versions of the given learners that have events or are deleted.
 SELECT user_id, version FROM learner_versions WHERE user_id = ANY (CAST(:user_ids AS text[]));
 
 -- catalogue --
--- The sum over all shards, since any shard may change the catalogue.
+-- The sum over all shards, because any shard may change the catalogue.
 SELECT CAST(sum(catalogue_version) AS bigint) FROM checkpoints;
 
 -- batch --
--- The sum over all shards' batch runs, since all learners share the denominators.
+-- The sum over all shards' batch runs, because all learners share the denominators.
 SELECT CAST(sum(version) AS bigint) FROM batch_checkpoints;
 
 -- shared --
--- The versions that all learners share; and the position up to which all shards are folded, with the time at which that
--- event was recorded.
+-- The versions that all learners share, the position up to which all shards are folded, and the time at which the event
+-- at this position was recorded.
 WITH reached AS (
     SELECT coalesce(min(n.next_position) - 1, max(h.position), 0) AS position
     FROM (SELECT max(global_position) AS position FROM events) AS h

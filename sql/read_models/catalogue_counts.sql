@@ -1,4 +1,5 @@
--- One row per domain and level with catalogue items: their number, the batch job's denominators.
+-- One row per domain, and one per level, with items in the catalogue: the number of these items, the
+-- denominators of domain_stats and level_stats.
 
 -- table --
 CREATE TABLE catalogue_counts (

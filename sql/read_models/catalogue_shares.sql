@@ -17,8 +17,8 @@ CREATE TABLE catalogue_shares (
 );
 
 -- fold --
--- Count the changed learners' items by their latest descriptions, of which there are few different ones: an item counts
--- in its level and in each of its domains.
+-- Count the changed learners' items by level and domains first, because few combinations exist. Then count each item in
+-- its level and in each of its domains.
 WITH described AS (
     SELECT s.user_id, i.level, i.domains,
         count(*) AS items, sum(s.answers) AS answers, sum(s.correct_answers) AS correct_answers,
@@ -66,7 +66,7 @@ WHERE t IS DISTINCT FROM excluded;
 DELETE FROM catalogue_shares WHERE user_id = ANY (learners);
 
 -- share_fields --
--- The answer's columns of a row d and its denominator c, each of which may be missing. UNKNOWN has no denominator.
+-- The result columns from a row d and its denominator c, each of which may be missing. UNKNOWN has no denominator.
 coalesce(d.items_studied, 0)                       AS items_studied,
 coalesce(d.answers, 0)                             AS answers,
 coalesce(d.correct_answers, 0)                     AS correct_answers,

@@ -1,4 +1,4 @@
--- One row per learner and completed session: its first completion, the only one that counts.
+-- One row per learner and completed session: the session's first completion, because later ones do not count.
 
 -- table --
 CREATE TABLE completions (
@@ -12,7 +12,7 @@ CREATE TABLE completions (
     PRIMARY KEY (user_id, session_id)
 ) WITH (fillfactor = 90);
 
--- Temporary tables are made like this one, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE completions ALTER user_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
 
 -- as_of --
@@ -20,7 +20,7 @@ CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- The change of each day. When an earlier completion arrives late, its former day loses.
+-- The change of each day. When a session's earlier completion arrives late, the day of its former completion loses it.
 CREATE TEMPORARY TABLE window_completions (
     user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
 ) ON COMMIT DELETE ROWS;

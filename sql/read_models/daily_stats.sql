@@ -17,7 +17,7 @@ CREATE TABLE daily_stats (
     PRIMARY KEY (user_id, day)
 ) WITH (fillfactor = 60);
 
--- Temporary tables are made like this one, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE daily_stats ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
@@ -32,8 +32,8 @@ CREATE TEMPORARY TABLE window_days (LIKE daily_stats INCLUDING STORAGE) ON COMMI
 DELETE FROM window_days;
 
 -- fold --
--- One CTE for each source of the window, with the columns that it contributes. Full joins are hashed or merged: a plan
--- that was made on empty tables cannot be a nested loop.
+-- One CTE for each source of the window, with the columns that it contributes. Full joins are hashed or merged, so
+-- a plan that was made on empty tables is never a nested loop.
 WITH answered AS (
     SELECT user_id, day,
         count(*) FILTER (WHERE kind = 'answer') AS answers,
@@ -109,7 +109,7 @@ ON CONFLICT (user_id, day) DO UPDATE SET
     items_reviewed     = d.items_reviewed     + excluded.items_reviewed,
     new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count;
 
--- A day whose only completion moved away has nothing left.
+-- Delete each day that has no activity left, because its only completion moved to another day.
 DELETE FROM daily_stats d
 USING window_days w
 WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
@@ -125,7 +125,7 @@ INSERT INTO daily_stats SELECT * FROM unnest((state.daily_stats #>> '{}')::daily
 DELETE FROM daily_stats WHERE user_id = ANY (learners);
 
 -- stat_fields --
--- The answer's columns of a row s of daily_stats or weekly_stats, which may be missing.
+-- The result columns from a row s of daily_stats or weekly_stats, which may be missing.
 coalesce(s.sessions_completed, 0)                  AS sessions_completed,
 coalesce(s.study_seconds, 0)                       AS study_seconds,
 coalesce(s.study_seconds, 0) / 60                  AS study_time_minutes,
@@ -158,7 +158,8 @@ WHERE user_id = :user_id AND day BETWEEN :first_day AND :last_day
 ORDER BY day;
 
 -- range --
--- The rows of a range of days, both ends inclusive; with zero_fill one for every day, if the learner has events.
+-- The rows of a range of days, both ends inclusive. With zero_fill, every day has a row if the
+-- learner has events.
 SELECT
     asked.day                                          AS date,
     {read_models/daily_stats stat_fields}

@@ -1,4 +1,4 @@
--- One row per deleted learner: no other read model has rows of theirs, whatever arrives later.
+-- One row per deleted learner. No other read model has rows of a deleted learner, whatever arrives later.
 
 -- table --
 CREATE TABLE deleted_learners (
@@ -6,10 +6,10 @@ CREATE TABLE deleted_learners (
     version bigint NOT NULL                -- of the transaction that deleted the learner
 );
 
--- Temporary tables are made like this one, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
--- Stays empty: as-of answers fold nothing of a deleted learner.
+-- Stays empty, because as-of queries fold no events of a deleted learner.
 CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id))
     ON COMMIT DELETE ROWS;

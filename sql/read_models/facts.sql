@@ -1,7 +1,8 @@
--- The events of learners, typed; and the window of them that a fold works on.
+-- The events of the log with typed columns, and the window of events that a fold processes.
 
 -- table --
--- Every event of the log. kind and data are null if no fold reads it: an undeclared type, or a poisoned event.
+-- Every event of the log. If no fold reads an event, because its type is undeclared or it is poisoned, its kind and the
+-- columns from its data are null.
 CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
@@ -65,8 +66,8 @@ FROM event_store.events e
 WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
   AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
 
--- The template of the window's tables. Plain storage avoids a TOAST table: with one, a temporary table takes ten times
--- as long to empty at each commit.
+-- The template of the window's tables. Plain storage avoids TOAST tables, because emptying a temporary table that has
+-- one takes ten times as long at each commit.
 CREATE TABLE window_shape (
     global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid,
     created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", response_ms bigint,
@@ -82,7 +83,7 @@ response_ms, interval_days, easiness_factor, score, duration_seconds
 
 -- local_time --
 -- The local day of t is date(t + the zone's offset at t - day_start). Each event finds its shift and its offset by
--- binary search in the learner's arrays: they may have thousands of entries.
+-- binary search in the learner's arrays, which may have thousands of entries.
 date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
 CASE WHEN kind = 'answer' THEN
     date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
@@ -92,7 +93,7 @@ END AS hour
 -- Each connection that folds has these tables; they are emptied at each commit.
 CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
--- The events of learners, as the folds read them: each with its local day; answers with the hour on the wall clock.
+-- The learners' events as the folds read them: each with its local day, and an answer also with the wall clock's hour.
 CREATE TEMPORARY TABLE window_facts (LIKE window_shape INCLUDING STORAGE, day date, hour int) ON COMMIT DELETE ROWS;
 
 -- empty_window --

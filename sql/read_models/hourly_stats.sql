@@ -10,7 +10,7 @@ CREATE TABLE hourly_stats (
     PRIMARY KEY (user_id, hour)
 ) WITH (fillfactor = 60);
 
--- Temporary tables are made like this one, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE hourly_stats ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --

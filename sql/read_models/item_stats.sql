@@ -22,10 +22,10 @@ CREATE TABLE item_stats (
     PRIMARY KEY (user_id, item_id)
 ) WITH (fillfactor = 70);
 
--- Temporary tables are made like this one, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE item_stats ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
--- The batch job finds the learners of an item whose description changed.
+-- With this index, the batch job finds the learners of an item whose description changed.
 CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 
 -- columns --
@@ -137,8 +137,8 @@ ORDER BY user_id, item_id;
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)
 
 -- restore --
--- Whole rows of the items that the window may change; of the others only that they exist, since no fold adds to them
--- and no query reads more.
+-- Restore whole rows of the items that the window may change. Of the remaining items, restore only that the rows exist,
+-- because no fold adds to these rows and no query reads their other columns.
 INSERT INTO item_stats
 SELECT i.*
 FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
@@ -154,7 +154,7 @@ ON CONFLICT DO NOTHING;
 DELETE FROM item_stats WHERE user_id = ANY (learners);
 
 -- item_fields --
--- The answer's columns of a row s and its description i, each of which may be missing.
+-- The result columns from a row s and its description i, each of which may be missing.
 i.headword,
 coalesce(i.level, 'UNKNOWN')                       AS level,
 CASE WHEN cardinality(i.domains) > 0 THEN i.domains
@@ -177,8 +177,8 @@ CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
      ELSE 'LEARNING' END                           AS mastery
 
 -- list --
--- One page of a learner's items after a key, with the number of items that pass the filters. Every order is an
--- ascending number, so that one type of key suits all; microseconds are exact until 2255.
+-- One page of a learner's items after a key, with the number of items that pass the filters. Every sort key is
+-- an ascending number, so that all orders use keys of one type. Microseconds are exact until the year 2255.
 WITH listed AS (
     SELECT
         s.item_id,
@@ -237,7 +237,7 @@ LEFT JOIN items i ON i.item_id = asked.item_id
 ORDER BY asked.sort_key NULLS LAST, asked.item_id;
 
 -- item --
--- One item of a learner; no row if it was neither described nor met.
+-- One item of a learner; no row if the item was neither described nor answered nor reviewed.
 SELECT
     asked.item_id,
     {read_models/item_stats item_fields}
@@ -247,8 +247,8 @@ LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
 WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
 
 -- forecast --
--- The number of items that fall due on each local day from today. Overdue items count on today; archived items are not
--- due. A change of zone moves the calendar by less than three days.
+-- The number of items that fall due on each local day from today. Overdue items count under today; archived items do
+-- not count. Three more days are read, because a change of zone moves a local day by less than three days.
 WITH today AS (
     {read_models/preferences today}
 ),

@@ -16,7 +16,7 @@ CREATE TABLE items (
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
 
 -- as_of --
--- Only in_catalogue, computed by the query: from the log's index of these events, in the order of the index.
+-- A view with in_catalogue only. A query computes this column from the log's index of catalogue events, in index order.
 CREATE TEMPORARY VIEW items AS
 SELECT substr(d.stream_id, 6) AS item_id,  -- after 'item-'
     d.event_type <> 'ItemArchived' AS in_catalogue

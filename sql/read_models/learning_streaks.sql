@@ -8,7 +8,7 @@ CREATE TABLE learning_streaks (
     PRIMARY KEY (user_id, starts)
 ) WITH (fillfactor = 80);
 
--- Temporary tables are made like this one, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
@@ -84,8 +84,8 @@ INSERT INTO learning_streaks SELECT * FROM unnest((state.learning_streaks #>> '{
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);
 
 -- streak_fields --
--- The answer's columns of the latest and the longest run. A run that reaches past today (a clock ahead, a flight west)
--- is current, and today is active.
+-- The result columns from the latest and the longest run. If a run ends after today (because a clock is ahead, or the
+-- learner flew west), it is current and today is active.
 CASE WHEN latest.ends >= today.day - 1
      THEN latest.ends - latest.starts + 1 ELSE 0 END       AS current,
 coalesce(longest.ends - longest.starts + 1, 0)             AS longest,

@@ -20,13 +20,13 @@ CREATE TABLE zones_in_force (
     PRIMARY KEY (user_id, starts_at)
 );
 
--- Temporary tables are made like these, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE preferences    ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
 ALTER TABLE zones_in_force ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
 
 -- views --
 -- The periods that follow from the preference events. The first event also governs the time before it. Of two events at
--- one instant, the later id governs. A field that an event leaves out keeps its value.
+-- one instant, the event with the greater id governs. A field that an event leaves out keeps its value.
 CREATE VIEW governing_zones AS
 WITH counted AS (
     SELECT *,
@@ -83,7 +83,7 @@ DELETE FROM preferences WHERE user_id = ANY (learners);
 DELETE FROM zones_in_force WHERE user_id = ANY (learners);
 
 -- today --
--- The learner's local day at the moment of the question.
+-- The learner's local day at the time of the query.
 SELECT CAST(CAST(:now AS timestamptz) + coalesce((
     SELECT shift FROM segments
     WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now

@@ -1,4 +1,5 @@
--- One row per review. A lapse is a pair of neighbours in time.
+-- One row per review. A lapse is a pair of consecutive reviews of an item, of which the earlier has an interval of 7
+-- days or more and the later a shorter interval.
 
 -- table --
 CREATE TABLE reviews (
@@ -10,7 +11,7 @@ CREATE TABLE reviews (
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
--- Temporary tables are made like this one, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE reviews ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
 -- as_of --
@@ -30,8 +31,9 @@ DELETE FROM window_reviews;
 
 -- fold --
 -- A new review forms pairs with its neighbours and separates a former pair: only these pairs are counted.
--- One sort serves the pairs, the latest review and the first review of 7 days or more. It sorts by item first, since
--- all rows of a learner have the same user_id; and the latest first, so that an item's first row is its latest review.
+-- One sort serves the pairs, the latest review and the first review of 7 days or more. It sorts by item first, because
+-- all rows of a learner have the same user_id, and then the newest first, so that an item's first row is its latest
+-- review.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor
@@ -69,7 +71,7 @@ WITH arrived AS MATERIALIZED (
      FROM neighbours WHERE after_at IS NOT NULL)
 ), linked AS (
     SELECT *, lead(interval_days) OVER later AS before_days, lead(is_new) OVER later AS before_is_new,
-        lag(is_new) OVER later IS NULL AS is_latest   -- a stored review may be the latest: then the window has none
+        lag(is_new) OVER later IS NULL AS is_latest   -- if a stored review is the latest, the window has none
     FROM chain
     WINDOW later AS (PARTITION BY item_id, user_id ORDER BY occurred_at DESC, event_id DESC)
 ), reviewed AS (

@@ -1,5 +1,5 @@
--- Snapshots: a learner's rows in the realtime tables at a version of the learner's stream, so that an as-of answer does
--- not start with the first event. The batch job takes them; as_of.sql uses them.
+-- Snapshots: a learner's rows in the realtime tables at a version of the learner's stream, so that an as-of query does
+-- not fold from the first event. The batch job takes them; as_of.sql uses them.
 
 -- table --
 -- The learners with new events since the last check; all learners after a rebuild.
@@ -15,8 +15,8 @@ DELETE FROM snapshot_learners WHERE user_id = ANY (learners);
 DELETE FROM event_store.snapshots WHERE stream_id = ANY (ARRAY(SELECT 'learner-' || l FROM unnest(learners) l));
 
 -- functions --
--- Identify the folds and the tables that a snapshot is taken of: snapshots of tables that a rebuild replaced are not
--- used.
+-- Return an id of the current folds and tables, so that snapshots of other folds, or of tables that a rebuild replaced,
+-- are not used.
 CREATE FUNCTION snapshot_fingerprint() RETURNS text LANGUAGE sql STABLE AS $fingerprint$
 SELECT substr(n.nspname, 10, 12) || '-' || n.oid   -- after 'progress_'
 FROM pg_class c
@@ -32,7 +32,7 @@ JOIN event_store.events e ON e.global_position = p.global_position
 WHERE e.stream_id = stream AND e.stream_version <= version
 $aside$;
 
--- The versions of a learner's snapshots without events that occurred or were recorded later than the moments.
+-- The versions of the learner's snapshots whose events all occurred by happened_by and were recorded by recorded_by.
 CREATE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
 LANGUAGE sql STABLE AS $until$
 SELECT s.stream_version
@@ -81,8 +81,8 @@ DECLARE
     learners text[];
     streams  text[];
 BEGIN
-    -- Folds continue. A deletion waits, since it must find and delete the snapshot. A swap waits, so that rows, version
-    -- and fingerprint belong to one schema.
+    -- Folds do not wait for this lock. A deletion waits, because it must find and delete the snapshot. A swap waits, so
+    -- that rows, version and fingerprint belong to one schema.
     PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM generate_series(0, 15) s;
 
     WITH next AS (
@@ -134,8 +134,8 @@ BEGIN
 END
 $take$;
 
--- The rows of each model, by its block `snapshot`: as the text of an array or, where an answer needs a few of many,
--- as such texts by item or session.
+-- Return the learner's rows of each model, from the model's block `snapshot`: as the text of an array or, if a query
+-- needs only few of the rows, as one such text for each item or session.
 CREATE FUNCTION snapshot_state(learner text) RETURNS jsonb LANGUAGE sql STABLE AS $state$
 SELECT jsonb_build_object(
 {snapshot}

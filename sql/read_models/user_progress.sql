@@ -16,7 +16,7 @@ CREATE TABLE user_progress (
     version            bigint NOT NULL     -- of the last transaction that changed a row of the learner
 ) WITH (fillfactor = 50);
 
--- Temporary tables are made like this one, see window_shape.
+-- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
 ALTER TABLE user_progress ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
@@ -88,7 +88,7 @@ ON CONFLICT (user_id) DO UPDATE SET
 DELETE FROM user_progress WHERE user_id = ANY (learners);
 
 -- current --
--- A learner's summary at a moment. The streak depends on the day and `unlearned` on the catalogue, so the query
+-- A learner's summary at a time. The streak depends on the day and `unlearned` on the catalogue, so the query
 -- computes both.
 WITH today AS (
     {read_models/preferences today}

@@ -67,7 +67,7 @@ WHERE s IS DISTINCT FROM excluded;
 DELETE FROM weekly_stats WHERE user_id = ANY (learners);
 
 -- range --
--- The whole weeks whose Monday lies in the range; with zero_fill every week, if the learner has events.
+-- The whole weeks whose Monday lies in the range. With zero_fill, every week has a row if the learner has events.
 SELECT
     asked.day                                          AS start,
     asked.day + 6                                      AS "end",

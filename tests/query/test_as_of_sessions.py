@@ -235,7 +235,7 @@ def test_a_history_that_is_too_long_is_rejected_with_advice(
         code, message = query_api.error(query)
     assert code == "UNAVAILABLE"
     assert "at most 210000 events since a snapshot of the learner - found 29" in message
-    assert message.endswith("ask about a later moment, or leave both out")
+    assert message.endswith("ask about a later time, or leave both out")
 
 
 def test_only_the_events_since_a_snapshot_are_folded(
