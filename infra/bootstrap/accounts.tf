@@ -4,7 +4,7 @@ locals {
   accounts = {
     "terraform"         = "GitHub Actions, when it applies infra/terraform"
     "terraform-plan"    = "GitHub Actions, when it plans infra/terraform"
-    "progress-pipeline" = "GitHub Actions, when it releases" # infra/terraform grants its rights
+    "progress-pipeline" = "GitHub Actions, when it releases" # infra/terraform grants its roles
   }
 
   environment_accounts = {
@@ -12,7 +12,8 @@ locals {
     join(" ", pair) => { environment = pair[0], account = pair[1] }
   }
 
-  # Roles on the environment's project: for each kind of resource in infra/terraform the right to manage and to read it.
+  # Roles on the environment's project. The account terraform may manage each kind of resource in infra/terraform, and
+  # terraform-plan may read each kind.
   project_roles = {
     terraform = [
       "roles/artifactregistry.admin",
@@ -86,8 +87,8 @@ resource "google_project_iam_member" "ci" {
   member  = google_service_account.ci["${each.value.environment} ${each.value.account}"].member
 }
 
-# Permissions that Google's roles grant only together with contents: to read log-based metrics without logs, and buckets
-# without objects.
+# Permissions that Google's roles grant only together with access to contents. This role allows reading log-based
+# metrics without logs, and buckets without objects.
 resource "google_project_iam_custom_role" "plan" {
   for_each = var.environments
 
@@ -96,7 +97,7 @@ resource "google_project_iam_custom_role" "plan" {
   title   = "Terraform: read resources without their contents"
   permissions = [
     "logging.logMetrics.get", "logging.logMetrics.list",
-    "redis.instances.getAuthString", # the provider reads it with the instance; the state has it as well
+    "redis.instances.getAuthString", # the provider reads this password with the instance; the state contains it
     "servicenetworking.services.get",
     "storage.buckets.get", "storage.buckets.list",
   ]
@@ -112,8 +113,8 @@ resource "google_project_iam_member" "plan" {
   member  = google_service_account.ci["${each.key} terraform-plan"].member
 }
 
-# The provider compares the values of these secrets with the state, which has them in any case. The plan account cannot
-# read other secrets.
+# The provider compares the values of these two secrets with the state, which contains the values in any case. The plan
+# account cannot read any other secret.
 resource "google_project_iam_member" "plan_contents" {
   for_each = var.environments
 

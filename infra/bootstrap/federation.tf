@@ -1,5 +1,5 @@
-# Workload Identity Federation with GitHub Actions, without keys. It admits only workflows of the repository that run
-# from the branch, in the environment.
+# Workload Identity Federation with GitHub Actions, without keys. A project admits only workflows of the repository that
+# run from the branch, in the project's GitHub environment.
 
 locals {
   # The names of the environments at GitHub.
@@ -63,7 +63,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "assertion.repository_id == '${var.github.repository_id}'",
     "assertion.ref == 'refs/heads/${var.github.branch}'",
     "assertion.environment == '${local.github_environments[each.key]}'",
-    # No event that an outsider can trigger on the branch.
+    # An outsider cannot trigger these events on the branch.
     "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
     "assertion.job_workflow_ref.startsWith('${var.github.repository}/.github/workflows/')",
   ])

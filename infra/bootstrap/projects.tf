@@ -3,8 +3,8 @@
 locals {
   projects = merge(var.environments, { images = var.images_project })
 
-  # The APIs that Terraform needs before it can enable the others. Compute creates its default account, which then loses
-  # its rights before anything can use it. infra/preflight uses cloudquotas and orgpolicy.
+  # The APIs that Terraform needs before it can enable all other APIs. The compute API creates a default account, which
+  # loses its roles below before anything can use it. infra/preflight uses cloudquotas and orgpolicy.
   first_apis = {
     for name in keys(local.projects) : name => concat(
       ["cloudresourcemanager", "compute", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
@@ -39,7 +39,7 @@ resource "google_project_service" "first" {
   disable_on_destroy = false
 }
 
-# Remove the editor role that Google grants to the default accounts. Nothing here runs as one of them.
+# Remove the editor role that Google grants to the default accounts. Nothing in Progress runs as a default account.
 resource "google_project_default_service_accounts" "this" {
   for_each = local.projects
 
@@ -50,7 +50,8 @@ resource "google_project_default_service_accounts" "this" {
   depends_on = [google_project_service.first]
 }
 
-# Creates Cloud Run's service agent, which pulls the images. Google would otherwise create it at its first use.
+# Creates Cloud Run's service agent, which pulls the images. Without this, Google creates the agent when Cloud Run is
+# first used, which is too late to grant it a role.
 resource "terraform_data" "run_agent" {
   for_each = var.environments
 

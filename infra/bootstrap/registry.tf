@@ -1,5 +1,5 @@
-# The registry of the images, and the accounts that build them. Images are built once for all environments, so these
-# belong to no environment.
+# The registry of the images, and the accounts that build them. Images are built once for all environments, so the
+# registry and these accounts belong to no environment.
 
 resource "google_artifact_registry_repository" "images" {
   project       = google_project.this["images"].project_id
@@ -9,8 +9,8 @@ resource "google_artifact_registry_repository" "images" {
   description   = "The functions' images"
 
   # An environment without recent releases runs an old image. Cloud Run keeps a copy for serving revisions, but a
-  # changed setting creates a new revision, which needs the image in the registry. Therefore images are deleted only
-  # when they are more than a year old and not among the newest.
+  # changed setting creates a new revision, which needs the image in the registry. Therefore an image is deleted only
+  # if it is older than 400 days and not among the newest 50.
   cleanup_policies {
     id     = "keep-the-newest"
     action = "KEEP"

@@ -1,4 +1,4 @@
-# A bucket for each environment's Terraform state, and one for this root's in the images' project.
+# A bucket for each environment's Terraform state, and one in the images' project for the state of this root.
 
 resource "google_storage_bucket" "state" {
   for_each = local.projects
@@ -13,7 +13,7 @@ resource "google_storage_bucket" "state" {
     enabled = true
   }
 
-  # A damaged state can be restored: old versions are kept for 90 days, and the last 20 for ever.
+  # A damaged state can be restored: an old version is deleted after 90 days, if 20 versions are newer.
   lifecycle_rule {
     action {
       type = "Delete"
@@ -28,7 +28,7 @@ resource "google_storage_bucket" "state" {
   depends_on = [google_project_service.first]
 }
 
-# The account terraform writes the state and its lock. terraform-plan only reads the state, without a lock.
+# The account terraform writes the state and the lock. The account terraform-plan only reads the state, without a lock.
 resource "google_storage_bucket_iam_member" "state" {
   for_each = {
     for pair in setproduct(keys(var.environments), ["terraform", "terraform-plan"]) : join(" ", pair) => {

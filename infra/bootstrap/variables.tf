@@ -14,7 +14,7 @@ variable "images_project" {
 }
 
 variable "billing_account" {
-  description = "The billing account of all projects. Applying needs roles/billing.admin on it."
+  description = "The billing account of all projects. Whoever applies needs roles/billing.admin on it."
   type        = string
 }
 

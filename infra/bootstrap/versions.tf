@@ -8,11 +8,11 @@ terraform {
     }
   }
 
-  # In the images' project, after the first apply: README.md.
+  # The bucket is in the images' project, and is used after the first apply: README.md.
   backend "gcs" {}
 }
 
-# The provider has no project, because this root creates the projects: each resource names its own.
+# The provider has no project, because this root creates the projects. Each resource names its project.
 provider "google" {
   region = var.region
 
