@@ -60,9 +60,9 @@ locals {
     "{${local.batch_selector},outcome=\"error\"}[${2 * var.batch_minutes}m]))",
   ])
 
-  # Successful batch runs, and whether the environment is old enough to expect any. Without any runs Monitoring may
-  # write nothing or zeros, hence `or vector(0)`. The first apply ends with an execution of the release job. Until it is
-  # as old as the window, the schedule had no time to start three runs.
+  # Successful batch runs, and whether the environment is old enough to expect any. Without any runs, Monitoring may
+  # write nothing or zeros, hence `or vector(0)`. The first apply ends with an execution of the release job. Until this
+  # execution is as old as the window, the schedule has not had time to start three runs.
   batch_window = "${3 * var.batch_minutes}m"
   successful_runs = join("", [
     "sum(increase(${local.series.outcome}",

@@ -1,5 +1,5 @@
-# The alerts. Each reads the metrics of our own log lines (metrics.tf); some have more conditions on platform metrics.
-# The text of each names the condition, the likely cause, what to do, and its section of the runbook.
+# The alerts. Each alert reads the metrics of our own log lines (metrics.tf). Some also have conditions on platform
+# metrics. The text of an alert names the condition, the likely cause, what to do, and a section of the runbook.
 
 variable "github" {
   description = "The repository and branch with the runbook that alerts link to."
@@ -35,19 +35,19 @@ variable "alerts" {
 }
 
 variable "alert_minimum_requests" {
-  description = "The minimum of requests in five minutes for alerts on a percentage or a percentile."
+  description = "The number of requests in five minutes from which alerts on percentages and percentiles fire."
   type        = number
   default     = 20
 }
 
 variable "alert_minimum_errors" {
-  description = "The minimum of errors in five minutes for the alert on errors."
+  description = "The number of errors in five minutes from which the alert on errors fires."
   type        = number
   default     = 3
 }
 
 variable "database_bytes_limit" {
-  description = "The database's size limit; null: Cloud SQL's initial disk, or Neon's free plan."
+  description = "The database's size limit in bytes; null: Cloud SQL's initial disk, or Neon's free plan."
   type        = number
   default     = null
 }
@@ -63,11 +63,11 @@ locals {
       title    = "Events are recorded late"
       meaning = join(" ", [
         "In the last five minutes more than 5 % of the events were recorded over 5 s after publication, or a",
-        "message has waited for ingest for five minutes. Learners see old numbers; no event is lost.",
+        "message has waited five minutes for ingest. Learners see old numbers; no event is lost.",
       ])
       cause = join(" ", [
-        "Ingest is slow, down or at its maximum of instances; the database is down; or an operator holds the",
-        "pushes.",
+        "Ingest is slow, down or at its maximum number of instances; the database is down; or an operator holds",
+        "the pushes.",
       ])
       action = join(" ", [
         "If the pushes are held, snooze this alert. Otherwise check the database, then ingest's log and",
@@ -92,12 +92,12 @@ locals {
       title    = "GraphQL responses are slow"
       meaning  = "In the last five minutes more than 5 % of the GraphQL requests took over 500 ms."
       cause = join(" ", [
-        "A cold or missing cache, a busy database (a rebuild or restore), or query at its maximum of",
-        "instances.",
+        "A cold or missing cache, a busy database (a rebuild or restore), or the query function at its maximum",
+        "number of instances.",
       ])
       action = join(" ", [
         "Check the cache hit rate, then the database's CPU on the dashboard. A rebuild ends by itself.",
-        "Otherwise raise query's max_instances.",
+        "Otherwise raise max_instances of the query function.",
       ])
       conditions = {
         "GraphQL, p95 > 500 ms" = {
@@ -139,9 +139,9 @@ locals {
         "In the last five minutes more than 1 % of the requests of one operation failed. Errors of the caller",
         "do not count.",
       ])
-      cause = "A bad release, or a database that does not answer."
+      cause = "A bad release, or a database that does not respond."
       action = join(" ", [
-        "If it began with a release, roll back. Otherwise check the database, then read the warnings in the",
+        "If the errors began with a release, roll back. Otherwise check the database, then read the warnings in the",
         "log.",
       ])
       conditions = {
@@ -168,7 +168,7 @@ locals {
       cause    = "The project function is down or too small, one shard is stuck, or somebody imports many events."
       action = join(" ", [
         "Run `progress shards list`. If all shards are behind, run `progress batch` and check the project",
-        "function. If one is, follow \"A stuck shard\" in the runbook.",
+        "function. If only one is behind, follow \"A stuck shard\" in the runbook.",
       ])
       conditions = {
         "more than 1,000 events behind" = {
@@ -186,7 +186,7 @@ locals {
           ])
           for = 360
         }
-        # A worker that is busy with one command for long lets Pub/Sub redeliver it after ten minutes.
+        # If a worker is busy with a command for more than ten minutes, Pub/Sub redelivers the command.
         "a command waits for a worker for more than 15 minutes" = {
           query = "${local.oldest_message_age.project} > 900"
           for   = 60
@@ -201,7 +201,7 @@ locals {
         "it is replayed or discarded.",
       ])
       cause  = "A publisher sends malformed events, or an outage lasted longer than Pub/Sub's retries."
-      action = "Run `progress dead-letters count` and `list`. Fix the cause, then replay or discard the letters."
+      action = "Run `progress dead-letters count` and `list`. Fix the cause, then replay or discard the dead letters."
       conditions = {
         "dead letters neither replayed nor discarded" = {
           query = "${local.batch_mean.dead_letters} > 0"
@@ -248,12 +248,12 @@ locals {
       severity = "ERROR"
       title    = "The database is near its limits"
       meaning = join(" ", [
-        "The database uses more than 80 % of its connections or of its size. At the limit of connections",
-        "requests wait and fail; at the limit of size no event can be recorded.",
+        "The database uses more than 80 % of its connections or of its size. At the connection limit, requests",
+        "wait and fail; at the size limit, no event can be recorded.",
       ])
       cause = "Too many instances for the database's size, or the growth of the event log."
       action = join(" ", [
-        "Connections: lower query's max_instances or choose a larger cloud_sql_tier. Size: raise",
+        "Connections: lower max_instances of the query function or choose a larger cloud_sql_tier. Size: raise",
         "cloud_sql_disk_limit_gb, or change Neon's plan.",
       ])
       conditions = {

@@ -1,8 +1,9 @@
-# Published messages in BigQuery, for analyses that Progress does not offer. `user-events` is excluded, because it has
-# plain e-mail addresses. User ids are removed, because an erasure cannot reach BigQuery.
+# Published messages in BigQuery, for analyses that Progress does not offer. The topic `user-events` is excluded,
+# because its messages contain e-mail addresses. User ids are removed, because the erasure of a learner does not reach
+# BigQuery.
 
 variable "analytics_days" {
-  description = "The days that messages are kept in BigQuery; null: for ever."
+  description = "The number of days that messages are kept in BigQuery; null: for ever."
   type        = number
   default     = 400
 }
@@ -99,6 +100,6 @@ resource "google_pubsub_subscription" "analytics" {
     ttl = ""
   }
 
-  # The grant takes effect during the builds, which last some minutes.
+  # The subscription waits for the builds, which last some minutes, so that the grant has taken effect.
   depends_on = [google_bigquery_table_iam_member.pubsub, terraform_data.image]
 }

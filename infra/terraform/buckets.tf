@@ -5,8 +5,8 @@ locals {
   backup_location     = "gs://${google_storage_bucket.backup.name}"
 }
 
-# Archived events. In prod this is their only copy, so the bucket cannot be deleted while it holds objects. It has no
-# retention lock, because erasing a learner deletes their events here too.
+# Archived events. In prod, the bucket cannot be deleted while it holds objects, because it has the only copy of these
+# events. The bucket has no retention lock, because erasing a learner deletes their events here too.
 resource "google_storage_bucket" "archive" {
   name                        = "${var.project_id}-progress-archive"
   location                    = var.region

@@ -1,7 +1,7 @@
 # Budget alert by e-mail; it does not cap spending.
 
 variable "billing_account" {
-  description = "The billing account of the budget alert (needs roles/billing.costsManager); null: no alert."
+  description = "The billing account for the budget alert (requires roles/billing.costsManager); null: no alert."
   type        = string
   default     = null
 }

@@ -9,8 +9,8 @@ variable "requests_per_minute_by_ip" {
 
 locals {
   # Preconfigured rules by priority, at the sensitivity with the fewest false positives. Cloud Armor parses bodies as
-  # GraphQL. Rules that match text skip the GraphQL document, because its syntax has braces, quotes and comments and our
-  # own parser limits it, and the bearer token, which is random text.
+  # GraphQL. Rules that match text skip two texts. The GraphQL document contains braces, quotes and comments, and the
+  # query function itself limits it. The bearer token is random text.
   waf_rule_sets = {
     1000 = { name = "sqli-v33-stable", matches_text = true }
     1010 = { name = "xss-v33-stable", matches_text = true }
@@ -25,7 +25,7 @@ locals {
     1100 = { name = "cve-canary", matches_text = false }
   }
 
-  # Headers with a maximum length, by rule priority: functions-framework has no limit for them.
+  # Headers whose length is limited here, by rule priority.
   limited_headers = { 110 = "authorization", 111 = "cookie", 112 = "last-event-id" }
 }
 

@@ -1,9 +1,10 @@
 # Cloud SQL: the instance, its users and their roles.
 
 variable "database_instance" {
-  # After a restore to a new instance, set this to its name. First replace the old instance in the state, or Terraform
-  # creates an empty one: `terraform state rm`, then `terraform import`, of google_sql_database_instance.this[0],
-  # google_sql_database.this[0], google_sql_user.owner[0] and each google_sql_user.member.
+  # After a restore to a new instance, set this to the new instance's name. Before that, replace the old instance in the
+  # state, or else Terraform creates an empty instance. Run `terraform state rm`, then `terraform import`, for
+  # google_sql_database_instance.this[0], google_sql_database.this[0], google_sql_user.owner[0] and each
+  # google_sql_user.member.
   description = "The name of the Cloud SQL instance. Before you change it after a restore, read cloud_sql.tf."
   type        = string
   default     = "progress"
@@ -27,14 +28,14 @@ variable "cloud_sql_tier" {
 }
 
 variable "cloud_sql_deletion_protection" {
-  description = "Whether Cloud SQL refuses deletion; null: only in prod."
+  description = "Whether the Cloud SQL instance is protected against deletion; null: only in prod."
   type        = bool
   default     = null
 }
 
 variable "cloud_sql_disk_limit_gb" {
-  # A disk never shrinks. At the limit no event can be recorded; the alert database-limits fires before that.
-  description = "The size up to which Cloud SQL's disk grows by itself; null: the environment's default."
+  # A disk never shrinks. At the limit no event can be recorded; the alert database-limits fires at 80 % of the limit.
+  description = "The size in GB up to which Cloud SQL's disk grows by itself; null: the environment's default."
   type        = number
   default     = null
 
@@ -49,7 +50,7 @@ variable "cloud_sql_disk_limit_gb" {
 locals {
   cloud_sql_protected = coalesce(var.cloud_sql_deletion_protection, local.is_prod)
 
-  # `connections` exceeds the connections of all instances together, with green's during a release.
+  # `connections` is more than all instances use together, including the instances of green during a release.
   cloud_sql_size = {
     dev = {
       tier    = "db-g1-small", availability = "ZONAL", connections = 180
@@ -161,7 +162,7 @@ resource "google_sql_database" "this" {
   deletion_policy = "ABANDON" # deleted with the instance; the API does not delete a database in use
 }
 
-# The release job migrates as this user. All others log in with their service account.
+# The release job migrates as this user. All other services and jobs log in with their service accounts.
 resource "google_sql_user" "owner" {
   count = local.has_cloud_sql ? 1 : 0
 
@@ -193,7 +194,7 @@ resource "google_project_iam_member" "cloud_sql" {
   member  = google_service_account.member[each.value.member].member
 }
 
-# During a migration `gcloud sql import` and `export` access dumps in the backup bucket with the instance's account.
+# During a migration, `gcloud sql import` and `export` use the instance's account to access dumps in the backup bucket.
 resource "google_storage_bucket_iam_member" "cloud_sql_dumps" {
   count = var.migration_target != null ? 1 : 0
 

@@ -1,12 +1,12 @@
 # The database: Neon or Cloud SQL. To migrate from one to the other:
 #
 #   1. Set migration_target = "cloud_sql" (or "neon", and var.neon); apply. This creates the new database. The functions
-#      keep using the current one, and the release job works on the new one. Run the job once
-#      (`gcloud run jobs execute progress-release`) to create schemas, roles and logins. Do not release meanwhile.
+#      keep using the current database, and the release job uses the new one. Run the job once (`gcloud run jobs execute
+#      progress-release`) to create schemas, roles and logins. Do not release until step 3 is done.
 #   2. Pause all writers, copy and compare: docs/runbook.md.
-#   3. Set database to the new one, former_database to the former one and migration_target = null; apply, and deploy new
-#      revisions. All parts use the new database; the former one stays unchanged. To return, migrate back with
-#      former_database = null.
+#   3. Set `database` to the new database, `former_database` to the former one and migration_target = null; apply, and
+#      deploy new revisions. All services and jobs now use the new database; the former one stays unchanged. To return,
+#      set former_database = null and migrate in the other direction.
 #   4. Set former_database = null; apply. This removes the former database's logins and secrets, and Cloud SQL with its
 #      data. In prod apply cloud_sql_deletion_protection = false first.
 
@@ -22,7 +22,7 @@ variable "database" {
 }
 
 variable "migration_target" {
-  description = "The database to migrate to, during a migration: Terraform creates it, and the release job works on it."
+  description = "During a migration, the database to migrate to: Terraform creates it, and the release job uses it."
   type        = string
   default     = null
 
@@ -30,7 +30,7 @@ variable "migration_target" {
     condition = var.migration_target == null || contains(
       setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.migration_target, "none")
     )
-    error_message = "expected null, or the database of neon and cloud_sql that var.database does not name"
+    error_message = "expected null, or whichever of neon and cloud_sql is not the value of var.database"
   }
 }
 
@@ -43,7 +43,7 @@ variable "former_database" {
     condition = var.former_database == null || contains(
       setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.former_database, "none")
     )
-    error_message = "expected null, or the database of neon and cloud_sql that var.database does not name"
+    error_message = "expected null, or whichever of neon and cloud_sql is not the value of var.database"
   }
 
   validation {
@@ -85,8 +85,8 @@ locals {
     backup  = "progress_query"
   }
 
-  # The database settings of each service and job: plain values, and secrets by their id. A service or job with secrets
-  # must depend on its access to them and on their versions: secrets.tf.
+  # The database settings of each service and job: plain values, and the ids of secrets. A service or job with secrets
+  # must depend on its access to the secrets and on the secrets' versions: secrets.tf.
   database_environment = {
     for member in concat(keys(local.database_groups), ["release"]) : member => merge(
       { for name, value in {

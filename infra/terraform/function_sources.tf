@@ -1,4 +1,4 @@
-# Source archives for the first build of each function, with only the files that it needs.
+# Source archives for the first build of each function. An archive has only the files that the function needs.
 
 locals {
   # The buildpack installs requirements.txt and runs main.py, both at the archive's root.

@@ -48,7 +48,7 @@ variable "auth" {
 }
 
 variable "api" {
-  description = "The query function's CORS origins, rate limit of each caller, and GraphQL introspection."
+  description = "The query function's CORS origins, its rate limit for each caller, and GraphQL introspection."
   type = object({
     cors_origins          = optional(list(string), [])
     rate_limit_per_minute = optional(number, 100)
@@ -64,7 +64,7 @@ variable "otel_exporter_otlp_endpoint" {
 }
 
 variable "trace_sample_ratio" {
-  # The trace id decides, so that all parts of a trace are kept or dropped together.
+  # The decision depends on the trace id, so that all spans of a trace are kept or dropped together.
   description = "The share of traces to export, from 0 to 1."
   type        = number
   default     = 1
@@ -110,7 +110,7 @@ locals {
     }
     project = {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      timeout  = "3600s" # for a rebuild; a redelivered command finds it claimed
+      timeout  = "3600s" # for a rebuild; if Pub/Sub redelivers its command, the operation is already claimed
       health   = "/"
       settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].concurrency + 4) })
     }

@@ -1,4 +1,4 @@
-# Service accounts, one for each part, and their roles: no more than each needs.
+# A service account for each service, job and tool, with only the roles that it needs.
 
 resource "google_service_account" "member" {
   for_each = {
@@ -35,7 +35,7 @@ locals {
     build    = ["roles/logging.logWriter"]
     pipeline = ["roles/run.developer", "roles/monitoring.viewer"]
     }, {
-    # Exporting traces and metrics to Google needs the right to write them and to bill the calls to this project.
+    # To export traces and metrics to Google, an account must be allowed to write them, and to bill this project.
     for name in local.exports_to_google ? ["ingest", "project", "query", "batch", "release", "backup"] : [] :
     name => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
   })
@@ -96,10 +96,10 @@ resource "google_service_account_iam_member" "push_tokens" {
   depends_on = [terraform_data.pubsub_agent]
 }
 
-# Cloud Scheduler starts the jobs, and changes the minimum of instances in the evening and the morning. Cloud Run has no
-# permission for this number alone: with run.services.update and impersonation the scheduler's account could deploy
-# anything as the function. The risk is limited: the account has no key, only accounts that may change scheduler jobs
-# (here: the one that applies) can use it, and it gets these rights only for the functions in var.night.
+# Cloud Scheduler starts the jobs, and changes the minimum number of instances in the evening and the morning. Cloud Run
+# has no permission for this number alone: with run.services.update and impersonation, the scheduler's account could
+# deploy anything as the function. The risk is limited. The account has no key. Only accounts that may change scheduler
+# jobs (here: the account that applies) can use it. It has these permissions only for the functions in var.night.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 

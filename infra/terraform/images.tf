@@ -30,7 +30,7 @@ resource "google_artifact_registry_repository" "images" {
 }
 
 # Builds the first images, because a service can only be created with an existing image. gcloud uploads the archive, so
-# no resource changes when the code does. The retry waits until new IAM rights take effect.
+# no resource changes when the code changes. The retry waits until new IAM roles have taken effect.
 resource "terraform_data" "image" {
   for_each = local.own_files
 

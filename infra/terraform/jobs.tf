@@ -1,11 +1,11 @@
-# The jobs. They run the image of `project`, which has all of the code.
+# The jobs. They run the image of the function `project`, which contains the code of all jobs.
 
 locals {
   # The buildpack's launcher sets up the image's Python; the code is in /workspace.
   launcher = ["/cnb/lifecycle/launcher", "--"]
 
   jobs = {
-    # A job waits up to 120 s for the network, and is retried if its instance died or never got one. A failed migration
+    # A job waits up to 120 s for the network. It is retried if its instance died or got no network. A failed migration
     # is not retried: progress/adapters/postgres/migrations.py.
 
     # The timeout is under 300 s because a run starts every 5 minutes. A run that overlaps a retry finds the lock taken.
@@ -15,7 +15,7 @@ locals {
       args    = []
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1
     }
-    # The same work with more resources, at a month's end or after an import. Meanwhile `batch` finds the lock taken.
+    # The same work with more resources, at a month's end or after an import. Meanwhile, `batch` finds the lock taken.
     batch-large = {
       member  = "batch"
       command = ["python", "jobs/batch_aggregates/main.py"]
@@ -76,8 +76,8 @@ module "job" {
   ]
 }
 
-# Migrates the database at the end of the first apply; later each release does. Runs again when the passwords change,
-# because the release job sets the passwords of the logins.
+# Migrates the database at the end of the first apply. Later, each release migrates the database. This resource is
+# replaced when the passwords change, because the release job sets the passwords of the logins.
 resource "terraform_data" "migrate" {
   triggers_replace = [module.job["release"].id, local.password_version_numbers[local.release_database]]
 

@@ -13,7 +13,7 @@ variable "domain" {
 }
 
 variable "smoke_key" {
-  # The release gets the same value as SMOKE_KEY. Without it no request reaches green.
+  # The release gets the same value as SMOKE_KEY. Without this key, no request reaches green.
   description = "The key, in the header x-progress-revision, that routes a request to green (TF_VAR_smoke_key)."
   type        = string
   default     = null
@@ -28,7 +28,8 @@ variable "smoke_key" {
 locals {
   load_balancer_count = local.is_prod ? 1 : 0
 
-  # Backends by revision of the query function, with its tag: the serving one, and green during a release.
+  # A backend for each revision of the query function, with the revision's tag: the serving revision, and green during a
+  # release.
   backend_revisions = local.is_prod ? { live = null, green = "green" } : {}
 }
 
@@ -84,8 +85,8 @@ resource "google_compute_region_network_endpoint_group" "load_balancer" {
   }
 }
 
-# A serverless backend has no timeout of its own; the service's timeout limits event streams. Caching and compression
-# are off, because both would delay a stream.
+# A serverless backend has no timeout; the timeout of the service limits event streams. Caching and compression are off,
+# because both would delay a stream.
 resource "google_compute_backend_service" "load_balancer" {
   for_each = local.backend_revisions
 
@@ -96,7 +97,8 @@ resource "google_compute_backend_service" "load_balancer" {
   enable_cdn            = false
   compression_mode      = "DISABLED"
 
-  # Green identifies itself: with a wrong key the release would otherwise mistake the serving revision for green.
+  # Green identifies itself in a header. Otherwise, with a wrong key, the release would mistake the serving revision for
+  # green.
   custom_response_headers = concat(
     ["Strict-Transport-Security: max-age=31536000; includeSubDomains"],
     each.value == null ? [] : ["x-progress-revision: ${each.value}"],

@@ -1,9 +1,9 @@
 # The network between the functions and jobs, the database and Redis. Instances use direct VPC egress, which is free.
-# Traffic to the internet does not pass the network, unless fixed_egress_address is set.
+# Traffic to the internet does not pass through the network, unless fixed_egress_address is set.
 
 variable "fixed_egress_address" {
   # For a Neon database with an IP allow list. Cloud NAT and the address cost about $40 a month, plus traffic. A new
-  # instance reaches NAT only after about 30 s, so each function needs at least one minimum instance, also at night. (A
+  # instance reaches NAT only after about 30 s, so each function needs min_instances of at least 1, also at night. (A
   # Serverless VPC Access connector has no such delay, but costs more than the instances.)
   description = "Whether all calls to the internet leave from one reserved address, at about $40 a month."
   type        = bool
@@ -79,7 +79,7 @@ resource "google_service_networking_connection" "private_services" {
   network                 = google_compute_network.this.id
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.private_services[0].name]
-  deletion_policy         = "ABANDON" # a deleted instance keeps the peering in use for days
+  deletion_policy         = "ABANDON" # the peering remains in use for days after an instance is deleted
 
   depends_on = [google_project_service.api]
 }

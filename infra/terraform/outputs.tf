@@ -21,6 +21,6 @@ output "jobs" {
 }
 
 output "accounts" {
-  description = "The service account of each part, as an e-mail address."
+  description = "The e-mail address of each service account, by service, job or tool."
   value       = { for name, account in google_service_account.member : name => account.email }
 }

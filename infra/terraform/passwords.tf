@@ -1,8 +1,8 @@
-# Database passwords. They are ephemeral and stored in no plan or state: each run of Terraform generates new ones, and
-# writes them only where a version differs from the one in the state.
+# Database passwords. They are ephemeral and stored in no plan or state: each run of Terraform generates new passwords,
+# and writes a password only if its version differs from the version in the state.
 
 variable "neon_owner_password" {
-  # It is written to Secret Manager with the first apply, and again when neon_owner_password_version is raised.
+  # Terraform writes it to Secret Manager with the first apply, and again when neon_owner_password_version is raised.
   description = "The password of Neon's owner (TF_VAR_neon_owner_password); stored in no plan and no state."
   type        = string
   default     = null
@@ -17,8 +17,8 @@ variable "neon_owner_password_version" {
 }
 
 variable "password_version" {
-  # It covers Neon's logins and Cloud SQL's owner. Raise it again after an apply that failed, because logins and secrets
-  # may differ then. Do not raise it during a database migration.
+  # It covers the passwords of Neon's logins and of Cloud SQL's owner. If an apply fails after you raise it, raise it
+  # again, because logins and secrets may have different passwords. Do not raise it during a database migration.
   description = "The version of the generated passwords; raise it by one to rotate all of them."
   type        = number
   default     = 1
@@ -98,7 +98,8 @@ resource "google_secret_manager_secret_version" "password" {
   deletion_policy        = "ABANDON"
 }
 
-# The operator's own password. Without it the URL is a placeholder that appears in the release job's error.
+# The URL of Neon's owner, with the password that the operator sets. Without a password, the URL is a placeholder, which
+# appears in the error of the release job.
 resource "google_secret_manager_secret_version" "neon_owner" {
   count = local.has_neon ? 1 : 0
 

@@ -26,7 +26,7 @@ variable "publishers" {
 }
 
 variable "foreign_topics" {
-  # Their own project grants the right to publish. Applying here needs roles/pubsub.subscriber on each.
+  # The other project grants the role to publish. Whoever applies here needs roles/pubsub.subscriber on each topic.
   description = "Source topics of other projects: projects/PROJECT/topics/NAME, by topic."
   type        = map(string)
   default     = {}
@@ -45,7 +45,7 @@ variable "foreign_topics" {
 
   validation {
     condition     = length(setintersection(keys(var.foreign_topics), keys(var.publishers))) == 0
-    error_message = "expected no foreign topic in publishers: its own project grants the right to publish"
+    error_message = "expected no foreign topic in publishers: the other project grants the role to publish"
   }
 }
 
@@ -73,7 +73,8 @@ locals {
   pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 }
 
-# Creates Pub/Sub's service agent. Google would otherwise create it at its first use.
+# Creates Pub/Sub's service agent. Without this, Google creates the agent when Pub/Sub is first used, which is too late
+# to grant it a role.
 resource "terraform_data" "pubsub_agent" {
   triggers_replace = local.pubsub_agent
 
@@ -122,7 +123,7 @@ resource "google_pubsub_subscription" "push" {
   topic                      = local.topics[each.value.topic]
   ack_deadline_seconds       = each.value.seconds
   message_retention_duration = local.week
-  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # those may keep no messages
+  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # which may retain none
 
   push_config {
     push_endpoint = module.function[each.value.function].uri
@@ -139,7 +140,7 @@ resource "google_pubsub_subscription" "push" {
 
   dead_letter_policy {
     dead_letter_topic     = module.dead_letter[each.key].id
-    max_delivery_attempts = 100 # with the retry delays more than half a day
+    max_delivery_attempts = 100 # more than half a day, because of the retry delays
   }
 
   expiration_policy {

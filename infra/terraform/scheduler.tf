@@ -1,7 +1,7 @@
 # Scheduled calls. Terraform does not resume a schedule that `progress schedule pause` paused.
 
 variable "night" {
-  description = "The hours with fewer minimum instances, and their number by function; null: no change at night."
+  description = "The night's hours, and the smaller minimum of instances by function; null: no change at night."
   type = object({
     time_zone     = string
     evening       = string # cron
@@ -25,7 +25,7 @@ variable "night" {
 }
 
 variable "batch_minutes" {
-  # Each run is billed for at least a minute. At one run in 15 minutes they are free.
+  # Each run is billed for at least a minute. With one run in 15 minutes, the runs stay within the free minutes.
   description = "The minutes from one run of the batch job to the next."
   type        = number
   default     = 5
@@ -39,8 +39,8 @@ variable "batch_minutes" {
 locals {
   run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}"
 
-  # After a month's end. With batch_on_demand once a day, when the backup wakes the database anyway: this run handles
-  # events that came due and lost wake-ups. (The large job has several tasks, so it does not check for changes.)
+  # After a month's end. With batch_on_demand once a day, when the backup wakes the database anyway. This run handles
+  # lost wake-ups, and future events that have come due. (The large job does not check for changes first.)
   large_cron = var.batch_on_demand ? "0 6 * * *" : "15 0 1 * *"
 
   batch_cron = "*/${var.batch_minutes} * * * *"

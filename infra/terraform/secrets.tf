@@ -20,8 +20,8 @@ resource "google_secret_manager_secret" "this" {
 
   secret_id = each.key
 
-  # Protected in prod, for the database in use. The former database's secrets are removed with it, and Redis's is
-  # recreated from its instance.
+  # In prod, the secrets of the database in use are protected. The secrets of the former database are removed with that
+  # database, and Redis's secret can be created again from the instance.
   deletion_protection = local.is_prod && startswith(each.key, "progress-${replace(var.database, "_", "-")}-")
 
   replication {
@@ -47,8 +47,8 @@ resource "google_secret_manager_secret_version" "this" {
   deletion_policy = "ABANDON"
 }
 
-# Access is granted before the secrets have versions. Cloud Run refuses a revision whose account cannot read its
-# secrets, and the grant takes effect while a database is created or an image built. Services and jobs with secrets
+# Access is granted before the secrets have versions. Cloud Run rejects a revision whose account cannot read its
+# secrets, and the grant takes effect while a database is created or an image is built. Services and jobs with secrets
 # depend on both the grant and the version.
 resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = merge([

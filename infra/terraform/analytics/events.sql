@@ -1,4 +1,4 @@
--- Each event once, however often it was delivered or published: taken from the first message that has it.
+-- Each event once, however often it was delivered or published. The row comes from the first message with the event.
 WITH messages AS (
     SELECT
         message_id,

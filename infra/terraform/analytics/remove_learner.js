@@ -1,4 +1,4 @@
-// Remove every user_id, at any depth, from a message for BigQuery, because an erasure cannot reach it there.
+// Remove every user_id, at any depth, from a message for BigQuery, which the erasure of a learner does not reach.
 function removeLearner(message, metadata) {
   const learners = new Set();
   const withoutLearner = (key, value) => {

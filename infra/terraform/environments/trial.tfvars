@@ -11,7 +11,7 @@ functions = {
   query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 2 }
 }
 
-# Nobody signs in: the trial expects that unauthenticated requests are refused.
+# Nobody signs in: the trial expects that unauthenticated requests are rejected.
 auth = {
   issuer   = "https://auth.example.com"
   audience = "progress"

@@ -110,7 +110,7 @@ run "every_part_exports_with_an_endpoint" {
         ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"],
       ) : join(" ", pair)
     ], keys(google_project_iam_member.member))) == 0
-    error_message = "a function or job has no right to export to Google"
+    error_message = "a function or job lacks a role to export to Google"
   }
 }
 
@@ -125,7 +125,7 @@ run "batch_on_demand_alone_gives_the_batch_job_a_subscription" {
     condition = (
       length(google_pubsub_subscription.changes) + length(google_pubsub_subscription_iam_member.changes) == 0
     )
-    error_message = "a subscription that no job pulls collects messages for a week"
+    error_message = "a subscription exists that no job pulls, and it collects messages for a week"
   }
 
   assert {
@@ -153,7 +153,7 @@ run "a_night_lowers_the_minimum_of_the_functions_that_it_names" {
 
   assert {
     condition     = toset(keys(google_cloud_run_v2_service_iam_member.scheduler)) == toset(["query"])
-    error_message = "the scheduler has rights on a function without a schedule"
+    error_message = "the scheduler has a role on a function without a schedule"
   }
 }
 

@@ -195,8 +195,8 @@ def test_a_rate_limited_page_retries_after_the_given_time(visit: Visits) -> None
 
 @pytest.mark.parametrize(
     ("status", "code", "title"),
-    [(503, "UNAVAILABLE", "The server does not answer"), (200, "INTERNAL", "Something went wrong"),
-     (502, "", "The server does not answer"), (400, "BAD_USER_INPUT", "was not understood")],
+    [(503, "UNAVAILABLE", "The server does not respond"), (200, "INTERNAL", "Something went wrong"),
+     (502, "", "The server does not respond"), (400, "BAD_USER_INPUT", "was not understood")],
 )  # fmt: skip
 def test_an_error_is_explained_and_can_be_retried(
     visit: Visits, status: int, code: str, title: str

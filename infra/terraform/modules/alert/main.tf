@@ -1,7 +1,8 @@
-# One alert, as a policy for each condition: a policy with PromQL may have only one. The label `alert` groups them.
+# One alert, with a policy for each condition, because a policy with PromQL may have only one condition. The label
+# `alert` groups the policies.
 
 variable "name" {
-  description = "The alert's name: the value of its label, and its section of the runbook."
+  description = "The alert's name, which is also the value of its label and the name of its section of the runbook."
   type        = string
 }
 
@@ -48,7 +49,7 @@ resource "google_monitoring_alert_policy" "this" {
       query               = each.value.query
       duration            = "${each.value.for}s"
       evaluation_interval = "60s"
-      # The first apply creates the metrics too, and the API does not know a new metric at once.
+      # The first apply creates the metrics too, and the API does not know a new metric immediately.
       disable_metric_validation = true
     }
   }

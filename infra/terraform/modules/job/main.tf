@@ -1,4 +1,4 @@
-# A Cloud Run job. Terraform sets its size, settings and rights; releases set its image.
+# A Cloud Run job. Terraform sets its size, settings and service account; releases set its image.
 
 resource "google_cloud_run_v2_job" "this" {
   name                = var.name
@@ -57,7 +57,7 @@ resource "google_cloud_run_v2_job" "this" {
 
   lifecycle {
     ignore_changes = [
-      # Set by releases, and by gcloud with each of its changes.
+      # Set by releases, and by each change that gcloud makes.
       client,
       client_version,
       template[0].annotations,

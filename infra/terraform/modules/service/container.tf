@@ -9,22 +9,22 @@ terraform {
 }
 
 variable "name" {
-  description = "The name."
+  description = "The name of the service or job."
   type        = string
 }
 
 variable "region" {
-  description = "The region where it runs."
+  description = "The region where the service or job runs."
   type        = string
 }
 
 variable "account" {
-  description = "The e-mail address of the service account that it runs as."
+  description = "The e-mail address of the service account that the service or job runs as."
   type        = string
 }
 
 variable "image" {
-  description = "The image that it is created with; releases set later ones."
+  description = "The image that the service or job is created with; releases set later images."
   type        = string
 }
 
@@ -34,16 +34,16 @@ variable "settings" {
 }
 
 variable "secrets" {
-  description = "The environment variables from secrets: the secret's id by variable."
+  description = "The environment variables that come from secrets: the id of the secret, by variable."
   type        = map(string)
 }
 
 variable "network" {
-  description = "The network and subnetwork of its instances or tasks, and the traffic to route through them."
+  description = "The network and subnetwork of the instances or tasks, and the traffic to route through them."
   type        = object({ network = string, subnetwork = string, egress = string })
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to delete it."
+  description = "Whether Terraform refuses to delete the service or job."
   type        = bool
 }

@@ -1,4 +1,5 @@
-# A Cloud Run service for a function. Terraform sets its size, settings and rights; releases set its image and traffic.
+# A Cloud Run service for a function. Terraform sets its size, settings and service account; releases set its image and
+# traffic.
 
 resource "google_cloud_run_v2_service" "this" {
   name                 = var.name
@@ -19,7 +20,7 @@ resource "google_cloud_run_v2_service" "this" {
     max_instance_request_concurrency = var.size.concurrency
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
 
-    # The limit of each revision. Green, reached only by its tag during a release, does not count for the limit above.
+    # The limit of each revision. During a release, green is reached only by its tag, so the limit above does not apply.
     scaling {
       max_instance_count = var.size.max_instances
     }
@@ -63,7 +64,7 @@ resource "google_cloud_run_v2_service" "this" {
       }
 
       # A new instance reaches no private address for 20 to 80 s. /startup fails until the database and Redis accept TCP
-      # connections. After 120 s it passes in any case: a database outage must not prevent instances from starting.
+      # connections. After 120 s the probe passes in any case, so that instances can start during a database outage.
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2
@@ -91,7 +92,7 @@ resource "google_cloud_run_v2_service" "this" {
 
   lifecycle {
     ignore_changes = [
-      # Set by releases, and by gcloud with each of its changes.
+      # Set by releases, and by each change that gcloud makes.
       client,
       client_version,
       template[0].annotations,

@@ -15,16 +15,16 @@ variable "timeout" {
 }
 
 variable "ingress" {
-  description = "The allowed origin of requests: a value of google_cloud_run_v2_service.ingress."
+  description = "From where requests are allowed: a value of google_cloud_run_v2_service.ingress."
   type        = string
 }
 
 variable "public" {
-  description = "Whether callers may be unauthenticated by Google."
+  description = "Whether callers need no Google account."
   type        = bool
 }
 
 variable "health" {
-  description = "The path that both probes request."
+  description = "The path that the liveness probe requests."
   type        = string
 }

@@ -11,13 +11,13 @@ variable "region" {
 }
 
 variable "retention" {
-  description = "The time to keep messages, even acknowledged ones, such as 604800s; null: until delivered."
+  description = "The time to keep all messages, also acknowledged ones, such as 604800s; null: until acknowledged."
   type        = string
   default     = null
 }
 
 variable "publishers" {
-  description = "The IAM members that may publish, by a key that is known before the apply."
+  description = "The IAM members that may publish, by any key that is known before the apply."
   type        = map(string)
 }
 
