@@ -146,7 +146,7 @@ class Both:
         return msgspec.structs.replace(answer, extensions={})
 
     async def _count(self, document: Document, request: GraphQLRequest, context: Context) -> None:
-        """Count the query: `in parts` if each field ran separately without an error, else `whole`."""
+        """Count a query: `in parts` if all fields ran apart and without error, else `whole`."""
         operation = document.operation(request.operation_name)
         fields = root_fields.plan(operation, request.variables, context) if operation else []
         keys = [field.cache_key for field in fields if field.cache_key]

@@ -13,7 +13,7 @@ from tests.support import api
 
 FILES = sorted(path.name for path in static_page.FOLDER.iterdir() if path.name != "index.html")
 GZIP = {"accept-encoding": "gzip, deflate, br"}
-BUDGET = 40_000  # compressed bytes of all files; the specification allows 250,000
+BUDGET = 40_000  # compressed bytes of all files; the hard limit is 250,000
 
 
 @pytest.fixture(scope="module")

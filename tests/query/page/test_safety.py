@@ -20,7 +20,7 @@ _TRANSFERRED = """performance.getEntries()
     .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
     .map((entry) => entry.transferSize)"""
 
-BUDGET = 40_000  # bytes of all files over the network; the specification allows 250,000
+BUDGET = 40_000  # bytes of all files over the network; the hard limit is 250,000
 
 
 def test_the_first_numbers_need_only_one_request(visit: Visits) -> None:
