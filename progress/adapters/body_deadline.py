@@ -70,6 +70,6 @@ class BodyDeadline:
             if deadline > now:
                 return deadline - now
             del self._pending[key]
-            with contextlib.suppress(OSError):  # the client may have closed it
+            with contextlib.suppress(OSError):  # the client may have closed the socket
                 connection.shutdown(socket.SHUT_RD)
         return self._timeout_s

@@ -1,6 +1,6 @@
 """Limit the length of a request line under gunicorn, which rejects a longer line with 414.
 
-The framework starts gunicorn without a limit and ignores its environment and configuration file.
+The framework starts gunicorn without a limit, and without gunicorn's own configuration.
 """
 
 import functools

@@ -206,7 +206,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[None]:
-    """Translate pg8000's errors by `translate`; raise an error unchanged if it returns None."""
+    """Translate pg8000's errors by `translate`; if `translate` returns None, raise unchanged."""
     try:
         yield
     except ERRORS as error:

@@ -58,7 +58,7 @@ def keep_refusal(connection: Connection, execution: str | None) -> Iterator[None
     """Let Cloud Run retry a job that lost the database, but not a job that failed permanently.
 
     The reason of a permanent failure is stored under the job's execution, and the next attempt of
-    that execution raises it immediately. Outside a job, nothing is stored.
+    that execution fails immediately with this reason. Outside a job, nothing is stored.
     """
     if execution is None:
         yield

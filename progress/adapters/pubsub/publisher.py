@@ -34,7 +34,7 @@ _TIMEOUT_S = 60.0  # to publish a message
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A message of one event, or of several that belong together."""
+    """A message of one event, or of several events that belong together."""
 
     topic: str
     events: list[dict[str, Any]]

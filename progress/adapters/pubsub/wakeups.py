@@ -26,7 +26,7 @@ def send(shards: Iterable[int]) -> bool:
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation; if that fails, write a log line and return False.
 
-    The messages have an attribute, by which Pub/Sub withholds them from a revision on trial.
+    Pub/Sub withholds messages with this attribute from a revision on trial, which only folds.
     """
     return _send([operation_command(each) for each in operation_ids], command="operation")
 

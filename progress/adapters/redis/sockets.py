@@ -17,7 +17,7 @@ _LOADING = "LOADING"  # a starting server's replies begin with this
 
 
 class RedisSocket:
-    """One connection, which is closed when it raises OSError."""
+    """A connection that closes before it raises OSError."""
 
     def __init__(self, address: Address, *, seconds: float) -> None:
         self._handshake: Sequence[Command] = address.handshake

@@ -101,7 +101,7 @@ class Subscriber:
 
 
 def _is_cancelled() -> bool:
-    """Return whether the task was cancelled, even if redis-py took that for its timeout."""
+    """Return whether the task was cancelled, even if redis-py reported a timeout instead."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

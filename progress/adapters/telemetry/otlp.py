@@ -41,8 +41,8 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # to export what is queued when the process ends
 _LOG_INTERVAL_S = 60.0  # between two log lines about exporters
 _METRIC = "progress.{}"
 
-# An instance may get no CPU between two requests. An export is then suspended, so its timeout is
-# long. The queue is exported often, while requests are handled.
+# An instance may get no CPU between two requests. An export is then suspended, so the timeout of
+# an export is long. The queue is exported often, while requests are handled.
 _DEFAULTS = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "1000"}
 
 # The upper bounds of a histogram's buckets, by unit.
