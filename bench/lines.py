@@ -73,7 +73,7 @@ class Rounds:
     def compare_rates(
         self, what: str, ours: str, theirs: str, *, against: str, bar: float, of: str = "events"
     ) -> Line:
-        """Return the line with the rates of two contenders; `against` describes the second."""
+        """Return the line with the rates of two contenders; `against` describes `theirs`."""
         rates = self.rate(ours, of), f"{against} {self.rate(theirs, of)}"
         return Line(what, *rates, self.ratio(ours, theirs), bar)
 

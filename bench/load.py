@@ -94,7 +94,7 @@ def content_length(head: bytes) -> int:
 
 
 async def run(port: int, requests: list[bytes], at_once: int) -> float:
-    """Send the requests; return the seconds. Raise RuntimeError if a request is rejected."""
+    """Return the seconds until the last response. Raise RuntimeError if a request is rejected."""
     loop = asyncio.get_running_loop()
     waiting, done = iter(requests), [loop.create_future() for _ in range(at_once)]
     begin = time.perf_counter()

@@ -27,7 +27,7 @@ _INSERTED = re.compile(r"\$\{(\w+)\}")
 
 
 def measure_page(server: Server) -> Iterator[Line]:
-    """Measure cache misses and hits, each from the time at which its request was due."""
+    """Measure cache misses and hits, from the time when a request was due until its response."""
     store = server.create_store()
     learners = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH)
     with ExitStack() as stack:

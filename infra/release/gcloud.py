@@ -145,7 +145,7 @@ class Cloud:
     def has_subscription(self, subscription: str) -> bool:
         """Return whether the subscription exists.
 
-        Describe it, because the pipeline's account may not list subscriptions.
+        The call describes it, because the pipeline's account may not list subscriptions.
         """
         try:
             self._read("pubsub", "subscriptions", "describe", subscription, *self._project())
@@ -177,7 +177,7 @@ class Cloud:
         self._run("pubsub", "subscriptions", "delete", subscription, *self._project())
 
     def fetch_token(self) -> str:
-        """Return a bearer token for Google's other APIs."""
+        """Return a bearer token for Google's APIs."""
         return run(["auth", "print-access-token", "--quiet"], self.timeout_s).strip()
 
     def _update_traffic(

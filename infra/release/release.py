@@ -5,7 +5,7 @@
     release.py recover  --project P --region R    finish or roll back a release that was killed
 
 Run one release at a time; the pipeline ensures this.
-Exit codes: 0 success, 1 failure (the error names the steps not done), 2 wrong usage.
+Exit codes: 0 success, 1 failure (the error names the steps that are not done), 2 wrong usage.
 """
 
 import argparse
