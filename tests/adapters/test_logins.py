@@ -204,7 +204,7 @@ def test_the_error_names_a_missing_login_without_a_password(service: Service) ->
 
 @pytest.mark.parametrize("name", ["keeper", "postgres"])
 def test_a_login_setting_cannot_change_an_owner_or_a_superuser(service: Service, name: str) -> None:
-    with pytest.raises(ProgressError, match=f"{name}: it has more rights"):
+    with pytest.raises(ProgressError, match=f"{name}: it has more privileges"):
         admit(service, Login("progress_query", name, "taken"))
     service.connect().close()
 

@@ -36,7 +36,7 @@ def test_a_backup_made_with_other_folds_is_rejected(
     with pytest.raises(ProgressError, match=r"1 made with other folds.*progress rebuild"):
         restore.run(store.connect, kept, nobody)
     answer = cli.progress(store.url, "restore", str(tmp_path / "nowhere"))
-    cli.expect_failure(answer, "there is no backup", "progress rebuild")
+    cli.expect_failure(answer, "no backup was made", "progress rebuild")
 
 
 def lose_the_end(connection: Connection) -> None:
