@@ -275,6 +275,6 @@ def test_a_bundle_keeps_its_entries_if_the_index_of_the_remaining_bundle_is_take
     log.run(  # the index that the remaining bundle would get
         "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
     )
-    with pytest.raises(EventStoreError, match="no other letter"):
+    with pytest.raises(EventStoreError, match="no other dead letter"):
         dead_letters.replay(log, bundle.letter_id)
     assert held(waiting(log)[-1]) == [1] * 2_001
