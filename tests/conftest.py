@@ -229,7 +229,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
-    """A function that opens the page in a new browser context; every visit is checked later."""
+    """A function that opens the page in a new browser context; each visit is checked afterwards."""
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:

@@ -1,4 +1,4 @@
-// Print the results of the public GraphQL over HTTP audits of the server at URL, as JSON.
+// Run the public GraphQL over HTTP audits against the server at URL, and print the results as JSON.
 import { auditServer } from "graphql-http";
 
 const { URL: url, TOKEN: token } = process.env;

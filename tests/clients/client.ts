@@ -1,4 +1,4 @@
-// Send a frontend's queries, with types from the schema, by urql and Apollo Client as persisted queries.
+// Send a frontend's queries, which are typed by the schema, as persisted queries of urql and Apollo Client.
 import { createHash } from "node:crypto";
 
 import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";
@@ -60,7 +60,7 @@ const Changes = graphql(`
 /** A request that was sent, as the server sees it. */
 interface Sent {
   method: string;
-  document: boolean; // false: only its hash
+  document: boolean; // false if the request has only the document's hash
   status: number;
 }
 

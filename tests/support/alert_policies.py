@@ -61,7 +61,7 @@ class Selector:
         return Selector(metric, own, tuple(_MATCHER.findall(braces)))
 
     def takes(self, labels: dict[str, str]) -> bool:
-        """Return whether the selector matches a series with these labels."""
+        """Return whether the selector matches a time series with these labels."""
         return all(
             {"=": value == labels.get(name, ""), "!=": value != labels.get(name, "")}.get(
                 sign, (re.fullmatch(value, labels.get(name, "")) is not None) == (sign == "=~")

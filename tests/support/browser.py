@@ -28,7 +28,7 @@ Envelope = dict[str, Any]
 _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 _AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# The page accepts a token only in the tab that started the sign-in, so this state is stored there.
+# The page accepts a token only in a tab that stored this state when the sign-in started.
 STATE = "f" * 32
 _STATE_SCRIPT = f"""
 if (location.search === '?state={STATE}') sessionStorage.setItem('progress.state', '{STATE}');

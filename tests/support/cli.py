@@ -12,7 +12,7 @@ Result = subprocess.CompletedProcess[str]
 
 
 def progress(url: str, *arguments: str, **environment: str) -> Result:
-    """Run the command with this database and further settings."""
+    """Run the command with this database and these environment variables."""
     return subprocess.run(
         [sys.executable, "-m", "progress.cli", *arguments],
         env=settings.child_env(DATABASE_URL=url, COLUMNS="200", **environment),

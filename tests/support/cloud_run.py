@@ -1,4 +1,4 @@
-"""Readers of Cloud Run services and jobs in Terraform's resources."""
+"""Functions that read Cloud Run services and jobs from Terraform's resources."""
 
 from tests.support.terraform_state import Resources, Values
 
@@ -14,7 +14,7 @@ def container(service: Values) -> Values:
 
 
 def settings(service: Values) -> dict[str, str]:
-    """Return the environment variables of a service or job; a secret's value is the secret's id."""
+    """Return the environment variables of a service or job; for a secret, the value is its id."""
     return {
         variable["name"]: only(only(variable["value_source"])["secret_key_ref"])["secret"]
         if variable["value_source"]
@@ -38,7 +38,7 @@ def templates(resources: Resources) -> dict[str, Values]:
 
 
 def plain_settings(resources: Resources, part: str) -> dict[str, str]:
-    """Return the settings of a service or job that are not secrets."""
+    """Return the settings of a service or job, without the secrets."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {
         variable["name"]: variable["value"]
@@ -48,7 +48,7 @@ def plain_settings(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
-    """Return the ids of the secrets of a service or job, by setting."""
+    """Return the secret's id for each setting of a service or job that refers to a secret."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {
         variable["name"]: variable["value_source"][0]["secret_key_ref"][0]["secret"]

@@ -53,7 +53,7 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
             response_serializer=lambda it: type(it).serialize(it),
         )
 
-    def ListJobs(self, request: Request, _: grpc.ServicerContext) -> Any:  # noqa: N802 - theirs
+    def ListJobs(self, request: Request, _: grpc.ServicerContext) -> Any:  # noqa: N802 - Google's name
         jobs = list(self.jobs.values()) if request.parent == self.parent else []
         at = int(request.page_token or 0)  # one job per page
         more = str(at + 1) if at + 1 < len(jobs) else ""

@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", content_range)
         assert match
         if match[1]:
-            assert int(match[1]) == len(held), "not where the last part ended"
+            assert int(match[1]) == len(held), "the part does not start where the last part ended"
             assert len(body) == int(match[2]) - int(match[1]) + 1
             assert match[3] != "*" or len(body) % (256 << 10) == 0
             held += body
@@ -115,7 +115,7 @@ def serve() -> Iterator[tuple[str, Bucket]]:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """A fake bucket that the settings name."""
+    """A fake bucket, which the settings point to."""
     with serve() as (address, served):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         settings.current.cache_clear()

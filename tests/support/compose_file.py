@@ -50,7 +50,7 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
 
 
 def builds() -> dict[str, list[str | dict[str, str]]]:
-    """Return the services that build each image."""
+    """Return the build settings of each image, once for each service that builds the image."""
     builds: dict[str, list[str | dict[str, str]]] = {}
     for service in services(example()).values():
         if "build" in service:

@@ -1,6 +1,6 @@
 """The commands of this repository's containers, run as processes without Docker.
 
-Only the hosts and ports differ from the compose file, because they are those of this machine.
+The settings are those of the compose file, but with the hosts and ports of this machine.
 """
 
 import json
@@ -38,7 +38,7 @@ class Containers:
     _ending: ExitStack = field(default_factory=ExitStack)
 
     def run(self, name: str, *command: str, text: str = "") -> str:
-        """Run a service's command, or another command in its environment; return the output."""
+        """Run a service's command, or `command` in its environment; return the output."""
         return programs.run(
             command or compose_file.started(self.services[name]),
             self._environment(name),
@@ -86,7 +86,7 @@ class Containers:
 
 @contextmanager
 def containers(valkey: str, collector: int) -> Iterator[Containers]:
-    """Yield the services, not started, with a running database, Valkey and Pub/Sub."""
+    """Yield the services, which a test starts; the database, Valkey and Pub/Sub already run."""
     with folders.create("compose") as folder:
         made = _drawn(folder, valkey, collector)
         with _postgres(folder, made.at["postgres"], made.owner), _pubsub(folder, made):
@@ -116,7 +116,7 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
         "0.0.0.0": HOST,  # noqa: S104 - the containers' address
         '"OTEL_METRIC_EXPORT_INTERVAL": "15000"': '"OTEL_METRIC_EXPORT_INTERVAL": "500"',
         "/data": str(folder),
-        "/tmp/done": str(folder / "done"),  # noqa: S108 - a container's own
+        "/tmp/done": str(folder / "done"),  # noqa: S108 - a path in a container
     }
     services = compose_file.services(variables)
     moved_services = {
@@ -127,7 +127,7 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
 
 
 def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Service:
-    """Return the service with other addresses in its settings and its command."""
+    """Return the service with this machine's addresses in its settings and its command."""
     text = json.dumps({**service, "command": compose_file.started(service)})
     for old, new in moved.items():
         text = text.replace(old, new)
@@ -141,7 +141,7 @@ def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Serv
 
 @contextmanager
 def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
-    """Run a server that requires passwords, as its image does, with one owner and one database."""
+    """Run PostgreSQL with one database; as in its image, the owner needs a password."""
     data = folder / "postgres"
     postgres.prepare(data)
     (data / "pg_hba.conf").write_text(_ACCESS)

@@ -20,7 +20,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Emitted:
-    """The emitted log lines, and the names of all fields."""
+    """The emitted log lines, and the names of all fields in the lines."""
 
     lines: list[Line]
 
@@ -58,7 +58,7 @@ class RunningStack:
             return line
 
     def emitted(self) -> Emitted:
-        """Return all log lines so far; other programs write the lines that are not JSON."""
+        """Return all JSON log lines so far; the lines in other formats come from other programs."""
         lines: list[Line] = []
         for part in FUNCTIONS:
             log = self.folder / "logs" / f"{part}.log"

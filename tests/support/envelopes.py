@@ -9,7 +9,7 @@ OCCURRED_AT = "2024-03-01T00:00:00Z"
 
 
 def envelope(event_type: str, data: dict[str, Any], **fields: Any) -> Envelope:
-    """Return an envelope; `fields` replace fields or add some."""
+    """Return an envelope; `fields` replaces fields of the envelope, or adds fields."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": event_type,
@@ -32,5 +32,5 @@ def answer(session: str = "s", **fields: Any) -> Envelope:
 
 
 def session_abandoned(user: str = "u") -> Envelope:
-    """Return the end of a session of this learner, which needs no start."""
+    """Return an event in which this learner abandons a session; the session needs no start."""
     return envelope("SessionAbandoned", {"session_id": "s"}, metadata={"user_id": user})

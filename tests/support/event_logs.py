@@ -1,7 +1,7 @@
 """Strategies for event logs with many edge cases, and for faulty deliveries of these logs.
 
 The logs have few learners, items, sessions and times, so that events often share them. The times
-lie where days begin, clocks change or a time zone crossed the date line.
+are near the start of a day, a clock change or a time zone's move across the date line.
 """
 
 import functools
@@ -36,7 +36,7 @@ ODD = (
 )
 OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
-# Each time zone with times at which its clock or the calendar changes.
+# For each time zone: times when its clock changes, a day is skipped, or a month or ISO year begins.
 _TURNS = {
     "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
     "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),
@@ -48,7 +48,7 @@ _TURNS = {
     "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
 }
 ZONES = tuple(_TURNS)
-# Later events could be in the future, and would become dead letters.
+# Events near later turns could be in the future, and would become dead letters.
 _LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
 _DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
 _HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
@@ -112,7 +112,7 @@ class Log:
 
 @functools.cache
 def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
-    """Return times near a clock change, near midnight and near other starts of local days."""
+    """Return times near `turn`, and near the starts of the local days around it."""
     at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
     nudged: dict[datetime, None] = {}
     for days in _DAYS:
@@ -125,7 +125,7 @@ def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
 
 
 def _walk(start: datetime) -> list[datetime]:
-    """Return the same time on eight days in a row."""
+    """Return `start`, and the same time on the next seven days."""
     return [start + timedelta(days=n) for n in range(8)]
 
 
@@ -189,7 +189,7 @@ def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
 
 
 def _extended(kind: str, data: Envelope) -> st.SearchStrategy[Envelope]:
-    """Return a strategy that adds, to some events, fields that only other types declare."""
+    """Return a strategy that adds, to some events, fields that only other event types declare."""
     extra: Envelope = {name: "odd" for name in ODD if name not in data}
     if kind not in PREFERENCES:
         extra |= {"timezone": 5, "day_start_hour": "odd"}

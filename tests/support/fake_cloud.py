@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from tests.support.release_world import CallRejected, World
 
-KEY = "of-the-load-balancer"  # routes to green
+KEY = "of-the-load-balancer"  # a request with this key reaches green
 
 PROGRAM = """#!/bin/bash
 exec 3<>"/dev/tcp/127.0.0.1/$FAKE_GCLOUD_PORT" || exit 70
@@ -43,16 +43,16 @@ class Cloud:
     monitoring: Callable[[str, str], float | None] = lambda *_: None  # Arguments: query, revision.
     fails_query: Callable[[int], bool] = lambda _: False  # Argument: the number of the query.
     queries: list[str] = field(default_factory=list)
-    ready_checks: int = 0  # requests of /ready so far
+    ready_checks: int = 0  # requests for /ready so far
     ready: tuple[int, object] = (200, {"status": "ok"})
-    unready: int = 0  # the number of requests of /ready that fail first
+    unready: int = 0  # the number of first requests for /ready that fail
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
     address: str = ""  # the URL of the HTTP fakes
     permissions: list[str] = field(default_factory=lambda: ["billing.budgets.create"])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find_violations(self) -> list[str]:
-        """Return the violations of the release's invariants after each call, with the call."""
+        """Return the violated invariants of the release, each with the call before it."""
         pairs = zip(self.calls, self.worlds, strict=True)
         return [
             f"{what} after {shlex.join(call)}"
@@ -90,7 +90,7 @@ SIGNALS = {
     "kill": signal.SIGKILL,
     "kill, too late": signal.SIGKILL,
 }
-_IGNORED_AFTER_S = 1.0  # a program that still runs then ignores the signal
+_IGNORED_AFTER_S = 1.0  # a program that still runs after this time ignores the signal
 _WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 
@@ -170,7 +170,7 @@ class _Web(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
 
 

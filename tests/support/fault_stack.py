@@ -49,7 +49,7 @@ class Stack:
     def __init__(self, folder: Path):
         self.folder = data_folder.at(str(folder))
         self.envelopes: list[Envelope] = []
-        self.letters = 0  # expected number
+        self.letters = 0  # the expected number of dead letters
         self._port = ports.reserve()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -195,7 +195,7 @@ class Stack:
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
     def await_wakes(self) -> None:
-        """Wait until wake-ups arrive, because some are lost for a while after Pub/Sub was down."""
+        """Wait until wake-ups arrive; for a while after an outage of Pub/Sub, some are lost."""
 
         def has_woken() -> bool:
             self.publish([sample_events.envelope("BadgeAwarded", {}, at=sample_events.BEGIN)])

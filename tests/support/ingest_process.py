@@ -114,7 +114,7 @@ class Server:
             (self._data / "pg_hba.conf").write_text(admits)
 
     def start(self, *options: str) -> None:
-        """Start with the usual settings and with these settings (`name=value`)."""
+        """Start with the usual settings and with `options` (`name=value`)."""
         settings = [part for option in options for part in ("-c", option)]
         with self.log.open("ab") as output:
             self._process = processes.start(

@@ -202,11 +202,11 @@ $until$;
 SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';
 
 -- fold_window --
--- The learners that folding a window has changed.
+-- Fold a window; return the learners whose rows changed.
 SELECT changed_learners FROM fold_window(:shard, :at_most, true);
 
 -- move --
--- Insert a preference event, with this version of its stream, that changes the bounds of local days.
+-- Insert a preference event that changes the bounds of local days; it gets this version of the learner's stream.
 INSERT INTO event_store.events
 SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user AS text), CAST(:version AS bigint),
     'UserPreferencesChanged',

@@ -1,4 +1,4 @@
-"""Operations in tests, which start them through the API and run their workers by hand."""
+"""Operations that tests start through the API, with workers that tests run by hand."""
 
 import contextlib
 import itertools
@@ -92,7 +92,7 @@ class Operator:
 def operator(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Operator]:
-    """A client as an administrator; API and workers have the privileges of their functions."""
+    """An administrator's client; the API and the workers have their functions' privileges."""
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     forget: list[Callable[[], None]] = [
@@ -128,7 +128,7 @@ def worker(store: Store) -> Iterator[Connection]:
     """A connection with the name and privileges of an operation's worker."""
     made = database.connect(url_of(store, "project"), name="operation")
     yield made
-    database.close(made)  # a test may have ended its session
+    database.close(made)  # a test may have ended the session
 
 
 def list_changes(connection: Connection) -> list[tuple[int, float, str]]:

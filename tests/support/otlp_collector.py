@@ -71,7 +71,7 @@ class Collector:
         return str(self.resources[-1]["service.name"]).removeprefix("progress-")
 
     def wait_for(self, *names: tuple[str, str], trace_id: str | None = None) -> list[Span]:
-        """Wait until a trace, or this trace, has spans with these names; return its spans."""
+        """Wait until a trace (`trace_id`, if given) has spans of these names; return its spans."""
         complete: list[list[Span]] = []
 
         def is_complete() -> bool:
@@ -154,7 +154,7 @@ def hang() -> Iterator[int]:
 
 
 def service_account_key() -> dict[str, str]:
-    """Return the key file of a service account, whose key is generated and grants nothing."""
+    """Return a service account's key file, with a new key that gives access to nothing."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import rsa
 

@@ -21,7 +21,7 @@ from tests.support import folders
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
-_UNSAFE = ("-c", "fsync=off")  # faster, and a crash may lose the data of tests
+_UNSAFE = ("-c", "fsync=off")  # faster; a crash may lose data, but only that of tests
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Server:
     _connection: Connection | None = None
 
     def examples(self, times: int) -> hypothesis.settings:
-        """Return settings with `times` as many examples, but not more on the oldest server."""
+        """Return settings for `times` the profile's examples; the oldest server ignores `times`."""
         profile = hypothesis.settings()
         times = times if self.which == EMBEDDED else 1
         return hypothesis.settings(max_examples=times * profile.max_examples)
@@ -61,7 +61,7 @@ class Server:
         self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
-        """Drop the databases on a server that the tests did not start."""
+        """Drop the template, because the server may outlive the tests."""
         if self._template:
             self.drop(self._template)
         if self._connection:

@@ -16,7 +16,7 @@ from tests.conftest import Store
 
 
 class Wire:
-    """A Unix socket in front of the server's, which can hang, or lose a response and disconnect.
+    """A proxy socket that can hang, or lose a response of the server and disconnect.
 
     Each response arrives after the commit, because the client sends no Flush before the commit.
     """

@@ -65,7 +65,7 @@ def once(metric: str, labels: Mapping[str, str]) -> Series:
 
 
 def ended(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
-    """Return a counter without values in the last minutes."""
+    """Return a counter without values in the last `minutes`."""
     heard = _MINUTES - minutes
     return {_series(metric, labels): f"0+1x{heard} _x{minutes}"}
 
@@ -92,7 +92,7 @@ def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) 
 
 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
-    """Return promtool's report of the queries without results, or an empty text."""
+    """Return promtool's report of the queries without results; empty if there are none."""
     wanted = [{"labels": "{}", "value": 1}]
     expected = [
         {"expr": f"clamp_max(count({query}), 1)", "eval_time": "20m", "exp_samples": wanted}

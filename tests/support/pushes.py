@@ -47,7 +47,7 @@ def encode_push(
 
 @contextmanager
 def load_ingest(database_url: str, publisher: FakePublisher) -> Iterator[Client]:
-    """Load ingest for the block, with this database and publisher; yield a client of it."""
+    """Load the ingest function for the block, with this database and publisher; yield a client."""
     caches = (settings.current, wakeups.publisher)
     with ExitStack() as stack:
         for cache in caches:
@@ -65,4 +65,4 @@ def load_function(name: str) -> Iterator[Client]:
     """Load a function into this process during the block; yield a client of the function."""
     source = str(_FUNCTIONS / name / "main.py")
     with mock.patch.dict(os.environ), mock.patch.object(tracing, "_service", tracing._service):
-        yield Client(functions_framework.create_app(name, source))  # type: ignore[no-untyped-call] # theirs
+        yield Client(functions_framework.create_app(name, source))  # type: ignore[no-untyped-call] # no types

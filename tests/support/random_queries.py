@@ -1,6 +1,6 @@
 """Random GraphQL queries with variables; most of the queries are valid.
 
-Fields have aliases and directives, are repeated, and are in fragments. Arguments are literals,
+Some fields have aliases or directives, are repeated, or are in fragments. Arguments are literals,
 null, missing, or variables with or without a default.
 """
 
@@ -65,7 +65,7 @@ class _Writer:
         return self.chance_of.randrange(one_in) == 0
 
     def variable(self, shape: str, value: Any, *, may_default: bool = True) -> str:
-        """Declare a variable whose value is sent or is the default; some are null or missing."""
+        """Declare a variable, and return its name; its value is sent, the default, or missing."""
         name = f"v{len(self.declared)}"
         is_default = may_default and self.chance(3)
         default = f" = {_literal(value, shape)}" if is_default else ""

@@ -34,7 +34,7 @@ Numbers = Callable[[str, str], float | None]
 
 
 def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: float) -> Numbers:
-    """Return the fake Monitoring's results; `failed` counts 5xx responses, `errors` log lines."""
+    """Return fake measurements; `failed` counts 5xx responses, `errors` failed operations."""
 
     def measure(query: str, revision: str) -> float | None:
         if "histogram_quantile" in query:
@@ -99,7 +99,7 @@ def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended
         stack.enter_context(contextlib.redirect_stderr(errors))
         try:
             code = release.main()
-        except SystemExit as ended:  # argparse's
+        except SystemExit as ended:  # raised by argparse
             code = int(ended.code or 0)
         except Killed:
             code = -signal.SIGKILL
@@ -177,7 +177,7 @@ def is_past_no_return(cloud: Cloud) -> bool:
 
 
 def list_changing_calls(cloud: Cloud) -> list[int]:
-    """Return the numbers of the calls of a release that change the world."""
+    """Return the numbers of the calls by which a release changes the world."""
     assert_success(deploy(cloud, "b", "--steps=100"))
     return [n for n, call in enumerate(cloud.calls) if not {*call} & {"describe", "auth"}]
 

@@ -1,7 +1,8 @@
-"""A fake gcloud for the runbook's scripts: subscriptions are in a file, and psql runs imports.
+"""A fake gcloud for the runbook's scripts, with subscriptions in a file and imports by psql.
 
-If a Pub/Sub emulator runs, the fake also stops and resumes its pushes. A snapshot expires 7 days
-after the oldest waiting message was published; creating a snapshot fails if that is soon.
+If a Pub/Sub emulator runs, the fake also stops and resumes the emulator's pushes. A snapshot
+expires 7 days after the oldest waiting message was published. Creating a snapshot fails if it
+would expire soon.
 """
 
 import gzip
@@ -79,7 +80,7 @@ def push(name: str, endpoint: str) -> None:
 
 
 def import_file(name: str, user: str) -> int:
-    """Import the file with psql into the instance of NEW_URL, as Cloud SQL does.
+    """Import the file with psql into the database at NEW_URL, as Cloud SQL does.
 
     The simulated psql predates August 2025, so it does not know the restricted mode.
     """

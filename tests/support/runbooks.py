@@ -45,8 +45,8 @@ class Shell:
     """A shell in a clone, with `progress` and the fake gcloud on the path.
 
     The fake `gcloud` has its subscriptions in a file, and records calls. `waits` maps subscriptions
-    to the time of their oldest waiting message. In the subscriptions in `old`, that message has
-    waited for almost 7 days.
+    to the time of their oldest waiting message. `old` names the subscriptions whose oldest message
+    has waited for almost 7 days.
     """
 
     folder: Path
@@ -102,7 +102,7 @@ class Shell:
         return state
 
     def subscribe(self, *names: str, **endpoints: str) -> None:
-        """Create push subscriptions with these names; `endpoints` maps names to other endpoints."""
+        """Create push subscriptions with these names; `endpoints` replaces default endpoints."""
         to = {name: f"https://{name}" for name in names} | endpoints
         pushed = [[name, at, "push@p", "https://audience"] for name, at in to.items()]
         state = {

@@ -65,7 +65,7 @@ def record_lessons(connection: database.Connection, *users: str, lessons: int = 
 
 
 def poison(connection: database.Connection, user: str) -> int:
-    """Spoil one of the learner's answers, so that folds fail at it; return its position."""
+    """Damage one of the learner's answers, so that folds fail; return the answer's position."""
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     position: int = model_rows.read_value(connection, "poison", user=user)
     return position

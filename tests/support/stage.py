@@ -51,7 +51,7 @@ class Stage:
     def __init__(self, url: str):
         self._url = url
         self.admin = connect(url)
-        # Not `admin`, because pg_stat_activity does not change within a transaction.
+        # `admin` cannot hold locks: pg_stat_activity, which it reads, is constant in a transaction.
         self._locker = connect(url)
         # Allowed only in tests, where the next log replaces the recorded events.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
@@ -79,7 +79,7 @@ class Stage:
                     yield table["restored"]
 
     def sweep(self) -> None:
-        """Restore the state of the database before the first event."""
+        """Restore the state that the database had before the first event."""
         self.admin.run(self._sweep)
 
     def deliver(self, log: Log, how: Disturbance) -> None:
@@ -119,7 +119,7 @@ class Stage:
                 future.result()
 
     def _crash(self, table: str, how: Disturbance) -> None:
-        """Run a worker, and kill it when it is about to write to the table, if it does so."""
+        """Run a worker; if it is about to write to the table, kill the worker."""
         worker = self._workers.pop(0)
         self._locker.run("BEGIN")
         try:
@@ -136,7 +136,7 @@ class Stage:
             database.close(worker.connection)
 
     def _wait(self, running: Future[None], pid: int) -> None:
-        """Wait until the work is done or waits for a lock."""
+        """Wait until the worker is done or waits for a lock."""
         while not running.done():
             if model_rows.read_value(self.admin, "waits", pid=pid):
                 return
@@ -171,7 +171,7 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
 
 
 def publisher() -> Publisher:
-    """Return the publisher to the Redis of the settings, which does nothing without Redis."""
+    """Return the publisher to the settings' Redis; if none is set, it publishes nothing."""
     return publisher_to(settings.current().redis_url)
 
 

@@ -64,7 +64,7 @@ class Stream:
         self.status = self.response.status
 
     def _connect_with_buffer(self, size: int) -> None:
-        """Limit the bytes that the kernel receives before the test reads them to `size`."""
+        """Connect with a buffer of `size` bytes, which limits what the kernel receives ahead."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         client.settimeout(TIMEOUT_S)

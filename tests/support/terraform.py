@@ -1,7 +1,7 @@
 """Run Terraform on a copy of a root module, with its state in a file.
 
-`terraform-offline`, if present, has Google's schema and plans and applies without registry or
-cloud. Plain Terraform with the registry's provider can only validate, and test with mocks.
+`terraform-offline`, if present, contains Google's schema, so it can plan and apply without registry
+or cloud. Plain Terraform with the registry's provider can only validate, and test with mocks.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ GCLOUD = "gcloud.txt"  # a file in the root's folder with the calls of gcloud
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
-# Source archives appear in each plan and in each of the about 200 states that an apply writes, and
-# Terraform compares their files in pairs. The copies therefore leave most of the code out.
+# The copies leave out most of the code, because the source archives appear in each plan and in each
+# of the about 200 states that an apply writes, and Terraform compares the archives' files in pairs.
 _CODE = ("*.py", "*.sql", "*.js", "*.css", "*.html")
 _REQUIREMENTS = "requirements.txt"
 _LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
-_PASSWORDS = "passwords"  # a folder with a file for each secret with an ephemeral value
+_PASSWORDS = "passwords"  # a folder with one file per secret whose value is ephemeral
 _WRITE_PASSWORDS = f"""
 resource "terraform_data" "password_file" {{
   for_each = local.password_secrets
@@ -100,7 +100,7 @@ class Root:
         return gcloud.parent
 
     def plan(self, environment: str, *options: str, name: str = "") -> Values:
-        """Plan with an environment's variables and further options; keep the plan as `name`."""
+        """Plan with an environment's variables and with `options`; keep the plan as `name`."""
         name = name or environment
         files = [f"-var-file={self.variables.format(environment)}", f"-state={name}.tfstate"]
         self.run("plan", *files, f"-out={name}.tfplan", *options)
@@ -108,7 +108,7 @@ class Root:
         return plan
 
     def deploy(self, environment: str, *options: str, name: str = "") -> Deployment:
-        """Plan, apply and plan again, with an environment's variables and further options."""
+        """Plan, apply and plan again, with an environment's variables and with `options`."""
         state = self.folder / f"{name or environment}.tfstate"
         plan = self.plan(environment, *options, name=name)
         files = [f"-var-file={self.variables.format(environment)}", f"-state={state.name}"]

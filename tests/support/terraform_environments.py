@@ -35,7 +35,7 @@ class Environments(Mapping[str, Deployment]):
         return self.variant(environment, environment)
 
     def variant(self, name: str, environment: str, *options: str) -> Deployment:
-        """Return the environment's deployment with further options, which `name` identifies."""
+        """Return the environment's deployment with these options; `name` identifies the result."""
         if name not in self._deployments:
             self._deployments[name] = self._deploy_once(name, environment, *options)
         return self._deployments[name]
@@ -52,7 +52,7 @@ class Environments(Mapping[str, Deployment]):
             return self._root()
 
     def plan_after(self, environment: str, change: Callable[[Values], None]) -> str:
-        """Plan after this change of the state; return the plan, empty without changes."""
+        """Plan with a changed copy of the state; return the plan, or an empty text if unchanged."""
         state: Values = json.loads(json.dumps(self[environment].state))
         change(state)
         root = self.root()

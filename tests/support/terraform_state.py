@@ -16,7 +16,7 @@ _MODULE = re.compile(r'module\.(\w+)(?:\["([^"]*)"\])?\.[^.]+\.this\b')
 class Resources(Mapping[str, Values]):
     """The known values of each resource, by address.
 
-    `passwords` maps the ids of secrets with a password to their values, which are in no state.
+    `passwords` maps the id of a secret to the password in it, which no state contains.
     """
 
     def __init__(self, resources: list[Values], passwords: Mapping[str, str] | None = None) -> None:
@@ -34,7 +34,7 @@ class Resources(Mapping[str, Values]):
         return len(self._by_address)
 
     def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
-        """Return the resources of a type, and with this name if given, by key or else by name.
+        """Return the resources of a type (and of a name, if given) by their key or else their name.
 
         The resource `this` of a module gets the name of the module, and the key of the module
         unless the resource has a key. If several resources have the same key, all but the first
@@ -111,7 +111,7 @@ def _list_instances(block: Values) -> Iterator[Values]:
 def make_state(plan: Values) -> Values:
     """Return a state with values that Google would assign.
 
-    The offline provider would assign the same values to all resources.
+    Google gives each resource its own values; the offline provider gives all resources the same.
     """
     resources = [
         {

@@ -45,7 +45,7 @@ def claims(user: str = "ann", **changed: Any) -> dict[str, Any]:
 
 
 def token(user: str = "ann", *, key_id: str = "first", **changed: Any) -> str:
-    """Return a token that is signed with the key with this id."""
+    """Return a token that the key with this id has signed."""
     return jwt.encode(
         claims(user, **changed), rsa_key(key_id), algorithm="RS256", headers={"kid": key_id}
     )
@@ -58,7 +58,7 @@ class Issuer:
         self.url = url
         self.requests = 0
         self.fails = False
-        self.body: bytes | None = None  # the response body, if not the keys
+        self.body: bytes | None = None  # replaces the keys in the response
         self.speaks_http = True
         self.may_answer = threading.Event()
         self.may_answer.set()

@@ -46,7 +46,7 @@ _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in sco
 _SECONDS_PER_TEST = 0.2
 
 
-class ByFile(LoadFileScheduling):  # type: ignore[misc] # it ships no types
+class ByFile(LoadFileScheduling):  # type: ignore[misc] # xdist ships no types
     """A scheduler that runs a file's tests in one process; shared resources start once."""
 
     def _split_scope(self, nodeid: str) -> str:
