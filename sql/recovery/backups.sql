@@ -18,7 +18,7 @@ CROSS JOIN LATERAL (
     SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
     FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 ) a
-WHERE n.nspname = :schema AND c.relkind = 'r' AND c.relname <> 'keys_to_come'  -- belongs to a rebuild
+WHERE n.nspname = :schema AND c.relkind = 'r' AND c.relname <> 'pending_keys'  -- belongs to a rebuild
 ORDER BY pg_table_size(c.oid) DESC, c.relname;
 
 -- log --
