@@ -1,4 +1,4 @@
-"""Appending events in batches gives each event the same outcome as appending one at a time."""
+"""Appending events in batches gives each event the same outcome as appending it alone."""
 
 import uuid
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ TYPES = ["SessionStarted", "CorrectAnswerGiven", "CorrectAnswerGiven", "Weird", 
 
 @st.composite
 def envelopes(draw: st.DrawFn) -> Envelope:
-    """Draw an event; events often interfere, because ids, sessions and learners are few."""
+    """Draw an event; events often share an id, session or learner, as there are few of each."""
     event_type = draw(st.sampled_from(TYPES))
     data: dict[str, Any] = {"session_id": draw(st.sampled_from(["s1", "s2"]))}
     metadata = {}
@@ -87,7 +87,7 @@ def deliver(connection: Connection, *bodies: bytes) -> event_log.Appended:
 
 
 @given(batches=deliveries())
-def test_any_batches_give_the_outcomes_of_sequential_appends(
+def test_appends_in_any_batches_have_the_same_outcomes_as_single_appends(
     log: Connection, batches: list[list[tuple[str, list[Envelope]]]]
 ) -> None:
     forget(log)
@@ -146,7 +146,7 @@ def test_pending_events_follow_the_start_of_their_session(log: Connection) -> No
     assert ids(log) == [e["event_id"] for e in (begin, first, second, third, last)]
 
 
-def test_a_pending_event_redelivered_with_its_learner_is_appended(
+def test_a_pending_event_is_appended_when_it_is_redelivered_with_its_learner(
     log: Connection,
 ) -> None:
     event = answer("s")
@@ -157,21 +157,23 @@ def test_a_pending_event_redelivered_with_its_learner_is_appended(
     assert log.run("SELECT count(*) FROM event_store.pending") == [[0]]
 
 
-def test_an_event_time_that_defaulted_to_the_publish_time_is_not_compared(log: Connection) -> None:
+def test_event_times_that_default_to_the_publish_time_may_differ_in_a_redelivery(
+    log: Connection,
+) -> None:
     event = {**session_started("s", "u"), "occurred_at": None}
     deliver(log, encode_push(event, publish_time="2024-05-01T00:00:00Z"))
     appended = deliver(log, encode_push(event, publish_time="2024-05-01T00:00:09Z"))
     assert appended.outcomes == {"redelivered": 1}
 
 
-def test_json_is_compared_by_value(log: Connection) -> None:
+def test_the_json_of_a_redelivered_event_is_compared_by_value(log: Connection) -> None:
     head = b'{"event_id":"e","event_type":"Weird","occurred_at":"2024-01-01T00:00:00Z","data":'
     deliver(log, encode_push(head + b'{"a":1,"b":[1e2,"\xc3\xa9"]}}'))
     appended = deliver(log, encode_push(head + b'{"b":[100, "\\u00e9"], "a" : 1.0}}'))
     assert appended.outcomes == {"redelivered": 1}
 
 
-def test_a_stored_event_is_a_redelivery_even_if_it_is_invalid_by_the_current_rules(
+def test_a_redelivery_is_recognized_even_if_the_current_rules_reject_the_event(
     log: Connection,
 ) -> None:
     event = session_started("s", "u")
@@ -238,7 +240,7 @@ def test_events_that_are_appended_again_do_not_increase_the_stream_version(log: 
     assert event_log.append_events(log, "learner-u", events).stream_version == 2
 
 
-def test_events_are_read_by_stream_position_and_type(log: Connection) -> None:
+def test_events_are_read_by_global_position_by_stream_or_by_type(log: Connection) -> None:
     events = [session_started("s", "u"), answer("s"), session_started("t", "v"), answer("s")]
     deliver(log, encode_push(events[:2]))
     between = datetime.now(UTC)

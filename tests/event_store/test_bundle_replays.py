@@ -1,4 +1,4 @@
-"""Bundle replays that are killed, run at the same time, or run with a function's role."""
+"""Replays of a bundle that are killed, run at the same time, or run with a function's role."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ __all__ = ["log"]
 
 @contextmanager
 def stopped(store: Store, place: int) -> Iterator[None]:
-    """Block every write of a dead letter with this message index until the `with` block ends."""
+    """Make each insert of the dead letter with this index wait until the `with` block ends."""
     other = store.connect()
     other.run("BEGIN")
     other.run(
@@ -37,7 +37,7 @@ def stopped(store: Store, place: int) -> Iterator[None]:
 
 
 def await_blocked(log: Connection, backends: int) -> list[int]:
-    """Return the ids of the processes that wait for a lock, once `backends` processes wait."""
+    """Wait until `backends` server processes wait for a lock; return their process ids."""
     while True:
         rows = log.run(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "

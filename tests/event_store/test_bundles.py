@@ -80,7 +80,9 @@ def mend(connection: Connection, *, after: int = -1) -> None:
     ],
     ids=["numbers", "objects", "objects with an id"],
 )
-def test_the_memory_for_faulty_entries_is_proportional_to_their_text(body: bytes) -> None:
+def test_the_memory_for_faulty_entries_is_proportional_to_the_length_of_the_text(
+    body: bytes,
+) -> None:
     tracemalloc.start()
     delivery = push.parse_delivery(body)
     _, peak = tracemalloc.get_traced_memory()
@@ -229,7 +231,7 @@ def test_a_replayed_bundle_becomes_the_dead_letter_of_its_first_rejected_entry(
     assert waiting(log)[999:] == [conflicting, last]
 
 
-def test_a_replay_without_a_valid_entry_creates_at_most_a_thousand_dead_letters(
+def test_replaying_a_bundle_without_valid_entries_creates_at_most_a_thousand_dead_letters(
     log: Connection,
 ) -> None:
     deliver(log, encode_push([1] * 200_000))
@@ -242,11 +244,13 @@ def test_a_replay_without_a_valid_entry_creates_at_most_a_thousand_dead_letters(
     assert sorted(letter.index_in_message for letter in letters) == [*range(1_999)]
 
 
-def test_a_stored_entry_that_has_become_invalid_creates_no_dead_letter(log: Connection) -> None:
+def test_a_replay_creates_no_dead_letter_for_a_stored_entry_that_has_become_invalid(
+    log: Connection,
+) -> None:
     stored = started()
     deliver(log, encode_push([stored]))
     log.run("SET ROLE progress_erasure")
-    log.run(  # as if the rule had become stricter
+    log.run(  # as if the rule for item_count had become stricter
         "UPDATE event_store.events SET event_data = jsonb_set(event_data, '{item_count}', '99999')"
     )
     log.run("RESET ROLE")
@@ -267,12 +271,12 @@ def test_a_bundle_stays_open_if_its_payload_is_not_the_expected_array(log: Conne
         assert waiting(log)[-1].indexes == bundle.indexes
 
 
-def test_a_bundle_keeps_its_entries_if_the_index_of_the_remaining_bundle_is_taken(
+def test_a_bundle_keeps_its_entries_if_the_index_for_the_remaining_entries_is_taken(
     log: Connection,
 ) -> None:
     deliver(log, encode_push([1] * 3_000, message_id="m"))
     bundle = waiting(log)[-1]
-    log.run(  # the index that the remaining bundle would get
+    log.run(  # the index that the bundle of the remaining entries would get
         "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
     )
     with pytest.raises(EventStoreError, match="no other dead letter"):

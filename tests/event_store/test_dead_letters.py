@@ -105,7 +105,7 @@ def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
     assert dead_letters.replay_due(log) == 0
 
 
-def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_has_other_content(
+def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_is_stored_with_other_content(
     log: Connection,
 ) -> None:
     late = session_started(occurred_at="2100-01-01T00:00:00Z")

@@ -193,7 +193,7 @@ def test_an_rfc_3339_time_is_converted_to_utc(written: str, read: str) -> None:
     assert event({**GOOD, "occurred_at": written}).occurred_at == moment(read, "")
 
 
-def test_the_event_time_is_taken_from_the_first_of_four_sources() -> None:
+def test_the_event_time_is_taken_from_the_first_available_of_four_sources() -> None:
     bare = without("occurred_at")
     stamped = {**bare, "metadata": {"timestamp": "2024-01-01T00:00:00Z"}}
     attribute = "2024-01-02T00:00:00Z"

@@ -1,4 +1,4 @@
-"""Queries read the log by index, even if the log was never vacuumed."""
+"""Queries read the log through its indexes, even if the log was never vacuumed."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def reads(connection: Connection) -> int:
 
 @pytest.fixture
 def unvacuumed(connection: Connection) -> Connection:
-    """A connection to a log of many folded events, which was analyzed but never vacuumed."""
+    """A connection to a log whose events are folded; the log was analyzed, but never vacuumed."""
     connection.run("ALTER TABLE event_store.events SET (autovacuum_enabled = off)")
     append(connection, sample_events.lesson("ann", 0))
     model_rows.read_value(connection, "repeat", events=_EVENTS)
@@ -30,7 +30,9 @@ def unvacuumed(connection: Connection) -> Connection:
     return connection
 
 
-def test_waiting_events_are_found_without_scanning_the_log(unvacuumed: Connection) -> None:
+def test_events_that_wait_for_a_fold_are_found_without_scanning_the_log(
+    unvacuumed: Connection,
+) -> None:
     before = reads(unvacuumed)
     projector = Projector(unvacuumed)
     assert [projector.count_waiting(shard) for shard in SHARDS] == [0] * 16

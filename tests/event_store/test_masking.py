@@ -55,13 +55,13 @@ def test_masking_many_email_addresses_does_not_take_quadratic_time() -> None:
     }
     began = time.process_time()
     masked = masking.mask_emails({"data": data})
-    # This takes minutes if each address is searched in every text.
+    # This would take minutes if every text were searched for each address.
     assert time.process_time() - began < 5
     assert set(masked["data"]["email"]) == {"a***@b.org"}
     assert set(masked["data"]["note"]) == {"s***@b.org"}
 
 
-def test_the_memory_for_masking_many_words_is_proportional_to_their_text() -> None:
+def test_the_memory_for_masking_many_words_is_proportional_to_the_length_of_the_text() -> None:
     text = "a@" * 500_000
     tracemalloc.start()
     masked = masking.mask_json(text)

@@ -50,7 +50,7 @@ def pid(connection: Connection) -> int:
     return number
 
 
-def test_an_append_with_an_open_transaction_cannot_be_overtaken(
+def test_no_append_overtakes_an_append_whose_transaction_is_open(
     connect: Callable[[], Connection],
 ) -> None:
     slow, fast, reader = connect(), connect(), connect()

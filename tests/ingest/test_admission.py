@@ -1,4 +1,4 @@
-"""Admission rejects bodies over the memory limit with 429; no client holds memory forever."""
+"""A body that exceeds the memory for bodies gets 429, and no client holds this memory forever."""
 
 import textwrap
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def ingest(request):
         return str(admission._reserved)
     return admitted(request)
 """
-ENOUGH_S = 100  # the time for a body to arrive
+ENOUGH_S = 100  # the time limit for the arrival of a body
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def await_free(running: FunctionProcess, size: int) -> None:
             pass
 
 
-def test_bodies_over_the_limit_get_429_and_are_recorded_when_sent_again(
+def test_bodies_over_the_memory_limit_get_429_and_are_recorded_when_sent_again(
     ingest: FunctionProcess, store: Store
 ) -> None:
     first, second, little = push(20 * MIB), push(20 * MIB), push(1_000)
@@ -130,7 +130,9 @@ def test_bodies_over_the_limit_get_429_and_are_recorded_when_sent_again(
     assert letters(store) == []
 
 
-def test_a_body_over_the_limit_is_admitted_if_it_is_alone(small: FunctionProcess) -> None:
+def test_a_body_over_the_memory_limit_is_admitted_if_no_other_body_arrives(
+    small: FunctionProcess,
+) -> None:
     body = b"x" * (3 * MIB)
     with clients(small, 2) as (one, two):
         assert one.post(body) == 204
@@ -220,7 +222,7 @@ def test_a_slow_body_times_out_and_frees_its_memory(
 
 
 def test_a_rejected_body_that_arrives_slowly_is_cut_off(tmp_path: Path) -> None:
-    source = SOURCE.format(capacity=MIB, timeout_s=4)  # the first body keeps its memory as long
+    source = SOURCE.format(capacity=MIB, timeout_s=4)  # the first body keeps its memory for 4 s
     with serve(tmp_path, source) as running, clients(running, 2) as (held, slow):
         held.begin(60_000)
         held.send(b"x")

@@ -24,7 +24,7 @@ from tests.support.pushes import encode_push
 
 __all__ = ["wire"]
 
-SHARD = 11  # of learner-u
+SHARD = 11  # the shard of the stream learner-u
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def deliveries(count: int) -> list[Delivery]:
 
 
 def bad() -> Delivery:
-    """Return a delivery that ingest would never append; the database rejects its whole batch."""
+    """Return a delivery with an invalid event id; the database rejects any batch that has it."""
     event = ParsedEvent(
         index=0, event_id="no uuid", event_type="x", occurred_at=EARLIEST, data={}, metadata={}
     )
@@ -90,7 +90,7 @@ def run_behind_gate(
     return [first, *rest]
 
 
-def test_waiting_requests_are_committed_by_the_next_leader(
+def test_the_next_leader_commits_all_waiting_requests_in_one_transaction(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     gate = Gate(store)

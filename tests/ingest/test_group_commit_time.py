@@ -26,7 +26,7 @@ HANGS = "a request hangs"
 
 
 def fails(call: Future[datetime]) -> bool:
-    """Return whether the call raised Unavailable within 8 s; a stage may take more than 10 s."""
+    """Return whether the call raised Unavailable within 8 s, before any stage can time out."""
     done, _ = wait([call], timeout=8)
     assert done, HANGS
     return isinstance(call.exception(), Unavailable)
@@ -133,7 +133,7 @@ def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
 
 
 class _Untimely(threading.Event):
-    """An event that is set at the same time as the wait for the event times out."""
+    """An event whose `wait` times out at the same time as the event is set."""
 
     def wait(self, timeout: float | None = None) -> bool:
         del timeout

@@ -19,7 +19,7 @@ __all__ = ["fake_publisher", "wire"]
 
 @dataclass(frozen=True)
 class LossyIngest:
-    """The function, connected to the database by a wire that can lose replies."""
+    """The ingest function, whose connection to the database can lose replies."""
 
     client: Client
     store: Store
@@ -27,14 +27,12 @@ class LossyIngest:
     publisher: FakePublisher
 
     def deliver(self, body: bytes) -> None:
-        """Push the body, which must be accepted."""
+        """Push the body, and assert that ingest accepts the push."""
         assert self.client.post("/", data=body).status_code == 204
 
     def lose(self, events: list[Envelope]) -> bytes:
         """Commit events while ingest loses the reply and answers 503; return the body."""
-        self.wire.answers_to_lose = (
-            2  # the replies to the append and to the next connection's start
-        )
+        self.wire.answers_to_lose = 2  # the replies to the append and to the next connection
         body = encode_push(events)
         assert self.client.post("/", data=body).status_code == 503
         assert self.wire.answers_to_lose == 0
@@ -73,7 +71,7 @@ def test_a_redelivery_wakes_the_shards_of_its_events(
 
 
 @several
-def test_the_second_attempt_of_a_request_wakes_the_shards_of_its_events(
+def test_a_second_append_in_one_request_wakes_the_shards_of_the_events(
     ingest: LossyIngest, learners: list[str]
 ) -> None:
     ingest.wire.answers_to_lose = 1
@@ -94,7 +92,7 @@ def test_a_conflict_wakes_the_shards_of_the_stored_events(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_redelivered_event_wakes_its_shard_if_it_is_no_longer_pending(
+def test_a_redelivered_event_wakes_its_shard_if_the_event_is_no_longer_pending(
     ingest: LossyIngest, count: int
 ) -> None:
     pending = encode_push([answer() for _ in range(count)])
@@ -104,7 +102,7 @@ def test_a_redelivered_event_wakes_its_shard_if_it_is_no_longer_pending(
     ingest.assert_every_shard_woken_once()
 
 
-def test_a_redelivered_session_start_wakes_the_shard_of_released_events(
+def test_a_redelivered_session_start_wakes_the_shard_of_the_events_that_it_released(
     ingest: LossyIngest,
 ) -> None:
     ingest.deliver(encode_push([answer()]))

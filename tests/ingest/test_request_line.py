@@ -12,7 +12,7 @@ MIB = 1 << 20
 
 
 def status_line(port: int, address: bytes) -> bytes:
-    """Request this address, which the server may not read completely; return the status line."""
+    """Request this address and return the status line; the server may stop reading early."""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:
         with suppress(ConnectionError):
             connection.sendall(
