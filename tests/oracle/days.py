@@ -56,7 +56,7 @@ def firsts(events: list[Event]) -> list[Event]:
 
 
 def masteries(world: World, user_id: str) -> list[Event]:
-    """Return the first review of each item with an interval of 7 days or more."""
+    """Return, for each item, its first review with an interval of 7 days or more."""
     return firsts([e for e in world.reviews(user_id) if e.data["new_interval"] >= 7])
 
 
@@ -84,7 +84,7 @@ def completion_sums(completions: list[Event]) -> Row:
 
 
 def reviewed_later(world: World, user_id: str, answers: list[Event]) -> int:
-    """Count the items with one of these answers on a day after the day of their first answer."""
+    """Return the number of items with one of these answers on a later day than the first answer."""
     first_days = {e.data["item_id"]: day(world, e) for e in firsts(world.answers(user_id))}
     return len(
         {e.data["item_id"] for e in answers if first_days[e.data["item_id"]] < day(world, e)}
@@ -115,5 +115,5 @@ def days_with_rows(world: World, user_id: str) -> list[date]:
 
 @defines_by_learner("daily_stats")
 def daily_stats(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's rows by day."""
+    """Return the learner's rows, keyed by day."""
     return {d: stats_of(world, user_id, {d}) for d in days_with_rows(world, user_id)}

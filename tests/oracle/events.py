@@ -36,7 +36,7 @@ class Event:
 
     @property
     def when(self) -> tuple[datetime, UUID]:
-        """Return the key that "first", "latest" and "before" compare."""
+        """Return the sort key that defines "first", "latest" and "before"."""
         return (self.occurred_at, self.event_id)
 
 

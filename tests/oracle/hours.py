@@ -14,7 +14,7 @@ def hour(world: World, answer: Event) -> int:
 
 @defines_by_learner("hourly_stats")
 def hourly_stats(world: World, user_id: str) -> dict[int, Row]:
-    """Return the learner's rows by hour, one row for each hour with an answer."""
+    """Return the learner's rows, keyed by hour; each hour with an answer has a row."""
     answers = world.answers(user_id)
     hours = sorted({hour(world, answer) for answer in answers})
     return {

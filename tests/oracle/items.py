@@ -11,7 +11,7 @@ from tests.oracle.models import defines_by_learner
 
 @defines_by_learner("item_stats")
 def item_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's rows by item, one row for each item answered or reviewed."""
+    """Return the learner's rows, keyed by item; each item answered or reviewed has a row."""
     events = world.answers(user_id) + world.reviews(user_id)
     return {
         item_id: _row(world, user_id, item_id) for item_id in {e.data["item_id"] for e in events}
@@ -19,7 +19,7 @@ def item_stats(world: World, user_id: str) -> dict[str, Row]:
 
 
 def item(world: World, user_id: str, item_id: str) -> Row | None:
-    """Return the item's row; zeros if the item is only described, None if the item is unknown."""
+    """Return the item's row, with zeros if the item is only described; None if it is unknown."""
     row = item_stats(world, user_id).get(item_id)
     if row is None and item_id in descriptions(world):
         return _row(world, user_id, item_id)

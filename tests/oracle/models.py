@@ -14,7 +14,7 @@ _DEFINITIONS: dict[str, _OfAll] = {}
 
 
 def defines(model: str) -> Callable[[_OfAll], _OfAll]:
-    """Register a function as the definition of a model whose rows belong to no learner."""
+    """Register the function that computes a model whose rows belong to no learner."""
 
     def register(function: _OfAll) -> _OfAll:
         _DEFINITIONS[model] = function
@@ -24,7 +24,7 @@ def defines(model: str) -> Callable[[_OfAll], _OfAll]:
 
 
 def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_Key]]:
-    """Register a function as the definition of one learner's rows of a model."""
+    """Register the function that computes the rows of one learner in a model."""
 
     def register(function: _OfLearner[_Key]) -> _OfLearner[_Key]:
         def rows_of_all(world: World) -> Rows:

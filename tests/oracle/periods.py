@@ -24,12 +24,12 @@ def month(day: date) -> Period:
 
 @defines_by_learner("weekly_stats")
 def weekly_stats(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's rows by Monday."""
+    """Return the learner's rows, keyed by the Monday of each week."""
     return _periods(world, user_id, week)
 
 
 def monthly_stats(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's rows by the first day of the month."""
+    """Return the learner's rows, keyed by the first day of each month."""
     return _periods(world, user_id, month)
 
 

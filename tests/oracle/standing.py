@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 
 
 def runs(world: World, user_id: str) -> list[Run]:
-    """Return the runs of consecutive study days as first and last day, oldest first."""
+    """Return the first and last day of each run of consecutive study days, oldest run first."""
     days = study_days(world, user_id)
     starts = sorted(d for d in days if d - DAY not in days)
     ends = sorted(d for d in days if d + DAY not in days)
@@ -23,7 +23,7 @@ def runs(world: World, user_id: str) -> list[Run]:
 
 @defines_by_learner("learning_streaks")
 def learning_streaks(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's runs by their first day."""
+    """Return the learner's runs, keyed by first day."""
     return {starts: {"ends": ends} for starts, ends in runs(world, user_id)}
 
 
@@ -82,7 +82,7 @@ def progress_rows(world: World, user_id: str) -> dict[str, Row]:
 
 
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, int]:
-    """Return the number of items due on each of the next days; overdue items count today."""
+    """Return the number of items due on each of the next days; overdue items are due today."""
     today = day_of(world, user_id, world.now)
     forecast = {today + n * DAY: 0 for n in range(days)}
     for item_id, row in item_stats(world, user_id).items():

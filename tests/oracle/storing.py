@@ -1,6 +1,6 @@
-"""The stored events of a log, if they do not depend on the order in which events arrive.
+"""Computes which events of a log are stored, if the order in which events arrive does not matter.
 
-In such a log no id has two contents, and no two learners start the same session.
+The order does not matter if no id has two contents and no two learners start the same session.
 """
 
 from collections.abc import Iterable, Mapping

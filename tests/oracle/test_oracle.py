@@ -1,4 +1,4 @@
-"""The oracle, against examples computed by hand and published facts."""
+"""The oracle agrees with examples that were computed by hand and with published facts."""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
@@ -76,7 +76,7 @@ def world(*events: oracle.Event, now: datetime = NOW) -> oracle.World:
         # Apia skipped 30 December 2011.
         ("Pacific/Apia", 0, "2011-12-30T09:59:59", date(2011, 12, 29)),
         ("Pacific/Apia", 0, "2011-12-30T10:00:00", date(2011, 12, 31)),
-        # The clock moves from 2 to 3 on this day, so that it shows 4 after three hours.
+        # The clock moves from 2 to 3 on this day, so the clock shows 4 after three hours.
         ("America/New_York", 4, "2024-03-10T07:59:59", date(2024, 3, 9)),
         ("America/New_York", 4, "2024-03-10T08:00:00", date(2024, 3, 10)),
         # British Columbia stays on summer time from 2026 in the pinned rules.
@@ -110,7 +110,7 @@ def test_a_preference_applies_from_its_own_time_and_keeps_omitted_fields() -> No
     assert day("2024-01-05T12:00:00") == date(2024, 1, 6)
 
 
-def test_the_smaller_id_wins_between_two_first_preferences_at_the_same_time() -> None:
+def test_the_smaller_id_comes_first_if_two_preferences_have_the_same_time() -> None:
     seen = world(
         event("UserCreated", "2024-01-05T12:00", timezone="Pacific/Kiritimati", n=2),
         event("UserCreated", "2024-01-05T12:00", timezone="America/New_York", n=1),
@@ -243,7 +243,7 @@ def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
 
 
 def catalogue_world() -> oracle.World:
-    """Return events of ann and of items: described twice, archived, and without a level."""
+    """Return events of ann and of items that are described twice, archived, or without a level."""
     return world(
         published("ItemPublished", "2024-01-01", "i1", domains=["W", "R"], cefr_level="A1"),
         published("ItemUpdated", "2024-01-02", "i1", domains=["S", "L", "R"], headword="w"),
@@ -282,7 +282,7 @@ def test_domains_and_levels_use_the_latest_description() -> None:
     assert oracle.item(seen, "ann", "i8") is None
 
 
-def test_the_due_forecast_counts_overdue_items_today_and_no_archived_items() -> None:
+def test_the_due_forecast_counts_overdue_items_under_today_and_omits_archived_items() -> None:
     seen = world(
         review("2024-05-20T10:00", 3, "i1"),
         review("2024-05-30T13:00", 2, "i2"),

@@ -1,4 +1,4 @@
-"""The oracle against published statistics of a real learner's review log."""
+"""The oracle agrees with the published statistics of a real learner's review log."""
 
 import csv
 import itertools
@@ -14,7 +14,7 @@ ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"
 
 
 def anki() -> Iterator[oracle.Event]:
-    """Yield the real review log, with a completed session before each break of over 30 minutes."""
+    """Yield the answers of the log; a session is completed before a break of over 30 minutes."""
     with ANKI.open(encoding="utf-8") as file:
         rows = [(datetime.fromisoformat(r["review_time"]), r) for r in csv.DictReader(file)]
     rows.sort(key=lambda r: r[0])
