@@ -1,7 +1,7 @@
 """Mutants are folds that are broken on purpose; each mutant has a delivery that kills it.
 
 `python -m tests.mutants.broken_folds URL` finds deliveries for the mutants that have none, and adds
-the deliveries to mutants.jsonl. The URL names an empty database.
+the deliveries to mutants.jsonl. URL is the connection URL of an empty database.
 """
 
 import json
@@ -83,7 +83,7 @@ def _line(delivery: Delivery) -> str:
 
 @contextmanager
 def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
-    """Open a stage with the mutant's folds; raise LookupError if the file lacks its text."""
+    """Open a stage with the mutant's folds; raise LookupError if the SQL file lacks `text`."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
         shutil.copytree(statements.SQL, copy)
@@ -93,7 +93,7 @@ def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
             raise LookupError(f"{mutant.name}: its text is not in {mutant.file}.sql")
         path.write_text(before.replace(mutant.text, mutant.by), encoding="utf-8")
         patch.setattr(statements, "SQL", copy)
-        # Loading all zones takes a second.
+        # Loading all time zones would take a second; the logs use only these.
         patch.setattr(time_zones, "names", lambda: frozenset(ZONES))
         _clear_caches()
         try:
