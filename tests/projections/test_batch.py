@@ -142,7 +142,7 @@ def test_a_new_item_level_updates_the_rows_of_every_learner(connection: Connecti
     assert not sample_events.find_differences(connection)
 
 
-def test_item_descriptions_folded_late_update_the_learners_of_earlier_runs(
+def test_learners_of_an_earlier_run_are_updated_when_item_descriptions_are_folded_late(
     connection: Connection,
 ) -> None:
     append(connection, [sample_events.item_published(f"i{n}") for n in range(3)])
@@ -193,7 +193,7 @@ def test_a_replayed_dead_letter_is_folded(connection: Connection) -> None:
     assert not sample_events.find_differences(connection)
 
 
-def test_the_job_succeeds_if_started_as_cloud_run_starts_it(
+def test_the_job_succeeds_with_the_command_that_cloud_run_uses(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -206,7 +206,7 @@ def test_the_job_succeeds_if_started_as_cloud_run_starts_it(
     assert not sample_events.find_differences(connection)
 
 
-def test_the_job_fails_with_the_reason_if_there_is_no_database() -> None:
+def test_the_job_logs_the_reason_and_fails_if_there_is_no_database() -> None:
     environment = {**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     ran = subprocess.run(
         [sys.executable, JOB], env=environment, capture_output=True, text=True, check=False

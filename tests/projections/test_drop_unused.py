@@ -1,4 +1,4 @@
-"""Expand and contract: two revisions have separate read models until the older are dropped."""
+"""Expand and contract: each revision has its own read models until these are dropped as unused."""
 
 import json
 import os

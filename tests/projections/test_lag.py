@@ -26,7 +26,7 @@ def test_lag_counts_the_events_that_are_not_folded(
     assert {(lag.events_behind, lag.status) for lag in after.values()} == {(0, "NORMAL")}
 
 
-def test_lag_is_critical_after_five_seconds_and_batch_lag_after_ten_minutes(
+def test_realtime_lag_is_critical_after_five_seconds_and_batch_lag_after_ten_minutes(
     connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann")

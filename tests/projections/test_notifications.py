@@ -89,7 +89,7 @@ def test_the_version_of_a_learner_only_increases(connection: Connection) -> None
     assert seen == sorted(set(seen))
 
 
-def test_a_replay_has_a_greater_version_than_a_concurrent_fold_that_precedes_it(
+def test_a_replay_that_waits_for_a_concurrent_fold_gets_a_higher_version_than_the_fold(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -145,7 +145,9 @@ def test_notifications_from_an_outage_are_sent_with_the_next_notification(
 ) -> None:
     own.end()
     assert not publisher().publish(notifications.Change(5, '["ann"]', None))
-    assert not publisher().publish(notifications.Change(6, '["ben"]', None))  # not even tried
+    assert not publisher().publish(
+        notifications.Change(6, '["ben"]', None)
+    )  # not tried, because the first notification failed
     own.start()
     connections(own.url)._retry_at = 0
     assert publisher().publish_operation("o", 1)
@@ -178,7 +180,7 @@ def test_a_notification_is_lost_if_the_credentials_are_wrong(own: cache_instance
         assert (line._retry_at == 0) is is_received
 
 
-def test_a_full_redis_publishes_notifications_and_drops_old_version_copies(
+def test_a_full_redis_publishes_notifications_and_drops_outdated_copies_of_versions(
     own: cache_instances.Valkey,
 ) -> None:
     server = own.server()

@@ -23,7 +23,7 @@ from tests.support.stage import Stage, append
 
 @pytest.mark.timeout(900)
 @pytest.mark.every_postgres
-def test_a_burst_after_the_other_events_gives_the_rows_of_the_oracle(
+def test_preference_changes_that_follow_all_other_events_give_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)
@@ -89,7 +89,7 @@ def test_a_window_refolds_a_learner_at_most_once(connection: Connection) -> None
     days, chance = 4, random.Random(1)
     append(connection, study("ann", days=days, answers=200))
     Projector(connection).catch_up_all()
-    append(connection, sample_events.lesson("una", 0))  # una is in the same shard
+    append(connection, sample_events.lesson("una", 0))  # una is in ann's shard
     append(connection, changes("ann", 300, chance=chance, days=days))
     append(connection, sample_events.lesson("una", 1))
     connection.run("SET track_functions = 'all'")

@@ -71,7 +71,7 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
 
 
 class Interrupted(Projector):
-    """Calls `interrupt` with the shard when it has found a poisoned event."""
+    """A projector that calls `interrupt` with the shard when a poisoned event has been found."""
 
     def __init__(self, connection: Connection, interrupt: Callable[[int], None]) -> None:
         super().__init__(connection)
@@ -104,7 +104,7 @@ def test_an_event_that_another_worker_has_folded_is_not_marked_as_poisoned(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_worker_whose_session_ends_before_it_marks_an_event_is_unavailable(
+def test_a_worker_raises_unavailable_if_its_session_ends_before_it_marks_a_poisoned_event(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -121,7 +121,7 @@ def test_a_worker_whose_session_ends_before_it_marks_an_event_is_unavailable(
     assert model_rows.read_value(connection, "poisoned") is None
 
 
-def test_a_poisoned_event_counts_again_once_its_dead_letter_is_replayed(
+def test_a_poisoned_event_is_folded_when_its_dead_letter_is_replayed(
     connection: Connection,
 ) -> None:
     sample_events.record_lessons(connection, "ann")

@@ -134,5 +134,5 @@ def test_an_as_of_query_restores_the_rows_of_a_snapshot(
         restored = model_rows.read_table(as_of_connection, model.name)
     live = model_rows.read_table(connection, model.name)
     for row in (*restored, *live):
-        row.pop("version", None)  # of a transaction
+        row.pop("version", None)  # each transaction writes another version
     assert sorted(restored, key=str) == sorted(live, key=str)

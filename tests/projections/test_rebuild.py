@@ -137,7 +137,7 @@ def test_an_event_replayed_during_a_rebuild_is_not_lost(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_wake_up_for_a_shard_that_the_swap_holds_is_not_lost(
+def test_a_wake_up_for_a_shard_that_the_swap_has_locked_is_not_lost(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard, renamed = model_rows.read_value(populated, "shard", user="u1"), rebuild._former_name
@@ -176,7 +176,9 @@ def test_a_missing_schema_is_built_from_the_log(store: Store, populated: Connect
     assert not rebuild.ensure(lambda: database.connect(store.url))
 
 
-def test_a_rebuilt_schema_has_the_same_keys(store: Store, populated: Connection) -> None:
+def test_a_rebuilt_schema_has_the_keys_of_the_former_schema(
+    store: Store, populated: Connection
+) -> None:
     before = model_rows.read(populated, "keys")
     rebuild.run(lambda: database.connect(store.url))
     assert model_rows.read(populated, "keys") == before

@@ -1,4 +1,4 @@
-"""The newest three snapshots of a stream are kept; a change of the folds makes them unusable."""
+"""The newest three snapshots of a stream are kept; no snapshot is used after the folds change."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +77,7 @@ def test_the_batch_job_takes_a_snapshot_every_100_events(store: Store) -> None:
     job = connect(store.url)
     for number, versions in ((12, []), (13, [104]), (25, [104]), (26, [104, 208])):
         recorded = job.run("SELECT count(*) / 8 FROM event_store.events")[0][0]
-        for lesson in range(recorded, number):  # of eight events
+        for lesson in range(recorded, number):  # each lesson has eight events
             append(job, sample_events.lesson("ann", lesson))
         batch.run(job)
         batch.run(job)
@@ -97,13 +97,13 @@ def test_all_snapshots_are_taken_again_after_a_rebuild(store: Store) -> None:
     (after,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
     assert kept(job) == [104]
     assert before[0] != after[0]
-    for of_a_fold in (before, after):  # user_progress contains the transaction's version
+    for of_a_fold in (before, after):  # user_progress has the version that the transaction wrote
         del of_a_fold[1]["user_progress"]
     assert before[1] == after[1]
     job.close()
 
 
-def test_a_swap_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
+def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
     job, watching = connect(store.url), connect(store.url)
     sample_events.record_lessons(job, "ann", lessons=1)
     projector.Projector(job).catch_up_all()
@@ -120,7 +120,7 @@ def test_a_swap_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
         opened.close()
 
 
-def test_every_learner_gets_a_snapshot_if_there_are_many(store: Store) -> None:
+def test_every_learner_gets_a_snapshot_even_if_there_are_many_learners(store: Store) -> None:
     job = connect(store.url)
     users = [f"u{number}" for number in range(120)]  # more learners than one transaction handles
     sample_events.record_lessons(job, *users, lessons=1)
