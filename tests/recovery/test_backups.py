@@ -1,4 +1,4 @@
-"""A backup of the read models is complete or absent; a restore then folds the later events."""
+"""A backup of the read models is complete or absent; a restore also folds all later events."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ def test_every_row_is_restored_and_later_events_are_folded(
     assert every_row(populated) == before
     assert populated.run(BLOCKS["without a snapshot"]) == [[len(USERS)]]
 
-    # Pretend that the backup comes from another server, which had greater versions.
+    # Pretend that the backup comes from another server, whose rows had higher versions.
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
     newer = msgspec.structs.replace(manifest.decode(file.read_bytes()), version=2**40)
     file.write_bytes(manifest.encode(newer))
@@ -152,7 +152,7 @@ def test_a_backup_is_a_consistent_snapshot_while_events_are_folded(
     numbers = iter(range(9, 99))
 
     class Slow(Folder):
-        """A folder that folds a new lesson before the backup writes a table."""
+        """A backup folder; before a table is written to the folder, a new lesson is folded."""
 
         @contextlib.contextmanager
         def writing(self, path: str) -> Iterator[storage.Output]:
@@ -169,7 +169,7 @@ def test_a_backup_is_a_consistent_snapshot_while_events_are_folded(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_swap_waits_for_a_running_backup(
+def test_the_swap_of_a_rebuild_waits_for_a_running_backup(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     with contextlib.closing(store.connect("backup")) as another:
@@ -203,7 +203,7 @@ def test_a_backup_is_stored_in_and_restored_from_a_bucket(
     assert not sample_events.find_differences(populated)
 
 
-def test_an_error_of_the_bucket_is_reported_in_one_line(
+def test_an_error_from_cloud_storage_is_reported_in_one_line(
     store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
     bucket.refusals = [403]

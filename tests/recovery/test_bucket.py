@@ -45,6 +45,6 @@ def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> Non
 
 @pytest.mark.parametrize("location", ["", "s3://b/p", "gs//b/p", "gs://"])
 def test_an_invalid_storage_location_is_rejected(location: str) -> None:
-    """A folder with this name would be lost when the job's container ends."""
+    """Otherwise a backup would go to a local folder, which is lost when the container ends."""
     with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
         storage.open_storage(location)

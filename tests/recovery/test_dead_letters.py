@@ -13,7 +13,7 @@ from tests.conftest import Store
 from tests.support import cli, model_rows, runbooks, sample_events
 from tests.support.stage import append
 
-FLOOD = 1_200  # half of these events exceed one window
+FLOOD = 1_200  # half of these are more than the 500 dead letters that a replay folds at a time
 
 
 def start(session: object, items: int) -> dict[str, object]:
@@ -106,6 +106,8 @@ def test_all_dead_letters_of_poisoned_events_are_replayed_once_the_fold_is_fixed
         ("replay", "--kind", "poison"),
     ],
 )
-def test_an_ambiguous_selection_gives_exit_code_2(store: Store, arguments: tuple[str, ...]) -> None:
+def test_a_missing_or_ambiguous_selection_gives_exit_code_2(
+    store: Store, arguments: tuple[str, ...]
+) -> None:
     answer = cli.progress(store.url, "dead-letters", *arguments)
     assert answer.returncode == 2, answer.stderr

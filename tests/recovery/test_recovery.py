@@ -1,6 +1,6 @@
-"""The runbook restores a database that was lost while events arrived; no event is missing.
+"""The runbook restores a lost database without losing an event, although events kept arriving.
 
-The test starts a local stack. Pub/Sub runs outside the stack, as in Google Cloud, and survives.
+The test starts a local stack. As in Google Cloud, Pub/Sub does not depend on the lost database.
 """
 
 import json
@@ -39,7 +39,7 @@ QUESTION = """{ userProgress { totalItemsLearned accuracyRate totalSessionsCompl
 
 
 def block(*words: str) -> list[str]:
-    """Return the runbook's restore commands that contain these words."""
+    """Return the block of the runbook's restore commands that contains these words."""
     (block,) = (
         candidate for candidate in RESTORE if all(word in "\n".join(candidate) for word in words)
     )
@@ -48,7 +48,7 @@ def block(*words: str) -> list[str]:
 
 @pytest.fixture
 def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
-    """The address of the Pub/Sub stand-in, whose queue is in a database that survives."""
+    """The address of the Pub/Sub stand-in, whose queue is in a database that the test keeps."""
     port = ports.reserve()
     with (tmp_path / "pubsub.log").open("wb") as output:
         process = processes.start(

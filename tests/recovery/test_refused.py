@@ -1,4 +1,4 @@
-"""A backup that does not match the log, the folds or its manifest is rejected without effect."""
+"""A restore rejects a backup that does not match the log, the folds or the backup's manifest."""
 
 import gzip
 import hashlib
@@ -81,7 +81,7 @@ def test_an_event_that_was_replayed_after_the_backup_is_not_lost(
     rebuild.run(store.connect)
     kept = Folder(tmp_path)
     backups.run(store.connect, kept, nobody)
-    restore.run(store.connect, kept, nobody)  # without the event
+    restore.run(store.connect, kept, nobody)  # the backup lacks the poisoned event
     model_rows.read(populated, "mend")
 
     def replay(_done: int, _total: int) -> None:

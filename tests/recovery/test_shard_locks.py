@@ -81,7 +81,7 @@ def test_the_session_that_holds_a_shard_is_listed_and_ended(
     )
 
 
-def test_release_ends_the_blocking_session_but_not_the_waiting_worker(
+def test_releasing_a_shard_ends_the_blocking_session_but_not_the_waiting_worker(
     store: Store, waiting: Connection
 ) -> None:
     shard = model_rows.read_value(waiting, "shard", user="ann")
