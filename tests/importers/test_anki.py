@@ -1,4 +1,4 @@
-"""The import turns a review log into domain events, independent of the order of the rows."""
+"""The import turns a review log into domain events; the order of the log's rows has no effect."""
 
 import csv
 import itertools
@@ -95,7 +95,7 @@ def test_ingest_accepts_every_imported_event(log: list[Answer]) -> None:
 
 
 @given(logs)
-def test_two_learners_of_one_log_have_different_event_ids(log: list[Answer]) -> None:
+def test_imports_of_one_log_for_two_learners_have_different_event_ids(log: list[Answer]) -> None:
     ids = {event["event_id"] for event in events(log)}
     others = {event["event_id"] for event in events(log, anki_events.Learner("bert"))}
     assert not ids & others
@@ -150,7 +150,7 @@ def test_a_lapse_resets_the_interval() -> None:
     assert interval_after(4, 4, 4, 2, 4) == 1
 
 
-def test_further_answers_on_the_same_day_do_not_change_the_interval() -> None:
+def test_only_the_first_answer_on_a_day_changes_the_interval() -> None:
     assert interval_after(4, 4, 4, rest=timedelta(minutes=10)) == 1
 
 
@@ -204,7 +204,7 @@ def test_an_endless_file_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
         anki_log.read(Path("/dev/zero"))
 
 
-def test_the_order_of_the_rows_does_not_change_the_log(
+def test_the_order_of_the_rows_does_not_change_the_imported_log(
     tmp_path: Path, record: list[Answer]
 ) -> None:
     rows = list(csv.reader(LOG.read_text(encoding="utf-8").splitlines()))
