@@ -14,7 +14,7 @@ from tests.local.test_stack import Stack, assert_failed, stack
 __all__ = ["stack"]
 
 
-def test_the_token_command_prints_only_a_token_of_the_user(stack: Stack) -> None:
+def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> None:
     answer = stack.run("token", "--user", "learner-1", "--role", "admin")
     claims = jwt.decode(answer.stdout.strip(), options={"verify_signature": False})
     assert (claims["sub"], claims["roles"]) == ("learner-1", ["admin"])
@@ -28,7 +28,9 @@ def test_the_commands_start_without_importing_the_api() -> None:
     assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & {*names}
 
 
-def test_an_unreachable_database_or_a_full_output_gives_a_one_line_error(stack: Stack) -> None:
+def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
+    stack: Stack,
+) -> None:
     for away in ("postgresql://u:secret@127.0.0.1:1/d", "postgresql:///d?host=/nowhere"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DATABASE_URL", away)

@@ -1,4 +1,4 @@
-"""The sign-in of a local stack gives tokens only to the page of the same stack."""
+"""The sign-in of a local stack gives tokens only to the page of that stack."""
 
 import asyncio
 import html
@@ -31,7 +31,7 @@ class IssuerClient:
     def ask(
         self, method: str, target: str, form: dict[str, str] | None = None, **headers: str
     ) -> tuple[int, dict[str, str], str]:
-        """Return status, headers and body of the response; the status is 0 without a response."""
+        """Return the status, headers and body of the response; without a response, status 0."""
         body = urllib.parse.urlencode(form or {}).encode()
         sent = {"host": OWN, "content-length": str(len(body)), **headers}
         lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in sent.items()), "", ""]
@@ -58,7 +58,7 @@ def client(tmp_path: Path) -> IssuerClient:
     return IssuerClient(tmp_path)
 
 
-def test_any_other_path_returns_the_key_set(client: IssuerClient) -> None:
+def test_any_path_except_sign_in_returns_the_key_set(client: IssuerClient) -> None:
     status, headers, body = client.ask("GET", "/jwks.json")
     assert (status, headers["content-type"]) == (200, "application/json")
     assert json.loads(body)["keys"][0]["alg"] == "RS256"
@@ -92,7 +92,7 @@ def sign_in_path(code: str, page: str = HOME) -> str:
     return f"{SIGN_IN}?{urllib.parse.urlencode({'return': page, 'login_hint': code})}"
 
 
-def test_a_code_signs_in_once(client: IssuerClient) -> None:
+def test_a_sign_in_code_works_once(client: IssuerClient) -> None:
     code = sign_in_codes.issue(client.folder.codes, "ann", ["learner"])
     status, headers, _ = client.ask("GET", sign_in_path(code))
     assert (status, headers["cache-control"]) == (303, "no-store")
@@ -152,7 +152,9 @@ def test_a_code_expires_after_ten_minutes(
 
 
 @pytest.mark.parametrize("page", ["https://evil.example/", HOME.partition("?")[0], ""])
-def test_a_request_for_another_page_does_not_use_the_code(client: IssuerClient, page: str) -> None:
+def test_a_request_for_another_page_does_not_use_up_the_code(
+    client: IssuerClient, page: str
+) -> None:
     code = sign_in_codes.issue(client.folder.codes, "ann", ["learner"])
     status, headers, _ = client.ask("GET", sign_in_path(code, page))
     assert (status, "location" in headers) == (200, False)

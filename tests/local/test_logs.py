@@ -43,7 +43,7 @@ def write(sockets: LogSockets, name: str, first: int, last: int) -> subprocess.P
 
 
 def lines(folder: Path) -> list[str]:
-    """Return the lines of both files in order; assert that each line is complete."""
+    """Return the name and number of each line of both files; assert that each line is complete."""
     files = [folder / "part.log.old", folder / "part.log"]
     text = "".join(file.read_text() for file in files if file.exists())
     assert text.endswith("\n")
@@ -53,7 +53,7 @@ def lines(folder: Path) -> list[str]:
     return [" ".join(line.split()[:2]) for line in text.splitlines()]
 
 
-def test_no_line_is_lost_or_split_when_a_file_rotates_under_several_writers(
+def test_no_line_is_lost_or_split_when_a_file_rotates_while_several_processes_write(
     sockets: LogSockets, tmp_path: Path
 ) -> None:
     writer = sockets.start()
@@ -74,7 +74,7 @@ def test_a_process_without_output_has_an_empty_log(sockets: LogSockets, tmp_path
     assert (tmp_path / "part.log").read_bytes() == b""
 
 
-def test_the_files_are_limited_in_size_and_keep_the_newest_lines(
+def test_the_log_files_are_limited_in_size_and_keep_the_newest_lines(
     sockets: LogSockets, tmp_path: Path
 ) -> None:
     writer = sockets.start()
@@ -88,7 +88,7 @@ def test_the_files_are_limited_in_size_and_keep_the_newest_lines(
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) > LIMIT
 
 
-def test_a_killed_writer_loses_no_line(sockets: LogSockets, tmp_path: Path) -> None:
+def test_a_killed_log_writer_loses_no_line(sockets: LogSockets, tmp_path: Path) -> None:
     first = sockets.start()
     assert write(sockets, "a", 0, 10).wait() == 0
     readiness.wait(lambda: sockets.is_written("part"), "the writer")

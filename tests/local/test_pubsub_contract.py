@@ -83,7 +83,7 @@ def test_a_pulled_message_is_redelivered_unless_it_is_acknowledged(pubsub: Pubsu
     assert again.message.data == b"two"
 
 
-def test_a_stream_receives_the_published_messages(pubsub: Pubsub) -> None:
+def test_a_streaming_pull_receives_the_published_messages(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     received: queue.Queue[bytes] = queue.Queue()

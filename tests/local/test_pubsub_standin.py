@@ -116,7 +116,7 @@ def test_a_refused_connection_does_not_count_as_an_attempt(standin: Standin) -> 
         policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
         pubsub.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
         pubsub.publish(topic, b"patient")
-        # A second subscription with the same backoff shows when five attempts have failed.
+        # A second subscription with the same backoff shows when there was time for five attempts.
         with pubsub_servers.inbox() as pace:
             pace.answer = lambda _body: 500
             pubsub.subscribe(other := pubsub.topic(), pace.url)
@@ -164,7 +164,9 @@ def test_a_publisher_that_times_out_during_a_write_blocks_no_other_publisher(
     assert got == {base64.b64encode(sent).decode() for sent in (b"impatient", b"patient")}
 
 
-def test_the_stand_in_ends_with_its_database_and_resumes_after_a_restart(standin: Standin) -> None:
+def test_the_stand_in_ends_when_its_database_sessions_end_and_resumes_after_a_restart(
+    standin: Standin,
+) -> None:
     with (
         pubsub_servers.inbox() as inbox,
         pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,

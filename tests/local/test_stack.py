@@ -23,7 +23,7 @@ from progress import settings
 from progress.local import data_folder, ports, readiness
 from tests.support import folders
 
-# Starting a stack takes long on a busy machine.
+# Starting a stack takes a long time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 PARTS = {"postgres", "valkey", "pubsub", "ingest", "project", "query", "supervisor"}
@@ -31,7 +31,7 @@ PARTS = {"postgres", "valkey", "pubsub", "ingest", "project", "query", "supervis
 
 @dataclass
 class Stack:
-    """A local stack that the command `progress` controls, with its own data folder."""
+    """A local stack with its own data folder, controlled through the command `progress`."""
 
     folder: Path
     port: int
@@ -69,7 +69,7 @@ def stack() -> Iterator[Stack]:
     with folders.create("stack") as folder:
         made = Stack(folder / "data", ports.reserve())
         yield made
-        if (made.folder / "lock").exists():  # it was started
+        if (made.folder / "lock").exists():  # the stack was started
             made.run("down")
 
 
@@ -224,7 +224,7 @@ def test_the_error_names_a_port_that_is_in_use(stack: Stack) -> None:
         assert_failed(stack.up(), f"port {stack.port} is taken", "--port")
 
 
-def test_a_folder_of_a_newer_version_is_rejected_and_unchanged(stack: Stack) -> None:
+def test_a_data_folder_of_a_newer_version_is_rejected_and_stays_unchanged(stack: Stack) -> None:
     stack.folder.mkdir()
     (stack.folder / "VERSION").write_text("2\n")
     assert_failed(stack.up(), "newer version 2", "PROGRESS_DATA_DIR")
@@ -237,19 +237,21 @@ def test_a_database_of_a_newer_postgresql_is_rejected(stack: Stack) -> None:
     assert_failed(stack.up(), "newer version 99", "PROGRESS_DATA_DIR")
 
 
-def test_the_error_names_a_folder_that_is_a_file(stack: Stack) -> None:
+def test_the_error_names_the_data_folder_if_its_path_is_a_file(stack: Stack) -> None:
     stack.folder.write_text("a file, where the folder should be")
     assert_failed(stack.up(), str(stack.folder), "PROGRESS_DATA_DIR")
 
 
-def test_the_error_names_a_read_only_folder(stack: Stack) -> None:
+def test_the_error_names_the_data_folder_if_the_folder_is_read_only(stack: Stack) -> None:
     stack.folder.mkdir(mode=0o500)
     if os.access(stack.folder, os.W_OK):
         pytest.skip("needs a user other than root")
     assert_failed(stack.up(), str(stack.folder), "Permission denied", "PROGRESS_DATA_DIR")
 
 
-def test_the_error_names_a_full_disk(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_data_folder_if_the_disk_is_full(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stack.folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", stack.folder],
