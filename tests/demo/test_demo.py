@@ -39,7 +39,7 @@ class Stack:
         return self.progress("demo", "--port", str(self.port)).splitlines()
 
     def await_delivery(self) -> None:
-        """Wait until ingest has acknowledged every push; only the stand-in shows this."""
+        """Wait until ingest has acknowledged every push; only the stand-in's queue shows this."""
         env = json.loads(self.progress("env", "--json"))
         connection = database.connect(env["database_url"])
         if (
@@ -125,7 +125,9 @@ def without_code(lines: list[str]) -> list[str]:
     return [line for line in lines if "#sign-in=" not in line]
 
 
-def test_the_import_command_publishes_the_same_events(stack: Stack, second: list[str]) -> None:
+def test_the_import_command_publishes_the_events_of_the_demo(
+    stack: Stack, second: list[str]
+) -> None:
     learner = loading.LEARNER
     file = catalogue.DATA / "anki_reviews.csv"
     options = ["--user", learner.user_id, "--zone", str(learner.timezone)]
