@@ -36,7 +36,7 @@ def cloud() -> Iterator[Cloud]:
         yield Cloud(scheduler, address)
 
 
-def test_list_shows_the_schedules_of_all_pages(cloud: Cloud) -> None:
+def test_the_list_command_shows_the_schedules_of_all_pages(cloud: Cloud) -> None:
     lines = cli.expect_success(cloud.schedule("list", "--json")).splitlines()
     backup, batch, _ = map(json.loads, lines)
     assert (backup["name"], backup["schedule"]) == ("progress-backup", "0 */6 * * *")
@@ -49,7 +49,7 @@ def test_list_shows_the_schedules_of_all_pages(cloud: Cloud) -> None:
     assert "There are no schedules." in elsewhere
 
 
-def test_schedules_can_be_paused_run_and_resumed(cloud: Cloud) -> None:
+def test_schedules_can_be_run_and_can_be_paused_and_resumed(cloud: Cloud) -> None:
     assert "is paused." in cli.expect_success(cloud.schedule("pause"))
     assert cloud.state("progress-batch") == "PAUSED"
     assert cloud.state("progress-backup") == "ENABLED"

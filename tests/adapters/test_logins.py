@@ -156,7 +156,7 @@ def test_a_new_password_replaces_the_old_one(service: Service) -> None:
     assert 'password authentication failed for user "turning"' in service.logged()
 
 
-def test_a_login_keeps_its_password_if_the_setting_has_none(service: Service) -> None:
+def test_a_login_keeps_its_password_if_the_setting_contains_no_password(service: Service) -> None:
     admit(service, Login("progress_query", "staying", "here"))
     admit(service, Login("progress_query", "staying", None))
     service.connect("staying", "here").close()

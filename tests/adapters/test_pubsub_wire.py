@@ -38,7 +38,9 @@ def test_a_response_that_the_library_encoded_is_decoded(
 
 
 @given(name=st.text(min_size=1), ids=st.lists(st.text(min_size=1)), most=st.integers(1, 2**31 - 1))
-def test_the_library_decodes_an_encoded_request(name: str, ids: list[str], most: int) -> None:
+def test_the_library_decodes_a_request_that_the_client_encoded(
+    name: str, ids: list[str], most: int
+) -> None:
     subscription = wire.field(1, name.encode())
     pull = PullRequest.deserialize(subscription + wire.number_field(3, most))
     assert (pull.subscription, pull.max_messages) == (name, most)

@@ -145,7 +145,7 @@ def encrypted(
         server.stop()
 
 
-def test_the_database_s_certificate_must_match_the_ssl_mode(
+def test_the_ssl_mode_verify_full_requires_the_host_name_in_the_certificate(
     encrypted: str,
     authority: tls_certificates.Authority,
     named: str,
@@ -173,7 +173,7 @@ def test_the_database_s_certificate_must_match_the_ssl_mode(
             fetch(fetch.queries.get_current_progress("nobody"))
 
 
-def test_the_connection_is_still_encrypted_without_a_host_name_check(encrypted: str) -> None:
+def test_the_ssl_mode_require_encrypts_without_a_check_of_the_host_name(encrypted: str) -> None:
     with closing(database.connect(f"{encrypted}?sslmode=require")) as owner:
         assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
     with pytest.raises(DatabaseUnavailable):

@@ -136,7 +136,7 @@ def test_the_changes_of_a_failed_run_are_left_to_the_next_run(
     assert job.has_waiting(0)
 
 
-def test_a_second_attempt_runs_although_the_first_holds_the_messages(
+def test_a_second_attempt_runs_although_the_first_attempt_holds_the_messages(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")

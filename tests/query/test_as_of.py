@@ -94,7 +94,7 @@ def test_as_of_results_equal_the_oracle_s_results_at_any_time(
     every_moment()
 
 
-def test_several_times_in_one_request_have_the_results_of_separate_requests(
+def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
     """A request folds each time from the rows of the time before; the results must not change."""

@@ -67,7 +67,7 @@ def test_results_are_empty_before_the_first_event(query_api: Api, moment: str) -
         }
 
 
-def test_unlearned_counts_the_catalogue_at_the_requested_time(query_api: Api) -> None:
+def test_unlearned_items_are_those_of_the_catalogue_at_the_requested_time(query_api: Api) -> None:
     def unlearned(**moments: str) -> int:
         stats = query_api.data(PAST, **moments)["userProgress"]["masteryStats"]
         count: int = stats["unlearned"]

@@ -30,7 +30,7 @@ SHARED = {
 }
 
 
-def test_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait(
+def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
@@ -170,7 +170,7 @@ def test_a_fold_fails_in_a_session_without_temporary_tables(connection: Connecti
         connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity', true)")
 
 
-def test_queries_about_the_same_time_share_a_fold_within_a_request(
+def test_queries_about_the_same_past_time_share_a_fold_within_a_request(
     connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_of_fixtures.record(

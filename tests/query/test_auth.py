@@ -58,7 +58,7 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def test_the_caller_is_the_sub_claim_with_the_role_learner_by_default(
+def test_the_sub_claim_identifies_the_caller_whose_default_role_is_learner(
     authenticator: auth.Authenticator,
 ) -> None:
     until = int(time.time()) + 300
@@ -165,7 +165,9 @@ def test_a_request_without_a_bearer_token_is_rejected(
     assert issuer.requests == 0
 
 
-def test_a_cached_token_is_rejected_with_another_scheme(authenticator: auth.Authenticator) -> None:
+def test_a_cached_token_is_rejected_if_the_scheme_is_not_bearer(
+    authenticator: auth.Authenticator,
+) -> None:
     token = token_issuer.token()
     for _ in range(2):
         assert asyncio.run(authenticator.authenticate(f"Bearer {token}")).user_id

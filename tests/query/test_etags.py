@@ -74,19 +74,19 @@ def test_a_failed_response_has_no_etag_and_is_not_stored(query_api: Api) -> None
     assert (refused.status_code, refused.headers["cache-control"]) == (401, "private, no-store")
 
 
-def test_the_vary_header_names_accept_authorization_and_encoding(query_api: Api) -> None:
+def test_the_vary_header_lists_accept_authorization_and_accept_encoding(query_api: Api) -> None:
     for response in (get(query_api), get(query_api, if_none_match="*"), get(query_api, "{")):
         assert response.headers["vary"] == "Accept, Authorization, Accept-Encoding"
 
 
-def test_head_returns_the_headers_of_get(query_api: Api) -> None:
+def test_a_head_response_has_the_headers_of_the_get_response(query_api: Api) -> None:
     full, headed = get(query_api), get(query_api, method="HEAD")
     assert headed.status_code == 200
     assert headed.raw_headers == full.raw_headers
     assert get(query_api, "mutation { __typename }", method="HEAD").status_code == 405
 
 
-def test_if_none_match_is_ignored_for_post(query_api: Api) -> None:
+def test_a_post_request_ignores_the_if_none_match_header(query_api: Api) -> None:
     body = b'{"query": "%s"}' % PROGRESS.encode()
     response = query_api.request("POST", "/graphql", body, api.headers(**{"if-none-match": "*"}))
     assert response.status_code == 200

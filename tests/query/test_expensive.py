@@ -30,7 +30,7 @@ class _Small:
         return connect(self.url)
 
 
-def test_the_most_expensive_document_reads_at_most_the_limit_of_rows(
+def test_the_most_expensive_document_stays_within_the_row_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = expensive.fill(cast("Any", _Small(store.url)), times_less=expensive.SMALL)

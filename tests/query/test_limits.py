@@ -113,7 +113,7 @@ def test_circular_fragments_are_rejected_as_bad_user_input() -> None:
     assert message == 'Cannot spread fragment "F0" within itself.'
 
 
-def test_the_limits_include_unused_fragments() -> None:
+def test_unused_fragments_count_against_the_limits() -> None:
     assert reject("{ a } fragment F on Query { " + "b " * 100 + "}")[0] == "QUERY_TOO_COMPLEX"
 
 
@@ -133,7 +133,7 @@ def test_the_standard_introspection_query_is_allowed(offline_api: Api) -> None:
     assert "errors" not in offline_api.post(get_introspection_query())
 
 
-def test_a_request_may_name_at_most_three_learners_and_past_times(
+def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
     offline_api: Api,
 ) -> None:
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]

@@ -101,7 +101,7 @@ def test_an_invalid_document_is_not_persisted(offline_api: Api) -> None:
         assert api.read(post(offline_api, extensions=named(sha256(text))))["errors"] == [NOT_FOUND]
 
 
-def test_other_extensions_are_ignored(offline_api: Api) -> None:
+def test_extensions_other_than_persisted_queries_are_ignored(offline_api: Api) -> None:
     for extensions in ({"tracing": {"version": 1}}, {"persistedQuery": None}, {}, None):
         assert api.read(post(offline_api, query=QUERY, extensions=extensions, **ASKED)) == FOUND
 

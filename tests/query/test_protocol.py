@@ -133,7 +133,7 @@ def test_only_queries_are_accepted_by_get(offline_api: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "x"])
-def test_other_methods_are_rejected(offline_api: Api, method: str) -> None:
+def test_methods_that_the_api_does_not_support_are_rejected(offline_api: Api, method: str) -> None:
     response = offline_api.request(method, "/graphql", b"", api.headers())
     assert (response.status_code, response.headers["allow"]) == (405, ALLOWED)
 

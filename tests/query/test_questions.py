@@ -177,7 +177,7 @@ def test_zero_fill_adds_each_day_without_events(
     ]
 
 
-def test_zero_fill_adds_each_missing_week_starting_on_monday(
+def test_zero_fill_adds_each_missing_week_and_weeks_start_on_monday(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})

@@ -54,7 +54,7 @@ def test_a_request_beyond_the_rate_limit_gets_a_retry_after_header(
     assert send(limited, user + " another").status_code == 200
 
 
-def test_get_requests_count_like_post_requests(limited: Api) -> None:
+def test_get_requests_count_against_the_rate_limit_like_post_requests(limited: Api) -> None:
     for _ in range(14):
         got = limited.request("GET", "/graphql?query={__typename}", b"", api.headers("ann"))
         if got.status_code == 429:
@@ -64,7 +64,7 @@ def test_get_requests_count_like_post_requests(limited: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { __typename }"])
-def test_rejected_requests_also_count(limited: Api, query: str) -> None:
+def test_rejected_requests_also_count_against_the_rate_limit(limited: Api, query: str) -> None:
     user = f"{query} {id(limited)}"
     body = b'{"query": "%s"}' % query.encode()
     exceed_limit(limited, user, body)

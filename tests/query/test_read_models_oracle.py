@@ -48,7 +48,7 @@ def inside(rows: dict[date, Any], first: date, last: date) -> list[dict[str, Any
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(log=logs())
-def test_progress_streak_and_forecast_equal_the_oracle_s_results(
+def test_the_progress_the_streak_and_the_forecast_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)

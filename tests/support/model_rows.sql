@@ -48,7 +48,8 @@ SELECT user_id, domain, items_studied, answers, correct_answers,
     learning, short_term AS short_term_mastered, long_term AS long_term_mastered,
     CASE WHEN domain <> 'UNKNOWN' THEN coalesce(items, 0) END AS catalogue_items,
     CASE WHEN domain <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
-FROM (SELECT *, name AS domain FROM catalogue_shares WHERE kind = 'domain') s LEFT JOIN catalogue_counts c USING (kind, name);
+FROM (SELECT *, name AS domain FROM catalogue_shares WHERE kind = 'domain') s
+LEFT JOIN catalogue_counts c USING (kind, name);
 
 -- level_stats --
 SELECT user_id, level, items_studied, answers, correct_answers,
@@ -56,7 +57,8 @@ SELECT user_id, level, items_studied, answers, correct_answers,
     learning, short_term AS short_term_mastered, long_term AS long_term_mastered,
     CASE WHEN level <> 'UNKNOWN' THEN coalesce(items, 0) END AS catalogue_items,
     CASE WHEN level <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
-FROM (SELECT *, name AS level FROM catalogue_shares WHERE kind = 'level') s LEFT JOIN catalogue_counts c USING (kind, name);
+FROM (SELECT *, name AS level FROM catalogue_shares WHERE kind = 'level') s
+LEFT JOIN catalogue_counts c USING (kind, name);
 
 -- items --
 SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,

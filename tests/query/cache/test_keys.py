@@ -22,7 +22,7 @@ def test_some_fields_are_not_cached(name: str, arguments: dict[str, object]) -> 
     assert cache_key(FIELDS[name].cache, name, "ann", arguments, "") is None
 
 
-def test_each_combination_of_learner_arguments_and_selection_has_its_own_key() -> None:
+def test_the_key_depends_on_the_learner_the_arguments_and_the_selection() -> None:
     keys = {
         cache_key(FIELDS["dueForecast"].cache, "dueForecast", user, {"days": days}, selection)
         for user in ("ann", "ben")

@@ -56,7 +56,7 @@ def test_counts_expire(both: list[Instance], redis_with_notifications: str) -> N
 
 
 @pytest.mark.parametrize("is_hanging", [True, False])
-def test_each_instance_counts_separately_without_redis(is_hanging: bool) -> None:
+def test_each_instance_counts_requests_separately_if_redis_is_unavailable(is_hanging: bool) -> None:
     with cache_instances.own_valkey() as own:
         instance = Instance(
             "postgresql://nobody", own.url if is_hanging else None, per_minute=5, timeout_s=0.1

@@ -208,7 +208,7 @@ def test_a_bad_request_gets_an_error_status(
     assert stream.read_body()["errors"]
 
 
-def test_get_opens_a_stream_and_rejects_a_mutation(port: int) -> None:
+def test_a_subscription_may_be_sent_by_get_but_a_mutation_may_not(port: int) -> None:
     headers = api.headers("gus", ["admin"], accept="text/event-stream")
     for query, status in (
         (STREAK, 200),

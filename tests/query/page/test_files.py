@@ -65,7 +65,7 @@ def test_a_file_of_another_version_is_revalidated(query_api: api.Api) -> None:
     ["/page", "/page/", "/page/x", "/page/x/", "/page/x/index.html", "/page/x/../../settings.py",
      "/page/x/%2e%2e/settings.py", "/x/page/x/page.css", "/index.html", "/favicon.ico"],
 )  # fmt: skip
-def test_other_paths_are_not_found(query_api: api.Api, path: str) -> None:
+def test_paths_other_than_those_of_the_page_are_not_found(query_api: api.Api, path: str) -> None:
     assert query_api.request("GET", path).status_code == 404
 
 

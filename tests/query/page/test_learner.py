@@ -157,7 +157,7 @@ def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
     )
 
 
-def test_a_live_update_keeps_the_focus_scroll_position_and_open_details(
+def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     visit: Visits, demo: Stack
 ) -> None:
     user = create_learner(demo)

@@ -86,7 +86,7 @@ def test_the_sign_in_returns_to_the_page(chromium: Browser, demo: Stack) -> None
     page.context.close()
 
 
-def test_a_link_with_a_foreign_token_does_not_sign_in(visit: Visits, demo: Stack) -> None:
+def test_a_link_with_another_user_s_token_signs_nobody_in(visit: Visits, demo: Stack) -> None:
     visitor = visit()
     page = visitor.page
     foreign = demo.token("mallory")
@@ -102,7 +102,9 @@ def test_a_link_with_a_foreign_token_does_not_sign_in(visit: Visits, demo: Stack
     assert visitor.queries() == []
 
 
-def test_a_link_with_a_foreign_token_does_not_sign_the_user_out(visit: Visits, demo: Stack) -> None:
+def test_a_link_with_another_user_s_token_does_not_sign_the_user_out(
+    visit: Visits, demo: Stack
+) -> None:
     visitor = visit()
     page = visitor.open()
     own = page.evaluate("sessionStorage.getItem('progress.token')")
