@@ -106,7 +106,7 @@ def _last_run_ok(*, minutes: int) -> Series:
 
 
 def _first_applied(*, minutes: int) -> Series:
-    """Return a migration by the release job, `minutes` ago, and no later run."""
+    """Return a migration that the release job ran `minutes` ago; no batch run follows."""
     labels = {**JOBS, "job_name": "progress-release", "result": "succeeded"}
     return promtool.begun(_EXECUTIONS, labels, minutes=minutes)
 
@@ -139,68 +139,72 @@ CASES = [
     Case(_DELAY, "6 of 100 late", True, _delays(6)),
     Case(_DELAY, "4 of 100 late", False, _delays(4)),
     Case(_DELAY, "no events", False),
-    Case(_WAITS, "for six, of the learners", True, _waited(360, "user-events-ingest-sub")),
-    Case(_WAITS, "for four", False, _waited(240, "user-events-ingest-sub")),
-    Case(_WAITS, "what others take", False, _waited(360, "user-events-analytics-sub")),
+    Case(_WAITS, "for 6 minutes", True, _waited(360, "user-events-ingest-sub")),
+    Case(_WAITS, "for 4 minutes", False, _waited(240, "user-events-ingest-sub")),
+    Case(_WAITS, "in another subscription", False, _waited(360, "user-events-analytics-sub")),
     Case(
         _WAITS,
-        "what nobody takes any more",
+        "in a dead-letter subscription",
         False,
         _waited(360, "user-events-ingest-sub-dead-letter-sub"),
     ),
     Case(_SLOW, "6 of 100 slow", True, _latencies(6)),
     Case(_SLOW, "4 of 100 slow", False, _latencies(4)),
-    Case(_SLOW, "streams last", False, _latencies(100, {**SERVICES, "operation": "stream"})),
-    Case(_SLOW, "all of three a minute are slow", False, _latencies(3, of=3)),
+    Case(
+        _SLOW, "all streams last long", False, _latencies(100, {**SERVICES, "operation": "stream"})
+    ),
+    Case(_SLOW, "3 of 3 per minute slow", False, _latencies(3, of=3)),
     Case(_COLD, "69 hits of 100", True, _cache(69, 31)),
     Case(_COLD, "71 hits of 100", False, _cache(71, 29)),
     Case(_COLD, "no hit at all", True, _cache(0, 100)),
-    Case(_COLD, "the cache is away", True, _cache(60, 0, error=40)),
+    Case(_COLD, "40 errors of 100", True, _cache(60, 0, error=40)),
     Case(_COLD, "there is no cache", False, _cache(0, 0, off=100)),
-    Case(_COLD, "nobody asks", False, _cache(0, 2)),
+    Case(_COLD, "2 misses, hardly any traffic", False, _cache(0, 2)),
     Case(_ERRORS, "2 of 100", True, _outcomes("query", 98, 2)),
     Case(_ERRORS, "1 of 200", False, _outcomes("query", 199, 1)),
     Case(
         _ERRORS,
-        "of one kind, among many of another",
+        "2 of 100 of one operation, among many successes of another operation",
         True,
         joined(_outcomes("ingest", 98, 2), _outcomes("query", 10_000, 0)),
     ),
-    Case(_ERRORS, "1 of 2 a minute", True, _outcomes("query", 1, 1)),
-    Case(_ERRORS, "a single one by night", False, _one_error(0.4)),
-    Case(_ERRORS, "a single one of 50", False, _one_error(10)),
-    Case(_ERRORS, "all", True, growing(f"{_OWN}outcome", _outcome("ingest", "error"), 1)),
+    Case(_ERRORS, "1 of 2 per minute", True, _outcomes("query", 1, 1)),
+    Case(_ERRORS, "a single error with little traffic", False, _one_error(0.4)),
+    Case(_ERRORS, "a single error of 50 requests", False, _one_error(10)),
+    Case(_ERRORS, "only errors", True, growing(f"{_OWN}outcome", _outcome("ingest", "error"), 1)),
     Case(_5XX, "2 of 100", True, _answers(98, 2)),
     Case(_5XX, "1 of 200", False, _answers(199, 1)),
-    Case(_5XX, "all of one a minute", True, _answers(0, 1)),
+    Case(_5XX, "1 of 1 per minute", True, _answers(0, 1)),
     Case(_BEHIND, "1,001", True, looked(f"{_OWN}projection_lag", 1001)),
     Case(_BEHIND, "999", False, looked(f"{_OWN}projection_lag", 999)),
     Case(_OLD, "six minutes", True, looked(f"{_OWN}projection_lag_ms", 360_000)),
     Case(_OLD, "four minutes", False, looked(f"{_OWN}projection_lag_ms", 240_000)),
     Case(_WAKES, "51 of 100", True, _found(51)),
     Case(_WAKES, "49 of 100", False, _found(49)),
-    Case(_UNTAKEN, "for 16", True, _waited(960, "progress-projection-sub")),
-    Case(_UNTAKEN, "while one is carried out", False, _waited(660, "progress-projection-sub")),
-    Case(_UNTAKEN, "another's", False, _waited(960, "progress-batch-sub")),
+    Case(_UNTAKEN, "for 16 minutes", True, _waited(960, "progress-projection-sub")),
+    Case(_UNTAKEN, "while a command runs", False, _waited(660, "progress-projection-sub")),
+    Case(_UNTAKEN, "another subscription", False, _waited(960, "progress-batch-sub")),
     Case(_LETTERS, "one", True, looked(f"{_OWN}dead_letters", 1)),
     Case(_LETTERS, "none", False, looked(f"{_OWN}dead_letters", 0)),
     Case(_GIVEN_UP, "one", True, _held(1, "progress-projection-sub-dead-letter-sub")),
     Case(_GIVEN_UP, "none", False, _held(0, "progress-projection-sub-dead-letter-sub")),
-    Case(_GIVEN_UP, "another's", False, _held(1, "of-another-system")),
-    Case(_FAILED, "one line of five minutes ago", True, once(f"{_OWN}outcome", _runs("error"))),
-    Case(_FAILED, "all went well", False, once(f"{_OWN}outcome", _runs("ok"))),
-    Case(_LATE, "for 18", True, _last_run_ok(minutes=18)),
-    Case(_LATE, "for 13", False, _last_run_ok(minutes=13)),
-    Case(_LATE, "never any since the first apply", True, _first_applied(minutes=18)),
-    Case(_LATE, "the first apply ended a moment ago", False, _first_applied(minutes=13)),
-    Case(_LATE, "nothing is there yet", False),
-    Case(_LATE, "each failed", True, joined(_AGE, growing(f"{_OWN}outcome", _runs("error"), 1))),
-    Case(_LATE, "zeros are written", True, joined(_AGE, level(f"{_OWN}outcome", _runs("ok"), 7))),
-    Case(_EXECUTION, "one", True, _executions("failed")),
+    Case(_GIVEN_UP, "another system", False, _held(1, "of-another-system")),
+    Case(_FAILED, "one failed run", True, once(f"{_OWN}outcome", _runs("error"))),
+    Case(_FAILED, "one successful run", False, once(f"{_OWN}outcome", _runs("ok"))),
+    Case(_LATE, "for 18 minutes", True, _last_run_ok(minutes=18)),
+    Case(_LATE, "for 13 minutes", False, _last_run_ok(minutes=13)),
+    Case(_LATE, "none since the first apply", True, _first_applied(minutes=18)),
+    Case(_LATE, "the first apply was 13 minutes ago", False, _first_applied(minutes=13)),
+    Case(_LATE, "before the first apply", False),
+    Case(
+        _LATE, "each run failed", True, joined(_AGE, growing(f"{_OWN}outcome", _runs("error"), 1))
+    ),
+    Case(_LATE, "a constant count", True, joined(_AGE, level(f"{_OWN}outcome", _runs("ok"), 7))),
+    Case(_EXECUTION, "a batch run", True, _executions("failed")),
     Case(_EXECUTION, "a backup", True, _executions("failed", "progress-backup")),
     Case(_EXECUTION, "a release", False, _executions("failed", "progress-release")),
     Case(_EXECUTION, "none", False, _executions("succeeded")),
-    Case(_EXECUTION, "another's", False, _executions("failed", "of-another-system")),
+    Case(_EXECUTION, "another system", False, _executions("failed", "of-another-system")),
     Case(_CONNECTIONS, "81 %", True, looked(f"{_OWN}database_connections", 0.81)),
     Case(_CONNECTIONS, "79 %", False, looked(f"{_OWN}database_connections", 0.79)),
     Case(_SIZE, "81 %", True, looked(f"{_OWN}database_bytes", _LIMIT * 0.81)),
@@ -210,7 +214,7 @@ CASES = [
 
 @pytest.fixture
 def conditions(request: pytest.FixtureRequest, environments: Environments) -> dict[str, Condition]:
-    """Production's conditions, by name."""
+    """The alert conditions of prod, keyed by name."""
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
     by_name = alerts(environments["prod"].planned)
@@ -219,14 +223,14 @@ def conditions(request: pytest.FixtureRequest, environments: Environments) -> di
     }
 
 
-def test_each_condition_has_cases_that_fire_and_that_do_not(
+def test_each_condition_has_a_case_that_fires_and_a_case_that_does_not(
     conditions: dict[str, Condition],
 ) -> None:
     for is_told in (True, False):
         assert {case.condition for case in CASES if case.is_told is is_told} == conditions.keys()
 
 
-def test_conditions_fire_in_exactly_the_cases_that_expect_it(
+def test_conditions_fire_in_exactly_the_cases_that_expect_an_alert(
     conditions: dict[str, Condition], tmp_path: Path
 ) -> None:
     assert promtool.wrong(conditions.values(), CASES, tmp_path) == ""
@@ -235,6 +239,6 @@ def test_conditions_fire_in_exactly_the_cases_that_expect_it(
 def test_an_inverted_case_contradicts_its_condition(
     conditions: dict[str, Condition], tmp_path: Path
 ) -> None:
-    """This shows that the test of the cases can fail."""
+    """This shows that the preceding test can fail."""
     turned = [replace(case, is_told=not case.is_told) for case in CASES]
     assert promtool.wrong(conditions.values(), turned, tmp_path).count("exp:") == len(CASES)

@@ -34,7 +34,7 @@ def _in_the_cloud(line: Line) -> Line:
 
 
 def _series(metric: Metric, line: Line) -> dict[str, str]:
-    """Return the labels of the series to which the metric adds the line."""
+    """Return the labels of the time series in which the metric counts the line."""
     kept = _in_the_cloud(line)
     extracted = {
         label: str(line[_field(extractor)])
@@ -86,7 +86,7 @@ def test_each_metric_extracts_its_value_and_labels_from_each_line(
             assert all(_series(metric, line).values()), line
 
 
-def test_each_selector_matches_the_series_of_an_emitted_line(
+def test_each_selector_matches_the_time_series_that_an_emitted_line_produces(
     environments: Environments, matched_lines: dict[str, list[Line]]
 ) -> None:
     """A misspelt label or a wrong resource kind would never match."""
@@ -101,7 +101,7 @@ def test_each_selector_matches_the_series_of_an_emitted_line(
 
 
 def _of_errors_too(selector: Selector) -> Selector:
-    """Return an error selector that matches successes, because the stack has no errors."""
+    """Match successes instead of errors, because no request to the stack fails."""
     replacements = {("outcome", "=", "error"): ("outcome", "=", "ok")}
     return replace(
         selector,

@@ -30,7 +30,7 @@ def test_every_field_of_a_line_is_declared(emitted: Emitted) -> None:
     assert emitted.fields - google - KNOWN == set()
 
 
-def test_a_line_with_a_metric_field_has_the_labels_of_its_metric(emitted: Emitted) -> None:
+def test_a_line_with_a_metric_field_has_the_labels_of_the_metric(emitted: Emitted) -> None:
     for line in emitted.lines:
         for name in CONTRACT.metric_fields.keys() & line.keys():
             assert set(CONTRACT.metric_fields[name].labels) <= line.keys(), (name, line)
@@ -77,11 +77,11 @@ def test_every_metric_field_is_written_by_the_code() -> None:
 
     written = {name for name, _ in _written()} | set(Gauges.__struct_fields__)
     assert CONTRACT.metric_fields.keys() - written == set()
-    assert set(CONTRACT.context) - written == {"message", "severity"}  # not keywords there
+    assert set(CONTRACT.context) - written == {"message", "severity"}  # these two are positional
 
 
 def _written() -> Iterator[tuple[str, str]]:
-    """Yield each keyword of each `logs.write` call, and its place; only gauges use `**`."""
+    """Yield each keyword of each `logs.write` call, and the call's place; only gauges use `**`."""
     for folder in ("progress", "functions", "jobs"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""The alerts and the dashboard: each metric field has a metric, an alert and a chart."""
+"""Each metric field has a metric, an alert and a chart on the dashboard."""
 
 import json
 import re
@@ -12,14 +12,14 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, list_resources
 
-# Platform metrics; each alert also reads a metric of this project.
+# The metrics of Google Cloud that alerts may read; each alert also reads one of this project.
 PLATFORM = {
     "pubsub_googleapis_com:subscription_num_undelivered_messages",
     "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
     "run_googleapis_com:job_completed_execution_count",
     "run_googleapis_com:request_count",
 }
-# no alert reads these metrics
+# The metrics of Google Cloud that only the dashboard reads.
 DASHBOARD_ONLY = {
     "cloudsql_googleapis_com:database_cpu_utilization",
     "redis_googleapis_com:stats_memory_usage_ratio",
@@ -66,7 +66,7 @@ def test_each_metric_field_has_a_metric_of_its_kind(
         assert fields(metric["filter"]) == {field}
 
 
-def test_a_metric_matches_lines_of_the_services_and_jobs_that_have_its_field(
+def test_a_metric_matches_only_lines_with_its_field_from_the_services_and_jobs(
     environments: Environments,
 ) -> None:
     metric = environments["prod"].planned.of("google_logging_metric")["latency_ms"]
@@ -156,7 +156,7 @@ def test_each_alert_names_condition_cause_and_action(
         assert alert.anchor == name
 
 
-def test_production_alerts_have_a_channel(environments: Environments) -> None:
+def test_production_alerts_have_a_notification_channel(environments: Environments) -> None:
     applied = environments["prod"].applied
     channels = {
         channel["id"] for channel in applied.of("google_monitoring_notification_channel").values()
@@ -193,7 +193,7 @@ def test_only_production_has_an_uptime_check(
 def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:
     """Between two bounds a percentile is interpolated, so the alert would fire too early or late.
 
-    A single slow event is in the window for over five minutes; the alert must wait longer.
+    A single slow event stays in the 5-minute window, so the alert must wait for longer than that.
     """
     planned = environments["prod"].planned
     metrics = planned.of("google_logging_metric")
