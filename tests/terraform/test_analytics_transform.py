@@ -125,7 +125,7 @@ def test_no_user_id_is_left_at_any_depth(bodies: list[object]) -> None:
 
 
 def _without(value: object) -> object:
-    """Return the value without user ids, as the oracle computes it."""
+    """Return the expected result: the value without user ids."""
     if isinstance(value, dict):
         return {name: _without(inner) for name, inner in value.items() if name != "user_id"}
     return [_without(inner) for inner in value] if isinstance(value, list) else value

@@ -49,7 +49,7 @@ def test_projects_are_created_below_the_parent(
         assert (project["org_id"], project["folder_id"]) == (org, folder)
 
 
-def test_an_unknown_environment_parent_or_region_is_rejected(root: Root) -> None:
+def test_an_unknown_environment_or_region_and_an_invalid_parent_are_rejected(root: Root) -> None:
     for option, complaint in (
         ('environments={test="p"}', "expected the projects of dev"),
         ("parent=12", "expected folders/NUMBER"),

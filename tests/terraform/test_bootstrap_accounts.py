@@ -1,4 +1,4 @@
-"""The pipeline's accounts of infra/bootstrap, with their roles and workflows, and the registry."""
+"""The accounts that infra/bootstrap creates for the pipeline, and the access to the registry."""
 
 import re
 
@@ -11,8 +11,8 @@ from tests.support.terraform_state import Deployment, Resources
 
 __all__ = ["bootstrap", "resources", "root"]
 
-# For each kind of resource of infra/terraform, the role to manage it and the role to plan it. A key
-# is a prefix of the type; the longest matching key counts.
+# For each kind of resource in infra/terraform, two roles: `terraform apply` needs the first role,
+# and `terraform plan` the second. A key is a prefix of the type; the longest matching key counts.
 MADE_BY = {
     "artifact_registry": ("artifactregistry.admin", "artifactregistry.reader"),
     "bigquery": ("bigquery.dataOwner", "bigquery.metadataViewer"),
@@ -45,7 +45,8 @@ MADE_BY = {
 BUDGETS = {"billing_budget"}
 
 
-# Further roles to apply (for builds and impersonation) and to plan.
+# Roles that belong to no kind of resource: for `terraform apply` (it builds images and assigns
+# service accounts), and for `terraform plan`.
 BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
 
 
@@ -68,7 +69,7 @@ def _account(name: str, project: str) -> str:
 
 
 def needed(environments: Environments) -> tuple[set[str], set[str]]:
-    """Return the roles that are needed to apply and to plan all environments."""
+    """Return the roles that `terraform apply` and `terraform plan` need for all environments."""
     applies, plans = {*BESIDE[0]}, {*BESIDE[1]}
     for deployment in environments.values():
         for kind in {resource["type"] for resource in deployment.state["resources"]}:
@@ -100,7 +101,9 @@ def test_terraform_accounts_have_exactly_the_roles_that_they_need(
     }
 
 
-def test_the_plan_account_reads_only_two_secrets_and_changes_nothing(resources: Resources) -> None:
+def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
+    resources: Resources,
+) -> None:
     changing = ("admin", "editor", "owner", "user", "manager", "writer", "creator")
     for project in IN_ENVIRONMENTS.values():
         for roles in grants(resources, "terraform-plan", project).values():
@@ -197,5 +200,5 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
     policies = {policy["action"]: policy for policy in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
     old = only(policies["DELETE"]["condition"])["older_than"]
-    # so an environment that is idle for a year keeps its image
+    # An environment that is idle for a year keeps its image.
     assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60

@@ -48,7 +48,7 @@ def test_backups_are_kept_for_a_week(prod: Resources) -> None:
     assert {name: step["age"] for name, step in steps.items()} == {"Delete": 7}
 
 
-def test_each_bucket_grants_access_to_its_writers_only(prod: Resources) -> None:
+def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resources) -> None:
     accounts = prod.of("google_service_account", "member")
     may = {
         (grant["bucket"], grant["role"].removeprefix("roles/storage."), part)

@@ -84,7 +84,9 @@ def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
         concurrency = template(services[name])["max_instance_request_concurrency"]
-        assert int(settings(services[name])["THREADS"]) > concurrency  # the rest is for probes
+        assert (
+            int(settings(services[name])["THREADS"]) > concurrency
+        )  # the other threads serve probes
     assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
 
 
@@ -134,7 +136,7 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
             assert probe["timeout_seconds"] <= probe["period_seconds"]
         first = probes["startup"]
         seconds = first["period_seconds"] * first["failure_threshold"]
-        # The path passes after TIMEOUT_S, before the probe gives up; Cloud Run allows 240 s.
+        # The path succeeds after TIMEOUT_S, before the probe gives up; a probe may last for 240 s.
         assert startup.TIMEOUT_S + 30 <= seconds <= 240
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
@@ -155,7 +157,7 @@ def test_a_code_change_leaves_the_plan_empty(environments: Environments) -> None
         added.unlink()
 
 
-def test_first_images_are_never_cleaned_up(deployment: Deployment) -> None:
+def test_the_images_of_the_first_apply_are_never_cleaned_up(deployment: Deployment) -> None:
     (images,) = deployment.applied.of("google_artifact_registry_repository").values()
     assert images["cleanup_policies"] == []
 
@@ -249,7 +251,7 @@ def test_environments_without_minimum_instances_have_no_night_schedule(
         assert not environments[environment].applied.of("google_cloud_scheduler_job", "night")
 
 
-def test_terraform_keeps_the_changes_of_releases_and_schedules(
+def test_terraform_keeps_what_releases_and_schedules_change(
     environments: Environments,
 ) -> None:
     assert environments.plan_after("prod", _released) == ""

@@ -56,8 +56,9 @@ def test_cloud_sql_is_small_and_deletable_outside_prod(moving: Deployment) -> No
     assert not instance["deletion_protection"]
 
 
-# The maximum instances of green: one and a spare, because only the release sends requests to the
-# green ingest and query functions. The project function is not listed: green gets all wake-ups.
+# The maximum instances of green during a release: one and a spare, because only the release sends
+# requests to the green ingest and query functions. The project function is not listed, because its
+# green revision gets all wake-ups and may have as many instances as blue.
 CANDIDATES = {"ingest": 2, "query": 2}
 
 

@@ -14,7 +14,7 @@ from tests.support.terraform_state import Deployment
 _AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
 _AGENT = "@gcp-sa-pubsub."
 
-# The API of each kind of resource, by a prefix of the type.
+# The API of each kind of resource; a key is a prefix of the resource type.
 _APIS = {
     "artifact_registry": "artifactregistry",
     "bigquery": "bigquery",
@@ -126,7 +126,7 @@ def test_the_builder_supports_the_requested_python() -> None:
     assert (name, tag) == ("gcr.io/buildpacks/builder", "google-22")
     argument = next(word for word in build["steps"][0]["args"] if "GOOGLE_PYTHON_VERSION" in word)
     version = argument.rpartition("=")[2]
-    assert version.removesuffix(".*") in {"3.10", "3.11", "3.12", "3.13"}  # google-22's
+    assert version.removesuffix(".*") in {"3.10", "3.11", "3.12", "3.13"}  # of google-22
 
 
 def test_each_image_of_the_build_is_pinned_once() -> None:
@@ -170,7 +170,7 @@ def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Orde
         assert {right, *versions} <= order.before(user)
 
 
-def test_the_migration_runs_after_all_resources_that_it_needs(
+def test_the_migration_waits_for_all_resources_that_it_needs(
     environments: Environments, deployment: Deployment, order: Order
 ) -> None:
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["release"]

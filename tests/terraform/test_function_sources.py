@@ -15,7 +15,7 @@ from tests.support.terraform_environments import Environments
 
 FUNCTIONS = ("ingest", "project", "query")
 
-# Hides the development packages, so that importing one fails as in the image.
+# Hides the development packages, so that the import of such a package fails as in the image.
 _ALONE = """
 import importlib.abc, json, sys
 missing = set(json.loads(sys.argv[1]))
@@ -54,7 +54,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def archives(
     environments: Environments, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Unpack each archive."""
+    """The folder into which each function's archive is unpacked, keyed by function."""
     folder = tmp_path_factory.mktemp("sources")
     root = terraform.copy_root(folder / "copy", whole=True)
     root.run("plan", "-var-file=environments/dev.tfvars", "-target=data.archive_file.source")
@@ -105,7 +105,7 @@ def test_the_jobs_start_from_the_archive_of_the_project_function(archives: dict[
 def test_a_command_that_needs_the_local_stack_reports_that_there_is_none(
     archives: dict[str, Path],
 ) -> None:
-    """The image has no local stack, so only the commands that need none can run."""
+    """The image has no local stack, so only commands that do not need the stack can run."""
     published = _alone(archives["project"], _RUN, "progress.cli", "publish", "requirements.txt")
     assert published.returncode == 1
     assert published.stderr.startswith("progress: there is no local stack here"), published.stderr

@@ -1,4 +1,4 @@
-"""All roles that Terraform grants, so that no further grant goes unnoticed."""
+"""The complete list of the roles that Terraform grants, so that no new grant goes unnoticed."""
 
 from collections import defaultdict
 
@@ -13,7 +13,7 @@ _PLACES = (
     *("table_id", "name"),
 )
 
-# The buckets' short names, by the bucket's name without the project's id.
+# The short names of the buckets, keyed by the bucket's name without the project's id.
 _BUCKETS = {"progress-archive": "archive", "progress-backup": "backup", "sources": "sources"}
 
 EVERYWHERE = {
@@ -154,7 +154,7 @@ def _short_resource(name: str) -> str:
     return _BUCKETS.get(last.partition("-")[2].partition("-")[2], last)
 
 
-def test_iam_grants_never_replace_others(deployment: Deployment) -> None:
+def test_iam_grants_never_replace_other_grants(deployment: Deployment) -> None:
     """An IAM policy or binding would remove other grants, such as those of Google's agents."""
     kinds = {resource["type"] for resource in deployment.state["resources"]}
     assert not [kind for kind in kinds if kind.endswith(("_iam_policy", "_iam_binding"))]

@@ -106,7 +106,9 @@ def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
 def test_streams_are_neither_cut_off_nor_buffered(environments: Environments) -> None:
     planned = environments["prod"].planned
     for backend in planned.of("google_compute_backend_service", "load_balancer").values():
-        assert backend.get("timeout_sec") is None  # a serverless backend may not have a timeout
+        assert (
+            backend.get("timeout_sec") is None
+        )  # Google rejects a timeout of a serverless backend
         assert backend["max_stream_duration"] == []
         assert backend["enable_cdn"] is False
         assert backend["compression_mode"] == "DISABLED"
@@ -119,7 +121,7 @@ def test_streams_are_neither_cut_off_nor_buffered(environments: Environments) ->
 
 @pytest.fixture(scope="module")
 def rules(prod: Resources) -> list[Values]:
-    """Cloud Armor's rules by priority; both backends must have them."""
+    """Cloud Armor's rules, sorted by priority; both backends must have these rules."""
     policy = only(prod, "google_compute_security_policy")
     for backend in prod.of("google_compute_backend_service", "load_balancer").values():
         assert backend["security_policy"] == policy["id"]

@@ -24,16 +24,17 @@ def test_every_service_and_job_is_connected_to_the_network(
         for service in resources.of("google_cloud_run_v2_service", "function").values()
     )
     addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
-    assert (
-        addresses > 8 * instances
-    )  # blue and green have two each, and Cloud Run releases addresses late
+    # An instance of blue or green uses two addresses, and Cloud Run releases addresses late.
+    assert addresses > 8 * instances
     for name, template in templates(resources).items():
         (access,) = template["vpc_access"]
         assert access["egress"] == "PRIVATE_RANGES_ONLY", name
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
     assert not resources.of("google_compute_router_nat")
     assert not resources.of("google_compute_address")
-    (firewall,) = resources.of("google_compute_firewall").values()  # nothing accepts connections
+    (firewall,) = resources.of(
+        "google_compute_firewall"
+    ).values()  # it denies all incoming connections
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
     assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
     assert not firewall["allow"]

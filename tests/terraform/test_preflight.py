@@ -25,7 +25,7 @@ _PEERING = "compute.restrictVpcPeering"
 
 @dataclass
 class Fresh(World):
-    """A project after infra/bootstrap: the output or error of each call, by its first words."""
+    """A project after infra/bootstrap; `answers` maps the first words of a call to its result."""
 
     answers: dict[str, Any] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Preflight:
     cloud: Cloud
 
     def check(self, environment: str, **changed: Any) -> tuple[int, list[str]]:
-        """Check a correct project with these outputs changed; return the exit code and lines."""
+        """Check a correct project, but with these results; return the exit code and lines."""
         self.cloud.world = fresh(f"progress-{environment}")
         self.cloud.world.answers.update(
             {name.replace("_", " "): answer for name, answer in changed.items()}

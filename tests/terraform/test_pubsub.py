@@ -55,7 +55,7 @@ def _publishers(deployment: Deployment) -> dict[str, set[str]]:
     return publishers
 
 
-def test_a_foreign_topic_has_a_subscription_but_is_not_managed(
+def test_a_foreign_topic_has_a_subscription_but_is_not_managed_by_terraform(
     environments: Environments,
 ) -> None:
     topic = "projects/elsewhere/topics/user-events-v2"
@@ -72,7 +72,7 @@ def test_a_foreign_topic_has_a_subscription_but_is_not_managed(
     assert not {*topology.SOURCES[1:], topic} & grants.keys()
     by_name = subscriptions(deployment.applied)
     assert by_name["user-events-ingest-sub"]["topic"] == topic
-    # `infra/recovery/replay` needs these messages, and the foreign topic may keep none.
+    # `infra/recovery/replay` needs these messages, and the foreign topic might not retain any.
     kept = {name for name, subscription in by_name.items() if subscription["retain_acked_messages"]}
     assert kept == {"user-events-ingest-sub"}
 
@@ -227,7 +227,7 @@ def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_changes_are_leased_for_a_whole_run_and_the_daily_large_job_pulls_none(
+def test_change_messages_are_leased_for_a_whole_batch_run_and_the_large_job_pulls_none(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned

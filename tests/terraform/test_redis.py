@@ -36,6 +36,6 @@ def test_the_redis_url_has_the_tls_port_and_the_certificate_authority(
     assert len(at.tls.get_ca_certs()) == len(redis["server_ca_certs"]) == 2
 
 
-def test_no_service_or_job_has_a_redis_url_without_redis(dev: Resources) -> None:
+def test_no_service_or_job_has_a_redis_url_if_there_is_no_redis(dev: Resources) -> None:
     assert not dev.of("google_redis_instance")
     assert all("REDIS_URL" not in secret_ids(dev, part) for part in templates(dev))

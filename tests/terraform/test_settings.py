@@ -12,7 +12,8 @@ from tests.support.terraform_state import Deployment
 # Settings that functions-framework, gunicorn and Python read.
 FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH"}
 
-# Settings that Cloud Run sets, that only tests and the local stack need, and optional settings.
+# Settings that Terraform does not set: Cloud Run sets them, only tests or the local stack need
+# them, or they are optional.
 NOT_PLANNED = {
     *("CLOUD_RUN_JOB", "CLOUD_RUN_EXECUTION"),
     *("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", "CLOUD_RUN_TASK_ATTEMPT"),

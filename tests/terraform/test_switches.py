@@ -1,4 +1,4 @@
-"""Terraform's own tests of the root, which need no cloud and run with any provider."""
+"""The root module's `terraform test` files, which need no cloud and run with any provider."""
 
 from tests.support.terraform import Root
 

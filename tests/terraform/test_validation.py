@@ -12,7 +12,7 @@ NIGHT = '{{ time_zone = "UTC", evening = "0 22 * * *", morning = "0 6 * * *", mi
 
 
 def size(**changed: str) -> str:
-    """Return the sizes of the three functions, with these changes of ingest's size."""
+    """Return the sizes of the three functions, with these changes to the size of ingest."""
     usual = {
         "cpu": '"1"',
         "memory": '"1Gi"',
