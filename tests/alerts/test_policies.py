@@ -191,7 +191,7 @@ def test_only_production_has_an_uptime_check(
 
 
 def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:
-    """Between two bounds a percentile is interpolated, so the alert would fire too early or late.
+    """With another threshold, an interpolated percentile would fire the alert too early or late.
 
     A single slow event stays in the 5-minute window, so the alert must wait for longer than that.
     """

@@ -29,7 +29,7 @@ class Stack:
     port: int
 
     def progress(self, *command: str) -> str:
-        """Run the command, which must succeed; return the command's output."""
+        """Run the command, assert that the command succeeds, and return its output."""
         environment = settings.child_env(
             PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"
         )
@@ -93,7 +93,7 @@ def test_the_demo_shows_the_known_facts_of_the_review_log(first: list[str]) -> N
         assert re.search(rf"^  {level} .* known", shown, re.MULTILINE)
 
 
-def test_the_demo_prints_plain_text_of_80_columns_without_a_terminal(first: list[str]) -> None:
+def test_the_demo_prints_plain_text_of_80_columns_if_there_is_no_terminal(first: list[str]) -> None:
     assert not any("\x1b" in line for line in first)
     wide = [line for line in first if len(line) > 80]
     assert wide == []

@@ -196,7 +196,7 @@ def test_append_returns_the_shards_of_the_appended_events(log: Connection) -> No
     assert sorted(appended.shards) == sorted(row[0] for row in rows)
 
 
-def test_append_events_checks_the_expected_version(log: Connection) -> None:
+def test_appending_to_a_stream_checks_the_expected_version(log: Connection) -> None:
     appended = event_log.append_events(
         log, "learner-u", [session_started("s", "u"), answer("s")], 0
     )
@@ -207,7 +207,7 @@ def test_append_events_checks_the_expected_version(log: Connection) -> None:
     assert event_log.append_events(log, "learner-u", [answer("s")], 2).stream_version == 3
 
 
-def test_append_events_appends_all_or_nothing(log: Connection) -> None:
+def test_appending_to_a_stream_appends_all_events_or_none(log: Connection) -> None:
     known = session_started("s", "u")
     event_log.append_events(log, "learner-u", [known])
     with pytest.raises(ConsistencyError, match="event_id"):
@@ -240,7 +240,7 @@ def test_events_that_are_appended_again_do_not_increase_the_stream_version(log: 
     assert event_log.append_events(log, "learner-u", events).stream_version == 2
 
 
-def test_events_are_read_by_global_position_by_stream_or_by_type(log: Connection) -> None:
+def test_events_are_read_by_global_position_or_stream_or_type(log: Connection) -> None:
     events = [session_started("s", "u"), answer("s"), session_started("t", "v"), answer("s")]
     deliver(log, encode_push(events[:2]))
     between = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Dead letters: one for each message and index, replayed any number of times, discarded once."""
+"""Dead letters: one for each entry of a message, replayed any number of times, discarded once."""
 
 import json
 from collections.abc import Iterator
@@ -117,7 +117,9 @@ def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_is_stored_with_oth
     assert dead_letters.replay_due(log) == 0
 
 
-def test_a_session_start_by_a_second_learner_becomes_a_dead_letter(log: Connection) -> None:
+def test_a_session_start_becomes_a_dead_letter_if_another_learner_started_the_session(
+    log: Connection,
+) -> None:
     deliver(
         log,
         encode_push([session_started(), session_started(user="v")]),

@@ -255,7 +255,7 @@ STARTED = {
         ({**GOOD, "event_type": "UserDeleted", "data": {}}, "u-1", None, None),
     ],
 )
-def test_the_learner_session_and_stream_are_derived_from_the_event(
+def test_the_learner_and_the_session_and_the_stream_are_derived_from_the_event(
     payload: Any, learner: str | None, session: str | None, stream: str | None
 ) -> None:
     parsed = event(payload)

@@ -93,7 +93,7 @@ def test_the_project_and_batch_roles_may_append_but_the_query_role_may_not(log: 
         append(log)
 
 
-def test_the_project_batch_and_query_roles_may_read_the_log(log: Connection) -> None:
+def test_the_roles_of_project_and_batch_and_query_may_read_the_log(log: Connection) -> None:
     for role in FUNCTIONS[1:]:
         log.run(f"SET ROLE {role}")
         assert len(event_log.read_all_events(log, 1, 10)) == 1

@@ -78,7 +78,7 @@ class Gate:
 def run_behind_gate(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
 ) -> list[Future[datetime]]:
-    """Start a leader that waits at the gate, queue `others` behind it, then open the gate."""
+    """Start a leader that waits at the gate, queue `others` behind the leader, open the gate."""
     first = pool.submit(group.append, delivery())
     gate.reached.wait()
     rest = [pool.submit(group.append, other) for other in others]

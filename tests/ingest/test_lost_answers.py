@@ -31,7 +31,7 @@ class LossyIngest:
         assert self.client.post("/", data=body).status_code == 204
 
     def lose(self, events: list[Envelope]) -> bytes:
-        """Commit events while ingest loses the reply and answers 503; return the body."""
+        """Push events that are committed, although ingest responds 503; return the body."""
         self.wire.answers_to_lose = 2  # the replies to the append and to the next connection
         body = encode_push(events)
         assert self.client.post("/", data=body).status_code == 503

@@ -42,7 +42,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A replacement of `text` in sql/{file}.sql."""
+    """A replacement of `text` by `by` in sql/{file}.sql."""
 
     name: str
     file: str

@@ -20,8 +20,9 @@ def zone(name: str) -> ZoneInfo:
 def preference(world: World, user_id: str, moment: datetime) -> tuple[str, int]:
     """Return the zone and day_start_hour that apply at this time.
 
-    The latest preference event at or before the time applies. If all are later, the earliest event
-    applies; without events, UTC and 0 apply. A field that an event omits keeps its value.
+    The latest preference event at or before the time applies. If all preference events are later,
+    the earliest applies. If there are none, UTC and 0 apply. An event that omits a field leaves the
+    field's value unchanged.
     """
     preferences = world.of(user_id, *PREFERENCES)
     before = [e for e in preferences if e.occurred_at <= moment]

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Event:
-    """A stored event; `user_id` is None if it belongs to no learner."""
+    """A stored event; `user_id` is None if the event belongs to no learner."""
 
     event_id: UUID
     type: str

@@ -251,7 +251,7 @@ def test_environments_without_minimum_instances_have_no_night_schedule(
         assert not environments[environment].applied.of("google_cloud_scheduler_job", "night")
 
 
-def test_terraform_keeps_what_releases_and_schedules_change(
+def test_terraform_keeps_the_changes_that_releases_and_schedules_make(
     environments: Environments,
 ) -> None:
     assert environments.plan_after("prod", _released) == ""

@@ -86,7 +86,7 @@ def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments
 
 
 def test_api_calls_are_billed_to_the_project(deployment: Deployment) -> None:
-    """Otherwise the budgets API rejects calls with an operator's own credentials."""
+    """Without this setting, the budgets API rejects calls with an operator's own credentials."""
     expressions = deployment.plan["configuration"]["provider_config"]["google"]["expressions"]
     assert expressions["user_project_override"]["constant_value"] is True
     assert expressions["billing_project"]["references"] == ["var.project_id"]
@@ -198,7 +198,7 @@ def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) 
         }
         assert guards.pop("google_bigquery_table.events") is False  # a view
         redis = 'google_secret_manager_secret.this["progress-redis-url"]'
-        # its value can be read again from the Redis instance
+        # the value of this secret can be read again from the Redis instance
         assert guards.pop(redis, False) is False
         assert len(guards) >= 11
         assert set(guards.values()) == {name == "prod"}
