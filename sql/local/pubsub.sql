@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS pubsub_standin.queue (
 );
 
 -- run --
--- The number of this run, part of each message id: an id is never used twice.
+-- The number of this run, which is part of each message id, so that no id is used twice.
 SELECT nextval('pubsub_standin.runs');
 
 -- topics --

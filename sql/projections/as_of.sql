@@ -104,9 +104,9 @@ BEGIN
 END
 $fold$;
 
--- Fold the same learner's events between the times in moment_asked and later times. Return null if the rows could
--- differ from those of a whole fold: if the tables lack rows of the past, if a new time is earlier than the former one,
--- or if a preference event between the times may move days.
+-- After fold_as_of, fold the learner's events between the times in moment_asked and later times. Return null if the
+-- rows could differ from those of a fold from the start: if the tables lack rows of the past, if a new time is earlier
+-- than the former time, or if a preference event between the times may move days.
 CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
     {projections/fold settings}

@@ -71,7 +71,7 @@ END
 $drop$;
 
 -- next_key --
--- Take the definition of one dropped key; parallel workers take different ones.
+-- Take the definition of one dropped key; parallel workers take different definitions.
 DELETE FROM pending_keys
 WHERE ctid = (SELECT ctid FROM pending_keys LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING definition;

@@ -10,7 +10,7 @@ CREATE TABLE items (
     described_id uuid,
     decided_at   timestamptz NOT NULL,     -- of the latest catalogue event, ItemArchived included
     decided_id   uuid        NOT NULL,
-    in_catalogue boolean     NOT NULL      -- false if that event is an ItemArchived
+    in_catalogue boolean     NOT NULL      -- false if the latest catalogue event is an ItemArchived
 ) WITH (fillfactor = 80);
 
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;

@@ -1,5 +1,5 @@
 -- Snapshots: a learner's rows in the realtime tables at a version of the learner's stream, so that an as-of query does
--- not fold from the first event. The batch job takes them; as_of.sql uses them.
+-- not fold from the first event. The batch job takes the snapshots, and as_of.sql uses them.
 
 -- table --
 -- The learners with new events since the last check; all learners after a rebuild.

@@ -3,8 +3,8 @@
 -- table --
 CREATE TABLE zone_rules (
     zone       text COLLATE "C" NOT NULL,
-    starts_at  timestamptz NOT NULL,       -- -infinity for a zone's first
-    ends_at    timestamptz NOT NULL,       -- exclusive; infinity for a zone's last
+    starts_at  timestamptz NOT NULL,       -- -infinity for a zone's first rule
+    ends_at    timestamptz NOT NULL,       -- exclusive; infinity for a zone's last rule
     utc_offset interval    NOT NULL,       -- ahead of UTC
     PRIMARY KEY (zone, starts_at)
 );

@@ -25,11 +25,11 @@ FROM (
 ) s;
 
 -- strays --
--- The number of events in another shard than their stream's: this server hashes text differently.
+-- The number of events that are not in their stream's shard, because this server hashes text differently.
 SELECT count(*) FROM event_store.events WHERE shard <> event_store.shard_of(stream_id);
 
 -- numbers --
--- The tables whose next number is taken: rows were restored without their sequence.
+-- The tables whose next number is taken, because rows were restored without the sequence.
 SELECT t.name
 FROM (
     SELECT 'event_store.dead_letters' AS name, 'letter_id' AS key, max(letter_id) AS highest

@@ -1,6 +1,6 @@
 -- Append a batch: {"messages": [{topic, subscription, message_id, published_at}], "events": [incoming_event],
--- "letters": [...]}. append_events sends no messages, but "stream_id" and, if given, "expected_version". Return the
--- number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
+-- "letters": [...]}. Instead of "messages", append_events passes "stream_id" and, if given, "expected_version". Return
+-- the number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
 --
 -- One append runs at a time, so that positions have no gaps and become visible in ascending order. A batch of several
 -- events takes the optimistic path, record_batch. If record_batch cannot decide the outcome of an event, it writes
