@@ -2,7 +2,7 @@
 
 import gc
 
-gc.disable()  # until the imports are done and frozen, which saves 12 % of the cold start
+gc.disable()  # until the imports are done and frozen, which saves 12 % of the cold start's time
 
 import functions_framework.aio  # noqa: E402 - see above
 from starlette.requests import Request  # noqa: E402
@@ -19,7 +19,7 @@ heads.install()
 # Created at startup, so that the function does not start if no token could be verified.
 _api = QueryApi(settings.current(), Reader(settings.current()))
 gc.freeze()
-gc.set_threshold(20_000)  # saves 5 % CPU, because requests leave few reference cycles
+gc.set_threshold(20_000)  # saves 5 % of the CPU time, because requests leave few reference cycles
 gc.enable()
 
 
