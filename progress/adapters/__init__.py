@@ -1,1 +1,1 @@
-"""Adapters to PostgreSQL, Redis, Pub/Sub and other services; they import nothing of the domain."""
+"""Adapters to PostgreSQL, Redis, Pub/Sub and other services; they do not import domain modules."""

@@ -38,7 +38,7 @@ class BodyDeadline:
 
     @contextlib.contextmanager
     def limit(self, request: Request) -> Iterator[None]:
-        """Limit the time of the block, which reads the body; reading a late body ends early."""
+        """Limit the time in which the block may read the body; at the deadline, the read ends."""
         environ = request.environ
         connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if connection is None:

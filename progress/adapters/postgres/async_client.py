@@ -52,8 +52,8 @@ class Database:
             "search_path": search_path,
             "timezone": "UTC",
             "jit": "off",  # compiling takes longer than these queries
-            "max_parallel_workers_per_gather": "0",  # so does starting a worker
-            "plan_cache_mode": "force_generic_plan",  # so does planning each time
+            "max_parallel_workers_per_gather": "0",  # starting a worker takes longer, too
+            "plan_cache_mode": "force_generic_plan",  # planning takes longer, too
             "statement_timeout": _STATEMENT_TIMEOUT,
             **settings,
         }

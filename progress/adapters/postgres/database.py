@@ -144,7 +144,8 @@ def _connector() -> Any:
 
 def _configure(connection: Connection, timeout_s: float | None) -> None:
     connection.run("SET timezone = 'UTC'")
-    if timeout_s is not None:  # the server stops a second after the client gives up
+    if timeout_s is not None:
+        # The server stops a statement one second after the client gives up.
         connection.run(f"SET statement_timeout = {1_000 + round(1_000 * timeout_s)}")
     set_timeout(connection, timeout_s)
 

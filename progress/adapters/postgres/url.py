@@ -85,7 +85,7 @@ def translate_connector_errors(instance: str) -> Iterator[None]:
 
 
 def _connector_errors() -> tuple[type[Exception], ...]:
-    import aiohttp  # the connector has imported both
+    import aiohttp  # the connector has imported both modules
     import google.auth.exceptions
 
     return aiohttp.ClientError, google.auth.exceptions.GoogleAuthError

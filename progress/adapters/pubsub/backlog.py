@@ -69,7 +69,7 @@ class Backlog:
             try:
                 if _call(method, request, timeout_s=_SETTLE_TIMEOUT_S) is None:
                     raise PubSubUnavailable("no response in time")
-            except PubSubUnavailable as error:  # redelivery only causes an extra run
+            except PubSubUnavailable as error:  # redelivered messages only cause an extra run
                 logs.write("WARNING", f"{method} of changes: {error}", operation="batch")
                 return
 

@@ -13,7 +13,7 @@ from progress.adapters.telemetry import logs
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
-_POLL_S = 0.2  # without a message; after it, Redis is pinged and new channels are subscribed to
+_POLL_S = 0.2  # without a message; then Redis is pinged and new channels are subscribed to
 _TIMEOUT_S = 0.5  # of a ping, after which Redis counts as down
 _RECONNECT_S = 1.0  # between two attempts to connect
 

@@ -1,8 +1,8 @@
 """Copies in Redis of the database's versions; a query reads them to check its cache entries.
 
 A copy expires five seconds after its version was known to be the newest, and its version only
-grows. So a late writer, or a writer with an old result from the database, hides no change. A change
-whose notification was lost is seen once the copy expires.
+grows. So a late writer, or a writer with an old result from the database, cannot hide a change. If
+the notification of a change is lost, queries see the change once the copy expires.
 """
 
 import time
@@ -17,7 +17,7 @@ BATCH = "batch"  # weekly, domain and level stats
 SWAP = "schema"  # of the rebuild that swapped the schema in
 
 # The expiry is a time, not a duration, because a server that was suspended runs a command late. A
-# full server cannot store a new copy; the old copy is then deleted, so that the change is seen.
+# full server cannot store a new copy; it then deletes the old copy, so that queries see the change.
 _SET_FUNCTION = """
 local now = redis.call('TIME')
 local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
