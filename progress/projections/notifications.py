@@ -42,7 +42,7 @@ class Publisher:
         return self._connections is not None
 
     def publish(self, change: Change, catalogue: int | None = None) -> bool:
-        """Publish a window's change, with the catalogue's version if it changed.
+        """Publish a window's change, with the catalogue's version if the catalogue changed.
 
         Like the methods below, return False if the notification is lost.
         """

@@ -28,8 +28,8 @@ _VALUE_ERRORS = ("21", "22", "23", "54", "P0")
 class Projector:
     """A connection for folding, with its search path set and its temporary tables created.
 
-    It publishes each change of the live schema. It publishes no change of a schema that is being
-    built, because such a schema has no readers.
+    It publishes the changes of the live schema. It does not publish the changes of a schema that is
+    being built, because such a schema has no readers.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Projector:
         self.connection.run(block, event_id=event_id)
 
     def refold_event(self, position: int) -> Change:
-        """Fold an event that was poisoned and then taken back; return the change to publish.
+        """Fold an event that is no longer poisoned; return the change to publish.
 
         The caller's transaction has locked the event's shard. After it has committed, the caller
         publishes the change.

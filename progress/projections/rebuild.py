@@ -1,4 +1,4 @@
-"""Rebuild the read models: fold the log into a second schema, then swap it in by one transaction.
+"""Rebuild the read models: fold the log into a second schema, then swap it in atomically.
 
 Meanwhile, events keep arriving. Readers see the old rows until the swap and then the new rows.
 """
@@ -268,7 +268,7 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    Raise DatabaseUnavailable if readers hold the schema for longer.
+    Raise DatabaseUnavailable if readers still hold the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")
     try:

@@ -10,7 +10,7 @@ from progress.adapters.postgres.statements import blocks
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The number of events between two snapshots of a stream, and of snapshots to keep."""
+    """How many events lie between two snapshots of a stream, and how many snapshots to keep."""
 
     event_interval: int = 100
     max_snapshots: int = 3
