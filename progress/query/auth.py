@@ -28,8 +28,9 @@ _FIREBASE_KEYS = (
 _DEVELOPMENT_DOMAINS = ("localhost", "invalid", "test", "example", "local")
 
 _KEYS_TTL_S = 3_600.0  # a revoked key is trusted for at most this long
-_REFETCH_INTERVAL_S = 60.0  # between two fetches for an unknown key or after a failed refresh
-_RETRY_INTERVAL_S = 5.0  # between two fetches while no key is known
+# Minimum pause after a fetch that did not find an unknown key, and after a failed refresh.
+_REFETCH_INTERVAL_S = 60.0
+_RETRY_INTERVAL_S = 5.0  # minimum pause between two fetches while no key is known
 _FETCH_TIMEOUT_S = 5.0
 _LEEWAY_S = 5.0  # how far the issuer's clock may be ahead
 _MAX_EXPIRY = 1e12  # seconds since 1970; a greater integer may not fit into a float
@@ -55,7 +56,7 @@ class Caller(msgspec.Struct, frozen=True):
     def authorize(self, user_id: str | None) -> str:
         """Return the requested learner, by default the caller.
 
-        Raise Forbidden if a learner requests another learner, whether or not the other one exists.
+        Raise Forbidden if a learner requests another user's data, whether or not that user exists.
         """
         if user_id is None or user_id == self.user_id or self.role != "learner":
             return self.user_id if user_id is None else user_id

@@ -1,7 +1,7 @@
 """Cache warming: cache the results of the page's query for the most recently active learners.
 
-The query is read from the script of the page, because a result is cached under the text of its
-selection. The page would not find the results of any other query.
+The query is read from the page's script, because a result is cached under the text of its
+selection. The page would not find the results of a query with another text.
 """
 
 import re
@@ -91,5 +91,5 @@ def clear(url: str) -> None:
         redis.close()
     except OSError as error:
         raise RedisUnavailable(
-            f"{error}; check that it runs, and that REDIS_URL names it"
+            f"{error}; check that Redis runs, and that REDIS_URL names it"
         ) from error

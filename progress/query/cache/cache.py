@@ -78,8 +78,8 @@ class AnswerCache:
     ) -> Lookup:
         """Look the keys up and count the caller's request, in one Redis pipeline.
 
-        Raise RateLimited beyond the caller's limit. If `caller` is None, the request is not
-        counted. With `bypass`, no key is looked up, but computed results are still cached.
+        Raise RateLimited if the caller exceeds the rate limit. If `caller` is None, the request is
+        not counted. With `bypass`, no key is looked up, but computed results are still cached.
         """
         seen = RequestVersions(at, time.monotonic(), dict.fromkeys(key.user_id for key in keys))
         lookup = Lookup([None] * len(keys), seen, bypass)

@@ -30,12 +30,13 @@ if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
 
 
 class CachePolicy(NamedTuple):
-    """The TTL in minutes of a root field's result, and what else than the learner it depends on.
+    """The TTL in minutes of a root field's result, and what the result depends on.
 
-    With `clock`, the result depends on the learner's local date. `period` is the unit of the rows,
-    because results of finished periods have a longer TTL. `period_days` is the largest number of
-    days from a period's first day to its last day. `except_for` is an argument and a value: if the
-    argument has this value, the result is not cached.
+    Every result depends on the learner. With `clock`, the result also depends on the learner's
+    local date. `period` is the unit of the rows, because results of finished periods have a longer
+    TTL. `period_days` is the largest number of days from a period's first day to its last day.
+    `except_for` is an argument and a value: if the argument has this value, the result is not
+    cached.
     """
 
     minutes: int

@@ -1,4 +1,4 @@
-"""Rate limit: requests per caller and minute, counted in Redis or, without it, per instance."""
+"""Rate limit: requests per caller and minute, counted in Redis or, without Redis, per instance."""
 
 from datetime import datetime
 
@@ -19,7 +19,7 @@ class RateLimiter:
         self._counts: dict[str, int] = {}
 
     async def count(self, caller: str, at: datetime) -> None:
-        """Count a request; raise RateLimited beyond the limit."""
+        """Count a request; raise RateLimited if the caller exceeds the limit."""
         if self._redis is None:
             self.count_locally(caller, at)
             return
@@ -35,7 +35,7 @@ class RateLimiter:
         return ("INCR", _key(caller, at))
 
     def check(self, reply: Reply, caller: str, at: datetime) -> None:
-        """Check the reply to `increment_command`; raise RateLimited beyond the limit."""
+        """Check the reply to `increment_command`; raise RateLimited if it exceeds the limit."""
         if not isinstance(reply, int):
             self.count_locally(caller, at)
             return
@@ -44,7 +44,7 @@ class RateLimiter:
         self._check(reply, at)
 
     def count_locally(self, caller: str, at: datetime) -> None:
-        """Count a request in this instance; raise RateLimited beyond the limit."""
+        """Count a request in this instance; raise RateLimited if the caller exceeds the limit."""
         if self._minute != _minute(at):
             self._minute = _minute(at)
             self._counts.clear()

@@ -1,7 +1,7 @@
 """Single flight: concurrent callers with the same key share one computation.
 
-The computation runs in the task of the caller that starts it. A separate, shielded task would take
-12 % more time if no other caller joins.
+The computation runs in the task of the caller that starts it. In a separate, shielded task, a
+computation that no other caller joins would take 12 % more time.
 """
 
 import asyncio

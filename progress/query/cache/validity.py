@@ -81,7 +81,7 @@ class RequestVersions(msgspec.Struct):
         )
 
     def allows(self, stamp: VersionStamp, key: CacheKey) -> bool:
-        """Return whether the request has seen no newer version than those of the stamp."""
+        """Return False if the stamp has expired, or if the request has seen a newer version."""
         pairs = (
             (stamp.learner, self.learners.get(key.user_id)),
             (stamp.schema, self.schema),

@@ -1,4 +1,4 @@
-"""GraphQL errors of a response. Each has a code; internal errors are masked and logged."""
+"""GraphQL errors of a response. Each error has a code; internal errors are masked and logged."""
 
 import traceback
 from typing import Any, Self
@@ -39,7 +39,7 @@ def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
 
 
 class CatchAll:
-    """A block that catches and logs any exception, and keeps it formatted as `error`."""
+    """A block that catches and logs any exception; `error` is the formatted exception."""
 
     def __init__(self, log: RequestLog) -> None:
         self._log = log

@@ -121,7 +121,7 @@ def _count_fields(field: Field) -> int:
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return how long a field's list may be; if `arguments` is None, for any arguments."""
+    """Return the maximum length of a field's list; None stands for unknown arguments."""
     if arguments is None:
         return _MAX_DAYS
     if "from" in arguments:
@@ -133,7 +133,7 @@ def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
 
 
 def rows_to_read(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return how many thousand rows a field may read; if `arguments` is None, for any arguments."""
+    """Return how many thousand rows a field may read; None stands for unknown arguments."""
     extra = [
         rows
         for name, rows in cost.rows_with.items()

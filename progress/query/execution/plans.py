@@ -95,8 +95,8 @@ class PlannedField:
     def arguments(self, variables: Values) -> dict[str, Any] | None:
         """Return the arguments by name, without those that have no value and no default.
 
-        Return None if the executor must run the field, because a non-null argument is null or a
-        list or object contains variables.
+        Return None if the executor must run the field, because a non-null argument is null, or
+        because a list or an object contains variables.
         """
         if self._is_fallback:
             return None

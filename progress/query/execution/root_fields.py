@@ -102,7 +102,8 @@ class QueryExecution(msgspec.Struct, frozen=True):
             return await self._execute(field)  # the executor describes the error
 
     async def _compute_or_join(self, field: RootField) -> bytes:
-        # Read the version only if Redis did not have it, because that takes 20 % of the SELECT.
+        # Read the version only if Redis did not have it, because reading the version takes 20 % of
+        # the SELECT's time.
         versioned = (
             field.planned.returns_version
             and self.lookup.versions.learners.get(field.user_id) is None

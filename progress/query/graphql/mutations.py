@@ -117,7 +117,7 @@ async def _start(info: Info, kind: OperationKind, key: str, **parameters: object
 
 
 async def _call_worker(operation_id: UUID) -> None:
-    """Publish the command, or give up after a few seconds; the batch job publishes it again."""
+    """Publish the command or, after a few seconds, leave its publication to the batch job."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PUBLISH_TIMEOUT_S):
             await asyncio.to_thread(wakeups.send_operations, [operation_id])

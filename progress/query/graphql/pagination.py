@@ -69,7 +69,7 @@ def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
     if cursor is None:
         return None
     key = LetterKey(*_decode_cursor(cursor, tuple[bool, _Moment, _Number]))
-    # In the first and the last year, the time may be out of range in UTC.
+    # In the years 1 and 9999, the time may be out of range in UTC.
     if not date.min.year < key.received_at.year < date.max.year:
         raise _invalid_cursor()
     return key

@@ -97,7 +97,7 @@ def _matches(tag: bytes, condition: bytes) -> bool:
 
 
 def body(answer: GraphQLResponse) -> bytes:
-    """Return the JSON of a GraphQL response, joined from bytes."""
+    """Return a GraphQL response as JSON; its `data` is already encoded."""
     entries = []
     if answer.errors:
         entries.append(b'"errors":' + orjson.dumps(answer.errors))

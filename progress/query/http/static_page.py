@@ -76,7 +76,7 @@ class StaticPage:
         file = _files().get(name)
         if file is None or not request.url.path.startswith("/page/"):
             return None
-        # During a release, a request may contain the hash of the other revision's files.
+        # During a release, a request may contain the hash of another revision's files.
         return _response(file, request, _IMMUTABLE if version == _version() else _REVALIDATE)
 
     @functools.cached_property

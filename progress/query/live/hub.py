@@ -1,7 +1,7 @@
 """Live queries: one poller and one Redis subscription per instance feed all subscribers.
 
 A Redis notification says which subject may have changed. The poller also compares versions in the
-database. With Redis, it compares them less often, only to find changes whose notifications were
+database. With Redis, the poller runs less often, only to find changes whose notifications were
 lost. Changed subjects are read in batches, and a subscriber gets only the newest state.
 """
 

@@ -45,7 +45,7 @@ class OperationState(msgspec.Struct, frozen=True):
 
 
 class Learners:
-    """A reader of learners. Both methods raise Unavailable if the database does not respond."""
+    """A reader of learners' states. Both methods raise Unavailable without the database."""
 
     channel = channels.LEARNER
 
@@ -67,7 +67,7 @@ class Learners:
 
 
 class Operations:
-    """A reader of operations. Both methods raise Unavailable if the database does not respond."""
+    """A reader of operations' states. Both methods raise Unavailable without the database."""
 
     channel = channels.OPERATION
 
