@@ -93,7 +93,7 @@ def list_shards(as_json: AsJson = False) -> None:
         return
     table = Table("shard", "behind", "session", "of", "state", "seconds", "waits for", box=None)
     for row in shards:
-        is_visible = row.state is not None  # else this login may not see other sessions
+        is_visible = row.state is not None  # if not, this login may not see the session
         session = (str(row.pid), f"{row.login} {row.application}", row.state or "hidden")
         since = (f"{row.seconds:.0f}" if is_visible else "", " ".join(map(str, row.waits_for)))
         columns = (*session, *since) if row.pid else ("", "", "", "", "")

@@ -70,7 +70,7 @@ def run(
 
 
 def change_publisher() -> Publisher:
-    """Return a publisher of changes to the Redis of the settings or of the local stack."""
+    """Return a publisher of changes to the Redis server of the settings or of the local stack."""
     url = settings.current().redis_url
     return Publisher(url if url or _database_settings() else _stack()["redis_url"])
 

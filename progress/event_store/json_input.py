@@ -61,7 +61,8 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     try:
         if not is_long:
             return map(bytes, _parts.decode(payload))  # copies one element at a time
-        # msgspec rejects an array with a lone surrogate, but only that entry is invalid.
+        # msgspec would reject the whole array for one lone surrogate, but only the entry that
+        # contains the surrogate is invalid.
         _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
     except RecursionError:
         is_valid = False

@@ -150,7 +150,7 @@ def _check_version(file: Path, expected: int, subject: str) -> None:
 
 @contextlib.contextmanager
 def hold(folder: DataFolder, *, timeout_s: float = 0.0) -> Iterator[bool]:
-    """Lock the folder until the block or the process ends; yield False if another process has it.
+    """Lock the folder until the block or the process ends; yield False if the lock is taken.
 
     Retry for `timeout_s`, because `is_held` takes the lock for an instant.
     """

@@ -1,6 +1,6 @@
 """The local stack's token issuer: its key set, and a sign-in page without a password.
 
-It is for development only: deployed functions have no such page and reject its tokens.
+The issuer is for development only: deployed functions have no such page and reject these tokens.
 """
 
 import asyncio

@@ -159,7 +159,7 @@ class Supervisor:
         return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        """If a task fails, set `failed` to end the stack, because its process has no other task."""
+        """If a task fails, set `failed` to end the stack, as no other task restarts its process."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.failed.done():
             self.failed.set_exception(error)

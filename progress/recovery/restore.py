@@ -47,7 +47,7 @@ def run(
 
 
 def _check(connection: Connection, backup: Manifest) -> None:
-    """Raise CheckpointError if the log lacks the backup's events, or has other poisoned events."""
+    """Raise CheckpointError if the log lacks the backup's events, or if poisoned events differ."""
     head = connection.run(blocks("projections/rebuild")["log_end"])[0][0]
     if backup.head > head:
         raise CheckpointError(

@@ -41,7 +41,7 @@ async def serve(port: int, url: str) -> None:
 
 
 def _abort(error: BaseException) -> None:
-    """End immediately: messages may be missing in memory, and the next process loads all from disk.
+    """End now: messages may be missing in memory, and the next process loads them from disk.
 
     Close nothing, because closing might wait for the connection that failed.
     """
