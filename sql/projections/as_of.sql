@@ -1,4 +1,4 @@
--- As-of queries: the same folds, run in temporary tables over one learner's events up to a time.
+-- As-of queries: the realtime folds, run in temporary tables over one learner's events up to a time.
 -- The search path is pg_temp, then the live schema. The `as_of` blocks of the models create a temporary table for each
 -- table that a fold writes or a query reads. The temporary tables are emptied when the transaction ends.
 

@@ -63,8 +63,8 @@ RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANG
 $shifts$;
 
 -- Fold the events in window_events and, with has_catalogue, the window's catalogue events. Without has_past, the
--- learners have no rows yet, so no row is looked up and the tables need no keys. Without has_future, no window follows,
--- so rows that only later windows look up are not written.
+-- learners have no rows yet, so the folds do not look rows up, and the tables may lack their keys. Without has_future,
+-- no window follows, so rows that only later windows look up are not written.
 CREATE FUNCTION fold_facts(
     window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean,
     has_future boolean DEFAULT true

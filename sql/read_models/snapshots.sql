@@ -67,7 +67,7 @@ WHERE user_id IN (
         SELECT max(s.stream_version)
         FROM event_store.snapshots s
         WHERE s.stream_id = 'learner-' || l.user_id AND s.fingerprint = snapshot_fingerprint()), 0)
-    FOR UPDATE SKIP LOCKED   -- another task of the job deletes them
+    FOR UPDATE SKIP LOCKED   -- another task of the batch job deletes the locked rows
 )
 $due$;
 

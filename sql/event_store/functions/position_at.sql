@@ -1,5 +1,5 @@
 -- Return the position of the first event recorded at `moment` or later; null if all events are earlier. A later
--- position never has an earlier time, so a binary search over the positions needs no index of the times.
+-- position never has an earlier time, so a binary search over the positions works without an index of the times.
 CREATE OR REPLACE FUNCTION event_store.position_at(moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

@@ -1,5 +1,5 @@
 -- Write the dead letters of events that ingest rejected. If such an event is in the log with the same content (recorded
--- under older rules), it is a redelivery and gets no dead letter.
+-- under older rules), the event is a redelivery, and a dead letter is not written.
 CREATE OR REPLACE FUNCTION event_store.record_rejections(
     letters jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
 )
