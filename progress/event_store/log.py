@@ -91,9 +91,9 @@ def append_events(
     """Append envelopes (`event_id`, `event_type`, `occurred_at`, `data`, `metadata`) to a stream.
 
     Append all events or none. Raise ConsistencyError if the stream is not at `expected_version` (0
-    for a new stream), or if the log has an event with the same id but other content. Raise
-    SerializationError if an envelope is invalid or belongs to another stream. Events that are in
-    the log already get no new version.
+    for a new stream), or if the log has an event with the same id but different content.
+    Raise SerializationError if an envelope is invalid or belongs to another stream. An event that
+    is already in the log keeps its version.
     """
     entries = envelope.decode(msgspec.json.encode(list(events)), Message())
     parsed = [_require_stream(entry, stream_id) for entry in entries]

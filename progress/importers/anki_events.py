@@ -1,7 +1,7 @@
 """Convert a review log to the domain events that the learner's app would have published.
 
 An event's id is derived from the learner, the card and the time, so a second import of the log is
-a redelivery and adds nothing.
+a redelivery and does not add events.
 """
 
 from collections.abc import Iterable, Iterator

@@ -91,7 +91,7 @@ def owner_only() -> Iterator[None]:
 def make_usable(folder: DataFolder) -> None:
     """Create the folder if it is missing, accessible to its owner only.
 
-    Raise StackError if the folder is not writable, its disk is full, or it has another version.
+    Raise StackError if the folder is not writable, its disk is full, or its version is wrong.
     """
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ LIMIT = 10 * 2**20  # bytes per file
 PRIVATE = 0o600
 
 _CHUNK_BYTES = 2**16
-_CHUNKS_PER_ROUND = 16  # per process, so that no process delays the others
+_CHUNKS_PER_ROUND = 16  # per process, so that a busy process does not delay the others
 _FLUSH_TIMEOUT_S = 5.0
 _PAUSE_S = 0.01  # between two rounds, so that busy processes are read in large chunks
 

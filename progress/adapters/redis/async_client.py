@@ -1,7 +1,7 @@
 """An asynchronous Redis client: the commands of many requests share one connection.
 
-A round trip has a timeout, so no request waits long for a Redis server that is down or hangs. A
-connection that exceeds the timeout is closed, and for a second no other connection is opened. Then
+A round trip has a timeout, so requests do not wait long for a Redis server that is down or hangs. A
+connection that exceeds the timeout is closed, and for a second no new connection is opened. Then
 one attempt to connect runs in the background, and requests continue without Redis until the attempt
 succeeds.
 """
@@ -41,7 +41,7 @@ class Client:
         self._timeout_s = timeout_s or _TIMEOUT_S
         self._connection: _Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._is_trusted = True  # if false, no request waits for the connection
+        self._is_trusted = True  # if false, requests do not wait for the connection
         self._wait_until = 0.0
         self._back_off_until = 0.0
 
@@ -58,7 +58,7 @@ class Client:
             return await self._run(commands)
 
     def send(self, *commands: Command) -> None:
-        """Send the commands and ignore their replies; without a connection, send nothing."""
+        """Send the commands and ignore their replies; without a connection, do nothing."""
         if self._connection and not self._connection.is_lost:
             self._connection.send(commands)
 

@@ -137,7 +137,7 @@ class Exporter:
     def _shut_down_on_sigterm(self) -> None:
         """On SIGTERM, shut down before the event loop's server, which exits without atexit.
 
-        The loop keeps running during the shutdown, so no request waits.
+        The loop keeps running during the shutdown, so requests do not wait.
         """
         before = signal.getsignal(signal.SIGTERM)
         try:

@@ -11,7 +11,7 @@ times the throughput of graphql-yoga on Node (docs/speed.md).
 
 To keep both executors equal, `tests/query/test_compiled.py` runs generated queries with both and
 compares the responses byte for byte. The queries select every column of every compiled field. The
-compiled path raises Fallback if a column has another type than its GraphQL field, or if the
+compiled path raises Fallback if a column and its GraphQL field differ in type, or if the
 GraphQL field does not allow a value (a null, an infinite number, an unknown enum member). The
 executor then runs the field. So the executor writes all errors.
 """
