@@ -27,7 +27,7 @@ def warm(store: Store, url: str, *options: str) -> str:
     return cli.expect_success(answer)
 
 
-def test_the_query_of_the_page_is_a_hit_for_warmed_learners(
+def test_the_page_s_query_is_a_cache_hit_after_warming(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", "cyd")
@@ -46,7 +46,7 @@ def test_the_query_of_the_page_is_a_hit_for_warmed_learners(
         assert {cache_result(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
 
 
-def test_warming_waits_for_redis_if_it_is_busy(store: Store, connection: Connection) -> None:
+def test_warming_waits_while_redis_is_busy(store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann")
     batch.run(connection)
 
@@ -65,7 +65,7 @@ def test_warming_waits_for_redis_if_it_is_busy(store: Store, connection: Connect
         assert asyncio.run(warmed()) == (1, 0)
 
 
-def test_the_warmed_document_equals_the_document_of_the_page() -> None:
+def test_the_warmed_document_equals_the_page_s_document() -> None:
     query = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
     assert "${" not in query.query
     assert "progress: userProgress(userId: $user) { totalItemsLearned" in query.query
@@ -77,7 +77,7 @@ def test_the_warmed_document_equals_the_document_of_the_page() -> None:
     assert next_year["to"] == "2027-12-31"
 
 
-def test_warming_names_the_setting_if_redis_is_missing_or_unreachable(store: Store) -> None:
+def test_the_error_names_the_setting_if_redis_is_missing_or_unreachable(store: Store) -> None:
     cli.expect_failure(cli.progress(store.url, "warm"), "REDIS_URL is not set")
     away = {"REDIS_URL": "redis://127.0.0.1:9/0"}
     for options in ((), ("--afresh",)):
