@@ -29,7 +29,7 @@ QUERY = "{ streak { current } }"
 
 @pytest.fixture
 def read_lines(capsys: pytest.CaptureFixture[str]) -> ReadLines:
-    """A function that returns the new log lines with an outcome."""
+    """A function that returns the lines with an `outcome` that were logged since its last call."""
 
     def read() -> list[Line]:
         lines = map(json.loads, capsys.readouterr().out.splitlines())
@@ -132,7 +132,7 @@ def test_an_internal_error_in_a_response_is_logged_as_an_error(
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/nothing"])
-def test_requests_other_than_graphql_have_no_log_line(
+def test_requests_that_are_not_graphql_requests_are_not_logged(
     cached_api: Api, read_lines: ReadLines, path: str
 ) -> None:
     cached_api.request("GET", path)

@@ -71,7 +71,7 @@ def compare(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **pas
 
 
 def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
-    """Yield up to three pairs of asOf and knownAt, of which one may be None."""
+    """Yield up to three pairs of asOf and knownAt; one of the two times in a pair may be None."""
     for _ in range(3):
         as_of = draw_moment(data.draw, [e.occurred_at for e in stored])
         known_at = draw_moment(data.draw, [e.created_at for e in stored])
@@ -97,7 +97,7 @@ def test_as_of_results_equal_the_oracle_s_results_at_any_time(
 def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
-    """A request folds each time from the rows of the time before; the results must not change."""
+    """A request continues a fold from each time to the next; this must not change the results."""
 
     async def fetch_together(user: str, requested: list[Any]) -> list[Any]:
         first, last = date(2024, 2, 1), date(2026, 1, 31)
@@ -124,7 +124,7 @@ def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     check_requests()
 
 
-def test_starting_from_a_snapshot_changes_no_result(
+def test_snapshots_do_not_change_as_of_results(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
     @postgres_server.examples(2)

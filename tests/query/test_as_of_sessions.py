@@ -203,7 +203,8 @@ def test_queries_about_the_same_past_time_share_a_fold_within_a_request(
     answers = fetch(request())
     assert [streak.current for streak in answers[:5]] == [1] * 5
     assert [progress.total_sessions_completed for progress in answers[5:10]] == [1] * 5
-    # is_first, is_last: the fold of ann's second time continues the fold of her first time
+    # The last two values are is_first and is_last: the fold up to ann's second time continues the
+    # fold up to her first time.
     assert sorted(folded) == [
         ("ann", as_of_fixtures.noon_of_day(0), True, False),
         ("ann", as_of_fixtures.noon_of_day(1), False, True),
@@ -211,7 +212,7 @@ def test_queries_about_the_same_past_time_share_a_fold_within_a_request(
     ]
 
 
-def test_a_request_makes_no_more_than_three_folds(fetch: QueryClient) -> None:
+def test_a_request_makes_at_most_three_folds(fetch: QueryClient) -> None:
     async def request() -> None:
         with request_scope.begin(10.0):
             for day in range(as_of.MAX_FOLDS):

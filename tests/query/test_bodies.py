@@ -68,7 +68,7 @@ def test_a_body_that_is_too_long_is_not_read_to_its_end(
     assert sent <= (0 if headers else 2)
 
 
-def test_no_body_is_read_without_a_valid_token(offline_api: Api) -> None:
+def test_a_body_is_not_read_without_a_valid_token(offline_api: Api) -> None:
     parts = iter([BODY, api.END])
     headers = {"content-type": "application/json"}
     assert offline_api.request("POST", "/graphql", parts, headers).status_code == 401
@@ -89,7 +89,9 @@ def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) 
         asyncio.run(requests.read(Request(SCOPE, receive), {}))
 
 
-def test_no_timer_is_started_for_a_body_that_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timer_is_not_started_for_a_body_that_has_already_arrived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(asyncio, "timeout", None)
 
     async def receive() -> Any:

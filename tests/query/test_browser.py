@@ -67,7 +67,7 @@ def test_a_page_of_an_allowed_origin_can_read_responses(
     assert status == 405
 
 
-def test_a_page_of_another_origin_cannot_read_responses(
+def test_a_page_of_an_origin_that_is_not_allowed_cannot_read_responses(
     chromium: Browser, origins: tuple[str, str], url: str
 ) -> None:
     _, other = origins

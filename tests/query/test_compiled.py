@@ -146,7 +146,7 @@ class Both:
         return msgspec.structs.replace(answer, extensions={})
 
     async def _count(self, document: Document, request: GraphQLRequest, context: Context) -> None:
-        """Count a query: `in parts` if all fields ran apart and without error, else `whole`."""
+        """Count a query: `in parts` if each field ran separately without errors, else `whole`."""
         operation = document.operation(request.operation_name)
         fields = root_fields.plan(operation, request.variables, context) if operation else []
         keys = [field.cache_key for field in fields if field.cache_key]
@@ -178,7 +178,7 @@ def both(servers: Callable[[str], Server]) -> Iterator[Both]:
         worker.connection.close()
 
 
-def test_generated_queries_have_the_executor_s_response(both: Both) -> None:
+def test_compiled_responses_of_generated_queries_equal_the_executor_s_responses(both: Both) -> None:
     @settings(max_examples=200, suppress_health_check=list(HealthCheck), phases=PHASES)
     @given(seed=st.integers(0, 2**32), role=st.sampled_from(["learner", "support"]))
     def check(seed: int, role: str) -> None:

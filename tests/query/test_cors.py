@@ -56,7 +56,9 @@ def test_an_allowed_origin_may_send_requests_and_read_responses(
 @pytest.mark.parametrize(
     "origin", [OTHER, "null", "", OURS + ".evil.com", OURS.upper(), "http://app.example.com"]
 )
-def test_another_origin_gets_no_cors_headers(offline_api: Api, origin: str) -> None:
+def test_an_origin_that_is_not_allowed_does_not_get_cors_headers(
+    offline_api: Api, origin: str
+) -> None:
     for response in (preflight(offline_api, origin), post(offline_api, origin)):
         assert not [name for name in response.headers if name.startswith("access-control")]
         assert "Origin" in response.headers.getlist("vary")
@@ -106,7 +108,7 @@ def test_an_options_request_lists_the_allowed_methods(offline_api: Api) -> None:
         "null",
     ],
 )
-def test_an_invalid_origin_prevents_startup_and_is_named(bad: str) -> None:
+def test_the_startup_error_names_an_invalid_origin(bad: str) -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS") as refused:
         Cors(f"{OURS},{bad}")
     assert repr(bad) in str(refused.value)

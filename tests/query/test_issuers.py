@@ -35,7 +35,7 @@ def test_a_deployed_function_does_not_start_with_a_development_issuer(
         auth.load_issuer(Settings(environment=environment, **options))
 
 
-def test_firebase_is_the_default_issuer_and_others_need_a_jwks_url() -> None:
+def test_firebase_is_the_default_issuer_and_other_issuers_need_a_jwks_url() -> None:
     firebase = auth.load_issuer(Settings(auth_audience="our-project"))
     assert firebase.name == "https://securetoken.google.com/our-project"
     assert firebase.jwks_url.startswith("https://www.googleapis.com/")

@@ -21,7 +21,7 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database, which rejected requests never reach."""
+    """An API without a database: requests are rejected before they need one."""
     with api.serve(api.NOWHERE) as made:
         yield made
 
@@ -212,7 +212,7 @@ def test_the_cost_of_a_list_depends_on_the_length_in_its_arguments(
     assert offline_api.error(query % (lists + unless), **variables)[0] == code
 
 
-def test_the_query_of_the_page_is_allowed(offline_api: Api) -> None:
+def test_the_page_s_query_is_allowed(offline_api: Api) -> None:
     page_query = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
     errors = offline_api.post(page_query.query, **(page_query.variables or {}))["errors"]
     assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}  # within the limits
@@ -256,7 +256,7 @@ def test_rejected_documents_are_not_kept_in_memory() -> None:
         tracemalloc.stop()
 
 
-def test_no_document_is_parsed_after_the_caller_has_exceeded_the_rate_limit() -> None:
+def test_documents_are_not_parsed_after_the_caller_has_exceeded_the_rate_limit() -> None:
     with api.serve(api.NOWHERE, rate_limit_per_minute=3) as query_api:
         for _ in range(2):  # the document is new the first time and cached the second time
             assert "errors" not in query_api.post("{ __typename }")

@@ -70,7 +70,7 @@ def test_an_accepted_operation_wakes_its_worker(operator: Operator) -> None:
     assert operator.get(started["id"]) == started
 
 
-def test_a_repeated_key_starts_one_operation(operator: Operator) -> None:
+def test_a_repeated_idempotency_key_starts_only_one_operation(operator: Operator) -> None:
     first = operator.start("runBatch", key="once")
     assert operator.start("runBatch", key="once") == first
     # published again, because the first command may be lost
@@ -81,7 +81,7 @@ def test_a_repeated_key_starts_one_operation(operator: Operator) -> None:
     assert operator.start("runBatch", key="twice")["id"] != first["id"]
 
 
-def test_concurrent_requests_with_one_key_start_one_operation(
+def test_concurrent_requests_with_the_same_idempotency_key_start_one_operation(
     operator: Operator, store: Store
 ) -> None:
     def start(query_api: Api) -> str:
@@ -96,7 +96,7 @@ def test_concurrent_requests_with_one_key_start_one_operation(
     assert len(operator.data("{ operations { edges { cursor } } }")["operations"]["edges"]) == 1
 
 
-def test_a_repeated_key_with_other_arguments_is_rejected(
+def test_a_repeated_idempotency_key_with_different_arguments_is_rejected(
     operator: Operator, connection: Connection
 ) -> None:
     one, two = write_dead_letters(connection, 2)
@@ -146,7 +146,7 @@ def test_the_error_names_an_invalid_argument(
     assert len(dead_letters.list_letters(connection)) == 1
 
 
-def test_too_many_ids_are_rejected(operator: Operator) -> None:
+def test_more_than_200_ids_are_rejected(operator: Operator) -> None:
     ids = ", ".join(f'"{n}"' for n in range(1, 202))
     rejection = operator.error(f'mutation {{ discardDeadLetters(ids: [{ids}], reason: "r") }}')
     assert rejection == ("BAD_USER_INPUT", "ids: expected 1 to 200 ids - found 201")

@@ -1,4 +1,4 @@
-"""Pagination: pages of any size, joined, are the whole list in its order."""
+"""Pagination: for any page size, the joined pages are the whole list in order."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta

@@ -120,7 +120,7 @@ def test_concurrent_requests_each_get_their_own_response(
             assert (status, answer["data"]) == (200, {"userProgress": {"userId": user}})
 
 
-def test_no_request_fails_because_of_a_broken_connection_in_the_pool(
+def test_requests_succeed_although_a_connection_in_the_pool_is_broken(
     post: Post, connection: database.Connection
 ) -> None:
     for _ in range(30):  # sometimes the client has noticed the disconnection, sometimes not

@@ -127,7 +127,7 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
     }
 
 
-def test_an_archived_item_is_neither_unlearned_nor_in_the_forecast(
+def test_an_archived_item_is_counted_neither_as_unlearned_nor_in_the_forecast(
     query_api: Api, connection: database.Connection
 ) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})

@@ -26,7 +26,7 @@ def test_monthly_stats_include_every_day_of_the_month(
 
 
 def test_overdue_items_are_due_today(connection: database.Connection, fetch: QueryClient) -> None:
-    """The learner crosses the date line, so a minute later their local date is the day before."""
+    """A minute after the query, the learner crosses the date line to the previous date."""
     turn = NOON + MINUTE
     east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}
     west = {"starts_at": turn, "ends_at": "infinity", "timezone": "Pacific/Pago_Pago"}
@@ -46,7 +46,7 @@ def test_overdue_items_are_due_today(connection: database.Connection, fetch: Que
 def test_a_streak_that_ends_on_a_future_local_day_is_current(
     connection: database.Connection, fetch: QueryClient
 ) -> None:
-    """The learner studied where the date was later than it is where they now query."""
+    """The learner studied in a time zone whose date was ahead of the date where they query."""
     runs = [("2024-03-05", "2024-03-09"), ("2024-03-11", "2024-03-12")]
     rows_by_hand.insert(
         connection,

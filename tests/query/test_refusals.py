@@ -13,7 +13,7 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database, which rejected requests never reach."""
+    """An API without a database: requests are rejected before they need one."""
     with api.serve(api.NOWHERE) as made:
         yield made
 

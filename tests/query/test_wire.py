@@ -1,4 +1,4 @@
-"""Malformed requests over TCP, which get a response soon and cause no internal error."""
+"""Malformed requests over TCP get a response soon and do not cause internal errors."""
 
 import socket
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ bodies = st.binary(max_size=200) | st.sampled_from(
     named=headers,
     parts=st.lists(bodies, max_size=3),
 )
-def test_no_request_causes_an_internal_error(
+def test_requests_do_not_cause_internal_errors(
     offline_api: Api, method: str, address: str, named: dict[str, str], parts: list[bytes]
 ) -> None:
     response = offline_api.request(method, address, [*parts, api.END], named)

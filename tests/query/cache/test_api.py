@@ -63,7 +63,7 @@ def cache_result(answer: Body) -> str:
     return result
 
 
-def test_the_second_request_is_a_hit_in_any_instance(both: list[Api]) -> None:
+def test_a_repeated_request_is_a_cache_hit_in_every_instance(both: list[Api]) -> None:
     first = ask(both[0])
     assert cache_result(first) == "MISS"
     for instance in both:
@@ -73,7 +73,7 @@ def test_the_second_request_is_a_hit_in_any_instance(both: list[Api]) -> None:
     assert (cache_result(bypassing), bypassing["data"]) == ("MISS", first["data"])
 
 
-def test_fields_that_are_not_cached_are_computed_even_if_others_are_hits(
+def test_uncached_fields_are_computed_even_if_the_cached_fields_are_hits(
     both: list[Api], populated: Connection
 ) -> None:
     query = "{ streak { longest } projectionStatus { name eventsBehind } }"

@@ -63,7 +63,7 @@ def test_the_first_result_after_new_events_reflects_them(
     assert {"userProgress", "dailyStats", "itemStats", "streak"} <= find_changes(both, before)
 
 
-def test_another_learner_s_events_invalidate_nothing(
+def test_events_of_a_learner_do_not_invalidate_results_of_other_learners(
     both: list[Instance], populated: Connection
 ) -> None:
     append(populated, sample_events.lesson("ben", 4))
@@ -99,7 +99,7 @@ def test_the_first_result_after_a_batch_run_reflects_it(
     assert find_changes(both, before) == {"weeklyStats", "domainStats", "levelStats"}
 
 
-def test_the_versions_of_another_revision_hide_no_change(
+def test_changes_are_visible_although_another_revision_has_higher_versions(
     both: list[Instance], populated: Connection
 ) -> None:
     """During a release, each revision has its own read models, with their own version numbers."""
@@ -119,7 +119,7 @@ def test_the_versions_of_another_revision_hide_no_change(
     assert len(find_changes(both, before)) == len(before)
 
 
-def test_a_batch_run_without_new_events_invalidates_nothing(
+def test_a_batch_run_without_new_events_does_not_invalidate_results(
     both: list[Instance], populated: Connection
 ) -> None:
     batch.run(populated, publisher=publisher())
@@ -148,7 +148,7 @@ def test_the_first_result_after_a_rebuild_reflects_it(
     assert find_changes(both, before) == {"dailyStats", "monthlyStats"}
 
 
-def test_the_first_result_after_a_replay_reflects_the_event(
+def test_the_first_result_after_a_replay_reflects_the_replayed_event(
     populated: Connection, store: Store, redis_with_notifications: str
 ) -> None:
     append(populated, [event for n in range(4) for event in sample_events.lesson("cat", n)])
@@ -215,13 +215,13 @@ def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
     Projector(populated, publisher=publisher()).catch_up_all()
     copy = version_keys.shared_key(schema.schema_name(), copy)
     assert redis.Redis.from_url(redis_with_notifications).delete(copy) == 1
-    for instance in both:  # the versions that the instances remember are older
+    for instance in both:  # the instances remember only older versions
         assert instance.get(*cache_instances.all_keys("ann")) == instance.read(
             *cache_instances.all_keys("ann")
         )
 
 
-def test_the_next_result_reflects_a_change_during_a_computation(
+def test_a_change_during_a_computation_is_in_the_next_result(
     store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
     keys = cache_instances.all_keys("ann")
@@ -240,7 +240,7 @@ def test_the_next_result_reflects_a_change_during_a_computation(
                 assert both[1].get(key) == both[0].get(key) == both[0].read(key)
 
 
-def test_an_entry_under_another_learner_s_key_is_not_used(
+def test_an_entry_copied_to_another_learner_s_key_is_not_used(
     both: list[Instance], populated: Connection, redis_with_notifications: str
 ) -> None:
     """A proxy could mix up replies, or somebody could copy an entry."""

@@ -18,7 +18,7 @@ from tests.support.cache_instances import NOW
         ("operations", {}),
     ],
 )
-def test_some_fields_are_not_cached(name: str, arguments: dict[str, object]) -> None:
+def test_fields_that_are_not_cached_have_no_key(name: str, arguments: dict[str, object]) -> None:
     assert cache_key(FIELDS[name].cache, name, "ann", arguments, "") is None
 
 

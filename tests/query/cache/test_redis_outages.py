@@ -101,7 +101,7 @@ def test_keys_of_an_unexpected_type_are_misses(
         check_answers(instance)
 
 
-def test_nothing_is_cached_and_the_instance_counts_requests_if_redis_is_full(
+def test_results_are_computed_and_requests_are_limited_if_redis_is_full(
     store: Store, connection: Connection
 ) -> None:
     with cache_instances.own_valkey("--maxmemory", "1") as own:
@@ -113,7 +113,7 @@ def test_nothing_is_cached_and_the_instance_counts_requests_if_redis_is_full(
         instance.close()
 
 
-def test_a_learner_s_hash_has_at_most_a_hundred_fields(
+def test_the_redis_hash_of_a_learner_has_at_most_a_hundred_fields(
     store: Store, connection: Connection, redis_with_notifications: str
 ) -> None:
     key = cache_instances.all_keys("ann")[0]

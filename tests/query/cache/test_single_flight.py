@@ -105,7 +105,7 @@ def test_a_request_that_has_seen_a_newer_version_does_not_share_an_older_result(
     one.run(overtaking())
 
 
-def test_a_cancelled_request_cancels_no_other_request(one: Instance) -> None:
+def test_a_cancelled_request_does_not_cancel_other_requests(one: Instance) -> None:
     (key, *_) = keys()
 
     async def cancel() -> None:
@@ -124,7 +124,9 @@ def test_a_cancelled_request_cancels_no_other_request(one: Instance) -> None:
     one.run(cancel())
 
 
-def test_the_next_request_computes_if_all_waiting_requests_are_cancelled(one: Instance) -> None:
+def test_the_next_request_computes_the_result_if_all_waiting_requests_were_cancelled(
+    one: Instance,
+) -> None:
     (key, *_) = keys()
 
     async def cancel() -> None:
@@ -157,7 +159,7 @@ def test_an_error_fails_all_waiting_requests_and_is_not_cached(one: Instance) ->
     one.run(failing())
 
 
-def test_a_bypassing_request_shares_no_computation(one: Instance) -> None:
+def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Instance) -> None:
     (key, *_) = keys()
 
     async def bypass() -> None:

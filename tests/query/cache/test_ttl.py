@@ -38,7 +38,7 @@ def test_the_end_of_the_local_day_invalidates_results_that_depend_on_the_day(
         assert instance.computations == sum(key.policy.clock for key in keys)
 
 
-def test_a_bypassing_request_computes_all_results_and_replaces_the_entries(
+def test_a_request_that_bypasses_the_cache_computes_all_results_and_replaces_the_entries(
     both: list[Instance], redis_with_notifications: str
 ) -> None:
     keys = cache_instances.all_keys("ann")

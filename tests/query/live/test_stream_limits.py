@@ -31,7 +31,8 @@ from tests.support.subscription_client import (
 
 __all__ = ["subscribe"]
 
-# One number under many long aliases, so that a few results fill all buffers up to the client.
+# One number under many long aliases, so that a few results fill all buffers on the way to the
+# client.
 _NAMES = " ".join(f"{3_500 * letter}: totalSessionsCompleted" for letter in ascii_lowercase)
 WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
 
@@ -161,7 +162,7 @@ def test_an_idle_stream_sends_heartbeats(serve: Serve, subscribe: Subscribe) -> 
             stream.read_heartbeat()
 
 
-def test_a_thousand_streams_leak_no_files_and_no_memory(serve: Serve, valkey: str) -> None:
+def test_a_thousand_streams_do_not_leak_files_or_memory(serve: Serve, valkey: str) -> None:
     with serve(REDIS_URL=valkey, RATE_LIMIT_PER_MINUTE="1000000") as function:
 
         def try_to_visit() -> bool:

@@ -177,7 +177,7 @@ def test_a_stream_without_a_valid_subscription_sends_one_result_and_completes(
     assert stream.next_event() is None
 
 
-def test_another_learner_s_data_is_forbidden_whether_the_learner_exists_or_not(
+def test_data_of_other_learners_is_forbidden_whether_or_not_the_learner_exists(
     port: int, subscribe: Subscribe, recorder: LessonRecorder
 ) -> None:
     recorder.add_lesson("bob")
@@ -200,7 +200,7 @@ def test_another_learner_s_data_is_forbidden_whether_the_learner_exists_or_not(
         ({"content-type": "text/plain"}, 415),
     ],
 )
-def test_a_bad_request_gets_an_error_status(
+def test_an_invalid_request_gets_an_error_status(
     port: int, subscribe: Subscribe, headers: dict[str, str], status: int
 ) -> None:
     stream = subscribe(port, PROGRESS, headers=headers)

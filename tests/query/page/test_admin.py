@@ -29,7 +29,7 @@ def publish_conflict(demo: Stack) -> Envelope:
 
 
 def invalid_event(session: str) -> Envelope:
-    """Return an event that breaks a rule; a test finds its dead letter by the session."""
+    """Return an event that breaks a rule; a test finds the dead letter by the session id."""
     at = datetime.now(UTC) - timedelta(days=1)
     return browser.envelope(
         "SessionCompleted", at, user_id="page-letters", session_id=session, score=101,
@@ -95,7 +95,7 @@ def test_a_truncated_dead_letter_names_the_command_that_shows_all_of_it(
         expect(letter.get_by_text("dead-letters show")).to_have_count(count)
 
 
-def test_escape_and_cancel_close_a_dialog_and_change_nothing(visit: Visits, demo: Stack) -> None:
+def test_escape_and_cancel_close_a_dialog_without_any_change(visit: Visits, demo: Stack) -> None:
     session = str(uuid.uuid4())
     demo.publish(invalid_event(session))
     page = open_administration(visit)

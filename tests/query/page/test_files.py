@@ -65,7 +65,7 @@ def test_a_file_of_another_version_is_revalidated(query_api: api.Api) -> None:
     ["/page", "/page/", "/page/x", "/page/x/", "/page/x/index.html", "/page/x/../../settings.py",
      "/page/x/%2e%2e/settings.py", "/x/page/x/page.css", "/index.html", "/favicon.ico"],
 )  # fmt: skip
-def test_paths_other_than_those_of_the_page_are_not_found(query_api: api.Api, path: str) -> None:
+def test_paths_that_are_not_files_of_the_page_are_not_found(query_api: api.Api, path: str) -> None:
     assert query_api.request("GET", path).status_code == 404
 
 
@@ -88,7 +88,7 @@ def test_compressed_files_have_the_same_content_and_are_within_the_budget(
     assert size < BUDGET
 
 
-def test_the_content_security_policy_allows_no_foreign_code(query_api: api.Api) -> None:
+def test_the_content_security_policy_forbids_code_from_other_origins(query_api: api.Api) -> None:
     headers = query_api.request("GET", "/").headers
     policy = dict(
         part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[3]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-# the same layout as 1,280 pixels at 400 % zoom
+# the width of a screen of 1,280 pixels at a zoom of 400 %
 SMALLEST = {"viewport": {"width": 320, "height": 640}}
 WIDE = {"viewport": {"width": 1280, "height": 800}}
 
@@ -138,7 +138,7 @@ def test_tab_reaches_every_control(visit: Visits) -> None:
     assert {outline for _, outline in reached} == {"solid"}
 
 
-def test_the_first_tab_stop_skips_to_the_numbers(visit: Visits) -> None:
+def test_the_first_tab_stop_is_a_link_that_skips_to_the_numbers(visit: Visits) -> None:
     page = visit().open()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the numbers")).to_be_in_viewport()
@@ -161,5 +161,5 @@ def test_the_documentation_s_pictures_are_small(
 
 @pytest.fixture
 def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return the folder for the documentation's pictures, which is docs/ with --pictures."""
+    """Return the folder for the documentation's pictures; with `pytest --pictures`, it is docs/."""
     return ROOT / "docs" if request.config.getoption("--pictures") else tmp_path

@@ -86,7 +86,7 @@ def test_the_sign_in_returns_to_the_page(chromium: Browser, demo: Stack) -> None
     page.context.close()
 
 
-def test_a_link_with_another_user_s_token_signs_nobody_in(visit: Visits, demo: Stack) -> None:
+def test_a_link_with_another_user_s_token_does_not_sign_in(visit: Visits, demo: Stack) -> None:
     visitor = visit()
     page = visitor.page
     foreign = demo.token("mallory")
@@ -175,7 +175,7 @@ def test_an_invalid_token_ends_the_sign_in(visit: Visits, demo: Stack) -> None:
 
 
 def fail_queries(page: Page, status: int, code: str, **headers: str) -> None:
-    """Let the next queries fail with this error; other requests reach the server."""
+    """Let all queries fail with this error; requests for other paths reach the server."""
     error = {"message": "no", "extensions": {"code": code, "traceId": "4bf9"}}
     body = json.dumps({"errors": [error]})
 
@@ -229,7 +229,7 @@ def test_a_malformed_response_is_shown_as_an_error(visit: Visits, body: str) -> 
 
 
 @pytest.mark.parametrize("year", [2016, 2045])
-def test_a_wrong_browser_clock_hides_no_study_day(visit: Visits, year: int) -> None:
+def test_a_wrong_browser_clock_does_not_hide_study_days(visit: Visits, year: int) -> None:
     visitor = visit()
     visitor.page.clock.set_fixed_time(f"{year}-06-01T12:00:00Z")
     expect(visitor.open().get_by_role("region", name="Study days")).to_contain_text("61 study days")
