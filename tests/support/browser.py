@@ -109,7 +109,7 @@ class Visit:
         self.context.add_init_script(_LISTENERS)
         self.context.add_init_script(_STATE_SCRIPT)
         self.page = self.context.new_page()
-        # A lambda, because playwright sets attributes on handlers, and built-in methods have none.
+        # A lambda, because playwright sets attributes on handlers, which built-in methods reject.
         self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108
         self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
 

@@ -189,7 +189,7 @@ def instances(
 
 @contextmanager
 def without_publishing() -> Iterator[None]:
-    """Publish no changes in the block, as if each process were killed after its commit."""
+    """Do not publish changes during the block, as if each process were killed after its commit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("REDIS_URL")
         settings.current.cache_clear()

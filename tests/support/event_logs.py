@@ -1,7 +1,8 @@
 """Strategies for event logs with many edge cases, and for faulty deliveries of these logs.
 
-The logs have few learners, items, sessions and times, so that events often share them. The times
-are near the start of a day, a clock change or a time zone's move across the date line.
+The logs have few learners, items, sessions and times, so that many events have the same learner,
+item, session or time. The times are near the start of a day, a clock change or a time zone's move
+across the date line.
 """
 
 import functools

@@ -45,7 +45,7 @@ class Cloud:
     queries: list[str] = field(default_factory=list)
     ready_checks: int = 0  # requests for /ready so far
     ready: tuple[int, object] = (200, {"status": "ok"})
-    unready: int = 0  # the number of first requests for /ready that fail
+    unready: int = 0  # the number of requests for /ready that fail before the first success
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
     address: str = ""  # the URL of the HTTP fakes
     permissions: list[str] = field(default_factory=lambda: ["billing.budgets.create"])

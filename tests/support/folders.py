@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A database consists of 700 files. In memory, it is created in 10 % of the time that a disk takes.
+# A database consists of 700 files. Creating them in memory takes 10 % of the time on a disk.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a new folder in it
 _ENOUGH = 4 << 30
 
@@ -15,7 +15,7 @@ _ENOUGH = 4 << 30
 def create(what: str) -> Iterator[Path]:
     """Create a folder, which is deleted at the end of the block.
 
-    It is outside pytest's folder, because the server's user must be able to enter all parents.
+    The folder is outside pytest's folder, because the server's user needs access to all parents.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"progress-{what}-", dir=_place()))
     try:

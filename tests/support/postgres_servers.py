@@ -21,7 +21,7 @@ from tests.support import folders
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
-_UNSAFE = ("-c", "fsync=off")  # faster; a crash may lose data, but only that of tests
+_UNSAFE = ("-c", "fsync=off")  # faster; a crash can only lose test data
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tests.conftest import Store
 class Wire:
     """A proxy socket that can hang, or lose a response of the server and disconnect.
 
-    Each response arrives after the commit, because the client sends no Flush before the commit.
+    The server responds only after the commit, because the client sends no Flush before the commit.
     """
 
     def __init__(self, server: str) -> None:

@@ -51,7 +51,8 @@ class Stage:
     def __init__(self, url: str):
         self._url = url
         self.admin = connect(url)
-        # `admin` cannot hold locks: pg_stat_activity, which it reads, is constant in a transaction.
+        # `admin` polls pg_stat_activity, which does not change within a transaction, so a second
+        # connection holds the locks.
         self._locker = connect(url)
         # Allowed only in tests, where the next log replaces the recorded events.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")

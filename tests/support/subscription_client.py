@@ -64,7 +64,7 @@ class Stream:
         self.status = self.response.status
 
     def _connect_with_buffer(self, size: int) -> None:
-        """Connect with a buffer of `size` bytes, which limits what the kernel receives ahead."""
+        """Connect with a buffer of `size` bytes, to limit the unread data in the kernel."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         client.settimeout(TIMEOUT_S)

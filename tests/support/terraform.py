@@ -18,12 +18,12 @@ from tests.support.terraform_state import Deployment, Values, make_state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ("dev", "staging", "prod")
-GCLOUD = "gcloud.txt"  # a file in the root's folder with the calls of gcloud
+GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls of gcloud
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
-# The copies leave out most of the code, because the source archives appear in each plan and in each
-# of the about 200 states that an apply writes, and Terraform compares the archives' files in pairs.
+# For speed, the copies leave out most of the code: the source archives appear in each plan and in
+# each of the about 200 states that an apply writes, and Terraform compares their files in pairs.
 _CODE = ("*.py", "*.sql", "*.js", "*.css", "*.html")
 _REQUIREMENTS = "requirements.txt"
 _LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'

@@ -34,7 +34,7 @@ class Resources(Mapping[str, Values]):
         return len(self._by_address)
 
     def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
-        """Return the resources of a type (and of a name, if given) by their key or else their name.
+        """Return the resources of a type (and of a name, if given), by index key or else by name.
 
         The resource `this` of a module gets the name of the module, and the key of the module
         unless the resource has a key. If several resources have the same key, all but the first
@@ -71,7 +71,7 @@ class Deployment:
     plan: Values
     state: Values
     second_plan: str  # Empty if the plan has no changes.
-    passwords: dict[str, str]  # By the id of the secret.
+    passwords: dict[str, str]  # Keyed by the secret's id.
 
     @property
     def planned(self) -> Resources:
@@ -111,7 +111,8 @@ def _list_instances(block: Values) -> Iterator[Values]:
 def make_state(plan: Values) -> Values:
     """Return a state with values that Google would assign.
 
-    Google gives each resource its own values; the offline provider gives all resources the same.
+    Google gives each resource its own values, whereas the offline provider gives all resources the
+    same values.
     """
     resources = [
         {
