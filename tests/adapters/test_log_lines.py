@@ -201,7 +201,7 @@ def test_a_lone_surrogate_in_a_log_line_is_written(capsys: Capture) -> None:
     assert json.loads(capsys.readouterr().out)["message"] == "what is \ud800?"
 
 
-def test_a_field_that_is_none_is_omitted(capsys: Capture) -> None:
+def test_a_field_whose_value_is_none_is_omitted(capsys: Capture) -> None:
     logs.write("INFO", "recorded", event_delay_ms=None, latency_ms=0.0)
     assert json.loads(capsys.readouterr().out).keys() == {"severity", "message", "latency_ms"}
 

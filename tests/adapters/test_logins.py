@@ -1,6 +1,6 @@
 """`progress migrate` creates and changes logins without superuser privileges.
 
-Each login has the privileges of one group and no others. They suffice for the group's function.
+Each login has only the privileges of one group, which suffice for the group's function.
 """
 
 from collections.abc import Iterator
@@ -146,7 +146,7 @@ def test_the_owner_can_rebuild_and_can_drop_unused_objects(service: Service) -> 
         assert sample_events.find_differences(admin) == []
 
 
-def test_a_new_password_replaces_the_old_one(service: Service) -> None:
+def test_a_new_password_replaces_the_old_password(service: Service) -> None:
     admit(service, Login("progress_query", "turning", "first"))
     service.connect("turning", "first").close()
     admit(service, Login("progress_query", "turning", "second"))
@@ -197,7 +197,9 @@ def test_names_and_passwords_may_contain_any_character(
     assert groups(service, name) == ["progress_query"]
 
 
-def test_the_error_names_a_missing_login_without_a_password(service: Service) -> None:
+def test_the_error_names_a_missing_login_if_the_setting_contains_no_password(
+    service: Service,
+) -> None:
     with pytest.raises(ProgressError, match=r"nobody@project\.iam: there is no such login"):
         admit(service, Login("progress_query", "nobody@project.iam", None))
 

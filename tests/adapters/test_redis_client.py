@@ -91,7 +91,7 @@ def test_concurrent_callers_share_a_connection_and_get_their_own_replies(empty_r
     with_client(empty_redis, work, timeout_s=10)
 
 
-def test_a_rejected_command_does_not_fail_the_others(redis_with_notifications: str) -> None:
+def test_a_rejected_command_does_not_fail_the_other_commands(redis_with_notifications: str) -> None:
     replies = with_client(
         redis_with_notifications, lambda c: c.run(("LPUSH", "l", "1"), ("GET", "l"), ("PING",))
     )
@@ -101,7 +101,7 @@ def test_a_rejected_command_does_not_fail_the_others(redis_with_notifications: s
 
 @contextlib.contextmanager
 def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
-    """Run a server that replies `answer` to each command, or that never accepts if it is None."""
+    """Run a server that replies `answer` to each command; if `answer` is None, it never accepts."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
 
@@ -156,7 +156,7 @@ def test_callers_do_not_wait_again_for_a_server_with_invalid_replies(answer: byt
         assert is_left_alone(url)
 
 
-def test_no_caller_waits_for_the_new_connection_after_the_back_off(
+def test_callers_do_not_wait_for_the_new_connection_after_the_back_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
@@ -185,7 +185,7 @@ def test_callers_do_not_wait_again_for_an_unreachable_server() -> None:
     assert is_left_alone(url)
 
 
-def test_callers_do_not_wait_for_a_suspended_redis_and_use_it_once_it_resumes(
+def test_callers_do_not_wait_for_redis_while_it_is_suspended_but_use_redis_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)
@@ -215,7 +215,7 @@ async def until(client: Client) -> None:
             await asyncio.sleep(0.001)
 
 
-def test_the_client_uses_the_password_the_database_and_the_unix_socket_in_its_url() -> None:
+def test_a_url_may_contain_a_password_and_a_database_and_a_unix_socket() -> None:
     with cache_instances.own_valkey("--requirepass", "s:cret", "--unixsocket", "socket") as own:
         plain, local = own.url, f"unix://{own.folder}/socket"
         named = plain.replace("redis://", "redis://:s%3Acret@") + "/3"
@@ -232,7 +232,7 @@ def test_the_client_uses_the_password_the_database_and_the_unix_socket_in_its_ur
         assert "s:cret" not in repr(parse_url(named))
 
 
-def test_a_url_is_parsed_without_showing_its_password() -> None:
+def test_a_url_sets_tls_and_the_login_and_must_have_a_valid_port() -> None:
     assert parse_url("rediss://h:7000").tls
     assert parse_url("redis://h:7000").tls is None
     assert parse_url("redis://u:p@h").handshake[0] == ("AUTH", "u", "p")

@@ -46,7 +46,7 @@ def test_parameters_are_numbered_by_first_occurrence(made: Path) -> None:
     assert numbered.names == ("one", "two")
 
 
-def test_a_statement_selects_columns_of_a_block(made: Path) -> None:
+def test_a_statement_can_select_some_columns_of_a_block(made: Path) -> None:
     (made / "chosen.sql").write_text("-- rows --\nSELECT a, b FROM t WHERE c = :one;\n")
     select = "SELECT {columns}, :two FROM ({query}) AS answer"
     numbered = statements.load_columns("chosen", "rows", "b", select)

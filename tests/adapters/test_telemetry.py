@@ -48,7 +48,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_opentelemetry_is_not_imported_without_an_endpoint() -> None:
-    """No start-up, span, log line or command imports OpenTelemetry."""
+    """Start-up, requests, spans and log lines do not import OpenTelemetry."""
     script = """
 import sys
 import functions_framework, functions_framework.aio
@@ -124,7 +124,7 @@ def test_an_invalid_traceparent_is_dropped(text: str) -> None:
         ({}, None),
     ],
 )  # fmt: skip
-def test_a_request_names_its_trace_in_the_standard_or_in_google_s_header(
+def test_a_request_s_trace_is_read_from_the_standard_header_or_from_google_s_header(
     headers: requests.Headers, parent: str | None
 ) -> None:
     assert requests.traceparent(headers) == parent

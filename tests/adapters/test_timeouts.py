@@ -60,7 +60,7 @@ def test_a_statement_timeout_is_transient(postgres: str) -> None:
     connection.close()
 
 
-def test_a_slow_statement_succeeds_without_a_timeout(
+def test_a_slow_statement_succeeds_if_no_timeout_is_set(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)

@@ -77,7 +77,7 @@ def answers_the_others(url: str) -> bool:
 
 
 @pytest.mark.parametrize("is_checked", [True, False])
-def test_redis_is_trusted_if_the_authority_in_its_url_signed_its_certificate(
+def test_redis_is_trusted_if_the_authority_in_the_url_signed_the_certificate(
     memorystore: str, authority: tls_certificates.Authority, named: str, *, is_checked: bool
 ) -> None:
     url = with_authority(memorystore, authority, named=is_checked)
