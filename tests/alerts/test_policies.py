@@ -12,7 +12,7 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, list_resources
 
-# The metrics of Google Cloud that alerts may read; each alert also reads one of this project.
+# The metrics of Google Cloud that alerts may read; each alert also reads a metric of this project.
 PLATFORM = {
     "pubsub_googleapis_com:subscription_num_undelivered_messages",
     "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
@@ -191,9 +191,10 @@ def test_only_production_has_an_uptime_check(
 
 
 def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:
-    """With another threshold, an interpolated percentile would fire the alert too early or late.
+    """Between two bounds, the interpolated percentile would fire the alert too early or too late.
 
-    A single slow event stays in the 5-minute window, so the alert must wait for longer than that.
+    A single slow event, which must not fire the alert, stays in the window for 5 minutes, so the
+    condition must hold for longer than 5 minutes.
     """
     planned = environments["prod"].planned
     metrics = planned.of("google_logging_metric")
