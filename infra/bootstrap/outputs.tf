@@ -10,6 +10,6 @@ output "github_variables" {
 }
 
 output "state_buckets" {
-  description = "The state buckets, for environments/*.gcs.tfbackend of infra/terraform; this root uses images."
+  description = "The state buckets, for environments/*.gcs.tfbackend in infra/terraform; `images` is for this root."
   value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }
 }

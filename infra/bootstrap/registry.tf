@@ -1,5 +1,5 @@
 # The registry of the images, and the accounts that build them. Images are built once for all environments, so the
-# registry and these accounts belong to no environment.
+# registry and these accounts do not belong to an environment.
 
 resource "google_artifact_registry_repository" "images" {
   project       = google_project.this["images"].project_id

@@ -8,11 +8,12 @@ terraform {
     }
   }
 
-  # The bucket is in the images' project, and is used after the first apply: README.md.
+  # The bucket is in the images' project, which the first apply creates. The first apply therefore writes the state to a
+  # local file, which then moves to the bucket (see README.md).
   backend "gcs" {}
 }
 
-# The provider has no project, because this root creates the projects. Each resource names its project.
+# The provider does not set a project, because this root creates the projects. Each resource names its project.
 provider "google" {
   region = var.region
 

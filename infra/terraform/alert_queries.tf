@@ -30,7 +30,7 @@ locals {
     for name, matcher in { all = "", failed = ",outcome=\"error\"" } : name =>
     "sum by (operation) (increase(${local.series.outcome}{${local.services_selector}${matcher}}[5m]))"
   }
-  # Cloud Run's own count of requests: a process that dies writes no log line.
+  # Cloud Run's own count of requests, because a process that dies does not write a log line.
   responses = {
     for name, matcher in { all = "", failed = ",response_code_class=\"5xx\"" } : name => join("", [
       "sum by (service_name) (increase(run_googleapis_com:request_count{",

@@ -81,7 +81,7 @@ locals {
           ])
           for = 360
         }
-        "a message waits for ingest for more than 5 minutes" = { # an event that is not recorded has no delay
+        "a message waits for ingest for more than 5 minutes" = { # the delay is measured only when an event is recorded
           query = "${local.oldest_message_age.ingest} > 300"
           for   = 60
         }
@@ -235,7 +235,7 @@ locals {
           query = "(${local.successful_runs} or vector(0)) == 0 and ${local.has_old_executions}"
           for   = 60
         }
-        "a job execution failed (Cloud Run)" = { # a job that dies writes no log line, and the backup never writes one
+        "a job execution failed (Cloud Run)" = { # a job that dies does not write a log line, nor does the backup
           query = join("", [
             "sum by (job_name) (increase(run_googleapis_com:job_completed_execution_count{",
             "${local.jobs_selector},job_name=~\"progress-batch.*|progress-backup\",result=\"failed\"}[10m])) > 0",

@@ -34,7 +34,7 @@ variable "cloud_sql_deletion_protection" {
 }
 
 variable "cloud_sql_disk_limit_gb" {
-  # A disk never shrinks. At the limit no event can be recorded; the alert database-limits fires at 80 % of the limit.
+  # A disk never shrinks. At the limit, events cannot be recorded. The alert database-limits fires at 80 % of the limit.
   description = "The size in GB up to which Cloud SQL's disk grows by itself; null: the environment's default."
   type        = number
   default     = null
@@ -82,7 +82,7 @@ resource "google_sql_database_instance" "this" {
 
   settings {
     tier                        = coalesce(var.cloud_sql_tier, local.cloud_sql_size.tier)
-    edition                     = "ENTERPRISE" # from PostgreSQL 16 on the default is the more expensive edition
+    edition                     = "ENTERPRISE" # from PostgreSQL 16 on, the default is the more expensive edition
     availability_type           = local.cloud_sql_size.availability
     disk_type                   = "PD_SSD"
     disk_size                   = local.cloud_sql_size.disk_gb
@@ -162,7 +162,7 @@ resource "google_sql_database" "this" {
   deletion_policy = "ABANDON" # deleted with the instance; the API does not delete a database in use
 }
 
-# The release job migrates as this user. All other services and jobs log in with their service accounts.
+# The release job applies migrations as this user. All other services and jobs log in with their service accounts.
 resource "google_sql_user" "owner" {
   count = local.has_cloud_sql ? 1 : 0
 

@@ -3,7 +3,7 @@
 #   1. Set migration_target = "cloud_sql" (or "neon", and var.neon); apply. This creates the new database. The functions
 #      keep using the current database, and the release job uses the new one. Run the job once (`gcloud run jobs execute
 #      progress-release`) to create schemas, roles and logins. Do not release until step 3 is done.
-#   2. Pause all writers, copy and compare: docs/runbook.md.
+#   2. Pause all writers, copy and compare (see docs/runbook.md).
 #   3. Set `database` to the new database, `former_database` to the former one and migration_target = null; apply, and
 #      deploy new revisions. All services and jobs now use the new database; the former one stays unchanged. To return,
 #      set former_database = null and migrate in the other direction.
@@ -76,7 +76,7 @@ locals {
   has_neon         = contains(local.databases, "neon")
   release_database = coalesce(var.migration_target, var.database)
 
-  # The database group of each login. The release job logs in as the owner instead.
+  # The group role of each login. The release job has no such login, because it logs in as the owner.
   database_groups = {
     ingest  = "progress_ingest"
     project = "progress_project"
@@ -86,7 +86,7 @@ locals {
   }
 
   # The database settings of each service and job: plain values, and the ids of secrets. A service or job with secrets
-  # must depend on its access to the secrets and on the secrets' versions: secrets.tf.
+  # must depend on its access to the secrets and on the secrets' versions (see secrets.tf).
   database_environment = {
     for member in concat(keys(local.database_groups), ["release"]) : member => merge(
       { for name, value in {

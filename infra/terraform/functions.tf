@@ -106,7 +106,7 @@ locals {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY" # includes Pub/Sub
       timeout  = "60s"                           # Pub/Sub's acknowledgement deadline
       health   = "/"
-      settings = { THREADS = tostring(var.functions["ingest"].concurrency + 4) } # 4 for the probes
+      settings = { THREADS = tostring(var.functions["ingest"].concurrency + 4) } # 4 threads for the probes
     }
     project = {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"

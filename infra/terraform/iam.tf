@@ -97,9 +97,10 @@ resource "google_service_account_iam_member" "push_tokens" {
 }
 
 # Cloud Scheduler starts the jobs, and changes the minimum number of instances in the evening and the morning. Cloud Run
-# has no permission for this number alone: with run.services.update and impersonation, the scheduler's account could
-# deploy anything as the function. The risk is limited. The account has no key. Only accounts that may change scheduler
-# jobs (here: the account that applies) can use it. It has these permissions only for the functions in var.night.
+# does not have a permission for this number alone. With run.services.update and impersonation, the scheduler's account
+# could deploy anything as the function. The risk is limited. The account has no key. Only accounts that may change
+# scheduler jobs (here: the account that applies) can use the scheduler's account. The scheduler's account has these
+# permissions only for the functions in var.night.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 
@@ -170,7 +171,7 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.member["build"].member
 }
 
-# Deploying an image requires the right to read it. The first revisions run images of this registry.
+# Deploying an image requires a role to read the image. The first revisions run images from this registry.
 resource "google_artifact_registry_repository_iam_member" "pipeline" {
   repository = google_artifact_registry_repository.images.name
   location   = google_artifact_registry_repository.images.location

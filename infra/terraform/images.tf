@@ -19,7 +19,7 @@ variable "build_region" {
   }
 }
 
-# There is no cleanup policy: an environment without a release keeps running these few images.
+# There is no cleanup policy, because an environment without a release keeps running these few images.
 resource "google_artifact_registry_repository" "images" {
   repository_id = "progress"
   location      = var.region

@@ -5,8 +5,8 @@ locals {
   launcher = ["/cnb/lifecycle/launcher", "--"]
 
   jobs = {
-    # A job waits up to 120 s for the network. It is retried if its instance died or got no network. A failed migration
-    # is not retried: progress/adapters/postgres/migrations.py.
+    # A job waits up to 120 s for the network. A job is retried if its instance died or did not reach the network. A
+    # failed migration is not retried (see progress/adapters/postgres/migrations.py).
 
     # The timeout is under 300 s because a run starts every 5 minutes. A run that overlaps a retry finds the lock taken.
     batch = {
@@ -22,7 +22,7 @@ locals {
       args    = []
       cpu     = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 1
     }
-    # Logs in as the owner of the database. Each release executes it.
+    # Logs in as the owner of the database. Each release executes this job.
     release = {
       member  = "release"
       command = ["python", "-m", "progress.cli"]

@@ -13,7 +13,7 @@ variable "domain" {
 }
 
 variable "smoke_key" {
-  # The release gets the same value as SMOKE_KEY. Without this key, no request reaches green.
+  # The release gets the same value as SMOKE_KEY. If smoke_key is null, the load balancer does not route to green.
   description = "The key, in the header x-progress-revision, that routes a request to green (TF_VAR_smoke_key)."
   type        = string
   default     = null

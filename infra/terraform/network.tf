@@ -4,7 +4,7 @@
 variable "fixed_egress_address" {
   # For a Neon database with an IP allow list. Cloud NAT and the address cost about $40 a month, plus traffic. A new
   # instance reaches NAT only after about 30 s, so each function needs min_instances of at least 1, also at night. (A
-  # Serverless VPC Access connector has no such delay, but costs more than the instances.)
+  # Serverless VPC Access connector does not have this delay, but costs more than the instances.)
   description = "Whether all calls to the internet leave from one reserved address, at about $40 a month."
   type        = bool
   default     = false
@@ -23,7 +23,7 @@ variable "fixed_egress_address" {
 }
 
 locals {
-  # The VPC access of every service and job. Each running instance takes addresses of the subnetwork.
+  # The VPC access of every service and job. Each running instance uses addresses from the subnetwork.
   vpc_access = {
     network    = google_compute_network.this.id
     subnetwork = google_compute_subnetwork.this.id

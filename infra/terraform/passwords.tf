@@ -17,8 +17,9 @@ variable "neon_owner_password_version" {
 }
 
 variable "password_version" {
-  # It covers the passwords of Neon's logins and of Cloud SQL's owner. If an apply fails after you raise it, raise it
-  # again, because logins and secrets may have different passwords. Do not raise it during a database migration.
+  # The version of the passwords of Neon's logins and of Cloud SQL's owner. If an apply fails after you raise the
+  # version, raise it again, because logins and secrets may have different passwords. Do not raise the version during a
+  # database migration.
   description = "The version of the generated passwords; raise it by one to rotate all of them."
   type        = number
   default     = 1

@@ -123,7 +123,7 @@ resource "google_pubsub_subscription" "push" {
   topic                      = local.topics[each.value.topic]
   ack_deadline_seconds       = each.value.seconds
   message_retention_duration = local.week
-  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # which may retain none
+  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # whose retention may be off
 
   push_config {
     push_endpoint = module.function[each.value.function].uri

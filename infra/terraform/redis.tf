@@ -16,7 +16,7 @@ locals {
   has_memorystore = var.redis == "memorystore"
 
   # The Redis setting, the same for every service and job. A service or job with secrets must depend on its access to
-  # the secrets and on the secrets' versions: secrets.tf.
+  # the secrets and on the secrets' versions (see secrets.tf).
   redis_secrets = {
     for name in ["REDIS_URL"] : name => google_secret_manager_secret.this["progress-redis-url"].secret_id
     if local.has_memorystore

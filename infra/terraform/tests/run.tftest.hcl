@@ -1,4 +1,4 @@
-# Tests of the switches with a mocked provider: they need no credentials and no project.
+# Tests of the switches with a mocked provider. They do not need credentials or a project.
 #   terraform init -backend=false && terraform test
 
 variables {

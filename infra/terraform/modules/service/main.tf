@@ -8,7 +8,7 @@ resource "google_cloud_run_v2_service" "this" {
   invoker_iam_disabled = var.public
   deletion_protection  = var.deletion_protection
 
-  # The limits for all revisions with traffic together. Changing the minimum at night creates no revision.
+  # The limits for all revisions with traffic together. Changing the minimum at night does not create a revision.
   scaling {
     min_instance_count = var.size.min_instances
     max_instance_count = var.size.max_instances
@@ -63,8 +63,8 @@ resource "google_cloud_run_v2_service" "this" {
         }
       }
 
-      # A new instance reaches no private address for 20 to 80 s. /startup fails until the database and Redis accept TCP
-      # connections. After 120 s the probe passes in any case, so that instances can start during a database outage.
+      # A new instance cannot reach private addresses for 20 to 80 s. /startup fails until the database and Redis accept
+      # TCP connections. After 120 s the probe passes in any case, so that instances can start during a database outage.
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2

@@ -20,7 +20,7 @@ variable "ingress" {
 }
 
 variable "public" {
-  description = "Whether callers need no Google account."
+  description = "Whether the service accepts callers without a Google account."
   type        = bool
 }
 
