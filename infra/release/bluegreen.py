@@ -40,7 +40,7 @@ class Release:
     cloud: Cloud
     images: Mapping[str, str]
     plan: Plan
-    address: str | None  # of the load balancer in front of the query function
+    address: str | None  # the load balancer in front of the query function
     key: str | None = None  # makes the load balancer route a request to green
 
     def run(self) -> None:

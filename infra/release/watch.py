@@ -123,8 +123,8 @@ def watch(
 ) -> None:
     """Watch green for the time in `limits`. Raise Failed if green exceeds a limit.
 
-    `revisions` is keyed by function. `check` sends requests to the first function. Raise Failed
-    also if Monitoring shows no requests of the first function, because it then cannot judge green.
+    `revisions` is keyed by function. `check` sends requests to the first function. If Monitoring
+    does not show these requests, green cannot be judged; raise Failed in this case too.
     """
     began = time.monotonic()
     while True:
