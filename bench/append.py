@@ -46,7 +46,7 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
 
 
 def compare_with_recorder(server: Server) -> Iterator[Line]:
-    """Compare appends of 100 events, of 100 events with 1 % redelivered, and of one event."""
+    """Compare appends of 100 new events, of 100 events with one redelivered, and of one event."""
     for what, calls, size, redelivered, bar in (
         ("append, 100 in a call", 60, 100, 0, 1.4),
         ("append, single", 500, 1, 0, 2.0),

@@ -106,7 +106,7 @@ def _client(address: str) -> PublisherClient:
 
 
 def _publish_steadily(local: _Stack, client: PublisherClient, stop: threading.Event) -> None:
-    """Publish `_RATE` events a second, with all events of one tick together."""
+    """Publish `_RATE` events a second, in bursts that are `_TICK` seconds apart."""
     source = envelopes.endless(2)
     due = time.monotonic()
     while not stop.wait(max(0.0, due - time.monotonic())):

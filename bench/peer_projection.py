@@ -16,7 +16,7 @@ from psycopg.sql import SQL
 from bench.server import Store
 from bench.statements import blocks
 
-_ANSWERS = 39  # of a learner after the first event
+_ANSWERS = 39  # answers of a learner, after the first event
 _TIMEOUT_S = 60.0  # seconds
 
 
@@ -63,7 +63,7 @@ class Counting(Projection[Counters]):
 
     @singledispatchmethod
     def process_event(self, _event: Aggregate.Event, tracking: Tracking) -> None:
-        """Track any other event without counting it."""
+        """Track an event that is not counted."""
         self.view.insert_tracking(tracking)
 
     @process_event.register

@@ -29,7 +29,7 @@ _BUFFERS = [
     for place, how in (("Shared", "Hit"), ("Shared", "Read"), ("Local", "Hit"), ("Local", "Read"))
 ]
 _TRACE = f"00-{1:032x}-{1:016x}-01"
-_TIMEOUT_S = 120.0  # no request times out, even on a slow machine
+_TIMEOUT_S = 120.0  # long enough for every request, even on a slow machine
 
 
 def _work(message: str) -> int:

@@ -26,8 +26,8 @@ from progress.projections import batch, rebuild
 from progress.projections.projector import Projector
 
 _EVENTS, _MESSAGES = 10_000, 20
-_SESSIONS = 40  # of a learner: 800 answers
-_AFTER = logs.SINCE + timedelta(days=60)  # after all studying
+_SESSIONS = 40  # sessions of a learner, with 800 answers
+_AFTER = logs.SINCE + timedelta(days=60)  # after all study sessions
 _DAY = 86_400
 _POPULAR, _AUDIENCE = "item-popular", 1_000
 _ZONES = ("Europe/Berlin", "America/New_York", "Asia/Tokyo", "Pacific/Apia", "UTC")
@@ -179,7 +179,7 @@ def _changes(user: str) -> Iterator[Envelope]:
 def _repeat(
     kind: str, data: Mapping[str, object], interval: float = 1
 ) -> Callable[[str], Iterator[Envelope]]:
-    """Return a function that repeats an event at this interval; a negative interval backdates."""
+    """Return a function that repeats an event at this interval, which is negative to backdate."""
     return lambda user: (_event(kind, interval * n, user_id=user, **data) for n in range(_EVENTS))
 
 
@@ -190,7 +190,7 @@ def _descriptions(items: Iterable[str], kind: str = "ItemUpdated") -> Iterator[E
 
 
 def _late_start(user: str) -> Iterator[Envelope]:
-    """Yield answers that name no learner, then their session's start, which names the learner."""
+    """Yield answers without a learner, then their session's start, which names the learner."""
     session = {"session_id": f"late {user}"}
     for answer in itertools.islice(_answers([user]), _EVENTS - 1):
         yield {**answer, "data": {**answer["data"], **session, "user_id": None}}
@@ -242,7 +242,7 @@ _FOR_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
 
 
 def _measure_neighbours(server: Server) -> Line:
-    """Measure the longest wait of another learner in the shard of the burst."""
+    """Measure how long a burst delays another learner of the same shard, at most."""
     store = server.create_store()
     logs.fill(store, learners=40, sessions=_SESSIONS)
     with closing(store.connect()) as connection:

@@ -55,7 +55,7 @@ def _time_live(store: Store) -> float:
 
 
 def _fold_half(projector: Projector, half: int) -> None:
-    """Fold every other shard, one window per shard in turn, as if all shards received events."""
+    """Fold every second shard, one window per shard in turn, as if all shards received events."""
     waiting = list(SHARDS)[half::2]
     while waiting:
         waiting = [shard for shard in waiting if projector.fold_window(shard, WINDOW)]

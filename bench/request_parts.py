@@ -28,7 +28,7 @@ from progress.query.execution.compiled import SqlField
 from progress.query.read_models.reader import Reader
 
 _LEARNERS, _DAYS = 100, 60
-_PAIRS = 180  # pairs of requests with and without the part; no request is repeated
+_PAIRS = 180  # pairs of requests, with and without the part; all requests differ
 _MISS_ONLY = ("keeping the answer", "PostgreSQL's driver and pool", "rows to JSON")
 _ROWS = b"[" + b" " * 4_200 + b"]"
 
