@@ -77,7 +77,7 @@ def test_unlearned_items_are_those_of_the_catalogue_at_the_requested_time(query_
 
 
 def test_a_null_time_means_the_present(query_api: Api) -> None:
-    # no read model has been folded
+    # the events have not been folded into the read models
     assert query_api.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
 
 

@@ -1,4 +1,4 @@
-"""A query has ten seconds from its arrival; no wait and no retry exceeds this deadline."""
+"""A query has ten seconds from its arrival; waits and retries do not exceed this deadline."""
 
 import asyncio
 import socket

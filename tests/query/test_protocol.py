@@ -138,7 +138,7 @@ def test_methods_that_the_api_does_not_support_are_rejected(offline_api: Api, me
     assert (response.status_code, response.headers["allow"]) == (405, ALLOWED)
 
 
-def test_a_head_request_opens_no_stream(offline_api: Api) -> None:
+def test_a_head_request_does_not_open_a_stream(offline_api: Api) -> None:
     query = urlencode({"query": "subscription { streakUpdated { current } }"})
     headers = api.headers(accept="text/event-stream")
     response = offline_api.request("HEAD", f"/graphql/stream?{query}", b"", headers)

@@ -1,4 +1,4 @@
-"""No result is older than the read models after new events, items, batch runs or a rebuild."""
+"""Results are up to date after new events, new items, batch runs, deletions and rebuilds."""
 
 import time
 from collections.abc import Iterator

@@ -30,7 +30,7 @@ def check_answers(instance: Instance) -> None:
     assert instance.get(*keys) == instance.read(*keys)
 
 
-def test_only_one_request_waits_for_a_hanging_redis_and_none_fails(
+def test_only_one_request_waits_for_a_hanging_redis_and_all_requests_succeed(
     store: Store, connection: Connection
 ) -> None:
     keys, timeout = cache_instances.all_keys("ann"), 0.1

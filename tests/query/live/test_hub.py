@@ -136,7 +136,7 @@ async def test_a_crash_fails_current_subscribers_but_not_later_ones(
 
 
 @in_event_loop
-async def test_no_task_runs_without_subscribers(numbers: Numbers) -> None:
+async def test_tasks_run_only_while_there_are_subscribers(numbers: Numbers) -> None:
     for _ in range(3):
         _, subscriptions = subscribe(numbers, "a", "a")
         assert [await anext(subscription) for subscription in subscriptions] == [1, 1]

@@ -88,7 +88,8 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
     with cache_instances.own_valkey() as own, ExitStack() as stack:
         stack.enter_context(subscription_client.publishing_to(own.url))
         recorder = stack.enter_context(closing(LessonRecorder(store.url)))
-        # After an error, the fold publishes nothing for a second; polling finds what changed then.
+        # After an error, the fold does not publish for a second; polling finds the changes in that
+        # second.
         options = {"intervals": "with_redis=2", "REDIS_URL": own.url}
         function = stack.enter_context(
             subscription_client.query_function(store.url, tmp_path / "function", **options)
