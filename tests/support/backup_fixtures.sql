@@ -56,7 +56,7 @@ GROUP BY n.nspname, c.relname
 ORDER BY c.relname;
 
 -- every row of the log --
--- For each table that no rebuild changes (all but the snapshots), a query that returns the rows as text.
+-- For each table that rebuilds do not change (all but the snapshots), a query that returns the rows as text.
 SELECT c.relname, format('SELECT CAST(t.* AS text) FROM %I.%I t', n.nspname, c.relname)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace

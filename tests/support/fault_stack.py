@@ -105,7 +105,7 @@ class Stack:
 
     @contextlib.contextmanager
     def pause_supervisor(self) -> Iterator[None]:
-        """Suspend the supervisor during the block, so that it restarts no process."""
+        """Suspend the supervisor during the block, so that processes are not restarted."""
         (supervisor,) = self.pids("supervisor")
         os.kill(supervisor, signal.SIGSTOP)
         try:
@@ -187,7 +187,7 @@ class Stack:
         return data
 
     def await_delivery(self) -> None:
-        """Wait until every message is acknowledged, and none is left undelivered."""
+        """Wait until every message is delivered and acknowledged."""
         readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
 
     def await_projection(self, *, seconds: float = 30) -> None:

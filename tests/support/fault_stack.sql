@@ -53,7 +53,7 @@ SELECT count(*) FROM event_store.events;
 SELECT count(*) FROM user_progress;
 
 -- hang backing up --
--- Lock every table as pg_dump does, so that no table's definition can change.
+-- Lock every table as pg_dump does, so that the definitions of the tables cannot change.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 
 DO $$

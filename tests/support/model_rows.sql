@@ -126,7 +126,7 @@ SELECT pg_backend_pid();
 SELECT event_store.shard_of('learner-' || CAST(:user AS text));
 
 -- poison --
--- Damage a stored event, because no valid event makes a fold fail.
+-- Damage a stored event, because valid events do not make folds fail.
 UPDATE event_store.events SET event_data = event_data || '{"response_time_ms": "soon"}'
 WHERE global_position = (
     SELECT min(global_position) FROM event_store.events

@@ -156,7 +156,7 @@ def _literal(value: Any, shape: str) -> str:
 
 
 def query(seed: int) -> Query:
-    """Return a query; about 25 % are invalid."""
+    """Return a query; about 25 % of all queries are invalid."""
     chance_of = random.Random(seed)
     writer = _Writer(chance_of, is_wild=seed % 4 == 0)
     roots = [writer.root(n) for n in range(chance_of.randint(1, 4))]

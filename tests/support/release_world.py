@@ -215,7 +215,7 @@ class World:
             # Cloud Run accepts this caller. The audience is the service's URL, not a tag's URL.
             "push-auth-service-account": "progress-push@p.iam.gserviceaccount.com",
             "push-auth-token-audience": "https://progress-project.run.app",
-            # Green gets no operations, because the serving version runs them.
+            # Green does not get operations, because the serving version runs them.
             "message-filter": 'NOT attributes.command = "operation"',
         }
         if wrong := expected.items() - flags.items():

@@ -172,7 +172,7 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
 
 
 def publisher() -> Publisher:
-    """Return the publisher to the settings' Redis; if none is set, it publishes nothing."""
+    """Return the publisher to the settings' Redis; if no Redis is set, it does not publish."""
     return publisher_to(settings.current().redis_url)
 
 

@@ -39,7 +39,7 @@ resource "terraform_data" "password_file" {{
 }}
 """
 
-# Never prompt, and collect garbage less often, which saves 20 % of the CPU time.
+# Never prompt, and collect garbage less often, which saves 20 % of Terraform's CPU time.
 _ENVIRONMENT = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "GOGC": "400"}
 
 _NO_CHANGES = "No changes. Your infrastructure matches the configuration."
@@ -64,7 +64,7 @@ class Root:
     variables: str = "environments/{}.tfvars"
 
     def run(self, *arguments: str, expected: int = 0) -> str:
-        """Run Terraform and return its output. Raise AssertionError for another exit code."""
+        """Run Terraform and return its output. Raise AssertionError if the exit code differs."""
         command = [str(find_terraform()), arguments[0], "-no-color", *arguments[1:]]
         path = f"{self._make_gcloud()}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **_ENVIRONMENT, "PATH": path}
