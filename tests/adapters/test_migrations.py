@@ -1,4 +1,4 @@
-"""Each migration runs once, in order and under a lock; if one is invalid, none runs.
+"""Migrations run once, in order and under a lock; they do not run if one migration is invalid.
 
 An SQL function is applied again when its file changes.
 """
@@ -93,7 +93,7 @@ def changed(folder: Path) -> None:
         ),
     ],
 )
-def test_no_migration_is_applied_if_one_is_invalid(
+def test_migrations_are_not_applied_if_one_migration_is_invalid(
     store: Store, folder: Path, change: Callable[[Path], object], message: str
 ) -> None:
     change(folder)

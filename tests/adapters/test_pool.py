@@ -1,4 +1,4 @@
-"""The pool never exceeds its size, loses no connection and leaves no caller waiting."""
+"""The pool keeps within its size, and does not lose connections or leave callers waiting."""
 
 import asyncio
 
@@ -50,7 +50,7 @@ async def test_many_callers_share_a_few_connections(server: _Server) -> None:
 
 
 @in_event_loop
-async def test_no_connection_is_lost_if_a_waiting_caller_is_cancelled(server: _Server) -> None:
+async def test_connections_are_not_lost_if_a_waiting_caller_is_cancelled(server: _Server) -> None:
     pool = Pool(server.connect, 1)
     connection = await pool.acquire(seconds=5)
     early, late = (asyncio.create_task(pool.acquire(seconds=5)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""No caller waits forever for a database that hangs."""
+"""Callers do not wait forever for a database that hangs."""
 
 import socket
 import struct

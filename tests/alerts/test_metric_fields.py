@@ -1,4 +1,4 @@
-"""The code writes the declared log fields, and no others."""
+"""The code writes exactly the declared log fields."""
 
 import ast
 from collections.abc import Iterator
