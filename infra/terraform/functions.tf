@@ -110,7 +110,7 @@ locals {
     }
     project = {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      timeout  = "3600s" # for a rebuild; if Pub/Sub redelivers its command, the operation is already claimed
+      timeout  = "3600s" # for a rebuild; if Pub/Sub redelivers the command, the rebuild is already claimed
       health   = "/"
       settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].concurrency + 4) })
     }

@@ -15,7 +15,8 @@ locals {
       args    = []
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1
     }
-    # The same work with more resources, at a month's end or after an import. Meanwhile, `batch` finds the lock taken.
+    # The work of `batch` with more resources, at a month's end or after an import. Meanwhile, `batch`
+    # finds the lock taken.
     batch-large = {
       member  = "batch"
       command = ["python", "jobs/batch_aggregates/main.py"]
