@@ -26,7 +26,8 @@ variable "publishers" {
 }
 
 variable "foreign_topics" {
-  # The other project grants the role to publish. Whoever applies here needs roles/pubsub.subscriber on each topic.
+  # The project that owns a topic grants its publishers their role. The account that applies needs
+  # roles/pubsub.subscriber on each topic.
   description = "Source topics of other projects: projects/PROJECT/topics/NAME, by topic."
   type        = map(string)
   default     = {}

@@ -77,7 +77,7 @@ def test_only_the_released_image_gets_traffic(cloud: Cloud) -> None:
 def test_the_next_release_succeeds_after_a_release_whose_revision_does_not_start(
     cloud: Cloud, service: str
 ) -> None:
-    """Until the next revision starts, each call for the service fails, even if it takes effect."""
+    """Until a later revision starts, each call reports an error, even if its change is applied."""
     cloud.world.broken = {image(service, "b")}
     done = deploy(cloud)
     assert "is not ready and cannot serve traffic" in done.stderr

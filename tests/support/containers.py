@@ -141,7 +141,7 @@ def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Serv
 
 @contextmanager
 def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
-    """Run PostgreSQL with one database; as in its image, the owner needs a password."""
+    """Run PostgreSQL with one database. The owner needs a password, as in PostgreSQL's image."""
     data = folder / "postgres"
     postgres.prepare(data)
     (data / "pg_hba.conf").write_text(_ACCESS)

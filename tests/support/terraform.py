@@ -46,7 +46,7 @@ _NO_CHANGES = "No changes. Your infrastructure matches the configuration."
 
 
 def find_offline() -> Path | None:
-    """Return the Terraform that needs no cloud, or None if it is missing."""
+    """Return the path of the Terraform that works offline, or None if it is not installed."""
     return _OFFLINE if _OFFLINE.exists() and shutil.which("terraform") else None
 
 

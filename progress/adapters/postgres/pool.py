@@ -115,7 +115,7 @@ class Pool:
             self.release(connection)
 
     def _free_place(self) -> None:
-        """Let the caller that waits longest, or else the next caller, open a connection."""
+        """Let the caller that has waited longest open a connection, or the next one to arrive."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
