@@ -8,7 +8,8 @@ resource "google_cloud_run_v2_service" "this" {
   invoker_iam_disabled = var.public
   deletion_protection  = var.deletion_protection
 
-  # These limits apply to the total over all revisions with traffic. Changing the minimum at night does not create a revision.
+  # These limits apply to the total over all revisions with traffic. Changing the minimum at night does not create a
+  # revision.
   scaling {
     min_instance_count = var.size.min_instances
     max_instance_count = var.size.max_instances
