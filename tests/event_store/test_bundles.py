@@ -244,7 +244,7 @@ def test_replaying_a_bundle_without_valid_entries_creates_at_most_a_thousand_dea
     assert sorted(letter.index_in_message for letter in letters) == [*range(1_999)]
 
 
-def test_a_replay_creates_no_dead_letter_for_a_stored_entry_that_has_become_invalid(
+def test_a_replay_does_not_create_a_dead_letter_for_a_stored_entry_that_has_become_invalid(
     log: Connection,
 ) -> None:
     stored = started()

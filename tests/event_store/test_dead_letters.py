@@ -37,7 +37,7 @@ def recorded(connection: Connection) -> list[str]:
     return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 100)]
 
 
-def test_a_redelivered_message_creates_no_second_dead_letter(log: Connection) -> None:
+def test_a_redelivered_message_does_not_create_a_second_dead_letter(log: Connection) -> None:
     body = encode_push([session_started(data={}), session_started(), {}], message_id="m")
     for _ in range(3):
         deliver(log, body)
@@ -145,7 +145,9 @@ def test_a_dead_letter_can_be_discarded_only_once(log: Connection) -> None:
         dead_letters.replay(log, 99)
 
 
-def test_a_poisoned_event_becomes_a_dead_letter_and_can_be_taken_back(log: Connection) -> None:
+def test_a_poisoned_event_becomes_a_dead_letter_and_can_be_included_in_folds_again(
+    log: Connection,
+) -> None:
     deliver(log, encode_push(session_started()))
     for _ in range(2):
         log.run("SELECT event_store.set_aside(1, 'division by zero')")

@@ -78,7 +78,7 @@ def test_an_append_that_is_rolled_back_leaves_no_gap(connect: Callable[[], Conne
     assert positions(second) == [1, 2]
 
 
-def test_a_hanging_transaction_that_appends_nothing_blocks_no_append_or_read(
+def test_a_hanging_transaction_that_appends_nothing_does_not_block_appends_or_reads(
     connect: Callable[[], Connection],
 ) -> None:
     hung, writer, reader = connect(), connect(), connect()
@@ -91,7 +91,7 @@ def test_a_hanging_transaction_that_appends_nothing_blocks_no_append_or_read(
 
 
 @pytest.mark.timeout(240)
-def test_a_reader_misses_no_event_of_four_concurrent_writers(store: Store) -> None:
+def test_a_reader_sees_every_event_of_four_concurrent_writers(store: Store) -> None:
     total, size = 100_000, 250
     with closing(store.connect()) as reader, ThreadPoolExecutor(4) as pool:
         stopped = threading.Event()

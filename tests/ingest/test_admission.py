@@ -197,7 +197,7 @@ def test_a_client_that_waits_for_100_continue_gets_it(small: FunctionProcess) ->
 
 
 @pytest.mark.parametrize("length", [MIB // 2, None], ids=["a length that lies", "chunked"])
-def test_an_incomplete_body_creates_no_dead_letter_and_frees_its_memory(
+def test_an_incomplete_body_frees_its_memory_and_does_not_become_a_dead_letter(
     ingest: FunctionProcess, store: Store, length: int | None
 ) -> None:
     with clients(ingest, 2) as (one, two):
@@ -233,7 +233,7 @@ def test_a_rejected_body_that_arrives_slowly_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_discarded_body_takes_no_memory(small: FunctionProcess, method: str) -> None:
+def test_a_discarded_body_is_not_held_in_memory(small: FunctionProcess, method: str) -> None:
     body = b"x" * (30 * MIB)
     with clients(small, 9) as (held, *others):
         held.begin(60_000)

@@ -1,4 +1,4 @@
-"""In a group commit, no request waits forever, and no request fails because of another."""
+"""In a group commit, no request waits forever, and no request fails because another one fails."""
 
 import itertools
 import threading

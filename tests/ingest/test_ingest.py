@@ -139,7 +139,7 @@ def test_a_body_that_is_not_a_push_becomes_one_dead_letter(
 SQL = "'; DROP TABLE event_store.events; --"
 
 
-def test_each_invalid_message_becomes_one_dead_letter_and_affects_no_other_message(
+def test_each_invalid_message_becomes_one_dead_letter_and_does_not_affect_other_messages(
     ingest: Client, store: Store
 ) -> None:
     bad = [
@@ -165,7 +165,7 @@ def test_a_health_check_gets_200(ingest: Client) -> None:
     assert ingest.get("/").status_code == 200
 
 
-def test_ingest_accepts_nothing_and_loses_nothing_while_the_database_is_down(
+def test_ingest_rejects_pushes_while_the_database_is_down_and_accepts_them_afterwards(
     own_server: Server,
 ) -> None:
     bodies = [encode_push(session_started()) for _ in range(20)]

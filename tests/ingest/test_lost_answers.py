@@ -48,7 +48,7 @@ class LossyIngest:
 
 @pytest.fixture
 def ingest(store: Store, wire: Wire, fake_publisher: FakePublisher) -> Iterator[LossyIngest]:
-    """A client of the ingest function, which has connected to the database but sent no wake-up."""
+    """A client of ingest, which has connected to the database but has not sent wake-ups."""
     with pushes.load_ingest(wire.url, fake_publisher) as client:
         function = LossyIngest(client, store, wire, fake_publisher)
         function.deliver(encode_push([]))

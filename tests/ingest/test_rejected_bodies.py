@@ -1,4 +1,4 @@
-"""Requests that ingest rejects: bodies over 64 MiB, other methods, malformed chunks."""
+"""Requests that ingest rejects: bodies over 64 MiB, methods except GET and POST, bad chunks."""
 
 from contextlib import closing
 from http.client import HTTPConnection
@@ -33,7 +33,9 @@ def test_a_body_over_64_mib_gets_413_and_is_discarded(
         assert small.peak_memory() - before < 10 * MIB
 
 
-def test_a_body_over_64_mib_reserves_no_memory_while_it_arrives(small: FunctionProcess) -> None:
+def test_a_body_over_64_mib_does_not_reserve_memory_while_it_arrives(
+    small: FunctionProcess,
+) -> None:
     with clients(small, 2) as (large, other):
         large.begin(65 * MIB)
         large.send(b"x" * MIB)

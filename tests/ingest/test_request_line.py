@@ -22,7 +22,9 @@ def status_line(port: int, address: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("function", ["ingest", "project"])
-def test_a_long_request_line_gets_414_and_takes_no_memory(store: Store, function: str) -> None:
+def test_a_long_request_line_gets_414_and_is_not_held_in_memory(
+    store: Store, function: str
+) -> None:
     source = ROOT / "functions" / function / "main.py"
     with run_function(store.url, source=source, target=function) as running:
         before = running.peak_memory()
