@@ -42,7 +42,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A replacement of `text` by `by` in sql/{file}.sql."""
+    """A broken fold: in sql/{file}.sql, `by` replaces `text`."""
 
     name: str
     file: str
@@ -93,7 +93,7 @@ def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
             raise LookupError(f"{mutant.name}: its text is not in {mutant.file}.sql")
         path.write_text(before.replace(mutant.text, mutant.by), encoding="utf-8")
         patch.setattr(statements, "SQL", copy)
-        # Loading all time zones would take a second; the logs use only these.
+        # Loading all time zones would take a second; the logs use only ZONES.
         patch.setattr(time_zones, "names", lambda: frozenset(ZONES))
         _clear_caches()
         try:

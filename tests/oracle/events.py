@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Event:
-    """A stored event; `user_id` is None if the event belongs to no learner."""
+    """A stored event; `user_id` is None if the event does not belong to a learner."""
 
     event_id: UUID
     type: str
@@ -83,7 +83,7 @@ def see(
 ) -> World:
     """Return the events that a query takes into account at `now`, or at `as_of` or `known_at`.
 
-    A deletion applies at every time, even before the learner was deleted.
+    A deletion applies to every query, even if `as_of` is before the deletion.
     """
     all_events = sorted(stored, key=lambda e: e.when)
     return World(

@@ -14,7 +14,7 @@ _DEFINITIONS: dict[str, _OfAll] = {}
 
 
 def defines(model: str) -> Callable[[_OfAll], _OfAll]:
-    """Register the function that computes a model whose rows belong to no learner."""
+    """Register the function that computes a model whose rows do not belong to learners."""
 
     def register(function: _OfAll) -> _OfAll:
         _DEFINITIONS[model] = function

@@ -142,7 +142,7 @@ def test_a_new_item_level_updates_the_rows_of_every_learner(connection: Connecti
     assert not sample_events.find_differences(connection)
 
 
-def test_learners_of_an_earlier_run_are_updated_when_item_descriptions_are_folded_late(
+def test_learners_processed_by_an_earlier_run_are_updated_when_item_descriptions_are_folded_late(
     connection: Connection,
 ) -> None:
     append(connection, [sample_events.item_published(f"i{n}") for n in range(3)])

@@ -1,4 +1,4 @@
-"""After any delivery of a log, the read models have the rows of the oracle."""
+"""After any delivery of a log, the read models have the oracle's rows."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ from tests.support.stage import Stage
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 
-def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
+def test_any_delivery_of_a_log_gives_the_oracles_rows(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(4)
@@ -35,7 +35,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     check()
 
 
-def test_any_delivery_of_a_log_with_conflicts_gives_the_rows_of_the_oracle(
+def test_any_delivery_of_a_log_with_conflicts_gives_the_oracles_rows(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)
@@ -60,7 +60,7 @@ def test_a_rebuild_does_not_change_the_rows(
     rebuild.run(store.connect, workers=how.workers)
     assert model_rows.compare(model_rows.read_rows(stage.admin), before) == []
     assert stage.differences(log.now) == []
-    # Deliver the late event and redeliver all others, on connections opened before the swap.
+    # Deliver the late event and redeliver the other events, on connections opened before the swap.
     stage.deliver(log, how)
     assert stage.differences(log.now) == []
 

@@ -1,4 +1,4 @@
-"""Realtime projections lose no wake-up, have one worker per shard, and skip poisoned events."""
+"""Realtime projections keep all wake-ups, have one worker per shard, and skip poisoned events."""
 
 import contextlib
 from collections.abc import Callable
@@ -143,7 +143,7 @@ def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection
         Projector(connection).catch_up(3)
 
 
-def test_a_defect_in_the_code_marks_no_event_as_poisoned(connection: Connection) -> None:
+def test_events_are_not_marked_as_poisoned_if_the_code_has_a_defect(connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann")
     connection.run("ALTER TABLE item_days RENAME TO item_days_gone")
     with pytest.raises(ProjectionError, match="item_days"):

@@ -87,7 +87,7 @@ def test_an_as_of_query_has_its_own_copy_of_each_table(
 
 
 def study(connection: Connection) -> None:
-    """Record and fold events that give ann a row in every table; take no snapshot."""
+    """Record and fold events that give ann a row in every table; do not take a snapshot."""
     at = sample_events.BEGIN - timedelta(days=1)
     preferences = {"user_id": "ann", "timezone": "Asia/Kathmandu", "day_start_hour": 4}
     append(connection, [sample_events.envelope("UserPreferencesChanged", preferences, at=at)])
@@ -134,5 +134,5 @@ def test_an_as_of_query_restores_the_rows_of_a_snapshot(
         restored = model_rows.read_table(as_of_connection, model.name)
     live = model_rows.read_table(connection, model.name)
     for row in (*restored, *live):
-        row.pop("version", None)  # each transaction writes another version
+        row.pop("version", None)  # each transaction writes a different version
     assert sorted(restored, key=str) == sorted(live, key=str)
