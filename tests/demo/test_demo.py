@@ -1,4 +1,4 @@
-"""`progress demo` on a real stack shows the whole review log; a second run adds no event."""
+"""`progress demo` on a real stack shows the whole review log; a second run does not add events."""
 
 import json
 import re
@@ -99,7 +99,7 @@ def test_the_demo_prints_plain_text_of_80_columns_if_there_is_no_terminal(first:
     assert wide == []
 
 
-def test_the_demo_ends_with_the_next_steps_and_prints_no_token(
+def test_the_demo_ends_with_the_next_steps_and_does_not_print_a_token(
     stack: Stack, first: list[str]
 ) -> None:
     start = next(n for n, line in enumerate(first) if line.startswith("Next"))
@@ -112,7 +112,9 @@ def test_the_demo_ends_with_the_next_steps_and_prints_no_token(
     assert "progress down" in end
 
 
-def test_a_second_run_adds_no_event(stack: Stack, first: list[str], second: list[str]) -> None:
+def test_a_second_run_does_not_add_events(
+    stack: Stack, first: list[str], second: list[str]
+) -> None:
     assert any("New: nothing" in line for line in second)
     start = next(n for n, line in enumerate(second) if line.startswith("Streak"))
     assert without_code(second[start:]) == without_code(first[-len(second[start:]) :])
@@ -125,9 +127,7 @@ def without_code(lines: list[str]) -> list[str]:
     return [line for line in lines if "#sign-in=" not in line]
 
 
-def test_the_import_command_publishes_the_events_of_the_demo(
-    stack: Stack, second: list[str]
-) -> None:
+def test_the_import_command_publishes_the_demos_events(stack: Stack, second: list[str]) -> None:
     learner = loading.LEARNER
     file = catalogue.DATA / "anki_reviews.csv"
     options = ["--user", learner.user_id, "--zone", str(learner.timezone)]

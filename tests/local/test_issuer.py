@@ -1,4 +1,4 @@
-"""The sign-in of a local stack gives tokens only to the page of that stack."""
+"""The sign-in of a local stack gives tokens only to that stack's page."""
 
 import asyncio
 import html
@@ -205,7 +205,7 @@ def test_a_form_without_a_valid_user_and_role_is_shown_again(
     assert "Give an id" in body
 
 
-def test_the_form_escapes_its_input_and_allows_no_script(client: IssuerClient) -> None:
+def test_the_form_escapes_its_input_and_does_not_allow_scripts(client: IssuerClient) -> None:
     page = urllib.parse.quote('"><script>alert(1)</script>')
     status, headers, body = client.ask("GET", f"{SIGN_IN}?return={page}")
     assert status == 200
@@ -221,7 +221,7 @@ def test_the_form_escapes_its_input_and_allows_no_script(client: IssuerClient) -
     [b"", b"GET\r\n\r\n", b"\r\n\r\n", b"POST /sign-in HTTP/1.1\r\ncontent-length: x\r\n\r\n",
      b"POST /sign-in HTTP/1.1\r\ncontent-length: -5\r\n\r\n", b"x" * 70_000],
 )  # fmt: skip
-def test_a_malformed_request_gets_no_token(client: IssuerClient, request_: bytes) -> None:
+def test_a_malformed_request_does_not_get_a_token(client: IssuerClient, request_: bytes) -> None:
     status, headers, _ = asyncio.run(client.send(request_))
     assert status in (0, 400, 403)
     assert "location" not in headers

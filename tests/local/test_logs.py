@@ -88,7 +88,7 @@ def test_the_log_files_are_limited_in_size_and_keep_the_newest_lines(
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) > LIMIT
 
 
-def test_a_killed_log_writer_loses_no_line(sockets: LogSockets, tmp_path: Path) -> None:
+def test_no_line_is_lost_when_a_log_writer_is_killed(sockets: LogSockets, tmp_path: Path) -> None:
     first = sockets.start()
     assert write(sockets, "a", 0, 10).wait() == 0
     readiness.wait(lambda: sockets.is_written("part"), "the writer")
@@ -115,7 +115,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_blocks_no_writer_and_the_loss_is_logged_afterwards(small_disk: Path) -> None:
+def test_a_full_disk_does_not_block_writers_and_the_loss_is_logged_afterwards(
+    small_disk: Path,
+) -> None:
     log = LogFile(small_disk / "part.log", LIMIT * 100)
     (small_disk / "other").write_bytes(bytes(200_000))
     for _ in range(100):
@@ -140,7 +142,7 @@ for number in range(100):
 """
 
 
-def test_the_log_of_the_supervisor_rotates(tmp_path: Path) -> None:
+def test_the_supervisors_log_rotates(tmp_path: Path) -> None:
     log = tmp_path / "supervisor.log"
     with log.open("ab") as output:
         command = [sys.executable, "-c", _OWN, str(log)]

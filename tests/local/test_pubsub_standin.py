@@ -1,4 +1,4 @@
-"""The Pub/Sub stand-in loses no message if the stand-in or its database is killed."""
+"""No message is lost if the Pub/Sub stand-in or its database is killed."""
 
 import asyncio
 import base64
@@ -87,7 +87,7 @@ def test_published_messages_survive_a_kill(standin: Standin) -> None:
     assert not set(sent) & set(more)
 
 
-def test_a_kill_during_pushes_loses_no_message(standin: Standin) -> None:
+def test_no_message_is_lost_if_the_stand_in_is_killed_during_pushes(standin: Standin) -> None:
     seen: set[str] = set()
 
     def has_received(inbox: Inbox, sent: set[str]) -> bool:
@@ -148,7 +148,7 @@ def test_the_count_of_attempts_survives_a_kill(standin: Standin) -> None:
     assert letter.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "8"
 
 
-def test_a_publisher_that_times_out_during_a_write_blocks_no_other_publisher(
+def test_a_publisher_that_times_out_during_a_write_does_not_block_other_publishers(
     standin: Standin,
 ) -> None:
     with (
