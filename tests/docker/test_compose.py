@@ -75,8 +75,8 @@ def test_no_service_depends_on_itself() -> None:
     assert set(TopologicalSorter(waits).static_order()) == SERVICES.keys()
 
 
-def test_another_service_depends_on_every_service_that_ends_by_itself() -> None:
-    """Otherwise `docker compose up --wait` treats a container that ended as a failure."""
+def test_every_service_that_exits_is_a_dependency_of_another_service() -> None:
+    """Otherwise `docker compose up --wait` treats an exited container as a failure."""
     awaited = {other for service in SERVICES.values() for other in service.get("depends_on", {})}
     assert SERVICES.keys() - LASTING.keys() == {"migrate", "topology"} <= awaited
 

@@ -45,7 +45,7 @@ def test_a_finished_release_can_be_rolled_back(cloud: Cloud) -> None:
     assert_success(run(cloud, "rollback"))
     assert not cloud.find_violations()
     assert serving_code(cloud.world) == "a"
-    assert cloud.world.executions[-1] == ("a", "batch")  # folds the events since the release
+    assert cloud.world.executions[-1] == ("a", "batch")  # folds the events stored since the release
     cloud.reset_calls()
     assert_success(run(cloud, "rollback"))
     assert not [call for call in cloud.calls if "describe" not in call]

@@ -39,7 +39,7 @@ STEPS = (5, 25, 50, 100)
 
 
 def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
-    """Return good numbers; once green has `percent` of the traffic, `ill` for the service `of`."""
+    """Return good numbers, but `ill` for service `of` once green has `percent` % of the traffic."""
 
     def measure(query: str, revision: str) -> float | None:
         has_come = cloud.world.share("progress-query").get("b", 0) >= percent
@@ -154,9 +154,9 @@ def test_a_green_revision_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> N
     assert not any("b" in world.share("progress-query") for world in cloud.worlds)
 
 
-def test_a_single_failed_smoke_test_does_not_fail_a_release(cloud: Cloud) -> None:
+def test_a_release_continues_if_a_smoke_test_succeeds_when_retried(cloud: Cloud) -> None:
     def measure(query: str, revision: str) -> float | None:
-        # The second smoke test fails twice.
+        # In the second smoke test of the watch, the first two tries fail.
         cloud.unready = max(cloud.unready, 1 + smoke.WATCH_TRIES)
         return make_measurements()(query, revision)
 

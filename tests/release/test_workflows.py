@@ -57,7 +57,7 @@ def test_each_action_is_pinned_by_its_digest_and_names_its_version(file: Path) -
             assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used[1]), line
 
 
-def test_each_action_is_used_in_one_version() -> None:
+def test_each_action_is_used_in_only_one_version() -> None:
     used = {use for file in FILES for use in re.findall(r"uses: ([^.].*)", file.read_text())}
     assert len({use.partition("@")[0] for use in used}) == len(used)
 
@@ -82,7 +82,7 @@ def test_pull_requests_have_no_access_to_the_cloud() -> None:
 
 
 @each_file
-def test_jobs_have_a_timeout_and_leave_no_credentials_in_the_checkout(file: Path) -> None:
+def test_jobs_have_a_timeout_and_do_not_leave_credentials_in_the_checkout(file: Path) -> None:
     for job in jobs(file).values():
         assert "uses" in job or job["timeout-minutes"] <= 360
         for step in job.get("steps", ()):
@@ -91,7 +91,7 @@ def test_jobs_have_a_timeout_and_leave_no_credentials_in_the_checkout(file: Path
 
 
 def test_a_called_workflow_inherits_the_secrets_that_it_reads() -> None:
-    """By default GitHub passes no secret, not even the secrets of the job's environment."""
+    """By default GitHub passes no secrets, not even those of the job's environment."""
     for file in FILES:
         for name, job in jobs(file).items():
             if called := job.get("uses"):

@@ -45,8 +45,8 @@ MADE_BY = {
 BUDGETS = {"billing_budget"}
 
 
-# Roles that belong to no kind of resource: for `terraform apply` (it builds images and assigns
-# service accounts), and for `terraform plan`.
+# Roles that do not belong to a kind of resource: first those for `terraform apply` (it builds
+# images and assigns service accounts), then those for `terraform plan`.
 BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
 
 

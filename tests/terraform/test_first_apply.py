@@ -10,7 +10,7 @@ from tests.support.terraform import GCLOUD, REPOSITORY
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Resources that wait for no API, because infra/bootstrap enables their API.
+# Resources that do not wait for an API, because infra/bootstrap enables their API.
 _AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
 _AGENT = "@gcp-sa-pubsub."
 

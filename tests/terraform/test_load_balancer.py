@@ -61,7 +61,7 @@ def test_plain_http_is_redirected_to_https(prod: Resources) -> None:
 SMOKE_KEY = "0123456789abcdef0123456789abcdef"
 
 
-def test_no_request_reaches_green_without_a_smoke_key(prod: Resources) -> None:
+def test_no_route_leads_to_green_if_no_smoke_key_is_set(prod: Resources) -> None:
     (matcher,) = prod.of("google_compute_url_map", "load_balancer")["0"]["path_matcher"]
     assert matcher["route_rules"] == []
 
@@ -108,7 +108,7 @@ def test_streams_are_neither_cut_off_nor_buffered(environments: Environments) ->
     for backend in planned.of("google_compute_backend_service", "load_balancer").values():
         assert (
             backend.get("timeout_sec") is None
-        )  # Google rejects a timeout of a serverless backend
+        )  # Google rejects a timeout on a serverless backend
         assert backend["max_stream_duration"] == []
         assert backend["enable_cdn"] is False
         assert backend["compression_mode"] == "DISABLED"

@@ -1,4 +1,4 @@
-"""Database passwords are stored in no plan or state, and are rotated together."""
+"""Database passwords are not stored in plans or states, and are rotated together."""
 
 import json
 import re
@@ -15,7 +15,7 @@ OWNER = "-var=neon_owner_password=0wner-s3cr3t"
 _WRITTEN = re.compile(r":(\w{32,})(?=[@ ]|$)")
 
 
-def test_plans_and_states_do_not_contain_the_password_of_an_operator(
+def test_plans_and_states_do_not_contain_a_password_that_an_operator_gives(
     environments: Environments,
 ) -> None:
     root = environments.root()
@@ -39,7 +39,7 @@ def passwords(deployment: Deployment) -> set[str]:
     return values
 
 
-def test_plans_and_states_contain_no_password(deployment: Deployment) -> None:
+def test_plans_and_states_do_not_contain_generated_passwords(deployment: Deployment) -> None:
     kept = json.dumps([deployment.plan, deployment.state]) + deployment.second_plan
     assert not [password for password in passwords(deployment) if password in kept]
     assert "password_wo_version" in kept or "secret_data_wo_version" in kept

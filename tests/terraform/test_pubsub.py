@@ -171,7 +171,9 @@ def test_user_events_with_email_addresses_are_not_written_to_bigquery(
         assert not subscription["topic"].endswith("/user-events")
 
 
-def test_the_bigquery_table_has_a_column_for_each_field_of_pubsub(deployment: Deployment) -> None:
+def test_the_bigquery_table_has_a_column_for_each_field_that_pubsub_writes(
+    deployment: Deployment,
+) -> None:
     table = deployment.applied.of("google_bigquery_table", "messages")["messages"]
     columns = {column["name"]: column["type"] for column in json.loads(table["schema"])}
     assert columns == {
@@ -227,7 +229,7 @@ def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_change_messages_are_leased_for_a_whole_batch_run_and_the_large_job_pulls_none(
+def test_change_messages_are_leased_for_a_whole_batch_run_and_not_pulled_by_the_large_job(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned
